@@ -1,0 +1,162 @@
+"""What can go wrong, in the words of the domain.
+
+Every error carries a stable UPPER_SNAKE `reason`, the path of the `field` at fault (if one is) and a
+sentence that says what to do. How reasons become gRPC statuses is decided in one table, elsewhere.
+"""
+
+from __future__ import annotations
+
+
+class ClipserveError(Exception):
+    """Base of every error this gateway raises on purpose.
+
+    Attributes:
+        reason: stable UPPER_SNAKE name, the same for every instance of a class.
+        message: one sentence for people.
+        field: path of the field at fault, e.g. ``images[3].content``; empty if none is.
+        metadata: small facts for machines, e.g. ``{"limit": "256"}``.
+    """
+
+    reason = "INTERNAL"
+
+    def __init__(self, message: str, *, field: str = "", metadata: dict[str, str] | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.field = field
+        self.metadata = metadata or {}
+
+    def at(self, field: str) -> ClipserveError:
+        """The same error, laid at the door of `field` (a prefix path that this error's own path follows)."""
+        own = f".{self.field}" if self.field and not self.field.startswith("[") else self.field
+        return type(self)(self.message, field=field + own, metadata=self.metadata)
+
+
+class InvalidInput(ClipserveError):
+    """A field of the request cannot be accepted as it is."""
+
+    reason = "INVALID_INPUT"
+
+
+class ImageError(InvalidInput):
+    """An image cannot be accepted."""
+
+    reason = "IMAGE_INVALID"
+
+
+class ImageUnreadable(ImageError):
+    """Not an image, or a broken one."""
+
+    reason = "IMAGE_UNREADABLE"
+
+
+class ImageFormatUnsupported(ImageError):
+    """An image of a format that is not on the allow-list."""
+
+    reason = "IMAGE_FORMAT_UNSUPPORTED"
+
+
+class ImageTooLarge(ImageError):
+    """More bytes or more pixels than the limits allow."""
+
+    reason = "IMAGE_TOO_LARGE"
+
+
+class LimitExceeded(InvalidInput):
+    """More items, labels, prompts or bytes than the published limits allow."""
+
+    reason = "LIMIT_EXCEEDED"
+
+
+class InvalidEmbedding(InvalidInput):
+    """An embedding of the wrong length, not finite, or zero."""
+
+    reason = "EMBEDDING_INVALID"
+
+
+class InvalidFilter(InvalidInput):
+    """A filter that does not fit the collection's schema, or is malformed."""
+
+    reason = "FILTER_INVALID"
+
+
+class InvalidPayload(InvalidInput):
+    """A payload that does not fit the collection's schema, or is malformed."""
+
+    reason = "PAYLOAD_INVALID"
+
+
+class ModelNotFound(ClipserveError):
+    """No model of that name."""
+
+    reason = "MODEL_NOT_FOUND"
+
+
+class CollectionNotFound(ClipserveError):
+    """No collection of that name."""
+
+    reason = "COLLECTION_NOT_FOUND"
+
+
+class CollectionExists(ClipserveError):
+    """A collection of that name is there already."""
+
+    reason = "COLLECTION_EXISTS"
+
+
+class FingerprintMismatch(ClipserveError):
+    """Embeddings of two different models would be compared."""
+
+    reason = "FINGERPRINT_MISMATCH"
+
+
+class DimensionMismatch(ClipserveError):
+    """An embedding has another dimension than the collection."""
+
+    reason = "DIMENSION_MISMATCH"
+
+
+class Overloaded(ClipserveError):
+    """There is no room for this request now; it is safe to try again later."""
+
+    reason = "OVERLOADED"
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        field: str = "",
+        metadata: dict[str, str] | None = None,
+        retry_after: float = 0.5,
+    ) -> None:
+        super().__init__(message, field=field, metadata=metadata)
+        self.retry_after = retry_after
+
+
+class ModelUnavailable(ClipserveError):
+    """The inference server does not answer, or does not serve this model now."""
+
+    reason = "MODEL_UNAVAILABLE"
+
+
+class Draining(ClipserveError):
+    """The gateway is shutting down; another replica will answer."""
+
+    reason = "DRAINING"
+
+
+class DeadlineExceeded(ClipserveError):
+    """The caller's time was over before the work was done."""
+
+    reason = "DEADLINE_EXCEEDED"
+
+
+class InferenceFailed(ClipserveError):
+    """The inference server answered with an error, or with something that is no embedding."""
+
+    reason = "INFERENCE_FAILED"
+
+
+class StorageFailed(ClipserveError):
+    """The index could not read or write; nothing that was acknowledged is lost."""
+
+    reason = "STORAGE_FAILED"

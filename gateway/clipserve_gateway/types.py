@@ -1,0 +1,225 @@
+"""What the domain talks about: plain values, no protobuf, no engine, no server.
+
+Shapes: B items of a batch, L labels, D = embed_dim. Embeddings are float32.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import enum
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+from clipserve_gateway.errors import ClipserveError
+
+Floats: TypeAlias = npt.NDArray[np.float32]
+Pixels: TypeAlias = npt.NDArray[np.uint8]
+"""RGB, [image_size, image_size, 3], 0–255."""
+Ids: TypeAlias = npt.NDArray[np.int32]
+
+PayloadValue: TypeAlias = str | int | float | bool | dt.datetime | list[str]
+"""Datetimes are timezone-aware, UTC, to the microsecond."""
+Payload: TypeAlias = dict[str, PayloadValue]
+
+
+@dataclass(frozen=True)
+class EncodedImage:
+    """An encoded file, as it came in."""
+
+    content: bytes
+
+
+@dataclass(frozen=True)
+class RawImage:
+    """Decoded RGB8 pixels, row by row: width × height × 3 bytes."""
+
+    rgb: bytes
+    width: int
+    height: int
+
+
+Image: TypeAlias = EncodedImage | RawImage
+Input: TypeAlias = EncodedImage | RawImage | str
+
+
+@dataclass(frozen=True)
+class Tokens:
+    """Token ids of one text, start and end included, without padding: int32 [n ≤ context_length]."""
+
+    ids: Ids
+    truncated: bool
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What requests must keep to; published by GetServerInfo."""
+
+    max_message_bytes: int
+    max_items_per_call: int
+    max_image_bytes: int
+    max_image_pixels: int
+    max_labels: int
+    max_prompts: int
+    max_top_k: int
+    max_text_bytes: int
+    stream_window: int
+    max_payload_bytes: int
+
+
+@dataclass(frozen=True)
+class ModelSpec:
+    """A model as Triton's configuration describes it."""
+
+    name: str
+    fingerprint: str
+    embed_dim: int
+    image_size: int
+    context_length: int
+    fixed_text_length: bool
+    logit_scale: float
+    logit_bias: float | None
+    architecture: str
+    pretrained: str
+    precision: str
+    max_image_batch: int
+    max_text_batch: int
+
+
+@dataclass(frozen=True)
+class Embedded:
+    """One embedding, float32 [D], or why there is none."""
+
+    embedding: Floats | None = None
+    truncated: bool = False
+    error: ClipserveError | None = None
+
+
+class ScoreMode(enum.Enum):
+    """How cosines become scores."""
+
+    SOFTMAX = "softmax"
+    INDEPENDENT = "independent"
+
+
+@dataclass(frozen=True)
+class LabelSet:
+    """Ordered, distinct labels and the prompts they are put into."""
+
+    names: tuple[str, ...]
+    templates: tuple[str, ...]
+    thresholds: tuple[float, ...] = ()
+
+
+@dataclass(frozen=True)
+class LabelScore:
+    """One label of one image: cosine −1…1; probability 0…1 where the model gives a meaningful one."""
+
+    label: str
+    index: int
+    cosine: float
+    probability: float | None
+    above_threshold: bool | None
+
+
+@dataclass(frozen=True)
+class Classified:
+    """The best labels of one image, best first, or why there are none."""
+
+    scores: Sequence[LabelScore] = ()
+    error: ClipserveError | None = None
+
+
+class PayloadType(enum.Enum):
+    """Types of payload fields."""
+
+    STRING = "string"
+    INT = "int"
+    DOUBLE = "double"
+    BOOL = "bool"
+    TIMESTAMP = "timestamp"
+    STRING_LIST = "string_list"
+
+
+@dataclass(frozen=True)
+class CollectionSpec:
+    """What a collection is, without its points."""
+
+    name: str
+    model: str
+    fingerprint: str
+    dim: int
+    schema: Mapping[str, PayloadType]
+    create_time: dt.datetime
+
+
+@dataclass(frozen=True)
+class Point:
+    """A stored point; `embedding` is L2-normalized float32 [D], or None where it was not asked for."""
+
+    id: str
+    payload: Payload = field(default_factory=dict)
+    embedding: Floats | None = None
+
+
+@dataclass(frozen=True)
+class Hit:
+    """A point that was found; score is the cosine, −1…1."""
+
+    id: str
+    score: float
+    payload: Payload
+
+
+@dataclass(frozen=True)
+class Eq:
+    """field == value; for lists of strings: the list contains the string."""
+
+    field: str
+    value: PayloadValue
+
+
+@dataclass(frozen=True)
+class In:
+    """field equals one of the values."""
+
+    field: str
+    values: tuple[PayloadValue, ...]
+
+
+@dataclass(frozen=True)
+class Range:
+    """lower bound ≤ field ≤ upper bound; bounds that are None do not bind."""
+
+    field: str
+    gt: PayloadValue | None = None
+    gte: PayloadValue | None = None
+    lt: PayloadValue | None = None
+    lte: PayloadValue | None = None
+
+
+@dataclass(frozen=True)
+class And:
+    """Every filter holds."""
+
+    filters: tuple[Filter, ...]
+
+
+@dataclass(frozen=True)
+class Or:
+    """At least one filter holds."""
+
+    filters: tuple[Filter, ...]
+
+
+@dataclass(frozen=True)
+class Not:
+    """The filter does not hold; comparing a field that is not there is false, so its negation is true."""
+
+    filter: Filter
+
+
+Filter: TypeAlias = Eq | In | Range | And | Or | Not
