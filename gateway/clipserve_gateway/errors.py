@@ -6,6 +6,10 @@ sentence that says what to do. How reasons become gRPC statuses is decided in on
 
 from __future__ import annotations
 
+from typing import TypeVar
+
+Self = TypeVar("Self", bound="ClipserveError")
+
 
 class ClipserveError(Exception):
     """Base of every error this gateway raises on purpose.
@@ -25,7 +29,7 @@ class ClipserveError(Exception):
         self.field = field
         self.metadata = metadata or {}
 
-    def at(self, field: str) -> ClipserveError:
+    def at(self: Self, field: str) -> Self:
         """The same error, laid at the door of `field` (a prefix path that this error's own path follows)."""
         own = f".{self.field}" if self.field and not self.field.startswith("[") else self.field
         return type(self)(self.message, field=field + own, metadata=self.metadata)
@@ -136,12 +140,6 @@ class ModelUnavailable(ClipserveError):
     """The inference server does not answer, or does not serve this model now."""
 
     reason = "MODEL_UNAVAILABLE"
-
-
-class Draining(ClipserveError):
-    """The gateway is shutting down; another replica will answer."""
-
-    reason = "DRAINING"
 
 
 class DeadlineExceeded(ClipserveError):

@@ -14,7 +14,7 @@ from typing import TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from clipserve_gateway.errors import ClipserveError
+from clipserve_gateway.errors import ClipserveError, InvalidInput
 
 Floats: TypeAlias = npt.NDArray[np.float32]
 Pixels: TypeAlias = npt.NDArray[np.uint8]
@@ -42,8 +42,9 @@ class RawImage:
     height: int
 
 
-Image: TypeAlias = EncodedImage | RawImage
-Input: TypeAlias = EncodedImage | RawImage | str
+Image: TypeAlias = EncodedImage | RawImage | InvalidInput
+Input: TypeAlias = EncodedImage | RawImage | str | InvalidInput
+"""An InvalidInput stands for an item that was refused at the door: it becomes that item's answer."""
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,126 @@
+"""Zero-shot classification: cosines of images and labels, and the scores made of them."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from clipserve_gateway.concurrency import both
+from clipserve_gateway.deadline import Deadline
+from clipserve_gateway.embed import Embedder, normalized
+from clipserve_gateway.labels import LabelCache
+from clipserve_gateway.models import Models
+from clipserve_gateway.stages import stage
+from clipserve_gateway.types import (
+    Classified,
+    Embedded,
+    Floats,
+    Image,
+    LabelScore,
+    LabelSet,
+    ModelSpec,
+    ScoreMode,
+)
+
+SCORES_ON_LOOP = 20_000
+"""Up to so many scores are ranked on the event loop (about a millisecond); more go to a thread."""
+
+
+@dataclass(frozen=True)
+class ClassifyOutcome:
+    """The model that answered, one result for each image, and how many prompts were cut."""
+
+    spec: ModelSpec
+    items: list[Classified]
+    truncated_prompts: int
+
+
+class Classifier:
+    """Images and labels in, scores out."""
+
+    def __init__(self, models: Models, embedder: Embedder, labels: LabelCache) -> None:
+        self._models = models
+        self._embedder = embedder
+        self._labels = labels
+
+    async def classify(
+        self,
+        model: str,
+        images: Sequence[Image],
+        labels: LabelSet,
+        *,
+        top_k: int,
+        mode: ScoreMode,
+        deadline: Deadline,
+    ) -> ClassifyOutcome:
+        """The `top_k` best labels of each image, best first; equal scores in the order of the labels.
+
+        A bad image comes back with its error. Raises as Embedder.embed does.
+        """
+        spec = self._models.get(model)
+        label_embeddings, embedded = await both(
+            self._labels.get(spec, labels, deadline),
+            self._embedder.embed_images(spec, images, deadline),
+        )
+        items = [normalized(item) for item in embedded]
+        with stage("score"):
+            if len(items) * len(labels.names) <= SCORES_ON_LOOP:
+                results = rank(spec, items, label_embeddings.matrix, labels, top_k, mode)
+            else:
+                results = await asyncio.to_thread(
+                    rank, spec, items, label_embeddings.matrix, labels, top_k, mode
+                )
+        return ClassifyOutcome(spec, results, label_embeddings.truncated_prompts)
+
+
+def rank(
+    spec: ModelSpec, items: Sequence[Embedded], matrix: Floats, labels: LabelSet, top_k: int, mode: ScoreMode
+) -> list[Classified]:
+    """Scores every good item against all labels (float32 [L, D]) and keeps the best."""
+    results = [Classified(error=item.error) for item in items]
+    good = {i: item.embedding for i, item in enumerate(items) if item.embedding is not None}
+    if not good:
+        return results
+    cosines = np.stack(list(good.values())) @ matrix.T
+    np.clip(cosines, -1.0, 1.0, out=cosines)
+    probabilities = probability(cosines, spec, mode)
+    for row, i in enumerate(good):
+        best = np.argsort(-cosines[row], kind="stable")[:top_k]
+        results[i] = Classified(
+            [
+                LabelScore(
+                    label=labels.names[j],
+                    index=int(j),
+                    cosine=float(cosines[row, j]),
+                    probability=None if probabilities is None else float(probabilities[row, j]),
+                    above_threshold=(
+                        bool(cosines[row, j] >= np.float32(labels.thresholds[j]))
+                        if labels.thresholds
+                        else None
+                    ),
+                )
+                for j in best
+            ]
+        )
+    return results
+
+
+def probability(cosines: Floats, spec: ModelSpec, mode: ScoreMode) -> np.ndarray | None:
+    """Probabilities float64 [B, L], or None where the model gives no meaningful ones.
+
+    Softmax over labels of logit_scale × cosine (+ logit_bias, which cancels), as in CLIP; or, for models
+    trained that way, sigmoid(logit_scale × cosine + logit_bias), as in SigLIP. A sigmoid without the
+    learned bias would call nearly everything certain, so there is none then.
+    """
+    logits = cosines.astype(np.float64) * spec.logit_scale
+    if mode is ScoreMode.SOFTMAX:
+        powers = np.exp(logits - logits.max(axis=1, keepdims=True))
+        return powers / powers.sum(axis=1, keepdims=True)
+    if spec.logit_bias is None:
+        return None
+    # exp of large numbers overflows to inf, and 1 / inf is the right 0.
+    with np.errstate(over="ignore"):
+        return 1.0 / (1.0 + np.exp(-(logits + spec.logit_bias)))

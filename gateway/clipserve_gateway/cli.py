@@ -1,0 +1,125 @@
+"""The command `clipserve-gateway`: `serve` in production, `up` with a Triton of its own."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import click
+
+import clipserve_gateway
+from clipserve_gateway import logs
+from clipserve_gateway.settings import Settings, default_models_env
+
+
+def settings_options(*, without: tuple[str, ...] = ()) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """One option for each setting, named and documented as it is declared."""
+
+    def decorate(command: Callable[..., None]) -> Callable[..., None]:
+        for name, field in reversed(Settings.model_fields.items()):
+            if name in without:
+                continue
+            flag = "--" + name.replace("_", "-")
+            kind = {bool: bool, int: int, float: float}.get(field.annotation, str)
+            note = f"{field.description}  [default: {field.default!s}; env: CLIPSERVE_{name.upper()}]"
+            command = click.option(flag, name, type=kind, default=None, help=note)(command)
+        return command
+
+    return decorate
+
+
+def settings_from(options: dict[str, Any]) -> Settings:
+    """Settings from the options given, then the environment, then the defaults; a bad one ends the command."""
+    try:
+        return Settings(**{name: value for name, value in options.items() if value is not None})
+    except ValueError as error:
+        problems = [
+            f"{'.'.join(map(str, detail['loc']))}: {detail['msg']}" for detail in error.errors()  # type: ignore[attr-defined]
+        ]
+        raise click.UsageError("bad setting: " + "; ".join(problems)) from error
+
+
+@click.group(context_settings={"max_content_width": 110, "help_option_names": ["-h", "--help"]})
+@click.version_option(clipserve_gateway.__version__, prog_name="clipserve-gateway")
+def main() -> None:
+    """CLIP over gRPC: classification, embeddings and search on models that Triton serves."""
+
+
+@main.command()
+@settings_options()
+def serve(**options: Any) -> None:
+    """Serve, beside a Triton that runs elsewhere.
+
+    Starts at once and becomes ready when Triton serves a model; a Triton that goes and comes back is found
+    again without a restart. SIGTERM drains and stops.
+
+    \b
+    clipserve-gateway serve --triton triton.models.svc:8001 --host 0.0.0.0
+    """
+    settings = settings_from(options)
+    logs.configure(settings.log_level)
+    sys.exit(asyncio.run(serve_until_signal(settings)))
+
+
+async def serve_until_signal(settings: Settings) -> int:
+    """Runs a gateway until SIGINT or SIGTERM; the process's exit code."""
+    from clipserve_gateway.server import Gateway, PortTaken
+
+    stop = stop_on_signals()
+    gateway = Gateway(settings)
+    try:
+        await gateway.start()
+    except PortTaken as error:
+        click.echo(f"clipserve-gateway: {error}", err=True)
+        return 1
+    await stop.wait()
+    await gateway.stop(drain_seconds=settings.drain_seconds, grace_seconds=settings.grace_seconds)
+    return 0
+
+
+def stop_on_signals() -> asyncio.Event:
+    """An event that SIGINT or SIGTERM sets."""
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, stop.set)
+    return stop
+
+
+@main.command()
+@click.option(
+    "--model-repository",
+    type=click.Path(path_type=Path),
+    default=Path("build/model_repository"),
+    show_default=True,
+    help="Repository that `clipserve-export --format python` wrote.",
+)
+@click.option(
+    "--models-env",
+    type=click.Path(path_type=Path),
+    default=default_models_env,
+    help="Virtual environment with nvidia-pytriton and torch.  [default: .venv-models]",
+)
+@click.option("--triton-port", type=int, default=8701, show_default=True, help="Triton's gRPC port.")
+@click.option("--triton-log", type=click.Path(path_type=Path), help="Keep Triton's log here.")
+@settings_options(without=("triton",))
+def up(
+    model_repository: Path, models_env: Path, triton_port: int, triton_log: Path | None, **options: Any
+) -> None:
+    """Start the real Triton and the gateway beside it, on this machine, without a container.
+
+    Ctrl-C or SIGTERM stops both.
+
+    \b
+    clipserve-export --model demo --format python --out build/model_repository
+    clipserve-gateway up --model-repository build/model_repository
+    """
+    from clipserve_gateway.runtime.up import run_up
+
+    settings = settings_from(options | {"triton": f"127.0.0.1:{triton_port}"})
+    logs.configure(settings.log_level)
+    sys.exit(asyncio.run(run_up(settings, model_repository, models_env, triton_log)))

@@ -1,0 +1,86 @@
+"""What every service reads and writes: images, texts, counts and the model that answered."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import TypeVar
+
+from clipserve.v1 import common_pb2
+
+from clipserve_gateway.errors import ImageUnreadable, InvalidInput, LimitExceeded
+from clipserve_gateway.types import EncodedImage, Limits, ModelSpec, RawImage
+
+T = TypeVar("T")
+R = TypeVar("R")
+
+
+def read_each(read: Callable[[T], R], items: Iterable[T]) -> list[R | InvalidInput]:
+    """Every item, read; in the place of one that cannot be accepted stands what is wrong with it."""
+
+    def one(item: T) -> R | InvalidInput:
+        try:
+            return read(item)
+        except InvalidInput as error:
+            return error
+
+    return [one(item) for item in items]
+
+
+def read_image(image: common_pb2.Image, path: str = "") -> EncodedImage | RawImage:
+    """The picture; InvalidInput where none is set or raw pixels do not fill their size.
+
+    What encoded bytes hold is found out when they are decoded. `path` goes before the field's name.
+    """
+    source = image.WhichOneof("source")
+    if source is None:
+        raise ImageUnreadable("set content (an encoded file) or raw (pixels)", field=path + "content")
+    if source == "content":
+        if not image.content:
+            raise ImageUnreadable("the image has no bytes", field=path + "content")
+        return EncodedImage(image.content)
+    raw = image.raw
+    if not raw.width or not raw.height:
+        side = "height" if raw.width else "width"
+        raise InvalidInput("width and height must be at least 1", field=f"{path}raw.{side}")
+    size = raw.width * raw.height * 3
+    if len(raw.rgb) != size:
+        raise InvalidInput(
+            f"{raw.width} × {raw.height} RGB pixels take {size} bytes, not {len(raw.rgb)}",
+            field=path + "raw.rgb",
+        )
+    return RawImage(raw.rgb, raw.width, raw.height)
+
+
+def check_text(text: str, limits: Limits, field: str) -> None:
+    """LimitExceeded if the text is too long to be looked at."""
+    # A character takes at most 4 bytes: most texts need no encoding to be measured.
+    if len(text) * 4 > limits.max_text_bytes and len(text.encode()) > limits.max_text_bytes:
+        raise LimitExceeded(
+            f"the text has more than {limits.max_text_bytes} bytes",
+            field=field,
+            metadata={"limit": str(limits.max_text_bytes)},
+        )
+
+
+def check_count(count: int, limit: int, field: str) -> None:
+    """InvalidInput for nothing at all, LimitExceeded for too much."""
+    if count == 0:
+        raise InvalidInput(f"{field} must not be empty", field=field)
+    if count > limit:
+        raise LimitExceeded(
+            f"{field} has {count} items; at most {limit} fit into one call",
+            field=field,
+            metadata={"limit": str(limit)},
+        )
+
+
+def read_top_k(top_k: int, default: int) -> int:
+    """How many to return; 0 means the default."""
+    if top_k < 0:
+        raise InvalidInput(f"top_k is {top_k}; it must not be negative", field="top_k")
+    return top_k or default
+
+
+def write_model(spec: ModelSpec) -> common_pb2.ModelRef:
+    """The model that answered."""
+    return common_pb2.ModelRef(name=spec.name, fingerprint=spec.fingerprint, embed_dim=spec.embed_dim)

@@ -1,0 +1,91 @@
+"""What the domain's errors become on the wire: one table, for calls and for items of batches."""
+
+from __future__ import annotations
+
+import grpc
+from clipserve.v1 import common_pb2
+from google.protobuf import duration_pb2
+from google.rpc import code_pb2, error_details_pb2, status_pb2
+
+from clipserve_gateway import errors
+
+DOMAIN = "clipserve"
+MAX_DESCRIPTION_BYTES = 1024
+"""Statuses travel in HTTP/2 headers, of which peers accept about 8 KB in all."""
+
+CODES: dict[type[errors.ClipserveError], grpc.StatusCode] = {
+    errors.InvalidInput: grpc.StatusCode.INVALID_ARGUMENT,
+    errors.ModelNotFound: grpc.StatusCode.NOT_FOUND,
+    errors.CollectionNotFound: grpc.StatusCode.NOT_FOUND,
+    errors.CollectionExists: grpc.StatusCode.ALREADY_EXISTS,
+    errors.FingerprintMismatch: grpc.StatusCode.FAILED_PRECONDITION,
+    errors.DimensionMismatch: grpc.StatusCode.FAILED_PRECONDITION,
+    errors.Overloaded: grpc.StatusCode.RESOURCE_EXHAUSTED,
+    errors.ModelUnavailable: grpc.StatusCode.UNAVAILABLE,
+    errors.DeadlineExceeded: grpc.StatusCode.DEADLINE_EXCEEDED,
+    errors.InferenceFailed: grpc.StatusCode.INTERNAL,
+    errors.StorageFailed: grpc.StatusCode.INTERNAL,
+}
+
+
+def code_of(error: errors.ClipserveError) -> grpc.StatusCode:
+    """The status code of the error's class, or of its nearest ancestor in the table."""
+    for kind in type(error).__mro__:
+        if kind in CODES:
+            return CODES[kind]
+    return grpc.StatusCode.INTERNAL
+
+
+def item_status(error: errors.ClipserveError | None, prefix: str = "") -> common_pb2.ItemStatus:
+    """The status of one item; `prefix` is the item's own path, e.g. ``images[3]``."""
+    if error is None:
+        return common_pb2.ItemStatus()
+    located = error.at(prefix) if prefix else error
+    return common_pb2.ItemStatus(
+        code=code_of(error).value[0], reason=error.reason, field=located.field, message=error.message
+    )
+
+
+def rpc_status(error: errors.ClipserveError) -> status_pb2.Status:
+    """The status of a whole call, with its details (AIP-193): ErrorInfo, and what the class calls for."""
+    status = status_pb2.Status(code=code_of(error).value[0], message=clipped(error.message))
+    pack(status, error_details_pb2.ErrorInfo(reason=error.reason, domain=DOMAIN, metadata=error.metadata))
+    if error.field:
+        violation = error_details_pb2.BadRequest.FieldViolation(
+            field=clipped(error.field), description=clipped(error.message), reason=error.reason
+        )
+        pack(status, error_details_pb2.BadRequest(field_violations=[violation]))
+    if isinstance(error, errors.Overloaded):
+        delay = duration_pb2.Duration()
+        delay.FromMilliseconds(int(error.retry_after * 1000))
+        pack(status, error_details_pb2.RetryInfo(retry_delay=delay))
+    return status
+
+
+def internal_status() -> status_pb2.Status:
+    """The status of a fault of ours: a fixed text; what happened is in the log only."""
+    status = status_pb2.Status(code=code_pb2.INTERNAL, message="internal error; the server's log says more")
+    pack(status, error_details_pb2.ErrorInfo(reason="INTERNAL", domain=DOMAIN))
+    return status
+
+
+def trailers(
+    status: status_pb2.Status, error: errors.ClipserveError | None
+) -> tuple[tuple[str, str | bytes], ...]:
+    """Trailing metadata that carries the details; gRPC's own retries obey the push-back, not RetryInfo."""
+    found: tuple[tuple[str, str | bytes], ...] = (("grpc-status-details-bin", status.SerializeToString()),)
+    if isinstance(error, errors.Overloaded):
+        found += (("grpc-retry-pushback-ms", str(int(error.retry_after * 1000))),)
+    return found
+
+
+def pack(status: status_pb2.Status, detail: object) -> None:
+    """Appends one detail."""
+    status.details.add().Pack(detail)
+
+
+def clipped(text: str) -> str:
+    """The text, cut where it would not fit into headers."""
+    if len(text.encode()) <= MAX_DESCRIPTION_BYTES:
+        return text
+    return text.encode()[: MAX_DESCRIPTION_BYTES - 4].decode(errors="ignore") + " …"

@@ -1,0 +1,202 @@
+"""Embeds any mix of images and texts; a bad item never fails its neighbors."""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from typing import TypeVar
+
+import numpy as np
+
+from clipserve_gateway import errors, preprocess
+from clipserve_gateway.concurrency import both, gather
+from clipserve_gateway.deadline import Deadline
+from clipserve_gateway.decode_pool import DecodePool
+from clipserve_gateway.encoder import Encoder
+from clipserve_gateway.models import Models
+from clipserve_gateway.stages import stage
+from clipserve_gateway.tokenizer import OpenAITokenizer
+from clipserve_gateway.types import (
+    Embedded,
+    EncodedImage,
+    Floats,
+    Ids,
+    Image,
+    Input,
+    Limits,
+    ModelSpec,
+    Pixels,
+    Tokens,
+)
+
+IMAGES_PER_CALL = 8
+"""Images sent to Triton in one call: enough to spread a call's cost, few enough that the calls of one
+request decode and encode side by side and mix with other requests in Triton's batches."""
+
+PROMPTS_IN_FLIGHT = 4
+"""Text batches of one request that Triton holds at a time: enough to keep it busy, and other callers'
+texts get their turn."""
+
+
+Batch = TypeVar("Batch", Pixels, Ids)
+
+
+@dataclass(frozen=True)
+class EmbedOutcome:
+    """The model that answered, and one result for each input."""
+
+    spec: ModelSpec
+    items: list[Embedded]
+
+
+class Embedder:
+    """Bytes and texts in, embeddings out."""
+
+    def __init__(
+        self, models: Models, encoder: Encoder, pool: DecodePool, limits: Limits, *, fast_decode: bool
+    ) -> None:
+        self._models = models
+        self._encoder = encoder
+        self._pool = pool
+        self._image_limits = preprocess.ImageLimits(limits.max_image_bytes, limits.max_image_pixels)
+        self._fast_decode = fast_decode
+
+    async def embed(
+        self, model: str, inputs: Sequence[Input], *, normalize: bool = True, deadline: Deadline
+    ) -> EmbedOutcome:
+        """Embeds `inputs` in order with the named model (the default one for an empty name).
+
+        Bad items come back with their error. Raises ModelNotFound, ModelUnavailable, Overloaded or
+        DeadlineExceeded for what concerns the whole call.
+        """
+        spec = self._models.get(model)
+        items: list[Embedded] = [Embedded()] * len(inputs)
+        images = [(i, item) for i, item in enumerate(inputs) if not isinstance(item, str)]
+        texts = [(i, item) for i, item in enumerate(inputs) if isinstance(item, str)]
+        of_images, of_texts = await both(
+            self.embed_images(spec, [item for _, item in images], deadline),
+            self.embed_texts(spec, [item for _, item in texts], deadline),
+        )
+        for (i, _), result in zip([*images, *texts], [*of_images, *of_texts], strict=True):
+            items[i] = normalized(result) if normalize else result
+        return EmbedOutcome(spec, items)
+
+    async def embed_images(
+        self, spec: ModelSpec, images: Sequence[Image], deadline: Deadline
+    ) -> list[Embedded]:
+        """Raw embeddings of images, in order."""
+        size = min(IMAGES_PER_CALL, spec.max_image_batch)
+        chunks = [images[i : i + size] for i in range(0, len(images), size)]
+        done = await gather(*(self._embed_image_chunk(spec, chunk, deadline) for chunk in chunks))
+        return [item for chunk in done for item in chunk]
+
+    async def _embed_image_chunk(
+        self, spec: ModelSpec, images: Sequence[Image], deadline: Deadline
+    ) -> list[Embedded]:
+        with stage("decode"):
+            decoded = await gather(*(self._decode(spec, image, deadline) for image in images))
+        good = [pixels for pixels in decoded if not isinstance(pixels, errors.ClipserveError)]
+        encoded: list[Embedded] = []
+        if good:
+            with stage("encode"):
+                encode = functools.partial(self._encoder.encode_image, spec, deadline=deadline)
+                encoded = await isolating(encode, np.stack(good))
+        answers = iter(encoded)
+        return [
+            Embedded(error=pixels) if isinstance(pixels, errors.ClipserveError) else next(answers)
+            for pixels in decoded
+        ]
+
+    async def _decode(
+        self, spec: ModelSpec, image: Image, deadline: Deadline
+    ) -> Pixels | errors.InvalidInput:
+        """Pixels of one image, or what is wrong with it."""
+        if isinstance(image, errors.InvalidInput):
+            return image
+        if isinstance(image, EncodedImage):
+            work = functools.partial(
+                preprocess.load_image,
+                image.content,
+                spec.image_size,
+                limits=self._image_limits,
+                fast=self._fast_decode,
+            )
+        else:
+            work = functools.partial(
+                preprocess.load_raw, image.rgb, image.width, image.height, spec.image_size
+            )
+        try:
+            return await self._pool.run(work, deadline=deadline)
+        except errors.InvalidInput as error:
+            return error if error.field else error.at("content")
+
+    async def embed_texts(self, spec: ModelSpec, texts: Sequence[str], deadline: Deadline) -> list[Embedded]:
+        """Raw embeddings of texts, in order."""
+        if not texts:
+            return []
+        deadline.check("tokenize")
+        with stage("tokenize"):
+            tokens = await asyncio.to_thread(tokenizer(spec.context_length).encode, texts)
+        with stage("encode"):
+            return await self._encode_tokens(spec, tokens, deadline)
+
+    async def _encode_tokens(
+        self, spec: ModelSpec, tokens: Sequence[Tokens], deadline: Deadline
+    ) -> list[Embedded]:
+        """Encodes texts of like length together, so that little of a batch is padding."""
+        order = sorted(range(len(tokens)), key=lambda i: len(tokens[i].ids))
+        batches = [order[i : i + spec.max_text_batch] for i in range(0, len(order), spec.max_text_batch)]
+        gate = asyncio.Semaphore(PROMPTS_IN_FLIGHT)
+        encode = functools.partial(self._encoder.encode_text, spec, deadline=deadline)
+
+        async def one(batch: list[int]) -> list[Embedded]:
+            async with gate:
+                return await isolating(encode, padded(spec, [tokens[i].ids for i in batch]))
+
+        results: list[Embedded] = [Embedded()] * len(tokens)
+        for batch, found in zip(batches, await gather(*map(one, batches)), strict=True):
+            for i, item in zip(batch, found, strict=True):
+                results[i] = Embedded(item.embedding, tokens[i].truncated, item.error)
+        return results
+
+
+async def isolating(encode: Callable[[Batch], Awaitable[Floats]], batch: Batch) -> list[Embedded]:
+    """Encodes a batch; one that fails is halved until the items at fault stand alone."""
+    try:
+        return [Embedded(row) for row in await encode(batch)]
+    except errors.InferenceFailed as error:
+        if len(batch) == 1:
+            return [Embedded(error=error)]
+    half = len(batch) // 2
+    parts = await gather(isolating(encode, batch[:half]), isolating(encode, batch[half:]))
+    return [item for part in parts for item in part]
+
+
+def padded(spec: ModelSpec, ids: Sequence[Ids]) -> Ids:
+    """Texts as one int32 [B, L], filled up with 0; L is the longest text's length, or the model's own.
+
+    In causal towers that read their embedding at the end token, what follows it has no influence.
+    """
+    length = spec.context_length if spec.fixed_text_length else max(len(row) for row in ids)
+    batch = np.zeros((len(ids), length), np.int32)
+    for row, text in zip(batch, ids, strict=True):
+        row[: len(text)] = text
+    return batch
+
+
+def normalized(item: Embedded) -> Embedded:
+    """The same item with an embedding of length 1; InferenceFailed where it has no direction."""
+    if item.embedding is None:
+        return item
+    norm = float(np.linalg.norm(item.embedding))
+    if norm == 0:
+        return Embedded(error=errors.InferenceFailed("the model answered an embedding of zeros"))
+    return Embedded((item.embedding / norm).astype(np.float32), item.truncated)
+
+
+@functools.cache
+def tokenizer(context_length: int) -> OpenAITokenizer:
+    """One tokenizer for each context length; building it takes a moment."""
+    return OpenAITokenizer(context_length)

@@ -1,0 +1,24 @@
+"""The seam to the models: two methods, implemented by Triton and by a fake in the tests."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from clipserve_gateway.deadline import Deadline
+from clipserve_gateway.types import Floats, Ids, ModelSpec, Pixels
+
+
+class Encoder(Protocol):
+    """Encodes batches no larger than the model's own batch limits.
+
+    Both methods raise ModelUnavailable, Overloaded, DeadlineExceeded or InferenceFailed; after
+    InferenceFailed, a smaller batch may succeed.
+    """
+
+    async def encode_image(self, spec: ModelSpec, pixels: Pixels, deadline: Deadline) -> Floats:
+        """Pixels uint8 [B, S, S, 3] → raw (not normalized) float32 [B, D]."""
+        ...
+
+    async def encode_text(self, spec: ModelSpec, ids: Ids, deadline: Deadline) -> Floats:
+        """Token ids int32 [B, L], rows padded with 0 after their end → raw float32 [B, D]."""
+        ...

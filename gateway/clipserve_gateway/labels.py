@@ -1,0 +1,138 @@
+"""Label embeddings: built from prompts, kept in memory, shared by the calls that need them."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+from cachetools import LRUCache
+
+from clipserve_gateway import stages
+from clipserve_gateway.concurrency import SingleFlight
+from clipserve_gateway.deadline import Deadline
+from clipserve_gateway.metrics import Metrics
+from clipserve_gateway.types import Embedded, Floats, LabelSet, ModelSpec
+
+PROMPTS_PER_STEP = 2048
+"""Prompts embedded between two looks at the deadline; what is done by then is kept for the next caller."""
+
+
+LABEL_OVERHEAD = 512
+"""Bytes a cached label takes beside its numbers: key, objects and their place in the table (estimated)."""
+
+
+class TextEmbedder(Protocol):
+    """Embeds texts with a model."""
+
+    async def embed_texts(self, spec: ModelSpec, texts: Sequence[str], deadline: Deadline) -> list[Embedded]:
+        """Raw embeddings in order."""
+        ...
+
+
+@dataclass(frozen=True)
+class LabelEmbeddings:
+    """Normalized float32 [L, D], and how many prompts were cut at the model's context."""
+
+    matrix: Floats
+    truncated_prompts: int
+
+
+@dataclass(frozen=True)
+class _Label:
+    """One label's normalized embedding, float32 [D]."""
+
+    embedding: Floats
+    truncated_prompts: int
+
+
+class LabelCache:
+    """Label embeddings by content: (labels in order, templates, model fingerprint).
+
+    Half of the bytes hold whole label sets, ready to multiply; half hold single labels, so that a changed
+    set encodes only what is new in it.
+    """
+
+    def __init__(self, embedder: TextEmbedder, max_bytes: int, metrics: Metrics) -> None:
+        self._embedder = embedder
+        self._metrics = metrics
+        self._sets: LRUCache[str, LabelEmbeddings] = LRUCache(
+            max_bytes // 2, getsizeof=lambda entry: entry.matrix.nbytes
+        )
+        self._labels: LRUCache[tuple[str, str], _Label] = LRUCache(
+            max_bytes // 2, getsizeof=lambda entry: entry.embedding.nbytes + LABEL_OVERHEAD
+        )
+        self._flights: SingleFlight[LabelEmbeddings] = SingleFlight()
+
+    async def get(self, spec: ModelSpec, labels: LabelSet, deadline: Deadline) -> LabelEmbeddings:
+        """The label set's embeddings, from memory or built now; one build at a time for each set."""
+        key = content_key(spec.fingerprint, labels.templates, labels.names)
+        found = self._sets.get(key)
+        stages.count("cache_hit", int(found is not None))
+        if found is not None:
+            self._metrics.label_cache_hits.inc()
+            return found
+        if key in self._flights:
+            self._metrics.label_cache_coalesced.inc()
+        else:
+            self._metrics.label_cache_misses.inc()
+
+        async def build(latest: Callable[[], Deadline]) -> LabelEmbeddings:
+            start = time.perf_counter()
+            built = await self._build(spec, labels, latest)
+            self._metrics.label_cache_build_seconds.observe(time.perf_counter() - start)
+            remember(self._sets, key, built)
+            self._metrics.label_cache_bytes.set(self._sets.currsize + self._labels.currsize)
+            return built
+
+        return await self._flights.run(key, deadline, build)
+
+    async def _build(
+        self, spec: ModelSpec, labels: LabelSet, latest: Callable[[], Deadline]
+    ) -> LabelEmbeddings:
+        prefix = content_key(spec.fingerprint, labels.templates)
+        entries = {name: self._labels.get((prefix, name)) for name in labels.names}
+        missing = [name for name, entry in entries.items() if entry is None]
+        step = max(1, PROMPTS_PER_STEP // len(labels.templates))
+        for start in range(0, len(missing), step):
+            names = missing[start : start + step]
+            prompts = [template.replace("{}", name) for name in names for template in labels.templates]
+            latest().check("encode")
+            embedded = await self._embedder.embed_texts(spec, prompts, latest())
+            for i, name in enumerate(names):
+                of_label = embedded[i * len(labels.templates) : (i + 1) * len(labels.templates)]
+                entries[name] = entry = mean_label(of_label)
+                remember(self._labels, (prefix, name), entry)
+        done = [entry for entry in entries.values() if entry is not None]
+        matrix = np.stack([entry.embedding for entry in done])
+        return LabelEmbeddings(matrix, sum(entry.truncated_prompts for entry in done))
+
+
+def mean_label(prompts: Sequence[Embedded]) -> _Label:
+    """A label's embedding: normalized mean of its normalized prompt embeddings.
+
+    As in CLIP's and open_clip's zero-shot classifiers. Raises the error of a prompt that has one.
+    """
+    for prompt in prompts:
+        if prompt.error is not None:
+            raise prompt.error
+    rows = np.stack([prompt.embedding for prompt in prompts if prompt.embedding is not None])
+    rows = rows / np.linalg.norm(rows, axis=1, keepdims=True)
+    mean = rows.mean(axis=0)
+    mean = (mean / np.linalg.norm(mean)).astype(np.float32)
+    return _Label(mean, sum(prompt.truncated for prompt in prompts))
+
+
+def content_key(*parts: object) -> str:
+    """A hash that equals another exactly where all parts do."""
+    return hashlib.sha256(json.dumps(parts, ensure_ascii=True).encode()).hexdigest()
+
+
+def remember(cache: LRUCache, key: object, value: object) -> None:
+    """Keeps a value unless it alone is larger than the cache."""
+    if cache.getsizeof(value) <= cache.maxsize:
+        cache[key] = value

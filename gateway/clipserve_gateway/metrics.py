@@ -1,0 +1,81 @@
+"""The gateway's Prometheus metrics, declared once."""
+
+from __future__ import annotations
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client.gc_collector import GCCollector
+from prometheus_client.platform_collector import PlatformCollector
+from prometheus_client.process_collector import ProcessCollector
+
+SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
+ITEMS = (1, 2, 4, 8, 16, 32, 64, 128, 256)
+
+
+class Metrics:
+    """All metrics of one gateway, in a registry of their own."""
+
+    def __init__(self) -> None:
+        self.registry = registry = CollectorRegistry()
+        ProcessCollector(registry=registry)
+        PlatformCollector(registry=registry)
+        GCCollector(registry=registry)
+        self.requests = Counter(
+            "clipserve_requests_total", "Calls answered.", ["method", "code"], registry=registry
+        )
+        self.request_seconds = Histogram(
+            "clipserve_request_seconds",
+            "Time from a call's arrival to its answer.",
+            ["method"],
+            buckets=SECONDS,
+            registry=registry,
+        )
+        self.stage_seconds = Histogram(
+            "clipserve_stage_seconds",
+            "Time a call spent in one stage, summed over its items.",
+            ["stage"],
+            buckets=SECONDS,
+            registry=registry,
+        )
+        self.batch_items = Histogram(
+            "clipserve_batch_items", "Items of one call.", buckets=ITEMS, registry=registry
+        )
+        self.item_errors = Counter(
+            "clipserve_item_errors_total",
+            "Items of batches that were answered with an error.",
+            ["reason"],
+            registry=registry,
+        )
+        self.label_cache_hits = Counter(
+            "clipserve_label_cache_hits_total", "Label sets found ready.", registry=registry
+        )
+        self.label_cache_misses = Counter(
+            "clipserve_label_cache_misses_total", "Label sets that were built.", registry=registry
+        )
+        self.label_cache_coalesced = Counter(
+            "clipserve_label_cache_coalesced_total",
+            "Label sets waited for while another call built them.",
+            registry=registry,
+        )
+        self.label_cache_bytes = Gauge(
+            "clipserve_label_cache_bytes", "Memory that cached label embeddings take.", registry=registry
+        )
+        self.label_cache_build_seconds = Histogram(
+            "clipserve_label_cache_build_seconds",
+            "Time to build one label set's embeddings.",
+            buckets=SECONDS,
+            registry=registry,
+        )
+        self.inflight_items = Gauge(
+            "clipserve_inflight_items", "Items of calls being answered now.", registry=registry
+        )
+        self.saturation = Gauge(
+            "clipserve_saturation",
+            "How busy the gateway is, 0–1: waiting and running decodes over what the pool holds.",
+            registry=registry,
+        )
+        self.model_ready = Gauge(
+            "clipserve_model_ready",
+            "Whether Triton serves both towers of the model.",
+            ["model"],
+            registry=registry,
+        )

@@ -1,0 +1,111 @@
+"""Reads a model's specification from the parameters of its two Triton configurations."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from clipserve_gateway.types import ModelSpec
+
+SCHEMA = "1"
+IMAGE_SUFFIX, TEXT_SUFFIX = "_image", "_text"
+TOKENIZER = "openai_bpe"
+
+
+class BadModelConfig(ValueError):
+    """A Triton model that says it is a clipserve tower but cannot be used as one."""
+
+
+@dataclass(frozen=True)
+class TowerConfig:
+    """One Triton model: its name, batch limit and string parameters."""
+
+    triton_name: str
+    max_batch_size: int
+    parameters: Mapping[str, str]
+
+
+def is_tower(triton_name: str) -> bool:
+    """Whether a Triton model's name is that of an image or text tower."""
+    return triton_name.endswith((IMAGE_SUFFIX, TEXT_SUFFIX))
+
+
+def model_name(triton_name: str) -> str:
+    """`demo_image` → `demo`."""
+    return triton_name.removesuffix(IMAGE_SUFFIX).removesuffix(TEXT_SUFFIX)
+
+
+def parse_model(image: TowerConfig, text: TowerConfig) -> ModelSpec:
+    """The model that two towers make up.
+
+    Raises BadModelConfig, naming the parameter, where one is missing or wrong or the towers do not match.
+    """
+    name = model_name(image.triton_name)
+    for tower, role in ((image, "image"), (text, "text")):
+        expect(tower, "schema", SCHEMA)
+        expect(tower, "tower", role)
+        expect(tower, "model", name)
+    for key in ("fingerprint", "embed_dim", "image_size", "context_length", "logit_scale"):
+        if required(image, key) != required(text, key):
+            raise BadModelConfig(f"{name}: the towers disagree on {key}")
+    expect(text, "tokenizer", TOKENIZER)
+    expect(image, "resize", "shortest")
+    expect(image, "interpolation", "bicubic")
+    expect(image, "crop", "center")
+    if not re.fullmatch(r"[0-9a-f]{64}", required(image, "fingerprint")):
+        raise BadModelConfig(f"{name}: fingerprint is not 64 hex digits")
+    if required(text, "text_length") not in ("ragged", "fixed"):
+        raise BadModelConfig(f"{name}: text_length is neither ragged nor fixed")
+    bias = image.parameters.get("logit_bias")
+    return ModelSpec(
+        name=name,
+        fingerprint=required(image, "fingerprint"),
+        embed_dim=size(image, "embed_dim"),
+        image_size=size(image, "image_size"),
+        context_length=size(text, "context_length"),
+        fixed_text_length=required(text, "text_length") == "fixed",
+        logit_scale=decimal(image, "logit_scale"),
+        logit_bias=None if bias is None else decimal(image, "logit_bias"),
+        architecture=required(image, "architecture"),
+        pretrained=image.parameters.get("pretrained", ""),
+        precision=required(image, "precision"),
+        max_image_batch=max(1, image.max_batch_size),
+        max_text_batch=max(1, text.max_batch_size),
+    )
+
+
+def required(tower: TowerConfig, key: str) -> str:
+    """A parameter's value; BadModelConfig if it is not there."""
+    try:
+        return tower.parameters[key]
+    except KeyError:
+        raise BadModelConfig(f"{tower.triton_name}: parameter {key} is missing") from None
+
+
+def expect(tower: TowerConfig, key: str, value: str) -> None:
+    """BadModelConfig unless the parameter has this value."""
+    if required(tower, key) != value:
+        raise BadModelConfig(
+            f"{tower.triton_name}: parameter {key} is {tower.parameters[key]!r}; this gateway knows {value!r}"
+        )
+
+
+def decimal(tower: TowerConfig, key: str) -> float:
+    """A parameter's value as a finite number; BadModelConfig if it is none."""
+    try:
+        value = float(required(tower, key))
+    except ValueError:
+        value = math.nan
+    if not math.isfinite(value):
+        raise BadModelConfig(f"{tower.triton_name}: parameter {key} is not a finite number")
+    return value
+
+
+def size(tower: TowerConfig, key: str) -> int:
+    """A parameter's value as a whole number above 0; BadModelConfig if it is none."""
+    value = decimal(tower, key)
+    if value < 1 or value != int(value):
+        raise BadModelConfig(f"{tower.triton_name}: parameter {key} is not a whole number above 0")
+    return int(value)

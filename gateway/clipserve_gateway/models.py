@@ -1,0 +1,153 @@
+"""Which models there are: discovered from Triton, watched as they come and go."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+from typing import Protocol
+
+from clipserve_gateway import errors
+from clipserve_gateway.metrics import Metrics
+from clipserve_gateway.model_config import (
+    IMAGE_SUFFIX,
+    TEXT_SUFFIX,
+    BadModelConfig,
+    TowerConfig,
+    is_tower,
+    model_name,
+    parse_model,
+)
+from clipserve_gateway.types import ModelSpec
+
+log = logging.getLogger(__name__)
+
+
+class ModelSource(Protocol):
+    """Where models come from."""
+
+    async def repository_index(self, timeout: float) -> dict[str, bool]:
+        """Triton model → ready."""
+        ...
+
+    async def towers(self, names: list[str], timeout: float) -> list[TowerConfig]:
+        """Configurations of Triton models."""
+        ...
+
+
+class Models:
+    """The models by name, kept up to date by `watch`.
+
+    A model that Triton stops serving stays known, so that its callers hear UNAVAILABLE, not NOT_FOUND,
+    until Triton says that it is gone. `on_change` is called after every change of the models or of their
+    readiness.
+    """
+
+    def __init__(self, source: ModelSource, *, default: str, poll_seconds: float, metrics: Metrics, on_change: Callable[[], Awaitable[None]]) -> None:
+        self._source = source
+        self._default = default
+        self._poll_seconds = poll_seconds
+        self._metrics = metrics
+        self._specs: dict[str, ModelSpec] = {}
+        self._ready: dict[str, bool] = {}
+        self._complaints: dict[str, str] = {}
+        self._reached = False
+        self._on_change = on_change
+
+    def all(self) -> list[tuple[ModelSpec, bool]]:
+        """Every known model and whether it is ready, by name."""
+        return [(self._specs[name], self._ready[name]) for name in sorted(self._specs)]
+
+    def ready(self) -> bool:
+        """Whether some model is ready: then the gateway can do useful work."""
+        return any(self._ready.values())
+
+    @property
+    def default(self) -> str:
+        """Name of the model that answers where none is named; empty if there is no such model."""
+        if self._default or len(self._specs) != 1:
+            return self._default
+        return next(iter(self._specs))
+
+    def get(self, name: str) -> ModelSpec:
+        """The model of that name (the default one for an empty name), if it is ready.
+
+        Raises ModelNotFound, InvalidInput (no name and no default) or ModelUnavailable.
+        """
+        if not self._reached:
+            raise errors.ModelUnavailable(
+                "the inference server has not answered yet; try again in a few seconds"
+            )
+        wanted = name or self.default
+        if not wanted:
+            raise errors.InvalidInput(
+                f"name a model: this server has {', '.join(sorted(self._specs)) or 'none'} and no default",
+                field="model",
+            )
+        if wanted not in self._specs:
+            raise errors.ModelNotFound(
+                f"no model {wanted!r}; there are: {', '.join(sorted(self._specs)) or 'none'}", field="model"
+            )
+        if not self._ready[wanted]:
+            raise errors.ModelUnavailable(f"model {wanted!r} is not ready; try again in a few seconds")
+        return self._specs[wanted]
+
+    async def watch(self) -> None:
+        """Refreshes for ever; a failure is told once and retried."""
+        while True:
+            await self.refresh()
+            await asyncio.sleep(self._poll_seconds)
+
+    async def refresh(self) -> None:
+        """Asks Triton once. Never raises for a Triton that is down: then no model is ready."""
+        timeout = max(1.0, self._poll_seconds)
+        try:
+            index = await self._source.repository_index(timeout)
+            towers = await self._source.towers([n for n, up in index.items() if up and is_tower(n)], timeout)
+        except errors.ClipserveError as error:
+            self._complain("Triton", error.message)
+            await self._update(self._specs, dict.fromkeys(self._specs, False))
+            return
+        self._reached = True
+        self._complain("Triton", "")
+        await self._update(*self._assemble(index, {tower.triton_name: tower for tower in towers}))
+
+    def _assemble(
+        self, index: dict[str, bool], towers: dict[str, TowerConfig]
+    ) -> tuple[dict[str, ModelSpec], dict[str, bool]]:
+        """Pairs towers into models; one bad model does not make the others unready."""
+        specs, ready = {}, {}
+        for name in sorted({model_name(tower) for tower in index if is_tower(tower)}):
+            image, text = towers.get(name + IMAGE_SUFFIX), towers.get(name + TEXT_SUFFIX)
+            complaint = ""
+            if image is not None and text is not None:
+                try:
+                    specs[name], ready[name] = parse_model(image, text), True
+                except BadModelConfig as error:
+                    complaint = str(error)
+            else:
+                complaint = f"model {name} is not ready in Triton"
+                if name in self._specs:
+                    specs[name], ready[name] = self._specs[name], False
+            self._complain(name, complaint)
+        return specs, ready
+
+    async def _update(self, specs: dict[str, ModelSpec], ready: dict[str, bool]) -> None:
+        if (specs, ready) == (self._specs, self._ready):
+            return
+        for name in self._ready.keys() - ready.keys():
+            self._metrics.model_ready.remove(name)
+        for name, up in ready.items():
+            self._metrics.model_ready.labels(name).set(up)
+            if self._ready.get(name) is not up or self._specs.get(name) != specs[name]:
+                log.info(
+                    "model %s (%s…) is %s", name, specs[name].fingerprint[:12], "ready" if up else "not ready"
+                )
+        self._specs, self._ready = specs, ready
+        await self._on_change()
+
+    def _complain(self, about: str, complaint: str) -> None:
+        """Logs a complaint when it is new, not at every poll."""
+        if complaint and self._complaints.get(about) != complaint:
+            log.warning("%s", complaint)
+        self._complaints[about] = complaint

@@ -1,0 +1,178 @@
+"""One gateway: its parts put together, started, drained and stopped."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+
+import grpc
+from clipserve.v1 import clip_pb2, clip_pb2_grpc, collection_pb2, collection_pb2_grpc
+from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+from grpc_reflection.v1alpha import reflection
+
+from clipserve_gateway.classify import Classifier
+from clipserve_gateway.collection_ops import CollectionOps
+from clipserve_gateway.decode_pool import DecodePool
+from clipserve_gateway.embed import Embedder
+from clipserve_gateway.http import HttpServer
+from clipserve_gateway.index import open_engine
+from clipserve_gateway.interceptors import CallInterceptor
+from clipserve_gateway.labels import LabelCache
+from clipserve_gateway.metrics import Metrics
+from clipserve_gateway.models import Models
+from clipserve_gateway.search import Searcher
+from clipserve_gateway.servicers.calls import Calls
+from clipserve_gateway.servicers.clip import ClipServicer
+from clipserve_gateway.servicers.collections import CollectionServicer
+from clipserve_gateway.settings import Settings
+from clipserve_gateway.triton import TritonEncoder
+
+log = logging.getLogger(__name__)
+
+CLIP_SERVICE = clip_pb2.DESCRIPTOR.services_by_name["ClipService"].full_name
+COLLECTION_SERVICE = collection_pb2.DESCRIPTOR.services_by_name["CollectionService"].full_name
+MODEL_SERVICE = "clipserve.model."
+"""Prefix of the health service names that tell whether one model is served."""
+
+
+class PortTaken(Exception):
+    """The address cannot be listened on."""
+
+
+class Gateway:
+    """Serves until it is stopped. Belongs to the event loop it is made on."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self.metrics = Metrics()
+        self.port = 0
+        self._stopping = False
+        self._health = health.aio.HealthServicer()
+        self._encoder = TritonEncoder(settings.triton)
+        self.models = Models(
+            self._encoder,
+            default=settings.default_model,
+            poll_seconds=settings.model_poll_seconds,
+            metrics=self.metrics,
+            on_change=self._tell_health,
+        )
+        self._pool = DecodePool(settings.decode_threads)
+        self.metrics.saturation.set_function(self._pool.saturation)
+        self._engine = open_engine(settings.data)
+        self._server = self._build_server()
+        self._tasks: list[asyncio.Task[None]] = []
+        self._http: HttpServer | None = None
+
+    def _build_server(self) -> grpc.aio.Server:
+        limits = self.settings.limits
+        embedder = Embedder(
+            self.models, self._encoder, self._pool, limits, fast_decode=self.settings.fast_decode
+        )
+        labels = LabelCache(embedder, self.settings.label_cache_bytes, self.metrics)
+        classifier = Classifier(self.models, embedder, labels)
+        calls = Calls(self.settings.default_timeout_seconds, self.metrics)
+        collections = CollectionOps(self._engine, self.models, embedder)
+        searcher = Searcher(collections, embedder)
+        server = grpc.aio.server(
+            interceptors=[CallInterceptor(self.metrics)],
+            options=server_options(self.settings),
+        )
+        clip_pb2_grpc.add_ClipServiceServicer_to_server(
+            ClipServicer(self.models, embedder, classifier, searcher, limits, calls), server
+        )
+        collection_pb2_grpc.add_CollectionServiceServicer_to_server(
+            CollectionServicer(collections, limits, calls), server
+        )
+        health_pb2_grpc.add_HealthServicer_to_server(self._health, server)
+        if self.settings.reflection:
+            names = (CLIP_SERVICE, COLLECTION_SERVICE, health.SERVICE_NAME, reflection.SERVICE_NAME)
+            reflection.enable_server_reflection(names, server)
+        return server
+
+    async def start(self) -> None:
+        """Listens, and begins to look for models; does not wait for Triton. Raises PortTaken."""
+        await self._tell_health()
+        self.port = self._listen()
+        self._http = self._listen_http()
+        await self._server.start()
+        self._http.start()
+        self._tasks.append(asyncio.create_task(self.models.watch(), name="watch models"))
+        log.info("listening on %s:%d, metrics on port %d", self.settings.host, self.port, self._http.port)
+
+    def _listen(self) -> int:
+        address = f"{self.settings.host}:{self.settings.port}"
+        try:
+            port: int = self._server.add_insecure_port(address)
+        except RuntimeError:
+            port = 0
+        if port == 0:
+            raise PortTaken(f"cannot listen on {address}; choose another address with --host and --port")
+        return port
+
+    def _listen_http(self) -> HttpServer:
+        host, port = self.settings.host, self.settings.http_port
+        try:
+            return HttpServer(
+                host, port, self.metrics, loop=asyncio.get_running_loop(), ready=self.ready
+            )
+        except OSError as error:
+            raise PortTaken(
+                f"cannot listen on {host}:{port} ({error.strerror}); choose another port with --http-port"
+            ) from error
+
+    @property
+    def http_port(self) -> int:
+        """Port of the HTTP endpoints; 0 before the start."""
+        return self._http.port if self._http else 0
+
+    def ready(self) -> bool:
+        """Whether calls are taken and some model is served."""
+        return not self._stopping and self.models.ready()
+
+    async def stop(self, *, drain_seconds: float, grace_seconds: float) -> None:
+        """Says NOT_SERVING, waits for endpoints to notice, lets running calls finish, and closes all.
+
+        New calls are still served while endpoints notice; no acknowledged write is lost.
+        """
+        self._stopping = True
+        await self._health.enter_graceful_shutdown()
+        await asyncio.sleep(drain_seconds)
+        await self._server.stop(grace_seconds)
+        for task in self._tasks:
+            task.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await task
+        await self._engine.close()
+        self._pool.close()
+        await self._encoder.close()
+        if self._http is not None:
+            await asyncio.to_thread(self._http.stop)
+        log.info("stopped")
+
+    async def _tell_health(self) -> None:
+        """Keeps grpc.health.v1 equal to what the models say."""
+        for spec, up in self.models.all():
+            await self._health.set(MODEL_SERVICE + spec.name, serving(up))
+        for name in ("", CLIP_SERVICE, COLLECTION_SERVICE):
+            await self._health.set(name, serving(self.models.ready()))
+
+
+def serving(up: bool) -> health_pb2.HealthCheckResponse.ServingStatus:
+    """SERVING or NOT_SERVING."""
+    status = health_pb2.HealthCheckResponse
+    return status.SERVING if up else status.NOT_SERVING
+
+
+def server_options(settings: Settings) -> list[tuple[str, int]]:
+    """Options of the gRPC core."""
+    return [
+        ("grpc.max_receive_message_length", settings.max_message_bytes),
+        ("grpc.max_send_message_length", settings.max_message_bytes),
+        # Without this a second gateway on the same port would silently take half of the connections.
+        ("grpc.so_reuseport", 0),
+        ("grpc.max_connection_age_ms", settings.max_connection_age_seconds * 1000),
+        ("grpc.max_connection_age_grace_ms", 60_000),
+        ("grpc.http2.min_ping_interval_without_data_ms", 10_000),
+        ("grpc.keepalive_permit_without_calls", 1),
+    ]

@@ -1,0 +1,1 @@
+"""The gRPC services. Every method makes three moves: read, do, answer."""

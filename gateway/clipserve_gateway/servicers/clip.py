@@ -1,0 +1,101 @@
+"""ClipService: classify, embed, search, and what the server can do."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+
+from clipserve.v1 import clip_pb2, clip_pb2_grpc
+from grpc.aio import ServicerContext
+
+import clipserve_gateway
+from clipserve_gateway.classify import Classifier
+from clipserve_gateway.convert import clip as convert
+from clipserve_gateway.convert.collections import read_search, write_search
+from clipserve_gateway.convert.status import item_status
+from clipserve_gateway.embed import Embedder
+from clipserve_gateway.errors import ClipserveError
+from clipserve_gateway.models import Models
+from clipserve_gateway.search import Searcher
+from clipserve_gateway.servicers.calls import Calls
+from clipserve_gateway.servicers.pipeline import in_order
+from clipserve_gateway.types import Limits
+
+
+class ClipServicer(clip_pb2_grpc.ClipServiceServicer):
+    """See protos/clipserve/v1/clip.proto."""
+
+    def __init__(
+        self,
+        models: Models,
+        embedder: Embedder,
+        classifier: Classifier,
+        searcher: Searcher,
+        limits: Limits,
+        calls: Calls,
+    ) -> None:
+        self._models = models
+        self._embedder = embedder
+        self._classifier = classifier
+        self._searcher = searcher
+        self._limits = limits
+        self._calls = calls
+
+    async def Classify(
+        self, request: clip_pb2.ClassifyRequest, context: ServicerContext
+    ) -> clip_pb2.ClassifyResponse:
+        """Scores every image against every label."""
+        call = convert.read_classify(request, self._limits)
+        with self._calls.items(len(call.images)):
+            outcome = await self._classifier.classify(
+                call.model,
+                call.images,
+                call.labels,
+                top_k=call.top_k,
+                mode=call.mode,
+                deadline=self._calls.deadline(context),
+            )
+        self._calls.count_errors(outcome.items)
+        return convert.write_classify(outcome, call.mode)
+
+    async def Embed(self, request: clip_pb2.EmbedRequest, context: ServicerContext) -> clip_pb2.EmbedResponse:
+        """Embeds any mix of images and texts."""
+        call = convert.read_embed(request, self._limits)
+        with self._calls.items(len(call.inputs)):
+            outcome = await self._embedder.embed(
+                call.model, call.inputs, normalize=call.normalize, deadline=self._calls.deadline(context)
+            )
+        self._calls.count_errors(outcome.items)
+        return convert.write_embed(outcome, call)
+
+    async def EmbedStream(
+        self, requests: AsyncIterator[clip_pb2.EmbedStreamRequest], context: ServicerContext
+    ) -> AsyncIterator[clip_pb2.EmbedStreamResponse]:
+        """Embeds batch after batch; a batch that is refused is answered, and the stream goes on."""
+
+        async def answer(request: clip_pb2.EmbedStreamRequest) -> clip_pb2.EmbedStreamResponse:
+            try:
+                response = await self.Embed(request.request, context)
+            except ClipserveError as error:
+                status = item_status(error, "request")
+                return clip_pb2.EmbedStreamResponse(batch_id=request.batch_id, status=status)
+            return clip_pb2.EmbedStreamResponse(batch_id=request.batch_id, response=response)
+
+        async for response in in_order(requests, answer, window=self._limits.stream_window):
+            yield response
+
+    async def Search(
+        self, request: clip_pb2.SearchRequest, context: ServicerContext
+    ) -> clip_pb2.SearchResponse:
+        """Finds the points nearest to a text, an image or an embedding."""
+        query = read_search(request, self._limits)
+        with self._calls.items(1):
+            outcome = await self._searcher.search(query, deadline=self._calls.deadline(context))
+        return write_search(outcome)
+
+    async def GetServerInfo(
+        self, request: clip_pb2.GetServerInfoRequest, context: ServicerContext
+    ) -> clip_pb2.GetServerInfoResponse:
+        """Tells the models, their fingerprints and the limits."""
+        return convert.write_server_info(
+            clipserve_gateway.__version__, self._models.all(), self._models.default, self._limits
+        )

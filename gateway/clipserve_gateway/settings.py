@@ -1,0 +1,84 @@
+"""Every setting of the gateway, declared once: its name, type, default, bounds and meaning.
+
+`CLIPSERVE_PORT=9000` in the environment and `--port 9000` on the command line both set `port`; the
+command line wins. Nothing else in the gateway reads the environment.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from pydantic import Field
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from clipserve_gateway.types import Limits
+
+MIB = 1024 * 1024
+
+
+class Settings(BaseSettings):
+    """Settings of one gateway process."""
+
+    model_config = SettingsConfigDict(env_prefix="CLIPSERVE_", frozen=True, extra="ignore")
+
+    triton: str = Field(
+        "127.0.0.1:8701",
+        description="Triton's gRPC endpoint, HOST:PORT; a headless service's name spreads over all its pods.",
+    )
+    host: str = Field("127.0.0.1", description="Address to listen on; 0.0.0.0 in a container.")
+    port: int = Field(8600, ge=0, le=65535, description="gRPC port; 0 takes a free one.")
+    http_port: int = Field(
+        8601, ge=0, le=65535, description="Port of /metrics, /healthz and /readyz; 0 takes a free one."
+    )
+    data: str = Field("data", description="Folder (or object storage URI) that keeps the collections.")
+    default_model: str = Field(
+        "", description="Model for requests that name none; not needed where Triton serves one model only."
+    )
+    model_poll_seconds: float = Field(2.0, gt=0, description="How often Triton is asked for its models.")
+    decode_threads: int = Field(
+        0, ge=0, le=1024, description="Threads that decode images; 0 means the cores this process may use."
+    )
+    fast_decode: bool = Field(
+        True,
+        description="Decode large JPEGs at a reduced scale (cosine to the exact path ≥ 0.999); "
+        "false reproduces open_clip's pixels to the bit.",
+    )
+    label_cache_bytes: int = Field(256 * MIB, ge=0, description="Memory for cached label embeddings.")
+    default_timeout_seconds: float = Field(
+        60.0, gt=0, description="Time a call may take whose caller sets no deadline."
+    )
+    drain_seconds: float = Field(
+        5.0, ge=0, description="After SIGTERM: how long endpoints get to notice before new calls are refused."
+    )
+    grace_seconds: float = Field(20.0, ge=0, description="After that: how long running calls may finish.")
+    max_connection_age_seconds: int = Field(
+        300, ge=1, description="Connections are renewed after this, so that clients find new replicas."
+    )
+    reflection: bool = Field(True, description="Serve gRPC reflection.")
+    log_level: str = Field("INFO", description="DEBUG, INFO, WARNING or ERROR.")
+    max_message_bytes: int = Field(64 * MIB, ge=MIB, le=1024 * MIB, description="Bytes of one message.")
+    max_items_per_call: int = Field(256, ge=1, le=65536, description="Images, inputs or points of one call.")
+    max_image_bytes: int = Field(20 * MIB, ge=1024, description="Bytes of one encoded image.")
+    max_image_pixels: int = Field(100_000_000, ge=1, description="Width × height of one image.")
+    max_labels: int = Field(10_000, ge=1, description="Labels of one Classify.")
+    max_prompts: int = Field(100_000, ge=1, description="Labels × templates of one Classify.")
+    max_top_k: int = Field(1_000, ge=1, description="top_k of one Search.")
+    max_text_bytes: int = Field(MIB, ge=1, description="Bytes of one text, in UTF-8.")
+    stream_window: int = Field(4, ge=1, le=256, description="Batches of a stream that may wait for answers.")
+    max_payload_bytes: int = Field(64 * 1024, ge=1, description="Bytes of one point's payload.")
+
+    @property
+    def limits(self) -> Limits:
+        """The published limits."""
+        return Limits(**{name: getattr(self, name) for name in Limits.__dataclass_fields__})
+
+
+def host_environment() -> dict[str, str]:
+    """A copy of this process's environment, to start another process with."""
+    return dict(os.environ)
+
+
+def default_models_env() -> Path:
+    """Where the README's commands put the environment that Triton runs from."""
+    return Path(".venv-models")

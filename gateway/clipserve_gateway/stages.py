@@ -1,0 +1,55 @@
+"""What a request did and how long each stage took, for its trailers, its log line and the metrics."""
+
+from __future__ import annotations
+
+import contextlib
+import contextvars
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+
+@dataclass
+class Record:
+    """One request: seconds by stage (summed over parallel parts), and countable facts such as items."""
+
+    seconds: dict[str, float] = field(default_factory=dict)
+    facts: dict[str, int] = field(default_factory=dict)
+
+    def trailer(self) -> str:
+        """`decode;dur=1.52, cache_hit;n=1`: milliseconds, in the manner of HTTP's Server-Timing."""
+        parts = [f"{name};dur={seconds * 1000:.2f}" for name, seconds in self.seconds.items()]
+        return ", ".join(parts + [f"{name};n={count}" for name, count in self.facts.items()])
+
+
+_record: contextvars.ContextVar[Record | None] = contextvars.ContextVar("record", default=None)
+
+
+@contextlib.contextmanager
+def recording() -> Iterator[Record]:
+    """Collects what the request that runs inside does."""
+    record = Record()
+    token = _record.set(record)
+    try:
+        yield record
+    finally:
+        _record.reset(token)
+
+
+@contextlib.contextmanager
+def stage(name: str) -> Iterator[None]:
+    """Adds the time spent inside to the stage `name` of the request being served, if one is."""
+    record = _record.get()
+    start = time.perf_counter()
+    try:
+        yield
+    finally:
+        if record is not None:
+            record.seconds[name] = record.seconds.get(name, 0.0) + time.perf_counter() - start
+
+
+def count(name: str, number: int) -> None:
+    """Adds to a fact of the request being served, if one is."""
+    record = _record.get()
+    if record is not None:
+        record.facts[name] = record.facts.get(name, 0) + number
