@@ -10,36 +10,40 @@ from pathlib import Path
 from typing import Any
 
 import click
+from pydantic import ValidationError
 
 import clipserve_gateway
 from clipserve_gateway import logs
 from clipserve_gateway.settings import Settings, default_models_env
 
+Command = Callable[..., None]
 
-def settings_options(*, without: tuple[str, ...] = ()) -> Callable[[Callable[..., None]], Callable[..., None]]:
+KINDS: dict[object, type] = {bool: bool, int: int, float: float, str: str}
+
+
+def settings_options(*, without: tuple[str, ...] = ()) -> Callable[[Command], Command]:
     """One option for each setting, named and documented as it is declared."""
 
-    def decorate(command: Callable[..., None]) -> Callable[..., None]:
+    def decorate(command: Command) -> Command:
         for name, field in reversed(Settings.model_fields.items()):
             if name in without:
                 continue
-            flag = "--" + name.replace("_", "-")
-            kind = {bool: bool, int: int, float: float}.get(field.annotation, str)
             note = f"{field.description}  [default: {field.default!s}; env: CLIPSERVE_{name.upper()}]"
-            command = click.option(flag, name, type=kind, default=None, help=note)(command)
+            option = click.option(
+                "--" + name.replace("_", "-"), name, type=KINDS[field.annotation], default=None, help=note
+            )
+            command = option(command)
         return command
 
     return decorate
 
 
 def settings_from(options: dict[str, Any]) -> Settings:
-    """Settings from the options given, then the environment, then the defaults; a bad one ends the command."""
+    """Settings from the options given, then the environment, then defaults; a bad one ends the command."""
     try:
         return Settings(**{name: value for name, value in options.items() if value is not None})
-    except ValueError as error:
-        problems = [
-            f"{'.'.join(map(str, detail['loc']))}: {detail['msg']}" for detail in error.errors()  # type: ignore[attr-defined]
-        ]
+    except ValidationError as error:
+        problems = [f"{'.'.join(map(str, detail['loc']))}: {detail['msg']}" for detail in error.errors()]
         raise click.UsageError("bad setting: " + "; ".join(problems)) from error
 
 
@@ -104,11 +108,21 @@ def stop_on_signals() -> asyncio.Event:
     default=default_models_env,
     help="Virtual environment with nvidia-pytriton and torch.  [default: .venv-models]",
 )
-@click.option("--triton-port", type=int, default=8701, show_default=True, help="Triton's gRPC port.")
+@click.option(
+    "--triton-port", type=int, default=8701, help="Triton's gRPC port.  [default: 8701; 0: a free one]"
+)
+@click.option("--triton-http-port", type=int, default=8700, help="Triton's HTTP port.  [default: 8700]")
+@click.option("--triton-metrics-port", type=int, default=8702, help="Triton's metrics port.  [default: 8702]")
 @click.option("--triton-log", type=click.Path(path_type=Path), help="Keep Triton's log here.")
 @settings_options(without=("triton",))
 def up(
-    model_repository: Path, models_env: Path, triton_port: int, triton_log: Path | None, **options: Any
+    model_repository: Path,
+    models_env: Path,
+    triton_port: int,
+    triton_http_port: int,
+    triton_metrics_port: int,
+    triton_log: Path | None,
+    **options: Any,
 ) -> None:
     """Start the real Triton and the gateway beside it, on this machine, without a container.
 
@@ -118,8 +132,14 @@ def up(
     clipserve-export --model demo --format python --out build/model_repository
     clipserve-gateway up --model-repository build/model_repository
     """
+    from clipserve_gateway.runtime.triton_process import TritonFailed, TritonPorts, free_port
     from clipserve_gateway.runtime.up import run_up
 
-    settings = settings_from(options | {"triton": f"127.0.0.1:{triton_port}"})
-    logs.configure(settings.log_level)
-    sys.exit(asyncio.run(run_up(settings, model_repository, models_env, triton_log)))
+    try:
+        ports = TritonPorts(*map(free_port, (triton_port, triton_http_port, triton_metrics_port)))
+    except TritonFailed as error:
+        raise click.ClickException(f"Triton's {error}") from error
+    settings = settings_from(options | {"triton": f"127.0.0.1:{ports.grpc}"})
+    # People watch this one; the log line of each call is for those who ask for it.
+    logs.configure(settings.log_level if "log_level" in settings.model_fields_set else "WARNING")
+    sys.exit(asyncio.run(run_up(settings, model_repository, models_env, ports, triton_log)))

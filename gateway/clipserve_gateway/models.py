@@ -43,7 +43,15 @@ class Models:
     readiness.
     """
 
-    def __init__(self, source: ModelSource, *, default: str, poll_seconds: float, metrics: Metrics, on_change: Callable[[], Awaitable[None]]) -> None:
+    def __init__(
+        self,
+        source: ModelSource,
+        *,
+        default: str,
+        poll_seconds: float,
+        metrics: Metrics,
+        on_change: Callable[[], Awaitable[None]],
+    ) -> None:
         self._source = source
         self._default = default
         self._poll_seconds = poll_seconds

@@ -113,9 +113,7 @@ class Gateway:
     def _listen_http(self) -> HttpServer:
         host, port = self.settings.host, self.settings.http_port
         try:
-            return HttpServer(
-                host, port, self.metrics, loop=asyncio.get_running_loop(), ready=self.ready
-            )
+            return HttpServer(host, port, self.metrics, loop=asyncio.get_running_loop(), ready=self.ready)
         except OSError as error:
             raise PortTaken(
                 f"cannot listen on {host}:{port} ({error.strerror}); choose another port with --http-port"

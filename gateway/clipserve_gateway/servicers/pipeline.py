@@ -38,5 +38,7 @@ async def in_order(
             while under_way and under_way[0].done():
                 yield under_way.popleft().result()
     finally:
-        for future in (*under_way, *([reading] if reading else [])):
-            future.cancel()
+        for answering in under_way:
+            answering.cancel()
+        if reading is not None:
+            reading.cancel()

@@ -1,0 +1,64 @@
+# Everything sets itself up on first use; a second run starts in seconds.
+# Two environments, never one: .venv (gateway, client, tests; no torch) and .venv-models (torch, Triton).
+
+PYTHON ?= python3
+VENV := .venv
+MODELS := .venv-models
+REPOSITORY := build/model_repository
+SOURCES := client gateway exporter bench tests
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo serve test test-all lint protos clean
+
+help: ## Show these targets
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
+
+setup: $(VENV)/.ready $(MODELS)/.ready ## Make both environments
+
+$(VENV)/.ready: pyproject.toml constraints/gateway.txt
+	@echo "· setting up $(VENV)"
+	@$(PYTHON) -m venv $(VENV)
+	@$(VENV)/bin/python -m pip install -q -e '.[cli,gateway,dev]' -c constraints/gateway.txt
+	@touch $@
+
+# torch first and alone: an open requirement elsewhere must not choose another build of it.
+$(MODELS)/.ready: pyproject.toml constraints/models.txt
+	@echo "· setting up $(MODELS) (torch and Triton: some minutes the first time)"
+	@$(PYTHON) -m venv $(MODELS)
+	@$(MODELS)/bin/python -m pip install -q torch==2.13.0 -c constraints/models.txt
+	@$(MODELS)/bin/python -m pip install -q -e '.[exporter,triton,test]' -c constraints/models.txt
+	@touch $@
+
+$(REPOSITORY)/.ready: $(MODELS)/.ready $(shell find exporter/clipserve_exporter -type f -not -name '*.pyc')
+	@$(MODELS)/bin/clipserve-export --model demo --format python --out $(REPOSITORY)
+	@touch $@
+
+demo: setup $(REPOSITORY)/.ready ## Classify and find real pictures, end to end
+	@$(VENV)/bin/python demo/run.py
+
+serve: setup $(REPOSITORY)/.ready ## Start Triton and the gateway on this machine
+	@exec $(VENV)/bin/clipserve-gateway up --model-repository $(REPOSITORY) --models-env $(MODELS)
+
+test: lint setup $(REPOSITORY)/.ready ## Lint, unit, contract and end-to-end tests
+	@$(VENV)/bin/python -m pytest tests/client tests/gateway tests/contract tests/e2e -m 'not slow'
+	@$(MODELS)/bin/python -m pytest tests/exporter -m 'not slow'
+
+test-all: lint setup $(REPOSITORY)/.ready ## The tests, and the heavier ones too
+	@$(VENV)/bin/python -m pytest tests/client tests/gateway tests/contract tests/e2e
+	@$(MODELS)/bin/python -m pytest tests/exporter
+
+lint: $(VENV)/.ready ## Linter, formatter, type checker, import rules, protos
+	@$(VENV)/bin/ruff check -q $(SOURCES) demo
+	@$(VENV)/bin/ruff format -q --check $(SOURCES) demo
+	@$(VENV)/bin/mypy --no-error-summary client gateway
+	@$(VENV)/bin/lint-imports --no-cache --quiet
+	@$(VENV)/bin/buf lint
+	@echo "✓ lint"
+
+protos: $(VENV)/.ready ## Write the stubs anew from protos/
+	@$(VENV)/bin/python -m grpc_tools.protoc -I protos --python_out=client --pyi_out=client \
+		--grpc_python_out=client protos/clipserve/v1/*.proto
+	@echo "✓ client/clipserve/v1"
+
+clean: ## Remove what was built (not the environments)
+	rm -rf build .pytest_cache .mypy_cache .ruff_cache .hypothesis

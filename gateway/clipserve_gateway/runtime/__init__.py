@@ -1,0 +1,1 @@
+"""The real Triton on this machine, from a pip-installed wheel: no container, no GPU needed."""

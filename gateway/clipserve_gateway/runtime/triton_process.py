@@ -1,0 +1,149 @@
+"""One tritonserver process: started, watched, stopped."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import ctypes
+import re
+import signal
+import socket
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+from clipserve_gateway.runtime.install import TritonInstall, assemble_backends
+from clipserve_gateway.settings import host_environment
+
+STOP_SECONDS = 15.0
+PR_SET_PDEATHSIG = 1
+LAST_WORDS = 12
+"""Lines of Triton's log that are shown when it fails."""
+
+
+class TritonFailed(Exception):
+    """Triton ended, or did not begin; the message carries its last words."""
+
+
+@dataclass(frozen=True)
+class TritonPorts:
+    """Ports on 127.0.0.1."""
+
+    grpc: int
+    http: int
+    metrics: int
+
+
+def free_port(wanted: int = 0) -> int:
+    """The wanted port, or a free one for 0; TritonFailed if the wanted one is taken."""
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", wanted))
+        except OSError as error:
+            raise TritonFailed(f"port {wanted} is taken ({error.strerror}); choose another one") from error
+        return int(probe.getsockname()[1])
+
+
+class TritonProcess:
+    """A tritonserver on 127.0.0.1 that ends with the process that started it."""
+
+    def __init__(
+        self, install: TritonInstall, repository: Path, ports: TritonPorts, log: Path | None = None
+    ) -> None:
+        self._install = install
+        self._repository = repository
+        self.ports = ports
+        self._folder = tempfile.TemporaryDirectory(prefix="clipserve-triton-")
+        self.log = log or Path(self._folder.name) / "triton.log"
+        self._process: asyncio.subprocess.Process | None = None
+
+    @property
+    def pid(self) -> int:
+        """The process's id; 0 before the start."""
+        return self._process.pid if self._process else 0
+
+    async def start(self) -> None:
+        """Starts the process; does not wait until it is ready."""
+        if not any(self._repository.glob("*/config.pbtxt")):
+            raise TritonFailed(f"{self._repository} holds no models; write some with `clipserve-export`")
+        backends = await asyncio.to_thread(assemble_backends, self._install, Path(self._folder.name))
+        with self.log.open("wb") as log:
+            self._process = await asyncio.create_subprocess_exec(
+                self._install.binary,
+                *arguments(self._repository, backends, self.ports),
+                env=environment(self._install),
+                stdin=asyncio.subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                # A Ctrl-C meant for us must not reach Triton before our calls are drained.
+                start_new_session=True,
+                preexec_fn=die_with_parent,
+            )
+
+    async def wait(self) -> int:
+        """Waits until the process has ended; its exit code."""
+        assert self._process is not None, "started"
+        return await self._process.wait()
+
+    def last_words(self) -> str:
+        """The end of Triton's log, errors first if there are any."""
+        lines = self.log.read_text(errors="replace").splitlines()
+        errors = [line for line in lines if re.match(r"E\d{4} ", line) or "error" in line.lower()]
+        return "\n".join((errors or lines)[-LAST_WORDS:])
+
+    async def stop(self) -> None:
+        """SIGTERM, and SIGKILL for a process that does not end within seconds."""
+        process = self._process
+        if process is not None and process.returncode is None:
+            with contextlib.suppress(ProcessLookupError):
+                process.send_signal(signal.SIGTERM)
+            try:
+                await asyncio.wait_for(process.wait(), STOP_SECONDS)
+            except asyncio.TimeoutError:
+                process.kill()
+                await process.wait()
+        self._folder.cleanup()
+
+
+def arguments(repository: Path, backends: Path, ports: TritonPorts) -> list[str]:
+    """Triton's command line. One bad model does not stop it, and models may be added while it runs."""
+    return [
+        f"--model-repository={repository.absolute()}",
+        f"--backend-directory={backends}",
+        "--model-control-mode=poll",
+        "--repository-poll-secs=5",
+        "--exit-on-error=false",
+        "--strict-readiness=false",
+        "--disable-auto-complete-config",
+        "--grpc-address=127.0.0.1",
+        f"--grpc-port={ports.grpc}",
+        "--http-address=127.0.0.1",
+        f"--http-port={ports.http}",
+        "--metrics-address=127.0.0.1",
+        f"--metrics-port={ports.metrics}",
+        "--allow-gpu-metrics=false",
+        "--exit-timeout-secs=10",
+    ]
+
+
+def environment(install: TritonInstall) -> dict[str, str]:
+    """The environment of the server and of the Python stubs it starts.
+
+    The stub takes the packages of the `python3` that it finds first on PATH.
+    """
+    inherited = host_environment()
+    libraries = [str(path) for path in install.library_path]
+    libraries += [inherited["LD_LIBRARY_PATH"]] if inherited.get("LD_LIBRARY_PATH") else []
+    return inherited | {
+        "LD_LIBRARY_PATH": ":".join(libraries),
+        "PATH": f"{install.models_env / 'bin'}:{inherited.get('PATH', '')}",
+        "VIRTUAL_ENV": str(install.models_env),
+        # OpenMP threads that spin while they wait cost 2–4 times on shared cores.
+        "OMP_WAIT_POLICY": "PASSIVE",
+    }
+
+
+def die_with_parent() -> None:
+    """In the child: asks the kernel to end it when its parent dies, even by SIGKILL."""
+    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
