@@ -125,7 +125,12 @@ class Embedder:
             )
         else:
             work = functools.partial(
-                preprocess.load_raw, image.rgb, image.width, image.height, spec.image_size
+                preprocess.load_raw,
+                image.rgb,
+                image.width,
+                image.height,
+                spec.image_size,
+                limits=self._image_limits,
             )
         try:
             return await self._pool.run(work, deadline=deadline)
