@@ -1,0 +1,47 @@
+# syntax=docker/dockerfile:1
+# A model repository in an image: exported and checked against open_clip while it is built, tiny when it is done.
+# Run, it copies the models into a folder and verifies them; Triton mounts that folder read-only.
+#   docker build -f deploy/docker/models.Dockerfile -t clipserve-models:0.1.0-demo-fp32 .
+#   docker build -f deploy/docker/models.Dockerfile -t clipserve-models:0.1.0-vit-b-32-fp16 \
+#     --build-arg MODEL=ViT-B-32 --build-arg PRETRAINED=laion2b_s34b_b79k --build-arg PRECISION=fp16 .
+ARG PYTHON_IMAGE=python:3.11-slim-bookworm
+ARG BUSYBOX_IMAGE=busybox:1.37.0-musl
+
+FROM ${PYTHON_IMAGE} AS export
+# A mirror of the package index, where there is one; an index with CPU builds of torch saves gigabytes.
+ARG PIP_INDEX_URL
+ARG PIP_EXTRA_INDEX_URL
+ENV PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_ROOT_USER_ACTION=ignore
+WORKDIR /src
+COPY pyproject.toml README.md LICENSE ./
+COPY constraints/models.txt constraints/
+# torch first and alone, then the other dependencies with empty packages: these layers stay while only our
+# sources change.
+RUN --mount=type=cache,target=/root/.cache/pip \
+    pip install -c constraints/models.txt torch==2.13.0
+RUN --mount=type=cache,target=/root/.cache/pip \
+    mkdir client gateway exporter && pip install -c constraints/models.txt '.[exporter]'
+COPY client client
+COPY exporter exporter
+RUN --mount=type=cache,target=/root/.cache/pip \
+    pip install --no-deps --force-reinstall .
+# What `clipserve-export --help` explains.
+ARG MODEL=demo
+ARG PRETRAINED=
+ARG NAME=
+ARG PRECISION=fp32
+RUN clipserve-export --model "$MODEL" ${PRETRAINED:+--pretrained "$PRETRAINED"} ${NAME:+--name "$NAME"} \
+      --precision "$PRECISION" --format libtorch --out /models
+WORKDIR /models
+RUN find . -type f -exec sha256sum {} + > /models.sha256
+
+FROM ${BUSYBOX_IMAGE}
+COPY --from=export /models /models
+COPY --from=export /models.sha256 /models.sha256
+COPY --chmod=0755 deploy/docker/copy-models.sh /bin/copy-models
+# Where a plain container engine mounts a new volume: it takes over this folder's owner.
+RUN install -d -o 1000 -g 1000 /repository
+# Triton's user, so that it can read what is copied here.
+USER 1000:1000
+ENTRYPOINT ["copy-models"]
+CMD ["/repository"]
