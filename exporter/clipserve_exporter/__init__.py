@@ -1,0 +1,1 @@
+"""open_clip models to Triton model repositories. torch and open_clip live here and nowhere else."""

@@ -1,0 +1,93 @@
+"""Serves the TorchScript file beside it in Triton's Python backend.
+
+Used where the libtorch backend is not at hand. All requests of one call go through the model together;
+where that fails, each goes alone, so that only the one at fault is refused. Tensors pass by DLPack: no
+copies, and no numpy whose version could differ from the server's.
+"""
+
+import json
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+# Before torch is imported: OpenMP threads that spin while they wait steal the cores of the others.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
+import torch  # noqa: E402
+import triton_python_backend_utils as pb_utils  # noqa: E402
+from torch import Tensor  # noqa: E402
+
+INPUT, OUTPUT = "INPUT__0", "OUTPUT__0"
+
+
+class TritonPythonModel:
+    """One instance of a tower."""
+
+    def initialize(self, args: dict[str, Any]) -> None:
+        """Loads the model on the device that this instance was given."""
+        parameters = {
+            key: value["string_value"] for key, value in json.loads(args["model_config"])["parameters"].items()
+        }
+        torch.set_num_threads(int(parameters.get("threads", "0")) or granted_cores())
+        gpu = args["model_instance_kind"] == "GPU" and torch.cuda.is_available()
+        self.device = torch.device(f"cuda:{args['model_instance_device_id']}" if gpu else "cpu")
+        file = Path(args["model_repository"]) / args["model_version"] / "model.pt"
+        self.model = torch.jit.load(str(file), map_location=self.device).eval()
+        self.ragged = parameters.get("text_length") == "ragged" and parameters["tower"] == "text"
+        self.longest = int(parameters["context_length"])
+
+    def execute(self, requests: Sequence[Any]) -> list[Any]:
+        """One response for each request."""
+        inputs = [
+            torch.from_dlpack(pb_utils.get_input_tensor_by_name(request, INPUT).to_dlpack())
+            for request in requests
+        ]
+        try:
+            return [response(rows) for rows in self.encode(inputs)]
+        except Exception as error:
+            if len(inputs) == 1:
+                return [refusal(error)]
+        return [self.alone(one) for one in inputs]
+
+    def alone(self, tensor: Tensor) -> Any:
+        """The response to one request."""
+        try:
+            return response(self.encode([tensor])[0])
+        except Exception as error:
+            return refusal(error)
+
+    @torch.inference_mode()
+    def encode(self, inputs: Sequence[Tensor]) -> list[Tensor]:
+        """[b, …] of each request → float32 [b, D] of each request."""
+        if self.ragged:
+            flat = torch.cat([tensor.reshape(-1) for tensor in inputs])
+            lengths = [float(tensor.shape[1]) for tensor in inputs for _ in range(tensor.shape[0])]
+            if not all(1 <= length <= self.longest for length in lengths):
+                raise ValueError(f"texts have 1 to {self.longest} tokens, not {int(max(lengths))}")
+            outputs = self.model(flat.to(self.device), torch.tensor(lengths, device=self.device).reshape(-1, 1))
+        else:
+            outputs = self.model(torch.cat(list(inputs)).to(self.device))
+        return list(outputs.cpu().split([tensor.shape[0] for tensor in inputs]))
+
+
+def response(rows: Tensor) -> Any:
+    """Embeddings as a response."""
+    return pb_utils.InferenceResponse([pb_utils.Tensor.from_dlpack(OUTPUT, rows.contiguous())])
+
+
+def refusal(error: Exception) -> Any:
+    """An error as a response: its last line, which in TorchScript's traces says what happened."""
+    lines = str(error).strip().splitlines() or [type(error).__name__]
+    return pb_utils.InferenceResponse([], pb_utils.TritonError(lines[-1][:300]))
+
+
+def granted_cores() -> int:
+    """Cores that this process may use: affinity and the control group's quota, at least 1."""
+    cores = float(len(os.sched_getaffinity(0)))
+    try:
+        quota, period = Path("/sys/fs/cgroup/cpu.max").read_text().split()
+        cores = min(cores, int(quota) / int(period))
+    except (OSError, ValueError):
+        pass
+    return max(1, int(cores))

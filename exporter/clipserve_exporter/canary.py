@@ -1,0 +1,44 @@
+"""The canary: one picture and one text whose embeddings are known, to ask a running model for."""
+
+from __future__ import annotations
+
+import base64
+import io
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from PIL import Image
+
+from clipserve_exporter.config import Canary
+from clipserve_exporter.reference import encode_images, encode_texts, load_pixels
+from clipserve_exporter.source import Source
+
+SIDE = 32
+TEXT = "a photo of a canary, the small yellow bird"
+
+
+def canary_png() -> bytes:
+    """A small RGB picture with an edge, gradients and all three colors; the same bytes every time."""
+    y, x = np.mgrid[0:SIDE, 0:SIDE]
+    disc = (x - 18) ** 2 + (y - 13) ** 2 < 81
+    pixels = np.stack([np.where(disc, 250, x * 4), np.where(disc, 214, 90 + y * 3), 200 - 3 * x], axis=2)
+    file = io.BytesIO()
+    Image.fromarray(pixels.astype(np.uint8)).save(file, "PNG")
+    return file.getvalue()
+
+
+def make_canary(source: Source) -> Canary:
+    """The canary with open_clip's own float32 embeddings."""
+    png = canary_png()
+    with torch.no_grad():
+        image = encode_images(source, load_pixels(png, source.preprocess.size)[None])[0]
+        text = encode_texts(source, [TEXT])[0]
+    return Canary(base64.b64encode(png).decode(), packed(image), TEXT, packed(text))
+
+
+def packed(embedding: Any) -> str:
+    """float32 [D] as base64 of its little-endian bytes."""
+    values: npt.NDArray[np.float32] = np.asarray(embedding, "<f4")
+    return base64.b64encode(values.tobytes()).decode()

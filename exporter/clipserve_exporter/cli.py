@@ -1,0 +1,114 @@
+"""The command `clipserve-export`."""
+
+from __future__ import annotations
+
+import logging
+import re
+import time
+from pathlib import Path
+
+import click
+
+from clipserve_exporter.config import Serving
+from clipserve_exporter.errors import ExportError
+
+EPILOG = """
+\b
+Examples:
+  clipserve-export --model demo --out build/model_repository
+  clipserve-export --model ViT-B-32 --pretrained laion2b_s34b_b79k --out models
+  clipserve-export --model ViT-B-32 --pretrained ./weights.safetensors --out models
+  clipserve-export --model local-dir:./folder --precision fp16 --format libtorch --out models
+"""
+
+
+@click.command(epilog=EPILOG)
+@click.option(
+    "--model", required=True, metavar="NAME",
+    help="'demo' (bundled), an open_clip architecture such as ViT-B-32, or local-dir:FOLDER or "
+    "hf-hub:OWNER/REPO with an open_clip_config.json. It must use OpenAI's tokenizer.",
+)  # fmt: skip
+@click.option(
+    "--pretrained", default="", metavar="TAG|FILE",
+    help="Weights: a tag of open_clip's (downloaded), or a file of yours (.pt, .bin, .safetensors). "
+    "Without it the weights are random: good for trying things, not for results.",
+)  # fmt: skip
+@click.option("--name", default="", help="Name to serve it under.  [default: from --model]")
+@click.option(
+    "--precision", type=click.Choice(["fp32", "bf16", "fp16"]), default="fp32", show_default=True,
+    help="fp32 everywhere; fp16 for GPUs; bf16 for GPUs and for CPUs with AVX512-BF16 or AMX.",
+)  # fmt: skip
+@click.option(
+    "--format", "format_", type=click.Choice(["libtorch", "python"]), default="libtorch", show_default=True,
+    help="libtorch for Triton's container image; python where only Triton's Python backend is at hand.",
+)  # fmt: skip
+@click.option("--out", type=click.Path(file_okay=False, path_type=Path), required=True, help="Model repository.")
+@click.option("--image-batch", default=Serving.image_batch, show_default=True, help="Largest batch of images.")
+@click.option("--text-batch", default=Serving.text_batch, show_default=True, help="Largest batch of texts.")
+@click.option(
+    "--queue-delay-us", default=Serving.queue_delay_us, show_default=True,
+    help="Microseconds that a request may wait for others to join its batch.",
+)  # fmt: skip
+@click.option(
+    "--instances", default=Serving.instances, show_default=True, help="Instances of each tower a device."
+)
+@click.option(
+    "--threads", default=Serving.threads, show_default=True,
+    help="Threads of an instance of the Python backend; 0 = the cores it is granted.",
+)  # fmt: skip
+@click.option("--seed", default=0, show_default=True, help="For random weights.")
+def main(
+    model: str,
+    pretrained: str,
+    name: str,
+    precision: str,
+    format_: str,
+    out: Path,
+    image_batch: int,
+    text_batch: int,
+    queue_delay_us: int,
+    instances: int,
+    threads: int,
+    seed: int,
+) -> None:
+    """Writes an open_clip model into a Triton model repository, as NAME_image and NAME_text.
+
+    Each is a TorchScript file with its configuration. Both are compared with open_clip itself, over batch
+    sizes and text lengths; what differs is not written, and what was there before stays.
+    """
+    begin = time.monotonic()
+    from clipserve_exporter.report import Report
+
+    report = Report()
+    report.begin("import torch and open_clip")
+    from clipserve_exporter.export import Order, export
+
+    logging.basicConfig(level=logging.ERROR)
+    order = Order(
+        model=model,
+        pretrained=pretrained,
+        name=name or default_name(model),
+        precision=precision,
+        format=format_,
+        out=out,
+        seed=seed,
+        serving=Serving(
+            image_batch=image_batch,
+            text_batch=text_batch,
+            queue_delay_us=queue_delay_us,
+            instances=instances,
+            threads=threads,
+        ),
+    )
+    try:
+        with report:
+            exported = export(order, report.begin, report.seen)
+    except ExportError as error:
+        raise click.ClickException(str(error)) from error
+    report.finish(exported, time.monotonic() - begin)
+
+
+def default_name(model: str) -> str:
+    """A model name from what was asked for: its last part, in lower case, without odd characters."""
+    last = re.split(r"[:/]", model.rstrip("/"))[-1]
+    return re.sub(r"[^a-z0-9._-]+", "-", last.lower()).strip("-._") or "model"

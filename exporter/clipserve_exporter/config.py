@@ -1,0 +1,192 @@
+"""A tower's config.pbtxt, from facts alone: no torch, so that tests and tools can render it anywhere.
+
+The parameters are all that the gateway knows of a model; Triton is the source of truth about models.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import dataclass
+
+SCHEMA = "1"
+MODEL_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+SHORT_TEXT = 16
+"""Tokens of an ordinary prompt, for the warmup."""
+
+
+@dataclass(frozen=True)
+class Canary:
+    """A known answer: inputs with the embeddings that open_clip gives for them in float32, before L2."""
+
+    image_png: str
+    """Base64; goes through the ordinary preprocessing."""
+    image_embedding: str
+    """Base64 of float32 little-endian [D]."""
+    text: str
+    text_embedding: str
+
+
+@dataclass(frozen=True)
+class ModelFacts:
+    """What both towers' configurations say of their model."""
+
+    name: str
+    embed_dim: int
+    image_size: int
+    context_length: int
+    text_length: str
+    """ragged or fixed."""
+    logit_scale: float
+    """Exponentiated."""
+    logit_bias: float | None
+    fingerprint: str
+    precision: str
+    format: str
+    """libtorch or python."""
+    architecture: str
+    pretrained: str
+    weights_sha256: str
+    torch_version: str
+    canary: Canary
+
+
+@dataclass(frozen=True)
+class Serving:
+    """How Triton runs the towers."""
+
+    image_batch: int = 32
+    """Largest batch of images."""
+    text_batch: int = 64
+    queue_delay_us: int = 1000
+    """How long a request may wait for others to join its batch."""
+    queue_batches: int = 16
+    """Full batches that may wait; more are refused at once."""
+    timeout_ms: int = 60_000
+    """How long a request may wait in the queue; callers can only lower it."""
+    instances: int = 1
+    threads: int = 0
+    """Threads of the Python backend's torch; 0 = the cores that are granted."""
+
+
+def render(facts: ModelFacts, serving: Serving, tower: str) -> str:
+    """The config.pbtxt of one tower, `image` or `text`."""
+    batch = serving.image_batch if tower == "image" else serving.text_batch
+    sections = [
+        f'name: "{facts.name}_{tower}"',
+        'platform: "pytorch_libtorch"' if facts.format == "libtorch" else 'backend: "python"',
+        f"max_batch_size: {batch}",
+        tensors(facts, tower),
+        batching(serving, batch),
+        f"instance_group {{ count: {serving.instances} kind: KIND_AUTO }}",
+        *(warmup(facts, tower, size, tokens) for size, tokens in warmups(facts, tower, batch)),
+        *(
+            f"parameters {{ key: {quoted(key)} value {{ string_value: {quoted(value)} }} }}"
+            for key, value in parameters(facts, serving, tower).items()
+        ),
+    ]
+    return "\n".join(sections) + "\n"
+
+
+def tensors(facts: ModelFacts, tower: str) -> str:
+    """Inputs and outputs. Of ragged texts Triton hands over the tokens end to end, and each one's length."""
+    if tower == "image":
+        side = facts.image_size
+        source = f'input {{ name: "INPUT__0" data_type: TYPE_UINT8 dims: [ {side}, {side}, 3 ] }}'
+    elif facts.text_length == "fixed":
+        source = f'input {{ name: "INPUT__0" data_type: TYPE_INT32 dims: [ {facts.context_length} ] }}'
+    else:
+        source = (
+            'input { name: "INPUT__0" data_type: TYPE_INT32 dims: [ -1 ] allow_ragged_batch: true }\n'
+            "batch_input {\n"
+            "  kind: BATCH_ITEM_SHAPE\n"
+            '  target_name: "INPUT__1"\n'
+            "  data_type: TYPE_FP32\n"
+            '  source_input: "INPUT__0"\n'
+            "}"
+        )
+    return f'{source}\noutput {{ name: "OUTPUT__0" data_type: TYPE_FP32 dims: [ {facts.embed_dim} ] }}'
+
+
+def batching(serving: Serving, batch: int) -> str:
+    """Dynamic batching with a queue that has an end, in length and in time."""
+    return (
+        "dynamic_batching {\n"
+        f"  max_queue_delay_microseconds: {serving.queue_delay_us}\n"
+        "  default_queue_policy {\n"
+        "    timeout_action: REJECT\n"
+        f"    default_timeout_microseconds: {serving.timeout_ms * 1000}\n"
+        "    allow_timeout_override: true\n"
+        f"    max_queue_size: {batch * serving.queue_batches}\n"
+        "  }\n"
+        "}"
+    )
+
+
+def warmups(facts: ModelFacts, tower: str, batch: int) -> list[tuple[int, int]]:
+    """Batch sizes, and tokens a text, to run before the model is ready: growing, the largest last."""
+    sizes = sorted({min(size, batch) for size in (1, 4, 16, batch)})
+    if tower == "image" or facts.text_length == "fixed":
+        return [(size, facts.context_length) for size in sizes]
+    short = min(SHORT_TEXT, facts.context_length)
+    return [*((size, short) for size in sizes), (1, facts.context_length)]
+
+
+def warmup(facts: ModelFacts, tower: str, size: int, tokens: int) -> str:
+    """One warmup. Twice, since TorchScript optimizes a graph after its first runs.
+
+    Zeros are no end token, so a text of zeros is encoded at its whole length.
+    """
+    if tower == "image":
+        side = facts.image_size
+        name, value = f"images-{size}", f"data_type: TYPE_UINT8 dims: [ {side}, {side}, 3 ] zero_data: true"
+    else:
+        name, value = f"texts-{size}x{tokens}", f"data_type: TYPE_INT32 dims: [ {tokens} ] zero_data: true"
+    return (
+        "model_warmup {\n"
+        f'  name: "{name}"\n'
+        f"  batch_size: {size}\n"
+        "  count: 2\n"
+        f'  inputs {{ key: "INPUT__0" value {{ {value} }} }}\n'
+        "}"
+    )
+
+
+def parameters(facts: ModelFacts, serving: Serving, tower: str) -> dict[str, str]:
+    """Everything the gateway needs, as strings."""
+    found = {
+        "schema": SCHEMA,
+        "model": facts.name,
+        "tower": tower,
+        "architecture": facts.architecture,
+        "pretrained": facts.pretrained,
+        "precision": facts.precision,
+        "format": facts.format,
+        "embed_dim": str(facts.embed_dim),
+        "image_size": str(facts.image_size),
+        "resize": "shortest",
+        "interpolation": "bicubic",
+        "crop": "center",
+        "context_length": str(facts.context_length),
+        "tokenizer": "openai_bpe",
+        "text_length": facts.text_length,
+        "logit_scale": repr(facts.logit_scale),
+    }
+    if facts.logit_bias is not None:
+        found["logit_bias"] = repr(facts.logit_bias)
+    if facts.format == "python":
+        found["threads"] = str(serving.threads)
+    return found | {
+        "fingerprint": facts.fingerprint,
+        "weights_sha256": facts.weights_sha256,
+        "torch_version": facts.torch_version,
+        "canary_image_png": facts.canary.image_png,
+        "canary_image_embedding": facts.canary.image_embedding,
+        "canary_text": facts.canary.text,
+        "canary_text_embedding": facts.canary.text_embedding,
+    }
+
+
+def quoted(text: str) -> str:
+    """A string as protobuf's text format reads it."""
+    return json.dumps(text, ensure_ascii=False)

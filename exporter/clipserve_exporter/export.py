@@ -1,0 +1,118 @@
+"""The export from end to end: load, make the graphs, compare them with open_clip, write."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from clipserve_exporter import parity
+from clipserve_exporter.canary import make_canary
+from clipserve_exporter.config import MODEL_NAME, ModelFacts, Serving, render
+from clipserve_exporter.errors import ExportError
+from clipserve_exporter.fingerprint import fingerprint
+from clipserve_exporter.repository import TowerFiles, write
+from clipserve_exporter.source import Source, load
+from clipserve_exporter.text_tower import is_ragged
+from clipserve_exporter.torchscript import export_image, export_text
+
+STEPS = ("load", "image tower", "text tower", "parity", "canary", "write")
+
+
+@dataclass(frozen=True)
+class Order:
+    """What to export, and how."""
+
+    model: str
+    pretrained: str
+    name: str
+    precision: str
+    format: str
+    out: Path
+    seed: int
+    serving: Serving
+
+
+@dataclass(frozen=True)
+class Exported:
+    """What was written."""
+
+    facts: ModelFacts
+    cases: list[parity.Case]
+    folders: list[Path]
+
+
+def export(
+    order: Order,
+    step: Callable[[str], None] = lambda name: None,
+    seen: Callable[[parity.Case], None] = lambda case: None,
+) -> Exported:
+    """Exports a model; `step` hears each of STEPS as it begins, `seen` each comparison.
+
+    Raises ExportError, in which case the repository is as it was before.
+    """
+    if not MODEL_NAME.fullmatch(order.name):
+        raise ExportError(
+            f"{order.name!r} is no model name: letters, digits, '.', '_' and '-', at most 64, a letter or digit first"
+        )
+    step("load")
+    source = load(order.model, order.pretrained, order.seed)
+    step("image tower")
+    image = export_image(source, order.precision)
+    step("text tower")
+    text = export_text(source, order.precision)
+    step("parity")
+    cases = []
+    for find, graph in ((parity.image_cases, image), (parity.text_cases, text)):
+        for case in find(source, graph, order.precision):
+            seen(case)
+            cases.append(case)
+    require_parity(cases, order.precision)
+    step("canary")
+    facts = facts_of(source, order)
+    step("write")
+    folders = write(
+        order.out,
+        {
+            f"{order.name}_{tower}": TowerFiles(
+                render(facts, order.serving, tower), graph, order.format == "python"
+            )
+            for tower, graph in (("image", image), ("text", text))
+        },
+    )
+    return Exported(facts, cases, folders)
+
+
+def require_parity(cases: list[parity.Case], precision: str) -> None:
+    """ExportError where a graph does not do what open_clip does."""
+    bad = [case for case in cases if not case.good]
+    if bad:
+        worst = bad[0]
+        raise ExportError(
+            f"the exported {worst.tower} tower differs from open_clip ({worst.what}: cosine "
+            f"{worst.min_cosine:.6f}, at least {worst.bound} is needed in {precision}); nothing was written"
+        )
+
+
+def facts_of(source: Source, order: Order) -> ModelFacts:
+    """What the configurations say of a model."""
+    weights = source.weights_sha256()
+    return ModelFacts(
+        name=order.name,
+        embed_dim=source.embed_dim,
+        image_size=source.preprocess.size,
+        context_length=source.context_length,
+        text_length="ragged" if is_ragged(source.model) else "fixed",
+        logit_scale=source.logit_scale,
+        logit_bias=source.logit_bias,
+        fingerprint=fingerprint(source, weights),
+        precision=order.precision,
+        format=order.format,
+        architecture=source.architecture,
+        pretrained=source.pretrained,
+        weights_sha256=weights,
+        torch_version=torch.__version__.split("+")[0],
+        canary=make_canary(source),
+    )

@@ -1,0 +1,91 @@
+"""Compares exported graphs with open_clip's eager model, over batch sizes and text lengths."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from clipserve_exporter.reference import encode_images, encode_tokens
+from clipserve_exporter.source import Source
+from clipserve_exporter.text_tower import END, is_ragged
+
+BOUNDS = {"fp32": 0.99999, "fp16": 0.9999, "bf16": 0.999}
+"""Smallest cosine to open_clip in float32 that a precision may have."""
+IMAGE_BATCHES = (1, 2, 5)
+START = END - 1
+
+
+@dataclass(frozen=True)
+class Case:
+    """One comparison: rows of a tower's graph against the rows that open_clip gives."""
+
+    tower: str
+    what: str
+    max_abs_diff: float
+    min_cosine: float
+    bound: float
+
+    @property
+    def good(self) -> bool:
+        """Whether the graph may be served. NaN is not good."""
+        return self.min_cosine >= self.bound
+
+
+def compare(tower: str, what: str, found: Tensor, expected: Tensor, bound: float) -> Case:
+    """The case of two float32 [B, D]; one that is not good where their shapes or types differ."""
+    if found.shape != expected.shape or found.dtype != torch.float32:
+        return Case(tower, f"{what}: {found.dtype} {tuple(found.shape)}", float("nan"), float("nan"), bound)
+    cosines = torch.nn.functional.cosine_similarity(found.double(), expected.double(), dim=1)
+    difference = (found - expected).abs().max()
+    return Case(tower, what, float(difference), float(cosines.min()), bound)
+
+
+def image_cases(
+    source: Source, graph: Callable[..., Tensor], precision: str, batches: Sequence[int] = IMAGE_BATCHES
+) -> Iterator[Case]:
+    """Compares the image tower on noise and on smooth pictures."""
+    size = source.preprocess.size
+    rng = np.random.default_rng(0)
+    for batch in batches:
+        pixels = rng.integers(0, 256, (batch, size, size, 3), np.uint8)
+        ramp = np.linspace(0, 255, size).astype(np.uint8)
+        pixels[::2] = (ramp[:, None, None] + ramp[None, :, None] // 2 + np.arange(3, dtype=np.uint8) * 40) % 255
+        with torch.no_grad():
+            found, expected = graph(torch.from_numpy(pixels)), encode_images(source, pixels)
+        yield compare("image", f"batch {batch}", found, expected, BOUNDS[precision])
+
+
+def text_cases(source: Source, graph: Callable[..., Tensor], precision: str) -> Iterator[Case]:
+    """Compares the text tower on texts of one length, of mixed and of very uneven lengths."""
+    context = source.context_length
+    plans = {
+        "batch 1, shortest text": [2],
+        "batch 1, longest text": [context],
+        "batch 3, one length": [min(9, context)] * 3,
+        "batch 8, mixed lengths": [min(2 + 3 * i, context) for i in range(8)],
+        "batch 16, very uneven": [min(4 + i % 5, context) for i in range(14)] + [context] * 2,
+    }
+    rng = np.random.default_rng(0)
+    ragged = is_ragged(source.model)
+    for what, lengths in plans.items():
+        rows = [random_tokens(rng, length) for length in lengths]
+        whole = torch.zeros(len(rows), context, dtype=torch.int64)
+        for row, tokens in zip(whole, rows, strict=True):
+            row[: len(tokens)] = tokens
+        with torch.no_grad():
+            if ragged:
+                sizes = torch.tensor(lengths, dtype=torch.float32).reshape(-1, 1)
+                found = graph(torch.cat(rows).to(torch.int32), sizes)
+            else:
+                found = graph(whole.to(torch.int32))
+            expected = encode_tokens(source, whole)
+        yield compare("text", what, found, expected, BOUNDS[precision])
+
+
+def random_tokens(rng: np.random.Generator, length: int) -> Tensor:
+    """Start, `length` - 2 tokens and end: int64 [length]."""
+    return torch.tensor([START, *rng.integers(1, START, length - 2).tolist(), END])

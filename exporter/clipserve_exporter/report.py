@@ -1,0 +1,72 @@
+"""What the command shows: progress while it works, and the parity report."""
+
+from __future__ import annotations
+
+from types import TracebackType
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+if TYPE_CHECKING:
+    from clipserve_exporter.export import Exported
+    from clipserve_exporter.parity import Case
+
+
+class Report:
+    """Progress on standard error, the parity report on standard output."""
+
+    def __init__(self) -> None:
+        self._console = Console(stderr=True, highlight=False)
+        self._progress = Progress(
+            SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn(),
+            console=self._console, transient=True,
+        )  # fmt: skip
+        self._task = self._progress.add_task("")
+        self._cases: list[Case] = []
+
+    def __enter__(self) -> Report:
+        self._progress.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._progress.stop()
+        if self._cases:
+            Console(highlight=False).print(self._table())
+
+    def begin(self, step: str) -> None:
+        """A step begins."""
+        self._progress.update(self._task, description=step)
+        if not self._console.is_terminal:
+            self._console.print(f"· {step}")
+
+    def seen(self, case: Case) -> None:
+        """A comparison was made."""
+        self._cases.append(case)
+        self._progress.update(self._task, description=f"parity: {case.tower}, {case.what}")
+
+    def finish(self, exported: Exported, seconds: float) -> None:
+        """The export is done."""
+        facts = exported.facts
+        if not facts.pretrained:
+            self._console.print("! The weights are RANDOM: embeddings mean nothing. Give --pretrained.", style="bold red")
+        for folder in exported.folders:
+            self._console.print(f"✓ {folder}")
+        self._console.print(
+            f"✓ {facts.name}: {facts.architecture} {facts.pretrained}, {facts.embed_dim} dimensions, "
+            f"{facts.precision}, {facts.format}, texts {facts.text_length}, "
+            f"fingerprint {facts.fingerprint[:12]}…, {seconds:.1f} s"
+        )
+
+    def _table(self) -> Table:
+        table = Table(title="parity with open_clip (eager, fp32)")
+        for column, align in (("tower", "left"), ("case", "left"), ("max abs diff", "right"),
+                              ("min cosine", "right"), ("needed", "right"), ("", "left")):  # fmt: skip
+            table.add_column(column, justify=align)  # type: ignore[arg-type]  # rich wants a Literal
+        for case in self._cases:
+            table.add_row(case.tower, case.what, f"{case.max_abs_diff:.2e}", f"{case.min_cosine:.7f}",
+                          f"{case.bound}", "✓" if case.good else "✗")  # fmt: skip
+        return table

@@ -1,0 +1,116 @@
+from __future__ import annotations
+
+import asyncio
+
+import numpy as np
+import pytest
+from clipserve_gateway import errors
+from clipserve_gateway.deadline import Deadline
+from clipserve_gateway.embed import Embedder, isolating, padded
+from clipserve_gateway.settings import Settings
+from clipserve_gateway.types import EncodedImage, RawImage
+from support.fakes import DIM, SPEC, FakeEncoder, FakeTriton, fake_models
+
+SOON = Deadline.after(60)
+
+
+async def test_images_and_texts_come_back_in_the_order_of_the_request(embedder, picture):
+    inputs = ["a dog", picture(1), "a cat", picture(2), picture(1)]
+    outcome = await embedder.embed("", inputs, deadline=SOON)
+    alone = [(await embedder.embed("", [item], deadline=SOON)).items[0].embedding for item in inputs]
+    for item, expected in zip(outcome.items, alone, strict=True):
+        np.testing.assert_allclose(item.embedding, expected, atol=1e-6)
+
+
+async def test_embeddings_have_length_one_unless_raw_is_asked_for(embedder, picture):
+    normal = (await embedder.embed("", [picture()], deadline=SOON)).items[0].embedding
+    raw = (await embedder.embed("", [picture()], normalize=False, deadline=SOON)).items[0].embedding
+    assert np.linalg.norm(normal) == pytest.approx(1, abs=1e-6)
+    np.testing.assert_allclose(raw / np.linalg.norm(raw), normal, atol=1e-6)
+
+
+async def test_a_broken_image_does_not_fail_its_neighbors(embedder, picture):
+    inputs = [picture(1), EncodedImage(b"no image"), picture(2), errors.InvalidInput("refused at the door")]
+    items = (await embedder.embed("", inputs, deadline=SOON)).items
+    assert [item.error and item.error.reason for item in items] == [
+        None,
+        "IMAGE_UNREADABLE",
+        None,
+        "INVALID_INPUT",
+    ]
+    assert items[1].error.field == "content"
+
+
+async def test_an_image_that_the_model_rejects_does_not_fail_its_batch(pool, picture):
+    encoder = FakeEncoder(reject=lambda pixels: pixels.max() == 0)
+    embedder = Embedder(await fake_models(), encoder, pool, Settings().limits, fast_decode=True)
+    black = RawImage(bytes(4 * 4 * 3), 4, 4)
+    items = (await embedder.embed("", [picture(1), picture(2), black, picture(3)], deadline=SOON)).items
+    assert [item.error and item.error.reason for item in items] == [None, None, "INFERENCE_FAILED", None]
+
+
+async def test_texts_of_like_length_are_encoded_together(embedder, encoder):
+    await embedder.embed("", ["dog"] * 8 + ["a very long text about many dogs"] * 8, deadline=SOON)
+    assert sorted(shape[1] for shape in encoder.text_batches) == [3, 9]
+
+
+async def test_a_text_beyond_the_context_is_flagged(embedder):
+    items = (await embedder.embed("", ["short", "word " * 100], deadline=SOON)).items
+    assert [item.truncated for item in items] == [False, True]
+
+
+async def test_an_expired_deadline_costs_no_work(embedder, encoder, picture):
+    with pytest.raises(errors.DeadlineExceeded):
+        await embedder.embed("", [picture(), "text"], deadline=Deadline.after(-1))
+    assert encoder.image_batches == encoder.text_batches == []
+
+
+async def test_a_cancelled_call_cancels_its_inferences(pool):
+    encoder = FakeEncoder(delay=30)
+    embedder = Embedder(await fake_models(), encoder, pool, Settings().limits, fast_decode=True)
+    call = asyncio.ensure_future(embedder.embed("", ["a", "b c d", "e"], deadline=SOON))
+    while not encoder.text_batches:
+        await asyncio.sleep(0.01)
+    call.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await call
+    await asyncio.sleep(0)
+    assert encoder.cancelled == len(encoder.text_batches)
+
+
+async def test_a_model_that_is_not_ready_is_unavailable_at_once(pool, encoder):
+    source = FakeTriton()
+    models = await fake_models(source)
+    source.error = errors.ModelUnavailable("down")
+    await models.refresh()
+    embedder = Embedder(models, encoder, pool, Settings().limits, fast_decode=True)
+    with pytest.raises(errors.ModelUnavailable):
+        await embedder.embed("", ["text"], deadline=SOON)
+
+
+async def test_isolating_finds_every_bad_item_and_keeps_every_good_one():
+    async def encode(batch):
+        if (batch == 13).any():
+            raise errors.InferenceFailed("13")
+        return batch.astype(np.float32)
+
+    batch = np.array([[1], [13], [3], [4], [13], [6], [7]], np.int32)
+    items = await isolating(encode, batch)
+    assert [item.error is not None for item in items] == [False, True, False, False, True, False, False]
+    assert [item.embedding[0] for item in items if item.embedding is not None] == [1, 3, 4, 6, 7]
+
+
+def test_padding_follows_the_longest_text_or_the_models_own_length():
+    ids = [np.array([1, 2, 3], np.int32), np.array([1, 3], np.int32)]
+    assert padded(SPEC, ids).tolist() == [[1, 2, 3], [1, 3, 0]]
+    fixed = SPEC.__class__(**(SPEC.__dict__ | {"fixed_text_length": True, "context_length": 5}))
+    assert padded(fixed, ids).shape == (2, 5)
+
+
+async def test_an_embedding_without_direction_is_an_error_of_its_item(pool):
+    encoder = FakeEncoder()
+    embedder = Embedder(await fake_models(), encoder, pool, Settings().limits, fast_decode=True)
+    items = (await embedder.embed("", [RawImage(bytes(12), 2, 2)], deadline=SOON)).items
+    assert items[0].error.reason == "INFERENCE_FAILED"
+    assert items[0].embedding is None
+    assert SPEC.embed_dim == DIM

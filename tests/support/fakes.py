@@ -1,0 +1,134 @@
+"""Fakes of the gateway's seams: deterministic, fast, and honest about shapes."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+
+import numpy as np
+from clipserve_gateway import errors
+from clipserve_gateway.deadline import Deadline
+from clipserve_gateway.metrics import Metrics
+from clipserve_gateway.model_config import TowerConfig
+from clipserve_gateway.models import Models
+from clipserve_gateway.types import Floats, Ids, ModelSpec, Pixels
+
+DIM = 8
+SIZE = 16
+
+SPEC = ModelSpec(
+    name="fake",
+    fingerprint="f" * 64,
+    embed_dim=DIM,
+    image_size=SIZE,
+    context_length=77,
+    fixed_text_length=False,
+    logit_scale=20.0,
+    logit_bias=None,
+    architecture="fake",
+    pretrained="",
+    precision="fp32",
+    max_image_batch=4,
+    max_text_batch=8,
+)
+
+
+def parameters(**changes: str) -> dict[str, str]:
+    """Configuration parameters of a model that the gateway accepts, with changes."""
+    good = {
+        "schema": "1",
+        "model": SPEC.name,
+        "embed_dim": str(DIM),
+        "image_size": str(SIZE),
+        "resize": "shortest",
+        "interpolation": "bicubic",
+        "crop": "center",
+        "context_length": "77",
+        "tokenizer": "openai_bpe",
+        "text_length": "ragged",
+        "logit_scale": "20.0",
+        "fingerprint": SPEC.fingerprint,
+        "precision": "fp32",
+        "format": "python",
+        "architecture": "fake",
+        "pretrained": "",
+    }
+    return good | changes
+
+
+def towers(**changes: str) -> list[TowerConfig]:
+    """Both towers of the fake model."""
+    name = changes.get("model", SPEC.name)
+    return [
+        TowerConfig(f"{name}_image", SPEC.max_image_batch, parameters(tower="image", **changes)),
+        TowerConfig(f"{name}_text", SPEC.max_text_batch, parameters(tower="text", **changes)),
+    ]
+
+
+class FakeTriton:
+    """A model source whose contents tests change."""
+
+    def __init__(self, *found: TowerConfig) -> None:
+        self.found = {tower.triton_name: tower for tower in found or towers()}
+        self.ready = dict.fromkeys(self.found, True)
+        self.error: errors.ClipserveError | None = None
+
+    async def repository_index(self, timeout: float) -> dict[str, bool]:
+        """See ModelSource."""
+        if self.error:
+            raise self.error
+        return dict(self.ready)
+
+    async def towers(self, names: list[str], timeout: float) -> list[TowerConfig]:
+        """See ModelSource."""
+        return [self.found[name] for name in names]
+
+
+async def no_one() -> None:
+    """Listens to changes and does nothing."""
+
+
+async def fake_models(source: FakeTriton | None = None, **options: object) -> Models:
+    """Models that have been refreshed once."""
+    defaults: dict = {"default": "", "poll_seconds": 1.0, "metrics": Metrics(), "on_change": no_one}
+    models = Models(source or FakeTriton(), **(defaults | options))
+    await models.refresh()
+    return models
+
+
+class FakeEncoder:
+    """Embeddings that depend on the input alone; `reject` makes batches that hold a bad item fail."""
+
+    def __init__(
+        self, *, delay: float = 0.0, reject: Callable[[np.ndarray], bool] = lambda row: False
+    ) -> None:
+        self.delay = delay
+        self.reject = reject
+        self.image_batches: list[tuple[int, ...]] = []
+        self.text_batches: list[tuple[int, ...]] = []
+        self.cancelled = 0
+
+    async def encode_image(self, spec: ModelSpec, pixels: Pixels, deadline: Deadline) -> Floats:
+        """Means of eight stripes of the picture."""
+        self.image_batches.append(pixels.shape)
+        assert len(pixels) <= spec.max_image_batch, "batch limit"
+        stripes = pixels.reshape(len(pixels), DIM, -1).mean(axis=2, dtype=np.float64)
+        return await self._answer(pixels, stripes)
+
+    async def encode_text(self, spec: ModelSpec, ids: Ids, deadline: Deadline) -> Floats:
+        """Sums over the tokens' own random vectors; padding counts nothing."""
+        self.text_batches.append(ids.shape)
+        assert len(ids) <= spec.max_text_batch, "batch limit"
+        table = np.random.default_rng(0).standard_normal((49408, DIM))
+        table[0] = 0
+        return await self._answer(ids, table[ids].sum(axis=1))
+
+    async def _answer(self, batch: np.ndarray, found: np.ndarray) -> Floats:
+        try:
+            await asyncio.sleep(self.delay)
+        except asyncio.CancelledError:
+            self.cancelled += 1
+            raise
+        if any(self.reject(row) for row in batch):
+            raise errors.InferenceFailed("the fake rejects this batch")
+        return found.astype(np.float32)
