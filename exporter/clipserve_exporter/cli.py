@@ -42,8 +42,12 @@ Examples:
     "--format", "format_", type=click.Choice(["libtorch", "python"]), default="libtorch", show_default=True,
     help="libtorch for Triton's container image; python where only Triton's Python backend is at hand.",
 )  # fmt: skip
-@click.option("--out", type=click.Path(file_okay=False, path_type=Path), required=True, help="Model repository.")
-@click.option("--image-batch", default=Serving.image_batch, show_default=True, help="Largest batch of images.")
+@click.option(
+    "--out", type=click.Path(file_okay=False, path_type=Path), required=True, help="Model repository."
+)
+@click.option(
+    "--image-batch", default=Serving.image_batch, show_default=True, help="Largest batch of images."
+)
 @click.option("--text-batch", default=Serving.text_batch, show_default=True, help="Largest batch of texts.")
 @click.option(
     "--queue-delay-us", default=Serving.queue_delay_us, show_default=True,

@@ -53,7 +53,9 @@ def image_cases(
     for batch in batches:
         pixels = rng.integers(0, 256, (batch, size, size, 3), np.uint8)
         ramp = np.linspace(0, 255, size).astype(np.uint8)
-        pixels[::2] = (ramp[:, None, None] + ramp[None, :, None] // 2 + np.arange(3, dtype=np.uint8) * 40) % 255
+        pixels[::2] = (
+            ramp[:, None, None] + ramp[None, :, None] // 2 + np.arange(3, dtype=np.uint8) * 40
+        ) % 255
         with torch.no_grad():
             found, expected = graph(torch.from_numpy(pixels)), encode_images(source, pixels)
         yield compare("image", f"batch {batch}", found, expected, BOUNDS[precision])

@@ -19,14 +19,16 @@ def load_pixels(content: bytes, size: int) -> npt.NDArray[np.uint8]:
     from torchvision.transforms import CenterCrop, InterpolationMode, Resize
 
     image = Resize(size, InterpolationMode.BICUBIC)(Image.open(io.BytesIO(content)).convert("RGB"))
-    return np.asarray(CenterCrop(size)(image))
+    return np.array(CenterCrop(size)(image))
 
 
 def encode_images(source: Source, pixels: npt.NDArray[np.uint8]) -> Tensor:
     """uint8 [B, S, S, 3] → float32 [B, D], by open_clip's eager model after torchvision's normalization."""
     from torchvision.transforms.functional import normalize, to_tensor
 
-    images = torch.stack([normalize(to_tensor(one), source.preprocess.mean, source.preprocess.std) for one in pixels])
+    images = torch.stack(
+        [normalize(to_tensor(one), source.preprocess.mean, source.preprocess.std) for one in pixels]
+    )
     return source.model.encode_image(images, normalize=False)
 
 

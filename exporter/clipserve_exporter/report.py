@@ -52,7 +52,9 @@ class Report:
         """The export is done."""
         facts = exported.facts
         if not facts.pretrained:
-            self._console.print("! The weights are RANDOM: embeddings mean nothing. Give --pretrained.", style="bold red")
+            self._console.print(
+                "! The weights are RANDOM: embeddings mean nothing. Give --pretrained.", style="bold red"
+            )
         for folder in exported.folders:
             self._console.print(f"✓ {folder}")
         self._console.print(

@@ -111,7 +111,9 @@ def preprocess_of(model: Any) -> Preprocess:
         raise ExportError(f"the model takes {size} pixels; only square images are served")
     for key, served in (("resize_mode", "shortest"), ("interpolation", "bicubic")):
         if config.get(key, served) != served:
-            raise ExportError(f"the model's preprocessing has {key}={config[key]!r}; only {served!r} is served")
+            raise ExportError(
+                f"the model's preprocessing has {key}={config[key]!r}; only {served!r} is served"
+            )
     return Preprocess(int(sides.pop()), tuple(config["mean"]), tuple(config["std"]))
 
 
@@ -128,7 +130,9 @@ def open_clip_model(name: str, pretrained: str) -> nn.Module:
 
     known = name.startswith((HF_HUB_PREFIX, LOCAL_DIR_PREFIX))
     if not known and name not in open_clip.list_models():
-        raise ExportError(f"open_clip knows no architecture {name!r}{did_you_mean(name, open_clip.list_models())}")
+        raise ExportError(
+            f"open_clip knows no architecture {name!r}{did_you_mean(name, open_clip.list_models())}"
+        )
     config = open_clip.get_model_config(name)
     require_openai_tokenizer(name, config["text_cfg"])
     archive = bool(pretrained) and is_torchscript(Path(pretrained))
@@ -163,7 +167,9 @@ def require_openai_tokenizer(name: str, text: dict[str, Any]) -> None:
     if not other and text.get("vocab_size", VOCABULARY) != VOCABULARY:
         other = f"a vocabulary of {text['vocab_size']}"
     if other:
-        raise ExportError(f"{name} uses another tokenizer ({other}); only OpenAI's BPE with 49,408 tokens is served")
+        raise ExportError(
+            f"{name} uses another tokenizer ({other}); only OpenAI's BPE with 49,408 tokens is served"
+        )
 
 
 def is_torchscript(path: Path) -> bool:

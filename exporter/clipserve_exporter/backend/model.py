@@ -14,9 +14,9 @@ from typing import Any
 # Before torch is imported: OpenMP threads that spin while they wait steal the cores of the others.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
-import torch  # noqa: E402
-import triton_python_backend_utils as pb_utils  # noqa: E402
-from torch import Tensor  # noqa: E402
+import torch
+import triton_python_backend_utils as pb_utils
+from torch import Tensor
 
 INPUT, OUTPUT = "INPUT__0", "OUTPUT__0"
 
@@ -27,7 +27,8 @@ class TritonPythonModel:
     def initialize(self, args: dict[str, Any]) -> None:
         """Loads the model on the device that this instance was given."""
         parameters = {
-            key: value["string_value"] for key, value in json.loads(args["model_config"])["parameters"].items()
+            key: value["string_value"]
+            for key, value in json.loads(args["model_config"])["parameters"].items()
         }
         torch.set_num_threads(int(parameters.get("threads", "0")) or granted_cores())
         gpu = args["model_instance_kind"] == "GPU" and torch.cuda.is_available()
@@ -65,7 +66,9 @@ class TritonPythonModel:
             lengths = [float(tensor.shape[1]) for tensor in inputs for _ in range(tensor.shape[0])]
             if not all(1 <= length <= self.longest for length in lengths):
                 raise ValueError(f"texts have 1 to {self.longest} tokens, not {int(max(lengths))}")
-            outputs = self.model(flat.to(self.device), torch.tensor(lengths, device=self.device).reshape(-1, 1))
+            outputs = self.model(
+                flat.to(self.device), torch.tensor(lengths, device=self.device).reshape(-1, 1)
+            )
         else:
             outputs = self.model(torch.cat(list(inputs)).to(self.device))
         return list(outputs.cpu().split([tensor.shape[0] for tensor in inputs]))
