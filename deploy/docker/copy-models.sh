@@ -20,7 +20,7 @@ target=$(cd "$target" && pwd -P)
 [ "$target" != / ] || fail "the root folder would be emptied"
 [ -s "$manifest" ] || fail "$manifest is missing or empty"
 
-find "$target" -mindepth 1 -delete || fail "cannot empty $target"
+find "$target" -mindepth 1 -maxdepth 1 -exec rm -rf {} + || fail "cannot empty $target"
 cp -R "$models/." "$target/" || fail "cannot copy to $target"
 
 expected=$(sed 's/^[0-9a-f]* [ *]//' "$manifest" | sort)

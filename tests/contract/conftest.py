@@ -1,0 +1,133 @@
+"""What the contract tests share: the manifests as kubectl renders them."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+ROOT = Path(__file__).parents[2]
+KUSTOMIZE = ROOT / "deploy" / "kustomize"
+SHARED = "gpu with shared collections"
+"""What the README tells people to do for more than one gateway; no overlay of its own."""
+RENDERED = ("cpu-dev", "gpu", SHARED)
+
+TRITON_METRICS = {
+    "nv_inference_request_success": "counter",
+    "nv_inference_queue_duration_us": "counter",
+    "nv_inference_pending_request_count": "gauge",
+}
+"""What autoscaling reads of Triton's metrics, and their kinds; held equal to the real one's by a test."""
+
+
+@dataclass(frozen=True)
+class Manifests:
+    """The objects of one rendered overlay."""
+
+    objects: list[dict[str, Any]] = field(repr=False)
+
+    def of(self, kind: str) -> list[dict[str, Any]]:
+        """All objects of a kind."""
+        return [it for it in self.objects if it["kind"] == kind]
+
+    def one(self, kind: str, name: str) -> dict[str, Any]:
+        """The one object of that kind and name."""
+        (found,) = (it for it in self.of(kind) if it["metadata"]["name"] == name)
+        return found
+
+    def selected(self, labels: dict[str, str]) -> list[dict[str, Any]]:
+        """The Deployments whose pods carry all these labels."""
+        return [
+            it
+            for it in self.of("Deployment")
+            if labels.items() <= it["spec"]["template"]["metadata"]["labels"].items()
+        ]
+
+    def containers(self) -> Iterator[tuple[dict[str, Any], dict[str, Any]]]:
+        """Every (pod spec, container), init containers included."""
+        for deployment in self.of("Deployment"):
+            pod = deployment["spec"]["template"]["spec"]
+            for container in pod.get("initContainers", []) + pod["containers"]:
+                yield pod, container
+
+    def container(self, name: str) -> dict[str, Any]:
+        """The one container of that name."""
+        (found,) = (it for _, it in self.containers() if it["name"] == name)
+        return found
+
+    @property
+    def settings(self) -> dict[str, str]:
+        """The gateway's environment, by variable."""
+        (config,) = self.of("ConfigMap")
+        return config["data"]
+
+
+def kubectl() -> str:
+    """kubectl's path; without it the test is skipped, but not in CI."""
+    found = shutil.which("kubectl")
+    if found is None:
+        sentence = (
+            "kubectl is missing, so the manifests were not checked: install it (Debian: "
+            "`apt-get install kubernetes-client`; others: https://kubernetes.io/docs/tasks/tools/)"
+        )
+        if os.environ.get("CI") == "true":
+            pytest.fail(sentence)
+        pytest.skip(sentence)
+    return found
+
+
+@pytest.fixture(scope="session")
+def render(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Manifests]:
+    """Renders an overlay by name, once."""
+    done: dict[str, Manifests] = {}
+
+    def shared() -> Path:
+        copy = tmp_path_factory.mktemp("deploy") / "kustomize"
+        shutil.copytree(KUSTOMIZE, copy)
+        overlay = copy / "overlays" / "gpu" / "kustomization.yaml"
+        overlay.write_text(overlay.read_text().replace("# components:\n#   - ", "components:\n  - "))
+        return overlay.parent
+
+    def run(name: str) -> Manifests:
+        if name not in done:
+            folder = shared() if name == SHARED else KUSTOMIZE / "overlays" / name
+            result = subprocess.run(
+                [kubectl(), "kustomize", folder], capture_output=True, text=True, check=False, timeout=60
+            )
+            assert result.returncode == 0, result.stderr
+            assert result.stderr == "", "kustomize has nothing to complain about"
+            done[name] = Manifests([it for it in yaml.safe_load_all(result.stdout) if it])
+        return done[name]
+
+    return run
+
+
+@pytest.fixture(params=RENDERED)
+def manifests(request: pytest.FixtureRequest, render: Callable[[str], Manifests]) -> Manifests:
+    """Each overlay in turn."""
+    return render(request.param)
+
+
+@pytest.fixture
+def gpu(render: Callable[[str], Manifests]) -> Manifests:
+    """The overlay for GPUs."""
+    return render("gpu")
+
+
+@pytest.fixture
+def shared_collections(render: Callable[[str], Manifests]) -> Manifests:
+    """The overlay for GPUs, its gateway free to scale."""
+    return render(SHARED)
+
+
+@pytest.fixture
+def triton_metrics() -> dict[str, str]:
+    """Kinds of the Triton metrics that the manifests may use, by name."""
+    return TRITON_METRICS

@@ -1,0 +1,236 @@
+"""The manifests' ports, variables, metrics and models are the code's."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import re
+import urllib.error
+import urllib.request
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from clipserve_gateway import http
+from clipserve_gateway.metrics import Metrics
+from clipserve_gateway.settings import Settings
+from clipserve_gateway.triton import CHANNEL_OPTIONS
+
+ROOT = Path(__file__).parents[2]
+PREFIX = "CLIPSERVE_"
+DNS_COOLDOWN = 30.0
+"""Seconds that gRPC waits at least between two look-ups of a name."""
+DNS_DELAY = 10.0
+"""Seconds until DNS forgets a pod: Kubernetes' own delay and 5 s of caching."""
+
+
+def settings(manifests: Any, monkeypatch: pytest.MonkeyPatch) -> Settings:
+    """The gateway's settings as its container would read them."""
+    for name, value in manifests.settings.items():
+        monkeypatch.setenv(name, value)
+    return Settings()
+
+
+def port(container: dict[str, Any], name: str) -> int:
+    (found,) = (it["containerPort"] for it in container["ports"] if it["name"] == name)
+    return int(found)
+
+
+def options(container: dict[str, Any]) -> dict[str, str]:
+    """A container's --name=value arguments."""
+    return dict(it.removeprefix("--").partition("=")[::2] for it in container["args"])
+
+
+def seconds_before_sigterm(container: dict[str, Any]) -> int:
+    return int(container.get("lifecycle", {}).get("preStop", {}).get("sleep", {}).get("seconds", 0))
+
+
+def exported() -> dict[str, str]:
+    """Kinds of the gateway's own metrics by name."""
+    families = Metrics().registry.collect()
+    return {it.name + ("_total" if it.type == "counter" else ""): it.type for it in families}
+
+
+def rules() -> list[dict[str, Any]]:
+    return yaml.safe_load((ROOT / "deploy" / "prometheus-adapter" / "rules.yaml").read_text())["rules"]
+
+
+def test_every_variable_is_a_setting_with_a_valid_value(
+    manifests: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for _, container in manifests.containers():
+        for variable in container.get("env", []):
+            assert not variable["name"].startswith(PREFIX), "settings are in the ConfigMap"
+    for name in manifests.settings:
+        assert name == name.upper()
+        assert name.removeprefix(PREFIX).lower() in Settings.model_fields, f"{name} is no setting"
+    assert settings(manifests, monkeypatch).host == "0.0.0.0"
+
+
+def test_the_gateways_ports_are_its_containers(manifests: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    gateway = manifests.container("gateway")
+    chosen = settings(manifests, monkeypatch)
+    assert port(gateway, "grpc") == chosen.port == Settings.model_fields["port"].default
+    assert port(gateway, "http") == chosen.http_port == Settings.model_fields["http_port"].default
+
+
+def test_the_gateway_calls_tritons_service(manifests: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    host, _, number = settings(manifests, monkeypatch).triton.partition(":")
+    spec = manifests.one("Service", host)["spec"]
+    assert int(number) in [it["port"] for it in spec["ports"] if it["name"] == "grpc"]
+    (deployment,) = manifests.selected(spec["selector"])
+    assert deployment["metadata"]["name"] == "clipserve-triton"
+
+
+def test_tritons_ports_are_its_containers(manifests: Any) -> None:
+    triton = manifests.container("triton")
+    for option, name in (("http-port", "http"), ("grpc-port", "grpc"), ("metrics-port", "metrics")):
+        assert int(options(triton)[option]) == port(triton, name)
+
+
+def test_scrapers_are_told_the_metrics_ports(manifests: Any) -> None:
+    for name, number in (("clipserve-gateway", "http"), ("clipserve-triton", "metrics")):
+        template = manifests.one("Deployment", name)["spec"]["template"]
+        told = template["metadata"]["annotations"]["prometheus.io/port"]
+        assert int(told) == port(template["spec"]["containers"][0], number)
+
+
+def test_collections_lie_on_a_mounted_volume_or_in_object_storage(manifests: Any) -> None:
+    data = manifests.settings["CLIPSERVE_DATA"]
+    mounts = [it["mountPath"] for it in manifests.container("gateway")["volumeMounts"]]
+    assert data in mounts or (data.startswith("s3://") and "/var/lib/clipserve" not in mounts)
+
+
+def test_the_gateway_may_finish_before_it_is_killed(manifests: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    pod = manifests.one("Deployment", "clipserve-gateway")["spec"]["template"]["spec"]
+    chosen = settings(manifests, monkeypatch)
+    needed = seconds_before_sigterm(pod["containers"][0]) + chosen.drain_seconds + chosen.grace_seconds
+    assert needed + 5 <= pod["terminationGracePeriodSeconds"], "and some seconds to close the collections"
+
+
+def test_triton_may_finish_before_it_is_killed(manifests: Any) -> None:
+    pod = manifests.one("Deployment", "clipserve-triton")["spec"]["template"]["spec"]
+    (triton,) = pod["containers"]
+    needed = seconds_before_sigterm(triton) + int(options(triton)["exit-timeout-secs"])
+    assert needed + 5 <= pod["terminationGracePeriodSeconds"], "and some seconds to unload the models"
+
+
+def test_triton_outlives_the_connections_it_has_when_it_is_told_to_go(gpu: Any) -> None:
+    """After SIGTERM it refuses calls, so by then no gateway may have a connection left."""
+    triton = gpu.container("triton")
+    age = int(options(triton)["grpc-max-connection-age"]) / 1000
+    jitter = age / 10
+    assert seconds_before_sigterm(triton) >= math.ceil(age + jitter + DNS_COOLDOWN)
+    assert seconds_before_sigterm(triton) >= age + jitter + DNS_DELAY
+
+
+def test_triton_allows_the_gateways_pings(manifests: Any) -> None:
+    allowed = int(options(manifests.container("triton"))["grpc-http2-min-recv-ping-interval-without-data"])
+    assert allowed < dict(CHANNEL_OPTIONS)["grpc.keepalive_time_ms"]
+
+
+def test_triton_lets_nobody_change_its_models(manifests: Any) -> None:
+    """Load and unload are refused unless control is explicit; a test asks the real Triton."""
+    given = options(manifests.container("triton"))
+    assert given["model-control-mode"] in ("none", "poll")
+    assert given["exit-on-error"] == given["strict-readiness"] == "false", "one bad model hurts no other"
+    restricted, _, key = given["grpc-restricted-protocol"].partition(":")
+    assert set(restricted.split(",")) == {"shared-memory", "trace", "logging"}
+    assert key == "admin-key=$(POD_UID)"
+    assert "health" not in given["http-restricted-api"], "the kubelet asks without a key"
+
+
+async def test_the_gateway_serves_the_paths_that_the_probes_and_scrapers_ask(manifests: Any) -> None:
+    server = http.HttpServer("127.0.0.1", 0, Metrics(), loop=asyncio.get_running_loop(), ready=lambda: False)
+    server.start()
+
+    def status(path: str) -> int:
+        try:
+            with urllib.request.urlopen(f"http://127.0.0.1:{server.port}{path}", timeout=5) as answer:
+                return int(answer.status)
+        except urllib.error.HTTPError as error:
+            return error.code
+
+    gateway = manifests.container("gateway")
+    template = manifests.one("Deployment", "clipserve-gateway")["spec"]["template"]
+    try:
+        for probe, expected in (("startupProbe", 200), ("livenessProbe", 200), ("readinessProbe", 503)):
+            path = gateway[probe]["httpGet"]["path"]
+            assert await asyncio.to_thread(status, path) == expected, f"alive and not ready: {path}"
+            assert gateway[probe]["timeoutSeconds"] > http.ALIVE_SECONDS
+        path = template["metadata"]["annotations"]["prometheus.io/path"]
+        assert await asyncio.to_thread(status, path) == 200
+    finally:
+        await asyncio.to_thread(server.stop)
+
+
+def test_autoscalers_use_metrics_that_the_rules_provide(gpu: Any) -> None:
+    provided = {it["name"]["as"] for it in rules()}
+    asked = {
+        metric["pods"]["metric"]["name"]
+        for it in gpu.of("HorizontalPodAutoscaler")
+        for metric in it["spec"]["metrics"]
+        if metric["type"] == "Pods"
+    }
+    assert asked == provided
+
+
+def test_the_rules_use_metrics_that_exist(triton_metrics: dict[str, str]) -> None:
+    kinds = exported() | triton_metrics
+    for rule in rules():
+        series = rule["seriesQuery"].partition("{")[0]
+        query = rule["metricsQuery"].replace("<<.Series>>", series)
+        named = set(re.findall(r"\b(?:clipserve|nv)_\w+", query))
+        assert series in named
+        for name in named:
+            assert name in kinds, f"nobody exports {name}"
+            over_time = rf"\b(\w+)\({name}{{<<.LabelMatchers>>}}"
+            function = "rate" if kinds[name] == "counter" else "avg_over_time"
+            assert set(re.findall(over_time, query)) == {function}, f"{name} is a {kinds[name]}"
+
+
+def test_a_rule_named_like_a_metric_is_that_metric() -> None:
+    for rule in rules():
+        series = rule["seriesQuery"].partition("{")[0]
+        divided = "/" in rule["metricsQuery"]
+        assert (rule["name"]["as"] == series) is not divided
+
+
+def test_triton_is_not_scaled_by_the_delay_that_batching_itself_makes(gpu: Any) -> None:
+    metrics = gpu.one("HorizontalPodAutoscaler", "clipserve-triton")["spec"]["metrics"]
+    (target,) = (
+        int(it["pods"]["target"]["averageValue"])
+        for it in metrics
+        if "queue_us" in it["pods"]["metric"]["name"]
+    )
+    configs = [path.read_text() for path in (ROOT / "model_repository").glob("*/config.pbtxt")]
+    delays = [
+        int(it) for text in configs for it in re.findall(r"max_queue_delay_microseconds\s*:\s*(\d+)", text)
+    ]
+    assert delays
+    assert target >= 2 * max(delays)
+
+
+def test_the_saturation_target_is_within_its_range(gpu: Any) -> None:
+    metrics = gpu.one("HorizontalPodAutoscaler", "clipserve-gateway")["spec"]["metrics"]
+    (target,) = (it["pods"]["target"]["averageValue"] for it in metrics if it["type"] == "Pods")
+    assert 0.5 <= int(target.removesuffix("m")) / 1000 <= 0.9
+
+
+def test_the_image_of_models_holds_those_of_the_committed_repository(manifests: Any) -> None:
+    (default,) = re.findall(
+        r"^ARG MODEL=(\S+)$", (ROOT / "deploy/docker/models.Dockerfile").read_text(), re.MULTILINE
+    )
+    committed = {path.parent.name for path in (ROOT / "model_repository").glob("*/config.pbtxt")}
+    assert committed == {f"{default}_image", f"{default}_text"}
+    named = manifests.settings.get("CLIPSERVE_DEFAULT_MODEL", default)
+    if manifests.container("models")["image"].endswith(f"-{default}-fp32"):
+        assert named == default
+
+
+def test_our_images_are_tagged_with_our_version(manifests: Any) -> None:
+    version = metadata.version("clipserve")
+    assert manifests.container("gateway")["image"] == f"clipserve-gateway:{version}"
+    assert manifests.container("models")["image"].startswith(f"clipserve-models:{version}-")
