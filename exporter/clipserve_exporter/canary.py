@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import torch
 from PIL import Image
 
 from clipserve_exporter.config import Canary
@@ -32,9 +31,8 @@ def canary_png() -> bytes:
 def make_canary(source: Source) -> Canary:
     """The canary with open_clip's own float32 embeddings."""
     png = canary_png()
-    with torch.no_grad():
-        image = encode_images(source, load_pixels(png, source.preprocess.size)[None])[0]
-        text = encode_texts(source, [TEXT])[0]
+    image = encode_images(source, load_pixels(png, source.preprocess.size)[None])[0]
+    text = encode_texts(source, [TEXT])[0]
     return Canary(base64.b64encode(png).decode(), packed(image), TEXT, packed(text))
 
 

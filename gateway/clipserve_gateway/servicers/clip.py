@@ -54,7 +54,7 @@ class ClipServicer(clip_pb2_grpc.ClipServiceServicer):
                 mode=call.mode,
                 deadline=self._calls.deadline(context),
             )
-        self._calls.count_errors(outcome.items)
+        self._calls.count_errors(item.error for item in outcome.items)
         return convert.write_classify(outcome, call.mode)
 
     async def Embed(self, request: clip_pb2.EmbedRequest, context: ServicerContext) -> clip_pb2.EmbedResponse:
@@ -64,7 +64,7 @@ class ClipServicer(clip_pb2_grpc.ClipServiceServicer):
             outcome = await self._embedder.embed(
                 call.model, call.inputs, normalize=call.normalize, deadline=self._calls.deadline(context)
             )
-        self._calls.count_errors(outcome.items)
+        self._calls.count_errors(item.error for item in outcome.items)
         return convert.write_embed(outcome, call)
 
     async def EmbedStream(

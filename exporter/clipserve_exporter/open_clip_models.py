@@ -1,0 +1,166 @@
+"""Loads open_clip models by name and weights, and says in a sentence what is wrong where that fails."""
+
+from __future__ import annotations
+
+import difflib
+import pickle
+import zipfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from clipserve_exporter.errors import ExportError
+from clipserve_exporter.text_tower import VOCABULARY
+from clipserve_exporter.torchvision_shim import make_importable
+
+make_importable()
+
+import open_clip  # noqa: E402  (needs torchvision to be importable)
+from open_clip import factory, pretrained as tags  # noqa: E402
+
+NOT_WEIGHTS = ("input_resolution", "context_length", "vocab_size")
+"""Numbers that OpenAI's archives keep among the weights."""
+QUICK = "-quickgelu"
+
+
+def load(name: str, pretrained: str, seed: int) -> tuple[nn.Module, str, str]:
+    """The model, the architecture's name, and where its weights came from (empty: they are random).
+
+    `pretrained` is a tag, a file, or TAG=FILE for a file with the weights of a tag. Raises ExportError.
+    """
+    schema, identifier = factory.parse_model_name(name)
+    require_openai_tokenizer(name, config_of(name).get("text_cfg", {}))
+    torch.manual_seed(seed)
+    if schema == "hf-hub":
+        return created(name, pretrained, required=True), identifier, identifier
+    if schema == "local-dir":
+        folder = Path(identifier)
+        checkpoint = factory._find_checkpoint_in_dir(folder)
+        model = created(name, pretrained, required=checkpoint is not None)
+        return model, folder.resolve().name, Path(checkpoint).name if checkpoint else ""
+    tag, file = tag_and_file(name, pretrained)
+    require_activation(name, tag, file)
+    preprocess = dict(tags.get_pretrained_cfg(name, tag)) if tag else {}
+    if file is not None and is_torchscript(file):
+        model = created(name, "", preprocess)
+        load_archive(model, file)
+    else:
+        model = created(name, str(file or tag), preprocess, required=bool(pretrained))
+    return model, name, tag or (file.name if file else "")
+
+
+def config_of(name: str) -> Mapping[str, Any]:
+    """open_clip's configuration of an architecture; ExportError if there is none."""
+    try:
+        config = open_clip.get_model_config(name)
+    except OSError as error:
+        raise ExportError(f"{name} cannot be read: {first_line(error)}; {GIVE_FILES}") from error
+    if config is None:
+        close = difflib.get_close_matches(name, open_clip.list_models(), n=3, cutoff=0.4)
+        hint = f"; did you mean {' or '.join(close)}?" if close else ""
+        raise ExportError(f"open_clip knows no architecture {name!r}{hint}")
+    return config
+
+
+GIVE_FILES = (
+    "where no model hub is in reach, download the files elsewhere and give them: --pretrained FILE, "
+    "or --model local-dir:FOLDER for a folder with open_clip_config.json and weights"
+)
+
+
+def created(
+    name: str, pretrained: str, preprocess: Mapping[str, Any] | None = None, required: bool = False
+) -> nn.Module:
+    """The model that open_clip makes; ExportError where it does not."""
+    try:
+        return open_clip.create_model(
+            name,
+            pretrained=pretrained or None,
+            force_preprocess_cfg=dict(preprocess or {}),
+            require_pretrained=required,
+        )
+    except (RuntimeError, OSError, ValueError, KeyError, pickle.UnpicklingError) as error:
+        if Path(pretrained).is_file() or name.startswith(factory.LOCAL_DIR_PREFIX):
+            raise ExportError(
+                f"the weights of {pretrained or name} do not fit {name}: {first_line(error)}"
+            ) from error
+        where = tags.get_pretrained_cfg(name, pretrained).get("hf_hub", "").strip("/")
+        raise ExportError(
+            f"the weights {pretrained or name}{f' ({where})' if where else ''} could not be downloaded; "
+            f"{GIVE_FILES}"
+        ) from error
+
+
+def tag_and_file(name: str, pretrained: str) -> tuple[str, Path | None]:
+    """What `pretrained` names: a tag, a file, both, or nothing; ExportError if it is neither."""
+    known = tags.list_pretrained_tags_by_model(name)
+    if not pretrained or pretrained in known:
+        return pretrained, None
+    tag, _, file = pretrained.rpartition("=")
+    if tag not in known:
+        tag, file = "", pretrained
+    if Path(file).is_file():
+        return tag, Path(file)
+    close = difflib.get_close_matches(pretrained, known, n=3, cutoff=0.3) or known
+    raise ExportError(
+        f"{pretrained!r} is no file, and no weights that open_clip knows for {name}"
+        + (f"; it knows {', '.join(close)}" if close else "")
+    )
+
+
+def require_openai_tokenizer(name: str, text: Mapping[str, Any]) -> None:
+    """ExportError unless the architecture is used with OpenAI's tokenizer, which is the one we serve."""
+    other = text.get("hf_tokenizer_name") or text.get("hf_model_name")
+    if not other and ":" not in name and "siglip" in name.lower():
+        other = "SigLIP's"
+    if not other and text.get("tokenizer_kwargs"):
+        other = f"OpenAI's with options {text['tokenizer_kwargs']}"
+    if not other and text.get("vocab_size", VOCABULARY) != VOCABULARY:
+        other = f"one of {text['vocab_size']:,} tokens"
+    if other:
+        raise ExportError(
+            f"{name} has another tokenizer ({other}); only OpenAI's, of {VOCABULARY:,} tokens, is served"
+        )
+
+
+def require_activation(name: str, tag: str, file: Path | None) -> None:
+    """ExportError where the weights were trained with the other kind of GELU: nothing else would tell."""
+    config = tags.get_pretrained_cfg(name, tag) if tag else {}
+    # All that OpenAI published as archives was trained with the quick one.
+    archive = file is not None and not tag and is_torchscript(file)
+    if not config and not archive:
+        return
+    quick = archive or bool(config.get("quick_gelu", False))
+    if quick != bool(config_of(name).get("quick_gelu", False)):
+        other = name.removesuffix(QUICK) + (QUICK if quick else "")
+        raise ExportError(f"these weights were trained with another activation; use --model {other}")
+
+
+def is_torchscript(path: Path) -> bool:
+    """Whether a file is a TorchScript archive, as OpenAI published its weights in."""
+    if not zipfile.is_zipfile(path):
+        return False
+    with zipfile.ZipFile(path) as archive:
+        return any("/code/" in entry for entry in archive.namelist())
+
+
+def load_archive(model: nn.Module, path: Path) -> None:
+    """Takes over the weights of a TorchScript archive; ExportError if they are another architecture's."""
+    state = torch.jit.load(path, map_location="cpu").state_dict()
+    try:
+        model.load_state_dict(
+            {name: value.float() for name, value in state.items() if name not in NOT_WEIGHTS}
+        )
+    except RuntimeError as error:
+        raise ExportError(f"the weights of {path} do not fit: {first_line(error)}") from error
+
+
+def first_line(error: BaseException) -> str:
+    """What an error says, in short."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    # PyTorch heads its list of misfits with a line that says nothing but that there are some.
+    useful = lines[1:2] if lines and lines[0].startswith("Error(s) in loading") else lines[:1]
+    return (useful[0] if useful else type(error).__name__)[:300]

@@ -1,0 +1,129 @@
+"""Payload values and schemas on the wire."""
+
+from __future__ import annotations
+
+import datetime as dt
+import math
+import re
+from collections.abc import Iterable, Mapping
+
+from clipserve.v1 import collection_pb2, common_pb2
+from google.protobuf.timestamp_pb2 import Timestamp
+
+from clipserve_gateway.errors import InvalidInput, InvalidPayload, LimitExceeded
+from clipserve_gateway.types import Payload, PayloadType, PayloadValue
+
+FIELD_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,63}")
+MAX_FIELDS = 64
+
+TYPES = {
+    common_pb2.PAYLOAD_TYPE_STRING: PayloadType.STRING,
+    common_pb2.PAYLOAD_TYPE_INT: PayloadType.INT,
+    common_pb2.PAYLOAD_TYPE_DOUBLE: PayloadType.DOUBLE,
+    common_pb2.PAYLOAD_TYPE_BOOL: PayloadType.BOOL,
+    common_pb2.PAYLOAD_TYPE_TIMESTAMP: PayloadType.TIMESTAMP,
+    common_pb2.PAYLOAD_TYPE_STRING_LIST: PayloadType.STRING_LIST,
+}
+WRITTEN_TYPES = {kind: number for number, kind in TYPES.items()}
+KINDS = {
+    "string_value": PayloadType.STRING,
+    "int_value": PayloadType.INT,
+    "double_value": PayloadType.DOUBLE,
+    "bool_value": PayloadType.BOOL,
+    "timestamp_value": PayloadType.TIMESTAMP,
+    "string_list": PayloadType.STRING_LIST,
+}
+
+
+def read_schema(fields: Iterable[collection_pb2.PayloadField]) -> dict[str, PayloadType]:
+    """Field → type, in the order given. InvalidInput for bad or repeated names and unknown types."""
+    schema: dict[str, PayloadType] = {}
+    seen: set[str] = set()
+    for i, field in enumerate(fields):
+        path = f"schema[{i}]"
+        if i >= MAX_FIELDS:
+            raise LimitExceeded(f"a schema has at most {MAX_FIELDS} fields", field="schema")
+        if not FIELD_NAME.fullmatch(field.name):
+            raise InvalidInput(
+                f"{field.name[:80]!r}: letters, digits and underscores, at most 64, no digit first",
+                field=f"{path}.name",
+            )
+        if field.name.lower() in seen:
+            raise InvalidInput(f"field {field.name!r} is there already", field=f"{path}.name")
+        if field.type not in TYPES:
+            raise InvalidInput(f"field {field.name!r} needs a type", field=f"{path}.type")
+        seen.add(field.name.lower())
+        schema[field.name] = TYPES[field.type]
+    return schema
+
+
+def write_schema(schema: Mapping[str, PayloadType]) -> list[collection_pb2.PayloadField]:
+    """The schema's fields."""
+    return [collection_pb2.PayloadField(name=name, type=WRITTEN_TYPES[kind]) for name, kind in schema.items()]
+
+
+def read_value(value: common_pb2.Value, field: str) -> tuple[PayloadType, PayloadValue]:
+    """A value and its type. InvalidPayload for none, for numbers that are not finite, for bad moments."""
+    which = value.WhichOneof("kind")
+    if which is None:
+        raise InvalidPayload("the value is not set", field=field)
+    kind = KINDS[which]
+    if kind is PayloadType.STRING_LIST:
+        return kind, list(value.string_list.values)
+    if kind is PayloadType.TIMESTAMP:
+        return kind, read_moment(value.timestamp_value, field)
+    found: PayloadValue = getattr(value, which)
+    if isinstance(found, float) and not math.isfinite(found):
+        raise InvalidPayload("numbers must be finite", field=field)
+    return kind, found
+
+
+def read_moment(moment: Timestamp, field: str) -> dt.datetime:
+    """The moment in UTC, to the microsecond; years 1 to 9999."""
+    try:
+        if not 0 <= moment.nanos < 1_000_000_000:
+            raise ValueError("nanos must be 0 to 999,999,999")
+        return moment.ToDatetime(dt.timezone.utc)
+    except (ValueError, OverflowError) as error:
+        raise InvalidPayload(f"no valid timestamp: {error}", field=field) from None
+
+
+def read_payload(
+    payload: Mapping[str, common_pb2.Value], schema: Mapping[str, PayloadType], field: str
+) -> Payload:
+    """A point's payload. InvalidPayload for fields that the schema has not, or of another type."""
+    found: Payload = {}
+    for name in payload:
+        path = f'{field}["{name[:80]}"]'
+        if name not in schema:
+            known = ", ".join(schema) or "none"
+            raise InvalidPayload(f"no field {name[:80]!r} in the schema; its fields: {known}", field=path)
+        kind, value = read_value(payload[name], path)
+        if kind is not schema[name]:
+            raise InvalidPayload(
+                f"field {name!r} is of type {schema[name].value}, not {kind.value}", field=path
+            )
+        found[name] = value
+    return found
+
+
+def write_payload(payload: Payload) -> dict[str, common_pb2.Value]:
+    """A point's payload."""
+    return {name: write_value(value) for name, value in payload.items()}
+
+
+def write_value(value: PayloadValue) -> common_pb2.Value:
+    """One value."""
+    if isinstance(value, bool):
+        return common_pb2.Value(bool_value=value)
+    if isinstance(value, int):
+        return common_pb2.Value(int_value=value)
+    if isinstance(value, float):
+        return common_pb2.Value(double_value=value)
+    if isinstance(value, str):
+        return common_pb2.Value(string_value=value)
+    if isinstance(value, dt.datetime):
+        moment = Timestamp()
+        moment.FromDatetime(value)
+        return common_pb2.Value(timestamp_value=moment)
+    return common_pb2.Value(string_list=common_pb2.StringList(values=value))
