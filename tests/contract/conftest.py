@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 from collections.abc import Callable, Iterator
@@ -15,9 +16,9 @@ import yaml
 
 ROOT = Path(__file__).parents[2]
 KUSTOMIZE = ROOT / "deploy" / "kustomize"
-SHARED = "gpu with shared collections"
-"""What the README tells people to do for more than one gateway; no overlay of its own."""
-RENDERED = ("cpu-dev", "gpu", SHARED)
+PRODUCTION = "production"
+"""No overlay in the repository, but the one that deploy/README.md shows."""
+RENDERED = ("cpu-dev", "gpu", PRODUCTION)
 
 TRITON_METRICS = {
     "nv_inference_request_success": "counter",
@@ -88,16 +89,18 @@ def render(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Manifest
     """Renders an overlay by name, once."""
     done: dict[str, Manifests] = {}
 
-    def shared() -> Path:
+    def production() -> Path:
         copy = tmp_path_factory.mktemp("deploy") / "kustomize"
         shutil.copytree(KUSTOMIZE, copy)
-        overlay = copy / "overlays" / "gpu" / "kustomization.yaml"
-        overlay.write_text(overlay.read_text().replace("# components:\n#   - ", "components:\n  - "))
-        return overlay.parent
+        overlay = copy / "overlays" / PRODUCTION
+        overlay.mkdir()
+        (shown,) = re.findall(r"```yaml\n(.*?)```", (ROOT / "deploy" / "README.md").read_text(), re.DOTALL)
+        (overlay / "kustomization.yaml").write_text(shown)
+        return overlay
 
     def run(name: str) -> Manifests:
         if name not in done:
-            folder = shared() if name == SHARED else KUSTOMIZE / "overlays" / name
+            folder = production() if name == PRODUCTION else KUSTOMIZE / "overlays" / name
             result = subprocess.run(
                 [kubectl(), "kustomize", folder], capture_output=True, text=True, check=False, timeout=60
             )
@@ -122,9 +125,9 @@ def gpu(render: Callable[[str], Manifests]) -> Manifests:
 
 
 @pytest.fixture
-def shared_collections(render: Callable[[str], Manifests]) -> Manifests:
-    """The overlay for GPUs, its gateway free to scale."""
-    return render(SHARED)
+def production(render: Callable[[str], Manifests]) -> Manifests:
+    """The README's overlay: GPUs, collections in object storage, a gateway free to scale."""
+    return render(PRODUCTION)
 
 
 @pytest.fixture

@@ -121,13 +121,13 @@ def test_a_pod_with_a_volume_of_its_own_stays_one(manifests: Any) -> None:
             assert bounds in ([], [1])
 
 
-def test_shared_collections_let_the_gateway_scale(shared_collections: Any) -> None:
-    autoscaler = shared_collections.one("HorizontalPodAutoscaler", "clipserve-gateway")
+def test_shared_collections_let_the_gateway_scale(production: Any) -> None:
+    autoscaler = production.one("HorizontalPodAutoscaler", "clipserve-gateway")
     assert autoscaler["spec"]["maxReplicas"] > autoscaler["spec"]["minReplicas"] > 1
-    gateway = shared_collections.one("Deployment", "clipserve-gateway")
+    gateway = production.one("Deployment", "clipserve-gateway")
     assert gateway["spec"]["strategy"]["type"] == "RollingUpdate"
-    assert shared_collections.settings["CLIPSERVE_DATA"].startswith("s3://")
-    assert not shared_collections.of("PersistentVolumeClaim")
+    assert production.settings["CLIPSERVE_DATA"] == "s3://your-bucket/collections"
+    assert not production.of("PersistentVolumeClaim")
 
 
 def test_network_policies_deny_all_but_what_is_named(manifests: Any) -> None:
@@ -165,7 +165,7 @@ def test_only_the_gateway_calls_triton_and_only_monitoring_scrapes(manifests: An
     assert [it["port"] for it in inference["ports"]] == [ports(triton)["grpc"]]
 
 
-def test_only_shared_collections_open_a_way_out_of_the_cluster(gpu: Any, shared_collections: Any) -> None:
+def test_only_shared_collections_open_a_way_out_of_the_cluster(gpu: Any, production: Any) -> None:
     def world(manifests: Any) -> int:
         rules = [rule for it in manifests.of("NetworkPolicy") for rule in it["spec"].get("egress", [])]
         return sum(
@@ -173,7 +173,7 @@ def test_only_shared_collections_open_a_way_out_of_the_cluster(gpu: Any, shared_
         )
 
     assert world(gpu) == 0
-    assert world(shared_collections) == 1
+    assert world(production) == 1
 
 
 def test_pods_keep_the_restricted_security_standard(manifests: Any) -> None:

@@ -232,5 +232,6 @@ def test_the_image_of_models_holds_those_of_the_committed_repository(manifests: 
 
 def test_our_images_are_tagged_with_our_version(manifests: Any) -> None:
     version = metadata.version("clipserve")
-    assert manifests.container("gateway")["image"] == f"clipserve-gateway:{version}"
-    assert manifests.container("models")["image"].startswith(f"clipserve-models:{version}-")
+    for container, tag in (("gateway", f":{version}"), ("models", f":{version}-")):
+        name = manifests.container(container)["image"].rpartition("/")[-1]
+        assert name.startswith(f"clipserve-{container}{tag}")
