@@ -22,6 +22,16 @@ Examples:
 """
 
 
+def list_models(context: click.Context, option: click.Parameter, wanted: bool) -> None:
+    """Shows what can be exported, and ends."""
+    if wanted:
+        from clipserve_exporter.open_clip_models import served
+
+        for name, tags in served().items():
+            click.echo(f"{name}: {', '.join(tags) or 'no weights that can be served'}")
+        context.exit()
+
+
 @click.command(epilog=EPILOG)
 @click.option(
     "--model", required=True, metavar="NAME",
@@ -46,21 +56,30 @@ Examples:
     "--out", type=click.Path(file_okay=False, path_type=Path), required=True, help="Model repository."
 )
 @click.option(
-    "--image-batch", default=Serving.image_batch, show_default=True, help="Largest batch of images."
-)
-@click.option("--text-batch", default=Serving.text_batch, show_default=True, help="Largest batch of texts.")
+    "--image-batch", type=click.IntRange(1), default=Serving.image_batch, show_default=True,
+    help="Largest batch of images.",
+)  # fmt: skip
 @click.option(
-    "--queue-delay-us", default=Serving.queue_delay_us, show_default=True,
+    "--text-batch", type=click.IntRange(1), default=Serving.text_batch, show_default=True,
+    help="Largest batch of texts.",
+)  # fmt: skip
+@click.option(
+    "--queue-delay-us", type=click.IntRange(0), default=Serving.queue_delay_us, show_default=True,
     help="Microseconds that a request may wait for others to join its batch.",
 )  # fmt: skip
 @click.option(
-    "--instances", default=Serving.instances, show_default=True, help="Instances of each tower a device."
-)
+    "--instances", type=click.IntRange(1), default=Serving.instances, show_default=True,
+    help="Instances of each tower, on each device.",
+)  # fmt: skip
 @click.option(
-    "--threads", default=Serving.threads, show_default=True,
+    "--threads", type=click.IntRange(0), default=Serving.threads, show_default=True,
     help="Threads of an instance of the Python backend; 0 = the cores it is granted.",
 )  # fmt: skip
 @click.option("--seed", default=0, show_default=True, help="For random weights.")
+@click.option(
+    "--list", is_flag=True, is_eager=True, expose_value=False, callback=list_models,
+    help="Show the architectures that can be served, with the tags of their weights, and end.",
+)  # fmt: skip
 def main(
     model: str,
     pretrained: str,
@@ -83,30 +102,34 @@ def main(
     begin = time.monotonic()
     from clipserve_exporter.report import Report
 
+    # open_clip and the hub's client tell at length what our own sentences tell in short.
+    logging.disable(logging.CRITICAL)
     report = Report()
-    report.begin("import torch and open_clip")
-    from clipserve_exporter.export import Order, export
-
-    logging.basicConfig(level=logging.ERROR)
-    order = Order(
-        model=model,
-        pretrained=pretrained,
-        name=name or default_name(model),
-        precision=precision,
-        format=format_,
-        out=out,
-        seed=seed,
-        serving=Serving(
-            image_batch=image_batch,
-            text_batch=text_batch,
-            queue_delay_us=queue_delay_us,
-            instances=instances,
-            threads=threads,
-        ),
-    )
     try:
         with report:
-            exported = export(order, report.begin, report.seen)
+            report.begin("import torch and open_clip")
+            from clipserve_exporter.export import Order, export
+
+            exported = export(
+                Order(
+                    model=model,
+                    pretrained=pretrained,
+                    name=name or default_name(model),
+                    precision=precision,
+                    format=format_,
+                    out=out,
+                    seed=seed,
+                    serving=Serving(
+                        image_batch=image_batch,
+                        text_batch=text_batch,
+                        queue_delay_us=queue_delay_us,
+                        instances=instances,
+                        threads=threads,
+                    ),
+                ),
+                report.begin,
+                report.seen,
+            )
     except ExportError as error:
         raise click.ClickException(str(error)) from error
     report.finish(exported, time.monotonic() - begin)
@@ -115,4 +138,4 @@ def main(
 def default_name(model: str) -> str:
     """A model name from what was asked for: its last part, in lower case, without odd characters."""
     last = re.split(r"[:/]", model.rstrip("/"))[-1]
-    return re.sub(r"[^a-z0-9._-]+", "-", last.lower()).strip("-._") or "model"
+    return re.sub(r"[^a-z0-9._-]+", "-", last.lower())[:64].strip("-._") or "model"

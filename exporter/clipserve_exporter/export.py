@@ -42,6 +42,8 @@ class Exported:
     facts: ModelFacts
     cases: list[parity.Case]
     folders: list[Path]
+    random: bool
+    """Whether the weights are random, for want of better ones."""
 
 
 def export(
@@ -55,7 +57,8 @@ def export(
     """
     if not MODEL_NAME.fullmatch(order.name):
         raise ExportError(
-            f"{order.name!r} is no model name: letters, digits, '.', '_' and '-', at most 64, a letter or digit first"
+            f"{order.name!r} is no model name: 1 to 64 letters, digits, '.', '_' and '-', "
+            "a letter or digit first"
         )
     step("load")
     source = load(order.model, order.pretrained, order.seed)
@@ -82,7 +85,7 @@ def export(
             for tower, graph in (("image", image), ("text", text))
         },
     )
-    return Exported(facts, cases, folders)
+    return Exported(facts, cases, folders, random=not source.pretrained)
 
 
 def require_parity(cases: list[parity.Case], precision: str) -> None:
@@ -111,7 +114,7 @@ def facts_of(source: Source, order: Order) -> ModelFacts:
         precision=order.precision,
         format=order.format,
         architecture=source.architecture,
-        pretrained=source.pretrained,
+        pretrained=source.pretrained or f"random (seed {order.seed})",
         weights_sha256=weights,
         torch_version=torch.__version__.split("+")[0],
         canary=make_canary(source),

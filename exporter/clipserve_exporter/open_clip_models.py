@@ -13,13 +13,15 @@ import torch
 from torch import nn
 
 from clipserve_exporter.errors import ExportError
+from clipserve_exporter.source import SERVED
 from clipserve_exporter.text_tower import VOCABULARY
 from clipserve_exporter.torchvision_shim import make_importable
 
 make_importable()
 
 import open_clip  # noqa: E402  (needs torchvision to be importable)
-from open_clip import factory, pretrained as tags  # noqa: E402
+from open_clip import factory  # noqa: E402
+from open_clip import pretrained as tags  # noqa: E402
 
 NOT_WEIGHTS = ("input_resolution", "context_length", "vocab_size")
 """Numbers that OpenAI's archives keep among the weights."""
@@ -52,12 +54,37 @@ def load(name: str, pretrained: str, seed: int) -> tuple[nn.Module, str, str]:
     return model, name, tag or (file.name if file else "")
 
 
+def served() -> dict[str, list[str]]:
+    """Architectures with OpenAI's tokenizer → tags of the weights that fit them and our preprocessing."""
+    found = {}
+    for name in open_clip.list_models():
+        config = config_of(name)
+        if other_tokenizer(name, config["text_cfg"]):
+            continue
+        known = {tag: tags.get_pretrained_cfg(name, tag) for tag in tags.list_pretrained_tags_by_model(name)}
+        found[name] = [
+            tag
+            for tag, of_tag in known.items()
+            if of_tag.items() >= SERVED.items() and is_quick(of_tag) == is_quick(config)
+        ]
+    return found
+
+
+def is_quick(config: Mapping[str, Any]) -> bool:
+    """Whether an architecture, or weights, mean the quick kind of GELU."""
+    return bool(config.get("quick_gelu", False))
+
+
 def config_of(name: str) -> Mapping[str, Any]:
     """open_clip's configuration of an architecture; ExportError if there is none."""
     try:
         config = open_clip.get_model_config(name)
     except OSError as error:
-        raise ExportError(f"{name} cannot be read: {first_line(error)}; {GIVE_FILES}") from error
+        if name.startswith(factory.LOCAL_DIR_PREFIX):
+            raise ExportError(f"{name} cannot be read: {first_line(error)}") from error
+        raise ExportError(f"{name} could not be downloaded; {GIVE_FILES}") from error
+    except ValueError as error:
+        raise ExportError(f"{name} has no readable open_clip_config.json: {first_line(error)}") from error
     if config is None:
         close = difflib.get_close_matches(name, open_clip.list_models(), n=3, cutoff=0.4)
         hint = f"; did you mean {' or '.join(close)}?" if close else ""
@@ -104,22 +131,26 @@ def tag_and_file(name: str, pretrained: str) -> tuple[str, Path | None]:
         tag, file = "", pretrained
     if Path(file).is_file():
         return tag, Path(file)
-    close = difflib.get_close_matches(pretrained, known, n=3, cutoff=0.3) or known
-    raise ExportError(
-        f"{pretrained!r} is no file, and no weights that open_clip knows for {name}"
-        + (f"; it knows {', '.join(close)}" if close else "")
-    )
+    close = difflib.get_close_matches(pretrained, known, n=3, cutoff=0.3) or known[:3]
+    hint = f" ({', '.join(close)}, …; --list shows all)" if close else ""
+    raise ExportError(f"{pretrained!r} is no file and no tag of {name}'s weights{hint}")
+
+
+def other_tokenizer(name: str, text: Mapping[str, Any]) -> str:
+    """The tokenizer of an architecture, in words; empty if it is OpenAI's."""
+    if text.get("hf_tokenizer_name") or text.get("hf_model_name"):
+        return str(text.get("hf_tokenizer_name") or text["hf_model_name"])
+    if ":" not in name and "siglip" in name.lower():
+        return "SigLIP's"
+    if text.get("tokenizer_kwargs"):
+        return f"OpenAI's with options {text['tokenizer_kwargs']}"
+    size = text.get("vocab_size", VOCABULARY)
+    return "" if size == VOCABULARY else f"one of {size:,} tokens"
 
 
 def require_openai_tokenizer(name: str, text: Mapping[str, Any]) -> None:
     """ExportError unless the architecture is used with OpenAI's tokenizer, which is the one we serve."""
-    other = text.get("hf_tokenizer_name") or text.get("hf_model_name")
-    if not other and ":" not in name and "siglip" in name.lower():
-        other = "SigLIP's"
-    if not other and text.get("tokenizer_kwargs"):
-        other = f"OpenAI's with options {text['tokenizer_kwargs']}"
-    if not other and text.get("vocab_size", VOCABULARY) != VOCABULARY:
-        other = f"one of {text['vocab_size']:,} tokens"
+    other = other_tokenizer(name, text)
     if other:
         raise ExportError(
             f"{name} has another tokenizer ({other}); only OpenAI's, of {VOCABULARY:,} tokens, is served"
@@ -133,8 +164,8 @@ def require_activation(name: str, tag: str, file: Path | None) -> None:
     archive = file is not None and not tag and is_torchscript(file)
     if not config and not archive:
         return
-    quick = archive or bool(config.get("quick_gelu", False))
-    if quick != bool(config_of(name).get("quick_gelu", False)):
+    quick = archive or is_quick(config)
+    if quick != is_quick(config_of(name)):
         other = name.removesuffix(QUICK) + (QUICK if quick else "")
         raise ExportError(f"these weights were trained with another activation; use --model {other}")
 

@@ -41,7 +41,7 @@ class Report:
         """A step begins."""
         self._progress.update(self._task, description=step)
         if not self._console.is_terminal:
-            self._console.print(f"· {step}")
+            self._say(f"· {step}")
 
     def seen(self, case: Case) -> None:
         """A comparison was made."""
@@ -51,17 +51,17 @@ class Report:
     def finish(self, exported: Exported, seconds: float) -> None:
         """The export is done."""
         facts = exported.facts
-        if not facts.pretrained:
-            self._console.print(
-                "! The weights are RANDOM: embeddings mean nothing. Give --pretrained.", style="bold red"
-            )
+        if exported.random:
+            self._say("! The weights are RANDOM: the embeddings mean nothing. Give --pretrained.", "bold red")
         for folder in exported.folders:
-            self._console.print(f"✓ {folder}")
-        self._console.print(
-            f"✓ {facts.name}: {facts.architecture} {facts.pretrained}, {facts.embed_dim} dimensions, "
-            f"{facts.precision}, {facts.format}, texts {facts.text_length}, "
-            f"fingerprint {facts.fingerprint[:12]}…, {seconds:.1f} s"
+            self._say(f"✓ {folder}")
+        self._say(
+            f"✓ {facts.name}: {facts.architecture}, weights {facts.pretrained}, "
+            f"{facts.embed_dim} dimensions, {facts.precision}, {facts.format}, fingerprint {facts.fingerprint[:12]}…, {seconds:.1f} s"
         )
+
+    def _say(self, line: str, style: str = "") -> None:
+        self._console.print(line, style=style, soft_wrap=True)
 
     def _table(self) -> Table:
         table = Table(title="parity with open_clip (eager, fp32)")

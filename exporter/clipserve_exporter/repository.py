@@ -26,12 +26,12 @@ class TowerFiles:
 def write(out: Path, towers: Mapping[str, TowerFiles]) -> list[Path]:
     """Writes Triton model name → files into the repository `out`; the folders written.
 
-    All is written beside the repository first (Triton takes every folder in it for a model) and then
-    moved in. Where that fails, what was there before is there again.
+    All is written to a folder beside the repository first and then moved in. Where that fails, what was
+    there before is there again.
     """
     try:
         out.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix=f".{out.name}-", dir=out.absolute().parent) as name:
+        with tempfile.TemporaryDirectory(prefix=".clipserve-export-", dir=workshop(out.absolute())) as name:
             fresh, old = Path(name) / "fresh", Path(name) / "old"
             old.mkdir()
             for model, files in towers.items():
@@ -44,6 +44,14 @@ def write(out: Path, towers: Mapping[str, TowerFiles]) -> list[Path]:
     except OSError as error:
         raise ExportError(f"cannot write {out}: {error}") from error
     return [out / model for model in towers]
+
+
+def workshop(out: Path) -> Path:
+    """Where to prepare files for `out`: on its file system, so that they can be moved in by renaming.
+
+    Beside it if that will do, since Triton takes every folder in a repository for a model.
+    """
+    return out.parent if out.parent.stat().st_dev == out.stat().st_dev else out
 
 
 def write_tower(folder: Path, files: TowerFiles) -> None:

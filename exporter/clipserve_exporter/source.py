@@ -9,12 +9,14 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from clipserve_exporter.errors import ExportError
 from clipserve_exporter.text_tower import parts_of
 
 DEMO = "demo"
+SERVED = {"resize_mode": "shortest", "interpolation": "bicubic"}
+"""The preprocessing that the gateway does."""
 
 
 @dataclass(frozen=True)
@@ -97,7 +99,7 @@ def load_demo(pretrained: str = "") -> Source:
     return described(model, demo.ARCHITECTURE, config, "bundled")
 
 
-def described(model: nn.Module, architecture: str, config: Mapping[str, Any], pretrained: str) -> Source:
+def described(model: Any, architecture: str, config: Mapping[str, Any], pretrained: str) -> Source:
     """The model as a Source; ExportError if the gateway could not serve it."""
     model = model.eval().float().requires_grad_(False)
     context = int(parts_of(model).context_length)
@@ -121,7 +123,7 @@ def preprocess_of(model: Any) -> Preprocess:
     sides = {size} if isinstance(size, int) else set(size)
     if len(sides) != 1:
         raise ExportError(f"the model takes {size} pixels; only square images are served")
-    for key, served in (("resize_mode", "shortest"), ("interpolation", "bicubic")):
+    for key, served in SERVED.items():
         if config.get(key, served) != served:
             raise ExportError(
                 f"the model's preprocessing has {key} {config[key]!r}; only {served!r} is served"

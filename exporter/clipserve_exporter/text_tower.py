@@ -84,9 +84,11 @@ class RaggedText(nn.Module):
         super().__init__()
         self.tower = tower
         self.context_length = context_length
+        self.end = END
         self.split_tokens = split_tokens
-        """A batch is split by length where that spares at least this many tokens: less is not worth a
-        second pass through the tower."""
+        """A batch is split by length where that spares more tokens than this. On a CPU a pass through the
+        tower costs as much as some tens of tokens, whatever it holds; on a GPU it takes thousands to earn
+        its kernel launches, so there only huge batches are split."""
 
     def forward(self, flat: Tensor, lengths: Tensor) -> Tensor:
         """int32 [total], float32 [B, 1] that sum up to total → float32 [B, D]."""
@@ -94,7 +96,7 @@ class RaggedText(nn.Module):
         used = self.used(tokens)
         order = used.argsort()
         ascending: list[int] = used[order].tolist()
-        bounds = self.groups(ascending)
+        bounds = self.groups(ascending, self.split_tokens * (64 if flat.is_cuda else 1))
         if len(bounds) == 2:
             return self.tower(tokens[:, : ascending[-1]])
         outputs: list[Tensor] = []
@@ -111,19 +113,22 @@ class RaggedText(nn.Module):
         index = (n.cumsum(0) - n).unsqueeze(1) + column
         # One more, so that an index past the last row's end still points at something.
         padded = F.pad(flat.to(torch.int64), [0, 1])
-        tokens = padded[index.clamp(0, flat.numel())].clamp(0, 49407)
+        tokens = padded[index.clamp(0, flat.numel())].clamp(0, self.end)
         return tokens.masked_fill(column >= n.unsqueeze(1), 0)
 
     def used(self, tokens: Tensor) -> Tensor:
         """How many columns of each row matter: up to the first end token, or all where there is none."""
         highest, at = tokens.max(dim=1)
-        return torch.where(highest == 49407, at + 1, tokens.shape[1])
+        return torch.where(highest == self.end, at + 1, tokens.shape[1])
 
-    def groups(self, lengths: list[int]) -> list[int]:
-        """Bounds of up to three groups of rows whose ascending `lengths` are alike: [0, …, B]."""
+    def groups(self, lengths: list[int], worth: int) -> list[int]:
+        """Bounds of up to three groups of rows whose ascending `lengths` are alike: [0, …, B].
+
+        Each cut is the one that spares most, and at least `worth` tokens.
+        """
         bounds = [0, len(lengths)]
         for _ in range(2):
-            best, where = self.split_tokens, -1
+            best, where = worth, -1
             for i in range(len(bounds) - 1):
                 begin, end = bounds[i], bounds[i + 1]
                 for cut in range(begin + 1, end):

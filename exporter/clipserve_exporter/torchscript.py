@@ -21,7 +21,7 @@ from clipserve_exporter.text_tower import FixedText, RaggedText, TextTower, is_r
 
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
-SPLIT_TOKENS = 128
+SPLIT_TOKENS = 64
 """See RaggedText.split_tokens."""
 
 
