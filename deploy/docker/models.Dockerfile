@@ -30,7 +30,8 @@ ARG MODEL=demo
 ARG PRETRAINED=
 ARG NAME=
 ARG PRECISION=fp32
-RUN clipserve-export --model "$MODEL" ${PRETRAINED:+--pretrained "$PRETRAINED"} ${NAME:+--name "$NAME"} \
+RUN case "$MODEL" in demo|hf-hub:*) ;; *) : "${PRETRAINED:?without it the weights would be random}" ;; esac \
+    && clipserve-export --model "$MODEL" ${PRETRAINED:+--pretrained "$PRETRAINED"} ${NAME:+--name "$NAME"} \
       --precision "$PRECISION" --format libtorch --out /models
 WORKDIR /models
 RUN find . -type f -exec sha256sum {} + > /models.sha256

@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 import yaml
 from clipserve_gateway import http
+from clipserve_gateway.cli import settings_from
 from clipserve_gateway.metrics import Metrics
 from clipserve_gateway.settings import Settings
 from clipserve_gateway.triton import CHANNEL_OPTIONS
@@ -30,7 +31,7 @@ def settings(manifests: Any, monkeypatch: pytest.MonkeyPatch) -> Settings:
     """The gateway's settings as its container would read them."""
     for name, value in manifests.settings.items():
         monkeypatch.setenv(name, value)
-    return Settings()
+    return settings_from({})
 
 
 def port(container: dict[str, Any], name: str) -> int:
@@ -128,7 +129,7 @@ def test_triton_outlives_the_connections_it_has_when_it_is_told_to_go(gpu: Any) 
 
 def test_triton_allows_the_gateways_pings(manifests: Any) -> None:
     allowed = int(options(manifests.container("triton"))["grpc-http2-min-recv-ping-interval-without-data"])
-    assert allowed < dict(CHANNEL_OPTIONS)["grpc.keepalive_time_ms"]
+    assert allowed < int(str(dict(CHANNEL_OPTIONS)["grpc.keepalive_time_ms"]))
 
 
 def test_triton_lets_nobody_change_its_models(manifests: Any) -> None:
