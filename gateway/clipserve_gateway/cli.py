@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import signal
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -64,34 +63,11 @@ def serve(**options: Any) -> None:
     \b
     clipserve-gateway serve --triton triton.models.svc:8001 --host 0.0.0.0
     """
+    from clipserve_gateway.lifecycle import serve_until_signal
+
     settings = settings_from(options)
     logs.configure(settings.log_level)
     sys.exit(asyncio.run(serve_until_signal(settings)))
-
-
-async def serve_until_signal(settings: Settings) -> int:
-    """Runs a gateway until SIGINT or SIGTERM; the process's exit code."""
-    from clipserve_gateway.server import Gateway, PortTaken
-
-    stop = stop_on_signals()
-    gateway = Gateway(settings)
-    try:
-        await gateway.start()
-    except PortTaken as error:
-        click.echo(f"clipserve-gateway: {error}", err=True)
-        return 1
-    await stop.wait()
-    await gateway.stop(drain_seconds=settings.drain_seconds, grace_seconds=settings.grace_seconds)
-    return 0
-
-
-def stop_on_signals() -> asyncio.Event:
-    """An event that SIGINT or SIGTERM sets."""
-    stop = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, stop.set)
-    return stop
 
 
 @main.command()

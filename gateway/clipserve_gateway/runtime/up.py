@@ -8,7 +8,7 @@ from pathlib import Path
 
 import click
 
-from clipserve_gateway.cli import stop_on_signals
+from clipserve_gateway.lifecycle import stop_on_signals
 from clipserve_gateway.runtime.install import TritonMissing, find_install
 from clipserve_gateway.runtime.triton_process import TritonFailed, TritonPorts, TritonProcess
 from clipserve_gateway.server import Gateway, PortTaken

@@ -1,0 +1,34 @@
+"""From start to signal to stop."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+
+import click
+
+from clipserve_gateway.server import Gateway, PortTaken
+from clipserve_gateway.settings import Settings
+
+
+async def serve_until_signal(settings: Settings) -> int:
+    """Runs a gateway until SIGINT or SIGTERM; the process's exit code."""
+    stop = stop_on_signals()
+    gateway = Gateway(settings)
+    try:
+        await gateway.start()
+    except PortTaken as error:
+        click.echo(f"clipserve-gateway: {error}", err=True)
+        return 1
+    await stop.wait()
+    await gateway.stop(drain_seconds=settings.drain_seconds, grace_seconds=settings.grace_seconds)
+    return 0
+
+
+def stop_on_signals() -> asyncio.Event:
+    """An event that SIGINT or SIGTERM sets."""
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, stop.set)
+    return stop
