@@ -75,8 +75,8 @@ def kubectl() -> str:
     found = shutil.which("kubectl")
     if found is None:
         sentence = (
-            "kubectl is missing, so the manifests were not checked: install it (Debian: "
-            "`apt-get install kubernetes-client`; others: https://kubernetes.io/docs/tasks/tools/)"
+            "kubectl is missing, so the manifests were not checked: install version 1.27 or newer, "
+            "as https://kubernetes.io/docs/tasks/tools/ says"
         )
         if os.environ.get("CI") == "true":
             pytest.fail(sentence)
