@@ -1,0 +1,112 @@
+"""Whatever callers hold a picture in becomes an Image message.
+
+Encoded bytes and files go as they are; arrays and decoded RGB pictures go as raw pixels. A Pillow image of
+another mode goes as PNG or TIFF, so that the server's own rules for alpha, palettes or CMYK apply to it and
+the same picture has the same embedding whichever way it comes. Pillow itself is not needed.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+from clipserve.errors import ImageUnreadable
+from clipserve.v1 import common_pb2
+
+if TYPE_CHECKING:
+    from PIL import Image as PillowImage
+
+ImageLike: TypeAlias = (
+    "bytes | bytearray | memoryview | str | os.PathLike[str] | npt.NDArray[np.uint8] | PillowImage.Image"
+)
+"""Bytes of an encoded file, a path (str or PathLike), uint8 [H, W, 3] RGB, or a Pillow image."""
+
+PNG_MODES = ("1", "L", "LA", "P", "RGBA", "I;16", "I")
+TIFF_MODES = ("CMYK", "YCbCr", "LAB")
+
+
+def write_image(image: ImageLike) -> common_pb2.Image:
+    """The message for one picture.
+
+    Raises TypeError or ValueError for what is no picture in Python's terms, and ImageUnreadable for a file
+    that cannot be read. What encoded bytes hold is found out by the server.
+    """
+    if isinstance(image, bytes):
+        return common_pb2.Image(content=image)
+    if isinstance(image, bytearray | memoryview):
+        return common_pb2.Image(content=bytes(image))
+    if isinstance(image, str | os.PathLike):
+        return common_pb2.Image(content=read_file(image))
+    if isinstance(image, np.ndarray):
+        return write_array(image)
+    if is_pillow(image):
+        return write_pillow(image)
+    raise TypeError(
+        f"an image is bytes, a path, a uint8 array [H, W, 3] or a Pillow image, not {type(image).__name__}"
+    )
+
+
+def read_file(path: str | os.PathLike[str]) -> bytes:
+    """The file's bytes; ImageUnreadable, caused by the OSError, if it cannot be read."""
+    try:
+        return Path(path).read_bytes()
+    except (OSError, ValueError) as error:
+        why = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+        hint = "; URLs are not fetched, download it first" if "://" in os.fspath(path) else ""
+        raise ImageUnreadable(f"cannot read {os.fspath(path)!r}: {why}{hint}") from error
+
+
+def write_array(array: npt.NDArray[Any]) -> common_pb2.Image:
+    """The message for decoded pixels; ValueError for another shape or type than uint8 [H, W, 3]."""
+    shape = list(array.shape)
+    if array.dtype != np.uint8:
+        raise ValueError(
+            f"an image array must be uint8 (0–255), not {array.dtype}; scale floats: "
+            "(255 * x).round().clip(0, 255).astype(np.uint8)"
+        )
+    if array.ndim != 3 or shape[2] != 3:
+        hint = ""
+        if array.ndim == 2:
+            hint = "; repeat a gray image: np.stack([x] * 3, axis=-1)"
+        elif array.ndim == 3 and shape[0] == 3:
+            hint = "; channels come last: x.transpose(1, 2, 0)"
+        elif array.ndim == 3 and shape[2] == 4:
+            hint = "; drop the alpha channel: x[..., :3]"
+        raise ValueError(f"an image array must have shape [H, W, 3], not {shape}{hint}")
+    if 0 in shape:
+        raise ValueError(f"an image must have at least one pixel, not shape {shape}")
+    return common_pb2.Image(
+        raw=common_pb2.RawImage(rgb=array.tobytes(), width=array.shape[1], height=array.shape[0])
+    )
+
+
+def is_pillow(image: object) -> bool:
+    """Whether it is a Pillow image. Whoever has one has imported Pillow, so this need not."""
+    module = sys.modules.get("PIL.Image")
+    return module is not None and isinstance(image, module.Image)
+
+
+def write_pillow(image: Any) -> common_pb2.Image:
+    """The message for a Pillow image, without loss."""
+    if image.mode == "RGB":
+        return write_array(np.asarray(image))
+    if image.mode in PNG_MODES:
+        return common_pb2.Image(content=saved(image, "PNG"))
+    if image.mode in TIFF_MODES:
+        return common_pb2.Image(content=saved(image, "TIFF"))
+    raise ValueError(
+        f"a Pillow image of mode {image.mode!r} has no agreed colors; convert it: x.convert('RGB')"
+    )
+
+
+def saved(image: Any, format: str) -> bytes:
+    """The image as a file."""
+    file = io.BytesIO()
+    image.save(file, format)
+    return file.getvalue()

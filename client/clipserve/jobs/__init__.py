@@ -1,0 +1,1 @@
+"""Calls over lists, without the sending: shared by sync and async clients."""

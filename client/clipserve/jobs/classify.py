@@ -1,0 +1,109 @@
+"""Scoring lists of images against labels."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from clipserve.errors import LimitExceeded
+from clipserve.images import ImageLike
+from clipserve.jobs.base import Job, OnError
+from clipserve.jobs.inputs import read_image
+from clipserve.labels import LabelSet
+from clipserve.requests import Chunk, Room, check_list, rebaser, room_for, wire_size
+from clipserve.responses import MODE_NAMES, MODES, read_classification
+from clipserve.types import Classification, ClassifyResult, ServerInfo
+from clipserve.v1 import clip_pb2
+
+SECONDS_PER_PROMPT = 0.01
+"""Added to the default timeout: 1,000 labels in 80 templates take a slow server many minutes, once."""
+
+
+class ClassifyJob(Job[ClassifyResult]):
+    """Scores images against labels."""
+
+    method = "Classify"
+
+    def __init__(
+        self,
+        images: Iterable[ImageLike],
+        labels: LabelSet,
+        *,
+        top_k: int = 5,
+        mode: str = "softmax",
+        model: str = "",
+        on_error: OnError = "raise",
+    ) -> None:
+        check_list(images, "images", "images")
+        if mode not in MODES:
+            raise ValueError(f"mode is {' or '.join(map(repr, MODES))}, not {mode!r}")
+        super().__init__("images", images, on_error)
+        self._labels = clip_pb2.LabelSet(
+            names=labels.names, templates=labels.templates, thresholds=labels.thresholds
+        )
+        self._prompts = len(labels.names) * max(1, len(labels.templates))
+        self._widest = max((len(name.encode()) for name in labels.names), default=0)
+        self._top_k = top_k
+        self._mode = mode
+        self._model_name = model
+        self._found: dict[int, Classification] = {}
+        self._scale = 0.0
+        self._truncated = 0
+
+    def room(self, info: ServerInfo, batch_size: int) -> Room:
+        """Every request repeats the labels; answers hold the best of them for each image."""
+        scores = min(self._top_k or 5, len(self._labels.names))
+        if self._labels.ByteSize() > info.limits.max_message_bytes // 2:
+            raise LimitExceeded("the labels alone fill a message; give fewer or shorter ones", field="labels")
+        return room_for(
+            max_items=info.limits.max_items_per_call,
+            max_message_bytes=info.limits.max_message_bytes,
+            base_bytes=wire_size(self._labels),
+            answer_bytes=max(0, scores) * (self._widest + 32) + 2048,
+            batch_size=batch_size,
+        )
+
+    def write(self, item: Any, info: ServerInfo) -> tuple[Any, int]:
+        """One image."""
+        message = read_image(item, info)
+        return message, wire_size(message)
+
+    def request(self, values: Sequence[Any]) -> clip_pb2.ClassifyRequest:
+        """A Classify request."""
+        return clip_pb2.ClassifyRequest(
+            model=self._model_name,
+            images=values,
+            labels=self._labels,
+            top_k=self._top_k,
+            score_mode=MODES[self._mode],
+        )
+
+    def extra_seconds(self, chunk: Chunk) -> float:
+        """Labels may have to be encoded first."""
+        return super().extra_seconds(chunk) + SECONDS_PER_PROMPT * self._prompts
+
+    def take(self, chunk: Chunk, response: clip_pb2.ClassifyResponse) -> None:
+        """Notes labels and errors."""
+        self._note_model(response.model)
+        self._scale = response.logit_scale
+        self._mode = MODE_NAMES.get(response.score_mode, self._mode)
+        self._truncated = max(self._truncated, response.truncated_prompts)
+        rebase = rebaser(self.name, chunk.positions)
+        for position, result in zip(chunk.positions, response.results, strict=True):
+            found = read_classification(result, rebase)
+            self._found[position] = found
+            if found.error is not None:
+                self.errors[position] = found.error
+
+    def outcome(self) -> ClassifyResult:
+        """One classification for each image."""
+        return ClassifyResult(
+            results=tuple(
+                self._found.get(position) or Classification(error=self.errors[position])
+                for position in range(self.total)
+            ),
+            model=self._model,
+            mode=self._mode,
+            logit_scale=self._scale,
+            truncated_prompts=self._truncated,
+        )

@@ -1,0 +1,36 @@
+"""Pictures and texts on their way into requests, checked as far as that needs no decoding."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from clipserve.errors import ImageTooLarge, LimitExceeded
+from clipserve.images import ImageLike, write_image
+from clipserve.payload import utf8
+from clipserve.types import ServerInfo
+from clipserve.v1 import common_pb2
+
+
+def read_image(image: ImageLike, info: ServerInfo) -> common_pb2.Image:
+    """The picture's message; ImageTooLarge if the server would refuse its bytes unseen."""
+    message = write_image(image)
+    limit = info.limits.max_image_bytes
+    if len(message.content) > limit:
+        raise ImageTooLarge(
+            f"the image has {len(message.content)} bytes; at most {limit} are accepted",
+            field="content",
+            metadata={"limit": str(limit)},
+        )
+    return message
+
+
+def read_text(text: Any, info: ServerInfo) -> str:
+    """The text; LimitExceeded if the server would refuse it unseen."""
+    if not isinstance(text, str):
+        raise TypeError(f"a text is a str, not {type(text).__name__}")
+    if len(utf8(text).encode()) > info.limits.max_text_bytes:
+        raise LimitExceeded(
+            f"the text has more than {info.limits.max_text_bytes} bytes",
+            metadata={"limit": str(info.limits.max_text_bytes)},
+        )
+    return text

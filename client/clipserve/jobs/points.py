@@ -1,0 +1,167 @@
+"""Writing, deleting and getting lists of points."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from clipserve.errors import InvalidInput
+from clipserve.jobs.base import Job, OnError
+from clipserve.jobs.inputs import read_image, read_text
+from clipserve.payload import utf8, write_embedding, write_payload
+from clipserve.requests import ITEM_OVERHEAD, Chunk, Room, check_list, rebaser, room_for, wire_size
+from clipserve.responses import read_point
+from clipserve.status import read_item
+from clipserve.types import Point, ServerInfo, StoredPoint, UpsertResult
+from clipserve.v1 import collection_pb2
+
+MAX_ID_BYTES = 512
+
+
+class UpsertJob(Job[UpsertResult]):
+    """Adds points, or replaces those whose ids exist."""
+
+    method = "UpsertPoints"
+
+    def __init__(
+        self,
+        collection: str,
+        points: Iterable[Point],
+        *,
+        fingerprint: str = "",
+        on_error: OnError = "raise",
+    ) -> None:
+        check_list(points, "points", "Point")
+        super().__init__("points", points, on_error)
+        self._collection = collection
+        self._fingerprint = fingerprint
+        self._first_seen: dict[str, int] = {}
+        self._written_count = 0
+
+    def room(self, info: ServerInfo, batch_size: int) -> Room:
+        """Answers are small."""
+        return room_for(
+            max_items=info.limits.max_items_per_call,
+            max_message_bytes=info.limits.max_message_bytes,
+            answer_bytes=2048,
+            batch_size=batch_size,
+        )
+
+    def write(self, item: Any, info: ServerInfo) -> tuple[Any, int]:
+        """One point. InvalidInput for an id that an earlier point has: requests travel side by side."""
+        if not isinstance(item, Point):
+            raise TypeError(f"a point is a clipserve.Point, not {type(item).__name__}")
+        sources = [item.image is not None, item.text is not None, item.embedding is not None]
+        if sum(sources) != 1:
+            raise ValueError("a point needs exactly one of image, text and embedding")
+        first = self._first_seen.setdefault(utf8(item.id), self.total - 1)
+        if first != self.total - 1:
+            raise InvalidInput(f"id {item.id[:80]!r} is already that of points[{first}]", field="id")
+        message = collection_pb2.PointInput(id=item.id, payload=write_payload(item.payload))
+        if item.image is not None:
+            message.image.CopyFrom(read_image(item.image, info))
+        elif item.text is not None:
+            message.text = read_text(item.text, info)
+        elif item.embedding is not None:
+            message.embedding.CopyFrom(write_embedding(item.embedding))
+        return message, wire_size(message)
+
+    def request(self, values: Sequence[Any]) -> collection_pb2.UpsertPointsRequest:
+        """An UpsertPoints request."""
+        return collection_pb2.UpsertPointsRequest(
+            collection=self._collection, points=values, fingerprint=self._fingerprint
+        )
+
+    def take(self, chunk: Chunk, response: collection_pb2.UpsertPointsResponse) -> None:
+        """Notes what was written."""
+        self._note_model(response.model)
+        rebase = rebaser(self.name, chunk.positions)
+        for position, status in zip(chunk.positions, response.statuses, strict=True):
+            error = read_item(status, rebase)
+            if error is None:
+                self._written_count += 1
+            else:
+                self.errors[position] = error
+
+    def outcome(self) -> UpsertResult:
+        """How many were written."""
+        return UpsertResult(self._written_count, self._model, dict(sorted(self.errors.items())))
+
+
+class IdsJob(Job[Any]):
+    """A call over ids."""
+
+    def __init__(self, collection: str, ids: Iterable[str]) -> None:
+        check_list(ids, "ids", "str")
+        super().__init__("ids", ids)
+        self._collection = collection
+
+    def write(self, item: Any, info: ServerInfo) -> tuple[Any, int]:
+        """One id."""
+        if not isinstance(item, str):
+            raise TypeError(f"an id is a str, not {type(item).__name__}")
+        return item, len(utf8(item).encode()) + ITEM_OVERHEAD
+
+
+class DeletePointsJob(IdsJob):
+    """Deletes points by id; its result is how many existed."""
+
+    method = "DeletePoints"
+    deleted = 0
+
+    def room(self, info: ServerInfo, batch_size: int) -> Room:
+        """Ids are small: as many as the server takes."""
+        limits = info.limits
+        return room_for(
+            max_items=limits.max_items_per_call,
+            max_message_bytes=limits.max_message_bytes,
+            batch_size=limits.max_items_per_call,
+        )
+
+    def request(self, values: Sequence[Any]) -> collection_pb2.DeletePointsRequest:
+        """A DeletePoints request."""
+        return collection_pb2.DeletePointsRequest(collection=self._collection, ids=values)
+
+    def take(self, chunk: Chunk, response: collection_pb2.DeletePointsResponse) -> None:
+        """Adds up."""
+        self.deleted += response.deleted
+
+    def outcome(self) -> int:
+        """How many points existed and are gone."""
+        return self.deleted
+
+
+class GetPointsJob(IdsJob):
+    """Gets points by id, in the order of the ids; ids that do not exist are passed over."""
+
+    method = "GetPoints"
+
+    def __init__(self, collection: str, ids: Iterable[str], *, with_embeddings: bool = False) -> None:
+        super().__init__(collection, ids)
+        self._with_embeddings = with_embeddings
+        self._points: list[StoredPoint] = []
+
+    def room(self, info: ServerInfo, batch_size: int) -> Room:
+        """Answers hold whole payloads, and embeddings if asked for."""
+        limits = info.limits
+        widest = max((model.ref.embed_dim for model in info.models), default=0) * 4
+        return room_for(
+            max_items=limits.max_items_per_call,
+            max_message_bytes=limits.max_message_bytes,
+            answer_bytes=limits.max_payload_bytes + MAX_ID_BYTES + 1024 + widest * self._with_embeddings,
+            batch_size=limits.max_items_per_call,
+        )
+
+    def request(self, values: Sequence[Any]) -> collection_pb2.GetPointsRequest:
+        """A GetPoints request."""
+        return collection_pb2.GetPointsRequest(
+            collection=self._collection, ids=values, with_embeddings=self._with_embeddings
+        )
+
+    def take(self, chunk: Chunk, response: collection_pb2.GetPointsResponse) -> None:
+        """Notes the points."""
+        self._points.extend(read_point(point) for point in response.points)
+
+    def outcome(self) -> tuple[StoredPoint, ...]:
+        """The points that exist."""
+        return tuple(self._points)

@@ -1,0 +1,74 @@
+"""Labels and the prompts they are put into; and the label sets that come with this package."""
+
+from __future__ import annotations
+
+import functools
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from importlib import resources
+
+NAMES = ("cifar10", "imagenet1k")
+"""Label sets in data/."""
+
+
+@dataclass(frozen=True)
+class LabelSet:
+    """Distinct labels, in order."""
+
+    names: tuple[str, ...]
+    templates: tuple[str, ...] = ()
+    """Prompts with one `{}` each where a label goes; none means the server's `a photo of a {}.`"""
+    thresholds: tuple[float, ...] = ()
+    """Cosine from which a label counts as present: none, or one for each label."""
+
+
+@dataclass(frozen=True)
+class Vocabulary:
+    """The classes of a data set, as published: two classes may bear one name."""
+
+    classes: tuple[str, ...]
+    templates: tuple[str, ...]
+
+    def label_set(self) -> LabelSet:
+        """Its distinct names, in the order of their first classes."""
+        return LabelSet(tuple(dict.fromkeys(self.classes)), self.templates)
+
+
+@functools.cache
+def vocabulary(name: str) -> Vocabulary:
+    """Class names and templates of `cifar10` (10, 18) or `imagenet1k` (1,000, 80); ValueError for others."""
+    if name not in NAMES:
+        raise ValueError(f"no label set {name!r}; there are {', '.join(NAMES)}")
+    text = (resources.files("clipserve") / "data" / f"{name}.json").read_text(encoding="utf-8")
+    found = json.loads(text)
+    return Vocabulary(tuple(found["names"]), tuple(found["templates"]))
+
+
+def label_set(name: str) -> LabelSet:
+    """A label set that comes with this package: `cifar10` or `imagenet1k`.
+
+    Two pairs of ImageNet's 1,000 classes bear one name each (missile, sunglasses): 998 labels remain.
+    """
+    return vocabulary(name).label_set()
+
+
+def to_label_set(
+    labels: Iterable[str] | LabelSet,
+    templates: Sequence[str] | None = None,
+    thresholds: Sequence[float] | float | None = None,
+) -> LabelSet:
+    """What `classify` was given, as a label set; templates and thresholds given apart win."""
+    if isinstance(labels, str) or isinstance(templates, str):
+        raise TypeError("labels and templates are lists of str, not a single str")
+    base = labels if isinstance(labels, LabelSet) else LabelSet(tuple(labels))
+    for name in (*base.names, *(templates or ())):
+        if not isinstance(name, str):
+            raise TypeError(f"labels and templates are str, not {type(name).__name__}")
+    if isinstance(thresholds, int | float):
+        thresholds = [thresholds] * len(base.names)
+    return LabelSet(
+        base.names,
+        base.templates if templates is None else tuple(templates),
+        base.thresholds if thresholds is None else tuple(float(value) for value in thresholds),
+    )

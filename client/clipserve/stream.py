@@ -1,0 +1,212 @@
+"""Embedding batch after batch over one stream, which is opened anew where it breaks."""
+
+from __future__ import annotations
+
+import math
+import queue
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import grpc
+
+from clipserve.errors import ClipserveError, DeadlineExceeded, InternalError
+from clipserve.jobs.embed import EmbedJob
+from clipserve.requests import Chunk, rebaser
+from clipserve.retry import CallAttempts
+from clipserve.status import Failure, read_item
+from clipserve.transport import Metadata, Transport
+from clipserve.types import EmbedResult, ServerInfo
+from clipserve.v1 import clip_pb2
+
+PATIENCE_AT_END = 5.0
+"""Seconds the server gets to end a stream whose batches are all answered."""
+
+
+@dataclass
+class Part:
+    """One message of a stream, or the end of a batch that needs none."""
+
+    job: EmbedJob
+    chunk: Chunk | None
+    number: int
+    last: bool
+    """Whether the batch is complete with this part."""
+
+    @property
+    def message(self) -> clip_pb2.EmbedStreamRequest | None:
+        """What to send."""
+        if self.chunk is None:
+            return None
+        return clip_pb2.EmbedStreamRequest(batch_id=self.number, request=self.chunk.request)
+
+
+def parts_of(
+    batches: Iterable[Any], start: Callable[[Any], EmbedJob], info: ServerInfo, batch_size: int
+) -> Iterator[Part]:
+    """The messages for all batches, in order; a batch too large for one message becomes several."""
+    number = 0
+    for batch in batches:
+        job = start(batch)
+        chunks = job.chunks(info, batch_size)
+        chunk = next(chunks, None)
+        while True:
+            following = next(chunks, None) if chunk is not None else None
+            number += 1
+            yield Part(job, chunk, number, last=following is None)
+            if following is None:
+                break
+            chunk = following
+
+
+class Link:
+    """One open stream: messages go in by `send`, answers and the failure come out of `receive`."""
+
+    def __init__(self, method: Callable[..., Any], metadata: Metadata) -> None:
+        self._outgoing: queue.SimpleQueue[clip_pb2.EmbedStreamRequest | None] = queue.SimpleQueue()
+        self._incoming: queue.SimpleQueue[clip_pb2.EmbedStreamResponse | grpc.RpcError | None] = (
+            queue.SimpleQueue()
+        )
+        self._call = method(iter(self._outgoing.get, None), metadata=metadata)
+        self._reader = threading.Thread(target=self._read, name="clipserve-stream", daemon=True)
+        self._reader.start()
+
+    def _read(self) -> None:
+        try:
+            for response in self._call:
+                self._incoming.put(response)
+            self._incoming.put(None)
+        except grpc.RpcError as error:
+            self._incoming.put(error)
+
+    def send(self, message: clip_pb2.EmbedStreamRequest) -> None:
+        """Sends a message."""
+        self._outgoing.put(message)
+
+    def receive(self, timeout: float) -> clip_pb2.EmbedStreamResponse | grpc.RpcError | None:
+        """The next answer, the failure, or None for the stream's end; raises queue.Empty."""
+        return self._incoming.get(timeout=timeout) if timeout > 0 else self._incoming.get_nowait()
+
+    def close(self, patience: float = 0) -> None:
+        """Ends the stream: says that no more comes, and cancels it if it is not over after `patience`."""
+        self._outgoing.put(None)
+        self._reader.join(patience)
+        self._call.cancel()
+
+
+class EmbedStream:
+    """Sends parts, at most `window` unanswered, and yields each batch's result in order.
+
+    Where the stream breaks in a way that may be tried again (servers renew connections from time to time),
+    what was not answered is sent again over a new one. `timeout` is how long to wait for any one answer.
+    """
+
+    def __init__(self, transport: Transport, parts: Iterator[Part], *, window: int, timeout: float) -> None:
+        self._transport = transport
+        self._parts = parts
+        self._window = max(1, window)
+        self._timeout = timeout
+        self._unanswered: deque[Part] = deque()
+        self._link: Link | None = None
+        self._attempts = self._fresh_attempts()
+
+    def results(self) -> Iterator[EmbedResult]:
+        """One result for each batch."""
+        more = True
+        try:
+            while True:
+                if more and len(self._unanswered) < self._window:
+                    more = self._send_next()
+                yield from self._complete()
+                if not self._unanswered and not more:
+                    break
+                if self._unanswered:
+                    # While there is room to send, look for answers without waiting for them.
+                    waiting = not more or len(self._unanswered) >= self._window
+                    self._receive(self._timeout if waiting else 0)
+            self._close(PATIENCE_AT_END)
+        finally:
+            self._close()
+
+    def _send_next(self) -> bool:
+        part = next(self._parts, None)
+        if part is None:
+            return False
+        self._unanswered.append(part)
+        if part.message is not None:
+            self._open().send(part.message)
+        return True
+
+    def _complete(self) -> Iterator[EmbedResult]:
+        """Results of batches at the head of the line that need no further answer."""
+        while self._unanswered and self._unanswered[0].chunk is None:
+            part = self._unanswered.popleft()
+            if part.last:
+                yield part.job.result()
+
+    def _receive(self, timeout: float) -> None:
+        link = self._open()
+        try:
+            answer = link.receive(timeout)
+        except queue.Empty:
+            if timeout:
+                raise DeadlineExceeded(f"no answer to a batch within {timeout:g} s") from None
+            return
+        if answer is None:
+            ended = ClipserveError("the server ended the stream early", code="UNAVAILABLE")
+            self._again(Failure(ended, answered=True))
+        elif isinstance(answer, grpc.RpcError):
+            self._again(self._transport.failure(answer, self._rebase()))
+        else:
+            self._take(answer)
+
+    def _take(self, answer: clip_pb2.EmbedStreamResponse) -> None:
+        part = self._unanswered[0]
+        if part.chunk is None or answer.batch_id != part.number:
+            raise InternalError(f"the server answered batch {answer.batch_id} out of order")
+        error = read_item(answer.status, self._rebase())
+        if error is not None and error.code in ("UNAVAILABLE", "RESOURCE_EXHAUSTED"):
+            self._again(Failure(error, answered=True))
+            return
+        if error is not None:
+            part.job.fail(part.chunk, error)
+        else:
+            part.job.take(part.chunk, answer.response)
+            self._transport.budget.succeeded()
+            self._attempts = self._fresh_attempts()
+        part.chunk = None
+
+    def _again(self, failure: Failure) -> None:
+        """Opens the stream anew and sends again what was not answered; raises if that may not help."""
+        self._close()
+        delay = self._attempts.next_delay(failure, time.monotonic())
+        if delay is None:
+            raise failure.error
+        time.sleep(delay)
+        link = self._open()
+        for part in self._unanswered:
+            if part.message is not None:
+                link.send(part.message)
+
+    def _rebase(self) -> Callable[[str], str]:
+        part = self._unanswered[0] if self._unanswered else None
+        if part is None or part.chunk is None:
+            return str
+        inner = rebaser(part.job.name, part.chunk.positions)
+        return lambda field: inner(field.removeprefix("request."))
+
+    def _open(self) -> Link:
+        if self._link is None:
+            self._link = Link(self._transport.method("EmbedStream"), self._transport.metadata())
+        return self._link
+
+    def _close(self, patience: float = 0) -> None:
+        if self._link is not None:
+            self._link.close(patience)
+            self._link = None
+
+    def _fresh_attempts(self) -> CallAttempts:
+        return CallAttempts(self._transport.retry, self._transport.budget, deadline=math.inf)

@@ -1,0 +1,154 @@
+"""One call over a sync channel, tried again as the retry policy says."""
+
+from __future__ import annotations
+
+import functools
+import threading
+import time
+from collections.abc import Callable
+from types import TracebackType
+from typing import Any
+
+import grpc
+from google.protobuf.message import Message
+
+from clipserve.errors import Cancelled, ClipserveError
+from clipserve.retry import CallAttempts, RetryBudget, RetryPolicy
+from clipserve.status import Failure, read_failure
+from clipserve.v1 import clip_pb2_grpc, collection_pb2_grpc
+
+Metadata = tuple[tuple[str, str], ...]
+TokenSource = str | Callable[[], str] | None
+
+
+class Scope:
+    """Calls that belong together: leaving it cancels those that are still under way, and their waits."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._calls: set[grpc.Future] = set()
+        self._cancelled = threading.Event()
+
+    def __enter__(self) -> Scope:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.cancel()
+
+    def cancel(self) -> None:
+        """Ends all calls and waits, and lets no new ones begin."""
+        with self._lock:
+            self._cancelled.set()
+            calls = list(self._calls)
+        for call in calls:
+            call.cancel()
+
+    def answer(self, start: Callable[[], grpc.Future]) -> Any:
+        """Starts a call and waits for its answer; raises grpc.RpcError, or Cancelled."""
+        with self._lock:
+            self.check()
+            call = start()
+            self._calls.add(call)
+        try:
+            return call.result()
+        except grpc.FutureCancelledError:
+            raise Cancelled("the call was cancelled") from None
+        except KeyboardInterrupt:
+            call.cancel()
+            raise
+        finally:
+            with self._lock:
+                self._calls.discard(call)
+
+    def wait(self, seconds: float) -> None:
+        """Waits; raises Cancelled as soon as the scope is left."""
+        self._cancelled.wait(seconds)
+        self.check()
+
+    def check(self) -> None:
+        """Raises Cancelled once the scope has been left."""
+        if self._cancelled.is_set():
+            raise Cancelled("the call was cancelled")
+
+
+class Transport:
+    """A channel and what every call over it has: token, retries, translated errors. Thread-safe."""
+
+    def __init__(self, channel: grpc.Channel, uri: str, token: TokenSource, retry: RetryPolicy) -> None:
+        self.uri = uri
+        self.retry = retry
+        self.budget = RetryBudget(retry)
+        self._channel = channel
+        self._token = token
+        self._stubs = (
+            clip_pb2_grpc.ClipServiceStub(channel),
+            collection_pb2_grpc.CollectionServiceStub(channel),
+        )
+
+    def method(self, name: str) -> Any:
+        """The callable of an RPC."""
+        return next(getattr(stub, name) for stub in self._stubs if hasattr(stub, name))
+
+    def metadata(self) -> Metadata:
+        """What is sent with every call."""
+        token = self._token() if callable(self._token) else self._token
+        return (("authorization", f"Bearer {token}"),) if token else ()
+
+    def unary(
+        self,
+        name: str,
+        request: Message,
+        *,
+        timeout: float,
+        idempotent: bool = True,
+        rebase: Callable[[str], str] = str,
+        scope: Scope | None = None,
+    ) -> Any:
+        """The answer to one request, within `timeout` seconds, all attempts included.
+
+        Raises ClipserveError. A call that is not idempotent is tried again only if the server did not do it.
+        """
+        scope = scope or Scope()
+        method = self.method(name)
+        deadline = time.monotonic() + timeout
+        attempts = CallAttempts(self.retry, self.budget, deadline=deadline, idempotent=idempotent)
+        while True:
+            left = max(0.0, deadline - time.monotonic())
+            try:
+                start = functools.partial(method.future, request, timeout=left, metadata=self.metadata())
+                answer = scope.answer(start)
+            except grpc.RpcError as error:
+                failure = self.failure(error, rebase, timeout)
+                delay = attempts.next_delay(failure, time.monotonic())
+                if delay is None:
+                    raise failure.error from error
+                scope.wait(delay)
+            else:
+                self.budget.succeeded()
+                return answer
+
+    def failure(
+        self, error: grpc.RpcError, rebase: Callable[[str], str] = str, timeout: float = 0
+    ) -> Failure:
+        """What a failed attempt means, told in the caller's terms."""
+        code = error.code()
+        failure = read_failure(
+            code.name if code else "UNKNOWN", error.details() or "", error.trailing_metadata() or (), rebase
+        )
+        if not failure.answered:
+            describe(failure.error, self.uri, timeout)
+        return failure
+
+
+def describe(error: ClipserveError, uri: str, timeout: float) -> None:
+    """Says in words of ours what gRPC itself found out."""
+    where = uri.removeprefix("dns:///")
+    if error.code == "UNAVAILABLE":
+        error.message = f"cannot reach a server at {where}: {error.message}"
+    elif error.code == "DEADLINE_EXCEEDED" and timeout:
+        error.message = f"no answer from {where} within {timeout:g} s"
+    elif error.code == "UNIMPLEMENTED":
+        error.message = f"the server at {where} does not know this call: {error.message}"
+    error.args = (error.message,)

@@ -1,0 +1,242 @@
+"""What calls return: small frozen values. Shapes: N items, D = embed_dim."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+from clipserve.errors import ClipserveError
+
+if TYPE_CHECKING:
+    from clipserve.images import ImageLike
+
+Floats: TypeAlias = npt.NDArray[np.float32]
+
+PayloadValue: TypeAlias = str | int | float | bool | dt.datetime | Sequence[str]
+"""Datetimes must know their time zone; they come back in UTC. Lists of strings come back as lists."""
+Payload: TypeAlias = Mapping[str, PayloadValue]
+
+
+@dataclass(frozen=True)
+class ModelRef:
+    """The model that answered. Embeddings of different fingerprints must never be compared."""
+
+    name: str
+    fingerprint: str
+    """64 hex digits over weights, architecture, preprocessing and tokenizer."""
+    embed_dim: int
+
+
+@dataclass(frozen=True)
+class ModelInfo:
+    """One model of a server."""
+
+    ref: ModelRef
+    ready: bool
+    architecture: str
+    pretrained: str
+    image_size: int
+    """Side in pixels of the square that the image encoder sees."""
+    context_length: int
+    """Tokens that the text encoder sees at most."""
+    logit_scale: float
+    """What cosines are multiplied by before softmax."""
+    logit_bias: float | None
+    precision: str
+
+    @property
+    def name(self) -> str:
+        """The model's name."""
+        return self.ref.name
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What requests must keep to; the client cuts long lists by these."""
+
+    max_message_bytes: int
+    max_items_per_call: int
+    max_image_bytes: int
+    max_image_pixels: int
+    max_labels: int
+    max_prompts: int
+    max_top_k: int
+    max_text_bytes: int
+    stream_window: int
+    max_payload_bytes: int
+
+
+@dataclass(frozen=True)
+class ServerInfo:
+    """What a server can do."""
+
+    version: str
+    models: tuple[ModelInfo, ...]
+    default_model: str
+    """The model of calls that name none; empty where a name is needed."""
+    limits: Limits
+
+
+@dataclass(frozen=True)
+class LabelScore:
+    """One label of one image."""
+
+    label: str
+    index: int
+    """Position in the caller's labels."""
+    probability: float | None
+    """0…1, higher is better; None where the model gives no meaningful one."""
+    cosine: float
+    """Of image and label embedding, −1…1, higher is better."""
+    above_threshold: bool | None
+    """Whether the cosine reaches the label's threshold; None without thresholds."""
+
+
+@dataclass(frozen=True)
+class Classification:
+    """The best labels of one image, best first, or why there are none."""
+
+    scores: tuple[LabelScore, ...] = ()
+    error: ClipserveError | None = None
+
+    @property
+    def best(self) -> LabelScore:
+        """The best label; raises the image's error if it has one."""
+        if self.error is not None:
+            raise self.error
+        return self.scores[0]
+
+    @property
+    def label(self) -> str:
+        """Name of the best label; raises the image's error if it has one."""
+        return self.best.label
+
+
+@dataclass(frozen=True)
+class ClassifyResult:
+    """A sequence of classifications, one for each image in the order given."""
+
+    results: tuple[Classification, ...]
+    model: ModelRef | None
+    """None if no image reached the server."""
+    mode: str
+    """``softmax`` or ``independent``."""
+    logit_scale: float
+    truncated_prompts: int
+    """Prompts that lost their end because they are longer than the model's context."""
+
+    def __len__(self) -> int:
+        return len(self.results)
+
+    def __iter__(self) -> Iterator[Classification]:
+        return iter(self.results)
+
+    def __getitem__(self, index: int) -> Classification:
+        return self.results[index]
+
+    @property
+    def errors(self) -> dict[int, ClipserveError]:
+        """Errors by the image's position."""
+        return {i: result.error for i, result in enumerate(self.results) if result.error is not None}
+
+
+@dataclass(frozen=True, eq=False)
+class EmbedResult:
+    """Embeddings in the order given."""
+
+    embeddings: Floats
+    """float32 [N, D]; the rows of items that failed are NaN."""
+    model: ModelRef | None
+    """None if no item reached the server."""
+    normalized: bool
+    """Whether the embeddings have length 1."""
+    truncated: tuple[int, ...] = ()
+    """Positions of texts that lost their end because they are longer than the model's context."""
+    errors: Mapping[int, ClipserveError] = field(default_factory=dict)
+    """Errors by the item's position."""
+
+    def __len__(self) -> int:
+        return len(self.embeddings)
+
+
+@dataclass(frozen=True)
+class Hit:
+    """A point that was found."""
+
+    id: str
+    score: float
+    """Cosine of query and point, −1…1, higher is better."""
+    payload: Payload = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class SearchResult:
+    """A sequence of hits, best first."""
+
+    hits: tuple[Hit, ...]
+    model: ModelRef
+    truncated: bool
+    """Whether the query text lost its end because it is longer than the model's context."""
+
+    def __len__(self) -> int:
+        return len(self.hits)
+
+    def __iter__(self) -> Iterator[Hit]:
+        return iter(self.hits)
+
+    def __getitem__(self, index: int) -> Hit:
+        return self.hits[index]
+
+
+@dataclass(frozen=True)
+class Collection:
+    """A collection of embedded points."""
+
+    name: str
+    model: ModelRef
+    metric: str
+    """``cosine``."""
+    schema: Mapping[str, str]
+    """Type of each payload field: string, int, double, bool, timestamp or string_list."""
+    count: int
+    create_time: dt.datetime
+
+
+@dataclass(frozen=True, eq=False)
+class Point:
+    """A point to write: an id, exactly one of image, text and embedding, and a payload."""
+
+    id: str
+    """UTF-8, 1–512 bytes, unique in the collection."""
+    image: ImageLike | None = None
+    text: str | None = None
+    embedding: npt.ArrayLike | None = None
+    """D numbers of the collection's model, normalized by the server."""
+    payload: Payload = field(default_factory=dict)
+
+
+@dataclass(frozen=True, eq=False)
+class StoredPoint:
+    """A point as it is stored."""
+
+    id: str
+    payload: Payload
+    embedding: Floats | None
+    """L2-normalized float32 [D], if it was asked for."""
+
+
+@dataclass(frozen=True)
+class UpsertResult:
+    """What became of the points."""
+
+    written: int
+    """Points that are on disk now."""
+    model: ModelRef | None
+    """The collection's model; None if no point reached the server."""
+    errors: Mapping[int, ClipserveError] = field(default_factory=dict)
+    """Errors by the point's position."""
