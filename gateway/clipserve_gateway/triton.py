@@ -25,6 +25,8 @@ CHANNEL_OPTIONS: list[tuple[str, object]] = [
     ("grpc.initial_reconnect_backoff_ms", 200),
     ("grpc.min_reconnect_backoff_ms", 200),
     ("grpc.max_reconnect_backoff_ms", 1000),
+    # Replicas that come and go are found within seconds; the default is half a minute.
+    ("grpc.dns_min_time_between_resolutions_ms", 5_000),
     ("grpc.keepalive_time_ms", 10_000),
     ("grpc.keepalive_timeout_ms", 5_000),
     ("grpc.service_config", json.dumps({"loadBalancingConfig": [{"round_robin": {}}]})),
@@ -70,7 +72,11 @@ class TritonEncoder:
                 client_timeout=remaining,
             )
         except InferenceServerException as error:
-            raise translate(error) from error
+            failure = translate(error)
+            if isinstance(failure, errors.ModelNotFound):
+                # It was there a moment ago: that Triton is stopping or reloading.
+                failure = errors.ModelUnavailable(f"model {spec.name!r} is not served just now; try again")
+            raise failure from error
         embeddings = result.as_numpy(OUTPUT)
         expected = (len(batch), spec.embed_dim)
         # Triton's libtorch backend does not check the dimensions that a model gives back.
@@ -123,7 +129,7 @@ def translate(error: InferenceServerException) -> errors.ClipserveError:
         return errors.Overloaded("the model's queue is full; try again later")
     if code.endswith("DEADLINE_EXCEEDED") or "timeout expired" in words.lower():
         return errors.DeadlineExceeded("the deadline passed during encode", metadata={"stage": "encode"})
-    if code.endswith("NOT_FOUND") or "unknown model" in words:
+    if code.endswith("NOT_FOUND") or "unknown model" in words or "no available versions" in words:
         return errors.ModelNotFound(f"Triton does not serve this model: {words}")
     if code.endswith(("UNAVAILABLE", "CANCELLED")):
         return errors.ModelUnavailable("the inference server does not answer; try again in a few seconds")

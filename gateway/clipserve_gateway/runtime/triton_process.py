@@ -123,6 +123,8 @@ def arguments(repository: Path, backends: Path, ports: TritonPorts) -> list[str]
         "--metrics-address=127.0.0.1",
         f"--metrics-port={ports.metrics}",
         "--allow-gpu-metrics=false",
+        # The gateway pings every 10 s; by default Triton takes that for an attack.
+        "--grpc-http2-min-recv-ping-interval-without-data=5000",
         "--exit-timeout-secs=10",
     ]
 

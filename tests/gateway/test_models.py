@@ -1,0 +1,97 @@
+from __future__ import annotations
+
+import pytest
+from clipserve_gateway import errors
+from clipserve_gateway.metrics import Metrics
+from support.fakes import FakeTriton, fake_models, towers
+
+
+async def test_a_single_model_is_the_default():
+    models = await fake_models()
+    assert models.default == "fake"
+    assert models.get("").name == models.get("fake").name == "fake"
+
+
+async def test_of_several_models_one_must_be_named():
+    models = await fake_models(FakeTriton(*towers(), *towers(model="other", fingerprint="0" * 64)))
+    with pytest.raises(errors.InvalidInput, match="fake, other"):
+        models.get("")
+    assert models.get("other").fingerprint == "0" * 64
+
+
+async def test_a_configured_default_answers_where_none_is_named():
+    source = FakeTriton(*towers(), *towers(model="other", fingerprint="0" * 64))
+    assert (await fake_models(source, default="other")).get("").name == "other"
+
+
+async def test_an_unknown_model_is_not_found():
+    with pytest.raises(errors.ModelNotFound, match="fake"):
+        (await fake_models()).get("nope")
+
+
+async def test_before_triton_has_answered_every_model_is_unavailable():
+    source = FakeTriton()
+    source.error = errors.ModelUnavailable("down")
+    models = await fake_models(source)
+    with pytest.raises(errors.ModelUnavailable):
+        models.get("fake")
+    assert not models.ready()
+
+
+async def test_a_model_is_unavailable_while_triton_is_away_and_back_with_it():
+    source = FakeTriton()
+    models = await fake_models(source)
+    source.error = errors.ModelUnavailable("down")
+    await models.refresh()
+    with pytest.raises(errors.ModelUnavailable):
+        models.get("fake")
+    source.error = None
+    await models.refresh()
+    assert models.get("fake").name == "fake"
+
+
+async def test_a_model_with_one_tower_down_is_unavailable_and_others_serve_on():
+    source = FakeTriton(*towers(), *towers(model="other", fingerprint="0" * 64))
+    models = await fake_models(source)
+    source.ready["other_text"] = False
+    await models.refresh()
+    with pytest.raises(errors.ModelUnavailable):
+        models.get("other")
+    assert models.get("fake").name == "fake"
+
+
+async def test_a_model_with_a_bad_configuration_does_not_hide_the_others():
+    models = await fake_models(FakeTriton(*towers(), *towers(model="bad", embed_dim="many")))
+    assert [spec.name for spec, _ in models.all()] == ["fake"]
+
+
+async def test_a_model_added_to_triton_appears_and_a_removed_one_goes():
+    source = FakeTriton()
+    metrics = Metrics()
+    models = await fake_models(source, metrics=metrics)
+    source.found |= {tower.triton_name: tower for tower in towers(model="new")}
+    source.ready |= {"new_image": True, "new_text": True}
+    await models.refresh()
+    assert models.get("new").name == "new"
+    for name in ("new_image", "new_text"):
+        del source.ready[name]
+    await models.refresh()
+    with pytest.raises(errors.ModelNotFound):
+        models.get("new")
+    exported = [sample.labels["model"] for sample in metrics.model_ready.collect()[0].samples]
+    assert exported == ["fake"]
+
+
+async def test_listeners_hear_of_changes_only():
+    heard = []
+
+    async def listen():
+        heard.append(1)
+
+    source = FakeTriton()
+    models = await fake_models(source, on_change=listen)
+    await models.refresh()
+    assert len(heard) == 1
+    source.ready["fake_text"] = False
+    await models.refresh()
+    assert len(heard) == 2
