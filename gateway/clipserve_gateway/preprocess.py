@@ -1,22 +1,28 @@
 """Image bytes to the pixels that an image encoder sees.
 
 Exact mode reproduces open_clip's (and OpenAI's) preprocessing to the bit, in their order: shortest side to
-`size` (the long one to int(size × long / short)), bicubic; center crop; RGB. What follows from that order:
+`size` (the long one to int(size × long / short)), bicubic; center crop; RGB. An embedding is worth
+comparing only with embeddings of the same pixels, so what that order makes of odd images holds here too:
 
-- EXIF orientation is not applied, and color profiles are ignored: pixels count as they are stored.
-- Alpha is dropped after resizing; palette and 1-bit images are resized by nearest neighbor.
-- Of animations, the first frame is taken.
+- EXIF orientation is not applied: a photo counts as its pixels are stored. (TIFF's own orientation tag is;
+  there the decoder itself obeys it.) Color profiles are ignored.
+- Alpha is dropped after resizing, without a background: what shows is the color under it, which for fully
+  transparent pixels is black once they have been resized.
+- Palette and 1-bit images are resized by nearest neighbor; a palette's transparent color shows as itself.
+- CMYK is resized as CMYK and then converted without a profile.
+- Of animations and multi-page files, the first frame is taken.
 
-Where open_clip gives no sensible picture, this module departs from it: 16-bit gray is scaled to 8 bits
-(open_clip clips it to white), and floating-point pixels, which have no agreed range, are refused.
+Where open_clip gives no sensible picture, this module departs from it: 16-bit gray keeps its upper byte, as
+16-bit color does (open_clip clips it to white), and pixels of 32-bit integers or floating point, which have
+no agreed range, are refused.
 
-Fast mode lets the JPEG decoder scale down by 2, 4 or 8, to no less than twice the target; the target is
+Fast mode lets the JPEG decoder scale down by 2, 4 or 8, to no less than twice the target. The target is
 that of the original size, so the crop does not move.
 """
 
 from __future__ import annotations
 
-import io
+import math
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -26,31 +32,47 @@ import numpy as np
 from PIL import Image
 
 from clipserve_gateway.errors import ImageError, ImageFormatUnsupported, ImageTooLarge, ImageUnreadable
+from clipserve_gateway.image_file import BoundedFile, check_file
 from clipserve_gateway.types import Pixels
 
 T = TypeVar("T")
 
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "PPM")
 
-# Our own cap is checked on every header instead; Pillow's is a process-wide number.
-Image.MAX_IMAGE_PIXELS = None
+MAX_SIDE = 1_000_000
+"""Rows and columns of one image: a decoder keeps some bytes for each row, however short it is."""
+
+WHOLE_PIXELS = 1 << 24
+"""Up to so many pixels (64 MiB) a resized image is made whole, as open_clip does; beyond, only its crop."""
+
+SLOW_DECODERS = ("ppm", "ppm_plain", "bmp_rle")
+SLOW_BYTES = 2 << 20
+"""These decoders are Python loops, at about 3 MB/s: they get files of no more than so many bytes."""
+
+TILE_WIDTH, TILE_LENGTH = 322, 323
+"""TIFF tags."""
+
 # Odd but readable files are no news to the server's log.
 warnings.filterwarnings("ignore", module="PIL")
-
-LONG_SIDES = 4
-"""Pictures longer than so many times their short side are resized only where the crop will be."""
 
 
 @dataclass(frozen=True)
 class ImageLimits:
-    """Caps on one image: bytes as encoded, pixels as decoded."""
+    """Caps on one image: bytes as encoded, pixels as decoded.
+
+    Decoding takes up to 4 bytes of memory a pixel, 8 for images with alpha.
+    """
 
     max_bytes: int
     max_pixels: int
 
+    def __post_init__(self) -> None:
+        # Pillow's own cap is one number for the process, and a decoder's last net: it must not be below ours.
+        Image.MAX_IMAGE_PIXELS = max(Image.MAX_IMAGE_PIXELS or 0, self.max_pixels)
+
 
 def load_image(content: bytes, size: int, *, limits: ImageLimits, fast: bool) -> Pixels:
-    """The pixels of an encoded image: uint8 [size, size, 3].
+    """The pixels of an encoded image: uint8 [size, size, 3], read-only.
 
     Raises ImageUnreadable, ImageFormatUnsupported or ImageTooLarge; whatever a malformed file makes the
     decoder raise becomes ImageUnreadable. Nothing is decoded before the header has passed.
@@ -60,17 +82,22 @@ def load_image(content: bytes, size: int, *, limits: ImageLimits, fast: bool) ->
             f"the image has {len(content)} bytes; at most {limits.max_bytes} are accepted",
             metadata={"limit": str(limits.max_bytes)},
         )
-    image = guarded(lambda: Image.open(io.BytesIO(content), formats=FORMATS))
-    check_pixels(image.width, image.height, limits.max_pixels)
-    target = resized(image.width, image.height, size)
-    return guarded(lambda: decoded(image, target, size, fast=fast))
+    check_file(content)
+    image = guarded(lambda: Image.open(BoundedFile(content), formats=FORMATS))
+    check_header(image, len(content), limits)
+    return guarded(lambda: decoded(image, size, fast=fast))
 
 
 def load_raw(rgb: bytes, width: int, height: int, size: int, *, limits: ImageLimits) -> Pixels:
-    """The pixels of a decoded picture, RGB8 row by row: uint8 [size, size, 3]. Raises ImageTooLarge."""
+    """The pixels of a decoded picture, RGB8 row by row: uint8 [size, size, 3], read-only.
+
+    Raises ImageTooLarge, or ImageUnreadable where the bytes are not width × height × 3.
+    """
     check_pixels(width, height, limits.max_pixels)
+    if len(rgb) != width * height * 3:
+        raise ImageUnreadable(f"{width} × {height} RGB pixels are {width * height * 3} bytes, not {len(rgb)}")
     image = Image.frombuffer("RGB", (width, height), rgb, "raw", "RGB", 0, 1)
-    return fitted(image, resized(width, height, size), size)
+    return fitted(image, image.size, resized(width, height, size), size)
 
 
 def guarded(step: Callable[[], T]) -> T:
@@ -81,10 +108,30 @@ def guarded(step: Callable[[], T]) -> T:
         raise
     except Image.UnidentifiedImageError:
         raise ImageUnreadable(f"not an image of a known format ({', '.join(FORMATS)})") from None
+    except Image.DecompressionBombError:
+        raise ImageTooLarge("the image has far more pixels than are accepted") from None
     except MemoryError:
         raise ImageTooLarge("the image needs more memory than there is") from None
     except Exception as error:
         raise ImageUnreadable(f"the image cannot be decoded: {str(error)[:200]}") from error
+
+
+def check_header(image: Image.Image, length: int, limits: ImageLimits) -> None:
+    """What can be refused before an opened image is decoded: size, dear encodings, pixels without a range."""
+    check_pixels(image.width, image.height, limits.max_pixels)
+    if image.mode == "F" or (image.mode == "I" and image.format == "TIFF"):
+        raise ImageFormatUnsupported(
+            "32-bit and floating-point pixels have no agreed range; convert them to 8 bits"
+        )
+    tags = getattr(image, "tag_v2", {})
+    # A tile is unpacked whole, even where it is larger than the image.
+    check_pixels(tags.get(TILE_WIDTH, 1), tags.get(TILE_LENGTH, 1), limits.max_pixels)
+    slow = any(tile[0] in SLOW_DECODERS for tile in getattr(image, "tile", ()))
+    if slow and length > SLOW_BYTES:
+        raise ImageTooLarge(
+            f"{image.format} files of this kind may have at most {SLOW_BYTES} bytes; use PNG",
+            metadata={"limit": str(SLOW_BYTES)},
+        )
 
 
 def check_pixels(width: int, height: int, limit: int) -> None:
@@ -96,6 +143,11 @@ def check_pixels(width: int, height: int, limit: int) -> None:
             f"the image has {width} × {height} pixels; at most {limit} in all are accepted",
             metadata={"limit": str(limit)},
         )
+    if max(width, height) > MAX_SIDE:
+        raise ImageTooLarge(
+            f"the image has {width} × {height} pixels; at most {MAX_SIDE} to a side are accepted",
+            metadata={"limit": str(MAX_SIDE)},
+        )
 
 
 def resized(width: int, height: int, size: int) -> tuple[int, int]:
@@ -105,35 +157,50 @@ def resized(width: int, height: int, size: int) -> tuple[int, int]:
     return int(size * width / height), size
 
 
-def decoded(image: Image.Image, target: tuple[int, int], size: int, *, fast: bool) -> Pixels:
+def decoded(image: Image.Image, size: int, *, fast: bool) -> Pixels:
     """Decodes an opened image and fits it."""
-    if fast:
-        image.draft("RGB", (2 * target[0], 2 * target[1]))
+    target = resized(image.width, image.height, size)
+    draft = image.draft("RGB", (2 * target[0], 2 * target[1])) if fast else None
     image.load()
-    return fitted(eight_bit(image), target, size)
+    # A scaled JPEG's last row and column may stand for less than a whole pixel.
+    region = draft[1][2:] if draft else image.size
+    return fitted(eight_bit(image), region, target, size)
 
 
 def eight_bit(image: Image.Image) -> Image.Image:
-    """The image with at most 8 bits a channel; 16-bit gray keeps its upper byte."""
+    """The image with at most 8 bits a channel: of 16-bit gray, the upper byte."""
     if image.mode.startswith("I"):
-        array = np.asarray(image).astype(np.int64)
-        # Mode I (32 bits) is how some 16-bit files are read; a file of small numbers is 8-bit already.
-        wide = image.mode != "I" or array.max(initial=0) > 255
-        return Image.fromarray(np.clip(array >> 8 if wide else array, 0, 255).astype(np.uint8))
-    if image.mode == "F":
-        raise ImageFormatUnsupported("floating-point pixels have no agreed range; convert them to 8 bits")
+        return Image.fromarray((np.asarray(image) >> 8).clip(0, 255).astype(np.uint8))
     return image
 
 
-def fitted(image: Image.Image, target: tuple[int, int], size: int) -> Pixels:
-    """Resizes to `target`, crops the center, converts to RGB."""
+def fitted(image: Image.Image, region: tuple[float, float], target: tuple[int, int], size: int) -> Pixels:
+    """Resizes the image's `region` (width, height from its origin) to `target`, crops the center; RGB."""
     left, top = round((target[0] - size) / 2), round((target[1] - size) / 2)
-    if max(target) > LONG_SIDES * size:
-        # Resampling reads beyond the box's edges, so this equals the crop of the whole.
-        across, down = image.width / target[0], image.height / target[1]
-        box = (left * across, top * down, (left + size) * across, (top + size) * down)
-        image = image.resize((size, size), Image.Resampling.BICUBIC, box=box)
+    if target[0] * target[1] <= WHOLE_PIXELS:
+        whole = image.resize(target, Image.Resampling.BICUBIC, box=(0, 0, *region))
+        crop = whole.crop((left, top, left + size, top + size))
     else:
-        image = image.resize(target, Image.Resampling.BICUBIC)
-        image = image.crop((left, top, left + size, top + size))
-    return np.asarray(image.convert("RGB"))
+        crop = crop_resized(image, (region[0] / target[0], region[1] / target[1]), (left, top), size)
+    return np.asarray(crop.convert("RGB"))
+
+
+def crop_resized(
+    image: Image.Image, step: tuple[float, float], corner: tuple[int, int], size: int
+) -> Image.Image:
+    """The crop of a resized image that is never made whole; differs from it by rounding, at most 1 of 255.
+
+    Args:
+        step: pixels of the image for one pixel of the crop, across and down.
+        corner: left and top of the crop in the resized image.
+    """
+    box = [(at * s, (at + size) * s) for at, s in zip(corner, step, strict=True)]
+    # Bicubic reads two steps beyond. Pillow keeps a box in single precision: small numbers stay exact.
+    reach = [2 * max(1.0, s) + 1 for s in step]
+    low = [max(0, math.floor(start - r)) for (start, _), r in zip(box, reach, strict=True)]
+    high = [min(whole, math.ceil(end + r)) for (_, end), r, whole in zip(box, reach, image.size, strict=True)]
+    part = image.crop((low[0], low[1], high[0], high[1]))
+    (x0, x1), (y0, y1) = box
+    return part.resize(
+        (size, size), Image.Resampling.BICUBIC, box=(x0 - low[0], y0 - low[1], x1 - low[0], y1 - low[1])
+    )

@@ -1,0 +1,57 @@
+"""Text as CLIP's tokenizer wants it: mended, with single spaces, in lower case; in bounded time.
+
+Mending (ftfy) works line by line, at up to 20 µs a line and 5 µs a character. Only as many lines are mended
+as can matter, so a text of a megabyte costs little more than its beginning.
+"""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Iterator
+
+import ftfy
+
+LINE = 20_000
+"""Characters. Longer lines are cut at a space and mended part by part, as ftfy itself does at a million."""
+
+LINES = 10_000
+"""Lines of a text that are mended at most; only lines of control characters can bring a text so far."""
+
+AUTO = ftfy.TextFixerConfig(explain=False)
+NO_ENTITIES = AUTO._replace(unescape_html=False)
+SPACES = str.maketrans("\t\n\r", "   ")
+
+
+def clean(text: str, enough: int) -> tuple[str, bool]:
+    """The cleaned text, and whether all of it was read; reading ends once `enough` characters are clean."""
+    flat = text.translate(SPACES)
+    # Printable ASCII without entities is what ftfy leaves alone, at a fraction of its cost.
+    if flat.isascii() and flat.isprintable() and "&" not in flat:
+        return " ".join(flat.split()).lower(), True
+    words: list[str] = []
+    length, config, whole = 0, AUTO, True
+    for number, line in enumerate(lines(text)):
+        if length >= enough or number >= LINES:
+            whole = False
+            break
+        if "<" in line:
+            # As ftfy does: from the first tag on, a text is taken for HTML source.
+            config = NO_ENTITIES
+        mended = html.unescape(html.unescape(ftfy.fix_text_segment(line, config))).split()
+        words += mended
+        length += sum(map(len, mended))
+    return " ".join(words).lower(), whole
+
+
+def lines(text: str) -> Iterator[str]:
+    """The lines of a text, without those that are blank, in parts of at most LINE characters."""
+    start = 0
+    while start < len(text):
+        end = text.find("\n", start) + 1 or len(text)
+        if end - start > LINE:
+            end = text.rfind(" ", start, start + LINE) + 1 or start + LINE
+        line = text[start:end]
+        start = end
+        # Other whitespace may be half of a mangled character.
+        if not (line.isascii() and line.isspace()):
+            yield line
