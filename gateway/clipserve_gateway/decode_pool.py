@@ -3,47 +3,65 @@
 from __future__ import annotations
 
 import asyncio
-import functools
-import math
-import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 from typing import TypeVar
 
+from clipserve_gateway.cores import available_cores
 from clipserve_gateway.deadline import Deadline
+from clipserve_gateway.errors import Overloaded
 
 T = TypeVar("T")
 
 QUEUED_PER_THREAD = 64
 """Decodes that may wait for each thread before the pool counts as saturated: about 0.1–0.3 s of work."""
 
+REFUSED_PER_THREAD = 1024
+"""Decodes that wait for each thread when more are refused: several of the largest calls, some seconds."""
+
 
 class DecodePool:
     """Runs decodes on as many threads as there are cores to use (Pillow releases the GIL).
 
     Belongs to one event loop.
+
+    Args:
+        threads: 0 means the cores that this process may use.
     """
 
     def __init__(self, threads: int = 0) -> None:
         self.threads = threads or available_cores()
         self._executor = ThreadPoolExecutor(self.threads, thread_name_prefix="decode")
-        self._gate = asyncio.Semaphore(self.threads)
+        self._free = asyncio.Semaphore(self.threads)
         self._pending = 0
 
     async def run(self, work: Callable[[], T], *, deadline: Deadline) -> T:
         """The result of `work()`. Work whose caller is gone or late by its turn is never begun.
 
-        Raises DeadlineExceeded, or what the work raises.
+        Raises Overloaded where too much is waiting, DeadlineExceeded, or what the work raises.
         """
+        if self._pending >= self.threads * (REFUSED_PER_THREAD + 1):
+            raise Overloaded("too many images are waiting to be decoded; try again later")
         self._pending += 1
         try:
             # Waiting here, not in the executor's own queue, is what lets a cancelled caller's work vanish.
-            async with self._gate:
-                deadline.check("decode")
-                return await asyncio.get_running_loop().run_in_executor(self._executor, work)
-        finally:
+            await self._free.acquire()
+        except BaseException:
             self._pending -= 1
+            raise
+        try:
+            deadline.check("decode")
+            running = asyncio.get_running_loop().run_in_executor(self._executor, work)
+        except BaseException:
+            self._done()
+            raise
+        # A thread cannot be stopped: its place stays taken until it is done, even if the caller has gone.
+        running.add_done_callback(self._done)
+        return await asyncio.shield(running)
+
+    def _done(self, _: object = None) -> None:
+        self._pending -= 1
+        self._free.release()
 
     def saturation(self) -> float:
         """0 for an idle pool, 1 for one that has as much waiting as it should."""
@@ -52,26 +70,3 @@ class DecodePool:
     def close(self) -> None:
         """Lets running work finish and ends the threads."""
         self._executor.shutdown(wait=False, cancel_futures=True)
-
-
-@functools.cache
-def available_cores(cgroup: Path = Path("/sys/fs/cgroup")) -> int:
-    """Cores this process may use: its CPU affinity, capped by the cgroup's quota (v2, then v1)."""
-    cores = len(os.sched_getaffinity(0))
-    quota = cgroup_quota(cgroup)
-    return max(1, cores if quota is None else min(cores, math.ceil(quota)))
-
-
-def cgroup_quota(cgroup: Path) -> float | None:
-    """CPUs that the cgroup grants, or None without a quota."""
-    try:
-        limit, period = (cgroup / "cpu.max").read_text().split()
-    except (OSError, ValueError):
-        try:
-            limit = (cgroup / "cpu" / "cpu.cfs_quota_us").read_text().strip()
-            period = (cgroup / "cpu" / "cpu.cfs_period_us").read_text().strip()
-        except OSError:
-            return None
-    if limit in ("max", "-1"):
-        return None
-    return int(limit) / int(period)

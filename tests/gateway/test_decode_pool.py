@@ -1,0 +1,138 @@
+"""The decode pool: bounded, never on the loop, and nothing begun for callers who are gone."""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import threading
+from collections.abc import AsyncIterator
+
+import pytest
+from clipserve_gateway import decode_pool
+from clipserve_gateway.deadline import Deadline
+from clipserve_gateway.decode_pool import DecodePool
+from clipserve_gateway.errors import DeadlineExceeded, ImageUnreadable, Overloaded
+
+
+class Jobs:
+    """Work that waits until it is let go, and remembers what was begun and by which threads."""
+
+    def __init__(self) -> None:
+        self.gate = threading.Event()
+        self.begun: list[str] = []
+        self.threads: set[str] = set()
+
+    def work(self, name: str) -> str:
+        self.begun.append(name)
+        self.threads.add(threading.current_thread().name)
+        assert self.gate.wait(10)
+        return name
+
+
+@pytest.fixture
+async def pool() -> AsyncIterator[DecodePool]:
+    pool = DecodePool(2)
+    yield pool
+    pool.close()
+
+
+def later() -> Deadline:
+    return Deadline.after(10)
+
+
+async def begun(jobs: Jobs, number: int) -> None:
+    """Returns once so many jobs have begun."""
+    for _ in range(1000):
+        if len(jobs.begun) >= number:
+            return
+        await asyncio.sleep(0.001)
+    raise AssertionError(f"only {jobs.begun} have begun")
+
+
+async def test_work_runs_on_its_own_threads_and_no_more_than_asked_for(pool: DecodePool) -> None:
+    jobs = Jobs()
+    works = [functools.partial(jobs.work, str(i)) for i in range(6)]
+    tasks = [asyncio.create_task(pool.run(work, deadline=later())) for work in works]
+    await begun(jobs, 2)
+    await asyncio.sleep(0.01)
+    assert len(jobs.begun) == 2
+    jobs.gate.set()
+    assert await asyncio.gather(*tasks) == [str(i) for i in range(6)]
+    assert len(jobs.threads) == 2
+    assert all(name.startswith("decode") for name in jobs.threads)
+
+
+async def test_what_the_work_raises_reaches_the_caller_and_frees_the_thread(pool: DecodePool) -> None:
+    def fail() -> None:
+        raise ImageUnreadable("broken")
+
+    for _ in range(5):
+        with pytest.raises(ImageUnreadable, match="broken"):
+            await pool.run(fail, deadline=later())
+    assert await pool.run(lambda: 7, deadline=later()) == 7
+    assert pool.saturation() == 0
+
+
+async def test_work_of_a_cancelled_caller_is_not_begun(pool: DecodePool) -> None:
+    jobs = Jobs()
+    running = [asyncio.create_task(pool.run(lambda: jobs.work("first"), deadline=later())) for _ in range(2)]
+    await begun(jobs, 2)
+    waiting = asyncio.create_task(pool.run(lambda: jobs.work("cancelled"), deadline=later()))
+    await asyncio.sleep(0)
+    waiting.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await waiting
+    jobs.gate.set()
+    await asyncio.gather(*running)
+    assert await pool.run(lambda: jobs.work("last"), deadline=later()) == "last"
+    assert jobs.begun == ["first", "first", "last"]
+
+
+async def test_work_that_is_late_by_its_turn_is_not_begun(pool: DecodePool) -> None:
+    jobs = Jobs()
+    running = [asyncio.create_task(pool.run(lambda: jobs.work("first"), deadline=later())) for _ in range(2)]
+    await begun(jobs, 2)
+    late = asyncio.create_task(pool.run(lambda: jobs.work("late"), deadline=Deadline.after(0.01)))
+    await asyncio.sleep(0.03)
+    jobs.gate.set()
+    with pytest.raises(DeadlineExceeded, match="before decode"):
+        await late
+    await asyncio.gather(*running)
+    assert "late" not in jobs.begun
+    assert pool.saturation() == 0
+
+
+async def test_a_thread_whose_caller_has_gone_keeps_its_place_until_it_is_done(pool: DecodePool) -> None:
+    jobs = Jobs()
+    running = [asyncio.create_task(pool.run(lambda: jobs.work("first"), deadline=later())) for _ in range(2)]
+    await begun(jobs, 2)
+    for task in running:
+        task.cancel()
+    await asyncio.gather(*running, return_exceptions=True)
+    assert pool.saturation() > 0
+    next_one = asyncio.create_task(pool.run(lambda: jobs.work("next"), deadline=later()))
+    await asyncio.sleep(0.01)
+    assert jobs.begun == ["first", "first"]
+    jobs.gate.set()
+    assert await next_one == "next"
+    assert pool.saturation() == 0
+
+
+async def test_saturation_grows_with_what_waits_and_too_much_is_refused(
+    pool: DecodePool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(decode_pool, "QUEUED_PER_THREAD", 3)
+    monkeypatch.setattr(decode_pool, "REFUSED_PER_THREAD", 5)
+    jobs = Jobs()
+    tasks, seen = [], [pool.saturation()]
+    for _ in range(12):
+        tasks.append(asyncio.create_task(pool.run(lambda: jobs.work("x"), deadline=later())))
+        await asyncio.sleep(0)
+        seen.append(pool.saturation())
+    assert seen == [min(1.0, i / 8) for i in range(13)]
+    with pytest.raises(Overloaded):
+        await pool.run(lambda: jobs.work("too much"), deadline=later())
+    jobs.gate.set()
+    await asyncio.gather(*tasks)
+    assert pool.saturation() == 0
+    assert await pool.run(lambda: 1, deadline=later()) == 1
