@@ -1,8 +1,8 @@
 """Whatever callers hold a picture in becomes an Image message.
 
-Encoded bytes and files go as they are; arrays and decoded RGB pictures go as raw pixels. A Pillow image of
-another mode goes as PNG or TIFF, so that the server's own rules for alpha, palettes or CMYK apply to it and
-the same picture has the same embedding whichever way it comes. Pillow itself is not needed.
+Encoded bytes and files go as they are; arrays and decoded RGB pictures go as raw pixels. A Pillow image
+with alpha, a palette, gray or CMYK goes as PNG or TIFF, so that the server's own rules apply to it and the
+same picture has the same embedding whichever way it comes. Pillow itself is not needed.
 """
 
 from __future__ import annotations
@@ -28,7 +28,6 @@ ImageLike: TypeAlias = (
 """Bytes of an encoded file, a path (str or PathLike), uint8 [H, W, 3] RGB, or a Pillow image."""
 
 PNG_MODES = ("1", "L", "LA", "P", "RGBA", "I;16", "I")
-TIFF_MODES = ("CMYK", "YCbCr", "LAB")
 
 
 def write_image(image: ImageLike) -> common_pb2.Image:
@@ -98,11 +97,11 @@ def write_pillow(image: Any) -> common_pb2.Image:
         return write_array(np.asarray(image))
     if image.mode in PNG_MODES:
         return common_pb2.Image(content=saved(image, "PNG"))
-    if image.mode in TIFF_MODES:
+    if image.mode == "CMYK":
         return common_pb2.Image(content=saved(image, "TIFF"))
-    raise ValueError(
-        f"a Pillow image of mode {image.mode!r} has no agreed colors; convert it: x.convert('RGB')"
-    )
+    if image.mode == "F":
+        raise ValueError("floating-point pixels have no agreed range; scale them to 0–255 and convert('L')")
+    return write_array(np.asarray(image.convert("RGB")))
 
 
 def saved(image: Any, format: str) -> bytes:

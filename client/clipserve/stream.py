@@ -13,7 +13,7 @@ from typing import Any
 
 import grpc
 
-from clipserve.errors import ClipserveError, DeadlineExceeded, InternalError
+from clipserve.errors import DeadlineExceeded, InternalError, Overloaded, Unavailable
 from clipserve.jobs.embed import EmbedJob
 from clipserve.requests import Chunk, rebaser
 from clipserve.retry import CallAttempts
@@ -24,6 +24,8 @@ from clipserve.v1 import clip_pb2
 
 PATIENCE_AT_END = 5.0
 """Seconds the server gets to end a stream whose batches are all answered."""
+OVERLOAD_SECONDS = 0.5
+"""Seconds to wait before batches are sent again to a server without room."""
 
 
 @dataclass
@@ -117,16 +119,13 @@ class EmbedStream:
         """One result for each batch."""
         more = True
         try:
-            while True:
-                if more and len(self._unanswered) < self._window:
+            while more or self._unanswered:
+                if more and not self._full():
                     more = self._send_next()
-                yield from self._complete()
-                if not self._unanswered and not more:
-                    break
-                if self._unanswered:
-                    # While there is room to send, look for answers without waiting for them.
-                    waiting = not more or len(self._unanswered) >= self._window
-                    self._receive(self._timeout if waiting else 0)
+                    yield from self._complete()
+                # While there is room to send, take answers without waiting for them.
+                while self._unanswered and self._receive(wait=not more or self._full()):
+                    yield from self._complete()
             self._close(PATIENCE_AT_END)
         finally:
             self._close()
@@ -147,28 +146,35 @@ class EmbedStream:
             if part.last:
                 yield part.job.result()
 
-    def _receive(self, timeout: float) -> None:
-        link = self._open()
+    def _full(self) -> bool:
+        return len(self._unanswered) >= self._window
+
+    def _receive(self, *, wait: bool) -> bool:
+        """Takes one answer; False if there is none yet."""
         try:
-            answer = link.receive(timeout)
+            answer = self._open().receive(self._timeout if wait else 0)
         except queue.Empty:
-            if timeout:
-                raise DeadlineExceeded(f"no answer to a batch within {timeout:g} s") from None
-            return
+            if wait:
+                raise DeadlineExceeded(f"no answer to a batch within {self._timeout:g} s") from None
+            return False
         if answer is None:
-            ended = ClipserveError("the server ended the stream early", code="UNAVAILABLE")
+            ended = Unavailable("the server ended the stream early")
             self._again(Failure(ended, answered=True))
         elif isinstance(answer, grpc.RpcError):
             self._again(self._transport.failure(answer, self._rebase()))
         else:
             self._take(answer)
+        return True
 
     def _take(self, answer: clip_pb2.EmbedStreamResponse) -> None:
         part = self._unanswered[0]
         if part.chunk is None or answer.batch_id != part.number:
             raise InternalError(f"the server answered batch {answer.batch_id} out of order")
         error = read_item(answer.status, self._rebase())
-        if error is not None and error.code in ("UNAVAILABLE", "RESOURCE_EXHAUSTED"):
+        if isinstance(error, Overloaded):
+            # The status of a batch has no place for the delay that a call's failure would carry.
+            error.retry_after = OVERLOAD_SECONDS
+        if isinstance(error, Unavailable | Overloaded):
             self._again(Failure(error, answered=True))
             return
         if error is not None:

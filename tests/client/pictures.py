@@ -1,0 +1,26 @@
+"""Small pictures for tests."""
+
+from __future__ import annotations
+
+import io
+
+import numpy as np
+from PIL import Image
+
+
+def pixels(seed: int, height: int = 24, width: int = 32) -> np.ndarray:
+    """uint8 [height, width, 3]: soft blobs of color, another picture for each seed."""
+    coarse = np.random.default_rng(seed).integers(0, 256, (4, 4, 3), np.uint8)
+    return np.asarray(Image.fromarray(coarse).resize((width, height), Image.Resampling.BICUBIC))
+
+
+def png(seed: int, height: int = 24, width: int = 32) -> bytes:
+    """The picture as a PNG file."""
+    return saved(Image.fromarray(pixels(seed, height, width)))
+
+
+def saved(image: Image.Image, format: str = "PNG") -> bytes:
+    """An image as a file."""
+    file = io.BytesIO()
+    image.save(file, format)
+    return file.getvalue()

@@ -1,0 +1,137 @@
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import clipserve
+import pytest
+from clipserve import errors
+
+ROOT = Path(__file__).parents[2]
+HEAVY = ("PIL", "torch", "click", "rich", "clipserve_gateway", "clipserve.cli", "clipserve.evaluation")
+
+EXPORTED = {
+    "AlreadyExists",
+    "BatchError",
+    "Cancelled",
+    "Classification",
+    "ClassifyResult",
+    "Client",
+    "ClipserveError",
+    "Collection",
+    "CollectionExists",
+    "CollectionNotFound",
+    "DeadlineExceeded",
+    "DimensionMismatch",
+    "EmbedResult",
+    "F",
+    "FailedPrecondition",
+    "Filter",
+    "FingerprintMismatch",
+    "Hit",
+    "ImageError",
+    "ImageFormatUnsupported",
+    "ImageLike",
+    "ImageTooLarge",
+    "ImageUnreadable",
+    "InferenceFailed",
+    "InternalError",
+    "InvalidArgument",
+    "InvalidEmbedding",
+    "InvalidFilter",
+    "InvalidInput",
+    "InvalidPayload",
+    "LabelScore",
+    "LabelSet",
+    "LimitExceeded",
+    "Limits",
+    "ModelInfo",
+    "ModelNotFound",
+    "ModelRef",
+    "ModelUnavailable",
+    "NotFound",
+    "Overloaded",
+    "Payload",
+    "PayloadValue",
+    "PermissionDenied",
+    "Point",
+    "ResourceExhausted",
+    "RetryPolicy",
+    "SearchResult",
+    "ServerInfo",
+    "StorageFailed",
+    "StoredPoint",
+    "Tls",
+    "Unauthenticated",
+    "Unavailable",
+    "Unimplemented",
+    "UpsertResult",
+    "Violation",
+    "__version__",
+    "label_set",
+}
+
+
+def test_the_public_names_are_these_and_no_others():
+    assert set(clipserve.__all__) == EXPORTED
+    assert list(clipserve.__all__) == sorted(clipserve.__all__)
+
+
+@pytest.mark.parametrize("name", sorted(EXPORTED))
+def test_every_public_name_exists_and_says_what_it_is(name):
+    found = getattr(clipserve, name)
+    assert name in dir(clipserve)
+    if isinstance(found, type):
+        assert found.__doc__
+        assert found.__module__.startswith("clipserve.")
+
+
+def test_every_error_is_public():
+    public = {name for name, kind in vars(errors).items() if isinstance(kind, type)}
+    assert {name for name in public if issubclass(getattr(errors, name), Exception)} <= EXPORTED
+
+
+def test_type_checkers_see_the_same_names():
+    tree = ast.parse(Path(clipserve.__file__).read_text())
+    guarded = next(node for node in tree.body if isinstance(node, ast.If))
+    seen = {alias.name for node in guarded.body if isinstance(node, ast.ImportFrom) for alias in node.names}
+    assert seen == EXPORTED - {"__version__"}
+
+
+def test_other_names_do_not_exist():
+    with pytest.raises(AttributeError, match="no attribute 'nothing'"):
+        _ = clipserve.nothing
+
+
+def test_the_import_is_light():
+    code = (
+        "import sys, time; start = time.perf_counter(); import clipserve; clipserve.Client; "
+        "print(time.perf_counter() - start); print(*sys.modules)"
+    )
+    seconds = []
+    for _ in range(3):
+        out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+        took, modules = out.splitlines()
+        assert not set(HEAVY) & set(modules.split())
+        seconds.append(float(took))
+        if seconds[-1] < 0.5:
+            break
+        time.sleep(1)  # other work on this machine
+    assert min(seconds) < 0.5
+
+
+def test_stubs_alone_do_not_load_the_client():
+    code = "import sys; from clipserve.v1 import clip_pb2_grpc; print(*sys.modules)"
+    out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    assert not {"clipserve.client", "clipserve.errors", "numpy"} & set(out.split())
+
+
+def test_the_version_is_that_of_the_project():
+    assert f'\nversion = "{clipserve.__version__}"\n' in (ROOT / "pyproject.toml").read_text()
+
+
+def test_the_package_is_marked_as_typed():
+    assert (Path(clipserve.__file__).parent / "py.typed").exists()

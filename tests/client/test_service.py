@@ -1,0 +1,11 @@
+"""The cases that any server must pass, on the fake one."""
+
+from __future__ import annotations
+
+from client.service_cases import ServiceCases, new_collection, service
+
+__all__ = ["TestFakeService", "new_collection", "service"]
+
+
+class TestFakeService(ServiceCases):
+    """See service_cases.py."""
