@@ -70,6 +70,21 @@ def test_a_failure_ends_the_rest():
     assert len(started) < 6
 
 
+def test_a_later_failure_does_not_wait_for_earlier_work():
+    cancelled = threading.Event()
+
+    def work(i):
+        if i == 2:
+            raise RuntimeError("mine")
+        cancelled.wait(5)
+        raise InterruptedError
+
+    start = time.perf_counter()
+    with pytest.raises(RuntimeError, match="mine"):
+        list(in_order(iter(range(100)), work, width=3, cancel=cancelled.set))
+    assert time.perf_counter() - start < 3
+
+
 def test_leaving_early_cancels_what_runs():
     cancelled = threading.Event()
     pairs = in_order(iter(range(100)), lambda i: i or 0, width=3, cancel=cancelled.set)
