@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Protocol
 
 from clipserve_gateway import errors
@@ -30,7 +30,7 @@ class ModelSource(Protocol):
         """Triton model → ready."""
         ...
 
-    async def towers(self, names: list[str], timeout: float) -> list[TowerConfig]:
+    async def towers(self, names: Sequence[str], timeout: float) -> list[TowerConfig]:
         """Configurations of Triton models."""
         ...
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+from typing import Protocol
 
 import grpc
 from clipserve.v1 import clip_pb2, clip_pb2_grpc, collection_pb2, collection_pb2_grpc
@@ -15,12 +16,13 @@ from clipserve_gateway.classify import Classifier
 from clipserve_gateway.collection_ops import CollectionOps
 from clipserve_gateway.decode_pool import DecodePool
 from clipserve_gateway.embed import Embedder
+from clipserve_gateway.encoder import Encoder
 from clipserve_gateway.http import HttpServer
 from clipserve_gateway.index import open_engine
 from clipserve_gateway.interceptors import CallInterceptor
 from clipserve_gateway.labels import LabelCache
 from clipserve_gateway.metrics import Metrics
-from clipserve_gateway.models import Models
+from clipserve_gateway.models import Models, ModelSource
 from clipserve_gateway.search import Searcher
 from clipserve_gateway.servicers.calls import Calls
 from clipserve_gateway.servicers.clip import ClipServicer
@@ -36,6 +38,14 @@ MODEL_SERVICE = "clipserve.model."
 """Prefix of the health service names that tell whether one model is served."""
 
 
+class Backend(Encoder, ModelSource, Protocol):
+    """What serves the models."""
+
+    async def close(self) -> None:
+        """Ends the connection."""
+        ...
+
+
 class PortTaken(Exception):
     """The address cannot be listened on."""
 
@@ -43,15 +53,16 @@ class PortTaken(Exception):
 class Gateway:
     """Serves until it is stopped. Belongs to the event loop it is made on."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, backend: Backend | None = None) -> None:
+        """`backend` takes Triton's place, in tests."""
         self.settings = settings
         self.metrics = Metrics()
         self.port = 0
         self._stopping = False
         self._health = health.aio.HealthServicer()
-        self._encoder = TritonEncoder(settings.triton)
+        self._backend = backend or TritonEncoder(settings.triton)
         self.models = Models(
-            self._encoder,
+            self._backend,
             default=settings.default_model,
             poll_seconds=settings.model_poll_seconds,
             metrics=self.metrics,
@@ -67,7 +78,7 @@ class Gateway:
     def _build_server(self) -> grpc.aio.Server:
         limits = self.settings.limits
         embedder = Embedder(
-            self.models, self._encoder, self._pool, limits, fast_decode=self.settings.fast_decode
+            self.models, self._backend, self._pool, limits, fast_decode=self.settings.fast_decode
         )
         labels = LabelCache(embedder, self.settings.label_cache_bytes, self.metrics)
         classifier = Classifier(self.models, embedder, labels)
@@ -143,7 +154,7 @@ class Gateway:
                 await task
         await self._engine.close()
         self._pool.close()
-        await self._encoder.close()
+        await self._backend.close()
         if self._http is not None:
             await asyncio.to_thread(self._http.stop)
         log.info("stopped")

@@ -16,6 +16,9 @@ from clipserve_gateway.types import Floats, Ids, ModelSpec, Pixels
 DIM = 8
 SIZE = 16
 
+TOKEN_VECTORS = np.random.default_rng(0).standard_normal((49408, DIM))
+TOKEN_VECTORS[0] = 0
+
 SPEC = ModelSpec(
     name="fake",
     fingerprint="f" * 64,
@@ -96,6 +99,21 @@ async def fake_models(source: FakeTriton | None = None, **options: object) -> Mo
     return models
 
 
+class FakeBackend:
+    """A fake Triton whole: models and encoder in one."""
+
+    def __init__(self, source: FakeTriton | None = None, encoder: FakeEncoder | None = None) -> None:
+        self.source = source or FakeTriton()
+        self.encoder = encoder or FakeEncoder()
+        self.repository_index = self.source.repository_index
+        self.towers = self.source.towers
+        self.encode_image = self.encoder.encode_image
+        self.encode_text = self.encoder.encode_text
+
+    async def close(self) -> None:
+        """Nothing is open."""
+
+
 class FakeEncoder:
     """Embeddings that depend on the input alone; `reject` makes batches that hold a bad item fail."""
 
@@ -119,9 +137,7 @@ class FakeEncoder:
         """Sums over the tokens' own random vectors; padding counts nothing."""
         self.text_batches.append(ids.shape)
         assert len(ids) <= spec.max_text_batch, "batch limit"
-        table = np.random.default_rng(0).standard_normal((49408, DIM))
-        table[0] = 0
-        return await self._answer(ids, table[ids].sum(axis=1))
+        return await self._answer(ids, TOKEN_VECTORS[ids].sum(axis=1))
 
     async def _answer(self, batch: np.ndarray, found: np.ndarray) -> Floats:
         try:

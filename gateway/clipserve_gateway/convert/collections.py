@@ -81,7 +81,7 @@ def read_page(request: collection_pb2.ListCollectionsRequest) -> tuple[str, int]
     if request.page_size < 0:
         raise InvalidInput("page_size must not be negative", field="page_size")
     try:
-        after = base64.urlsafe_b64decode(request.page_token.encode()).decode()
+        after = base64.b64decode(request.page_token.encode(), altchars=b"-_", validate=True).decode()
     except (binascii.Error, ValueError):
         raise InvalidInput("page_token is none that this server gave out", field="page_token") from None
     return after, min(request.page_size or DEFAULT_PAGE, MAX_PAGE)
