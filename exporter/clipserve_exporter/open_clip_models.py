@@ -126,7 +126,7 @@ def tag_and_file(name: str, pretrained: str) -> tuple[str, Path | None]:
     known = tags.list_pretrained_tags_by_model(name)
     if not pretrained or pretrained in known:
         return pretrained, None
-    tag, _, file = pretrained.rpartition("=")
+    tag, _, file = pretrained.partition("=")
     if tag not in known:
         tag, file = "", pretrained
     if Path(file).is_file():

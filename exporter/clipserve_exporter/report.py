@@ -57,7 +57,8 @@ class Report:
             self._say(f"✓ {folder}")
         self._say(
             f"✓ {facts.name}: {facts.architecture}, weights {facts.pretrained}, "
-            f"{facts.embed_dim} dimensions, {facts.precision}, {facts.format}, fingerprint {facts.fingerprint[:12]}…, {seconds:.1f} s"
+            f"{facts.embed_dim} dimensions, {facts.precision}, {facts.format}, "
+            f"fingerprint {facts.fingerprint[:12]}…, {seconds:.1f} s"
         )
 
     def _say(self, line: str, style: str = "") -> None:

@@ -39,13 +39,13 @@ def pooling_of(model: Any) -> tuple[str, int]:
 
 
 class TextTower(nn.Module):
-    """A causal text tower that takes any number of tokens up to its context length.
+    """The text parts of a model; a causal one takes any number of tokens up to its context length.
 
     open_clip's own `encode_text` takes the full length alone; this slices the positions and the mask by
     the length of the input.
     """
 
-    attn_mask: Tensor
+    attn_mask: Tensor | None
 
     def __init__(self, model: Any) -> None:
         super().__init__()
@@ -55,22 +55,31 @@ class TextTower(nn.Module):
         self.transformer = tower.transformer
         self.ln_final = tower.ln_final
         self.text_projection = tower.text_projection
-        # The buffer would otherwise keep the precision it was made in.
-        self.register_buffer("attn_mask", tower.attn_mask.to(tower.positional_embedding.dtype))
+        self.pool, self.end = pooling_of(model)
+        mask = tower.attn_mask
+        # Beside the weights the mask would keep the precision that it was made in.
+        self.register_buffer("attn_mask", None if mask is None else mask.to(tower.positional_embedding.dtype))
 
     def forward(self, tokens: Tensor) -> Tensor:
         """int64 [B, L ≤ context_length] → float32 [B, D]."""
         length = tokens.shape[1]
         x = self.token_embedding(tokens) + self.positional_embedding[:length]
-        x = self.transformer(x, attn_mask=self.attn_mask[:length, :length])
-        x = self.ln_final(x)
-        # The end token has the highest id. A gather instead of x[arange, …]: no device enters the graph.
-        at_end = tokens.argmax(dim=1).reshape(-1, 1, 1).expand(-1, 1, x.shape[2])
-        x = x.gather(1, at_end).squeeze(1)
+        mask = None if self.attn_mask is None else self.attn_mask[:length, :length]
+        x = self.pooled(self.ln_final(self.transformer(x, attn_mask=mask)), tokens)
         if self.text_projection is not None:
             linear = isinstance(self.text_projection, nn.Linear)
             x = self.text_projection(x) if linear else x @ self.text_projection
         return x.float()
+
+    def pooled(self, x: Tensor, tokens: Tensor) -> Tensor:
+        """The one position that stands for the text: [B, L, W] → [B, W]."""
+        if self.pool == "first":
+            return x[:, 0]
+        if self.pool == "last":
+            return x[:, -1]
+        # The end token has the highest id. A gather instead of x[arange, …]: no device enters the graph.
+        where = tokens if self.pool == "argmax" else (tokens == self.end).to(torch.int64)
+        return x.gather(1, where.argmax(dim=1).reshape(-1, 1, 1).expand(-1, 1, x.shape[2])).squeeze(1)
 
 
 class RaggedText(nn.Module):
@@ -143,48 +152,16 @@ class RaggedText(nn.Module):
 
 
 class FixedText(nn.Module):
-    """A text tower as it is, at its full length: bidirectional, or read at another place than the end."""
+    """A text tower at its full length: bidirectional, or read at another place than the end."""
 
     def __init__(self, model: Any) -> None:
         super().__init__()
-        self.model = TextOnly(model) if parts_of(model) is model else model.text
+        # CoCa puts a token of its own behind the text.
+        appends = getattr(parts_of(model), "cls_emb", None) is not None
+        self.tower = parts_of(model) if appends else TextTower(model)
 
     def forward(self, tokens: Tensor) -> Tensor:
         """int32 [B, context_length] → float32 [B, D]."""
-        features = self.model(tokens.to(torch.int64).clamp(0, END))
+        features = self.tower(tokens.to(torch.int64).clamp(0, END))
         # With output_tokens, the tokens' own features come along.
         return (features[0] if isinstance(features, tuple) else features).float()
-
-
-class TextOnly(nn.Module):
-    """The text parts of an open_clip CLIP, without its image tower."""
-
-    def __init__(self, model: Any) -> None:
-        super().__init__()
-        self.token_embedding = model.token_embedding
-        self.positional_embedding = model.positional_embedding
-        self.transformer = model.transformer
-        self.ln_final = model.ln_final
-        self.text_projection = model.text_projection
-        self.pool, self.end = pooling_of(model)
-        mask = model.attn_mask
-        self.register_buffer("attn_mask", None if mask is None else mask.to(model.positional_embedding.dtype))
-
-    def forward(self, tokens: Tensor) -> Tensor:
-        """int64 [B, context_length] → [B, D]."""
-        x = self.token_embedding(tokens) + self.positional_embedding
-        x = self.ln_final(self.transformer(x, attn_mask=self.attn_mask))
-        x = self.pooled(x, tokens)
-        if self.text_projection is not None:
-            linear = isinstance(self.text_projection, nn.Linear)
-            x = self.text_projection(x) if linear else x @ self.text_projection
-        return x
-
-    def pooled(self, x: Tensor, tokens: Tensor) -> Tensor:
-        """The one position that stands for the text."""
-        if self.pool == "first":
-            return x[:, 0]
-        if self.pool == "last":
-            return x[:, -1]
-        where = tokens if self.pool == "argmax" else (tokens == self.end).to(torch.int64)
-        return x.gather(1, where.argmax(dim=1).reshape(-1, 1, 1).expand(-1, 1, x.shape[2])).squeeze(1)

@@ -1,0 +1,72 @@
+"""Narrow models that export in a second, and a real Triton to serve them."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from clipserve_exporter.source import Source, load
+from clipserve_exporter.torchvision_shim import make_importable
+from support.tritonserver import TritonServer
+
+# Before any test module imports open_clip.
+make_importable()
+
+VISION = {"image_size": 32, "layers": 2, "width": 64, "head_width": 32, "patch_size": 8}
+TEXT = {"width": 64, "heads": 2, "layers": 2}
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _few_threads() -> None:
+    """Narrow models gain nothing from threads, and lose much where cores are shared."""
+    torch.set_num_threads(1)
+    logging.disable(logging.WARNING)
+
+
+def write_config(folder: Path, **changes: Any) -> str:
+    """A narrow architecture as `local-dir:…`; `text_cfg` and `vision_cfg` change single settings."""
+    folder.mkdir(parents=True, exist_ok=True)
+    config: dict[str, Any] = {"embed_dim": 32, "vision_cfg": VISION, "text_cfg": TEXT}
+    preprocess = changes.pop("preprocess_cfg", {})
+    for key, value in changes.items():
+        config[key] = config[key] | value if key in ("vision_cfg", "text_cfg") else value
+    file = {"model_cfg": config, "preprocess_cfg": preprocess}
+    (folder / "open_clip_config.json").write_text(json.dumps(file))
+    return f"local-dir:{folder}"
+
+
+@pytest.fixture
+def narrow(tmp_path: Path) -> Callable[..., Source]:
+    """Makes narrow models with random weights."""
+
+    def make(seed: int = 0, **changes: Any) -> Source:
+        return load(write_config(tmp_path / "narrow", **changes), seed=seed)
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def narrow_model() -> Callable[..., str]:
+    """See write_config."""
+    return write_config
+
+
+@pytest.fixture(scope="session")
+def tritonserver(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[Path], TritonServer]]:
+    """Starts real tritonservers on repositories; they end with the tests."""
+    running: list[TritonServer] = []
+
+    def start(repository: Path) -> TritonServer:
+        server = TritonServer(repository, tmp_path_factory.mktemp("triton"))
+        running.append(server)
+        server.wait_ready()
+        return server
+
+    yield start
+    for server in running:
+        server.stop()

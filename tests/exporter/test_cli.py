@@ -1,0 +1,71 @@
+"""The command line: what it teaches, shows and refuses."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+from clipserve_exporter.cli import default_name, main
+
+
+def run(*arguments: object) -> Result:
+    return CliRunner().invoke(main, [str(argument) for argument in arguments])
+
+
+def test_help_shows_every_option_with_examples() -> None:
+    result = run("--help")
+    assert result.exit_code == 0
+    for word in ("--model", "--pretrained", "--precision", "--format", "--out", "--seed", "Examples:"):
+        assert word in result.output
+
+
+def test_an_export_shows_its_steps_and_its_parity_and_says_that_weights_are_random(
+    tmp_path: Path, narrow_model: Callable[..., str]
+) -> None:
+    result = run("--model", narrow_model(tmp_path / "narrow"), "--out", tmp_path / "models")
+    assert result.exit_code == 0, result.output
+    for words in (
+        "· load",
+        "· parity",
+        "parity with open_clip",
+        "very uneven",
+        "weights are RANDOM",
+        "✓ narrow: ",
+    ):
+        assert words in result.output
+    assert (tmp_path / "models" / "narrow_image" / "1" / "model.pt").is_file()
+    assert (
+        'platform: "pytorch_libtorch"' in (tmp_path / "models" / "narrow_text" / "config.pbtxt").read_text()
+    )
+
+
+def test_an_error_is_a_sentence_and_not_a_traceback(tmp_path: Path) -> None:
+    result = run("--model", "ViT-B32", "--out", tmp_path / "models")
+    assert result.exit_code == 1
+    assert "did you mean ViT-B-32" in result.output
+    assert "Traceback" not in result.output
+    assert not (tmp_path / "models").exists()
+
+
+def test_the_list_shows_architectures_with_their_weights() -> None:
+    result = run("--list")
+    assert result.exit_code == 0
+    assert "ViT-B-32: " in result.output
+    assert "laion2b_s34b_b79k" in result.output
+
+
+@pytest.mark.parametrize(
+    ("model", "name"),
+    [
+        ("demo", "demo"),
+        ("ViT-B-32", "vit-b-32"),
+        ("local-dir:/a/My Model/", "my-model"),
+        ("hf-hub:owner/CLIP-x", "clip-x"),
+        ("local-dir:/", "model"),
+        ("x" * 80, "x" * 64),
+    ],
+)
+def test_the_name_comes_from_the_model(model: str, name: str) -> None:
+    assert default_name(model) == name

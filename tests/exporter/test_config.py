@@ -1,0 +1,149 @@
+"""config.pbtxt: what Triton parses and the gateway reads."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import pytest
+from clipserve_exporter.config import MODEL_NAME, Canary, ModelFacts, Serving, render
+from google.protobuf import text_format
+from tritonclient.grpc import model_config_pb2 as pb
+
+FACTS = ModelFacts(
+    name="tiny",
+    embed_dim=8,
+    image_size=32,
+    context_length=77,
+    text_length="ragged",
+    logit_scale=14.285714285714286,
+    logit_bias=None,
+    fingerprint="ab" * 32,
+    precision="fp32",
+    format="libtorch",
+    architecture="ViT-tiny",
+    pretrained='a "quoted" \\ täg',
+    weights_sha256="cd" * 32,
+    torch_version="2.13.0",
+    canary=Canary("cG5n", "AAAA", "a canary", "BBBB"),
+)
+
+
+def parsed(tower: str, serving: Serving | None = None, **changes: Any) -> pb.ModelConfig:
+    text = render(dataclasses.replace(FACTS, **changes), serving or Serving(), tower)
+    return text_format.Parse(text, pb.ModelConfig())
+
+
+def parameters(config: pb.ModelConfig) -> dict[str, str]:
+    return {key: value.string_value for key, value in config.parameters.items()}
+
+
+def test_libtorch_and_python_forms_differ_in_nothing_but_the_backend() -> None:
+    for tower in ("image", "text"):
+        libtorch, python = parsed(tower), parsed(tower, format="python")
+        assert (libtorch.platform, libtorch.backend) == ("pytorch_libtorch", "")
+        assert (python.platform, python.backend) == ("", "python")
+        for config in (libtorch, python):
+            config.platform = config.backend = ""
+            config.parameters["format"].string_value = ""
+            config.parameters.pop("threads", None)
+        assert libtorch == python
+
+
+def test_image_tower_takes_pixels_and_gives_embeddings() -> None:
+    config = parsed("image", Serving(image_batch=12))
+    assert (config.name, config.max_batch_size) == ("tiny_image", 12)
+    (pixels,) = config.input
+    assert (pixels.name, pixels.data_type, list(pixels.dims)) == ("INPUT__0", pb.TYPE_UINT8, [32, 32, 3])
+    (embedding,) = config.output
+    assert (embedding.name, embedding.data_type, list(embedding.dims)) == ("OUTPUT__0", pb.TYPE_FP32, [8])
+
+
+def test_ragged_text_tower_is_told_the_length_of_each_text() -> None:
+    config = parsed("text")
+    (tokens,) = config.input
+    assert (tokens.data_type, list(tokens.dims), tokens.allow_ragged_batch) == (pb.TYPE_INT32, [-1], True)
+    (lengths,) = config.batch_input
+    assert lengths.kind == pb.BatchInput.BATCH_ITEM_SHAPE
+    assert (list(lengths.target_name), list(lengths.source_input)) == (["INPUT__1"], ["INPUT__0"])
+    assert lengths.data_type == pb.TYPE_FP32
+
+
+def test_fixed_text_tower_takes_its_full_length_alone() -> None:
+    config = parsed("text", text_length="fixed", context_length=76)
+    (tokens,) = config.input
+    assert (list(tokens.dims), tokens.allow_ragged_batch) == ([76], False)
+    assert not config.batch_input
+    assert parameters(config)["text_length"] == "fixed"
+
+
+def test_queue_has_an_end_in_length_and_in_time() -> None:
+    policy = parsed("text", Serving(text_batch=10, queue_batches=3, timeout_ms=7)).dynamic_batching
+    assert policy.default_queue_policy.max_queue_size == 30
+    assert policy.default_queue_policy.default_timeout_microseconds == 7000
+    assert policy.default_queue_policy.allow_timeout_override
+    assert policy.default_queue_policy.timeout_action == pb.ModelQueuePolicy.REJECT
+    assert not policy.preferred_batch_size
+
+
+@pytest.mark.parametrize("batch", [1, 3, 16, 64])
+@pytest.mark.parametrize("tower", ["image", "text"])
+def test_warmup_ends_with_the_largest_batch_and_none_is_larger(tower: str, batch: int) -> None:
+    config = parsed(tower, Serving(image_batch=batch, text_batch=batch))
+    sizes = [warmup.batch_size for warmup in config.model_warmup if "77" not in warmup.name]
+    assert sizes == sorted(set(sizes))
+    assert sizes[-1] == batch
+    assert all(warmup.count > 1 for warmup in config.model_warmup)
+    assert len({warmup.name for warmup in config.model_warmup}) == len(config.model_warmup)
+
+
+def test_parameters_hold_everything_that_the_gateway_needs_in_both_towers() -> None:
+    of_image, of_text = parameters(parsed("image")), parameters(parsed("text"))
+    assert (of_image.pop("tower"), of_text.pop("tower")) == ("image", "text")
+    assert of_image == of_text
+    assert of_image == {
+        "schema": "1",
+        "model": "tiny",
+        "embed_dim": "8",
+        "image_size": "32",
+        "resize": "shortest",
+        "interpolation": "bicubic",
+        "crop": "center",
+        "context_length": "77",
+        "tokenizer": "openai_bpe",
+        "text_length": "ragged",
+        "logit_scale": "14.285714285714286",
+        "fingerprint": "ab" * 32,
+        "precision": "fp32",
+        "format": "libtorch",
+        "architecture": "ViT-tiny",
+        "pretrained": 'a "quoted" \\ täg',
+        "weights_sha256": "cd" * 32,
+        "torch_version": "2.13.0",
+        "canary_image_png": "cG5n",
+        "canary_image_embedding": "AAAA",
+        "canary_text": "a canary",
+        "canary_text_embedding": "BBBB",
+    }
+
+
+def test_logit_bias_is_there_only_if_the_model_has_one() -> None:
+    assert parameters(parsed("image", logit_bias=-10.0))["logit_bias"] == "-10.0"
+    assert "logit_bias" not in parameters(parsed("image"))
+
+
+def test_instances_and_threads_are_options() -> None:
+    config = parsed("image", Serving(instances=3, threads=2), format="python")
+    (group,) = config.instance_group
+    assert (group.count, group.kind) == (3, pb.ModelInstanceGroup.KIND_AUTO)
+    assert parameters(config)["threads"] == "2"
+
+
+@pytest.mark.parametrize("name", ["demo", "ViT-B-32", "a", "0.x_y-z", "a" * 64])
+def test_model_names_that_are_allowed(name: str) -> None:
+    assert MODEL_NAME.fullmatch(name)
+
+
+@pytest.mark.parametrize("name", ["", "-a", "a/b", "a b", "é", "a" * 65, ".a", 'a"b'])
+def test_model_names_that_are_refused(name: str) -> None:
+    assert not MODEL_NAME.fullmatch(name)

@@ -1,0 +1,122 @@
+"""The export from end to end, on narrow models."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from clipserve_exporter import export as export_module
+from clipserve_exporter.config import Serving
+from clipserve_exporter.errors import ExportError
+from clipserve_exporter.export import STEPS, Order, export
+from google.protobuf import text_format
+from tritonclient.grpc import model_config_pb2 as pb
+
+
+@pytest.fixture
+def order(tmp_path: Path, narrow_model: Callable[..., str]) -> Callable[..., Order]:
+    """Makes orders for narrow models."""
+
+    def make(architecture: dict | None = None, **changes: Any) -> Order:
+        name = narrow_model(tmp_path / "narrow", **(architecture or {}))
+        usual: dict[str, Any] = {
+            "model": name,
+            "pretrained": "",
+            "name": "narrow",
+            "precision": "fp32",
+            "format": "python",
+            "out": tmp_path / "models",
+            "seed": 0,
+            "serving": Serving(),
+        }
+        return Order(**usual | changes)
+
+    return make
+
+
+def read(path: Path) -> tuple[pb.ModelConfig, dict[str, str]]:
+    config = text_format.Parse(path.read_text(), pb.ModelConfig())
+    return config, {key: value.string_value for key, value in config.parameters.items()}
+
+
+def test_an_export_answers_its_own_canary(order: Callable[..., Order]) -> None:
+    steps: list[str] = []
+    exported = export(order(), steps.append)
+    assert tuple(steps) == STEPS
+    assert all(case.good for case in exported.cases)
+    assert exported.random
+    _, parameters = read(exported.folders[1] / "config.pbtxt")
+    from open_clip import SimpleTokenizer
+
+    tokens = SimpleTokenizer()([parameters["canary_text"]])[0]
+    length = int(tokens.argmax()) + 1
+    graph = torch.jit.load(exported.folders[1] / "1" / "model.pt")
+    found = graph(tokens[:length].to(torch.int32), torch.tensor([[float(length)]]))[0]
+    expected = np.frombuffer(base64.b64decode(parameters["canary_text_embedding"]), "<f4")
+    np.testing.assert_allclose(found.numpy(), expected, atol=1e-5)
+
+
+def test_facts_come_from_the_model(order: Callable[..., Order]) -> None:
+    exported = export(
+        order(
+            {
+                "init_logit_bias": -10,
+                "init_logit_scale": 2.0,
+                "custom_text": True,
+                "text_cfg": {"context_length": 32, "no_causal_mask": True},
+            },
+            name="sig",
+            format="libtorch",
+            precision="bf16",
+            serving=Serving(image_batch=4),
+        )
+    )
+    assert not (exported.folders[0] / "1" / "model.py").exists()
+    config, parameters = read(exported.folders[0] / "config.pbtxt")
+    assert (config.name, config.max_batch_size, config.platform) == ("sig_image", 4, "pytorch_libtorch")
+    assert float(parameters["logit_scale"]) == pytest.approx(np.exp(2.0))
+    assert float(parameters["logit_bias"]) == -10
+    assert parameters["context_length"] == "32"
+    assert parameters["text_length"] == "fixed"
+    assert parameters["precision"] == "bf16"
+    assert parameters["embed_dim"] == "32"
+    assert parameters["pretrained"] == "random (seed 0)"
+    assert parameters["torch_version"] == torch.__version__.split("+")[0]
+
+
+def test_precision_and_format_are_not_part_of_the_fingerprint(order: Callable[..., Order]) -> None:
+    found = {
+        export(order(precision=precision, format=form)).facts.fingerprint
+        for precision, form in (("fp32", "python"), ("fp16", "libtorch"))
+    }
+    assert len(found) == 1
+
+
+def test_a_graph_that_differs_from_open_clip_is_not_written(
+    order: Callable[..., Order], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = order()
+    export(first)
+    before = (first.out / "narrow_text" / "config.pbtxt").read_text()
+    real = export_module.export_text
+
+    def wrong(source: Any, precision: str) -> Any:
+        source.model.ln_final.weight[0] = 9
+        graph = real(source, precision)
+        source.model.ln_final.weight[0] = 1
+        return graph
+
+    monkeypatch.setattr(export_module, "export_text", wrong)
+    with pytest.raises(ExportError, match=r"text tower differs from open_clip .*0\.99999 is needed in fp32"):
+        export(order(seed=1))
+    assert (first.out / "narrow_text" / "config.pbtxt").read_text() == before
+
+
+def test_a_bad_name_is_refused_before_anything_is_loaded(order: Callable[..., Order]) -> None:
+    with pytest.raises(ExportError, match="'a/b' is no model name"):
+        export(order(name="a/b"))

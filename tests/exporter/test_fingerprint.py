@@ -1,0 +1,51 @@
+"""The fingerprint: the same for the same embeddings, another for any others."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from pathlib import Path
+
+from clipserve_exporter.fingerprint import architecture, fingerprint
+from clipserve_exporter.source import Source, load
+from safetensors.torch import save_file
+
+Narrow = Callable[..., Source]
+
+
+def of(source: Source) -> str:
+    return fingerprint(source, source.weights_sha256())
+
+
+def test_the_same_weights_from_another_place_have_the_same_fingerprint(
+    tmp_path: Path, narrow_model: Callable[..., str]
+) -> None:
+    source = load(narrow_model(tmp_path / "here"), seed=1)
+    there = narrow_model(tmp_path / "there", vision_cfg={"output_tokens": False, "timm_drop": 0.0})
+    save_file(source.model.state_dict(), tmp_path / "there" / "model.safetensors")
+    assert of(load(there)) == of(source)
+    assert len(of(source)) == 64
+
+
+def test_whatever_changes_embeddings_changes_the_fingerprint(narrow: Narrow) -> None:
+    source = narrow()
+    others = [
+        narrow(seed=1),
+        narrow(quick_gelu=True),
+        narrow(text_cfg={"no_causal_mask": True}),
+        narrow(preprocess_cfg={"mean": [0.5, 0.5, 0.5]}),
+        dataclasses.replace(source, context_length=76),
+        dataclasses.replace(source, preprocess=dataclasses.replace(source.preprocess, size=33)),
+    ]
+    found = [of(source), *(of(other) for other in others)]
+    assert len(set(found)) == len(found)
+
+
+def test_settings_at_their_default_are_not_part_of_the_architecture() -> None:
+    plain = {"embed_dim": 4, "vision_cfg": {"width": 64}, "text_cfg": {"layers": 2}}
+    spelled = plain | {
+        "quick_gelu": False,
+        "vision_cfg": {"width": 64, "mlp_ratio": 4.0, "patch_dropout": 0.5},
+    }
+    assert architecture(plain) == architecture(spelled)
+    assert architecture(plain)["vision"] == {"width": 64}
