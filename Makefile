@@ -51,7 +51,7 @@ lint: $(VENV)/.ready ## Linter, formatter, type checker, import rules, protos
 	@$(VENV)/bin/ruff check -q $(SOURCES) demo
 	@$(VENV)/bin/ruff format -q --check $(SOURCES) demo
 	@$(VENV)/bin/mypy --no-error-summary client gateway
-	@$(VENV)/bin/lint-imports --no-cache --quiet
+	@$(VENV)/bin/lint-imports --no-cache >/dev/null || $(VENV)/bin/lint-imports --no-cache
 	@$(VENV)/bin/buf lint
 	@echo "✓ lint"
 

@@ -1,0 +1,85 @@
+"""The whole of clipserve on this machine: real Triton, gateway, and the commands that a person would type.
+
+`make demo` runs it. Everything it shows comes from the pictures in this folder, through gRPC.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import re
+import shlex
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+ROOT = Path(__file__).parent.parent
+OUT = ROOT / "build" / "demo"
+BIN = Path(sys.executable).parent
+START_SECONDS = 240.0
+QUERIES = ("a photo of a bird", "a red car", "fruit")
+
+
+@contextlib.contextmanager
+def service() -> Iterator[str]:
+    """Triton and the gateway on free ports; yields the gateway's address, and stops both in the end."""
+    OUT.mkdir(parents=True, exist_ok=True)
+    log = OUT / "up.log"
+    command = [BIN / "clipserve-gateway", "up", "--data", OUT / "data"]
+    for option in ("--port", "--http-port", "--triton-port", "--triton-http-port", "--triton-metrics-port"):
+        command += [option, "0"]
+    with log.open("w") as file:
+        process = subprocess.Popen(command, cwd=ROOT, stdout=file, stderr=file)
+    try:
+        yield wait_until_ready(process, log)
+    finally:
+        process.send_signal(signal.SIGTERM)
+        process.wait()
+
+
+def wait_until_ready(process: subprocess.Popen[bytes], log: Path) -> str:
+    """The gateway's address once it is ready; ends the demo, with the log's words, if it does not start."""
+    end = time.monotonic() + START_SECONDS
+    while "ready after" not in log.read_text():
+        if process.poll() is not None or time.monotonic() > end:
+            sys.exit(f"the service did not start:\n{log.read_text()}")
+        time.sleep(0.2)
+    print("".join(f"  {line}\n" for line in log.read_text().splitlines() if line.startswith("✓")))
+    found = re.search(r"gateway on (\S+),", log.read_text())
+    assert found, "the line that announces the gateway"
+    return found.group(1)
+
+
+def show(target: str, *words: str) -> None:
+    """Prints a command as a person would type it, runs it, and ends the demo if it fails."""
+    print(f"\033[1m$ clipserve {shlex.join(words)}\033[0m", flush=True)
+    subprocess.run([BIN / "clipserve", "--target", target, *words], cwd=ROOT, check=True)
+    print(flush=True)
+
+
+def main() -> None:
+    """Classifies the photographs, indexes the pictures, and finds some of them by what they show."""
+    with service() as target:
+        photos = sorted(str(path.relative_to(ROOT)) for path in (ROOT / "demo" / "photos").glob("*.jpg"))
+        show(target, "classify", *photos, "--labels-file", "demo/labels.txt", "-k", "3")
+        show(target, "index", "demo/pictures", "-c", "demo_pictures")
+        for query in QUERIES:
+            sheet = OUT / f"{query.replace(' ', '-')}.png"
+            show(
+                target,
+                "search",
+                query,
+                "-c",
+                "demo_pictures",
+                "-k",
+                "6",
+                "--sheet",
+                str(sheet.relative_to(ROOT)),
+            )
+    print(f"✓ contact sheets: {', '.join(str(path.relative_to(ROOT)) for path in sorted(OUT.glob('*.png')))}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,81 @@
+"""The real thing for tests: tritonserver and gateway as `clipserve-gateway up` runs them."""
+
+from __future__ import annotations
+
+import re
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+BIN = Path(sys.executable).parent
+FREE_PORTS = tuple(
+    word
+    for name in ("port", "http-port", "triton-port", "triton-http-port", "triton-metrics-port")
+    for word in (f"--{name}", "0")
+)
+START_SECONDS = 300.0
+
+
+@dataclass
+class Service:
+    """A running `clipserve-gateway up`."""
+
+    process: subprocess.Popen[bytes]
+    log: Path
+
+    @property
+    def words(self) -> str:
+        """What it has printed so far."""
+        return self.log.read_text()
+
+    def announced(self, pattern: str) -> str:
+        """What it announced of itself."""
+        found = re.search(pattern, self.words)
+        assert found, f"{pattern!r} in:\n{self.words}"
+        return found.group(1)
+
+    @property
+    def address(self) -> str:
+        """The gateway's gRPC address."""
+        return self.announced(r"gateway on (\S+),")
+
+    @property
+    def http(self) -> str:
+        """The gateway's HTTP address, with scheme."""
+        return self.announced(r"metrics on (\S+)/metrics")
+
+    @property
+    def triton(self) -> str:
+        """Triton's gRPC address."""
+        return "127.0.0.1:" + self.announced(r"Triton on 127.0.0.1: gRPC (\d+)")
+
+    @property
+    def triton_pid(self) -> int:
+        """Triton's process."""
+        return int(self.announced(r"Triton \(pid (\d+)\)"))
+
+    def stop(self) -> int:
+        """SIGTERM; the exit code."""
+        self.process.send_signal(signal.SIGTERM)
+        return self.process.wait(60)
+
+
+def start(folder: Path, *options: str, repository: Path | None = None) -> Service:
+    """Starts Triton and the gateway on free ports and waits until they are ready."""
+    log = folder / "up.log"
+    command = [BIN / "clipserve-gateway", "up", *FREE_PORTS, "--data", folder / "data"]
+    command += ["--model-repository", repository or ROOT / "build" / "model_repository", *options]
+    with log.open("w") as file:
+        process = subprocess.Popen(command, cwd=ROOT, stdout=file, stderr=file)
+    service = Service(process, log)
+    end = time.monotonic() + START_SECONDS
+    while "ready after" not in service.words:
+        if process.poll() is not None or time.monotonic() > end:
+            process.kill()
+            raise AssertionError(f"the service did not start:\n{service.words}")
+        time.sleep(0.1)
+    return service
