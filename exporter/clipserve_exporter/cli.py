@@ -75,6 +75,10 @@ def list_models(context: click.Context, option: click.Parameter, wanted: bool) -
     "--threads", type=click.IntRange(0), default=Serving.threads, show_default=True,
     help="Threads of an instance of the Python backend; 0 = the cores it is granted.",
 )  # fmt: skip
+@click.option(
+    "--text-length", type=click.Choice(["auto", "fixed"]), default="auto", show_default=True,
+    help="auto: each text at its own length, where that changes nothing; fixed: always at the full length.",
+)  # fmt: skip
 @click.option("--seed", default=0, show_default=True, help="For random weights.")
 @click.option(
     "--list", is_flag=True, is_eager=True, expose_value=False, callback=list_models,
@@ -92,6 +96,7 @@ def main(
     queue_delay_us: int,
     instances: int,
     threads: int,
+    text_length: str,
     seed: int,
 ) -> None:
     """Writes an open_clip model into a Triton model repository, as NAME_image and NAME_text.
@@ -126,6 +131,7 @@ def main(
                         instances=instances,
                         threads=threads,
                     ),
+                    fixed_text=text_length == "fixed",
                 ),
                 report.begin,
                 report.seen,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -33,6 +34,8 @@ class Order:
     out: Path
     seed: int
     serving: Serving
+    fixed_text: bool = False
+    """Whether to encode every text at the full length, also where its own length would do."""
 
 
 @dataclass(frozen=True)
@@ -65,13 +68,15 @@ def export(
     step("image tower")
     image = export_image(source, order.precision)
     step("text tower")
-    text = export_text(source, order.precision)
+    text = export_text(source, order.precision, order.fixed_text)
     step("parity")
     cases = []
-    for find, graph in ((parity.image_cases, image), (parity.text_cases, text)):
-        for case in find(source, graph, order.precision):
-            seen(case)
-            cases.append(case)
+    for case in itertools.chain(
+        parity.image_cases(source, image, order.precision),
+        parity.text_cases(source, text, order.precision, order.fixed_text),
+    ):
+        seen(case)
+        cases.append(case)
     require_parity(cases, order.precision)
     step("canary")
     facts = facts_of(source, order)
@@ -107,7 +112,7 @@ def facts_of(source: Source, order: Order) -> ModelFacts:
         embed_dim=source.embed_dim,
         image_size=source.preprocess.size,
         context_length=source.context_length,
-        text_length="ragged" if is_ragged(source.model) else "fixed",
+        text_length="ragged" if is_ragged(source.model, order.fixed_text) else "fixed",
         logit_scale=source.logit_scale,
         logit_bias=source.logit_bias,
         fingerprint=fingerprint(source, weights),

@@ -61,7 +61,9 @@ def image_cases(
         yield compare("image", f"batch {batch}", found, expected, BOUNDS[precision])
 
 
-def text_cases(source: Source, graph: Callable[..., Tensor], precision: str) -> Iterator[Case]:
+def text_cases(
+    source: Source, graph: Callable[..., Tensor], precision: str, fixed: bool = False
+) -> Iterator[Case]:
     """Compares the text tower on texts of one length, of mixed and of very uneven lengths."""
     context = source.context_length
     plans = {
@@ -72,7 +74,7 @@ def text_cases(source: Source, graph: Callable[..., Tensor], precision: str) -> 
         "batch 16, very uneven": [min(4 + i % 5, context) for i in range(14)] + [context] * 2,
     }
     rng = np.random.default_rng(0)
-    ragged = is_ragged(source.model)
+    ragged = is_ragged(source.model, fixed)
     for what, lengths in plans.items():
         rows = [random_tokens(rng, length) for length in lengths]
         whole = torch.zeros(len(rows), context, dtype=torch.int64)

@@ -17,12 +17,14 @@ VOCABULARY = 49408
 END = VOCABULARY - 1
 
 
-def is_ragged(model: Any) -> bool:
-    """Whether the model's text embedding depends on nothing after the end token."""
+def is_ragged(model: Any, fixed: bool = False) -> bool:
+    """Whether to encode each text at its own length: where its embedding depends on nothing after the end
+    token, unless a `fixed` length is asked for.
+    """
     tower = parts_of(model)
     pool, end = pooling_of(model)
     reads_end = pool == "argmax" or (pool == "eos" and end == END)
-    return tower.attn_mask is not None and getattr(tower, "cls_emb", None) is None and reads_end
+    return not fixed and tower.attn_mask is not None and getattr(tower, "cls_emb", None) is None and reads_end
 
 
 def parts_of(model: Any) -> Any:

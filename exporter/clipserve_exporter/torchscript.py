@@ -33,12 +33,12 @@ def export_image(source: Source, precision: str) -> torch.jit.ScriptModule:
     return checked(traced(tower, torch.zeros(2, size, size, 3, dtype=torch.uint8)), "image")
 
 
-def export_text(source: Source, precision: str) -> torch.jit.ScriptModule:
+def export_text(source: Source, precision: str, fixed: bool = False) -> torch.jit.ScriptModule:
     """The text tower: ragged, int32 [total] and float32 [B, 1] → float32 [B, D], or fixed, int32
-    [B, context_length] → float32 [B, D]; for any B.
+    [B, context_length] → float32 [B, D]; for any B. See is_ragged.
     """
     model = in_precision(source.model, DTYPES[precision], "text")
-    if not is_ragged(source.model):
+    if not is_ragged(source.model, fixed):
         whole = torch.zeros(2, source.context_length, dtype=torch.int32)
         return checked(traced(FixedText(model).eval(), whole), "text")
     part = torch.ones(2, max(1, source.context_length // 2), dtype=torch.int64)

@@ -89,6 +89,14 @@ def test_facts_come_from_the_model(order: Callable[..., Order]) -> None:
     assert parameters["torch_version"] == torch.__version__.split("+")[0]
 
 
+def test_a_ragged_tower_can_be_exported_at_its_full_length(order: Callable[..., Order]) -> None:
+    exported = export(order(fixed_text=True))
+    config, parameters = read(exported.folders[1] / "config.pbtxt")
+    assert parameters["text_length"] == "fixed"
+    assert list(config.input[0].dims) == [77]
+    assert export(order()).facts.fingerprint == exported.facts.fingerprint
+
+
 def test_precision_and_format_are_not_part_of_the_fingerprint(order: Callable[..., Order]) -> None:
     found = {
         export(order(precision=precision, format=form)).facts.fingerprint
@@ -105,9 +113,9 @@ def test_a_graph_that_differs_from_open_clip_is_not_written(
     before = (first.out / "narrow_text" / "config.pbtxt").read_text()
     real = export_module.export_text
 
-    def wrong(source: Any, precision: str) -> Any:
+    def wrong(source: Any, precision: str, fixed: bool) -> Any:
         source.model.ln_final.weight[0] = 9
-        graph = real(source, precision)
+        graph = real(source, precision, fixed)
         source.model.ln_final.weight[0] = 1
         return graph
 
