@@ -37,7 +37,7 @@ def test_requests_are_cut_by_bytes_too(make_server):
         array = np.random.default_rng(0).integers(0, 255, (300, 300, 3), np.uint8)  # 270 kB
         result = client.embed_images([array] * 7)
     assert len(result) == 7
-    assert [call.items for call in server.seen("Embed")] == [3, 3, 1]
+    assert sorted(call.items for call in server.seen("Embed")) == [1, 3, 3]
 
 
 def test_what_fits_into_no_message_fails_alone(make_server):

@@ -1,0 +1,1 @@
+"""Zero-shot classification of labelled sets: reading them, scoring them, drawing what was confused."""

@@ -1,0 +1,146 @@
+"""Reads pickles of plain data and number arrays, and nothing else.
+
+A pickle can name any function and have it called. Here only what an array is made of may be named, and each
+of these names stands for a class of ours that keeps what it is given: no code of a file's choosing runs.
+"""
+
+from __future__ import annotations
+
+import io
+import math
+import pickle
+import re
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from clipserve.evaluation.dataset import DatasetError
+
+NUMBERS = re.compile(r"[<>|=]?[biuf][1248]")
+
+
+class StoredType:
+    """What a pickle says of an array's element type."""
+
+    def __init__(self, code: Any = "", *_: Any) -> None:
+        self.code = text(code)
+        self.order = "="
+
+    def __setstate__(self, state: Any) -> None:
+        if isinstance(state, tuple) and len(state) > 1:
+            self.order = text(state[1])
+
+    def dtype(self) -> np.dtype[Any]:
+        """The type; DatasetError for anything but plain numbers."""
+        code = self.code if self.code[:1] in "<>|=" else f"{self.order}{self.code}"
+        if not NUMBERS.fullmatch(code):
+            raise DatasetError(f"a pickled array of type {code!r} is not read")
+        return np.dtype(code)
+
+
+class StoredArray:
+    """What a pickle says of an array."""
+
+    def __init__(self, *_: Any) -> None:
+        self.state: Any = None
+
+    def __setstate__(self, state: Any) -> None:
+        self.state = state
+
+    def array(self) -> npt.NDArray[Any]:
+        """The array; DatasetError if its parts do not fit together."""
+        try:
+            _, shape, kind, column_order, data = self.state
+            dtype = kind.dtype()
+            if not isinstance(data, bytes | bytearray):
+                raise ValueError("its data are no bytes")
+            numbers = np.frombuffer(data, dtype)
+            sides = [int(side) for side in shape]
+            if min(sides, default=0) < 0 or numbers.size != math.prod(sides):
+                raise ValueError("the shape does not fit the data")
+            return numbers.reshape(sides, order="F" if column_order else "C")
+        except DatasetError:
+            raise
+        except (TypeError, ValueError, AttributeError) as error:
+            raise DatasetError(f"a pickled array is malformed: {error}") from error
+
+
+def stored_array(*_: Any) -> StoredArray:
+    """In place of numpy's `_reconstruct`."""
+    return StoredArray()
+
+
+def from_buffer(data: Any, kind: Any, shape: Any, order: Any) -> StoredArray:
+    """In place of numpy's `_frombuffer`, of newer pickles."""
+    found = StoredArray()
+    found.state = (1, shape, kind, order == "F", data)
+    return found
+
+
+def encoded(value: Any, encoding: Any = "utf-8") -> bytes:
+    """In place of `_codecs.encode`, by which Python 3 writes bytes into old pickles."""
+    if not isinstance(value, str) or encoding not in ("latin1", "latin-1", "utf-8", "ascii"):
+        raise DatasetError("the pickle holds text in an encoding that is not read")
+    return value.encode(encoding)
+
+
+def no_bytes(*content: Any) -> bytes:
+    """In place of `bytes`, by which Python 3 writes empty bytes into old pickles."""
+    if content:
+        raise DatasetError("the pickle makes bytes in a way that is not read")
+    return b""
+
+
+ALLOWED: dict[tuple[str, str], Callable[..., Any]] = {
+    ("numpy", "ndarray"): StoredArray,
+    ("numpy", "dtype"): StoredType,
+    ("_codecs", "encode"): encoded,
+    ("__builtin__", "bytes"): no_bytes,
+    ("builtins", "bytes"): no_bytes,
+    **{(f"numpy.{core}.multiarray", "_reconstruct"): stored_array for core in ("core", "_core")},
+    **{(f"numpy.{core}.numeric", "_frombuffer"): from_buffer for core in ("core", "_core")},
+}
+
+
+class PlainUnpickler(pickle.Unpickler):
+    """Refuses every name that is not in ALLOWED."""
+
+    def find_class(self, module: str, name: str) -> Any:
+        """What stands for the name."""
+        try:
+            return ALLOWED[module, name]
+        except KeyError:
+            raise DatasetError(
+                f"the pickle wants {module}.{name}, which no data set needs; it was not run"
+            ) from None
+
+
+def load_plain(content: bytes) -> Any:
+    """What a pickle holds: dicts, lists, numbers, texts, bytes, arrays. DatasetError for anything else.
+
+    Keys and texts of Python 2 come as bytes.
+    """
+    try:
+        return plain(PlainUnpickler(io.BytesIO(content), encoding="bytes").load())
+    except DatasetError:
+        raise
+    except Exception as error:
+        raise DatasetError(f"not a readable pickle: {error}") from error
+
+
+def plain(value: Any) -> Any:
+    """The value, with arrays in place of what was said of them."""
+    if isinstance(value, StoredArray):
+        return value.array()
+    if isinstance(value, dict):
+        return {key: plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(item) for item in value]
+    return value
+
+
+def text(value: Any) -> str:
+    """Text of Python 2 or 3."""
+    return value.decode("latin-1") if isinstance(value, bytes) else str(value)
