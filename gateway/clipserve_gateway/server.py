@@ -17,6 +17,7 @@ from clipserve_gateway.collection_ops import CollectionOps
 from clipserve_gateway.decode_pool import DecodePool
 from clipserve_gateway.embed import Embedder
 from clipserve_gateway.encoder import Encoder
+from clipserve_gateway.errors import StorageFailed
 from clipserve_gateway.http import HttpServer
 from clipserve_gateway.index import open_engine
 from clipserve_gateway.interceptors import CallInterceptor
@@ -109,7 +110,15 @@ class Gateway:
         await self._server.start()
         self._http.start()
         self._tasks.append(asyncio.create_task(self.models.watch(), name="watch models"))
+        self._tasks.append(asyncio.create_task(self._open_engine(), name="open engine"))
         log.info("listening on %s:%d, metrics on port %d", self.settings.host, self.port, self._http.port)
+
+    async def _open_engine(self) -> None:
+        """Spares the first caller the wait; an engine that cannot be opened is tried again by each call."""
+        try:
+            await self._engine.open()
+        except StorageFailed as error:
+            log.error("%s", error.message)
 
     def _listen(self) -> int:
         address = f"{self.settings.host}:{self.settings.port}"

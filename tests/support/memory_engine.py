@@ -55,6 +55,9 @@ class MemoryEngine:
         self._specs: dict[str, CollectionSpec] = {}
         self._points: dict[str, dict[str, Point]] = {}
 
+    async def open(self) -> None:
+        """Nothing is to be opened."""
+
     async def create(self, spec: CollectionSpec) -> None:
         if spec.name in self._specs:
             raise CollectionExists(spec.name, field="name")

@@ -12,8 +12,12 @@ class Engine(Protocol):
     """Collections of points, kept durably.
 
     A write that has returned survives a crash of the process. Every method raises StorageFailed where the
-    engine cannot read or write, and (but for `create` and `collections`) CollectionNotFound.
+    engine cannot read or write; those that take a collection's name raise CollectionNotFound.
     """
+
+    async def open(self) -> None:
+        """Gets ready; the other methods do so by themselves, at the cost of the first call's time."""
+        ...
 
     async def create(self, spec: CollectionSpec) -> None:
         """Makes an empty collection; CollectionExists if the name is taken."""
