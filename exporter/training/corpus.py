@@ -69,7 +69,7 @@ def first_clause(gloss: str) -> str:
 def build_corpus(
     class_names: list[str], offsets: list[int], wordnet: Path, everyday: dict[str, list[str]]
 ) -> dict[str, list[Entry]]:
-    """Entries by kind: names, glosses, broader, narrower, everyday.
+    """Entries by kind: classes, names, glosses, broader, narrower, everyday.
 
     `class_names` and `offsets` (WordNet offsets of the classes) are in class order; `everyday` maps a
     word to names of classes. A word that stands for several classes means all of them.
@@ -109,7 +109,22 @@ def build_corpus(
     by_hand = [
         Entry((word,), tuple(sorted({by_name[name] for name in found}))) for word, found in everyday.items()
     ]
-    return {"names": names, "glosses": glosses, "broader": broader, "narrower": narrower, "everyday": by_hand}
+    return {
+        "classes": [entry for entry in names if entry.texts[0] in by_name],
+        "names": [entry for entry in names if entry.texts[0] not in by_name],
+        "glosses": glosses,
+        "broader": broader,
+        "narrower": narrower,
+        "everyday": by_hand,
+    }
+
+
+def known_words(wordnet: Path) -> set[str]:
+    """Single nouns and adjectives that WordNet knows, in lower case."""
+    lines = [
+        line for name in ("noun", "adj") for line in (wordnet / f"index.{name}").read_text().splitlines()
+    ]
+    return {line.split()[0] for line in lines if not line.startswith("  ")}
 
 
 def with_ancestors(offset: int, synsets: dict[int, Synset]) -> set[int]:

@@ -14,6 +14,8 @@ from typing import Any
 import torch
 from safetensors.torch import load_file, save_file
 
+from clipserve_exporter.torchvision_shim import make_importable
+
 ARCHITECTURE = "clipserve-demo"
 TOKEN_EMBEDDING = "token_embedding.weight"
 ROWS, IDS, UNKNOWN = "token_rows", "token_ids", "token_unknown"
@@ -31,40 +33,41 @@ def weights_path() -> Path:
 
 def config() -> dict[str, Any]:
     """The open_clip configuration."""
-    loaded: dict[str, Any] = json.loads((folder() / "model.json").read_text())
+    loaded: dict[str, Any] = json.loads((folder() / "model.json").read_text(encoding="utf-8"))
     return loaded
 
 
-def build() -> Any:
-    """An untrained open_clip CLIP of the demo's architecture."""
-    from clipserve_exporter.torchvision_shim import make_importable
-
+def build(vocabulary: int | None = None) -> Any:
+    """An untrained open_clip CLIP of the demo's architecture; `vocabulary` is the number of tokens."""
     make_importable()
     from open_clip.model import CLIP
 
-    parts = {key: value for key, value in config().items() if key != "preprocess_cfg"}
+    parts = config()
+    del parts["preprocess_cfg"]
+    if vocabulary is not None:
+        parts["text_cfg"]["vocab_size"] = vocabulary
     return CLIP(**parts)
 
 
 def load_demo(path: Path | None = None) -> Any:
     """The demo model as an open_clip CLIP, in eval mode, float32."""
     model = build()
-    model.load_state_dict(unpack(load_file(path or weights_path()), config()["text_cfg"]["vocab_size"]))
+    packed = load_file(path or weights_path())
+    model.load_state_dict(unpack(packed, model.vocab_size))
     return model.eval()
 
 
-def save_demo(model: Any, trained_tokens: torch.Tensor, path: Path | None = None) -> None:
-    """Writes the weights; tokens not among `trained_tokens` (int64 [n]) must share one row already."""
+def save_demo(model: Any, tokens: torch.Tensor, unknown: int, path: Path | None = None) -> None:
+    """Writes a model that knows only the token ids `tokens` (int64 [n], rising), one row each.
+
+    `unknown` is the one of them whose row all other tokens get.
+    """
     state = {
-        name: tensor.half() if tensor.is_floating_point() else tensor
+        name: tensor.detach().half().contiguous() if tensor.is_floating_point() else tensor
         for name, tensor in model.state_dict().items()
     }
-    table = state.pop(TOKEN_EMBEDDING)
-    untrained = torch.ones(len(table), dtype=torch.bool)
-    untrained[trained_tokens] = False
-    state[IDS] = trained_tokens.int()
-    state[ROWS] = table[trained_tokens].contiguous()
-    state[UNKNOWN] = table[untrained][0].clone()
+    rows = state.pop(TOKEN_EMBEDDING)
+    state |= {IDS: tokens.int(), ROWS: rows, UNKNOWN: rows[tokens == unknown][0].clone()}
     save_file(state, path or weights_path())
 
 
