@@ -1,0 +1,107 @@
+"""What pictures drawn with Pillow share: fonts, colors, text that fits."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+from typing import TYPE_CHECKING, TypeAlias
+
+if TYPE_CHECKING:
+    from PIL import ImageDraw, ImageFont
+
+    Font: TypeAlias = ImageFont.ImageFont | ImageFont.FreeTypeFont
+
+Color: TypeAlias = tuple[int, int, int]
+
+INK: Color = (28, 32, 38)
+MUTED: Color = (106, 115, 125)
+PAPER: Color = (255, 255, 255)
+CARD: Color = (244, 246, 248)
+LINE: Color = (222, 226, 230)
+ACCENT: Color = (14, 116, 144)
+RIGHT: Color = (13, 118, 110)
+WRONG: Color = (190, 60, 30)
+WIDE_SCRIPTS = (
+    "NotoSansCJK-Regular.ttc",
+    "DejaVuSans.ttf",
+    "Arial Unicode.ttf",
+    "arial.ttf",
+)
+"""Fonts of the system with more than Latin letters, tried where a text needs them."""
+
+
+def mix(low: Color, high: Color, share: float) -> Color:
+    """The color between two, at 0 … 1."""
+    share = min(1.0, max(0.0, share))
+    red, green, blue = (round(a + (b - a) * share) for a, b in zip(low, high, strict=True))
+    return red, green, blue
+
+
+def heat(share: float, *, right: bool) -> tuple[Color, Color]:
+    """Background and text color of a cell with 0 … 1 of its row; small shares are made visible."""
+    background = mix(PAPER, RIGHT if right else WRONG, max(0.0, share) ** 0.6)
+    return background, PAPER if luminance(background) < 0.5 else INK
+
+
+def luminance(color: Color) -> float:
+    """How light a color looks, 0 … 1."""
+    red, green, blue = color
+    return (0.299 * red + 0.587 * green + 0.114 * blue) / 255
+
+
+def css(color: Color) -> str:
+    """The color as CSS writes it."""
+    return "#{:02x}{:02x}{:02x}".format(*color)
+
+
+def font(size: int, text: str = "") -> Font:
+    """A font that comes with Pillow, or one of the system for letters that this has not."""
+    wide = any(ord(letter) > 0x17F and letter not in "–—…−·×’“”" for letter in text)
+    return wide_font(size) if wide else plain_font(size)
+
+
+@functools.cache
+def plain_font(size: int) -> Font:
+    """The font that comes with Pillow: Latin letters."""
+    from PIL import ImageFont
+
+    return ImageFont.load_default(size)
+
+
+@functools.cache
+def wide_font(size: int) -> Font:
+    """The first font of the system with more letters; else the plain one."""
+    from PIL import ImageFont
+
+    for name in WIDE_SCRIPTS:
+        with contextlib.suppress(OSError):
+            return ImageFont.truetype(name, size)
+    return plain_font(size)
+
+
+def fitted(text: str, width: float, chosen: Font) -> str:
+    """The text, with its end replaced by an ellipsis where it is wider than `width` pixels."""
+    if chosen.getlength(text) <= width:
+        return text
+    while text and chosen.getlength(text + "…") > width:
+        text = text[:-1]
+    return text.rstrip() + "…"
+
+
+def write(
+    draw: ImageDraw.ImageDraw,
+    at: tuple[float, float],
+    text: str,
+    size: int,
+    color: Color = INK,
+    *,
+    anchor: str = "ls",
+    width: float | None = None,
+    bold: bool = False,
+) -> None:
+    """Writes one line; `anchor` as Pillow has it, `ls` is left end of the baseline."""
+    chosen = font(size, text)
+    if width is not None:
+        text = fitted(text, width, chosen)
+    weight = 0.35 if bold else 0
+    draw.text(at, text, fill=color, font=chosen, anchor=anchor, stroke_width=weight, stroke_fill=color)
