@@ -1,8 +1,8 @@
 """An encoded image as a file that a decoder may read, with bounds on what reading it can cost.
 
-A decoder's own checks look at width and height. A small file can also be dear in other ways: thousands of
-JPEG scans that each pass over the whole picture, or millions of empty chunks. Those are refused here,
-from the bytes alone.
+A decoder's own checks look at width and height. A small file can also be dear in other ways: hundreds of
+JPEG scans that each pass over the whole picture, millions of empty chunks, a thousand tags that all point
+to the same megabytes. Those are refused here, or left out where they do not matter to the pixels.
 """
 
 from __future__ import annotations
@@ -12,8 +12,11 @@ import re
 
 from clipserve_gateway.errors import ImageFormatUnsupported, ImageUnreadable
 
-MAX_READS = 1_000_000
-"""Pieces a file may be read in. A 20 MiB PNG in chunks of 8 KiB takes 8,000; a TIFF two for every strip."""
+READS_TO_OPEN = 10_000
+"""Reads until the picture itself begins; ordinary files take less than a hundred."""
+
+READS_TO_DECODE = 1_000_000
+"""Reads of the picture. A 20 MiB PNG in chunks of 8 KiB takes 8,000; a TIFF takes two for every strip."""
 
 MAX_SCANS = 100
 """Scans of a progressive JPEG. Encoders write about ten; libtiff draws the line at the same number."""
@@ -35,38 +38,62 @@ UNSUPPORTED = (
 )
 """Well-known files that are not accepted: offset, signature, name."""
 
-_MARKER = re.compile(rb"\xff+[^\x00\x01\xd0-\xd8\xff]")
+JPEG = b"\xff\xd8\xff"
+# Application data but for JFIF (0) and Adobe (14), which say how colors are coded; comments.
+_METADATA = {*range(0xE1, 0xEE), 0xEF, 0xFE}
 _SCAN, _END = 0xDA, 0xD9
+_MARKER = re.compile(rb"\xff+[^\x00\x01\xd0-\xd8\xff]")
 
 
 class BoundedFile(io.BytesIO):
-    """Bytes as a file; reading it more than MAX_READS times raises ImageUnreadable."""
+    """Bytes as a file that may be read only so often, and so much in all; ImageUnreadable beyond."""
 
     def __init__(self, content: bytes) -> None:
         super().__init__(content)
-        self._reads_left = MAX_READS
+        self.reads_left = READS_TO_OPEN
+        # Pillow reads a TIFF's tags twice, then its pixels.
+        self._bytes_left = 4 * len(content) + (1 << 20)
 
     def read(self, size: int | None = -1, /) -> bytes:
-        self._reads_left -= 1
-        if self._reads_left < 0:
+        self.reads_left -= 1
+        piece = super().read(size)
+        self._bytes_left -= len(piece)
+        if self.reads_left < 0 or self._bytes_left < 0:
             raise ImageUnreadable("the image file is cut into too many pieces")
-        return super().read(size)
+        return piece
 
 
-def check_file(content: bytes) -> None:
-    """Raises ImageUnreadable for no bytes or too many scans, ImageFormatUnsupported for known strangers."""
+def open_file(content: bytes) -> BoundedFile:
+    """The image file, without what its pixels do not need.
+
+    Raises ImageUnreadable for no bytes and for JPEGs of too many parts, ImageFormatUnsupported for files of
+    known other kinds.
+    """
     if not content:
         raise ImageUnreadable("the image has no bytes")
     for offset, signature, name in UNSUPPORTED:
         if content.startswith(signature, offset):
             raise ImageFormatUnsupported(f"{name} files are not accepted; convert the image to JPEG or PNG")
-    # The count is an upper bound and fast; what follows the picture's end (a video, say) may raise it.
-    if (
-        content.startswith(b"\xff\xd8")
-        and content.count(b"\xff\xda") > MAX_SCANS
-        and scans(content) > MAX_SCANS
-    ):
-        raise ImageUnreadable(f"the JPEG has more than {MAX_SCANS} scans")
+    if content.startswith(JPEG):
+        content = without_metadata(content)
+        # The count is an upper bound, and fast: what follows the picture's end (a video, say) may raise it.
+        if content.count(b"\xff\xda") > MAX_SCANS and scans(content) > MAX_SCANS:
+            raise ImageUnreadable(f"the JPEG has more than {MAX_SCANS} scans")
+    return BoundedFile(content)
+
+
+def without_metadata(jpeg: bytes) -> bytes:
+    """A JPEG without EXIF, color profile and the like; ImageUnreadable for too many of them."""
+    kept, position = [jpeg[:2]], 2
+    for _ in range(READS_TO_OPEN):
+        found = _MARKER.search(jpeg, position)
+        if not found or jpeg[found.end() - 1] in (_SCAN, _END):
+            return b"".join([*kept, jpeg[position:]])
+        end = found.end() + int.from_bytes(jpeg[found.end() : found.end() + 2], "big")
+        if jpeg[found.end() - 1] not in _METADATA:
+            kept.append(jpeg[found.end() - 2 : end])
+        position = end
+    raise ImageUnreadable("the image file is cut into too many pieces")
 
 
 def scans(jpeg: bytes) -> int:

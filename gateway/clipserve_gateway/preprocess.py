@@ -32,7 +32,7 @@ import numpy as np
 from PIL import Image
 
 from clipserve_gateway.errors import ImageError, ImageFormatUnsupported, ImageTooLarge, ImageUnreadable
-from clipserve_gateway.image_file import BoundedFile, check_file
+from clipserve_gateway.image_file import READS_TO_DECODE, open_file
 from clipserve_gateway.types import Pixels
 
 T = TypeVar("T")
@@ -82,9 +82,10 @@ def load_image(content: bytes, size: int, *, limits: ImageLimits, fast: bool) ->
             f"the image has {len(content)} bytes; at most {limits.max_bytes} are accepted",
             metadata={"limit": str(limits.max_bytes)},
         )
-    check_file(content)
-    image = guarded(lambda: Image.open(BoundedFile(content), formats=FORMATS))
+    file = open_file(content)
+    image = guarded(lambda: Image.open(file, formats=FORMATS))
     check_header(image, len(content), limits)
+    file.reads_left = READS_TO_DECODE
     return guarded(lambda: decoded(image, size, fast=fast))
 
 
