@@ -50,7 +50,7 @@ test-all: lint setup $(REPOSITORY)/.ready ## The tests, and the heavier ones too
 lint: $(VENV)/.ready ## Linter, formatter, type checker, import rules, protos
 	@$(VENV)/bin/ruff check -q $(SOURCES) demo
 	@$(VENV)/bin/ruff format -q --check $(SOURCES) demo
-	@$(VENV)/bin/mypy --no-error-summary client gateway
+	@$(VENV)/bin/mypy --no-error-summary client gateway exporter/clipserve_exporter
 	@$(VENV)/bin/lint-imports --no-cache >/dev/null || $(VENV)/bin/lint-imports --no-cache
 	@$(VENV)/bin/buf lint
 	@echo "✓ lint"

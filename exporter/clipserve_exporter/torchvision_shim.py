@@ -23,7 +23,7 @@ def make_importable() -> None:
     """Imports torchvision, with its operator schemas declared if it needs that."""
     global _library
     try:
-        import torchvision  # noqa: F401
+        import torchvision
     except (RuntimeError, OSError):
         for name in [name for name in sys.modules if name.split(".")[0] == "torchvision"]:
             del sys.modules[name]

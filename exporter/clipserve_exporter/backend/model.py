@@ -15,7 +15,7 @@ from typing import Any
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 import torch
-import triton_python_backend_utils as pb_utils  # type: ignore[import-not-found]  # Triton's own
+import triton_python_backend_utils as pb_utils
 from torch import Tensor
 
 INPUT, OUTPUT = "INPUT__0", "OUTPUT__0"

@@ -1,0 +1,132 @@
+"""`clipserve-gateway up` and `serve`: they start, tell what is wrong, and end cleanly."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import time
+
+import clipserve
+import pytest
+from support.service import BIN, FREE_PORTS, ROOT, start
+
+REPOSITORY = ROOT / "build" / "model_repository"
+
+
+def run_up(*options: str) -> subprocess.CompletedProcess[str]:
+    """A start that must fail."""
+    command = [BIN / "clipserve-gateway", "up", *FREE_PORTS, *options]
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60, check=False)
+
+
+def alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    return True
+
+
+def wait_for(condition, seconds: float = 60.0) -> bool:
+    end = time.monotonic() + seconds
+    while not condition():
+        if time.monotonic() > end:
+            return False
+        time.sleep(0.1)
+    return True
+
+
+def test_a_missing_environment_is_told_in_one_line(tmp_path):
+    done = run_up(
+        "--models-env", str(tmp_path), "--model-repository", str(REPOSITORY), "--data", str(tmp_path)
+    )
+    assert done.returncode == 1
+    assert done.stderr.count("\n") == 1
+    assert "make setup" in done.stderr
+
+
+def test_an_environment_without_triton_says_what_to_install(tmp_path):
+    done = run_up("--models-env", str(BIN.parent), "--data", str(tmp_path))
+    assert done.returncode == 1
+    assert "clipserve[triton]" in done.stderr
+
+
+def test_an_empty_repository_is_told(tmp_path):
+    done = run_up("--model-repository", str(tmp_path), "--data", str(tmp_path / "data"))
+    assert done.returncode == 1
+    assert "clipserve-export" in done.stderr
+
+
+@pytest.mark.parametrize("option", ["--port", "--http-port", "--triton-port"])
+def test_a_taken_port_is_named_and_nothing_is_left_running(tmp_path, option):
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = str(taken.getsockname()[1])
+        done = run_up("--data", str(tmp_path), "--model-repository", str(REPOSITORY), option, port)
+    assert done.returncode != 0
+    assert port in done.stderr
+
+
+def test_a_bad_setting_is_named():
+    done = run_up("--max-items-per-call", "0")
+    assert done.returncode == 2
+    assert "max_items_per_call" in done.stderr
+
+
+def test_a_triton_that_dies_is_reported_with_its_last_words(tmp_path):
+    service = start(tmp_path)
+    os.kill(service.triton_pid, signal.SIGKILL)
+    assert service.process.wait(60) == 1
+    assert "Triton ended with code -9" in service.words
+
+
+def test_ctrl_c_stops_both(tmp_path):
+    service = start(tmp_path)
+    pid = service.triton_pid
+    service.process.send_signal(signal.SIGINT)
+    assert service.process.wait(60) == 0
+    assert "✓ stopped" in service.words
+    assert not alive(pid)
+
+
+def test_a_killed_gateway_takes_its_triton_along(tmp_path):
+    service = start(tmp_path)
+    pid = service.triton_pid
+    service.process.kill()
+    service.process.wait()
+    assert wait_for(lambda: not alive(pid))
+
+
+def test_a_gateway_alone_finds_triton_when_it_comes_and_again_after_it_went(tmp_path):
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = str(probe.getsockname()[1])
+    log = (tmp_path / "serve.log").open("w+")
+    command = [BIN / "clipserve-gateway", "serve", "--triton", f"127.0.0.1:{port}", "--port", "0"]
+    command += ["--http-port", "0", "--data", tmp_path / "alone", "--drain-seconds", "0"]
+    gateway = subprocess.Popen(command, cwd=ROOT, stdout=log, stderr=log)
+    try:
+        log_text = (tmp_path / "serve.log").read_text
+        assert wait_for(lambda: "listening on" in log_text())
+        address = "127.0.0.1:" + log_text().split("listening on 127.0.0.1:")[1].split(",")[0]
+        impatient = clipserve.Client(address, retry=None)
+        with pytest.raises(clipserve.Unavailable):
+            impatient.embed_texts(["a dog"])
+        for turn in range(2):
+            folder = tmp_path / str(turn)
+            folder.mkdir()
+            service = start(folder, "--triton-port", port)
+            assert wait_for(lambda: any(model.ready for model in impatient.info().models), 30)
+            assert impatient.embed_texts(["a dog"]).embeddings.shape[0] == 1
+            assert service.stop() == 0
+            with pytest.raises(clipserve.Unavailable):
+                impatient.embed_texts(["a dog"])
+        gateway.send_signal(signal.SIGTERM)
+        assert gateway.wait(30) == 0
+    finally:
+        gateway.kill()
+        gateway.wait()
+        log.close()
