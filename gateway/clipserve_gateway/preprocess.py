@@ -189,7 +189,7 @@ def fitted(image: Image.Image, region: tuple[float, float], target: tuple[int, i
 def crop_resized(
     image: Image.Image, step: tuple[float, float], corner: tuple[int, int], size: int
 ) -> Image.Image:
-    """The crop of a resized image that is never made whole; differs from it by rounding, at most 1 of 255.
+    """The crop of a resized image that is never made whole; differs from it by rounding at most.
 
     Args:
         step: pixels of the image for one pixel of the crop, across and down.
