@@ -14,6 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from clipserve_exporter.attention import with_plain_attention
 from clipserve_exporter.errors import ExportError
 from clipserve_exporter.image_tower import ImageTower
 from clipserve_exporter.source import Source
@@ -47,13 +48,13 @@ def export_text(source: Source, precision: str, fixed: bool = False) -> torch.ji
 
 
 def in_precision(model: nn.Module, dtype: torch.dtype, tower: str) -> Any:
-    """A copy of the model, without what the other tower alone needs, in this precision."""
+    """A copy of the model to trace: without what the other tower alone needs, in this precision."""
     visual = getattr(model, "visual", None)
     if tower == "text":
         memo: dict[int, Any] = {id(visual): None}
     else:
         memo = {id(child): None for name, child in model.named_children() if name != "visual"}
-    return copy.deepcopy(model, memo).to(dtype)
+    return with_plain_attention(copy.deepcopy(model, memo).to(dtype))
 
 
 def traced(tower: nn.Module, example: Tensor) -> torch.jit.ScriptModule:
