@@ -1,0 +1,92 @@
+"""Files are bounded before a decoder sees them, and JPEGs keep nothing but their picture."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+
+import numpy as np
+import pytest
+from clipserve_gateway import image_file
+from clipserve_gateway.errors import ImageFormatUnsupported, ImageUnreadable
+from clipserve_gateway.image_file import BoundedFile, open_file, scans, without_metadata
+from PIL import Image, ImageCms
+
+PHOTO = (Path(__file__).parents[2] / "demo" / "photos" / "cat.jpg").read_bytes()
+
+
+def jpeg(**options: object) -> bytes:
+    file = io.BytesIO()
+    Image.open(io.BytesIO(PHOTO)).resize((64, 48)).save(file, "JPEG", **options)
+    return file.getvalue()
+
+
+def test_scans_are_counted_to_the_end_of_the_picture() -> None:
+    progressive = jpeg(progressive=True)
+    assert scans(jpeg()) == 1
+    assert scans(progressive) == progressive.count(b"\xff\xda") > 5
+    assert scans(progressive + b"\xff\xda" * 500) == scans(progressive)
+
+
+def test_a_video_behind_the_picture_does_not_count() -> None:
+    content = jpeg() + b"\xff\xda\x12\x34" * 500
+    assert open_file(content).getvalue().endswith(b"\x12\x34")
+
+
+def test_too_many_scans_are_refused() -> None:
+    progressive = jpeg(progressive=True)
+    last = progressive[progressive.rfind(b"\xff\xda") : -2]
+    few = progressive[:-2] + last * 20 + b"\xff\xd9"
+    assert open_file(few).getvalue() == few
+    with pytest.raises(ImageUnreadable, match="more than 100 scans"):
+        open_file(progressive[:-2] + last * 200 + b"\xff\xd9")
+
+
+def test_metadata_is_left_out_and_the_picture_stays() -> None:
+    exif = Image.Exif()
+    exif[0x010E] = "a secret place"
+    profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    full = jpeg(exif=exif, icc_profile=profile, comment=b"a remark", xmp=b"<x/>", progressive=True)
+    bare = without_metadata(full)
+    assert len(bare) < len(full) - 500
+    assert b"secret" not in bare
+    assert b"remark" not in bare
+    np.testing.assert_array_equal(Image.open(io.BytesIO(bare)), Image.open(io.BytesIO(full)))
+    assert without_metadata(bare) == bare
+
+
+def test_what_says_how_colors_are_coded_stays() -> None:
+    file = io.BytesIO()
+    Image.open(io.BytesIO(PHOTO)).convert("CMYK").save(file, "JPEG")
+    assert b"Adobe" in without_metadata(file.getvalue())
+    assert b"JFIF" in without_metadata(jpeg())
+
+
+@pytest.mark.parametrize("end", [2, 3, 4, 10, 25, 100])
+def test_broken_headers_pass_for_the_decoder_to_judge(end: int) -> None:
+    assert isinstance(without_metadata(jpeg()[:end]), bytes)
+
+
+def test_no_bytes_and_known_strangers_are_refused() -> None:
+    with pytest.raises(ImageUnreadable, match="no bytes"):
+        open_file(b"")
+    with pytest.raises(ImageFormatUnsupported, match="HEIC files are not accepted"):
+        open_file(b"\0\0\0\x20ftypheic\0\0")
+
+
+def test_a_file_can_be_read_only_so_often() -> None:
+    file = BoundedFile(bytes(100_000))
+    for _ in range(image_file.READS_TO_OPEN):
+        file.read(1)
+    with pytest.raises(ImageUnreadable, match="pieces"):
+        file.read(1)
+
+
+def test_a_file_can_be_read_only_a_few_times_over() -> None:
+    file = BoundedFile(bytes(10_000_000))
+    for _ in range(4):
+        file.seek(0)
+        assert len(file.read()) == 10_000_000
+    file.seek(0)
+    with pytest.raises(ImageUnreadable, match="pieces"):
+        file.read()
