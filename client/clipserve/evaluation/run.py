@@ -8,11 +8,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from clipserve.client import Client
-from clipserve.errors import ClipserveError
-from clipserve.evaluation.dataset import Dataset, DatasetError
+from clipserve.evaluation.dataset import Dataset, DatasetError, Sample
 from clipserve.evaluation.scores import Prediction, Ranking, Tally
 from clipserve.labels import LabelSet
-from clipserve.types import ClassifyResult, ModelRef
+from clipserve.types import Classification, ClassifyResult, ModelRef
 
 TOP = 5
 DEFAULT_TEMPLATES = ("a photo of a {}.",)
@@ -58,52 +57,73 @@ class Evaluation:
         }
 
 
-def evaluate(
-    client: Client,
-    dataset: Dataset,
-    *,
-    templates: Sequence[str] | None = None,
-    model: str = "",
-    timeout: float | None = None,
-    started: Callable[[], None] = lambda: None,
-    progress: Callable[[int], None] | None = None,
-) -> Evaluation:
-    """Classifies every picture. `started` is called once the labels are known to the server.
+class Evaluator:
+    """Classifies every picture of a set, in two steps that take their time each."""
 
-    Raises ClipserveError where a call fails as a whole; pictures that cannot be read are counted apart.
-    """
-    if not dataset.samples:
-        raise DatasetError(f"{dataset.name} has no pictures")
-    ranking = Ranking(dataset.classes)
-    chosen = tuple(templates or dataset.templates or DEFAULT_TEMPLATES)
-    labels = LabelSet(ranking.labels, chosen)
+    def __init__(
+        self,
+        client: Client,
+        dataset: Dataset,
+        *,
+        templates: Sequence[str] = (),
+        model: str = "",
+        timeout: float | None = None,
+    ) -> None:
+        if not dataset.samples:
+            raise DatasetError(f"{dataset.name} has no pictures")
+        self.dataset = dataset
+        self.ranking = Ranking(dataset.classes)
+        self.templates = tuple(templates) or dataset.templates or DEFAULT_TEMPLATES
+        self._client = client
+        self._model = model
+        self._timeout = timeout
+        self._label_seconds = 0.0
 
-    def classified(count: int, report: Callable[[int], None] | None) -> ClassifyResult:
-        return client.classify(
-            (sample.image for sample in dataset.samples[:count]),
-            labels,
-            top_k=TOP,
-            model=model,
-            on_error="return",
-            progress=report,
-            timeout=timeout,
+    def encode_labels(self) -> None:
+        """Has one picture classified, for which the server encodes all prompts unless it knows them."""
+        begun = time.perf_counter()
+        self._classify(1, None)
+        self._label_seconds = time.perf_counter() - begun
+
+    def run(self, progress: Callable[[int], None] | None = None) -> Evaluation:
+        """Classifies all pictures. Pictures that cannot be read are counted apart.
+
+        Raises ClipserveError where a call fails as a whole, DatasetError if no picture can be read.
+        """
+        begun = time.perf_counter()
+        result = self._classify(len(self.dataset.samples), progress)
+        seconds = time.perf_counter() - begun
+        predictions = [
+            self._prediction(sample, found)
+            for sample, found in zip(self.dataset.samples, result, strict=True)
+        ]
+        if result.model is None:
+            raise DatasetError(f"no picture of {self.dataset.name} can be read: {predictions[0].error}")
+        tally = Tally(self.dataset.classes)
+        for prediction in predictions:
+            tally.add(prediction)
+        return Evaluation(
+            dataset=self.dataset.name,
+            model=result.model,
+            templates=self.templates,
+            tally=tally,
+            predictions=predictions,
+            label_seconds=self._label_seconds,
+            seconds=seconds,
         )
 
-    begun = time.perf_counter()
-    classified(1, None)
-    ready = time.perf_counter()
-    started()
-    result = classified(len(dataset.samples), progress)
-    seconds = time.perf_counter() - ready
-    predictions = [
-        Prediction(sample.name, sample.label, (), error=str(found.error))
-        if found.error is not None
-        else Prediction(sample.name, sample.label, *ranking.ranked(found.scores, TOP))
-        for sample, found in zip(dataset.samples, result, strict=True)
-    ]
-    if result.model is None:
-        raise ClipserveError(f"none of the pictures of {dataset.name} can be read: {predictions[0].error}")
-    tally = Tally(dataset.classes)
-    for prediction in predictions:
-        tally.add(prediction)
-    return Evaluation(dataset.name, result.model, chosen, tally, predictions, ready - begun, seconds)
+    def _classify(self, count: int, progress: Callable[[int], None] | None) -> ClassifyResult:
+        return self._client.classify(
+            (sample.image for sample in self.dataset.samples[:count]),
+            LabelSet(self.ranking.labels, self.templates),
+            top_k=TOP,
+            model=self._model,
+            on_error="return",
+            progress=progress,
+            timeout=self._timeout,
+        )
+
+    def _prediction(self, sample: Sample, found: Classification) -> Prediction:
+        if found.error is not None:
+            return Prediction(sample.name, sample.label, (), error=str(found.error))
+        return Prediction(sample.name, sample.label, *self.ranking.ranked(found.scores, TOP))

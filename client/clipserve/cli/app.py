@@ -1,0 +1,62 @@
+"""The group of commands."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from clipserve._version import __version__
+from clipserve.cli.classify import classify
+from clipserve.cli.collections import collections
+from clipserve.cli.embed import embed
+from clipserve.cli.errors import EXIT_CODES, Failure, failure
+from clipserve.cli.evaluate import evaluate
+from clipserve.cli.index import index
+from clipserve.cli.info import info
+from clipserve.cli.options import SERVER
+from clipserve.cli.search import search
+from clipserve.errors import ClipserveError
+from clipserve.evaluation.dataset import DatasetError
+
+
+class Commands(click.Group):
+    """Shows the client's errors as one sentence with an exit code."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Runs the chosen command."""
+        try:
+            return super().invoke(ctx)
+        except ClipserveError as error:
+            server = ctx.meta[SERVER]
+            raise failure(error, server.target, server.as_json) from error
+        except DatasetError as error:
+            raise Failure(str(error)) from error
+        except OSError as error:
+            name = Path(error.filename).as_posix() if isinstance(error.filename, str) else ""
+            raise Failure(f"{name}: {error.strerror or error}" if name else str(error)) from error
+
+
+@click.group(
+    cls=Commands,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    epilog=EXIT_CODES,
+)
+@click.version_option(__version__, "--version", message="clipserve %(version)s")
+def cli() -> None:
+    """Classify, embed and search pictures with a CLIP model behind a clipserve gateway.
+
+    \b
+    Start here:
+      clipserve info
+      clipserve classify cat.jpg --labels "cat,dog,bird"
+      clipserve index ~/Pictures -c holiday
+      clipserve search "a dog playing in the snow" -c holiday -k 5 --sheet hits.png
+
+    Every command has --help with examples, and --json for machines. CLIPSERVE_TARGET names the gateway.
+    """
+
+
+for command in (info, classify, embed, index, search, collections, evaluate):
+    cli.add_command(command)

@@ -1,0 +1,148 @@
+"""`clipserve classify`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import click
+from rich.text import Text
+
+from clipserve.cli.common import expanded, read_labels, shown
+from clipserve.cli.errors import ITEMS_FAILED
+from clipserve.cli.options import FILE, Server, model_option, server_options, template_option
+from clipserve.cli.output import (
+    bar,
+    console,
+    error_facts,
+    number,
+    percent,
+    print_json,
+    progress,
+    show_errors,
+    table,
+)
+from clipserve.labels import NAMES
+from clipserve.types import ClassifyResult, LabelScore
+
+
+@click.command()
+@click.argument(
+    "images", nargs=-1, required=True, metavar="IMAGE...", type=click.Path(path_type=Path, exists=True)
+)
+@click.option("--labels", "-l", multiple=True, metavar="A,B,C", help="Labels, with commas between.")
+@click.option("--labels-file", type=FILE, help="Labels, one a line.")
+@click.option("--label-set", type=click.Choice(NAMES), help="Labels and templates that come along.")
+@template_option
+@click.option(
+    "--top", "-k", default=5, show_default=True, type=click.IntRange(0), help="Labels to show; 0: all."
+)
+@click.option(
+    "--mode",
+    type=click.Choice(["softmax", "independent"]),
+    default="softmax",
+    show_default=True,
+    help="One label is right, or any number of them.",
+)
+@click.option(
+    "--threshold", type=click.FloatRange(-1, 1), help="Cosine from which a label counts as present."
+)
+@model_option
+@server_options
+def classify(
+    images: tuple[Path, ...],
+    labels: tuple[str, ...],
+    labels_file: Path | None,
+    label_set: str | None,
+    templates: tuple[str, ...],
+    top: int,
+    mode: Literal["softmax", "independent"],
+    threshold: float | None,
+    model: str,
+    server: Server,
+) -> None:
+    """Name what pictures show. An IMAGE is a file, or a folder of files.
+
+    \b
+    Examples:
+      clipserve classify cat.jpg --labels "cat,dog,bird"
+      clipserve classify photos/ --label-set imagenet1k -k 3
+      clipserve classify a.jpg b.jpg --labels-file birds.txt -t "a photo of a {}, a type of bird."
+      clipserve classify cat.jpg --labels "indoors,furry,blue" --mode independent --threshold 0.2
+    """
+    chosen = read_labels(labels, labels_file, label_set, templates)
+    files = expanded(images)
+    with server.client() as client:
+        many = len(files) > 16 and not server.as_json
+        with progress("Classifying", len(files), show=many) as advance:
+            result = client.classify(
+                files,
+                chosen,
+                top_k=top or len(chosen.names),
+                mode=mode,
+                thresholds=threshold,
+                model=model,
+                on_error="return",
+                progress=advance,
+            )
+    failed = [(shown(files[i]), error) for i, error in result.errors.items()]
+    if server.as_json:
+        print_json(document(files, result))
+    else:
+        show(files, result)
+        show_errors(failed)
+    if failed:
+        raise SystemExit(ITEMS_FAILED)
+
+
+def document(files: Sequence[Path], result: ClassifyResult) -> dict[str, Any]:
+    """The result for machines."""
+    rows: list[dict[str, Any]] = []
+    for file, item in zip(files, result, strict=True):
+        if item.error is not None:
+            rows.append({"image": shown(file), "error": error_facts(shown(file), item.error)})
+            continue
+        scores = [
+            {
+                "label": score.label,
+                "probability": score.probability,
+                "cosine": score.cosine,
+                "above_threshold": score.above_threshold,
+            }
+            for score in item.scores
+        ]
+        rows.append({"image": shown(file), "labels": scores})
+    model = result.model
+    return {
+        "model": model.name if model else None,
+        "fingerprint": model.fingerprint if model else None,
+        "mode": result.mode,
+        "truncated_prompts": result.truncated_prompts,
+        "results": rows,
+    }
+
+
+def show(files: Sequence[Path], result: ClassifyResult) -> None:
+    """A few lines for each picture."""
+    made = table("image", "label", ("probability", "right"), "", ("cosine", "right"))
+    for file, item in zip(files, result, strict=True):
+        if item.scores and made.row_count:
+            made.add_row()
+        for rank, score in enumerate(item.scores):
+            made.add_row(
+                Text(shown(file) if rank == 0 else ""),
+                Text(verdict(score) + score.label, "bold" if rank == 0 else ""),
+                percent(score.probability),
+                bar(score.cosine if score.probability is None else score.probability),
+                number(score.cosine),
+            )
+    if made.row_count:
+        console().print(made)
+    if result.truncated_prompts:
+        click.echo(f"{result.truncated_prompts} prompts were too long for the model: cut off", err=True)
+
+
+def verdict(score: LabelScore) -> str:
+    """A mark before labels that have a threshold."""
+    return {None: "", True: "✓ ", False: "· "}[score.above_threshold]

@@ -1,0 +1,50 @@
+"""What commands do alike."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import click
+
+from clipserve.files import find_images
+from clipserve.labels import LabelSet, label_set
+
+
+def shown(name: str | Path) -> str:
+    """A name as it can be printed: bytes of file names that are no UTF-8 become question marks."""
+    return str(name).encode(errors="replace").decode()
+
+
+def expanded(paths: Sequence[Path]) -> list[Path]:
+    """Files as they are, folders as the pictures in them; click.UsageError if nothing is left."""
+    found = [file for path in paths for file in (find_images(path) if path.is_dir() else [path])]
+    if paths and not found:
+        raise click.UsageError(f"no pictures found in {', '.join(map(shown, paths))}")
+    return found
+
+
+def lines_of(path: Path) -> list[str]:
+    """The lines of a text file that are not empty."""
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError:
+        raise click.UsageError(f"{path} is no text in UTF-8") from None
+    return [line.strip() for line in text.splitlines() if line.strip()]
+
+
+def read_labels(
+    labels: Sequence[str], labels_file: Path | None, named: str | None, templates: Sequence[str]
+) -> LabelSet:
+    """Labels from exactly one of the three options; click.UsageError otherwise."""
+    if sum((bool(labels), labels_file is not None, named is not None)) != 1:
+        raise click.UsageError(
+            'say which labels to choose from: --labels "cat,dog", --labels-file FILE or --label-set NAME'
+        )
+    if named is not None:
+        found = label_set(named)
+        return LabelSet(found.names, tuple(templates) or found.templates)
+    if labels_file is not None:
+        return LabelSet(tuple(lines_of(labels_file)), tuple(templates))
+    names = [name.strip() for group in labels for name in group.split(",") if name.strip()]
+    return LabelSet(tuple(names), tuple(templates))

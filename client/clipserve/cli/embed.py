@@ -1,0 +1,150 @@
+"""`clipserve embed`."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import click
+import numpy as np
+
+from clipserve.cli.common import expanded, lines_of, shown
+from clipserve.cli.errors import ITEMS_FAILED
+from clipserve.cli.options import FILE, OUT, Server, model_option, server_options
+from clipserve.cli.output import error_facts, finite, print_json, progress, show_errors
+from clipserve.client import Client
+from clipserve.errors import ClipserveError
+from clipserve.types import Floats, ModelRef
+
+SUFFIXES = (".npy", ".npz", ".json")
+
+
+@dataclass(frozen=True)
+class Embedded:
+    """Rows and what they are of."""
+
+    names: list[str]
+    embeddings: Floats
+    """float32 [N, D]; NaN where something failed."""
+    model: ModelRef | None
+    failed: list[tuple[str, ClipserveError]]
+    truncated: list[str]
+
+
+@click.command()
+@click.argument("images", nargs=-1, metavar="[IMAGE]...", type=click.Path(path_type=Path, exists=True))
+@click.option("--text", "-t", "texts", multiple=True, metavar="TEXT", help="A text to embed; repeatable.")
+@click.option("--texts-file", type=FILE, help="Texts to embed, one a line.")
+@click.option("--output", "-o", type=OUT, help="Where to write: .npy, .npz (with names) or .json.")
+@click.option("--raw", is_flag=True, help="The encoder's output as it is, not L2-normalized.")
+@model_option
+@server_options
+def embed(
+    images: tuple[Path, ...],
+    texts: tuple[str, ...],
+    texts_file: Path | None,
+    output: Path | None,
+    raw: bool,
+    model: str,
+    server: Server,
+) -> None:
+    """Turn pictures and texts into embeddings. An IMAGE is a file, or a folder of files.
+
+    Pictures come first, in the order given, then texts. Rows of pictures that failed are NaN.
+
+    \b
+    Examples:
+      clipserve embed photos/ -o photos.npz
+      clipserve embed cat.jpg --text "a cat" --json
+      clipserve embed --texts-file captions.txt -o captions.npy
+    """
+    if output is not None and output.suffix not in SUFFIXES:
+        raise click.BadParameter(f"{output.name} must end in {', '.join(SUFFIXES)}", param_hint="--output")
+    if output is None and not server.as_json:
+        raise click.UsageError("say where the embeddings go: --output FILE.npz, or --json")
+    files = expanded(images)
+    lines = [*texts, *(lines_of(texts_file) if texts_file else [])]
+    if not files and not lines:
+        raise click.UsageError("give pictures, --text or --texts-file")
+    with server.client(patient=True) as client:
+        found = embed_all(client, files, lines, model=model, raw=raw, show=not server.as_json)
+    if output is not None:
+        write(found, output)
+    if server.as_json:
+        print_json(document(found, with_embeddings=output is None))
+    else:
+        show_errors(found.failed)
+        for text in found.truncated:
+            click.echo(f"too long for the model, lost its end: {text[:60]}…", err=True)
+        rows, dim = found.embeddings.shape
+        click.echo(f"wrote {rows} × {dim} embeddings to {output}")
+    if found.failed:
+        raise SystemExit(ITEMS_FAILED)
+
+
+def embed_all(
+    client: Client, files: list[Path], lines: list[str], *, model: str, raw: bool, show: bool
+) -> Embedded:
+    """Pictures, then texts."""
+    names = [*map(shown, files), *lines]
+    results = []
+    with progress("Embedding", len(names), show=show) as advance:
+        if files:
+            results.append(
+                client.embed_images(
+                    files, model=model, normalize=not raw, on_error="return", progress=advance
+                )
+            )
+        if lines:
+            results.append(
+                client.embed_texts(
+                    lines,
+                    model=model,
+                    normalize=not raw,
+                    on_error="return",
+                    progress=lambda done: advance(len(files) + done),
+                )
+            )
+    starts = [0, len(files)] if files else [0]
+    placed = list(zip(starts, results, strict=False))
+    return Embedded(
+        names=names,
+        embeddings=np.concatenate([result.embeddings for result in results]),
+        model=next((result.model for result in results if result.model), None),
+        failed=[(names[start + i], error) for start, result in placed for i, error in result.errors.items()],
+        truncated=[names[start + i] for start, result in placed for i in result.truncated],
+    )
+
+
+def write(found: Embedded, path: Path) -> None:
+    """Writes the rows; .npz and .json keep names and model beside them."""
+    if path.suffix == ".npy":
+        np.save(path, found.embeddings)
+    elif path.suffix == ".npz":
+        np.savez_compressed(
+            path,
+            embeddings=found.embeddings,
+            names=np.array(found.names),
+            model=np.array(found.model.name if found.model else ""),
+            fingerprint=np.array(found.model.fingerprint if found.model else ""),
+        )
+    else:
+        path.write_text(json.dumps(finite(document(found)), ensure_ascii=False), encoding="utf-8")
+
+
+def document(found: Embedded, *, with_embeddings: bool = True) -> dict[str, Any]:
+    """The result for machines."""
+    rows: list[dict[str, Any]] = [{"name": name} for name in found.names]
+    if with_embeddings:
+        for row, embedding in zip(rows, found.embeddings, strict=True):
+            row["embedding"] = [float(f"{value:.9g}") for value in embedding]
+    return {
+        "model": found.model.name if found.model else None,
+        "fingerprint": found.model.fingerprint if found.model else None,
+        "dim": found.embeddings.shape[1],
+        "truncated": found.truncated,
+        "errors": [error_facts(name, error) for name, error in found.failed],
+        "rows": rows,
+    }

@@ -1,0 +1,82 @@
+"""What goes wrong, in one sentence that says what to do next, with an exit code."""
+
+from __future__ import annotations
+
+import json
+from typing import IO, Any
+
+import click
+
+from clipserve import errors
+from clipserve.errors import ClipserveError
+
+FAILED = 1
+ITEMS_FAILED = 3
+TRY_AGAIN = 4
+
+EXIT_CODES = """\b
+Exit codes:
+  0  done
+  1  the server refused or failed, or a file cannot be used
+  2  the command line is wrong
+  3  done, but some pictures failed (they are listed)
+  4  the server cannot be reached, has no room or is late: try again
+"""
+
+HINTS: dict[type[ClipserveError], str] = {
+    errors.ModelNotFound: "`clipserve info` lists the models",
+    errors.CollectionNotFound: "`clipserve collections` lists those there are, "
+    "`clipserve index FOLDER -c NAME` makes one",
+    errors.CollectionExists: "choose another name, or remove it with `clipserve collections rm`",
+    errors.FingerprintMismatch: "index the pictures again with this model, or name the collection's own",
+    errors.ModelUnavailable: "wait until it is loaded; `clipserve info` shows when it is ready",
+    errors.Overloaded: "try again later",
+    errors.DeadlineExceeded: "give it longer with --timeout",
+    errors.Unauthenticated: "pass a token with --token or CLIPSERVE_TOKEN",
+    errors.PermissionDenied: "use a token that is allowed to do this",
+    errors.InternalError: "look into the server's log",
+    errors.Unimplemented: "is it a clipserve gateway, as new as this client?",
+}
+
+
+class Failure(click.ClickException):
+    """An error as the command shows it."""
+
+    def __init__(self, message: str, exit_code: int = FAILED, facts: dict[str, Any] | None = None) -> None:
+        super().__init__(message)
+        self.exit_code = exit_code  # type: ignore[misc]  # click reads it from the instance
+        self.facts = facts
+
+    def show(self, file: IO[Any] | None = None) -> None:
+        """One line on stderr; a JSON document where --json is given."""
+        if self.facts is not None:
+            click.echo(json.dumps({"error": {"message": self.message, **self.facts}}), file=file, err=True)
+        else:
+            click.secho(f"Error: {self.message}", file=file, err=True)
+
+
+def failure(error: ClipserveError, target: str, as_json: bool) -> Failure:
+    """The failure that an error of the client is."""
+    facts = {
+        "code": error.code,
+        "reason": error.reason,
+        "field": error.field,
+        "metadata": dict(error.metadata),
+        "request_id": error.request_id,
+    }
+    code = TRY_AGAIN if error.code in ("UNAVAILABLE", "RESOURCE_EXHAUSTED", "DEADLINE_EXCEEDED") else FAILED
+    if isinstance(error, errors.ResourceExhausted) and error.retry_after is None:
+        code = FAILED
+    return Failure(sentence(error, target), code, facts if as_json else None)
+
+
+def sentence(error: ClipserveError, target: str) -> str:
+    """What happened, and what to do."""
+    if isinstance(error, errors.Unavailable) and not error.reason:
+        why = error.message.rsplit(": ", 1)[-1]
+        return (
+            f"no server answers at {target} ({why}); start one with `clipserve-gateway up` "
+            "or name another with --target or CLIPSERVE_TARGET"
+        )
+    hint = next((HINTS[kind] for kind in type(error).__mro__ if kind in HINTS), "")
+    return f"{error}; {hint}" if hint else str(error)

@@ -1,0 +1,152 @@
+"""`clipserve evaluate`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import click
+from rich.text import Text
+
+from clipserve.cli.common import lines_of
+from clipserve.cli.errors import ITEMS_FAILED
+from clipserve.cli.options import FILE, OUT, Server, model_option, server_options, template_option
+from clipserve.cli.output import bar, console, error_console, percent, print_json, progress, table, waiting
+from clipserve.evaluation.cifar10 import load_cifar10
+from clipserve.evaluation.dataset import Dataset
+from clipserve.evaluation.folder import load_folder
+from clipserve.evaluation.imagenet import load_imagenet
+from clipserve.evaluation.predictions import SUFFIXES as PREDICTION_SUFFIXES
+from clipserve.evaluation.predictions import write_predictions
+from clipserve.evaluation.report import SUFFIXES as REPORT_SUFFIXES
+from clipserve.evaluation.report import write_report
+from clipserve.evaluation.run import Evaluation, Evaluator
+
+LISTED = 20
+
+
+@click.command()
+@click.argument("dataset", type=click.Choice(["cifar10", "imagenet", "folder"]))
+@click.option(
+    "--data",
+    required=True,
+    type=click.Path(path_type=Path, exists=True),
+    help="Where the set lies: a folder or file.",
+)
+@click.option("--split", default="", metavar="NAME", help="Part of the set.  [default: test, or val]")
+@click.option("--ground-truth", type=FILE, help="imagenet: list of labels for a flat folder of pictures.")
+@click.option("--names", type=FILE, help="folder: names of the classes, lines of folder and name.")
+@template_option
+@click.option("--templates-file", "--templates", type=FILE, help="Prompts, one a line.")
+@click.option("--limit", "-n", type=click.IntRange(1), help="Pictures at most, evenly spread over the set.")
+@click.option("--report", "report_file", type=OUT, help="Draw what was confused: .html or .png.")
+@click.option(
+    "--predictions", "predictions_file", type=OUT, help="Write each picture's result: .csv or .npz."
+)
+@model_option
+@server_options
+def evaluate(
+    dataset: str,
+    data: Path,
+    split: str,
+    ground_truth: Path | None,
+    names: Path | None,
+    templates: tuple[str, ...],
+    templates_file: Path | None,
+    limit: int | None,
+    report_file: Path | None,
+    predictions_file: Path | None,
+    model: str,
+    server: Server,
+) -> None:
+    """Measure how well a model names the pictures of a labelled set, zero-shot.
+
+    \b
+    cifar10   its Python or binary batches, archives of these, .npz, Parquet, or a folder for each class
+    imagenet  folders named n01440764 …, or the flat validation set with a list of labels
+    folder    any folder for each class, named after what it shows
+
+    cifar10 and imagenet bring the 18 and 80 templates that were published with CLIP.
+
+    \b
+    Examples:
+      clipserve evaluate cifar10 --data cifar-10-batches-py --report cifar10.html
+      clipserve evaluate imagenet --data ILSVRC2012/val --limit 5000 --predictions out.csv
+      clipserve evaluate folder --data birds/ -t "a photo of a {}, a type of bird."
+    """
+    check_suffix(report_file, REPORT_SUFFIXES, "--report")
+    check_suffix(predictions_file, PREDICTION_SUFFIXES, "--predictions")
+    prompts = [*templates, *(lines_of(templates_file) if templates_file else [])]
+    loaders: dict[str, Callable[[], Dataset]] = {
+        "cifar10": lambda: load_cifar10(data, split or "test"),
+        "imagenet": lambda: load_imagenet(data, split, ground_truth),
+        "folder": lambda: load_folder(data, split, names),
+    }
+    with waiting(f"Reading {data}", show=not server.as_json):
+        found = loaders[dataset]().limited(limit)
+    with server.client(patient=True) as client:
+        evaluator = Evaluator(client, found, templates=prompts, model=model)
+        count = len(evaluator.templates)
+        building = f"Encoding {len(evaluator.ranking.labels):,} labels × {count} templates"
+        with waiting(building, show=not server.as_json):
+            evaluator.encode_labels()
+        with progress("Classifying", len(found.samples), show=not server.as_json) as advance:
+            result = evaluator.run(advance)
+    if report_file is not None:
+        write_report(result, report_file)
+    if predictions_file is not None:
+        write_predictions(result, predictions_file)
+    if server.as_json:
+        print_json(result.summary())
+    else:
+        show(result)
+        show_failed(result)
+        for written in filter(None, (report_file, predictions_file)):
+            click.echo(f"wrote {written}")
+    if result.tally.failed:
+        raise SystemExit(ITEMS_FAILED)
+
+
+def check_suffix(path: Path | None, suffixes: Sequence[str], option: str) -> None:
+    """click.BadParameter for a file of another kind: better now than after the work."""
+    if path is not None and path.suffix not in suffixes:
+        raise click.BadParameter(f"{path.name} must end in {' or '.join(suffixes)}", param_hint=option)
+
+
+def show(result: Evaluation) -> None:
+    """Headline numbers, then classes (the hardest, where there are many), then mistakes."""
+    out, tally = console(), result.tally
+    prompts = f" with model {result.model.name}, {len(result.templates)} templates\n"
+    out.print(Text.assemble((result.dataset, "bold"), prompts))
+    headline = table(("top-1", "right"), ("top-5", "right"), ("images", "right"), ("images/s", "right"))
+    headline.add_row(
+        Text(percent(tally.accuracy), "bold"),
+        Text(percent(tally.accuracy5), "bold"),
+        f"{tally.answered:,}",
+        f"{result.images_per_second:,.1f}",
+    )
+    out.print(headline)
+    rows = [row for row in tally.per_class() if row["images"]]
+    title = "\nclasses"
+    if len(rows) > LISTED:
+        rows = sorted(rows, key=lambda row: (row["top1"], row["top5"]))[:LISTED]
+        title = f"\nthe {LISTED} hardest classes"
+    classes = table("class", ("images", "right"), ("top-1", "right"), "", ("top-5", "right"), title=title)
+    for row in rows:
+        top1, top5 = row["top1"], row["top5"]
+        classes.add_row(Text(row["class"]), f"{row['images']:,}", percent(top1), bar(top1), percent(top5))
+    out.print(classes)
+    mistakes = table("shows", "named", ("images", "right"), title="\nmost frequent mistakes")
+    for mistake in tally.confusions(10):
+        mistakes.add_row(Text(mistake["class"]), Text(mistake["predicted"]), f"{mistake['images']:,}")
+    if mistakes.row_count:
+        out.print(mistakes)
+
+
+def show_failed(result: Evaluation) -> None:
+    """Pictures that could not be classified, as far as a person wants to read it."""
+    failed = [prediction for prediction in result.predictions if prediction.error]
+    for prediction in failed[:LISTED]:
+        error_console().print(Text.assemble(("✗ ", "red"), prediction.name, (f"  {prediction.error}", "dim")))
+    if failed:
+        click.echo(f"{len(failed)} pictures failed and are not counted", err=True)

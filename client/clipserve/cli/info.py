@@ -1,0 +1,56 @@
+"""`clipserve info`."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+
+import click
+from rich.text import Text
+
+from clipserve.cli.options import Server, server_options
+from clipserve.cli.output import console, print_json, table
+from clipserve.types import ServerInfo
+
+
+@click.command()
+@server_options
+def info(server: Server) -> None:
+    """Show the server's models and limits.
+
+    \b
+    Examples:
+      clipserve info
+      clipserve info --target gateway:8600 --json
+    """
+    with server.client() as client:
+        found = client.info()
+    if server.as_json:
+        print_json({"target": server.target, **asdict(found)})
+    else:
+        show(server.target, found)
+
+
+def show(target: str, found: ServerInfo) -> None:
+    """Tables of models and limits."""
+    out = console()
+    out.print(Text.assemble((f"clipserve {found.version}", "bold"), f" at {target}\n"))
+    models = table(
+        "model", "", "architecture", ("dim", "right"), ("pixels", "right"), "precision", "fingerprint"
+    )
+    for model in found.models:
+        default = " (default)" if model.name == found.default_model else ""
+        models.add_row(
+            Text(model.name + default),
+            Text("ready", "green") if model.ready else Text("not ready", "red"),
+            Text(model.architecture),
+            f"{model.ref.embed_dim}",
+            f"{model.image_size}",
+            Text(model.precision),
+            Text(model.ref.fingerprint[:12]),
+        )
+    out.print(models if found.models else "no models; is Triton running?")
+    limits = table("limit", ("value", "right"), title="")
+    for name, value in asdict(found.limits).items():
+        limits.add_row(name.removeprefix("max_").replace("_", " "), f"{value:,}")
+    out.print()
+    out.print(limits)

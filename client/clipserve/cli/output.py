@@ -1,0 +1,128 @@
+"""Tables for people, JSON for machines, progress on stderr."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import click
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    ProgressColumn,
+    SpinnerColumn,
+    Task,
+    TextColumn,
+    TimeRemainingColumn,
+)
+from rich.table import Table
+from rich.text import Text
+
+from clipserve.errors import ClipserveError
+
+LISTED_ERRORS = 20
+
+
+def console() -> Console:
+    """Standard output."""
+    return Console(highlight=False, soft_wrap=False)
+
+
+def error_console() -> Console:
+    """Standard error."""
+    return Console(stderr=True, highlight=False)
+
+
+def print_json(document: Mapping[str, Any]) -> None:
+    """One JSON document on stdout; what is no number becomes null."""
+    click.echo(json.dumps(finite(document), ensure_ascii=False, indent=2, default=str))
+
+
+def finite(value: Any) -> Any:
+    """The value without NaN and infinities, which JSON has not."""
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, Mapping):
+        return {key: finite(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [finite(item) for item in value]
+    return value
+
+
+def table(*columns: str | tuple[str, str], title: str = "") -> Table:
+    """A plain table; a column is its name, or name and `right`."""
+    made = Table(title=title or None, title_justify="left", box=None, pad_edge=False, header_style="bold dim")
+    for column in columns:
+        name, side = (column, "left") if isinstance(column, str) else column
+        made.add_column(name, justify="right" if side == "right" else "left", overflow="fold")
+    return made
+
+
+def bar(share: float, width: int = 24) -> Text:
+    """A share, 0 … 1, as a bar."""
+    eighths = round(min(1.0, max(0.0, share)) * width * 8)
+    full, rest = divmod(eighths, 8)
+    drawn = "█" * full + (" ▏▎▍▌▋▊▉"[rest] if rest else "")
+    return Text(drawn.ljust(width), style="cyan")
+
+
+def number(value: float | None, digits: int = 3) -> str:
+    """A number, or a dash for none."""
+    return "–" if value is None or not math.isfinite(value) else f"{value:.{digits}f}"
+
+
+def percent(value: float | None) -> str:
+    """A share in percent, or a dash for none."""
+    return "–" if value is None or not math.isfinite(value) else f"{100 * value:.1f} %"
+
+
+class Rate(ProgressColumn):
+    """Items a second."""
+
+    def render(self, task: Task) -> Text:
+        """The current rate, or the whole run's when it is over."""
+        speed = task.finished_speed or task.speed
+        return Text(f"{speed:,.1f}/s" if speed else "–/s", style="cyan")
+
+
+@contextmanager
+def progress(description: str, total: int, *, show: bool = True) -> Iterator[Callable[[int], None]]:
+    """A bar with rate and remaining time on stderr; yields a function that takes the number done so far."""
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        Rate(),
+        TimeRemainingColumn(elapsed_when_finished=True),
+    )
+    with Progress(*columns, console=error_console(), disable=not show) as shown:
+        task = shown.add_task(description, total=total)
+        yield lambda done: shown.update(task, completed=done)
+
+
+@contextmanager
+def waiting(description: str, *, show: bool = True) -> Iterator[None]:
+    """A spinner on stderr while something of unknown length goes on."""
+    columns = (SpinnerColumn(), TextColumn("{task.description}"))
+    with Progress(*columns, console=error_console(), transient=True, disable=not show) as shown:
+        shown.add_task(description, total=None)
+        yield
+
+
+def show_errors(failed: Sequence[tuple[str, ClipserveError]]) -> None:
+    """What failed and why, on stderr, as far as a person wants to read it."""
+    out = error_console()
+    for name, error in failed[:LISTED_ERRORS]:
+        out.print(Text.assemble(("✗ ", "red"), name, (f"  {error.message}", "dim")))
+    if len(failed) > LISTED_ERRORS:
+        out.print(Text(f"… and {len(failed) - LISTED_ERRORS} more (all with --json)", style="dim"))
+
+
+def error_facts(name: str, error: ClipserveError) -> dict[str, Any]:
+    """A failed item for JSON."""
+    return {"name": name, "code": error.code, "reason": error.reason, "message": error.message}

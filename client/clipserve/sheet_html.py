@@ -1,0 +1,74 @@
+"""A contact sheet as one HTML file with the pictures inside."""
+
+from __future__ import annotations
+
+import base64
+import io
+from collections.abc import Iterator
+from html import escape
+from pathlib import Path
+
+from clipserve.page import page
+from clipserve.sheet import Entry, Sheet, thumbnail
+
+SIDE = 480
+"""Longer side of the pictures, twice what is shown, for fine screens."""
+
+STYLE = """
+.query { max-width: 180px; max-height: 180px; border-radius: 10px; margin-top: 14px; }
+.hits { display: grid; grid-template-columns: repeat(auto-fill, minmax(210px, 1fr)); gap: 26px 20px;
+  margin-top: 30px; }
+figure { margin: 0; min-width: 0; }
+.frame { display: grid; place-items: center; aspect-ratio: 1; background: var(--card);
+  border: 1px solid var(--line); border-radius: 12px; overflow: hidden; color: var(--muted); }
+.frame img { max-width: 100%; max-height: 100%; display: block; }
+.rank { display: inline-block; min-width: 28px; padding: 0 7px; border-radius: 6px; background: var(--accent);
+  color: #fff; font-size: 13px; text-align: center; }
+figcaption { margin-top: 9px; }
+figcaption b { font-variant-numeric: tabular-nums; margin-left: 6px; }
+.name { display: block; color: var(--muted); font-size: 13.5px;
+  overflow-wrap: anywhere; text-decoration: none; }
+a.name:hover { text-decoration: underline; }
+"""
+
+
+def sheet_html(sheet: Sheet) -> str:
+    """The page."""
+    return page(sheet.title, sheet.subtitle, STYLE, list(sections(sheet)))
+
+
+def sections(sheet: Sheet) -> Iterator[str]:
+    """What stands below the title."""
+    if sheet.query:
+        yield picture(sheet.query, "what was searched with", "query")
+    if not sheet.entries:
+        yield "<p>nothing found</p>"
+        return
+    yield '<div class="hits">'
+    yield from (figure(entry, rank) for rank, entry in enumerate(sheet.entries, 1))
+    yield "</div>"
+
+
+def figure(entry: Entry, rank: int) -> str:
+    """A picture in its frame; below it rank, score and name."""
+    name = escape(entry.name)
+    link = f'<span class="name">{name}</span>'
+    if entry.path is not None and entry.path.is_absolute():
+        link = f'<a class="name" href="{escape(entry.path.as_uri())}">{name}</a>'
+    return (
+        f'<figure><div class="frame">{picture(entry.path, entry.name)}</div>'
+        f'<figcaption><span class="rank">{rank}</span><b>{entry.score:.3f}</b>{link}</figcaption></figure>'
+    )
+
+
+def picture(path: Path | None, text: str, kind: str = "") -> str:
+    """The picture itself, as a data address."""
+    found = thumbnail(path, SIDE, SIDE)
+    if found is None:
+        return "no picture"
+    file = io.BytesIO()
+    found.save(file, "JPEG", quality=85, optimize=True)
+    data = base64.b64encode(file.getvalue()).decode()
+    shape = f'width="{found.width}" height="{found.height}"'
+    marked = f' class="{kind}"' if kind else ""
+    return f'<img{marked} {shape} alt="{escape(text)}" src="data:image/jpeg;base64,{data}">'
