@@ -3,14 +3,21 @@
 from __future__ import annotations
 
 import sys
+from typing import NoReturn
 
+NEEDED = ("click", "rich", "PIL")
+"""Packages of the extra `cli`."""
 
-def main() -> None:
-    """Runs the command; says what to install where the extra `cli` is missing."""
-    try:
-        from clipserve.cli.app import cli
-    except ModuleNotFoundError as error:
-        if error.name in ("click", "rich", "PIL"):
-            sys.exit(f"Error: the command needs {error.name}; install it with: pip install 'clipserve[cli]'")
+try:
+    from clipserve.cli.app import main
+except ModuleNotFoundError as error:
+    if error.name not in NEEDED:
         raise
-    cli(prog_name="clipserve")
+    missing = error.name
+
+    def main() -> NoReturn:  # type: ignore[misc]  # stands in for the group of commands
+        """Says what to install."""
+        sys.exit(f"Error: the command needs {missing}; install it with: pip install 'clipserve[cli]'")
+
+
+__all__ = ["main"]

@@ -15,7 +15,7 @@ from clipserve.cli.errors import EXIT_CODES, Failure, failure
 from clipserve.cli.evaluate import evaluate
 from clipserve.cli.index import index
 from clipserve.cli.info import info
-from clipserve.cli.options import SERVER
+from clipserve.cli.options import SERVER, hidden_server_options, keep_for_commands
 from clipserve.cli.search import search
 from clipserve.errors import ClipserveError
 from clipserve.evaluation.dataset import DatasetError
@@ -44,7 +44,8 @@ class Commands(click.Group):
     epilog=EXIT_CODES,
 )
 @click.version_option(__version__, "--version", message="clipserve %(version)s")
-def cli() -> None:
+@hidden_server_options
+def main(**given: Any) -> None:
     """Classify, embed and search pictures with a CLIP model behind a clipserve gateway.
 
     \b
@@ -54,9 +55,11 @@ def cli() -> None:
       clipserve index ~/Pictures -c holiday
       clipserve search "a dog playing in the snow" -c holiday -k 5 --sheet hits.png
 
-    Every command has --help with examples, and --json for machines. CLIPSERVE_TARGET names the gateway.
+    Every command has --help with examples, and --json for machines. CLIPSERVE_TARGET names the gateway;
+    so does --target, before or after the command.
     """
+    keep_for_commands(click.get_current_context(), given)
 
 
 for command in (info, classify, embed, index, search, collections, evaluate):
-    cli.add_command(command)
+    main.add_command(command)

@@ -37,7 +37,9 @@ class Embedded:
 @click.argument("images", nargs=-1, metavar="[IMAGE]...", type=click.Path(path_type=Path, exists=True))
 @click.option("--text", "-t", "texts", multiple=True, metavar="TEXT", help="A text to embed; repeatable.")
 @click.option("--texts-file", type=FILE, help="Texts to embed, one a line.")
-@click.option("--output", "-o", type=OUT, help="Where to write: .npy, .npz (with names) or .json.")
+@click.option(
+    "--out", "--output", "-o", "output", type=OUT, help="Where to write: .npy, .npz (with names) or .json."
+)
 @click.option("--raw", is_flag=True, help="The encoder's output as it is, not L2-normalized.")
 @model_option
 @server_options
@@ -61,9 +63,9 @@ def embed(
       clipserve embed --texts-file captions.txt -o captions.npy
     """
     if output is not None and output.suffix not in SUFFIXES:
-        raise click.BadParameter(f"{output.name} must end in {', '.join(SUFFIXES)}", param_hint="--output")
+        raise click.BadParameter(f"{output.name} must end in {', '.join(SUFFIXES)}", param_hint="--out")
     if output is None and not server.as_json:
-        raise click.UsageError("say where the embeddings go: --output FILE.npz, or --json")
+        raise click.UsageError("say where the embeddings go: --out FILE.npz, or --json")
     files = expanded(images)
     lines = [*texts, *(lines_of(texts_file) if texts_file else [])]
     if not files and not lines:

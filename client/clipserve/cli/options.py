@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import click
+from click.core import ParameterSource
 
 from clipserve.channel import DEFAULT_TARGET, Tls
 from clipserve.client import Client
@@ -25,32 +26,39 @@ OUT = click.Path(path_type=Path, dir_okay=False, writable=True)
 SERVER = "clipserve.server"
 """Key in the context's `meta` under which the display of errors finds the server."""
 
-SERVER_OPTIONS = (
-    click.option(
-        "--target",
-        "--server",
-        "-s",
-        envvar="CLIPSERVE_TARGET",
-        default=DEFAULT_TARGET,
-        show_default=True,
-        metavar="HOST:PORT",
-        help="The gateway. Environment: CLIPSERVE_TARGET.",
+GIVEN = "clipserve.given"
+"""Key in the context's `meta` under which commands find the options that stood before them."""
+
+SERVER_OPTIONS: tuple[tuple[tuple[str, ...], dict[str, Any]], ...] = (
+    (
+        ("--target", "--server", "-s"),
+        {
+            "envvar": "CLIPSERVE_TARGET",
+            "default": DEFAULT_TARGET,
+            "show_default": True,
+            "metavar": "HOST:PORT",
+            "help": "The gateway. Environment: CLIPSERVE_TARGET.",
+        },
     ),
-    click.option(
-        "--timeout",
-        type=click.FloatRange(0, min_open=True),
-        metavar="SECONDS",
-        help="Time for each request.  [default: 60, more for large ones]",
+    (
+        ("--timeout",),
+        {
+            "type": click.FloatRange(0, min_open=True),
+            "metavar": "SECONDS",
+            "help": "Time for each request.  [default: 60, more for large ones]",
+        },
     ),
-    click.option(
-        "--token",
-        envvar="CLIPSERVE_TOKEN",
-        metavar="TEXT",
-        help="Bearer token. Environment: CLIPSERVE_TOKEN.",
+    (
+        ("--token",),
+        {
+            "envvar": "CLIPSERVE_TOKEN",
+            "metavar": "TEXT",
+            "help": "Bearer token. Environment: CLIPSERVE_TOKEN.",
+        },
     ),
-    click.option("--tls", is_flag=True, help="Use TLS."),
-    click.option("--ca", type=FILE, help="Certificate authority to trust (PEM); implies --tls."),
-    click.option("--json", "as_json", is_flag=True, help="Print one JSON document."),
+    (("--tls",), {"is_flag": True, "help": "Use TLS."}),
+    (("--ca",), {"type": FILE, "help": "Certificate authority to trust (PEM); implies --tls."}),
+    (("--json", "as_json"), {"is_flag": True, "help": "Print one JSON document."}),
 )
 
 
@@ -84,13 +92,36 @@ def server_options(command: Callable[..., None]) -> Callable[..., None]:
 
     @functools.wraps(command)
     def with_server(**given: Any) -> None:
-        server = Server(**{name: given.pop(name) for name in Server.__dataclass_fields__})
-        click.get_current_context().meta[SERVER] = server
+        ctx = click.get_current_context()
+        chosen = {name: given.pop(name) for name in Server.__dataclass_fields__}
+        before = ctx.meta.get(GIVEN, {})
+        chosen |= {name: value for name, value in before.items() if not on_command_line(ctx, name)}
+        ctx.meta[SERVER] = server = Server(**chosen)
         command(server=server, **given)
 
-    for option in reversed(SERVER_OPTIONS):
-        with_server = option(with_server)
-    return with_server
+    return with_options(with_server)
+
+
+def hidden_server_options(group: Callable[..., None]) -> Callable[..., None]:
+    """The same options before the command, without a second place in the help."""
+    return with_options(group, hidden=True)
+
+
+def with_options(command: Callable[..., None], **more: Any) -> Callable[..., None]:
+    """The command with SERVER_OPTIONS."""
+    for names, settings in reversed(SERVER_OPTIONS):
+        command = click.option(*names, **settings, **more)(command)
+    return command
+
+
+def keep_for_commands(ctx: click.Context, given: Mapping[str, Any]) -> None:
+    """Keeps the options that stood before the command."""
+    ctx.meta[GIVEN] = {name: value for name, value in given.items() if on_command_line(ctx, name)}
+
+
+def on_command_line(ctx: click.Context, name: str) -> bool:
+    """Whether the option was typed, rather than left at its default or taken from the environment."""
+    return ctx.get_parameter_source(name) is ParameterSource.COMMANDLINE
 
 
 def model_option(command: Callable[..., None]) -> Callable[..., None]:
