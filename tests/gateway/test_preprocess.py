@@ -5,6 +5,8 @@ from __future__ import annotations
 import functools
 import io
 import struct
+import subprocess
+import sys
 import time
 import zlib
 from concurrent.futures import ThreadPoolExecutor
@@ -113,6 +115,20 @@ class TestFidelity:
         pixels = np.asarray(scene(123, 77))
         raw = load_raw(pixels.tobytes(), 123, 77, 64, limits=LIMITS)
         np.testing.assert_array_equal(raw, exact(encoded(pixels)))
+
+    def test_no_format_is_loaded_but_those_accepted(self) -> None:
+        code = (
+            "import sys; from pathlib import Path; from clipserve_gateway.preprocess import *;"
+            "limits = ImageLimits(10**6, 10**6);"
+            "[load_image(Path(f).read_bytes(), 8, limits=limits, fast=True) for f in sys.argv[1:]];"
+            "print(*sorted(m for m in sys.modules if m.startswith('PIL.') and m.endswith('ImagePlugin')))"
+        )
+        files = [str(GOLDEN / "images" / name) for name in FILES]
+        done = subprocess.run(
+            [sys.executable, "-c", code, *files], capture_output=True, text=True, check=True
+        )
+        kinds = ("Bmp", "Gif", "Jpeg", "Png", "Ppm", "Tiff", "WebP")
+        assert done.stdout.split() == [f"PIL.{kind}ImagePlugin" for kind in kinds]
 
     def test_threads_do_not_disturb_each_other(self) -> None:
         contents = [content_of(name) for name in FILES] * 4
