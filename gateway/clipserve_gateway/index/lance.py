@@ -38,6 +38,8 @@ class LanceEngine:
         self._database: Any = None
         self._catalog: Any = None
         self._opening = asyncio.Lock()
+        self._changing = asyncio.Lock()
+        """Held while a collection is made or dropped; between processes, the catalog decides."""
         self._tables: dict[str, LanceTable] = {}
         self._specs: dict[str, tuple[CollectionSpec, float]] = {}
 
@@ -59,6 +61,10 @@ class LanceEngine:
     async def create(self, spec: CollectionSpec) -> None:
         """See Engine."""
         await self.open()
+        async with self._changing:
+            await self._create(spec)
+
+    async def _create(self, spec: CollectionSpec) -> None:
         with guarded():
             if await self._rows(spec.name):
                 raise CollectionExists(f"there is a collection {spec.name!r} already", field="name")
@@ -99,6 +105,10 @@ class LanceEngine:
     async def drop(self, name: str) -> None:
         """See Engine."""
         table = await self._open_table(name)
+        async with self._changing:
+            await self._drop(name, table)
+
+    async def _drop(self, name: str, table: LanceTable) -> None:
         with guarded():
             await table.close()
             await retrying(lambda: self._catalog.delete(f"name = {lance_filter.text(name)}"))
