@@ -7,7 +7,7 @@ import functools
 from typing import TYPE_CHECKING, TypeAlias
 
 if TYPE_CHECKING:
-    from PIL import ImageDraw, ImageFont
+    from PIL import Image, ImageDraw, ImageFont
 
     Font: TypeAlias = ImageFont.ImageFont | ImageFont.FreeTypeFont
 
@@ -21,6 +21,8 @@ LINE: Color = (222, 226, 230)
 ACCENT: Color = (14, 116, 144)
 RIGHT: Color = (13, 118, 110)
 WRONG: Color = (190, 60, 30)
+SMOOTH = 4
+"""Pixels drawn for one that is shown, each way."""
 WIDE_SCRIPTS = (
     "NotoSansCJK-Regular.ttc",
     "DejaVuSans.ttf",
@@ -86,6 +88,28 @@ def fitted(text: str, width: float, chosen: Font) -> str:
     while text and chosen.getlength(text + "…") > width:
         text = text[:-1]
     return text.rstrip() + "…"
+
+
+def rounded(
+    image: Image.Image,
+    box: tuple[float, float, float, float],
+    radius: float,
+    color: Color | int | None,
+    line: Color | int | None = None,
+) -> None:
+    """A rectangle with smooth round corners: filled, or with a line of one pixel, or both."""
+    from PIL import Image, ImageDraw
+
+    left, top, right, bottom = (round(side) for side in box)
+    size = (right - left, bottom - top)
+    for paint, width in ((color, 0), (line, SMOOTH)):
+        if paint is None:
+            continue
+        mask = Image.new("L", (size[0] * SMOOTH, size[1] * SMOOTH))
+        shape = (0, 0, mask.width - 1, mask.height - 1)
+        fill = None if width else 255
+        ImageDraw.Draw(mask).rounded_rectangle(shape, radius * SMOOTH, fill, 255, width)
+        image.paste(paint, (left, top), mask.resize(size, Image.Resampling.BOX))
 
 
 def write(

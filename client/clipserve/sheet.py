@@ -57,7 +57,7 @@ def write_sheet(sheet: Sheet, path: Path) -> None:
 
 
 def thumbnail(source: ImageLike | None, width: int, height: int) -> Image.Image | None:
-    """The picture, upright and on white, at most so large; None if it cannot be read."""
+    """The picture, upright and on white, as large as fits; None if it cannot be read."""
     from PIL import Image, ImageOps
 
     if not isinstance(source, Path | bytes):
@@ -68,8 +68,7 @@ def thumbnail(source: ImageLike | None, width: int, height: int) -> Image.Image 
                 return None
             image.draft("RGB", (2 * width, 2 * height))
             upright = ImageOps.exif_transpose(image)
-            upright.thumbnail((width, height), Image.Resampling.LANCZOS)
-            return on_white(upright)
+            return ImageOps.contain(on_white(upright), (width, height), Image.Resampling.LANCZOS)
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
         return None
 

@@ -16,12 +16,11 @@ SIDE = 480
 
 STYLE = """
 .query { max-width: 180px; max-height: 180px; border-radius: 10px; margin-top: 14px; }
-.hits { display: grid; grid-template-columns: repeat(auto-fill, minmax(210px, 1fr)); gap: 26px 20px;
-  margin-top: 30px; }
-figure { margin: 0; min-width: 0; }
-.frame { display: grid; place-items: center; aspect-ratio: 1; background: var(--card);
-  border: 1px solid var(--line); border-radius: 12px; overflow: hidden; color: var(--muted); }
-.frame img { max-width: 100%; max-height: 100%; display: block; }
+.hits { display: flex; flex-wrap: wrap; gap: 26px 20px; margin-top: 30px; }
+figure { margin: 0; width: 216px; }
+.frame { position: relative; height: 216px; background: var(--card); border: 1px solid var(--line);
+  border-radius: 12px; overflow: hidden; color: var(--muted); text-align: center; line-height: 214px; }
+.frame img { position: absolute; inset: 0; width: 100%; height: 100%; object-fit: contain; }
 .rank { display: inline-block; min-width: 28px; padding: 0 7px; border-radius: 6px; background: var(--accent);
   color: #fff; font-size: 13px; text-align: center; }
 figcaption { margin-top: 9px; }

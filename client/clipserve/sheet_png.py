@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from PIL import Image, ImageDraw
 
-from clipserve.drawing import ACCENT, CARD, INK, LINE, MUTED, PAPER, write
+from clipserve.drawing import ACCENT, CARD, INK, LINE, MUTED, PAPER, rounded, write
 from clipserve.sheet import Entry, Sheet, thumbnail
 
 MARGIN = 40
@@ -13,13 +13,14 @@ TILE = 240
 CAPTION = 58
 MAX_COLUMNS = 5
 HEAD = 110
+RADIUS = 10
 QUERY = 150
 """Side of the picture that was searched with."""
 
 
 def sheet_png(sheet: Sheet) -> Image.Image:
     """Title, then the hits row by row."""
-    columns = min(MAX_COLUMNS, max(3, len(sheet.entries)))
+    columns = columns_for(len(sheet.entries))
     rows = -(-len(sheet.entries) // columns)
     head = HEAD + (QUERY + 24 if sheet.query else 0)
     width = 2 * MARGIN + columns * TILE + (columns - 1) * GAP
@@ -39,11 +40,18 @@ def sheet_png(sheet: Sheet) -> Image.Image:
     return image
 
 
+def columns_for(count: int) -> int:
+    """3 to MAX_COLUMNS, such that few places stay empty."""
+    if count <= MAX_COLUMNS:
+        return max(3, count)
+    return min(range(MAX_COLUMNS, 2, -1), key=lambda columns: -count % columns)
+
+
 def tile(image: Image.Image, draw: ImageDraw.ImageDraw, entry: Entry, rank: int, at: tuple[int, int]) -> None:
     """A picture in its frame; below it rank, score and name."""
     left, top = at
     frame(image, draw, thumbnail(entry.path, TILE, TILE), at, TILE)
-    draw.rounded_rectangle((left, top + TILE + 9, left + 30, top + TILE + 31), 6, ACCENT)
+    rounded(image, (left, top + TILE + 9, left + 30, top + TILE + 31), 6, ACCENT)
     write(draw, (left + 15, top + TILE + 20), f"{rank}", 14, PAPER, anchor="mm")
     write(draw, (left + 40, top + TILE + 26), f"{entry.score:.3f}", 17, INK, bold=True)
     write(draw, (left, top + TILE + 50), entry.name, 14, MUTED, width=TILE)
@@ -58,12 +66,14 @@ def frame(
 ) -> None:
     """A square with the picture in its middle, or with a note that there is none."""
     left, top = at
-    draw.rounded_rectangle((left, top, left + side - 1, top + side - 1), 10, CARD, LINE)
+    box = (left, top, left + side, top + side)
+    rounded(image, box, RADIUS, CARD)
     if picture is None:
         write(draw, (left + side / 2, top + side / 2), "no picture", 14, MUTED, anchor="mm")
-        return
-    mask = Image.new("L", (side, side))
-    ImageDraw.Draw(mask).rounded_rectangle((0, 0, side - 1, side - 1), 10, 255)
-    x, y = (side - picture.width) // 2, (side - picture.height) // 2
-    mask = mask.crop((x, y, x + picture.width, y + picture.height))
-    image.paste(picture, (left + x, top + y), mask)
+    else:
+        tile = Image.new("RGB", (side, side), CARD)
+        tile.paste(picture, ((side - picture.width) // 2, (side - picture.height) // 2))
+        corners = Image.new("L", (side, side))
+        rounded(corners, (0, 0, side, side), RADIUS, 255)
+        image.paste(tile, (left, top), corners)
+    rounded(image, box, RADIUS, None, LINE)

@@ -11,9 +11,9 @@ NEEDED = ("click", "rich", "PIL")
 try:
     from clipserve.cli.app import main
 except ModuleNotFoundError as error:
-    if error.name not in NEEDED:
+    missing = (error.name or "").partition(".")[0]
+    if missing not in NEEDED:
         raise
-    missing = error.name
 
     def main() -> NoReturn:  # type: ignore[misc]  # stands in for the group of commands
         """Says what to install."""

@@ -26,11 +26,13 @@ from rich.text import Text
 from clipserve.errors import ClipserveError
 
 LISTED_ERRORS = 20
+PIPE_WIDTH = 140
 
 
 def console() -> Console:
-    """Standard output."""
-    return Console(highlight=False, soft_wrap=False)
+    """Standard output; wide where it is no terminal, since nothing needs to fit there."""
+    made = Console(highlight=False)
+    return made if made.is_terminal else Console(highlight=False, width=PIPE_WIDTH)
 
 
 def error_console() -> Console:
@@ -63,7 +65,7 @@ def table(*columns: str | tuple[str, str], title: str = "") -> Table:
     return made
 
 
-def bar(share: float, width: int = 24) -> Text:
+def bar(share: float, width: int = 16) -> Text:
     """A share, 0 … 1, as a bar."""
     eighths = round(min(1.0, max(0.0, share)) * width * 8)
     full, rest = divmod(eighths, 8)
@@ -109,7 +111,8 @@ def progress(description: str, total: int, *, show: bool = True) -> Iterator[Cal
 def waiting(description: str, *, show: bool = True) -> Iterator[None]:
     """A spinner on stderr while something of unknown length goes on."""
     columns = (SpinnerColumn(), TextColumn("{task.description}"))
-    with Progress(*columns, console=error_console(), transient=True, disable=not show) as shown:
+    out = error_console()
+    with Progress(*columns, console=out, transient=True, disable=not (show and out.is_terminal)) as shown:
         shown.add_task(description, total=None)
         yield
 

@@ -70,7 +70,11 @@ def search(
             filter=parse_where(where, schema),
         )
     if sheet is not None:
-        write_sheet(make_sheet(result, text, image, collection, root), sheet)
+        made = make_sheet(result, text, image, collection, root)
+        write_sheet(made, sheet)
+        missing = sum(entry.path is None or not entry.path.is_file() for entry in made.entries)
+        if missing:
+            click.echo(f"{missing} pictures are not where they were indexed; say --root FOLDER", err=True)
     if server.as_json:
         print_json(document(result, root))
     else:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from PIL import Image, ImageDraw
 
-from clipserve.drawing import ACCENT, CARD, INK, LINE, MUTED, PAPER, WRONG, font, heat, write
+from clipserve.drawing import ACCENT, CARD, INK, LINE, MUTED, PAPER, WRONG, font, heat, rounded, write
 from clipserve.evaluation.report import BINS, ClassRow, Matrix, Mistake, Report, percent
 
 MARGIN = 48
@@ -32,7 +32,7 @@ def canvas(report: Report, width: int, height: int) -> tuple[Image.Image, ImageD
     step = min(190, (width - 2 * MARGIN) // max(1, len(report.figures)))
     for i, (name, value) in enumerate(report.figures):
         left = MARGIN + i * step
-        draw.rounded_rectangle((left, 132, left + step - 14, 212), 10, CARD)
+        rounded(image, (left, 132, left + step - 14, 212), 10, CARD)
         write(draw, (left + 16, 172), value, 26, bold=True, width=step - 40)
         write(draw, (left + 16, 198), name, 15, MUTED)
     return image, draw
@@ -60,8 +60,8 @@ def matrix_png(report: Report, matrix: Matrix) -> Image.Image:
         for j, found in enumerate(row):
             background, ink = heat(found.share, right=found.right)
             x, y = left + j * cell, top + i * cell
-            box = (x, y, x + cell - GAP - 1, y + cell - GAP - 1)
-            draw.rounded_rectangle(box, 4, background if found.images else CARD)
+            box = (x, y, x + cell - GAP, y + cell - GAP)
+            rounded(image, box, 4, background if found.images else CARD)
             if found.images:
                 write(draw, (x + (cell - GAP) / 2, middle), f"{found.images:,}", text, ink, anchor="mm")
         right = next(found.share for found in row if found.right)
@@ -90,7 +90,7 @@ def lists_png(report: Report) -> Image.Image:
     write(draw, (MARGIN, HEAD + 268), "Classes by their top-1 accuracy", 14, MUTED)
     write(draw, (MARGIN, below + 24), "Hardest classes", 20, bold=True)
     for i, row in enumerate(worst):
-        class_line(draw, row, (MARGIN, below + 50 + i * ROW))
+        class_line(image, draw, row, (MARGIN, below + 50 + i * ROW))
     right = MARGIN + COLUMN + 40
     write(draw, (right, below + 24), "Most frequent mistakes", 20, bold=True)
     for i, mistake in enumerate(mistakes):
@@ -114,13 +114,13 @@ def draw_histogram(draw: ImageDraw.ImageDraw, counts: Sequence[int], box: tuple[
         write(draw, (x, bottom + 20), f"{mark} %", 14, MUTED, anchor=anchor)
 
 
-def class_line(draw: ImageDraw.ImageDraw, row: ClassRow, at: tuple[int, int]) -> None:
+def class_line(image: Image.Image, draw: ImageDraw.ImageDraw, row: ClassRow, at: tuple[int, int]) -> None:
     """Name, bar and accuracy of one class."""
     x, y = at
     write(draw, (x, y + 16), row.name, 15, width=250)
-    draw.rounded_rectangle((x + 265, y + 6, x + 445, y + 16), 5, CARD)
+    rounded(image, (x + 265, y + 6, x + 445, y + 16), 5, CARD)
     if row.top1 > 0:
-        draw.rounded_rectangle((x + 265, y + 6, x + 265 + max(6, 180 * row.top1), y + 16), 5, ACCENT)
+        rounded(image, (x + 265, y + 6, x + 265 + max(10, 180 * row.top1), y + 16), 5, ACCENT)
     write(draw, (x + 525, y + 16), percent(row.top1), 15, anchor="rs")
 
 

@@ -97,7 +97,7 @@ class Evaluator:
             self._prediction(sample, found)
             for sample, found in zip(self.dataset.samples, result, strict=True)
         ]
-        if result.model is None:
+        if result.model is None or all(prediction.error for prediction in predictions):
             raise DatasetError(f"no picture of {self.dataset.name} can be read: {predictions[0].error}")
         tally = Tally(self.dataset.classes)
         for prediction in predictions:

@@ -1,0 +1,489 @@
+"""The command, as a person and as a machine use it."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shlex
+import subprocess
+import sys
+
+import click
+import numpy as np
+import pytest
+from click.testing import CliRunner
+from client.fake_server import Refused
+from client.pictures import pixels, png
+from clipserve import Client
+from clipserve.cli import main
+from clipserve.cli.where import parse_where
+from clipserve.filters import And, Eq, F, Not, Range
+from PIL import Image
+
+COMMANDS = ("info", "classify", "embed", "index", "search", "collections", "evaluate")
+
+
+@pytest.fixture
+def run(server, monkeypatch):
+    """Runs a command against the fake server."""
+    monkeypatch.setenv("CLIPSERVE_TARGET", server.address)
+    monkeypatch.setenv("COLUMNS", "140")
+
+    def run(*words, code=0, **kwargs):
+        result = CliRunner().invoke(main, [str(word) for word in words], prog_name="clipserve", **kwargs)
+        assert result.exit_code == code, (result.output, result.exception)
+        return result
+
+    return run
+
+
+@pytest.fixture
+def answer(run):
+    """Runs a command and reads its JSON."""
+    return lambda *words, **kwargs: json.loads(run(*words, "--json", **kwargs).stdout)
+
+
+@pytest.fixture
+def photos(tmp_path):
+    """Five pictures in two folders, and files that are none."""
+    folder = tmp_path / "photos"
+    for i, name in enumerate(("a.png", "b.png", "sea/c.png", "sea/d.jpg", "sea/[bold]e.png")):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_bytes(png(i))
+    (folder / "notes.txt").write_text("no picture")
+    return folder
+
+
+def every_command():
+    for name in COMMANDS:
+        command = main.commands[name]
+        yield name, command
+        if isinstance(command, click.Group):
+            yield from ((f"{name} {inner}", command.commands[inner]) for inner in command.commands)
+
+
+@pytest.mark.parametrize(("name", "command"), list(every_command()))
+def test_every_command_has_help(run, name, command):
+    text = run(*name.split(), "--help").output
+    assert text.startswith(f"Usage: clipserve {name}")
+    for parameter in command.params:
+        if isinstance(parameter, click.Option):
+            assert parameter.help, f"{name}: {parameter.name}"
+
+
+@pytest.mark.parametrize("name", ["", *COMMANDS])
+def test_the_examples_in_the_help_are_real(name):
+    command = main.commands[name] if name else main
+    lines = (command.help or "").splitlines()
+    examples = [line.strip() for line in lines if line.strip().startswith("clipserve ")]
+    assert examples
+    for example in examples:
+        words = shlex.split(example)[1:]
+        used = main.commands[words[0]]
+        known = {option for parameter in used.params for option in parameter.opts}
+        if isinstance(used, click.Group):
+            known |= {option for inner in used.commands.values() for p in inner.params for option in p.opts}
+        assert {word for word in words if re.match(r"-[-a-z]", word)} <= known, example
+
+
+def test_exit_codes_are_documented(run):
+    assert "4  the server cannot be reached" in run("--help").output
+
+
+def test_the_version_is_told(run):
+    assert run("--version").output.startswith("clipserve 0.")
+
+
+def test_info_shows_models_and_limits(run, answer, server):
+    text = run("info").output
+    assert "fake (default)" in text
+    assert "ready" in text
+    assert "4,194,304" in text
+    found = answer("info")
+    assert found["models"][0]["ref"]["embed_dim"] == 16
+    assert found["limits"]["max_items_per_call"] == 16
+
+
+def test_classify_names_pictures(run, answer, photos):
+    text = run("classify", photos / "a.png", "--labels", "cat, dog,bird", "-k", "2").output
+    assert "a.png" in text
+    assert text.count("%") == 2
+    found = answer("classify", photos, "-l", "cat", "-l", "dog,bird", "-t", "a {}", "-t", "the {}")
+    assert [row["image"] for row in found["results"]] == sorted(row["image"] for row in found["results"])
+    assert len(found["results"]) == 5
+    assert sum(score["probability"] for score in found["results"][0]["labels"]) == pytest.approx(1, abs=1e-5)
+
+
+def test_names_are_never_read_as_markup(run, photos):
+    text = run("classify", photos / "sea" / "[bold]e.png", "--labels", "[red]cat[/red],dog").output
+    assert "[bold]e.png" in text
+    assert "[red]cat[/red]" in text
+
+
+def test_labels_come_from_files_and_sets(answer, photos, tmp_path, server):
+    labels = tmp_path / "labels.txt"
+    labels.write_text("cat\n\n  wild dog \n")
+    found = answer("classify", photos / "a.png", "--labels-file", labels, "-k", "0")
+    assert {score["label"] for score in found["results"][0]["labels"]} == {"cat", "wild dog"}
+    found = answer("classify", photos / "a.png", "--label-set", "cifar10")
+    assert len(found["results"][0]["labels"]) == 5
+    assert answer("classify", photos / "a.png", "--label-set", "cifar10", "-t", "{}")["results"]
+
+
+def test_thresholds_give_verdicts(answer, run, photos):
+    words = ("classify", photos / "a.png", "--labels", "a,b", "--mode", "independent", "--threshold", "-1")
+    assert all(score["above_threshold"] for score in answer(*words)["results"][0]["labels"])
+    assert "✓ " in run(*words).output
+
+
+@pytest.mark.parametrize(
+    "words", [(), ("--labels", "a", "--label-set", "cifar10"), ("--labels-file", "/missing")]
+)
+def test_labels_must_be_said_once(run, photos, words):
+    assert "Error:" in run("classify", photos / "a.png", *words, code=2).output
+
+
+def test_broken_pictures_are_listed_and_the_exit_code_says_so(run, answer, photos):
+    (photos / "broken.png").write_bytes(b"junk")
+    result = run("classify", photos, "--labels", "a,b", code=3)
+    assert "✗" in result.stderr
+    assert "broken.png" in result.stderr
+    assert "a.png" in result.stdout
+    found = answer("classify", photos, "--labels", "a,b", code=3)
+    failed = [row for row in found["results"] if "error" in row]
+    assert failed[0]["error"]["reason"] == "IMAGE_UNREADABLE"
+
+
+@pytest.mark.parametrize("suffix", ["npy", "npz", "json"])
+def test_embeddings_are_written(run, photos, tmp_path, client, suffix):
+    out = tmp_path / f"out.{suffix}"
+    text = run("embed", photos / "a.png", "--text", "a cat", "-o", out).output
+    assert "wrote 2 × 16 embeddings" in text
+    expected = [
+        client.embed_images([photos / "a.png"]).embeddings[0],
+        client.embed_texts(["a cat"]).embeddings[0],
+    ]
+    if suffix == "npy":
+        found = np.load(out)
+    elif suffix == "npz":
+        with np.load(out) as arrays:
+            found = arrays["embeddings"]
+            assert arrays["names"].tolist() == [str(photos / "a.png"), "a cat"]
+            assert str(arrays["fingerprint"]) == "f" * 64
+    else:
+        found = np.array([row["embedding"] for row in json.loads(out.read_text())["rows"]], np.float32)
+    np.testing.assert_array_equal(found, expected)
+
+
+def test_embeddings_can_be_printed(answer, run, photos, tmp_path):
+    found = answer("embed", "--text", "x", "--text", "y" * 20, "--raw")
+    assert [len(row["embedding"]) for row in found["rows"]] == [16, 16]
+    texts = tmp_path / "texts.txt"
+    texts.write_text("one\ntwo\n" + "word " * 100)
+    assert len(answer("embed", "--texts-file", texts)["truncated"]) == 1
+    (photos / "broken.png").write_bytes(b"junk")
+    found = answer("embed", photos, code=3)
+    assert sum(row["embedding"][0] is None for row in found["rows"]) == 1
+    run("embed", photos, code=2)
+    run("embed", "-o", "x.npy", code=2)
+    run("embed", "--text", "x", "-o", "x.txt", code=2)
+
+
+def test_folders_are_indexed_and_found(run, answer, photos, client):
+    text = run("index", photos, "-c", "holiday").stdout
+    assert re.search(r"indexed 5 of 5 pictures in .* holiday has 5 points now", text)
+    found = answer("search", "--image", photos / "sea" / "c.png", "-c", "holiday", "-k", "2")
+    assert found["hits"][0]["id"] == "sea/c.png"
+    assert found["hits"][0]["path"] == str(photos / "sea" / "c.png")
+    assert found["hits"][0]["payload"]["folder"] == "sea"
+    assert len(found["hits"]) == 2
+    text = run("search", "a dog", "-c", "holiday").stdout
+    assert "[bold]e.png" in text
+
+
+def test_indexing_again_adds_nothing_twice(answer, photos):
+    answer("index", photos, "-c", "holiday")
+    (photos / "new.png").write_bytes(png(9))
+    found = answer("index", photos, "-c", "holiday")
+    assert (found["written"], found["points"], found["errors"]) == (6, 6, [])
+
+
+def test_broken_files_are_passed_over_and_listed(run, answer, photos):
+    (photos / "broken.jpg").write_bytes(b"junk")
+    (photos / "empty.jpg").write_bytes(b"")
+    (photos / "gone.jpg").symlink_to(photos / "nowhere.jpg")
+    result = run("index", photos, "-c", "holiday", code=3)
+    for name in ("broken.jpg", "empty.jpg", "gone.jpg"):
+        assert name in result.stderr
+    assert "indexed 5 of 8" in result.stdout
+    found = answer("index", photos, "-c", "holiday", code=3)
+    assert [error["name"] for error in found["errors"]] == ["broken.jpg", "empty.jpg", "gone.jpg"]
+
+
+def test_odd_file_names_are_indexed(answer, tmp_path):
+    folder = tmp_path / "odd"
+    deep = folder / "/".join(["x" * 200] * 3)
+    deep.mkdir(parents=True)
+    (deep / "a.png").write_bytes(png(1))
+    (folder / "line\nbreak.png").write_bytes(png(2))
+    (folder / "ünïcödé 图.png").write_bytes(png(3))
+    with open(os.fsencode(folder) + b"/\xff.png", "wb") as file:
+        file.write(png(4))
+    found = answer("index", folder, "-c", "odd")
+    assert (found["written"], found["errors"]) == (4, [])
+    hits = answer("search", "x", "-c", "odd")["hits"]
+    names = {hit["id"] for hit in hits}
+    assert "ünïcödé 图.png" in names
+    assert sum(name.startswith("sha256:") for name in names) == 3
+
+
+def test_collections_of_others_are_added_to_as_far_as_they_fit(answer, photos, client):
+    client.create_collection("other", schema={"path": "string", "rating": "int"})
+    answer("index", photos, "-c", "other")
+    payload = answer("search", "x", "-c", "other")["hits"][0]["payload"]
+    assert set(payload) == {"path"}
+
+
+def test_a_folder_without_pictures_and_another_model_are_refused(run, tmp_path, photos):
+    (tmp_path / "empty").mkdir()
+    assert "no pictures found" in run("index", tmp_path / "empty", "-c", "abc", code=1).output
+    run("index", photos, "-c", "holiday")
+    text = run("index", photos, "-c", "holiday", "--model", "nope", code=1).output
+    assert "no model 'nope'" in text
+    assert "`clipserve info` lists the models" in text
+
+
+@pytest.mark.parametrize("name", ["hits.png", "hits.html"])
+def test_hits_are_drawn(run, photos, tmp_path, name):
+    run("index", photos, "-c", "holiday")
+    result = run("search", "a dog", "-c", "holiday", "-k", "3", "--sheet", tmp_path / name)
+    assert f"wrote {tmp_path / name}" in result.stdout
+    assert (tmp_path / name).stat().st_size > 1000
+    (photos / "a.png").rename(photos / "moved.png")
+    result = run("search", "a dog", "-c", "holiday", "--sheet", tmp_path / name)
+    assert "1 pictures are not where they were indexed" in result.stderr
+
+
+def test_a_moved_folder_is_named_with_root(answer, photos, tmp_path):
+    answer("index", photos, "-c", "holiday")
+    photos.rename(tmp_path / "moved")
+    found = answer("search", "x", "-c", "holiday", "--root", tmp_path / "moved")
+    assert all(hit["path"].startswith(str(tmp_path / "moved")) for hit in found["hits"])
+
+
+def test_conditions_narrow_the_search(answer, run, photos):
+    answer("index", photos, "-c", "holiday")
+    found = answer("search", "x", "-c", "holiday", "-w", "folder=sea", "-w", "modified>=2020-01-01")
+    assert {hit["payload"]["folder"] for hit in found["hits"]} == {"sea"}
+    assert answer("search", "x", "-c", "holiday", "-w", "bytes>99999999")["hits"] == []
+    assert "nothing found" in run("search", "x", "-c", "holiday", "--threshold", "1").output
+    assert "has no field 'year'" in run("search", "x", "-c", "holiday", "-w", "year=1", code=2).output
+
+
+def test_searches_need_one_query_and_a_sheet_a_known_suffix(run, photos):
+    run("search", "-c", "holiday", code=2)
+    run("search", "x", "--image", photos / "a.png", "-c", "holiday", code=2)
+    run("search", "x", "-c", "holiday", "--sheet", "x.gif", code=2)
+
+
+def test_collections_are_listed_and_removed(run, answer, client):
+    assert "no collections" in run("collections").output
+    client.create_collection("one_thing", schema={"path": "string"})
+    assert "one_thing" in run("collections").output
+    assert answer("collections")["collections"][0]["schema"] == {"path": "string"}
+    assert answer("collections", "list")["collections"][0]["count"] == 0
+    assert "Aborted" in run("collections", "rm", "one_thing", input="n\n", code=1).output
+    assert "removed one_thing" in run("collections", "rm", "one_thing", input="y\n").output
+    assert "no collection" in run("collections", "rm", "one_thing", "-y", code=1).output
+
+
+@pytest.fixture
+def cifar(tmp_path):
+    """Twenty pictures in CIFAR-10's binary layout."""
+    rows = [bytes([i % 10]) + pixels(i, 32, 32).transpose(2, 0, 1).tobytes() for i in range(20)]
+    (tmp_path / "test_batch.bin").write_bytes(b"".join(rows))
+    return tmp_path
+
+
+def test_sets_are_evaluated(run, answer, cifar, server):
+    text = run("evaluate", "cifar10", "--data", cifar).output
+    assert "CIFAR-10 test" in text
+    assert "airplane" in text
+    found = answer("evaluate", "cifar10", "--data", cifar, "--limit", "10")
+    assert (found["images"], found["templates"], found["classes"]) == (10, 18, 10)
+    with Client(server.address) as client:
+        labels = [str(name) for name in ("airplane", "automobile")]
+        assert client.classify([pixels(0, 32, 32)], labels)[0].label in labels
+
+
+def test_templates_are_ones_own(answer, cifar, tmp_path):
+    prompts = tmp_path / "prompts.txt"
+    prompts.write_text("{}\na {}\n")
+    found = answer("evaluate", "cifar10", "--data", cifar, "-t", "the {}", "--templates-file", prompts)
+    assert found["templates"] == 3
+
+
+def test_reports_and_predictions_are_written(run, cifar, tmp_path):
+    for report, predictions in (("r.html", "p.csv"), ("r.png", "p.npz")):
+        run(
+            "evaluate",
+            "cifar10",
+            "--data",
+            cifar,
+            "--report",
+            tmp_path / report,
+            "--predictions",
+            tmp_path / predictions,
+        )
+        assert (tmp_path / report).exists()
+        assert (tmp_path / predictions).exists()
+    run("evaluate", "cifar10", "--data", cifar, "--report", "r.pdf", code=2)
+    run("evaluate", "cifar10", "--data", cifar, "--predictions", "p.txt", code=2)
+
+
+def test_folders_of_classes_are_evaluated_and_broken_ones_listed(run, answer, tmp_path):
+    for i, name in enumerate(("red_panda/a.png", "red_panda/b.png", "tiger/c.png")):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_bytes(png(i))
+    assert answer("evaluate", "folder", "--data", tmp_path)["classes"] == 2
+    (tmp_path / "tiger" / "d.png").write_bytes(b"junk")
+    result = run("evaluate", "folder", "--data", tmp_path, code=3)
+    assert "tiger/d.png" in result.stderr
+    assert "red panda" in result.stdout
+
+
+def test_imagenet_is_evaluated(answer, tmp_path):
+    for wnid in ("n01440764", "n02123045"):
+        (tmp_path / wnid).mkdir()
+        Image.fromarray(pixels(1)).save(tmp_path / wnid / "x.JPEG", "JPEG")
+    found = answer("evaluate", "imagenet", "--data", tmp_path, "-t", "{}")
+    assert (found["classes"], found["images"]) == (1000, 2)
+
+
+def test_sets_that_cannot_be_read_say_why(run, tmp_path):
+    text = run("evaluate", "cifar10", "--data", tmp_path, code=1).output
+    assert text.startswith("Error: no CIFAR-10 test set found")
+
+
+@pytest.mark.parametrize(
+    ("refused", "code", "hint"),
+    [
+        (Refused("UNAVAILABLE", "MODEL_UNAVAILABLE", "not loaded"), 4, "`clipserve info` shows"),
+        (Refused("UNAUTHENTICATED", "", "who are you", details=False), 1, "--token"),
+        (Refused("PERMISSION_DENIED", "", "no", details=False), 1, "token that is allowed"),
+        (Refused("RESOURCE_EXHAUSTED", "OVERLOADED", "busy", retry_after=99), 4, "try again later"),
+        (Refused("RESOURCE_EXHAUSTED", "", "too large", details=False), 1, "too large"),
+        (Refused("DEADLINE_EXCEEDED", "DEADLINE_EXCEEDED", "late"), 4, "--timeout"),
+        (Refused("INTERNAL", "INFERENCE_FAILED", "oh"), 1, "server's log"),
+        (Refused("UNIMPLEMENTED", "", "?", details=False), 1, "is it a clipserve gateway"),
+    ],
+)
+def test_errors_are_one_sentence_with_what_to_do(run, server, refused, code, hint):
+    server.script("ListCollections", *[refused] * 9)
+    text = run("collections", code=code).output
+    assert text.startswith("Error: ")
+    assert hint in text
+    assert len(text.splitlines()) == 1
+
+
+def test_errors_are_json_where_that_is_wanted(run, server):
+    result = run("search", "x", "-c", "missing", "--json", code=1)
+    assert result.stdout == ""
+    found = json.loads(result.stderr)["error"]
+    assert found["reason"] == "COLLECTION_NOT_FOUND"
+    assert found["request_id"] == "fake-request"
+
+
+def test_a_server_that_is_not_there_is_named(run):
+    text = run("info", "--target", "127.0.0.1:9", code=4).output
+    assert "no server answers at 127.0.0.1:9 (Connection refused)" in text
+    assert "clipserve-gateway up" in text
+    assert "write HOST:PORT" in run("info", "-s", "http://x", code=2).output
+
+
+def test_options_of_the_server_stand_before_or_after_the_command(run, server, monkeypatch):
+    monkeypatch.setenv("CLIPSERVE_TARGET", "127.0.0.1:9")
+    assert "fake" in run("--target", server.address, "info").output
+    assert "fake" in run("info", "--server", server.address).output
+    assert "fake" in run("-s", "127.0.0.1:11", "info", "-s", server.address).output
+    assert json.loads(run("--json", "-s", server.address, "collections", "list").stdout) == {
+        "collections": []
+    }
+
+
+def test_the_token_is_sent(run, server, monkeypatch):
+    run("info", "--token", "secret")
+    monkeypatch.setenv("CLIPSERVE_TOKEN", "other")
+    run("info")
+    sent = [call.metadata.get("authorization") for call in server.seen("GetServerInfo")]
+    assert sent == ["Bearer secret", "Bearer other"]
+
+
+def test_the_installed_command_runs(server):
+    command = [sys.executable, "-c", "from clipserve.cli import main; main()", "info", "--json"]
+    environment = os.environ | {"CLIPSERVE_TARGET": server.address}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
+    assert json.loads(done.stdout)["default_model"] == "fake"
+
+
+def test_without_its_extra_the_command_says_what_to_install():
+    code = "import sys; sys.modules['rich'] = None; from clipserve.cli import main; main()"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert done.stderr == "Error: the command needs rich; install it with: pip install 'clipserve[cli]'\n"
+
+
+SCHEMA = {"n": "int", "x": "double", "b": "bool", "t": "timestamp", "s": "string", "l": "string_list"}
+
+
+@pytest.mark.parametrize(
+    ("conditions", "expected"),
+    [
+        ([], None),
+        (["n=5"], Eq("n", 5)),
+        (["n != 5"], Not(Eq("n", 5))),
+        (["x>=2"], Range("x", gte=2.0)),
+        (["x<.5", "n>1"], And((Range("x", lt=0.5), Range("n", gt=1)))),
+        (["b=yes"], Eq("b", True)),
+        (["b=False"], Eq("b", False)),
+        (["s=a=b, c"], Eq("s", "a=b, c")),
+        (["s="], Eq("s", "")),
+        (["l=tag"], Eq("l", "tag")),
+        (["s<=m"], Range("s", lte="m")),
+    ],
+)
+def test_conditions_are_read_by_the_schema(conditions, expected):
+    assert parse_where(conditions, SCHEMA) == expected
+
+
+def test_moments_without_a_zone_are_utc():
+    [low] = parse_where(["t>=2024-05-01"], SCHEMA).bounds().values()
+    assert low.isoformat() == "2024-05-01T00:00:00+00:00"
+    [low] = parse_where(["t<2024-05-01T12:00:00+02:00"], SCHEMA).bounds().values()
+    assert low.utcoffset().total_seconds() == 7200
+    assert (
+        parse_where(["t=2024-05-01T12:00:00Z"], SCHEMA).message()
+        == (
+            F("t")
+            == low.replace(tzinfo=None).replace(tzinfo=parse_where(["t=2024-05-01"], SCHEMA).value.tzinfo)
+        ).message()
+    )
+
+
+@pytest.mark.parametrize(
+    ("condition", "text"),
+    [
+        ("nonsense", "is no condition"),
+        ("=5", "is no condition"),
+        ("y=5", "has no field 'y'; it has n, x"),
+        ("n=five", "is no value for field 'n', which is of type int"),
+        ("b=maybe", "true or false"),
+        ("t=someday", "for example 2024-05-01"),
+        ("b>true", "has no order"),
+        ("l<a", "has no order"),
+    ],
+)
+def test_conditions_that_cannot_be_say_why(condition, text):
+    with pytest.raises(click.BadParameter, match=re.escape(text)):
+        parse_where([condition], SCHEMA)
