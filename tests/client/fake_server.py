@@ -14,6 +14,7 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent import futures
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import grpc
@@ -462,7 +463,8 @@ class FakeServer:
         state: what arrived, and the script.
     """
 
-    def __init__(self, **limits: int) -> None:
+    def __init__(self, tls: Path | None = None, **limits: int) -> None:
+        self.tls = tls
         self.state = State(clip_pb2.Limits(**(DEFAULT_LIMITS | limits)))
         self.store = FakeStore(embed_text, embed_image, unit, Refused)
         self.port = 0
@@ -482,7 +484,12 @@ class FakeServer:
         collection_pb2_grpc.add_CollectionServiceServicer_to_server(
             FakeCollections(self.state, self.store), self._server
         )
-        self.port = self._server.add_insecure_port(f"127.0.0.1:{self.port}")
+        address = f"127.0.0.1:{self.port}"
+        if self.tls is None:
+            self.port = self._server.add_insecure_port(address)
+        else:
+            pair = [(self.tls / name).read_bytes() for name in ("key.pem", "cert.pem")]
+            self.port = self._server.add_secure_port(address, grpc.ssl_server_credentials([tuple(pair)]))
         self.address = f"127.0.0.1:{self.port}"
         self._server.start()
 

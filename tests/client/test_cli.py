@@ -6,8 +6,10 @@ import json
 import os
 import re
 import shlex
+import signal
 import subprocess
 import sys
+import time
 
 import click
 import numpy as np
@@ -425,6 +427,26 @@ def test_the_installed_command_runs(server):
     environment = os.environ | {"CLIPSERVE_TARGET": server.address}
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
     assert json.loads(done.stdout)["default_model"] == "fake"
+
+
+def test_ctrl_c_ends_long_work_at_once(server, photos):
+    server.script("UpsertPoints", *[30.0] * 4)
+    command = [sys.executable, "-c", "from clipserve.cli import main; main()"]
+    command += ["-s", server.address, "index", photos, "-c", "holiday"]
+    # A shell's background job ignores the signal, and so would its children.
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, preexec_fn=restore_interrupts)
+    end = time.monotonic() + 20
+    while not server.seen("UpsertPoints") and time.monotonic() < end:
+        time.sleep(0.02)
+    process.send_signal(signal.SIGINT)
+    _, words = process.communicate(timeout=10)
+    assert process.returncode == 1
+    assert b"Aborted!" in words
+    assert b"Traceback" not in words
+
+
+def restore_interrupts():
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def test_without_its_extra_the_command_says_what_to_install():

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import shutil
+import subprocess
 import threading
 import time
 
@@ -9,7 +11,7 @@ import pytest
 from client.conftest import FAST
 from client.fake_server import FakeServer, Refused
 from client.pictures import png
-from clipserve import Client, Point, RetryPolicy
+from clipserve import Client, Point, RetryPolicy, Tls
 
 GONE = Refused("UNAVAILABLE", "", "gone", details=False)
 NO_MODEL = Refused("UNAVAILABLE", "MODEL_UNAVAILABLE", "no model now")
@@ -308,6 +310,36 @@ def test_one_client_serves_many_threads(client):
 def test_settings_that_cannot_be_are_refused(kwargs):
     with pytest.raises(ValueError, match="must be"):
         Client(**kwargs)
+
+
+@pytest.fixture(scope="module")
+def certificates(tmp_path_factory):
+    """A certificate for localhost and its key, made now."""
+    openssl = shutil.which("openssl")
+    if openssl is None:
+        pytest.skip("needs openssl")
+    folder = tmp_path_factory.mktemp("tls")
+    options = (
+        "req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=localhost -addext subjectAltName=DNS:localhost"
+    )
+    files = ["-keyout", folder / "key.pem", "-out", folder / "cert.pem"]
+    subprocess.run([openssl, *options.split(), *files], check=True, capture_output=True)
+    return folder
+
+
+def test_tls_is_spoken_and_the_server_verified(certificates):
+    server = FakeServer(tls=certificates)
+    port = server.address.rpartition(":")[2]
+    try:
+        with Client(f"localhost:{port}", tls=Tls(ca=certificates / "cert.pem"), token="t") as client:
+            assert len(client.embed_texts(["x"])) == 1
+        with (
+            Client(f"localhost:{port}", tls=True, timeout=5, retry=None) as distrustful,
+            pytest.raises(clipserve.Unavailable),
+        ):
+            distrustful.info()
+    finally:
+        server.stop()
 
 
 def test_an_unknown_service_is_said_so(server: FakeServer, client: Client):

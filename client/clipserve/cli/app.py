@@ -33,6 +33,8 @@ class Commands(click.Group):
             raise failure(error, server.target, server.as_json) from error
         except DatasetError as error:
             raise Failure(str(error)) from error
+        except BrokenPipeError:
+            raise  # whoever reads the output has seen enough
         except OSError as error:
             name = Path(error.filename).as_posix() if isinstance(error.filename, str) else ""
             raise Failure(f"{name}: {error.strerror or error}" if name else str(error)) from error
