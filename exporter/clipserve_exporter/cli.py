@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import re
 import time
 from pathlib import Path
@@ -107,6 +108,8 @@ def main(
     begin = time.monotonic()
     from clipserve_exporter.report import Report
 
+    # Before torch is imported: threads that spin while they wait cost much where cores are shared.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     # open_clip and the hub's client tell at length what our own sentences tell in short.
     logging.disable(logging.CRITICAL)
     report = Report()
