@@ -85,7 +85,9 @@ def test_openais_archives_need_their_kind_of_gelu(architecture: str, tmp_path: P
 
 
 def test_tags_need_their_kind_of_gelu(architecture: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(open_clip.pretrained._PRETRAINED, architecture, {"published": {"mean": (0.5, 0.5, 0.5)}})
+    monkeypatch.setitem(
+        open_clip.pretrained._PRETRAINED, architecture, {"published": {"mean": (0.5, 0.5, 0.5)}}
+    )
     with pytest.raises(ExportError, match=r"another activation; use --model narrow$"):
         load(architecture, "published")
     with pytest.raises(ExportError, match=r"another activation; use --model ViT-B-32-quickgelu$"):
