@@ -144,7 +144,8 @@ class Client:
             labels: distinct names, or a LabelSet such as `label_set("imagenet1k")`.
             templates: prompts with one `{}` each; a label's embedding is their mean. None: the label set's,
                 or `a photo of a {}.`
-            top_k: labels to return for each image, best first; more than there are labels returns all.
+            top_k: labels to return for each image, best first; more than there are labels returns all, 0 the
+                server's default.
             mode: ``softmax`` if one label is right, ``independent`` if any number may be.
             thresholds: cosine from which a label counts as present, one for all or one for each.
             model: name of the model; empty means the server's default.

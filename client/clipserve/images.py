@@ -11,7 +11,7 @@ import io
 import os
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias, Union
 
 import numpy as np
 import numpy.typing as npt
@@ -22,9 +22,9 @@ from clipserve.v1 import common_pb2
 if TYPE_CHECKING:
     from PIL import Image as PillowImage
 
-ImageLike: TypeAlias = (
-    "bytes | bytearray | memoryview | str | os.PathLike[str] | npt.NDArray[np.uint8] | PillowImage.Image"
-)
+ImageLike: TypeAlias = Union[
+    bytes, bytearray, memoryview, str, "os.PathLike[str]", npt.NDArray[np.uint8], "PillowImage.Image"
+]
 """Bytes of an encoded file, a path (str or PathLike), uint8 [H, W, 3] RGB, or a Pillow image."""
 
 PNG_MODES = ("1", "L", "LA", "P", "RGBA", "I;16", "I")

@@ -26,6 +26,9 @@ from clipserve.cli.output import (
 from clipserve.labels import NAMES
 from clipserve.types import ClassifyResult, LabelScore
 
+MANY = 1_000
+"""Prompts that take a server long enough for a person to wonder."""
+
 
 @click.command()
 @click.argument(
@@ -74,8 +77,10 @@ def classify(
     chosen = read_labels(labels, labels_file, label_set, templates)
     files = expanded(images)
     with server.client() as client:
-        many = len(files) > 16 and not server.as_json
-        with progress("Classifying", len(files), show=many) as advance:
+        prompts = len(chosen.names) * max(1, len(chosen.templates))
+        doing = f"Classifying (first encoding {prompts:,} prompts)" if prompts > MANY else "Classifying"
+        many = len(files) > 16 or prompts > MANY
+        with progress(doing, len(files), show=many and not server.as_json) as advance:
             result = client.classify(
                 files,
                 chosen,
