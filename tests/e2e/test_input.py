@@ -67,9 +67,9 @@ def test_unknown_names_are_not_found(client):
         client.search("nope", text="a dog")
 
 
-def test_after_all_that_the_service_is_well(service, client):
+def test_after_all_that_the_service_is_well(live, client):
     for _ in range(3):
         client.embed_images([b"junk"] * 50 + [CAT], on_error="return")
     assert client.classify([CAT], ["cat", "car"])[0].label == "cat"
-    with urllib.request.urlopen(service.http + "/readyz", timeout=5) as answer:
+    with urllib.request.urlopen(live.http + "/readyz", timeout=5) as answer:
         assert answer.status == 200

@@ -16,9 +16,9 @@ BLOCKS = re.findall(r"```bash\n(.*?)```", README, re.DOTALL)
 ASK = next(block for block in BLOCKS if "clipserve info" in block)
 
 
-def test_the_python_example_runs(service, tmp_path):
+def test_the_python_example_runs(live, tmp_path):
     [code] = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
-    code = code.replace("localhost:8600", service.address)
+    code = code.replace("localhost:8600", live.address)
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert done.stdout.startswith("cat ")
@@ -32,7 +32,7 @@ def folder(tmp_path_factory):
     return folder
 
 
-def test_the_shell_example_runs_line_by_line(service, folder):
+def test_the_shell_example_runs_line_by_line(live, folder):
     commands = [line for line in ASK.splitlines() if line.startswith("clipserve ")]
     assert len(commands) >= 5
     for line in commands:
@@ -42,7 +42,7 @@ def test_the_shell_example_runs_line_by_line(service, folder):
         done = subprocess.run(
             [BIN / words[0], *words[1:]],
             cwd=folder,
-            env=os.environ | {"CLIPSERVE_TARGET": service.address},
+            env=os.environ | {"CLIPSERVE_TARGET": live.address},
             capture_output=True,
             text=True,
             check=False,

@@ -1,0 +1,18 @@
+"""The client's own cases, which hold for its fake server, on the real service."""
+
+from __future__ import annotations
+
+import pytest
+from client.service_cases import ServiceCases, new_collection, service
+from support.service import Service
+
+__all__ = ["TestRealService", "new_collection", "service"]
+
+
+@pytest.fixture
+def address(live: Service) -> str:
+    return live.address
+
+
+class TestRealService(ServiceCases):
+    """See client/service_cases.py."""
