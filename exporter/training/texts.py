@@ -15,7 +15,9 @@ END = 49407
 UNKNOWN = 49405
 """A token that no text here has; its row is learned as that of unknown words."""
 KINDS = {"classes": 0.25, "names": 0.2, "glosses": 0.05, "broader": 0.16, "narrower": 0.14, "everyday": 0.2}
-"""How often each kind of entry is drawn."""
+"""How often each kind of entry is drawn at first."""
+SETTLED_KINDS = KINDS | {"classes": 0.7, "glosses": 0.03}
+"""The same when the words are known and their places are made exact; only ratios matter."""
 SIMPLE = (
     *("{}", "a {}", "an {}", "the {}", "some {}", "my {}", "a photo of a {}", "a photo of a {}."),
     *("a photo of {}", "a picture of a {}", "picture of the {}", "an image of {}"),
@@ -57,10 +59,10 @@ class Texts:
             return f"{self.rng.choice(SIMPLE).replace('{}', text).rstrip('.')} {self.rng.choice(SCENES)}"
         return self.rng.choice(SIMPLE if way < 0.5 else self.templates).replace("{}", text)
 
-    def draw(self, count: int) -> tuple[list[str], list[tuple[int, ...]]]:
-        """Texts and the classes they mean."""
+    def draw(self, count: int, kinds: dict[str, float]) -> tuple[list[str], list[tuple[int, ...]]]:
+        """Texts of these kinds and the classes they mean."""
         texts, classes = [], []
-        for kind in self.rng.choices(list(KINDS), list(KINDS.values()), k=count):
+        for kind in self.rng.choices(list(kinds), list(kinds.values()), k=count):
             entry = self.rng.choice(self.corpus[kind])
             text, meant = self.rng.choice(entry.texts), entry.classes
             if kind == "everyday" and self.rng.random() < 0.2:
