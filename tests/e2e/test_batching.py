@@ -22,7 +22,7 @@ def counts(live, model: str) -> tuple[int, int]:
 
 
 def batches(live, model: str, call) -> bool:
-    """Whether Triton batches; on a machine busy with other things, callers may be too slow for it at first."""
+    """Whether Triton batches; on a busy machine, callers may be too slow for it at first."""
     return any(mean_batch(live, model, call) > 2 for _ in range(4))
 
 
