@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import re
 import shlex
+import shutil
 import signal
 import subprocess
 import sys
@@ -19,13 +20,15 @@ ROOT = Path(__file__).parent.parent
 OUT = ROOT / "build" / "demo"
 BIN = Path(sys.executable).parent
 START_SECONDS = 240.0
-QUERIES = ("a photo of a bird", "a red car", "fruit")
+QUERIES = ("a red car", "a musical instrument", "fruit")
 
 
 @contextlib.contextmanager
 def service() -> Iterator[str]:
     """Triton and the gateway on free ports; yields the gateway's address, and stops both in the end."""
-    OUT.mkdir(parents=True, exist_ok=True)
+    # The collection of an earlier run may be of an earlier model.
+    shutil.rmtree(OUT, ignore_errors=True)
+    OUT.mkdir(parents=True)
     log = OUT / "up.log"
     command = [BIN / "clipserve-gateway", "up", "--data", OUT / "data"]
     for option in ("--port", "--http-port", "--triton-port", "--triton-http-port", "--triton-metrics-port"):
@@ -55,7 +58,9 @@ def wait_until_ready(process: subprocess.Popen[bytes], log: Path) -> str:
 def show(target: str, *words: str) -> None:
     """Prints a command as a person would type it, runs it, and ends the demo if it fails."""
     print(f"\033[1m$ clipserve {shlex.join(words)}\033[0m", flush=True)
-    subprocess.run([BIN / "clipserve", "--target", target, *words], cwd=ROOT, check=True)
+    done = subprocess.run([BIN / "clipserve", "--target", target, *words], cwd=ROOT, check=False)
+    if done.returncode != 0:
+        sys.exit(done.returncode)
     print(flush=True)
 
 
