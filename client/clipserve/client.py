@@ -337,6 +337,7 @@ class Client:
     def _run(self, job: Job[R], timeout: float | None, progress: Progress | None = None) -> R:
         """Sends a job's requests, a few at a time, and returns its result."""
         fixed = timeout or self._timeout
+        caller = threading.current_thread()
         with Scope() as scope:
 
             def answer(chunk: Chunk) -> Any:
@@ -346,7 +347,7 @@ class Client:
                     timeout=fixed or DEFAULT_TIMEOUT + job.extra_seconds(chunk),
                     idempotent=job.idempotent,
                     rebase=rebaser(job.name, chunk.positions),
-                    scope=scope,
+                    scope=None if threading.current_thread() is caller else scope,
                 )
 
             chunks = job.chunks(self._cached_info(timeout), self._batch_size)

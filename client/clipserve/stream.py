@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 import queue
 import threading
@@ -69,26 +70,32 @@ class Link:
 
     def __init__(self, method: Callable[..., Any], metadata: Metadata) -> None:
         self._outgoing: queue.SimpleQueue[clip_pb2.EmbedStreamRequest | None] = queue.SimpleQueue()
-        self._incoming: queue.SimpleQueue[clip_pb2.EmbedStreamResponse | grpc.RpcError | None] = (
+        self._incoming: queue.SimpleQueue[clip_pb2.EmbedStreamResponse | Exception | None] = (
             queue.SimpleQueue()
         )
-        self._call = method(iter(self._outgoing.get, None), metadata=metadata)
-        self._reader = threading.Thread(target=self._read, name="clipserve-stream", daemon=True)
+        self._calls: queue.SimpleQueue[Any] = queue.SimpleQueue()
+        # Started in the reader's thread: see Transport.unary on Ctrl-C.
+        start = functools.partial(method, iter(self._outgoing.get, None), metadata=metadata)
+        self._reader = threading.Thread(
+            target=self._read, args=(start,), name="clipserve-stream", daemon=True
+        )
         self._reader.start()
 
-    def _read(self) -> None:
+    def _read(self, start: Callable[[], Any]) -> None:
         try:
-            for response in self._call:
+            call = start()
+            self._calls.put(call)
+            for response in call:
                 self._incoming.put(response)
             self._incoming.put(None)
-        except grpc.RpcError as error:
+        except Exception as error:
             self._incoming.put(error)
 
     def send(self, message: clip_pb2.EmbedStreamRequest) -> None:
         """Sends a message."""
         self._outgoing.put(message)
 
-    def receive(self, timeout: float) -> clip_pb2.EmbedStreamResponse | grpc.RpcError | None:
+    def receive(self, timeout: float) -> clip_pb2.EmbedStreamResponse | Exception | None:
         """The next answer, the failure, or None for the stream's end; raises queue.Empty."""
         return self._incoming.get(timeout=timeout) if timeout > 0 else self._incoming.get_nowait()
 
@@ -96,7 +103,8 @@ class Link:
         """Ends the stream: says that no more comes, and cancels it if it is not over after `patience`."""
         self._outgoing.put(None)
         self._reader.join(patience)
-        self._call.cancel()
+        if self._reader.is_alive():
+            self._calls.get().cancel()
 
 
 class EmbedStream:
@@ -162,6 +170,8 @@ class EmbedStream:
             self._again(Failure(ended, answered=True))
         elif isinstance(answer, grpc.RpcError):
             self._again(self._transport.failure(answer, self._rebase()))
+        elif isinstance(answer, Exception):
+            raise answer
         else:
             self._take(answer)
         return True

@@ -55,9 +55,6 @@ class Scope:
             return call.result()
         except grpc.FutureCancelledError:
             raise Cancelled("the call was cancelled") from None
-        except KeyboardInterrupt:
-            call.cancel()
-            raise
         finally:
             with self._lock:
                 self._calls.discard(call)
@@ -109,22 +106,29 @@ class Transport:
         """The answer to one request, within `timeout` seconds, all attempts included.
 
         Raises ClipserveError. A call that is not idempotent is tried again only if the server did not do it.
+        Calls with a scope can be cancelled; make them in threads of ours only: gRPC hangs at the channel's
+        close if Ctrl-C, which arrives in the main thread, hits the start of a call that is a future.
         """
-        scope = scope or Scope()
         method = self.method(name)
         deadline = time.monotonic() + timeout
         attempts = CallAttempts(self.retry, self.budget, deadline=deadline, idempotent=idempotent)
         while True:
             left = max(0.0, deadline - time.monotonic())
             try:
-                start = functools.partial(method.future, request, timeout=left, metadata=self.metadata())
-                answer = scope.answer(start)
+                if scope is None:
+                    answer = method(request, timeout=left, metadata=self.metadata())
+                else:
+                    start = functools.partial(method.future, request, timeout=left, metadata=self.metadata())
+                    answer = scope.answer(start)
             except grpc.RpcError as error:
                 failure = self.failure(error, rebase, timeout)
                 delay = attempts.next_delay(failure, time.monotonic())
                 if delay is None:
                     raise failure.error from error
-                scope.wait(delay)
+                if scope is None:
+                    time.sleep(delay)
+                else:
+                    scope.wait(delay)
             else:
                 self.budget.succeeded()
                 return answer

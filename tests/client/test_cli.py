@@ -431,10 +431,11 @@ def test_the_installed_command_runs(server):
 
 def test_ctrl_c_ends_long_work_at_once(server, photos):
     server.script("UpsertPoints", *[30.0] * 4)
-    command = [sys.executable, "-c", "from clipserve.cli import main; main()"]
-    command += ["-s", server.address, "index", photos, "-c", "holiday"]
     # A shell's background job ignores the signal, and so would its children.
-    process = subprocess.Popen(command, stderr=subprocess.PIPE, preexec_fn=restore_interrupts)
+    code = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); "
+    code += "from clipserve.cli import main; main()"
+    command = [sys.executable, "-c", code, "-s", server.address, "index", photos, "-c", "holiday"]
+    process = subprocess.Popen(command, stderr=subprocess.PIPE)
     end = time.monotonic() + 20
     while not server.seen("UpsertPoints") and time.monotonic() < end:
         time.sleep(0.02)
@@ -443,10 +444,6 @@ def test_ctrl_c_ends_long_work_at_once(server, photos):
     assert process.returncode == 1
     assert b"Aborted!" in words
     assert b"Traceback" not in words
-
-
-def restore_interrupts():
-    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def test_without_its_extra_the_command_says_what_to_install():

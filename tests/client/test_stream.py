@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from client.fake_server import Refused
 from client.pictures import png
+from clipserve import Client
 
 GONE = Refused("UNAVAILABLE", "", "connection renewed", details=False)
 BUSY = Refused("RESOURCE_EXHAUSTED", "OVERLOADED", "busy")
@@ -133,3 +134,13 @@ def test_nothing_to_embed_is_no_stream(server, client):
     assert list(client.embed_stream([])) == []
     assert [len(result) for result in client.embed_stream([[], []])] == [0, 0]
     assert not server.seen("EmbedStream")
+
+
+def test_a_closed_client_streams_no_more(server):
+    client = Client(server.address)
+    client.info()
+    client.close()
+    with pytest.raises(ValueError, match="(?i)closed"):
+        list(client.embed_stream(texts(3), kind="texts"))
+    with pytest.raises(ValueError, match="(?i)closed"):
+        client.embed_texts(["x"])
