@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import py_compile
 import tempfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -12,6 +13,8 @@ from pathlib import Path
 import torch
 
 from clipserve_exporter.errors import ExportError
+
+CHECKED_HASH = py_compile.PycInvalidationMode.CHECKED_HASH
 
 
 @dataclass(frozen=True)
@@ -62,7 +65,11 @@ def write_tower(folder: Path, files: TowerFiles) -> None:
     files.graph.save(str(version / "model.pt"))
     if files.python_backend:
         source = resources.files("clipserve_exporter.backend").joinpath("model.py")
-        (version / "model.py").write_text(source.read_text(encoding="utf-8"), encoding="utf-8")
+        code = version / "model.py"
+        code.write_text(source.read_text(encoding="utf-8"), encoding="utf-8")
+        # Written now and checked by content, the bytecode is never written by a Triton that serves: a Triton
+        # that polls would take the new file for a changed model, and load it again under its callers.
+        py_compile.compile(str(code), doraise=True, invalidation_mode=CHECKED_HASH)
 
 
 class Moves:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -90,6 +91,16 @@ def test_ctrl_c_stops_both(tmp_path):
     assert service.process.wait(60) == 0
     assert "✓ stopped" in service.words
     assert not alive(pid)
+
+
+def test_serving_leaves_the_repository_as_it_was(tmp_path):
+    repository = tmp_path / "models"
+    shutil.copytree(REPOSITORY, repository)
+    before = {path: path.stat().st_mtime_ns for path in repository.rglob("*")}
+    service = start(tmp_path, repository=repository)
+    clipserve.Client(service.address).embed_texts(["a dog"])
+    assert service.stop() == 0
+    assert {path: path.stat().st_mtime_ns for path in repository.rglob("*")} == before
 
 
 def test_a_killed_gateway_takes_its_triton_along(tmp_path):
