@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import datetime as dt
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 import numpy as np
 
@@ -13,6 +14,8 @@ from clipserve_gateway.deadline import Deadline
 from clipserve_gateway.embed import EmbedOutcome
 from clipserve_gateway.errors import (
     ClipserveError,
+    CollectionNotFound,
+    DeadlineExceeded,
     DimensionMismatch,
     FingerprintMismatch,
     InvalidInput,
@@ -30,6 +33,8 @@ from clipserve_gateway.types import (
     PayloadType,
     Point,
 )
+
+T = TypeVar("T")
 
 
 class Embedder(Protocol):
@@ -89,6 +94,18 @@ class CollectionOps:
         with stage("index"):
             return await self._engine.count(name, filter)
 
+    async def counts(self, specs: Sequence[CollectionSpec]) -> list[int | None]:
+        """Points of each collection; None for one that was dropped since it was listed."""
+
+        async def one(spec: CollectionSpec) -> int | None:
+            try:
+                return await self._engine.count(spec.name, None)
+            except CollectionNotFound:
+                return None
+
+        with stage("index"):
+            return await asyncio.gather(*map(one, specs))
+
     async def drop(self, name: str) -> None:
         """Removes a collection with all its points."""
         await self._engine.drop(name)
@@ -103,8 +120,8 @@ class CollectionOps:
     ) -> list[ClipserveError | None]:
         """Writes the good points; what is wrong with each of the others.
 
-        Raises FingerprintMismatch where `fingerprint`, or the model as
-        it is served now, is not the collection's.
+        Raises FingerprintMismatch where `fingerprint`, or the model as it is served now, is not the
+        collection's; CollectionNotFound where the collection was dropped, or made anew, in the meantime.
         """
         check_fingerprint(collection, fingerprint)
         found = await self._embeddings(collection, points, deadline)
@@ -121,7 +138,12 @@ class CollectionOps:
         if good:
             deadline.check("index")
             with stage("index"):
-                await self._engine.upsert(collection.name, good)
+                # Embedding took its time, and the name may belong to another model's points by now.
+                if await self._engine.get(collection.name) != collection:
+                    raise CollectionNotFound(
+                        f"collection {collection.name!r} was made anew", field="collection"
+                    )
+                await in_time(self._engine.upsert(collection.name, good), deadline, "index")
         return statuses
 
     async def _embeddings(
@@ -163,6 +185,14 @@ class CollectionOps:
         """The points that exist, in the order of `ids`."""
         with stage("index"):
             return await self._engine.fetch(name, ids, with_embeddings=with_embeddings)
+
+
+async def in_time(work: Awaitable[T], deadline: Deadline, stage: str) -> T:
+    """What the work comes to; DeadlineExceeded, naming the stage, if it takes too long."""
+    try:
+        return await asyncio.wait_for(work, max(0.0, deadline.remaining()))
+    except asyncio.TimeoutError:
+        raise DeadlineExceeded(f"the deadline passed during {stage}", metadata={"stage": stage}) from None
 
 
 def outcome_of(item: Embedded) -> Floats | ClipserveError:

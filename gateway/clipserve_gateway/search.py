@@ -7,7 +7,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from clipserve_gateway.collection_ops import CollectionOps, check_fingerprint, outcome_of, wrong_dimension
+from clipserve_gateway.collection_ops import (
+    CollectionOps,
+    check_fingerprint,
+    in_time,
+    outcome_of,
+    wrong_dimension,
+)
 from clipserve_gateway.deadline import Deadline
 from clipserve_gateway.errors import ClipserveError
 from clipserve_gateway.index.base import Engine
@@ -55,13 +61,14 @@ class Searcher:
         embedding, truncated = await self._embedding(collection, query.source, deadline)
         deadline.check("search")
         with stage("search"):
-            hits = await self._engine.search(
+            found = self._engine.search(
                 collection.name,
                 embedding,
                 top_k=query.top_k,
                 filter=filter,
                 with_payload=query.with_payload,
             )
+            hits = await in_time(found, deadline, "search")
         if query.score_threshold is not None:
             hits = [hit for hit in hits if hit.score >= query.score_threshold]
         return SearchOutcome(collection, hits, truncated)
@@ -77,5 +84,5 @@ class Searcher:
         item = (await self._collections.embed(collection, [source], deadline))[0]
         found = outcome_of(item)
         if isinstance(found, ClipserveError):
-            raise found
+            raise found.at("image") if found.field and not isinstance(source, str) else found
         return found, item.truncated

@@ -376,7 +376,7 @@ GOOD = [1.0] * DIM
         ({"text": "a", "fingerprint": "0" * 64}, "FAILED_PRECONDITION", "fingerprint"),
         ({}, "INVALID_ARGUMENT", "text"),
         ({"text": "a", "filter": common_pb2.Filter()}, "INVALID_ARGUMENT", "filter"),
-        ({"image": common_pb2.Image(content=b"junk")}, "INVALID_ARGUMENT", "content"),
+        ({"image": common_pb2.Image(content=b"junk")}, "INVALID_ARGUMENT", "image.content"),
     ],
 )
 async def test_a_bad_search_names_the_field(clip, collections, changes, code, field):

@@ -13,13 +13,35 @@ from clipserve_gateway.types import And, Eq, Filter, In, Not, Or, PayloadType, P
 MAX_DEPTH = 16
 MAX_PARTS = 100
 MAX_VALUES = 1_000
+MAX_SIZE = 5_000
+"""Of filters and listed values, in all: engines plan for a second and more over some ten thousand."""
 BOUNDS = ("gt", "gte", "lt", "lte")
 
 
-def read_filter(
-    filter: common_pb2.Filter, schema: Mapping[str, PayloadType], field: str = "filter", depth: int = 1
-) -> Filter:
+def read_filter(filter: common_pb2.Filter, schema: Mapping[str, PayloadType]) -> Filter:
     """The filter. InvalidFilter, naming the path, where it is malformed or does not fit the schema."""
+    check_size(filter)
+    return read_node(filter, schema, "filter", depth=1)
+
+
+def check_size(filter: common_pb2.Filter) -> None:
+    """InvalidFilter for a filter too large to be worked on; found out without looking at all of it."""
+    waiting, seen = [filter], 0
+    while waiting:
+        node = waiting.pop()
+        kind = node.WhichOneof("node")
+        parts = getattr(node, kind).filters if kind in ("all_of", "any_of") else ()
+        values = len(node.in_list.values) if kind == "in_list" else 0
+        seen += 1 + values
+        if seen + len(waiting) + len(parts) > MAX_SIZE:
+            raise InvalidFilter(f"more than {MAX_SIZE} filters and values in all", field="filter")
+        waiting.extend(parts)
+        if kind == "negation":
+            waiting.append(node.negation)
+
+
+def read_node(filter: common_pb2.Filter, schema: Mapping[str, PayloadType], field: str, depth: int) -> Filter:
+    """One filter with all that is in it."""
     if depth > MAX_DEPTH:
         raise InvalidFilter(f"filters nest at most {MAX_DEPTH} deep", field=field)
     kind = filter.WhichOneof("node")
@@ -36,7 +58,7 @@ def read_filter(
     if kind == "range":
         return read_range(filter.range, schema, path)
     if kind == "negation":
-        return Not(read_filter(filter.negation, schema, path, depth + 1))
+        return Not(read_node(filter.negation, schema, path, depth + 1))
     if kind == "all_of":
         return And(read_parts(filter.all_of.filters, schema, path, depth))
     if kind == "any_of":
@@ -50,7 +72,7 @@ def read_parts(
     """At least one filter."""
     parts = list(filters)
     check_parts(len(parts), MAX_PARTS, f"{path}.filters")
-    return tuple(read_filter(part, schema, f"{path}.filters[{i}]", depth + 1) for i, part in enumerate(parts))
+    return tuple(read_node(part, schema, f"{path}.filters[{i}]", depth + 1) for i, part in enumerate(parts))
 
 
 def read_range(found: common_pb2.RangeFilter, schema: Mapping[str, PayloadType], path: str) -> Range:

@@ -35,8 +35,8 @@ def comparison(filter: Eq | In | Range, column: str, kind: PayloadType) -> str:
         return " AND ".join(bounds)
     values = filter.values if isinstance(filter, In) else (filter.value,)
     if kind is PayloadType.STRING_LIST:
-        return "(" + " OR ".join(f"array_has({column}, {literal(value)})" for value in values) + ")"
-    return f"{column} IN ({', '.join(literal(value) for value in values)})"
+        return f"array_has_any({column}, make_array({', '.join(map(literal, values))}))"
+    return f"{column} IN ({', '.join(map(literal, values))})"
 
 
 def literal(value: PayloadValue) -> str:

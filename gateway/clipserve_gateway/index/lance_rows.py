@@ -21,11 +21,15 @@ ARROW_TYPES = {
 }
 
 
+PRIMARY_KEY = {"lance-schema:unenforced-primary-key": "true"}
+"""Makes two commits of one key that is new to both a conflict; without it both would insert their row."""
+
+
 def arrow_schema(spec: CollectionSpec) -> pa.Schema:
     """Columns: id, embedding, and one for each payload field (null where a point has no value)."""
     fields = [
-        pa.field("id", pa.string(), False),
-        pa.field("embedding", pa.list_(pa.float32(), spec.dim), False),
+        pa.field("id", pa.string(), nullable=False, metadata=PRIMARY_KEY),
+        pa.field("embedding", pa.list_(pa.float32(), spec.dim), nullable=False),
     ]
     names = columns(spec.schema)
     return pa.schema(

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-
 from clipserve.v1 import collection_pb2, collection_pb2_grpc
 from grpc.aio import ServicerContext
 
@@ -44,9 +42,9 @@ class CollectionServicer(collection_pb2_grpc.CollectionServiceServicer):
         after, size = convert.read_page(request)
         found = await self._collections.page(after, size + 1)
         page = found[:size]
-        counts = await asyncio.gather(*(self._collections.count(spec.name) for spec in page))
+        counts = zip(page, await self._collections.counts(page), strict=True)
         return collection_pb2.ListCollectionsResponse(
-            collections=map(convert.write_collection, page, counts),
+            collections=[convert.write_collection(spec, n) for spec, n in counts if n is not None],
             next_page_token=convert.write_page_token(page[-1].name) if len(found) > size else "",
         )
 
