@@ -7,6 +7,7 @@ still holds one that is gone, touches no one else's points.
 
 from __future__ import annotations
 
+import asyncio
 import dataclasses
 import datetime as dt
 import json
@@ -21,9 +22,8 @@ from typing import Any
 import pyarrow as pa
 
 from clipserve_gateway.index import lance_filter
-from clipserve_gateway.index.lance_rows import PRIMARY_KEY
 from clipserve_gateway.index.lance_upkeep import Upkeep
-from clipserve_gateway.index.lance_write import retrying
+from clipserve_gateway.index.lance_write import PRIMARY_KEY, merge, retrying
 from clipserve_gateway.types import CollectionSpec, PayloadType
 
 log = logging.getLogger(__name__)
@@ -55,7 +55,8 @@ class LanceCatalog:
 
     def __init__(self, table: Any) -> None:
         self._table = table
-        self._upkeep = Upkeep(table, "the catalog")
+        self._writing = asyncio.Lock()
+        self._upkeep = Upkeep(table, "the catalog", self._writing)
 
     @classmethod
     async def open(cls, database: Any) -> LanceCatalog:
@@ -66,10 +67,10 @@ class LanceCatalog:
         """Lists a collection; false if its name is taken, also by another process at this moment."""
         row = {"name": entry.spec.name, "table": entry.table, "document": write_spec(entry.spec)}
         rows = pa.Table.from_pylist([row], schema=SCHEMA)
-        merge = self._table.merge_insert("name").when_not_matched_insert_all()
-        result = await retrying(lambda: merge.execute(rows))
+        async with self._writing:
+            inserted = await merge(self._table, "name", rows, replace=False)
         self._upkeep.committed()
-        return bool(result.num_inserted_rows == 1)
+        return inserted == 1
 
     async def find(self, name: str) -> Entry | None:
         """The collection of that name."""
@@ -83,7 +84,8 @@ class LanceCatalog:
     async def remove(self, entry: Entry) -> None:
         """Strikes a collection off; one of its name that was made since stays."""
         name, table = lance_filter.text(entry.spec.name), lance_filter.text(entry.table)
-        await retrying(lambda: self._table.delete(f"name = {name} AND `table` = {table}"))
+        async with self._writing:
+            await retrying(lambda: self._table.delete(f"name = {name} AND `table` = {table}"))
         self._upkeep.committed()
 
     async def close(self) -> None:

@@ -9,6 +9,7 @@ import numpy as np
 import pyarrow as pa
 
 from clipserve_gateway.index.lance_filter import columns, from_microseconds, to_microseconds
+from clipserve_gateway.index.lance_write import PRIMARY_KEY
 from clipserve_gateway.types import CollectionSpec, Floats, Payload, PayloadType, Point
 
 ARROW_TYPES = {
@@ -19,10 +20,6 @@ ARROW_TYPES = {
     PayloadType.TIMESTAMP: pa.int64(),
     PayloadType.STRING_LIST: pa.list_(pa.string()),
 }
-
-
-PRIMARY_KEY = {"lance-schema:unenforced-primary-key": "true"}
-"""Makes two commits of one key that is new to both a conflict; without it both would insert their row."""
 
 
 def arrow_schema(spec: CollectionSpec) -> pa.Schema:

@@ -10,7 +10,7 @@ import numpy as np
 
 from clipserve_gateway.index import lance_filter, lance_rows
 from clipserve_gateway.index.lance_upkeep import Index, Upkeep
-from clipserve_gateway.index.lance_write import retrying, storage_failed
+from clipserve_gateway.index.lance_write import merge, retrying, storage_failed
 from clipserve_gateway.types import CollectionSpec, Filter, Floats, Hit, PayloadType, Point
 
 ROWS_PER_COMMIT = 4096
@@ -36,7 +36,7 @@ class LanceTable:
         self._waiting: list[tuple[Sequence[Point], asyncio.Future[None]]] = []
         self._writing = asyncio.Lock()
         self._writer: asyncio.Task[None] | None = None
-        self._upkeep = Upkeep(table, spec.name, indexes(spec))
+        self._upkeep = Upkeep(table, spec.name, self._writing, indexes(spec))
 
     async def upsert(self, points: Sequence[Point]) -> None:
         """See Engine. Cancelled before its commit has begun, it writes nothing."""
@@ -69,8 +69,7 @@ class LanceTable:
         try:
             if latest:
                 table = await asyncio.to_thread(lance_rows.to_arrow, self.spec, list(latest.values()))
-                merge = self._table.merge_insert("id").when_matched_update_all().when_not_matched_insert_all()
-                await retrying(lambda: merge.execute(table))
+                await merge(self._table, "id", table, replace=True)
                 self._upkeep.committed()
         except Exception as error:
             for _, done in batch:

@@ -10,6 +10,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from clipserve_gateway.index.lance_write import is_conflict, retrying
+
 log = logging.getLogger(__name__)
 
 COMMITS = 100
@@ -30,11 +32,15 @@ class Index:
 
 
 class Upkeep:
-    """Of one table. Told of each commit; works beside the writers, at most once at a time."""
+    """Of one table. Told of each commit; works beside the writers, at most once at a time.
 
-    def __init__(self, table: Any, what: str, indexes: Sequence[Index] = ()) -> None:
+    Writers hold `writing`, so that they can be made to wait.
+    """
+
+    def __init__(self, table: Any, what: str, writing: asyncio.Lock, indexes: Sequence[Index] = ()) -> None:
         self._table = table
         self._what = what
+        self._writing = writing
         self._indexes = indexes
         self._commits = 0
         self._due = asyncio.Event()
@@ -73,9 +79,19 @@ class Upkeep:
             finally:
                 self._working = False
 
+    async def _optimize(self) -> None:
+        await self._table.optimize(cleanup_older_than=KEEP_VERSIONS)
+
     async def work(self) -> None:
         """Merges small files, also into the indexes, and makes the indexes that are due."""
-        await self._table.optimize(cleanup_older_than=KEEP_VERSIONS)
+        try:
+            await self._optimize()
+        except Exception as error:
+            if not is_conflict(error):
+                raise
+            # Points that are replaced all the time would never let it finish: for once, writers wait.
+            async with self._writing:
+                await retrying(self._optimize)
         if not self._indexes:
             return
         rows = await self._table.count_rows()

@@ -1,4 +1,4 @@
-"""Writes that are repeated where another process got in the way, and what their failures mean."""
+"""Writes that are repeated where another one got in the way, and what their failures mean."""
 
 from __future__ import annotations
 
@@ -7,11 +7,24 @@ import random
 from collections.abc import Awaitable, Callable
 from typing import Any
 
+import pyarrow as pa
+
 from clipserve_gateway.errors import ClipserveError, StorageFailed
 
+PRIMARY_KEY = {"lance-schema:unenforced-primary-key": "true"}
+"""Of a column: makes two commits of one new key a conflict. Without it both insert their row."""
 CONFLICT_RETRIES = 8
-CONFLICTS = ("commit conflict", "concurrent")
-"""In the messages of errors that a repetition may cure."""
+
+
+async def merge(table: Any, key: str, rows: pa.Table, *, replace: bool) -> int:
+    """Inserts rows whose keys are new and, with `replace`, replaces the others; how many were inserted."""
+    found = table.merge_insert(key).when_not_matched_insert_all()
+    if replace:
+        found = found.when_matched_update_all()
+    # By way of an index on the key, two processes now and then both insert it in spite of PRIMARY_KEY.
+    found = found.use_index(False)
+    result = await retrying(lambda: found.execute(rows))
+    return int(result.num_inserted_rows)
 
 
 async def retrying(write: Callable[[], Awaitable[Any]]) -> Any:
@@ -22,10 +35,14 @@ async def retrying(write: Callable[[], Awaitable[Any]]) -> Any:
             return await write()
         except Exception as error:
             attempt += 1
-            message = str(error).lower()
-            if not any(sign in message for sign in CONFLICTS) or attempt == CONFLICT_RETRIES:
+            if not is_conflict(error) or attempt == CONFLICT_RETRIES:
                 raise
         await asyncio.sleep(random.uniform(0.01, 0.05) * 2**attempt)
+
+
+def is_conflict(error: Exception) -> bool:
+    """Whether another commit got in the way, so that trying again may help."""
+    return "commit conflict" in str(error).lower() or "concurrent" in str(error).lower()
 
 
 def storage_failed(error: Exception) -> ClipserveError:
