@@ -101,6 +101,10 @@ class CollectionNotFound(ClipserveError):
     reason = "COLLECTION_NOT_FOUND"
 
 
+class TableNotFound(CollectionNotFound):
+    """The table of a collection is gone: it was dropped, or its migration has ended."""
+
+
 class CollectionExists(ClipserveError):
     """A collection of that name is there already."""
 

@@ -9,7 +9,7 @@ import datetime as dt
 import enum
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TypeAlias
+from typing import Literal, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -146,24 +146,48 @@ class PayloadType(enum.Enum):
 
 
 @dataclass(frozen=True)
-class CollectionSpec:
-    """What a collection is, without its points."""
+class IndexOptions:
+    """Of a collection's vector index; 0 leaves a number to the engine.
+
+    HNSW's own names: `m` links of a node, `ef_construction` and `ef_search` candidates looked at.
+    """
+
+    exact: bool = False
+    """No index: every search compares with every point."""
+    m: int = 0
+    ef_construction: int = 0
+    ef_search: int = 0
+
+
+@dataclass(frozen=True)
+class TableSpec:
+    """What an engine knows of a table of points. Its name is never used twice."""
 
     name: str
-    model: str
-    fingerprint: str
     dim: int
     schema: Mapping[str, PayloadType]
-    create_time: dt.datetime
+    keep_sources: bool = False
+    index: IndexOptions = field(default_factory=IndexOptions)
+
+
+@dataclass(frozen=True)
+class Source:
+    """What a point was made of: an encoded image file, or a text in UTF-8."""
+
+    kind: Literal["image", "text"]
+    content: bytes
 
 
 @dataclass(frozen=True)
 class Point:
-    """A stored point; `embedding` is L2-normalized float32 [D], or None where it was not asked for."""
+    """A stored point. What was not asked for is None: an L2-normalized float32 [D], and the kept source."""
 
     id: str
     payload: Payload = field(default_factory=dict)
     embedding: Floats | None = None
+    source: Source | None = None
+    source_uri: str = ""
+    """Where the source can be read again; empty if nowhere."""
 
 
 @dataclass(frozen=True)
@@ -173,6 +197,24 @@ class Hit:
     id: str
     score: float
     payload: Payload
+
+
+class IndexState(enum.Enum):
+    """How far a table's vector index has come."""
+
+    NONE = "none"
+    """Too few points to need one, or none is wanted: searches are exact."""
+    BUILDING = "building"
+    READY = "ready"
+
+
+@dataclass(frozen=True)
+class TableStatus:
+    """A table's points, how many of them the vector index holds, and the index's state."""
+
+    points: int
+    indexed: int
+    state: IndexState
 
 
 @dataclass(frozen=True)
