@@ -101,6 +101,48 @@ class CollectionNotFound(ClipserveError):
     reason = "COLLECTION_NOT_FOUND"
 
 
+class AliasNotFound(ClipserveError):
+    """No alias of that name."""
+
+    reason = "ALIAS_NOT_FOUND"
+
+
+class LabelSetNotFound(ClipserveError):
+    """No label set of that name, or not in that version."""
+
+    reason = "LABEL_SET_NOT_FOUND"
+
+
+class PointNotFound(ClipserveError):
+    """No point of that id."""
+
+    reason = "POINT_NOT_FOUND"
+
+
+class CollectionHasAliases(ClipserveError):
+    """The collection is what aliases mean, and cannot go before them."""
+
+    reason = "COLLECTION_HAS_ALIASES"
+
+
+class MigrationConflict(ClipserveError):
+    """The collection's migration is not in a state that allows this."""
+
+    reason = "MIGRATION_CONFLICT"
+
+
+class SourcesNotKept(ClipserveError):
+    """What would be embedded anew is neither kept nor to be read again."""
+
+    reason = "SOURCES_NOT_KEPT"
+
+
+class Conflict(ClipserveError):
+    """Another writer came in between; it is safe to try again."""
+
+    reason = "CONFLICT"
+
+
 class TableNotFound(CollectionNotFound):
     """The table of a collection is gone: it was dropped, or its migration has ended."""
 

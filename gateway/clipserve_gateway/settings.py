@@ -66,6 +66,12 @@ class Settings(BaseSettings):
     max_top_k: int = Field(1_000, ge=1, description="top_k of one Search.")
     max_text_bytes: int = Field(MIB, ge=1, description="Bytes of one text, in UTF-8.")
     stream_window: int = Field(4, ge=1, le=256, description="Batches of a stream that may wait for answers.")
+    max_page_size: int = Field(1_000, ge=1, le=10_000, description="Points of one page of a scroll.")
+    source_prefixes: str = Field(
+        "",
+        description="Folders that migrations may read sources from again: URIs with commas between them, "
+        "e.g. file:///data/photos,s3://bucket/photos; none by default.",
+    )
     max_payload_bytes: int = Field(64 * 1024, ge=1, description="Bytes of one point's payload.")
 
     @property

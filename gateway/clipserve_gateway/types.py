@@ -69,6 +69,7 @@ class Limits:
     max_text_bytes: int
     stream_window: int
     max_payload_bytes: int
+    max_page_size: int
 
 
 @dataclass(frozen=True)
@@ -107,12 +108,42 @@ class ScoreMode(enum.Enum):
 
 
 @dataclass(frozen=True)
+class NoneOfTheAbove:
+    """An answer for pictures that fit no label, scored by whole prompts of its own."""
+
+    name: str
+    prompts: tuple[str, ...]
+    threshold: float = 0.0
+
+
+@dataclass(frozen=True)
 class LabelSet:
     """Ordered, distinct labels and the prompts they are put into."""
 
     names: tuple[str, ...]
     templates: tuple[str, ...]
     thresholds: tuple[float, ...] = ()
+    none_of_the_above: NoneOfTheAbove | None = None
+
+    @property
+    def answers(self) -> tuple[str, ...]:
+        """The labels and, after them, none of the above."""
+        none = self.none_of_the_above
+        return self.names if none is None else (*self.names, none.name)
+
+    @property
+    def answer_thresholds(self) -> tuple[float, ...]:
+        """One for each answer, or none at all."""
+        none = self.none_of_the_above
+        return self.thresholds if none is None or not self.thresholds else (*self.thresholds, none.threshold)
+
+
+@dataclass(frozen=True)
+class LabelSetRef:
+    """A label set that is kept under a name; version 0 means the latest."""
+
+    name: str
+    version: int = 0
 
 
 @dataclass(frozen=True)
