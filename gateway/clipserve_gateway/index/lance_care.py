@@ -13,18 +13,18 @@ from typing import Any
 
 from clipserve_gateway.index.lance_indexes import Index
 
-KEEP_VERSIONS = dt.timedelta(minutes=10)
-"""Old versions stay for readers that are still at them."""
+KEEP_VERSIONS = dt.timedelta(minutes=2)
+"""Old versions stay for readers that are still at them; every read is slower the more there are."""
 FILE_BYTES = 256 << 20
 """Files of this size are not merged further."""
 BATCH_BYTES = 16 << 20
 """What merging files holds in memory at a time, about, for each of a few threads."""
-DELETED = 0.1
-"""A file of whose rows more than this part are deleted is written anew without them."""
-UNINDEXED_ROWS = 500
+DELETED = 0.2
+"""A file is worn where more than this part of its rows is deleted."""
+UNINDEXED_ROWS = 1000
 """So few rows are compared with one by one faster than by a graph of their own."""
-SMALL_SEGMENT_ROWS = 2000
-"""Graphs of so few points are merged whenever more come: that takes less than a second."""
+SMALL_SEGMENT_ROWS = 5000
+"""Graphs of so few points are merged whenever more come: that takes about a second."""
 SCALAR_UNINDEXED = 0.05
 """Indexes of other columns are written anew whole, so only when this part of the rows is not in them."""
 
@@ -41,26 +41,43 @@ def fragment_ids(dataset: Any) -> set[int]:
     return {fragment.fragment_id for fragment in dataset.get_fragments()}
 
 
-def merge_files(dataset: Any, untouched: Collection[int] = ()) -> int:
-    """Merges small files and drops deleted rows; how many files were replaced."""
-    fragments = dataset.get_fragments()
-    rows = {it.fragment_id: it.physical_rows for it in fragments}
-    if not rows:
-        return 0
-    row_bytes = max(1, max(bytes_per_row(it) for it in fragments))
-    target = max(1, min(FILE_BYTES // row_bytes, 1 << 20))
-    worn = {it.fragment_id for it in fragments if it.num_deletions > DELETED * it.physical_rows}
-    candidates = {id: count for id, count in rows.items() if count < target and id not in untouched}
-    new = newest_portion(sorted(candidates.values(), reverse=True))
-    settled = sorted(candidates, key=lambda id: -candidates[id])[: len(candidates) - new]
-    left = (set(untouched) | set(settled)) - (worn - set(untouched))
-    metrics = dataset.optimize.compact_files(
-        target_rows_per_fragment=target,
-        batch_size=max(1, min(BATCH_BYTES // row_bytes, 8192)),
+def merge_files(dataset: Any, untouched: Collection[int] = ()) -> None:
+    """Merges the small files that came last, with as many before them as are no larger."""
+    files = {it.fragment_id: it.physical_rows for it in dataset.get_fragments()}
+    small = {id: rows for id, rows in files.items() if rows < rows_per_file(dataset) and id not in untouched}
+    by_size = sorted(small, key=lambda id: -small[id])
+    chosen = by_size[len(small) - newest_portion([small[id] for id in by_size]) :]
+    if len(chosen) > 1:
+        rewrite(dataset, set(files) - set(chosen))
+
+
+def worn_files(dataset: Any) -> set[int]:
+    """Files that hold many deleted rows: they take room, and searches look at them in vain."""
+    return {it.fragment_id for it in dataset.get_fragments() if it.num_deletions > DELETED * it.physical_rows}
+
+
+def renew_files(dataset: Any, untouched: Collection[int] = ()) -> None:
+    """Writes worn files anew; indexes that hold their rows are written anew as well, which takes longer."""
+    files = {it.fragment_id for it in dataset.get_fragments()}
+    if chosen := worn_files(dataset) - set(untouched):
+        rewrite(dataset, files - chosen)
+
+
+def rewrite(dataset: Any, others: Collection[int]) -> None:
+    """Writes all files but the `others` anew, merged, without their deleted rows."""
+    rows = rows_per_file(dataset)
+    dataset.optimize.compact_files(
+        target_rows_per_fragment=rows,
+        batch_size=max(1, min(rows * BATCH_BYTES // FILE_BYTES, 8192)),
         materialize_deletions_threshold=DELETED,
-        excluded_fragment_ids=sorted(left),
+        excluded_fragment_ids=sorted(others),
     )
-    return int(metrics.fragments_removed)
+
+
+def rows_per_file(dataset: Any) -> int:
+    """How many rows a file of FILE_BYTES holds, by the largest rows that there are."""
+    row_bytes = max((bytes_per_row(it) for it in dataset.get_fragments()), default=0)
+    return max(1, min(FILE_BYTES // max(1, row_bytes), 1 << 20))
 
 
 def bytes_per_row(fragment: Any) -> int:
@@ -89,30 +106,25 @@ def drop_old_versions(dataset: Any) -> None:
     dataset.cleanup_old_versions(older_than=KEEP_VERSIONS)
 
 
-def index(dataset: Any, wanted: Sequence[Index], *, all_rows: bool = False) -> bool:
-    """Makes the indexes that are due and brings the others up to date; whether anything was done.
+def index(dataset: Any, wanted: Index, *, all_rows: bool = False) -> None:
+    """Makes an index if it is due, or brings it up to date.
 
-    With `all_rows` no row is left out of an index, however few they are.
+    With `all_rows` no row is left out of it, however few they are.
     """
     rows = dataset.count_rows()
-    there = {it.field_names[0]: it for it in dataset.describe_indices()}
-    done = False
-    for it in wanted:
-        if it.column not in there:
-            if rows >= it.from_rows:
-                it.create(dataset)
-                done = True
-            continue
-        left = rows - there[it.column].num_rows_indexed
-        least = UNINDEXED_ROWS if it.is_vector else max(UNINDEXED_ROWS, SCALAR_UNINDEXED * rows)
-        if left >= (1 if all_rows else least):
-            segments = segment_rows(dataset, there[it.column]) if it.is_vector else [0]
-            merged = newest_portion([*segments, left], SMALL_SEGMENT_ROWS) - 1
-            dataset.optimize.optimize_indices(
-                num_indices_to_merge=merged if it.is_vector else 1, index_names=[there[it.column].name]
-            )
-            done = True
-    return done
+    there = [it for it in dataset.describe_indices() if it.field_names == [wanted.column]]
+    if not there:
+        if rows >= wanted.from_rows:
+            wanted.create(dataset)
+        return
+    left = rows - there[0].num_rows_indexed
+    least = UNINDEXED_ROWS if wanted.is_vector else max(UNINDEXED_ROWS, SCALAR_UNINDEXED * rows)
+    if left < (1 if all_rows else least):
+        return
+    merged = 1
+    if wanted.is_vector:
+        merged = newest_portion([*segment_rows(dataset, there[0]), left], SMALL_SEGMENT_ROWS) - 1
+    dataset.optimize.optimize_indices(num_indices_to_merge=merged, index_names=[there[0].name])
 
 
 def segment_rows(dataset: Any, description: Any) -> list[int]:

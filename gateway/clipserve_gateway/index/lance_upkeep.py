@@ -16,7 +16,7 @@ from clipserve_gateway.index.lance_write import is_conflict, retrying
 log = logging.getLogger(__name__)
 T = TypeVar("T")
 
-COMMITS = 100
+COMMITS = 50
 """Every commit leaves a small file behind; searches slow down with their number."""
 SECONDS = 60.0
 """Fewer commits than that are seen to after this time."""
@@ -129,25 +129,34 @@ class Upkeep:
     async def _merge_files(self) -> None:
         async with self._merging:
             try:
-                await self._on_dataset(lambda it: lance_care.merge_files(it, self._untouched))
+                await self._on_dataset(self._merge)
             except Exception as error:
                 if not is_conflict(error):
                     raise
                 # Points that are replaced all the time would never let it finish: for once, writers wait.
                 async with self._writing:
-                    await retrying(
-                        lambda: self._on_dataset(lambda it: lance_care.merge_files(it, self._untouched))
-                    )
+                    await retrying(lambda: self._on_dataset(self._merge))
+            if await self._on_dataset(lance_care.worn_files) - self._untouched:
+                # A try that fails leaves its files behind for days: large ones are not tried in vain.
+                async with self._writing:
+                    await retrying(lambda: self._on_dataset(self._renew))
             await self._on_dataset(lance_care.drop_old_versions)
 
+    def _merge(self, dataset: Any) -> None:
+        lance_care.merge_files(dataset, self._untouched)
+
+    def _renew(self, dataset: Any) -> None:
+        lance_care.renew_files(dataset, self._untouched)
+
     async def _index(self, *, all_rows: bool = False) -> None:
-        async with self._merging:
-            dataset = await self._open()
-            self._untouched = await asyncio.to_thread(lance_care.fragment_ids, dataset)
-        try:
-            await asyncio.to_thread(lance_care.index, dataset, self.indexes, all_rows=all_rows)
-        finally:
-            self._untouched = set()
+        for index in self.indexes:
+            async with self._merging:
+                dataset = await self._open()
+                self._untouched = await asyncio.to_thread(lance_care.fragment_ids, dataset)
+            try:
+                await asyncio.to_thread(lance_care.index, dataset, index, all_rows=all_rows)
+            finally:
+                self._untouched = set()
 
     async def _on_dataset(self, work: Callable[[Any], T]) -> T:
         return await asyncio.to_thread(work, await self._open())
