@@ -36,13 +36,13 @@ class Upkeep:
         writing: asyncio.Lock,
         indexes: Sequence[Index] = (),
         *,
-        commits: int = COMMITS,
+        commits: int | None = None,
     ) -> None:
         self.indexes = indexes
         self._table = table
         self._what = what
         self._writing = writing
-        self._enough = commits
+        self._enough = commits or COMMITS
         self._commits = 0
         self._since = 0.0
         """When the first commit came that was not seen to."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+import re
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import Any
@@ -36,8 +37,16 @@ FAILURES = (
         ("os error 5", "input/output error"),
         "the disk that holds the index fails: check it; what was acknowledged is on it",
     ),
+    (
+        ("file size is too small", "invalid range", "failed to fill whole buffer", "magic number", "corrupt"),
+        "a file of the index is damaged or cut off: restore the store from a copy",
+    ),
 )
 """Parts of LanceDB's messages, in lower case, and what people are told then."""
+
+
+RUST_PLACE = re.compile(r",? /\S+\.rs:\d+:\d+")
+"""Where in LanceDB's own sources an error arose."""
 
 
 async def merge(table: Any, key: str, rows: pa.Table, *, replace: bool | str) -> Any:
@@ -93,4 +102,4 @@ def storage_failed(error: Exception) -> ClipserveError:
     for signs, advice in FAILURES:
         if any(sign in message.lower() for sign in signs):
             return StorageFailed(advice)
-    return StorageFailed(f"the index could not read or write: {message[:200]}")
+    return StorageFailed(f"the index could not read or write: {RUST_PLACE.sub('', message)[:200]}")
