@@ -11,11 +11,14 @@ from typing import Any
 
 from clipserve_gateway.errors import TableNotFound
 from clipserve_gateway.index.base import Document
-from clipserve_gateway.index.lance_documents import DOCUMENTS, LanceDocuments
+from clipserve_gateway.index.lance_documents import LanceDocuments
+from clipserve_gateway.index.lance_lease import LEASES, Lease
 from clipserve_gateway.index.lance_rows import arrow_schema
 from clipserve_gateway.index.lance_table import LanceTable
 from clipserve_gateway.index.lance_write import guarded, storage_failed
 from clipserve_gateway.types import Filter, Floats, Hit, Point, TableSpec, TableStatus
+
+CATALOG = "clipserve_catalog"
 
 
 class LanceEngine:
@@ -32,6 +35,7 @@ class LanceEngine:
         self._database: Any = None
         self._documents: LanceDocuments | None = None
         self._opening = asyncio.Lock()
+        self._leases: asyncio.Task[LanceDocuments] | None = None
         self._tables: dict[str, LanceTable] = {}
         """Writers of a table share one."""
 
@@ -50,7 +54,7 @@ class LanceEngine:
                         self._database = await lancedb.connect_async(
                             self._uri, read_consistency_interval=interval
                         )
-                        self._documents = await LanceDocuments.open(self._database)
+                        self._documents = await LanceDocuments.open(self._database, CATALOG)
         return self._documents
 
     async def close(self) -> None:
@@ -60,6 +64,9 @@ class LanceEngine:
         self._tables.clear()
         if self._documents is not None:
             await self._documents.close()
+        if self._leases is not None:
+            with contextlib.suppress(Exception):
+                await (await self._leases).close()
 
     async def get_document(self, key: str) -> Document | None:
         """See Engine."""
@@ -89,7 +96,14 @@ class LanceEngine:
         """See Engine."""
         await self._ready()
         async with guarded():
-            await self._database.create_table(table.name, schema=arrow_schema(table), mode="create")
+            try:
+                await self._database.create_table(table.name, schema=arrow_schema(table), mode="create")
+            except Exception as error:
+                # A full disk leaves half a table behind, which would be listed.
+                if "already exists" not in str(error):
+                    with contextlib.suppress(Exception):
+                        await self._database.drop_table(table.name, ignore_missing=True)
+                raise
 
     async def drop_table(self, table: str) -> None:
         """See Engine."""
@@ -111,7 +125,7 @@ class LanceEngine:
                 names += page.tables
                 token = page.page_token
                 if not token:
-                    return [name for name in names if name != DOCUMENTS]
+                    return [name for name in names if name not in (CATALOG, LEASES)]
 
     async def upsert(self, table: TableSpec, points: Sequence[Point], *, replace: bool = True) -> None:
         """See Engine. Points that fill several commits are written one commit after the other."""
@@ -201,7 +215,8 @@ class LanceEngine:
             yield opened
         except Exception as error:
             if await self._is_gone(spec.name):
-                self._tables.pop(spec.name, None)
+                if (gone := self._tables.pop(spec.name, None)) is not None:
+                    await gone.close()
                 raise TableNotFound(f"there is no table {spec.name!r}") from error
             raise storage_failed(error) from error
 
@@ -210,9 +225,15 @@ class LanceEngine:
         # Another call may have opened it meanwhile.
         opened = self._tables.get(spec.name)
         if opened is None:
-            opened = self._tables[spec.name] = LanceTable(found, spec)
+            lease = Lease(self._open_leases, spec.name)
+            opened = self._tables[spec.name] = LanceTable(found, spec, lease)
         opened.adopt(spec)
         return opened
+
+    async def _open_leases(self) -> LanceDocuments:
+        if self._leases is None or (self._leases.done() and self._leases.exception()):
+            self._leases = asyncio.create_task(LanceDocuments.open(self._database, LEASES))
+        return await asyncio.shield(self._leases)
 
     async def _is_gone(self, table: str) -> bool:
         try:

@@ -14,7 +14,6 @@ from clipserve_gateway.index.lance_filter import text
 from clipserve_gateway.index.lance_upkeep import Upkeep
 from clipserve_gateway.index.lance_write import PRIMARY_KEY, merge, retrying
 
-DOCUMENTS = "clipserve_catalog"
 COMMITS = 20
 """Upkeep comes sooner than with points: documents are read all the time, and their table is small."""
 KEPT_BYTES = 32 << 20
@@ -37,14 +36,14 @@ class LanceDocuments:
     def __init__(self, table: Any) -> None:
         self._table = table
         self._writing = asyncio.Lock()
-        self._upkeep = Upkeep(table, "the catalog", self._writing, commits=COMMITS)
+        self._upkeep = Upkeep(table, table.name, self._writing, commits=COMMITS)
         self._kept: LRUCache[str, tuple[Document | None]] = LRUCache(KEPT_BYTES, size)
         self._kept_version = 0
 
     @classmethod
-    async def open(cls, database: Any) -> LanceDocuments:
-        """The documents of a store; their table is made if there is none."""
-        return cls(await database.create_table(DOCUMENTS, schema=SCHEMA, mode="create", exist_ok=True))
+    async def open(cls, database: Any, table: str) -> LanceDocuments:
+        """The documents of a table, which is made if there is none."""
+        return cls(await database.create_table(table, schema=SCHEMA, mode="create", exist_ok=True))
 
     async def get(self, key: str) -> Document | None:
         """See Engine. Asks the store for the table's version; reads the row where that has changed."""

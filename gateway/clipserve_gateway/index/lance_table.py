@@ -10,6 +10,7 @@ import numpy as np
 
 from clipserve_gateway.index import lance_filter, lance_rows
 from clipserve_gateway.index.lance_indexes import VECTOR_INDEX_FROM_ROWS, indexes
+from clipserve_gateway.index.lance_lease import Lease
 from clipserve_gateway.index.lance_scroll import Scroll
 from clipserve_gateway.index.lance_upkeep import Upkeep
 from clipserve_gateway.index.lance_write import retrying
@@ -24,11 +25,11 @@ MOST_TIES = 10_000
 class LanceTable:
     """A LanceDB table, its writer and its upkeep."""
 
-    def __init__(self, table: Any, spec: TableSpec) -> None:
+    def __init__(self, table: Any, spec: TableSpec, lease: Lease) -> None:
         self._table = table
         self.spec = spec
         self._writing = asyncio.Lock()
-        self._upkeep = Upkeep(table, spec.name, self._writing, indexes(spec))
+        self._upkeep = Upkeep(table, spec.name, self._writing, indexes(spec), lease=lease)
         self._writer = Writer(table, spec, self._writing, self._upkeep.committed)
         self._scroll = Scroll(table)
         # Another process may have been killed before its upkeep.

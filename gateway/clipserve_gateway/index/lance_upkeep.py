@@ -6,8 +6,9 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections.abc import Callable, Coroutine, Sequence
-from typing import Any, TypeVar
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from typing import Any, Protocol, TypeVar
 
 from clipserve_gateway.index import lance_care
 from clipserve_gateway.index.lance_indexes import Index
@@ -20,6 +21,25 @@ COMMITS = 50
 """Every commit leaves a small file behind; searches slow down with their number."""
 SECONDS = 60.0
 """Fewer commits than that are seen to after this time."""
+BUSY_SECONDS = 10.0
+"""So often files are merged while an index is being made, and is a lease asked for that another one has."""
+
+
+class Alone(Protocol):
+    """What keeps other processes away."""
+
+    def held(self, *, wait: bool = False) -> AbstractAsyncContextManager[bool]:
+        """Whether this process is the one that works."""
+        ...
+
+
+class Unshared:
+    """For tables that take so little upkeep that processes may do it side by side."""
+
+    @asynccontextmanager
+    async def held(self, *, wait: bool = False) -> AsyncIterator[bool]:
+        """Always."""
+        yield True
 
 
 class Upkeep:
@@ -36,16 +56,20 @@ class Upkeep:
         writing: asyncio.Lock,
         indexes: Sequence[Index] = (),
         *,
+        lease: Alone | None = None,
         commits: int | None = None,
     ) -> None:
         self.indexes = indexes
         self._table = table
         self._what = what
         self._writing = writing
+        self._lease: Alone = lease or Unshared()
         self._enough = commits or COMMITS
         self._commits = 0
         self._since = 0.0
         """When the first commit came that was not seen to."""
+        self._not_before = self._last = 0.0
+        self._closed = False
         self._leftovers_until = 0.0
         """Until then old versions stay that nothing but time makes removable."""
         self._woken = asyncio.Event()
@@ -69,6 +93,7 @@ class Upkeep:
 
     async def close(self) -> None:
         """Waits for work under way, and begins no more."""
+        self._closed = True
         if self._task is None:
             return
         if not self._working:
@@ -81,10 +106,11 @@ class Upkeep:
 
     async def work(self) -> None:
         """All of it, now; every row is in every index that is due when this returns."""
-        await self._merge_files()
-        async with self._indexing:
-            await self._index(all_rows=True)
-        await self._merge_files()
+        async with self._lease.held(wait=True):
+            await self._merge_files()
+            async with self._indexing:
+                await self._index(all_rows=True)
+            await self._merge_files()
 
     async def _run(self) -> None:
         """Waits until it is worth it, and works, until nothing is left to do."""
@@ -94,37 +120,62 @@ class Upkeep:
                 with contextlib.suppress(asyncio.TimeoutError):
                     await asyncio.wait_for(self._woken.wait(), pause)
                 continue
-            more = self._commits > 0
-            self._commits = 0
-            self._leftovers_until = (
-                time.monotonic() + lance_care.KEEP_VERSIONS.total_seconds() if more else 0.0
-            )
             self._working = True
-            await self._safely(self._merge_files())
+            await self._turn()
             self._working = False
-            if self.indexes and (self._indexer is None or self._indexer.done()):
-                self._indexer = asyncio.create_task(self._index_beside(), name=f"indexing {self._what}")
 
     def _pause(self) -> float | None:
         """Seconds until there is something to do; None if there is nothing."""
         if self._commits >= self._enough:
-            return 0.0
-        if self._commits:
-            return max(0.0, self._since + SECONDS - time.monotonic())
-        if self._leftovers_until:
-            return max(0.0, self._leftovers_until + SECONDS - time.monotonic())
-        return None
+            due = self._since
+        elif self._commits:
+            due = self._since + SECONDS
+        elif self._is_indexing():
+            # Other processes, which write as well, leave the upkeep to this one meanwhile.
+            due = self._last + BUSY_SECONDS
+        elif self._leftovers_until:
+            due = self._leftovers_until + SECONDS
+        else:
+            return None
+        return max(0.0, max(due, self._not_before) - time.monotonic())
+
+    def _is_indexing(self) -> bool:
+        return self._indexer is not None and not self._indexer.done()
+
+    async def _turn(self) -> None:
+        self._last = time.monotonic()
+        try:
+            async with self._lease.held() as mine:
+                if not mine:
+                    self._not_before = time.monotonic() + BUSY_SECONDS
+                    return
+                keep = lance_care.KEEP_VERSIONS.total_seconds()
+                self._leftovers_until = time.monotonic() + keep if self._commits else 0.0
+                self._commits = 0
+                await self._merge_files()
+        except Exception as error:
+            self._put_off(error)
+            return
+        if self.indexes and not self._is_indexing():
+            self._indexer = asyncio.create_task(self._index_beside(), name=f"indexing {self._what}")
 
     async def _index_beside(self) -> None:
-        async with self._indexing:
-            await self._safely(self._index())
-
-    async def _safely(self, work: Coroutine[Any, Any, None]) -> None:
         try:
-            await work
+            async with self._lease.held() as mine, self._indexing:
+                if mine:
+                    await self._index()
         except Exception as error:
-            # It is repeated; only slowness is at stake.
-            log.warning("upkeep of %s failed: %s", self._what, error)
+            self._put_off(error)
+
+    def _put_off(self, error: Exception) -> None:
+        """Tries again later, unless the table is gone; only slowness is at stake."""
+        if "not found" in str(error).lower():
+            self._commits, self._leftovers_until = 0, 0.0
+            return
+        log.warning("upkeep of %s failed: %s", self._what, error)
+        self._not_before = time.monotonic() + SECONDS
+        if not self._closed:
+            self.committed()
 
     async def _merge_files(self) -> None:
         async with self._merging:
