@@ -10,7 +10,7 @@ import random
 from pathlib import Path
 from typing import Any
 
-from clipserve_gateway.index import lance_care, lance_indexes, lance_upkeep
+from clipserve_gateway.index import lance_care, lance_indexes, lance_lease, lance_upkeep
 from clipserve_gateway.index.lance import LanceEngine
 from clipserve_gateway.types import And, Eq
 from torture_ledger import GROUPS, TABLE, Ledger, Log, point, value
@@ -39,13 +39,16 @@ async def torment(folder: Path, seed: int) -> None:
 
 
 def rush_upkeep() -> None:
-    """Indexes from a few rows on, files merged after a few commits, old versions gone after a second."""
+    """Indexes from a few rows on, files merged after a few commits, old versions gone after a
+    second, and the lease of the writer that was killed before after another."""
     lance_indexes.ID_INDEX_FROM_ROWS = 100
     lance_indexes.VECTOR_INDEX_FROM_ROWS = 400
     lance_care.KEEP_VERSIONS = dt.timedelta(seconds=1)
     lance_care.UNINDEXED_ROWS = 50
     lance_care.SMALL_SEGMENT_ROWS = 200
     lance_upkeep.COMMITS = 10
+    lance_lease.SECONDS = 1.0
+    lance_lease.RENEW_SECONDS = 0.3
 
 
 async def seeded(engine: LanceEngine, folder: Path) -> None:

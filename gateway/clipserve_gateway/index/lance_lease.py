@@ -19,9 +19,9 @@ from clipserve_gateway.index.lance_documents import LanceDocuments
 log = logging.getLogger(__name__)
 
 LEASES = "clipserve_leases"
-SECONDS = 60.0
+SECONDS = 30.0
 """A lease whose owner was killed is free after this time; clocks may differ by less."""
-RENEW_SECONDS = 20.0
+RENEW_SECONDS = 10.0
 ASK_SECONDS = 1.0
 
 
@@ -68,14 +68,16 @@ class Lease:
                 except Exception as error:
                     log.warning("the lease of %s runs out by itself: %s", self._key, error)
 
-    async def _take(self, seconds: float = SECONDS) -> bool:
+    async def _take(self, seconds: float | None = None) -> bool:
         """Writes the lease if nobody else has it; `seconds` 0 gives it back."""
         documents = await self._documents()
         there = await documents.get(self._key)
         facts: dict[str, Any] = json.loads(there.value) if there else {"owner": "", "until": 0.0}
         if facts["owner"] != self._owner and facts["until"] > time.time():
             return False
-        value = json.dumps({"owner": self._owner, "until": time.time() + seconds}).encode()
+        value = json.dumps(
+            {"owner": self._owner, "until": time.time() + (SECONDS if seconds is None else seconds)}
+        ).encode()
         return await documents.put(self._key, value, version=there.version if there else 0)
 
     async def _renew(self) -> None:
