@@ -24,14 +24,14 @@ CATALOG = "clipserve_catalog"
 class LanceEngine:
     """See Engine. `uri` is a folder, or `s3://bucket/prefix`.
 
-    Every read sees everything that was acknowledged before, by any process on the store. Processes may share a
-    store: on one machine a folder on its own disk (network file systems do not promise what commits need),
+    Every read sees everything that was acknowledged before, by any process on the store. Processes may share
+    a store: on one machine a folder on its own disk (network file systems do not promise what commits need),
     else object storage.
 
     Object storage takes its place and credentials from the usual variables: AWS_ACCESS_KEY_ID,
-    AWS_SECRET_ACCESS_KEY, AWS_SESSION_TOKEN, AWS_REGION, or the machine's own role. Servers other than Amazon's:
-    AWS_ENDPOINT (a URL), and AWS_ALLOW_HTTP=true where that is plain http. The server must honor `If-None-Match`
-    on PUT, which commits stand on; Amazon S3, MinIO and most others do. AWS_ENDPOINT_URL is not read.
+    AWS_SECRET_ACCESS_KEY, AWS_SESSION_TOKEN, AWS_REGION, or the machine's own role. Servers other than
+    Amazon's need AWS_ENDPOINT (or AWS_ENDPOINT_URL), and AWS_ALLOW_HTTP=true where that is plain http. The
+    server must honor `If-None-Match` on PUT: without it, processes overwrite each other's commits.
     """
 
     name = "lancedb"
