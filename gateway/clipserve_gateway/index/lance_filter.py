@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from clipserve_gateway.types import And, Eq, Filter, In, Not, Or, PayloadType, PayloadValue, Range
 
@@ -57,6 +57,11 @@ def literal(value: PayloadValue) -> str:
 def text(value: str) -> str:
     """A string literal."""
     return "'" + value.replace("'", "''") + "'"
+
+
+def among(ids: Sequence[str]) -> str:
+    """The condition that a row's id is one of these."""
+    return f"id IN ({', '.join(map(text, ids))})"
 
 
 def to_microseconds(moment: dt.datetime) -> int:

@@ -7,8 +7,8 @@ import datetime as dt
 
 import numpy as np
 import pytest
-from clipserve_gateway.index import open_engine
-from clipserve_gateway.types import And, CollectionSpec, Eq, In, Not, Or, PayloadType, Point, Range
+from clipserve_gateway.index.lance import LanceEngine
+from clipserve_gateway.types import And, Eq, In, Not, Or, PayloadType, Point, Range, TableSpec
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from support.memory_engine import matches
@@ -22,6 +22,7 @@ SCHEMA = {
     "taken": PayloadType.TIMESTAMP,
     "tags": PayloadType.STRING_LIST,
 }
+ROWS = TableSpec("rows", 2, SCHEMA)
 # Few values, so that comparisons hit; hard ones, so that literals are tried.
 TEXTS = ["", "a", "B", "é", "'", "''; --", "\\", "ab", "🐈", "\ufffd", "null"]
 VALUES = {
@@ -80,11 +81,10 @@ def collection(tmp_path_factory, loop):
         payloads.append(payload)
 
     collect()
-    engine = open_engine(str(tmp_path_factory.mktemp("filters")))
-    spec = CollectionSpec("rows", "m", "f" * 64, 2, SCHEMA, dt.datetime.now(UTC))
+    engine = LanceEngine(str(tmp_path_factory.mktemp("filters")))
     points = [Point(str(i), payload, np.array([1, 0], np.float32)) for i, payload in enumerate(payloads)]
-    loop.run_until_complete(engine.create(spec))
-    loop.run_until_complete(engine.upsert("rows", points))
+    loop.run_until_complete(engine.create_table(ROWS))
+    loop.run_until_complete(engine.upsert(ROWS, points))
     yield engine, {point.id: point.payload for point in points}
     loop.run_until_complete(engine.close())
 
@@ -94,9 +94,7 @@ def collection(tmp_path_factory, loop):
 def test_a_filter_finds_what_it_means(collection, loop, filter):
     engine, payloads = collection
     query = np.array([1, 0], np.float32)
-    hits = loop.run_until_complete(
-        engine.search("rows", query, top_k=1000, filter=filter, with_payload=False)
-    )
+    hits = loop.run_until_complete(engine.search(ROWS, query, top_k=1000, filter=filter, with_payload=False))
     expected = {id for id, payload in payloads.items() if matches(filter, payload)}
     assert {hit.id for hit in hits} == expected
-    assert loop.run_until_complete(engine.count("rows", filter)) == len(expected)
+    assert loop.run_until_complete(engine.count(ROWS, filter)) == len(expected)
