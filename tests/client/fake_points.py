@@ -67,7 +67,7 @@ class FakeCollection:
     @property
     def points(self) -> dict[str, FakePoint]:
         """The points that the model which answers now has an embedding of, in the order of their ids."""
-        ids = sorted(list(self.every), key=str.encode)
+        ids = sorted(tuple(self.every), key=str.encode)
         return {id: self.every[id] for id in ids if self.model.name in self.every[id].vectors}
 
     @property
@@ -157,7 +157,7 @@ class FakeStore:
 
     def create(self, request: collection_pb2.CreateCollectionRequest) -> FakeCollection:
         """Makes a collection."""
-        name = request.name
+        name, model = request.name, self._state.named(request.model)
         if not NAME.fullmatch(name):
             raise invalid("INVALID_INPUT", "bad name", "name")
         if name in self.collections or name in self.aliases:
@@ -167,15 +167,15 @@ class FakeStore:
         if request.index_options.m not in (0, *range(4, 129)):
             raise invalid("INVALID_INPUT", "4 to 128", "index_options.m")
         schema = {item.name: KINDS[item.type] for item in request.schema}
-        made = FakeCollection(name, self._state.named(request.model), schema, request)
+        made = FakeCollection(name, model, schema, request)
         self.collections[name] = made
         return made
 
-    def get(self, name: str, field: str = "collection") -> FakeCollection:
+    def get(self, name: str) -> FakeCollection:
         """A collection that exists, by its name or an alias."""
         name = self.aliases.get(name, name)
         if name not in self.collections:
-            raise Refused("NOT_FOUND", "COLLECTION_NOT_FOUND", f"no collection {name!r}", field)
+            raise Refused("NOT_FOUND", "COLLECTION_NOT_FOUND", f"no collection {name!r}", "collection")
         return self.collections[name]
 
     def aliases_of(self, collection: FakeCollection) -> list[str]:
@@ -197,9 +197,11 @@ class FakeStore:
         if alias.name in self.collections:
             message = f"{alias.name} is a collection"
             raise Refused("ALREADY_EXISTS", "COLLECTION_EXISTS", message, "alias.name")
-        target = self.get(alias.collection, "alias.collection").name
+        if alias.collection not in self.collections:
+            message = f"no collection {alias.collection!r}"
+            raise Refused("NOT_FOUND", "COLLECTION_NOT_FOUND", message, "alias.collection")
         previous = self.aliases.get(alias.name, "")
-        self.aliases[alias.name] = target
+        self.aliases[alias.name] = alias.collection
         return previous
 
     def upsert(self, collection: FakeCollection, point: collection_pb2.PointInput) -> None:

@@ -48,6 +48,7 @@ def search(store: FakeStore, request: Any, limits: clip_pb2.Limits) -> clip_pb2.
         scored = [(score, point) for score, point in scored if score >= request.score_threshold]
     groups = grouped(scored, request, collection)[: request.top_k or 10]
     background = pairs_of(collection, kind_of(parts))
+    texts = [part.text.split() for part, kind, _, _ in parts if kind == "text"]
     return clip_pb2.SearchResponse(
         hits=[write_hit(group, request, background) for group in groups],
         model=collection.model,
