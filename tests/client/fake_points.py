@@ -67,7 +67,7 @@ class FakeCollection:
     @property
     def points(self) -> dict[str, FakePoint]:
         """The points that the model which answers now has an embedding of, in the order of their ids."""
-        ids = sorted(tuple(self.every), key=str.encode)
+        ids = sorted(self.every, key=str.encode)
         return {id: self.every[id] for id in ids if self.model.name in self.every[id].vectors}
 
     @property

@@ -52,9 +52,7 @@ def search(store: FakeStore, request: Any, limits: clip_pb2.Limits) -> clip_pb2.
     return clip_pb2.SearchResponse(
         hits=[write_hit(group, request, background) for group in groups],
         model=collection.model,
-        truncated=any(
-            kind == "text" and len(part.text.split()) > CONTEXT_WORDS for part, kind, _, _ in parts
-        ),
+        truncated=any(len(words) > CONTEXT_WORDS for words in texts),
     )
 
 
