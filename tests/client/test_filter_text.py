@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime as dt
+import operator
 import re
 import warnings
 
@@ -194,7 +196,8 @@ def test_values_of_numpy_are_shown_as_numbers():
 names = st.sampled_from(
     ("a", "year", "class", "true", "timestamp", "field", "two words", "ü", 'q"')
 ) | st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=5)
-zones = st.timezones() | st.just(dt.timezone.utc) | st.just(dt.timezone(dt.timedelta(hours=-3, minutes=-30)))
+# Not zones with changing offsets: Python calls an hour that comes twice equal to no moment elsewhere.
+zones = st.builds(lambda minutes: dt.timezone(dt.timedelta(minutes=minutes)), st.integers(-1439, 1439))
 values = (
     st.text(st.characters(exclude_categories=["Cs"]), max_size=8)
     | st.integers(-(2**63), 2**63 - 1)
@@ -220,10 +223,10 @@ leaves = (
 conditions = st.recursive(
     leaves,
     lambda inner: (
-        st.builds(Not, inner) | st.builds(lambda a, b: a & b, inner, inner) | st.builds(lambda a, b: a | b, inner, inner)
+        st.builds(Not, inner) | st.builds(operator.and_, inner, inner) | st.builds(operator.or_, inner, inner)
     ),
     max_leaves=8,
-)  # fmt: skip
+)
 
 
 @given(conditions)
@@ -274,10 +277,8 @@ MORE = (
 def only_value_errors(text, schema=None):
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of escapes in strings that Python would not take for long
-        try:
-            parse_filter(text, schema).message()
-        except ValueError as error:
-            assert str(error)
+        with contextlib.suppress(ValueError):
+            assert parse_filter(text, schema).message().WhichOneof("node")
 
 
 @given(st.text())
