@@ -156,3 +156,21 @@ def parallel_option(command: Callable[..., None]) -> Callable[..., None]:
         metavar="N",
         help="Requests under way at a time.",
     )(command)
+
+
+def filter_option(command: Callable[..., None]) -> Callable[..., None]:
+    """Which points."""
+    return click.option(
+        "--filter",
+        "-f",
+        "filter_text",
+        metavar="TEXT",
+        help="""Only points like this, e.g. 'folder == "sea" and bytes > 100000'.""",
+    )(command)
+
+
+def root_option(command: Callable[..., None]) -> Callable[..., None]:
+    """Where pictures lie."""
+    return click.option(
+        "--root", type=FOLDER, metavar="FOLDER", help="Where the indexed folder lies now, if it has moved."
+    )(command)
