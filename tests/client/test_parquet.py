@@ -134,10 +134,15 @@ def test_a_row_group_ends_where_it_grows_too_large(tmp_path, monkeypatch):
 
 def test_a_failure_leaves_the_old_file_and_nothing_else(tmp_path):
     path = written(tmp_path / "f.parquet", [stored("old")])
-    with pytest.raises(RuntimeError), writing(path, facts()) as writer:
-        writer.add(stored("new"))
-        assert len(list(tmp_path.iterdir())) == 2
-        raise RuntimeError
+
+    def fail():
+        with writing(path, facts()) as writer:
+            writer.add(stored("new"))
+            assert len(list(tmp_path.iterdir())) == 2
+            raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        fail()
     assert [row.name for row in read(path)] == ["old"]
     assert list(tmp_path.iterdir()) == [path]
 
