@@ -61,6 +61,12 @@ def write_moment(moment: dt.datetime) -> Timestamp:
     return message
 
 
+def read_moment(text: str) -> dt.datetime:
+    """An ISO 8601 date or moment; UTC where it names no zone. ValueError for others."""
+    moment = dt.datetime.fromisoformat(text.strip().replace("Z", "+00:00"))
+    return moment if moment.tzinfo else moment.replace(tzinfo=dt.timezone.utc)
+
+
 def utf8(text: str) -> str:
     """The text; ValueError if it holds what UTF-8 cannot, as names of files may."""
     try:

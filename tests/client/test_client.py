@@ -94,7 +94,7 @@ def test_wrong_types_name_the_item(client):
         client.classify([png(1)], ["a"], mode="both")
     with pytest.raises(ValueError, match="on_error is"):
         client.embed_texts(["x"], on_error="ignore")
-    with pytest.raises(TypeError, match="exactly one of text, image and embedding"):
+    with pytest.raises(TypeError, match="exactly one of text, image, embedding, like and weighted"):
         client.search("abc", text="x", image=png(1))
     with pytest.raises(ValueError, match=r"points\[0\]: a point needs exactly one"):
         client.upsert("abc", [Point("a")])
