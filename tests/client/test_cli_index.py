@@ -133,8 +133,6 @@ def test_a_file_that_vanishes_after_the_listing_fails_alone(answer, photos, clie
         yield from found(*given)
 
     found = reading.look_up
-    client.create_collection("holiday", schema={"path": "string", "content_hash": "string"})
-    client.upsert("holiday", [])
     answer("index", photos, "-c", "holiday")
     monkeypatch.setattr("clipserve.indexing.run.look_up", look_up)
     result = answer("index", photos, "-c", "holiday", code=3)
