@@ -73,8 +73,8 @@ class Leaders:
     """The embeddings of the points that lead a group, in an array that grows."""
 
     def __init__(self, dim: int) -> None:
-        self._embeddings = np.empty((ROWS, dim), np.float32)
-        self._places = np.empty(ROWS, np.intp)
+        self._embeddings: Floats = np.empty((ROWS, dim), np.float32)
+        self._places: npt.NDArray[np.intp] = np.empty(ROWS, np.intp)
         self._count = 0
 
     def add(self, embeddings: Floats, places: npt.NDArray[np.intp]) -> None:

@@ -127,7 +127,7 @@ def scan(client: Client, found: Collection, condition: Filter | None, *, show: b
         )
     ids: list[str] = []
     sizes: list[int] = []
-    rows = np.empty((total, found.model.embed_dim), np.float32)
+    rows: Floats = np.empty((total, found.model.embed_dim), np.float32)
     with progress("Reading", total, show=show) as advance:
         for point in client.scroll(found.name, filter=condition, with_embeddings=True):
             if len(ids) == len(rows):

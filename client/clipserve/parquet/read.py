@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
@@ -109,11 +110,13 @@ class PointFile:
     ) -> list[Row]:
         columns = self.columns
         ids = [None if id is None else str(id) for id in texts_of(table[columns.id])]
-        payloads = {name: read_column(table[column], schema[name]) for name, column in fields.items()}
+        payloads: dict[str, list[Any]] = {
+            name: read_column(table[column], schema[name]) for name, column in fields.items()
+        }
         uris = texts_of(table[columns.source_uri]) if columns.source_uri else [None] * len(ids)
         sources: list[dict[str, Any] | ClipserveError]
         if from_sources:
-            sources = read_sources(table[columns.source], table[columns.source_kind])
+            sources = read_sources(table[columns.source or ""], table[columns.source_kind or ""])
         else:
             sources = read_embeddings(table[columns.embedding], self.dim)
         rows = []
@@ -152,7 +155,7 @@ def read_embeddings(array: Any, dim: int) -> list[dict[str, Any] | ClipserveErro
     numbers = array.filter(fits).flatten().cast(pa.float32(), safe=False)
     # Places without a number come out as NaN.
     rows: Floats = numbers.to_numpy(zero_copy_only=False).reshape(pc.sum(fits).as_py() or 0, dim)
-    finite = np.isfinite(rows).all(axis=1)
+    finite: npt.NDArray[np.bool_] = np.isfinite(rows).all(axis=1)
     found: list[dict[str, Any] | ClipserveError] = []
     place = 0
     for fit, length in zip(fits.to_pylist(), lengths.to_pylist(), strict=True):

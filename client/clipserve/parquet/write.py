@@ -33,8 +33,8 @@ def writing(path: Path, facts: FileFacts) -> Iterator[PointWriter]:
             writer = PointWriter(parquet, facts, schema)
             yield writer
             writer.flush()
-        with unfinished.open("rb") as file:
-            os.fsync(file.fileno())
+        with unfinished.open("rb") as whole:
+            os.fsync(whole.fileno())
         unfinished.replace(path)
     except BaseException:
         unfinished.unlink(missing_ok=True)
@@ -72,7 +72,7 @@ class PointWriter:
     def _batch(self) -> Any:
         """The points as columns."""
         points = self._points
-        embeddings = np.stack([point.embedding for point in points]).astype(np.float32, copy=False)
+        embeddings = np.array([point.embedding for point in points], np.float32)
         columns: list[Any] = [
             pa.array([point.id for point in points], pa.string()),
             pa.FixedSizeListArray.from_arrays(
