@@ -83,7 +83,7 @@ def test_requests_travel_side_by_side_as_far_as_asked(answer, tmp_path, server):
     folder.mkdir()
     for i in range(100):
         (folder / f"{i}.png").write_bytes(png(i, 4, 4))
-    server.script("UpsertPoints", *[0.05] * 7)
+    server.script("UpsertPoints", *[0.5] * 7)
     answer("index", folder, "-c", "many", "--parallel", "7")
     assert server.state.most_in_flight == 7
 
@@ -224,7 +224,9 @@ def test_a_folder_without_pictures_and_another_model_are_refused(run, tmp_path, 
     (tmp_path / "empty").mkdir()
     assert "no pictures found" in run("index", tmp_path / "empty", "-c", "abc", code=1).output
     run("index", photos, "-c", "holiday")
-    text = run("index", photos, "-c", "holiday", "--model", "nope", code=1).output
+    text = run("index", photos, "-c", "holiday", "--model", "other", code=1).output
+    assert "holiday was made with model fake; leave out --model" in text
+    text = run("index", photos, "-c", "new", "--model", "nope", code=1).output
     assert "no model 'nope'" in text
     assert "`clipserve info` lists the models" in text
 

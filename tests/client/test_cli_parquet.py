@@ -159,11 +159,11 @@ def test_sources_that_are_not_kept_cannot_be_exported_or_embedded(run, album, tm
 def test_points_of_another_model_are_refused(run, album, client, server, tmp_path):
     out = tmp_path / "album.parquet"
     run("export", "-c", album, out)
-    facts = json.loads(pq.read_schema(out).metadata[b"clipserve"]) | {"fingerprint": "0" * 64}
+    facts = json.loads(pq.read_schema(out).metadata[b"clipserve"]) | {"fingerprint": "1" * 64}
     table = pq.read_table(out).replace_schema_metadata({b"clipserve": json.dumps(facts).encode()})
     pq.write_table(table, out)
     text = run("import", out, "-c", "copy", code=1).output
-    assert "made by model fake (fingerprint 000000000000…), which this server does not have" in text
+    assert "made by model fake (fingerprint 111111111111…), which this server does not have" in text
     assert [it.name for it in client.list_collections()] == ["album"]
     # Where the collection is there, the server refuses.
     found = json.loads(run("import", out, "-c", album, "--json", code=1).stderr)

@@ -155,7 +155,7 @@ def read_embeddings(array: Any, dim: int) -> list[dict[str, Any] | ClipserveErro
     numbers = array.filter(fits).flatten().cast(pa.float32(), safe=False)
     # Places without a number come out as NaN.
     rows: Floats = numbers.to_numpy(zero_copy_only=False).reshape(pc.sum(fits).as_py() or 0, dim)
-    finite: npt.NDArray[np.bool_] = np.isfinite(rows).all(axis=1)
+    finite: npt.NDArray[np.bool_] = np.asarray(np.isfinite(rows).all(axis=1))
     found: list[dict[str, Any] | ClipserveError] = []
     place = 0
     for fit, length in zip(fits.to_pylist(), lengths.to_pylist(), strict=True):
