@@ -8,7 +8,15 @@ from collections import deque
 from collections.abc import Callable, Generator, Mapping
 
 from clipserve.client import Client
-from clipserve.errors import ClipserveError
+from clipserve.errors import (
+    ClipserveError,
+    DimensionMismatch,
+    FailedPrecondition,
+    NotFound,
+    PermissionDenied,
+    StorageFailed,
+    Unauthenticated,
+)
 from clipserve.parquet.read import PointFile, Row
 from clipserve.types import Point
 
@@ -67,6 +75,8 @@ class LoadRun:
                 points = self._sent.popleft()
                 self.written += result.written
                 for position, error in result.errors.items():
+                    if concerns_all(error):
+                        raise error
                     self.failures.append((points[position].id, error))
                 self._settle(len(points))
         self.seconds = time.perf_counter() - start
@@ -100,3 +110,9 @@ class LoadRun:
         if count:
             self.done += count
             self._progress(self.done)
+
+
+def concerns_all(error: ClipserveError) -> bool:
+    """Whether no other point of the file would fare better."""
+    whole = (FailedPrecondition, NotFound, PermissionDenied, StorageFailed, Unauthenticated)
+    return isinstance(error, whole) and not isinstance(error, DimensionMismatch)
