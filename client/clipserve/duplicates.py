@@ -44,8 +44,8 @@ def find_groups(
 ) -> list[Group]:
     """Groups of near-duplicates, the largest first.
 
-    Time grows with the square of N where few points are duplicates; beside the embeddings, memory does not
-    grow with N² but stays at some hundred MB.
+    Time grows with the square of N where few points are duplicates; memory, beside the embeddings, is some
+    200 MB however many there are.
 
     Args:
         embeddings: float32 [N, D], L2-normalized.
@@ -58,7 +58,7 @@ def find_groups(
     rows = np.arange(len(embeddings)) if order is None else np.asarray(order, np.intp)
     nearest = np.empty(len(rows), np.intp)
     cosines = np.empty(len(rows), np.float32)
-    leaders = Leaders(embeddings.shape[1])
+    leaders = Leaders(embeddings, rows)
     for start in range(0, len(rows), ROWS):
         part = slice(start, start + ROWS)
         nearest[part], cosines[part] = assign(
@@ -70,36 +70,32 @@ def find_groups(
 
 
 class Leaders:
-    """The embeddings of the points that lead a group, in an array that grows."""
+    """The points that lead a group, in the order of preference."""
 
-    def __init__(self, dim: int) -> None:
-        self._embeddings: Floats = np.empty((ROWS, dim), np.float32)
-        self._places: npt.NDArray[np.intp] = np.empty(ROWS, np.intp)
+    def __init__(self, embeddings: Floats, rows: npt.NDArray[np.intp]) -> None:
+        """`rows`: all rows of the embeddings, the preferred first; a place is a position in it."""
+        self._embeddings = embeddings
+        self._rows = rows
+        self._places: npt.NDArray[np.intp] = np.empty(len(rows), np.intp)
         self._count = 0
 
-    def add(self, embeddings: Floats, places: npt.NDArray[np.intp]) -> None:
-        """Adds leaders, which stand at these places of the order."""
-        count = self._count + len(places)
-        if count > len(self._places):
-            more = max(count, 2 * len(self._places)) - len(self._places)
-            self._embeddings = np.pad(self._embeddings, ((0, more), (0, 0)))
-            self._places = np.pad(self._places, (0, more))
-        self._embeddings[self._count : count] = embeddings
-        self._places[self._count : count] = places
-        self._count = count
+    def add(self, places: npt.NDArray[np.intp]) -> None:
+        """Adds the points at these places."""
+        self._places[self._count : self._count + len(places)] = places
+        self._count += len(places)
 
     def nearest(self, embeddings: Floats) -> tuple[npt.NDArray[np.intp], Floats]:
         """For each embedding the place of the nearest leader, the first of equals, and its cosine."""
         best = np.full(len(embeddings), -np.inf, np.float32)
         places = np.zeros(len(embeddings), np.intp)
         for start in range(0, self._count, COLUMNS):
-            end = min(start + COLUMNS, self._count)
-            cosines = embeddings @ self._embeddings[start:end].T
+            some = self._places[start : min(start + COLUMNS, self._count)]
+            cosines = embeddings @ self._embeddings[self._rows[some]].T
             found = cosines.argmax(axis=1)
             found_cosines = cosines[np.arange(len(found)), found]
             better = found_cosines > best
             best[better] = found_cosines[better]
-            places[better] = self._places[start:end][found[better]]
+            places[better] = some[found[better]]
         return places, best
 
 
@@ -126,7 +122,7 @@ def assign(
             new[count] = i
             count += 1
             best[i], places[i] = 1.0, own[i]
-    leaders.add(block[new[:count]], own[new[:count]])
+    leaders.add(own[new[:count]])
     return places, best
 
 
