@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import importlib.util
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import click
 
+from clipserve.cli.errors import Failure
 from clipserve.files import find_images
+from clipserve.filters import Filter, parse_filter
 from clipserve.labels import LabelSet, label_set
 
 
@@ -48,3 +51,19 @@ def read_labels(
         return LabelSet(tuple(lines_of(labels_file)), tuple(templates))
     names = [name.strip() for group in labels for name in group.split(",") if name.strip()]
     return LabelSet(tuple(names), tuple(templates))
+
+
+def read_filter(text: str | None, schema: Mapping[str, str]) -> Filter | None:
+    """The condition of --filter, its values read as the schema's types; click.BadParameter for others."""
+    if text is None:
+        return None
+    try:
+        return parse_filter(text, schema)
+    except ValueError as error:
+        raise click.BadParameter(str(error), param_hint="--filter") from None
+
+
+def need_pyarrow() -> None:
+    """Failure if it is not installed."""
+    if importlib.util.find_spec("pyarrow") is None:
+        raise Failure("the command needs pyarrow; install it with: pip install 'clipserve[cli]'")

@@ -13,7 +13,7 @@ from clipserve.cli.options import FILE, OUT, Server, server_options
 from clipserve.cli.output import console, number, print_json, table
 from clipserve.cli.where import parse_where
 from clipserve.sheet import SUFFIXES, Entry, Sheet, write_sheet
-from clipserve.types import Hit, SearchResult
+from clipserve.types import Hit, SearchResult, StoredPoint
 
 
 @click.command()
@@ -85,7 +85,7 @@ def search(
         click.echo("the text was too long for the model and lost its end", err=True)
 
 
-def path_of(hit: Hit, root: Path | None = None) -> Path | None:
+def path_of(hit: Hit | StoredPoint, root: Path | None = None) -> Path | None:
     """Where the picture lies, if its payload says so."""
     path, base = hit.payload.get("path"), root or hit.payload.get("root")
     if not isinstance(path, str) or not isinstance(base, str | Path):
@@ -93,7 +93,7 @@ def path_of(hit: Hit, root: Path | None = None) -> Path | None:
     return Path(base) / path
 
 
-def name_of(hit: Hit) -> str:
+def name_of(hit: Hit | StoredPoint) -> str:
     """What people call the picture."""
     path = hit.payload.get("path")
     return path if isinstance(path, str) else hit.id
