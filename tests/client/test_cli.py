@@ -21,7 +21,7 @@ from clipserve.filters import And, Eq, F, Not, Range
 from PIL import Image
 
 COMMANDS = ("info", "classify", "embed", "index", "search", "collections", "evaluate")
-COMMANDS += ("dedupe", "export", "import", "migrate")
+COMMANDS += ("labels", "delete", "dedupe", "export", "import", "migrate")
 
 
 def every_command():

@@ -11,7 +11,17 @@ import click
 from clipserve.cli.errors import Failure
 from clipserve.files import find_images
 from clipserve.filters import Filter, parse_filter
-from clipserve.labels import LabelSet, label_set
+from clipserve.labels import NAMES, LabelSet, label_set, parse_ref
+
+
+class ListByDefault(click.Group):
+    """A group whose first command is `list`, also where only options are given."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Puts `list` in front where no command is named."""
+        if not args or (args[0].startswith("-") and args[0] not in ("-h", "--help")):
+            args = ["list", *args]
+        return super().parse_args(ctx, args)
 
 
 def shown(name: str | Path) -> str:
@@ -38,15 +48,21 @@ def lines_of(path: Path) -> list[str]:
 
 def read_labels(
     labels: Sequence[str], labels_file: Path | None, named: str | None, templates: Sequence[str]
-) -> LabelSet:
-    """Labels from exactly one of the three options; click.UsageError otherwise."""
+) -> LabelSet | str:
+    """Labels from exactly one of the three options, or the name of a stored label set; click.UsageError."""
     if sum((bool(labels), labels_file is not None, named is not None)) != 1:
         raise click.UsageError(
             'say which labels to choose from: --labels "cat,dog", --labels-file FILE or --label-set NAME'
         )
-    if named is not None:
+    if named in NAMES:
         found = label_set(named)
         return LabelSet(found.names, tuple(templates) or found.templates)
+    if named is not None:
+        try:
+            parse_ref(named)
+        except ValueError as error:
+            raise click.BadParameter(str(error), param_hint="--label-set") from None
+        return named
     if labels_file is not None:
         return LabelSet(tuple(lines_of(labels_file)), tuple(templates))
     names = [name.strip() for group in labels for name in group.split(",") if name.strip()]

@@ -14,9 +14,9 @@ from rich.text import Text
 
 from clipserve.cli.common import read_filter, shown
 from clipserve.cli.errors import Failure
+from clipserve.cli.hits import name_of, path_of
 from clipserve.cli.options import OUT, Server, filter_option, root_option, server_options
 from clipserve.cli.output import console, number, print_json, progress, table
-from clipserve.cli.search import name_of, path_of
 from clipserve.client import Client
 from clipserve.duplicates import Group, find_groups
 from clipserve.filters import Filter
