@@ -31,7 +31,7 @@ class Entry:
     path: Path | None
     """The picture's file; None or a file that cannot be read leaves an empty frame."""
     note: str = ""
-    """What its score means, in words."""
+    """What its score is worth, in a few words."""
     duplicates: Sequence[Entry] = ()
     """Near-duplicates, shown small below it."""
 

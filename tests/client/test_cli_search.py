@@ -9,6 +9,7 @@ import shutil
 
 import pytest
 from client.pictures import png
+from clipserve import Point
 from clipserve.cli.hits import percentile
 from clipserve.cli.query import Query
 from PIL import Image
@@ -27,8 +28,6 @@ def indexed(answer, photos):
 def many(client):
     """A collection with points enough for percentiles."""
     client.create_collection("many", schema={"path": "string"})
-    from clipserve import Point
-
     client.upsert("many", [Point(f"p{i}", image=png(i)) for i in range(25)])
     return "many"
 
@@ -143,7 +142,8 @@ def test_sheets_show_groups_and_percentiles(run, answer, tmp_path):
     run(*words, "--sheet", tmp_path / "hits.html")
     page = (tmp_path / "hits.html").read_text()
     assert f"+{len(grouped['duplicates'])} near-duplicate" in page
-    assert "of unrelated pairs" in page
+    assert "beats " in page
+    assert "the share of unrelated pairs that they beat" in page
     assert "like p1.png" in page
     found = [base64.b64decode(data) for data in re.findall(r'base64,([^"]+)"', page)]
     small = sum(max(Image.open(io.BytesIO(data)).size) <= 80 for data in found)

@@ -82,7 +82,7 @@ def facts(hit: Hit, root: Path | None) -> dict[str, Any]:
 def entry(hit: Hit, root: Path | None) -> Entry:
     """A hit on a sheet, with its near-duplicates."""
     duplicates = tuple(entry(duplicate, root) for duplicate in hit.duplicates)
-    note = "" if hit.percentile is None else f"beats {percentile(hit.percentile)} of unrelated pairs"
+    note = "" if hit.percentile is None else f"beats {percentile(hit.percentile)}"
     return Entry(name_of(hit), hit.score, path_of(hit, root), note, duplicates)
 
 

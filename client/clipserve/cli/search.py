@@ -128,9 +128,10 @@ def make_sheet(
     """What the contact sheet shows."""
     entries = tuple(entry(hit, root) for hit in result)
     count = f"{len(entries)} best of {collection}" if entries else f"nothing in {collection}"
+    judged = " and the share of unrelated pairs that they beat" if any(one.note for one in entries) else ""
     return Sheet(
         title=query.title(),
-        subtitle=f"{count} · model {result.model.name} · scores are cosines",
+        subtitle=f"{count} · model {result.model.name} · scores are cosines{judged}",
         entries=entries,
         query=shown,
     )
