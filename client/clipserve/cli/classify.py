@@ -86,18 +86,19 @@ def classify(
       clipserve classify cat.jpg --labels "indoors,furry,blue" --mode independent --threshold 0.2
     """
     chosen = read_labels(labels, labels_file, label_set, templates)
-    if isinstance(chosen, str) and (templates or threshold is not None):
-        raise click.UsageError(f"label set {chosen} has its own templates and thresholds on the server")
+    given, stored = (None, chosen) if isinstance(chosen, str) else (chosen, None)
+    if stored and (templates or threshold is not None):
+        raise click.UsageError(f"label set {stored} has its own templates and thresholds on the server")
     files = expanded(images)
     with server.client() as client:
-        prompts = 0 if isinstance(chosen, str) else len(chosen.names) * max(1, len(chosen.templates))
+        prompts = len(given.names) * max(1, len(given.templates)) if given else 0
         doing = f"Classifying (first encoding {prompts:,} prompts)" if prompts > MANY else "Classifying"
         many = len(files) > 16 or prompts > MANY
         with progress(doing, len(files), show=many and not server.as_json) as advance:
             result = client.classify(
                 files,
-                None if isinstance(chosen, str) else chosen,
-                label_set=chosen if isinstance(chosen, str) else None,
+                given,
+                label_set=stored,
                 top_k=top or ALL,
                 mode=mode,
                 thresholds=threshold,
