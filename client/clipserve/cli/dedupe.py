@@ -216,7 +216,7 @@ def write_sheet(
     extra = sum(len(group.members) - 1 for group in groups)
     subtitle = (
         f"{len(groups):,} groups, {extra:,} points beside the first of each, which is the one to keep · "
-        f"cosine ≥ {threshold:g} with the first"
+        f"cosines with it are at least {threshold:g}"
     )
     write_group_sheet(GroupSheet(title, subtitle, rows), path)
 

@@ -12,7 +12,7 @@ import click
 from clipserve import errors
 from clipserve.cli.common import need_pyarrow, shown
 from clipserve.cli.errors import ITEMS_FAILED, Failure
-from clipserve.cli.options import FILE, Server, model_option, server_options
+from clipserve.cli.options import FILE, Server, server_options
 from clipserve.cli.output import error_facts, per_second, print_json, progress, show_errors
 from clipserve.client import Client
 from clipserve.errors import ClipserveError
@@ -29,7 +29,12 @@ if TYPE_CHECKING:
 @click.option(
     "--create/--no-create", default=True, show_default=True, help="Make the collection if it is not there."
 )
-@model_option
+@click.option(
+    "--model",
+    default="",
+    metavar="NAME",
+    help="Model of a new collection.  [default: the file's, else the server's]",
+)
 @click.option("--skip-existing", is_flag=True, help="Leave points alone whose ids are there already.")
 @click.option("--from-sources", is_flag=True, help="Embed anew, from the sources in the file.")
 @click.option("--id-column", default="id", show_default=True, metavar="NAME", help="Column of the ids.")
