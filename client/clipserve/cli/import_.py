@@ -63,6 +63,7 @@ def import_(
     another model refuses them, unless they hold sources to embed anew. Other files need a column of ids and
     one of embeddings; their other columns become payload fields as far as their types allow.
 
+    Embeddings arrive as they are in the file, but for the last bits: the server normalizes them once more.
     Points replace those of the same id, so the command may be repeated after Ctrl-C or a failure.
 
     \b
