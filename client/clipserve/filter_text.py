@@ -114,7 +114,12 @@ class Reader:
             found = self.membership(left, right)
             return Not(found) if isinstance(op, ast.NotIn) else found
         if is_field(left) == is_field(right):
-            what = "two fields" if is_field(left) else "two values"
+            what = "two fields"
+            if not is_field(left):
+                # What is no value is worth more words than that there are two.
+                self.literal(left)
+                self.literal(right)
+                what = "two values"
             raise self.error(right, f"compare a field with a value, not {what}; strings stand in quotes")
         at_left = is_field(left)
         field = self.field(left if at_left else right)

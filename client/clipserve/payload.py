@@ -53,11 +53,14 @@ def write_value(value: PayloadValue) -> common_pb2.Value:
 
 
 def write_moment(moment: dt.datetime) -> Timestamp:
-    """The message for a moment; ValueError for one without a time zone."""
+    """The message for a moment; ValueError for one without a time zone, or out of the years 1 to 9999."""
     if moment.tzinfo is None:
         raise ValueError("a datetime needs a time zone, e.g. datetime.now(timezone.utc)")
     message = Timestamp()
-    message.FromDatetime(moment)
+    try:
+        message.FromDatetime(moment)
+    except OverflowError:
+        raise ValueError(f"{moment.isoformat()} lies outside of the years 1 to 9999 in UTC") from None
     return message
 
 
