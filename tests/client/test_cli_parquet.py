@@ -4,11 +4,8 @@ from __future__ import annotations
 
 import datetime as dt
 import json
-import os
-import signal
 import subprocess
 import sys
-import time
 
 import numpy as np
 import pyarrow as pa
@@ -64,8 +61,8 @@ def same(found, expected):
     for id, point in expected.items():
         assert dict(found[id].payload) == dict(point.payload)
         assert found[id].source_uri == point.source_uri
-        # Embeddings of length 1 are normalized once more: what that rounds is the last bit.
-        np.testing.assert_allclose(found[id].embedding, point.embedding, rtol=0, atol=6e-8)
+        # Embeddings of length 1 are normalized once more, which may round the last bits in float32.
+        np.testing.assert_allclose(found[id].embedding, point.embedding, rtol=0, atol=1.5e-7)
 
 
 def test_an_export_is_imported_again_as_it_was(run, answer, album, client, tmp_path, monkeypatch):
@@ -264,28 +261,20 @@ def test_what_is_no_parquet_file_is_one_sentence(run, tmp_path):
     assert len(text.splitlines()) == 1
 
 
-def test_ctrl_c_leaves_what_was_written_and_says_how_to_go_on(
-    server, client, album, run, tmp_path, monkeypatch
-):
-    out = tmp_path / "album.parquet"
-    run("export", "-c", album, out)
-    server.script("UpsertPointsStream", 0.0, 30.0)
-    code = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); "
-    code += "import clipserve.parquet.load as load; load.ROWS = 10; "
-    code += "from clipserve.cli import main; main()"
-    command = [sys.executable, "-c", code, "-s", server.address, "import", out, "-c", "copy"]
-    process = subprocess.Popen(command, stderr=subprocess.PIPE, env=os.environ)
-    end = time.monotonic() + 20
-    while len(server.seen("UpsertPointsStream")) < 2 and time.monotonic() < end:
-        time.sleep(0.02)
-    # Its first batch is answered by now, or is about to be.
-    time.sleep(0.2)
-    process.send_signal(signal.SIGINT)
-    _, words = process.communicate(timeout=10)
-    assert process.returncode == 1
-    assert b"stopped after 10 of 25 rows" in words
-    assert b"--skip-existing" in words
-    assert b"Traceback" not in words
+def test_ctrl_c_leaves_what_was_written_and_says_how_to_go_on(run, album, client, tmp_path, monkeypatch):
+    def settle(self, count):
+        settled(self, count)
+        if self.done == 10:
+            raise KeyboardInterrupt
+
+    settled = load.LoadRun._settle
+    monkeypatch.setattr(load, "ROWS", 10)
+    monkeypatch.setattr(load.LoadRun, "_settle", settle)
+    run("export", "-c", album, tmp_path / "f.parquet")
+    words = run("import", tmp_path / "f.parquet", "-c", "copy", code=1).stderr
+    assert "stopped after 10 of 25 rows" in words
+    assert "--skip-existing goes on from there" in words
+    assert "Aborted!" in words
     assert client.count("copy") >= 10
 
 

@@ -11,7 +11,16 @@ import pytest
 from clipserve import errors
 
 ROOT = Path(__file__).parents[2]
-HEAVY = ("PIL", "torch", "click", "rich", "clipserve_gateway", "clipserve.cli", "clipserve.evaluation")
+HEAVY = (
+    "PIL",
+    "pyarrow",
+    "torch",
+    "click",
+    "rich",
+    "clipserve_gateway",
+    "clipserve.cli",
+    "clipserve.evaluation",
+)
 
 EXPORTED = {
     "AliasNotFound",
