@@ -182,11 +182,13 @@ def write_version(stored: StoredLabelSet) -> bytes:
 def read_version(ref: LabelSetRef, document: Document, head: _Head) -> StoredLabelSet:
     """The version in a document."""
     facts = json.loads(document.value)
-    labels = {
-        name: tuple(value) if isinstance(value, list) else value for name, value in facts["labels"].items()
-    }
-    none = labels["none_of_the_above"]
-    if none is not None:
-        labels["none_of_the_above"] = NoneOfTheAbove(**none | {"prompts": tuple(none["prompts"])})
+    found = facts["labels"]
+    none = found["none_of_the_above"]
+    labels = LabelSet(
+        names=tuple(found["names"]),
+        templates=tuple(found["templates"]),
+        thresholds=tuple(found["thresholds"]),
+        none_of_the_above=none and NoneOfTheAbove(none["name"], tuple(none["prompts"]), none["threshold"]),
+    )
     created = dt.datetime.fromisoformat(facts["create_time"])
-    return StoredLabelSet(ref, LabelSet(**labels), facts["content_hash"], created, head.versions)
+    return StoredLabelSet(ref, labels, facts["content_hash"], created, head.versions)
