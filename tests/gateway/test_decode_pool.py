@@ -50,7 +50,7 @@ async def begun(jobs: Jobs, number: int) -> None:
 
 
 async def idle(pool: DecodePool) -> None:
-    """Returns once the loop has heard that every thread is done: they end in any order."""
+    """Returns once every thread is done, those of callers who have gone too."""
     for _ in range(1000):
         if pool.saturation() == 0:
             return
@@ -79,7 +79,7 @@ async def test_what_the_work_raises_reaches_the_caller_and_frees_the_thread(pool
         with pytest.raises(ImageUnreadable, match="broken"):
             await pool.run(fail, deadline=later())
     assert await pool.run(lambda: 7, deadline=later()) == 7
-    await idle(pool)
+    assert pool.saturation() == 0
 
 
 async def test_work_of_a_cancelled_caller_is_not_begun(pool: DecodePool) -> None:
@@ -108,7 +108,7 @@ async def test_work_that_is_late_by_its_turn_is_not_begun(pool: DecodePool) -> N
         await late
     await asyncio.gather(*running)
     assert "late" not in jobs.begun
-    await idle(pool)
+    assert pool.saturation() == 0
 
 
 async def test_a_thread_whose_caller_has_gone_keeps_its_place_until_it_is_done(pool: DecodePool) -> None:
