@@ -91,6 +91,18 @@ class LabelSets:
             )
         raise LabelSetNotFound(f"there is no label set {ref.name[:80]!r}", field="name")
 
+    async def choose(
+        self, labels: LabelSet | None, ref: LabelSetRef | None
+    ) -> tuple[LabelSet, LabelSetRef | None]:
+        """What a call names: labels of its own, or a label set that is kept, with the version it has."""
+        if labels is not None:
+            return labels, None
+        try:
+            stored = await self.get(ref or LabelSetRef(""))
+        except LabelSetNotFound as error:
+            raise error.at("label_set") from None
+        return stored.labels, stored.ref
+
     async def _version(self, ref: LabelSetRef, head: _Head) -> StoredLabelSet | None:
         if ref.version not in head.versions:
             return None

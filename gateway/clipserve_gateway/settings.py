@@ -79,6 +79,11 @@ class Settings(BaseSettings):
         """The published limits."""
         return Limits(**{name: getattr(self, name) for name in Limits.__dataclass_fields__})
 
+    @property
+    def allowed_sources(self) -> list[str]:
+        """The prefixes that sources may be read from."""
+        return [prefix.strip() for prefix in self.source_prefixes.split(",") if prefix.strip()]
+
 
 def host_environment() -> dict[str, str]:
     """A copy of this process's environment, to start another process with."""
