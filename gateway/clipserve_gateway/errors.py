@@ -31,6 +31,8 @@ class ClipserveError(Exception):
 
     def at(self: Self, field: str) -> Self:
         """The same error, laid at the door of `field` (a prefix path that this error's own path follows)."""
+        if not field:
+            return self
         own = f".{self.field}" if self.field and not self.field.startswith("[") else self.field
         return type(self)(self.message, field=field + own, metadata=self.metadata)
 

@@ -143,9 +143,9 @@ class LabelCache:
                 remember(self._labels, (prefix, name), entry)
         done = [entry for entry in entries.values() if entry is not None]
         if labels.none_of_the_above is not None:
-            prompts = labels.none_of_the_above.prompts
             latest().check("encode")
-            done.append(mean_label(await self._embedder.embed_texts(spec, prompts, latest())))
+            whole = await self._embedder.embed_texts(spec, labels.none_of_the_above.prompts, latest())
+            done.append(mean_label(whole))
         matrix = np.stack([entry.embedding for entry in done])
         return LabelEmbeddings(matrix, sum(entry.truncated_prompts for entry in done))
 

@@ -130,7 +130,7 @@ class Searcher:
         for part in parts:
             if isinstance(part.source, np.ndarray):
                 if len(part.source) != collection.dim:
-                    raise wrong_dimension(collection, len(part.source)).at(part.field)
+                    raise wrong_dimension(collection, len(part.source)).at(part.field.rstrip("."))
                 vector = part.source
             elif isinstance(part.source, Like):
                 vector = stored[part.source.id]

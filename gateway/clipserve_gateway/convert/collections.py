@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from clipserve.v1 import collection_pb2, common_pb2
 
 from clipserve_gateway.collection_ops import CollectionFacts
-from clipserve_gateway.collection_spec import CollectionSpec, Generation, Migration, MigrationState
+from clipserve_gateway.collection_spec import CollectionSpec, Generation, Migration, MigrationState, Overlap
 from clipserve_gateway.convert.common import write_time
 from clipserve_gateway.convert.payload import read_schema, write_schema
 from clipserve_gateway.errors import InvalidInput
@@ -91,8 +91,8 @@ def write_collection(facts: CollectionFacts) -> collection_pb2.Collection:
             ef_construction=spec.index.ef_construction,
             ef_search=spec.index.ef_search,
         ),
-        index_status=facts.status and write_index_status(facts.status),
-        migration=spec.migration and write_migration(spec, spec.migration),
+        index_status=None if facts.status is None else write_index_status(facts.status),
+        migration=None if spec.migration is None else write_migration(spec, spec.migration),
         score_statistics=map(write_statistics, facts.statistics),
     )
 
@@ -130,7 +130,6 @@ def write_migration(spec: CollectionSpec, migration: Migration) -> collection_pb
     state = MIGRATION_STATES[migration.state]
     if migration.error and migration.state is MigrationState.RUNNING:
         state = collection_pb2.MIGRATION_STATE_WAITING
-    overlap = migration.overlap
     written = collection_pb2.Migration(
         state=state,
         to=write_model(after),
@@ -138,13 +137,17 @@ def write_migration(spec: CollectionSpec, migration: Migration) -> collection_pb
         done=migration.done,
         failed=migration.failed,
         failures=[collection_pb2.FailedPoint(id=id, message=message) for id, message in migration.failures],
-        overlap=overlap
-        and collection_pb2.NeighborOverlap(
-            k=overlap.k, queries=overlap.queries, mean=overlap.mean, p10=overlap.p10
-        ),
+        overlap=None if migration.overlap is None else write_overlap(migration.overlap),
         error=migration.error,
         start_time=write_time(migration.start_time),
     )
     # `from` is a word of Python's own.
     getattr(written, "from").CopyFrom(write_model(before))
     return written
+
+
+def write_overlap(overlap: Overlap) -> collection_pb2.NeighborOverlap:
+    """How many neighbors two models have in common."""
+    return collection_pb2.NeighborOverlap(
+        k=overlap.k, queries=overlap.queries, mean=overlap.mean, p10=overlap.p10
+    )

@@ -122,14 +122,13 @@ def write_ref(ref: LabelSetRef) -> clip_pb2.LabelSetRef:
 
 def write_labels(labels: LabelSet) -> clip_pb2.LabelSet:
     """A label set, with its defaults filled in."""
+    written = clip_pb2.LabelSet(names=labels.names, templates=labels.templates, thresholds=labels.thresholds)
     none = labels.none_of_the_above
-    written = none and clip_pb2.NoneOfTheAbove(name=none.name, prompts=none.prompts, threshold=none.threshold)
-    return clip_pb2.LabelSet(
-        names=labels.names,
-        templates=labels.templates,
-        thresholds=labels.thresholds,
-        none_of_the_above=written,
-    )
+    if none is not None:
+        written.none_of_the_above.name = none.name
+        written.none_of_the_above.prompts.extend(none.prompts)
+        written.none_of_the_above.threshold = none.threshold
+    return written
 
 
 def write_info(stored: StoredLabelSet) -> labels_pb2.LabelSetInfo:
