@@ -57,7 +57,7 @@ class SearchCases:
         with pytest.raises(clipserve.PointNotFound) as missing:
             service.search(name, weighted=[Weighted(1, like="p1"), Weighted(1, like="missing")])
         assert missing.value.field == "weighted.parts[1].like"
-        with pytest.raises(clipserve.InvalidInput):
+        with pytest.raises(clipserve.InvalidArgument):
             service.search(name, weighted=[Weighted(1, text=f"{i}") for i in range(17)])
 
     def test_chosen_fields_of_the_payload_are_returned(self, service, new_collection):
