@@ -206,3 +206,9 @@ class StorageFailed(ClipserveError):
     """The index could not read or write; nothing that was acknowledged is lost."""
 
     reason = "STORAGE_FAILED"
+
+
+class StorageUnavailable(ClipserveError):
+    """The index's server does not answer; it is safe to try again later."""
+
+    reason = "STORAGE_UNAVAILABLE"

@@ -76,6 +76,10 @@ class Engine(Protocol):
         """Names of all tables."""
         ...
 
+    def check(self, table: TableSpec, point: Point) -> None:
+        """Raises InvalidInput for a point that this engine cannot hold, though the contract allows it."""
+        ...
+
     async def upsert(self, table: TableSpec, points: Sequence[Point], *, replace: bool = True) -> None:
         """Writes points with distinct ids and normalized embeddings.
 

@@ -134,6 +134,9 @@ class LanceEngine:
                 if not token:
                     return [name for name in names if name not in (CATALOG, LEASES)]
 
+    def check(self, table: TableSpec, point: Point) -> None:
+        """See Engine: it holds whatever the contract allows."""
+
     async def upsert(self, table: TableSpec, points: Sequence[Point], *, replace: bool = True) -> None:
         """See Engine. Points that fill several commits are written one commit after the other."""
         async with self._table(table) as opened:

@@ -8,6 +8,7 @@ from clipserve.v1 import collection_pb2, collection_pb2_grpc
 from grpc.aio import ServicerContext
 
 from clipserve_gateway.collection_ops import CollectionOps
+from clipserve_gateway.concurrency import Turns
 from clipserve_gateway.convert import collections as convert
 from clipserve_gateway.convert import pages, points
 from clipserve_gateway.convert.common import check_fits
@@ -16,7 +17,7 @@ from clipserve_gateway.errors import ClipserveError
 from clipserve_gateway.migration import Migrator
 from clipserve_gateway.point_ops import PointOps
 from clipserve_gateway.servicers.calls import Calls
-from clipserve_gateway.servicers.pipeline import Turns, in_order
+from clipserve_gateway.servicers.pipeline import in_order
 from clipserve_gateway.types import Limits
 
 

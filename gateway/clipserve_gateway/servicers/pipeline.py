@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 from collections import deque
-from collections.abc import AsyncIterator, Awaitable, Callable, Hashable, Iterable
-from typing import Generic, TypeVar
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import TypeVar
 
-Key = TypeVar("Key", bound=Hashable)
 Request = TypeVar("Request")
 Response = TypeVar("Response")
 
@@ -44,24 +42,3 @@ async def in_order(
             answering.cancel()
         if reading is not None:
             reading.cancel()
-
-
-class Turns(Generic[Key]):
-    """Lets those that share a key follow one another, in the order they came, and others go side by side."""
-
-    def __init__(self) -> None:
-        self._held: list[tuple[frozenset[Key], asyncio.Event]] = []
-
-    @contextlib.asynccontextmanager
-    async def after_others(self, keys: Iterable[Key]) -> AsyncIterator[None]:
-        """Waits for all who came earlier with one of these keys, and holds the keys while inside."""
-        mine = (frozenset(keys), asyncio.Event())
-        earlier = [done for held, done in self._held if held & mine[0]]
-        self._held.append(mine)
-        try:
-            for done in earlier:
-                await done.wait()
-            yield
-        finally:
-            self._held.remove(mine)
-            mine[1].set()
