@@ -28,7 +28,7 @@ from clipserve_gateway.embed import Embedder
 from clipserve_gateway.encoder import Encoder
 from clipserve_gateway.errors import ClipserveError
 from clipserve_gateway.http import HttpServer
-from clipserve_gateway.index import open_engine
+from clipserve_gateway.index import engine_of
 from clipserve_gateway.interceptors import CallInterceptor
 from clipserve_gateway.label_sets import LabelSets
 from clipserve_gateway.labels import LabelCache
@@ -88,7 +88,7 @@ class Gateway:
         )
         self._pool = DecodePool(settings.decode_threads)
         self.metrics.saturation.set_function(self._pool.saturation)
-        self._engine = open_engine(settings.data)
+        self._engine = engine_of(settings)
         self._catalog = Catalog(self._engine)
         self._embedder = Embedder(
             self.models, self._backend, self._pool, settings.limits, fast_decode=settings.fast_decode

@@ -27,11 +27,15 @@ class MilvusServer:
         self._config = milvus.MilvusServerConfig(data_dir=str(folder))
         # Searches that must see every write wait for the next tick of the clock: 200 ms apart unless told.
         self._config.set("proxy.timeTickInterval", 20)
+        # So long does a server that was killed count as alive, for the one that takes its place.
+        self._config.set("common.session.ttl", 5)
         for key in [key for key in self._config.configurable_items if key.endswith("_port")]:
             self._config.configs[key] = free_port()
         self._metrics_port = free_port()
         self._config.resolve()
         milvus._initialize_data_files(str(folder))
+        self._etcd = folder / "etcd.yaml"
+        self._etcd.write_text(etcd_config(self._config.get("etcd_port"), free_port()))
         self.port = int(self._config.get("proxy_port"))
         self.process: subprocess.Popen[bytes] | None = None
 
@@ -45,6 +49,7 @@ class MilvusServer:
         binary = self._folder / "bin" / "milvus"
         environment = {
             "DEPLOY_MODE": "STANDALONE",
+            "ETCD_CONFIG_PATH": str(self._etcd),
             "METRICS_PORT": str(self._metrics_port),
             "MILVUS_RUN_DIR": str(self._folder / "run"),
             "LD_LIBRARY_PATH": str(binary.parent),
@@ -72,12 +77,26 @@ class MilvusServer:
         except (OSError, urllib.error.HTTPError):
             return False
 
-    def kill(self, sign: int = signal.SIGKILL) -> None:
-        """Ends it."""
+    def kill(self) -> None:
+        """Ends it at once; asked to end by itself, it may take minutes."""
         if self.process is not None:
-            self.process.send_signal(sign)
-            self.process.wait(60)
+            self.process.kill()
+            self.process.wait()
             self.process = None
+
+
+def etcd_config(port: int, peer_port: int) -> str:
+    """Without this the etcd inside takes its usual ports, and no second server finds room."""
+    client, peer = f"http://127.0.0.1:{port}", f"http://127.0.0.1:{peer_port}"
+    lines = {
+        "listen-client-urls": client,
+        "advertise-client-urls": client,
+        "listen-peer-urls": peer,
+        "initial-advertise-peer-urls": peer,
+        "initial-cluster": f"default={peer}",
+        "data-dir": "etcd.data",
+    }
+    return "".join(f"{name}: {value}\n" for name, value in lines.items())
 
 
 def die_with_parent() -> None:

@@ -9,6 +9,7 @@ from clipserve_gateway.index.base import Engine
 from clipserve_gateway.index.lance import LanceEngine
 from clipserve_gateway.index.milvus import MilvusEngine
 from clipserve_gateway.index.milvus_address import MilvusOptions
+from clipserve_gateway.settings import Settings
 
 
 def open_engine(uri: str, milvus: MilvusOptions | None = None) -> Engine:
@@ -23,3 +24,17 @@ def open_engine(uri: str, milvus: MilvusOptions | None = None) -> Engine:
     address, database = found
     options = milvus or MilvusOptions(address)
     return MilvusEngine(dataclasses.replace(options, address=address, database=database))
+
+
+def engine_of(settings: Settings) -> Engine:
+    """The engine that the settings ask for."""
+    milvus = MilvusOptions(
+        address="",
+        token=settings.milvus_secret,
+        ca=settings.milvus_ca,
+        replicas=settings.milvus_replicas,
+        shards=settings.milvus_shards,
+        consistency=settings.milvus_consistency,
+        timeout=settings.milvus_timeout_seconds,
+    )
+    return open_engine(settings.data, milvus)

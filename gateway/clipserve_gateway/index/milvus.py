@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import importlib
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -10,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from clipserve_gateway.concurrency import Turns
+from clipserve_gateway.errors import ClipserveError
 from clipserve_gateway.index import milvus_documents
 from clipserve_gateway.index.base import Document
 from clipserve_gateway.index.milvus_address import MilvusOptions
@@ -122,8 +124,9 @@ class MilvusEngine:
         try:
             await self._connection.call("create_index", name, indexes, sync=False)
             await self._connection.call("load_collection", name, replica_number=self._options.replicas)
-        except Exception:
-            await self._connection.call("drop_collection", name)
+        except ClipserveError:
+            with contextlib.suppress(ClipserveError):
+                await self._connection.call("drop_collection", name)
             raise
 
     async def drop_table(self, table: str) -> None:

@@ -19,16 +19,20 @@ log = logging.getLogger(__name__)
 THREADS = 16
 GIVEN_UP_SECONDS = 1.0
 """After a call found no server, others do not try for so long: callers are told at once, not by timeouts."""
-NOT_FOUND = 100
-NOT_READY = frozenset({2, 500, 501, 502, 503, 504, 901})
+SLOW = {"load_collection": 60.0, "flush": 60.0}
+"""Seconds for what takes a server seconds when all is well."""
+NOT_FOUND, NOT_LOADED = 100, 101
+NOT_READY = frozenset({2, NOT_LOADED, 500, 501, 502, 503, 504, 901})
 """Milvus's codes for a server, replica, shard or node that is not there yet or any more."""
 AWAY = frozenset({"UNAVAILABLE", "DEADLINE_EXCEEDED", "CANCELLED"})
+AWAY_WORDS = ("Retry timeout", "not ready", "no available", "connection refused")
+"""Of messages whose code is that of any error: parts of the server are down, or still coming up."""
 
 
 class MilvusConnection:
-    """One client of Milvus, which is made anew when its server has gone away.
+    """One client of Milvus, which finds its server again by itself.
 
-    pymilvus's client works in threads: its asyncio one cannot talk to milvus-lite.
+    It is pymilvus's client for threads: the one for asyncio cannot talk to milvus-lite.
     """
 
     def __init__(self, options: MilvusOptions) -> None:
@@ -49,8 +53,18 @@ class MilvusConnection:
     def _call(self, method: str, *args: Any, **kwargs: Any) -> Any:
         if time.monotonic() < self._away_until:
             raise self._unavailable("it did not answer a moment ago")
+        timeout = max(self._options.timeout, SLOW.get(method, 0.0))
         try:
-            return getattr(self._connected(), method)(*args, timeout=self._options.timeout, **kwargs)
+            client = self._connected()
+            work = functools.partial(getattr(client, method), *args, timeout=timeout, **kwargs)
+            try:
+                return work()
+            except Exception as error:
+                if getattr(error, "code", None) != NOT_LOADED:
+                    raise
+            # A server that has just started, or whose operator released the table.
+            client.load_collection(args[0], timeout=SLOW["load_collection"])
+            return work()
         except Exception as error:
             raise self._translated(error) from error
 
@@ -76,8 +90,8 @@ class MilvusConnection:
         said = (str(getattr(error, "message", "") or error).splitlines() or [type(error).__name__])[0][:300]
         if code == NOT_FOUND:
             return TableNotFound("its table is gone")
-        if name in AWAY or code in NOT_READY or "Retry timeout" in said or "not ready" in said:
-            self._forget()
+        if name in AWAY or code in NOT_READY or any(words in said for words in AWAY_WORDS):
+            self._away_until = time.monotonic() + GIVEN_UP_SECONDS
             return self._unavailable(said)
         return StorageFailed(
             f"Milvus refused: {said.splitlines()[0][:300] if said else type(error).__name__}"
@@ -85,14 +99,6 @@ class MilvusConnection:
 
     def _unavailable(self, why: str) -> StorageUnavailable:
         return StorageUnavailable(f"Milvus at {self._options.address} does not answer: {why}")
-
-    def _forget(self) -> None:
-        """Lets the next call connect anew, after a pause."""
-        with self._lock:
-            self._away_until = time.monotonic() + GIVEN_UP_SECONDS
-            client, self._client = self._client, None
-        if client is not None and not self._options.lite:
-            client.close()
 
     async def close(self) -> None:
         """Waits for what is under way, and disconnects."""
