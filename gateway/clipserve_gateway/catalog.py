@@ -7,6 +7,8 @@ twice, so that whoever comes too late, or still holds a collection that is gone,
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import json
 import logging
 import math
@@ -58,31 +60,63 @@ class Catalog:
         self._engine = engine
         self._known: dict[str, _Known] = {}
         self._aliases: dict[str, tuple[str, float]] = {}
+        self._renewals: dict[str, asyncio.Task[None]] = {}
 
-    async def get(self, name: str, *, fresh: bool = False) -> CollectionSpec:
-        """The collection of that name or alias; CollectionNotFound. `fresh` reads it anew."""
-        target, since = self._aliases.get(name, (name, 0.0))
-        if target != name and not fresh and young(since):
-            return (await self._find(target, fresh=False)).spec
+    async def get(self, name: str, *, fresh: bool = False, field: str = "collection") -> CollectionSpec:
+        """The collection of that name or alias; `fresh` reads it anew.
+
+        Raises CollectionNotFound, which names the `field` that the name came from.
+        """
+        target, since = self._aliases.get(name, (name, math.inf))
+        known = self._known.get(target)
+        if known is not None and not fresh:
+            age = time.monotonic() - min(known.since, since)
+            if age < BELIEF_SECONDS:
+                if age > BELIEF_SECONDS / 2:
+                    self._renew(name)
+                return known.spec
+        return await self._read(name, field)
+
+    async def _read(self, name: str, field: str) -> CollectionSpec:
         try:
-            return (await self._find(name, fresh)).spec
+            found = await self._find(name, field)
+            self._aliases.pop(name, None)
+            return found.spec
         except CollectionNotFound:
             self._aliases.pop(name, None)
             document = await self._engine.get_document(ALIASES + name)
             if document is None:
                 raise
         target = read_alias(document)
+        known = await self._find(target, field)
         self._aliases[name] = (target, time.monotonic())
-        return (await self._find(target, fresh)).spec
+        return known.spec
 
-    async def _find(self, name: str, fresh: bool) -> _Known:
-        known = self._known.get(name)
-        if known is not None and not fresh and young(known.since):
-            return known
+    def _renew(self, name: str) -> None:
+        """Reads a name again in the background, so that those who use it often do not wait for the engine."""
+
+        async def read() -> None:
+            with contextlib.suppress(ClipserveError):
+                await self._read(name, "collection")
+
+        if name not in self._renewals:
+            task = asyncio.create_task(read(), name=f"read collection {name} again")
+            self._renewals[name] = task
+            task.add_done_callback(lambda _: self._renewals.pop(name, None))
+
+    async def close(self) -> None:
+        """Ends what is under way in the background."""
+        tasks = list(self._renewals.values())
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def _find(self, name: str, field: str = "collection") -> _Known:
+        """What the engine says now."""
         document = await self._engine.get_document(COLLECTIONS + name)
         if document is None:
             self._known.pop(name, None)
-            raise CollectionNotFound(f"there is no collection {name[:80]!r}", field="collection")
+            raise CollectionNotFound(f"there is no collection {name[:80]!r}", field=field)
         return self._remember(document)
 
     def _remember(self, document: Document) -> _Known:
@@ -120,7 +154,7 @@ class Catalog:
         `change` may be called several times, where others write the same document.
         """
         for _ in range(UPDATE_ATTEMPTS):
-            known = await self._find(name, fresh=True)
+            known = await self._find(name)
             changed = change(known.spec)
             if changed == known.spec:
                 return changed
@@ -133,7 +167,7 @@ class Catalog:
     async def drop(self, name: str) -> None:
         """Removes a collection with all its points; CollectionHasAliases where an alias means it."""
         for _ in range(UPDATE_ATTEMPTS):
-            known = await self._find(name, fresh=True)
+            known = await self._find(name, "name")
             aliases = [alias for alias, target in (await self.aliases()).items() if target == name]
             if aliases:
                 raise CollectionHasAliases(
@@ -151,7 +185,7 @@ class Catalog:
         """Lets an alias mean a collection from now on; what it meant before, empty if it is new."""
         if await self._engine.get_document(COLLECTIONS + alias) is not None:
             raise CollectionExists(f"{alias!r} is a collection", field="alias.name")
-        await self._find(collection, fresh=True)
+        await self._find(collection, "alias.collection")
         for _ in range(UPDATE_ATTEMPTS):
             found = await self._engine.get_document(ALIASES + alias)
             version = 0 if found is None else found.version
@@ -176,14 +210,16 @@ class Catalog:
         found = await self._engine.documents(ALIASES)
         return {document.key.removeprefix(ALIASES): read_alias(document) for document in found}
 
-    async def reading(self, name: str, work: Callable[[CollectionSpec], Awaitable[T]]) -> T:
-        """`work` on a collection; once more where its table went away while the collection stayed."""
-        spec = await self.get(name)
+    async def reading(
+        self, name: str, work: Callable[[CollectionSpec], Awaitable[T]], *, field: str = "collection"
+    ) -> T:
+        """`work` on a collection; once more where a table of it went away while the collection stayed."""
+        spec = await self.get(name, field=field)
         try:
             return await work(spec)
         except TableNotFound:
-            again = await self.get(name, fresh=True)
-            if again.serving.table == spec.serving.table:
+            again = await self.get(name, fresh=True, field=field)
+            if again.generations == spec.generations:
                 raise
             return await work(again)
 
@@ -202,11 +238,6 @@ class Catalog:
                 await self._engine.drop_table(name)
         except ClipserveError as error:
             log.warning("tables that belong to no collection could not be removed: %s", error.message)
-
-
-def young(since: float) -> bool:
-    """Whether what was read then (monotonic) is still believed."""
-    return time.monotonic() - since < BELIEF_SECONDS
 
 
 def read_alias(document: Document) -> str:

@@ -81,7 +81,7 @@ class CollectionOps:
             return CollectionFacts(spec, status.points, aliases.get(spec.name, ()), status, tuple(statistics))
 
         with stage("index"):
-            return await self._catalog.reading(name, facts)
+            return await self._catalog.reading(name, facts, field="name")
 
     async def page(self, after: str, limit: int) -> list[CollectionFacts]:
         """Up to `limit` collections whose names follow `after`, by name."""

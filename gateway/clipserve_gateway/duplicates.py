@@ -21,8 +21,8 @@ class Group:
     duplicates: tuple[Hit, ...] = ()
 
 
-def grouped(hits: Sequence[Hit], vectors: Mapping[str, Floats], threshold: float) -> list[Group]:
-    """Hits (best first) in groups, best first; `vectors` are normalized float32 [D], by id.
+def grouped(hits: Sequence[Hit], vectors: Mapping[str, Floats], threshold: float, limit: int) -> list[Group]:
+    """Hits (best first) in up to `limit` groups, best first; `vectors` are normalized float32 [D], by id.
 
     A hit joins the first group whose best hit is as near to it as the threshold. Being near to the best
     one, not to just any member, keeps a chain of small differences from joining what is not alike.
@@ -30,13 +30,13 @@ def grouped(hits: Sequence[Hit], vectors: Mapping[str, Floats], threshold: float
     if not hits:
         return []
     matrix = np.stack([vectors[hit.id] for hit in hits])
-    leaders: list[int] = []
-    members: dict[int, list[Hit]] = {}
-    for i, hit in enumerate(hits):
-        near = matrix[leaders] @ matrix[i] >= threshold if leaders else np.zeros(0, bool)
+    leaders = np.empty((min(limit, len(hits)), matrix.shape[1]), np.float32)
+    groups: list[tuple[Hit, list[Hit]]] = []
+    for hit, vector in zip(hits, matrix, strict=True):
+        near = leaders[: len(groups)] @ vector >= threshold
         if near.any():
-            members[leaders[int(near.argmax())]].append(hit)
-        else:
-            leaders.append(i)
-            members[i] = []
-    return [Group(hits[i], tuple(members[i][:MOST_DUPLICATES])) for i in leaders]
+            groups[int(near.argmax())][1].append(hit)
+        elif len(groups) < limit:
+            leaders[len(groups)] = vector
+            groups.append((hit, []))
+    return [Group(hit, tuple(duplicates[:MOST_DUPLICATES])) for hit, duplicates in groups]

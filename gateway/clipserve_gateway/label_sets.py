@@ -8,7 +8,9 @@ import json
 from dataclasses import dataclass
 
 import numpy as np
+from cachetools import TTLCache
 
+from clipserve_gateway.catalog import BELIEF_SECONDS
 from clipserve_gateway.errors import Conflict, LabelSetNotFound
 from clipserve_gateway.index.base import Document, Engine
 from clipserve_gateway.labels import LabelEmbeddings, content_key
@@ -16,6 +18,8 @@ from clipserve_gateway.types import LabelSet, LabelSetRef, NoneOfTheAbove
 
 HEADS, VERSIONS, EMBEDDINGS = "labels/head/", "labels/version/", "labels/embeddings/"
 UPDATE_ATTEMPTS = 16
+BELIEVED = 256
+"""Label sets that calls find without asking the engine; what other gateways do is seen so late:"""
 
 
 @dataclass(frozen=True)
@@ -46,6 +50,7 @@ class LabelSets:
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
+        self._believed: TTLCache[LabelSetRef, StoredLabelSet] = TTLCache(BELIEVED, BELIEF_SECONDS)
 
     async def put(self, name: str, labels: LabelSet) -> tuple[StoredLabelSet, bool]:
         """Keeps a label set as the next version, unless the latest is the same; whether it was kept anew."""
@@ -67,6 +72,7 @@ class LabelSets:
             at = 0 if document is None else document.version
             value = write_head(_Head(versions, ref.version))
             if await self._engine.put_document(HEADS + name, value, version=at):
+                self._believed.clear()
                 return stored, True
         raise Conflict(f"label set {name!r} is being changed by others; try again")
 
@@ -77,8 +83,8 @@ class LabelSets:
             HEADS + name, write_head(_Head(head.versions, head.last + 1)), version=at
         )
 
-    async def get(self, ref: LabelSetRef) -> StoredLabelSet:
-        """A version of a label set, version 0 being the latest; LabelSetNotFound."""
+    async def get(self, ref: LabelSetRef, field: str = "ref") -> StoredLabelSet:
+        """A version of a label set, version 0 being the latest; LabelSetNotFound, whose field is in `ref`."""
         document = await self._engine.get_document(HEADS + ref.name)
         head = _Head((), 0) if document is None else read_head(document)
         if head.versions:
@@ -87,9 +93,10 @@ class LabelSets:
                 return found
             known = ", ".join(map(str, head.versions))
             raise LabelSetNotFound(
-                f"label set {ref.name!r} has no version {ref.version}; there are {known}", field="version"
+                f"label set {ref.name!r} has no version {ref.version}; there are {known}",
+                field=f"{field}.version",
             )
-        raise LabelSetNotFound(f"there is no label set {ref.name[:80]!r}", field="name")
+        raise LabelSetNotFound(f"there is no label set {ref.name[:80]!r}", field=f"{field}.name")
 
     async def choose(
         self, labels: LabelSet | None, ref: LabelSetRef | None
@@ -97,10 +104,10 @@ class LabelSets:
         """What a call names: labels of its own, or a label set that is kept, with the version it has."""
         if labels is not None:
             return labels, None
-        try:
-            stored = await self.get(ref or LabelSetRef(""))
-        except LabelSetNotFound as error:
-            raise error.at("label_set") from None
+        ref = ref or LabelSetRef("")
+        stored = self._believed.get(ref)
+        if stored is None:
+            stored = self._believed[ref] = await self.get(ref, "label_set")
         return stored.labels, stored.ref
 
     async def _version(self, ref: LabelSetRef, head: _Head) -> StoredLabelSet | None:
@@ -131,6 +138,7 @@ class LabelSets:
             left = _Head(tuple(version for version in head.versions if version not in gone), head.last)
             # The head stays even when nothing is left: a number is never given out twice.
             if await self._engine.put_document(HEADS + ref.name, write_head(left), version=document.version):
+                self._believed.clear()
                 for version in gone:
                     await self._remove(LabelSetRef(ref.name, version))
                 return len(gone)

@@ -34,7 +34,6 @@ from clipserve_gateway.errors import (
 from clipserve_gateway.index.base import Engine
 from clipserve_gateway.migration_fill import Failures, Filler
 from clipserve_gateway.sources import SourceReader
-from clipserve_gateway.types import Point
 
 log = logging.getLogger(__name__)
 
@@ -206,7 +205,11 @@ class Migrator:
                     await self._note(spec.name, table, told)
             except Exception:
                 log.exception("the migration of %s failed", spec.name)
-                return
+                told = functools.partial(
+                    dataclasses.replace, error="internal error; the server's log says more"
+                )
+                with contextlib.suppress(Gone, ClipserveError):
+                    await self._note(spec.name, table, told)
             await asyncio.sleep(PATIENCE_SECONDS)
 
     async def _note(self, name: str, table: str, change: Callable[[Migration], Migration]) -> CollectionSpec:
@@ -230,9 +233,9 @@ class Migrator:
         """Fills the new table, and then says that it is ready."""
         spec = await self._note(spec.name, table, lambda it: dataclasses.replace(it, error=""))
         await asyncio.sleep(SETTLE_SECONDS)
-        while points := await self._filler.page(spec, migration_of(spec).cursor):
-            failures = await self._filler.add(spec, points)
-            progress = functools.partial(advanced, points=points, failures=failures)
+        while ids := await self._filler.page(spec, migration_of(spec).cursor):
+            failures = await self._filler.add(spec, ids)
+            progress = functools.partial(advanced, ids=ids, failures=failures)
             spec = await self._note(spec.name, table, progress)
         missing, ids = await self._filler.reconcile(spec, lambda: self._note(spec.name, table, lambda it: it))
         overlap = await self._filler.overlap(spec, ids)
@@ -283,12 +286,12 @@ def swapped(spec: CollectionSpec, state: MigrationState) -> CollectionSpec:
     return dataclasses.replace(spec, serving=migration.other, migration=changed)
 
 
-def advanced(migration: Migration, points: Sequence[Point], failures: Failures) -> Migration:
+def advanced(migration: Migration, ids: Sequence[str], failures: Failures) -> Migration:
     """The migration after a page of points."""
     return dataclasses.replace(
         migration,
-        cursor=points[-1].id,
-        done=migration.done + len(points),
+        cursor=ids[-1],
+        done=migration.done + len(ids),
         failed=migration.failed + len(failures),
         failures=(*migration.failures, *failures)[:MOST_FAILURES],
         error="",

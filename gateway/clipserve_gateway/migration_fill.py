@@ -26,6 +26,7 @@ from clipserve_gateway.types import EncodedImage, Input, Point
 BATCH = 64
 EMBED_SECONDS = 120.0
 OVERLAP_K, OVERLAP_QUERIES = 10, 100
+SIDE_BY_SIDE = 8
 
 Failures = list[tuple[str, str]]
 """Ids of points that could not be embedded anew, and why."""
@@ -39,19 +40,22 @@ class Filler:
         self._embedder = embedder
         self._sources = sources
 
-    async def page(self, spec: CollectionSpec, after: str) -> list[Point]:
-        """The next points of the old table, with their sources."""
-        return await self._engine.scroll(spec.table, after=after, limit=BATCH, with_sources=True)
+    async def page(self, spec: CollectionSpec, after: str) -> list[str]:
+        """The next ids of the old table."""
+        return [point.id for point in await self._engine.scroll(spec.table, after=after, limit=BATCH)]
 
-    async def add(self, spec: CollectionSpec, points: Sequence[Point]) -> Failures:
+    async def add(self, spec: CollectionSpec, ids: Sequence[str]) -> Failures:
         """Embeds points anew and adds those that are not there; those that cannot be.
 
         Raises what concerns them all: a model that is not served, an engine that does not answer.
         """
         generation = spec.generations[1]
         table = spec.table_of(generation)
-        there = {point.id for point in await self._engine.fetch(table, [point.id for point in points])}
-        points = [point for point in points if point.id not in there]
+        there = {point.id for point in await self._engine.fetch(table, ids)}
+        missing = [id for id in ids if id not in there]
+        if not missing:
+            return []
+        points = await self._engine.fetch(spec.table, missing, with_sources=True)
         inputs = await asyncio.gather(*(self._source(point) for point in points))
         deadline = Deadline.after(EMBED_SECONDS)
         items = await self._embedder.embed(spec.name, generation, inputs, deadline)
@@ -96,32 +100,36 @@ class Filler:
         missing: Failures = []
         drawn: list[str] = []
         seen, after = 0, ""
-        while points := await self.page(spec, after):
-            after = points[-1].id
-            missing += await self.add(spec, points)
-            for point in points:
+        while ids := await self.page(spec, after):
+            after = ids[-1]
+            missing += await self.add(spec, ids)
+            for id in ids:
                 # Reservoir sampling: each id is kept with the same chance.
                 seen += 1
                 if len(drawn) < OVERLAP_QUERIES:
-                    drawn.append(point.id)
+                    drawn.append(id)
                 elif (place := random.randrange(seen)) < OVERLAP_QUERIES:
-                    drawn[place] = point.id
+                    drawn[place] = id
             await beat()
         after = ""
         other = spec.table_of(spec.generations[1])
         while points := await self._engine.scroll(other, after=after, limit=BATCH):
             after = points[-1].id
             await self._forget_deleted(spec, [point.id for point in points])
+            await beat()
         return missing, drawn
 
     async def overlap(self, spec: CollectionSpec, ids: Sequence[str]) -> Overlap | None:
         """How many of the nearest neighbors of these points both models agree on."""
-        shares: list[float] = []
-        for id in ids:
-            old, new = [await self._neighbors(spec, generation, id) for generation in spec.generations]
+        gate = asyncio.Semaphore(SIDE_BY_SIDE)
+
+        async def share(id: str) -> float | None:
+            async with gate:
+                old, new = [await self._neighbors(spec, generation, id) for generation in spec.generations]
             k = min(len(old), len(new), OVERLAP_K)
-            if k:
-                shares.append(len(set(old[:k]) & set(new[:k])) / k)
+            return len(set(old[:k]) & set(new[:k])) / k if k else None
+
+        shares = [found for found in await asyncio.gather(*map(share, ids)) if found is not None]
         if not shares:
             return None
         return Overlap(OVERLAP_K, len(shares), float(np.mean(shares)), float(np.quantile(shares, 0.1)))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol, TypeVar
@@ -25,6 +26,7 @@ from clipserve_gateway.errors import (
     CollectionNotFound,
     Conflict,
     InvalidInput,
+    LimitExceeded,
     MigrationConflict,
     TableNotFound,
 )
@@ -44,6 +46,8 @@ from clipserve_gateway.types import (
 
 T = TypeVar("T")
 
+STEP_WITH_SOURCES = 16
+"""Points read at once with their sources, which may have megabytes each."""
 ATTEMPTS = 4
 """Times that a write is begun anew because the collection's generations changed under it."""
 
@@ -135,13 +139,24 @@ class PointOps:
         rows: list[list[Point]] = [[] for _ in found]
         for point, *embeddings in zip(points, *found, strict=True):
             errors = [item for item in embeddings if isinstance(item, ClipserveError)]
-            statuses.append(errors[0] if errors else None)
             if errors or isinstance(point, InvalidInput):
+                statuses.append(errors[0])
                 continue
             source = await kept(point.source) if collection.keep_sources else None
-            for row, embedding in zip(rows, embeddings, strict=True):
-                row.append(Point(point.id, point.payload, embedding, source, point.source_uri))
+            made = [Point(point.id, point.payload, it, source, point.source_uri) for it in embeddings]
+            statuses.append(self._refusal(collection, made[0]))
+            if statuses[-1] is None:
+                for row, stored in zip(rows, made, strict=True):
+                    row.append(stored)
         return statuses, list(zip(collection.generations, rows, strict=True))
+
+    def _refusal(self, collection: CollectionSpec, point: Point) -> InvalidInput | None:
+        """Why the engine cannot hold a point."""
+        try:
+            self._engine.check(collection.table, point)
+        except InvalidInput as error:
+            return error
+        return None
 
     async def _embeddings(
         self,
@@ -209,16 +224,28 @@ class PointOps:
         *,
         with_embeddings: bool,
         with_sources: bool,
+        max_bytes: int,
         deadline: Deadline,
     ) -> list[Point]:
-        """The points that exist, in the order of `ids`."""
-        return await self._read(
-            collection,
-            lambda table: self._engine.fetch(
-                table, ids, with_embeddings=with_embeddings, with_sources=with_sources
-            ),
-            deadline,
-        )
+        """The points that exist, in the order of `ids`; LimitExceeded for sources of more than `max_bytes`."""
+        step = STEP_WITH_SOURCES if with_sources else len(ids)
+        found: list[Point] = []
+        for first in range(0, len(ids), step):
+            some = ids[first : first + step]
+            found += await self._read(
+                collection,
+                functools.partial(
+                    self._engine.fetch, ids=some, with_embeddings=with_embeddings, with_sources=with_sources
+                ),
+                deadline,
+            )
+            if source_bytes(found) > max_bytes:
+                raise LimitExceeded(
+                    f"the sources of these points have more than {max_bytes} bytes; ask for fewer at a time",
+                    field="ids",
+                    metadata={"limit": str(max_bytes)},
+                )
+        return found
 
     async def scroll(
         self,
@@ -229,22 +256,30 @@ class PointOps:
         filter: Filter | None,
         with_embeddings: bool,
         with_sources: bool,
+        max_bytes: int,
         deadline: Deadline,
     ) -> Page:
-        """Up to `limit` points whose ids follow `after`."""
-        found = await self._read(
-            collection,
-            lambda table: self._engine.scroll(
-                table,
-                after=after,
-                limit=limit + 1,
-                filter=filter,
-                with_embeddings=with_embeddings,
-                with_sources=with_sources,
-            ),
-            deadline,
-        )
-        return Page(found[:limit], len(found) > limit)
+        """Up to `limit` points whose ids follow `after`; fewer once their sources have `max_bytes`."""
+        step = STEP_WITH_SOURCES if with_sources else limit
+        found: list[Point] = []
+        while True:
+            wanted = min(step, limit - len(found))
+            some = await self._read(
+                collection,
+                functools.partial(
+                    self._engine.scroll,
+                    after=found[-1].id if found else after,
+                    limit=wanted + 1,
+                    filter=filter,
+                    with_embeddings=with_embeddings,
+                    with_sources=with_sources,
+                ),
+                deadline,
+            )
+            found += some[:wanted]
+            more = len(some) > wanted
+            if not more or len(found) == limit or source_bytes(found) >= max_bytes:
+                return Page(found, more)
 
     async def count(self, collection: CollectionSpec, filter: Filter | None, deadline: Deadline) -> int:
         """Points, all or those that meet the filter."""
@@ -257,6 +292,11 @@ class PointOps:
             return await self._catalog.reading(
                 collection.name, lambda spec: in_time(read(spec.table), deadline, "index")
             )
+
+
+def source_bytes(points: Sequence[Point]) -> int:
+    """Bytes of the sources of points."""
+    return sum(len(point.source.content) for point in points if point.source is not None)
 
 
 async def kept(source: Input | Floats) -> Source | None:

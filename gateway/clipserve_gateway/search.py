@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import dataclasses
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -124,7 +125,7 @@ class Searcher:
         made = [part for part in parts if not isinstance(part.source, np.ndarray | Like)]
         inputs: list[Input] = [part.source for part in made if not isinstance(part.source, np.ndarray | Like)]
         items = await self._embedder.embed(collection.name, collection.serving, inputs, deadline)
-        stored = await self._stored(collection, parts)
+        stored = await self._stored(collection, parts, deadline)
         embedded = {id(part): item for part, item in zip(made, items, strict=True)}
         total = np.zeros(collection.dim, np.float32)
         for part in parts:
@@ -149,12 +150,15 @@ class Searcher:
             raise InvalidInput("the parts cancel each other out", field="weighted.parts")
         return (total / length).astype(np.float32), truncated
 
-    async def _stored(self, collection: CollectionSpec, parts: Sequence[Part]) -> dict[str, Floats]:
+    async def _stored(
+        self, collection: CollectionSpec, parts: Sequence[Part], deadline: Deadline
+    ) -> dict[str, Floats]:
         """Embeddings of the points that parts name."""
         wanted = {part.source.id: part for part in parts if isinstance(part.source, Like)}
         if not wanted:
             return {}
-        points = await self._engine.fetch(collection.table, list(wanted), with_embeddings=True)
+        fetching = self._engine.fetch(collection.table, list(wanted), with_embeddings=True)
+        points = await in_time(fetching, deadline, "search")
         found = {point.id: point.embedding for point in points if point.embedding is not None}
         for id, part in wanted.items():
             if id not in found:
@@ -178,9 +182,10 @@ class Searcher:
             if query.duplicate_threshold is None:
                 return [Group(hit) for hit in hits[: query.top_k]]
             vectors = await self._vectors(collection, hits)
-            groups = grouped([hit for hit in hits if hit.id in vectors], vectors, query.duplicate_threshold)
+            hits = [hit for hit in hits if hit.id in vectors]
+            groups = await asyncio.to_thread(grouped, hits, vectors, query.duplicate_threshold, query.top_k)
             if len(groups) >= query.top_k or complete:
-                return groups[: query.top_k]
+                return groups
             wanted = min(4 * wanted, MOST_CANDIDATES)
 
     async def _hits(

@@ -197,6 +197,7 @@ class Gateway:
                 await task
         await self._migrator.close()
         await self._statistics.close()
+        await self._catalog.close()
         await self._engine.close()
         self._pool.close()
         await self._backend.close()

@@ -112,8 +112,10 @@ class Statistics:
         sample = await self._engine.sample(spec.table, SAMPLED_POINTS)
         deadline = Deadline.after(EMBED_SECONDS)
         items = await self._embedder.embed(spec.name, spec.serving, everyday_texts(), deadline)
-        texts = np.stack([item.embedding for item in items if item.embedding is not None])
-        return await asyncio.to_thread(backgrounds, sample, texts)
+        texts = [item.embedding for item in items if item.embedding is not None]
+        if not texts or len(sample) < FEWEST_POINTS:
+            return {}
+        return await asyncio.to_thread(backgrounds, sample, np.stack(texts))
 
     async def close(self) -> None:
         """Ends what is under way."""

@@ -156,6 +156,7 @@ class CollectionServicer(collection_pb2_grpc.CollectionServiceServicer):
             ids,
             with_embeddings=request.with_embeddings,
             with_sources=request.with_sources,
+            max_bytes=self._limits.max_message_bytes,
             deadline=self._calls.deadline(context),
         )
         response = collection_pb2.GetPointsResponse(
@@ -176,6 +177,7 @@ class CollectionServicer(collection_pb2_grpc.CollectionServiceServicer):
             filter=points.read_optional_filter(request, spec),
             with_embeddings=request.with_embeddings,
             with_sources=request.with_sources,
+            max_bytes=self._limits.max_message_bytes,
             deadline=self._calls.deadline(context),
         )
         return points.write_scroll(page, spec, self._limits)
