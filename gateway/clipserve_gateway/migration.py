@@ -205,9 +205,7 @@ class Migrator:
                     await self._note(spec.name, table, told)
             except Exception:
                 log.exception("the migration of %s failed", spec.name)
-                told = functools.partial(
-                    dataclasses.replace, error="internal error; the server's log says more"
-                )
+                told = functools.partial(dataclasses.replace, error="internal error; see the server's log")
                 with contextlib.suppress(Gone, ClipserveError):
                     await self._note(spec.name, table, told)
             await asyncio.sleep(PATIENCE_SECONDS)

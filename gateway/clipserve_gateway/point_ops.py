@@ -227,7 +227,7 @@ class PointOps:
         max_bytes: int,
         deadline: Deadline,
     ) -> list[Point]:
-        """The points that exist, in the order of `ids`; LimitExceeded for sources of more than `max_bytes`."""
+        """The points that exist, in the order of `ids`; LimitExceeded where sources have over `max_bytes`."""
         step = STEP_WITH_SOURCES if with_sources else len(ids)
         found: list[Point] = []
         for first in range(0, len(ids), step):

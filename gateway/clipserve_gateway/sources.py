@@ -93,7 +93,8 @@ def parse(uri: str) -> Place:
         path = urllib.parse.unquote(parts.path, errors="strict")
     except (ValueError, UnicodeDecodeError):
         raise InvalidInput("this is no URI", field="source_uri") from None
-    if parts.scheme not in SCHEMES or (parts.scheme == "file") == bool(parts.netloc):
+    local = parts.scheme == "file"
+    if parts.scheme not in SCHEMES or local == bool(parts.netloc) or (local and not path.startswith("/")):
         raise InvalidInput("give a URI such as file:///folder/1.jpg or s3://bucket/1.jpg", field="source_uri")
     if parts.query or parts.fragment or "@" in parts.netloc or ":" in parts.netloc:
         raise InvalidInput("a source URI has no query, fragment, user or port", field="source_uri")

@@ -66,7 +66,7 @@ class LanceEngine:
 
     async def close(self) -> None:
         """See Engine."""
-        for table in self._tables.values():
+        for table in list(self._tables.values()):
             await table.close()
         self._tables.clear()
         if self._documents is not None:
