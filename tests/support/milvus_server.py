@@ -27,6 +27,8 @@ class MilvusServer:
         self._config = milvus.MilvusServerConfig(data_dir=str(folder))
         # Searches that must see every write wait for the next tick of the clock: 200 ms apart unless told.
         self._config.set("proxy.timeTickInterval", 20)
+        # Until a segment's index is there, Milvus 2.3 searches it by a coarse one, and misses neighbors.
+        self._config.set("queryNode.segcore.interimIndex.enableIndex", "false")
         # So long does a server that was killed count as alive, for the one that takes its place.
         self._config.set("common.session.ttl", 5)
         for key in [key for key in self._config.configurable_items if key.endswith("_port")]:
