@@ -136,7 +136,7 @@ def test_collections_in_milvus_let_the_gateway_scale_and_reach_it(milvus: Any) -
     autoscaler = milvus.one("HorizontalPodAutoscaler", "clipserve-gateway")
     assert autoscaler["spec"]["maxReplicas"] > autoscaler["spec"]["minReplicas"] > 1
     assert not milvus.of("PersistentVolumeClaim")
-    found = engine_of(settings_from(dict(data=milvus.settings["CLIPSERVE_DATA"])))
+    found = engine_of(settings_from({"data": milvus.settings["CLIPSERVE_DATA"]}))
     assert found.name == "milvus"
     (token,) = milvus.container("gateway")["env"]
     assert token["name"] == "CLIPSERVE_MILVUS_TOKEN"
