@@ -3,27 +3,14 @@
 from __future__ import annotations
 
 import os
-import tempfile
-from collections.abc import AsyncIterator, Callable, Iterator
-from pathlib import Path
+from collections.abc import AsyncIterator, Callable
 
 import pytest
 from clipserve_gateway.index import open_engine
 from clipserve_gateway.index.base import Engine
 from support.memory_engine import MemoryEngine
-from support.milvus_server import MilvusServer
 
 ENGINES = ("memory", "lance", "milvus", "milvus-lite")
-
-
-@pytest.fixture(scope="session")
-def milvus() -> Iterator[MilvusServer]:
-    """One real server for all tests: it needs seconds to start."""
-    with tempfile.TemporaryDirectory(prefix="clipserve-milvus-", ignore_cleanup_errors=True) as folder:
-        server = MilvusServer(Path(folder))
-        server.start()
-        yield server
-        server.kill()
 
 
 @pytest.fixture(scope="session", params=ENGINES)
