@@ -8,10 +8,10 @@ REPOSITORY := build/model_repository
 SOURCES := client gateway exporter bench tests
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo serve test test-all torture lint protos clean
+.PHONY: help setup demo serve test test-all torture bench-search lint protos clean
 
 help: ## Show these targets
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
 
 setup: $(VENV)/.ready $(MODELS)/.ready ## Make both environments
 
@@ -49,6 +49,9 @@ test-all: lint setup $(REPOSITORY)/.ready ## The tests, and the heavier ones too
 
 torture: $(VENV)/.ready ## Kill a writer fifty times and look for lost points (some minutes)
 	@$(VENV)/bin/python bench/torture.py --points 50
+
+bench-search: $(VENV)/.ready ## Measure the search engines up to a million points (about an hour)
+	@$(VENV)/bin/python bench/search.py --engine lance --engine milvus --out build/search.json
 
 lint: $(VENV)/.ready ## Linter, formatter, type checker, import rules, protos
 	@$(VENV)/bin/ruff check -q $(SOURCES) demo

@@ -7,7 +7,7 @@ from clipserve_gateway.concurrency import SingleFlight, Turns, both, gather
 from clipserve_gateway.deadline import Deadline
 from clipserve_gateway.errors import DeadlineExceeded, InvalidInput
 
-SOON = Deadline.after(60)
+SOON = Deadline.after(3600)
 
 
 async def value(result, delay=0.0):
