@@ -124,7 +124,7 @@ def plot(file: Path, out: Path) -> None:
     import matplotlib
 
     matplotlib.use("svg")
-    matplotlib.rcParams["svg.hashsalt"] = "clipserve"
+    matplotlib.rcParams |= {"svg.hashsalt": "clipserve", "svg.fonttype": "none"}
     from matplotlib import pyplot
 
     rows = json.loads(file.read_text())
