@@ -8,10 +8,10 @@ REPOSITORY := build/model_repository
 SOURCES := client gateway exporter bench tests
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo serve test test-all lint protos clean
+.PHONY: help setup demo serve test test-all torture bench-search lint protos clean
 
 help: ## Show these targets
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
 
 setup: $(VENV)/.ready $(MODELS)/.ready ## Make both environments
 
@@ -46,6 +46,12 @@ test: lint setup $(REPOSITORY)/.ready ## Lint, unit, contract and end-to-end tes
 test-all: lint setup $(REPOSITORY)/.ready ## The tests, and the heavier ones too
 	@$(VENV)/bin/python -m pytest tests/client tests/gateway tests/contract tests/e2e
 	@$(MODELS)/bin/python -m pytest tests/exporter
+
+torture: $(VENV)/.ready ## Kill a writer fifty times and look for lost points (some minutes)
+	@$(VENV)/bin/python bench/torture.py --points 50
+
+bench-search: $(VENV)/.ready ## Measure the search engines up to a million points (about an hour)
+	@$(VENV)/bin/python bench/search.py --engine lance --engine milvus --out build/search.json
 
 lint: $(VENV)/.ready ## Linter, formatter, type checker, import rules, protos
 	@$(VENV)/bin/ruff check -q $(SOURCES) demo

@@ -146,6 +146,24 @@ class CollectionNotFound(NotFound):
     reason = "COLLECTION_NOT_FOUND"
 
 
+class AliasNotFound(NotFound):
+    """No alias of that name."""
+
+    reason = "ALIAS_NOT_FOUND"
+
+
+class LabelSetNotFound(NotFound):
+    """No stored label set of that name, or not in that version."""
+
+    reason = "LABEL_SET_NOT_FOUND"
+
+
+class PointNotFound(NotFound):
+    """No point of that id."""
+
+    reason = "POINT_NOT_FOUND"
+
+
 class AlreadyExists(ClipserveError):
     """What the request would make is there already."""
 
@@ -176,6 +194,31 @@ class DimensionMismatch(FailedPrecondition):
     reason = "DIMENSION_MISMATCH"
 
 
+class CollectionHasAliases(FailedPrecondition):
+    """The collection is what aliases mean; delete these first, or let them mean another."""
+
+    reason = "COLLECTION_HAS_ALIASES"
+
+
+class MigrationConflict(FailedPrecondition):
+    """The collection's migration is not in a state that allows this."""
+
+    reason = "MIGRATION_CONFLICT"
+
+
+class SourcesNotKept(FailedPrecondition):
+    """What the points were made of is neither kept nor to be read again."""
+
+    reason = "SOURCES_NOT_KEPT"
+
+
+class Conflict(ClipserveError):
+    """Another writer came in between and nothing was changed; it is safe to repeat the call."""
+
+    code = "ABORTED"
+    reason = "CONFLICT"
+
+
 class ResourceExhausted(ClipserveError):
     """Over a limit that waiting does not lift, such as the size of a message."""
 
@@ -198,6 +241,12 @@ class ModelUnavailable(Unavailable):
     """The gateway answers, but its inference server does not serve the model now."""
 
     reason = "MODEL_UNAVAILABLE"
+
+
+class StorageUnavailable(Unavailable):
+    """The gateway answers, but cannot reach its index engine now."""
+
+    reason = "STORAGE_UNAVAILABLE"
 
 
 class DeadlineExceeded(ClipserveError):

@@ -2,20 +2,31 @@
 
 >>> from clipserve import F
 >>> (F("year") >= 2020) & (F("folder") == "holiday") & ~F("tags").isin(["blurred", "private"])
-((year >= 2020 and folder == 'holiday') and not tags in ['blurred', 'private'])
+(year >= 2020 and folder == 'holiday' and not tags in ['blurred', 'private'])
+
+How a condition is shown is how it can be written as text, too: `parse_filter(repr(condition)) == condition`.
 
 Comparing a field that a point does not have is false, and the negation of that is true.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import datetime as dt
+import keyword
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import NoReturn
+
+import numpy as np
 
 from clipserve.payload import write_value
 from clipserve.types import PayloadValue
 from clipserve.v1 import common_pb2
+
+RESERVED = ("true", "false")
+"""Words that are values in a condition's text; fields of that name are written `field("true")`."""
+LOW, HIGH = (("gt", "<"), ("gte", "<=")), (("lt", "<"), ("lte", "<="))
+"""Bounds and how they are shown on either side of the field: 2010 <= year < 2020."""
 
 
 class Filter:
@@ -25,11 +36,12 @@ class Filter:
         """The condition as the server reads it; TypeError or ValueError for values no payload can hold."""
         raise TypeError("use F(field) == value and its like")
 
+    # Flat, so that a long chain stays within the depth that servers accept.
     def __and__(self, other: Filter) -> Filter:
-        return And((self, checked(other)))
+        return And((*parts(self, And), *parts(checked(other), And)))
 
     def __or__(self, other: Filter) -> Filter:
-        return Or((self, checked(other)))
+        return Or((*parts(self, Or), *parts(checked(other), Or)))
 
     def __invert__(self) -> Filter:
         return Not(self)
@@ -41,11 +53,53 @@ class Filter:
         )
 
 
+def parts(filter: Filter, kind: type[And] | type[Or]) -> tuple[Filter, ...]:
+    """The filters of an And or Or, if it is of that kind; else the filter alone."""
+    return filter.filters if isinstance(filter, kind) else (filter,)
+
+
 def checked(other: object) -> Filter:
     """The filter; TypeError for anything else."""
     if not isinstance(other, Filter):
         raise TypeError(f"expected a filter such as F('year') >= 2020, not {type(other).__name__}")
     return other
+
+
+def to_filter(filter: Filter | str | None) -> Filter | None:
+    """The condition that a caller gave, as a filter or as text; TypeError or ValueError for others."""
+    if filter is None:
+        return None
+    return parse_filter(filter) if isinstance(filter, str) else checked(filter)
+
+
+def parse_filter(text: str, schema: Mapping[str, str] | None = None) -> Filter:
+    """The condition that a text says: `category == "cat" and (year >= 2020 or "beach" in tags)`.
+
+    Comparisons (==, !=, <, <=, >, >=, also chained: `2010 <= year < 2020`), `in [...]`, `not in`,
+    `"beach" in tags` for lists of strings, `and`, `or`, `not` and parentheses. Values are strings in quotes,
+    numbers, true and false, and moments: `timestamp("2024-05-01")`, UTC where no zone is named.
+
+    With a schema (types by field, as in Collection.schema) values are read as their field's type: a string
+    as a moment, a whole number as a double. Without one they are of the type that they look like.
+
+    Raises ValueError, which says where and what to write instead, for anything else.
+    """
+    from clipserve.filter_text import parse
+
+    return parse(text, schema)
+
+
+def shown_field(name: str) -> str:
+    """The field in a condition's text."""
+    plain = name.isascii() and name.isidentifier() and not keyword.iskeyword(name)
+    return name if plain and name not in RESERVED else f"field({name!r})"
+
+
+def shown_value(value: PayloadValue) -> str:
+    """The value in a condition's text."""
+    if isinstance(value, np.generic):
+        value = value.item()
+    return f"timestamp({value.isoformat()!r})" if isinstance(value, dt.datetime) else repr(value)
 
 
 @dataclass(frozen=True, repr=False)
@@ -59,7 +113,7 @@ class Eq(Filter):
         return common_pb2.Filter(eq=common_pb2.EqFilter(field=self.field, value=write_value(self.value)))
 
     def __repr__(self) -> str:
-        return f"{self.field} == {self.value!r}"
+        return f"{shown_field(self.field)} == {shown_value(self.value)}"
 
 
 @dataclass(frozen=True, repr=False)
@@ -74,7 +128,7 @@ class In(Filter):
         return common_pb2.Filter(in_list=common_pb2.InFilter(field=self.field, values=values))
 
     def __repr__(self) -> str:
-        return f"{self.field} in {list(self.values)!r}"
+        return f"{shown_field(self.field)} in [{', '.join(map(shown_value, self.values))}]"
 
 
 @dataclass(frozen=True, repr=False)
@@ -99,8 +153,13 @@ class Range(Filter):
         return common_pb2.Filter(range=found)
 
     def __repr__(self) -> str:
+        field, bounds = shown_field(self.field), self.bounds()
+        low = [f"{shown_value(bounds[name])} {sign} " for name, sign in LOW if name in bounds]
+        high = [f" {sign} {shown_value(bounds[name])}" for name, sign in HIGH if name in bounds]
+        if len(low) == len(high) == 1:
+            return f"{low[0]}{field}{high[0]}"
         signs = {"gt": ">", "gte": ">=", "lt": "<", "lte": "<="}
-        return " and ".join(f"{self.field} {signs[name]} {value!r}" for name, value in self.bounds().items())
+        return " and ".join(f"{field} {signs[name]} {shown_value(value)}" for name, value in bounds.items())
 
 
 @dataclass(frozen=True, repr=False)
@@ -110,12 +169,8 @@ class And(Filter):
     filters: tuple[Filter, ...]
 
     def message(self) -> common_pb2.Filter:
-        parts = [part.message() for part in self.filters]
-        return common_pb2.Filter(all_of=common_pb2.FilterList(filters=parts))
-
-    def __and__(self, other: Filter) -> Filter:
-        # Flat, so that a long chain stays within the depth that servers accept.
-        return And((*self.filters, checked(other)))
+        messages = [part.message() for part in self.filters]
+        return common_pb2.Filter(all_of=common_pb2.FilterList(filters=messages))
 
     def __repr__(self) -> str:
         return f"({' and '.join(map(repr, self.filters))})"
@@ -128,11 +183,8 @@ class Or(Filter):
     filters: tuple[Filter, ...]
 
     def message(self) -> common_pb2.Filter:
-        parts = [part.message() for part in self.filters]
-        return common_pb2.Filter(any_of=common_pb2.FilterList(filters=parts))
-
-    def __or__(self, other: Filter) -> Filter:
-        return Or((*self.filters, checked(other)))
+        messages = [part.message() for part in self.filters]
+        return common_pb2.Filter(any_of=common_pb2.FilterList(filters=messages))
 
     def __repr__(self) -> str:
         return f"({' or '.join(map(repr, self.filters))})"

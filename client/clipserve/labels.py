@@ -13,6 +13,18 @@ NAMES = ("cifar10", "imagenet1k")
 
 
 @dataclass(frozen=True)
+class NoneOfTheAbove:
+    """One more answer, for pictures that no label fits; it is scored like a label and stands after all."""
+
+    name: str = ""
+    """What it is called in answers; empty means ``none of the above``."""
+    prompts: tuple[str, ...] = ()
+    """Whole prompts, without `{}`, at most 100; none means the server's, which say little."""
+    threshold: float = 0.0
+    """Cosine from which it counts as present, −1…1; used where the label set has thresholds."""
+
+
+@dataclass(frozen=True)
 class LabelSet:
     """Distinct labels, in order."""
 
@@ -21,6 +33,8 @@ class LabelSet:
     """Prompts with one `{}` each where a label goes; none means the server's `a photo of a {}.`"""
     thresholds: tuple[float, ...] = ()
     """Cosine from which a label counts as present: none, or one for each label."""
+    none_of_the_above: NoneOfTheAbove | None = None
+    """One more answer, for pictures that no label fits."""
 
 
 @dataclass(frozen=True)
@@ -71,4 +85,13 @@ def to_label_set(
         base.names,
         base.templates if templates is None else tuple(templates),
         base.thresholds if thresholds is None else tuple(float(value) for value in thresholds),
+        base.none_of_the_above,
     )
+
+
+def parse_ref(text: str) -> tuple[str, int]:
+    """Name and version of a stored label set: `pets@3`, or `pets` for the latest (0); ValueError."""
+    name, at, version = text.partition("@")
+    if not name or (at and not (version.isascii() and version.isdigit() and 0 < int(version) < 2**32)):
+        raise ValueError(f"{text!r} is no stored label set; write NAME or NAME@VERSION, for example pets@3")
+    return name, int(version or 0)

@@ -53,12 +53,21 @@ def write_value(value: PayloadValue) -> common_pb2.Value:
 
 
 def write_moment(moment: dt.datetime) -> Timestamp:
-    """The message for a moment; ValueError for one without a time zone."""
+    """The message for a moment; ValueError for one without a time zone, or out of the years 1 to 9999."""
     if moment.tzinfo is None:
         raise ValueError("a datetime needs a time zone, e.g. datetime.now(timezone.utc)")
     message = Timestamp()
-    message.FromDatetime(moment)
+    try:
+        message.FromDatetime(moment)
+    except OverflowError:
+        raise ValueError(f"{moment.isoformat()} lies outside of the years 1 to 9999 in UTC") from None
     return message
+
+
+def read_moment(text: str) -> dt.datetime:
+    """An ISO 8601 date or moment; UTC where it names no zone. ValueError for others."""
+    moment = dt.datetime.fromisoformat(text.strip().replace("Z", "+00:00"))
+    return moment if moment.tzinfo else moment.replace(tzinfo=dt.timezone.utc)
 
 
 def utf8(text: str) -> str:

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import datetime as dt
 from collections.abc import Callable
 
-from clipserve.payload import TYPE_NAMES, read_embedding, read_payload
+from clipserve.payload import read_embedding, read_payload
 from clipserve.status import read_item
 from clipserve.types import (
     Classification,
-    Collection,
     Hit,
     LabelScore,
     Limits,
@@ -26,8 +24,6 @@ MODES = {
     "independent": clip_pb2.SCORE_MODE_INDEPENDENT,
 }
 MODE_NAMES = {number: name for name, number in MODES.items()}
-METRICS = {"cosine": collection_pb2.METRIC_COSINE}
-METRIC_NAMES = {number: name for name, number in METRICS.items()}
 
 
 def read_model(model: common_pb2.ModelRef) -> ModelRef:
@@ -42,6 +38,8 @@ def read_server_info(response: clip_pb2.GetServerInfoResponse) -> ServerInfo:
         models=tuple(read_model_info(model) for model in response.models),
         default_model=response.default_model,
         limits=Limits(**{name: getattr(response.limits, name) for name in Limits.__dataclass_fields__}),
+        engine=response.engine,
+        keeps_sources=response.keeps_sources,
     )
 
 
@@ -80,25 +78,32 @@ def read_label_score(score: clip_pb2.LabelScore) -> LabelScore:
 def read_search(response: clip_pb2.SearchResponse) -> SearchResult:
     """The hits, best first."""
     return SearchResult(
-        hits=tuple(Hit(hit.id, hit.score, read_payload(hit.payload)) for hit in response.hits),
+        hits=tuple(read_hit(hit) for hit in response.hits),
         model=read_model(response.model),
         truncated=response.truncated,
     )
 
 
-def read_collection(collection: collection_pb2.Collection) -> Collection:
-    """One collection."""
-    return Collection(
-        name=collection.name,
-        model=read_model(collection.model),
-        metric=METRIC_NAMES.get(collection.metric, "unknown"),
-        schema={field.name: TYPE_NAMES.get(field.type, "unknown") for field in collection.schema},
-        count=collection.count,
-        create_time=collection.create_time.ToDatetime(dt.timezone.utc),
+def read_hit(hit: clip_pb2.SearchHit) -> Hit:
+    """A point that was found, with its near-duplicates."""
+    return Hit(
+        id=hit.id,
+        score=hit.score,
+        payload=read_payload(hit.payload),
+        percentile=hit.percentile if hit.HasField("percentile") else None,
+        duplicates=tuple(read_hit(duplicate) for duplicate in hit.duplicates),
     )
 
 
 def read_point(point: collection_pb2.Point) -> StoredPoint:
     """One stored point."""
     embedding = read_embedding(point.embedding) if point.HasField("embedding") else None
-    return StoredPoint(point.id, read_payload(point.payload), embedding)
+    kind = point.WhichOneof("source")
+    return StoredPoint(
+        id=point.id,
+        payload=read_payload(point.payload),
+        embedding=embedding,
+        image=point.image_content if kind == "image_content" else None,
+        text=point.text if kind == "text" else None,
+        source_uri=point.source_uri,
+    )

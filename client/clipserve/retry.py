@@ -17,9 +17,10 @@ from clipserve.status import Failure
 class RetryPolicy:
     """How hard to try.
 
-    Tried again are calls that found no server (UNAVAILABLE), and calls that a server without room asked to
-    send later (RESOURCE_EXHAUSTED with a delay). The server's delay is obeyed; else the wait doubles from
-    `initial_backoff`. No attempt is made that could only begin after the call's timeout.
+    Tried again are calls that found no server (UNAVAILABLE), calls that a server without room asked to send
+    later (RESOURCE_EXHAUSTED with a delay), and calls that another writer got ahead of (ABORTED). The
+    server's delay is obeyed; else the wait doubles from `initial_backoff`. No attempt is made that could
+    only begin after the call's timeout.
     """
 
     attempts: int = 4
@@ -104,6 +105,8 @@ class CallAttempts:
         if failure.error.code == "UNAVAILABLE":
             # A call that must not be done twice is tried again only if the server surely did not do it.
             return self._idempotent or failure.answered
+        if failure.error.code == "ABORTED":
+            return failure.answered
         return failure.error.code == "RESOURCE_EXHAUSTED" and failure.error.retry_after is not None
 
     def _delay(self, asked: float | None) -> float:

@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from PIL import Image
 
 SUFFIXES = (".html", ".png")
+SMALL_PICTURES = 4
+"""Near-duplicates that are shown of each hit, at most."""
 MAX_PIXELS = 200_000_000
 """Larger pictures are not opened for a thumbnail."""
 
@@ -28,6 +30,15 @@ class Entry:
     """Cosine, −1 … 1."""
     path: Path | None
     """The picture's file; None or a file that cannot be read leaves an empty frame."""
+    note: str = ""
+    """What its score is worth, in a few words."""
+    duplicates: Sequence[Entry] = ()
+    """Near-duplicates, shown small below it."""
+
+    @property
+    def more(self) -> str:
+        """How many near-duplicates there are, in words."""
+        return f"+{len(self.duplicates)} near-duplicate{'s' * (len(self.duplicates) != 1)}"
 
 
 @dataclass(frozen=True)

@@ -9,10 +9,12 @@ from html import escape
 from pathlib import Path
 
 from clipserve.page import page
-from clipserve.sheet import Entry, Sheet, thumbnail
+from clipserve.sheet import SMALL_PICTURES, Entry, Sheet, thumbnail
 
 SIDE = 480
 """Longer side of the pictures, twice what is shown, for fine screens."""
+SMALL = 80
+"""The same of near-duplicates."""
 
 STYLE = """
 .query { max-width: 180px; max-height: 180px; border-radius: 10px; margin-top: 14px; }
@@ -27,6 +29,10 @@ figcaption { margin-top: 9px; }
 figcaption b { font-variant-numeric: tabular-nums; margin-left: 6px; }
 .name { display: block; color: var(--muted); font-size: 13.5px;
   overflow-wrap: anywhere; text-decoration: none; }
+.note { display: block; color: var(--muted); font-size: 12.5px; }
+.more { display: flex; flex-wrap: wrap; gap: 4px; margin-top: 7px; align-items: center;
+  color: var(--muted); font-size: 12.5px; }
+.more img { width: 40px; height: 40px; object-fit: cover; border-radius: 5px; border: 1px solid var(--line); }
 a.name:hover { text-decoration: underline; }
 """
 
@@ -49,20 +55,32 @@ def sections(sheet: Sheet) -> Iterator[str]:
 
 
 def figure(entry: Entry, rank: int) -> str:
-    """A picture in its frame; below it rank, score and name."""
+    """A picture in its frame; below it rank, score and name, and its near-duplicates."""
     name = escape(entry.name)
     link = f'<span class="name">{name}</span>'
     if entry.path is not None and entry.path.is_absolute():
         link = f'<a class="name" href="{escape(entry.path.as_uri())}">{name}</a>'
+    note = f'<span class="note">{escape(entry.note)}</span>' if entry.note else ""
     return (
         f'<figure><div class="frame">{picture(entry.path, entry.name)}</div>'
-        f'<figcaption><span class="rank">{rank}</span><b>{entry.score:.3f}</b>{link}</figcaption></figure>'
+        f'<figcaption><span class="rank">{rank}</span><b>{entry.score:.3f}</b>{note}{link}{more(entry)}'
+        "</figcaption></figure>"
     )
 
 
-def picture(path: Path | None, text: str, kind: str = "") -> str:
+def more(entry: Entry) -> str:
+    """The near-duplicates of a hit: the first few as small pictures, then how many there are."""
+    if not entry.duplicates:
+        return ""
+    small = "".join(
+        picture(one.path, one.name, side=SMALL) for one in entry.duplicates[:SMALL_PICTURES] if one.path
+    )
+    return f'<div class="more">{small}{escape(entry.more)}</div>'
+
+
+def picture(path: Path | None, text: str, kind: str = "", side: int = SIDE) -> str:
     """The picture itself, as a data address."""
-    found = thumbnail(path, SIDE, SIDE)
+    found = thumbnail(path, side, side)
     if found is None:
         return "no picture"
     file = io.BytesIO()

@@ -5,12 +5,14 @@ from __future__ import annotations
 from PIL import Image, ImageDraw
 
 from clipserve.drawing import ACCENT, CARD, INK, LINE, MUTED, PAPER, rounded, write
-from clipserve.sheet import Entry, Sheet, thumbnail
+from clipserve.sheet import SMALL_PICTURES, Entry, Sheet, thumbnail
 
 MARGIN = 40
 GAP = 20
 TILE = 240
 CAPTION = 58
+SMALL = 36
+"""Side of a near-duplicate's picture."""
 MAX_COLUMNS = 5
 HEAD = 110
 RADIUS = 10
@@ -21,10 +23,12 @@ QUERY = 150
 def sheet_png(sheet: Sheet) -> Image.Image:
     """Title, then the hits row by row."""
     columns = columns_for(len(sheet.entries))
+    strip = SMALL + 12 if any(entry.duplicates for entry in sheet.entries) else 0
+    pitch = TILE + CAPTION + strip + GAP
     rows = -(-len(sheet.entries) // columns)
     head = HEAD + (QUERY + 24 if sheet.query else 0)
     width = 2 * MARGIN + columns * TILE + (columns - 1) * GAP
-    height = head + rows * (TILE + CAPTION + GAP) + MARGIN - GAP if rows else head + 60
+    height = head + rows * pitch + MARGIN - GAP if rows else head + 60
     image = Image.new("RGB", (width, height), PAPER)
     draw = ImageDraw.Draw(image)
     write(draw, (MARGIN, 62), sheet.title, 30, bold=True, width=width - 2 * MARGIN)
@@ -33,7 +37,7 @@ def sheet_png(sheet: Sheet) -> Image.Image:
         frame(image, draw, thumbnail(sheet.query, QUERY, QUERY), (MARGIN, HEAD), QUERY)
     for i, entry in enumerate(sheet.entries):
         left = MARGIN + i % columns * (TILE + GAP)
-        top = head + i // columns * (TILE + CAPTION + GAP)
+        top = head + i // columns * pitch
         tile(image, draw, entry, i + 1, (left, top))
     if not sheet.entries:
         write(draw, (MARGIN, head + 20), "nothing found", 18, MUTED)
@@ -48,13 +52,30 @@ def columns_for(count: int) -> int:
 
 
 def tile(image: Image.Image, draw: ImageDraw.ImageDraw, entry: Entry, rank: int, at: tuple[int, int]) -> None:
-    """A picture in its frame; below it rank, score and name."""
+    """A picture in its frame; below it rank, score and name, and its near-duplicates."""
     left, top = at
     frame(image, draw, thumbnail(entry.path, TILE, TILE), at, TILE)
     rounded(image, (left, top + TILE + 9, left + 30, top + TILE + 31), 6, ACCENT)
     write(draw, (left + 15, top + TILE + 20), f"{rank}", 14, PAPER, anchor="mm")
     write(draw, (left + 40, top + TILE + 26), f"{entry.score:.3f}", 17, INK, bold=True)
+    write(draw, (left + TILE, top + TILE + 25), entry.note, 12, MUTED, anchor="rs", width=TILE - 96)
     write(draw, (left, top + TILE + 50), entry.name, 14, MUTED, width=TILE)
+    if entry.duplicates:
+        small(image, draw, entry, (left, top + TILE + CAPTION + 4))
+
+
+def small(image: Image.Image, draw: ImageDraw.ImageDraw, entry: Entry, at: tuple[int, int]) -> None:
+    """The first near-duplicates of a hit as small pictures, then how many there are."""
+    left, top = at
+    shown = [thumbnail(one.path, SMALL, SMALL) for one in entry.duplicates[:SMALL_PICTURES]]
+    for picture in filter(None, shown):
+        corners = Image.new("L", picture.size)
+        rounded(corners, (0, 0, *picture.size), 4, 255)
+        image.paste(picture, (left, top + (SMALL - picture.height) // 2), corners)
+        left += picture.width + 4
+    room = at[0] + TILE - left - 4
+    words = entry.more if room > 110 else entry.more.partition(" ")[0]
+    write(draw, (left + 4, top + SMALL // 2 + 5), words, 13, MUTED, width=room)
 
 
 def frame(

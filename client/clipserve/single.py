@@ -1,70 +1,71 @@
-"""Requests of calls that take no list."""
+"""Requests about collections and points that take no list."""
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping
 
-import numpy.typing as npt
-
-from clipserve.filters import Filter, checked
-from clipserve.images import ImageLike, write_image
-from clipserve.payload import write_embedding, write_schema
-from clipserve.responses import METRICS
-from clipserve.v1 import clip_pb2, collection_pb2
+from clipserve.collection_responses import METRICS
+from clipserve.filters import Filter, to_filter
+from clipserve.payload import write_schema
+from clipserve.types import IndexOptions
+from clipserve.v1 import collection_pb2, common_pb2
 
 PAGE_SIZE = 1_000
-
-
-def search_request(
-    collection: str,
-    *,
-    text: str | None,
-    image: ImageLike | None,
-    embedding: npt.ArrayLike | None,
-    top_k: int,
-    score_threshold: float | None,
-    filter: Filter | None,
-    with_payload: bool,
-    fingerprint: str,
-) -> clip_pb2.SearchRequest:
-    """A Search request; TypeError unless there is exactly one query."""
-    if sum(query is not None for query in (text, image, embedding)) != 1:
-        raise TypeError("search needs exactly one of text, image and embedding")
-    request = clip_pb2.SearchRequest(
-        collection=collection,
-        top_k=top_k,
-        score_threshold=score_threshold,
-        omit_payload=not with_payload,
-        fingerprint=fingerprint,
-    )
-    if text is not None:
-        request.text = text
-    elif image is not None:
-        request.image.CopyFrom(write_image(image))
-    elif embedding is not None:
-        request.embedding.CopyFrom(write_embedding(embedding))
-    if filter is not None:
-        request.filter.CopyFrom(checked(filter).message())
-    return request
+"""Asked for where the caller does not say: servers send as many as they let into a page."""
 
 
 def create_request(
-    name: str, schema: Mapping[str, str], model: str, metric: str
+    name: str, schema: Mapping[str, str], model: str, metric: str, keep_sources: bool, index: IndexOptions
 ) -> collection_pb2.CreateCollectionRequest:
-    """A CreateCollection request; ValueError for types or metrics that are none."""
+    """A CreateCollection request; ValueError for types, metrics or options that are none."""
     if metric not in METRICS:
         raise ValueError(f"metric is {' or '.join(map(repr, METRICS))}, not {metric!r}")
+    options = dataclasses.asdict(index)
+    for option, value in options.items():
+        if not 0 <= value < 2**32:
+            raise ValueError(f"{option} must not be {value}")
     return collection_pb2.CreateCollectionRequest(
-        name=name, model=model, metric=METRICS[metric], schema=write_schema(schema)
+        name=name,
+        model=model,
+        metric=METRICS[metric],
+        schema=write_schema(schema),
+        keep_sources=keep_sources,
+        index_options=collection_pb2.IndexOptions(**options) if index != IndexOptions() else None,
     )
 
 
-def list_request(page_token: str) -> collection_pb2.ListCollectionsRequest:
-    """A ListCollections request for a large page."""
-    return collection_pb2.ListCollectionsRequest(page_size=PAGE_SIZE, page_token=page_token)
-
-
-def count_request(collection: str, filter: Filter | None) -> collection_pb2.CountPointsRequest:
+def count_request(collection: str, filter: Filter | str | None) -> collection_pb2.CountPointsRequest:
     """A CountPoints request."""
-    condition = None if filter is None else checked(filter).message()
-    return collection_pb2.CountPointsRequest(collection=collection, filter=condition)
+    return collection_pb2.CountPointsRequest(collection=collection, filter=write_filter(filter))
+
+
+def delete_request(collection: str, filter: Filter | str) -> collection_pb2.DeletePointsRequest:
+    """A DeletePoints request for all points that meet a filter."""
+    return collection_pb2.DeletePointsRequest(collection=collection, filter=write_filter(filter))
+
+
+def scroll_request(
+    collection: str,
+    *,
+    filter: Filter | str | None,
+    with_embeddings: bool,
+    with_sources: bool,
+    page_size: int | None,
+) -> collection_pb2.ScrollPointsRequest:
+    """A ScrollPoints request for the first page; ValueError for a page of nothing."""
+    if page_size is not None and page_size < 1:
+        raise ValueError(f"page_size is {page_size}; it must be at least 1")
+    return collection_pb2.ScrollPointsRequest(
+        collection=collection,
+        filter=write_filter(filter),
+        page_size=min(page_size or PAGE_SIZE, 2**31 - 1),
+        with_embeddings=with_embeddings,
+        with_sources=with_sources,
+    )
+
+
+def write_filter(filter: Filter | str | None) -> common_pb2.Filter | None:
+    """The message for a condition."""
+    condition = to_filter(filter)
+    return None if condition is None else condition.message()

@@ -1,4 +1,4 @@
-"""Embedding batch after batch over one stream, which is opened anew where it breaks."""
+"""Batch after batch over one stream, which is opened anew where it breaks."""
 
 from __future__ import annotations
 
@@ -10,18 +10,19 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 import grpc
 
-from clipserve.errors import DeadlineExceeded, InternalError, Overloaded, Unavailable
-from clipserve.jobs.embed import EmbedJob
+from clipserve.errors import Conflict, DeadlineExceeded, InternalError, Overloaded, Unavailable
+from clipserve.jobs.base import Job, StreamMethod
 from clipserve.requests import Chunk, rebaser
 from clipserve.retry import CallAttempts
 from clipserve.status import Failure, read_item
 from clipserve.transport import Metadata, Transport
-from clipserve.types import EmbedResult, ServerInfo
-from clipserve.v1 import clip_pb2
+from clipserve.types import ServerInfo
+
+R = TypeVar("R")
 
 PATIENCE_AT_END = 5.0
 """Seconds the server gets to end a stream whose batches are all answered."""
@@ -30,26 +31,19 @@ OVERLOAD_SECONDS = 0.5
 
 
 @dataclass
-class Part:
+class Part(Generic[R]):
     """One message of a stream, or the end of a batch that needs none."""
 
-    job: EmbedJob
+    job: Job[R]
     chunk: Chunk | None
     number: int
     last: bool
     """Whether the batch is complete with this part."""
 
-    @property
-    def message(self) -> clip_pb2.EmbedStreamRequest | None:
-        """What to send."""
-        if self.chunk is None:
-            return None
-        return clip_pb2.EmbedStreamRequest(batch_id=self.number, request=self.chunk.request)
-
 
 def parts_of(
-    batches: Iterable[Any], start: Callable[[Any], EmbedJob], info: ServerInfo, batch_size: int
-) -> Iterator[Part]:
+    batches: Iterable[Any], start: Callable[[Any], Job[R]], info: ServerInfo, batch_size: int
+) -> Iterator[Part[R]]:
     """The messages for all batches, in order; a batch too large for one message becomes several."""
     number = 0
     for batch in batches:
@@ -69,10 +63,8 @@ class Link:
     """One open stream: messages go in by `send`, answers and the failure come out of `receive`."""
 
     def __init__(self, method: Callable[..., Any], metadata: Metadata) -> None:
-        self._outgoing: queue.SimpleQueue[clip_pb2.EmbedStreamRequest | None] = queue.SimpleQueue()
-        self._incoming: queue.SimpleQueue[clip_pb2.EmbedStreamResponse | Exception | None] = (
-            queue.SimpleQueue()
-        )
+        self._outgoing: queue.SimpleQueue[Any] = queue.SimpleQueue()
+        self._incoming: queue.SimpleQueue[Any] = queue.SimpleQueue()
         self._calls: queue.SimpleQueue[Any] = queue.SimpleQueue()
         # Started in the reader's thread: see Transport.unary on Ctrl-C.
         start = functools.partial(method, iter(self._outgoing.get, None), metadata=metadata)
@@ -91,11 +83,11 @@ class Link:
         except Exception as error:
             self._incoming.put(error)
 
-    def send(self, message: clip_pb2.EmbedStreamRequest) -> None:
+    def send(self, message: Any) -> None:
         """Sends a message."""
         self._outgoing.put(message)
 
-    def receive(self, timeout: float) -> clip_pb2.EmbedStreamResponse | Exception | None:
+    def receive(self, timeout: float) -> Any:
         """The next answer, the failure, or None for the stream's end; raises queue.Empty."""
         return self._incoming.get(timeout=timeout) if timeout > 0 else self._incoming.get_nowait()
 
@@ -107,23 +99,32 @@ class Link:
             self._calls.get().cancel()
 
 
-class EmbedStream:
+class BatchStream(Generic[R]):
     """Sends parts, at most `window` unanswered, and yields each batch's result in order.
 
     Where the stream breaks in a way that may be tried again (servers renew connections from time to time),
     what was not answered is sent again over a new one. `timeout` is how long to wait for any one answer.
     """
 
-    def __init__(self, transport: Transport, parts: Iterator[Part], *, window: int, timeout: float) -> None:
+    def __init__(
+        self,
+        transport: Transport,
+        method: StreamMethod,
+        parts: Iterator[Part[R]],
+        *,
+        window: int,
+        timeout: float,
+    ) -> None:
         self._transport = transport
+        self._method = method
         self._parts = parts
         self._window = max(1, window)
         self._timeout = timeout
-        self._unanswered: deque[Part] = deque()
+        self._unanswered: deque[Part[R]] = deque()
         self._link: Link | None = None
         self._attempts = self._fresh_attempts()
 
-    def results(self) -> Iterator[EmbedResult]:
+    def results(self) -> Iterator[R]:
         """One result for each batch."""
         more = True
         try:
@@ -143,11 +144,14 @@ class EmbedStream:
         if part is None:
             return False
         self._unanswered.append(part)
-        if part.message is not None:
-            self._open().send(part.message)
+        if part.chunk is not None:
+            self._send(part.number, part.chunk)
         return True
 
-    def _complete(self) -> Iterator[EmbedResult]:
+    def _send(self, number: int, chunk: Chunk) -> None:
+        self._open().send(self._method.message(batch_id=number, request=chunk.request))
+
+    def _complete(self) -> Iterator[R]:
         """Results of batches at the head of the line that need no further answer."""
         while self._unanswered and self._unanswered[0].chunk is None:
             part = self._unanswered.popleft()
@@ -176,7 +180,7 @@ class EmbedStream:
             self._take(answer)
         return True
 
-    def _take(self, answer: clip_pb2.EmbedStreamResponse) -> None:
+    def _take(self, answer: Any) -> None:
         part = self._unanswered[0]
         if part.chunk is None or answer.batch_id != part.number:
             raise InternalError(f"the server answered batch {answer.batch_id} out of order")
@@ -184,7 +188,7 @@ class EmbedStream:
         if isinstance(error, Overloaded):
             # The status of a batch has no place for the delay that a call's failure would carry.
             error.retry_after = OVERLOAD_SECONDS
-        if isinstance(error, Unavailable | Overloaded):
+        if isinstance(error, Unavailable | Overloaded | Conflict):
             self._again(Failure(error, answered=True))
             return
         if error is not None:
@@ -202,10 +206,9 @@ class EmbedStream:
         if delay is None:
             raise failure.error
         time.sleep(delay)
-        link = self._open()
         for part in self._unanswered:
-            if part.message is not None:
-                link.send(part.message)
+            if part.chunk is not None:
+                self._send(part.number, part.chunk)
 
     def _rebase(self) -> Callable[[str], str]:
         part = self._unanswered[0] if self._unanswered else None
@@ -216,7 +219,7 @@ class EmbedStream:
 
     def _open(self) -> Link:
         if self._link is None:
-            self._link = Link(self._transport.method("EmbedStream"), self._transport.metadata())
+            self._link = Link(self._transport.method(self._method.name), self._transport.metadata())
         return self._link
 
     def _close(self, patience: float = 0) -> None:

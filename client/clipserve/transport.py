@@ -15,7 +15,7 @@ from google.protobuf.message import Message
 from clipserve.errors import Cancelled, ClipserveError
 from clipserve.retry import CallAttempts, RetryBudget, RetryPolicy
 from clipserve.status import Failure, read_failure
-from clipserve.v1 import clip_pb2_grpc, collection_pb2_grpc
+from clipserve.v1 import clip_pb2_grpc, collection_pb2_grpc, labels_pb2_grpc
 
 Metadata = tuple[tuple[str, str], ...]
 TokenSource = str | Callable[[], str] | None
@@ -82,6 +82,7 @@ class Transport:
         self._stubs = (
             clip_pb2_grpc.ClipServiceStub(channel),
             collection_pb2_grpc.CollectionServiceStub(channel),
+            labels_pb2_grpc.LabelSetServiceStub(channel),
         )
 
     def method(self, name: str) -> Any:

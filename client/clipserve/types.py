@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import KW_ONLY, dataclass, field
 from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
 from clipserve.errors import ClipserveError
+from clipserve.labels import LabelSet
 
 if TYPE_CHECKING:
     from clipserve.images import ImageLike
@@ -69,6 +70,7 @@ class Limits:
     max_text_bytes: int
     stream_window: int
     max_payload_bytes: int
+    max_page_size: int = 0
 
 
 @dataclass(frozen=True)
@@ -80,6 +82,10 @@ class ServerInfo:
     default_model: str
     """The model of calls that name none; empty where a name is needed."""
     limits: Limits
+    engine: str = ""
+    """The index engine: ``lancedb`` or ``milvus``."""
+    keeps_sources: bool = False
+    """Whether collections can keep what their points were made of."""
 
 
 @dataclass(frozen=True)
@@ -129,6 +135,8 @@ class ClassifyResult:
     logit_scale: float
     truncated_prompts: int
     """Prompts that lost their end because they are longer than the model's context."""
+    label_set: str | None = None
+    """The stored label set that was used, with its version: ``pets@3``."""
 
     def __len__(self) -> int:
         return len(self.results)
@@ -172,6 +180,24 @@ class Hit:
     score: float
     """Cosine of query and point, −1…1, higher is better."""
     payload: Payload = field(default_factory=dict)
+    percentile: float | None = None
+    """Share of unrelated pairs with a lower score, 0…100; comparable across queries and models. None for
+    queries that are neither a text alone nor a picture or id alone, and until the server has measured."""
+    duplicates: tuple[Hit, ...] = ()
+    """Near-duplicates that were left out for this hit, best first, at most 100."""
+
+
+@dataclass(frozen=True, eq=False)
+class Weighted:
+    """One part of a query: exactly one of text, image, embedding and like (a point's id), and its weight."""
+
+    weight: float
+    """Finite, not 0; negative leads away from it."""
+    _: KW_ONLY
+    text: str | None = None
+    image: ImageLike | None = None
+    embedding: npt.ArrayLike | None = None
+    like: str | None = None
 
 
 @dataclass(frozen=True)
@@ -194,6 +220,92 @@ class SearchResult:
 
 
 @dataclass(frozen=True)
+class IndexOptions:
+    """Options of a collection's vector index (HNSW); 0 leaves a number to the engine."""
+
+    exact: bool = False
+    """No index: every search compares with every point."""
+    m: int = 0
+    """Links of a node, 4…128: more finds more and takes more memory."""
+    ef_construction: int = 0
+    """Candidates looked at for each point while the index is built, 8…4,096."""
+    ef_search: int = 0
+    """Candidates looked at in each search, 8…4,096: more finds more and takes longer."""
+
+
+@dataclass(frozen=True)
+class IndexStatus:
+    """How far an index has come."""
+
+    state: str
+    """``none`` (searches are exact), ``building`` or ``ready``."""
+    indexed: int
+    """Points that it holds."""
+
+
+@dataclass(frozen=True)
+class ScoreStatistics:
+    """How cosines of unrelated pairs are spread in a collection."""
+
+    query: str
+    """``text`` (everyday texts × points) or ``image`` (points × points)."""
+    pairs: int
+    mean: float
+    stddev: float
+    p50: float
+    """Cosine below which half of the pairs lie; likewise 95 %, 99 % and 99.9 %."""
+    p95: float
+    p99: float
+    p999: float
+
+
+@dataclass(frozen=True)
+class FailedPoint:
+    """A point that could not be embedded anew."""
+
+    id: str
+    message: str
+
+
+@dataclass(frozen=True)
+class NeighborOverlap:
+    """How many neighbors two models have in common. Not a measure of quality: a better model finds others."""
+
+    k: int
+    """Neighbors compared for each query."""
+    queries: int
+    mean: float
+    """Mean share of neighbors that both models find, 0…1."""
+    p10: float
+    """Share that one query in ten stays below."""
+
+
+@dataclass(frozen=True)
+class Migration:
+    """A migration of a collection to another model."""
+
+    state: str
+    """``running``, ``ready`` (to be switched), ``switched``, or ``waiting`` (until it is tried again)."""
+    source: ModelRef
+    """The model that answered before."""
+    target: ModelRef
+    """The model that answers after."""
+    total: int
+    """Points to embed anew, as counted at the start."""
+    done: int
+    """Points that have been looked at."""
+    failed: int
+    """Points without an embedding by the new model."""
+    failures: tuple[FailedPoint, ...]
+    """The first of them, at most 16."""
+    overlap: NeighborOverlap | None
+    """What became of the neighbors, once it is ready."""
+    error: str
+    """Why it waits."""
+    start_time: dt.datetime
+
+
+@dataclass(frozen=True)
 class Collection:
     """A collection of embedded points."""
 
@@ -205,6 +317,17 @@ class Collection:
     """Type of each payload field: string, int, double, bool, timestamp or string_list."""
     count: int
     create_time: dt.datetime
+    aliases: tuple[str, ...] = ()
+    """Other names that mean it."""
+    keep_sources: bool = False
+    """Whether points are stored with what they were made of."""
+    index_options: IndexOptions = IndexOptions()
+    index_status: IndexStatus | None = None
+    """None in lists."""
+    migration: Migration | None = None
+    """The migration to another model that has not been ended."""
+    score_statistics: tuple[ScoreStatistics, ...] = ()
+    """Empty in lists, and until there are points enough."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -218,6 +341,9 @@ class Point:
     embedding: npt.ArrayLike | None = None
     """D numbers of the collection's model, normalized by the server."""
     payload: Payload = field(default_factory=dict)
+    source_uri: str = ""
+    """Where the image or text can be read again when the collection moves to another model, e.g.
+    ``file:///data/photos/1.jpg``; at most 2,048 bytes."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -228,6 +354,12 @@ class StoredPoint:
     payload: Payload
     embedding: Floats | None
     """L2-normalized float32 [D], if it was asked for."""
+    image: bytes | None = None
+    """The encoded picture that it was made of, if that was asked for and is kept."""
+    text: str | None = None
+    """The text that it was made of, likewise."""
+    source_uri: str = ""
+    """Where its source can be read again, if that is known."""
 
 
 @dataclass(frozen=True)
@@ -240,3 +372,29 @@ class UpsertResult:
     """The collection's model; None if no point reached the server."""
     errors: Mapping[int, ClipserveError] = field(default_factory=dict)
     """Errors by the point's position."""
+
+
+@dataclass(frozen=True)
+class LabelSetInfo:
+    """What is known of a stored label set, without its labels."""
+
+    name: str
+    version: int
+    label_count: int
+    """None of the above not counted."""
+    template_count: int
+    none_of_the_above: bool
+    content_hash: str
+    """64 hex digits: the same where labels, templates, thresholds and the rest are."""
+    create_time: dt.datetime
+    """When this version was put."""
+    versions: tuple[int, ...]
+    """Versions that are kept, oldest first."""
+
+
+@dataclass(frozen=True)
+class NamedLabelSet:
+    """A stored label set."""
+
+    info: LabelSetInfo
+    labels: LabelSet

@@ -21,6 +21,7 @@ from clipserve_gateway.types import (
     Image,
     LabelScore,
     LabelSet,
+    LabelSetRef,
     ModelSpec,
     ScoreMode,
 )
@@ -55,19 +56,21 @@ class Classifier:
         top_k: int,
         mode: ScoreMode,
         deadline: Deadline,
+        ref: LabelSetRef | None = None,
     ) -> ClassifyOutcome:
         """The `top_k` best labels of each image, best first; equal scores in the order of the labels.
 
-        A bad image comes back with its error. Raises as Embedder.embed does.
+        `ref` is the name and version under which the labels are kept, if they are. A bad image comes back
+        with its error. Raises as Embedder.embed does.
         """
         spec = self._models.get(model)
         label_embeddings, embedded = await both(
-            self._labels.get(spec, labels, deadline),
+            self._labels.get(spec, labels, deadline, ref),
             self._embedder.embed_images(spec, images, deadline),
         )
         items = [normalized(item) for item in embedded]
         with stage("score"):
-            if len(items) * len(labels.names) <= SCORES_ON_LOOP:
+            if len(items) * len(labels.answers) <= SCORES_ON_LOOP:
                 results = rank(spec, items, label_embeddings.matrix, labels, top_k, mode)
             else:
                 results = await asyncio.to_thread(
@@ -79,7 +82,7 @@ class Classifier:
 def rank(
     spec: ModelSpec, items: Sequence[Embedded], matrix: Floats, labels: LabelSet, top_k: int, mode: ScoreMode
 ) -> list[Classified]:
-    """Scores every good item against all labels (float32 [L, D]) and keeps the best."""
+    """Scores every good item against all answers (float32 [L, D]) and keeps the best."""
     results = [Classified(error=item.error) for item in items]
     good = {i: item.embedding for i, item in enumerate(items) if item.embedding is not None}
     if not good:
@@ -87,19 +90,18 @@ def rank(
     cosines = np.stack(list(good.values())) @ matrix.T
     np.clip(cosines, -1.0, 1.0, out=cosines)
     probabilities = probability(cosines, spec, mode)
+    names, thresholds = labels.answers, labels.answer_thresholds
     for row, i in enumerate(good):
         best = np.argsort(-cosines[row], kind="stable")[:top_k]
         results[i] = Classified(
             [
                 LabelScore(
-                    label=labels.names[j],
+                    label=names[j],
                     index=int(j),
                     cosine=float(cosines[row, j]),
                     probability=None if probabilities is None else float(probabilities[row, j]),
                     above_threshold=(
-                        bool(cosines[row, j] >= np.float32(labels.thresholds[j]))
-                        if labels.thresholds
-                        else None
+                        bool(cosines[row, j] >= np.float32(thresholds[j])) if thresholds else None
                     ),
                 )
                 for j in best

@@ -6,10 +6,10 @@ import asyncio
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, get_args, get_origin
 
 import click
-from pydantic import ValidationError
+from pydantic import SecretStr, ValidationError
 
 import clipserve_gateway
 from clipserve_gateway import logs
@@ -17,7 +17,12 @@ from clipserve_gateway.settings import Settings, default_models_env
 
 Command = Callable[..., None]
 
-KINDS: dict[object, type] = {bool: bool, int: int, float: float, str: str}
+KINDS: dict[object, type] = {bool: bool, int: int, float: float, str: str, SecretStr: str}
+
+
+def kind_of(annotation: Any) -> click.ParamType | type:
+    """How a setting of that type is read from the command line."""
+    return click.Choice(get_args(annotation)) if get_origin(annotation) is Literal else KINDS[annotation]
 
 
 def settings_options(*, without: tuple[str, ...] = ()) -> Callable[[Command], Command]:
@@ -29,7 +34,7 @@ def settings_options(*, without: tuple[str, ...] = ()) -> Callable[[Command], Co
                 continue
             note = f"{field.description}  [default: {field.default!s}; env: CLIPSERVE_{name.upper()}]"
             option = click.option(
-                "--" + name.replace("_", "-"), name, type=KINDS[field.annotation], default=None, help=note
+                "--" + name.replace("_", "-"), name, type=kind_of(field.annotation), default=None, help=note
             )
             command = option(command)
         return command

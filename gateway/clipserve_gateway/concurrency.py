@@ -1,9 +1,10 @@
-"""Waiting for several things at once, and sharing one computation among several callers."""
+"""Waiting for several things at once, sharing one computation among callers, and taking turns."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Coroutine, Hashable
+import contextlib
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Hashable, Iterable
 from typing import Any, Generic, TypeVar, cast
 
 from clipserve_gateway.deadline import Deadline
@@ -11,6 +12,7 @@ from clipserve_gateway.errors import DeadlineExceeded
 
 T = TypeVar("T")
 U = TypeVar("U")
+Key = TypeVar("Key", bound=Hashable)
 
 
 async def gather(*coroutines: Coroutine[Any, Any, T]) -> list[T]:
@@ -84,3 +86,24 @@ class SingleFlight(Generic[T]):
         finally:
             if self._flights.get(key) is flight:
                 del self._flights[key]
+
+
+class Turns(Generic[Key]):
+    """Lets those that share a key follow one another, in the order they came, and others go side by side."""
+
+    def __init__(self) -> None:
+        self._held: list[tuple[frozenset[Key], asyncio.Event]] = []
+
+    @contextlib.asynccontextmanager
+    async def after_others(self, keys: Iterable[Key]) -> AsyncIterator[None]:
+        """Waits for all who came earlier with one of these keys, and holds the keys while inside."""
+        mine = (frozenset(keys), asyncio.Event())
+        earlier = [done for held, done in self._held if held & mine[0]]
+        self._held.append(mine)
+        try:
+            for done in earlier:
+                await done.wait()
+            yield
+        finally:
+            self._held.remove(mine)
+            mine[1].set()

@@ -31,6 +31,8 @@ class ClipserveError(Exception):
 
     def at(self: Self, field: str) -> Self:
         """The same error, laid at the door of `field` (a prefix path that this error's own path follows)."""
+        if not field:
+            return self
         own = f".{self.field}" if self.field and not self.field.startswith("[") else self.field
         return type(self)(self.message, field=field + own, metadata=self.metadata)
 
@@ -101,6 +103,52 @@ class CollectionNotFound(ClipserveError):
     reason = "COLLECTION_NOT_FOUND"
 
 
+class AliasNotFound(ClipserveError):
+    """No alias of that name."""
+
+    reason = "ALIAS_NOT_FOUND"
+
+
+class LabelSetNotFound(ClipserveError):
+    """No label set of that name, or not in that version."""
+
+    reason = "LABEL_SET_NOT_FOUND"
+
+
+class PointNotFound(ClipserveError):
+    """No point of that id."""
+
+    reason = "POINT_NOT_FOUND"
+
+
+class CollectionHasAliases(ClipserveError):
+    """The collection is what aliases mean, and cannot go before them."""
+
+    reason = "COLLECTION_HAS_ALIASES"
+
+
+class MigrationConflict(ClipserveError):
+    """The collection's migration is not in a state that allows this."""
+
+    reason = "MIGRATION_CONFLICT"
+
+
+class SourcesNotKept(ClipserveError):
+    """What would be embedded anew is neither kept nor to be read again."""
+
+    reason = "SOURCES_NOT_KEPT"
+
+
+class Conflict(ClipserveError):
+    """Another writer came in between; it is safe to try again."""
+
+    reason = "CONFLICT"
+
+
+class TableNotFound(CollectionNotFound):
+    """The table of a collection is gone: it was dropped, or its migration has ended."""
+
+
 class CollectionExists(ClipserveError):
     """A collection of that name is there already."""
 
@@ -158,3 +206,9 @@ class StorageFailed(ClipserveError):
     """The index could not read or write; nothing that was acknowledged is lost."""
 
     reason = "STORAGE_FAILED"
+
+
+class StorageUnavailable(ClipserveError):
+    """The index's server does not answer; it is safe to try again later."""
+
+    reason = "STORAGE_UNAVAILABLE"

@@ -11,7 +11,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 
 import grpc
-from clipserve.v1 import clip_pb2, collection_pb2
+from clipserve.v1 import clip_pb2, collection_pb2, labels_pb2
 from google.protobuf.message import DecodeError, Message
 from google.protobuf.message_factory import GetMessageClass
 from google.rpc import status_pb2
@@ -28,7 +28,7 @@ MAX_REQUEST_ID = 128
 
 REQUEST_TYPES: dict[str, type[Message]] = {
     f"/{service.full_name}/{method.name}": GetMessageClass(method.input_type)
-    for file in (clip_pb2, collection_pb2)
+    for file in (clip_pb2, collection_pb2, labels_pb2)
     for service in file.DESCRIPTOR.services_by_name.values()
     for method in service.methods
 }

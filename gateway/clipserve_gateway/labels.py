@@ -16,7 +16,7 @@ from clipserve_gateway import stages
 from clipserve_gateway.concurrency import SingleFlight
 from clipserve_gateway.deadline import Deadline
 from clipserve_gateway.metrics import Metrics
-from clipserve_gateway.types import Embedded, Floats, LabelSet, ModelSpec
+from clipserve_gateway.types import Embedded, Floats, LabelSet, LabelSetRef, ModelSpec
 
 PROMPTS_PER_STEP = 2048
 """Prompts embedded between two looks at the deadline; what is done by then is kept for the next caller."""
@@ -50,28 +50,50 @@ class _Label:
     truncated_prompts: int
 
 
+class EmbeddingStore(Protocol):
+    """Keeps the embeddings of named label sets."""
+
+    async def embeddings(self, ref: LabelSetRef, fingerprint: str, dim: int) -> LabelEmbeddings | None:
+        """The embeddings kept for a model, if there are any."""
+        ...
+
+    async def keep_embeddings(self, ref: LabelSetRef, fingerprint: str, found: LabelEmbeddings) -> None:
+        """Keeps the embeddings for a model."""
+        ...
+
+
 class LabelCache:
     """Label embeddings by content: (labels in order, templates, model fingerprint).
 
-    Half of the bytes hold whole label sets, ready to multiply; half hold single labels, so that a changed
-    set encodes only what is new in it.
+    A third of the bytes holds whole label sets, ready to multiply; a third those that have a name, so that
+    no other ones push them out; a third single labels, so that a changed set encodes only what is new in
+    it. Named sets are looked for in the store too, and put there.
     """
 
-    def __init__(self, embedder: TextEmbedder, max_bytes: int, metrics: Metrics) -> None:
+    def __init__(
+        self, embedder: TextEmbedder, max_bytes: int, metrics: Metrics, store: EmbeddingStore | None = None
+    ) -> None:
         self._embedder = embedder
         self._metrics = metrics
-        self._sets: LRUCache[str, LabelEmbeddings] = LRUCache(
-            max_bytes // 2, getsizeof=lambda entry: entry.matrix.nbytes
-        )
+        self._store = store
+        self._sets: LRUCache[str, LabelEmbeddings] = LRUCache(max_bytes // 3, getsizeof=matrix_bytes)
+        self._named: LRUCache[str, LabelEmbeddings] = LRUCache(max_bytes // 3, getsizeof=matrix_bytes)
         self._labels: LRUCache[tuple[str, str], _Label] = LRUCache(
-            max_bytes // 2, getsizeof=lambda entry: entry.embedding.nbytes + LABEL_OVERHEAD
+            max_bytes // 3, getsizeof=lambda entry: entry.embedding.nbytes + LABEL_OVERHEAD
         )
         self._flights: SingleFlight[LabelEmbeddings] = SingleFlight()
 
-    async def get(self, spec: ModelSpec, labels: LabelSet, deadline: Deadline) -> LabelEmbeddings:
-        """The label set's embeddings, from memory or built now; one build at a time for each set."""
-        key = content_key(spec.fingerprint, labels.templates, labels.names)
-        found = self._sets.get(key)
+    async def get(
+        self, spec: ModelSpec, labels: LabelSet, deadline: Deadline, ref: LabelSetRef | None = None
+    ) -> LabelEmbeddings:
+        """The embeddings of a label set's answers; one build at a time for each set.
+
+        `ref` is the name and version under which the label set is kept, if it is.
+        """
+        none = labels.none_of_the_above
+        key = content_key(spec.fingerprint, labels.templates, labels.names, none and none.prompts)
+        cache = self._sets if ref is None else self._named
+        found = cache.get(key)
         stages.count("cache_hit", int(found is not None))
         if found is not None:
             self._metrics.label_cache_hits.inc()
@@ -83,13 +105,25 @@ class LabelCache:
 
         async def build(latest: Callable[[], Deadline]) -> LabelEmbeddings:
             start = time.perf_counter()
-            built = await self._build(spec, labels, latest)
+            built = await self._build_or_load(spec, labels, latest, ref)
             self._metrics.label_cache_build_seconds.observe(time.perf_counter() - start)
-            remember(self._sets, key, built)
-            self._metrics.label_cache_bytes.set(self._sets.currsize + self._labels.currsize)
+            remember(cache, key, built)
+            size = self._sets.currsize + self._named.currsize + self._labels.currsize
+            self._metrics.label_cache_bytes.set(size)
             return built
 
         return await self._flights.run(key, deadline, build)
+
+    async def _build_or_load(
+        self, spec: ModelSpec, labels: LabelSet, latest: Callable[[], Deadline], ref: LabelSetRef | None
+    ) -> LabelEmbeddings:
+        if ref is None or self._store is None:
+            return await self._build(spec, labels, latest)
+        found = await self._store.embeddings(ref, spec.fingerprint, spec.embed_dim)
+        if found is None or len(found.matrix) != len(labels.answers):
+            found = await self._build(spec, labels, latest)
+            await self._store.keep_embeddings(ref, spec.fingerprint, found)
+        return found
 
     async def _build(
         self, spec: ModelSpec, labels: LabelSet, latest: Callable[[], Deadline]
@@ -108,6 +142,10 @@ class LabelCache:
                 entries[name] = entry = mean_label(of_label)
                 remember(self._labels, (prefix, name), entry)
         done = [entry for entry in entries.values() if entry is not None]
+        if labels.none_of_the_above is not None:
+            latest().check("encode")
+            whole = await self._embedder.embed_texts(spec, labels.none_of_the_above.prompts, latest())
+            done.append(mean_label(whole))
         matrix = np.stack([entry.embedding for entry in done])
         return LabelEmbeddings(matrix, sum(entry.truncated_prompts for entry in done))
 
@@ -130,6 +168,11 @@ def mean_label(prompts: Sequence[Embedded]) -> _Label:
 def content_key(*parts: object) -> str:
     """A hash that equals another exactly where all parts do."""
     return hashlib.sha256(json.dumps(parts, ensure_ascii=True).encode()).hexdigest()
+
+
+def matrix_bytes(entry: LabelEmbeddings) -> int:
+    """Bytes that label embeddings take."""
+    return entry.matrix.nbytes
 
 
 def remember(cache: LRUCache, key: object, value: object) -> None:

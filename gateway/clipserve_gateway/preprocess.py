@@ -22,6 +22,7 @@ that of the original size, so the crop does not move.
 
 from __future__ import annotations
 
+import io
 import math
 import warnings
 from collections.abc import Callable
@@ -110,6 +111,13 @@ def load_raw(rgb: bytes, width: int, height: int, size: int, *, limits: ImageLim
         raise ImageUnreadable(f"{width} × {height} RGB pixels are {width * height * 3} bytes, not {len(rgb)}")
     image = Image.frombuffer("RGB", (width, height), rgb, "raw", "RGB", 0, 1)
     return fitted(image, image.size, resized(width, height, size), size)
+
+
+def to_png(rgb: bytes, width: int, height: int) -> bytes:
+    """Decoded pixels, RGB8 row by row, as a PNG file."""
+    file = io.BytesIO()
+    Image.frombuffer("RGB", (width, height), rgb, "raw", "RGB", 0, 1).save(file, "PNG", compress_level=1)
+    return file.getvalue()
 
 
 def guarded(step: Callable[[], T]) -> T:

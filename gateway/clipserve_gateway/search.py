@@ -1,24 +1,51 @@
-"""Finds the points of a collection that are nearest to a text, an image or an embedding."""
+"""Finds the points of a collection that are nearest to texts, images, embeddings, or points of its own."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import asyncio
+import dataclasses
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from clipserve_gateway.collection_ops import (
-    CollectionOps,
+from clipserve_gateway.catalog import Catalog
+from clipserve_gateway.collection_embed import (
+    CollectionEmbedder,
     check_fingerprint,
     in_time,
     outcome_of,
     wrong_dimension,
 )
+from clipserve_gateway.collection_spec import CollectionSpec
 from clipserve_gateway.deadline import Deadline
-from clipserve_gateway.errors import ClipserveError
+from clipserve_gateway.duplicates import Group, grouped
+from clipserve_gateway.errors import ClipserveError, InvalidInput, PointNotFound
 from clipserve_gateway.index.base import Engine
 from clipserve_gateway.stages import stage
-from clipserve_gateway.types import CollectionSpec, Filter, Floats, Hit, Input
+from clipserve_gateway.statistics import QueryKind, ScoreBackground, Statistics
+from clipserve_gateway.types import Filter, Floats, Hit, Input
+
+SMALLEST_SUM = 1e-3
+"""Length below which a weighted sum of unit vectors has no direction worth searching in."""
+MOST_CANDIDATES = 4_096
+"""Hits looked at for groups of duplicates, at most."""
+
+
+@dataclass(frozen=True)
+class Like:
+    """A point of the collection, by id."""
+
+    id: str
+
+
+@dataclass(frozen=True)
+class Part:
+    """One part of a query. `field` is its path in the request, for errors."""
+
+    source: Input | Floats | Like
+    weight: float = 1.0
+    field: str = ""
 
 
 @dataclass(frozen=True)
@@ -26,12 +53,24 @@ class Query:
     """What to look for. `filter` is made of the collection's schema, which is known only then."""
 
     collection: str
-    source: Input | Floats
+    parts: tuple[Part, ...]
     top_k: int
     score_threshold: float | None
     filter: Callable[[CollectionSpec], Filter | None]
     with_payload: bool
+    payload_fields: Callable[[CollectionSpec], Sequence[str]]
     fingerprint: str
+    consistent: bool
+    duplicate_threshold: float | None
+    """Cosine from which hits are grouped; None does not group."""
+
+    @property
+    def kind(self) -> QueryKind | None:
+        """The kind of unrelated pairs that its scores are to be judged by."""
+        source = self.parts[0].source
+        if len(self.parts) > 1 or isinstance(source, np.ndarray):
+            return None
+        return "text" if isinstance(source, str) else "image"
 
 
 @dataclass(frozen=True)
@@ -39,50 +78,143 @@ class SearchOutcome:
     """The collection that was searched, and its nearest points, best first."""
 
     collection: CollectionSpec
-    hits: list[Hit]
+    groups: list[Group]
     truncated: bool
+    background: ScoreBackground | None
 
 
 class Searcher:
     """Queries in, hits out."""
 
-    def __init__(self, engine: Engine, collections: CollectionOps) -> None:
+    def __init__(
+        self, engine: Engine, catalog: Catalog, embedder: CollectionEmbedder, statistics: Statistics
+    ) -> None:
         self._engine = engine
-        self._collections = collections
+        self._catalog = catalog
+        self._embedder = embedder
+        self._statistics = statistics
 
     async def search(self, query: Query, *, deadline: Deadline) -> SearchOutcome:
         """The nearest points.
 
-        Raises CollectionNotFound, FingerprintMismatch, DimensionMismatch, or the query's own error.
+        Raises CollectionNotFound, FingerprintMismatch, DimensionMismatch, PointNotFound, or the query's own
+        error.
         """
-        collection = await self._collections.get(query.collection)
-        check_fingerprint(collection, query.fingerprint)
-        filter = query.filter(collection)
-        embedding, truncated = await self._embedding(collection, query.source, deadline)
+        return await self._catalog.reading(
+            query.collection, lambda collection: self._search(query, collection, deadline)
+        )
+
+    async def _search(self, query: Query, collection: CollectionSpec, deadline: Deadline) -> SearchOutcome:
+        check_fingerprint(collection.name, collection.serving, query.fingerprint)
+        filter, fields = query.filter(collection), query.payload_fields(collection)
+        embedding, truncated = await self._embedding(collection, query.parts, deadline)
         deadline.check("search")
         with stage("search"):
-            found = self._engine.search(
-                collection.name,
-                embedding,
-                top_k=query.top_k,
-                filter=filter,
-                with_payload=query.with_payload,
-            )
-            hits = await in_time(found, deadline, "search")
+            found = await in_time(self._groups(query, collection, embedding, filter), deadline, "search")
         if query.score_threshold is not None:
-            hits = [hit for hit in hits if hit.score >= query.score_threshold]
-        return SearchOutcome(collection, hits, truncated)
+            found = [group for group in found if group.hit.score >= query.score_threshold]
+        if fields:
+            found = [only(group, fields) for group in found]
+        background = self._statistics.get(collection, query.kind) if query.kind else None
+        return SearchOutcome(collection, found, truncated, background)
 
     async def _embedding(
-        self, collection: CollectionSpec, source: Input | Floats, deadline: Deadline
+        self, collection: CollectionSpec, parts: Sequence[Part], deadline: Deadline
     ) -> tuple[Floats, bool]:
-        """The query's normalized embedding, and whether its text was cut."""
-        if isinstance(source, np.ndarray):
-            if len(source) != collection.dim:
-                raise wrong_dimension(collection, len(source))
-            return source, False
-        item = (await self._collections.embed(collection, [source], deadline))[0]
-        found = outcome_of(item)
-        if isinstance(found, ClipserveError):
-            raise found.at("image") if found.field and not isinstance(source, str) else found
-        return found, item.truncated
+        """The query's normalized embedding, and whether a text was cut."""
+        made = [part for part in parts if not isinstance(part.source, np.ndarray | Like)]
+        inputs: list[Input] = [part.source for part in made if not isinstance(part.source, np.ndarray | Like)]
+        items = await self._embedder.embed(collection.name, collection.serving, inputs, deadline)
+        stored = await self._stored(collection, parts, deadline)
+        embedded = {id(part): item for part, item in zip(made, items, strict=True)}
+        total = np.zeros(collection.dim, np.float32)
+        for part in parts:
+            if isinstance(part.source, np.ndarray):
+                if len(part.source) != collection.dim:
+                    raise wrong_dimension(collection, len(part.source)).at(part.field.rstrip("."))
+                vector = part.source
+            elif isinstance(part.source, Like):
+                vector = stored[part.source.id]
+            else:
+                found = outcome_of(embedded[id(part)])
+                if isinstance(found, ClipserveError):
+                    image = not isinstance(part.source, str) and found.field
+                    raise found.at(f"{part.field}image" if image else part.field.rstrip("."))
+                vector = found
+            total += np.float32(part.weight) * vector
+        truncated = any(item.truncated for item in items)
+        if len(parts) == 1 and parts[0].weight == 1:
+            return total, truncated
+        length = float(np.linalg.norm(total))
+        if length < SMALLEST_SUM:
+            raise InvalidInput("the parts cancel each other out", field="weighted.parts")
+        return (total / length).astype(np.float32), truncated
+
+    async def _stored(
+        self, collection: CollectionSpec, parts: Sequence[Part], deadline: Deadline
+    ) -> dict[str, Floats]:
+        """Embeddings of the points that parts name."""
+        wanted = {part.source.id: part for part in parts if isinstance(part.source, Like)}
+        if not wanted:
+            return {}
+        fetching = self._engine.fetch(collection.table, list(wanted), with_embeddings=True)
+        points = await in_time(fetching, deadline, "search")
+        found = {point.id: point.embedding for point in points if point.embedding is not None}
+        for id, part in wanted.items():
+            if id not in found:
+                raise PointNotFound(
+                    f"collection {collection.name!r} has no point {id[:80]!r}", field=f"{part.field}like"
+                )
+        return found
+
+    async def _groups(
+        self, query: Query, collection: CollectionSpec, embedding: Floats, filter: Filter | None
+    ) -> list[Group]:
+        """The hits, each with its near-duplicates where they are wanted."""
+        named = {part.source.id for part in query.parts if isinstance(part.source, Like)}
+        wanted = query.top_k + len(named)
+        if query.duplicate_threshold is not None:
+            wanted = min(4 * wanted, MOST_CANDIDATES)
+        while True:
+            hits = await self._hits(query, collection, embedding, filter, wanted)
+            complete = len(hits) < wanted or wanted >= MOST_CANDIDATES
+            hits = [hit for hit in hits if hit.id not in named]
+            if query.duplicate_threshold is None:
+                return [Group(hit) for hit in hits[: query.top_k]]
+            vectors = await self._vectors(collection, hits)
+            hits = [hit for hit in hits if hit.id in vectors]
+            groups = await asyncio.to_thread(grouped, hits, vectors, query.duplicate_threshold, query.top_k)
+            if len(groups) >= query.top_k or complete:
+                return groups
+            wanted = min(4 * wanted, MOST_CANDIDATES)
+
+    async def _hits(
+        self,
+        query: Query,
+        collection: CollectionSpec,
+        embedding: Floats,
+        filter: Filter | None,
+        wanted: int,
+    ) -> list[Hit]:
+        return await self._engine.search(
+            collection.table,
+            embedding,
+            top_k=wanted,
+            filter=filter,
+            with_payload=query.with_payload,
+            consistent=query.consistent,
+        )
+
+    async def _vectors(self, collection: CollectionSpec, hits: Sequence[Hit]) -> dict[str, Floats]:
+        ids = [hit.id for hit in hits]
+        points = await self._engine.fetch(collection.table, ids, with_embeddings=True) if ids else []
+        return {point.id: point.embedding for point in points if point.embedding is not None}
+
+
+def only(group: Group, fields: Sequence[str]) -> Group:
+    """The group with these fields of its payloads."""
+
+    def one(hit: Hit) -> Hit:
+        return dataclasses.replace(hit, payload={k: v for k, v in hit.payload.items() if k in fields})
+
+    return Group(one(group.hit), tuple(map(one, group.duplicates)))

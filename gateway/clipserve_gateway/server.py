@@ -8,33 +8,50 @@ import logging
 from typing import Protocol
 
 import grpc
-from clipserve.v1 import clip_pb2, clip_pb2_grpc, collection_pb2, collection_pb2_grpc
+from clipserve.v1 import (
+    clip_pb2,
+    clip_pb2_grpc,
+    collection_pb2,
+    collection_pb2_grpc,
+    labels_pb2,
+    labels_pb2_grpc,
+)
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
+from clipserve_gateway.catalog import Catalog
 from clipserve_gateway.classify import Classifier
+from clipserve_gateway.collection_embed import CollectionEmbedder
 from clipserve_gateway.collection_ops import CollectionOps
 from clipserve_gateway.decode_pool import DecodePool
 from clipserve_gateway.embed import Embedder
 from clipserve_gateway.encoder import Encoder
-from clipserve_gateway.errors import StorageFailed
+from clipserve_gateway.errors import ClipserveError
 from clipserve_gateway.http import HttpServer
-from clipserve_gateway.index import open_engine
+from clipserve_gateway.index import engine_of
 from clipserve_gateway.interceptors import CallInterceptor
+from clipserve_gateway.label_sets import LabelSets
 from clipserve_gateway.labels import LabelCache
 from clipserve_gateway.metrics import Metrics
+from clipserve_gateway.migration import Migrator
 from clipserve_gateway.models import Models, ModelSource
+from clipserve_gateway.point_ops import PointOps
 from clipserve_gateway.search import Searcher
 from clipserve_gateway.servicers.calls import Calls
 from clipserve_gateway.servicers.clip import ClipServicer
 from clipserve_gateway.servicers.collections import CollectionServicer
+from clipserve_gateway.servicers.labels import LabelSetServicer
 from clipserve_gateway.settings import Settings
+from clipserve_gateway.sources import SourceReader
+from clipserve_gateway.statistics import Statistics
 from clipserve_gateway.triton import TritonEncoder
 
 log = logging.getLogger(__name__)
 
 CLIP_SERVICE = clip_pb2.DESCRIPTOR.services_by_name["ClipService"].full_name
 COLLECTION_SERVICE = collection_pb2.DESCRIPTOR.services_by_name["CollectionService"].full_name
+LABEL_SET_SERVICE = labels_pb2.DESCRIPTOR.services_by_name["LabelSetService"].full_name
+SERVICES = (CLIP_SERVICE, COLLECTION_SERVICE, LABEL_SET_SERVICE)
 MODEL_SERVICE = "clipserve.model."
 """Prefix of the health service names that tell whether one model is served."""
 
@@ -71,34 +88,48 @@ class Gateway:
         )
         self._pool = DecodePool(settings.decode_threads)
         self.metrics.saturation.set_function(self._pool.saturation)
-        self._engine = open_engine(settings.data)
+        self._engine = engine_of(settings)
+        self._catalog = Catalog(self._engine)
+        self._embedder = Embedder(
+            self.models, self._backend, self._pool, settings.limits, fast_decode=settings.fast_decode
+        )
+        self._collection_embedder = CollectionEmbedder(self.models, self._embedder)
+        self._sources = SourceReader(settings.allowed_sources, settings.max_image_bytes)
+        self._statistics = Statistics(self._engine, self._collection_embedder)
+        self._migrator = Migrator(
+            self._engine, self._catalog, self.models, self._collection_embedder, self._sources
+        )
         self._server = self._build_server()
         self._tasks: list[asyncio.Task[None]] = []
         self._http: HttpServer | None = None
 
     def _build_server(self) -> grpc.aio.Server:
         limits = self.settings.limits
-        embedder = Embedder(
-            self.models, self._backend, self._pool, limits, fast_decode=self.settings.fast_decode
-        )
-        labels = LabelCache(embedder, self.settings.label_cache_bytes, self.metrics)
-        classifier = Classifier(self.models, embedder, labels)
+        engine, catalog, embedder = self._engine, self._catalog, self._collection_embedder
+        label_sets = LabelSets(engine)
+        labels = LabelCache(self._embedder, self.settings.label_cache_bytes, self.metrics, label_sets)
+        classifier = Classifier(self.models, self._embedder, labels)
         calls = Calls(self.settings.default_timeout_seconds, self.metrics)
-        collections = CollectionOps(self._engine, self.models, embedder)
-        searcher = Searcher(self._engine, collections)
+        collections = CollectionOps(engine, catalog, self.models, self._statistics)
+        points = PointOps(engine, catalog, embedder, self._sources)
+        searcher = Searcher(engine, catalog, embedder, self._statistics)
         server = grpc.aio.server(
             interceptors=[CallInterceptor(self.metrics)],
             options=server_options(self.settings),
         )
         clip_pb2_grpc.add_ClipServiceServicer_to_server(
-            ClipServicer(self.models, embedder, classifier, searcher, limits, calls), server
+            ClipServicer(
+                self.models, self._embedder, classifier, label_sets, searcher, engine, limits, calls
+            ),
+            server,
         )
         collection_pb2_grpc.add_CollectionServiceServicer_to_server(
-            CollectionServicer(collections, limits, calls), server
+            CollectionServicer(collections, points, self._migrator, limits, calls), server
         )
+        labels_pb2_grpc.add_LabelSetServiceServicer_to_server(LabelSetServicer(label_sets, limits), server)
         health_pb2_grpc.add_HealthServicer_to_server(self._health, server)
         if self.settings.reflection:
-            names = (CLIP_SERVICE, COLLECTION_SERVICE, health.SERVICE_NAME, reflection.SERVICE_NAME)
+            names = (*SERVICES, health.SERVICE_NAME, reflection.SERVICE_NAME)
             reflection.enable_server_reflection(names, server)
         return server
 
@@ -111,14 +142,17 @@ class Gateway:
         self._http.start()
         self._tasks.append(asyncio.create_task(self.models.watch(), name="watch models"))
         self._tasks.append(asyncio.create_task(self._open_engine(), name="open engine"))
+        self._tasks.append(asyncio.create_task(self._migrator.watch(), name="watch migrations"))
         log.info("listening on %s:%d, metrics on port %d", self.settings.host, self.port, self._http.port)
 
     async def _open_engine(self) -> None:
         """Spares the first caller the wait; an engine that cannot be opened is tried again by each call."""
         try:
             await self._engine.open()
-        except StorageFailed as error:
+        except ClipserveError as error:
             log.error("%s", error.message)
+            return
+        await self._catalog.drop_orphans()
 
     def _listen(self) -> int:
         address = f"{self.settings.host}:{self.settings.port}"
@@ -161,6 +195,9 @@ class Gateway:
             task.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await task
+        await self._migrator.close()
+        await self._statistics.close()
+        await self._catalog.close()
         await self._engine.close()
         self._pool.close()
         await self._backend.close()
@@ -172,7 +209,7 @@ class Gateway:
         """Keeps grpc.health.v1 equal to what the models say."""
         for spec, up in self.models.all():
             await self._health.set(MODEL_SERVICE + spec.name, serving(up))
-        for name in ("", CLIP_SERVICE, COLLECTION_SERVICE):
+        for name in ("", *SERVICES):
             await self._health.set(name, serving(self.models.ready()))
 
 

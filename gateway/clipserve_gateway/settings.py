@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import Literal
 
-from pydantic import Field
+from pydantic import Field, SecretStr, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from clipserve_gateway.types import Limits
@@ -31,7 +32,26 @@ class Settings(BaseSettings):
     http_port: int = Field(
         8601, ge=0, le=65535, description="Port of /metrics, /healthz and /readyz; 0 takes a free one."
     )
-    data: str = Field("data", description="Folder (or object storage URI) that keeps the collections.")
+    data: str = Field(
+        "data",
+        description="Where collections are kept: a folder or s3://BUCKET/FOLDER (LanceDB), "
+        "milvus://HOST:PORT[/DATABASE], milvuss:// for TLS, or milvus-lite:FILE.",
+    )
+    milvus_token: SecretStr = Field(
+        SecretStr(""), description="Milvus's USER:PASSWORD or API key, where it asks for one."
+    )
+    milvus_token_file: str = Field("", description="File that holds it instead, e.g. of a mounted secret.")
+    milvus_ca: str = Field("", description="Certificate authority of Milvus (PEM file) for milvuss://.")
+    milvus_replicas: int = Field(
+        1, ge=1, le=64, description="In-memory replicas of each new collection: more searches at once."
+    )
+    milvus_shards: int = Field(1, ge=1, le=64, description="Shards of each new collection: faster writes.")
+    milvus_consistency: Literal["bounded", "session", "strong"] = Field(
+        "bounded",
+        description="What searches see that do not ask for every write: bounded (all but the last moments), "
+        "session (this gateway's own writes too) or strong (all, at the cost of about 200 ms).",
+    )
+    milvus_timeout_seconds: float = Field(10.0, gt=0, description="Time for one call to Milvus.")
     default_model: str = Field(
         "", description="Model for requests that name none; not needed where Triton serves one model only."
     )
@@ -66,12 +86,37 @@ class Settings(BaseSettings):
     max_top_k: int = Field(1_000, ge=1, description="top_k of one Search.")
     max_text_bytes: int = Field(MIB, ge=1, description="Bytes of one text, in UTF-8.")
     stream_window: int = Field(4, ge=1, le=256, description="Batches of a stream that may wait for answers.")
+    max_page_size: int = Field(1_000, ge=1, le=10_000, description="Points of one page of a scroll.")
+    source_prefixes: str = Field(
+        "",
+        description="Folders that migrations may read sources from again: URIs with commas between them, "
+        "e.g. file:///data/photos,s3://bucket/photos; none by default.",
+    )
     max_payload_bytes: int = Field(64 * 1024, ge=1, description="Bytes of one point's payload.")
 
     @property
     def limits(self) -> Limits:
         """The published limits."""
         return Limits(**{name: getattr(self, name) for name in Limits.__dataclass_fields__})
+
+    @field_validator("milvus_token_file")
+    @classmethod
+    def _is_readable(cls, path: str) -> str:
+        if path and not os.access(path, os.R_OK):
+            raise ValueError(f"{path} cannot be read")
+        return path
+
+    @property
+    def milvus_secret(self) -> str:
+        """The token, from wherever it is; empty if there is none."""
+        if self.milvus_token_file:
+            return Path(self.milvus_token_file).read_text().strip()
+        return self.milvus_token.get_secret_value()
+
+    @property
+    def allowed_sources(self) -> list[str]:
+        """The prefixes that sources may be read from."""
+        return [prefix.strip() for prefix in self.source_prefixes.split(",") if prefix.strip()]
 
 
 def host_environment() -> dict[str, str]:

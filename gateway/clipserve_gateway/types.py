@@ -9,7 +9,7 @@ import datetime as dt
 import enum
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TypeAlias
+from typing import Literal, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -69,6 +69,7 @@ class Limits:
     max_text_bytes: int
     stream_window: int
     max_payload_bytes: int
+    max_page_size: int
 
 
 @dataclass(frozen=True)
@@ -107,12 +108,42 @@ class ScoreMode(enum.Enum):
 
 
 @dataclass(frozen=True)
+class NoneOfTheAbove:
+    """An answer for pictures that fit no label, scored by whole prompts of its own."""
+
+    name: str
+    prompts: tuple[str, ...]
+    threshold: float = 0.0
+
+
+@dataclass(frozen=True)
 class LabelSet:
     """Ordered, distinct labels and the prompts they are put into."""
 
     names: tuple[str, ...]
     templates: tuple[str, ...]
     thresholds: tuple[float, ...] = ()
+    none_of_the_above: NoneOfTheAbove | None = None
+
+    @property
+    def answers(self) -> tuple[str, ...]:
+        """The labels and, after them, none of the above."""
+        none = self.none_of_the_above
+        return self.names if none is None else (*self.names, none.name)
+
+    @property
+    def answer_thresholds(self) -> tuple[float, ...]:
+        """One for each answer, or none at all."""
+        none = self.none_of_the_above
+        return self.thresholds if none is None or not self.thresholds else (*self.thresholds, none.threshold)
+
+
+@dataclass(frozen=True)
+class LabelSetRef:
+    """A label set that is kept under a name; version 0 means the latest."""
+
+    name: str
+    version: int = 0
 
 
 @dataclass(frozen=True)
@@ -146,24 +177,48 @@ class PayloadType(enum.Enum):
 
 
 @dataclass(frozen=True)
-class CollectionSpec:
-    """What a collection is, without its points."""
+class IndexOptions:
+    """Of a collection's vector index; 0 leaves a number to the engine.
+
+    HNSW's own names: `m` links of a node, `ef_construction` and `ef_search` candidates looked at.
+    """
+
+    exact: bool = False
+    """No index: every search compares with every point."""
+    m: int = 0
+    ef_construction: int = 0
+    ef_search: int = 0
+
+
+@dataclass(frozen=True)
+class TableSpec:
+    """What an engine knows of a table of points. Its name is never used twice."""
 
     name: str
-    model: str
-    fingerprint: str
     dim: int
     schema: Mapping[str, PayloadType]
-    create_time: dt.datetime
+    keep_sources: bool = False
+    index: IndexOptions = field(default_factory=IndexOptions)
+
+
+@dataclass(frozen=True)
+class Source:
+    """What a point was made of: an encoded image file, or a text in UTF-8."""
+
+    kind: Literal["image", "text"]
+    content: bytes
 
 
 @dataclass(frozen=True)
 class Point:
-    """A stored point; `embedding` is L2-normalized float32 [D], or None where it was not asked for."""
+    """A stored point. What was not asked for is None: an L2-normalized float32 [D], and the kept source."""
 
     id: str
     payload: Payload = field(default_factory=dict)
     embedding: Floats | None = None
+    source: Source | None = None
+    source_uri: str = ""
+    """Where the source can be read again; empty if nowhere."""
 
 
 @dataclass(frozen=True)
@@ -173,6 +228,24 @@ class Hit:
     id: str
     score: float
     payload: Payload
+
+
+class IndexState(enum.Enum):
+    """How far a table's vector index has come."""
+
+    NONE = "none"
+    """Too few points to need one, or none is wanted: searches are exact."""
+    BUILDING = "building"
+    READY = "ready"
+
+
+@dataclass(frozen=True)
+class TableStatus:
+    """A table's points, how many of them the vector index holds, and the index's state."""
+
+    points: int
+    indexed: int
+    state: IndexState
 
 
 @dataclass(frozen=True)

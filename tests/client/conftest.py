@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+import json
+import os
 from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
 
 import pytest
+from click.testing import CliRunner
 from client.fake_server import FakeServer
+from client.pictures import png
 from clipserve import Client, RetryPolicy
+from clipserve.cli import main
 from hypothesis import settings
 
 # The machine is shared: how long one example takes says nothing.
@@ -54,3 +61,50 @@ def shared_address() -> Iterator[str]:
 def address(shared_address: str) -> str:
     """Where the cases of service_cases.py find a server; end-to-end tests give a real one's."""
     return shared_address
+
+
+@pytest.fixture
+def run(server, monkeypatch):
+    """Runs a command against the fake server."""
+    monkeypatch.setenv("CLIPSERVE_TARGET", server.address)
+    monkeypatch.setenv("COLUMNS", "140")
+
+    def run(*words, code=0, **kwargs):
+        result = CliRunner().invoke(main, [str(word) for word in words], prog_name="clipserve", **kwargs)
+        assert result.exit_code == code, (result.output, result.exception)
+        return result
+
+    return run
+
+
+@pytest.fixture
+def answer(run):
+    """Runs a command and reads its JSON."""
+    return lambda *words, **kwargs: json.loads(run(*words, "--json", **kwargs).stdout)
+
+
+@pytest.fixture
+def photos(tmp_path):
+    """Five pictures in two folders, and files that are none."""
+    folder = tmp_path / "photos"
+    for i, name in enumerate(("a.png", "b.png", "sea/c.png", "sea/d.jpg", "sea/[bold]e.png")):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_bytes(png(i))
+    (folder / "notes.txt").write_text("no picture")
+    return folder
+
+
+@pytest.fixture
+def close_folder(monkeypatch: pytest.MonkeyPatch) -> Callable[[Path], None]:
+    """Makes a folder unreadable, for root too."""
+    scandir = os.scandir
+
+    def close(folder: Path) -> None:
+        def refuse(path: Any) -> Any:
+            if Path(path) == folder:
+                raise PermissionError(13, "Permission denied", str(path))
+            return scandir(path)
+
+        monkeypatch.setattr(os, "scandir", refuse)
+
+    return close

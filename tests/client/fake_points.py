@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+from client.fake_base import Refused, State, invalid
+from client.fake_images import embed_image, encoded
+from client.fake_migration import FakeMigration, conflict
+from client.fake_model import by_model, embed_text, packed, unit
 from clipserve.v1 import collection_pb2, common_pb2
 from google.protobuf.timestamp_pb2 import Timestamp
 
+NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{2,63}")
 KINDS = {
     common_pb2.PAYLOAD_TYPE_STRING: "string_value",
     common_pb2.PAYLOAD_TYPE_INT: "int_value",
@@ -23,11 +27,30 @@ KINDS = {
 
 @dataclass
 class FakePoint:
-    """One point; `vector` has length 1."""
+    """One point; `vectors` have length 1, by the names of the models that made them."""
 
     id: str
-    vector: np.ndarray
+    vectors: dict[str, np.ndarray]
     payload: dict[str, common_pb2.Value]
+    source: dict[str, Any]
+    """What it was made of, as the field of a Point message; empty if that is not kept."""
+    source_uri: str
+
+    def vector(self, model: common_pb2.ModelRef) -> np.ndarray:
+        """Its embedding by a model."""
+        return self.vectors[model.name]
+
+    def message(
+        self, model: common_pb2.ModelRef, *, with_embeddings: bool, with_sources: bool
+    ) -> collection_pb2.Point:
+        """As an answer tells it."""
+        return collection_pb2.Point(
+            id=self.id,
+            payload=self.payload,
+            embedding=packed(self.vector(model)) if with_embeddings else None,
+            source_uri=self.source_uri,
+            **(self.source if with_sources else {}),
+        )
 
 
 @dataclass
@@ -37,30 +60,36 @@ class FakeCollection:
     name: str
     model: common_pb2.ModelRef
     schema: dict[str, str]
-    fields: list[collection_pb2.PayloadField]
-    refused: type[Any]
-    points: dict[str, FakePoint] = field(default_factory=dict)
+    request: collection_pb2.CreateCollectionRequest
+    every: dict[str, FakePoint] = field(default_factory=dict)
+    migration: FakeMigration | None = None
 
-    def message(self) -> collection_pb2.Collection:
-        """As an answer tells it."""
+    @property
+    def points(self) -> dict[str, FakePoint]:
+        """The points that the model which answers now has an embedding of, in the order of their ids."""
+        ids = sorted(self.every, key=str.encode)
+        return {id: self.every[id] for id in ids if self.model.name in self.every[id].vectors}
+
+    @property
+    def models(self) -> list[common_pb2.ModelRef]:
+        """The models whose embeddings are written."""
+        found = self.migration
+        return [self.model] if found is None else [found.source, found.target]
+
+    def message(self, aliases: list[str]) -> collection_pb2.Collection:
+        """As a list tells it."""
         return collection_pb2.Collection(
             name=self.name,
             model=self.model,
             metric=collection_pb2.METRIC_COSINE,
-            schema=self.fields,
+            schema=self.request.schema,
             count=len(self.points),
             create_time=Timestamp(seconds=1_700_000_000),
+            aliases=aliases,
+            keep_sources=self.request.keep_sources,
+            index_options=self.request.index_options,
+            migration=self.migration.message() if self.migration else None,
         )
-
-    def upsert(self, point: collection_pb2.PointInput, vector: np.ndarray) -> None:
-        """Writes one point."""
-        if not 1 <= len(point.id.encode()) <= 512 or any(letter < " " for letter in point.id):
-            raise self.refused("INVALID_ARGUMENT", "INVALID_INPUT", "bad id", "id")
-        for name, value in point.payload.items():
-            if self.schema.get(name) != value.WhichOneof("kind"):
-                path = f'payload["{name}"]'
-                raise self.refused("INVALID_ARGUMENT", "PAYLOAD_INVALID", "does not fit the schema", path)
-        self.points[point.id] = FakePoint(point.id, vector, dict(point.payload))
 
     def matching(self, condition: common_pb2.Filter | None) -> list[FakePoint]:
         """The points that meet a filter."""
@@ -78,11 +107,11 @@ class FakeCollection:
         if kind == "negation":
             return not self.holds(node.negation, payload)
         if kind not in ("eq", "in_list", "range"):
-            raise self.refused("INVALID_ARGUMENT", "FILTER_INVALID", "the filter is not set", "filter")
+            raise invalid("FILTER_INVALID", "the filter is not set", "filter")
         test = getattr(node, kind)
         if test.field not in self.schema:
             path = f"filter.{kind}.field"
-            raise self.refused("INVALID_ARGUMENT", "FILTER_INVALID", f"no field {test.field!r}", path)
+            raise invalid("FILTER_INVALID", f"no field {test.field!r}", path)
         if test.field not in payload:
             return False
         found = plain(payload[test.field])
@@ -114,56 +143,168 @@ def in_range(found: Any, test: common_pb2.RangeFilter) -> bool:
 
 
 class FakeStore:
-    """All collections."""
+    """All collections, and their aliases.
 
-    def __init__(
-        self,
-        embed_text: Callable[[str], np.ndarray],
-        embed_image: Callable[[Any, Any], np.ndarray],
-        unit: Callable[[np.ndarray], np.ndarray],
-        refused: type[Any],
-    ) -> None:
+    Attributes:
+        migration_step: points that a migration embeds each time that someone gets its collection.
+    """
+
+    def __init__(self, state: State) -> None:
         self.collections: dict[str, FakeCollection] = {}
-        self._embed_text, self._embed_image, self._unit, self._refused = (
-            embed_text,
-            embed_image,
-            unit,
-            refused,
-        )
+        self.aliases: dict[str, str] = {}
+        self.migration_step = 1_000
+        self._state = state
 
-    def create(self, name: str, model: common_pb2.ModelRef, fields: Any) -> FakeCollection:
+    def create(self, request: collection_pb2.CreateCollectionRequest) -> FakeCollection:
         """Makes a collection."""
-        if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]{2,63}", name):
-            raise self._refused("INVALID_ARGUMENT", "INVALID_INPUT", "bad name", "name")
-        if name in self.collections:
-            raise self._refused("ALREADY_EXISTS", "COLLECTION_EXISTS", f"{name} exists", "name")
-        schema = {item.name: KINDS[item.type] for item in fields}
-        made = FakeCollection(name, model, schema, list(fields), self._refused)
+        name, model = request.name, self._state.named(request.model)
+        if not NAME.fullmatch(name):
+            raise invalid("INVALID_INPUT", "bad name", "name")
+        if name in self.collections or name in self.aliases:
+            raise Refused("ALREADY_EXISTS", "COLLECTION_EXISTS", f"{name} exists", "name")
+        if request.keep_sources and not self._state.keeps_sources:
+            raise invalid("INVALID_INPUT", "no sources are kept", "keep_sources")
+        if request.index_options.m not in (0, *range(4, 129)):
+            raise invalid("INVALID_INPUT", "4 to 128", "index_options.m")
+        schema = {item.name: KINDS[item.type] for item in request.schema}
+        made = FakeCollection(name, model, schema, request)
         self.collections[name] = made
         return made
 
     def get(self, name: str) -> FakeCollection:
-        """A collection that exists."""
+        """A collection that exists, by its name or an alias."""
+        name = self.aliases.get(name, name)
         if name not in self.collections:
-            raise self._refused("NOT_FOUND", "COLLECTION_NOT_FOUND", f"no collection {name!r}", "collection")
+            raise Refused("NOT_FOUND", "COLLECTION_NOT_FOUND", f"no collection {name!r}", "collection")
         return self.collections[name]
 
-    def vector(self, message: Any, kind: str | None, limits: Any) -> np.ndarray:
-        """The embedding of a point or query, length 1."""
+    def aliases_of(self, collection: FakeCollection) -> list[str]:
+        """Aliases that mean a collection, by name."""
+        return sorted(alias for alias, name in self.aliases.items() if name == collection.name)
+
+    def drop(self, name: str) -> None:
+        """Removes a collection."""
+        if name not in self.collections:
+            raise Refused("NOT_FOUND", "COLLECTION_NOT_FOUND", f"no collection {name!r}", "name")
+        if self.aliases_of(self.collections[name]):
+            raise Refused("FAILED_PRECONDITION", "COLLECTION_HAS_ALIASES", f"{name} has aliases", "name")
+        del self.collections[name]
+
+    def put_alias(self, alias: collection_pb2.Alias) -> str:
+        """Lets an alias mean a collection; what it meant before."""
+        if not NAME.fullmatch(alias.name):
+            raise invalid("INVALID_INPUT", "bad name", "alias.name")
+        if alias.name in self.collections:
+            message = f"{alias.name} is a collection"
+            raise Refused("ALREADY_EXISTS", "COLLECTION_EXISTS", message, "alias.name")
+        if alias.collection not in self.collections:
+            message = f"no collection {alias.collection!r}"
+            raise Refused("NOT_FOUND", "COLLECTION_NOT_FOUND", message, "alias.collection")
+        previous = self.aliases.get(alias.name, "")
+        self.aliases[alias.name] = alias.collection
+        return previous
+
+    def upsert(self, collection: FakeCollection, point: collection_pb2.PointInput) -> None:
+        """Writes one point, for all models of the collection."""
+        kind = point.WhichOneof("source")
+        if kind == "embedding" and collection.migration is not None:
+            raise conflict("the collection is moving; send the image or text", "embedding")
+        vectors = {model.name: self.vector(point, kind, model) for model in collection.models}
+        if not 1 <= len(point.id.encode()) <= 512 or any(letter < " " for letter in point.id):
+            raise invalid("INVALID_INPUT", "bad id", "id")
+        if len(point.source_uri.encode()) > 2048:
+            raise invalid("INVALID_INPUT", "too long", "source_uri")
+        for name, value in point.payload.items():
+            if collection.schema.get(name) != value.WhichOneof("kind"):
+                raise invalid("PAYLOAD_INVALID", "does not fit the schema", f'payload["{name}"]')
+        source: dict[str, Any] = {}
+        if collection.request.keep_sources and kind == "image":
+            source = {"image_content": encoded(point.image, self._state.limits)}
+        elif collection.request.keep_sources and kind == "text":
+            source = {"text": point.text}
+        collection.every[point.id] = FakePoint(
+            point.id, vectors, dict(point.payload), source, point.source_uri
+        )
+
+    def vector(self, message: Any, kind: str | None, model: common_pb2.ModelRef) -> np.ndarray:
+        """The embedding of a point or query by a model, length 1."""
         if kind == "text":
-            return self._unit(self._embed_text(message.text))
+            return unit(by_model(model.name, embed_text(message.text)))
         if kind == "image":
             try:
-                return self._unit(self._embed_image(message.image, limits))
-            except self._refused as refused:
+                return unit(by_model(model.name, embed_image(message.image, self._state.limits)))
+            except Refused as refused:
                 raise refused.at("image") from None
         if kind is None:
-            raise self._refused("INVALID_ARGUMENT", "INVALID_INPUT", "set image, text or embedding")
+            raise invalid("INVALID_INPUT", "set image, text or embedding")
         vector = np.frombuffer(message.embedding.float32_le, "<f4")
         if not np.isfinite(vector).all() or not vector.any():
-            raise self._refused("INVALID_ARGUMENT", "EMBEDDING_INVALID", "not finite, or zero", "embedding")
+            raise invalid("EMBEDDING_INVALID", "not finite, or zero", "embedding")
         if len(vector) != 16:
-            raise self._refused(
+            raise Refused(
                 "FAILED_PRECONDITION", "DIMENSION_MISMATCH", f"{len(vector)} numbers, not 16", "embedding"
             )
-        return self._unit(vector)
+        return unit(vector)
+
+    def start_migration(self, name: str, to_model: str) -> FakeCollection:
+        """Begins to move a collection."""
+        collection, model = self.get(name), self._state.named(to_model)
+        if collection.migration is not None:
+            raise conflict("a migration has not been ended")
+        if model.fingerprint == collection.model.fingerprint:
+            raise conflict("that is its model already", "to_model")
+        if collection.points and not collection.request.keep_sources:
+            raise Refused("FAILED_PRECONDITION", "SOURCES_NOT_KEPT", "no sources are kept", "collection")
+        collection.migration = FakeMigration(collection.model, model, list(collection.points))
+        return collection
+
+    def advance(self, collection: FakeCollection) -> None:
+        """Embeds some more points anew."""
+        migration = collection.migration
+        if migration is None or migration.waiting:
+            return
+        step, migration.pending = (
+            migration.pending[: self.migration_step],
+            migration.pending[self.migration_step :],
+        )
+        for point in (collection.every[id] for id in step if id in collection.every):
+            if point.source:
+                message = collection_pb2.PointInput(text=point.source.get("text", ""))
+                if "image_content" in point.source:
+                    message.image.content = point.source["image_content"]
+                kind = message.WhichOneof("source")
+                point.vectors[migration.target.name] = self.vector(message, kind, migration.target)
+            elif migration.target.name not in point.vectors:
+                migration.failures[point.id] = "its source is not kept"
+
+    def switch(self, name: str, without_failed: bool) -> FakeCollection:
+        """Lets the new model answer."""
+        collection = self.get(name)
+        migration = collection.migration
+        if migration is None or not migration.ready:
+            raise conflict("there is no migration that is ready")
+        if migration.failures and not without_failed:
+            raise conflict(f"{len(migration.failures)} points would be missing", "without_failed")
+        migration.switched, collection.model = True, migration.target
+        return collection
+
+    def roll_back(self, name: str) -> FakeCollection:
+        """Lets the old model answer."""
+        collection = self.get(name)
+        migration = collection.migration
+        if migration is None or not migration.switched:
+            raise conflict("nothing was switched")
+        migration.switched, collection.model = False, migration.source
+        return collection
+
+    def end_migration(self, name: str) -> FakeCollection:
+        """Stays with the model that answers now."""
+        collection = self.get(name)
+        if collection.migration is None:
+            raise conflict("there is no migration")
+        collection.migration = None
+        for point in list(collection.every.values()):
+            point.vectors = {k: v for k, v in point.vectors.items() if k == collection.model.name}
+            if not point.vectors:
+                del collection.every[point.id]
+        return collection

@@ -7,79 +7,35 @@ have different embeddings.
 
 from __future__ import annotations
 
-import contextlib
 import datetime as dt
 import io
 import math
-import uuid
-from collections.abc import Callable, Iterator
 
 import clipserve
 import numpy as np
 import pytest
 from client.pictures import pixels, png, saved
-from clipserve import Client, F, Point
+from client.service_collections import CollectionCases
+from client.service_labels import LabelSetCases
+from client.service_migration import MigrationCases
+from client.service_search import SearchCases
+from client.service_support import (
+    CLOSE,
+    NOON,
+    SCHEMA,
+    fill,
+    ids,
+    new_collection,
+    new_name,
+    service,
+)
+from clipserve import F, Point
 from PIL import Image
 
-CLOSE = 1e-3
-"""Embeddings of one picture may differ by so much between batches of different sizes."""
-NOON = dt.datetime(2024, 5, 1, 12, 0, 0, 123456, tzinfo=dt.timezone.utc)
-SCHEMA = {
-    "kind": "string",
-    "year": "int",
-    "weight": "double",
-    "public": "bool",
-    "taken": "timestamp",
-    "tags": "string_list",
-}
+__all__ = ["ServiceCases", "new_collection", "new_name", "service"]
 
 
-@pytest.fixture
-def service(address: str) -> Iterator[Client]:
-    with Client(address, timeout=60) as client:
-        yield client
-
-
-@pytest.fixture
-def new_collection(service: Client) -> Iterator[Callable[..., clipserve.Collection]]:
-    """Makes collections that are gone after the test."""
-    names: list[str] = []
-
-    def make(**kwargs: object) -> clipserve.Collection:
-        names.append(f"case_{uuid.uuid4().hex}")
-        return service.create_collection(names[-1], schema=SCHEMA, **kwargs)
-
-    yield make
-    for name in names:
-        with contextlib.suppress(clipserve.CollectionNotFound):  # the test deleted it itself
-            service.delete_collection(name)
-
-
-def fill(service: Client, name: str, count: int = 6) -> None:
-    """Points p0, p1, …: pictures with payloads."""
-    points = [
-        Point(
-            f"p{i}",
-            image=png(i),
-            payload={
-                "kind": "even" if i % 2 == 0 else "odd",
-                "year": 2020 + i,
-                "weight": i / 2,
-                "public": i < 3,
-                "taken": NOON + dt.timedelta(days=i),
-                "tags": ["all", f"tag{i}"],
-            },
-        )
-        for i in range(count)
-    ]
-    assert service.upsert(name, points).written == count
-
-
-def ids(result: clipserve.SearchResult) -> set[str]:
-    return {hit.id for hit in result}
-
-
-class ServiceCases:
+class ServiceCases(CollectionCases, SearchCases, LabelSetCases, MigrationCases):
     """Cases for a server at `address`."""
 
     def test_info_names_a_ready_model_and_limits(self, service):

@@ -6,15 +6,12 @@ import json
 import os
 import re
 import shlex
-import signal
 import subprocess
 import sys
-import time
 
 import click
 import numpy as np
 import pytest
-from click.testing import CliRunner
 from client.fake_server import Refused
 from client.pictures import pixels, png
 from clipserve import Client
@@ -24,37 +21,7 @@ from clipserve.filters import And, Eq, F, Not, Range
 from PIL import Image
 
 COMMANDS = ("info", "classify", "embed", "index", "search", "collections", "evaluate")
-
-
-@pytest.fixture
-def run(server, monkeypatch):
-    """Runs a command against the fake server."""
-    monkeypatch.setenv("CLIPSERVE_TARGET", server.address)
-    monkeypatch.setenv("COLUMNS", "140")
-
-    def run(*words, code=0, **kwargs):
-        result = CliRunner().invoke(main, [str(word) for word in words], prog_name="clipserve", **kwargs)
-        assert result.exit_code == code, (result.output, result.exception)
-        return result
-
-    return run
-
-
-@pytest.fixture
-def answer(run):
-    """Runs a command and reads its JSON."""
-    return lambda *words, **kwargs: json.loads(run(*words, "--json", **kwargs).stdout)
-
-
-@pytest.fixture
-def photos(tmp_path):
-    """Five pictures in two folders, and files that are none."""
-    folder = tmp_path / "photos"
-    for i, name in enumerate(("a.png", "b.png", "sea/c.png", "sea/d.jpg", "sea/[bold]e.png")):
-        (folder / name).parent.mkdir(parents=True, exist_ok=True)
-        (folder / name).write_bytes(png(i))
-    (folder / "notes.txt").write_text("no picture")
-    return folder
+COMMANDS += ("labels", "delete", "dedupe", "export", "import", "migrate")
 
 
 def every_command():
@@ -190,70 +157,6 @@ def test_embeddings_can_be_printed(answer, run, photos, tmp_path):
     run("embed", photos, code=2)
     run("embed", "-o", "x.npy", code=2)
     run("embed", "--text", "x", "-o", "x.txt", code=2)
-
-
-def test_folders_are_indexed_and_found(run, answer, photos, client):
-    text = run("index", photos, "-c", "holiday").stdout
-    assert re.search(r"indexed 5 of 5 pictures in .* holiday has 5 points now", text)
-    found = answer("search", "--image", photos / "sea" / "c.png", "-c", "holiday", "-k", "2")
-    assert found["hits"][0]["id"] == "sea/c.png"
-    assert found["hits"][0]["path"] == str(photos / "sea" / "c.png")
-    assert found["hits"][0]["payload"]["folder"] == "sea"
-    assert len(found["hits"]) == 2
-    text = run("search", "a dog", "-c", "holiday").stdout
-    assert "[bold]e.png" in text
-
-
-def test_indexing_again_adds_nothing_twice(answer, photos):
-    answer("index", photos, "-c", "holiday")
-    (photos / "new.png").write_bytes(png(9))
-    found = answer("index", photos, "-c", "holiday")
-    assert (found["written"], found["points"], found["errors"]) == (6, 6, [])
-
-
-def test_broken_files_are_passed_over_and_listed(run, answer, photos):
-    (photos / "broken.jpg").write_bytes(b"junk")
-    (photos / "empty.jpg").write_bytes(b"")
-    (photos / "gone.jpg").symlink_to(photos / "nowhere.jpg")
-    result = run("index", photos, "-c", "holiday", code=3)
-    for name in ("broken.jpg", "empty.jpg", "gone.jpg"):
-        assert name in result.stderr
-    assert "indexed 5 of 8" in result.stdout
-    found = answer("index", photos, "-c", "holiday", code=3)
-    assert [error["name"] for error in found["errors"]] == ["broken.jpg", "empty.jpg", "gone.jpg"]
-
-
-def test_odd_file_names_are_indexed(answer, tmp_path):
-    folder = tmp_path / "odd"
-    deep = folder / "/".join(["x" * 200] * 3)
-    deep.mkdir(parents=True)
-    (deep / "a.png").write_bytes(png(1))
-    (folder / "line\nbreak.png").write_bytes(png(2))
-    (folder / "ünïcödé 图.png").write_bytes(png(3))
-    with open(os.fsencode(folder) + b"/\xff.png", "wb") as file:
-        file.write(png(4))
-    found = answer("index", folder, "-c", "odd")
-    assert (found["written"], found["errors"]) == (4, [])
-    hits = answer("search", "x", "-c", "odd")["hits"]
-    names = {hit["id"] for hit in hits}
-    assert "ünïcödé 图.png" in names
-    assert sum(name.startswith("sha256:") for name in names) == 3
-
-
-def test_collections_of_others_are_added_to_as_far_as_they_fit(answer, photos, client):
-    client.create_collection("other", schema={"path": "string", "rating": "int"})
-    answer("index", photos, "-c", "other")
-    payload = answer("search", "x", "-c", "other")["hits"][0]["payload"]
-    assert set(payload) == {"path"}
-
-
-def test_a_folder_without_pictures_and_another_model_are_refused(run, tmp_path, photos):
-    (tmp_path / "empty").mkdir()
-    assert "no pictures found" in run("index", tmp_path / "empty", "-c", "abc", code=1).output
-    run("index", photos, "-c", "holiday")
-    text = run("index", photos, "-c", "holiday", "--model", "nope", code=1).output
-    assert "no model 'nope'" in text
-    assert "`clipserve info` lists the models" in text
 
 
 @pytest.mark.parametrize("name", ["hits.png", "hits.html"])
@@ -427,23 +330,6 @@ def test_the_installed_command_runs(server):
     environment = os.environ | {"CLIPSERVE_TARGET": server.address}
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
     assert json.loads(done.stdout)["default_model"] == "fake"
-
-
-def test_ctrl_c_ends_long_work_at_once(server, photos):
-    server.script("UpsertPoints", *[30.0] * 4)
-    # A shell's background job ignores the signal, and so would its children.
-    code = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); "
-    code += "from clipserve.cli import main; main()"
-    command = [sys.executable, "-c", code, "-s", server.address, "index", photos, "-c", "holiday"]
-    process = subprocess.Popen(command, stderr=subprocess.PIPE)
-    end = time.monotonic() + 20
-    while not server.seen("UpsertPoints") and time.monotonic() < end:
-        time.sleep(0.02)
-    process.send_signal(signal.SIGINT)
-    _, words = process.communicate(timeout=10)
-    assert process.returncode == 1
-    assert b"Aborted!" in words
-    assert b"Traceback" not in words
 
 
 def test_without_its_extra_the_command_says_what_to_install():

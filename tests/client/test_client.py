@@ -94,12 +94,37 @@ def test_wrong_types_name_the_item(client):
         client.classify([png(1)], ["a"], mode="both")
     with pytest.raises(ValueError, match="on_error is"):
         client.embed_texts(["x"], on_error="ignore")
-    with pytest.raises(TypeError, match="exactly one of text, image and embedding"):
+    with pytest.raises(TypeError, match="exactly one of text, image, embedding, like and weighted"):
         client.search("abc", text="x", image=png(1))
     with pytest.raises(ValueError, match=r"points\[0\]: a point needs exactly one"):
         client.upsert("abc", [Point("a")])
     with pytest.raises(TypeError, match=r"points\[0\]: a point is a clipserve.Point"):
         client.upsert("abc", ["a"])
+
+
+def test_labels_are_given_or_named(client):
+    with pytest.raises(TypeError, match="exactly one of labels and label_set"):
+        client.classify([png(1)])
+    with pytest.raises(TypeError, match="exactly one of labels and label_set"):
+        client.classify([png(1)], ["cat"], label_set="pets")
+    with pytest.raises(TypeError, match="its own templates and thresholds"):
+        client.classify([png(1)], label_set="pets", templates=["{}"])
+    with pytest.raises(ValueError, match="pets@3"):
+        client.classify([png(1)], label_set="pets@x")
+
+
+def test_a_label_set_that_changes_under_way_is_noticed(server):
+    with Client(server.address, batch_size=1, in_flight=1) as client:
+        client.put_label_set("pets", ["cat", "dog"])
+
+        def pictures():
+            yield from (png(i) for i in range(4))
+            client.put_label_set("pets", ["dog", "cat"])
+            yield from (png(i) for i in range(4))
+
+        with pytest.raises(clipserve.Conflict, match="pets@1 became pets@2"):
+            client.classify(pictures(), label_set="pets")
+        assert len(client.classify([png(1)] * 3, label_set="pets")) == 3
 
 
 def test_several_requests_are_in_flight_but_not_more_than_allowed(server):

@@ -6,7 +6,7 @@ import csv
 
 import numpy as np
 import pytest
-from client.fake_server import embed_pixels, embed_text, unit
+from client.fake_model import embed_pixels, embed_text, unit
 from client.pictures import pixels
 from clipserve.evaluation.dataset import Dataset, DatasetError, Sample
 from clipserve.evaluation.predictions import write_predictions

@@ -1,7 +1,8 @@
 from __future__ import annotations
 
 import pytest
-from clipserve.labels import LabelSet, label_set, to_label_set, vocabulary
+from clipserve.label_sets import read_labels, write_labels
+from clipserve.labels import LabelSet, NoneOfTheAbove, label_set, parse_ref, to_label_set, vocabulary
 
 
 def test_imagenet_has_its_thousand_classes_and_eighty_templates():
@@ -45,3 +46,26 @@ def test_labels_that_are_no_list_of_str_are_refused(labels):
         to_label_set(labels)
     with pytest.raises(TypeError):
         to_label_set(["a"], templates=labels)
+
+
+def test_none_of_the_above_stays_when_the_rest_is_given_apart():
+    labels = LabelSet(("a", "b"), none_of_the_above=NoneOfTheAbove("none"))
+    found = to_label_set(labels, ["{}!"], 0.5)
+    assert found == LabelSet(("a", "b"), ("{}!",), (0.5, 0.5), NoneOfTheAbove("none"))
+    assert read_labels(write_labels(found)) == found
+    assert read_labels(write_labels(LabelSet(("a",)))) == LabelSet(("a",))
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"), [("pets", ("pets", 0)), ("pets@3", ("pets", 3)), ("a.b-c@12", ("a.b-c", 12))]
+)
+def test_stored_label_sets_are_named_with_their_version(text, expected):
+    assert parse_ref(text) == expected
+
+
+@pytest.mark.parametrize(
+    "text", ["", "@3", "pets@", "pets@0", "pets@-1", "pets@latest", "pets@²", "pets@9999999999"]
+)
+def test_references_that_cannot_be_are_refused(text):
+    with pytest.raises(ValueError, match="pets@3"):
+        parse_ref(text)

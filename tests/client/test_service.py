@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from client.service_cases import ServiceCases, new_collection, service
+from client.service_cases import ServiceCases, new_collection, new_name, service
 
-__all__ = ["TestFakeService", "new_collection", "service"]
+__all__ = ["TestFakeService", "new_collection", "new_name", "service"]
 
 
 class TestFakeService(ServiceCases):

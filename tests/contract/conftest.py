@@ -16,9 +16,9 @@ import yaml
 
 ROOT = Path(__file__).parents[2]
 KUSTOMIZE = ROOT / "deploy" / "kustomize"
-PRODUCTION = "production"
-"""No overlay in the repository, but the one that deploy/README.md shows."""
-RENDERED = ("cpu-dev", "gpu", PRODUCTION)
+SHOWN = ("production", "milvus")
+"""No overlays in the repository, but those that deploy/README.md shows, in their order there."""
+RENDERED = ("cpu-dev", "gpu", *SHOWN)
 
 TRITON_METRICS = {
     "nv_inference_request_success": "counter",
@@ -89,18 +89,19 @@ def render(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Manifest
     """Renders an overlay by name, once."""
     done: dict[str, Manifests] = {}
 
-    def production() -> Path:
+    def shown(name: str) -> Path:
         copy = tmp_path_factory.mktemp("deploy") / "kustomize"
         shutil.copytree(KUSTOMIZE, copy)
-        overlay = copy / "overlays" / PRODUCTION
+        overlay = copy / "overlays" / name
         overlay.mkdir()
-        (shown,) = re.findall(r"```yaml\n(.*?)```", (ROOT / "deploy" / "README.md").read_text(), re.DOTALL)
-        (overlay / "kustomization.yaml").write_text(shown)
+        found = re.findall(r"```yaml\n(.*?)```", (ROOT / "deploy" / "README.md").read_text(), re.DOTALL)
+        assert len(found) == len(SHOWN)
+        (overlay / "kustomization.yaml").write_text(found[SHOWN.index(name)])
         return overlay
 
     def run(name: str) -> Manifests:
         if name not in done:
-            folder = production() if name == PRODUCTION else KUSTOMIZE / "overlays" / name
+            folder = shown(name) if name in SHOWN else KUSTOMIZE / "overlays" / name
             result = subprocess.run(
                 [kubectl(), "kustomize", folder], capture_output=True, text=True, check=False, timeout=60
             )
@@ -127,7 +128,13 @@ def gpu(render: Callable[[str], Manifests]) -> Manifests:
 @pytest.fixture
 def production(render: Callable[[str], Manifests]) -> Manifests:
     """The README's overlay: GPUs, collections in object storage, a gateway free to scale."""
-    return render(PRODUCTION)
+    return render("production")
+
+
+@pytest.fixture
+def milvus(render: Callable[[str], Manifests]) -> Manifests:
+    """The README's other overlay: collections in Milvus."""
+    return render("milvus")
 
 
 @pytest.fixture

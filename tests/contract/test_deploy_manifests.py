@@ -9,6 +9,8 @@ from typing import Any
 import kubernetes_validate
 import pytest
 import yaml
+from clipserve_gateway.cli import settings_from
+from clipserve_gateway.index import engine_of
 
 KUSTOMIZE = Path(__file__).parents[2] / "deploy" / "kustomize"
 OLDEST = "1.30"
@@ -128,6 +130,23 @@ def test_shared_collections_let_the_gateway_scale(production: Any) -> None:
     assert gateway["spec"]["strategy"]["type"] == "RollingUpdate"
     assert production.settings["CLIPSERVE_DATA"] == "s3://your-bucket/collections"
     assert not production.of("PersistentVolumeClaim")
+
+
+def test_collections_in_milvus_let_the_gateway_scale_and_reach_it(milvus: Any) -> None:
+    autoscaler = milvus.one("HorizontalPodAutoscaler", "clipserve-gateway")
+    assert autoscaler["spec"]["maxReplicas"] > autoscaler["spec"]["minReplicas"] > 1
+    assert not milvus.of("PersistentVolumeClaim")
+    found = engine_of(settings_from({"data": milvus.settings["CLIPSERVE_DATA"]}))
+    assert found.name == "milvus"
+    (token,) = milvus.container("gateway")["env"]
+    assert token["name"] == "CLIPSERVE_MILVUS_TOKEN"
+    assert token["valueFrom"]["secretKeyRef"] == {
+        "name": "clipserve-milvus",
+        "key": "token",
+        "optional": True,
+    }
+    *_, way = milvus.one("NetworkPolicy", "clipserve-gateway")["spec"]["egress"]
+    assert [str(it["port"]) in milvus.settings["CLIPSERVE_DATA"] for it in way["ports"]] == [True]
 
 
 def test_network_policies_deny_all_but_what_is_named(manifests: Any) -> None:

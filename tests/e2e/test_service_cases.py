@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import pytest
-from client.service_cases import ServiceCases, new_collection, service
+from client.service_cases import ServiceCases, new_collection, new_name, service
 from support.service import Service
 
-__all__ = ["TestRealService", "new_collection", "service"]
+__all__ = ["TestRealService", "new_collection", "new_name", "service"]
 
 
 @pytest.fixture

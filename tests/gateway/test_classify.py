@@ -12,7 +12,7 @@ from clipserve_gateway.metrics import Metrics
 from clipserve_gateway.types import Embedded, LabelSet, ScoreMode
 from support.fakes import SPEC, fake_models
 
-SOON = Deadline.after(60)
+SOON = Deadline.after(3600)
 LABELS = LabelSet(("a", "b", "c"), ("{}",))
 AXES = np.eye(3, 8, dtype=np.float32)
 

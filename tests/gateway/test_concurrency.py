@@ -3,11 +3,11 @@ from __future__ import annotations
 import asyncio
 
 import pytest
-from clipserve_gateway.concurrency import SingleFlight, both, gather
+from clipserve_gateway.concurrency import SingleFlight, Turns, both, gather
 from clipserve_gateway.deadline import Deadline
 from clipserve_gateway.errors import DeadlineExceeded, InvalidInput
 
-SOON = Deadline.after(60)
+SOON = Deadline.after(3600)
 
 
 async def value(result, delay=0.0):
@@ -74,3 +74,44 @@ async def test_a_deadline_that_has_passed_is_told_at_once():
 
     with pytest.raises(DeadlineExceeded):
         await SingleFlight().run(1, Deadline.after(-1), build)
+
+
+async def test_those_that_share_a_key_go_one_after_another_and_others_side_by_side():
+    turns, order, go_on = Turns(), [], asyncio.Event()
+
+    async def work(name, keys, wait):
+        async with turns.after_others(keys):
+            order.append(name)
+            if wait:
+                await go_on.wait()
+
+    calls = [("first", "ab", True), ("second", "bc", False), ("apart", "d", False), ("third", "c", False)]
+    tasks = [asyncio.ensure_future(work(*call)) for call in calls]
+    await asyncio.sleep(0.01)
+    assert order == ["first", "apart"]
+    go_on.set()
+    await asyncio.gather(*tasks)
+    assert order == ["first", "apart", "second", "third"]
+
+
+async def test_a_turn_that_is_cancelled_or_fails_lets_the_next_one_go():
+    turns, done = Turns(), []
+
+    async def fail():
+        async with turns.after_others("a"):
+            await asyncio.sleep(0.01)
+            raise InvalidInput("bad")
+
+    async def work(name):
+        async with turns.after_others("a"):
+            done.append(name)
+
+    failing = asyncio.ensure_future(fail())
+    await asyncio.sleep(0)
+    waiting, last = asyncio.ensure_future(work("waiting")), asyncio.ensure_future(work("last"))
+    await asyncio.sleep(0)
+    waiting.cancel()
+    with pytest.raises(InvalidInput):
+        await failing
+    await last
+    assert done == ["last"]

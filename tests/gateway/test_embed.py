@@ -11,7 +11,7 @@ from clipserve_gateway.settings import Settings
 from clipserve_gateway.types import EncodedImage, RawImage
 from support.fakes import DIM, SPEC, FakeEncoder, FakeTriton, fake_models
 
-SOON = Deadline.after(60)
+SOON = Deadline.after(3600)
 
 
 async def test_images_and_texts_come_back_in_the_order_of_the_request(embedder, picture):

@@ -13,7 +13,7 @@ from clipserve_gateway.settings import Settings
 from clipserve_gateway.types import LabelSet
 from support.fakes import SPEC, FakeEncoder, fake_models
 
-SOON = Deadline.after(60)
+SOON = Deadline.after(3600)
 PETS = LabelSet(("dog", "cat"), ("a photo of a {}.", "a drawing of a {}."))
 
 

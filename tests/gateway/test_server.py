@@ -374,7 +374,7 @@ GOOD = [1.0] * DIM
         ({"text": "a", "top_k": 1001}, "INVALID_ARGUMENT", "top_k"),
         ({"text": "a", "score_threshold": 2.0}, "INVALID_ARGUMENT", "score_threshold"),
         ({"text": "a", "fingerprint": "0" * 64}, "FAILED_PRECONDITION", "fingerprint"),
-        ({}, "INVALID_ARGUMENT", "text"),
+        ({}, "INVALID_ARGUMENT", "query"),
         ({"text": "a", "filter": common_pb2.Filter()}, "INVALID_ARGUMENT", "filter"),
         ({"image": common_pb2.Image(content=b"junk")}, "INVALID_ARGUMENT", "image.content"),
     ],

@@ -64,6 +64,34 @@ class Service:
         return self.process.wait(60)
 
 
+@dataclass
+class Gateway:
+    """A running `clipserve-gateway serve`, beside a Triton of others."""
+
+    process: subprocess.Popen[bytes]
+    address: str
+
+    def stop(self) -> int:
+        """SIGTERM; the exit code."""
+        self.process.send_signal(signal.SIGTERM)
+        return self.process.wait(60)
+
+
+def start_gateway(triton: str, data: str, folder: Path, *options: str) -> Gateway:
+    """Starts a gateway of its own on a free port, and waits until it listens."""
+    log = folder / "gateway.log"
+    command = [BIN / "clipserve-gateway", "serve", "--triton", triton, "--data", data]
+    command += ["--port", "0", "--http-port", "0", "--drain-seconds", "0", *options]
+    with log.open("w") as file:
+        process = subprocess.Popen(command, cwd=ROOT, stdout=file, stderr=file)
+    end = time.monotonic() + START_SECONDS
+    while not (found := re.search(r"listening on ([\d.]+:\d+)", log.read_text())):
+        assert process.poll() is None, log.read_text()
+        assert time.monotonic() < end, log.read_text()
+        time.sleep(0.05)
+    return Gateway(process, found[1])
+
+
 def start(folder: Path, *options: str, repository: Path | None = None) -> Service:
     """Starts Triton and the gateway on free ports and waits until they are ready."""
     log = folder / "up.log"

@@ -10,11 +10,17 @@ import click
 from clipserve._version import __version__
 from clipserve.cli.classify import classify
 from clipserve.cli.collections import collections
+from clipserve.cli.dedupe import dedupe
+from clipserve.cli.delete import delete
 from clipserve.cli.embed import embed
 from clipserve.cli.errors import EXIT_CODES, Failure, failure
 from clipserve.cli.evaluate import evaluate
+from clipserve.cli.export import export
+from clipserve.cli.import_ import import_
 from clipserve.cli.index import index
 from clipserve.cli.info import info
+from clipserve.cli.labels import labels
+from clipserve.cli.migrate import migrate
 from clipserve.cli.options import SERVER, hidden_server_options, keep_for_commands
 from clipserve.cli.search import search
 from clipserve.errors import ClipserveError
@@ -64,4 +70,6 @@ def main(**given: Any) -> None:
 
 
 for command in (info, classify, embed, index, search, collections, evaluate):
+    main.add_command(command)
+for command in (labels, delete, dedupe, export, import_, migrate):
     main.add_command(command)

@@ -26,6 +26,8 @@ from clipserve.cli.output import (
 from clipserve.labels import NAMES
 from clipserve.types import ClassifyResult, LabelScore
 
+ALL = 2**31 - 1
+"""More labels than there are: all of them."""
 MANY = 1_000
 """Prompts that take a server long enough for a person to wonder."""
 
@@ -36,7 +38,11 @@ MANY = 1_000
 )
 @click.option("--labels", "-l", multiple=True, metavar="A,B,C", help="Labels, with commas between.")
 @click.option("--labels-file", type=FILE, help="Labels, one a line.")
-@click.option("--label-set", type=click.Choice(NAMES), help="Labels and templates that come along.")
+@click.option(
+    "--label-set",
+    metavar="NAME[@VERSION]",
+    help=f"Labels and templates: {' or '.join(NAMES)}, which come along, or a set that the server keeps.",
+)
 @template_option
 @click.option(
     "--top", "-k", default=5, show_default=True, type=click.IntRange(0), help="Labels to show; 0: all."
@@ -67,24 +73,33 @@ def classify(
 ) -> None:
     """Name what pictures show. An IMAGE is a file, or a folder of files.
 
+    Label sets that come along are cifar10 and imagenet1k. Any other name, and any name with a version, is
+    one that the server keeps: `clipserve labels` lists those, and puts them there. They have their own
+    templates and thresholds.
+
     \b
     Examples:
       clipserve classify cat.jpg --labels "cat,dog,bird"
       clipserve classify photos/ --label-set imagenet1k -k 3
+      clipserve classify photos/ --label-set birds@2
       clipserve classify a.jpg b.jpg --labels-file birds.txt -t "a photo of a {}, a type of bird."
       clipserve classify cat.jpg --labels "indoors,furry,blue" --mode independent --threshold 0.2
     """
     chosen = read_labels(labels, labels_file, label_set, templates)
+    given, stored = (None, chosen) if isinstance(chosen, str) else (chosen, None)
+    if stored and (templates or threshold is not None):
+        raise click.UsageError(f"label set {stored} has its own templates and thresholds on the server")
     files = expanded(images)
     with server.client() as client:
-        prompts = len(chosen.names) * max(1, len(chosen.templates))
+        prompts = len(given.names) * max(1, len(given.templates)) if given else 0
         doing = f"Classifying (first encoding {prompts:,} prompts)" if prompts > MANY else "Classifying"
         many = len(files) > 16 or prompts > MANY
         with progress(doing, len(files), show=many and not server.as_json) as advance:
             result = client.classify(
                 files,
-                chosen,
-                top_k=top or len(chosen.names),
+                given,
+                label_set=stored,
+                top_k=top or ALL,
                 mode=mode,
                 thresholds=threshold,
                 model=model,
@@ -122,6 +137,7 @@ def document(files: Sequence[Path], result: ClassifyResult) -> dict[str, Any]:
     return {
         "model": model.name if model else None,
         "fingerprint": model.fingerprint if model else None,
+        "label_set": result.label_set,
         "mode": result.mode,
         "truncated_prompts": result.truncated_prompts,
         "results": rows,

@@ -3,34 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import click
 from rich.text import Text
 
+from clipserve.cli import collection_facts
+from clipserve.cli.aliases import list_aliases, put_alias, unalias
+from clipserve.cli.collection_facts import document
+from clipserve.cli.common import ListByDefault
 from clipserve.cli.options import Server, server_options
 from clipserve.cli.output import console, print_json, table
 from clipserve.types import Collection
 
 
-class ListByDefault(click.Group):
-    """A group whose first command is `list`, also where only options are given."""
-
-    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        """Puts `list` in front where no command is named."""
-        if not args or (args[0].startswith("-") and args[0] not in ("-h", "--help")):
-            args = ["list", *args]
-        return super().parse_args(ctx, args)
-
-
 @click.group(cls=ListByDefault)
 def collections() -> None:
-    """List or remove collections.
+    """List, show and remove collections, and give them further names.
 
     \b
     Examples:
       clipserve collections
       clipserve collections --json
+      clipserve collections show holiday
+      clipserve collections alias photos holiday
       clipserve collections rm holiday
     """
 
@@ -54,8 +49,11 @@ def show(found: Sequence[Collection]) -> None:
         return
     made = table("collection", ("points", "right"), "model", ("dim", "right"), "payload", "made")
     for collection in found:
+        names = Text(collection.name)
+        if collection.aliases:
+            names.append(f" ({', '.join(collection.aliases)})", "dim")
         made.add_row(
-            Text(collection.name),
+            names,
             f"{collection.count:,}",
             Text(collection.model.name),
             f"{collection.model.embed_dim}",
@@ -65,18 +63,17 @@ def show(found: Sequence[Collection]) -> None:
     console().print(made)
 
 
-def document(collection: Collection) -> dict[str, Any]:
-    """One collection for machines."""
-    return {
-        "name": collection.name,
-        "count": collection.count,
-        "model": collection.model.name,
-        "fingerprint": collection.model.fingerprint,
-        "dim": collection.model.embed_dim,
-        "metric": collection.metric,
-        "schema": dict(collection.schema),
-        "create_time": collection.create_time.isoformat(),
-    }
+@collections.command("show")
+@click.argument("name")
+@server_options
+def show_one(name: str, server: Server) -> None:
+    """Show a collection: its schema, its index, its scores and its migration."""
+    with server.client() as client:
+        found = client.get_collection(name)
+    if server.as_json:
+        print_json(document(found))
+    else:
+        collection_facts.show(found)
 
 
 @collections.command("rm")
@@ -100,3 +97,7 @@ def remove(
         print_json({"removed": document(collection)})
     else:
         click.echo(f"removed {name} ({collection.count:,} points)")
+
+
+for command in (put_alias, unalias, list_aliases):
+    collections.add_command(command)

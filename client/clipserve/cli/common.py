@@ -2,13 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import importlib.util
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import click
 
+from clipserve.cli.errors import Failure
 from clipserve.files import find_images
-from clipserve.labels import LabelSet, label_set
+from clipserve.filters import Filter, parse_filter
+from clipserve.labels import NAMES, LabelSet, label_set, parse_ref
+
+
+class ListByDefault(click.Group):
+    """A group whose first command is `list`, also where only options are given."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Puts `list` in front where no command is named."""
+        if not args or (args[0].startswith("-") and args[0] not in ("-h", "--help")):
+            args = ["list", *args]
+        return super().parse_args(ctx, args)
 
 
 def shown(name: str | Path) -> str:
@@ -35,16 +48,38 @@ def lines_of(path: Path) -> list[str]:
 
 def read_labels(
     labels: Sequence[str], labels_file: Path | None, named: str | None, templates: Sequence[str]
-) -> LabelSet:
-    """Labels from exactly one of the three options; click.UsageError otherwise."""
+) -> LabelSet | str:
+    """Labels from exactly one of the three options, or the name of a stored label set; click.UsageError."""
     if sum((bool(labels), labels_file is not None, named is not None)) != 1:
         raise click.UsageError(
             'say which labels to choose from: --labels "cat,dog", --labels-file FILE or --label-set NAME'
         )
-    if named is not None:
+    if named in NAMES:
         found = label_set(named)
         return LabelSet(found.names, tuple(templates) or found.templates)
+    if named is not None:
+        try:
+            parse_ref(named)
+        except ValueError as error:
+            raise click.BadParameter(str(error), param_hint="--label-set") from None
+        return named
     if labels_file is not None:
         return LabelSet(tuple(lines_of(labels_file)), tuple(templates))
     names = [name.strip() for group in labels for name in group.split(",") if name.strip()]
     return LabelSet(tuple(names), tuple(templates))
+
+
+def read_filter(text: str | None, schema: Mapping[str, str]) -> Filter | None:
+    """The condition of --filter, its values read as the schema's types; click.BadParameter for others."""
+    if text is None:
+        return None
+    try:
+        return parse_filter(text, schema)
+    except ValueError as error:
+        raise click.BadParameter(str(error), param_hint="--filter") from None
+
+
+def need_pyarrow() -> None:
+    """Failure if it is not installed."""
+    if importlib.util.find_spec("pyarrow") is None:
+        raise Failure("the command needs pyarrow; install it with: pip install 'clipserve[cli]'")

@@ -28,6 +28,15 @@ HINTS: dict[type[ClipserveError], str] = {
     errors.CollectionNotFound: "`clipserve collections` lists those there are, "
     "`clipserve index FOLDER -c NAME` makes one",
     errors.CollectionExists: "choose another name, or remove it with `clipserve collections rm`",
+    errors.CollectionHasAliases: "`clipserve collections aliases` lists them, `clipserve collections alias` "
+    "lets one mean another collection, `clipserve collections unalias` removes it",
+    errors.AliasNotFound: "`clipserve collections aliases` lists those there are",
+    errors.LabelSetNotFound: "`clipserve labels` lists those there are, `clipserve labels put NAME FILE` "
+    "makes one; cifar10 and imagenet1k come with this command",
+    errors.PointNotFound: "`clipserve search` shows ids with --json",
+    errors.MigrationConflict: "`clipserve migrate COLLECTION --status` shows how it stands",
+    errors.Conflict: "try again",
+    errors.StorageUnavailable: "wait until the index engine answers",
     errors.FingerprintMismatch: "index the pictures again with this model, or name the collection's own",
     errors.ModelUnavailable: "wait until it is loaded; `clipserve info` shows when it is ready",
     errors.Overloaded: "try again later",
@@ -64,7 +73,11 @@ def failure(error: ClipserveError, target: str, as_json: bool) -> Failure:
         "metadata": dict(error.metadata),
         "request_id": error.request_id,
     }
-    code = TRY_AGAIN if error.code in ("UNAVAILABLE", "RESOURCE_EXHAUSTED", "DEADLINE_EXCEEDED") else FAILED
+    code = (
+        TRY_AGAIN
+        if error.code in ("UNAVAILABLE", "RESOURCE_EXHAUSTED", "DEADLINE_EXCEEDED", "ABORTED")
+        else FAILED
+    )
     if isinstance(error, errors.ResourceExhausted) and error.retry_after is None:
         code = FAILED
     return Failure(sentence(error, target), code, facts if as_json else None)

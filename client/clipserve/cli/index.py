@@ -2,32 +2,29 @@
 
 from __future__ import annotations
 
-import datetime as dt
-import hashlib
-import time
+import json
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import click
 
 from clipserve import errors
 from clipserve.cli.common import shown
 from clipserve.cli.errors import ITEMS_FAILED, Failure
-from clipserve.cli.options import Server, model_option, server_options
-from clipserve.cli.output import error_facts, print_json, progress, show_errors, waiting
+from clipserve.cli.options import OUT, Server, model_option, parallel_option, server_options
+from clipserve.cli.output import error_facts, per_second, print_json, progress, show_errors, waiting
 from clipserve.client import Client
+from clipserve.errors import ClipserveError, ImageUnreadable
 from clipserve.files import find_images
-from clipserve.types import Collection, PayloadValue, Point
+from clipserve.indexing.facts import SCHEMA, Picture
+from clipserve.indexing.prune import find_gone
+from clipserve.indexing.reading import Reader
+from clipserve.indexing.run import IndexRun
+from clipserve.types import Collection
 
-SCHEMA = {
-    "path": "string",
-    "root": "string",
-    "folder": "string",
-    "bytes": "int",
-    "modified": "timestamp",
-}
-"""path: relative to root, with slashes; root: the indexed folder, absolute; folder: where in root it lies."""
-MAX_ID_BYTES = 512
+LISTED_GONE = 5
 
 
 @click.command()
@@ -36,105 +33,190 @@ MAX_ID_BYTES = 512
     "--collection", "-c", required=True, metavar="NAME", help="Collection; made if it is not there."
 )
 @model_option
+@click.option(
+    "--keep-sources", is_flag=True, help="Make the collection keep the pictures themselves as well."
+)
+@click.option("--fast", is_flag=True, help="Pass over files of known size and time without reading them.")
+@click.option("--prune", is_flag=True, help="Delete the points of pictures that are gone from FOLDER.")
+@click.option("--yes", "-y", is_flag=True, help="Do not ask before deleting.")
+@click.option("--errors", "errors_file", type=OUT, help="Write all errors here, one JSON document a line.")
+@parallel_option
 @server_options
 def index(
     folder: Path,
     collection: str,
     model: str,
+    keep_sources: bool,
+    fast: bool,
+    prune: bool,
+    yes: bool,
+    errors_file: Path | None,
+    parallel: int,
     server: Server,
 ) -> None:
     """Make the pictures below FOLDER findable.
 
-    A picture's id is its path below FOLDER, so indexing a folder again replaces and adds, and nothing is
-    there twice. Pictures that cannot be read are passed over and listed at the end.
+    A picture's id is its path below FOLDER, so nothing is there twice. Run again, it writes what is new or
+    changed and passes over pictures whose content is known; after Ctrl-C or a failure, the same command
+    goes on. Pictures that cannot be read are passed over and listed at the end.
+
+    A collection that keeps its sources can be moved to another model where the files are out of the
+    server's reach (`clipserve migrate`); it takes as much disk again as the pictures.
 
     \b
     Examples:
       clipserve index ~/Pictures -c holiday
+      clipserve index ~/Pictures -c holiday --prune
+      clipserve index /archive -c archive --fast --parallel 8 --errors failed.jsonl
+      clipserve index ~/Pictures -c holiday --keep-sources
       clipserve search "a dog playing in the snow" -c holiday --sheet hits.png
     """
     root = folder.resolve()
-    with waiting(f"Looking for pictures in {folder}", show=not server.as_json):
-        files = list(find_images(root))
-    if not files:
-        raise Failure(f"no pictures found in {folder}")
-    with server.client(patient=True) as client:
-        found = ensure_collection(client, collection, model)
-        start = time.perf_counter()
-        with progress("Indexing", len(files), show=not server.as_json) as advance:
-            result = client.upsert(
-                collection, points(files, root, set(found.schema)), on_error="return", progress=advance
-            )
-        seconds = time.perf_counter() - start
+    unread: list[OSError] = []
+    with waiting(f"Looking for pictures in {shown(folder)}", show=not server.as_json):
+        pictures = [Picture(root, path) for path in find_images(root, on_error=unread.append)]
+    if not pictures:
+        why = f" ({unread[0].strerror})" if unread else ""
+        raise Failure(f"no pictures found in {shown(folder)}{why}")
+    with server.client(patient=True, in_flight=parallel) as client:
+        found = ensure_collection(client, collection, model, keep_sources)
+        gone = gone_points(client, found, root, pictures, unread, sure=yes) if prune else []
+        reader = Reader(frozenset(found.schema), client.info().limits.max_image_bytes, trust_times=fast)
+        warn_if_blind(found, fast)
+        with progress("Indexing", len(pictures), show=not server.as_json) as advance:
+            run = IndexRun(client, collection, pictures, reader, known=found.count > 0, progress=advance)
+            with how_to_go_on(run, len(pictures)):
+                run.run()
+        pruned = client.delete_points(collection, gone) if gone else 0
         total = client.count(collection)
-    failed = [(shown(files[i].relative_to(root)), error) for i, error in result.errors.items()]
+    failed = [(name_of(error, root), unreadable(error)) for error in unread]
+    failed += [(shown(name), error) for name, error in run.failures]
+    if errors_file is not None:
+        write_errors(errors_file, failed)
     if server.as_json:
-        print_json(
-            {
-                "collection": collection,
-                "model": found.model.name,
-                "fingerprint": found.model.fingerprint,
-                "written": result.written,
-                "points": total,
-                "seconds": seconds,
-                "errors": [error_facts(name, error) for name, error in failed],
-            }
-        )
+        print_json(document(found, run, failed, pruned, total))
     else:
-        show_errors(failed)
-        rate = result.written / seconds if seconds else 0.0
-        click.echo(
-            f"indexed {result.written:,} of {len(files):,} pictures in {seconds:.1f} s ({rate:,.1f}/s); "
-            f"{collection} has {total:,} points now"
-        )
+        show_errors(failed, more="all with --errors FILE")
+        show(found, run, len(failed), pruned, total)
     if failed:
         raise SystemExit(ITEMS_FAILED)
 
 
-def ensure_collection(client: Client, name: str, model: str) -> Collection:
-    """The collection, made if it is not there; Failure if it is there with another model."""
+def ensure_collection(client: Client, name: str, model: str, keep_sources: bool) -> Collection:
+    """The collection, made if it is not there; Failure if it is there and made otherwise."""
     try:
-        return client.create_collection(name, schema=SCHEMA, model=model)
+        return client.create_collection(name, schema=SCHEMA, model=model, keep_sources=keep_sources)
     except errors.CollectionExists:
         found = client.get_collection(name)
     if model and found.model.name != model:
         raise Failure(
             f"{name} was made with model {found.model.name}; leave out --model, or choose another collection"
         )
+    if keep_sources and not found.keep_sources:
+        raise Failure(f"{name} was made without --keep-sources; leave it out, or choose another collection")
     return found
 
 
-def points(files: Sequence[Path], root: Path, fields: set[str]) -> Iterator[Point]:
-    """A point for each file, with the payload fields that the collection has."""
-    for file in files:
-        path = file.relative_to(root).as_posix()
-        payload: dict[str, PayloadValue] = {
-            "path": printable(path),
-            "root": printable(root.as_posix()),
-            "folder": printable(file.relative_to(root).parent.as_posix()),
-        }
-        try:
-            facts = file.stat()
-            payload["bytes"] = facts.st_size
-            payload["modified"] = dt.datetime.fromtimestamp(int(facts.st_mtime), dt.timezone.utc)
-        except (OSError, ValueError, OverflowError):
-            # The picture may still be read; if not, that is what will be reported.
-            payload.pop("bytes", None)
-        yield Point(
-            point_id(path),
-            image=file,
-            payload={name: value for name, value in payload.items() if name in fields},
+def gone_points(
+    client: Client,
+    found: Collection,
+    root: Path,
+    pictures: Sequence[Picture],
+    unread: Sequence[OSError],
+    *,
+    sure: bool,
+) -> list[str]:
+    """Ids of the points to delete at the end. Asks now, so that nobody has to wait for the question."""
+    if not {"root", "path"} <= set(found.schema):
+        raise Failure(f"{found.name} does not say which points are of which folder; leave out --prune")
+    gone = find_gone(client, found.name, root, pictures, [Path(error.filename) for error in unread])
+    if gone and not sure:
+        names = ", ".join(gone[:LISTED_GONE]) + (", …" if len(gone) > LISTED_GONE else "")
+        click.confirm(
+            f"The pictures of {len(gone):,} points are gone from {shown(root)} ({names}). "
+            "Delete these points, after indexing?",
+            abort=True,
+            err=True,
+        )
+    return gone
+
+
+def warn_if_blind(found: Collection, fast: bool) -> None:
+    """Says that nothing can be passed over, where that is so."""
+    if found.count and "content_hash" not in found.schema and not fast:
+        click.echo(
+            f"{found.name} does not know the contents of its pictures, so every one is embedded again; "
+            "--fast passes over those of the same size and time",
+            err=True,
         )
 
 
-def point_id(path: str) -> str:
-    """The path, or where an id cannot be like that, a hash of it."""
-    plain = path.isprintable() and 0 < len(path.encode(errors="surrogatepass")) <= MAX_ID_BYTES
-    if plain and printable(path) == path:
-        return path
-    return "sha256:" + hashlib.sha256(path.encode(errors="surrogatepass")).hexdigest()
+@contextmanager
+def how_to_go_on(run: IndexRun, total: int) -> Iterator[None]:
+    """Says so where the run is stopped."""
+    try:
+        yield
+    except (KeyboardInterrupt, ClipserveError) as error:
+        click.echo(
+            f"stopped after {run.done:,} of {total:,} pictures; what was written stays, "
+            "and the same command goes on from there",
+            err=True,
+        )
+        if isinstance(error, KeyboardInterrupt):
+            raise click.Abort from None
+        raise
 
 
-def printable(path: str) -> str:
-    """The path in UTF-8: bytes of file names that are none are shown as question marks."""
-    return path.encode(errors="replace").decode()
+def name_of(error: OSError, root: Path) -> str:
+    """The folder that could not be read, as it is listed."""
+    folder = Path(error.filename)
+    return shown(f"{folder.relative_to(root).as_posix()}/")
+
+
+def unreadable(error: OSError) -> ClipserveError:
+    """The error of a folder, as those of pictures are."""
+    return ImageUnreadable(f"cannot read this folder: {error.strerror}")
+
+
+def write_errors(path: Path, failed: Sequence[tuple[str, ClipserveError]]) -> None:
+    """One JSON document a line."""
+    lines = (json.dumps(error_facts(name, error), ensure_ascii=False) + "\n" for name, error in failed)
+    path.write_text("".join(lines), encoding="utf-8")
+
+
+def document(
+    found: Collection,
+    run: IndexRun,
+    failed: Sequence[tuple[str, ClipserveError]],
+    pruned: int,
+    total: int,
+) -> dict[str, Any]:
+    """The summary for machines."""
+    return {
+        "collection": found.name,
+        "model": found.model.name,
+        "fingerprint": found.model.fingerprint,
+        "new": run.counts["new"],
+        "changed": run.counts["changed"],
+        "unchanged": run.counts["unchanged"],
+        "failed": len(failed),
+        "pruned": pruned,
+        "written": run.counts["new"] + run.counts["changed"],
+        "points": total,
+        "seconds": run.seconds,
+        "pictures_per_second": per_second(run.done, run.seconds),
+        "errors": [error_facts(name, error) for name, error in failed],
+    }
+
+
+def show(found: Collection, run: IndexRun, failed: int, pruned: int, total: int) -> None:
+    """The summary."""
+    if run.moved:
+        click.echo(f"{run.moved:,} of the points were those of another folder until now", err=True)
+    counts = ", ".join(f"{run.counts[state]:,} {state}" for state in ("new", "changed", "unchanged"))
+    more = (f", {failed:,} failed" if failed else "") + (f", {pruned:,} pruned" if pruned else "")
+    click.echo(
+        f"indexed {run.done:,} pictures in {run.seconds:.1f} s "
+        f"({per_second(run.done, run.seconds):,.1f} pictures/s): {counts}{more}; "
+        f"{found.name} has {total:,} points now"
+    )

@@ -18,6 +18,9 @@ from clipserve.retry import RetryPolicy
 PATIENT = RetryPolicy(attempts=8, initial_backoff=0.2, max_backoff=5.0)
 """Long work should outlive a server's restart."""
 
+IN_FLIGHT = 4
+"""Requests of one call that are under way at a time."""
+
 FILE = click.Path(path_type=Path, exists=True, dir_okay=False)
 FOLDER = click.Path(path_type=Path, exists=True, file_okay=False)
 ANY = click.Path(path_type=Path, exists=True)
@@ -73,7 +76,7 @@ class Server:
     ca: Path | None
     as_json: bool
 
-    def client(self, *, patient: bool = False) -> Client:
+    def client(self, *, patient: bool = False, in_flight: int = IN_FLIGHT) -> Client:
         """A client of it; click.BadParameter for a target that is none."""
         try:
             return Client(
@@ -82,6 +85,7 @@ class Server:
                 token=self.token,
                 tls=Tls(ca=self.ca) if self.ca else self.tls,
                 retry=PATIENT if patient else RetryPolicy(),
+                in_flight=in_flight,
             )
         except ValueError as error:
             raise click.BadParameter(str(error), param_hint="--target") from None
@@ -139,4 +143,34 @@ def template_option(command: Callable[..., None]) -> Callable[..., None]:
         multiple=True,
         metavar="TEXT",
         help="Prompt with {} where the label goes; repeatable.",
+    )(command)
+
+
+def parallel_option(command: Callable[..., None]) -> Callable[..., None]:
+    """How many requests are under way at a time."""
+    return click.option(
+        "--parallel",
+        type=click.IntRange(1, 64),
+        default=IN_FLIGHT,
+        show_default=True,
+        metavar="N",
+        help="Requests under way at a time.",
+    )(command)
+
+
+def filter_option(command: Callable[..., None]) -> Callable[..., None]:
+    """Which points."""
+    return click.option(
+        "--filter",
+        "-f",
+        "filter_text",
+        metavar="TEXT",
+        help="""Only points like this, e.g. 'folder == "sea" and bytes > 100000'.""",
+    )(command)
+
+
+def root_option(command: Callable[..., None]) -> Callable[..., None]:
+    """Where pictures lie."""
+    return click.option(
+        "--root", type=FOLDER, metavar="FOLDER", help="Where the indexed folder lies now, if it has moved."
     )(command)

@@ -117,13 +117,18 @@ def waiting(description: str, *, show: bool = True) -> Iterator[None]:
         yield
 
 
-def show_errors(failed: Sequence[tuple[str, ClipserveError]]) -> None:
-    """What failed and why, on stderr, as far as a person wants to read it."""
+def per_second(count: int, seconds: float) -> float:
+    """A rate; 0.0 where no time has passed."""
+    return count / seconds if seconds else 0.0
+
+
+def show_errors(failed: Sequence[tuple[str, ClipserveError]], *, more: str = "all with --json") -> None:
+    """What failed and why, on stderr, as far as a person wants to read it; `more` says where the rest is."""
     out = error_console()
     for name, error in failed[:LISTED_ERRORS]:
         out.print(Text.assemble(("✗ ", "red"), name, (f"  {error.message}", "dim")))
     if len(failed) > LISTED_ERRORS:
-        out.print(Text(f"… and {len(failed) - LISTED_ERRORS} more (all with --json)", style="dim"))
+        out.print(Text(f"… and {len(failed) - LISTED_ERRORS} more ({more})", style="dim"))
 
 
 def error_facts(name: str, error: ClipserveError) -> dict[str, Any]:

@@ -2,23 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import click
-from rich.text import Text
 
-from clipserve.cli.options import FILE, OUT, Server, server_options
-from clipserve.cli.output import console, number, print_json, table
+from clipserve.cli.common import read_filter
+from clipserve.cli.hits import document, entry, every, path_of, show
+from clipserve.cli.options import FILE, OUT, Server, filter_option, root_option, server_options
+from clipserve.cli.output import print_json
+from clipserve.cli.query import Query
 from clipserve.cli.where import parse_where
-from clipserve.sheet import SUFFIXES, Entry, Sheet, write_sheet
-from clipserve.types import Hit, SearchResult
+from clipserve.client import Client
+from clipserve.filters import Filter
+from clipserve.sheet import SUFFIXES, Sheet, write_sheet
+from clipserve.types import SearchResult
 
 
 @click.command()
 @click.argument("text", required=False)
 @click.option("--image", "-i", type=FILE, help="Search with a picture instead of a text.")
+@click.option("--like", metavar="ID", help="Search for what is like a point of the collection.")
+@click.option("--plus", multiple=True, metavar="TEXT", help="Add a text to the query; repeatable.")
+@click.option("--minus", multiple=True, metavar="TEXT", help="Lead away from a text; repeatable.")
 @click.option("--collection", "-c", required=True, metavar="NAME", help="Where to search.")
 @click.option("--top", "-k", default=10, show_default=True, type=click.IntRange(1), help="Hits at most.")
 @click.option("--threshold", type=click.FloatRange(-1, 1), help="Leave out hits with a lower cosine.")
@@ -29,50 +34,62 @@ from clipserve.types import Hit, SearchResult
     metavar="FIELD=VALUE",
     help="Only points like this; also with !=, <, <=, >, >=; repeatable, all must hold.",
 )
-@click.option("--sheet", type=OUT, help="Write a contact sheet of the hits: .png or .html.")
+@filter_option
 @click.option(
-    "--root",
-    type=click.Path(path_type=Path, exists=True, file_okay=False),
-    help="Where the indexed folder lies now, if it has moved.",
+    "--group-duplicates", is_flag=True, help="Of near-duplicates show the best, and say how many more."
 )
+@click.option("--sheet", type=OUT, help="Write a contact sheet of the hits: .png or .html.")
+@root_option
 @server_options
 def search(
     text: str | None,
     image: Path | None,
+    like: str | None,
+    plus: tuple[str, ...],
+    minus: tuple[str, ...],
     collection: str,
     top: int,
     threshold: float | None,
     where: tuple[str, ...],
+    filter_text: str | None,
+    group_duplicates: bool,
     sheet: Path | None,
     root: Path | None,
     server: Server,
 ) -> None:
-    """Find the pictures that are nearest to TEXT, or to another picture.
+    """Find the pictures that are nearest to TEXT, to another picture, or to one that is in the collection.
+
+    Scores are cosines, and which are high depends on the model and on the kind of query. The column `beats`
+    can be compared: 99.9 % means that of a thousand pairs that have nothing to do with each other, one is as
+    near as this. Queries of several parts have none.
 
     \b
     Examples:
       clipserve search "a dog playing in the snow" -c holiday -k 5 --sheet hits.png
       clipserve search --image beach.jpg -c holiday --where "modified>=2024-01-01"
+      clipserve search --like "sea/c.jpg" -c holiday --group-duplicates
+      clipserve search "a beach" --plus "at night" --minus people -c holiday
+      clipserve search "a red car" -c holiday --filter 'folder in ["a", "b"] and bytes > 100000'
       clipserve search "a red car" -c holiday --threshold 0.2 --json
     """
-    if (text is None) == (image is None):
-        raise click.UsageError("search with a TEXT or with --image, one of them")
+    query = Query(text, image, like, plus, minus)
+    query.check()
     if sheet is not None and sheet.suffix not in SUFFIXES:
         raise click.BadParameter(f"{sheet.name} must end in {' or '.join(SUFFIXES)}", param_hint="--sheet")
     with server.client() as client:
-        schema = client.get_collection(collection).schema if where else {}
         result = client.search(
             collection,
-            text=text,
-            image=image,
+            **query.arguments(),
             top_k=top,
             score_threshold=threshold,
-            filter=parse_where(where, schema),
+            filter=condition(client, collection, where, filter_text),
+            group_duplicates=group_duplicates,
         )
+        shown = picture_of(client, collection, query, root) if sheet is not None else None
     if sheet is not None:
-        made = make_sheet(result, text, image, collection, root)
+        made = make_sheet(result, query, shown, collection, root)
         write_sheet(made, sheet)
-        missing = sum(entry.path is None or not entry.path.is_file() for entry in made.entries)
+        missing = sum(one.path is None or not one.path.is_file() for one in every(tuple(made.entries)))
         if missing:
             click.echo(f"{missing} pictures are not where they were indexed; say --root FOLDER", err=True)
     if server.as_json:
@@ -85,60 +102,36 @@ def search(
         click.echo("the text was too long for the model and lost its end", err=True)
 
 
-def path_of(hit: Hit, root: Path | None = None) -> Path | None:
-    """Where the picture lies, if its payload says so."""
-    path, base = hit.payload.get("path"), root or hit.payload.get("root")
-    if not isinstance(path, str) or not isinstance(base, str | Path):
+def condition(
+    client: Client, collection: str, where: tuple[str, ...], filter_text: str | None
+) -> Filter | None:
+    """--where and --filter together, their values read as the schema's types."""
+    if not where and filter_text is None:
         return None
-    return Path(base) / path
+    schema = client.get_collection(collection).schema
+    first, second = parse_where(where, schema), read_filter(filter_text, schema)
+    if first is not None and second is not None:
+        return first & second
+    return second if first is None else first
 
 
-def name_of(hit: Hit) -> str:
-    """What people call the picture."""
-    path = hit.payload.get("path")
-    return path if isinstance(path, str) else hit.id
-
-
-def show(result: SearchResult, root: Path | None) -> None:
-    """A table."""
-    if not result.hits:
-        click.echo("nothing found")
-        return
-    made = table(("", "right"), ("score", "right"), "picture", "in")
-    for rank, hit in enumerate(result, 1):
-        base = root or hit.payload.get("root", "")
-        made.add_row(f"{rank}", number(hit.score), Text(name_of(hit)), Text(f"{base}", "dim"))
-    console().print(made)
-
-
-def document(result: SearchResult, root: Path | None) -> dict[str, Any]:
-    """The hits for machines."""
-    return {
-        "model": result.model.name,
-        "fingerprint": result.model.fingerprint,
-        "truncated": result.truncated,
-        "hits": [
-            {
-                "rank": rank,
-                "id": hit.id,
-                "score": hit.score,
-                "path": str(path_of(hit, root) or "") or None,
-                "payload": dict(hit.payload),
-            }
-            for rank, hit in enumerate(result, 1)
-        ],
-    }
+def picture_of(client: Client, collection: str, query: Query, root: Path | None) -> Path | None:
+    """The picture that was searched with, if there is one."""
+    if query.like is None:
+        return query.image
+    return next((path_of(point, root) for point in client.get_points(collection, [query.like])), None)
 
 
 def make_sheet(
-    result: SearchResult, text: str | None, image: Path | None, collection: str, root: Path | None
+    result: SearchResult, query: Query, shown: Path | None, collection: str, root: Path | None
 ) -> Sheet:
     """What the contact sheet shows."""
-    entries: Sequence[Entry] = [Entry(name_of(hit), hit.score, path_of(hit, root)) for hit in result]
+    entries = tuple(entry(hit, root) for hit in result)
     count = f"{len(entries)} best of {collection}" if entries else f"nothing in {collection}"
+    judged = " and the share of unrelated pairs that they beat" if any(one.note for one in entries) else ""
     return Sheet(
-        title=f"“{text}”" if text is not None else f"like {image.name if image else ''}",
-        subtitle=f"{count} · model {result.model.name} · scores are cosines",
+        title=query.title(),
+        subtitle=f"{count} · model {result.model.name} · scores are cosines{judged}",
         entries=entries,
-        query=image,
+        query=shown,
     )

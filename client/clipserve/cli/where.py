@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import datetime as dt
 import re
 from collections.abc import Callable, Mapping, Sequence
 
 import click
 
 from clipserve.filters import And, Eq, Filter, Not, Range
+from clipserve.payload import read_moment
 from clipserve.types import PayloadValue
 
 CONDITION = re.compile(r"\s*([A-Za-z_][A-Za-z0-9_]*)\s*(!=|>=|<=|=|>|<)\s*(.*)", re.DOTALL)
@@ -55,12 +55,6 @@ def read_value(text: str, kind: str, field: str) -> PayloadValue:
     except (ValueError, KeyError):
         example = {"timestamp": ", for example 2024-05-01", "bool": ", true or false"}.get(kind, "")
         raise bad(f"{text!r} is no value for field {field!r}, which is of type {kind}{example}") from None
-
-
-def read_moment(text: str) -> dt.datetime:
-    """An ISO 8601 date or moment; UTC where it names no zone."""
-    moment = dt.datetime.fromisoformat(text.strip().replace("Z", "+00:00"))
-    return moment if moment.tzinfo else moment.replace(tzinfo=dt.timezone.utc)
 
 
 def bad(message: str) -> click.BadParameter:

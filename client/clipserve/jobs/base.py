@@ -8,7 +8,10 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any, ClassVar, Generic, Literal, TypeAlias, TypeVar
+
+from google.protobuf.message import Message
 
 from clipserve.errors import BatchError, ClipserveError, FingerprintMismatch, LimitExceeded, Violation
 from clipserve.requests import Chunk, Item, Room, cut
@@ -21,6 +24,14 @@ OnError: TypeAlias = Literal["raise", "return"]
 
 SECONDS_PER_ITEM = 0.5
 """Added to the default timeout: a large model on a few cores takes that long for a picture."""
+
+
+@dataclass(frozen=True)
+class StreamMethod:
+    """The streaming twin of a method; its messages have the fields `batch_id` and `request`."""
+
+    name: str
+    message: type[Message]
 
 
 class Job(ABC, Generic[R]):
@@ -70,6 +81,12 @@ class Job(ABC, Generic[R]):
     @abstractmethod
     def outcome(self) -> R:
         """What the answers add up to."""
+
+    def fail(self, chunk: Chunk, error: ClipserveError) -> None:
+        """Notes that a whole chunk was refused, as happens on a stream; raises if the caller wants that."""
+        if self._on_error == "raise":
+            raise error
+        self.errors.update(dict.fromkeys(chunk.positions, error))
 
     def extra_seconds(self, chunk: Chunk) -> float:
         """What a chunk may take beyond the time of a small call."""

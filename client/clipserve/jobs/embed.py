@@ -7,8 +7,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from clipserve.errors import ClipserveError
-from clipserve.jobs.base import Job, OnError
+from clipserve.jobs.base import Job, OnError, StreamMethod
 from clipserve.jobs.inputs import read_image, read_text
 from clipserve.payload import read_embedding
 from clipserve.requests import Chunk, Room, check_list, rebaser, room_for, wire_size
@@ -21,6 +20,7 @@ class EmbedJob(Job[EmbedResult]):
     """Embeds images or texts."""
 
     method = "Embed"
+    stream = StreamMethod("EmbedStream", clip_pb2.EmbedStreamRequest)
 
     def __init__(
         self,
@@ -78,12 +78,6 @@ class EmbedJob(Job[EmbedResult]):
             self._rows.append((position, read_embedding(result.embedding)))
             if result.truncated:
                 self._truncated.append(position)
-
-    def fail(self, chunk: Chunk, error: ClipserveError) -> None:
-        """Notes that a whole chunk was refused, as happens on a stream; raises if the caller wants that."""
-        if self._on_error == "raise":
-            raise error
-        self.errors.update(dict.fromkeys(chunk.positions, error))
 
     def outcome(self) -> EmbedResult:
         """The embeddings in the order of the items."""

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from clipserve.errors import InvalidInput
-from clipserve.jobs.base import Job, OnError
+from clipserve.jobs.base import Job, OnError, StreamMethod
 from clipserve.jobs.inputs import read_image, read_text
 from clipserve.payload import utf8, write_embedding, write_payload
 from clipserve.requests import ITEM_OVERHEAD, Chunk, Room, check_list, rebaser, room_for, wire_size
@@ -16,12 +16,14 @@ from clipserve.types import Point, ServerInfo, StoredPoint, UpsertResult
 from clipserve.v1 import collection_pb2
 
 MAX_ID_BYTES = 512
+MAX_URI_BYTES = 2048
 
 
 class UpsertJob(Job[UpsertResult]):
     """Adds points, or replaces those whose ids exist."""
 
     method = "UpsertPoints"
+    stream = StreamMethod("UpsertPointsStream", collection_pb2.UpsertPointsStreamRequest)
 
     def __init__(
         self,
@@ -57,7 +59,9 @@ class UpsertJob(Job[UpsertResult]):
         first = self._first_seen.setdefault(utf8(item.id), self.total - 1)
         if first != self.total - 1:
             raise InvalidInput(f"id {item.id[:80]!r} is already that of points[{first}]", field="id")
-        message = collection_pb2.PointInput(id=item.id, payload=write_payload(item.payload))
+        message = collection_pb2.PointInput(
+            id=item.id, payload=write_payload(item.payload), source_uri=utf8(item.source_uri)
+        )
         if item.image is not None:
             message.image.CopyFrom(read_image(item.image, info))
         elif item.text is not None:
@@ -136,26 +140,39 @@ class GetPointsJob(IdsJob):
 
     method = "GetPoints"
 
-    def __init__(self, collection: str, ids: Iterable[str], *, with_embeddings: bool = False) -> None:
+    def __init__(
+        self,
+        collection: str,
+        ids: Iterable[str],
+        *,
+        with_embeddings: bool = False,
+        with_sources: bool = False,
+    ) -> None:
         super().__init__(collection, ids)
         self._with_embeddings = with_embeddings
+        self._with_sources = with_sources
         self._points: list[StoredPoint] = []
 
     def room(self, info: ServerInfo, batch_size: int) -> Room:
-        """Answers hold whole payloads, and embeddings if asked for."""
+        """Answers hold whole payloads, and embeddings and sources if asked for."""
         limits = info.limits
         widest = max((model.ref.embed_dim for model in info.models), default=0) * 4
+        largest = max(limits.max_image_bytes, limits.max_text_bytes)
+        rest = widest * self._with_embeddings + largest * self._with_sources
         return room_for(
             max_items=limits.max_items_per_call,
             max_message_bytes=limits.max_message_bytes,
-            answer_bytes=limits.max_payload_bytes + MAX_ID_BYTES + 1024 + widest * self._with_embeddings,
+            answer_bytes=limits.max_payload_bytes + MAX_ID_BYTES + MAX_URI_BYTES + 1024 + rest,
             batch_size=limits.max_items_per_call,
         )
 
     def request(self, values: Sequence[Any]) -> collection_pb2.GetPointsRequest:
         """A GetPoints request."""
         return collection_pb2.GetPointsRequest(
-            collection=self._collection, ids=values, with_embeddings=self._with_embeddings
+            collection=self._collection,
+            ids=values,
+            with_embeddings=self._with_embeddings,
+            with_sources=self._with_sources,
         )
 
     def take(self, chunk: Chunk, response: collection_pb2.GetPointsResponse) -> None:

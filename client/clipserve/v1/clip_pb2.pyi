@@ -13,47 +13,80 @@ class ScoreMode(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     SCORE_MODE_UNSPECIFIED: _ClassVar[ScoreMode]
     SCORE_MODE_SOFTMAX: _ClassVar[ScoreMode]
     SCORE_MODE_INDEPENDENT: _ClassVar[ScoreMode]
+
+class Consistency(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    CONSISTENCY_UNSPECIFIED: _ClassVar[Consistency]
+    CONSISTENCY_BOUNDED: _ClassVar[Consistency]
+    CONSISTENCY_STRONG: _ClassVar[Consistency]
 SCORE_MODE_UNSPECIFIED: ScoreMode
 SCORE_MODE_SOFTMAX: ScoreMode
 SCORE_MODE_INDEPENDENT: ScoreMode
+CONSISTENCY_UNSPECIFIED: Consistency
+CONSISTENCY_BOUNDED: Consistency
+CONSISTENCY_STRONG: Consistency
 
 class LabelSet(_message.Message):
-    __slots__ = ("names", "templates", "thresholds")
+    __slots__ = ("names", "templates", "thresholds", "none_of_the_above")
     NAMES_FIELD_NUMBER: _ClassVar[int]
     TEMPLATES_FIELD_NUMBER: _ClassVar[int]
     THRESHOLDS_FIELD_NUMBER: _ClassVar[int]
+    NONE_OF_THE_ABOVE_FIELD_NUMBER: _ClassVar[int]
     names: _containers.RepeatedScalarFieldContainer[str]
     templates: _containers.RepeatedScalarFieldContainer[str]
     thresholds: _containers.RepeatedScalarFieldContainer[float]
-    def __init__(self, names: _Optional[_Iterable[str]] = ..., templates: _Optional[_Iterable[str]] = ..., thresholds: _Optional[_Iterable[float]] = ...) -> None: ...
+    none_of_the_above: NoneOfTheAbove
+    def __init__(self, names: _Optional[_Iterable[str]] = ..., templates: _Optional[_Iterable[str]] = ..., thresholds: _Optional[_Iterable[float]] = ..., none_of_the_above: _Optional[_Union[NoneOfTheAbove, _Mapping]] = ...) -> None: ...
+
+class NoneOfTheAbove(_message.Message):
+    __slots__ = ("name", "prompts", "threshold")
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    PROMPTS_FIELD_NUMBER: _ClassVar[int]
+    THRESHOLD_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    prompts: _containers.RepeatedScalarFieldContainer[str]
+    threshold: float
+    def __init__(self, name: _Optional[str] = ..., prompts: _Optional[_Iterable[str]] = ..., threshold: _Optional[float] = ...) -> None: ...
+
+class LabelSetRef(_message.Message):
+    __slots__ = ("name", "version")
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    VERSION_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    version: int
+    def __init__(self, name: _Optional[str] = ..., version: _Optional[int] = ...) -> None: ...
 
 class ClassifyRequest(_message.Message):
-    __slots__ = ("model", "images", "labels", "top_k", "score_mode")
+    __slots__ = ("model", "images", "labels", "top_k", "score_mode", "label_set")
     MODEL_FIELD_NUMBER: _ClassVar[int]
     IMAGES_FIELD_NUMBER: _ClassVar[int]
     LABELS_FIELD_NUMBER: _ClassVar[int]
     TOP_K_FIELD_NUMBER: _ClassVar[int]
     SCORE_MODE_FIELD_NUMBER: _ClassVar[int]
+    LABEL_SET_FIELD_NUMBER: _ClassVar[int]
     model: str
     images: _containers.RepeatedCompositeFieldContainer[_common_pb2.Image]
     labels: LabelSet
     top_k: int
     score_mode: ScoreMode
-    def __init__(self, model: _Optional[str] = ..., images: _Optional[_Iterable[_Union[_common_pb2.Image, _Mapping]]] = ..., labels: _Optional[_Union[LabelSet, _Mapping]] = ..., top_k: _Optional[int] = ..., score_mode: _Optional[_Union[ScoreMode, str]] = ...) -> None: ...
+    label_set: LabelSetRef
+    def __init__(self, model: _Optional[str] = ..., images: _Optional[_Iterable[_Union[_common_pb2.Image, _Mapping]]] = ..., labels: _Optional[_Union[LabelSet, _Mapping]] = ..., top_k: _Optional[int] = ..., score_mode: _Optional[_Union[ScoreMode, str]] = ..., label_set: _Optional[_Union[LabelSetRef, _Mapping]] = ...) -> None: ...
 
 class ClassifyResponse(_message.Message):
-    __slots__ = ("results", "model", "score_mode", "logit_scale", "truncated_prompts")
+    __slots__ = ("results", "model", "score_mode", "logit_scale", "truncated_prompts", "label_set")
     RESULTS_FIELD_NUMBER: _ClassVar[int]
     MODEL_FIELD_NUMBER: _ClassVar[int]
     SCORE_MODE_FIELD_NUMBER: _ClassVar[int]
     LOGIT_SCALE_FIELD_NUMBER: _ClassVar[int]
     TRUNCATED_PROMPTS_FIELD_NUMBER: _ClassVar[int]
+    LABEL_SET_FIELD_NUMBER: _ClassVar[int]
     results: _containers.RepeatedCompositeFieldContainer[ClassifyResult]
     model: _common_pb2.ModelRef
     score_mode: ScoreMode
     logit_scale: float
     truncated_prompts: int
-    def __init__(self, results: _Optional[_Iterable[_Union[ClassifyResult, _Mapping]]] = ..., model: _Optional[_Union[_common_pb2.ModelRef, _Mapping]] = ..., score_mode: _Optional[_Union[ScoreMode, str]] = ..., logit_scale: _Optional[float] = ..., truncated_prompts: _Optional[int] = ...) -> None: ...
+    label_set: LabelSetRef
+    def __init__(self, results: _Optional[_Iterable[_Union[ClassifyResult, _Mapping]]] = ..., model: _Optional[_Union[_common_pb2.ModelRef, _Mapping]] = ..., score_mode: _Optional[_Union[ScoreMode, str]] = ..., logit_scale: _Optional[float] = ..., truncated_prompts: _Optional[int] = ..., label_set: _Optional[_Union[LabelSetRef, _Mapping]] = ...) -> None: ...
 
 class ClassifyResult(_message.Message):
     __slots__ = ("status", "scores")
@@ -136,26 +169,58 @@ class EmbedStreamResponse(_message.Message):
     def __init__(self, batch_id: _Optional[int] = ..., status: _Optional[_Union[_common_pb2.ItemStatus, _Mapping]] = ..., response: _Optional[_Union[EmbedResponse, _Mapping]] = ...) -> None: ...
 
 class SearchRequest(_message.Message):
-    __slots__ = ("collection", "text", "image", "embedding", "top_k", "score_threshold", "filter", "omit_payload", "fingerprint")
+    __slots__ = ("collection", "text", "image", "embedding", "like", "weighted", "top_k", "score_threshold", "filter", "omit_payload", "fingerprint", "consistency", "payload_fields", "group_duplicates", "duplicate_threshold")
     COLLECTION_FIELD_NUMBER: _ClassVar[int]
     TEXT_FIELD_NUMBER: _ClassVar[int]
     IMAGE_FIELD_NUMBER: _ClassVar[int]
     EMBEDDING_FIELD_NUMBER: _ClassVar[int]
+    LIKE_FIELD_NUMBER: _ClassVar[int]
+    WEIGHTED_FIELD_NUMBER: _ClassVar[int]
     TOP_K_FIELD_NUMBER: _ClassVar[int]
     SCORE_THRESHOLD_FIELD_NUMBER: _ClassVar[int]
     FILTER_FIELD_NUMBER: _ClassVar[int]
     OMIT_PAYLOAD_FIELD_NUMBER: _ClassVar[int]
     FINGERPRINT_FIELD_NUMBER: _ClassVar[int]
+    CONSISTENCY_FIELD_NUMBER: _ClassVar[int]
+    PAYLOAD_FIELDS_FIELD_NUMBER: _ClassVar[int]
+    GROUP_DUPLICATES_FIELD_NUMBER: _ClassVar[int]
+    DUPLICATE_THRESHOLD_FIELD_NUMBER: _ClassVar[int]
     collection: str
     text: str
     image: _common_pb2.Image
     embedding: _common_pb2.Embedding
+    like: str
+    weighted: WeightedQuery
     top_k: int
     score_threshold: float
     filter: _common_pb2.Filter
     omit_payload: bool
     fingerprint: str
-    def __init__(self, collection: _Optional[str] = ..., text: _Optional[str] = ..., image: _Optional[_Union[_common_pb2.Image, _Mapping]] = ..., embedding: _Optional[_Union[_common_pb2.Embedding, _Mapping]] = ..., top_k: _Optional[int] = ..., score_threshold: _Optional[float] = ..., filter: _Optional[_Union[_common_pb2.Filter, _Mapping]] = ..., omit_payload: bool = ..., fingerprint: _Optional[str] = ...) -> None: ...
+    consistency: Consistency
+    payload_fields: _containers.RepeatedScalarFieldContainer[str]
+    group_duplicates: bool
+    duplicate_threshold: float
+    def __init__(self, collection: _Optional[str] = ..., text: _Optional[str] = ..., image: _Optional[_Union[_common_pb2.Image, _Mapping]] = ..., embedding: _Optional[_Union[_common_pb2.Embedding, _Mapping]] = ..., like: _Optional[str] = ..., weighted: _Optional[_Union[WeightedQuery, _Mapping]] = ..., top_k: _Optional[int] = ..., score_threshold: _Optional[float] = ..., filter: _Optional[_Union[_common_pb2.Filter, _Mapping]] = ..., omit_payload: bool = ..., fingerprint: _Optional[str] = ..., consistency: _Optional[_Union[Consistency, str]] = ..., payload_fields: _Optional[_Iterable[str]] = ..., group_duplicates: bool = ..., duplicate_threshold: _Optional[float] = ...) -> None: ...
+
+class WeightedQuery(_message.Message):
+    __slots__ = ("parts",)
+    PARTS_FIELD_NUMBER: _ClassVar[int]
+    parts: _containers.RepeatedCompositeFieldContainer[WeightedPart]
+    def __init__(self, parts: _Optional[_Iterable[_Union[WeightedPart, _Mapping]]] = ...) -> None: ...
+
+class WeightedPart(_message.Message):
+    __slots__ = ("weight", "text", "image", "embedding", "like")
+    WEIGHT_FIELD_NUMBER: _ClassVar[int]
+    TEXT_FIELD_NUMBER: _ClassVar[int]
+    IMAGE_FIELD_NUMBER: _ClassVar[int]
+    EMBEDDING_FIELD_NUMBER: _ClassVar[int]
+    LIKE_FIELD_NUMBER: _ClassVar[int]
+    weight: float
+    text: str
+    image: _common_pb2.Image
+    embedding: _common_pb2.Embedding
+    like: str
+    def __init__(self, weight: _Optional[float] = ..., text: _Optional[str] = ..., image: _Optional[_Union[_common_pb2.Image, _Mapping]] = ..., embedding: _Optional[_Union[_common_pb2.Embedding, _Mapping]] = ..., like: _Optional[str] = ...) -> None: ...
 
 class SearchResponse(_message.Message):
     __slots__ = ("hits", "model", "truncated")
@@ -168,7 +233,7 @@ class SearchResponse(_message.Message):
     def __init__(self, hits: _Optional[_Iterable[_Union[SearchHit, _Mapping]]] = ..., model: _Optional[_Union[_common_pb2.ModelRef, _Mapping]] = ..., truncated: bool = ...) -> None: ...
 
 class SearchHit(_message.Message):
-    __slots__ = ("id", "score", "payload")
+    __slots__ = ("id", "score", "payload", "percentile", "duplicates")
     class PayloadEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -179,26 +244,34 @@ class SearchHit(_message.Message):
     ID_FIELD_NUMBER: _ClassVar[int]
     SCORE_FIELD_NUMBER: _ClassVar[int]
     PAYLOAD_FIELD_NUMBER: _ClassVar[int]
+    PERCENTILE_FIELD_NUMBER: _ClassVar[int]
+    DUPLICATES_FIELD_NUMBER: _ClassVar[int]
     id: str
     score: float
     payload: _containers.MessageMap[str, _common_pb2.Value]
-    def __init__(self, id: _Optional[str] = ..., score: _Optional[float] = ..., payload: _Optional[_Mapping[str, _common_pb2.Value]] = ...) -> None: ...
+    percentile: float
+    duplicates: _containers.RepeatedCompositeFieldContainer[SearchHit]
+    def __init__(self, id: _Optional[str] = ..., score: _Optional[float] = ..., payload: _Optional[_Mapping[str, _common_pb2.Value]] = ..., percentile: _Optional[float] = ..., duplicates: _Optional[_Iterable[_Union[SearchHit, _Mapping]]] = ...) -> None: ...
 
 class GetServerInfoRequest(_message.Message):
     __slots__ = ()
     def __init__(self) -> None: ...
 
 class GetServerInfoResponse(_message.Message):
-    __slots__ = ("version", "models", "default_model", "limits")
+    __slots__ = ("version", "models", "default_model", "limits", "engine", "keeps_sources")
     VERSION_FIELD_NUMBER: _ClassVar[int]
     MODELS_FIELD_NUMBER: _ClassVar[int]
     DEFAULT_MODEL_FIELD_NUMBER: _ClassVar[int]
     LIMITS_FIELD_NUMBER: _ClassVar[int]
+    ENGINE_FIELD_NUMBER: _ClassVar[int]
+    KEEPS_SOURCES_FIELD_NUMBER: _ClassVar[int]
     version: str
     models: _containers.RepeatedCompositeFieldContainer[ModelInfo]
     default_model: str
     limits: Limits
-    def __init__(self, version: _Optional[str] = ..., models: _Optional[_Iterable[_Union[ModelInfo, _Mapping]]] = ..., default_model: _Optional[str] = ..., limits: _Optional[_Union[Limits, _Mapping]] = ...) -> None: ...
+    engine: str
+    keeps_sources: bool
+    def __init__(self, version: _Optional[str] = ..., models: _Optional[_Iterable[_Union[ModelInfo, _Mapping]]] = ..., default_model: _Optional[str] = ..., limits: _Optional[_Union[Limits, _Mapping]] = ..., engine: _Optional[str] = ..., keeps_sources: bool = ...) -> None: ...
 
 class ModelInfo(_message.Message):
     __slots__ = ("ref", "ready", "architecture", "pretrained", "image_size", "context_length", "logit_scale", "logit_bias", "precision")
@@ -223,7 +296,7 @@ class ModelInfo(_message.Message):
     def __init__(self, ref: _Optional[_Union[_common_pb2.ModelRef, _Mapping]] = ..., ready: bool = ..., architecture: _Optional[str] = ..., pretrained: _Optional[str] = ..., image_size: _Optional[int] = ..., context_length: _Optional[int] = ..., logit_scale: _Optional[float] = ..., logit_bias: _Optional[float] = ..., precision: _Optional[str] = ...) -> None: ...
 
 class Limits(_message.Message):
-    __slots__ = ("max_message_bytes", "max_items_per_call", "max_image_bytes", "max_image_pixels", "max_labels", "max_prompts", "max_top_k", "max_text_bytes", "stream_window", "max_payload_bytes")
+    __slots__ = ("max_message_bytes", "max_items_per_call", "max_image_bytes", "max_image_pixels", "max_labels", "max_prompts", "max_top_k", "max_text_bytes", "stream_window", "max_payload_bytes", "max_page_size")
     MAX_MESSAGE_BYTES_FIELD_NUMBER: _ClassVar[int]
     MAX_ITEMS_PER_CALL_FIELD_NUMBER: _ClassVar[int]
     MAX_IMAGE_BYTES_FIELD_NUMBER: _ClassVar[int]
@@ -234,6 +307,7 @@ class Limits(_message.Message):
     MAX_TEXT_BYTES_FIELD_NUMBER: _ClassVar[int]
     STREAM_WINDOW_FIELD_NUMBER: _ClassVar[int]
     MAX_PAYLOAD_BYTES_FIELD_NUMBER: _ClassVar[int]
+    MAX_PAGE_SIZE_FIELD_NUMBER: _ClassVar[int]
     max_message_bytes: int
     max_items_per_call: int
     max_image_bytes: int
@@ -244,4 +318,5 @@ class Limits(_message.Message):
     max_text_bytes: int
     stream_window: int
     max_payload_bytes: int
-    def __init__(self, max_message_bytes: _Optional[int] = ..., max_items_per_call: _Optional[int] = ..., max_image_bytes: _Optional[int] = ..., max_image_pixels: _Optional[int] = ..., max_labels: _Optional[int] = ..., max_prompts: _Optional[int] = ..., max_top_k: _Optional[int] = ..., max_text_bytes: _Optional[int] = ..., stream_window: _Optional[int] = ..., max_payload_bytes: _Optional[int] = ...) -> None: ...
+    max_page_size: int
+    def __init__(self, max_message_bytes: _Optional[int] = ..., max_items_per_call: _Optional[int] = ..., max_image_bytes: _Optional[int] = ..., max_image_pixels: _Optional[int] = ..., max_labels: _Optional[int] = ..., max_prompts: _Optional[int] = ..., max_top_k: _Optional[int] = ..., max_text_bytes: _Optional[int] = ..., stream_window: _Optional[int] = ..., max_payload_bytes: _Optional[int] = ..., max_page_size: _Optional[int] = ...) -> None: ...

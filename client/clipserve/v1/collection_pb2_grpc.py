@@ -27,6 +27,8 @@ if _version_not_supported:
 
 class CollectionServiceStub(object):
     """Collections and their points. A write that was answered OK survives a crash of the server.
+
+    Wherever a collection is named, an alias does as well, but for DeleteCollection.
     """
 
     def __init__(self, channel):
@@ -55,10 +57,30 @@ class CollectionServiceStub(object):
                 request_serializer=clipserve_dot_v1_dot_collection__pb2.DeleteCollectionRequest.SerializeToString,
                 response_deserializer=clipserve_dot_v1_dot_collection__pb2.DeleteCollectionResponse.FromString,
                 _registered_method=True)
+        self.PutAlias = channel.unary_unary(
+                '/clipserve.v1.CollectionService/PutAlias',
+                request_serializer=clipserve_dot_v1_dot_collection__pb2.PutAliasRequest.SerializeToString,
+                response_deserializer=clipserve_dot_v1_dot_collection__pb2.PutAliasResponse.FromString,
+                _registered_method=True)
+        self.DeleteAlias = channel.unary_unary(
+                '/clipserve.v1.CollectionService/DeleteAlias',
+                request_serializer=clipserve_dot_v1_dot_collection__pb2.DeleteAliasRequest.SerializeToString,
+                response_deserializer=clipserve_dot_v1_dot_collection__pb2.DeleteAliasResponse.FromString,
+                _registered_method=True)
+        self.ListAliases = channel.unary_unary(
+                '/clipserve.v1.CollectionService/ListAliases',
+                request_serializer=clipserve_dot_v1_dot_collection__pb2.ListAliasesRequest.SerializeToString,
+                response_deserializer=clipserve_dot_v1_dot_collection__pb2.ListAliasesResponse.FromString,
+                _registered_method=True)
         self.UpsertPoints = channel.unary_unary(
                 '/clipserve.v1.CollectionService/UpsertPoints',
                 request_serializer=clipserve_dot_v1_dot_collection__pb2.UpsertPointsRequest.SerializeToString,
                 response_deserializer=clipserve_dot_v1_dot_collection__pb2.UpsertPointsResponse.FromString,
+                _registered_method=True)
+        self.UpsertPointsStream = channel.stream_stream(
+                '/clipserve.v1.CollectionService/UpsertPointsStream',
+                request_serializer=clipserve_dot_v1_dot_collection__pb2.UpsertPointsStreamRequest.SerializeToString,
+                response_deserializer=clipserve_dot_v1_dot_collection__pb2.UpsertPointsStreamResponse.FromString,
                 _registered_method=True)
         self.DeletePoints = channel.unary_unary(
                 '/clipserve.v1.CollectionService/DeletePoints',
@@ -70,15 +92,42 @@ class CollectionServiceStub(object):
                 request_serializer=clipserve_dot_v1_dot_collection__pb2.GetPointsRequest.SerializeToString,
                 response_deserializer=clipserve_dot_v1_dot_collection__pb2.GetPointsResponse.FromString,
                 _registered_method=True)
+        self.ScrollPoints = channel.unary_unary(
+                '/clipserve.v1.CollectionService/ScrollPoints',
+                request_serializer=clipserve_dot_v1_dot_collection__pb2.ScrollPointsRequest.SerializeToString,
+                response_deserializer=clipserve_dot_v1_dot_collection__pb2.ScrollPointsResponse.FromString,
+                _registered_method=True)
         self.CountPoints = channel.unary_unary(
                 '/clipserve.v1.CollectionService/CountPoints',
                 request_serializer=clipserve_dot_v1_dot_collection__pb2.CountPointsRequest.SerializeToString,
                 response_deserializer=clipserve_dot_v1_dot_collection__pb2.CountPointsResponse.FromString,
                 _registered_method=True)
+        self.StartMigration = channel.unary_unary(
+                '/clipserve.v1.CollectionService/StartMigration',
+                request_serializer=clipserve_dot_v1_dot_collection__pb2.StartMigrationRequest.SerializeToString,
+                response_deserializer=clipserve_dot_v1_dot_collection__pb2.StartMigrationResponse.FromString,
+                _registered_method=True)
+        self.SwitchMigration = channel.unary_unary(
+                '/clipserve.v1.CollectionService/SwitchMigration',
+                request_serializer=clipserve_dot_v1_dot_collection__pb2.SwitchMigrationRequest.SerializeToString,
+                response_deserializer=clipserve_dot_v1_dot_collection__pb2.SwitchMigrationResponse.FromString,
+                _registered_method=True)
+        self.RollBackMigration = channel.unary_unary(
+                '/clipserve.v1.CollectionService/RollBackMigration',
+                request_serializer=clipserve_dot_v1_dot_collection__pb2.RollBackMigrationRequest.SerializeToString,
+                response_deserializer=clipserve_dot_v1_dot_collection__pb2.RollBackMigrationResponse.FromString,
+                _registered_method=True)
+        self.EndMigration = channel.unary_unary(
+                '/clipserve.v1.CollectionService/EndMigration',
+                request_serializer=clipserve_dot_v1_dot_collection__pb2.EndMigrationRequest.SerializeToString,
+                response_deserializer=clipserve_dot_v1_dot_collection__pb2.EndMigrationResponse.FromString,
+                _registered_method=True)
 
 
 class CollectionServiceServicer(object):
     """Collections and their points. A write that was answered OK survives a crash of the server.
+
+    Wherever a collection is named, an alias does as well, but for DeleteCollection.
     """
 
     def CreateCollection(self, request, context):
@@ -89,7 +138,7 @@ class CollectionServiceServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def GetCollection(self, request, context):
-        """Tells one collection.
+        """Tells one collection, with the state of its index and of its migration.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -109,6 +158,27 @@ class CollectionServiceServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def PutAlias(self, request, context):
+        """Makes an alias, or lets it mean another collection from this moment on.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def DeleteAlias(self, request, context):
+        """Deletes an alias; the collection stays.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListAliases(self, request, context):
+        """Lists the aliases by name, page by page.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def UpsertPoints(self, request, context):
         """Adds points, or replaces those whose ids exist.
         """
@@ -116,8 +186,16 @@ class CollectionServiceServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def UpsertPointsStream(self, request_iterator, context):
+        """Adds points batch after batch over one stream. Answers come in the order of the requests; the server
+        reads at most Limits.stream_window batches ahead of its answers and then lets the caller wait.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def DeletePoints(self, request, context):
-        """Deletes points by id.
+        """Deletes points by id, or those that meet a filter.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -130,8 +208,47 @@ class CollectionServiceServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ScrollPoints(self, request, context):
+        """Pages through the points in the order of their ids (by their UTF-8 bytes). A point that is there all
+        the while comes exactly once, whatever is written meanwhile.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def CountPoints(self, request, context):
         """Counts the points, all or those that meet a filter.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def StartMigration(self, request, context):
+        """Begins to move a collection to another model: its points are embedded anew in the background, from
+        their sources, while reads go on and writes go to both. Survives a crash of the server.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def SwitchMigration(self, request, context):
+        """Lets the collection answer with the new model from this moment on, once its migration is ready. The
+        old embeddings are kept, and written too, until the migration is ended.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def RollBackMigration(self, request, context):
+        """Lets the collection answer with the old model again, from this moment on.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def EndMigration(self, request, context):
+        """Ends the migration: the collection stays with the model it answers with now, and the embeddings of
+        the other one are dropped. Before a switch this gives the migration up.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -160,10 +277,30 @@ def add_CollectionServiceServicer_to_server(servicer, server):
                     request_deserializer=clipserve_dot_v1_dot_collection__pb2.DeleteCollectionRequest.FromString,
                     response_serializer=clipserve_dot_v1_dot_collection__pb2.DeleteCollectionResponse.SerializeToString,
             ),
+            'PutAlias': grpc.unary_unary_rpc_method_handler(
+                    servicer.PutAlias,
+                    request_deserializer=clipserve_dot_v1_dot_collection__pb2.PutAliasRequest.FromString,
+                    response_serializer=clipserve_dot_v1_dot_collection__pb2.PutAliasResponse.SerializeToString,
+            ),
+            'DeleteAlias': grpc.unary_unary_rpc_method_handler(
+                    servicer.DeleteAlias,
+                    request_deserializer=clipserve_dot_v1_dot_collection__pb2.DeleteAliasRequest.FromString,
+                    response_serializer=clipserve_dot_v1_dot_collection__pb2.DeleteAliasResponse.SerializeToString,
+            ),
+            'ListAliases': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListAliases,
+                    request_deserializer=clipserve_dot_v1_dot_collection__pb2.ListAliasesRequest.FromString,
+                    response_serializer=clipserve_dot_v1_dot_collection__pb2.ListAliasesResponse.SerializeToString,
+            ),
             'UpsertPoints': grpc.unary_unary_rpc_method_handler(
                     servicer.UpsertPoints,
                     request_deserializer=clipserve_dot_v1_dot_collection__pb2.UpsertPointsRequest.FromString,
                     response_serializer=clipserve_dot_v1_dot_collection__pb2.UpsertPointsResponse.SerializeToString,
+            ),
+            'UpsertPointsStream': grpc.stream_stream_rpc_method_handler(
+                    servicer.UpsertPointsStream,
+                    request_deserializer=clipserve_dot_v1_dot_collection__pb2.UpsertPointsStreamRequest.FromString,
+                    response_serializer=clipserve_dot_v1_dot_collection__pb2.UpsertPointsStreamResponse.SerializeToString,
             ),
             'DeletePoints': grpc.unary_unary_rpc_method_handler(
                     servicer.DeletePoints,
@@ -175,10 +312,35 @@ def add_CollectionServiceServicer_to_server(servicer, server):
                     request_deserializer=clipserve_dot_v1_dot_collection__pb2.GetPointsRequest.FromString,
                     response_serializer=clipserve_dot_v1_dot_collection__pb2.GetPointsResponse.SerializeToString,
             ),
+            'ScrollPoints': grpc.unary_unary_rpc_method_handler(
+                    servicer.ScrollPoints,
+                    request_deserializer=clipserve_dot_v1_dot_collection__pb2.ScrollPointsRequest.FromString,
+                    response_serializer=clipserve_dot_v1_dot_collection__pb2.ScrollPointsResponse.SerializeToString,
+            ),
             'CountPoints': grpc.unary_unary_rpc_method_handler(
                     servicer.CountPoints,
                     request_deserializer=clipserve_dot_v1_dot_collection__pb2.CountPointsRequest.FromString,
                     response_serializer=clipserve_dot_v1_dot_collection__pb2.CountPointsResponse.SerializeToString,
+            ),
+            'StartMigration': grpc.unary_unary_rpc_method_handler(
+                    servicer.StartMigration,
+                    request_deserializer=clipserve_dot_v1_dot_collection__pb2.StartMigrationRequest.FromString,
+                    response_serializer=clipserve_dot_v1_dot_collection__pb2.StartMigrationResponse.SerializeToString,
+            ),
+            'SwitchMigration': grpc.unary_unary_rpc_method_handler(
+                    servicer.SwitchMigration,
+                    request_deserializer=clipserve_dot_v1_dot_collection__pb2.SwitchMigrationRequest.FromString,
+                    response_serializer=clipserve_dot_v1_dot_collection__pb2.SwitchMigrationResponse.SerializeToString,
+            ),
+            'RollBackMigration': grpc.unary_unary_rpc_method_handler(
+                    servicer.RollBackMigration,
+                    request_deserializer=clipserve_dot_v1_dot_collection__pb2.RollBackMigrationRequest.FromString,
+                    response_serializer=clipserve_dot_v1_dot_collection__pb2.RollBackMigrationResponse.SerializeToString,
+            ),
+            'EndMigration': grpc.unary_unary_rpc_method_handler(
+                    servicer.EndMigration,
+                    request_deserializer=clipserve_dot_v1_dot_collection__pb2.EndMigrationRequest.FromString,
+                    response_serializer=clipserve_dot_v1_dot_collection__pb2.EndMigrationResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -190,6 +352,8 @@ def add_CollectionServiceServicer_to_server(servicer, server):
  # This class is part of an EXPERIMENTAL API.
 class CollectionService(object):
     """Collections and their points. A write that was answered OK survives a crash of the server.
+
+    Wherever a collection is named, an alias does as well, but for DeleteCollection.
     """
 
     @staticmethod
@@ -301,6 +465,87 @@ class CollectionService(object):
             _registered_method=True)
 
     @staticmethod
+    def PutAlias(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/clipserve.v1.CollectionService/PutAlias',
+            clipserve_dot_v1_dot_collection__pb2.PutAliasRequest.SerializeToString,
+            clipserve_dot_v1_dot_collection__pb2.PutAliasResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def DeleteAlias(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/clipserve.v1.CollectionService/DeleteAlias',
+            clipserve_dot_v1_dot_collection__pb2.DeleteAliasRequest.SerializeToString,
+            clipserve_dot_v1_dot_collection__pb2.DeleteAliasResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListAliases(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/clipserve.v1.CollectionService/ListAliases',
+            clipserve_dot_v1_dot_collection__pb2.ListAliasesRequest.SerializeToString,
+            clipserve_dot_v1_dot_collection__pb2.ListAliasesResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
     def UpsertPoints(request,
             target,
             options=(),
@@ -317,6 +562,33 @@ class CollectionService(object):
             '/clipserve.v1.CollectionService/UpsertPoints',
             clipserve_dot_v1_dot_collection__pb2.UpsertPointsRequest.SerializeToString,
             clipserve_dot_v1_dot_collection__pb2.UpsertPointsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def UpsertPointsStream(request_iterator,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.stream_stream(
+            request_iterator,
+            target,
+            '/clipserve.v1.CollectionService/UpsertPointsStream',
+            clipserve_dot_v1_dot_collection__pb2.UpsertPointsStreamRequest.SerializeToString,
+            clipserve_dot_v1_dot_collection__pb2.UpsertPointsStreamResponse.FromString,
             options,
             channel_credentials,
             insecure,
@@ -382,6 +654,33 @@ class CollectionService(object):
             _registered_method=True)
 
     @staticmethod
+    def ScrollPoints(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/clipserve.v1.CollectionService/ScrollPoints',
+            clipserve_dot_v1_dot_collection__pb2.ScrollPointsRequest.SerializeToString,
+            clipserve_dot_v1_dot_collection__pb2.ScrollPointsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
     def CountPoints(request,
             target,
             options=(),
@@ -398,6 +697,114 @@ class CollectionService(object):
             '/clipserve.v1.CollectionService/CountPoints',
             clipserve_dot_v1_dot_collection__pb2.CountPointsRequest.SerializeToString,
             clipserve_dot_v1_dot_collection__pb2.CountPointsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def StartMigration(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/clipserve.v1.CollectionService/StartMigration',
+            clipserve_dot_v1_dot_collection__pb2.StartMigrationRequest.SerializeToString,
+            clipserve_dot_v1_dot_collection__pb2.StartMigrationResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def SwitchMigration(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/clipserve.v1.CollectionService/SwitchMigration',
+            clipserve_dot_v1_dot_collection__pb2.SwitchMigrationRequest.SerializeToString,
+            clipserve_dot_v1_dot_collection__pb2.SwitchMigrationResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RollBackMigration(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/clipserve.v1.CollectionService/RollBackMigration',
+            clipserve_dot_v1_dot_collection__pb2.RollBackMigrationRequest.SerializeToString,
+            clipserve_dot_v1_dot_collection__pb2.RollBackMigrationResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def EndMigration(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/clipserve.v1.CollectionService/EndMigration',
+            clipserve_dot_v1_dot_collection__pb2.EndMigrationRequest.SerializeToString,
+            clipserve_dot_v1_dot_collection__pb2.EndMigrationResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 
@@ -18,21 +17,22 @@ from clipserve_gateway.convert.common import (
     write_model,
 )
 from clipserve_gateway.convert.embedding import write_embedding
+from clipserve_gateway.convert.labels import read_labels, read_ref, write_ref
 from clipserve_gateway.convert.status import item_status
 from clipserve_gateway.embed import EmbedOutcome
-from clipserve_gateway.errors import InvalidInput, LimitExceeded
+from clipserve_gateway.errors import InvalidInput
 from clipserve_gateway.types import (
     EncodedImage,
     Image,
     Input,
     LabelSet,
+    LabelSetRef,
     Limits,
     ModelSpec,
     RawImage,
     ScoreMode,
 )
 
-DEFAULT_TEMPLATE = "a photo of a {}."
 DEFAULT_TOP_K = 5
 
 READ_MODES = {
@@ -52,7 +52,9 @@ class ClassifyCall:
 
     model: str
     images: Sequence[Image]
-    labels: LabelSet
+    labels: LabelSet | None
+    """None where they are kept under a name."""
+    ref: LabelSetRef | None
     top_k: int
     mode: ScoreMode
 
@@ -72,66 +74,32 @@ def read_classify(request: clip_pb2.ClassifyRequest, limits: Limits) -> Classify
     check_count(len(request.images), limits.max_items_per_call, "images")
     if request.score_mode not in READ_MODES:
         raise InvalidInput(f"score_mode {request.score_mode} is not known", field="score_mode")
+    labels, ref = read_choice(request, limits)
     return ClassifyCall(
         model=request.model,
         images=read_each(read_image, request.images),
-        labels=read_labels(request.labels, limits),
+        labels=labels,
+        ref=ref,
         top_k=read_top_k(request.top_k, DEFAULT_TOP_K),
         mode=READ_MODES[request.score_mode],
     )
 
 
-def read_labels(labels: clip_pb2.LabelSet, limits: Limits) -> LabelSet:
-    """Distinct non-empty names and templates with one `{}` each; InvalidInput or LimitExceeded otherwise."""
-    names, templates = tuple(labels.names), tuple(labels.templates) or (DEFAULT_TEMPLATE,)
-    if not names:
-        raise InvalidInput("name at least one label", field="labels.names")
-    if len(names) > limits.max_labels:
-        raise LimitExceeded(
-            f"{len(names)} labels; at most {limits.max_labels} fit into one call",
-            field="labels.names",
-            metadata={"limit": str(limits.max_labels)},
-        )
-    if len(names) * len(templates) > limits.max_prompts:
-        raise LimitExceeded(
-            f"{len(names)} labels × {len(templates)} templates; at most {limits.max_prompts} prompts fit",
-            field="labels.templates",
-            metadata={"limit": str(limits.max_prompts)},
-        )
-    first_seen: dict[str, int] = {}
-    for i, name in enumerate(names):
-        field = f"labels.names[{i}]"
-        if not name.strip():
-            raise InvalidInput("a label must not be empty", field=field)
-        if name in first_seen:
-            raise InvalidInput(
-                f"label {name[:100]!r} is already labels.names[{first_seen[name]}]", field=field
-            )
-        first_seen[name] = i
-        check_text(name, limits, field)
-    for i, template in enumerate(templates):
-        field = f"labels.templates[{i}]"
-        if template.count("{}") != 1:
-            raise InvalidInput("a template needs exactly one {} where the label goes", field=field)
-        check_text(template, limits, field)
-    return LabelSet(names, templates, read_thresholds(labels.thresholds, len(names)))
+def read_choice(
+    request: clip_pb2.ClassifyRequest, limits: Limits
+) -> tuple[LabelSet, None] | tuple[None, LabelSetRef]:
+    """The labels, or the name they are kept under: exactly one of the two."""
+    if request.HasField("labels") and request.HasField("label_set"):
+        raise InvalidInput("set labels or label_set, not both", field="label_set")
+    if request.HasField("label_set"):
+        return None, read_ref(request.label_set, "label_set")
+    return read_labels(request.labels, limits), None
 
 
-def read_thresholds(thresholds: Sequence[float], labels: int) -> tuple[float, ...]:
-    """No threshold, or one cosine for each label."""
-    if thresholds and len(thresholds) != labels:
-        raise InvalidInput(
-            f"{len(thresholds)} thresholds for {labels} labels; give none or one for each",
-            field="labels.thresholds",
-        )
-    for i, threshold in enumerate(thresholds):
-        if not (math.isfinite(threshold) and -1 <= threshold <= 1):
-            raise InvalidInput("a threshold is a cosine, -1 to 1", field=f"labels.thresholds[{i}]")
-    return tuple(thresholds)
-
-
-def write_classify(outcome: ClassifyOutcome, mode: ScoreMode) -> clip_pb2.ClassifyResponse:
-    """The answer, in the order of the request."""
+def write_classify(
+    outcome: ClassifyOutcome, mode: ScoreMode, ref: LabelSetRef | None
+) -> clip_pb2.ClassifyResponse:
+    """The answer, in the order of the request; `ref` names the label set that was used, if it has a name."""
     return clip_pb2.ClassifyResponse(
         results=[
             clip_pb2.ClassifyResult(
@@ -144,6 +112,7 @@ def write_classify(outcome: ClassifyOutcome, mode: ScoreMode) -> clip_pb2.Classi
         score_mode=WRITTEN_MODES[mode],
         logit_scale=outcome.spec.logit_scale,
         truncated_prompts=outcome.truncated_prompts,
+        label_set=None if ref is None else write_ref(ref),
     )
 
 
@@ -192,7 +161,12 @@ def input_path(item: Input, i: int) -> str:
 
 
 def write_server_info(
-    version: str, models: Sequence[tuple[ModelSpec, bool]], default_model: str, limits: Limits
+    version: str,
+    models: Sequence[tuple[ModelSpec, bool]],
+    default_model: str,
+    limits: Limits,
+    engine: str,
+    keeps_sources: bool,
 ) -> clip_pb2.GetServerInfoResponse:
     """What the server can do."""
     return clip_pb2.GetServerInfoResponse(
@@ -213,4 +187,6 @@ def write_server_info(
         ],
         default_model=default_model,
         limits=clip_pb2.Limits(**asdict(limits)),
+        engine=engine,
+        keeps_sources=keeps_sources,
     )

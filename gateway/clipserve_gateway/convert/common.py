@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import datetime as dt
 from collections.abc import Callable, Iterable
 from typing import TypeVar
 
 from clipserve.v1 import common_pb2
+from google.protobuf.message import Message
+from google.protobuf.timestamp_pb2 import Timestamp
 
 from clipserve_gateway.errors import ImageUnreadable, InvalidInput, LimitExceeded
 from clipserve_gateway.types import EncodedImage, Limits, ModelSpec, RawImage
 
 T = TypeVar("T")
+M = TypeVar("M", bound=Message)
 R = TypeVar("R")
 
 
@@ -84,3 +88,22 @@ def read_top_k(top_k: int, default: int) -> int:
 def write_model(spec: ModelSpec) -> common_pb2.ModelRef:
     """The model that answered."""
     return common_pb2.ModelRef(name=spec.name, fingerprint=spec.fingerprint, embed_dim=spec.embed_dim)
+
+
+def write_time(moment: dt.datetime) -> Timestamp:
+    """A moment."""
+    written = Timestamp()
+    written.FromDatetime(moment)
+    return written
+
+
+def check_fits(response: M, limits: Limits, field: str) -> M:
+    """The response, unless it is too large for a message; then LimitExceeded names what asks for less."""
+    size = response.ByteSize()
+    if size > limits.max_message_bytes:
+        raise LimitExceeded(
+            f"the answer takes {size} bytes, and a message holds {limits.max_message_bytes}; ask for less",
+            field=field,
+            metadata={"limit": str(limits.max_message_bytes)},
+        )
+    return response

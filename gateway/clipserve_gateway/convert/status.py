@@ -17,6 +17,13 @@ CODES: dict[type[errors.ClipserveError], grpc.StatusCode] = {
     errors.InvalidInput: grpc.StatusCode.INVALID_ARGUMENT,
     errors.ModelNotFound: grpc.StatusCode.NOT_FOUND,
     errors.CollectionNotFound: grpc.StatusCode.NOT_FOUND,
+    errors.AliasNotFound: grpc.StatusCode.NOT_FOUND,
+    errors.LabelSetNotFound: grpc.StatusCode.NOT_FOUND,
+    errors.PointNotFound: grpc.StatusCode.NOT_FOUND,
+    errors.CollectionHasAliases: grpc.StatusCode.FAILED_PRECONDITION,
+    errors.MigrationConflict: grpc.StatusCode.FAILED_PRECONDITION,
+    errors.SourcesNotKept: grpc.StatusCode.FAILED_PRECONDITION,
+    errors.Conflict: grpc.StatusCode.ABORTED,
     errors.CollectionExists: grpc.StatusCode.ALREADY_EXISTS,
     errors.FingerprintMismatch: grpc.StatusCode.FAILED_PRECONDITION,
     errors.DimensionMismatch: grpc.StatusCode.FAILED_PRECONDITION,
@@ -25,6 +32,7 @@ CODES: dict[type[errors.ClipserveError], grpc.StatusCode] = {
     errors.DeadlineExceeded: grpc.StatusCode.DEADLINE_EXCEEDED,
     errors.InferenceFailed: grpc.StatusCode.INTERNAL,
     errors.StorageFailed: grpc.StatusCode.INTERNAL,
+    errors.StorageUnavailable: grpc.StatusCode.UNAVAILABLE,
 }
 
 

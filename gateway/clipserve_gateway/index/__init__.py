@@ -2,10 +2,39 @@
 
 from __future__ import annotations
 
+import dataclasses
+
+from clipserve_gateway.index import milvus_address
 from clipserve_gateway.index.base import Engine
 from clipserve_gateway.index.lance import LanceEngine
+from clipserve_gateway.index.milvus import MilvusEngine
+from clipserve_gateway.index.milvus_address import MilvusOptions
+from clipserve_gateway.settings import Settings
 
 
-def open_engine(uri: str) -> Engine:
-    """The engine for a folder or an object storage URI. Nothing is opened before its first use."""
-    return LanceEngine(uri)
+def open_engine(uri: str, milvus: MilvusOptions | None = None) -> Engine:
+    """The engine for a URI: Milvus, milvus-lite, or LanceDB in a folder or object storage.
+
+    `milvus` is how Milvus is to be used; its address and database are those of the URI. Nothing is opened
+    before its first use.
+    """
+    found = milvus_address.parse(uri)
+    if found is None:
+        return LanceEngine(uri)
+    address, database = found
+    options = milvus or MilvusOptions(address)
+    return MilvusEngine(dataclasses.replace(options, address=address, database=database))
+
+
+def engine_of(settings: Settings) -> Engine:
+    """The engine that the settings ask for."""
+    milvus = MilvusOptions(
+        address="",
+        token=settings.milvus_secret,
+        ca=settings.milvus_ca,
+        replicas=settings.milvus_replicas,
+        shards=settings.milvus_shards,
+        consistency=settings.milvus_consistency,
+        timeout=settings.milvus_timeout_seconds,
+    )
+    return open_engine(settings.data, milvus)

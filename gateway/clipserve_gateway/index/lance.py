@@ -6,164 +6,248 @@ import asyncio
 import contextlib
 import datetime as dt
 import importlib
-import time
 from collections.abc import AsyncIterator, Sequence
 from typing import Any
 
-from clipserve_gateway.errors import ClipserveError, CollectionExists, CollectionNotFound
-from clipserve_gateway.index.lance_catalog import Entry, LanceCatalog, drop_orphans, new_table_name
+from clipserve_gateway.errors import TableNotFound
+from clipserve_gateway.index.base import Document
+from clipserve_gateway.index.lance_documents import LanceDocuments
+from clipserve_gateway.index.lance_lease import LEASES, Lease
 from clipserve_gateway.index.lance_rows import arrow_schema
 from clipserve_gateway.index.lance_table import LanceTable
-from clipserve_gateway.index.lance_write import storage_failed
-from clipserve_gateway.types import CollectionSpec, Filter, Floats, Hit, Point
+from clipserve_gateway.index.lance_write import guarded, storage_failed
+from clipserve_gateway.types import Filter, Floats, Hit, Point, TableSpec, TableStatus
 
-BELIEF_SECONDS = 1.0
-"""How long what the catalog says of a collection is believed: so late is a drop by another process seen."""
+CATALOG = "clipserve_catalog"
 
 
 class LanceEngine:
-    """See Engine. `uri` is a folder, or an object storage URI that LanceDB understands."""
+    """See Engine. `uri` is a folder, or `s3://bucket/prefix`.
+
+    Every read sees everything that was acknowledged before, by any process on the store. Processes may share
+    a store: on one machine a folder on its own disk (network file systems do not promise what commits need),
+    else object storage.
+
+    Object storage takes its place and credentials from the usual variables: AWS_ACCESS_KEY_ID,
+    AWS_SECRET_ACCESS_KEY, AWS_SESSION_TOKEN, AWS_REGION, or the machine's own role. Servers other than
+    Amazon's need AWS_ENDPOINT (or AWS_ENDPOINT_URL), and AWS_ALLOW_HTTP=true where that is plain http. The
+    server must honor `If-None-Match` on PUT: without it, processes overwrite each other's commits.
+    """
+
+    name = "lancedb"
+    keeps_sources = True
 
     def __init__(self, uri: str) -> None:
         self._uri = uri
         self._database: Any = None
-        self._catalog: LanceCatalog | None = None
+        self._documents: LanceDocuments | None = None
         self._opening = asyncio.Lock()
+        self._leases: asyncio.Task[LanceDocuments] | None = None
         self._tables: dict[str, LanceTable] = {}
-        """By the tables' own names; writers of a table share one."""
-        self._entries: dict[str, tuple[Entry, float]] = {}
-        """By the collections' names, and when the catalog said so."""
+        """Writers of a table share one."""
 
     async def open(self) -> None:
-        """Opens the database, once. Importing LanceDB takes a second or two, in a thread."""
+        """Opens the store, once. Importing LanceDB takes a second or two, in a thread."""
         await self._ready()
 
-    async def _ready(self) -> LanceCatalog:
-        async with self._opening:
-            if self._catalog is None:
-                lancedb = await asyncio.to_thread(importlib.import_module, "lancedb")
-                async with guarded():
-                    # Interval zero: what another process has written is seen by the next read.
-                    interval = dt.timedelta(0)
-                    self._database = await lancedb.connect_async(
-                        self._uri, read_consistency_interval=interval
-                    )
-                    self._catalog = await LanceCatalog.open(self._database)
-                await drop_orphans(self._database, self._catalog)
-            return self._catalog
-
-    async def create(self, spec: CollectionSpec) -> None:
-        """See Engine."""
-        catalog = await self._ready()
-        entry = Entry(spec, new_table_name(spec.name))
-        async with guarded():
-            taken = await catalog.find(spec.name) is not None
-            if not taken:
-                await self._database.create_table(entry.table, schema=arrow_schema(spec), mode="create")
-                taken = not await catalog.add(entry)
-                if taken:
-                    await self._database.drop_table(entry.table)
-        if taken:
-            raise CollectionExists(f"there is a collection {spec.name!r} already", field="name")
-        self._entries[spec.name] = (entry, time.monotonic())
-
-    async def get(self, name: str) -> CollectionSpec:
-        """See Engine."""
-        return (await self._find(name)).spec
-
-    async def _find(self, name: str) -> Entry:
-        known, since = self._entries.get(name, (None, 0.0))
-        if known is not None and time.monotonic() - since < BELIEF_SECONDS:
-            return known
-        catalog = await self._ready()
-        async with guarded():
-            entry = await catalog.find(name)
-        if entry is None:
-            self._entries.pop(name, None)
-            raise CollectionNotFound(f"there is no collection {name!r}", field="collection")
-        self._entries[name] = (entry, time.monotonic())
-        return entry
-
-    async def collections(self) -> list[CollectionSpec]:
-        """See Engine."""
-        catalog = await self._ready()
-        async with guarded():
-            return [entry.spec for entry in await catalog.all()]
-
-    async def drop(self, name: str) -> None:
-        """See Engine."""
-        catalog = await self._ready()
-        entry = await self._find(name)
-        async with guarded():
-            await catalog.remove(entry)
-            self._entries.pop(name, None)
-            table = self._tables.pop(entry.table, None)
-            if table is not None:
-                await table.close()
-            await self._database.drop_table(entry.table, ignore_missing=True)
-
-    async def upsert(self, name: str, points: Sequence[Point]) -> None:
-        """See Engine."""
-        async with self._table(name) as table:
-            await table.upsert(points)
-
-    async def delete(self, name: str, ids: Sequence[str]) -> int:
-        """See Engine."""
-        async with self._table(name) as table:
-            return await table.delete(ids)
-
-    async def fetch(self, name: str, ids: Sequence[str], *, with_embeddings: bool) -> list[Point]:
-        """See Engine."""
-        async with self._table(name) as table:
-            return await table.fetch(ids, with_embeddings=with_embeddings)
-
-    async def search(
-        self, name: str, embedding: Floats, *, top_k: int, filter: Filter | None, with_payload: bool
-    ) -> list[Hit]:
-        """See Engine."""
-        async with self._table(name) as table:
-            return await table.search(embedding, top_k=top_k, filter=filter, with_payload=with_payload)
-
-    async def count(self, name: str, filter: Filter | None) -> int:
-        """See Engine."""
-        async with self._table(name) as table:
-            return await table.count(filter)
+    async def _ready(self) -> LanceDocuments:
+        if self._documents is None:
+            async with self._opening:
+                if self._documents is None:
+                    lancedb = await asyncio.to_thread(importlib.import_module, "lancedb")
+                    async with guarded():
+                        # Interval zero: what another process has written is seen by the next read.
+                        interval = dt.timedelta(0)
+                        self._database = await lancedb.connect_async(
+                            self._uri, read_consistency_interval=interval
+                        )
+                        self._documents = await LanceDocuments.open(self._database, CATALOG)
+        return self._documents
 
     async def close(self) -> None:
         """See Engine."""
-        for table in self._tables.values():
+        for table in list(self._tables.values()):
             await table.close()
         self._tables.clear()
-        if self._catalog is not None:
-            await self._catalog.close()
+        if self._documents is not None:
+            await self._documents.close()
+        if self._leases is not None:
+            with contextlib.suppress(Exception):
+                await (await self._leases).close()
+
+    async def get_document(self, key: str) -> Document | None:
+        """See Engine."""
+        documents = await self._ready()
+        async with guarded():
+            return await documents.get(key)
+
+    async def put_document(self, key: str, value: bytes, *, version: int) -> bool:
+        """See Engine."""
+        documents = await self._ready()
+        async with guarded():
+            return await documents.put(key, value, version=version)
+
+    async def delete_document(self, key: str, *, version: int) -> bool:
+        """See Engine."""
+        documents = await self._ready()
+        async with guarded():
+            return await documents.delete(key, version=version)
+
+    async def documents(self, prefix: str) -> list[Document]:
+        """See Engine."""
+        documents = await self._ready()
+        async with guarded():
+            return await documents.having(prefix)
+
+    async def create_table(self, table: TableSpec) -> None:
+        """See Engine."""
+        await self._ready()
+        async with guarded():
+            try:
+                await self._database.create_table(table.name, schema=arrow_schema(table), mode="create")
+            except Exception as error:
+                # A full disk leaves half a table behind, which would be listed.
+                if "already exists" not in str(error):
+                    with contextlib.suppress(Exception):
+                        await self._database.drop_table(table.name, ignore_missing=True)
+                raise
+
+    async def drop_table(self, table: str) -> None:
+        """See Engine."""
+        await self._ready()
+        async with guarded():
+            opened = self._tables.pop(table, None)
+            if opened is not None:
+                await opened.close()
+            await self._database.drop_table(table, ignore_missing=True)
+
+    async def tables(self) -> list[str]:
+        """See Engine."""
+        await self._ready()
+        names: list[str] = []
+        token: str | None = None
+        async with guarded():
+            while True:
+                page = await self._database.list_tables(page_token=token)
+                names += page.tables
+                token = page.page_token
+                if not token:
+                    return [name for name in names if name not in (CATALOG, LEASES)]
+
+    def check(self, table: TableSpec, point: Point) -> None:
+        """See Engine: it holds whatever the contract allows."""
+
+    async def upsert(self, table: TableSpec, points: Sequence[Point], *, replace: bool = True) -> None:
+        """See Engine. Points that fill several commits are written one commit after the other."""
+        async with self._table(table) as opened:
+            await opened.upsert(points, replace=replace)
+
+    async def delete(self, table: TableSpec, ids: Sequence[str]) -> int:
+        """See Engine."""
+        async with self._table(table) as opened:
+            return await opened.delete(ids)
+
+    async def delete_where(self, table: TableSpec, filter: Filter) -> int:
+        """See Engine."""
+        async with self._table(table) as opened:
+            return await opened.delete_where(filter)
+
+    async def fetch(
+        self,
+        table: TableSpec,
+        ids: Sequence[str],
+        *,
+        with_embeddings: bool = False,
+        with_sources: bool = False,
+    ) -> list[Point]:
+        """See Engine."""
+        async with self._table(table) as opened:
+            return await opened.fetch(ids, with_embeddings=with_embeddings, with_sources=with_sources)
+
+    async def scroll(
+        self,
+        table: TableSpec,
+        *,
+        after: str,
+        limit: int,
+        filter: Filter | None = None,
+        with_embeddings: bool = False,
+        with_sources: bool = False,
+    ) -> list[Point]:
+        """See Engine."""
+        async with self._table(table) as opened:
+            return await opened.scroll(
+                after, limit, filter, with_embeddings=with_embeddings, with_sources=with_sources
+            )
+
+    async def search(
+        self,
+        table: TableSpec,
+        embedding: Floats,
+        *,
+        top_k: int,
+        filter: Filter | None = None,
+        with_payload: bool = True,
+        consistent: bool = False,
+    ) -> list[Hit]:
+        """See Engine. Always consistent."""
+        async with self._table(table) as opened:
+            return await opened.search(embedding, top_k=top_k, filter=filter, with_payload=with_payload)
+
+    async def sample(self, table: TableSpec, limit: int) -> Floats:
+        """See Engine."""
+        async with self._table(table) as opened:
+            return await opened.sample(limit)
+
+    async def count(self, table: TableSpec, filter: Filter | None = None) -> int:
+        """See Engine."""
+        async with self._table(table) as opened:
+            return await opened.count(filter)
+
+    async def status(self, table: TableSpec) -> TableStatus:
+        """See Engine."""
+        async with self._table(table) as opened:
+            return await opened.status()
+
+    async def optimize(self, table: TableSpec) -> None:
+        """See Engine."""
+        async with self._table(table) as opened:
+            await opened.optimize()
 
     @contextlib.asynccontextmanager
-    async def _table(self, name: str) -> AsyncIterator[LanceTable]:
-        """The collection's table; what fails because it was dropped meanwhile becomes CollectionNotFound."""
-        entry = await self._find(name)
+    async def _table(self, spec: TableSpec) -> AsyncIterator[LanceTable]:
+        """The table; what fails because it was dropped meanwhile becomes TableNotFound."""
+        await self._ready()
         try:
-            yield await self._open_table(entry)
+            opened = self._tables.get(spec.name)
+            if opened is None or opened.spec != spec:
+                opened = await self._open_table(spec)
+            yield opened
         except Exception as error:
-            if isinstance(error, ClipserveError) and error.reason != "STORAGE_FAILED":
-                raise
-            self._entries.pop(name, None)
-            if (await self._find(name)).table == entry.table:
-                raise storage_failed(error) from error
-            raise CollectionNotFound(f"collection {name!r} was made anew", field="collection") from error
+            if await self._is_gone(spec.name):
+                if (gone := self._tables.pop(spec.name, None)) is not None:
+                    await gone.close()
+                raise TableNotFound(f"there is no table {spec.name!r}") from error
+            raise storage_failed(error) from error
 
-    async def _open_table(self, entry: Entry) -> LanceTable:
-        table = self._tables.get(entry.table)
-        if table is None:
-            opened = await self._database.open_table(entry.table)
-            # Another call may have opened it meanwhile.
-            table = self._tables.setdefault(entry.table, LanceTable(opened, entry.spec))
-        return table
+    async def _open_table(self, spec: TableSpec) -> LanceTable:
+        found = await self._database.open_table(spec.name)
+        # Another call may have opened it meanwhile.
+        opened = self._tables.get(spec.name)
+        if opened is None:
+            lease = Lease(self._open_leases, spec.name)
+            opened = self._tables[spec.name] = LanceTable(found, spec, lease)
+        opened.adopt(spec)
+        return opened
 
+    async def _open_leases(self) -> LanceDocuments:
+        if self._leases is None or (self._leases.done() and self._leases.exception()):
+            self._leases = asyncio.create_task(LanceDocuments.open(self._database, LEASES))
+        return await asyncio.shield(self._leases)
 
-@contextlib.asynccontextmanager
-async def guarded() -> AsyncIterator[None]:
-    """Errors of the engine's become StorageFailed."""
-    try:
-        yield
-    except Exception as error:
-        raise storage_failed(error) from error
+    async def _is_gone(self, table: str) -> bool:
+        try:
+            await self._database.open_table(table)
+        except Exception as error:
+            return "not found" in str(error).lower()
+        return False

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
+from clipserve_gateway.index.moments import to_microseconds
 from clipserve_gateway.types import And, Eq, Filter, In, Not, Or, PayloadType, PayloadValue, Range
-
-EPOCH = dt.datetime(1970, 1, 1, tzinfo=dt.timezone.utc)
-MICROSECOND = dt.timedelta(microseconds=1)
 
 
 def columns(schema: Mapping[str, PayloadType]) -> dict[str, str]:
@@ -59,11 +57,6 @@ def text(value: str) -> str:
     return "'" + value.replace("'", "''") + "'"
 
 
-def to_microseconds(moment: dt.datetime) -> int:
-    """Microseconds since 1970, exactly."""
-    return (moment - EPOCH) // MICROSECOND
-
-
-def from_microseconds(count: int) -> dt.datetime:
-    """The moment, in UTC."""
-    return EPOCH + count * MICROSECOND
+def among(ids: Sequence[str]) -> str:
+    """The condition that a row's id is one of these."""
+    return f"id IN ({', '.join(map(text, ids))})"

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Awaitable, Callable
+import re
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from typing import Any
 
 import pyarrow as pa
@@ -13,18 +15,55 @@ from clipserve_gateway.errors import ClipserveError, StorageFailed
 
 PRIMARY_KEY = {"lance-schema:unenforced-primary-key": "true"}
 """Of a column: makes two commits of one new key a conflict. Without it both insert their row."""
-CONFLICT_RETRIES = 8
+CONFLICT_RETRIES = 10
+
+FAILURES = (
+    (
+        ("os error 28", "no space left", "os error 122", "quota exceeded", "os error 27", "file too large"),
+        "the disk that holds the index is full: free or add room; reads go on, and writes work again then",
+    ),
+    (
+        (
+            "os error 30",
+            "read-only file system",
+            "os error 13",
+            "permission denied",
+            "accessdenied",
+            "status: 403",
+        ),
+        "the index cannot be written: make its place writable for the gateway's user or credentials",
+    ),
+    (
+        ("os error 5", "input/output error"),
+        "the disk that holds the index fails: check it; what was acknowledged is on it",
+    ),
+    (
+        ("file size is too small", "invalid range", "failed to fill whole buffer", "magic number", "corrupt"),
+        "a file of the index is damaged or cut off: restore the store from a copy",
+    ),
+)
+"""Parts of LanceDB's messages, in lower case, and what people are told then."""
 
 
-async def merge(table: Any, key: str, rows: pa.Table, *, replace: bool) -> int:
-    """Inserts rows whose keys are new and, with `replace`, replaces the others; how many were inserted."""
-    found = table.merge_insert(key).when_not_matched_insert_all()
-    if replace:
-        found = found.when_matched_update_all()
+RUST_PLACE = re.compile(r",? /\S+\.rs:\d+:\d+")
+"""Where in LanceDB's own sources an error arose."""
+
+
+async def merge(table: Any, key: str, rows: pa.Table, *, replace: bool | str) -> Any:
+    """Inserts rows whose keys are new and, with `replace`, replaces the others: LanceDB's MergeResult.
+
+    `replace` may be a condition on the rows that are there (`target.`): then none is inserted.
+    """
+    found = table.merge_insert(key)
+    if isinstance(replace, str):
+        found = found.when_matched_update_all(where=replace)
+    else:
+        found = found.when_not_matched_insert_all()
+        if replace:
+            found = found.when_matched_update_all()
     # By way of an index on the key, two processes now and then both insert it in spite of PRIMARY_KEY.
     found = found.use_index(False)
-    result = await retrying(lambda: found.execute(rows))
-    return int(result.num_inserted_rows)
+    return await retrying(lambda: found.execute(rows))
 
 
 async def retrying(write: Callable[[], Awaitable[Any]]) -> Any:
@@ -37,16 +76,30 @@ async def retrying(write: Callable[[], Awaitable[Any]]) -> Any:
             attempt += 1
             if not is_conflict(error) or attempt == CONFLICT_RETRIES:
                 raise
-        await asyncio.sleep(random.uniform(0.01, 0.05) * 2**attempt)
+        await asyncio.sleep(random.uniform(0.01, 0.05) * 2 ** min(attempt, 6))
 
 
 def is_conflict(error: Exception) -> bool:
     """Whether another commit got in the way, so that trying again may help."""
-    return "commit conflict" in str(error).lower() or "concurrent" in str(error).lower()
+    message = str(error).lower()
+    return "commit conflict" in message or "concurrent" in message or "too much write contention" in message
+
+
+@asynccontextmanager
+async def guarded() -> AsyncIterator[None]:
+    """Errors of the engine's become StorageFailed."""
+    try:
+        yield
+    except Exception as error:
+        raise storage_failed(error) from error
 
 
 def storage_failed(error: Exception) -> ClipserveError:
     """What an engine's own error means to a caller."""
     if isinstance(error, ClipserveError):
         return error
-    return StorageFailed(f"the index could not read or write: {str(error)[:200]}")
+    message = str(error)
+    for signs, advice in FAILURES:
+        if any(sign in message.lower() for sign in signs):
+            return StorageFailed(advice)
+    return StorageFailed(f"the index could not read or write: {RUST_PLACE.sub('', message)[:200]}")

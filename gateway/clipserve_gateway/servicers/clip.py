@@ -10,10 +10,12 @@ from grpc.aio import ServicerContext
 import clipserve_gateway
 from clipserve_gateway.classify import Classifier
 from clipserve_gateway.convert import clip as convert
-from clipserve_gateway.convert.collections import read_search, write_search
+from clipserve_gateway.convert.search import read_search, write_search
 from clipserve_gateway.convert.status import item_status
 from clipserve_gateway.embed import Embedder
 from clipserve_gateway.errors import ClipserveError
+from clipserve_gateway.index.base import Engine
+from clipserve_gateway.label_sets import LabelSets
 from clipserve_gateway.models import Models
 from clipserve_gateway.search import Searcher
 from clipserve_gateway.servicers.calls import Calls
@@ -29,14 +31,18 @@ class ClipServicer(clip_pb2_grpc.ClipServiceServicer):
         models: Models,
         embedder: Embedder,
         classifier: Classifier,
+        label_sets: LabelSets,
         searcher: Searcher,
+        engine: Engine,
         limits: Limits,
         calls: Calls,
     ) -> None:
         self._models = models
         self._embedder = embedder
         self._classifier = classifier
+        self._label_sets = label_sets
         self._searcher = searcher
+        self._engine = engine
         self._limits = limits
         self._calls = calls
 
@@ -46,16 +52,18 @@ class ClipServicer(clip_pb2_grpc.ClipServiceServicer):
         """Scores every image against every label."""
         call = convert.read_classify(request, self._limits)
         with self._calls.items(len(call.images)):
+            labels, ref = await self._label_sets.choose(call.labels, call.ref)
             outcome = await self._classifier.classify(
                 call.model,
                 call.images,
-                call.labels,
+                labels,
                 top_k=call.top_k,
                 mode=call.mode,
                 deadline=self._calls.deadline(context),
+                ref=ref,
             )
         self._calls.count_errors(item.error for item in outcome.items)
-        return convert.write_classify(outcome, call.mode)
+        return convert.write_classify(outcome, call.mode, ref)
 
     async def Embed(self, request: clip_pb2.EmbedRequest, context: ServicerContext) -> clip_pb2.EmbedResponse:
         """Embeds any mix of images and texts."""
@@ -86,16 +94,21 @@ class ClipServicer(clip_pb2_grpc.ClipServiceServicer):
     async def Search(
         self, request: clip_pb2.SearchRequest, context: ServicerContext
     ) -> clip_pb2.SearchResponse:
-        """Finds the points nearest to a text, an image or an embedding."""
+        """Finds the points nearest to what is looked for."""
         query = read_search(request, self._limits)
         with self._calls.items(1):
             outcome = await self._searcher.search(query, deadline=self._calls.deadline(context))
-        return write_search(outcome)
+        return write_search(outcome, self._limits)
 
     async def GetServerInfo(
         self, request: clip_pb2.GetServerInfoRequest, context: ServicerContext
     ) -> clip_pb2.GetServerInfoResponse:
         """Tells the models, their fingerprints and the limits."""
         return convert.write_server_info(
-            clipserve_gateway.__version__, self._models.all(), self._models.default, self._limits
+            clipserve_gateway.__version__,
+            self._models.all(),
+            self._models.default,
+            self._limits,
+            self._engine.name,
+            self._engine.keeps_sources,
         )

@@ -1,21 +1,35 @@
-"""CollectionService: collections and their points."""
+"""CollectionService: collections, aliases, points, and migrations to other models."""
 
 from __future__ import annotations
+
+from collections.abc import AsyncIterator
 
 from clipserve.v1 import collection_pb2, collection_pb2_grpc
 from grpc.aio import ServicerContext
 
 from clipserve_gateway.collection_ops import CollectionOps
+from clipserve_gateway.concurrency import Turns
 from clipserve_gateway.convert import collections as convert
+from clipserve_gateway.convert import pages, points
+from clipserve_gateway.convert.common import check_fits
+from clipserve_gateway.convert.status import item_status
+from clipserve_gateway.errors import ClipserveError
+from clipserve_gateway.migration import Migrator
+from clipserve_gateway.point_ops import PointOps
 from clipserve_gateway.servicers.calls import Calls
+from clipserve_gateway.servicers.pipeline import in_order
 from clipserve_gateway.types import Limits
 
 
 class CollectionServicer(collection_pb2_grpc.CollectionServiceServicer):
     """See protos/clipserve/v1/collection.proto."""
 
-    def __init__(self, collections: CollectionOps, limits: Limits, calls: Calls) -> None:
+    def __init__(
+        self, collections: CollectionOps, points: PointOps, migrator: Migrator, limits: Limits, calls: Calls
+    ) -> None:
         self._collections = collections
+        self._points = points
+        self._migrator = migrator
         self._limits = limits
         self._calls = calls
 
@@ -24,28 +38,29 @@ class CollectionServicer(collection_pb2_grpc.CollectionServiceServicer):
     ) -> collection_pb2.CreateCollectionResponse:
         """Makes an empty collection for one model."""
         call = convert.read_create(request)
-        spec = await self._collections.create(call.name, call.model, call.schema)
-        return collection_pb2.CreateCollectionResponse(collection=convert.write_collection(spec, 0))
+        facts = await self._collections.create(
+            call.name, call.model, call.schema, keep_sources=call.keep_sources, index=call.index
+        )
+        return collection_pb2.CreateCollectionResponse(collection=convert.write_collection(facts))
 
     async def GetCollection(
         self, request: collection_pb2.GetCollectionRequest, context: ServicerContext
     ) -> collection_pb2.GetCollectionResponse:
-        """Tells one collection."""
-        spec = await self._collections.get(request.name)
-        count = await self._collections.count(spec.name)
-        return collection_pb2.GetCollectionResponse(collection=convert.write_collection(spec, count))
+        """Tells one collection, with the state of its index and of its migration."""
+        return collection_pb2.GetCollectionResponse(collection=await self._collection(request.name))
+
+    async def _collection(self, name: str) -> collection_pb2.Collection:
+        return convert.write_collection(await self._collections.get(name))
 
     async def ListCollections(
         self, request: collection_pb2.ListCollectionsRequest, context: ServicerContext
     ) -> collection_pb2.ListCollectionsResponse:
         """Lists the collections by name, page by page."""
-        after, size = convert.read_page(request)
+        after, size = pages.read_page(request)
         found = await self._collections.page(after, size + 1)
-        page = found[:size]
-        counts = zip(page, await self._collections.counts(page), strict=True)
         return collection_pb2.ListCollectionsResponse(
-            collections=[convert.write_collection(spec, n) for spec, n in counts if n is not None],
-            next_page_token=convert.write_page_token(page[-1].name) if len(found) > size else "",
+            collections=map(convert.write_collection, found[:size]),
+            next_page_token=pages.write_page_token(found[size - 1].spec.name) if len(found) > size else "",
         )
 
     async def DeleteCollection(
@@ -55,43 +70,151 @@ class CollectionServicer(collection_pb2_grpc.CollectionServiceServicer):
         await self._collections.drop(request.name)
         return collection_pb2.DeleteCollectionResponse()
 
+    async def PutAlias(
+        self, request: collection_pb2.PutAliasRequest, context: ServicerContext
+    ) -> collection_pb2.PutAliasResponse:
+        """Makes an alias, or lets it mean another collection."""
+        alias = convert.read_collection_name(request.alias.name, "alias.name")
+        before = await self._collections.put_alias(alias, request.alias.collection)
+        return collection_pb2.PutAliasResponse(previous_collection=before)
+
+    async def DeleteAlias(
+        self, request: collection_pb2.DeleteAliasRequest, context: ServicerContext
+    ) -> collection_pb2.DeleteAliasResponse:
+        """Deletes an alias; the collection stays."""
+        await self._collections.delete_alias(request.name)
+        return collection_pb2.DeleteAliasResponse()
+
+    async def ListAliases(
+        self, request: collection_pb2.ListAliasesRequest, context: ServicerContext
+    ) -> collection_pb2.ListAliasesResponse:
+        """Lists the aliases by name, page by page."""
+        after, size = pages.read_page(request)
+        found = await self._collections.alias_page(after, size + 1)
+        return collection_pb2.ListAliasesResponse(
+            aliases=[collection_pb2.Alias(name=name, collection=target) for name, target in found[:size]],
+            next_page_token=pages.write_page_token(found[size - 1][0]) if len(found) > size else "",
+        )
+
     async def UpsertPoints(
         self, request: collection_pb2.UpsertPointsRequest, context: ServicerContext
     ) -> collection_pb2.UpsertPointsResponse:
         """Adds points, or replaces those whose ids exist."""
-        spec = await self._collections.get(request.collection)
-        points = convert.read_points(request, spec, self._limits)
-        with self._calls.items(len(points)):
-            statuses = await self._collections.upsert(
-                spec, points, fingerprint=request.fingerprint, deadline=self._calls.deadline(context)
+        spec = await self._points.collection(request.collection)
+        found = points.read_points(request, spec, self._limits)
+        with self._calls.items(len(found)):
+            statuses = await self._points.upsert(
+                spec, found, fingerprint=request.fingerprint, deadline=self._calls.deadline(context)
             )
         self._calls.count_errors(statuses)
-        return convert.write_upsert(statuses, points, spec)
+        return points.write_upsert(statuses, found, spec)
+
+    async def UpsertPointsStream(
+        self, requests: AsyncIterator[collection_pb2.UpsertPointsStreamRequest], context: ServicerContext
+    ) -> AsyncIterator[collection_pb2.UpsertPointsStreamResponse]:
+        """Adds points batch after batch; a batch that is refused is answered, and the stream goes on.
+
+        Batches are worked on side by side, but for those that share ids: the later one wins.
+        """
+        turns: Turns[str] = Turns()
+
+        async def answer(
+            request: collection_pb2.UpsertPointsStreamRequest,
+        ) -> collection_pb2.UpsertPointsStreamResponse:
+            try:
+                async with turns.after_others(point.id for point in request.request.points):
+                    response = await self.UpsertPoints(request.request, context)
+            except ClipserveError as error:
+                status = item_status(error, "request")
+                return collection_pb2.UpsertPointsStreamResponse(batch_id=request.batch_id, status=status)
+            return collection_pb2.UpsertPointsStreamResponse(batch_id=request.batch_id, response=response)
+
+        async for response in in_order(requests, answer, window=self._limits.stream_window):
+            yield response
 
     async def DeletePoints(
         self, request: collection_pb2.DeletePointsRequest, context: ServicerContext
     ) -> collection_pb2.DeletePointsResponse:
-        """Deletes points by id."""
-        ids = convert.read_ids(request.ids, self._limits)
-        return collection_pb2.DeletePointsResponse(
-            deleted=await self._collections.delete(request.collection, ids)
-        )
+        """Deletes points by id, or those that meet a filter."""
+        spec = await self._points.collection(request.collection)
+        wanted = points.read_deletion(request, spec, self._limits)
+        deadline = self._calls.deadline(context)
+        if isinstance(wanted, list):
+            deleted = await self._points.delete(spec.name, wanted, deadline)
+        else:
+            deleted = await self._points.delete_where(spec, wanted, deadline)
+        return collection_pb2.DeletePointsResponse(deleted=deleted)
 
     async def GetPoints(
         self, request: collection_pb2.GetPointsRequest, context: ServicerContext
     ) -> collection_pb2.GetPointsResponse:
         """Gets points by id."""
-        ids = convert.read_ids(request.ids, self._limits)
-        spec = await self._collections.get(request.collection)
-        points = await self._collections.fetch(spec.name, ids, with_embeddings=request.with_embeddings)
-        return collection_pb2.GetPointsResponse(
-            points=map(convert.write_point, points), model=convert.write_model(spec)
+        ids = points.read_ids(request.ids, self._limits)
+        spec = await self._points.collection(request.collection)
+        found = await self._points.fetch(
+            spec,
+            ids,
+            with_embeddings=request.with_embeddings,
+            with_sources=request.with_sources,
+            max_bytes=self._limits.max_message_bytes,
+            deadline=self._calls.deadline(context),
         )
+        response = collection_pb2.GetPointsResponse(
+            points=map(points.write_point, found), model=convert.write_model(spec.serving)
+        )
+        return check_fits(response, self._limits, "ids")
+
+    async def ScrollPoints(
+        self, request: collection_pb2.ScrollPointsRequest, context: ServicerContext
+    ) -> collection_pb2.ScrollPointsResponse:
+        """Pages through the points in the order of their ids."""
+        after, size = pages.read_page(request, self._limits.max_page_size)
+        spec = await self._points.collection(request.collection)
+        page = await self._points.scroll(
+            spec,
+            after=after,
+            limit=size,
+            filter=points.read_optional_filter(request, spec),
+            with_embeddings=request.with_embeddings,
+            with_sources=request.with_sources,
+            max_bytes=self._limits.max_message_bytes,
+            deadline=self._calls.deadline(context),
+        )
+        return points.write_scroll(page, spec, self._limits)
 
     async def CountPoints(
         self, request: collection_pb2.CountPointsRequest, context: ServicerContext
     ) -> collection_pb2.CountPointsResponse:
         """Counts the points, all or those that meet a filter."""
-        spec = await self._collections.get(request.collection)
-        filter = convert.read_optional_filter(request, spec)
-        return collection_pb2.CountPointsResponse(count=await self._collections.count(spec.name, filter))
+        spec = await self._points.collection(request.collection)
+        filter = points.read_optional_filter(request, spec)
+        count = await self._points.count(spec, filter, self._calls.deadline(context))
+        return collection_pb2.CountPointsResponse(count=count)
+
+    async def StartMigration(
+        self, request: collection_pb2.StartMigrationRequest, context: ServicerContext
+    ) -> collection_pb2.StartMigrationResponse:
+        """Begins to move a collection to another model."""
+        spec = await self._migrator.start(request.collection, request.to_model)
+        return collection_pb2.StartMigrationResponse(collection=await self._collection(spec.name))
+
+    async def SwitchMigration(
+        self, request: collection_pb2.SwitchMigrationRequest, context: ServicerContext
+    ) -> collection_pb2.SwitchMigrationResponse:
+        """Lets the collection answer with the new model."""
+        spec = await self._migrator.switch(request.collection, without_failed=request.without_failed)
+        return collection_pb2.SwitchMigrationResponse(collection=await self._collection(spec.name))
+
+    async def RollBackMigration(
+        self, request: collection_pb2.RollBackMigrationRequest, context: ServicerContext
+    ) -> collection_pb2.RollBackMigrationResponse:
+        """Lets the collection answer with the old model again."""
+        spec = await self._migrator.roll_back(request.collection)
+        return collection_pb2.RollBackMigrationResponse(collection=await self._collection(spec.name))
+
+    async def EndMigration(
+        self, request: collection_pb2.EndMigrationRequest, context: ServicerContext
+    ) -> collection_pb2.EndMigrationResponse:
+        """Ends the migration with the model that answers now."""
+        spec = await self._migrator.end(request.collection)
+        return collection_pb2.EndMigrationResponse(collection=await self._collection(spec.name))

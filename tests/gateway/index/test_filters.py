@@ -1,4 +1,4 @@
-"""Filters mean the same in LanceDB's SQL as in plain Python, whatever they are made of."""
+"""Filters mean the same on every engine as in plain Python, whatever they are made of."""
 
 from __future__ import annotations
 
@@ -7,8 +7,7 @@ import datetime as dt
 
 import numpy as np
 import pytest
-from clipserve_gateway.index import open_engine
-from clipserve_gateway.types import And, CollectionSpec, Eq, In, Not, Or, PayloadType, Point, Range
+from clipserve_gateway.types import And, Eq, In, Not, Or, PayloadType, Point, Range, TableSpec
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from support.memory_engine import matches
@@ -22,8 +21,9 @@ SCHEMA = {
     "taken": PayloadType.TIMESTAMP,
     "tags": PayloadType.STRING_LIST,
 }
+ROWS = TableSpec("c_rows", 2, SCHEMA)
 # Few values, so that comparisons hit; hard ones, so that literals are tried.
-TEXTS = ["", "a", "B", "é", "'", "''; --", "\\", "ab", "🐈", "\ufffd", "null"]
+TEXTS = ["", "a", "B", "é", "'", "''; --", "\\", '"', "ab", "🐈", "\ufffd", "null", "\n"]
 VALUES = {
     "Select": st.sampled_from(TEXTS),
     "year": st.sampled_from([0, 1, -1, 2**63 - 1, -(2**63), 2**53 + 1, 2**53]),
@@ -70,8 +70,8 @@ def loop():
 
 
 @pytest.fixture(scope="module")
-def collection(tmp_path_factory, loop):
-    """A real table of many payloads, and those payloads by id."""
+def collection(opener, loop):
+    """A table of many payloads, and those payloads by id."""
     payloads: list[dict] = []
 
     @settings(max_examples=150, derandomize=True, database=None)
@@ -80,23 +80,23 @@ def collection(tmp_path_factory, loop):
         payloads.append(payload)
 
     collect()
-    engine = open_engine(str(tmp_path_factory.mktemp("filters")))
-    spec = CollectionSpec("rows", "m", "f" * 64, 2, SCHEMA, dt.datetime.now(UTC))
+    engine = opener()
     points = [Point(str(i), payload, np.array([1, 0], np.float32)) for i, payload in enumerate(payloads)]
-    loop.run_until_complete(engine.create(spec))
-    loop.run_until_complete(engine.upsert("rows", points))
+    loop.run_until_complete(engine.create_table(ROWS))
+    loop.run_until_complete(engine.upsert(ROWS, points))
     yield engine, {point.id: point.payload for point in points}
+    loop.run_until_complete(engine.drop_table(ROWS.name))
     loop.run_until_complete(engine.close())
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(FILTERS)
 def test_a_filter_finds_what_it_means(collection, loop, filter):
     engine, payloads = collection
     query = np.array([1, 0], np.float32)
     hits = loop.run_until_complete(
-        engine.search("rows", query, top_k=1000, filter=filter, with_payload=False)
+        engine.search(ROWS, query, top_k=1000, filter=filter, with_payload=False, consistent=True)
     )
     expected = {id for id, payload in payloads.items() if matches(filter, payload)}
     assert {hit.id for hit in hits} == expected
-    assert loop.run_until_complete(engine.count("rows", filter)) == len(expected)
+    assert loop.run_until_complete(engine.count(ROWS, filter)) == len(expected)

@@ -1,0 +1,1 @@
+"""The client's methods, service by service. `clipserve.Client` has them all."""

@@ -1,0 +1,173 @@
+"""Classifying, embedding and searching."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any, Literal
+
+import numpy.typing as npt
+
+from clipserve.calls.base import Calls, Progress
+from clipserve.filters import Filter
+from clipserve.images import ImageLike
+from clipserve.jobs.base import OnError
+from clipserve.jobs.classify import ClassifyJob
+from clipserve.jobs.embed import EmbedJob
+from clipserve.labels import LabelSet, to_label_set
+from clipserve.responses import read_search
+from clipserve.search_request import search_request
+from clipserve.types import ClassifyResult, EmbedResult, SearchResult, Weighted
+
+
+class ClipCalls(Calls):
+    """Methods of ClipService."""
+
+    def classify(
+        self,
+        images: Iterable[ImageLike],
+        labels: Iterable[str] | LabelSet | None = None,
+        *,
+        label_set: str | None = None,
+        templates: Sequence[str] | None = None,
+        top_k: int = 5,
+        mode: Literal["softmax", "independent"] = "softmax",
+        thresholds: Sequence[float] | float | None = None,
+        model: str = "",
+        on_error: OnError = "raise",
+        progress: Progress | None = None,
+        timeout: float | None = None,
+    ) -> ClassifyResult:
+        """The best labels for each image.
+
+        Args:
+            images: encoded bytes, paths, uint8 arrays [H, W, 3] or Pillow images.
+            labels: distinct names, or a LabelSet such as `label_set("imagenet1k")`.
+            label_set: instead of labels, the name of a stored label set: `pets` for its latest version, or
+                `pets@3`. It has its own templates and thresholds.
+            templates: prompts with one `{}` each; a label's embedding is their mean. None: the label set's,
+                or `a photo of a {}.`
+            top_k: labels to return for each image, best first; more than there are labels returns all, 0 the
+                server's default.
+            mode: ``softmax`` if one label is right, ``independent`` if any number may be.
+            thresholds: cosine from which a label counts as present, one for all or one for each.
+            model: name of the model; empty means the server's default.
+        """
+        if (labels is None) == (label_set is None):
+            raise TypeError("classify needs exactly one of labels and label_set")
+        if label_set is not None and not (templates is None and thresholds is None):
+            raise TypeError("a stored label set has its own templates and thresholds")
+        job = ClassifyJob(
+            images,
+            to_label_set(labels, templates, thresholds) if labels is not None else label_set or "",
+            top_k=top_k,
+            mode=mode,
+            model=model,
+            on_error=on_error,
+        )
+        return self._run(job, timeout, progress)
+
+    def embed_images(
+        self,
+        images: Iterable[ImageLike],
+        *,
+        model: str = "",
+        normalize: bool = True,
+        on_error: OnError = "raise",
+        progress: Progress | None = None,
+        timeout: float | None = None,
+    ) -> EmbedResult:
+        """Embeddings of images: float32 [N, D], L2-normalized unless `normalize` is False."""
+        job = EmbedJob("images", images, model=model, normalize=normalize, on_error=on_error)
+        return self._run(job, timeout, progress)
+
+    def embed_texts(
+        self,
+        texts: Iterable[str],
+        *,
+        model: str = "",
+        normalize: bool = True,
+        on_error: OnError = "raise",
+        progress: Progress | None = None,
+        timeout: float | None = None,
+    ) -> EmbedResult:
+        """Embeddings of texts: float32 [N, D], L2-normalized unless `normalize` is False.
+
+        Texts longer than the model's context lose their end; `truncated` says which did.
+        """
+        job = EmbedJob("texts", texts, model=model, normalize=normalize, on_error=on_error)
+        return self._run(job, timeout, progress)
+
+    def embed_stream(
+        self,
+        batches: Iterable[Iterable[Any]],
+        *,
+        kind: Literal["images", "texts"] = "images",
+        model: str = "",
+        normalize: bool = True,
+        on_error: OnError = "raise",
+        timeout: float | None = None,
+    ) -> Iterator[EmbedResult]:
+        """Embeds batch after batch over one stream, for sources without end: one result for each batch.
+
+        Batches are drawn as answers come, a few ahead. `timeout` is for each answer, not for the stream.
+        """
+
+        def start(batch: Iterable[Any]) -> EmbedJob:
+            return EmbedJob(kind, batch, model=model, normalize=normalize, on_error=on_error)
+
+        return self._stream(EmbedJob.stream, batches, start, timeout)
+
+    def search(
+        self,
+        collection: str,
+        *,
+        text: str | None = None,
+        image: ImageLike | None = None,
+        embedding: npt.ArrayLike | None = None,
+        like: str | None = None,
+        weighted: Sequence[Weighted] | None = None,
+        top_k: int = 10,
+        score_threshold: float | None = None,
+        filter: Filter | str | None = None,
+        with_payload: bool = True,
+        payload_fields: Sequence[str] = (),
+        fingerprint: str = "",
+        consistency: Literal["bounded", "strong"] | None = None,
+        group_duplicates: bool | float = False,
+        timeout: float | None = None,
+    ) -> SearchResult:
+        """The points nearest to a query, best first.
+
+        The query is exactly one of `text`, `image`, `embedding`, `like` and `weighted`.
+
+        Args:
+            like: id of a point; finds what is like it, and leaves the point itself out.
+            weighted: 1 to 16 queries in one: the sum of their embeddings, each times its weight, e.g.
+                `[Weighted(1, text="a beach"), Weighted(-1, text="people")]`.
+            score_threshold: leaves out hits with a lower cosine.
+            filter: searches only points whose payload meets it, e.g. `F("year") >= 2020` or "year >= 2020".
+            with_payload: False leaves the payloads out.
+            payload_fields: fields of the payload to return; none means all.
+            fingerprint: of the model that made `embedding`; a collection of another one is refused.
+            consistency: ``strong`` sees every write answered before; ``bounded`` may miss those of the last
+                moments, and is faster on some engines. None: the server's default.
+            group_duplicates: True, or the cosine from which two points are near-duplicates: only the best
+                of them is a hit, and `top_k` counts groups.
+        """
+        request = search_request(
+            collection,
+            text=text,
+            image=image,
+            embedding=embedding,
+            like=like,
+            weighted=weighted,
+            top_k=top_k,
+            score_threshold=score_threshold,
+            filter=filter,
+            with_payload=with_payload,
+            payload_fields=payload_fields,
+            fingerprint=fingerprint,
+            consistency=consistency,
+            group_duplicates=group_duplicates,
+        )
+        return read_search(self._call("Search", request, timeout))

@@ -1,0 +1,80 @@
+"""Collections and their aliases."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Literal
+
+from clipserve.calls.base import Calls
+from clipserve.collection_responses import read_collection
+from clipserve.single import PAGE_SIZE, create_request
+from clipserve.types import Collection, IndexOptions
+from clipserve.v1 import collection_pb2
+
+
+class CollectionCalls(Calls):
+    """Methods of CollectionService that are about whole collections.
+
+    Wherever a collection is named, an alias does as well, but for `delete_collection`.
+    """
+
+    def create_collection(
+        self,
+        name: str,
+        *,
+        schema: Mapping[str, str] | None = None,
+        model: str = "",
+        metric: Literal["cosine"] = "cosine",
+        keep_sources: bool = False,
+        index: IndexOptions = IndexOptions(),  # noqa: B008  (frozen)
+        timeout: float | None = None,
+    ) -> Collection:
+        """Makes an empty collection for one model.
+
+        Args:
+            name: 3 to 64 letters, digits and underscores, no digit first.
+            schema: type of each payload field: string, int, double, bool, timestamp or string_list.
+            model: whose embeddings it will hold; empty means the server's default.
+            keep_sources: stores with every point what it was made of, so that the collection can move to
+                another model.
+            index: options of its vector index; the engine's own by default.
+        """
+        request = create_request(name, schema or {}, model, metric, keep_sources, index)
+        return read_collection(self._call("CreateCollection", request, timeout, idempotent=False).collection)
+
+    def get_collection(self, name: str, *, timeout: float | None = None) -> Collection:
+        """One collection, with the state of its index and of its migration; raises CollectionNotFound."""
+        request = collection_pb2.GetCollectionRequest(name=name)
+        return read_collection(self._call("GetCollection", request, timeout).collection)
+
+    def list_collections(self, *, timeout: float | None = None) -> tuple[Collection, ...]:
+        """All collections, by name."""
+        request = collection_pb2.ListCollectionsRequest(page_size=PAGE_SIZE)
+        pages = self._pages("ListCollections", request, timeout)
+        return tuple(read_collection(collection) for page in pages for collection in page.collections)
+
+    def delete_collection(self, name: str, *, timeout: float | None = None) -> None:
+        """Deletes a collection and all its points, for good; raises CollectionHasAliases while it has any."""
+        request = collection_pb2.DeleteCollectionRequest(name=name)
+        self._call("DeleteCollection", request, timeout, idempotent=False)
+
+    def put_alias(self, alias: str, collection: str, *, timeout: float | None = None) -> str:
+        """Makes an alias, or lets it mean another collection from this moment on.
+
+        Returns the collection that it meant before; empty if it is new.
+        """
+        named = collection_pb2.Alias(name=alias, collection=collection)
+        # Sent twice, it would answer that it meant the new collection before.
+        request = collection_pb2.PutAliasRequest(alias=named)
+        return str(self._call("PutAlias", request, timeout, idempotent=False).previous_collection)
+
+    def delete_alias(self, alias: str, *, timeout: float | None = None) -> None:
+        """Deletes an alias; the collection stays. Raises AliasNotFound."""
+        request = collection_pb2.DeleteAliasRequest(name=alias)
+        self._call("DeleteAlias", request, timeout, idempotent=False)
+
+    def list_aliases(self, *, timeout: float | None = None) -> dict[str, str]:
+        """The collection that each alias means, by alias."""
+        request = collection_pb2.ListAliasesRequest(page_size=PAGE_SIZE)
+        pages = self._pages("ListAliases", request, timeout)
+        return {alias.name: alias.collection for page in pages for alias in page.aliases}

@@ -1,0 +1,56 @@
+"""Label sets that a server keeps under names."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from clipserve.calls.base import Calls
+from clipserve.label_sets import read_info, read_named, write_labels
+from clipserve.labels import LabelSet, to_label_set
+from clipserve.single import PAGE_SIZE
+from clipserve.types import LabelSetInfo, NamedLabelSet
+from clipserve.v1 import clip_pb2, labels_pb2
+
+
+class LabelSetCalls(Calls):
+    """Methods of LabelSetService."""
+
+    def put_label_set(
+        self,
+        name: str,
+        labels: LabelSet | Iterable[str],
+        *,
+        templates: Sequence[str] | None = None,
+        thresholds: Sequence[float] | float | None = None,
+        timeout: float | None = None,
+    ) -> tuple[LabelSetInfo, bool]:
+        """Keeps a label set under a name, as its next version; the same as the latest changes nothing.
+
+        Returns what is kept now, and whether that is a new version.
+
+        Args:
+            name: 1 to 128 letters, digits, `_`, `.` and `-`, a letter or `_` first.
+            templates, thresholds: as in `classify`; given apart they win over those of a LabelSet.
+        """
+        message = write_labels(to_label_set(labels, templates, thresholds))
+        request = labels_pb2.PutLabelSetRequest(name=name, labels=message)
+        response = self._call("PutLabelSet", request, timeout)
+        return read_info(response.info), bool(response.created)
+
+    def get_label_set(self, name: str, version: int = 0, *, timeout: float | None = None) -> NamedLabelSet:
+        """A stored label set; version 0 is the latest. Raises LabelSetNotFound."""
+        request = labels_pb2.GetLabelSetRequest(ref=clip_pb2.LabelSetRef(name=name, version=version))
+        return read_named(self._call("GetLabelSet", request, timeout))
+
+    def list_label_sets(self, *, timeout: float | None = None) -> tuple[LabelSetInfo, ...]:
+        """The latest version of every stored label set, by name."""
+        pages = self._pages("ListLabelSets", labels_pb2.ListLabelSetsRequest(page_size=PAGE_SIZE), timeout)
+        return tuple(read_info(info) for page in pages for info in page.label_sets)
+
+    def delete_label_set(self, name: str, version: int = 0, *, timeout: float | None = None) -> int:
+        """Deletes one version of a label set, or all of them (0), and says how many there were.
+
+        Raises LabelSetNotFound.
+        """
+        request = labels_pb2.DeleteLabelSetRequest(ref=clip_pb2.LabelSetRef(name=name, version=version))
+        return int(self._call("DeleteLabelSet", request, timeout, idempotent=False).deleted)

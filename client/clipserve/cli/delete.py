@@ -1,0 +1,46 @@
+"""`clipserve delete`."""
+
+from __future__ import annotations
+
+import click
+
+from clipserve.cli.common import read_filter
+from clipserve.cli.options import Server, filter_option, server_options
+from clipserve.cli.output import print_json
+
+
+@click.command()
+@click.argument("ids", nargs=-1, metavar="[ID]...")
+@click.option("--collection", "-c", required=True, metavar="NAME", help="Where to delete.")
+@filter_option
+@click.option("--yes", "-y", is_flag=True, help="Do not ask.")
+@server_options
+def delete(ids: tuple[str, ...], collection: str, filter_text: str | None, yes: bool, server: Server) -> None:
+    """Delete points of a collection: those with these IDs, or all that meet a condition.
+
+    Files are never touched.
+
+    \b
+    Examples:
+      clipserve delete -c holiday sea/a.jpg sea/b.jpg
+      clipserve delete -c holiday --filter 'folder == "sea" and modified < "2020-01-01"'
+    """
+    if bool(ids) == (filter_text is not None):
+        raise click.UsageError("say which points to delete, by their IDs or with --filter, one of them")
+    with server.client() as client:
+        condition = None
+        count = len(set(ids))
+        if filter_text is not None:
+            condition = read_filter(filter_text, client.get_collection(collection).schema)
+            count = client.count(collection, condition)
+        if not yes and count:
+            points = "1 point" if count == 1 else f"{count:,} points"
+            click.confirm(f"Delete {points} of {collection} for good?", abort=True, err=True)
+        if condition is not None:
+            deleted = client.delete_points(collection, filter=condition)
+        else:
+            deleted = client.delete_points(collection, ids)
+    if server.as_json:
+        print_json({"collection": collection, "deleted": deleted})
+        return
+    click.echo(f"deleted {deleted:,} of {count:,} points")

@@ -1,0 +1,93 @@
+"""Hits as tables, as JSON and on contact sheets."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import click
+from rich.text import Text
+
+from clipserve.cli.output import console, number, table
+from clipserve.sheet import Entry
+from clipserve.types import Hit, SearchResult, StoredPoint
+
+PERCENTILE = "beats: share of unrelated pairs in this collection that score lower"
+
+
+def path_of(hit: Hit | StoredPoint, root: Path | None = None) -> Path | None:
+    """Where the picture lies, if its payload says so."""
+    path, base = hit.payload.get("path"), root or hit.payload.get("root")
+    if not isinstance(path, str) or not isinstance(base, str | Path):
+        return None
+    return Path(base) / path
+
+
+def name_of(hit: Hit | StoredPoint) -> str:
+    """What people call the picture."""
+    path = hit.payload.get("path")
+    return path if isinstance(path, str) else hit.id
+
+
+def percentile(value: float | None) -> str:
+    """A percentile, or a dash for none; never rounded up."""
+    return "–" if value is None else f"{math.floor(value * 100 + 1e-6) / 100:g} %"
+
+
+def show(result: SearchResult, root: Path | None) -> None:
+    """A table."""
+    if not result.hits:
+        click.echo("nothing found")
+        return
+    judged = any(hit.percentile is not None for hit in result)
+    made = table(
+        ("", "right"), ("score", "right"), *([("beats", "right")] if judged else []), "picture", "in"
+    )
+    for rank, hit in enumerate(result, 1):
+        base = root or hit.payload.get("root", "")
+        name = Text(name_of(hit))
+        if hit.duplicates:
+            name.append(f"  +{len(hit.duplicates)} near-duplicate{'s' * (len(hit.duplicates) > 1)}", "dim")
+        beats = [percentile(hit.percentile)] if judged else []
+        made.add_row(f"{rank}", number(hit.score), *beats, name, Text(f"{base}", "dim"))
+    console().print(made)
+    if judged:
+        console().print(Text(PERCENTILE, "dim"))
+
+
+def document(result: SearchResult, root: Path | None) -> dict[str, Any]:
+    """The hits for machines."""
+    return {
+        "model": result.model.name,
+        "fingerprint": result.model.fingerprint,
+        "truncated": result.truncated,
+        "hits": [{"rank": rank, **facts(hit, root)} for rank, hit in enumerate(result, 1)],
+    }
+
+
+def facts(hit: Hit, root: Path | None) -> dict[str, Any]:
+    """A hit for machines, with its near-duplicates."""
+    return {
+        "id": hit.id,
+        "score": hit.score,
+        "percentile": hit.percentile,
+        "path": str(path_of(hit, root) or "") or None,
+        "payload": dict(hit.payload),
+        "duplicates": [facts(duplicate, root) for duplicate in hit.duplicates],
+    }
+
+
+def entry(hit: Hit, root: Path | None) -> Entry:
+    """A hit on a sheet, with its near-duplicates."""
+    duplicates = tuple(entry(duplicate, root) for duplicate in hit.duplicates)
+    note = "" if hit.percentile is None else f"beats {percentile(hit.percentile)}"
+    return Entry(name_of(hit), hit.score, path_of(hit, root), note, duplicates)
+
+
+def every(entries: tuple[Entry, ...]) -> Iterator[Entry]:
+    """The entries, and those below them."""
+    for one in entries:
+        yield one
+        yield from every(tuple(one.duplicates))

@@ -1,0 +1,173 @@
+"""`clipserve import`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from clipserve.cli.common import need_pyarrow, shown
+from clipserve.cli.errors import ITEMS_FAILED, Failure
+from clipserve.cli.import_target import ensure_collection, fitting_fields
+from clipserve.cli.options import FILE, Server, server_options
+from clipserve.cli.output import error_facts, per_second, print_json, progress, show_errors
+from clipserve.errors import ClipserveError
+from clipserve.types import Collection
+
+if TYPE_CHECKING:
+    from clipserve.parquet.load import LoadRun
+    from clipserve.parquet.read import PointFile
+
+
+@click.command("import")
+@click.argument("file", type=FILE, metavar="FILE.parquet")
+@click.option("--collection", "-c", required=True, metavar="NAME", help="Where the points go.")
+@click.option(
+    "--create/--no-create", default=True, show_default=True, help="Make the collection if it is not there."
+)
+@click.option(
+    "--model",
+    default="",
+    metavar="NAME",
+    help="Model of a new collection.  [default: the file's, else the server's]",
+)
+@click.option("--skip-existing", is_flag=True, help="Leave points alone whose ids are there already.")
+@click.option("--from-sources", is_flag=True, help="Embed anew, from the sources in the file.")
+@click.option("--id-column", default="id", show_default=True, metavar="NAME", help="Column of the ids.")
+@click.option(
+    "--embedding-column",
+    default="embedding",
+    show_default=True,
+    metavar="NAME",
+    help="Column of the embeddings, lists of numbers.",
+)
+@server_options
+def import_(
+    file: Path,
+    collection: str,
+    create: bool,
+    model: str,
+    skip_existing: bool,
+    from_sources: bool,
+    id_column: str,
+    embedding_column: str,
+    server: Server,
+) -> None:
+    """Write the points of a Parquet file into a collection.
+
+    Files of `clipserve export` know their schema and the model that made their embeddings; a collection of
+    another model refuses them, unless they hold sources to embed anew. Other files need a column of ids and
+    one of embeddings; their other columns become payload fields as far as their types allow.
+
+    Embeddings arrive as they are in the file, but for the last bits: the server normalizes them once more.
+    Points replace those of the same id, so the command may be repeated after Ctrl-C or a failure.
+
+    \b
+    Examples:
+      clipserve import holiday.parquet -c holiday
+      clipserve import holiday.parquet -c holiday --skip-existing
+      clipserve import backup.parquet -c holiday_large --from-sources --model large
+      clipserve import laion.parquet -c laion --id-column key --embedding-column vector --model demo
+    """
+    need_pyarrow()
+    from clipserve.parquet.layout import FileError
+    from clipserve.parquet.load import LoadRun
+    from clipserve.parquet.read import PointFile
+
+    try:
+        with (
+            PointFile(file, id_column, embedding_column) as points,
+            server.client(patient=True) as client,
+        ):
+            if from_sources and points.columns.source is None:
+                raise FileError("it has no sources; export it with --sources, or leave out --from-sources")
+            found, created = ensure_collection(client, collection, points, model, from_sources, create)
+            schema = fitting_fields(found, points)
+            with progress("Importing", points.rows, show=not server.as_json) as advance:
+                run = LoadRun(
+                    client,
+                    collection,
+                    points,
+                    schema,
+                    fingerprint="" if from_sources or points.facts is None else points.facts.fingerprint,
+                    skip_existing=skip_existing,
+                    from_sources=from_sources,
+                    progress=advance,
+                )
+                with how_to_go_on(run, points.rows):
+                    run.run()
+            total = client.count(collection)
+    except FileError as error:
+        raise Failure(f"{shown(file)}: {error}") from error
+    if server.as_json:
+        print_json(document(found, file, points, run, created, total))
+    else:
+        show(found, points, run, schema, total)
+    if run.failures:
+        raise SystemExit(ITEMS_FAILED)
+
+
+@contextmanager
+def how_to_go_on(run: LoadRun, total: int) -> Iterator[None]:
+    """Says so where the run is stopped."""
+    try:
+        yield
+    except BaseException as error:
+        if run.written:
+            click.echo(
+                f"stopped after {run.done:,} of {total:,} rows; what was written stays, and the same "
+                "command with --skip-existing goes on from there",
+                err=True,
+            )
+        if isinstance(error, KeyboardInterrupt):
+            raise click.Abort from None
+        raise
+
+
+def document(
+    found: Collection, file: Path, points: PointFile, run: LoadRun, created: bool, total: int
+) -> dict[str, Any]:
+    """The summary for machines."""
+    return {
+        "collection": found.name,
+        "created": created,
+        "model": found.model.name,
+        "fingerprint": found.model.fingerprint,
+        "file": shown(file),
+        "rows": points.rows,
+        "written": run.written,
+        "skipped": run.skipped,
+        "failed": len(run.failures),
+        "left_out": left_out(found.schema, points),
+        "points": total,
+        "seconds": run.seconds,
+        "points_per_second": per_second(run.done, run.seconds),
+        "errors": [error_facts(name, error) for name, error in run.failures],
+    }
+
+
+def left_out(schema: Mapping[str, str], file: PointFile) -> list[str]:
+    """Columns that were not read."""
+    missing = [column for name, column in file.columns.payload.items() if name not in schema]
+    return [*file.columns.ignored, *missing]
+
+
+def show(found: Collection, file: PointFile, run: LoadRun, schema: Mapping[str, str], total: int) -> None:
+    """The summary."""
+    not_read = left_out(schema, file)
+    if not_read:
+        click.echo(
+            f"left out, as {found.name} has no such fields: {', '.join(map(shown, not_read))}", err=True
+        )
+    named: list[tuple[str, ClipserveError]] = [(shown(name), error) for name, error in run.failures]
+    show_errors(named)
+    skipped = f", {run.skipped:,} were there already" if run.skipped else ""
+    failed = f", {len(run.failures):,} failed" if run.failures else ""
+    click.echo(
+        f"wrote {run.written:,} of {file.rows:,} points in {run.seconds:.1f} s "
+        f"({per_second(run.done, run.seconds):,.1f} points/s){skipped}{failed}; "
+        f"{found.name} has {total:,} points now"
+    )

@@ -1,0 +1,183 @@
+"""`clipserve labels`."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import click
+from rich.text import Text
+
+from clipserve.cli import label_files
+from clipserve.cli.common import ListByDefault, lines_of
+from clipserve.cli.options import FILE, Server, server_options, template_option
+from clipserve.cli.output import console, print_json, table
+from clipserve.labels import parse_ref
+from clipserve.types import LabelSetInfo
+
+
+@click.group(cls=ListByDefault)
+def labels() -> None:
+    """Keep label sets on the server, under names, so that they are sent and encoded once.
+
+    Each change makes a new version, and the versions before stay until they are removed: NAME means the
+    latest, NAME@3 the third.
+
+    \b
+    Examples:
+      clipserve labels
+      clipserve labels put birds birds.txt -t "a photo of a {}, a type of bird."
+      clipserve classify photos/ --label-set birds
+      clipserve labels get birds > birds.json
+      clipserve labels rm birds@1
+    """
+
+
+@labels.command()
+@click.argument("name")
+@click.argument("file", type=click.File(encoding="utf-8-sig"))
+@template_option
+@click.option("--templates", "templates_file", type=FILE, help="Prompts like --template, one a line.")
+@server_options
+def put(
+    name: str,
+    file: Any,
+    templates: tuple[str, ...],
+    templates_file: Path | None,
+    server: Server,
+) -> None:
+    """Keep the labels of FILE under NAME; - is standard input.
+
+    FILE has one label a line (empty lines and lines that begin with # are passed over), or is JSON. Templates
+    given as options win over those of the file.
+
+    \b
+      {"names": ["cat", "dog"],
+       "templates": ["a photo of a {}."],
+       "thresholds": [0.22, 0.24],
+       "none_of_the_above": {"name": "something else", "prompts": ["a photo."], "threshold": 0.2}}
+
+    Only names is needed. A threshold is the cosine from which a label counts as present.
+
+    \b
+    Examples:
+      clipserve labels put birds birds.txt --templates prompts.txt
+      printf 'cat\\ndog\\n' | clipserve labels put pets -
+      clipserve labels put pets pets.json
+    """
+    try:
+        found = label_files.read(file.read())
+    except UnicodeDecodeError:
+        raise click.UsageError("the file is no text in UTF-8") from None
+    prompts = (*templates, *(lines_of(templates_file) if templates_file else ()))
+    if prompts:
+        found = dataclasses.replace(found, templates=prompts)
+    if not found.names:
+        raise click.UsageError("the file holds no labels; write one a line")
+    with server.client() as client:
+        info, created = client.put_label_set(name, found)
+    if server.as_json:
+        print_json({"created": created, **facts(info)})
+    elif created:
+        click.echo(
+            f"kept {name}@{info.version}: {info.label_count:,} labels × {info.template_count} templates"
+        )
+    else:
+        click.echo(f"{name}@{info.version} is the same already")
+
+
+@labels.command()
+@click.argument("name", metavar="NAME[@VERSION]")
+@server_options
+def get(name: str, server: Server) -> None:
+    """Print a label set, as JSON that `put` reads; with --json also what is known of it.
+
+    \b
+    Examples:
+      clipserve labels get birds > birds.json
+      clipserve labels get birds@2 --json
+    """
+    with server.client() as client:
+        found = client.get_label_set(*reference(name))
+    known = label_files.document(found.labels)
+    if server.as_json:
+        print_json({**known, label_files.TOLD: facts(found.info)})
+    else:
+        click.echo(json.dumps(known, ensure_ascii=False, indent=2))
+
+
+@labels.command("list")
+@server_options
+def list_labels(server: Server) -> None:
+    """List the latest version of each label set."""
+    with server.client() as client:
+        found = client.list_label_sets()
+    if server.as_json:
+        print_json({"label_sets": [facts(info) for info in found]})
+    else:
+        show(found)
+
+
+@labels.command()
+@click.argument("name", metavar="NAME[@VERSION]")
+@click.option("--yes", "-y", is_flag=True, help="Do not ask.")
+@server_options
+def rm(name: str, yes: bool, server: Server) -> None:
+    """Remove a label set with all its versions, or one version of it.
+
+    \b
+    Examples:
+      clipserve labels rm birds@1
+      clipserve labels rm birds --yes
+    """
+    ref = reference(name)
+    with server.client() as client:
+        info = client.get_label_set(*ref).info
+        what = name if ref[1] else f"{name} with its {len(info.versions)} versions"
+        if not yes:
+            click.confirm(f"Remove {what} for good?", abort=True, err=True)
+        deleted = client.delete_label_set(*ref)
+    if server.as_json:
+        print_json({"name": name, "deleted": deleted})
+    else:
+        click.echo(f"removed {name} ({deleted} version{'s' * (deleted != 1)})")
+
+
+def reference(text: str) -> tuple[str, int]:
+    """Name and version; click.BadParameter for what is none."""
+    try:
+        return parse_ref(text)
+    except ValueError as error:
+        raise click.BadParameter(str(error), param_hint="NAME") from None
+
+
+def facts(info: LabelSetInfo) -> dict[str, Any]:
+    """What is known of a label set, for machines."""
+    return {
+        **dataclasses.asdict(info),
+        "versions": list(info.versions),
+        "create_time": info.create_time.isoformat(),
+    }
+
+
+def show(found: Sequence[LabelSetInfo]) -> None:
+    """A table."""
+    if not found:
+        click.echo("no label sets; `clipserve labels put NAME FILE` keeps one")
+        return
+    made = table(
+        "label set", ("version", "right"), ("labels", "right"), ("templates", "right"), "none of them", "put"
+    )
+    for info in found:
+        made.add_row(
+            Text(info.name),
+            f"{info.version}" + (f" of {len(info.versions)}" if len(info.versions) > 1 else ""),
+            f"{info.label_count:,}",
+            f"{info.template_count}",
+            "yes" if info.none_of_the_above else "–",
+            f"{info.create_time:%Y-%m-%d %H:%M}",
+        )
+    console().print(made)

@@ -1,0 +1,61 @@
+"""What `clipserve search` looks for: a text, a picture or a point, and texts that weigh with it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import click
+
+from clipserve.types import Weighted
+
+
+@dataclass(frozen=True)
+class Query:
+    """One of text, image and like (or none of them where `plus` says enough), and what weighs with it."""
+
+    text: str | None
+    image: Path | None
+    like: str | None
+    plus: tuple[str, ...]
+    minus: tuple[str, ...]
+
+    def check(self) -> None:
+        """click.UsageError for what says nothing, or too much."""
+        given = sum(one is not None for one in (self.text, self.image, self.like))
+        if given > 1:
+            raise click.UsageError(
+                "search with one of TEXT, --image and --like; add further texts with --plus and --minus"
+            )
+        if not given and self.minus and not self.plus:
+            raise click.UsageError(
+                "--minus leads away from something; say with TEXT or --plus what to look for"
+            )
+        if not given and not self.plus:
+            raise click.UsageError("search with a TEXT, with --image or with --like, one of them")
+
+    def arguments(self) -> dict[str, Any]:
+        """What Client.search is given."""
+        parts = [
+            *([Weighted(1, text=self.text)] if self.text is not None else []),
+            *([Weighted(1, image=self.image)] if self.image is not None else []),
+            *([Weighted(1, like=self.like)] if self.like is not None else []),
+            *(Weighted(1, text=text) for text in self.plus),
+            *(Weighted(-1, text=text) for text in self.minus),
+        ]
+        if len(parts) > 1:
+            return {"weighted": parts}
+        # Alone it is a plain query, whose scores can be judged.
+        [part] = parts
+        return {"text": part.text, "image": part.image, "like": part.like}
+
+    def title(self) -> str:
+        """The query in words."""
+        plus = [
+            *([f"“{self.text}”"] if self.text is not None else []),
+            *([f"like {self.image.name}"] if self.image is not None else []),
+            *([f"like {self.like}"] if self.like is not None else []),
+            *(f"“{text}”" for text in self.plus),
+        ]
+        return " + ".join(plus) + "".join(f" − “{text}”" for text in self.minus)

@@ -1,0 +1,1 @@
+"""Folders of pictures become collections: what the command `index` does, without its words."""

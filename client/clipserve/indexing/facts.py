@@ -1,0 +1,82 @@
+"""What a picture's point is called, and what its payload says."""
+
+from __future__ import annotations
+
+import contextlib
+import datetime as dt
+import hashlib
+import os
+from collections.abc import Set
+from dataclasses import dataclass
+from pathlib import Path
+
+from clipserve.types import PayloadValue
+
+SCHEMA = {
+    "path": "string",
+    "root": "string",
+    "folder": "string",
+    "bytes": "int",
+    "modified": "timestamp",
+    "content_hash": "string",
+}
+"""path: relative to root, with slashes; root: the indexed folder, absolute; folder: where in root it lies;
+bytes: size of the file; modified: to the second; content_hash: SHA-256 of the file, 64 hex digits."""
+
+MAX_ID_BYTES = 512
+MAX_URI_BYTES = 2_048
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A file below the indexed folder."""
+
+    root: Path
+    """Absolute."""
+    path: Path
+    """Absolute."""
+
+    @property
+    def name(self) -> str:
+        """The path below root, with slashes; may hold bytes that are no UTF-8 as surrogates."""
+        return self.path.relative_to(self.root).as_posix()
+
+    @property
+    def id(self) -> str:
+        """The point's id."""
+        return point_id(self.name)
+
+    @property
+    def uri(self) -> str:
+        """file:// URI; empty where that is longer than points can keep."""
+        uri = self.path.as_uri()
+        return uri if len(uri) <= MAX_URI_BYTES else ""
+
+    def payload(
+        self, facts: os.stat_result, content: bytes | None, fields: Set[str]
+    ) -> dict[str, PayloadValue]:
+        """The values for those of SCHEMA's fields that the collection has; the hash only with the content."""
+        found: dict[str, PayloadValue] = {
+            "path": printable(self.name),
+            "root": printable(self.root.as_posix()),
+            "folder": printable(self.path.relative_to(self.root).parent.as_posix()),
+            "bytes": facts.st_size if content is None else len(content),
+        }
+        with contextlib.suppress(ValueError, OverflowError, OSError):
+            found["modified"] = dt.datetime.fromtimestamp(int(facts.st_mtime), dt.timezone.utc)
+        if content is not None:
+            found["content_hash"] = hashlib.sha256(content).hexdigest()
+        return {name: value for name, value in found.items() if name in fields}
+
+
+def point_id(path: str) -> str:
+    """The path, or where an id cannot be like that, a hash of it."""
+    plain = path.isprintable() and 0 < len(path.encode(errors="surrogatepass")) <= MAX_ID_BYTES
+    if plain and printable(path) == path:
+        return path
+    return "sha256:" + hashlib.sha256(path.encode(errors="surrogatepass")).hexdigest()
+
+
+def printable(path: str) -> str:
+    """The path in UTF-8: bytes of file names that are none are shown as question marks."""
+    return path.encode(errors="replace").decode()

@@ -1,0 +1,57 @@
+"""Label sets between Python and messages."""
+
+from __future__ import annotations
+
+import datetime as dt
+
+from clipserve.labels import LabelSet, NoneOfTheAbove
+from clipserve.types import LabelSetInfo, NamedLabelSet
+from clipserve.v1 import clip_pb2, labels_pb2
+
+
+def write_labels(labels: LabelSet) -> clip_pb2.LabelSet:
+    """The message for a label set."""
+    none = labels.none_of_the_above
+    message = clip_pb2.LabelSet(names=labels.names, templates=labels.templates, thresholds=labels.thresholds)
+    if none is not None:
+        message.none_of_the_above.CopyFrom(
+            clip_pb2.NoneOfTheAbove(name=none.name, prompts=none.prompts, threshold=none.threshold)
+        )
+    return message
+
+
+def read_labels(labels: clip_pb2.LabelSet) -> LabelSet:
+    """A label set."""
+    none = labels.none_of_the_above
+    return LabelSet(
+        tuple(labels.names),
+        tuple(labels.templates),
+        tuple(labels.thresholds),
+        NoneOfTheAbove(none.name, tuple(none.prompts), none.threshold)
+        if labels.HasField("none_of_the_above")
+        else None,
+    )
+
+
+def read_ref(ref: clip_pb2.LabelSetRef) -> str:
+    """Name and version in one: `pets@3`."""
+    return f"{ref.name}@{ref.version}"
+
+
+def read_info(info: labels_pb2.LabelSetInfo) -> LabelSetInfo:
+    """What is known of a stored label set."""
+    return LabelSetInfo(
+        name=info.ref.name,
+        version=info.ref.version,
+        label_count=info.label_count,
+        template_count=info.template_count,
+        none_of_the_above=info.none_of_the_above,
+        content_hash=info.content_hash,
+        create_time=info.create_time.ToDatetime(dt.timezone.utc),
+        versions=tuple(info.versions),
+    )
+
+
+def read_named(response: labels_pb2.GetLabelSetResponse) -> NamedLabelSet:
+    """A stored label set."""
+    return NamedLabelSet(read_info(response.info), read_labels(response.labels))

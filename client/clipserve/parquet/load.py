@@ -1,0 +1,118 @@
+"""One run over a file: its points go into a collection, and every row is accounted for."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections import deque
+from collections.abc import Callable, Generator, Mapping
+
+from clipserve.client import Client
+from clipserve.errors import (
+    ClipserveError,
+    DimensionMismatch,
+    FailedPrecondition,
+    NotFound,
+    PermissionDenied,
+    StorageFailed,
+    Unauthenticated,
+)
+from clipserve.parquet.read import PointFile, Row
+from clipserve.types import Point
+
+ROWS = 1_024
+ROWS_WITH_SOURCES = 64
+"""Rows that are read at a time: pictures are large."""
+
+
+class LoadRun:
+    """Writes a file's points into a collection.
+
+    Attributes:
+        written: points that are on disk.
+        skipped: points that were there already.
+        failures: id (or row), and why, of those that failed.
+        done: rows that are accounted for so far.
+        seconds: how long it took.
+    """
+
+    def __init__(
+        self,
+        client: Client,
+        collection: str,
+        file: PointFile,
+        schema: Mapping[str, str],
+        *,
+        fingerprint: str,
+        skip_existing: bool = False,
+        from_sources: bool = False,
+        progress: Callable[[int], None],
+    ) -> None:
+        """`schema`: the payload fields to write; `progress` is called with `done`."""
+        self.written = 0
+        self.skipped = 0
+        self.failures: list[tuple[str, ClipserveError]] = []
+        self.done = 0
+        self.seconds = 0.0
+        self._client = client
+        self._collection = collection
+        self._file = file
+        self._schema = dict(schema)
+        self._fingerprint = fingerprint
+        self._skip_existing = skip_existing
+        self._from_sources = from_sources
+        self._progress = progress
+        self._sent: deque[list[Point]] = deque()
+
+    def run(self) -> None:
+        """Does it all. Raises ClipserveError or FileError; what it has written stays."""
+        start = time.perf_counter()
+        with contextlib.closing(self._batches()) as batches:
+            results = self._client.upsert_stream(
+                self._collection, batches, fingerprint=self._fingerprint, on_error="return"
+            )
+            for result in results:
+                points = self._sent.popleft()
+                self.written += result.written
+                for position, error in result.errors.items():
+                    if concerns_all(error):
+                        raise error
+                    self.failures.append((points[position].id, error))
+                self._settle(len(points))
+        self.seconds = time.perf_counter() - start
+
+    def _batches(self) -> Generator[list[Point], None, None]:
+        """Batches of points to write, as the client asks for them."""
+        size = ROWS_WITH_SOURCES if self._from_sources else ROWS
+        for rows in self._file.batches(size, self._schema, from_sources=self._from_sources):
+            points = self._wanted(rows)
+            if points:
+                self._sent.append(points)
+                yield points
+
+    def _wanted(self, rows: list[Row]) -> list[Point]:
+        """The points to write; the other rows are accounted for here."""
+        points = []
+        for row in rows:
+            if row.point is not None:
+                points.append(row.point)
+            elif row.error is not None:
+                self.failures.append((row.name, row.error))
+        found = len(points)
+        if self._skip_existing and points:
+            there = {it.id for it in self._client.get_points(self._collection, [p.id for p in points])}
+            points = [point for point in points if point.id not in there]
+        self.skipped += found - len(points)
+        self._settle(len(rows) - len(points))
+        return points
+
+    def _settle(self, count: int) -> None:
+        if count:
+            self.done += count
+            self._progress(self.done)
+
+
+def concerns_all(error: ClipserveError) -> bool:
+    """Whether no other point of the file would fare better."""
+    whole = (FailedPrecondition, NotFound, PermissionDenied, StorageFailed, Unauthenticated)
+    return isinstance(error, whole) and not isinstance(error, DimensionMismatch)

@@ -1,0 +1,144 @@
+"""Label sets on the wire: those of a Classify, and those kept under names."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Sequence
+
+from clipserve.v1 import clip_pb2, labels_pb2
+
+from clipserve_gateway.convert.common import check_text, write_time
+from clipserve_gateway.errors import InvalidInput, LimitExceeded
+from clipserve_gateway.label_sets import StoredLabelSet
+from clipserve_gateway.types import LabelSet, LabelSetRef, Limits, NoneOfTheAbove
+
+DEFAULT_TEMPLATE = "a photo of a {}."
+NONE_NAME = "none of the above"
+NONE_PROMPTS = ("a photo.", "a picture of something.", "an image.", "a photo of something else.")
+MAX_NONE_PROMPTS = 100
+LABEL_SET_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]{0,127}")
+
+
+def read_labels(labels: clip_pb2.LabelSet, limits: Limits) -> LabelSet:
+    """Distinct non-empty names and templates with one `{}` each; InvalidInput or LimitExceeded otherwise."""
+    names, templates = tuple(labels.names), tuple(labels.templates) or (DEFAULT_TEMPLATE,)
+    if not names:
+        raise InvalidInput("name at least one label", field="labels.names")
+    if len(names) > limits.max_labels:
+        raise LimitExceeded(
+            f"{len(names)} labels; at most {limits.max_labels} fit into one call",
+            field="labels.names",
+            metadata={"limit": str(limits.max_labels)},
+        )
+    if len(names) * len(templates) > limits.max_prompts:
+        raise LimitExceeded(
+            f"{len(names)} labels × {len(templates)} templates; at most {limits.max_prompts} prompts fit",
+            field="labels.templates",
+            metadata={"limit": str(limits.max_prompts)},
+        )
+    first_seen: dict[str, int] = {}
+    for i, name in enumerate(names):
+        field = f"labels.names[{i}]"
+        if not name.strip():
+            raise InvalidInput("a label must not be empty", field=field)
+        if name in first_seen:
+            raise InvalidInput(
+                f"label {name[:100]!r} is already labels.names[{first_seen[name]}]", field=field
+            )
+        first_seen[name] = i
+        check_text(name, limits, field)
+    for i, template in enumerate(templates):
+        field = f"labels.templates[{i}]"
+        if template.count("{}") != 1:
+            raise InvalidInput("a template needs exactly one {} where the label goes", field=field)
+        check_text(template, limits, field)
+    none = None
+    if labels.HasField("none_of_the_above"):
+        none = read_none_of_the_above(labels.none_of_the_above, names, limits)
+    return LabelSet(names, templates, read_thresholds(labels.thresholds, len(names)), none)
+
+
+def read_thresholds(thresholds: Sequence[float], labels: int) -> tuple[float, ...]:
+    """No threshold, or one cosine for each label."""
+    if thresholds and len(thresholds) != labels:
+        raise InvalidInput(
+            f"{len(thresholds)} thresholds for {labels} labels; give none or one for each",
+            field="labels.thresholds",
+        )
+    for i, threshold in enumerate(thresholds):
+        check_cosine(threshold, f"labels.thresholds[{i}]")
+    return tuple(thresholds)
+
+
+def read_none_of_the_above(
+    none: clip_pb2.NoneOfTheAbove, names: Sequence[str], limits: Limits
+) -> NoneOfTheAbove:
+    """The answer for pictures that fit no label; its name must be none of theirs."""
+    path = "labels.none_of_the_above"
+    name, prompts = none.name or NONE_NAME, tuple(none.prompts) or NONE_PROMPTS
+    if name in names:
+        raise InvalidInput(f"{name[:100]!r} is one of the labels", field=f"{path}.name")
+    check_text(name, limits, f"{path}.name")
+    if len(prompts) > MAX_NONE_PROMPTS:
+        raise LimitExceeded(
+            f"{len(prompts)} prompts; at most {MAX_NONE_PROMPTS} fit",
+            field=f"{path}.prompts",
+            metadata={"limit": str(MAX_NONE_PROMPTS)},
+        )
+    for i, prompt in enumerate(prompts):
+        if "{}" in prompt:
+            raise InvalidInput("write the whole prompt, without {}", field=f"{path}.prompts[{i}]")
+        check_text(prompt, limits, f"{path}.prompts[{i}]")
+    check_cosine(none.threshold, f"{path}.threshold")
+    return NoneOfTheAbove(name, prompts, none.threshold)
+
+
+def check_cosine(threshold: float, field: str) -> None:
+    """InvalidInput unless it lies in -1…1."""
+    if not (math.isfinite(threshold) and -1 <= threshold <= 1):
+        raise InvalidInput("a threshold is a cosine, -1 to 1", field=field)
+
+
+def read_name(name: str, field: str) -> str:
+    """The name to keep a label set under."""
+    if not LABEL_SET_NAME.fullmatch(name):
+        raise InvalidInput(
+            f"{name[:80]!r}: 1 to 128 letters, digits, `_`, `.` and `-`, beginning with a letter or `_`",
+            field=field,
+        )
+    return name
+
+
+def read_ref(ref: clip_pb2.LabelSetRef, field: str) -> LabelSetRef:
+    """Name and version; version 0 is the latest."""
+    return LabelSetRef(read_name(ref.name, f"{field}.name"), ref.version)
+
+
+def write_ref(ref: LabelSetRef) -> clip_pb2.LabelSetRef:
+    """Name and version."""
+    return clip_pb2.LabelSetRef(name=ref.name, version=ref.version)
+
+
+def write_labels(labels: LabelSet) -> clip_pb2.LabelSet:
+    """A label set, with its defaults filled in."""
+    written = clip_pb2.LabelSet(names=labels.names, templates=labels.templates, thresholds=labels.thresholds)
+    none = labels.none_of_the_above
+    if none is not None:
+        written.none_of_the_above.name = none.name
+        written.none_of_the_above.prompts.extend(none.prompts)
+        written.none_of_the_above.threshold = none.threshold
+    return written
+
+
+def write_info(stored: StoredLabelSet) -> labels_pb2.LabelSetInfo:
+    """What is known of a label set, without its labels."""
+    return labels_pb2.LabelSetInfo(
+        ref=write_ref(stored.ref),
+        label_count=len(stored.labels.names),
+        template_count=len(stored.labels.templates),
+        none_of_the_above=stored.labels.none_of_the_above is not None,
+        content_hash=stored.content_hash,
+        create_time=write_time(stored.create_time),
+        versions=stored.versions,
+    )

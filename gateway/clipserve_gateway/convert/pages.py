@@ -1,0 +1,34 @@
+"""Pages of lists: how long they are, and where the next one begins."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from typing import Protocol
+
+from clipserve_gateway.errors import InvalidInput
+
+DEFAULT_PAGE, MAX_PAGE = 100, 1_000
+
+
+class PageRequest(Protocol):
+    """What every request for a page has."""
+
+    page_size: int
+    page_token: str
+
+
+def read_page(request: PageRequest, max_size: int = MAX_PAGE) -> tuple[str, int]:
+    """The name or id after which the page begins, and its size."""
+    if request.page_size < 0:
+        raise InvalidInput("page_size must not be negative", field="page_size")
+    try:
+        after = base64.b64decode(request.page_token.encode(), altchars=b"-_", validate=True).decode()
+    except (binascii.Error, ValueError):
+        raise InvalidInput("page_token is none that this server gave out", field="page_token") from None
+    return after, min(request.page_size or DEFAULT_PAGE, max_size)
+
+
+def write_page_token(last: str) -> str:
+    """The token of the page that begins after the name or id `last`."""
+    return base64.urlsafe_b64encode(last.encode()).decode()

@@ -1,0 +1,143 @@
+"""Search on the wire."""
+
+from __future__ import annotations
+
+import math
+
+from clipserve.v1 import clip_pb2
+
+from clipserve_gateway.collection_spec import CollectionSpec
+from clipserve_gateway.convert.collections import write_model
+from clipserve_gateway.convert.common import check_count, check_fits, check_text, read_image, read_top_k
+from clipserve_gateway.convert.embedding import read_embedding
+from clipserve_gateway.convert.filters import read_filter
+from clipserve_gateway.convert.payload import write_payload
+from clipserve_gateway.convert.points import check_id
+from clipserve_gateway.duplicates import Group
+from clipserve_gateway.errors import InvalidInput, LimitExceeded
+from clipserve_gateway.search import Like, Part, Query, SearchOutcome
+from clipserve_gateway.statistics import ScoreBackground
+from clipserve_gateway.types import Filter, Floats, Hit, Input, Limits
+
+DEFAULT_TOP_K = 10
+DEFAULT_DUPLICATE_THRESHOLD = 0.95
+MAX_PARTS = 16
+
+
+def read_search(request: clip_pb2.SearchRequest, limits: Limits) -> Query:
+    """Raises InvalidInput for a bad query; what needs the collection's schema is read when that is known."""
+    top_k = read_top_k(request.top_k, DEFAULT_TOP_K)
+    if top_k > limits.max_top_k:
+        raise LimitExceeded(
+            f"top_k is {top_k}; at most {limits.max_top_k}",
+            field="top_k",
+            metadata={"limit": str(limits.max_top_k)},
+        )
+    threshold = request.score_threshold if request.HasField("score_threshold") else None
+    if threshold is not None and not -1 <= threshold <= 1:
+        raise InvalidInput("score_threshold is a cosine, -1 to 1", field="score_threshold")
+    if request.consistency not in clip_pb2.Consistency.values():
+        raise InvalidInput(f"consistency {request.consistency} is not known", field="consistency")
+    if request.omit_payload and request.payload_fields:
+        raise InvalidInput("omit_payload leaves out every field", field="payload_fields")
+    return Query(
+        collection=request.collection,
+        parts=read_parts(request, limits),
+        top_k=top_k,
+        score_threshold=threshold,
+        filter=lambda collection: read_search_filter(request, collection),
+        with_payload=not request.omit_payload,
+        payload_fields=lambda collection: read_payload_fields(request, collection),
+        fingerprint=request.fingerprint,
+        consistent=request.consistency == clip_pb2.CONSISTENCY_STRONG,
+        duplicate_threshold=read_duplicate_threshold(request),
+    )
+
+
+def read_parts(request: clip_pb2.SearchRequest, limits: Limits) -> tuple[Part, ...]:
+    """The query: one thing to look for, or several with their weights."""
+    kind = request.WhichOneof("query")
+    if kind is None:
+        raise InvalidInput("set text, image, embedding, like or weighted", field="query")
+    if kind != "weighted":
+        return (Part(read_source(request, kind, limits, "")),)
+    check_count(len(request.weighted.parts), MAX_PARTS, "weighted.parts")
+    return tuple(
+        read_part(part, limits, f"weighted.parts[{i}].") for i, part in enumerate(request.weighted.parts)
+    )
+
+
+def read_part(part: clip_pb2.WeightedPart, limits: Limits, path: str) -> Part:
+    """One part of a weighted query."""
+    if not math.isfinite(part.weight) or part.weight == 0:
+        raise InvalidInput("a weight is a finite number other than 0", field=f"{path}weight")
+    kind = part.WhichOneof("part")
+    if kind is None:
+        raise InvalidInput("set text, image, embedding or like", field=f"{path}part")
+    return Part(read_source(part, kind, limits, path), part.weight, path)
+
+
+def read_source(
+    message: clip_pb2.SearchRequest | clip_pb2.WeightedPart, kind: str, limits: Limits, path: str
+) -> Input | Floats | Like:
+    """The picture, text, embedding or id that `kind` says is set."""
+    if kind == "image":
+        return read_image(message.image, f"{path}image.")
+    if kind == "text":
+        check_text(message.text, limits, f"{path}text")
+        return message.text
+    if kind == "embedding":
+        return read_embedding(message.embedding, f"{path}embedding")
+    check_id(message.like, f"{path}like")
+    return Like(message.like)
+
+
+def read_search_filter(request: clip_pb2.SearchRequest, collection: CollectionSpec) -> Filter | None:
+    """The filter, if there is one."""
+    return read_filter(request.filter, collection.schema) if request.HasField("filter") else None
+
+
+def read_payload_fields(request: clip_pb2.SearchRequest, collection: CollectionSpec) -> tuple[str, ...]:
+    """Fields of the schema to return; none means all."""
+    for i, name in enumerate(request.payload_fields):
+        if name not in collection.schema:
+            known = ", ".join(collection.schema) or "none"
+            raise InvalidInput(
+                f"no field {name[:80]!r} in the schema; its fields: {known}", field=f"payload_fields[{i}]"
+            )
+    return tuple(request.payload_fields)
+
+
+def read_duplicate_threshold(request: clip_pb2.SearchRequest) -> float | None:
+    """Cosine from which hits are grouped; None where they are not."""
+    threshold = request.duplicate_threshold or DEFAULT_DUPLICATE_THRESHOLD
+    if not 0 < threshold <= 1:
+        raise InvalidInput("duplicate_threshold is a cosine, above 0 to 1", field="duplicate_threshold")
+    return threshold if request.group_duplicates else None
+
+
+def write_search(outcome: SearchOutcome, limits: Limits) -> clip_pb2.SearchResponse:
+    """The hits, best first."""
+    response = clip_pb2.SearchResponse(
+        hits=[write_group(group, outcome.background) for group in outcome.groups],
+        model=write_model(outcome.collection.serving),
+        truncated=outcome.truncated,
+    )
+    return check_fits(response, limits, "top_k")
+
+
+def write_group(group: Group, background: ScoreBackground | None) -> clip_pb2.SearchHit:
+    """A hit with its near-duplicates."""
+    written = write_hit(group.hit, background)
+    written.duplicates.extend(write_hit(hit, background) for hit in group.duplicates)
+    return written
+
+
+def write_hit(hit: Hit, background: ScoreBackground | None) -> clip_pb2.SearchHit:
+    """One hit, judged by the scores of unrelated pairs where these are known."""
+    return clip_pb2.SearchHit(
+        id=hit.id,
+        score=hit.score,
+        payload=write_payload(hit.payload),
+        percentile=None if background is None else background.percentile(hit.score),
+    )

@@ -1,0 +1,214 @@
+"""Label sets kept under names, with versions, shared by all gateways on one engine."""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime as dt
+import json
+from dataclasses import dataclass
+
+import numpy as np
+from cachetools import TTLCache
+
+from clipserve_gateway.catalog import BELIEF_SECONDS
+from clipserve_gateway.errors import Conflict, LabelSetNotFound
+from clipserve_gateway.index.base import Document, Engine
+from clipserve_gateway.labels import LabelEmbeddings, content_key
+from clipserve_gateway.types import LabelSet, LabelSetRef, NoneOfTheAbove
+
+HEADS, VERSIONS, EMBEDDINGS = "labels/head/", "labels/version/", "labels/embeddings/"
+UPDATE_ATTEMPTS = 16
+BELIEVED = 256
+"""Label sets that calls find without asking the engine; what other gateways do is seen so late:"""
+
+
+@dataclass(frozen=True)
+class StoredLabelSet:
+    """One version of a label set."""
+
+    ref: LabelSetRef
+    labels: LabelSet
+    content_hash: str
+    create_time: dt.datetime
+    versions: tuple[int, ...]
+    """Those that are kept, oldest first."""
+
+
+@dataclass(frozen=True)
+class _Head:
+    """What versions of a label set there are; `last` is never given to another content."""
+
+    versions: tuple[int, ...]
+    last: int
+
+
+class LabelSets:
+    """Label sets by name and version.
+
+    A version is written before the head that names it, and removed after, so that no reader finds a hole.
+    """
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self._believed: TTLCache[LabelSetRef, StoredLabelSet] = TTLCache(BELIEVED, BELIEF_SECONDS)
+
+    async def put(self, name: str, labels: LabelSet) -> tuple[StoredLabelSet, bool]:
+        """Keeps a label set as the next version, unless the latest is the same; whether it was kept anew."""
+        content_hash = hash_of(labels)
+        for _ in range(UPDATE_ATTEMPTS):
+            document = await self._engine.get_document(HEADS + name)
+            head = _Head((), 0) if document is None else read_head(document)
+            if head.versions:
+                latest = await self._version(LabelSetRef(name, head.versions[-1]), head)
+                if latest is not None and latest.content_hash == content_hash:
+                    return latest, False
+            ref = LabelSetRef(name, head.last + 1)
+            versions = (*head.versions, ref.version)
+            stored = StoredLabelSet(ref, labels, content_hash, dt.datetime.now(dt.timezone.utc), versions)
+            if not await self._engine.put_document(VERSIONS + path(ref), write_version(stored), version=0):
+                # Another put is just there, or died between its two steps: leave its number to it.
+                await self._skip(name, document, head)
+                continue
+            at = 0 if document is None else document.version
+            value = write_head(_Head(versions, ref.version))
+            if await self._engine.put_document(HEADS + name, value, version=at):
+                self._believed.clear()
+                return stored, True
+        raise Conflict(f"label set {name!r} is being changed by others; try again")
+
+    async def _skip(self, name: str, document: Document | None, head: _Head) -> None:
+        """Counts a version number as used."""
+        at = 0 if document is None else document.version
+        await self._engine.put_document(
+            HEADS + name, write_head(_Head(head.versions, head.last + 1)), version=at
+        )
+
+    async def get(self, ref: LabelSetRef, field: str = "ref") -> StoredLabelSet:
+        """A version of a label set, version 0 being the latest; LabelSetNotFound, whose field is in `ref`."""
+        document = await self._engine.get_document(HEADS + ref.name)
+        head = _Head((), 0) if document is None else read_head(document)
+        if head.versions:
+            found = await self._version(LabelSetRef(ref.name, ref.version or head.versions[-1]), head)
+            if found is not None:
+                return found
+            known = ", ".join(map(str, head.versions))
+            raise LabelSetNotFound(
+                f"label set {ref.name!r} has no version {ref.version}; there are {known}",
+                field=f"{field}.version",
+            )
+        raise LabelSetNotFound(f"there is no label set {ref.name[:80]!r}", field=f"{field}.name")
+
+    async def choose(
+        self, labels: LabelSet | None, ref: LabelSetRef | None
+    ) -> tuple[LabelSet, LabelSetRef | None]:
+        """What a call names: labels of its own, or a label set that is kept, with the version it has."""
+        if labels is not None:
+            return labels, None
+        ref = ref or LabelSetRef("")
+        stored = self._believed.get(ref)
+        if stored is None:
+            stored = self._believed[ref] = await self.get(ref, "label_set")
+        return stored.labels, stored.ref
+
+    async def _version(self, ref: LabelSetRef, head: _Head) -> StoredLabelSet | None:
+        if ref.version not in head.versions:
+            return None
+        document = await self._engine.get_document(VERSIONS + path(ref))
+        return None if document is None else read_version(ref, document, head)
+
+    async def page(self, after: str, limit: int) -> list[StoredLabelSet]:
+        """The latest versions of up to `limit` label sets whose names follow `after`, by name."""
+        found: list[StoredLabelSet] = []
+        for document in await self._engine.documents(HEADS):
+            name, head = document.key.removeprefix(HEADS), read_head(document)
+            if name > after and head.versions and len(found) < limit:
+                latest = await self._version(LabelSetRef(name, head.versions[-1]), head)
+                found += [] if latest is None else [latest]
+        return found
+
+    async def delete(self, ref: LabelSetRef) -> int:
+        """Removes one version, or all for version 0; how many. LabelSetNotFound."""
+        for _ in range(UPDATE_ATTEMPTS):
+            await self.get(ref)
+            document = await self._engine.get_document(HEADS + ref.name)
+            if document is None:
+                continue
+            head = read_head(document)
+            gone = [version for version in head.versions if ref.version in (0, version)]
+            left = _Head(tuple(version for version in head.versions if version not in gone), head.last)
+            # The head stays even when nothing is left: a number is never given out twice.
+            if await self._engine.put_document(HEADS + ref.name, write_head(left), version=document.version):
+                self._believed.clear()
+                for version in gone:
+                    await self._remove(LabelSetRef(ref.name, version))
+                return len(gone)
+        raise Conflict(f"label set {ref.name!r} is being changed by others; try again")
+
+    async def _remove(self, ref: LabelSetRef) -> None:
+        found = await self._engine.documents(EMBEDDINGS + path(ref) + "/")
+        version = await self._engine.get_document(VERSIONS + path(ref))
+        for document in [*found, *([] if version is None else [version])]:
+            await self._engine.delete_document(document.key, version=document.version)
+
+    async def embeddings(self, ref: LabelSetRef, fingerprint: str, dim: int) -> LabelEmbeddings | None:
+        """The embeddings kept for a model, if there are any."""
+        document = await self._engine.get_document(f"{EMBEDDINGS}{path(ref)}/{fingerprint}")
+        if document is None:
+            return None
+        truncated, matrix = document.value[:4], document.value[4:]
+        rows = np.frombuffer(matrix, "<f4").reshape(-1, dim).astype(np.float32)
+        return LabelEmbeddings(rows, int.from_bytes(truncated, "little"))
+
+    async def keep_embeddings(self, ref: LabelSetRef, fingerprint: str, found: LabelEmbeddings) -> None:
+        """Keeps the embeddings for a model; whoever came first wins, they are the same."""
+        value = found.truncated_prompts.to_bytes(4, "little") + found.matrix.astype("<f4").tobytes()
+        await self._engine.put_document(f"{EMBEDDINGS}{path(ref)}/{fingerprint}", value, version=0)
+        if await self._engine.get_document(VERSIONS + path(ref)) is None:
+            # It was deleted while it was used; nothing must be left of it.
+            await self._remove(ref)
+
+
+def hash_of(labels: LabelSet) -> str:
+    """Equal where labels, templates, thresholds and the rest are."""
+    return content_key(dataclasses.asdict(labels))
+
+
+def path(ref: LabelSetRef) -> str:
+    """Name and version in a document's key."""
+    return f"{ref.name}/{ref.version}"
+
+
+def write_head(head: _Head) -> bytes:
+    """A head's document."""
+    return json.dumps(dataclasses.asdict(head)).encode()
+
+
+def read_head(document: Document) -> _Head:
+    """The head in a document."""
+    facts = json.loads(document.value)
+    return _Head(tuple(facts["versions"]), facts["last"])
+
+
+def write_version(stored: StoredLabelSet) -> bytes:
+    """A version's document."""
+    facts = {
+        "labels": dataclasses.asdict(stored.labels),
+        "content_hash": stored.content_hash,
+        "create_time": stored.create_time.isoformat(),
+    }
+    return json.dumps(facts).encode()
+
+
+def read_version(ref: LabelSetRef, document: Document, head: _Head) -> StoredLabelSet:
+    """The version in a document."""
+    facts = json.loads(document.value)
+    found = facts["labels"]
+    none = found["none_of_the_above"]
+    labels = LabelSet(
+        names=tuple(found["names"]),
+        templates=tuple(found["templates"]),
+        thresholds=tuple(found["thresholds"]),
+        none_of_the_above=none and NoneOfTheAbove(none["name"], tuple(none["prompts"]), none["threshold"]),
+    )
+    created = dt.datetime.fromisoformat(facts["create_time"])
+    return StoredLabelSet(ref, labels, facts["content_hash"], created, head.versions)

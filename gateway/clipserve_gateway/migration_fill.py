@@ -1,0 +1,145 @@
+"""Fills the table of a collection's new model from the sources of its points."""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+import random
+from collections.abc import Awaitable, Callable, Sequence
+
+import numpy as np
+
+from clipserve_gateway.collection_embed import CollectionEmbedder, outcome_of
+from clipserve_gateway.collection_spec import CollectionSpec, Generation, Overlap
+from clipserve_gateway.deadline import Deadline
+from clipserve_gateway.errors import (
+    ClipserveError,
+    FingerprintMismatch,
+    InvalidInput,
+    ModelNotFound,
+    ModelUnavailable,
+)
+from clipserve_gateway.index.base import Engine
+from clipserve_gateway.sources import SourceReader
+from clipserve_gateway.types import EncodedImage, Input, Point
+
+BATCH = 64
+EMBED_SECONDS = 120.0
+OVERLAP_K, OVERLAP_QUERIES = 10, 100
+SIDE_BY_SIDE = 8
+
+Failures = list[tuple[str, str]]
+"""Ids of points that could not be embedded anew, and why."""
+
+
+class Filler:
+    """Embeds points anew, and compares what two models make of them."""
+
+    def __init__(self, engine: Engine, embedder: CollectionEmbedder, sources: SourceReader) -> None:
+        self._engine = engine
+        self._embedder = embedder
+        self._sources = sources
+
+    async def page(self, spec: CollectionSpec, after: str) -> list[str]:
+        """The next ids of the old table."""
+        return [point.id for point in await self._engine.scroll(spec.table, after=after, limit=BATCH)]
+
+    async def add(self, spec: CollectionSpec, ids: Sequence[str]) -> Failures:
+        """Embeds points anew and adds those that are not there; those that cannot be.
+
+        Raises what concerns them all: a model that is not served, an engine that does not answer.
+        """
+        generation = spec.generations[1]
+        table = spec.table_of(generation)
+        there = {point.id for point in await self._engine.fetch(table, ids)}
+        missing = [id for id in ids if id not in there]
+        if not missing:
+            return []
+        points = await self._engine.fetch(spec.table, missing, with_sources=True)
+        inputs = await asyncio.gather(*(self._source(point) for point in points))
+        deadline = Deadline.after(EMBED_SECONDS)
+        items = await self._embedder.embed(spec.name, generation, inputs, deadline)
+        failures: Failures = []
+        rows: list[Point] = []
+        for point, item in zip(points, items, strict=True):
+            found = outcome_of(item)
+            if isinstance(found, ModelUnavailable | ModelNotFound | FingerprintMismatch):
+                raise found
+            if isinstance(found, ClipserveError):
+                failures.append((point.id, found.message))
+            else:
+                rows.append(dataclasses.replace(point, embedding=found))
+        if rows:
+            await self._engine.upsert(table, rows, replace=False)
+            await self._forget_deleted(spec, [row.id for row in rows])
+        return failures
+
+    async def _source(self, point: Point) -> Input:
+        """What a point was made of, or an InvalidInput that says why it is not to be had."""
+        if point.source is not None:
+            content = point.source.content
+            return EncodedImage(content) if point.source.kind == "image" else content.decode()
+        if point.source_uri:
+            return await self._sources.read(point.source_uri)
+        return InvalidInput("it has neither a kept source nor a source_uri")
+
+    async def _forget_deleted(self, spec: CollectionSpec, ids: Sequence[str]) -> None:
+        """Removes from the new table what was deleted from the old one in the meantime."""
+        there = {point.id for point in await self._engine.fetch(spec.table, ids)}
+        deleted = [id for id in ids if id not in there]
+        if deleted:
+            await self._engine.delete(spec.table_of(spec.generations[1]), deleted)
+
+    async def reconcile(
+        self, spec: CollectionSpec, beat: Callable[[], Awaitable[object]]
+    ) -> tuple[Failures, list[str]]:
+        """Compares both tables and mends what differs; points still missing, and ids drawn at random.
+
+        `beat` is called again and again, to show that the work goes on.
+        """
+        missing: Failures = []
+        drawn: list[str] = []
+        seen, after = 0, ""
+        while ids := await self.page(spec, after):
+            after = ids[-1]
+            missing += await self.add(spec, ids)
+            for id in ids:
+                # Reservoir sampling: each id is kept with the same chance.
+                seen += 1
+                if len(drawn) < OVERLAP_QUERIES:
+                    drawn.append(id)
+                elif (place := random.randrange(seen)) < OVERLAP_QUERIES:
+                    drawn[place] = id
+            await beat()
+        after = ""
+        other = spec.table_of(spec.generations[1])
+        while points := await self._engine.scroll(other, after=after, limit=BATCH):
+            after = points[-1].id
+            await self._forget_deleted(spec, [point.id for point in points])
+            await beat()
+        return missing, drawn
+
+    async def overlap(self, spec: CollectionSpec, ids: Sequence[str]) -> Overlap | None:
+        """How many of the nearest neighbors of these points both models agree on."""
+        gate = asyncio.Semaphore(SIDE_BY_SIDE)
+
+        async def share(id: str) -> float | None:
+            async with gate:
+                old, new = [await self._neighbors(spec, generation, id) for generation in spec.generations]
+            k = min(len(old), len(new), OVERLAP_K)
+            return len(set(old[:k]) & set(new[:k])) / k if k else None
+
+        shares = [found for found in await asyncio.gather(*map(share, ids)) if found is not None]
+        if not shares:
+            return None
+        return Overlap(OVERLAP_K, len(shares), float(np.mean(shares)), float(np.quantile(shares, 0.1)))
+
+    async def _neighbors(self, spec: CollectionSpec, generation: Generation, id: str) -> list[str]:
+        table = spec.table_of(generation)
+        found = await self._engine.fetch(table, [id], with_embeddings=True)
+        if not found or found[0].embedding is None:
+            return []
+        hits = await self._engine.search(
+            table, found[0].embedding, top_k=OVERLAP_K + 1, with_payload=False, consistent=True
+        )
+        return [hit.id for hit in hits if hit.id != id][:OVERLAP_K]

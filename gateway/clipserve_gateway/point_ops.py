@@ -1,0 +1,309 @@
+"""What can be done with the points of a collection. While it moves to another model, writes go to both."""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from typing import Protocol, TypeVar
+
+import numpy as np
+
+from clipserve_gateway import preprocess
+from clipserve_gateway.catalog import Catalog
+from clipserve_gateway.collection_embed import (
+    CollectionEmbedder,
+    check_fingerprint,
+    in_time,
+    outcome_of,
+    wrong_dimension,
+)
+from clipserve_gateway.collection_spec import CollectionSpec, Generation
+from clipserve_gateway.deadline import Deadline
+from clipserve_gateway.errors import (
+    ClipserveError,
+    CollectionNotFound,
+    Conflict,
+    InvalidInput,
+    LimitExceeded,
+    MigrationConflict,
+    TableNotFound,
+)
+from clipserve_gateway.index.base import Engine
+from clipserve_gateway.stages import stage
+from clipserve_gateway.types import (
+    EncodedImage,
+    Filter,
+    Floats,
+    Input,
+    Payload,
+    Point,
+    RawImage,
+    Source,
+    TableSpec,
+)
+
+T = TypeVar("T")
+
+STEP_WITH_SOURCES = 16
+"""Points read at once with their sources, which may have megabytes each."""
+ATTEMPTS = 4
+"""Times that a write is begun anew because the collection's generations changed under it."""
+
+
+class SourceReader(Protocol):
+    """Reads sources again."""
+
+    async def read(self, uri: str) -> Input:
+        """The image or text at a URI, or an InvalidInput that says why it cannot be read."""
+        ...
+
+
+@dataclass(frozen=True)
+class NewPoint:
+    """A point to write: what to embed, or its normalized embedding."""
+
+    id: str
+    source: Input | Floats
+    payload: Payload
+    source_uri: str = ""
+
+
+@dataclass(frozen=True)
+class Page:
+    """Points in the order of their ids; `more` is whether others follow."""
+
+    points: list[Point]
+    more: bool
+
+
+class PointOps:
+    """Points of collections, on one engine."""
+
+    def __init__(
+        self, engine: Engine, catalog: Catalog, embedder: CollectionEmbedder, sources: SourceReader
+    ) -> None:
+        self._engine = engine
+        self._catalog = catalog
+        self._embedder = embedder
+        self._sources = sources
+
+    async def collection(self, name: str) -> CollectionSpec:
+        """The collection of that name or alias; CollectionNotFound."""
+        return await self._catalog.get(name)
+
+    async def upsert(
+        self,
+        collection: CollectionSpec,
+        points: Sequence[NewPoint | InvalidInput],
+        *,
+        fingerprint: str,
+        deadline: Deadline,
+    ) -> list[ClipserveError | None]:
+        """Writes the good points; what is wrong with each of the others.
+
+        Raises FingerprintMismatch where `fingerprint`, or the model as it is served now, is not the
+        collection's; CollectionNotFound where the collection was dropped, or made anew, in the meantime.
+        """
+        for _ in range(ATTEMPTS):
+            check_fingerprint(collection.name, collection.serving, fingerprint)
+            statuses, written = await self._embedded(collection, points, deadline)
+            deadline.check("index")
+            latest = await self._catalog.get(collection.name)
+            if latest.create_time != collection.create_time:
+                raise CollectionNotFound(f"{collection.name!r} was made anew", field="collection")
+            if latest.generations == collection.generations:
+                try:
+                    with stage("index"):
+                        for generation, rows in reversed(written):
+                            if rows:
+                                table = collection.table_of(generation)
+                                await in_time(self._engine.upsert(table, rows), deadline, "index")
+                    return statuses
+                except TableNotFound:
+                    latest = await self._catalog.get(collection.name, fresh=True)
+            # Its migration began, was switched or ended while the points were being embedded.
+            collection = latest
+        raise Conflict(f"collection {collection.name!r} is being changed by others; try again")
+
+    async def _embedded(
+        self, collection: CollectionSpec, points: Sequence[NewPoint | InvalidInput], deadline: Deadline
+    ) -> tuple[list[ClipserveError | None], list[tuple[Generation, list[Point]]]]:
+        """What is wrong with each point, and the rows of the good ones for each generation."""
+        found = [
+            await self._embeddings(collection, generation, points, deadline)
+            for generation in collection.generations
+        ]
+        statuses: list[ClipserveError | None] = []
+        rows: list[list[Point]] = [[] for _ in found]
+        for point, *embeddings in zip(points, *found, strict=True):
+            errors = [item for item in embeddings if isinstance(item, ClipserveError)]
+            if errors or isinstance(point, InvalidInput):
+                statuses.append(errors[0])
+                continue
+            source = await kept(point.source) if collection.keep_sources else None
+            made = [Point(point.id, point.payload, it, source, point.source_uri) for it in embeddings]
+            statuses.append(self._refusal(collection, made[0]))
+            if statuses[-1] is None:
+                for row, stored in zip(rows, made, strict=True):
+                    row.append(stored)
+        return statuses, list(zip(collection.generations, rows, strict=True))
+
+    def _refusal(self, collection: CollectionSpec, point: Point) -> InvalidInput | None:
+        """Why the engine cannot hold a point."""
+        try:
+            self._engine.check(collection.table, point)
+        except InvalidInput as error:
+            return error
+        return None
+
+    async def _embeddings(
+        self,
+        collection: CollectionSpec,
+        generation: Generation,
+        points: Sequence[NewPoint | InvalidInput],
+        deadline: Deadline,
+    ) -> list[Floats | ClipserveError]:
+        """The embedding of each point by a generation's model, or why there is none."""
+        serving = generation == collection.serving
+        inputs: list[Input | Floats | ClipserveError] = []
+        for point in points:
+            if isinstance(point, InvalidInput):
+                inputs.append(point)
+            elif not isinstance(point.source, np.ndarray):
+                inputs.append(point.source)
+            elif serving:
+                fits = len(point.source) == collection.dim
+                inputs.append(point.source if fits else wrong_dimension(collection, len(point.source)))
+            elif point.source_uri:
+                inputs.append(await self._sources.read(point.source_uri))
+            else:
+                inputs.append(
+                    MigrationConflict(
+                        f"collection {collection.name!r} is moving to another model; send the image or text",
+                        field="embedding",
+                    )
+                )
+        to_embed = [item for item in inputs if not isinstance(item, np.ndarray | ClipserveError)]
+        made = iter(await self._embedder.embed(collection.name, generation, to_embed, deadline))
+        return [
+            item if isinstance(item, np.ndarray | ClipserveError) else outcome_of(next(made))
+            for item in inputs
+        ]
+
+    async def delete(self, name: str, ids: Sequence[str], deadline: Deadline) -> int:
+        """Removes points; how many of the ids existed."""
+        return await self._everywhere(name, lambda table: self._engine.delete(table, ids), deadline)
+
+    async def delete_where(self, collection: CollectionSpec, filter: Filter, deadline: Deadline) -> int:
+        """Removes the points that meet the filter; how many there were."""
+        return await self._everywhere(
+            collection.name, lambda table: self._engine.delete_where(table, filter), deadline
+        )
+
+    async def _everywhere(
+        self, name: str, delete: Callable[[TableSpec], Awaitable[int]], deadline: Deadline
+    ) -> int:
+        """Deletes from the generation that answers first: what is gone there, a migration brings no more."""
+
+        async def work(spec: CollectionSpec) -> int:
+            deleted = [
+                await in_time(delete(spec.table_of(generation)), deadline, "index")
+                for generation in spec.generations
+            ]
+            return deleted[0]
+
+        with stage("index"):
+            return await self._catalog.reading(name, work)
+
+    async def fetch(
+        self,
+        collection: CollectionSpec,
+        ids: Sequence[str],
+        *,
+        with_embeddings: bool,
+        with_sources: bool,
+        max_bytes: int,
+        deadline: Deadline,
+    ) -> list[Point]:
+        """The points that exist, in the order of `ids`; LimitExceeded where sources have over `max_bytes`."""
+        step = STEP_WITH_SOURCES if with_sources else len(ids)
+        found: list[Point] = []
+        for first in range(0, len(ids), step):
+            some = ids[first : first + step]
+            found += await self._read(
+                collection,
+                functools.partial(
+                    self._engine.fetch, ids=some, with_embeddings=with_embeddings, with_sources=with_sources
+                ),
+                deadline,
+            )
+            if source_bytes(found) > max_bytes:
+                raise LimitExceeded(
+                    f"the sources of these points have more than {max_bytes} bytes; ask for fewer at a time",
+                    field="ids",
+                    metadata={"limit": str(max_bytes)},
+                )
+        return found
+
+    async def scroll(
+        self,
+        collection: CollectionSpec,
+        *,
+        after: str,
+        limit: int,
+        filter: Filter | None,
+        with_embeddings: bool,
+        with_sources: bool,
+        max_bytes: int,
+        deadline: Deadline,
+    ) -> Page:
+        """Up to `limit` points whose ids follow `after`; fewer once their sources have `max_bytes`."""
+        step = STEP_WITH_SOURCES if with_sources else limit
+        found: list[Point] = []
+        while True:
+            wanted = min(step, limit - len(found))
+            some = await self._read(
+                collection,
+                functools.partial(
+                    self._engine.scroll,
+                    after=found[-1].id if found else after,
+                    limit=wanted + 1,
+                    filter=filter,
+                    with_embeddings=with_embeddings,
+                    with_sources=with_sources,
+                ),
+                deadline,
+            )
+            found += some[:wanted]
+            more = len(some) > wanted
+            if not more or len(found) == limit or source_bytes(found) >= max_bytes:
+                return Page(found, more)
+
+    async def count(self, collection: CollectionSpec, filter: Filter | None, deadline: Deadline) -> int:
+        """Points, all or those that meet the filter."""
+        return await self._read(collection, lambda table: self._engine.count(table, filter), deadline)
+
+    async def _read(
+        self, collection: CollectionSpec, read: Callable[[TableSpec], Awaitable[T]], deadline: Deadline
+    ) -> T:
+        with stage("index"):
+            return await self._catalog.reading(
+                collection.name, lambda spec: in_time(read(spec.table), deadline, "index")
+            )
+
+
+def source_bytes(points: Sequence[Point]) -> int:
+    """Bytes of the sources of points."""
+    return sum(len(point.source.content) for point in points if point.source is not None)
+
+
+async def kept(source: Input | Floats) -> Source | None:
+    """What is stored of a point's source; raw pixels become a PNG, which loses nothing."""
+    if isinstance(source, EncodedImage):
+        return Source("image", source.content)
+    if isinstance(source, RawImage):
+        png = await asyncio.to_thread(preprocess.to_png, source.rgb, source.width, source.height)
+        return Source("image", png)
+    return Source("text", source.encode()) if isinstance(source, str) else None

@@ -1,0 +1,55 @@
+"""LabelSetService: label sets kept under names."""
+
+from __future__ import annotations
+
+from clipserve.v1 import labels_pb2, labels_pb2_grpc
+from grpc.aio import ServicerContext
+
+from clipserve_gateway.convert import labels as convert
+from clipserve_gateway.convert import pages
+from clipserve_gateway.label_sets import LabelSets
+from clipserve_gateway.types import Limits
+
+
+class LabelSetServicer(labels_pb2_grpc.LabelSetServiceServicer):
+    """See protos/clipserve/v1/labels.proto."""
+
+    def __init__(self, label_sets: LabelSets, limits: Limits) -> None:
+        self._label_sets = label_sets
+        self._limits = limits
+
+    async def PutLabelSet(
+        self, request: labels_pb2.PutLabelSetRequest, context: ServicerContext
+    ) -> labels_pb2.PutLabelSetResponse:
+        """Keeps a label set under a name, as its next version."""
+        name = convert.read_name(request.name, "name")
+        labels = convert.read_labels(request.labels, self._limits)
+        stored, created = await self._label_sets.put(name, labels)
+        return labels_pb2.PutLabelSetResponse(info=convert.write_info(stored), created=created)
+
+    async def GetLabelSet(
+        self, request: labels_pb2.GetLabelSetRequest, context: ServicerContext
+    ) -> labels_pb2.GetLabelSetResponse:
+        """Gets a label set."""
+        stored = await self._label_sets.get(convert.read_ref(request.ref, "ref"))
+        return labels_pb2.GetLabelSetResponse(
+            info=convert.write_info(stored), labels=convert.write_labels(stored.labels)
+        )
+
+    async def ListLabelSets(
+        self, request: labels_pb2.ListLabelSetsRequest, context: ServicerContext
+    ) -> labels_pb2.ListLabelSetsResponse:
+        """Lists the latest version of every label set by name, page by page."""
+        after, size = pages.read_page(request)
+        found = await self._label_sets.page(after, size + 1)
+        return labels_pb2.ListLabelSetsResponse(
+            label_sets=map(convert.write_info, found[:size]),
+            next_page_token=pages.write_page_token(found[size - 1].ref.name) if len(found) > size else "",
+        )
+
+    async def DeleteLabelSet(
+        self, request: labels_pb2.DeleteLabelSetRequest, context: ServicerContext
+    ) -> labels_pb2.DeleteLabelSetResponse:
+        """Deletes a label set, or one version of it."""
+        deleted = await self._label_sets.delete(convert.read_ref(request.ref, "ref"))
+        return labels_pb2.DeleteLabelSetResponse(deleted=deleted)

@@ -1,0 +1,152 @@
+"""ClipService of the fake server."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import grpc
+import numpy as np
+from client.fake_base import Guard, Refused, State, invalid
+from client.fake_images import embed_image
+from client.fake_labels import LabelSetStore, check_labels
+from client.fake_model import CONTEXT_WORDS, LOGIT_SCALE, OTHER, by_model, embed_text, packed, unit
+from client.fake_points import FakeStore
+from client.fake_search import search
+from clipserve.v1 import clip_pb2, clip_pb2_grpc
+
+
+class FakeClip(Guard, clip_pb2_grpc.ClipServiceServicer):
+    """ClipService."""
+
+    def __init__(self, state: State, store: FakeStore, label_sets: LabelSetStore) -> None:
+        super().__init__(state)
+        self.store = store
+        self.label_sets = label_sets
+
+    def GetServerInfo(self, request: Any, context: grpc.ServicerContext) -> Any:
+        def answer() -> Any:
+            models = [
+                clip_pb2.ModelInfo(
+                    ref=model,
+                    ready=True,
+                    architecture="Fake-4",
+                    image_size=4,
+                    context_length=CONTEXT_WORDS + 2,
+                    logit_scale=LOGIT_SCALE,
+                    precision="fp32",
+                )
+                for model in (self.state.model, OTHER)
+            ]
+            return clip_pb2.GetServerInfoResponse(
+                version="0.0.1",
+                models=models,
+                default_model=self.state.model.name,
+                limits=self.state.limits,
+                engine="fake",
+                keeps_sources=self.state.keeps_sources,
+            )
+
+        return self.call("GetServerInfo", 0, context, answer)
+
+    def Embed(self, request: Any, context: grpc.ServicerContext) -> Any:
+        return self.call("Embed", len(request.inputs), context, lambda: self.embed(request))
+
+    def EmbedStream(self, requests: Any, context: grpc.ServicerContext) -> Iterator[Any]:
+        for request in requests:
+            items = len(request.request.inputs)
+            batch = request.request
+            yield clip_pb2.EmbedStreamResponse(
+                **self.batch("EmbedStream", items, request, context, lambda batch=batch: self.embed(batch))
+            )
+
+    def embed(self, request: Any) -> clip_pb2.EmbedResponse:
+        self.check_count(len(request.inputs), "inputs")
+        model = self.state.named(request.model)
+        results = []
+        for i, item in enumerate(request.inputs):
+            kind = item.WhichOneof("input")
+            path = f"inputs[{i}].image" if kind == "image" else f"inputs[{i}]"
+            try:
+                if kind is None:
+                    raise invalid("INVALID_INPUT", "set image or text")
+                vector = (
+                    embed_text(item.text) if kind == "text" else embed_image(item.image, self.state.limits)
+                )
+            except Refused as refused:
+                results.append(clip_pb2.EmbedResult(status=refused.at(path).status()))
+                continue
+            vector = by_model(model.name, vector)
+            results.append(
+                clip_pb2.EmbedResult(
+                    embedding=packed(vector if request.raw else unit(vector)),
+                    truncated=len(item.text.split()) > CONTEXT_WORDS,
+                )
+            )
+        return clip_pb2.EmbedResponse(results=results, model=model, normalized=not request.raw)
+
+    def Classify(self, request: Any, context: grpc.ServicerContext) -> Any:
+        return self.call("Classify", len(request.images), context, lambda: self.classify(request))
+
+    def classify(self, request: Any) -> clip_pb2.ClassifyResponse:
+        self.check_count(len(request.images), "images")
+        model = self.state.named(request.model)
+        labels, ref = self.labels_of(request)
+        embeddings = self.label_embeddings(labels, model.name)
+        if request.top_k < 0:
+            raise invalid("INVALID_INPUT", "top_k must not be negative", "top_k")
+        mode = request.score_mode or clip_pb2.SCORE_MODE_SOFTMAX
+        results = []
+        for i, image in enumerate(request.images):
+            try:
+                vector = unit(by_model(model.name, embed_image(image, self.state.limits)))
+            except Refused as refused:
+                results.append(clip_pb2.ClassifyResult(status=refused.at(f"images[{i}]").status()))
+                continue
+            scores = self.scores(embeddings @ vector, labels, request.top_k or 5, mode)
+            results.append(clip_pb2.ClassifyResult(scores=scores))
+        return clip_pb2.ClassifyResponse(
+            results=results, model=model, score_mode=mode, logit_scale=LOGIT_SCALE, label_set=ref
+        )
+
+    def labels_of(self, request: Any) -> tuple[clip_pb2.LabelSet, clip_pb2.LabelSetRef | None]:
+        """The labels, given or kept."""
+        if request.HasField("labels") == request.HasField("label_set"):
+            raise invalid("INVALID_INPUT", "set labels or label_set", "labels.names")
+        if request.HasField("labels"):
+            check_labels(request.labels, self.state.limits)
+            return request.labels, None
+        try:
+            kept = self.label_sets.get(request.label_set)
+        except Refused as refused:
+            raise refused.at("label_set") from None
+        return kept.labels, clip_pb2.LabelSetRef(name=kept.name, version=kept.version)
+
+    def label_embeddings(self, labels: clip_pb2.LabelSet, model: str) -> np.ndarray:
+        templates = list(labels.templates) or ["a photo of a {}."]
+        prompts = [[template.replace("{}", name) for template in templates] for name in labels.names]
+        if labels.HasField("none_of_the_above"):
+            prompts.append(list(labels.none_of_the_above.prompts) or ["a photo.", "a picture of something."])
+        rows = [[unit(by_model(model, embed_text(prompt))) for prompt in group] for group in prompts]
+        return np.array([unit(np.mean(group, axis=0)) for group in rows])
+
+    def scores(
+        self, cosines: np.ndarray, labels: clip_pb2.LabelSet, top_k: int, mode: int
+    ) -> list[clip_pb2.LabelScore]:
+        none = labels.none_of_the_above
+        names = [*labels.names, none.name or "none of the above"]
+        thresholds = [*labels.thresholds, none.threshold]
+        logits = np.exp(LOGIT_SCALE * (cosines - cosines.max()))
+        probabilities = logits / logits.sum()
+        found = []
+        for index in np.argsort(-cosines, kind="stable")[:top_k]:
+            score = clip_pb2.LabelScore(label=names[index], index=index, cosine=cosines[index])
+            if mode == clip_pb2.SCORE_MODE_SOFTMAX:
+                score.probability = probabilities[index]
+            if labels.thresholds:
+                score.above_threshold = bool(cosines[index] >= thresholds[index])
+            found.append(score)
+        return found
+
+    def Search(self, request: Any, context: grpc.ServicerContext) -> Any:
+        return self.call("Search", 1, context, lambda: search(self.store, request, self.state.limits))

@@ -1,0 +1,46 @@
+"""Embeddings without a model: equal inputs are equal, different ones differ, and two models disagree."""
+
+from __future__ import annotations
+
+import hashlib
+
+import numpy as np
+from clipserve.v1 import common_pb2
+from PIL import Image
+
+DIM = 16
+LOGIT_SCALE = 20.0
+CONTEXT_WORDS = 75
+MODEL = common_pb2.ModelRef(name="fake", fingerprint="f" * 64, embed_dim=DIM)
+OTHER = common_pb2.ModelRef(name="other", fingerprint="0" * 64, embed_dim=DIM)
+
+
+def embed_text(text: str) -> np.ndarray:
+    """float32 [DIM]: the sum of the words' own directions, and one that all texts share."""
+    total = np.full(DIM, 0.05)
+    for word in text.lower().split()[:CONTEXT_WORDS]:
+        seed = int.from_bytes(hashlib.sha256(word.strip(".,").encode()).digest()[:4], "little")
+        total += np.random.default_rng(seed).normal(size=DIM)
+    return total.astype(np.float32)
+
+
+def embed_pixels(image: Image.Image) -> np.ndarray:
+    """float32 [DIM]: a fixed projection of the picture at 4×4 pixels."""
+    pixels = np.asarray(image.convert("RGB").resize((4, 4), Image.Resampling.BOX), np.float64).ravel() / 255
+    projection = np.random.default_rng(7).normal(size=(pixels.size + 1, DIM))
+    return (np.append(pixels, 0.1) @ projection).astype(np.float32)
+
+
+def by_model(name: str, vector: np.ndarray) -> np.ndarray:
+    """float32 [DIM]: the embedding as this model has it."""
+    return vector if name != OTHER.name else np.tanh(np.roll(vector, 5)).astype(np.float32)
+
+
+def unit(vector: np.ndarray) -> np.ndarray:
+    """The vector with length 1."""
+    return (vector / np.linalg.norm(vector)).astype(np.float32)
+
+
+def packed(vector: np.ndarray) -> common_pb2.Embedding:
+    """The message for an embedding."""
+    return common_pb2.Embedding(float32_le=vector.astype("<f4").tobytes())

@@ -1,0 +1,115 @@
+"""What the cases of a service share: fixtures, a schema, and points to look for."""
+
+from __future__ import annotations
+
+import contextlib
+import datetime as dt
+import time
+import uuid
+from collections.abc import Callable, Iterator
+
+import clipserve
+import pytest
+from client.pictures import png
+from clipserve import Client, Point
+
+CLOSE = 1e-3
+"""Embeddings of one picture may differ by so much between batches of different sizes."""
+NOON = dt.datetime(2024, 5, 1, 12, 0, 0, 123456, tzinfo=dt.timezone.utc)
+SCHEMA = {
+    "kind": "string",
+    "year": "int",
+    "weight": "double",
+    "public": "bool",
+    "taken": "timestamp",
+    "tags": "string_list",
+}
+
+
+@pytest.fixture
+def service(address: str) -> Iterator[Client]:
+    with Client(address, timeout=60) as client:
+        yield client
+
+
+@pytest.fixture
+def new_collection(service: Client) -> Iterator[Callable[..., clipserve.Collection]]:
+    """Makes collections that are gone after the test."""
+    names: list[str] = []
+
+    def make(**kwargs: object) -> clipserve.Collection:
+        names.append(f"case_{uuid.uuid4().hex}")
+        return service.create_collection(names[-1], schema=SCHEMA, **kwargs)
+
+    yield make
+    for name in names:
+        with contextlib.suppress(clipserve.CollectionNotFound):  # the test deleted it itself
+            for alias in service.get_collection(name).aliases:
+                service.delete_alias(alias)
+            service.delete_collection(name)
+
+
+@pytest.fixture
+def new_name(service: Client) -> Iterator[Callable[[], str]]:
+    """Names for label sets, which are gone after the test."""
+    names: list[str] = []
+
+    def make() -> str:
+        names.append(f"case-{uuid.uuid4().hex}")
+        return names[-1]
+
+    yield make
+    for name in names:
+        with contextlib.suppress(clipserve.LabelSetNotFound):  # never put, or deleted by the test itself
+            service.delete_label_set(name)
+
+
+def fill(service: Client, name: str, count: int = 6) -> None:
+    """Points p0, p1, …: pictures with payloads."""
+    points = [
+        Point(
+            f"p{i}",
+            image=png(i),
+            payload={
+                "kind": "even" if i % 2 == 0 else "odd",
+                "year": 2020 + i,
+                "weight": i / 2,
+                "public": i < 3,
+                "taken": NOON + dt.timedelta(days=i),
+                "tags": ["all", f"tag{i}"],
+            },
+        )
+        for i in range(count)
+    ]
+    assert service.upsert(name, points).written == count
+
+
+def new_alias() -> str:
+    """A name that nothing has."""
+    return f"alias_{uuid.uuid4().hex}"
+
+
+def another_model(service: Client) -> str:
+    """A ready model that is not the default; skips the test where none is, or no sources are kept."""
+    info = service.info()
+    default = next(model for model in info.models if model.name == info.default_model)
+    others = [m for m in info.models if m.ready and m.ref.fingerprint != default.ref.fingerprint]
+    if not others or not info.keeps_sources:
+        pytest.skip("needs two models, and an engine that keeps sources")
+    return others[0].name
+
+
+def until_migrated(service: Client, name: str, seconds: float = 60) -> clipserve.Migration:
+    """The collection's migration, once it is ready."""
+    end = time.monotonic() + seconds
+    while True:
+        found = service.get_collection(name).migration
+        assert found is not None
+        if found.state == "ready":
+            return found
+        assert time.monotonic() < end, found
+        time.sleep(0.1)
+
+
+def ids(result: clipserve.SearchResult) -> set[str]:
+    return {hit.id for hit in result}

@@ -1,0 +1,92 @@
+from __future__ import annotations
+
+import datetime as dt
+import math
+
+import pytest
+from clipserve.v1 import clip_pb2
+from clipserve_gateway.convert.clip import read_classify
+from clipserve_gateway.convert.labels import (
+    NONE_NAME,
+    NONE_PROMPTS,
+    read_labels,
+    read_name,
+    read_ref,
+    write_info,
+    write_labels,
+)
+from clipserve_gateway.errors import InvalidInput
+from clipserve_gateway.label_sets import StoredLabelSet
+from clipserve_gateway.settings import Settings
+from clipserve_gateway.types import LabelSetRef, NoneOfTheAbove
+
+LIMITS = Settings().limits
+None_ = clip_pb2.NoneOfTheAbove
+
+
+def labels(*names: str, **rest) -> clip_pb2.LabelSet:
+    return clip_pb2.LabelSet(names=names, **rest)
+
+
+def test_none_of_the_above_has_a_name_and_prompts_of_its_own():
+    assert read_labels(labels("cat"), LIMITS).none_of_the_above is None
+    default = read_labels(labels("cat", none_of_the_above=None_()), LIMITS).none_of_the_above
+    assert default == NoneOfTheAbove(NONE_NAME, NONE_PROMPTS, 0.0)
+    given = None_(name="nothing", prompts=["a photo."], threshold=0.25)
+    found = read_labels(labels("cat", none_of_the_above=given), LIMITS).none_of_the_above
+    assert found == NoneOfTheAbove("nothing", ("a photo.",), 0.25)
+
+
+@pytest.mark.parametrize(
+    ("none", "field"),
+    [
+        (None_(name="cat"), "name"),
+        (None_(prompts=["a photo of a {}."]), "prompts[0]"),
+        (None_(prompts=["a"] * 101), "prompts"),
+        (None_(threshold=math.nan), "threshold"),
+        (None_(threshold=2), "threshold"),
+    ],
+)
+def test_a_bad_none_of_the_above_names_the_field(none, field):
+    with pytest.raises(InvalidInput) as caught:
+        read_labels(labels("cat", none_of_the_above=none), LIMITS)
+    assert caught.value.field == f"labels.none_of_the_above.{field}"
+
+
+def test_what_is_written_reads_back_the_same():
+    read = read_labels(
+        labels("cat", "dog", templates=["{}"], thresholds=[0.5, -1], none_of_the_above=None_()), LIMITS
+    )
+    assert read_labels(write_labels(read), LIMITS) == read
+    plain = read_labels(labels("cat"), LIMITS)
+    assert read_labels(write_labels(plain), LIMITS) == plain
+
+
+@pytest.mark.parametrize("name", ["pets", "_", "a.b-c_9", "A" * 128])
+def test_names_of_label_sets(name):
+    assert read_name(name, "name") == name
+
+
+@pytest.mark.parametrize("name", ["", "9a", "a/b", "a b", "é", "A" * 129, "-a", "a\n"])
+def test_what_is_no_name_of_a_label_set(name):
+    with pytest.raises(InvalidInput) as caught:
+        read_ref(clip_pb2.LabelSetRef(name=name), "label_set")
+    assert caught.value.field == "label_set.name"
+
+
+def test_a_classify_has_labels_of_its_own_or_names_a_label_set():
+    images = [{"content": b"a"}]
+    ref = clip_pb2.LabelSetRef(name="pets", version=2)
+    call = read_classify(clip_pb2.ClassifyRequest(images=images, label_set=ref), LIMITS)
+    assert (call.labels, call.ref) == (None, LabelSetRef("pets", 2))
+    with pytest.raises(InvalidInput) as caught:
+        read_classify(clip_pb2.ClassifyRequest(images=images, label_set=ref, labels=labels("a")), LIMITS)
+    assert caught.value.field == "label_set"
+
+
+def test_what_is_known_of_a_label_set_leaves_out_the_labels():
+    kept = read_labels(labels("cat", "dog", none_of_the_above=None_()), LIMITS)
+    now = dt.datetime(2026, 1, 2, tzinfo=dt.timezone.utc)
+    info = write_info(StoredLabelSet(LabelSetRef("pets", 3), kept, "hash", now, (1, 3)))
+    assert (info.ref.name, info.ref.version, info.label_count, info.template_count) == ("pets", 3, 2, 1)
+    assert (info.none_of_the_above, info.content_hash, info.versions) == (True, "hash", [1, 3])

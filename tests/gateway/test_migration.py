@@ -1,0 +1,352 @@
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+
+import numpy as np
+import pytest
+from clipserve_gateway import catalog as catalog_module
+from clipserve_gateway import migration as migration_module
+from clipserve_gateway.collection_spec import MigrationState
+from clipserve_gateway.embed import Embedder
+from clipserve_gateway.errors import (
+    MigrationConflict,
+    ModelNotFound,
+    SourcesNotKept,
+    StorageUnavailable,
+)
+from clipserve_gateway.index.lance import LanceEngine
+from clipserve_gateway.migration_fill import BATCH, Filler
+from clipserve_gateway.point_ops import NewPoint
+from clipserve_gateway.search import Part
+from clipserve_gateway.settings import Settings
+from clipserve_gateway.types import Eq, Point
+from support.domain import OTHER, SOON, Domain, picture, stored_picture, two_models
+from support.fakes import DIM, SPEC, fake_models
+from support.memory_engine import MemoryEngine
+
+pytestmark = pytest.mark.usefixtures("no_waiting")
+UNIT = np.eye(DIM, dtype=np.float32)
+
+
+@pytest.fixture
+def no_waiting(monkeypatch):
+    """Gateways hear of each other at once, so that nothing has to be waited for."""
+    monkeypatch.setattr(catalog_module, "BELIEF_SECONDS", 0)
+    for name in ("BELIEF_SECONDS", "SETTLE_SECONDS", "PATIENCE_SECONDS", "LOOK_SECONDS"):
+        monkeypatch.setattr(migration_module, name, 0)
+
+
+@pytest.fixture(params=["memory", "lance"])
+async def engine(request, tmp_path):
+    engine = MemoryEngine() if request.param == "memory" else LanceEngine(str(tmp_path / "store"))
+    yield engine
+    await engine.close()
+
+
+@pytest.fixture
+async def gateways(encoder, pool):
+    """Makes gateways; each is closed at the end."""
+    made = []
+
+    async def make(engine, prefixes=()) -> Domain:
+        models = await fake_models(two_models(), default="fake")
+        embedder = Embedder(models, encoder, pool, Settings().limits, fast_decode=True)
+        made.append(Domain(engine, models, embedder, prefixes))
+        return made[-1]
+
+    yield make
+    for domain in made:
+        await domain.close()
+
+
+@pytest.fixture
+async def domain(gateways, engine):
+    return await gateways(engine)
+
+
+async def state_of(domain, name="pets"):
+    return (await domain.catalog.get(name, fresh=True)).migration
+
+
+async def until(domain, state, name="pets"):
+    for _ in range(2_000):
+        migration = await state_of(domain, name)
+        if migration is not None and migration.state is state:
+            return migration
+        await asyncio.sleep(0.005)
+    raise AssertionError(f"{name} is not {state}: {migration}")
+
+
+async def tables(domain, name="pets") -> list[dict]:
+    """The points of each generation, the one that answers first."""
+    spec = await domain.catalog.get(name, fresh=True)
+    found = []
+    for generation in spec.generations:
+        points = await domain.engine.scroll(
+            spec.table_of(generation), after="", limit=9_999, with_embeddings=True
+        )
+        found.append({point.id: point for point in points})
+    return found
+
+
+def texts(count, **payload):
+    return [NewPoint(f"{i:04d}", f"text {i}", payload) for i in range(count)]
+
+
+async def test_a_collection_moves_to_another_model_and_back_and_stays(domain):
+    before = await domain.create(keep_sources=True)
+    count = 2 * BATCH + 3
+    await domain.upsert("pets", *texts(count, year=1))
+    started = await domain.migrator.start("pets", OTHER)
+    assert (started.model, started.migration.state, started.migration.total) == (
+        "fake",
+        MigrationState.RUNNING,
+        count,
+    )
+    ready = await until(domain, MigrationState.READY)
+    assert (ready.done, ready.failed, ready.failures) == (count, 0, ())
+    assert ready.overlap.queries == 100
+    assert ready.overlap.mean == pytest.approx(1)
+    switched = await domain.migrator.switch("pets", without_failed=False)
+    assert (switched.model, switched.fingerprint) == (OTHER, "0" * 64)
+    assert (await domain.search("pets", Part("text 7"))).groups[0].hit.id == "0007"
+    back = await domain.migrator.roll_back("pets")
+    assert back.serving == before.serving
+    await domain.migrator.switch("pets", without_failed=False)
+    ended = await domain.migrator.end("pets")
+    assert (ended.model, ended.migration) == (OTHER, None)
+    assert await domain.engine.tables() == [ended.serving.table]
+    [points] = await tables(domain)
+    assert len(points) == count
+    assert points["0000"].payload == {"year": 1}
+
+
+async def test_a_migration_that_is_given_up_leaves_the_collection_as_it_was(domain):
+    before = await domain.create(keep_sources=True)
+    await domain.upsert("pets", *texts(3))
+    await domain.migrator.start("pets", OTHER)
+    ended = await domain.migrator.end("pets")
+    assert ended == before
+    assert await domain.engine.tables() == [before.serving.table]
+
+
+async def test_what_cannot_begin_is_refused(domain):
+    await domain.create(keep_sources=True)
+    with pytest.raises(MigrationConflict) as caught:
+        await domain.migrator.start("pets", "fake")
+    assert caught.value.field == "to_model"
+    with pytest.raises(ModelNotFound):
+        await domain.migrator.start("pets", "nope")
+    await domain.migrator.start("pets", OTHER)
+    with pytest.raises(MigrationConflict):
+        await domain.migrator.start("pets", OTHER)
+    assert len(await domain.engine.tables()) == 2
+
+
+async def test_steps_out_of_turn_are_refused(domain, monkeypatch):
+    await domain.create(keep_sources=True)
+    for step in (domain.migrator.roll_back, domain.migrator.end):
+        with pytest.raises(MigrationConflict, match="no migration"):
+            await step("pets")
+    monkeypatch.setattr(migration_module, "SETTLE_SECONDS", 3600)
+    await domain.migrator.start("pets", OTHER)
+    with pytest.raises(MigrationConflict, match="once it is ready"):
+        await domain.migrator.switch("pets", without_failed=False)
+    with pytest.raises(MigrationConflict, match="after a switch"):
+        await domain.migrator.roll_back("pets")
+
+
+async def test_without_sources_nothing_begins_and_no_table_is_left(domain):
+    await domain.create()
+    await domain.upsert("pets", *texts(3))
+    with pytest.raises(SourcesNotKept, match="CLIPSERVE_SOURCE_PREFIXES"):
+        await domain.migrator.start("pets", OTHER)
+    assert len(await domain.engine.tables()) == 1
+
+
+async def test_sources_are_read_again_where_the_operator_allows_it(gateways, engine, tmp_path):
+    domain = await gateways(engine, [tmp_path.as_uri()])
+    await domain.create()
+    uris = [stored_picture(tmp_path, i) for i in range(4)]
+    await domain.upsert(
+        "pets",
+        *(NewPoint(str(i), picture(i), {}, uri) for i, uri in enumerate(uris)),
+        NewPoint("elsewhere", "a", {}, "file:///nowhere/a.png"),
+    )
+    (tmp_path / "2.png").unlink()
+    await domain.migrator.start("pets", OTHER)
+    ready = await until(domain, MigrationState.READY)
+    assert ready.failed == 2
+    assert dict(ready.failures).keys() == {"2", "elsewhere"}
+    with pytest.raises(MigrationConflict) as caught:
+        await domain.migrator.switch("pets", without_failed=False)
+    assert caught.value.field == "without_failed"
+    await domain.migrator.switch("pets", without_failed=True)
+    new, _ = await tables(domain)
+    assert new.keys() == {"0", "1", "3"}
+
+
+async def test_writes_and_deletes_meanwhile_end_up_in_both(domain, monkeypatch):
+    await domain.create(keep_sources=True)
+    await domain.upsert("pets", *texts(2 * BATCH, year=1))
+    paused, go_on = asyncio.Event(), asyncio.Event()
+    page = domain.migrator._filler.page
+
+    async def page_and_wait(spec, after):
+        ids = await page(spec, after)
+        if after == "":
+            paused.set()
+            await go_on.wait()
+        return ids
+
+    monkeypatch.setattr(domain.migrator._filler, "page", page_and_wait)
+    await domain.migrator.start("pets", OTHER)
+    await paused.wait()
+    # A page of ids is in the filler's hands: what is done to these points now must not be undone.
+    await domain.upsert("pets", NewPoint("0000", "another text", {"year": 2}), NewPoint("new", "new", {}))
+    assert await domain.points.delete("pets", ["0001", f"{BATCH + 1:04d}"], SOON) == 2
+    assert await domain.points.delete_where(await domain.catalog.get("pets"), Eq("year", 2), SOON) == 1
+    await domain.upsert("pets", NewPoint("0000", "yet another text", {"year": 3}))
+    go_on.set()
+    await until(domain, MigrationState.READY)
+    old, new = await tables(domain)
+    assert old.keys() == new.keys()
+    assert "0001" not in old
+    assert len(old) == 2 * BATCH - 1
+    for id in old:
+        assert old[id].payload == new[id].payload
+        np.testing.assert_allclose(old[id].embedding, new[id].embedding, atol=1e-5)
+    assert new["0000"].payload == {"year": 3}
+
+
+async def test_embeddings_alone_are_refused_while_a_collection_moves(domain):
+    await domain.create(keep_sources=True)
+    await domain.upsert("pets", NewPoint("bare", UNIT[0], {}), NewPoint("good", "a", {}))
+    await domain.migrator.start("pets", OTHER)
+    ready = await until(domain, MigrationState.READY)
+    assert [id for id, _ in ready.failures] == ["bare"]
+    statuses = await domain.upsert("pets", NewPoint("vector", UNIT[1], {}), NewPoint("text", "b", {}))
+    assert [error and error.reason for error in statuses] == ["MIGRATION_CONFLICT", None]
+    old, new = await tables(domain)
+    assert "text" in old
+    assert "text" in new
+    assert "vector" not in old
+
+
+async def test_searches_during_a_switch_are_answered_by_one_of_the_models(domain):
+    await domain.create(keep_sources=True)
+    await domain.upsert("pets", *texts(8))
+    await domain.migrator.start("pets", OTHER)
+    await until(domain, MigrationState.READY)
+    models = set()
+
+    async def search():
+        for _ in range(10):
+            outcome = await domain.search("pets", Part("text 3"), top_k=1)
+            assert outcome.groups[0].hit.id == "0003"
+            models.add(outcome.collection.model)
+
+    async def switch():
+        await domain.migrator.switch("pets", without_failed=False)
+        await domain.migrator.end("pets")
+
+    await asyncio.gather(*(search() for _ in range(4)), switch())
+    assert models <= {"fake", OTHER}
+    assert OTHER in models
+
+
+async def test_a_migration_goes_on_where_a_dead_gateway_left_it(gateways, engine, monkeypatch):
+    first = await gateways(engine)
+    await first.create(keep_sources=True)
+    await first.upsert("pets", *texts(3 * BATCH))
+    died = asyncio.Event()
+    page = first.migrator._filler.page
+
+    async def page_or_die(spec, after):
+        if after:
+            died.set()
+            await asyncio.Event().wait()
+        return await page(spec, after)
+
+    monkeypatch.setattr(first.migrator._filler, "page", page_or_die)
+    await first.migrator.start("pets", OTHER)
+    await died.wait()
+    await first.migrator.close()
+    left = await state_of(first)
+    assert (left.state, left.done) == (MigrationState.RUNNING, BATCH)
+    second = await gateways(engine)
+    watch = asyncio.ensure_future(second.migrator.watch())
+    ready = await until(second, MigrationState.READY)
+    watch.cancel()
+    assert ready.done == 3 * BATCH
+    old, new = await tables(second)
+    assert old.keys() == new.keys()
+
+
+async def test_two_gateways_that_both_work_on_one_migration_do_no_harm(gateways, engine):
+    first, second = await gateways(engine), await gateways(engine)
+    await first.create(keep_sources=True)
+    await first.upsert("pets", *texts(2 * BATCH))
+    started = await first.migrator.start("pets", OTHER)
+    second.migrator._work_on(started)
+    ready = await until(first, MigrationState.READY)
+    assert ready.failed == 0
+    old, new = await tables(first)
+    assert old.keys() == new.keys()
+
+
+async def test_what_stops_a_migration_is_told_and_tried_again(domain, monkeypatch):
+    await domain.create(keep_sources=True)
+    await domain.upsert("pets", *texts(3))
+    page, told = domain.migrator._filler.page, []
+
+    async def page_with_trouble(spec, after):
+        if not told:
+            raise StorageUnavailable("the disk is away")
+        return await page(spec, after)
+
+    monkeypatch.setattr(domain.migrator._filler, "page", page_with_trouble)
+    await domain.migrator.start("pets", OTHER)
+    while not told:
+        migration = await state_of(domain)
+        told += [migration.error] if migration.error else []
+        await asyncio.sleep(0)
+    assert told == ["the disk is away"]
+    ready = await until(domain, MigrationState.READY)
+    assert ready.error == ""
+
+
+async def test_the_overlap_is_the_share_of_common_neighbors():
+    """Two crowds of eleven points; in the other table, five of each have gone over to the other crowd."""
+    engine = MemoryEngine()
+    domain = Domain(engine, await fake_models(two_models(), default="fake"), None)
+    spec = await domain.create()
+    other = dataclasses.replace(spec.serving, table="other")
+    migration = migration_module.Migration(MigrationState.RUNNING, other, spec.create_time)
+    spec = dataclasses.replace(spec, migration=migration)
+    await engine.create_table(spec.table_of(other))
+
+    def crowd(names, center):
+        vectors = [UNIT[center] + 0.01 * i * UNIT[center + 1] for i in range(len(names))]
+        return [Point(name, {}, it / np.linalg.norm(it)) for name, it in zip(names, vectors, strict=True)]
+
+    a, b = [f"a{i}" for i in range(11)], [f"b{i}" for i in range(11)]
+    await engine.upsert(spec.table, crowd(a, 0) + crowd(b, 3))
+    await engine.upsert(spec.table_of(other), crowd(a[:6] + b[6:], 0) + crowd(b[:6] + a[6:], 3))
+    filler = Filler(engine, domain.embedder, domain.sources)
+    overlap = await filler.overlap(spec, ["a0", "b0", "gone"])
+    assert (overlap.k, overlap.queries) == (10, 2)
+    assert overlap.mean == overlap.p10 == pytest.approx(0.5)
+    assert await filler.overlap(spec, []) is None
+
+
+async def test_the_fingerprint_of_a_migrated_collection_is_the_new_models(domain):
+    await domain.create(keep_sources=True)
+    await domain.upsert("pets", *texts(3))
+    await domain.migrator.start("pets", OTHER)
+    await until(domain, MigrationState.READY)
+    await domain.migrator.switch("pets", without_failed=False)
+    assert await domain.upsert("pets", NewPoint("a", "a", {}), fingerprint="0" * 64) == [None]
+    with pytest.raises(Exception, match=SPEC.fingerprint):
+        await domain.upsert("pets", NewPoint("a", "a", {}), fingerprint=SPEC.fingerprint)
