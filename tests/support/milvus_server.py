@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
-import ctypes
 import os
-import signal
 import socket
 import subprocess
+import sys
 import time
 import urllib.error
 import urllib.request
 from pathlib import Path
 
 START_SECONDS = 120.0
-DIE_WITH_PARENT = 1
-"""PR_SET_PDEATHSIG of prctl(2)."""
+DIE_WITH_PARENT = """
+import ctypes, os, signal, sys
+PR_SET_PDEATHSIG = 1
+ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+os.environ["LD_LIBRARY_PATH"] = os.path.dirname(sys.argv[1])
+os.execv(sys.argv[1], sys.argv[1:])
+"""
+"""Becomes the program it is given, which the kernel ends with its parent: no test leaves a server behind."""
 
 
 class MilvusServer:
@@ -54,17 +59,14 @@ class MilvusServer:
             "ETCD_CONFIG_PATH": str(self._etcd),
             "METRICS_PORT": str(self._metrics_port),
             "MILVUS_RUN_DIR": str(self._folder / "run"),
-            "LD_LIBRARY_PATH": str(binary.parent),
         }
         with (self._folder / "server.log").open("ab") as log:
             self.process = subprocess.Popen(
-                [binary, "run", "standalone"],
+                [sys.executable, "-c", DIE_WITH_PARENT, binary, "run", "standalone"],
                 cwd=self._folder,
                 env=os.environ | environment,
                 stdout=log,
                 stderr=log,
-                # Interrupted tests leave no server behind.
-                preexec_fn=die_with_parent,
             )
         deadline = time.monotonic() + START_SECONDS
         while not self._healthy():
@@ -99,11 +101,6 @@ def etcd_config(port: int, peer_port: int) -> str:
         "data-dir": "etcd.data",
     }
     return "".join(f"{name}: {value}\n" for name, value in lines.items())
-
-
-def die_with_parent() -> None:
-    """Lets the kernel kill this process when its parent's thread ends."""
-    ctypes.CDLL(None).prctl(DIE_WITH_PARENT, signal.SIGKILL)
 
 
 def free_port() -> int:
