@@ -5,13 +5,9 @@ from __future__ import annotations
 import datetime as dt
 from collections.abc import Mapping, Sequence
 
+from clipserve_gateway.index.columns import columns
 from clipserve_gateway.index.moments import to_microseconds
 from clipserve_gateway.types import And, Eq, Filter, In, Not, Or, PayloadType, PayloadValue, Range
-
-
-def columns(schema: Mapping[str, PayloadType]) -> dict[str, str]:
-    """Payload field → column. Columns are numbered: no field name ever reaches SQL."""
-    return {name: f"p{i}" for i, name in enumerate(schema)}
 
 
 def render(filter: Filter, schema: Mapping[str, PayloadType]) -> str:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from clipserve_gateway.index import lance_filter
+from clipserve_gateway.index.columns import columns
 from clipserve_gateway.types import PayloadType, TableSpec
 
 VECTOR_INDEX_FROM_ROWS = 20_000
@@ -44,7 +44,7 @@ class Index:
 def indexes(spec: TableSpec) -> list[Index]:
     """The indexes of a table, each made when it pays; the vector index, which takes longest, last."""
     found = [Index("id", ID_INDEX_FROM_ROWS, BTREE)]
-    for column, kind in zip(lance_filter.columns(spec.schema).values(), spec.schema.values(), strict=True):
+    for column, kind in zip(columns(spec.schema).values(), spec.schema.values(), strict=True):
         found.append(Index(column, VECTOR_INDEX_FROM_ROWS, PAYLOAD_INDEXES.get(kind, BTREE)))
     if not spec.index.exact:
         chosen = {"m": spec.index.m, "ef_construction": spec.index.ef_construction}

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from clipserve_gateway.index.lance_filter import columns
+from clipserve_gateway.index.columns import columns
 from clipserve_gateway.index.lance_write import PRIMARY_KEY
 from clipserve_gateway.index.moments import from_microseconds, to_microseconds
 from clipserve_gateway.types import Floats, Payload, PayloadType, Point, Source, TableSpec

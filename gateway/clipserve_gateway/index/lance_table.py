@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from clipserve_gateway.index import lance_filter, lance_rows
+from clipserve_gateway.index.columns import columns
 from clipserve_gateway.index.lance_indexes import VECTOR_INDEX_FROM_ROWS, indexes
 from clipserve_gateway.index.lance_lease import Lease
 from clipserve_gateway.index.lance_scroll import Scroll
@@ -85,8 +86,8 @@ class LanceTable:
     ) -> list[Hit]:
         """See Engine. LanceDB's cosine distance is 1 − cosine."""
         query = self._table.vector_search(embedding).distance_type("cosine").refine_factor(REFINE)
-        columns = lance_filter.columns(self.spec.schema).values() if with_payload else []
-        query = query.select(["id", "_distance", *columns])
+        names = columns(self.spec.schema).values() if with_payload else []
+        query = query.select(["id", "_distance", *names])
         if self.spec.index.exact:
             query = query.bypass_vector_index()
         if filter is not None:

@@ -18,11 +18,6 @@ LEAST = -(2**63)
 """The int64 that Milvus 2.3 cannot read: it takes the sign for an operator of its own."""
 
 
-def columns(schema: Mapping[str, PayloadType]) -> dict[str, str]:
-    """Payload field → column. Columns are numbered: no field name ever reaches an expression."""
-    return {name: f"p{i}" for i, name in enumerate(schema)}
-
-
 def render(filter: Filter, schema: Mapping[str, PayloadType]) -> str:
     """The expression. The column `has` lists the fields that a point has: Milvus 2.3 knows no null."""
     if isinstance(filter, And | Or):

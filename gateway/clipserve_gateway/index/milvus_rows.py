@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from clipserve_gateway.errors import InvalidInput, InvalidPayload
-from clipserve_gateway.index.milvus_filter import columns
+from clipserve_gateway.index.columns import columns
 from clipserve_gateway.index.moments import from_microseconds, to_microseconds
 from clipserve_gateway.types import Payload, PayloadType, PayloadValue, Point, TableSpec
 
