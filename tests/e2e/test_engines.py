@@ -23,7 +23,8 @@ SCHEMA = {"kind": "string", "year": "int", "weight": "double", "public": "bool",
 def on_milvus(live, milvus, tmp_path_factory):
     """A second gateway on the same Triton, whose collections are in Milvus."""
     folder = tmp_path_factory.mktemp("milvus-gateway")
-    gateway = start_gateway(live.triton, milvus.uri, folder, "--default-model", "demo")
+    options = ("--default-model", "demo", "--milvus-consistency", "strong")
+    gateway = start_gateway(live.triton, milvus.uri, folder, *options)
     with clipserve.Client(gateway.address) as client:
         while not any(model.ready for model in client.info().models):
             time.sleep(0.1)
