@@ -96,7 +96,7 @@ def load_image(content: bytes, size: int, *, limits: ImageLimits, fast: bool) ->
         )
     file = open_file(content)
     image = guarded(lambda: Image.open(file, formats=FORMATS))
-    check_header(image, len(content), limits)
+    guarded(lambda: check_header(image, len(content), limits))
     file.reads_left = READS_TO_DECODE
     return guarded(lambda: decoded(image, size, fast=fast))
 

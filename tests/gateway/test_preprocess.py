@@ -22,6 +22,8 @@ from clipserve_gateway.preprocess import ImageLimits, load_image, load_raw
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageDraw, ImageSequence
+from support.hostile.cases import Item
+from support.hostile.images import IMAGES
 
 ROOT = Path(__file__).parents[2]
 GOLDEN = ROOT / "tests" / "golden"
@@ -270,6 +272,17 @@ class TestRefusals:
         start = time.process_time()
         with pytest.raises(error):
             load_image(content, 224, limits=LIMITS, fast=True)
+        assert time.process_time() - start < 1
+
+    @pytest.mark.parametrize("case", IMAGES, ids=str)
+    def test_every_bad_or_odd_file_is_decoded_or_refused_as_promised(self, case: Item[bytes]) -> None:
+        content, start = case.value, time.process_time()
+        if case.reason:
+            with pytest.raises(ImageError) as caught:
+                load_image(content, 16, limits=LIMITS, fast=True)
+            assert caught.value.reason == case.reason
+        else:
+            assert load_image(content, 16, limits=LIMITS, fast=True).shape == (16, 16, 3)
         assert time.process_time() - start < 1
 
     def test_metadata_that_would_be_dear_to_parse_is_left_out(self) -> None:
