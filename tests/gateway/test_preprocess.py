@@ -347,12 +347,14 @@ class TestRefusals:
 
     @pytest.mark.parametrize(("length", "width", "height"), [(11, 2, 2), (13, 2, 2), (0, 0, 5), (0, 5, 0)])
     def test_raw_pixels_must_fill_their_size(self, length: int, width: int, height: int) -> None:
-        with pytest.raises(ImageUnreadable):
+        with pytest.raises(ImageUnreadable) as caught:
             load_raw(bytes(length), width, height, 8, limits=LIMITS)
+        assert caught.value.field.startswith("raw")
 
     def test_raw_pixels_have_the_same_limit(self) -> None:
-        with pytest.raises(ImageTooLarge):
+        with pytest.raises(ImageTooLarge) as caught:
             load_raw(b"", 1 << 31, 1 << 31, 8, limits=LIMITS)
+        assert caught.value.field == "raw"
 
     @given(
         st.sampled_from(FILES),
