@@ -18,7 +18,9 @@ from google.protobuf.message_factory import GetMessageClass
 
 from clipserve_gateway import errors, stages
 from clipserve_gateway.convert.status import code_of, internal_status, rpc_status, trailers
+from clipserve_gateway.convert.wire import check_fields
 from clipserve_gateway.metrics import Metrics
+from clipserve_gateway.types import Limits
 
 log = logging.getLogger("clipserve.access")
 
@@ -50,8 +52,9 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
     Requests are parsed here, so that bytes that are no message get INVALID_ARGUMENT like any bad input.
     """
 
-    def __init__(self, metrics: Metrics) -> None:
+    def __init__(self, metrics: Metrics, limits: Limits) -> None:
         self._metrics = metrics
+        self._limits = limits
 
     async def intercept_service(
         self,
@@ -66,7 +69,7 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
 
         async def unary(data: bytes, context: grpc.aio.ServicerContext) -> Message:
             async with self._serving(details, context) as ending:
-                return await handler.unary_unary(parsed(parse, data), context)
+                return await handler.unary_unary(parsed(parse, data, self._limits), context)
             # gRPC keeps the error that ends a call, with this frame in its traceback, until garbage is
             # collected; it need not keep the request.
             del data
@@ -77,7 +80,7 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
         ) -> AsyncIterator[Message]:
             async with self._serving(details, context) as ending:
                 # Not by gRPC's own iterator, which would keep the last request in the same way.
-                requests = messages(parse, context)
+                requests = messages(parse, context, self._limits)
                 async for response in handler.stream_stream(requests, context):
                     yield response
                 return
@@ -148,18 +151,21 @@ async def abort(context: grpc.aio.ServicerContext, ending: Ending) -> AssertionE
     return AssertionError("abort raises")
 
 
-def parsed(kind: type[Message], data: bytes) -> Message:
-    """The message; InvalidInput for bytes that are none (or hold text that is not UTF-8)."""
+def parsed(kind: type[Message], data: bytes, limits: Limits) -> Message:
+    """The message; InvalidInput for bytes that are none (or text that is no UTF-8), or of too many fields."""
+    check_fields(kind, data, limits)
     try:
         return kind.FromString(data)
     except DecodeError as error:
         raise errors.InvalidInput(f"the request is not a {kind.DESCRIPTOR.full_name} message") from error
 
 
-async def messages(kind: type[Message], context: grpc.aio.ServicerContext) -> AsyncIterator[Message]:
+async def messages(
+    kind: type[Message], context: grpc.aio.ServicerContext, limits: Limits
+) -> AsyncIterator[Message]:
     """The messages of a stream, to its end; InvalidInput as above."""
     while (data := await context.read()) is not grpc.aio.EOF:
-        yield parsed(kind, data)
+        yield parsed(kind, data, limits)
 
 
 def request_id_of(details: grpc.HandlerCallDetails) -> str:

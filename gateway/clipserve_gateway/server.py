@@ -114,7 +114,7 @@ class Gateway:
         points = PointOps(engine, catalog, embedder, self._sources)
         searcher = Searcher(engine, catalog, embedder, self._statistics)
         server = grpc.aio.server(
-            interceptors=[CallInterceptor(self.metrics)],
+            interceptors=[CallInterceptor(self.metrics, limits)],
             options=server_options(self.settings),
         )
         clip_pb2_grpc.add_ClipServiceServicer_to_server(
