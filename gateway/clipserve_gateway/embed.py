@@ -14,10 +14,10 @@ from clipserve_gateway import errors, preprocess
 from clipserve_gateway.concurrency import both, gather
 from clipserve_gateway.deadline import Deadline
 from clipserve_gateway.decode_pool import DecodePool
-from clipserve_gateway.encoder import Encoder
+from clipserve_gateway.encoder import Encoder, padded
 from clipserve_gateway.models import Models
 from clipserve_gateway.stages import stage
-from clipserve_gateway.tokenizer import OpenAITokenizer
+from clipserve_gateway.tokenizer import tokenizer_for
 from clipserve_gateway.types import (
     Embedded,
     EncodedImage,
@@ -143,7 +143,7 @@ class Embedder:
             return []
         deadline.check("tokenize")
         with stage("tokenize"):
-            tokens = await asyncio.to_thread(tokenizer(spec.context_length).encode, texts)
+            tokens = await asyncio.to_thread(tokenizer_for(spec.context_length).encode, texts)
         with stage("encode"):
             return await self._encode_tokens(spec, tokens, deadline)
 
@@ -179,18 +179,6 @@ async def isolating(encode: Callable[[Batch], Awaitable[Floats]], batch: Batch) 
     return [item for part in parts for item in part]
 
 
-def padded(spec: ModelSpec, ids: Sequence[Ids]) -> Ids:
-    """Texts as one int32 [B, L], filled up with 0; L is the longest text's length, or the model's own.
-
-    In causal towers that read their embedding at the end token, what follows it has no influence.
-    """
-    length = spec.context_length if spec.fixed_text_length else max(len(row) for row in ids)
-    batch = np.zeros((len(ids), length), np.int32)
-    for row, text in zip(batch, ids, strict=True):
-        row[: len(text)] = text
-    return batch
-
-
 def normalized(item: Embedded) -> Embedded:
     """The same item with an embedding of length 1; InferenceFailed where it has no direction."""
     if item.embedding is None:
@@ -199,9 +187,3 @@ def normalized(item: Embedded) -> Embedded:
     if norm == 0:
         return Embedded(error=errors.InferenceFailed("the model answered an embedding of zeros"))
     return Embedded((item.embedding / norm).astype(np.float32), item.truncated)
-
-
-@functools.cache
-def tokenizer(context_length: int) -> OpenAITokenizer:
-    """One tokenizer for each context length; building it takes a moment."""
-    return OpenAITokenizer(context_length)

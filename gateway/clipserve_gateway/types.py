@@ -73,6 +73,17 @@ class Limits:
 
 
 @dataclass(frozen=True)
+class KnownAnswer:
+    """Inputs with the embeddings that the original model gives for them: raw, float32 little-endian [D]."""
+
+    image: bytes
+    """An encoded picture; goes through the ordinary preprocessing."""
+    image_embedding: bytes
+    text: str
+    text_embedding: bytes
+
+
+@dataclass(frozen=True)
 class ModelSpec:
     """A model as Triton's configuration describes it."""
 
@@ -89,6 +100,8 @@ class ModelSpec:
     precision: str
     max_image_batch: int
     max_text_batch: int
+    known_answer: KnownAnswer | None = None
+    """None where the model was exported without one: then its answers cannot be checked."""
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from clipserve_gateway import errors
 from clipserve_gateway.deadline import Deadline
-from clipserve_gateway.embed import Embedder, isolating, padded
+from clipserve_gateway.embed import Embedder, isolating
+from clipserve_gateway.encoder import padded
 from clipserve_gateway.settings import Settings
 from clipserve_gateway.types import EncodedImage, RawImage
 from support.fakes import DIM, SPEC, FakeEncoder, FakeTriton, fake_models
