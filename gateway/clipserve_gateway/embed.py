@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import logging
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
@@ -30,6 +31,8 @@ from clipserve_gateway.types import (
     Pixels,
     Tokens,
 )
+
+log = logging.getLogger(__name__)
 
 IMAGES_PER_CALL = 8
 """Images sent to Triton in one call: enough to spread a call's cost, few enough that the calls of one
@@ -136,6 +139,12 @@ class Embedder:
             return await self._pool.run(work, deadline=deadline)
         except errors.InvalidInput as error:
             return error if error.field else error.at("content")
+        except errors.ClipserveError:
+            raise
+        except Exception:
+            # Whatever a decoder does with one image, the others of its batch are answered.
+            log.exception("an image's decoder failed")
+            return errors.ImageUnreadable("the image cannot be decoded", field="content")
 
     async def embed_texts(self, spec: ModelSpec, texts: Sequence[str], deadline: Deadline) -> list[Embedded]:
         """Raw embeddings of texts, in order."""
@@ -170,13 +179,20 @@ class Embedder:
 async def isolating(encode: Callable[[Batch], Awaitable[Floats]], batch: Batch) -> list[Embedded]:
     """Encodes a batch; one that fails is halved until the items at fault stand alone."""
     try:
-        return [Embedded(row) for row in await encode(batch)]
+        return [checked(row) for row in await encode(batch)]
     except errors.InferenceFailed as error:
         if len(batch) == 1:
             return [Embedded(error=error)]
     half = len(batch) // 2
     parts = await gather(isolating(encode, batch[:half]), isolating(encode, batch[half:]))
     return [item for part in parts for item in part]
+
+
+def checked(row: Floats) -> Embedded:
+    """A row of numbers that are all finite, or an error."""
+    if np.isfinite(row).all():
+        return Embedded(row)
+    return Embedded(error=errors.InferenceFailed("the model answered numbers that are not finite"))
 
 
 def normalized(item: Embedded) -> Embedded:

@@ -15,7 +15,7 @@ class Encoder(Protocol):
     """Encodes batches no larger than the model's own batch limits.
 
     Both methods raise ModelUnavailable, Overloaded, DeadlineExceeded or InferenceFailed; after
-    InferenceFailed, a smaller batch may succeed.
+    InferenceFailed, a smaller batch may succeed. A row may hold numbers that are not finite.
     """
 
     async def encode_image(self, spec: ModelSpec, pixels: Pixels, deadline: Deadline) -> Floats:

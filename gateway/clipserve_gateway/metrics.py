@@ -79,3 +79,9 @@ class Metrics:
             ["model"],
             registry=registry,
         )
+        self.canary_ok = Gauge(
+            "clipserve_canary_ok",
+            "Whether a replica gives a model's known answers.",
+            ["replica", "model"],
+            registry=registry,
+        )

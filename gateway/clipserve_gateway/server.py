@@ -36,6 +36,7 @@ from clipserve_gateway.metrics import Metrics
 from clipserve_gateway.migration import Migrator
 from clipserve_gateway.models import Models, ModelSource
 from clipserve_gateway.point_ops import PointOps
+from clipserve_gateway.replicas import Replicas
 from clipserve_gateway.search import Searcher
 from clipserve_gateway.servicers.calls import Calls
 from clipserve_gateway.servicers.clip import ClipServicer
@@ -78,7 +79,9 @@ class Gateway:
         self.port = 0
         self._stopping = False
         self._health = health.aio.HealthServicer()
-        self._backend = backend or TritonEncoder(settings.triton)
+        self._backend = backend or Replicas(
+            settings.triton, TritonEncoder, self.metrics, examine_seconds=settings.canary_seconds
+        )
         self.models = Models(
             self._backend,
             default=settings.default_model,

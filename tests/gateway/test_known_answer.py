@@ -3,31 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
-import io
 
 import numpy as np
 import pytest
 from clipserve_gateway import errors
 from clipserve_gateway.deadline import Deadline
 from clipserve_gateway.known_answer import Verdict, compare, examine
-from clipserve_gateway.types import Floats, KnownAnswer, ModelSpec
-from PIL import Image
-from support.fakes import DIM, SPEC, FakeEncoder
-
-PNG = io.BytesIO()
-Image.fromarray(np.random.default_rng(1).integers(0, 255, (20, 30, 3), np.uint8)).save(PNG, "PNG")
-
-
-class Asked(FakeEncoder):
-    """Remembers its answers."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.answers: list[Floats] = []
-
-    async def _answer(self, batch: np.ndarray, found: np.ndarray) -> Floats:
-        self.answers.append(await super()._answer(batch, found))
-        return self.answers[-1]
+from clipserve_gateway.model_config import parse_model
+from clipserve_gateway.types import Floats, ModelSpec
+from support.fakes import DIM, SPEC, FakeEncoder, known_parameters, towers
 
 
 class Failing(FakeEncoder):
@@ -42,17 +26,9 @@ class Failing(FakeEncoder):
 
 
 @pytest.fixture
-async def spec() -> ModelSpec:
+def spec() -> ModelSpec:
     """The fake model with what it really answers."""
-    blank = np.ones(DIM, "<f4").tobytes()
-    unknown = dataclasses.replace(SPEC, known_answer=KnownAnswer(PNG.getvalue(), blank, "a canary", blank))
-    asked = Asked()
-    await examine(asked, unknown, Deadline.after(5))
-    image = asked.answers[0]
-    known = dataclasses.replace(unknown.known_answer, image_embedding=image[0].astype("<f4").tobytes())
-    await examine(asked, dataclasses.replace(unknown, known_answer=known), Deadline.after(5))
-    known = dataclasses.replace(known, text_embedding=asked.answers[-1][0].astype("<f4").tobytes())
-    return dataclasses.replace(unknown, known_answer=known)
+    return parse_model(*towers(**known_parameters()))
 
 
 async def test_a_model_that_answers_as_recorded_is_right(spec):

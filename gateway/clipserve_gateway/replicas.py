@@ -1,0 +1,141 @@
+"""All Triton replicas as one: calls go to those that are up and answer right."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import Counter
+from collections.abc import Awaitable, Callable, Sequence
+from typing import TypeVar
+
+from clipserve_gateway import errors
+from clipserve_gateway.addresses import Resolver
+from clipserve_gateway.deadline import Deadline
+from clipserve_gateway.metrics import Metrics
+from clipserve_gateway.model_config import TowerConfig, model_name
+from clipserve_gateway.replica import Connection, Replica
+from clipserve_gateway.types import Floats, Ids, ModelSpec, Pixels
+
+log = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+LEAVE_SECONDS = 60.0
+"""How long calls to a replica that is gone from the names may still take."""
+
+
+class Replicas:
+    """The encoder and the source of models that the gateway uses.
+
+    Names are looked up again at every refresh, so replicas may come and go. A call that a replica fails goes
+    to another one, once: encoding changes nothing, so it may be done twice. Belongs to one event loop.
+    """
+
+    def __init__(
+        self,
+        target: str,
+        connect: Callable[[str], Connection],
+        metrics: Metrics,
+        *,
+        examine_seconds: float,
+    ) -> None:
+        """`target` is HOST:PORT[,HOST:PORT…]; raises ValueError for one that is not."""
+        self._resolver = Resolver(target)
+        self._connect = connect
+        self._metrics = metrics
+        self._examine_seconds = examine_seconds
+        self._replicas: dict[str, Replica] = {}
+        self._leaving: set[asyncio.Task[None]] = set()
+        self._turn = 0
+
+    async def encode_image(self, spec: ModelSpec, pixels: Pixels, deadline: Deadline) -> Floats:
+        """See Encoder."""
+        return await self._call(spec, lambda to: to.encode_image(spec, pixels, deadline), deadline)
+
+    async def encode_text(self, spec: ModelSpec, ids: Ids, deadline: Deadline) -> Floats:
+        """See Encoder."""
+        return await self._call(spec, lambda to: to.encode_text(spec, ids, deadline), deadline)
+
+    async def _call(
+        self, spec: ModelSpec, work: Callable[[Connection], Awaitable[T]], deadline: Deadline
+    ) -> T:
+        first = self._choose(spec)
+        if first is None:
+            raise errors.ModelUnavailable(f"model {spec.name!r} is not served just now; try again")
+        try:
+            return await first.call(spec.name, lambda: work(first.connection))
+        except (errors.ModelUnavailable, errors.InferenceFailed, errors.Overloaded):
+            second = self._choose(spec, but=first)
+            if second is None:
+                raise
+        deadline.check("encode")
+        return await second.call(spec.name, lambda: work(second.connection))
+
+    def _choose(self, spec: ModelSpec, but: Replica | None = None) -> Replica | None:
+        """The replica with the fewest calls under way; those with as few take turns."""
+        fit = [replica for replica in self._replicas.values() if replica is not but and replica.serves(spec)]
+        if not fit:
+            return None
+        self._turn += 1
+        start = self._turn % len(fit)
+        return min(fit[start:] + fit[:start], key=lambda replica: replica.in_flight)
+
+    async def repository_index(self, timeout: float) -> dict[str, bool]:
+        """Every Triton model, and whether a replica serves it and gives its known answers.
+
+        Looks the names up again, refreshes all replicas and examines those that are due. Raises
+        ServerUnavailable where none answers.
+        """
+        await self._look_up()
+        replicas = list(self._replicas.values())
+        await asyncio.gather(*(replica.refresh(timeout) for replica in replicas))
+        up = [replica for replica in replicas if replica.up]
+        if not up:
+            raise errors.ServerUnavailable("no inference server answers; try again in a few seconds")
+        found: dict[str, bool] = {}
+        for replica in up:
+            for name, ready in replica.index.items():
+                model = model_name(name)
+                # A tower whose model cannot be parsed is not examined; Models says what is wrong with it.
+                fit = ready and (model not in replica.specs or replica.good(model))
+                found[name] = found.get(name, False) or fit
+        return found
+
+    async def towers(self, names: Sequence[str], timeout: float) -> list[TowerConfig]:
+        """The configurations of the Triton models named, as most good replicas have them."""
+        found = []
+        for name in names:
+            model = model_name(name)
+            having = [it for it in self._replicas.values() if it.up and name in it.towers]
+            having = [it for it in having if it.good(model)] or having
+            votes = Counter(fingerprint(it.towers[name]) for it in having)
+            for replica in having:
+                if fingerprint(replica.towers[name]) == votes.most_common(1)[0][0]:
+                    found.append(replica.towers[name])
+                    break
+        return found
+
+    async def _look_up(self) -> None:
+        addresses = await self._resolver.addresses()
+        for address in addresses:
+            if address not in self._replicas:
+                self._replicas[address] = Replica(
+                    address, self._connect(address), self._metrics, examine_seconds=self._examine_seconds
+                )
+        for address in self._replicas.keys() - set(addresses):
+            log.info("replica %s is gone from the names", address)
+            leaving = asyncio.create_task(self._replicas.pop(address).leave(LEAVE_SECONDS))
+            self._leaving.add(leaving)
+            leaving.add_done_callback(self._leaving.discard)
+
+    async def close(self) -> None:
+        """Ends all connections; calls under way fail."""
+        for leaving in list(self._leaving):
+            leaving.cancel()
+        for replica in self._replicas.values():
+            await replica.close()
+
+
+def fingerprint(tower: TowerConfig) -> str:
+    """Which model a tower belongs to."""
+    return tower.parameters.get("fingerprint", "")
