@@ -75,6 +75,10 @@ class DecodePool:
         """0 for an idle pool, 1 for one that has as much waiting as it should."""
         return min(1.0, self._pending / (self.threads * (QUEUED_PER_THREAD + 1)))
 
+    async def ping(self) -> None:
+        """Returns once a thread has had a moment: after the decodes that run now, at the latest."""
+        await asyncio.get_running_loop().run_in_executor(self._executor, int)
+
     def close(self) -> None:
         """Lets running work finish and ends the threads."""
         self._executor.shutdown(wait=False, cancel_futures=True)
