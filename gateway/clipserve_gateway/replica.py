@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import logging
 import time
 from collections.abc import Awaitable, Callable, Sequence
@@ -85,6 +86,7 @@ class Replica:
         self._metrics = metrics
         self._examine_seconds = examine_seconds
         self._standings: dict[str, _Standing] = {}
+        self._examinations: dict[str, asyncio.Task[None]] = {}
         self._down: asyncio.Future[None] | None = None
         """Done while the replica is down; None before it was first reached."""
         self._idle = asyncio.Event()
@@ -175,9 +177,25 @@ class Replica:
             self._down = asyncio.get_running_loop().create_future()
         for model in self._standings.keys() - self.specs.keys():
             self._drop(model)
-        await asyncio.gather(*(self._examine(spec) for spec in self.specs.values() if self._due(spec)))
+        await self._examine_due(timeout)
         if returned and self.up:
             self._complain("")
+
+    async def _examine_due(self, timeout: float) -> None:
+        """Begins examinations. Waits for those of models that are not in service yet, for a while only."""
+        for spec in self.specs.values():
+            if spec.name not in self._examinations and self._due(spec):
+                standing = self._standings.setdefault(spec.name, _Standing())
+                task = asyncio.create_task(self._examine(spec, standing))
+                self._examinations[spec.name] = task
+                task.add_done_callback(functools.partial(self._examined, spec.name))
+        waiting = [task for model, task in self._examinations.items() if not self.good(model)]
+        if waiting:
+            await asyncio.wait(waiting, timeout=timeout)
+
+    def _examined(self, model: str, task: asyncio.Task[None]) -> None:
+        if self._examinations.get(model) is task:
+            del self._examinations[model]
 
     def _due(self, spec: ModelSpec) -> bool:
         standing = self._standings.get(spec.name)
@@ -185,8 +203,7 @@ class Replica:
             return True
         return time.monotonic() - standing.examined >= self._examine_seconds
 
-    async def _examine(self, spec: ModelSpec) -> None:
-        standing = self._standings.setdefault(spec.name, _Standing())
+    async def _examine(self, spec: ModelSpec, standing: _Standing) -> None:
         begin = time.monotonic()
         deadline = Deadline.after(max(1.0, self._examine_seconds))
         found = await examine(self.connection, spec, deadline)
@@ -222,6 +239,8 @@ class Replica:
             self._drop(model)
 
     def _drop(self, model: str) -> None:
+        if model in self._examinations:
+            self._examinations.pop(model).cancel()
         if self._standings.pop(model).finding is not None:
             self._metrics.canary_ok.remove(self.address, model)
 
