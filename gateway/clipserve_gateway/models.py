@@ -77,10 +77,11 @@ class Models:
             return self._default
         return next(iter(self._specs))
 
-    def get(self, name: str) -> ModelSpec:
+    def get(self, name: str, *, field: str = "model") -> ModelSpec:
         """The model of that name (the default one for an empty name), if it is ready.
 
-        Raises ModelNotFound, InvalidInput (no name and no default) or ModelUnavailable.
+        Raises ModelNotFound or, for no name and no default, InvalidInput, which name the `field` that the
+        name came from; or ModelUnavailable.
         """
         if not self._reached:
             raise errors.ModelUnavailable(
@@ -90,11 +91,11 @@ class Models:
         if not wanted:
             raise errors.InvalidInput(
                 f"name a model: this server has {', '.join(sorted(self._specs)) or 'none'} and no default",
-                field="model",
+                field=field,
             )
         if wanted not in self._specs:
             raise errors.ModelNotFound(
-                f"no model {wanted!r}; there are: {', '.join(sorted(self._specs)) or 'none'}", field="model"
+                f"no model {wanted!r}; there are: {', '.join(sorted(self._specs)) or 'none'}", field=field
             )
         if not self._ready[wanted]:
             raise errors.ModelUnavailable(f"model {wanted!r} is not ready; try again in a few seconds")

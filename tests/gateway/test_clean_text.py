@@ -56,6 +56,15 @@ def test_lines_that_hold_nothing_end_the_reading_too(monkeypatch: pytest.MonkeyP
     assert clean("\0\n" * 10 + "é", 100) == ("", False)
 
 
+@pytest.mark.parametrize("number", ["9" * 5_000, "0" * 5_000 + "9" * 8, "0" * 5_000])
+def test_an_entity_of_any_length_is_one_character_that_is_none(number: str) -> None:
+    assert clean(f"a &#{number}; b", 100_000) == ("a \ufffd b", True)
+
+
+def test_zeros_before_an_entitys_number_do_not_count() -> None:
+    assert clean("&#" + "0" * 5_000 + "65;&#65;&amp;#" + "0" * 30 + "65", 100_000) == ("aaa", True)
+
+
 def test_long_lines_are_cut_between_words(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(clean_text, "LINE", 10)
     assert clean("héllo wörld déjà vu", 1_000) == ("héllo wörld déjà vu", True)
