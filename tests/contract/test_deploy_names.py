@@ -146,7 +146,8 @@ def test_triton_lets_nobody_change_its_models(manifests: Any) -> None:
 
 
 async def test_the_gateway_serves_the_paths_that_the_probes_and_scrapers_ask(manifests: Any) -> None:
-    server = http.HttpServer("127.0.0.1", 0, Metrics(), loop=asyncio.get_running_loop(), ready=lambda: False)
+    checks = {"/healthz": http.loop_check(asyncio.get_running_loop()), "/readyz": lambda: "not ready"}
+    server = http.HttpServer("127.0.0.1", 0, Metrics().registry, checks)
     server.start()
 
     def status(path: str) -> int:

@@ -90,12 +90,11 @@ def triton(container: dict[str, Any], tmp_path_factory: pytest.TempPathFactory) 
     log = folder / "log"
     with log.open("wb") as output:
         process = subprocess.Popen(
-            [install.binary, *arguments],
+            [*die_with_parent(), install.binary, *arguments],
             env=environment(install),
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=output,
-            preexec_fn=die_with_parent,
         )
     client = InferenceServerClient(f"127.0.0.1:{ports['grpc']}")
     try:
