@@ -14,15 +14,7 @@ from clipserve_gateway.deadline import Deadline
 from clipserve_gateway.encoder import Encoder
 from clipserve_gateway.known_answer import Finding, Verdict, examine
 from clipserve_gateway.metrics import Metrics
-from clipserve_gateway.model_config import (
-    IMAGE_SUFFIX,
-    TEXT_SUFFIX,
-    BadModelConfig,
-    TowerConfig,
-    is_tower,
-    model_name,
-    parse_model,
-)
+from clipserve_gateway.model_config import TowerConfig, is_tower, pair
 from clipserve_gateway.types import ModelSpec
 
 log = logging.getLogger(__name__)
@@ -169,7 +161,9 @@ class Replica:
             return
         self._late = 0
         self.index, self.towers = index, {tower.triton_name: tower for tower in towers}
-        self.specs = specs_of(self.towers)
+        found = pair(self.towers, self.towers)
+        # What is wrong with the others is told by Models.
+        self.specs = {name: spec for name, spec in found.items() if isinstance(spec, ModelSpec)}
         returned = not self.up
         if returned:
             # What it answered before it went says nothing: it may be another process.
@@ -259,16 +253,3 @@ class Replica:
             self._down.set_result(None)
         self._forget()
         await self.connection.close()
-
-
-def specs_of(towers: dict[str, TowerConfig]) -> dict[str, ModelSpec]:
-    """The models that a replica's towers make up; what is wrong with the others is told by Models."""
-    found = {}
-    for name in sorted({model_name(tower) for tower in towers}):
-        image, text = towers.get(name + IMAGE_SUFFIX), towers.get(name + TEXT_SUFFIX)
-        if image is not None and text is not None:
-            try:
-                found[name] = parse_model(image, text)
-            except BadModelConfig:
-                continue
-    return found
