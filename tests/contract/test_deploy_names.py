@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import math
 import re
 import urllib.error
 import urllib.request
@@ -14,6 +13,7 @@ from typing import Any
 import pytest
 import yaml
 from clipserve_gateway import cli, errors, http
+from clipserve_gateway.addresses import RESOLVE_SECONDS
 from clipserve_gateway.cli import settings_from
 from clipserve_gateway.guard.look import LAST_SECONDS
 from clipserve_gateway.guard.metrics import GuardMetrics
@@ -27,8 +27,6 @@ from support.fakes import FakeBackend
 
 ROOT = Path(__file__).parents[2]
 PREFIX = "CLIPSERVE_"
-DNS_COOLDOWN = 30.0
-"""Seconds that gRPC waits at least between two look-ups of a name."""
 DNS_DELAY = 10.0
 """Seconds until DNS forgets a pod: Kubernetes' own delay and 5 s of caching."""
 
@@ -142,13 +140,10 @@ def test_triton_may_finish_before_it_is_killed(manifests: Any) -> None:
     assert needed + 5 <= pod["terminationGracePeriodSeconds"], "and some seconds to unload the models"
 
 
-def test_triton_outlives_the_connections_it_has_when_it_is_told_to_go(gpu: Any) -> None:
-    """After SIGTERM it refuses calls, so by then no gateway may have a connection left."""
-    triton = gpu.container("triton")
-    age = int(options(triton)["grpc-max-connection-age"]) / 1000
-    jitter = age / 10
-    assert seconds_before_sigterm(triton) >= math.ceil(age + jitter + DNS_COOLDOWN)
-    assert seconds_before_sigterm(triton) >= age + jitter + DNS_DELAY
+def test_triton_serves_on_until_every_gateway_has_left_it(gpu: Any, monkeypatch: Any) -> None:
+    """After SIGTERM it refuses calls, so by then no gateway may send it any."""
+    poll = settings(gpu, monkeypatch).model_poll_seconds
+    assert seconds_before_sigterm(gpu.container("triton")) >= poll + RESOLVE_SECONDS + DNS_DELAY
 
 
 def test_triton_allows_the_gateways_pings(manifests: Any) -> None:

@@ -30,6 +30,8 @@ class FakeReplica(FakeTriton, FakeEncoder):
         FakeEncoder.__init__(self)
         self.calls = 0
         self.away = False
+        self.breaks = 0
+        """Calls that break off."""
         self.silent = asyncio.Event()
         self.silent.set()
         self.wrong: set[str] = set()
@@ -50,6 +52,9 @@ class FakeReplica(FakeTriton, FakeEncoder):
         self.calls += 1
         try:
             await self._reach(deadline)
+            if self.breaks:
+                self.breaks -= 1
+                raise errors.ServerUnavailable("connection reset")
             if self.failure is not None:
                 raise self.failure
         except BaseException:
@@ -173,6 +178,15 @@ async def test_a_call_that_finds_nobody_goes_to_another_and_the_next_ones_at_onc
     first.away = False
     await fleet.refresh()
     assert await shares(fleet) == [5, 5]
+
+
+async def test_one_broken_connection_does_not_last_until_the_next_look_out(fleet):
+    for fake in fleet.both:
+        fake.breaks = 1
+    with pytest.raises(errors.ServerUnavailable):
+        await fleet.ask()
+    await asyncio.sleep(0.05)
+    assert await shares(fleet, 4) == [2, 2]
 
 
 async def test_calls_under_way_fail_as_soon_as_it_is_known_that_nobody_answers(fleet):
