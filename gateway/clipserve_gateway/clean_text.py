@@ -21,6 +21,9 @@ LINES = 10_000
 LONG_NUMBER = re.compile(r"&#([0-9]{20,})")
 """The beginning of an entity whose number is beyond every character, but for its zeros."""
 
+AMPERSANDS = re.compile(r"&(?:(?:amp|AMP|#0{0,20}38|#[xX]0{0,20}26);)+")
+"""An ampersand written as an entity of an entity, however often: ftfy takes one pass for each time."""
+
 AUTO = ftfy.TextFixerConfig(explain=False)
 NO_ENTITIES = AUTO._replace(unescape_html=False)
 SPACES = str.maketrans("\t\n\r", "   ")
@@ -41,6 +44,8 @@ def clean(text: str, enough: int) -> tuple[str, bool]:
         if "<" in line:
             # As ftfy does: from the first tag on, a text is taken for HTML source.
             config = NO_ENTITIES
+        if config is AUTO:
+            line = AMPERSANDS.sub("&amp;", line)
         mended = unescaped(unescaped(ftfy.fix_text_segment(line, config))).split()
         words += mended
         length += sum(map(len, mended))
