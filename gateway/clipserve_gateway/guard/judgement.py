@@ -120,14 +120,14 @@ class Judgement:
     def _conclude(self, look: Look, now: float) -> None:
         assert self._began is not None, "judged"
         standings = self._standings.values()
-        faults = [it for it in standings if it.proved and it.trouble_seconds(now) is not None]
-        self.ready = any(it.good for it in standings) and all(it.good for it in faults)
-        faulty = max((it.trouble_seconds(now) or 0.0 for it in faults), default=0.0)
+        faults = [it for it in standings if it.proved and not it.good]
+        self.ready = any(it.good for it in standings) and not faults
+        faulty = max((it.trouble_seconds(now) for it in faults), default=0.0)
         silent, patience = now - self._began, self._settings.startup_seconds
         if self.heard:
             silent, patience = now - self._last_answer, self._settings.restart_after_seconds
         self.alive = faulty < self._settings.restart_after_seconds and silent < patience
-        troubles = [it.trouble(now) for it in standings if it.trouble_seconds(now) is not None]
+        troubles = [it.trouble(now) for it in standings if it.in_trouble]
         if not standings:
             troubles = ["Triton serves no model" if look.answered else look.detail]
         self.why = "; ".join(troubles)
@@ -149,14 +149,19 @@ class _Standing:
         self._detail = ""
         self._told = ""
 
-    def trouble_seconds(self, now: float) -> float | None:
-        """How long it has not been right; None if it is."""
-        return None if self._since is None else now - self._since
+    @property
+    def in_trouble(self) -> bool:
+        """Whether it was not right when it was last looked at; it may still be good."""
+        return self._since is not None
+
+    def trouble_seconds(self, now: float) -> float:
+        """How long it has not been right; 0 if it is."""
+        return 0.0 if self._since is None else now - self._since
 
     def trouble(self, now: float) -> str:
         """What is wrong with it, for people."""
         what = "answers wrong" if self._wrong else "does not answer"
-        return f"model {self._name} {what}, for {self.trouble_seconds(now) or 0:.0f} s: {self._detail}"
+        return f"model {self._name} {what}, for {self.trouble_seconds(now):.0f} s: {self._detail}"
 
     def take(self, finding: Finding, progresses: bool, now: float, misses: int) -> Change | None:
         """Takes a finding into account; what is new, if anything."""
