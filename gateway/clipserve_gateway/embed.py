@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import functools
-from collections.abc import Awaitable, Callable, Sequence
+import logging
+from collections.abc import Awaitable, Callable, Hashable, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -14,10 +15,13 @@ from clipserve_gateway import errors, preprocess
 from clipserve_gateway.concurrency import both, gather
 from clipserve_gateway.deadline import Deadline
 from clipserve_gateway.decode_pool import DecodePool
-from clipserve_gateway.encoder import Encoder
+from clipserve_gateway.encoder import QueueingEncoder, padded
+from clipserve_gateway.lanes import current_lane
+from clipserve_gateway.metrics import Metrics
 from clipserve_gateway.models import Models
+from clipserve_gateway.sharing import Sharing
 from clipserve_gateway.stages import stage
-from clipserve_gateway.tokenizer import OpenAITokenizer
+from clipserve_gateway.tokenizer import tokenizer_for
 from clipserve_gateway.types import (
     Embedded,
     EncodedImage,
@@ -30,6 +34,8 @@ from clipserve_gateway.types import (
     Pixels,
     Tokens,
 )
+
+log = logging.getLogger(__name__)
 
 IMAGES_PER_CALL = 8
 """Images sent to Triton in one call: enough to spread a call's cost, few enough that the calls of one
@@ -55,13 +61,22 @@ class Embedder:
     """Bytes and texts in, embeddings out."""
 
     def __init__(
-        self, models: Models, encoder: Encoder, pool: DecodePool, limits: Limits, *, fast_decode: bool
+        self,
+        models: Models,
+        encoder: QueueingEncoder,
+        pool: DecodePool,
+        limits: Limits,
+        metrics: Metrics,
+        *,
+        fast_decode: bool,
     ) -> None:
         self._models = models
         self._encoder = encoder
         self._pool = pool
         self._image_limits = preprocess.ImageLimits(limits.max_image_bytes, limits.max_image_pixels)
         self._fast_decode = fast_decode
+        self._images: Sharing[Embedded] = Sharing(metrics)
+        self._texts: Sharing[Embedded] = Sharing(metrics)
 
     async def embed(
         self, model: str, inputs: Sequence[Input], *, normalize: bool = True, deadline: Deadline
@@ -86,11 +101,27 @@ class Embedder:
     async def embed_images(
         self, spec: ModelSpec, images: Sequence[Image], deadline: Deadline
     ) -> list[Embedded]:
-        """Raw embeddings of images, in order."""
+        """Raw embeddings of images, in order.
+
+        Raises Overloaded at once where the answer would come after the deadline.
+        """
+        if not images:
+            return []
+        self._pool.check(len(images), deadline)
+        self._encoder.check(spec, "image", len(images), deadline)
         size = min(IMAGES_PER_CALL, spec.max_image_batch)
         chunks = [images[i : i + size] for i in range(0, len(images), size)]
-        done = await gather(*(self._embed_image_chunk(spec, chunk, deadline) for chunk in chunks))
+        done = await gather(*(self._shared_image_chunk(spec, chunk, deadline) for chunk in chunks))
         return [item for chunk in done for item in chunk]
+
+    async def _shared_image_chunk(
+        self, spec: ModelSpec, images: Sequence[Image], deadline: Deadline
+    ) -> list[Embedded]:
+        return await self._images.run(
+            [share_key(spec, image) for image in images],
+            deadline,
+            lambda new: self._embed_image_chunk(spec, [images[i] for i in new], deadline),
+        )
 
     async def _embed_image_chunk(
         self, spec: ModelSpec, images: Sequence[Image], deadline: Deadline
@@ -136,14 +167,33 @@ class Embedder:
             return await self._pool.run(work, deadline=deadline)
         except errors.InvalidInput as error:
             return error if error.field else error.at("content")
+        except errors.ClipserveError:
+            raise
+        except Exception:
+            # Whatever a decoder does with one image, the others of its batch are answered.
+            log.exception("an image's decoder failed")
+            return errors.ImageUnreadable("the image cannot be decoded", field="content")
 
     async def embed_texts(self, spec: ModelSpec, texts: Sequence[str], deadline: Deadline) -> list[Embedded]:
-        """Raw embeddings of texts, in order."""
+        """Raw embeddings of texts, in order.
+
+        Raises Overloaded at once where the answer would come after the deadline.
+        """
         if not texts:
             return []
+        self._encoder.check(spec, "text", min(len(texts), spec.max_text_batch), deadline)
+        return await self._texts.run(
+            [share_key(spec, text) for text in texts],
+            deadline,
+            lambda new: self._embed_new_texts(spec, [texts[i] for i in new], deadline),
+        )
+
+    async def _embed_new_texts(
+        self, spec: ModelSpec, texts: Sequence[str], deadline: Deadline
+    ) -> list[Embedded]:
         deadline.check("tokenize")
         with stage("tokenize"):
-            tokens = await asyncio.to_thread(tokenizer(spec.context_length).encode, texts)
+            tokens = await asyncio.to_thread(tokenizer_for(spec.context_length).encode, texts)
         with stage("encode"):
             return await self._encode_tokens(spec, tokens, deadline)
 
@@ -167,10 +217,17 @@ class Embedder:
         return results
 
 
+def share_key(spec: ModelSpec, item: Input) -> Hashable:
+    """Equal for inputs that one computation may serve. Lanes do not share: people would wait for jobs."""
+    if isinstance(item, errors.InvalidInput):
+        return id(item)
+    return spec.name, spec.fingerprint, current_lane(), item
+
+
 async def isolating(encode: Callable[[Batch], Awaitable[Floats]], batch: Batch) -> list[Embedded]:
     """Encodes a batch; one that fails is halved until the items at fault stand alone."""
     try:
-        return [Embedded(row) for row in await encode(batch)]
+        return [checked(row) for row in await encode(batch)]
     except errors.InferenceFailed as error:
         if len(batch) == 1:
             return [Embedded(error=error)]
@@ -179,16 +236,11 @@ async def isolating(encode: Callable[[Batch], Awaitable[Floats]], batch: Batch) 
     return [item for part in parts for item in part]
 
 
-def padded(spec: ModelSpec, ids: Sequence[Ids]) -> Ids:
-    """Texts as one int32 [B, L], filled up with 0; L is the longest text's length, or the model's own.
-
-    In causal towers that read their embedding at the end token, what follows it has no influence.
-    """
-    length = spec.context_length if spec.fixed_text_length else max(len(row) for row in ids)
-    batch = np.zeros((len(ids), length), np.int32)
-    for row, text in zip(batch, ids, strict=True):
-        row[: len(text)] = text
-    return batch
+def checked(row: Floats) -> Embedded:
+    """A row of numbers that are all finite, or an error."""
+    if np.isfinite(row).all():
+        return Embedded(row)
+    return Embedded(error=errors.InferenceFailed("the model answered numbers that are not finite"))
 
 
 def normalized(item: Embedded) -> Embedded:
@@ -199,9 +251,3 @@ def normalized(item: Embedded) -> Embedded:
     if norm == 0:
         return Embedded(error=errors.InferenceFailed("the model answered an embedding of zeros"))
     return Embedded((item.embedding / norm).astype(np.float32), item.truncated)
-
-
-@functools.cache
-def tokenizer(context_length: int) -> OpenAITokenizer:
-    """One tokenizer for each context length; building it takes a moment."""
-    return OpenAITokenizer(context_length)

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Protocol
 
+import numpy as np
+
 from clipserve_gateway.deadline import Deadline
-from clipserve_gateway.types import Floats, Ids, ModelSpec, Pixels
+from clipserve_gateway.types import Floats, Ids, ModelSpec, Pixels, Tower
 
 
 class Encoder(Protocol):
     """Encodes batches no larger than the model's own batch limits.
 
     Both methods raise ModelUnavailable, Overloaded, DeadlineExceeded or InferenceFailed; after
-    InferenceFailed, a smaller batch may succeed.
+    InferenceFailed, a smaller batch may succeed. A row may hold numbers that are not finite.
     """
 
     async def encode_image(self, spec: ModelSpec, pixels: Pixels, deadline: Deadline) -> Floats:
@@ -22,3 +25,23 @@ class Encoder(Protocol):
     async def encode_text(self, spec: ModelSpec, ids: Ids, deadline: Deadline) -> Floats:
         """Token ids int32 [B, L], rows padded with 0 after their end → raw float32 [B, D]."""
         ...
+
+
+class QueueingEncoder(Encoder, Protocol):
+    """An encoder with a queue of its own."""
+
+    def check(self, spec: ModelSpec, tower: Tower, rows: int, deadline: Deadline) -> None:
+        """Raises Overloaded where so many rows, sent now, would come back after the deadline."""
+        ...
+
+
+def padded(spec: ModelSpec, ids: Sequence[Ids]) -> Ids:
+    """Texts as one int32 [B, L], filled up with 0; L is the longest text's length, or the model's own.
+
+    In causal towers that read their embedding at the end token, what follows it has no influence.
+    """
+    length = spec.context_length if spec.fixed_text_length else max(len(row) for row in ids)
+    batch = np.zeros((len(ids), length), np.int32)
+    for row, text in zip(batch, ids, strict=True):
+        row[: len(text)] = text
+    return batch

@@ -190,6 +190,10 @@ class ModelUnavailable(ClipserveError):
     reason = "MODEL_UNAVAILABLE"
 
 
+class ServerUnavailable(ModelUnavailable):
+    """The inference server itself does not answer, whatever the model."""
+
+
 class DeadlineExceeded(ClipserveError):
     """The caller's time was over before the work was done."""
 

@@ -17,8 +17,10 @@ from google.protobuf.message import DecodeError, Message
 from google.protobuf.message_factory import GetMessageClass
 
 from clipserve_gateway import errors, stages
+from clipserve_gateway.admission import lane_of
 from clipserve_gateway.convert.status import code_of, internal_status, rpc_status, trailers
 from clipserve_gateway.convert.wire import check_fields
+from clipserve_gateway.lanes import in_lane
 from clipserve_gateway.metrics import Metrics
 from clipserve_gateway.types import Limits
 
@@ -26,7 +28,11 @@ log = logging.getLogger("clipserve.access")
 
 REQUEST_ID = "x-request-id"
 TIMING = "clipserve-timing"
+PRIORITY = "x-clipserve-priority"
 MAX_REQUEST_ID = 128
+
+DROPPED = {grpc.StatusCode.DEADLINE_EXCEEDED: "deadline", grpc.StatusCode.CANCELLED: "cancelled"}
+"""Why work ends early."""
 
 REQUEST_TYPES: dict[str, type[Message]] = {
     f"/{service.full_name}/{method.name}": GetMessageClass(method.input_type)
@@ -52,9 +58,10 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
     Requests are parsed here, so that bytes that are no message get INVALID_ARGUMENT like any bad input.
     """
 
-    def __init__(self, metrics: Metrics, limits: Limits) -> None:
+    def __init__(self, metrics: Metrics, limits: Limits, default_timeout_seconds: float) -> None:
         self._metrics = metrics
         self._limits = limits
+        self._default_timeout = default_timeout_seconds
 
     async def intercept_service(
         self,
@@ -69,7 +76,11 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
 
         async def unary(data: bytes, context: grpc.aio.ServicerContext) -> Message:
             async with self._serving(details, context) as ending:
-                return await handler.unary_unary(parsed(parse, data, self._limits), context)
+                with in_lane(lane_of(metadata_value(details, PRIORITY))):
+                    answering = handler.unary_unary(parsed(parse, data, self._limits), context)
+                    if context.time_remaining() is not None:
+                        return await answering
+                    return await in_default_time(answering, self._default_timeout)
             # gRPC keeps the error that ends a call, with this frame in its traceback, until garbage is
             # collected; it need not keep the request.
             del data
@@ -81,8 +92,9 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
             async with self._serving(details, context) as ending:
                 # Not by gRPC's own iterator, which would keep the last request in the same way.
                 requests = messages(parse, context, self._limits)
-                async for response in handler.stream_stream(requests, context):
-                    yield response
+                with in_lane(lane_of(metadata_value(details, PRIORITY))):
+                    async for response in handler.stream_stream(requests, context):
+                        yield response
                 return
             del requests
             raise await abort(context, ending)
@@ -112,7 +124,10 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
                 # All that the call had hangs on these, the request too.
                 error.__traceback__ = error.__cause__ = error.__context__ = None
             except asyncio.CancelledError:
-                ending.code = grpc.StatusCode.CANCELLED
+                # The caller's own clock ends the call, most of the time before ours does.
+                left = context.time_remaining()
+                late = left is not None and left <= 0
+                ending.code = grpc.StatusCode.DEADLINE_EXCEEDED if late else grpc.StatusCode.CANCELLED
                 raise
             except Exception:
                 ending.code = grpc.StatusCode.INTERNAL
@@ -121,15 +136,17 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
                 self._observe(method, time.perf_counter() - start, ending)
 
     def _observe(self, method: str, seconds: float, ending: Ending) -> None:
-        record, failure = ending.record, ending.failure
-        self._metrics.requests.labels(method, ending.code.name).inc()
+        code, record, failure = ending.code, ending.record, ending.failure
+        self._metrics.requests.labels(method, code.name).inc()
+        if code in DROPPED:
+            self._metrics.dropped.labels(stage_of(record, failure), DROPPED[code]).inc()
         self._metrics.request_seconds.labels(method).observe(seconds)
         for name, spent in record.seconds.items():
             self._metrics.stage_seconds.labels(name).observe(spent)
         fields: dict[str, Any] = {
             "request_id": ending.request_id,
             "method": method,
-            "code": ending.code.name,
+            "code": code.name,
             "ms": round(seconds * 1000, 2),
             "stages_ms": {name: round(spent * 1000, 2) for name, spent in record.seconds.items()},
             **record.facts,
@@ -151,6 +168,22 @@ async def abort(context: grpc.aio.ServicerContext, ending: Ending) -> AssertionE
     return AssertionError("abort raises")
 
 
+async def in_default_time(answering: Awaitable[Message], seconds: float) -> Message:
+    """The answer; DeadlineExceeded if it takes longer than a call may whose caller sets no deadline."""
+    try:
+        return await asyncio.wait_for(answering, seconds)
+    except asyncio.TimeoutError:
+        raise errors.DeadlineExceeded(
+            f"the call took more than {seconds:g} s, this server's limit for calls without a deadline"
+        ) from None
+
+
+def stage_of(record: stages.Record, failure: errors.ClipserveError | None) -> str:
+    """The stage in which a call ended early, or that was not begun."""
+    named = failure.metadata.get("stage", "") if failure else ""
+    return named or (record.under_way[-1] if record.under_way else "other")
+
+
 def parsed(kind: type[Message], data: bytes, limits: Limits) -> Message:
     """The message; InvalidInput for bytes that are none (or text that is no UTF-8), or of too many fields."""
     check_fields(kind, data, limits)
@@ -168,14 +201,15 @@ async def messages(
         yield parsed(kind, data, limits)
 
 
+def metadata_value(details: grpc.HandlerCallDetails, key: str) -> str:
+    """The first value under a key of the call's metadata; empty if there is none, or no text."""
+    for name, value in details.invocation_metadata or ():
+        if name == key and isinstance(value, str):
+            return value
+    return ""
+
+
 def request_id_of(details: grpc.HandlerCallDetails) -> str:
     """The caller's own id for the call, if it is short printable ASCII; else a new one."""
-    for key, value in details.invocation_metadata or ():
-        if (
-            key == REQUEST_ID
-            and isinstance(value, str)
-            and value.isprintable()
-            and 0 < len(value) <= MAX_REQUEST_ID
-        ):
-            return value
-    return uuid.uuid4().hex
+    value = metadata_value(details, REQUEST_ID)
+    return value if value.isprintable() and 0 < len(value) <= MAX_REQUEST_ID else uuid.uuid4().hex

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import base64
+import binascii
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from clipserve_gateway.types import ModelSpec
+from clipserve_gateway.types import KnownAnswer, ModelSpec
 
 SCHEMA = "1"
 IMAGE_SUFFIX, TEXT_SUFFIX = "_image", "_text"
@@ -73,6 +75,36 @@ def parse_model(image: TowerConfig, text: TowerConfig) -> ModelSpec:
         precision=required(image, "precision"),
         max_image_batch=max(1, image.max_batch_size),
         max_text_batch=max(1, text.max_batch_size),
+        known_answer=known_answer(image, size(image, "embed_dim")),
+    )
+
+
+def pair(
+    index: Iterable[str], towers: Mapping[str, TowerConfig]
+) -> dict[str, ModelSpec | BadModelConfig | None]:
+    """Every model that Triton lists a tower of: what it is, or what is wrong with it.
+
+    None for a model of which `towers`, the ready ones, has not both.
+    """
+    found: dict[str, ModelSpec | BadModelConfig | None] = {}
+    for name in sorted({model_name(tower) for tower in index if is_tower(tower)}):
+        image, text = towers.get(name + IMAGE_SUFFIX), towers.get(name + TEXT_SUFFIX)
+        try:
+            found[name] = parse_model(image, text) if image is not None and text is not None else None
+        except BadModelConfig as error:
+            found[name] = error
+    return found
+
+
+def known_answer(tower: TowerConfig, dim: int) -> KnownAnswer | None:
+    """The inputs and embeddings that the export stored; None if it stored none."""
+    if "canary_text" not in tower.parameters:
+        return None
+    return KnownAnswer(
+        image=binary(tower, "canary_image_png"),
+        image_embedding=vector(tower, "canary_image_embedding", dim),
+        text=required(tower, "canary_text"),
+        text_embedding=vector(tower, "canary_text_embedding", dim),
     )
 
 
@@ -109,3 +141,19 @@ def size(tower: TowerConfig, key: str) -> int:
     if value < 1 or value != int(value):
         raise BadModelConfig(f"{tower.triton_name}: parameter {key} is not a whole number above 0")
     return int(value)
+
+
+def binary(tower: TowerConfig, key: str) -> bytes:
+    """A parameter's value, decoded from base64; BadModelConfig if it is none."""
+    try:
+        return base64.b64decode(required(tower, key), validate=True)
+    except binascii.Error as error:
+        raise BadModelConfig(f"{tower.triton_name}: parameter {key} is not base64") from error
+
+
+def vector(tower: TowerConfig, key: str, dim: int) -> bytes:
+    """An embedding, as float32 little-endian; BadModelConfig if it has another length."""
+    found = binary(tower, key)
+    if len(found) != 4 * dim:
+        raise BadModelConfig(f"{tower.triton_name}: parameter {key} has {len(found)} bytes, not {4 * dim}")
+    return found

@@ -9,15 +9,7 @@ from typing import Protocol
 
 from clipserve_gateway import errors
 from clipserve_gateway.metrics import Metrics
-from clipserve_gateway.model_config import (
-    IMAGE_SUFFIX,
-    TEXT_SUFFIX,
-    BadModelConfig,
-    TowerConfig,
-    is_tower,
-    model_name,
-    parse_model,
-)
+from clipserve_gateway.model_config import TowerConfig, is_tower, pair
 from clipserve_gateway.types import ModelSpec
 
 log = logging.getLogger(__name__)
@@ -124,16 +116,14 @@ class Models:
     def _assemble(
         self, index: dict[str, bool], towers: dict[str, TowerConfig]
     ) -> tuple[dict[str, ModelSpec], dict[str, bool]]:
-        """Pairs towers into models; one bad model does not make the others unready."""
+        """Tells models and their readiness; one bad model does not make the others unready."""
         specs, ready = {}, {}
-        for name in sorted({model_name(tower) for tower in index if is_tower(tower)}):
-            image, text = towers.get(name + IMAGE_SUFFIX), towers.get(name + TEXT_SUFFIX)
+        for name, found in pair(index, towers).items():
             complaint = ""
-            if image is not None and text is not None:
-                try:
-                    specs[name], ready[name] = parse_model(image, text), True
-                except BadModelConfig as error:
-                    complaint = str(error)
+            if isinstance(found, ModelSpec):
+                specs[name], ready[name] = found, True
+            elif found is not None:
+                complaint = str(found)
             else:
                 complaint = f"model {name} is not ready in Triton"
                 if name in self._specs:

@@ -13,6 +13,7 @@ from typing import Literal
 from pydantic import Field, SecretStr, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from clipserve_gateway.addresses import split
 from clipserve_gateway.types import Limits
 
 MIB = 1024 * 1024
@@ -25,7 +26,13 @@ class Settings(BaseSettings):
 
     triton: str = Field(
         "127.0.0.1:8701",
-        description="Triton's gRPC endpoint, HOST:PORT; a headless service's name spreads over all its pods.",
+        description="Triton's gRPC endpoints, HOST:PORT with commas between them; each address behind a "
+        "name (a headless service's, say) is a replica.",
+    )
+    canary_seconds: float = Field(
+        5.0,
+        gt=0,
+        description="How often each replica is asked for each model's known answers; wrong ones take it out.",
     )
     host: str = Field("127.0.0.1", description="Address to listen on; 0.0.0.0 in a container.")
     port: int = Field(8600, ge=0, le=65535, description="gRPC port; 0 takes a free one.")
@@ -67,6 +74,20 @@ class Settings(BaseSettings):
     label_cache_bytes: int = Field(256 * MIB, ge=0, description="Memory for cached label embeddings.")
     default_timeout_seconds: float = Field(
         60.0, gt=0, description="Time a call may take whose caller sets no deadline."
+    )
+    max_inflight_items: int = Field(
+        4096, ge=1, description="Images, texts and points of calls under way; more calls are refused at once."
+    )
+    max_inflight_bytes: int = Field(
+        512 * MIB,
+        ge=MIB,
+        description="Bytes of the inputs of calls under way; more calls are refused at once.",
+    )
+    bulk_share: float = Field(
+        0.1,
+        ge=0.01,
+        le=0.99,
+        description="What calls with `x-clipserve-priority: bulk` get while others wait too, 0–1.",
     )
     drain_seconds: float = Field(
         5.0, ge=0, description="After SIGTERM: how long endpoints get to notice before new calls are refused."
@@ -112,6 +133,12 @@ class Settings(BaseSettings):
         if self.milvus_token_file:
             return Path(self.milvus_token_file).read_text().strip()
         return self.milvus_token.get_secret_value()
+
+    @field_validator("triton")
+    @classmethod
+    def _names_endpoints(cls, target: str) -> str:
+        split(target)
+        return target
 
     @property
     def allowed_sources(self) -> list[str]:

@@ -119,3 +119,9 @@ def byte_symbols() -> list[str]:
     ]
     rest = [byte for byte in range(256) if byte not in printable]
     return [chr(byte) for byte in printable] + [chr(256 + i) for i in range(len(rest))]
+
+
+@functools.cache
+def tokenizer_for(context_length: int) -> OpenAITokenizer:
+    """One tokenizer for each context length; building it takes a moment."""
+    return OpenAITokenizer(context_length)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import json
+from collections import Counter
 from collections.abc import Sequence
 
 import numpy as np
@@ -25,24 +25,20 @@ CHANNEL_OPTIONS: list[tuple[str, object]] = [
     ("grpc.initial_reconnect_backoff_ms", 200),
     ("grpc.min_reconnect_backoff_ms", 200),
     ("grpc.max_reconnect_backoff_ms", 1000),
-    # Replicas that come and go are found within seconds; the default is half a minute.
-    ("grpc.dns_min_time_between_resolutions_ms", 5_000),
     ("grpc.keepalive_time_ms", 10_000),
     ("grpc.keepalive_timeout_ms", 5_000),
-    ("grpc.service_config", json.dumps({"loadBalancingConfig": [{"round_robin": {}}]})),
 ]
 
 
 class TritonEncoder:
-    """Encodes through one Triton endpoint, which may stand for many pods.
+    """Encodes through one Triton.
 
     Belongs to the event loop it was made on.
     """
 
     def __init__(self, target: str) -> None:
-        url = target if "://" in target or target.startswith("unix:") else f"dns:///{target}"
-        self._client = InferenceServerClient(url, channel_args=CHANNEL_OPTIONS)
-        self.target = target
+        """`target` is HOST:PORT, or unix:PATH."""
+        self._client = InferenceServerClient(target, channel_args=CHANNEL_OPTIONS)
 
     async def close(self) -> None:
         """Closes the channel; calls under way fail."""
@@ -85,8 +81,6 @@ class TritonEncoder:
             raise errors.InferenceFailed(
                 f"{spec.name}{suffix} answered {found} instead of float32 {expected}"
             )
-        if not np.isfinite(embeddings).all():
-            raise errors.InferenceFailed(f"{spec.name}{suffix} answered numbers that are not finite")
         return embeddings
 
     async def towers(self, names: Sequence[str], timeout: float) -> list[TowerConfig]:
@@ -107,7 +101,7 @@ class TritonEncoder:
     async def repository_index(self, timeout: float) -> dict[str, bool]:
         """Every model in Triton's repository, and whether it is ready.
 
-        Raises ModelUnavailable or DeadlineExceeded where Triton does not answer.
+        Raises ServerUnavailable or DeadlineExceeded where Triton does not answer.
         """
         try:
             index = await self._client.get_model_repository_index(client_timeout=timeout)
@@ -117,6 +111,20 @@ class TritonEncoder:
         for model in index.models:
             ready[model.name] = ready.get(model.name, False) or model.state == "READY"
         return ready
+
+    async def completed(self, timeout: float) -> dict[str, int]:
+        """How many inputs each Triton model has answered since it was loaded.
+
+        Raises as repository_index does.
+        """
+        try:
+            statistics = await self._client.get_inference_statistics(client_timeout=timeout)
+        except InferenceServerException as error:
+            raise translate(error) from error
+        counts: Counter[str] = Counter()
+        for model in statistics.model_stats:
+            counts[model.name] += model.inference_count
+        return dict(counts)
 
 
 def translate(error: InferenceServerException) -> errors.ClipserveError:
@@ -132,5 +140,5 @@ def translate(error: InferenceServerException) -> errors.ClipserveError:
     if code.endswith("NOT_FOUND") or "unknown model" in words or "no available versions" in words:
         return errors.ModelNotFound(f"Triton does not serve this model: {words}")
     if code.endswith(("UNAVAILABLE", "CANCELLED")):
-        return errors.ModelUnavailable("the inference server does not answer; try again in a few seconds")
+        return errors.ServerUnavailable("the inference server does not answer; try again in a few seconds")
     return errors.InferenceFailed(f"the inference server refused the input: {words[:300]}")

@@ -20,6 +20,7 @@ Floats: TypeAlias = npt.NDArray[np.float32]
 Pixels: TypeAlias = npt.NDArray[np.uint8]
 """RGB, [image_size, image_size, 3], 0–255."""
 Ids: TypeAlias = npt.NDArray[np.int32]
+Tower: TypeAlias = Literal["image", "text"]
 
 PayloadValue: TypeAlias = str | int | float | bool | dt.datetime | list[str]
 """Datetimes are timezone-aware, UTC, to the microsecond."""
@@ -73,6 +74,17 @@ class Limits:
 
 
 @dataclass(frozen=True)
+class KnownAnswer:
+    """Inputs with the embeddings that the original model gives for them: raw, float32 little-endian [D]."""
+
+    image: bytes
+    """An encoded picture; goes through the ordinary preprocessing."""
+    image_embedding: bytes
+    text: str
+    text_embedding: bytes
+
+
+@dataclass(frozen=True)
 class ModelSpec:
     """A model as Triton's configuration describes it."""
 
@@ -89,6 +101,8 @@ class ModelSpec:
     precision: str
     max_image_batch: int
     max_text_batch: int
+    known_answer: KnownAnswer | None = None
+    """None where the model was exported without one: then its answers cannot be checked."""
 
 
 @dataclass(frozen=True)

@@ -38,13 +38,15 @@ def mean_batch(live, model: str, call) -> float:
         if inferences >= CALLERS * CALLS:
             break
         time.sleep(0.05)
-    assert inferences == CALLERS * CALLS
+    # Known answers are asked for meanwhile, now and then.
+    assert CALLERS * CALLS <= inferences < CALLERS * CALLS * 1.2
     return inferences / executions
 
 
 def test_images_of_different_callers_are_batched(live, client):
     content = (ROOT / "demo" / "photos" / "cat.jpg").read_bytes()
-    assert batches(live, "demo_image", lambda _: client.embed_images([content]))
+    # Equal pictures under way are encoded once, so these differ: in a byte after the picture's end.
+    assert batches(live, "demo_image", lambda i: client.embed_images([content + bytes([i])]))
 
 
 def test_texts_of_different_lengths_are_batched(live, client):

@@ -1,8 +1,8 @@
 from __future__ import annotations
 
 import pytest
-from clipserve_gateway.model_config import BadModelConfig, TowerConfig, parse_model
-from support.fakes import towers
+from clipserve_gateway.model_config import BadModelConfig, TowerConfig, pair, parse_model
+from support.fakes import DIM, towers
 
 
 def test_two_towers_make_a_model():
@@ -50,3 +50,38 @@ def test_towers_of_different_models_do_not_pair():
     changed = TowerConfig(text.triton_name, 8, dict(text.parameters) | {"fingerprint": "0" * 64})
     with pytest.raises(BadModelConfig, match="fingerprint"):
         parse_model(image, changed)
+
+
+RECORD = {
+    "canary_image_png": "UE5H",
+    "canary_image_embedding": "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=",
+    "canary_text": "a canary",
+    "canary_text_embedding": "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=",
+}
+
+
+def test_the_known_answer_of_the_export_is_read():
+    known = parse_model(*towers(**RECORD)).known_answer
+    assert known is not None
+    assert (known.image, known.text) == (b"PNG", "a canary")
+    assert len(known.image_embedding) == len(known.text_embedding) == 4 * DIM
+    assert parse_model(*towers()).known_answer is None
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [("canary_image_png", "no base64!"), ("canary_text_embedding", "AAAA"), ("canary_image_embedding", "")],
+)
+def test_a_broken_known_answer_is_named(key, value):
+    with pytest.raises(BadModelConfig, match=key):
+        parse_model(*towers(**RECORD | {key: value}))
+
+
+def test_pairs_tell_what_each_listed_model_is_or_why_it_is_none():
+    found = {it.triton_name: it for it in (*towers(), *towers(model="bad", embed_dim="many"))}
+    index = ["fake_image", "fake_text", "bad_image", "bad_text", "half_image", "other"]
+    pairs = pair(index, found)
+    assert pairs["fake"] == parse_model(*towers())
+    assert isinstance(pairs["bad"], BadModelConfig)
+    assert pairs["half"] is None
+    assert pairs.keys() == {"fake", "bad", "half"}

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+import base64
+import functools
+import io
 from collections.abc import Callable
 
 import numpy as np
 from clipserve_gateway import errors
 from clipserve_gateway.deadline import Deadline
+from clipserve_gateway.known_answer import inputs_of
 from clipserve_gateway.metrics import Metrics
 from clipserve_gateway.model_config import TowerConfig
 from clipserve_gateway.models import Models
-from clipserve_gateway.types import Floats, Ids, ModelSpec, Pixels
+from clipserve_gateway.types import Floats, Ids, KnownAnswer, ModelSpec, Pixels, Tower
+from PIL import Image
 
 DIM = 8
 SIZE = 16
@@ -68,6 +73,23 @@ def towers(**changes: str) -> list[TowerConfig]:
     ]
 
 
+@functools.cache
+def known_parameters() -> dict[str, str]:
+    """Configuration parameters that record what FakeEncoder answers."""
+    picture = io.BytesIO()
+    Image.fromarray(np.random.default_rng(1).integers(0, 255, (20, 30, 3), np.uint8)).save(picture, "PNG")
+    known = KnownAnswer(picture.getvalue(), b"", "a canary", b"")
+    pixels, ids = inputs_of(SPEC, known)
+    encoded = picture.getvalue(), *(row.astype("<f4").tobytes() for row in (stripes(pixels), sums(ids)))
+    image, image_embedding, text_embedding = (base64.b64encode(part).decode() for part in encoded)
+    return {
+        "canary_image_png": image,
+        "canary_image_embedding": image_embedding,
+        "canary_text": known.text,
+        "canary_text_embedding": text_embedding,
+    }
+
+
 class FakeTriton:
     """A model source whose contents tests change."""
 
@@ -109,9 +131,32 @@ class FakeBackend:
         self.towers = self.source.towers
         self.encode_image = self.encoder.encode_image
         self.encode_text = self.encoder.encode_text
+        self.check = self.encoder.check
+        self.counts: dict[str, int] | errors.ClipserveError = {}
+        """Inputs that each tower has finished, or why Triton does not tell."""
+
+    def saturation(self) -> float:
+        """Never full."""
+        return 0.0
+
+    async def completed(self, timeout: float) -> dict[str, int]:
+        """See guard.look.Connection."""
+        if isinstance(self.counts, errors.ClipserveError):
+            raise self.counts
+        return self.counts
 
     async def close(self) -> None:
         """Nothing is open."""
+
+
+def stripes(pixels: Pixels) -> np.ndarray:
+    """Means of eight stripes of each picture, float64 [B, DIM]."""
+    return pixels.reshape(len(pixels), DIM, -1).mean(axis=2, dtype=np.float64)
+
+
+def sums(ids: Ids) -> np.ndarray:
+    """Sums of the tokens' own random vectors, float64 [B, DIM]."""
+    return TOKEN_VECTORS[ids].sum(axis=1)
 
 
 class FakeEncoder:
@@ -126,18 +171,20 @@ class FakeEncoder:
         self.text_batches: list[tuple[int, ...]] = []
         self.cancelled = 0
 
+    def check(self, spec: ModelSpec, tower: Tower, rows: int, deadline: Deadline) -> None:
+        """Takes everything."""
+
     async def encode_image(self, spec: ModelSpec, pixels: Pixels, deadline: Deadline) -> Floats:
         """Means of eight stripes of the picture."""
         self.image_batches.append(pixels.shape)
         assert len(pixels) <= spec.max_image_batch, "batch limit"
-        stripes = pixels.reshape(len(pixels), DIM, -1).mean(axis=2, dtype=np.float64)
-        return await self._answer(pixels, stripes)
+        return await self._answer(pixels, stripes(pixels))
 
     async def encode_text(self, spec: ModelSpec, ids: Ids, deadline: Deadline) -> Floats:
         """Sums over the tokens' own random vectors; padding counts nothing."""
         self.text_batches.append(ids.shape)
         assert len(ids) <= spec.max_text_batch, "batch limit"
-        return await self._answer(ids, TOKEN_VECTORS[ids].sum(axis=1))
+        return await self._answer(ids, sums(ids))
 
     async def _answer(self, batch: np.ndarray, found: np.ndarray) -> Floats:
         try:

@@ -1,0 +1,55 @@
+"""Where Triton's replicas are: names resolved to addresses."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import socket
+
+log = logging.getLogger(__name__)
+
+RESOLVE_SECONDS = 5.0
+"""How long one look-up may take."""
+
+
+def split(target: str) -> list[str]:
+    """The endpoints of a setting like `a:8001,b:8001`. ValueError for one that is none."""
+    endpoints = [part.strip().removeprefix("dns:///") for part in target.split(",") if part.strip()]
+    if not endpoints:
+        raise ValueError("name at least one HOST:PORT")
+    for endpoint in endpoints:
+        host, _, port = endpoint.rpartition(":")
+        if not endpoint.startswith("unix:") and (not host or not port.isdigit()):
+            raise ValueError(f"{endpoint!r} is not HOST:PORT")
+    return endpoints
+
+
+class Resolver:
+    """Looks up the endpoints again and again; a name that cannot be looked up keeps what it had."""
+
+    def __init__(self, target: str) -> None:
+        self._endpoints = split(target)
+        self._found: dict[str, list[str]] = {}
+
+    async def addresses(self) -> list[str]:
+        """Every `ip:port` behind the endpoints, once, in a stable order."""
+        answers = await asyncio.gather(*map(self._one, self._endpoints))
+        return list(dict.fromkeys(address for answer in answers for address in answer))
+
+    async def _one(self, endpoint: str) -> list[str]:
+        if endpoint.startswith("unix:"):
+            return [endpoint]
+        host, _, port = endpoint.rpartition(":")
+        looking = asyncio.get_running_loop().getaddrinfo(host.strip("[]"), port, type=socket.SOCK_STREAM)
+        try:
+            self._found[endpoint] = addresses_of(await asyncio.wait_for(looking, RESOLVE_SECONDS))
+        except (OSError, asyncio.TimeoutError) as error:
+            log.debug("cannot look up %s: %s", host, error)
+        return self._found.get(endpoint, [])
+
+
+def addresses_of(answer: list[tuple]) -> list[str]:
+    """`ip:port` of each entry; of a host with addresses of both kinds the IPv4 ones, lest it counts twice."""
+    fours = sorted({entry[4][:2] for entry in answer if entry[0] == socket.AF_INET})
+    sixes = sorted({entry[4][:2] for entry in answer if entry[0] == socket.AF_INET6})
+    return [f"{ip}:{port}" for ip, port in fours] or [f"[{ip}]:{port}" for ip, port in sixes]

@@ -1,0 +1,260 @@
+"""One Triton replica as this gateway sees it: what it serves, and whether its answers are to be trusted."""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import logging
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Protocol, TypeVar
+
+from clipserve_gateway import errors
+from clipserve_gateway.deadline import Deadline
+from clipserve_gateway.encoder import Encoder
+from clipserve_gateway.known_answer import Finding, Verdict, examine
+from clipserve_gateway.metrics import Metrics
+from clipserve_gateway.model_config import TowerConfig, is_tower, pair
+from clipserve_gateway.types import ModelSpec
+
+log = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+SERVES = (Verdict.RIGHT, Verdict.UNKNOWN)
+"""Verdicts with which a model is in service. BUSY and MISSING-but-working change nothing."""
+MISSES = 2
+"""Times in a row without an answer after which it is held that none will come."""
+
+
+SILENT_SECONDS = 15.0
+"""How long a model that has calls under way may answer none of them; a batch on slow cores takes seconds."""
+
+
+class Connection(Encoder, Protocol):
+    """A connection to one replica."""
+
+    async def repository_index(self, timeout: float) -> dict[str, bool]:
+        """Triton model → ready."""
+        ...
+
+    async def towers(self, names: Sequence[str], timeout: float) -> list[TowerConfig]:
+        """Configurations of Triton models."""
+        ...
+
+    async def close(self) -> None:
+        """Ends the connection."""
+        ...
+
+
+class _Standing:
+    """What is known of one model on this replica."""
+
+    def __init__(self) -> None:
+        self.finding: Finding | None = None
+        self.misses = 0
+        self.examined = 0.0
+        """When the last examination ended, on the monotonic clock."""
+        self.answered = 0.0
+        """When it last answered any call."""
+
+    @property
+    def serves(self) -> bool:
+        return self.finding is not None and self.finding.verdict in SERVES
+
+
+class Replica:
+    """A connection with a circuit breaker, and a known-answer examination for each model.
+
+    It is down from the moment that it does not answer until it answers again: calls under way fail at once,
+    new ones are not sent. A model is in service while its known answers are right. Belongs to one event loop.
+    """
+
+    def __init__(
+        self, address: str, connection: Connection, metrics: Metrics, *, examine_seconds: float
+    ) -> None:
+        self.address = address
+        self.connection = connection
+        self.in_flight = 0
+        self.towers: dict[str, TowerConfig] = {}
+        self.index: dict[str, bool] = {}
+        self.specs: dict[str, ModelSpec] = {}
+        self._metrics = metrics
+        self._examine_seconds = examine_seconds
+        self._standings: dict[str, _Standing] = {}
+        self._examinations: dict[str, asyncio.Task[None]] = {}
+        self._down: asyncio.Future[None] | None = None
+        """Done while the replica is down; None before it was first reached."""
+        self._idle = asyncio.Event()
+        self._idle.set()
+        self._last_success = 0.0
+        self._late = 0
+        self._complaint = ""
+
+    @property
+    def up(self) -> bool:
+        """Whether it answered when it was last asked."""
+        return self._down is not None and not self._down.done()
+
+    def serves(self, spec: ModelSpec) -> bool:
+        """Whether this very model is to be had here, and its known answers are right."""
+        own = self.specs.get(spec.name)
+        return self.up and own is not None and own.fingerprint == spec.fingerprint and self.good(spec.name)
+
+    def good(self, model: str) -> bool:
+        """Whether a model's known answers are right here."""
+        standing = self._standings.get(model)
+        return standing is not None and standing.serves
+
+    async def call(self, model: str, work: Callable[[], Awaitable[T]]) -> T:
+        """The result of one call to this replica.
+
+        Raises ModelUnavailable at once when the replica goes down meanwhile, or what the work raises.
+        """
+        down = self._down
+        if down is None or down.done():
+            raise self._unavailable()
+        self.in_flight += 1
+        self._idle.clear()
+        calling = asyncio.ensure_future(work())
+        try:
+            waiting: set[asyncio.Future] = {calling, down}
+            await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+            if not calling.done():
+                raise self._unavailable()
+            result = calling.result()
+        except errors.ServerUnavailable as error:
+            self._suspect(error.message)
+            raise
+        except errors.ModelUnavailable as error:
+            # It was there a moment ago: Triton is stopping, or loads this model again.
+            if model in self._standings:
+                self._judge(model, Finding(Verdict.MISSING, error.message))
+            raise
+        finally:
+            self.in_flight -= 1
+            calling.cancel()
+            if not self.in_flight:
+                self._idle.set()
+        self._last_success = time.monotonic()
+        if model in self._standings:
+            self._standings[model].answered = self._last_success
+        return result
+
+    def _unavailable(self) -> errors.ServerUnavailable:
+        return errors.ServerUnavailable("the inference server does not answer; try again in a few seconds")
+
+    def _suspect(self, complaint: str) -> None:
+        """Somebody found nobody here: whoever comes next must not wait for the same."""
+        if self._down is not None and not self._down.done():
+            self._down.set_result(None)
+        self._complain(complaint)
+
+    async def refresh(self, timeout: float) -> None:
+        """Asks what it serves and examines what is due. Never raises for a replica that is down."""
+        begin = time.monotonic()
+        try:
+            index = await self.connection.repository_index(timeout)
+            names = [name for name, ready in index.items() if ready and is_tower(name)]
+            towers = await self.connection.towers(names, timeout)
+        except errors.ClipserveError as error:
+            # One that is late is busy, unless it answers nobody and is late again.
+            self._late = self._late + 1 if self._last_success < begin else 0
+            if isinstance(error, errors.ServerUnavailable) or self._late >= MISSES:
+                self._suspect(error.message)
+            return
+        self._late = 0
+        self.index, self.towers = index, {tower.triton_name: tower for tower in towers}
+        found = pair(self.towers, self.towers)
+        # What is wrong with the others is told by Models.
+        self.specs = {name: spec for name, spec in found.items() if isinstance(spec, ModelSpec)}
+        returned = not self.up
+        if returned:
+            # What it answered before it went says nothing: it may be another process.
+            self._forget()
+            self._down = asyncio.get_running_loop().create_future()
+        for model in self._standings.keys() - self.specs.keys():
+            self._drop(model)
+        await self._examine_due(timeout)
+        if returned and self.up:
+            self._complain("")
+
+    async def _examine_due(self, timeout: float) -> None:
+        """Begins examinations. Waits for those of models that are not in service yet, for a while only."""
+        for spec in self.specs.values():
+            if spec.name not in self._examinations and self._due(spec):
+                standing = self._standings.setdefault(spec.name, _Standing())
+                task = asyncio.create_task(self._examine(spec, standing))
+                self._examinations[spec.name] = task
+                task.add_done_callback(functools.partial(self._examined, spec.name))
+        waiting = [task for model, task in self._examinations.items() if not self.good(model)]
+        if waiting:
+            await asyncio.wait(waiting, timeout=timeout)
+
+    def _examined(self, model: str, task: asyncio.Task[None]) -> None:
+        if self._examinations.get(model) is task:
+            del self._examinations[model]
+
+    def _due(self, spec: ModelSpec) -> bool:
+        standing = self._standings.get(spec.name)
+        if standing is None or not standing.serves:
+            return True
+        return time.monotonic() - standing.examined >= self._examine_seconds
+
+    async def _examine(self, spec: ModelSpec, standing: _Standing) -> None:
+        deadline = Deadline.after(max(1.0, self._examine_seconds))
+        found = await examine(self.connection, spec, deadline)
+        standing.examined = time.monotonic()
+        # Behind others' batches a question may wait long, which says nothing as long as they are answered.
+        working = self.in_flight and standing.examined - standing.answered < SILENT_SECONDS
+        if found.verdict is Verdict.BUSY or (found.verdict is Verdict.MISSING and working):
+            return
+        standing.misses = standing.misses + 1 if found.verdict is Verdict.MISSING else 0
+        if found.verdict is Verdict.MISSING and standing.serves and standing.misses < MISSES:
+            return
+        self._judge(spec.name, found)
+
+    def _judge(self, model: str, found: Finding) -> None:
+        standing = self._standings[model]
+        before, standing.finding = standing.finding, found
+        self._metrics.canary_ok.labels(self.address, model).set(standing.serves)
+        if before is not None and before.verdict is found.verdict:
+            return
+        if standing.serves:
+            log.info("replica %s: model %s is in service", self.address, model)
+        else:
+            log.error("replica %s: model %s is out of service: %s", self.address, model, found.detail)
+
+    def _complain(self, complaint: str) -> None:
+        """Logs a complaint when it is new; an empty one says that all is well again."""
+        if complaint and not self._complaint:
+            log.warning("replica %s: %s", self.address, complaint)
+        elif not complaint and self._complaint:
+            log.info("replica %s is back", self.address)
+        self._complaint = complaint
+
+    def _forget(self) -> None:
+        for model in list(self._standings):
+            self._drop(model)
+
+    def _drop(self, model: str) -> None:
+        if model in self._examinations:
+            self._examinations.pop(model).cancel()
+        if self._standings.pop(model).finding is not None:
+            self._metrics.canary_ok.remove(self.address, model)
+
+    async def leave(self, seconds: float) -> None:
+        """Ends the connection once no call is under way, or after so many seconds."""
+        try:
+            await asyncio.wait_for(self._idle.wait(), seconds)
+        except asyncio.TimeoutError:
+            log.warning("replica %s: %d calls are cut off", self.address, self.in_flight)
+        finally:
+            await self.close()
+
+    async def close(self) -> None:
+        """Ends the connection; calls under way fail."""
+        if self._down is not None and not self._down.done():
+            self._down.set_result(None)
+        self._forget()
+        await self.connection.close()

@@ -1,0 +1,328 @@
+"""Replicas: which get calls, and how one that fails is left out and taken back."""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+import time
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from clipserve_gateway import errors, replica
+from clipserve_gateway.deadline import Deadline
+from clipserve_gateway.known_answer import inputs_of
+from clipserve_gateway.metrics import Metrics
+from clipserve_gateway.model_config import parse_model
+from clipserve_gateway.replicas import Replicas
+from clipserve_gateway.types import ModelSpec
+from support.fakes import DIM, FakeEncoder, FakeTriton, known_parameters, towers
+
+
+class FakeReplica(FakeTriton, FakeEncoder):
+    """A Triton that tests break: away, silent, wrong, or full."""
+
+    def __init__(self, fingerprint: str = "f" * 64) -> None:
+        found = [
+            *towers(fingerprint=fingerprint, **known_parameters()),
+            *towers(model="other", fingerprint="0" * 64, **known_parameters()),
+        ]
+        FakeTriton.__init__(self, *found)
+        FakeEncoder.__init__(self)
+        self.calls = 0
+        self.away = False
+        self.breaks = 0
+        """Calls that break off."""
+        self.silent = asyncio.Event()
+        self.silent.set()
+        self.wrong: set[str] = set()
+        self.failure: errors.ClipserveError | None = None
+        self.closed = False
+
+    async def repository_index(self, timeout: float) -> dict[str, bool]:
+        await self._reach(Deadline.after(timeout))
+        return await super().repository_index(timeout)
+
+    async def encode_image(self, spec, pixels, deadline):
+        return await self._encode(spec, super().encode_image(spec, pixels, deadline), deadline)
+
+    async def encode_text(self, spec, ids, deadline):
+        return await self._encode(spec, super().encode_text(spec, ids, deadline), deadline)
+
+    async def _encode(self, spec, answering, deadline):
+        self.calls += 1
+        try:
+            await self._reach(deadline)
+            if self.breaks:
+                self.breaks -= 1
+                raise errors.ServerUnavailable("connection reset")
+            if self.failure is not None:
+                raise self.failure
+        except BaseException:
+            answering.close()
+            raise
+        answer = await answering
+        return answer[:, ::-1].copy() if spec.name in self.wrong else answer
+
+    async def _reach(self, deadline: Deadline) -> None:
+        if self.away:
+            raise errors.ServerUnavailable("connection refused")
+        try:
+            await asyncio.wait_for(self.silent.wait(), max(0.0, deadline.remaining()))
+        except asyncio.TimeoutError:
+            raise errors.DeadlineExceeded("no answer") from None
+
+    async def close(self) -> None:
+        self.closed = True
+
+
+class Fleet:
+    """Two fake replicas behind one pool."""
+
+    def __init__(self) -> None:
+        self.fakes: dict[str, FakeReplica] = {}
+        self.metrics = Metrics()
+        self.pool = Replicas("127.0.0.1:1,127.0.0.1:2", self.connect, self.metrics, examine_seconds=0.05)
+        self.spec: ModelSpec = parse_model(*towers(**known_parameters()))
+
+    def connect(self, address: str) -> FakeReplica:
+        return self.fakes.setdefault(address, FakeReplica())
+
+    @property
+    def both(self) -> list[FakeReplica]:
+        return [self.fakes["127.0.0.1:1"], self.fakes["127.0.0.1:2"]]
+
+    async def refresh(self, timeout: float = 1.0) -> dict[str, bool]:
+        return await self.pool.repository_index(timeout)
+
+    async def reexamine(self) -> dict[str, bool]:
+        """All examinations once more; the index after them."""
+        await asyncio.sleep(0.06)
+        await self.refresh()
+        await asyncio.sleep(0.01)
+        return await self.refresh()
+
+    async def ask(self, spec: ModelSpec | None = None, seconds: float = 5.0) -> np.ndarray:
+        pixels, _ = inputs_of(self.spec, self.spec.known_answer)
+        return await self.pool.encode_image(spec or self.spec, pixels, Deadline.after(seconds))
+
+    def ok(self, replica: int, model: str = "fake") -> float | None:
+        labels = {"replica": f"127.0.0.1:{replica}", "model": model}
+        return self.metrics.registry.get_sample_value("clipserve_canary_ok", labels)
+
+
+@pytest.fixture
+async def fleet():
+    fleet = Fleet()
+    await fleet.refresh()
+    yield fleet
+    await fleet.pool.close()
+
+
+async def shares(fleet: Fleet, calls: int = 10) -> list[int]:
+    """How many of some calls each replica got."""
+    before = [fake.calls for fake in fleet.both]
+    for _ in range(calls):
+        await fleet.ask()
+    return [fake.calls - was for fake, was in zip(fleet.both, before, strict=True)]
+
+
+async def test_calls_go_to_all_in_turn(fleet):
+    assert await shares(fleet) == [5, 5]
+
+
+async def test_one_with_more_under_way_gets_fewer(fleet):
+    first, _ = fleet.both
+    first.silent.clear()
+    stuck = [asyncio.create_task(fleet.ask()) for _ in range(2)]
+    await asyncio.sleep(0.01)
+    assert await shares(fleet, 4) == [0, 4]
+    first.silent.set()
+    await asyncio.gather(*stuck)
+
+
+async def test_nobody_is_asked_before_his_known_answer_was_right():
+    fleet = Fleet()
+    with pytest.raises(errors.ModelUnavailable):
+        await fleet.ask()
+
+
+async def test_wrong_answers_take_a_replica_out_and_right_ones_take_it_back(fleet, caplog):
+    first, _ = fleet.both
+    first.wrong = {"fake"}
+    index = await fleet.reexamine()
+    assert index["fake_image"], "the other one serves"
+    assert [fleet.ok(1), fleet.ok(2)] == [0, 1]
+    assert "cosine" in caplog.text
+    assert await shares(fleet) == [0, 10]
+    first.wrong = set()
+    await fleet.refresh()
+    assert await shares(fleet) == [5, 5]
+
+
+async def test_a_wrong_model_leaves_the_others_of_its_replica_in_service(fleet):
+    for fake in fleet.both:
+        fake.wrong = {"fake"}
+    index = await fleet.reexamine()
+    assert not index["fake_image"]
+    assert index["other_image"]
+    with pytest.raises(errors.ModelUnavailable):
+        await fleet.ask()
+    await fleet.ask(dataclasses.replace(fleet.spec, name="other", fingerprint="0" * 64))
+
+
+async def test_a_call_that_finds_nobody_goes_to_another_and_the_next_ones_at_once(fleet):
+    first, _ = fleet.both
+    first.away = True
+    assert all([(await fleet.ask()).shape == (1, DIM) for _ in range(4)])
+    assert await shares(fleet, 4) == [0, 4]
+    first.away = False
+    await fleet.refresh()
+    assert await shares(fleet) == [5, 5]
+
+
+async def test_one_broken_connection_does_not_last_until_the_next_look_out(fleet):
+    for fake in fleet.both:
+        fake.breaks = 1
+    with pytest.raises(errors.ServerUnavailable):
+        await fleet.ask()
+    await asyncio.sleep(0.05)
+    assert await shares(fleet, 4) == [2, 2]
+
+
+async def test_calls_under_way_fail_as_soon_as_it_is_known_that_nobody_answers(fleet):
+    for fake in fleet.both:
+        fake.silent.clear()
+    waiting = asyncio.create_task(fleet.ask(seconds=60))
+    await asyncio.sleep(0.01)
+    begin = time.monotonic()
+    await fleet.refresh(timeout=0.02)
+    with pytest.raises(errors.ServerUnavailable):
+        await fleet.refresh(timeout=0.02)
+    with pytest.raises(errors.ModelUnavailable):
+        await waiting
+    assert time.monotonic() - begin < 2
+    with pytest.raises(errors.ModelUnavailable):
+        await fleet.ask()
+
+
+async def test_a_replica_that_answers_callers_is_not_down_however_late_it_is(fleet):
+    first, _ = fleet.both
+
+    async def late(timeout: float) -> dict[str, bool]:
+        await fleet.ask()
+        await fleet.ask()
+        raise errors.DeadlineExceeded("late")
+
+    first.repository_index = late
+    for _ in range(5):
+        await fleet.refresh()
+    assert await shares(fleet) == [5, 5]
+
+
+async def test_a_model_that_answers_nobody_is_taken_out(monkeypatch, fleet):
+    first, _ = fleet.both
+
+    async def never(spec, pixels, deadline):
+        await asyncio.sleep(max(0.0, deadline.remaining()))
+        raise errors.DeadlineExceeded("late")
+
+    first.encode_image = never
+    monkeypatch.setattr(replica, "Deadline", SimpleNamespace(after=lambda _: Deadline.after(0.02)))
+    for _ in range(3):
+        await fleet.reexamine()
+        await asyncio.sleep(0.03)
+    assert fleet.ok(1) == 0
+
+
+async def test_a_question_that_waits_behind_others_batches_proves_nothing(monkeypatch, fleet):
+    """On slow cores a batch takes longer than an examination may."""
+    first, _ = fleet.both
+    monkeypatch.setattr(replica, "Deadline", SimpleNamespace(after=lambda _: Deadline.after(0.02)))
+    await fleet.ask()
+    await fleet.ask()
+    first.silent.clear()
+    waiting = asyncio.gather(fleet.ask(), fleet.ask())
+    for _ in range(3):
+        await fleet.reexamine()
+    assert fleet.ok(1) == 1
+    first.silent.set()
+    await waiting
+
+
+async def test_one_full_queue_sends_a_call_to_the_other(fleet):
+    first, _ = fleet.both
+    first.failure = errors.Overloaded("full")
+    for _ in range(4):
+        await fleet.ask()
+    await fleet.reexamine()
+    assert fleet.ok(1) == 1, "a full queue says nothing of the answers"
+
+
+async def test_a_slow_examination_does_not_hold_up_the_others(fleet):
+    first, _ = fleet.both
+    encode = first.encode_image
+
+    async def slow(spec, pixels, deadline):
+        await asyncio.sleep(30)
+        return await encode(spec, pixels, deadline)
+
+    first.encode_image = slow
+    await asyncio.sleep(0.06)
+    begin = time.monotonic()
+    for _ in range(3):
+        await fleet.refresh(timeout=1.0)
+    assert time.monotonic() - begin < 0.9
+
+
+async def test_when_both_fail_the_error_is_told(fleet):
+    for fake in fleet.both:
+        fake.failure = errors.InferenceFailed("CUDA error: device-side assert")
+    with pytest.raises(errors.InferenceFailed, match="CUDA"):
+        await fleet.ask()
+
+
+async def test_another_model_under_the_same_name_is_not_asked(fleet):
+    first, _ = fleet.both
+    other = FakeReplica("e" * 64)
+    first.found, first.ready = other.found, other.ready
+    await fleet.refresh()
+    assert await shares(fleet) == [0, 10]
+
+
+async def test_the_configuration_that_most_have_is_told(fleet):
+    first, _ = fleet.both
+    other = FakeReplica("e" * 64)
+    first.found, first.ready = other.found, other.ready
+    await fleet.refresh()
+    told = await fleet.pool.towers(["fake_image"], 1.0)
+    assert told[0].parameters["fingerprint"] in ("e" * 64, "f" * 64)
+    second = fleet.both[1]
+    second.found, second.ready = other.found, other.ready
+    await fleet.refresh()
+    assert (await fleet.pool.towers(["fake_image"], 1.0))[0].parameters["fingerprint"] == "e" * 64
+
+
+async def test_a_replica_that_leaves_the_names_finishes_its_calls(fleet, monkeypatch):
+    first, _ = fleet.both
+    first.silent.clear()
+    waiting = asyncio.gather(fleet.ask(), fleet.ask())
+    await asyncio.sleep(0.01)
+
+    async def without_the_first() -> list[str]:
+        return ["127.0.0.1:2"]
+
+    monkeypatch.setattr(fleet.pool._resolver, "addresses", without_the_first)
+    await fleet.refresh()
+    assert await shares(fleet, 1) == [0, 1]
+    assert not first.closed
+    first.silent.set()
+    assert [answer.shape for answer in await waiting] == [(1, DIM)] * 2
+    await asyncio.sleep(0.01)
+    assert first.closed
+    assert fleet.ok(1) is None
+
+
+async def test_all_connections_are_closed_at_the_end(fleet):
+    await fleet.pool.close()
+    assert all(fake.closed for fake in fleet.both)
