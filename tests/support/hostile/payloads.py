@@ -76,7 +76,7 @@ PAYLOADS: list[Item[Payload]] = [
     Item("payload of 50000 tags", lambda: {"tags": tags(*["a"] * 50_000)}, INVALID, "payload"),
     Item(
         "payload of 9000 unknown fields",
-        lambda: {f"f{i}": Value(bool_value=True) for i in range(9_000)},
+        lambda: {f"field {i}": Value(bool_value=True) for i in range(9_000)},
         INVALID,
         "payload",
     ),
