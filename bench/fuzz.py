@@ -28,6 +28,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import random
+import signal
 import sys
 import tempfile
 from pathlib import Path
@@ -106,6 +107,8 @@ def bombs(callers: int, pixels: int, target: str, pid: int) -> None:
 @contextlib.contextmanager
 def at(target: str, pid: int):
     """The gateway to send to."""
+    # So that what was started is stopped.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     if target:
         yield Target(target, pid)
         return

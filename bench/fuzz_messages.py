@@ -38,7 +38,6 @@ REAL = (
 NAMES = (
     "",
     "hostile",
-    "hostile_kept",
     "hostile_alias",
     "kept 0",
     "demo",

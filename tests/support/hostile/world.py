@@ -20,6 +20,8 @@ from support.hostile.sending import Outcome, send
 COLLECTION, ALIAS, LABELS = "hostile", "hostile_alias", "hostile_labels"
 KEPT = "hostile_kept"
 """A collection that is only read."""
+ANCHORS = {"hostile_anchor": COLLECTION, "hostile_kept_anchor": KEPT}
+"""Aliases that keep the collections from being deleted."""
 TOLERANCE = 1e-4
 PICTURE, WORDS = saved("PNG", size=(64, 64)), "a photo of a dog"
 """The neighbors."""
@@ -92,8 +94,9 @@ async def build(channel: grpc.aio.Channel) -> World:
         made = collection_pb2.CreateCollectionRequest(name=name, schema=SCHEMA)
         await expect(channel, "CollectionService/CreateCollection", made, "OK", "ALREADY_EXISTS")
         await expect(channel, "CollectionService/UpsertPoints", points(name, kept_points(dim)))
-    alias = collection_pb2.Alias(name=ALIAS, collection=COLLECTION)
-    await expect(channel, "CollectionService/PutAlias", collection_pb2.PutAliasRequest(alias=alias))
+    for name, collection in {ALIAS: COLLECTION, **ANCHORS}.items():
+        alias = collection_pb2.Alias(name=name, collection=collection)
+        await expect(channel, "CollectionService/PutAlias", collection_pb2.PutAliasRequest(alias=alias))
     labels = labels_pb2.PutLabelSetRequest(name=LABELS, labels=clip_pb2.LabelSet(names=["a cat", "a dog"]))
     await expect(channel, "LabelSetService/PutLabelSet", labels)
     return World(channel, dim, neighbors)
