@@ -76,6 +76,29 @@ def serve(**options: Any) -> None:
 
 
 @main.command()
+@click.option("--name", default="client", show_default=True, help="Whose token it is; logs tell it.")
+@click.argument("options", nargs=-1, metavar="[OPTION=VALUE]...")
+def token(name: str, options: tuple[str, ...]) -> None:
+    """Make a token: its line for the token file on standard output, the token itself on standard error.
+
+    The line holds the token's SHA-256 only. Options say what the token allows, everything by default:
+    methods=, collections=, rate=, burst= and expires=; docs/security.md explains them.
+
+    \b
+    clipserve-gateway token --name web methods=read collections='shop_*' rate=100 >> tokens
+    """
+    from clipserve_gateway.access.tokens import BadTokenFile, line_of, new_token
+
+    made = new_token()
+    try:
+        line = line_of(name, made, options)
+    except BadTokenFile as error:
+        raise click.UsageError(str(error)) from error
+    click.echo(line)
+    click.echo(f"The token of {name}, shown this once: {made}", err=True)
+
+
+@main.command()
 @click.option(
     "--model-repository",
     type=click.Path(path_type=Path),

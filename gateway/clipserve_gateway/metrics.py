@@ -45,6 +45,12 @@ class Metrics:
             ["reason"],
             registry=registry,
         )
+        self.rejected = Counter(
+            "clipserve_rejected_total",
+            "Calls refused before any work was done.",
+            ["reason"],
+            registry=registry,
+        )
         self.label_cache_hits = Counter(
             "clipserve_label_cache_hits_total", "Label sets found ready.", registry=registry
         )

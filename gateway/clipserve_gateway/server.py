@@ -19,6 +19,7 @@ from clipserve.v1 import (
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
+from clipserve_gateway.access.security import Security
 from clipserve_gateway.catalog import Catalog
 from clipserve_gateway.classify import Classifier
 from clipserve_gateway.collection_embed import CollectionEmbedder
@@ -72,8 +73,9 @@ class Gateway:
     """Serves until it is stopped. Belongs to the event loop it is made on."""
 
     def __init__(self, settings: Settings, backend: Backend | None = None) -> None:
-        """`backend` takes Triton's place, in tests."""
+        """`backend` takes Triton's place, in tests. Raises BadFile."""
         self.settings = settings
+        self.security = Security(settings)
         self.metrics = Metrics()
         self.port = 0
         self._stopping = False
@@ -113,20 +115,25 @@ class Gateway:
         collections = CollectionOps(engine, catalog, self.models, self._statistics)
         points = PointOps(engine, catalog, embedder, self._sources)
         searcher = Searcher(engine, catalog, embedder, self._statistics)
+        guard = self.security.guard(catalog, self.metrics)
         server = grpc.aio.server(
-            interceptors=[CallInterceptor(self.metrics)],
+            interceptors=[CallInterceptor(self.metrics), self.security.interceptor(self.metrics)],
             options=server_options(self.settings),
         )
-        clip_pb2_grpc.add_ClipServiceServicer_to_server(
-            ClipServicer(
-                self.models, self._embedder, classifier, label_sets, searcher, engine, limits, calls
+        clip = ClipServicer(
+            self.models, self._embedder, classifier, label_sets, searcher, engine, limits, calls
+        )
+        clip_pb2_grpc.add_ClipServiceServicer_to_server(guard.protect(clip, clip_pb2.DESCRIPTOR), server)
+        collection_pb2_grpc.add_CollectionServiceServicer_to_server(
+            guard.protect(
+                CollectionServicer(collections, points, self._migrator, limits, calls),
+                collection_pb2.DESCRIPTOR,
             ),
             server,
         )
-        collection_pb2_grpc.add_CollectionServiceServicer_to_server(
-            CollectionServicer(collections, points, self._migrator, limits, calls), server
+        labels_pb2_grpc.add_LabelSetServiceServicer_to_server(
+            guard.protect(LabelSetServicer(label_sets, limits), labels_pb2.DESCRIPTOR), server
         )
-        labels_pb2_grpc.add_LabelSetServiceServicer_to_server(LabelSetServicer(label_sets, limits), server)
         health_pb2_grpc.add_HealthServicer_to_server(self._health, server)
         if self.settings.reflection:
             names = (*SERVICES, health.SERVICE_NAME, reflection.SERVICE_NAME)
@@ -143,7 +150,15 @@ class Gateway:
         self._tasks.append(asyncio.create_task(self.models.watch(), name="watch models"))
         self._tasks.append(asyncio.create_task(self._open_engine(), name="open engine"))
         self._tasks.append(asyncio.create_task(self._migrator.watch(), name="watch migrations"))
-        log.info("listening on %s:%d, metrics on port %d", self.settings.host, self.port, self._http.port)
+        self._tasks.append(asyncio.create_task(self.security.watch(), name="watch certificates and tokens"))
+        log.info(
+            "listening on %s:%d, %s, metrics on port %d",
+            self.settings.host,
+            self.port,
+            self.security.words,
+            self._http.port,
+        )
+        self.security.warn()
 
     async def _open_engine(self) -> None:
         """Spares the first caller the wait; an engine that cannot be opened is tried again by each call."""
@@ -157,7 +172,7 @@ class Gateway:
     def _listen(self) -> int:
         address = f"{self.settings.host}:{self.settings.port}"
         try:
-            port: int = self._server.add_insecure_port(address)
+            port: int = self.security.add_port(self._server, address)
         except RuntimeError:
             port = 0
         if port == 0:

@@ -32,6 +32,25 @@ class Settings(BaseSettings):
     http_port: int = Field(
         8601, ge=0, le=65535, description="Port of /metrics, /healthz and /readyz; 0 takes a free one."
     )
+    tls_certificate: str = Field(
+        "",
+        description="This server's certificate and its chain (PEM file): turns TLS on. Read again when it "
+        "changes, as the other files of tls_* and token_file are.",
+    )
+    tls_key: str = Field("", description="The certificate's key, RSA or ECDSA, not encrypted (PEM file).")
+    tls_client_ca: str = Field(
+        "",
+        description="Authorities of clients (PEM file); who has no certificate of theirs is refused (mTLS).",
+    )
+    token_file: str = Field(
+        "",
+        description="File of the tokens that callers must show, and of what each allows (docs/security.md).",
+    )
+    admin_rpcs: bool = Field(
+        True,
+        description="Serve the calls that make, change or delete whole collections, aliases, label sets and "
+        "migrations.",
+    )
     data: str = Field(
         "data",
         description="Where collections are kept: a folder or s3://BUCKET/FOLDER (LanceDB), "

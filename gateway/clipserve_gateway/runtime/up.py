@@ -8,6 +8,7 @@ from pathlib import Path
 
 import click
 
+from clipserve_gateway.access.files import BadFile
 from clipserve_gateway.lifecycle import stop_on_signals
 from clipserve_gateway.runtime.install import TritonMissing, find_install
 from clipserve_gateway.runtime.triton_process import TritonFailed, TritonPorts, TritonProcess
@@ -35,7 +36,7 @@ async def run_up(
         return 1
     try:
         return await run_both(settings, triton, stop)
-    except (TritonFailed, PortTaken) as error:
+    except (TritonFailed, BadFile, PortTaken) as error:
         say(f"clipserve-gateway: {error}")
         return 1
     finally:
@@ -96,5 +97,8 @@ def announce(gateway: Gateway, triton: TritonProcess, seconds: float) -> None:
     for spec, _ in gateway.models.all():
         say(f"✓ model {spec.name}: {spec.architecture}, {spec.precision}, {spec.fingerprint[:12]}…")
     say(f"✓ Triton on 127.0.0.1: gRPC {ports.grpc}, HTTP {ports.http}, metrics {ports.metrics}")
-    say(f"✓ gateway on {host}:{gateway.port}, metrics on http://{host}:{gateway.http_port}/metrics")
+    say(
+        f"✓ gateway on {host}:{gateway.port}, {gateway.security.words}, "
+        f"metrics on http://{host}:{gateway.http_port}/metrics"
+    )
     say(f"✓ ready after {seconds:.1f} s; Ctrl-C stops")
