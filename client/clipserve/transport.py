@@ -15,10 +15,8 @@ from google.protobuf.message import Message
 from clipserve.errors import Cancelled, ClipserveError
 from clipserve.retry import CallAttempts, RetryBudget, RetryPolicy
 from clipserve.status import Failure, read_failure
+from clipserve.token import Metadata, TokenSource, bearer
 from clipserve.v1 import clip_pb2_grpc, collection_pb2_grpc, labels_pb2_grpc
-
-Metadata = tuple[tuple[str, str], ...]
-TokenSource = str | Callable[[], str] | None
 
 
 class Scope:
@@ -91,8 +89,7 @@ class Transport:
 
     def metadata(self) -> Metadata:
         """What is sent with every call."""
-        token = self._token() if callable(self._token) else self._token
-        return (("authorization", f"Bearer {token}"),) if token else ()
+        return bearer(self._token)
 
     def unary(
         self,
