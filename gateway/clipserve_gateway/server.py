@@ -115,25 +115,23 @@ class Gateway:
         collections = CollectionOps(engine, catalog, self.models, self._statistics)
         points = PointOps(engine, catalog, embedder, self._sources)
         searcher = Searcher(engine, catalog, embedder, self._statistics)
-        guard = self.security.guard(catalog, self.metrics)
         server = grpc.aio.server(
-            interceptors=[CallInterceptor(self.metrics), self.security.interceptor(self.metrics)],
+            interceptors=[
+                CallInterceptor(self.metrics),
+                self.security.interceptor(catalog, self.metrics),
+            ],
             options=server_options(self.settings),
         )
-        clip = ClipServicer(
-            self.models, self._embedder, classifier, label_sets, searcher, engine, limits, calls
-        )
-        clip_pb2_grpc.add_ClipServiceServicer_to_server(guard.protect(clip, clip_pb2.DESCRIPTOR), server)
-        collection_pb2_grpc.add_CollectionServiceServicer_to_server(
-            guard.protect(
-                CollectionServicer(collections, points, self._migrator, limits, calls),
-                collection_pb2.DESCRIPTOR,
+        clip_pb2_grpc.add_ClipServiceServicer_to_server(
+            ClipServicer(
+                self.models, self._embedder, classifier, label_sets, searcher, engine, limits, calls
             ),
             server,
         )
-        labels_pb2_grpc.add_LabelSetServiceServicer_to_server(
-            guard.protect(LabelSetServicer(label_sets, limits), labels_pb2.DESCRIPTOR), server
+        collection_pb2_grpc.add_CollectionServiceServicer_to_server(
+            CollectionServicer(collections, points, self._migrator, limits, calls), server
         )
+        labels_pb2_grpc.add_LabelSetServiceServicer_to_server(LabelSetServicer(label_sets, limits), server)
         health_pb2_grpc.add_HealthServicer_to_server(self._health, server)
         if self.settings.reflection:
             names = (*SERVICES, health.SERVICE_NAME, reflection.SERVICE_NAME)
@@ -151,13 +149,8 @@ class Gateway:
         self._tasks.append(asyncio.create_task(self._open_engine(), name="open engine"))
         self._tasks.append(asyncio.create_task(self._migrator.watch(), name="watch migrations"))
         self._tasks.append(asyncio.create_task(self.security.watch(), name="watch certificates and tokens"))
-        log.info(
-            "listening on %s:%d, %s, metrics on port %d",
-            self.settings.host,
-            self.port,
-            self.security.words,
-            self._http.port,
-        )
+        where = f"{self.settings.host}:{self.port}"
+        log.info("listening on %s, %s, metrics on port %d", where, self.security.words, self._http.port)
         self.security.warn()
 
     async def _open_engine(self) -> None:
@@ -172,7 +165,7 @@ class Gateway:
     def _listen(self) -> int:
         address = f"{self.settings.host}:{self.settings.port}"
         try:
-            port: int = self.security.add_port(self._server, address)
+            port = self.security.add_port(self._server, address)
         except RuntimeError:
             port = 0
         if port == 0:

@@ -40,7 +40,7 @@ class Gate:
         return dataclasses.replace(caller, grant=self._grant(caller.digest))
 
     def _grant(self, digest: bytes) -> Grant:
-        grant = self.tokens.value.find(digest) if self.tokens else None
+        grant = self.tokens.value.find(digest) if self.tokens is not None else None
         if grant is None:
             raise Unauthenticated("the server does not know this token", metadata={"token": "unknown"})
         if grant.expired():

@@ -1,15 +1,12 @@
-"""Decides on each request by what it names and costs, before the servicer sees it."""
+"""Decides on each request of a call that was let in, by what the request names and costs."""
 
 from __future__ import annotations
 
 import asyncio
-import functools
+import contextvars
 from collections.abc import Awaitable, Callable
 from operator import attrgetter
 from typing import Any, Protocol, TypeVar
-
-from google.protobuf.descriptor import FileDescriptor
-from google.protobuf.message import Message
 
 from clipserve_gateway import stages
 from clipserve_gateway.access.caller import Caller, current
@@ -19,8 +16,8 @@ from clipserve_gateway.access.methods import RPCS, Rpc
 from clipserve_gateway.errors import CollectionNotFound, PermissionDenied, RateLimited, Unauthenticated
 from clipserve_gateway.metrics import Metrics
 
-S = TypeVar("S")
-Method = Callable[[Any, Any], Awaitable[Any]]
+Q = TypeVar("Q")
+R = TypeVar("R")
 
 
 class Named(Protocol):
@@ -41,7 +38,7 @@ class Names(Protocol):
 
 
 class Guard:
-    """Stands before the servicers of a gateway that asks for tokens.
+    """Judges the requests of all calls of a gateway that asks for tokens.
 
     An alias is judged by its own name and by the collection that it means, and the request goes on with that
     very collection: what the alias means a moment later does not matter to it.
@@ -52,40 +49,26 @@ class Guard:
         self._names = names
         self._metrics = metrics
 
-    def protect(self, servicer: S, protos: FileDescriptor) -> S:
-        """The servicer, with its unary methods guarded. Its streams answer each message by a unary method."""
-        methods = [method for service in protos.services_by_name.values() for method in service.methods]
-        for method in methods if self._gate.tokens is not None else ():
-            if not method.client_streaming:
-                guarded = self._guarded(RPCS[method.name], getattr(servicer, method.name))
-                setattr(servicer, method.name, guarded)
-        return servicer
-
-    def _guarded(self, rpc: Rpc, method: Method) -> Method:
-        @functools.wraps(method)
-        async def guarded(request: Message, context: Any) -> Any:
-            try:
-                caller = self._caller()
-                named = await self._judge(caller.grant, rpc, request)
-                await self._pace(caller, cost(rpc, request))
-            except (PermissionDenied, RateLimited, Unauthenticated) as error:
-                self._metrics.rejected.labels(error.reason).inc()
+    async def judged(self, caller: Caller, request: Q, work: Callable[[Q], Awaitable[R]]) -> R:
+        """What the work answers. PermissionDenied, RateLimited or Unauthenticated, and nothing is done."""
+        rpc = rpc_of(request)
+        try:
+            caller = self._now(caller)
+            named = await self._judge(caller.grant, rpc, request)
+            await self._pace(caller, cost(rpc, request))
+        except (PermissionDenied, RateLimited, Unauthenticated) as error:
+            self._metrics.rejected.labels(error.reason.lower()).inc()
+            raise
+        try:
+            return await work(request)
+        except CollectionNotFound:
+            # An alias may have been moved, and what it meant dropped, since it was last looked at.
+            if not named or not await self._moved(caller.grant, rpc, request, named):
                 raise
-            try:
-                return await method(request, context)
-            except CollectionNotFound:
-                # An alias may have been moved, and what it meant dropped, since it was last looked at.
-                if not named or not await self._moved(caller.grant, rpc, request, named):
-                    raise
-                return await method(request, context)
+            return await work(request)
 
-        return guarded
-
-    def _caller(self) -> Caller:
-        """The caller as it is now: in a stream, its token may have been withdrawn since it began."""
-        caller = current.get()
-        if caller is None:
-            raise RuntimeError("a call came past the interceptor that admits callers")
+    def _now(self, caller: Caller) -> Caller:
+        """The caller with what its token allows now: in a stream, it may have been withdrawn since."""
         caller = self._gate.still(caller)
         self._gate.permit(caller, caller.method)
         current.set(caller)
@@ -103,9 +86,10 @@ class Guard:
             await self._meaning(grant, attrgetter(field)(request), fresh=True)
         if not rpc.collection:
             return ""
-        named = getattr(request, rpc.collection)
-        setattr(request, rpc.collection, await self._meaning(grant, named))
-        return named
+        named: str = getattr(request, rpc.collection)
+        meaning = await self._meaning(grant, named)
+        setattr(request, rpc.collection, meaning)
+        return named if named != meaning else ""
 
     async def _meaning(self, grant: Grant, name: str, *, fresh: bool = False) -> str:
         """The collection that the name means, or the name itself if it means none; PermissionDenied."""
@@ -123,7 +107,7 @@ class Guard:
         return meaning
 
     async def _moved(self, grant: Grant, rpc: Rpc, request: Any, named: str) -> bool:
-        """Whether the name means another collection by now, which then takes its place in the request."""
+        """Whether the alias means another collection by now, which then takes its place in the request."""
         meaning = await self._meaning(grant, named, fresh=True)
         if meaning == getattr(request, rpc.collection):
             return False
@@ -136,6 +120,23 @@ class Guard:
             await asyncio.sleep(self._gate.reserve(caller, items))
         else:
             self._gate.spend(caller, items)
+
+
+guarding: contextvars.ContextVar[Guard | None] = contextvars.ContextVar("guard", default=None)
+"""Judges the messages of the stream that is being served; None where no tokens are asked for."""
+
+
+async def judged(request: Q, work: Callable[[Q], Awaitable[R]]) -> R:
+    """What the work answers to one message of the stream being served, if that is allowed."""
+    guard, caller = guarding.get(), current.get()
+    if guard is None or caller is None:
+        return await work(request)
+    return await guard.judged(caller, request, work)
+
+
+def rpc_of(request: Any) -> Rpc:
+    """The RPC that a request belongs to: each has a request type of its own, named after it."""
+    return RPCS[request.DESCRIPTOR.name.removesuffix("Request")]
 
 
 def cost(rpc: Rpc, request: Any) -> int:

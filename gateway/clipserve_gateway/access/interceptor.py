@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Any
 
 import grpc
 from grpc_health.v1 import health
@@ -11,20 +12,22 @@ from grpc_health.v1 import health
 from clipserve_gateway import stages
 from clipserve_gateway.access.caller import Caller, current
 from clipserve_gateway.access.gate import Gate
+from clipserve_gateway.access.guard import Guard, guarding
 from clipserve_gateway.convert.status import code_of, rpc_status, trailers
 from clipserve_gateway.errors import ClipserveError
 from clipserve_gateway.metrics import Metrics
 
 OURS = "/clipserve.v1."
 OPEN = f"/{health.SERVICE_NAME}/"
-"""Health is for load balancers and for people who look for a fault."""
+"""Health is for load balancers, and for people who look for a fault."""
 
 
 class AccessInterceptor(grpc.aio.ServerInterceptor):
-    """Comes after the interceptor that measures and logs calls, so that it sees the refused ones."""
+    """Comes after the interceptor that parses, measures and logs calls, which thus sees refused ones too."""
 
-    def __init__(self, gate: Gate, metrics: Metrics) -> None:
+    def __init__(self, gate: Gate, guard: Guard, metrics: Metrics) -> None:
         self._gate = gate
+        self._guard = guard
         self._metrics = metrics
 
     async def intercept_service(
@@ -39,17 +42,35 @@ class AccessInterceptor(grpc.aio.ServerInterceptor):
         ours = handler is not None and details.method.startswith(OURS)
         try:
             caller = self._gate.authenticate(details.invocation_metadata or ())
-            if ours:
-                self._admit(caller, details.method.rpartition("/")[2], streaming=handler.request_streaming)
+            return self._admitted(caller, details.method, handler) if ours else handler
         except ClipserveError as error:
-            self._metrics.rejected.labels(error.reason).inc()
+            self._metrics.rejected.labels(error.reason.lower()).inc()
             return refusal(error, ours=ours)
-        return handler
 
-    def _admit(self, caller: Caller | None, method: str, *, streaming: bool) -> None:
-        if caller is not None:
-            current.set(dataclasses.replace(caller, method=method, streaming=streaming))
+    def _admitted(
+        self, caller: Caller | None, path: str, handler: grpc.RpcMethodHandler
+    ) -> grpc.RpcMethodHandler:
+        """The handler as it serves this caller; PermissionDenied where the method is not for them."""
+        method = path.rpartition("/")[2]
+        if caller is None:
+            self._gate.permit(None, method)
+            return handler
+        caller = dataclasses.replace(caller, method=method, streaming=handler.request_streaming)
+        current.set(caller)
+        guarding.set(self._guard)
         self._gate.permit(caller, method)
+        return handler if caller.streaming else judging(handler, self._guard, caller)
+
+
+def judging(handler: grpc.RpcMethodHandler, guard: Guard, caller: Caller) -> grpc.RpcMethodHandler:
+    """The handler, which answers requests once they have been judged. Streams do that for each message."""
+
+    async def unary(request: Any, context: grpc.aio.ServicerContext) -> Any:
+        return await guard.judged(caller, request, lambda request: handler.unary_unary(request, context))
+
+    return grpc.unary_unary_rpc_method_handler(
+        unary, handler.request_deserializer, handler.response_serializer
+    )
 
 
 def refusal(error: ClipserveError, *, ours: bool) -> grpc.RpcMethodHandler:

@@ -27,13 +27,9 @@ class Security:
         self._tls = server_tls(settings)
         self._gate = Gate(settings)
 
-    def interceptor(self, metrics: Metrics) -> AccessInterceptor:
-        """What admits calls."""
-        return AccessInterceptor(self._gate, metrics)
-
-    def guard(self, names: Names, metrics: Metrics) -> Guard:
-        """What admits requests to servicers."""
-        return Guard(self._gate, names, metrics)
+    def interceptor(self, names: Names, metrics: Metrics) -> AccessInterceptor:
+        """Lets calls in, and judges their requests; `names` knows the collections."""
+        return AccessInterceptor(self._gate, Guard(self._gate, names, metrics), metrics)
 
     def add_port(self, server: grpc.aio.Server, address: str) -> int:
         """Lets the server listen; the port, or RuntimeError."""

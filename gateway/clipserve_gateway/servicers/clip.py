@@ -8,6 +8,7 @@ from clipserve.v1 import clip_pb2, clip_pb2_grpc
 from grpc.aio import ServicerContext
 
 import clipserve_gateway
+from clipserve_gateway.access.guard import judged
 from clipserve_gateway.classify import Classifier
 from clipserve_gateway.convert import clip as convert
 from clipserve_gateway.convert.search import read_search, write_search
@@ -82,7 +83,7 @@ class ClipServicer(clip_pb2_grpc.ClipServiceServicer):
 
         async def answer(request: clip_pb2.EmbedStreamRequest) -> clip_pb2.EmbedStreamResponse:
             try:
-                response = await self.Embed(request.request, context)
+                response = await judged(request.request, lambda batch: self.Embed(batch, context))
             except ClipserveError as error:
                 status = item_status(error, "request")
                 return clip_pb2.EmbedStreamResponse(batch_id=request.batch_id, status=status)

@@ -8,6 +8,7 @@ from clipserve.v1 import collection_pb2, collection_pb2_grpc
 from grpc.aio import ServicerContext
 
 from clipserve_gateway.access.caller import visible
+from clipserve_gateway.access.guard import judged
 from clipserve_gateway.collection_ops import CollectionOps
 from clipserve_gateway.concurrency import Turns
 from clipserve_gateway.convert import collections as convert
@@ -124,7 +125,7 @@ class CollectionServicer(collection_pb2_grpc.CollectionServiceServicer):
         ) -> collection_pb2.UpsertPointsStreamResponse:
             try:
                 async with turns.after_others(point.id for point in request.request.points):
-                    response = await self.UpsertPoints(request.request, context)
+                    response = await judged(request.request, lambda batch: self.UpsertPoints(batch, context))
             except ClipserveError as error:
                 status = item_status(error, "request")
                 return collection_pb2.UpsertPointsStreamResponse(batch_id=request.batch_id, status=status)

@@ -6,6 +6,7 @@ from operator import attrgetter
 
 import pytest
 from clipserve.v1 import clip_pb2, collection_pb2, labels_pb2
+from clipserve_gateway.access.guard import rpc_of
 from clipserve_gateway.access.methods import GROUPS, RPCS, methods_of
 from google.protobuf.descriptor import Descriptor
 from google.protobuf.message_factory import GetMessageClass
@@ -55,6 +56,13 @@ def test_every_field_that_names_a_collection_is_listed(method):
     rpc = RPCS[method.name]
     assert {*rpc.names, rpc.collection} - {""} == expected
     assert expected or method.containing_service.name != "CollectionService" or method.name in LISTS
+
+
+def test_every_request_tells_its_rpc_by_its_type():
+    for method in METHODS:
+        request = GetMessageClass(method.input_type)()
+        assert method.input_type.name == f"{method.name}Request"
+        assert rpc_of(request) is RPCS[method.name]
 
 
 @pytest.mark.parametrize("method", UNARY, ids=name_of)
