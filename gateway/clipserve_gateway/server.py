@@ -80,7 +80,7 @@ class Gateway:
         self.port = 0
         self._stopping = False
         self._health = health.aio.HealthServicer()
-        self._backend = backend or TritonEncoder(settings.triton)
+        self._backend = backend or TritonEncoder(settings.triton, settings.triton_headers)
         self.models = Models(
             self._backend,
             default=settings.default_model,

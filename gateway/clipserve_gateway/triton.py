@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from tritonclient.grpc import InferInput, InferRequestedOutput
@@ -39,9 +39,11 @@ class TritonEncoder:
     Belongs to the event loop it was made on.
     """
 
-    def __init__(self, target: str) -> None:
+    def __init__(self, target: str, headers: Mapping[str, str] | None = None) -> None:
+        """`headers` go with every call: the key of what Triton's operator restricts."""
         url = target if "://" in target or target.startswith("unix:") else f"dns:///{target}"
         self._client = InferenceServerClient(url, channel_args=CHANNEL_OPTIONS)
+        self._headers = dict(headers or {})
         self.target = target
 
     async def close(self) -> None:
@@ -70,6 +72,7 @@ class TritonEncoder:
                 outputs=[InferRequestedOutput(OUTPUT)],
                 timeout=max(1, int(remaining * 1e6)),
                 client_timeout=remaining,
+                headers=self._headers,
             )
         except InferenceServerException as error:
             failure = translate(error)
@@ -94,7 +97,9 @@ class TritonEncoder:
         found = []
         for name in names:
             try:
-                response = await self._client.get_model_config(name, client_timeout=timeout)
+                response = await self._client.get_model_config(
+                    name, headers=self._headers, client_timeout=timeout
+                )
             except InferenceServerException as error:
                 if isinstance(translate(error), errors.ModelNotFound):
                     continue
@@ -110,7 +115,9 @@ class TritonEncoder:
         Raises ModelUnavailable or DeadlineExceeded where Triton does not answer.
         """
         try:
-            index = await self._client.get_model_repository_index(client_timeout=timeout)
+            index = await self._client.get_model_repository_index(
+                headers=self._headers, client_timeout=timeout
+            )
         except InferenceServerException as error:
             raise translate(error) from error
         ready: dict[str, bool] = {}
@@ -131,6 +138,10 @@ def translate(error: InferenceServerException) -> errors.ClipserveError:
         return errors.DeadlineExceeded("the deadline passed during encode", metadata={"stage": "encode"})
     if code.endswith("NOT_FOUND") or "unknown model" in words or "no available versions" in words:
         return errors.ModelNotFound(f"Triton does not serve this model: {words}")
+    if "protocol is restricted" in words:
+        return errors.ModelUnavailable(
+            "the inference server wants a key that this gateway does not show (CLIPSERVE_TRITON_HEADERS_FILE)"
+        )
     if code.endswith(("UNAVAILABLE", "CANCELLED")):
         return errors.ModelUnavailable("the inference server does not answer; try again in a few seconds")
     return errors.InferenceFailed(f"the inference server refused the input: {words[:300]}")
