@@ -43,6 +43,21 @@ def test_a_token_is_made_with_the_line_for_the_file(tmp_path):
     assert CliRunner().invoke(main, words).stdout != made.stdout
 
 
+def test_a_token_is_written_to_a_file_for_its_owner_alone(tmp_path):
+    out = tmp_path / "web.token"
+    made = CliRunner().invoke(main, ["token", "--name", "web", "--out", str(out)])
+    assert made.exit_code == 0
+    assert made.stderr == ""
+    assert out.stat().st_mode & 0o777 == 0o600
+    token = out.read_text().strip()
+    assert digest_of(token).hex() in made.stdout
+    again = CliRunner().invoke(main, ["token", "--name", "web", "--out", str(out)])
+    assert again.exit_code == 1
+    assert "cannot be written (File exists)" in again.output
+    assert "sha256" not in again.output, "no line for a token that nobody has"
+    assert out.read_text().strip() == token
+
+
 @pytest.mark.parametrize("words", [["--name", "a b"], ["methods=all"], ["--name", "web", "colections=a"]])
 def test_no_token_is_made_for_a_line_that_would_not_be_read(words):
     made = CliRunner().invoke(main, ["token", *words])
