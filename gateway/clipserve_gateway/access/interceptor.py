@@ -12,7 +12,7 @@ from grpc_health.v1 import health
 from clipserve_gateway import stages
 from clipserve_gateway.access.caller import Caller, current
 from clipserve_gateway.access.gate import Gate
-from clipserve_gateway.access.guard import Guard, guarding
+from clipserve_gateway.access.judge import Judge, presiding
 from clipserve_gateway.convert.status import code_of, rpc_status, trailers
 from clipserve_gateway.errors import ClipserveError
 from clipserve_gateway.metrics import Metrics
@@ -25,9 +25,9 @@ OPEN = f"/{health.SERVICE_NAME}/"
 class AccessInterceptor(grpc.aio.ServerInterceptor):
     """Comes after the interceptor that parses, measures and logs calls, which thus sees refused ones too."""
 
-    def __init__(self, gate: Gate, guard: Guard, metrics: Metrics) -> None:
+    def __init__(self, gate: Gate, judge: Judge, metrics: Metrics) -> None:
         self._gate = gate
-        self._guard = guard
+        self._judge = judge
         self._metrics = metrics
 
     async def intercept_service(
@@ -57,16 +57,16 @@ class AccessInterceptor(grpc.aio.ServerInterceptor):
             return handler
         caller = dataclasses.replace(caller, method=method, streaming=handler.request_streaming)
         current.set(caller)
-        guarding.set(self._guard)
+        presiding.set(self._judge)
         self._gate.permit(caller, method)
-        return handler if caller.streaming else judging(handler, self._guard, caller)
+        return handler if caller.streaming else judging(handler, self._judge, caller)
 
 
-def judging(handler: grpc.RpcMethodHandler, guard: Guard, caller: Caller) -> grpc.RpcMethodHandler:
+def judging(handler: grpc.RpcMethodHandler, judge: Judge, caller: Caller) -> grpc.RpcMethodHandler:
     """The handler, which answers requests once they have been judged. Streams do that for each message."""
 
     async def unary(request: Any, context: grpc.aio.ServicerContext) -> Any:
-        return await guard.judged(caller, request, lambda request: handler.unary_unary(request, context))
+        return await judge.judged(caller, request, lambda request: handler.unary_unary(request, context))
 
     return grpc.unary_unary_rpc_method_handler(
         unary, handler.request_deserializer, handler.response_serializer

@@ -9,8 +9,8 @@ import grpc
 
 from clipserve_gateway.access.files import watch
 from clipserve_gateway.access.gate import Gate
-from clipserve_gateway.access.guard import Guard, Names
 from clipserve_gateway.access.interceptor import AccessInterceptor
+from clipserve_gateway.access.judge import Judge, Names
 from clipserve_gateway.access.tls import server_tls
 from clipserve_gateway.metrics import Metrics
 from clipserve_gateway.settings import Settings
@@ -29,7 +29,7 @@ class Security:
 
     def interceptor(self, names: Names, metrics: Metrics) -> AccessInterceptor:
         """Lets calls in, and judges their requests; `names` knows the collections."""
-        return AccessInterceptor(self._gate, Guard(self._gate, names, metrics), metrics)
+        return AccessInterceptor(self._gate, Judge(self._gate, names, metrics), metrics)
 
     def add_port(self, server: grpc.aio.Server, address: str) -> int:
         """Lets the server listen; the port, or RuntimeError."""

@@ -8,7 +8,7 @@ from clipserve.v1 import clip_pb2, clip_pb2_grpc
 from grpc.aio import ServicerContext
 
 import clipserve_gateway
-from clipserve_gateway.access.guard import judged
+from clipserve_gateway.access.judge import judged
 from clipserve_gateway.classify import Classifier
 from clipserve_gateway.convert import clip as convert
 from clipserve_gateway.convert.search import read_search, write_search

@@ -8,7 +8,7 @@ from clipserve.v1 import collection_pb2, collection_pb2_grpc
 from grpc.aio import ServicerContext
 
 from clipserve_gateway.access.caller import visible
-from clipserve_gateway.access.guard import judged
+from clipserve_gateway.access.judge import judged
 from clipserve_gateway.collection_ops import CollectionOps
 from clipserve_gateway.concurrency import Turns
 from clipserve_gateway.convert import collections as convert

@@ -37,7 +37,7 @@ class Names(Protocol):
         ...
 
 
-class Guard:
+class Judge:
     """Judges the requests of all calls of a gateway that asks for tokens.
 
     An alias is judged by its own name and by the collection that it means, and the request goes on with that
@@ -122,16 +122,16 @@ class Guard:
             self._gate.spend(caller, items)
 
 
-guarding: contextvars.ContextVar[Guard | None] = contextvars.ContextVar("guard", default=None)
+presiding: contextvars.ContextVar[Judge | None] = contextvars.ContextVar("judge", default=None)
 """Judges the messages of the stream that is being served; None where no tokens are asked for."""
 
 
 async def judged(request: Q, work: Callable[[Q], Awaitable[R]]) -> R:
     """What the work answers to one message of the stream being served, if that is allowed."""
-    guard, caller = guarding.get(), current.get()
-    if guard is None or caller is None:
+    judge, caller = presiding.get(), current.get()
+    if judge is None or caller is None:
         return await work(request)
-    return await guard.judged(caller, request, work)
+    return await judge.judged(caller, request, work)
 
 
 def rpc_of(request: Any) -> Rpc:
