@@ -23,8 +23,9 @@ async def gather(*coroutines: Coroutine[Any, Any, T]) -> list[T]:
     try:
         return list(await asyncio.gather(*tasks))
     finally:
-        for task in tasks:
-            task.cancel()
+        # None may stay in this frame: an error's traceback holds it, and the task holds the error.
+        while tasks:
+            tasks.pop().cancel()
 
 
 async def both(first: Coroutine[Any, Any, T], second: Coroutine[Any, Any, U]) -> tuple[T, U]:

@@ -61,7 +61,12 @@ class DecodePool:
             raise
         # A thread cannot be stopped: its place stays taken until it is done, even if the caller has gone.
         running.add_done_callback(self._done)
-        return await asyncio.shield(running)
+        try:
+            return await asyncio.shield(running)
+        finally:
+            # An error's traceback holds this frame; with its future in it, they would keep each other, and
+            # the image, until garbage is collected.
+            del running
 
     def check(self, images: int, deadline: Deadline) -> None:
         """Raises Overloaded where so many images, sent now, would be decoded after the deadline."""

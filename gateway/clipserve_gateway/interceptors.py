@@ -8,19 +8,21 @@ import logging
 import time
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import dataclass
 from typing import Any
 
 import grpc
 from clipserve.v1 import clip_pb2, collection_pb2, labels_pb2
 from google.protobuf.message import DecodeError, Message
 from google.protobuf.message_factory import GetMessageClass
-from google.rpc import status_pb2
 
 from clipserve_gateway import errors, stages
 from clipserve_gateway.admission import lane_of
 from clipserve_gateway.convert.status import code_of, internal_status, rpc_status, trailers
+from clipserve_gateway.convert.wire import check_fields
 from clipserve_gateway.lanes import in_lane
 from clipserve_gateway.metrics import Metrics
+from clipserve_gateway.types import Limits
 
 log = logging.getLogger("clipserve.access")
 
@@ -40,14 +42,25 @@ REQUEST_TYPES: dict[str, type[Message]] = {
 }
 
 
+@dataclass
+class Ending:
+    """How a call ends; `failure` is why, where it is an error of the domain."""
+
+    request_id: str
+    record: stages.Record
+    code: grpc.StatusCode = grpc.StatusCode.OK
+    failure: errors.ClipserveError | None = None
+
+
 class CallInterceptor(grpc.aio.ServerInterceptor):
     """Turns domain errors into statuses with details, and counts, times and logs each call.
 
     Requests are parsed here, so that bytes that are no message get INVALID_ARGUMENT like any bad input.
     """
 
-    def __init__(self, metrics: Metrics, default_timeout_seconds: float) -> None:
+    def __init__(self, metrics: Metrics, limits: Limits, default_timeout_seconds: float) -> None:
         self._metrics = metrics
+        self._limits = limits
         self._default_timeout = default_timeout_seconds
 
     async def intercept_service(
@@ -62,19 +75,29 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
             return handler
 
         async def unary(data: bytes, context: grpc.aio.ServicerContext) -> Message:
-            async with self._serving(details, context):
-                answering = handler.unary_unary(parsed(parse, data), context)
-                if context.time_remaining() is not None:
-                    return await answering
-                return await in_default_time(answering, self._default_timeout)
-            raise AssertionError("abort raises")
+            async with self._serving(details, context) as ending:
+                with in_lane(lane_of(metadata_value(details, PRIORITY))):
+                    answering = handler.unary_unary(parsed(parse, data, self._limits), context)
+                    if context.time_remaining() is not None:
+                        return await answering
+                    return await in_default_time(answering, self._default_timeout)
+            # gRPC keeps the error that ends a call, with this frame in its traceback, until garbage is
+            # collected; it need not keep the request.
+            del data
+            raise await abort(context, ending)
 
         async def stream(
-            data: AsyncIterator[bytes], context: grpc.aio.ServicerContext
+            _: AsyncIterator[bytes], context: grpc.aio.ServicerContext
         ) -> AsyncIterator[Message]:
-            async with self._serving(details, context):
-                async for response in handler.stream_stream(parsed_stream(parse, data), context):
-                    yield response
+            # Not by gRPC's own iterator, which would keep the last request in the same way.
+            requests = messages(parse, context, self._limits)
+            async with self._serving(details, context) as ending:
+                with in_lane(lane_of(metadata_value(details, PRIORITY))):
+                    async for response in handler.stream_stream(requests, context):
+                        yield response
+                return
+            del requests
+            raise await abort(context, ending)
 
         if handler.request_streaming:
             return grpc.stream_stream_rpc_method_handler(
@@ -85,54 +108,45 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
     @contextlib.asynccontextmanager
     async def _serving(
         self, details: grpc.HandlerCallDetails, context: grpc.aio.ServicerContext
-    ) -> AsyncIterator[None]:
+    ) -> AsyncIterator[Ending]:
+        """Whatever is raised inside becomes the call's ending, and is raised no further."""
         method = details.method.rpartition("/")[2]
-        request_id = request_id_of(details)
-        code, failure = grpc.StatusCode.OK, None
         start = time.perf_counter()
         with stages.recording() as record:
+            ending = Ending(request_id_of(details), record)
             try:
-                with in_lane(lane_of(metadata_value(details, PRIORITY))):
-                    yield
-                context.set_trailing_metadata(((REQUEST_ID, request_id), (TIMING, record.trailer())))
+                yield ending
+                context.set_trailing_metadata(((REQUEST_ID, ending.request_id), (TIMING, record.trailer())))
             except errors.ClipserveError as error:
-                code, failure = code_of(error), error
-                if code is grpc.StatusCode.INTERNAL:
-                    log.exception("call failed", extra={"fields": {"request_id": request_id}})
+                ending.code, ending.failure = code_of(error), error
+                if ending.code is grpc.StatusCode.INTERNAL:
+                    log.exception("call failed", extra={"fields": {"request_id": ending.request_id}})
+                # All that the call had hangs on these, the request too.
+                error.__traceback__ = error.__cause__ = error.__context__ = None
             except asyncio.CancelledError:
                 # The caller's own clock ends the call, most of the time before ours does.
                 left = context.time_remaining()
                 late = left is not None and left <= 0
-                code = grpc.StatusCode.DEADLINE_EXCEEDED if late else grpc.StatusCode.CANCELLED
+                ending.code = grpc.StatusCode.DEADLINE_EXCEEDED if late else grpc.StatusCode.CANCELLED
                 raise
             except Exception:
-                code = grpc.StatusCode.INTERNAL
-                log.exception("call failed", extra={"fields": {"request_id": request_id}})
+                ending.code = grpc.StatusCode.INTERNAL
+                log.exception("call failed", extra={"fields": {"request_id": ending.request_id}})
             finally:
-                self._observe(method, code, time.perf_counter() - start, request_id, record, failure)
-            if code is not grpc.StatusCode.OK:
-                status = rpc_status(failure) if failure else internal_status()
-                await abort(context, status, failure, request_id, record)
+                self._observe(method, time.perf_counter() - start, ending)
 
-    def _observe(
-        self,
-        method: str,
-        code: grpc.StatusCode,
-        seconds: float,
-        request_id: str,
-        record: stages.Record,
-        failure: errors.ClipserveError | None,
-    ) -> None:
-        self._metrics.requests.labels(method, code.name).inc()
-        if code in DROPPED:
-            self._metrics.dropped.labels(stage_of(record, failure), DROPPED[code]).inc()
+    def _observe(self, method: str, seconds: float, ending: Ending) -> None:
+        record, failure = ending.record, ending.failure
+        self._metrics.requests.labels(method, ending.code.name).inc()
+        if ending.code in DROPPED:
+            self._metrics.dropped.labels(stage_of(record, failure), DROPPED[ending.code]).inc()
         self._metrics.request_seconds.labels(method).observe(seconds)
         for name, spent in record.seconds.items():
             self._metrics.stage_seconds.labels(name).observe(spent)
         fields: dict[str, Any] = {
-            "request_id": request_id,
+            "request_id": ending.request_id,
             "method": method,
-            "code": code.name,
+            "code": ending.code.name,
             "ms": round(seconds * 1000, 2),
             "stages_ms": {name: round(spent * 1000, 2) for name, spent in record.seconds.items()},
             **record.facts,
@@ -143,19 +157,16 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
         log.info("call", extra={"fields": fields})
 
 
-async def abort(
-    context: grpc.aio.ServicerContext,
-    status: status_pb2.Status,
-    failure: errors.ClipserveError | None,
-    request_id: str,
-    record: stages.Record,
-) -> None:
-    """Ends the call with its status, details and trailers."""
+async def abort(context: grpc.aio.ServicerContext, ending: Ending) -> AssertionError:
+    """Ends the call with its status, details and trailers; never returns."""
+    failure = ending.failure
+    status = rpc_status(failure) if failure else internal_status()
     await context.abort(
-        code_of(failure) if failure else grpc.StatusCode.INTERNAL,
+        ending.code,
         status.message,
-        (*trailers(status, failure), (REQUEST_ID, request_id), (TIMING, record.trailer())),
+        (*trailers(status, failure), (REQUEST_ID, ending.request_id), (TIMING, ending.record.trailer())),
     )
+    return AssertionError("abort raises")
 
 
 async def in_default_time(answering: Awaitable[Message], seconds: float) -> Message:
@@ -174,12 +185,21 @@ def stage_of(record: stages.Record, failure: errors.ClipserveError | None) -> st
     return named or (record.under_way[-1] if record.under_way else "other")
 
 
-def parsed(kind: type[Message], data: bytes) -> Message:
-    """The message; InvalidInput for bytes that are none (or hold text that is not UTF-8)."""
+def parsed(kind: type[Message], data: bytes, limits: Limits) -> Message:
+    """The message; InvalidInput for bytes that are none (or text that is no UTF-8), or of too many fields."""
+    check_fields(kind, data, limits)
     try:
         return kind.FromString(data)
     except DecodeError as error:
         raise errors.InvalidInput(f"the request is not a {kind.DESCRIPTOR.full_name} message") from error
+
+
+async def messages(
+    kind: type[Message], context: grpc.aio.ServicerContext, limits: Limits
+) -> AsyncIterator[Message]:
+    """The messages of a stream, to its end; InvalidInput as above."""
+    while (data := await context.read()) is not grpc.aio.EOF:
+        yield parsed(kind, data, limits)
 
 
 def metadata_value(details: grpc.HandlerCallDetails, key: str) -> str:
@@ -188,12 +208,6 @@ def metadata_value(details: grpc.HandlerCallDetails, key: str) -> str:
         if name == key and isinstance(value, str):
             return value
     return ""
-
-
-async def parsed_stream(kind: type[Message], data: AsyncIterator[bytes]) -> AsyncIterator[Message]:
-    """The messages of a stream; nothing is read of it before the first one is asked for."""
-    async for item in data:
-        yield parsed(kind, item)
 
 
 def request_id_of(details: grpc.HandlerCallDetails) -> str:

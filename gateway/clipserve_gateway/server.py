@@ -141,7 +141,7 @@ class Gateway:
         searcher = Searcher(engine, catalog, embedder, self._statistics)
         server = grpc.aio.server(
             interceptors=[
-                CallInterceptor(self.metrics, self.settings.default_timeout_seconds),
+                CallInterceptor(self.metrics, limits, self.settings.default_timeout_seconds),
                 self.security.interceptor(catalog, self.metrics),
             ],
             options=server_options(self.settings),

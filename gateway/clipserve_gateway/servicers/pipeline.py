@@ -38,7 +38,9 @@ async def in_order(
             while under_way and under_way[0].done():
                 yield under_way.popleft().result()
     finally:
-        for answering in under_way:
-            answering.cancel()
+        while under_way:
+            under_way.pop().cancel()
         if reading is not None:
             reading.cancel()
+        # An error's traceback holds this frame, and the future the error, with all that was read.
+        del reading, waiting

@@ -24,7 +24,7 @@ from support.hostile.requests_clip import CLIP, INPUTS
 from support.hostile.requests_collections import COLLECTION_CALLS
 from support.hostile.texts import TEXTS
 from support.hostile.vectors import vectors
-from support.hostile.wire import DEEP, wire
+from support.hostile.wire import DEEP, DENSE, wire
 from support.hostile.world import COLLECTION, KEPT, World, axis
 
 Family = Callable[[World], Awaitable[list[str]]]
@@ -149,4 +149,5 @@ FAMILIES: dict[str, Family] = {
     "requests of the other services": lambda world: call_faults(world, COLLECTION_CALLS),
     "bytes on the wire": lambda world: call_faults(world, wire(world.dim)),
     "messages in each other": lambda world: call_faults(world, DEEP),
+    "messages of many parts": lambda world: call_faults(world, DENSE),
 }

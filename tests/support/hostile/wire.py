@@ -146,6 +146,24 @@ def deep(method: str, path: tuple[int, ...], field: int, depth: int) -> Call:
     )
 
 
+def dense(method: str, path: tuple[int, ...], field: int, name: str) -> Call:
+    """Four hundred thousand empty parts, of two or more bytes each, in so many kilobytes."""
+    data = wrapped(path, delimited(field, b"") * 400_000) + delimited(1_000, bytes(1 << 20))
+    return Call(f"{method} of 400000 empty parts", method, lambda: data, BAD, "LIMIT_EXCEEDED", name)
+
+
+DENSE: list[Call] = [
+    dense("ClipService/Embed", (), 2, "inputs"),
+    dense("ClipService/EmbedStream", (2,), 2, "request"),
+    dense("ClipService/Classify", (3,), 1, "labels"),
+    dense("ClipService/Search", (7, 4), 1, "filter"),
+    dense("CollectionService/CreateCollection", (), 4, "schema"),
+    dense("CollectionService/UpsertPoints", (), 2, "points"),
+    dense("CollectionService/DeletePoints", (), 2, "ids"),
+    dense("LabelSetService/PutLabelSet", (2,), 2, "labels"),
+]
+"""Small on the wire, large in memory."""
+
 DEEP: list[Call] = [
     deep("ClipService/Search", (7,), 6, 100_000),
     deep("CollectionService/CountPoints", (2,), 6, 100_000),
