@@ -45,12 +45,6 @@ class Metrics:
             ["reason"],
             registry=registry,
         )
-        self.rejected = Counter(
-            "clipserve_rejected_total",
-            "Calls refused before any work was done.",
-            ["reason"],
-            registry=registry,
-        )
         self.label_cache_hits = Counter(
             "clipserve_label_cache_hits_total", "Label sets found ready.", registry=registry
         )
@@ -73,6 +67,12 @@ class Metrics:
         )
         self.inflight_items = Gauge(
             "clipserve_inflight_items", "Items of calls being answered now.", registry=registry
+        )
+        self.rejected = Counter(
+            "clipserve_rejected_total",
+            "Calls refused before any work was done.",
+            ["reason"],
+            registry=registry,
         )
         self.saturation = Gauge(
             "clipserve_saturation",
