@@ -47,12 +47,6 @@ class Metrics:
             ["reason"],
             registry=registry,
         )
-        self.rejected = Counter(
-            "clipserve_rejected_total",
-            "Calls refused before any work was done.",
-            ["reason"],
-            registry=registry,
-        )
         self.label_cache_hits = Counter(
             "clipserve_label_cache_hits_total", "Label sets found ready.", registry=registry
         )
@@ -85,6 +79,12 @@ class Metrics:
         self.shared_items = Counter(
             "clipserve_shared_items_total",
             "Items that shared the computation of an equal one under way.",
+            registry=registry,
+        )
+        self.rejected = Counter(
+            "clipserve_rejected_total",
+            "Calls refused before any work was done.",
+            ["reason"],
             registry=registry,
         )
         self.saturation = Gauge(

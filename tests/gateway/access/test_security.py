@@ -19,6 +19,7 @@ from clipserve.v1 import (
     labels_pb2_grpc,
 )
 from clipserve_gateway.access import files
+from clipserve_gateway.access.judge import Judge
 from clipserve_gateway.access.methods import RPCS, methods_of
 from gateway.access.conftest import Caller, secret, write_tokens
 from google.protobuf.message_factory import GetMessageClass
@@ -314,6 +315,21 @@ async def test_every_message_of_a_stream_is_judged(serve, calls):
     assert [answer.status.reason for answer in answers] == ["", "PERMISSION_DENIED", "PERMISSION_DENIED", ""]
     assert (await send(ops, "CountPoints", collection="secret")).count == 0
     assert (await send(ops, "CountPoints", collection="shop_pets")).count == 2
+
+
+async def test_the_judge_sees_the_messages_of_every_stream(serve, calls, monkeypatch):
+    seen, judged = [], Judge.judged
+
+    async def noting(self, caller, request, work):
+        seen.append(request.DESCRIPTOR.name)
+        return await judged(self, caller, request, work)
+
+    monkeypatch.setattr(Judge, "judged", noting)
+    ops = calls(await serve("ops"), "ops")
+    streams = [name for name, method in METHODS.items() if method.client_streaming]
+    for name in streams:
+        await ops.channel.unary_unary(path_of(name))(b"", metadata=ops.metadata)
+    assert seen == [name.removesuffix("Stream") + "Request" for name in streams]
 
 
 async def test_over_its_rate_a_token_is_told_when_to_come_back(serve, calls):
