@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Literal
 
 import numpy as np
-from clipserve_exporter.config import Canary, ModelFacts, Serving, parameters, quoted, render
+from clipserve_exporter.config import Canary, ModelFacts, Serving, quoted, render
 from clipserve_gateway import preprocess
 from clipserve_gateway.tokenizer import tokenizer_for
 from PIL import Image
@@ -23,8 +23,8 @@ from faults.backend import answers
 
 BACKEND = Path(__file__).parent / "backend"
 CONTEXT = 77
-BATCH = 4
-"""Items of one execution, at most: small, so that the delay decides the capacity."""
+SERVING = Serving(image_batch=4, text_batch=4)
+"""Small batches, so that the delay decides the capacity; 64 items may wait."""
 CANARY_TEXT = "a photo of a canary"
 LIMITS = preprocess.ImageLimits(max_bytes=1 << 20, max_pixels=1 << 20)
 NEVER = -1
@@ -50,15 +50,16 @@ class Knobs:
 class DelayModel:
     """A pair of towers in a repository, and the file that says how they behave."""
 
-    def __init__(self, folder: Path, name: str = "delay", knobs: Knobs = Knobs(), batch: int = BATCH) -> None:  # noqa: B008  (frozen)
-        """Writes both towers into `folder`/models, a Triton repository; knobs and files lie beside it."""
+    def __init__(
+        self, folder: Path, name: str = "delay", knobs: Knobs | None = None, serving: Serving = SERVING
+    ) -> None:
+        """Writes both towers into `folder`/models, a Triton repository; the knobs' file lies beside it."""
         self.name = name
         self.repository = folder / "models"
-        self.knobs = knobs
+        self.knobs = knobs or Knobs()
         self._file = folder / f"{name}.json"
         self._write_knobs()
-        facts = facts_of(name, knobs.seed)
-        serving = Serving(image_batch=batch, text_batch=batch)
+        facts = facts_of(name, self.knobs.seed)
         for tower in ("image", "text"):
             self._write_tower(facts, serving, tower)
 
@@ -133,5 +134,3 @@ def right_texts(texts: Sequence[str], seed: int = 0) -> answers.Floats:
     """What the gateway answers: the same, each row of length 1, computed as the gateway does."""
     return np.stack([(row / float(np.linalg.norm(row))).astype(np.float32) for row in raw_texts(texts, seed)])
 
-
-__all__ = ["DelayModel", "Knobs", "canary_png", "parameters", "raw_texts", "right_texts"]

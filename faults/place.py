@@ -15,12 +15,13 @@ from typing import Any, NamedTuple
 
 import clipserve
 import numpy as np
+from clipserve_exporter.config import Serving
 from support.launch import launch
 from support.service import Gateway, start_gateway
 
 from faults import ROOT
 from faults.calls import Calls
-from faults.delay_model import DelayModel, Knobs
+from faults.delay_model import SERVING, DelayModel, Knobs
 from faults.flows import Flow
 from faults.processes import Triton
 from faults.watch import http_status, wait_until
@@ -112,9 +113,9 @@ class Place:
         folder.mkdir(parents=True)
         return folder
 
-    def model(self, name: str = "delay", **knobs: Any) -> DelayModel:
+    def model(self, name: str = "delay", serving: Serving = SERVING, **knobs: Any) -> DelayModel:
         """A model in a repository of its own."""
-        return DelayModel(self.subfolder(name), name, Knobs(**knobs))
+        return DelayModel(self.subfolder(name), name, Knobs(**knobs), serving)
 
     def triton(self, repository: Path) -> Triton:
         """A Triton that serves a repository, ready."""

@@ -9,32 +9,35 @@ import time
 from collections.abc import Iterator
 
 import grpc
+from clipserve_exporter.config import Serving
 from clipserve.channel import channel_options, target_uri
-from clipserve.v1 import clip_pb2, clip_pb2_grpc, common_pb2
+from clipserve.v1 import clip_pb2, clip_pb2_grpc
 
 from faults.flows import Flow, text
 from faults.place import Place
 from faults.row import Promise, at_least, at_most, only, row
 from faults.watch import Watch, metric, wait_until
 
-READERS = 20
+READERS = 16
 """Callers that do not read."""
-TEXTS = 128
-"""Of each of their batches: answers of 130 kB as lists of numbers."""
-FLOOD_SECONDS = 4.0
+TEXTS = 32
+"""Of each of their batches: answers of about 9 kB."""
+FLOOD_SECONDS = 5.0
+ROOMY = Serving(text_batch=64, queue_batches=128)
+"""A model with room for them all: not overload is what is tried here."""
 
 
 @row("caller-gone", quick=True)
 def caller_gone(place: Place) -> Iterator[Promise]:
-    """A process with 8 streams and 4 large batches under way gets SIGKILL; others cancel all their calls."""
+    """A process with streams and large batches under way gets SIGKILL; others cancel all their calls."""
     model, triton, gateway = place.service()
     model.turn(delay=0.1)
     work = place.load(
         gateway.address,
-        Flow("streams", "stream", callers=8, timeout=60),
-        Flow("batches", "embed_batch", callers=4, timeout=60),
+        Flow("streams", "stream", callers=2, timeout=60),
+        Flow("batches", "embed_batch", callers=2, timeout=60),
     )
-    fickle = place.load(gateway.address, Flow("fickle", "embed_batch", callers=4, patience=0.3))
+    fickle = place.load(gateway.address, Flow("fickle", "embed_image", callers=8, patience=0.05))
     time.sleep(1.5)
     items = metric(gateway.http, "clipserve_inflight_items")
     work.kill()
@@ -46,15 +49,15 @@ def caller_gone(place: Place) -> Iterator[Promise]:
     after = triton.executions("delay_text") - before
     model.turn(delay=0.0)
     yield at_least("items in flight before", items, 64)
-    yield only("those who cancel hear so", cancelled.codes, "CANCELLED", least=4)
+    yield only("those who cancel hear so", cancelled.codes, "CANCELLED", least=20)
     yield at_most("no item is in flight after", idle, 2.0)
     yield at_most("and the model is asked no more: executions a second", after, 1, "")
 
 
 @row("caller-does-not-read")
 def caller_does_not_read(place: Place) -> Iterator[Promise]:
-    """20 callers send batches on streams and read no answers; a process with 8 streams gets SIGSTOP."""
-    _, _, gateway = place.service()
+    """16 callers send batches on streams and read no answers; a process with 8 streams gets SIGSTOP."""
+    gateway = place.gateway(place.triton(place.model(serving=ROOMY).repository).address)
     load = place.load(gateway.address, Flow("others", "embed_text", rate=20))
     frozen = place.load(gateway.address, Flow("frozen", "stream", callers=8, timeout=60))
     time.sleep(1)
@@ -67,7 +70,7 @@ def caller_does_not_read(place: Place) -> Iterator[Promise]:
     calls = load.finish()
     idle = wait_until(lambda: metric(gateway.http, "clipserve_inflight_items") == 0, 20)
     yield at_least("batches that were taken from them", taken, READERS)
-    yield at_most("and no more than", taken / READERS, 64, "of each")
+    yield at_most("and soon no more: batches of each", taken / READERS, 200, "")
     yield at_most("memory grows by", watch.growth, 96, "MiB")
     yield only("others are served", calls.codes, "OK", least=60)
     yield at_most("and as soon as the flood is over, fast: p99", calls.begun(begin).quantile(0.99), 0.25)
@@ -85,10 +88,10 @@ async def send_only(address: str, reader: int) -> int:
     uri = target_uri(address)
     batch = clip_pb2.EmbedRequest(
         inputs=[clip_pb2.EmbedInput(text=text(reader * TEXTS + n)) for n in range(TEXTS)],
-        format=common_pb2.EMBEDDING_FORMAT_FLOAT_LIST,
     )
     sent = 0
-    options = [*channel_options(uri), ("grpc.use_local_subchannel_pool", 1)]
+    # Windows of 64 kB that do not grow: the library would take megabytes that nobody reads.
+    options = [*channel_options(uri), ("grpc.use_local_subchannel_pool", 1), ("grpc.http2.bdp_probe", 0)]
     async with grpc.aio.insecure_channel(uri, options=options) as channel:
         call = clip_pb2_grpc.ClipServiceStub(channel).EmbedStream()
         with contextlib.suppress(asyncio.TimeoutError, grpc.aio.AioRpcError):
