@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from types import TracebackType
+from typing import get_args
 
 from clipserve.calls.clip import ClipCalls
 from clipserve.calls.collections import CollectionCalls
@@ -11,7 +12,7 @@ from clipserve.calls.migrations import MigrationCalls
 from clipserve.calls.points import PointCalls
 from clipserve.channel import DEFAULT_TARGET, Tls, open_channel, target_uri
 from clipserve.retry import NO_RETRIES, RetryPolicy
-from clipserve.transport import TokenSource, Transport
+from clipserve.transport import Priority, TokenSource, Transport
 
 
 class Client(ClipCalls, CollectionCalls, PointCalls, MigrationCalls, LabelSetCalls):
@@ -28,6 +29,8 @@ class Client(ClipCalls, CollectionCalls, PointCalls, MigrationCalls, LabelSetCal
         retry: when to try again; None never does.
         batch_size: images or texts in one request, at most; servers may publish a lower limit.
         in_flight: requests of one call that are under way at a time.
+        priority: ``"interactive"`` where somebody waits for the answer, ``"bulk"`` for jobs, which then leave
+            interactive callers most of a busy server.
 
     Every method raises ClipserveError or one of its subclasses for what the server, the network or a file
     did, and TypeError or ValueError for arguments that cannot be meant.
@@ -48,16 +51,19 @@ class Client(ClipCalls, CollectionCalls, PointCalls, MigrationCalls, LabelSetCal
         retry: RetryPolicy | None = RetryPolicy(),  # noqa: B008  (frozen)
         batch_size: int = 64,
         in_flight: int = 4,
+        priority: Priority = "interactive",
     ) -> None:
         if batch_size < 1 or in_flight < 1:
             raise ValueError("batch_size and in_flight must be at least 1")
+        if priority not in get_args(Priority):
+            raise ValueError(f"priority is {priority!r}; it must be one of {', '.join(get_args(Priority))}")
         if timeout is not None and not timeout > 0:
             raise ValueError(f"timeout is {timeout}; it must be above 0 seconds")
         security = Tls() if tls is True else tls or None
         uri = target_uri(target)
         self.target = target
         self._channel = open_channel(uri, security)
-        transport = Transport(self._channel, uri, token, retry or NO_RETRIES)
+        transport = Transport(self._channel, uri, token, retry or NO_RETRIES, priority)
         super().__init__(transport, timeout=timeout, batch_size=batch_size, in_flight=in_flight)
 
     def close(self) -> None:

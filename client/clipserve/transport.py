@@ -7,7 +7,7 @@ import threading
 import time
 from collections.abc import Callable
 from types import TracebackType
-from typing import Any
+from typing import Any, Literal
 
 import grpc
 from google.protobuf.message import Message
@@ -19,6 +19,7 @@ from clipserve.v1 import clip_pb2_grpc, collection_pb2_grpc, labels_pb2_grpc
 
 Metadata = tuple[tuple[str, str], ...]
 TokenSource = str | Callable[[], str] | None
+Priority = Literal["interactive", "bulk"]
 
 
 class Scope:
@@ -73,12 +74,21 @@ class Scope:
 class Transport:
     """A channel and what every call over it has: token, retries, translated errors. Thread-safe."""
 
-    def __init__(self, channel: grpc.Channel, uri: str, token: TokenSource, retry: RetryPolicy) -> None:
+    def __init__(
+        self,
+        channel: grpc.Channel,
+        uri: str,
+        token: TokenSource,
+        retry: RetryPolicy,
+        priority: Priority,
+    ) -> None:
         self.uri = uri
         self.retry = retry
         self.budget = RetryBudget(retry)
         self._channel = channel
         self._token = token
+        # Interactive is what a server takes a call for that says nothing.
+        self._lane: Metadata = () if priority == "interactive" else (("x-clipserve-priority", priority),)
         self._stubs = (
             clip_pb2_grpc.ClipServiceStub(channel),
             collection_pb2_grpc.CollectionServiceStub(channel),
@@ -92,7 +102,7 @@ class Transport:
     def metadata(self) -> Metadata:
         """What is sent with every call."""
         token = self._token() if callable(self._token) else self._token
-        return (("authorization", f"Bearer {token}"),) if token else ()
+        return (*self._lane, ("authorization", f"Bearer {token}")) if token else self._lane
 
     def unary(
         self,

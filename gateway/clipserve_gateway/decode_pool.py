@@ -10,6 +10,7 @@ from typing import TypeVar
 from clipserve_gateway.cores import available_cores
 from clipserve_gateway.deadline import Deadline
 from clipserve_gateway.errors import Overloaded
+from clipserve_gateway.lanes import Gate, current_lane
 
 T = TypeVar("T")
 
@@ -27,12 +28,13 @@ class DecodePool:
 
     Args:
         threads: 0 means the cores that this process may use.
+        bulk_share: see Gate.
     """
 
-    def __init__(self, threads: int = 0) -> None:
+    def __init__(self, threads: int = 0, bulk_share: float = 0.1) -> None:
         self.threads = threads or available_cores()
+        self.gate = Gate(self.threads, bulk_share)
         self._executor = ThreadPoolExecutor(self.threads, thread_name_prefix="decode")
-        self._free = asyncio.Semaphore(self.threads)
         self._pending = 0
 
     async def run(self, work: Callable[[], T], *, deadline: Deadline) -> T:
@@ -41,11 +43,13 @@ class DecodePool:
         Raises Overloaded where too much is waiting, DeadlineExceeded, or what the work raises.
         """
         if self._pending >= self.threads * (REFUSED_PER_THREAD + 1):
-            raise Overloaded("too many images are waiting to be decoded; try again later")
+            raise Overloaded(
+                "too many images are waiting to be decoded; try again later", metadata={"limit": "decode"}
+            )
         self._pending += 1
         try:
             # Waiting here, not in the executor's own queue, is what lets a cancelled caller's work vanish.
-            await self._free.acquire()
+            await self.gate.enter()
         except BaseException:
             self._pending -= 1
             raise
@@ -59,13 +63,21 @@ class DecodePool:
         running.add_done_callback(self._done)
         return await asyncio.shield(running)
 
+    def check(self, images: int, deadline: Deadline) -> None:
+        """Raises Overloaded where so many images, sent now, would be decoded after the deadline."""
+        self.gate.check(current_lane(), images, deadline)
+
     def _done(self, _: object = None) -> None:
         self._pending -= 1
-        self._free.release()
+        self.gate.leave()
 
     def saturation(self) -> float:
         """0 for an idle pool, 1 for one that has as much waiting as it should."""
         return min(1.0, self._pending / (self.threads * (QUEUED_PER_THREAD + 1)))
+
+    async def ping(self) -> None:
+        """Returns once a thread has had a moment: after the decodes that run now, at the latest."""
+        await asyncio.get_running_loop().run_in_executor(self._executor, int)
 
     def close(self) -> None:
         """Lets running work finish and ends the threads."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import functools
 import logging
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Hashable, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -15,8 +15,11 @@ from clipserve_gateway import errors, preprocess
 from clipserve_gateway.concurrency import both, gather
 from clipserve_gateway.deadline import Deadline
 from clipserve_gateway.decode_pool import DecodePool
-from clipserve_gateway.encoder import Encoder, padded
+from clipserve_gateway.encoder import QueueingEncoder, padded
+from clipserve_gateway.lanes import current_lane
+from clipserve_gateway.metrics import Metrics
 from clipserve_gateway.models import Models
+from clipserve_gateway.sharing import Sharing
 from clipserve_gateway.stages import stage
 from clipserve_gateway.tokenizer import tokenizer_for
 from clipserve_gateway.types import (
@@ -58,13 +61,22 @@ class Embedder:
     """Bytes and texts in, embeddings out."""
 
     def __init__(
-        self, models: Models, encoder: Encoder, pool: DecodePool, limits: Limits, *, fast_decode: bool
+        self,
+        models: Models,
+        encoder: QueueingEncoder,
+        pool: DecodePool,
+        limits: Limits,
+        metrics: Metrics,
+        *,
+        fast_decode: bool,
     ) -> None:
         self._models = models
         self._encoder = encoder
         self._pool = pool
         self._image_limits = preprocess.ImageLimits(limits.max_image_bytes, limits.max_image_pixels)
         self._fast_decode = fast_decode
+        self._images: Sharing[Embedded] = Sharing(metrics)
+        self._texts: Sharing[Embedded] = Sharing(metrics)
 
     async def embed(
         self, model: str, inputs: Sequence[Input], *, normalize: bool = True, deadline: Deadline
@@ -89,11 +101,27 @@ class Embedder:
     async def embed_images(
         self, spec: ModelSpec, images: Sequence[Image], deadline: Deadline
     ) -> list[Embedded]:
-        """Raw embeddings of images, in order."""
+        """Raw embeddings of images, in order.
+
+        Raises Overloaded at once where the answer would come after the deadline.
+        """
+        if not images:
+            return []
+        self._pool.check(len(images), deadline)
+        self._encoder.check(spec, "image", len(images), deadline)
         size = min(IMAGES_PER_CALL, spec.max_image_batch)
         chunks = [images[i : i + size] for i in range(0, len(images), size)]
-        done = await gather(*(self._embed_image_chunk(spec, chunk, deadline) for chunk in chunks))
+        done = await gather(*(self._shared_image_chunk(spec, chunk, deadline) for chunk in chunks))
         return [item for chunk in done for item in chunk]
+
+    async def _shared_image_chunk(
+        self, spec: ModelSpec, images: Sequence[Image], deadline: Deadline
+    ) -> list[Embedded]:
+        return await self._images.run(
+            [share_key(spec, image) for image in images],
+            deadline,
+            lambda new: self._embed_image_chunk(spec, [images[i] for i in new], deadline),
+        )
 
     async def _embed_image_chunk(
         self, spec: ModelSpec, images: Sequence[Image], deadline: Deadline
@@ -147,9 +175,22 @@ class Embedder:
             return errors.ImageUnreadable("the image cannot be decoded", field="content")
 
     async def embed_texts(self, spec: ModelSpec, texts: Sequence[str], deadline: Deadline) -> list[Embedded]:
-        """Raw embeddings of texts, in order."""
+        """Raw embeddings of texts, in order.
+
+        Raises Overloaded at once where the answer would come after the deadline.
+        """
         if not texts:
             return []
+        self._encoder.check(spec, "text", min(len(texts), spec.max_text_batch), deadline)
+        return await self._texts.run(
+            [share_key(spec, text) for text in texts],
+            deadline,
+            lambda new: self._embed_new_texts(spec, [texts[i] for i in new], deadline),
+        )
+
+    async def _embed_new_texts(
+        self, spec: ModelSpec, texts: Sequence[str], deadline: Deadline
+    ) -> list[Embedded]:
         deadline.check("tokenize")
         with stage("tokenize"):
             tokens = await asyncio.to_thread(tokenizer_for(spec.context_length).encode, texts)
@@ -174,6 +215,13 @@ class Embedder:
             for i, item in zip(batch, found, strict=True):
                 results[i] = Embedded(item.embedding, tokens[i].truncated, item.error)
         return results
+
+
+def share_key(spec: ModelSpec, item: Input) -> Hashable:
+    """Equal for inputs that one computation may serve. Lanes do not share: people would wait for jobs."""
+    if isinstance(item, errors.InvalidInput):
+        return id(item)
+    return spec.name, spec.fingerprint, current_lane(), item
 
 
 async def isolating(encode: Callable[[Batch], Awaitable[Floats]], batch: Batch) -> list[Embedded]:

@@ -8,7 +8,7 @@ from typing import Protocol
 import numpy as np
 
 from clipserve_gateway.deadline import Deadline
-from clipserve_gateway.types import Floats, Ids, ModelSpec, Pixels
+from clipserve_gateway.types import Floats, Ids, ModelSpec, Pixels, Tower
 
 
 class Encoder(Protocol):
@@ -24,6 +24,14 @@ class Encoder(Protocol):
 
     async def encode_text(self, spec: ModelSpec, ids: Ids, deadline: Deadline) -> Floats:
         """Token ids int32 [B, L], rows padded with 0 after their end → raw float32 [B, D]."""
+        ...
+
+
+class QueueingEncoder(Encoder, Protocol):
+    """An encoder with a queue of its own."""
+
+    def check(self, spec: ModelSpec, tower: Tower, rows: int, deadline: Deadline) -> None:
+        """Raises Overloaded where so many rows, sent now, would come back after the deadline."""
         ...
 
 

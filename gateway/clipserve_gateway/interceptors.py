@@ -17,14 +17,20 @@ from google.protobuf.message_factory import GetMessageClass
 from google.rpc import status_pb2
 
 from clipserve_gateway import errors, stages
+from clipserve_gateway.admission import lane_of
 from clipserve_gateway.convert.status import code_of, internal_status, rpc_status, trailers
+from clipserve_gateway.lanes import in_lane
 from clipserve_gateway.metrics import Metrics
 
 log = logging.getLogger("clipserve.access")
 
 REQUEST_ID = "x-request-id"
 TIMING = "clipserve-timing"
+PRIORITY = "x-clipserve-priority"
 MAX_REQUEST_ID = 128
+
+DROPPED = {grpc.StatusCode.DEADLINE_EXCEEDED: "deadline", grpc.StatusCode.CANCELLED: "cancelled"}
+"""Why work ends early."""
 
 REQUEST_TYPES: dict[str, type[Message]] = {
     f"/{service.full_name}/{method.name}": GetMessageClass(method.input_type)
@@ -40,8 +46,9 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
     Requests are parsed here, so that bytes that are no message get INVALID_ARGUMENT like any bad input.
     """
 
-    def __init__(self, metrics: Metrics) -> None:
+    def __init__(self, metrics: Metrics, default_timeout_seconds: float) -> None:
         self._metrics = metrics
+        self._default_timeout = default_timeout_seconds
 
     async def intercept_service(
         self,
@@ -56,7 +63,10 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
 
         async def unary(data: bytes, context: grpc.aio.ServicerContext) -> Message:
             async with self._serving(details, context):
-                return await handler.unary_unary(parsed(parse, data), context)
+                answering = handler.unary_unary(parsed(parse, data), context)
+                if context.time_remaining() is not None:
+                    return await answering
+                return await in_default_time(answering, self._default_timeout)
             raise AssertionError("abort raises")
 
         async def stream(
@@ -83,14 +93,18 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
         start = time.perf_counter()
         with stages.recording() as record:
             try:
-                yield
+                with in_lane(lane_of(metadata_value(details, PRIORITY))):
+                    yield
                 context.set_trailing_metadata(((REQUEST_ID, request_id), (TIMING, record.trailer())))
             except errors.ClipserveError as error:
                 code, failure = code_of(error), error
                 if code is grpc.StatusCode.INTERNAL:
                     log.exception("call failed", extra={"fields": {"request_id": request_id}})
             except asyncio.CancelledError:
-                code = grpc.StatusCode.CANCELLED
+                # The caller's own clock ends the call, most of the time before ours does.
+                left = context.time_remaining()
+                late = left is not None and left <= 0
+                code = grpc.StatusCode.DEADLINE_EXCEEDED if late else grpc.StatusCode.CANCELLED
                 raise
             except Exception:
                 code = grpc.StatusCode.INTERNAL
@@ -111,6 +125,8 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
         failure: errors.ClipserveError | None,
     ) -> None:
         self._metrics.requests.labels(method, code.name).inc()
+        if code in DROPPED:
+            self._metrics.dropped.labels(stage_of(record, failure), DROPPED[code]).inc()
         self._metrics.request_seconds.labels(method).observe(seconds)
         for name, spent in record.seconds.items():
             self._metrics.stage_seconds.labels(name).observe(spent)
@@ -142,6 +158,22 @@ async def abort(
     )
 
 
+async def in_default_time(answering: Awaitable[Message], seconds: float) -> Message:
+    """The answer; DeadlineExceeded if it takes longer than a call may whose caller sets no deadline."""
+    try:
+        return await asyncio.wait_for(answering, seconds)
+    except asyncio.TimeoutError:
+        raise errors.DeadlineExceeded(
+            f"the call took more than {seconds:g} s, this server's limit for calls without a deadline"
+        ) from None
+
+
+def stage_of(record: stages.Record, failure: errors.ClipserveError | None) -> str:
+    """The stage in which a call ended early, or that was not begun."""
+    named = failure.metadata.get("stage", "") if failure else ""
+    return named or (record.under_way[-1] if record.under_way else "other")
+
+
 def parsed(kind: type[Message], data: bytes) -> Message:
     """The message; InvalidInput for bytes that are none (or hold text that is not UTF-8)."""
     try:
@@ -150,14 +182,15 @@ def parsed(kind: type[Message], data: bytes) -> Message:
         raise errors.InvalidInput(f"the request is not a {kind.DESCRIPTOR.full_name} message") from error
 
 
+def metadata_value(details: grpc.HandlerCallDetails, key: str) -> str:
+    """The first value under a key of the call's metadata; empty if there is none, or no text."""
+    for name, value in details.invocation_metadata or ():
+        if name == key and isinstance(value, str):
+            return value
+    return ""
+
+
 def request_id_of(details: grpc.HandlerCallDetails) -> str:
     """The caller's own id for the call, if it is short printable ASCII; else a new one."""
-    for key, value in details.invocation_metadata or ():
-        if (
-            key == REQUEST_ID
-            and isinstance(value, str)
-            and value.isprintable()
-            and 0 < len(value) <= MAX_REQUEST_ID
-        ):
-            return value
-    return uuid.uuid4().hex
+    value = metadata_value(details, REQUEST_ID)
+    return value if value.isprintable() and 0 < len(value) <= MAX_REQUEST_ID else uuid.uuid4().hex

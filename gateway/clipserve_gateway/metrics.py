@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from prometheus_client.gc_collector import GCCollector
 from prometheus_client.platform_collector import PlatformCollector
@@ -66,11 +68,35 @@ class Metrics:
             registry=registry,
         )
         self.inflight_items = Gauge(
-            "clipserve_inflight_items", "Items of calls being answered now.", registry=registry
+            "clipserve_inflight_items", "Items of calls being answered now.", ["lane"], registry=registry
+        )
+        self.rejected = Counter(
+            "clipserve_rejected_total",
+            "Calls refused before any work was done.",
+            ["reason"],
+            registry=registry,
+        )
+        self.dropped = Counter(
+            "clipserve_dropped_total",
+            "Calls whose work ended early, by the stage they were in: deadline or cancelled.",
+            ["stage", "reason"],
+            registry=registry,
+        )
+        self.shared_items = Counter(
+            "clipserve_shared_items_total",
+            "Items that shared the computation of an equal one under way.",
+            registry=registry,
         )
         self.saturation = Gauge(
             "clipserve_saturation",
-            "How busy the gateway is, 0–1: waiting and running decodes over what the pool holds.",
+            "How busy the gateway is, 0–1: the largest of its stages' saturations.",
+            registry=registry,
+        )
+        self.stage_saturation = Gauge(
+            "clipserve_stage_saturation",
+            "How full a stage is, 0–1: admission (calls under way), decode, encode (rows sent to or waiting "
+            "for Triton).",
+            ["stage"],
             registry=registry,
         )
         self.model_ready = Gauge(
@@ -85,3 +111,9 @@ class Metrics:
             ["replica", "model"],
             registry=registry,
         )
+
+    def watch_saturation(self, **stages: Callable[[], float]) -> None:
+        """Reads each stage's saturation, 0–1, whenever metrics are scraped."""
+        for stage, saturation in stages.items():
+            self.stage_saturation.labels(stage).set_function(saturation)
+        self.saturation.set_function(lambda: max(saturation() for saturation in stages.values()))

@@ -20,6 +20,7 @@ from clipserve_gateway.errors import (
     ModelUnavailable,
 )
 from clipserve_gateway.index.base import Engine
+from clipserve_gateway.lanes import Lane, in_lane
 from clipserve_gateway.sources import SourceReader
 from clipserve_gateway.types import EncodedImage, Input, Point
 
@@ -58,7 +59,8 @@ class Filler:
         points = await self._engine.fetch(spec.table, missing, with_sources=True)
         inputs = await asyncio.gather(*(self._source(point) for point in points))
         deadline = Deadline.after(EMBED_SECONDS)
-        items = await self._embedder.embed(spec.name, generation, inputs, deadline)
+        with in_lane(Lane.BULK):
+            items = await self._embedder.embed(spec.name, generation, inputs, deadline)
         failures: Failures = []
         rows: list[Point] = []
         for point, item in zip(points, items, strict=True):

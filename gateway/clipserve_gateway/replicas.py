@@ -11,14 +11,18 @@ from typing import TypeVar
 from clipserve_gateway import errors
 from clipserve_gateway.addresses import Resolver
 from clipserve_gateway.deadline import Deadline
+from clipserve_gateway.lanes import Gate, current_lane
 from clipserve_gateway.metrics import Metrics
 from clipserve_gateway.model_config import TowerConfig, model_name
 from clipserve_gateway.replica import Connection, Replica
-from clipserve_gateway.types import Floats, Ids, ModelSpec, Pixels
+from clipserve_gateway.types import Floats, Ids, ModelSpec, Pixels, Tower
 
 log = logging.getLogger(__name__)
 
 T = TypeVar("T")
+
+BATCHES_PER_REPLICA = 3
+"""Batches of each tower that a replica gets at a time: one to work on, and those that form meanwhile."""
 
 LEAVE_SECONDS = 60.0
 """How long calls to a replica that is gone from the names may still take."""
@@ -38,23 +42,49 @@ class Replicas:
         metrics: Metrics,
         *,
         examine_seconds: float,
+        bulk_share: float = 0.1,
     ) -> None:
         """`target` is HOST:PORT[,HOST:PORT…]; raises ValueError for one that is not."""
         self._resolver = Resolver(target)
         self._connect = connect
         self._metrics = metrics
         self._examine_seconds = examine_seconds
+        self._bulk_share = bulk_share
         self._replicas: dict[str, Replica] = {}
+        self._gates: dict[tuple[str, Tower], Gate] = {}
         self._leaving: set[asyncio.Task[None]] = set()
         self._turn = 0
 
     async def encode_image(self, spec: ModelSpec, pixels: Pixels, deadline: Deadline) -> Floats:
         """See Encoder."""
-        return await self._call(spec, lambda to: to.encode_image(spec, pixels, deadline), deadline)
+        async with self._gate(spec, "image").passing(len(pixels)):
+            return await self._call(spec, lambda to: to.encode_image(spec, pixels, deadline), deadline)
 
     async def encode_text(self, spec: ModelSpec, ids: Ids, deadline: Deadline) -> Floats:
         """See Encoder."""
-        return await self._call(spec, lambda to: to.encode_text(spec, ids, deadline), deadline)
+        async with self._gate(spec, "text").passing(len(ids)):
+            return await self._call(spec, lambda to: to.encode_text(spec, ids, deadline), deadline)
+
+    def check(self, spec: ModelSpec, tower: Tower, rows: int, deadline: Deadline) -> None:
+        """See Encoder."""
+        self._gate(spec, tower).check(current_lane(), rows, deadline)
+
+    def _gate(self, spec: ModelSpec, tower: Tower) -> Gate:
+        """Where rows for a tower wait: in here, where lanes are told apart, not in Triton's queue."""
+        gate = self._gates.get((spec.name, tower))
+        if gate is None:
+            gate = self._gates[spec.name, tower] = Gate(1, self._bulk_share)
+        batch = spec.max_image_batch if tower == "image" else spec.max_text_batch
+        serving = sum(replica.serves(spec) for replica in self._replicas.values())
+        gate.room = BATCHES_PER_REPLICA * batch * max(1, serving)
+        return gate
+
+    def saturation(self) -> float:
+        """Rows sent and waiting, over twice what is sent at a time: 0–1, of the fullest tower."""
+        fullest = max(
+            ((gate.inside + gate.waiting) / (2 * gate.room) for gate in self._gates.values()), default=0
+        )
+        return min(1.0, fullest)
 
     async def _call(
         self, spec: ModelSpec, work: Callable[[Connection], Awaitable[T]], deadline: Deadline

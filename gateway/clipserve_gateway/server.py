@@ -19,13 +19,14 @@ from clipserve.v1 import (
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
+from clipserve_gateway.admission import Admission, Cost
 from clipserve_gateway.catalog import Catalog
 from clipserve_gateway.classify import Classifier
 from clipserve_gateway.collection_embed import CollectionEmbedder
 from clipserve_gateway.collection_ops import CollectionOps
 from clipserve_gateway.decode_pool import DecodePool
 from clipserve_gateway.embed import Embedder
-from clipserve_gateway.encoder import Encoder
+from clipserve_gateway.encoder import QueueingEncoder
 from clipserve_gateway.errors import ClipserveError
 from clipserve_gateway.http import HttpServer
 from clipserve_gateway.index import engine_of
@@ -57,8 +58,12 @@ MODEL_SERVICE = "clipserve.model."
 """Prefix of the health service names that tell whether one model is served."""
 
 
-class Backend(Encoder, ModelSource, Protocol):
+class Backend(QueueingEncoder, ModelSource, Protocol):
     """What serves the models."""
+
+    def saturation(self) -> float:
+        """How full its queue is, 0–1."""
+        ...
 
     async def close(self) -> None:
         """Ends the connection."""
@@ -80,7 +85,11 @@ class Gateway:
         self._stopping = False
         self._health = health.aio.HealthServicer()
         self._backend = backend or Replicas(
-            settings.triton, TritonEncoder, self.metrics, examine_seconds=settings.canary_seconds
+            settings.triton,
+            TritonEncoder,
+            self.metrics,
+            examine_seconds=settings.canary_seconds,
+            bulk_share=settings.bulk_share,
         )
         self.models = Models(
             self._backend,
@@ -89,12 +98,23 @@ class Gateway:
             metrics=self.metrics,
             on_change=self._tell_health,
         )
-        self._pool = DecodePool(settings.decode_threads)
-        self.metrics.saturation.set_function(self._pool.saturation)
+        self._pool = DecodePool(settings.decode_threads, settings.bulk_share)
+        room = Cost(settings.max_inflight_items, settings.max_inflight_bytes)
+        self._admission = Admission(room, settings.bulk_share, self.metrics)
+        self.metrics.watch_saturation(
+            admission=self._admission.saturation,
+            decode=self._pool.saturation,
+            encode=self._backend.saturation,
+        )
         self._engine = engine_of(settings)
         self._catalog = Catalog(self._engine)
         self._embedder = Embedder(
-            self.models, self._backend, self._pool, settings.limits, fast_decode=settings.fast_decode
+            self.models,
+            self._backend,
+            self._pool,
+            settings.limits,
+            self.metrics,
+            fast_decode=settings.fast_decode,
         )
         self._collection_embedder = CollectionEmbedder(self.models, self._embedder)
         self._sources = SourceReader(settings.allowed_sources, settings.max_image_bytes)
@@ -112,12 +132,12 @@ class Gateway:
         label_sets = LabelSets(engine)
         labels = LabelCache(self._embedder, self.settings.label_cache_bytes, self.metrics, label_sets)
         classifier = Classifier(self.models, self._embedder, labels)
-        calls = Calls(self.settings.default_timeout_seconds, self.metrics)
+        calls = Calls(self.settings.default_timeout_seconds, self._admission, self.metrics)
         collections = CollectionOps(engine, catalog, self.models, self._statistics)
         points = PointOps(engine, catalog, embedder, self._sources)
         searcher = Searcher(engine, catalog, embedder, self._statistics)
         server = grpc.aio.server(
-            interceptors=[CallInterceptor(self.metrics)],
+            interceptors=[CallInterceptor(self.metrics, self.settings.default_timeout_seconds)],
             options=server_options(self.settings),
         )
         clip_pb2_grpc.add_ClipServiceServicer_to_server(

@@ -75,6 +75,20 @@ class Settings(BaseSettings):
     default_timeout_seconds: float = Field(
         60.0, gt=0, description="Time a call may take whose caller sets no deadline."
     )
+    max_inflight_items: int = Field(
+        4096, ge=1, description="Images, texts and points of calls under way; more calls are refused at once."
+    )
+    max_inflight_bytes: int = Field(
+        512 * MIB,
+        ge=MIB,
+        description="Bytes of the inputs of calls under way; more calls are refused at once.",
+    )
+    bulk_share: float = Field(
+        0.1,
+        ge=0.01,
+        le=0.99,
+        description="What calls with `x-clipserve-priority: bulk` get while others wait too, 0–1.",
+    )
     drain_seconds: float = Field(
         5.0, ge=0, description="After SIGTERM: how long endpoints get to notice before new calls are refused."
     )

@@ -15,6 +15,8 @@ class Record:
 
     seconds: dict[str, float] = field(default_factory=dict)
     facts: dict[str, int] = field(default_factory=dict)
+    under_way: list[str] = field(default_factory=list)
+    """Stages that have begun and not ended well, in the order they began."""
 
     def trailer(self) -> str:
         """`decode;dur=1.52, cache_hit;n=1`: milliseconds, in the manner of HTTP's Server-Timing."""
@@ -40,12 +42,16 @@ def recording() -> Iterator[Record]:
 def stage(name: str) -> Iterator[None]:
     """Adds the time spent inside to the stage `name` of the request being served, if one is."""
     record = _record.get()
+    if record is None:
+        yield
+        return
     start = time.perf_counter()
+    record.under_way.append(name)
     try:
         yield
+        record.under_way.remove(name)
     finally:
-        if record is not None:
-            record.seconds[name] = record.seconds.get(name, 0.0) + time.perf_counter() - start
+        record.seconds[name] = record.seconds.get(name, 0.0) + time.perf_counter() - start
 
 
 def count(name: str, number: int) -> None:

@@ -24,6 +24,7 @@ from clipserve_gateway.collection_spec import CollectionSpec
 from clipserve_gateway.deadline import Deadline
 from clipserve_gateway.errors import ClipserveError
 from clipserve_gateway.index.base import Engine
+from clipserve_gateway.lanes import Lane, in_lane
 from clipserve_gateway.types import Floats
 
 log = logging.getLogger(__name__)
@@ -111,7 +112,8 @@ class Statistics:
     async def _measure(self, spec: CollectionSpec) -> dict[QueryKind, ScoreBackground]:
         sample = await self._engine.sample(spec.table, SAMPLED_POINTS)
         deadline = Deadline.after(EMBED_SECONDS)
-        items = await self._embedder.embed(spec.name, spec.serving, everyday_texts(), deadline)
+        with in_lane(Lane.BULK):
+            items = await self._embedder.embed(spec.name, spec.serving, everyday_texts(), deadline)
         texts = [item.embedding for item in items if item.embedding is not None]
         if not texts or len(sample) < FEWEST_POINTS:
             return {}

@@ -20,6 +20,7 @@ Floats: TypeAlias = npt.NDArray[np.float32]
 Pixels: TypeAlias = npt.NDArray[np.uint8]
 """RGB, [image_size, image_size, 3], 0–255."""
 Ids: TypeAlias = npt.NDArray[np.int32]
+Tower: TypeAlias = Literal["image", "text"]
 
 PayloadValue: TypeAlias = str | int | float | bool | dt.datetime | list[str]
 """Datetimes are timezone-aware, UTC, to the microsecond."""

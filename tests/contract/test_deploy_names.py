@@ -16,6 +16,7 @@ import yaml
 from clipserve_gateway import http
 from clipserve_gateway.cli import settings_from
 from clipserve_gateway.metrics import Metrics
+from clipserve_gateway.server import Gateway
 from clipserve_gateway.settings import Settings
 from clipserve_gateway.triton import CHANNEL_OPTIONS
 
@@ -55,7 +56,16 @@ def exported() -> dict[str, str]:
 
 
 def rules() -> list[dict[str, Any]]:
-    return yaml.safe_load((ROOT / "deploy" / "prometheus-adapter" / "rules.yaml").read_text())["rules"]
+    found = yaml.safe_load((ROOT / "deploy" / "prometheus-adapter" / "rules.yaml").read_text())
+    return found["rules"] + found["externalRules"]
+
+
+@pytest.fixture
+async def gateway_stages(tmp_path: Path) -> set[str]:
+    """The stages whose saturation a gateway tells."""
+    metrics = Gateway(Settings(port=0, http_port=0, data=str(tmp_path))).metrics
+    samples = [it for family in metrics.registry.collect() for it in family.samples]
+    return {it.labels["stage"] for it in samples if it.name == "clipserve_stage_saturation"}
 
 
 def test_every_variable_is_a_setting_with_a_valid_value(
@@ -172,10 +182,10 @@ async def test_the_gateway_serves_the_paths_that_the_probes_and_scrapers_ask(man
 def test_autoscalers_use_metrics_that_the_rules_provide(gpu: Any) -> None:
     provided = {it["name"]["as"] for it in rules()}
     asked = {
-        metric["pods"]["metric"]["name"]
+        metric[metric["type"].lower()]["metric"]["name"]
         for it in gpu.of("HorizontalPodAutoscaler")
         for metric in it["spec"]["metrics"]
-        if metric["type"] == "Pods"
+        if metric["type"] != "Resource"
     }
     assert asked == provided
 
@@ -189,7 +199,7 @@ def test_the_rules_use_metrics_that_exist(triton_metrics: dict[str, str]) -> Non
         assert series in named
         for name in named:
             assert name in kinds, f"nobody exports {name}"
-            over_time = rf"\b(\w+)\({name}{{<<.LabelMatchers>>}}"
+            over_time = rf"\b(\w+)\({name}{{[^}}]*<<.LabelMatchers>>}}"
             function = "rate" if kinds[name] == "counter" else "avg_over_time"
             assert set(re.findall(over_time, query)) == {function}, f"{name} is a {kinds[name]}"
 
@@ -197,8 +207,8 @@ def test_the_rules_use_metrics_that_exist(triton_metrics: dict[str, str]) -> Non
 def test_a_rule_named_like_a_metric_is_that_metric() -> None:
     for rule in rules():
         series = rule["seriesQuery"].partition("{")[0]
-        divided = "/" in rule["metricsQuery"]
-        assert (rule["name"]["as"] == series) is not divided
+        derived = "/" in rule["metricsQuery"] or "stage=" in rule["metricsQuery"]
+        assert (rule["name"]["as"] == series) is not derived
 
 
 def test_triton_is_not_scaled_by_the_delay_that_batching_itself_makes(gpu: Any) -> None:
@@ -206,7 +216,7 @@ def test_triton_is_not_scaled_by_the_delay_that_batching_itself_makes(gpu: Any) 
     (target,) = (
         int(it["pods"]["target"]["averageValue"])
         for it in metrics
-        if "queue_us" in it["pods"]["metric"]["name"]
+        if it["type"] == "Pods" and "queue_us" in it["pods"]["metric"]["name"]
     )
     configs = [path.read_text() for path in (ROOT / "model_repository").glob("*/config.pbtxt")]
     delays = [
@@ -220,6 +230,16 @@ def test_the_saturation_target_is_within_its_range(gpu: Any) -> None:
     metrics = gpu.one("HorizontalPodAutoscaler", "clipserve-gateway")["spec"]["metrics"]
     (target,) = (it["pods"]["target"]["averageValue"] for it in metrics if it["type"] == "Pods")
     assert 0.5 <= int(target.removesuffix("m")) / 1000 <= 0.9
+
+
+def test_the_autoscalers_select_stages_that_there_are(gpu: Any, gateway_stages: set[str]) -> None:
+    metrics = gpu.one("HorizontalPodAutoscaler", "clipserve-gateway")["spec"]["metrics"]
+    (selector,) = (it["pods"]["metric"]["selector"] for it in metrics if it["type"] == "Pods")
+    asked = {selector["matchLabels"]["stage"]}
+    for rule in rules():
+        asked |= set(re.findall(r'stage="(\w+)"', rule["metricsQuery"]))
+    assert asked == {"decode", "encode"}
+    assert asked <= gateway_stages
 
 
 def test_the_image_of_models_holds_those_of_the_committed_repository(manifests: Any) -> None:

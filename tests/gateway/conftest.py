@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from clipserve_gateway.decode_pool import DecodePool
 from clipserve_gateway.embed import Embedder
+from clipserve_gateway.metrics import Metrics
 from clipserve_gateway.settings import Settings
 from clipserve_gateway.types import EncodedImage
 from PIL import Image
@@ -29,7 +30,7 @@ def pool() -> Iterator[DecodePool]:
 
 @pytest.fixture
 async def embedder(encoder: FakeEncoder, pool: DecodePool) -> Embedder:
-    return Embedder(await fake_models(), encoder, pool, Settings().limits, fast_decode=True)
+    return Embedder(await fake_models(), encoder, pool, Settings().limits, Metrics(), fast_decode=True)
 
 
 @pytest.fixture

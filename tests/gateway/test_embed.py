@@ -4,10 +4,12 @@ import asyncio
 
 import numpy as np
 import pytest
-from clipserve_gateway import errors
+from clipserve_gateway import errors, preprocess
 from clipserve_gateway.deadline import Deadline
 from clipserve_gateway.embed import Embedder, isolating
 from clipserve_gateway.encoder import padded
+from clipserve_gateway.lanes import Lane, in_lane
+from clipserve_gateway.metrics import Metrics
 from clipserve_gateway.settings import Settings
 from clipserve_gateway.types import EncodedImage, RawImage
 from support.fakes import DIM, SPEC, FakeEncoder, FakeTriton, fake_models
@@ -44,14 +46,16 @@ async def test_a_broken_image_does_not_fail_its_neighbors(embedder, picture):
 
 async def test_an_image_that_the_model_rejects_does_not_fail_its_batch(pool, picture):
     encoder = FakeEncoder(reject=lambda pixels: pixels.max() == 0)
-    embedder = Embedder(await fake_models(), encoder, pool, Settings().limits, fast_decode=True)
+    embedder = Embedder(await fake_models(), encoder, pool, Settings().limits, Metrics(), fast_decode=True)
     black = RawImage(bytes(4 * 4 * 3), 4, 4)
     items = (await embedder.embed("", [picture(1), picture(2), black, picture(3)], deadline=SOON)).items
     assert [item.error and item.error.reason for item in items] == [None, None, "INFERENCE_FAILED", None]
 
 
 async def test_texts_of_like_length_are_encoded_together(embedder, encoder):
-    await embedder.embed("", ["dog"] * 8 + ["a very long text about many dogs"] * 8, deadline=SOON)
+    words = ["dog", "cat", "car", "cup", "sun", "sea", "map", "hat"]
+    texts = [*words, *(f"a very long text about many {word}s" for word in words)]
+    await embedder.embed("", texts, deadline=SOON)
     assert sorted(shape[1] for shape in encoder.text_batches) == [3, 9]
 
 
@@ -68,7 +72,7 @@ async def test_an_expired_deadline_costs_no_work(embedder, encoder, picture):
 
 async def test_a_cancelled_call_cancels_its_inferences(pool):
     encoder = FakeEncoder(delay=30)
-    embedder = Embedder(await fake_models(), encoder, pool, Settings().limits, fast_decode=True)
+    embedder = Embedder(await fake_models(), encoder, pool, Settings().limits, Metrics(), fast_decode=True)
     call = asyncio.ensure_future(embedder.embed("", ["a", "b c d", "e"], deadline=SOON))
     while not encoder.text_batches:
         await asyncio.sleep(0.01)
@@ -84,9 +88,78 @@ async def test_a_model_that_is_not_ready_is_unavailable_at_once(pool, encoder):
     models = await fake_models(source)
     source.error = errors.ModelUnavailable("down")
     await models.refresh()
-    embedder = Embedder(models, encoder, pool, Settings().limits, fast_decode=True)
+    embedder = Embedder(models, encoder, pool, Settings().limits, Metrics(), fast_decode=True)
     with pytest.raises(errors.ModelUnavailable):
         await embedder.embed("", ["text"], deadline=SOON)
+
+
+async def test_a_decoder_that_fails_as_none_should_costs_one_image(embedder, picture, monkeypatch, caplog):
+    load = preprocess.load_image
+
+    def crash(content: bytes, *args: object, **options: object) -> object:
+        if content == b"crash":
+            raise MemoryError("a decoder's own")
+        return load(content, *args, **options)
+
+    monkeypatch.setattr(preprocess, "load_image", crash)
+    inputs = [picture(1), EncodedImage(b"crash"), picture(2)]
+    items = (await embedder.embed("", inputs, deadline=SOON)).items
+    assert [item.error and item.error.reason for item in items] == [None, "IMAGE_UNREADABLE", None]
+    assert "a decoder's own" in caplog.text
+
+
+async def test_numbers_that_are_not_finite_cost_their_own_item_and_no_second_try(pool):
+    class Overflowing(FakeEncoder):
+        async def _answer(self, batch, found):
+            answer = await super()._answer(batch, found)
+            answer[1, 0] = np.nan
+            return answer
+
+    encoder = Overflowing()
+    embedder = Embedder(await fake_models(), encoder, pool, Settings().limits, Metrics(), fast_decode=True)
+    items = (await embedder.embed("", ["a", "b", "c"], deadline=SOON)).items
+    assert [item.error and item.error.reason for item in items] == [None, "INFERENCE_FAILED", None]
+    assert len(encoder.text_batches) == 1
+
+
+async def test_equal_inputs_of_several_calls_are_encoded_once(pool, picture):
+    encoder = FakeEncoder(delay=0.05)
+    embedder = Embedder(await fake_models(), encoder, pool, Settings().limits, Metrics(), fast_decode=True)
+    calls = [embedder.embed("", [picture(1), "a dog"], deadline=SOON) for _ in range(3)]
+    answers = await asyncio.gather(*calls, embedder.embed("", [picture(2)], deadline=SOON))
+    assert sorted(shape[0] for shape in encoder.image_batches) == [1, 1]
+    assert encoder.text_batches == [(1, 4)]
+    first, second, third, other = [answer.items[0].embedding for answer in answers]
+    np.testing.assert_array_equal(first, second)
+    np.testing.assert_array_equal(first, third)
+    assert not np.allclose(first, other)
+
+
+async def test_people_do_not_wait_for_a_job_that_embeds_the_same(pool):
+    encoder = FakeEncoder(delay=0.05)
+    embedder = Embedder(await fake_models(), encoder, pool, Settings().limits, Metrics(), fast_decode=True)
+
+    async def ask(lane: Lane) -> None:
+        with in_lane(lane):
+            await embedder.embed("", ["a dog"], deadline=SOON)
+
+    await asyncio.gather(*map(ask, Lane))
+    assert len(encoder.text_batches) == 2
+
+
+async def test_what_would_come_too_late_is_refused_before_it_is_decoded(pool, picture, monkeypatch):
+    class Full(FakeEncoder):
+        def check(self, spec, tower, rows, deadline):
+            raise errors.Overloaded(f"{rows} rows for the {tower} tower are too many")
+
+    decoded: list[bytes] = []
+    monkeypatch.setattr(preprocess, "load_image", lambda content, *_, **__: decoded.append(content))
+    embedder = Embedder(await fake_models(), Full(), pool, Settings().limits, Metrics(), fast_decode=True)
+    with pytest.raises(errors.Overloaded, match="2 rows for the image tower"):
+        await embedder.embed("", [picture(1), picture(2)], deadline=SOON)
+    with pytest.raises(errors.Overloaded, match="1 rows for the text tower"):
+        await embedder.embed("", ["a dog"], deadline=SOON)
+    assert not decoded
 
 
 async def test_isolating_finds_every_bad_item_and_keeps_every_good_one():
@@ -110,7 +183,7 @@ def test_padding_follows_the_longest_text_or_the_models_own_length():
 
 async def test_an_embedding_without_direction_is_an_error_of_its_item(pool):
     encoder = FakeEncoder()
-    embedder = Embedder(await fake_models(), encoder, pool, Settings().limits, fast_decode=True)
+    embedder = Embedder(await fake_models(), encoder, pool, Settings().limits, Metrics(), fast_decode=True)
     items = (await embedder.embed("", [RawImage(bytes(12), 2, 2)], deadline=SOON)).items
     assert items[0].error.reason == "INFERENCE_FAILED"
     assert items[0].embedding is None

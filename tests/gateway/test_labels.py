@@ -66,7 +66,7 @@ async def test_a_changed_set_encodes_only_its_new_labels(cache, encoder):
 
 async def test_callers_at_the_same_time_share_one_build(pool, metrics):
     encoder = FakeEncoder(delay=0.05)
-    embedder = Embedder(await fake_models(), encoder, pool, Settings().limits, fast_decode=True)
+    embedder = Embedder(await fake_models(), encoder, pool, Settings().limits, Metrics(), fast_decode=True)
     cache = LabelCache(embedder, 1 << 20, metrics)
     found = await asyncio.gather(*(cache.get(SPEC, PETS, SOON) for _ in range(8)))
     assert all(entry is found[0] for entry in found)
@@ -76,7 +76,7 @@ async def test_callers_at_the_same_time_share_one_build(pool, metrics):
 
 async def test_one_callers_deadline_does_not_end_the_build_of_another(pool, metrics):
     encoder = FakeEncoder(delay=0.3)
-    embedder = Embedder(await fake_models(), encoder, pool, Settings().limits, fast_decode=True)
+    embedder = Embedder(await fake_models(), encoder, pool, Settings().limits, Metrics(), fast_decode=True)
     cache = LabelCache(embedder, 1 << 20, metrics)
     hasty = asyncio.ensure_future(cache.get(SPEC, PETS, Deadline.after(0.05)))
     patient = asyncio.ensure_future(cache.get(SPEC, PETS, SOON))
@@ -87,7 +87,7 @@ async def test_one_callers_deadline_does_not_end_the_build_of_another(pool, metr
 
 async def test_a_build_that_nobody_waits_for_is_cancelled(pool, metrics):
     encoder = FakeEncoder(delay=30)
-    embedder = Embedder(await fake_models(), encoder, pool, Settings().limits, fast_decode=True)
+    embedder = Embedder(await fake_models(), encoder, pool, Settings().limits, Metrics(), fast_decode=True)
     cache = LabelCache(embedder, 1 << 20, metrics)
     call = asyncio.ensure_future(cache.get(SPEC, PETS, SOON))
     while not encoder.text_batches:

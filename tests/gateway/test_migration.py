@@ -16,6 +16,7 @@ from clipserve_gateway.errors import (
     StorageUnavailable,
 )
 from clipserve_gateway.index.lance import LanceEngine
+from clipserve_gateway.metrics import Metrics
 from clipserve_gateway.migration_fill import BATCH, Filler
 from clipserve_gateway.point_ops import NewPoint
 from clipserve_gateway.search import Part
@@ -51,7 +52,7 @@ async def gateways(encoder, pool):
 
     async def make(engine, prefixes=()) -> Domain:
         models = await fake_models(two_models(), default="fake")
-        embedder = Embedder(models, encoder, pool, Settings().limits, fast_decode=True)
+        embedder = Embedder(models, encoder, pool, Settings().limits, Metrics(), fast_decode=True)
         made.append(Domain(engine, models, embedder, prefixes))
         return made[-1]
 

@@ -15,7 +15,7 @@ from clipserve_gateway.known_answer import inputs_of
 from clipserve_gateway.metrics import Metrics
 from clipserve_gateway.model_config import TowerConfig
 from clipserve_gateway.models import Models
-from clipserve_gateway.types import Floats, Ids, KnownAnswer, ModelSpec, Pixels
+from clipserve_gateway.types import Floats, Ids, KnownAnswer, ModelSpec, Pixels, Tower
 from PIL import Image
 
 DIM = 8
@@ -131,6 +131,11 @@ class FakeBackend:
         self.towers = self.source.towers
         self.encode_image = self.encoder.encode_image
         self.encode_text = self.encoder.encode_text
+        self.check = self.encoder.check
+
+    def saturation(self) -> float:
+        """Never full."""
+        return 0.0
 
     async def close(self) -> None:
         """Nothing is open."""
@@ -157,6 +162,9 @@ class FakeEncoder:
         self.image_batches: list[tuple[int, ...]] = []
         self.text_batches: list[tuple[int, ...]] = []
         self.cancelled = 0
+
+    def check(self, spec: ModelSpec, tower: Tower, rows: int, deadline: Deadline) -> None:
+        """Takes everything."""
 
     async def encode_image(self, spec: ModelSpec, pixels: Pixels, deadline: Deadline) -> Floats:
         """Means of eight stripes of the picture."""

@@ -77,7 +77,10 @@ class Server:
     as_json: bool
 
     def client(self, *, patient: bool = False, in_flight: int = IN_FLIGHT) -> Client:
-        """A client of it; click.BadParameter for a target that is none."""
+        """A client of it; click.BadParameter for a target that is none.
+
+        A patient one is a job: it tries longer, and leaves a busy server to those who wait for answers.
+        """
         try:
             return Client(
                 self.target,
@@ -86,6 +89,7 @@ class Server:
                 tls=Tls(ca=self.ca) if self.ca else self.tls,
                 retry=PATIENT if patient else RetryPolicy(),
                 in_flight=in_flight,
+                priority="bulk" if patient else "interactive",
             )
         except ValueError as error:
             raise click.BadParameter(str(error), param_hint="--target") from None

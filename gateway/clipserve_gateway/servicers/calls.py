@@ -1,13 +1,14 @@
-"""What every call has: a deadline, and items that are counted while it is under way."""
+"""What every call has: a deadline, a place, and items that are counted while it is under way."""
 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterable, Iterator
+from collections.abc import AsyncIterator, Iterable
 
 from grpc.aio import ServicerContext
 
 from clipserve_gateway import stages
+from clipserve_gateway.admission import Admission, Cost
 from clipserve_gateway.deadline import Deadline
 from clipserve_gateway.errors import ClipserveError
 from clipserve_gateway.metrics import Metrics
@@ -16,8 +17,9 @@ from clipserve_gateway.metrics import Metrics
 class Calls:
     """Shared by all servicers of one gateway."""
 
-    def __init__(self, default_timeout_seconds: float, metrics: Metrics) -> None:
+    def __init__(self, default_timeout_seconds: float, admission: Admission, metrics: Metrics) -> None:
         self._default_timeout = default_timeout_seconds
+        self._admission = admission
         self._metrics = metrics
 
     def deadline(self, context: ServicerContext) -> Deadline:
@@ -25,16 +27,23 @@ class Calls:
         remaining = context.time_remaining()
         return Deadline.after(self._default_timeout if remaining is None else remaining)
 
-    @contextlib.contextmanager
-    def items(self, count: int) -> Iterator[None]:
-        """Counts a call's items, and shows them as in flight while inside."""
-        self._metrics.batch_items.observe(count)
-        stages.count("items", count)
-        self._metrics.inflight_items.inc(count)
-        try:
-            yield
-        finally:
-            self._metrics.inflight_items.dec(count)
+    @contextlib.asynccontextmanager
+    async def place(
+        self, cost: Cost, context: ServicerContext, *, patient: bool = False
+    ) -> AsyncIterator[Deadline]:
+        """Holds a place for a call's work while inside; gives its deadline.
+
+        Without room, raises Overloaded at once; a patient one waits (streams are: then their callers wait).
+        """
+        deadline = self.deadline(context)
+        self._metrics.batch_items.observe(cost.items)
+        stages.count("items", cost.items)
+        if patient:
+            async with self._admission.after_waiting(cost, deadline):
+                yield deadline
+        else:
+            with self._admission.admitted(cost):
+                yield deadline
 
     def count_errors(self, errors: Iterable[ClipserveError | None]) -> None:
         """Counts the items that are answered with an error."""

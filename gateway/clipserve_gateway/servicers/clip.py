@@ -8,6 +8,7 @@ from clipserve.v1 import clip_pb2, clip_pb2_grpc
 from grpc.aio import ServicerContext
 
 import clipserve_gateway
+from clipserve_gateway.admission import cost_of
 from clipserve_gateway.classify import Classifier
 from clipserve_gateway.convert import clip as convert
 from clipserve_gateway.convert.search import read_search, write_search
@@ -51,7 +52,7 @@ class ClipServicer(clip_pb2_grpc.ClipServiceServicer):
     ) -> clip_pb2.ClassifyResponse:
         """Scores every image against every label."""
         call = convert.read_classify(request, self._limits)
-        with self._calls.items(len(call.images)):
+        async with self._calls.place(cost_of(call.images), context) as deadline:
             labels, ref = await self._label_sets.choose(call.labels, call.ref)
             outcome = await self._classifier.classify(
                 call.model,
@@ -59,7 +60,7 @@ class ClipServicer(clip_pb2_grpc.ClipServiceServicer):
                 labels,
                 top_k=call.top_k,
                 mode=call.mode,
-                deadline=self._calls.deadline(context),
+                deadline=deadline,
                 ref=ref,
             )
         self._calls.count_errors(item.error for item in outcome.items)
@@ -67,10 +68,15 @@ class ClipServicer(clip_pb2_grpc.ClipServiceServicer):
 
     async def Embed(self, request: clip_pb2.EmbedRequest, context: ServicerContext) -> clip_pb2.EmbedResponse:
         """Embeds any mix of images and texts."""
+        return await self._embed(request, context)
+
+    async def _embed(
+        self, request: clip_pb2.EmbedRequest, context: ServicerContext, *, patient: bool = False
+    ) -> clip_pb2.EmbedResponse:
         call = convert.read_embed(request, self._limits)
-        with self._calls.items(len(call.inputs)):
+        async with self._calls.place(cost_of(call.inputs), context, patient=patient) as deadline:
             outcome = await self._embedder.embed(
-                call.model, call.inputs, normalize=call.normalize, deadline=self._calls.deadline(context)
+                call.model, call.inputs, normalize=call.normalize, deadline=deadline
             )
         self._calls.count_errors(item.error for item in outcome.items)
         return convert.write_embed(outcome, call)
@@ -82,7 +88,7 @@ class ClipServicer(clip_pb2_grpc.ClipServiceServicer):
 
         async def answer(request: clip_pb2.EmbedStreamRequest) -> clip_pb2.EmbedStreamResponse:
             try:
-                response = await self.Embed(request.request, context)
+                response = await self._embed(request.request, context, patient=True)
             except ClipserveError as error:
                 status = item_status(error, "request")
                 return clip_pb2.EmbedStreamResponse(batch_id=request.batch_id, status=status)
@@ -96,8 +102,9 @@ class ClipServicer(clip_pb2_grpc.ClipServiceServicer):
     ) -> clip_pb2.SearchResponse:
         """Finds the points nearest to what is looked for."""
         query = read_search(request, self._limits)
-        with self._calls.items(1):
-            outcome = await self._searcher.search(query, deadline=self._calls.deadline(context))
+        cost = cost_of(part.source for part in query.parts)
+        async with self._calls.place(cost, context) as deadline:
+            outcome = await self._searcher.search(query, deadline=deadline)
         return write_search(outcome, self._limits)
 
     async def GetServerInfo(

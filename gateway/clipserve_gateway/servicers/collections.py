@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 from clipserve.v1 import collection_pb2, collection_pb2_grpc
 from grpc.aio import ServicerContext
 
+from clipserve_gateway.admission import Cost, cost_of
 from clipserve_gateway.collection_ops import CollectionOps
 from clipserve_gateway.concurrency import Turns
 from clipserve_gateway.convert import collections as convert
@@ -100,11 +101,17 @@ class CollectionServicer(collection_pb2_grpc.CollectionServiceServicer):
         self, request: collection_pb2.UpsertPointsRequest, context: ServicerContext
     ) -> collection_pb2.UpsertPointsResponse:
         """Adds points, or replaces those whose ids exist."""
+        return await self._upsert(request, context)
+
+    async def _upsert(
+        self, request: collection_pb2.UpsertPointsRequest, context: ServicerContext, *, patient: bool = False
+    ) -> collection_pb2.UpsertPointsResponse:
         spec = await self._points.collection(request.collection)
         found = points.read_points(request, spec, self._limits)
-        with self._calls.items(len(found)):
+        cost = cost_of(it if isinstance(it, ClipserveError) else it.source for it in found)
+        async with self._calls.place(cost, context, patient=patient) as deadline:
             statuses = await self._points.upsert(
-                spec, found, fingerprint=request.fingerprint, deadline=self._calls.deadline(context)
+                spec, found, fingerprint=request.fingerprint, deadline=deadline
             )
         self._calls.count_errors(statuses)
         return points.write_upsert(statuses, found, spec)
@@ -123,7 +130,7 @@ class CollectionServicer(collection_pb2_grpc.CollectionServiceServicer):
         ) -> collection_pb2.UpsertPointsStreamResponse:
             try:
                 async with turns.after_others(point.id for point in request.request.points):
-                    response = await self.UpsertPoints(request.request, context)
+                    response = await self._upsert(request.request, context, patient=True)
             except ClipserveError as error:
                 status = item_status(error, "request")
                 return collection_pb2.UpsertPointsStreamResponse(batch_id=request.batch_id, status=status)
@@ -138,11 +145,11 @@ class CollectionServicer(collection_pb2_grpc.CollectionServiceServicer):
         """Deletes points by id, or those that meet a filter."""
         spec = await self._points.collection(request.collection)
         wanted = points.read_deletion(request, spec, self._limits)
-        deadline = self._calls.deadline(context)
-        if isinstance(wanted, list):
-            deleted = await self._points.delete(spec.name, wanted, deadline)
-        else:
-            deleted = await self._points.delete_where(spec, wanted, deadline)
+        async with self._calls.place(Cost(), context) as deadline:
+            if isinstance(wanted, list):
+                deleted = await self._points.delete(spec.name, wanted, deadline)
+            else:
+                deleted = await self._points.delete_where(spec, wanted, deadline)
         return collection_pb2.DeletePointsResponse(deleted=deleted)
 
     async def GetPoints(
@@ -151,14 +158,15 @@ class CollectionServicer(collection_pb2_grpc.CollectionServiceServicer):
         """Gets points by id."""
         ids = points.read_ids(request.ids, self._limits)
         spec = await self._points.collection(request.collection)
-        found = await self._points.fetch(
-            spec,
-            ids,
-            with_embeddings=request.with_embeddings,
-            with_sources=request.with_sources,
-            max_bytes=self._limits.max_message_bytes,
-            deadline=self._calls.deadline(context),
-        )
+        async with self._calls.place(Cost(), context) as deadline:
+            found = await self._points.fetch(
+                spec,
+                ids,
+                with_embeddings=request.with_embeddings,
+                with_sources=request.with_sources,
+                max_bytes=self._limits.max_message_bytes,
+                deadline=deadline,
+            )
         response = collection_pb2.GetPointsResponse(
             points=map(points.write_point, found), model=convert.write_model(spec.serving)
         )
@@ -170,16 +178,18 @@ class CollectionServicer(collection_pb2_grpc.CollectionServiceServicer):
         """Pages through the points in the order of their ids."""
         after, size = pages.read_page(request, self._limits.max_page_size)
         spec = await self._points.collection(request.collection)
-        page = await self._points.scroll(
-            spec,
-            after=after,
-            limit=size,
-            filter=points.read_optional_filter(request, spec),
-            with_embeddings=request.with_embeddings,
-            with_sources=request.with_sources,
-            max_bytes=self._limits.max_message_bytes,
-            deadline=self._calls.deadline(context),
-        )
+        filter = points.read_optional_filter(request, spec)
+        async with self._calls.place(Cost(), context) as deadline:
+            page = await self._points.scroll(
+                spec,
+                after=after,
+                limit=size,
+                filter=filter,
+                with_embeddings=request.with_embeddings,
+                with_sources=request.with_sources,
+                max_bytes=self._limits.max_message_bytes,
+                deadline=deadline,
+            )
         return points.write_scroll(page, spec, self._limits)
 
     async def CountPoints(
@@ -188,7 +198,8 @@ class CollectionServicer(collection_pb2_grpc.CollectionServiceServicer):
         """Counts the points, all or those that meet a filter."""
         spec = await self._points.collection(request.collection)
         filter = points.read_optional_filter(request, spec)
-        count = await self._points.count(spec, filter, self._calls.deadline(context))
+        async with self._calls.place(Cost(), context) as deadline:
+            count = await self._points.count(spec, filter, deadline)
         return collection_pb2.CountPointsResponse(count=count)
 
     async def StartMigration(

@@ -1,0 +1,185 @@
+"""Two lanes of work, interactive and bulk, and a gate at which neither starves."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import contextvars
+import enum
+import time
+from collections import deque
+from collections.abc import AsyncIterator, Iterator
+
+from clipserve_gateway.deadline import Deadline
+from clipserve_gateway.errors import Overloaded
+
+SMOOTHING = 0.1
+"""Weight of the newest measurement in a running mean."""
+OUTLIER = 10.0
+"""A measurement counts as no more than so many times the mean."""
+CAUTION = 1.25
+"""How much longer than expected a wait is taken to be, since it is a guess."""
+
+
+class Lane(enum.Enum):
+    """Who waits for the answer: a person, or a job that takes hours anyway."""
+
+    INTERACTIVE = "interactive"
+    BULK = "bulk"
+
+
+_lane: contextvars.ContextVar[Lane] = contextvars.ContextVar("lane", default=Lane.INTERACTIVE)
+
+
+def current_lane() -> Lane:
+    """The lane of the call being served."""
+    return _lane.get()
+
+
+@contextlib.contextmanager
+def in_lane(lane: Lane) -> Iterator[None]:
+    """What runs inside is work of this lane."""
+    token = _lane.set(lane)
+    try:
+        yield
+    finally:
+        _lane.reset(token)
+
+
+class _Mean:
+    """A running mean; None before the first measurement."""
+
+    def __init__(self) -> None:
+        self.value: float | None = None
+
+    def add(self, measured: float) -> None:
+        if self.value is None:
+            self.value = measured
+        else:
+            # One pause, of a server that went and came back say, must not count as the new pace.
+            self.value += SMOOTHING * (min(measured, OUTLIER * self.value) - self.value)
+
+
+class _Turn:
+    """Somebody who waits."""
+
+    def __init__(self, units: int) -> None:
+        self.units = units
+        self.come: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+
+class Gate:
+    """Lets a bounded amount of work through at a time, and shares it between the lanes while both wait.
+
+    The gate measures how fast a queue drains, so it can tell before work begins that it would come too late.
+    Belongs to one event loop.
+
+    Args:
+        room: units of work (images, rows) that may be inside at a time.
+        bulk_share: of what passes while both lanes wait, the part that is bulk, 0–1.
+    """
+
+    def __init__(self, room: int, bulk_share: float) -> None:
+        self.room = room
+        self.inside = 0
+        self._weights = {Lane.INTERACTIVE: 1.0 - bulk_share, Lane.BULK: bulk_share}
+        self._queues: dict[Lane, deque[_Turn]] = {lane: deque() for lane in Lane}
+        self._waiting = dict.fromkeys(Lane, 0)
+        # Stride scheduling (Waldspurger and Weihl, 1995): the lane with the lower pass goes next.
+        self._passes = dict.fromkeys(Lane, 0.0)
+        self._drain_seconds = _Mean()
+        """From one unit let through to the next, while others wait."""
+        self._stay_seconds = _Mean()
+        self._last_drain: float | None = None
+
+    @property
+    def waiting(self) -> int:
+        """Units that wait, of both lanes."""
+        return sum(self._waiting.values())
+
+    def expected_seconds(self, lane: Lane, units: int = 1) -> float:
+        """How long work that came now would take: its wait and its stay. 0 while nothing is known."""
+        stay = self._stay_seconds.value or 0.0
+        ahead = self._waiting[lane] + units
+        if self.inside + self.waiting + units <= self.room or self._drain_seconds.value is None:
+            return stay
+        other = any(self._waiting[it] for it in Lane if it is not lane)
+        share = self._weights[lane] if other else 1.0
+        return self._drain_seconds.value * ahead / share + stay
+
+    def check(self, lane: Lane, units: int, deadline: Deadline) -> None:
+        """Raises Overloaded for work that would come too late."""
+        expected = CAUTION * self.expected_seconds(lane, units)
+        late = expected - deadline.remaining()
+        if late > 0 and self.waiting:
+            raise Overloaded(
+                f"about {expected:.1f} s of work are waiting, more than this call's deadline leaves",
+                metadata={"limit": "deadline"},
+                retry_after=min(30.0, max(0.1, late)),
+            )
+
+    @contextlib.asynccontextmanager
+    async def passing(self, units: int = 1) -> AsyncIterator[None]:
+        """Waits for its turn, and is inside while inside. Work larger than the room goes alone."""
+        await self.enter(units)
+        begin = time.monotonic()
+        try:
+            yield
+        finally:
+            self._stay_seconds.add(time.monotonic() - begin)
+            self.leave(units)
+
+    async def enter(self, units: int = 1) -> None:
+        """Waits for its turn; `leave` must follow."""
+        lane = current_lane()
+        if not self.waiting and self._fits(units):
+            self.inside += units
+            self._last_drain = None
+            return
+        others = [self._passes[it] for it in Lane if self._queues[it]]
+        if not self._queues[lane] and others:
+            # Who had nothing to do has no claim to what it missed.
+            self._passes[lane] = max(self._passes[lane], min(others))
+        turn = _Turn(units)
+        self._queues[lane].append(turn)
+        self._waiting[lane] += units
+        try:
+            await turn.come
+        except asyncio.CancelledError:
+            if not turn.come.cancelled():
+                self.leave(units)
+            elif turn in self._queues[lane]:
+                self._queues[lane].remove(turn)
+                self._waiting[lane] -= units
+                self._admit()
+            raise
+
+    def leave(self, units: int = 1) -> None:
+        """Makes room for others."""
+        self.inside -= units
+        self._admit()
+
+    def _fits(self, units: int) -> bool:
+        return self.inside == 0 or self.inside + units <= self.room
+
+    def _admit(self) -> None:
+        while queues := [lane for lane in Lane if self._queues[lane]]:
+            lane = min(queues, key=lambda it: self._passes[it])
+            turn = self._queues[lane][0]
+            if not self._fits(turn.units) and not turn.come.cancelled():
+                return
+            self._queues[lane].popleft()
+            self._waiting[lane] -= turn.units
+            if turn.come.cancelled():
+                continue
+            self._passes[lane] += turn.units / self._weights[lane]
+            self.inside += turn.units
+            self._measure(turn.units)
+            turn.come.set_result(None)
+
+    def _measure(self, units: int) -> None:
+        """Called for each one that leaves the queue."""
+        now = time.monotonic()
+        if self._last_drain is not None:
+            self._drain_seconds.add((now - self._last_drain) / units)
+        self._last_drain = now if self.waiting else None

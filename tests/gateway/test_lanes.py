@@ -1,0 +1,173 @@
+"""The gate: bounded, fair between lanes, and able to tell what would come too late."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+from clipserve_gateway import lanes
+from clipserve_gateway.deadline import Deadline
+from clipserve_gateway.errors import Overloaded
+from clipserve_gateway.lanes import Gate, Lane, current_lane, in_lane
+from hypothesis import given
+from hypothesis import strategies as st
+
+BULK, INTERACTIVE = Lane.BULK, Lane.INTERACTIVE
+
+
+class Line:
+    """Work that passes a gate and stays inside until it is let go."""
+
+    def __init__(self, gate: Gate) -> None:
+        self.gate = gate
+        self.inside: list[tuple[Lane, asyncio.Event]] = []
+        self.passed: list[Lane] = []
+        self.tasks: list[asyncio.Task[None]] = []
+
+    async def queue(self, lane: Lane, number: int, units: int = 1) -> None:
+        with in_lane(lane):
+            self.tasks += [asyncio.create_task(self._work(units)) for _ in range(number)]
+        await asyncio.sleep(0)
+
+    async def _work(self, units: int) -> None:
+        async with self.gate.passing(units):
+            done = asyncio.Event()
+            self.passed.append(current_lane())
+            self.inside.append((current_lane(), done))
+            await done.wait()
+
+    async def let_go(self, number: int) -> None:
+        for _ in range(number):
+            self.inside.pop(0)[1].set()
+            for _ in range(4):
+                await asyncio.sleep(0)
+
+
+@pytest.fixture
+def line() -> Line:
+    return Line(Gate(2, bulk_share=0.1))
+
+
+async def test_no_more_than_the_room_is_inside(line):
+    await line.queue(INTERACTIVE, 5)
+    assert (line.gate.inside, line.gate.waiting) == (2, 3)
+    await line.let_go(1)
+    assert (line.gate.inside, line.gate.waiting) == (2, 2)
+    await line.let_go(4)
+    assert (line.gate.inside, line.gate.waiting) == (0, 0)
+
+
+async def test_while_both_wait_bulk_gets_its_share_and_no_more(line):
+    await line.queue(INTERACTIVE, 2)
+    await line.queue(BULK, 100)
+    await line.queue(INTERACTIVE, 200)
+    await line.let_go(100)
+    shares = line.passed[2:].count(BULK)
+    assert 8 <= shares <= 12
+
+
+async def test_either_lane_has_all_of_it_alone(line):
+    await line.queue(BULK, 10)
+    await line.let_go(10)
+    await line.queue(INTERACTIVE, 10)
+    await line.let_go(10)
+    assert line.passed == [BULK] * 10 + [INTERACTIVE] * 10
+
+
+async def test_a_lane_that_had_nothing_to_do_saves_up_no_claim(line):
+    await line.queue(INTERACTIVE, 200)
+    await line.let_go(150)
+    await line.queue(BULK, 50)
+    await line.let_go(40)
+    assert line.passed[152:].count(BULK) <= 6
+
+
+async def test_work_larger_than_the_room_goes_alone(line):
+    await line.queue(INTERACTIVE, 1)
+    await line.queue(INTERACTIVE, 1, units=50)
+    assert line.gate.inside == 1
+    await line.let_go(1)
+    assert line.gate.inside == 50
+    await line.queue(INTERACTIVE, 1)
+    assert line.gate.inside == 50
+    await line.let_go(1)
+    assert line.gate.inside == 1
+
+
+async def test_who_gives_up_while_waiting_lets_the_next_one_pass(line):
+    await line.queue(INTERACTIVE, 2)
+    await line.queue(INTERACTIVE, 1, units=2)
+    await line.queue(INTERACTIVE, 1)
+    await line.let_go(1)
+    assert line.gate.inside == 1
+    line.tasks[2].cancel()
+    await asyncio.sleep(0.001)
+    assert (line.gate.inside, line.gate.waiting) == (2, 0)
+
+
+async def test_who_is_cancelled_in_the_moment_of_its_turn_gives_it_back(line):
+    await line.queue(INTERACTIVE, 3)
+    line.inside.pop(0)[1].set()
+    # One step: the first leaves and the third gets its turn, but has not run yet.
+    await asyncio.sleep(0)
+    line.tasks[2].cancel()
+    await asyncio.sleep(0.001)
+    assert (line.gate.inside, line.gate.waiting) == (1, 0)
+
+
+async def test_work_that_would_come_too_late_is_refused_with_the_time_to_wait(monkeypatch):
+    now = 0.0
+    monkeypatch.setattr(lanes.time, "monotonic", lambda: now)
+    monkeypatch.setattr("clipserve_gateway.deadline.time.monotonic", lambda: now)
+    gate = Gate(1, bulk_share=0.1)
+    gate.check(INTERACTIVE, 1, Deadline.after(0.01))
+    line = Line(gate)
+    await line.queue(INTERACTIVE, 31)
+    for _ in range(20):
+        now += 0.5
+        await line.let_go(1)
+    # Ten wait, each takes half a second.
+    assert gate.expected_seconds(INTERACTIVE) == pytest.approx(0.5 * 11 + 0.5)
+    gate.check(INTERACTIVE, 1, Deadline.after(8))
+    with pytest.raises(Overloaded) as refused:
+        gate.check(INTERACTIVE, 1, Deadline.after(3))
+    assert refused.value.retry_after == pytest.approx(1.25 * 6 - 3)
+    assert gate.expected_seconds(BULK) == pytest.approx(0.5 * 1 / 0.1 + 0.5)
+
+
+async def test_one_long_pause_is_not_taken_for_the_pace(monkeypatch):
+    now = 0.0
+    monkeypatch.setattr(lanes.time, "monotonic", lambda: now)
+    line = Line(Gate(1, bulk_share=0.1))
+    await line.queue(INTERACTIVE, 40)
+    for pause in [0.01] * 20 + [60.0]:
+        now += pause
+        await line.let_go(1)
+    assert line.gate.expected_seconds(INTERACTIVE) < 1
+
+
+@given(
+    st.lists(
+        st.tuples(st.sampled_from(["queue", "go", "cancel"]), st.sampled_from(list(Lane)), st.integers(1, 4)),
+        max_size=40,
+    )
+)
+def test_whatever_happens_everybody_passes_or_gives_up_in_the_end(steps):
+    async def run() -> None:
+        line = Line(Gate(3, bulk_share=0.1))
+        for step, lane, number in steps:
+            if step == "queue":
+                await line.queue(lane, 1, number)
+            elif step == "go" and line.inside:
+                await line.let_go(1)
+            elif step == "cancel" and line.tasks:
+                line.tasks[-number % len(line.tasks)].cancel()
+                await asyncio.sleep(0)
+            assert line.gate.inside <= 4
+        while not all(task.done() for task in line.tasks):
+            for _, done in line.inside:
+                done.set()
+            await asyncio.sleep(0)
+        assert (line.gate.inside, line.gate.waiting) == (0, 0)
+
+    asyncio.run(run())
