@@ -70,7 +70,8 @@ def run(row: Row, place: Place) -> Outcome:
         promises.extend(row.run(place))
     except Exception as error:
         traceback.print_exc()
-        promises.append(Promise("the row can be run to its end", f"{type(error).__name__}: {error}"[:300], False))
+        problem = f"{type(error).__name__}: {error}"[:300]
+        promises.append(Promise("the row can be run to its end", problem, False))
     finally:
         place.close()
     return Outcome(row, tuple(promises), time.monotonic() - begin)

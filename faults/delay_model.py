@@ -133,4 +133,3 @@ def raw_texts(texts: Sequence[str], seed: int = 0) -> answers.Floats:
 def right_texts(texts: Sequence[str], seed: int = 0) -> answers.Floats:
     """What the gateway answers: the same, each row of length 1, computed as the gateway does."""
     return np.stack([(row / float(np.linalg.norm(row))).astype(np.float32) for row in raw_texts(texts, seed)])
-

@@ -33,6 +33,8 @@ class Flow:
     """Of the metadata x-clipserve-priority."""
     model: str = ""
     collection: str = ""
+    dim: int = DIM
+    """Numbers of the embeddings that are sent."""
     patience: float = 0.0
     """Seconds after which the caller cancels the call; 0 never does."""
 
@@ -62,10 +64,13 @@ def picture(number: int) -> bytes:
     return file.getvalue()
 
 
-def embedding(number: int) -> bytes:
-    """One of endlessly many embeddings: float32 [DIM] of length exactly 1, so that nobody changes a bit."""
-    signs = np.random.default_rng(number).choice(np.array([-1, 1], np.float32), DIM)
-    return (signs / np.float32(np.sqrt(DIM))).astype("<f4").tobytes()
+def embedding(number: int, dim: int = DIM) -> bytes:
+    """One of endlessly many embeddings: float32 [dim] of length exactly 1, so that nobody changes a bit.
+
+    `dim` is a power of 4.
+    """
+    signs = np.random.default_rng(number).choice(np.array([-1, 1], np.float32), dim)
+    return (signs / np.float32(np.sqrt(dim))).astype("<f4").tobytes()
 
 
 def embed_text(flow: Flow, number: int) -> clip_pb2.EmbedRequest:
@@ -98,7 +103,7 @@ def classify(flow: Flow, number: int) -> clip_pb2.ClassifyRequest:
 
 
 def search(flow: Flow, number: int) -> clip_pb2.SearchRequest:
-    query = common_pb2.Embedding(float32_le=embedding(number))
+    query = common_pb2.Embedding(float32_le=embedding(number, flow.dim))
     return clip_pb2.SearchRequest(collection=flow.collection, embedding=query, top_k=5)
 
 
@@ -108,7 +113,8 @@ def search_text(flow: Flow, number: int) -> clip_pb2.SearchRequest:
 
 def upsert(flow: Flow, number: int) -> collection_pb2.UpsertPointsRequest:
     point = collection_pb2.PointInput(
-        id=f"{flow.name}-{number}", embedding=common_pb2.Embedding(float32_le=embedding(number))
+        id=f"{flow.name}-{number}",
+        embedding=common_pb2.Embedding(float32_le=embedding(number, flow.dim)),
     )
     return collection_pb2.UpsertPointsRequest(collection=flow.collection, points=[point])
 

@@ -52,6 +52,7 @@ def greeted(address: str) -> socket.socket:
 def nonsense(chance: random.Random) -> dict[str, bytes]:
     """Things to send to a server that expects a preface, by name."""
     hello = PREFACE + frame(SETTINGS, 0, 0)
+    more = frame(CONTINUATION, 0, 1, bytes(16_000))
     call = frame(HEADERS, END_HEADERS, 1, headers())
     return {
         "garbage": chance.randbytes(4096),
@@ -62,9 +63,9 @@ def nonsense(chance: random.Random) -> dict[str, bytes]:
         "a header block of garbage": hello + frame(HEADERS, END_HEADERS, 1, chance.randbytes(200)),
         "data for no stream": hello + frame(DATA, 0, 7, bytes(100)),
         "a settings frame of odd length": hello + frame(SETTINGS, 0, 0, bytes(7)),
-        "endless header blocks": hello + frame(HEADERS, 0, 1, headers()) + frame(CONTINUATION, 0, 1, bytes(16000)) * 64,
-        "a message of 4 GB announced": hello + call + frame(DATA, 0, 1, b"\x00\xff\xff\xff\xff" + bytes(1000)),
-        "a compressed message that is none": hello + call + frame(DATA, 1, 1, b"\x01\x00\x00\x00\x08" + bytes(8)),
+        "endless header blocks": hello + frame(HEADERS, 0, 1, headers()) + more * 64,
+        "4 GB announced": hello + call + frame(DATA, 0, 1, b"\x00\xff\xff\xff\xff" + bytes(1000)),
+        "badly compressed": hello + call + frame(DATA, 1, 1, b"\x01\x00\x00\x00\x08" + bytes(8)),
         "pings": hello + frame(PING, 0, 0, bytes(8)) * 2000,
         "settings": hello + frame(SETTINGS, 0, 0) * 2000,
         "resets": hello + b"".join(resets(range(1, 4001, 2))),

@@ -7,7 +7,6 @@ import json
 import os
 import subprocess
 import sys
-import time
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
@@ -27,6 +26,8 @@ from faults.processes import Triton
 from faults.watch import http_status, wait_until
 
 READY_SECONDS = 60.0
+OUT, LOG = "calls.npz", "load.log"
+"""Files of a load's folder."""
 FINISH_SECONDS = 120.0
 """How long calls under way may take when a load ends; more is a hang."""
 MOST_LATE = 1.0
@@ -40,10 +41,9 @@ class LoadTooSlow(Exception):
 class Load:
     """A load process that is calling."""
 
-    def __init__(self, process: subprocess.Popen[bytes], out: Path, log: Path, flows: tuple[Flow, ...]) -> None:
+    def __init__(self, process: subprocess.Popen[bytes], folder: Path, flows: tuple[Flow, ...]) -> None:
         self.process = process
-        self._out = out
-        self._log = log
+        self._folder = folder
         self._flows = flows
 
     def finish(self, most_late: float = MOST_LATE) -> Calls:
@@ -51,8 +51,8 @@ class Load:
         assert self.process.stdin is not None
         self.process.stdin.close()
         if self.process.wait(FINISH_SECONDS) != 0:
-            raise LoadTooSlow(self._log.read_text()[-1000:])
-        calls = Calls.read(self._out)
+            raise LoadTooSlow((self._folder / LOG).read_text()[-1000:])
+        calls = Calls.read(self._folder / OUT)
         for flow in self._flows:
             if flow.rate:
                 check_rate(flow, calls.of(flow.name), most_late)
@@ -158,21 +158,18 @@ class Place:
     def load(self, target: str, *flows: Flow, module: str = "faults.load") -> Load:
         """A load process that has begun to call."""
         folder = self.subfolder("load")
-        out, log = folder / "calls.npz", folder / "load.log"
-        paths = os.pathsep.join([str(ROOT), *sys.path])
-        process = launch(
-            [sys.executable, "-m", module], log=log, cwd=ROOT, env={"PYTHONPATH": paths}, stdin=subprocess.PIPE
-        )
+        log = folder / LOG
+        paths = {"PYTHONPATH": os.pathsep.join([str(ROOT), *sys.path])}
+        command = [sys.executable, "-m", module]
+        process = launch(command, log=log, cwd=ROOT, env=paths, stdin=subprocess.PIPE)
         self._stack.callback(end, process)
         assert process.stdin is not None
-        order = {"target": target, "flows": [asdict(flow) for flow in flows], "out": str(out)}
+        order = {"target": target, "flows": [asdict(flow) for flow in flows], "out": str(folder / OUT)}
         process.stdin.write(json.dumps(order).encode() + b"\n")
         process.stdin.flush()
-        end_time = time.monotonic() + READY_SECONDS
-        while "begun" not in log.read_text():
-            assert process.poll() is None and time.monotonic() < end_time, log.read_text()
-            time.sleep(0.02)
-        return Load(process, out, log, flows)
+        began = wait_until(lambda: "begun" in log.read_text() or process.poll() is not None, READY_SECONDS)
+        assert began < READY_SECONDS, log.read_text()
+        return Load(process, folder, flows)
 
 
 def wait_ready(gateway: Gateway) -> None:

@@ -60,7 +60,8 @@ class Triton:
         end = time.monotonic() + START_SECONDS
         with contextlib.closing(InferenceServerClient(self.address)) as client:
             while not self._ready(client):
-                assert self.process is not None and self.process.poll() is None, self.last_words()
+                assert self.process is not None, "started"
+                assert self.process.poll() is None, self.last_words()
                 assert time.monotonic() < end, self.last_words()
                 time.sleep(0.05)
         return time.monotonic()

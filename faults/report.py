@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import click
@@ -28,7 +29,12 @@ def tell(outcome: Outcome) -> None:
     """A row's lines for people."""
     click.secho(f"{outcome.row.name}  ({outcome.seconds:.0f} s)", bold=True)
     click.echo(f"  {outcome.row.how}")
-    for promise in outcome.promises:
+    tell_promises(outcome.promises)
+
+
+def tell_promises(promises: Iterable[Promise]) -> None:
+    """A line for each promise."""
+    for promise in promises:
         mark = click.style("pass", fg="green") if promise.kept else click.style("FAIL", fg="red", bold=True)
         click.echo(f"  {mark}  {promise.what}: {promise.seen}")
 
@@ -37,8 +43,9 @@ def markdown(outcomes: list[Outcome], began: dt.datetime, seconds: float) -> str
     """The table for the documentation."""
     kept = sum(promise.kept for outcome in outcomes for promise in outcome.promises)
     of = sum(len(outcome.promises) for outcome in outcomes)
+    minutes = f"{seconds / 60:.0f} minutes"
     lines = [
-        f"{began:%Y-%m-%d}, {len(outcomes)} faults, {kept} of {of} promises kept, {seconds / 60:.0f} minutes.",
+        f"{began:%Y-%m-%d}, {len(outcomes)} faults, {kept} of {of} promises kept, {minutes}.",
         "",
         "| fault | promise | seen | |",
         "|---|---|---|---|",

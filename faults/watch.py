@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import time
 import urllib.error
@@ -53,11 +54,10 @@ class Watch:
         return self
 
     def _watch(self) -> None:
-        while not self._stop.wait(self._every):
-            try:
+        # A process that has ended has nothing more to show.
+        with contextlib.suppress(OSError, KeyError):
+            while not self._stop.wait(self._every):
                 self.samples.append(usage(self._pid))
-            except (OSError, KeyError):
-                return
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None

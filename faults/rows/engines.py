@@ -88,7 +88,8 @@ def remount(folder: Path, options: str) -> None:
 
 @row("disk-full")
 def disk_full(place: Place) -> Iterator[Promise]:
-    """The collections' disk (tmpfs of 16 MB) fills up under upserts, gets room, is made read-only and writable."""
+    """The collections' disk (tmpfs of 16 MB) fills up under upserts and gets room; then it is made read-only,
+    and writable again."""
     _, triton, _ = place.service()
     folder = place.subfolder("disk")
     with small_disk(folder) as mounted:
@@ -155,7 +156,7 @@ def refused(what: str, error: clipserve.ClipserveError | None, word: str) -> Pro
 
 @row("milvus-down")
 def milvus_down(place: Place) -> Iterator[Promise]:
-    """A real Milvus gets SIGKILL under searches, upserts and classification, and is started again 8 s later."""
+    """A real Milvus gets SIGKILL under searches, upserts and classification, and comes back after 8 s."""
     _, triton, _ = place.service()
     with tempfile.TemporaryDirectory(prefix="clipserve-milvus-", ignore_cleanup_errors=True) as folder:
         milvus = MilvusServer(Path(folder))

@@ -46,7 +46,7 @@ def wrong_weights(place: Place) -> Iterator[Promise]:
     broken = time.monotonic()
     wrong.turn(mode="wrong")
     time.sleep(SOON + 3)
-    gauges = [metric(gateway.http, "clipserve_canary_ok", replica=it.address, model="delay") for it in tritons]
+    gauges = [metric(gateway.http, "clipserve_canary_ok", replica=it.address) for it in tritons]
     told = f"replica {tritons[1].address}: model delay is out of service" in gateway.log.read_text()
     wrong.turn(mode="ok")
     time.sleep(RECOVERY)
@@ -60,7 +60,7 @@ def wrong_weights(place: Place) -> Iterator[Promise]:
     yield at_least("the fault was real: wrong answers at first", len(bad), 1)
     yield at_most("the last wrong answer comes within", last, SOON)
     yield only("no call fails", calls.codes, "OK")
-    yield Promise("clipserve_canary_ok names the replica", f"{gauges[0]:g} and {gauges[1]:g}", gauges == [1, 0])
+    yield Promise("clipserve_canary_ok tells which", f"{gauges[0]:g} and {gauges[1]:g}", gauges == [1, 0])
     yield Promise("so does the log", "yes" if told else "no", told)
     yield at_least("put right, it serves again within 5 s; executions in 2 s", served, 20)
 
@@ -84,7 +84,8 @@ def wrong_weights_only(place: Place) -> Iterator[Promise]:
     bad = wrong_answers(calls)
     last = float(bad.records["end"].max() - broken) if len(bad) else 0.0
     yield at_most("the last wrong answer comes within", last, SOON)
-    yield only("then callers get UNAVAILABLE", calls.begun(broken + SOON, back).codes, "UNAVAILABLE", least=20)
+    later = calls.begun(broken + SOON, back)
+    yield only("then callers get UNAVAILABLE", later.codes, "UNAVAILABLE", least=20)
     yield Promise("/readyz says so", f"{ready}", ready == 503)
     yield at_most("all calls are OK again within", calls.last_failure_after(back), 2.0)
 
