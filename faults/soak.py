@@ -41,8 +41,8 @@ DIM = 256
 FLOWS = (
     Flow("embed texts", "embed_text", rate=8),
     Flow("embed the same texts", "embed_text", rate=4, distinct=20),
-    Flow("embed images", "embed_image", rate=6),
-    Flow("classify", "classify", rate=4),
+    Flow("embed images", "embed_image", rate=3),
+    Flow("classify", "classify", rate=2),
     Flow("search", "search", rate=4, collection=COLLECTION, dim=DIM),
     Flow("search texts", "search_text", rate=2, collection=COLLECTION),
     Flow("upsert", "upsert", rate=4, collection=COLLECTION, dim=DIM),

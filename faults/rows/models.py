@@ -65,7 +65,7 @@ def wrong_weights(place: Place) -> Iterator[Promise]:
     yield at_least("put right, it serves again within 5 s; executions in 2 s", served, 20)
 
 
-@row("wrong-weights-only", quick=True)
+@row("wrong-weights-only")
 def wrong_weights_only(place: Place) -> Iterator[Promise]:
     """The only Triton begins to answer with other weights, and later right again."""
     model = place.model()

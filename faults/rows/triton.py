@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from faults.flows import Flow
 from faults.place import Place
 from faults.row import Promise, at_most, only, row
-from faults.rows.recovery import RECOVERY, recovered
+from faults.rows.recovery import recovered, wait_recovered
 from faults.watch import http_status, metric
 
 FIRST_MOMENTS = 0.5
@@ -28,7 +28,7 @@ def killed(place: Place) -> Iterator[Promise]:
     time.sleep(2)
     ready = http_status(f"{gateway.http}/readyz")
     back = triton.start()
-    time.sleep(RECOVERY + 1)
+    wait_recovered(gateway)
     calls = load.finish()
     away = calls.ended(after=broken, before=back)
     yield only("before, all is well", calls.ended(before=broken).codes, "OK")
@@ -52,7 +52,7 @@ def frozen(place: Place) -> Iterator[Promise]:
     time.sleep(12)
     back = time.monotonic()
     triton.thaw()
-    time.sleep(RECOVERY + 2)
+    wait_recovered(gateway)
     calls = load.finish()
     away = calls.begun(after=broken, before=back)
     yield only("callers get UNAVAILABLE", away.failed.codes, "UNAVAILABLE", least=100)
@@ -77,7 +77,8 @@ def slow(place: Place) -> Iterator[Promise]:
     back = time.monotonic()
     model.turn(delay=0.005)
     # The execution under way, and one of what was queued before.
-    time.sleep(3 + 3 + RECOVERY + 1)
+    time.sleep(6)
+    wait_recovered(gateway)
     calls = load.finish()
     away = calls.begun(after=broken + 0.2, before=back)
     late = ("DEADLINE_EXCEEDED", "UNAVAILABLE", "RESOURCE_EXHAUSTED")

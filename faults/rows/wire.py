@@ -27,7 +27,7 @@ CROWD = 300
 
 @row("malformed-http2", quick=True)
 def malformed(place: Place) -> Iterator[Promise]:
-    """Garbage, half frames, false lengths, floods of pings, settings, headers and resets, under 30 calls/s."""
+    """Garbage, half frames, false lengths, floods of pings, settings and resets, under 30 calls/s."""
     _, _, gateway = place.service()
     chance = random.Random(7)
     load = place.load(gateway.address, Flow("others", "embed_text", rate=30))
