@@ -19,7 +19,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import TypeVar
 
-from clipserve_gateway.collection_spec import CollectionSpec, read_spec, write_spec
+from clipserve_gateway.collection_spec import NAME, CollectionSpec, read_spec, write_spec
 from clipserve_gateway.errors import (
     AliasNotFound,
     ClipserveError,
@@ -84,7 +84,7 @@ class Catalog:
             return found.spec
         except CollectionNotFound:
             self._aliases.pop(name, None)
-            document = await self._engine.get_document(ALIASES + name)
+            document = await self._document(ALIASES, name)
             if document is None:
                 raise
         target = read_alias(document)
@@ -113,11 +113,15 @@ class Catalog:
 
     async def _find(self, name: str, field: str = "collection") -> _Known:
         """What the engine says now."""
-        document = await self._engine.get_document(COLLECTIONS + name)
+        document = await self._document(COLLECTIONS, name)
         if document is None:
             self._known.pop(name, None)
             raise CollectionNotFound(f"there is no collection {name[:80]!r}", field=field)
         return self._remember(document)
+
+    async def _document(self, prefix: str, name: str) -> Document | None:
+        # What cannot be a name is not asked for: engines remember what they did not find.
+        return await self._engine.get_document(prefix + name) if NAME.fullmatch(name) else None
 
     def _remember(self, document: Document) -> _Known:
         known = _Known(read_spec(document.value), document.version, time.monotonic())
@@ -136,8 +140,8 @@ class Catalog:
     async def create(self, spec: CollectionSpec) -> None:
         """Makes an empty collection; CollectionExists if the name is taken, by an alias too."""
         name = spec.name
-        taken = await self._engine.get_document(COLLECTIONS + name) is not None
-        if await self._engine.get_document(ALIASES + name) is not None:
+        taken = await self._document(COLLECTIONS, name) is not None
+        if await self._document(ALIASES, name) is not None:
             raise CollectionExists(f"{name!r} is an alias already", field="name")
         if not taken:
             await self._engine.create_table(spec.table)
@@ -183,11 +187,11 @@ class Catalog:
 
     async def put_alias(self, alias: str, collection: str) -> str:
         """Lets an alias mean a collection from now on; what it meant before, empty if it is new."""
-        if await self._engine.get_document(COLLECTIONS + alias) is not None:
+        if await self._document(COLLECTIONS, alias) is not None:
             raise CollectionExists(f"{alias!r} is a collection", field="alias.name")
         await self._find(collection, "alias.collection")
         for _ in range(UPDATE_ATTEMPTS):
-            found = await self._engine.get_document(ALIASES + alias)
+            found = await self._document(ALIASES, alias)
             version = 0 if found is None else found.version
             value = json.dumps({"collection": collection}).encode()
             if await self._engine.put_document(ALIASES + alias, value, version=version):
@@ -198,7 +202,7 @@ class Catalog:
 
     async def delete_alias(self, alias: str) -> None:
         """Removes an alias; AliasNotFound."""
-        found = await self._engine.get_document(ALIASES + alias)
+        found = await self._document(ALIASES, alias)
         self._aliases.pop(alias, None)
         if found is None:
             raise AliasNotFound(f"there is no alias {alias[:80]!r}", field="name")

@@ -7,6 +7,7 @@ as can matter, so a text of a megabyte costs little more than its beginning.
 from __future__ import annotations
 
 import html
+import re
 from collections.abc import Iterator
 
 import ftfy
@@ -16,6 +17,12 @@ LINE = 20_000
 
 LINES = 10_000
 """Lines of a text that are mended at most; only lines of control characters can bring a text so far."""
+
+LONG_NUMBER = re.compile(r"&#([0-9]{20,})")
+"""The beginning of an entity whose number is beyond every character, but for its zeros."""
+
+AMPERSANDS = re.compile(r"&(?:(?:amp|AMP|#0{0,20}38|#[xX]0{0,20}26);)+")
+"""An ampersand written as an entity of an entity, however often: ftfy takes one pass for each time."""
 
 AUTO = ftfy.TextFixerConfig(explain=False)
 NO_ENTITIES = AUTO._replace(unescape_html=False)
@@ -37,10 +44,17 @@ def clean(text: str, enough: int) -> tuple[str, bool]:
         if "<" in line:
             # As ftfy does: from the first tag on, a text is taken for HTML source.
             config = NO_ENTITIES
-        mended = html.unescape(html.unescape(ftfy.fix_text_segment(line, config))).split()
+        if config is AUTO:
+            line = AMPERSANDS.sub("&amp;", line)
+        mended = unescaped(unescaped(ftfy.fix_text_segment(line, config))).split()
         words += mended
         length += sum(map(len, mended))
     return " ".join(words).lower(), whole
+
+
+def unescaped(text: str) -> str:
+    """The text without HTML entities. Python alone gives up on numbers of some thousand digits."""
+    return html.unescape(LONG_NUMBER.sub(lambda found: f"&#{found[1].lstrip('0')[:8] or 0}", text))
 
 
 def lines(text: str) -> Iterator[str]:

@@ -1,21 +1,24 @@
-"""The command `clipserve-gateway`: `serve` in production, `up` with a Triton of its own."""
+"""The command `clipserve-gateway`: `serve` and `guard` in production, `up` with Tritons of its own."""
 
 from __future__ import annotations
 
 import asyncio
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from pathlib import Path
-from typing import Any, Literal, get_args, get_origin
+from typing import Any, Literal, TypeVar, get_args, get_origin
 
 import click
 from pydantic import SecretStr, ValidationError
+from pydantic_settings import BaseSettings
 
 import clipserve_gateway
 from clipserve_gateway import logs
+from clipserve_gateway.guard.settings import GuardSettings
 from clipserve_gateway.settings import Settings, default_models_env
 
 Command = Callable[..., None]
+S = TypeVar("S", bound=BaseSettings)
 
 KINDS: dict[object, type] = {bool: bool, int: int, float: float, str: str, SecretStr: str}
 
@@ -25,11 +28,13 @@ def kind_of(annotation: Any) -> click.ParamType | type:
     return click.Choice(get_args(annotation)) if get_origin(annotation) is Literal else KINDS[annotation]
 
 
-def settings_options(*, without: tuple[str, ...] = ()) -> Callable[[Command], Command]:
+def settings_options(
+    settings: type[BaseSettings] = Settings, *, without: Collection[str] = ()
+) -> Callable[[Command], Command]:
     """One option for each setting, named and documented as it is declared."""
 
     def decorate(command: Command) -> Command:
-        for name, field in reversed(Settings.model_fields.items()):
+        for name, field in reversed(settings.model_fields.items()):
             if name in without:
                 continue
             note = f"{field.description}  [default: {field.default!s}; env: CLIPSERVE_{name.upper()}]"
@@ -43,9 +48,14 @@ def settings_options(*, without: tuple[str, ...] = ()) -> Callable[[Command], Co
 
 
 def settings_from(options: dict[str, Any]) -> Settings:
+    """The gateway's settings; see read."""
+    return read(Settings, options)
+
+
+def read(settings: type[S], options: dict[str, Any]) -> S:
     """Settings from the options given, then the environment, then defaults; a bad one ends the command."""
     try:
-        return Settings(**{name: value for name, value in options.items() if value is not None})
+        return settings(**{name: value for name, value in options.items() if value is not None})
     except ValidationError as error:
         problems = [f"{'.'.join(map(str, detail['loc']))}: {detail['msg']}" for detail in error.errors()]
         raise click.UsageError("bad setting: " + "; ".join(problems)) from error
@@ -76,6 +86,24 @@ def serve(**options: Any) -> None:
 
 
 @main.command()
+@settings_options(GuardSettings)
+def guard(**options: Any) -> None:
+    """Watch one Triton from beside it: do its models still answer as their exports recorded?
+
+    /readyz says whether callers belong there, /healthz whether it may live on: the probes of Triton's
+    container. /alive says whether the guard itself works; /metrics is for Prometheus.
+
+    \b
+    clipserve-gateway guard --triton 127.0.0.1:8001 --host 0.0.0.0
+    """
+    from clipserve_gateway.guard.serve import guard_until_signal
+
+    settings = read(GuardSettings, options)
+    logs.configure(settings.log_level)
+    sys.exit(asyncio.run(guard_until_signal(settings)))
+
+
+@main.command()
 @click.option(
     "--model-repository",
     type=click.Path(path_type=Path),
@@ -95,7 +123,15 @@ def serve(**options: Any) -> None:
 @click.option("--triton-http-port", type=int, default=8700, help="Triton's HTTP port.  [default: 8700]")
 @click.option("--triton-metrics-port", type=int, default=8702, help="Triton's metrics port.  [default: 8702]")
 @click.option("--triton-log", type=click.Path(path_type=Path), help="Keep Triton's log here.")
+@click.option(
+    "--replicas",
+    type=click.IntRange(1, 64),
+    default=1,
+    show_default=True,
+    help="Tritons to start; all but the first take free ports, and logs with .1, .2 … after the name.",
+)
 @settings_options(without=("triton",))
+@settings_options(GuardSettings, without=Settings.model_fields)
 def up(
     model_repository: Path,
     models_env: Path,
@@ -103,11 +139,13 @@ def up(
     triton_http_port: int,
     triton_metrics_port: int,
     triton_log: Path | None,
+    replicas: int,
     **options: Any,
 ) -> None:
     """Start the real Triton and the gateway beside it, on this machine, without a container.
 
-    Ctrl-C or SIGTERM stops both.
+    A Triton that dies is started again, and so is one that answers wrong or not at all for long. Ctrl-C or
+    SIGTERM stops both.
 
     \b
     clipserve-export --model demo --format python --out build/model_repository
@@ -117,10 +155,12 @@ def up(
     from clipserve_gateway.runtime.up import run_up
 
     try:
-        ports = TritonPorts(*map(free_port, (triton_port, triton_http_port, triton_metrics_port)))
+        ports = [TritonPorts(*map(free_port, (triton_port, triton_http_port, triton_metrics_port)))]
     except TritonFailed as error:
         raise click.ClickException(f"Triton's {error}") from error
-    settings = settings_from(options | {"triton": f"127.0.0.1:{ports.grpc}"})
+    ports += [TritonPorts(free_port(), free_port(), free_port()) for _ in range(replicas - 1)]
+    settings = settings_from(options | {"triton": ",".join(f"127.0.0.1:{each.grpc}" for each in ports)})
+    guarding = read(GuardSettings, options)
     # People watch this one; the log line of each call is for those who ask for it.
     logs.configure(settings.log_level if "log_level" in settings.model_fields_set else "WARNING")
-    sys.exit(asyncio.run(run_up(settings, model_repository, models_env, ports, triton_log)))
+    sys.exit(asyncio.run(run_up(settings, guarding, model_repository, models_env, ports, triton_log)))

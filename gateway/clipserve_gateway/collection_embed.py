@@ -33,8 +33,8 @@ class Embedder(Protocol):
 class ModelTable(Protocol):
     """Knows models by name."""
 
-    def get(self, name: str) -> ModelSpec:
-        """The model, if it is there and ready."""
+    def get(self, name: str, *, field: str = "model") -> ModelSpec:
+        """The model, if it is there and ready; errors name the `field` that the name came from."""
         ...
 
 
@@ -51,7 +51,8 @@ class CollectionEmbedder:
         """Normalized embeddings in order; FingerprintMismatch if the model is not what it was."""
         if not inputs:
             return []
-        check_fingerprint(collection, generation, self._models.get(generation.model).fingerprint)
+        model = self._models.get(generation.model, field="collection")
+        check_fingerprint(collection, generation, model.fingerprint)
         outcome = await self._embedder.embed(generation.model, inputs, deadline=deadline)
         # The model may have been replaced in between.
         check_fingerprint(collection, generation, outcome.spec.fingerprint)

@@ -6,11 +6,15 @@ import dataclasses
 import datetime as dt
 import enum
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from clipserve_gateway.types import IndexOptions, PayloadType, TableSpec
+
+NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{2,63}")
+"""Of collections and aliases; nothing is ever called otherwise."""
 
 
 @dataclass(frozen=True)

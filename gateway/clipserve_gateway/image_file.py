@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import io
 import re
+import struct
 
 from clipserve_gateway.errors import ImageFormatUnsupported, ImageUnreadable
 
@@ -35,6 +36,8 @@ UNSUPPORTED = (
     (0, b"\x00\x00\x01\x00", "icon"),
     (0, b"<svg", "SVG"),
     (0, b"<?xml", "SVG or XML"),
+    # Pillow takes these for small ones.
+    (0, b"MM\0+", "big-endian BigTIFF"),
 )
 """Well-known files that are not accepted: offset, signature, name."""
 
@@ -42,6 +45,12 @@ JPEG = b"\xff\xd8\xff"
 # Application data but for JFIF (0) and Adobe (14), which say how colors are coded; comments.
 _METADATA = {*range(0xE1, 0xEE), 0xEF, 0xFE}
 _SCAN, _END = 0xDA, 0xD9
+TIFF = (b"II*\0", b"MM\0*", b"II+\0")
+LAYOUT_TAGS = {256, 257, 277, 278, 322, 323}
+"""TIFF's sizes of the picture, its samples, strips and tiles."""
+LAYOUT_TYPES = {3, 4, 16}
+"""Whole numbers of 2, 4 and 8 bytes."""
+
 _MARKER = re.compile(rb"\xff+[^\x00\x01\xd0-\xd8\xff]")
 
 
@@ -66,8 +75,8 @@ class BoundedFile(io.BytesIO):
 def open_file(content: bytes) -> BoundedFile:
     """The image file, without what its pixels do not need.
 
-    Raises ImageUnreadable for no bytes and for JPEGs of too many parts, ImageFormatUnsupported for files of
-    known other kinds.
+    Raises ImageUnreadable for no bytes, for JPEGs of too many parts and for TIFFs that can be read in two
+    ways, ImageFormatUnsupported for files of known other kinds.
     """
     if not content:
         raise ImageUnreadable("the image has no bytes")
@@ -79,6 +88,8 @@ def open_file(content: bytes) -> BoundedFile:
         # The count is an upper bound, and fast: what follows the picture's end (a video, say) may raise it.
         if content.count(b"\xff\xda") > MAX_SCANS and scans(content) > MAX_SCANS:
             raise ImageUnreadable(f"the JPEG has more than {MAX_SCANS} scans")
+    if content.startswith(TIFF):
+        check_tags(content)
     return BoundedFile(content)
 
 
@@ -106,3 +117,27 @@ def scans(jpeg: bytes) -> int:
         count += kind == _SCAN
         position += int.from_bytes(jpeg[position : position + 2], "big")
     return count
+
+
+def check_tags(tiff: bytes) -> None:
+    """ImageUnreadable for a directory in which Pillow and libtiff would find different sizes.
+
+    Of a tag that is there twice, Pillow believes the last and libtiff the first; and each knows types of
+    numbers that the other skips. What Pillow has found harmless must not be enormous to libtiff.
+    """
+    order = "<" if tiff.startswith(b"II") else ">"
+    big = tiff.startswith(b"II+")
+    try:
+        (start,) = struct.unpack_from(order + ("Q" if big else "L"), tiff, 8 if big else 4)
+        (count,) = struct.unpack_from(order + ("Q" if big else "H"), tiff, start)
+        entry = struct.Struct(order + ("HHQQ" if big else "HHLL"))
+        first = start + (8 if big else 2)
+        directory = tiff[first : first + entry.size * min(count, READS_TO_OPEN)]
+        entries = list(entry.iter_unpack(directory))
+    except (struct.error, OverflowError):
+        raise ImageUnreadable("the TIFF ends before its directory does") from None
+    tags = [tag for tag, *_ in entries]
+    if len(set(tags)) < len(tags):
+        raise ImageUnreadable("the TIFF has a tag twice")
+    if any(tag in LAYOUT_TAGS and kind not in LAYOUT_TYPES for tag, kind, *_ in entries):
+        raise ImageUnreadable("the TIFF gives its size in numbers of the wrong type")

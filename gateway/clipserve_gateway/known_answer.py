@@ -13,6 +13,7 @@ import numpy as np
 from clipserve_gateway import errors, preprocess
 from clipserve_gateway.deadline import Deadline
 from clipserve_gateway.encoder import Encoder, padded
+from clipserve_gateway.model_config import IMAGE_SUFFIX, TEXT_SUFFIX
 from clipserve_gateway.tokenizer import tokenizer_for
 from clipserve_gateway.types import Floats, Ids, KnownAnswer, ModelSpec, Pixels
 
@@ -43,28 +44,35 @@ class Finding:
 
     verdict: Verdict
     detail: str = ""
+    tower: str = ""
+    """The Triton model that did not answer right; empty if that is not known."""
 
 
 async def examine(encoder: Encoder, spec: ModelSpec, deadline: Deadline) -> Finding:
     """Asks both towers the recorded question. Never raises for what the model or the server does."""
-    if spec.known_answer is None:
+    known = spec.known_answer
+    if known is None:
         return Finding(Verdict.UNKNOWN, f"model {spec.name} was exported without a known answer")
-    pixels, ids = await asyncio.to_thread(inputs_of, spec, spec.known_answer)
+    try:
+        pixels, ids = await asyncio.to_thread(inputs_of, spec, known)
+    except errors.InvalidInput as error:
+        return Finding(Verdict.WRONG, f"model {spec.name} was exported with a bad question: {error.message}")
+    image, text = spec.name + IMAGE_SUFFIX, spec.name + TEXT_SUFFIX
     towers: tuple[tuple[str, Callable[[], Awaitable[Floats]], bytes], ...] = (
-        ("image", lambda: encoder.encode_image(spec, pixels, deadline), spec.known_answer.image_embedding),
-        ("text", lambda: encoder.encode_text(spec, ids, deadline), spec.known_answer.text_embedding),
+        (image, lambda: encoder.encode_image(spec, pixels, deadline), known.image_embedding),
+        (text, lambda: encoder.encode_text(spec, ids, deadline), known.text_embedding),
     )
     for tower, encode, recorded in towers:
         try:
             answer = await encode()
         except errors.Overloaded as error:
-            return Finding(Verdict.BUSY, f"{spec.name}_{tower}: {error.message}")
+            return Finding(Verdict.BUSY, f"{tower}: {error.message}", tower)
         except (errors.ModelUnavailable, errors.DeadlineExceeded) as error:
-            return Finding(Verdict.MISSING, f"{spec.name}_{tower}: {error.message}")
+            return Finding(Verdict.MISSING, f"{tower}: {error.message}", tower)
         except errors.InferenceFailed as error:
-            return Finding(Verdict.WRONG, f"{spec.name}_{tower}: {error.message}")
+            return Finding(Verdict.WRONG, f"{tower}: {error.message}", tower)
         if complaint := compare(answer[0], np.frombuffer(recorded, "<f4")):
-            return Finding(Verdict.WRONG, f"{spec.name}_{tower}: {complaint}")
+            return Finding(Verdict.WRONG, f"{tower}: {complaint}", tower)
     return Finding(Verdict.RIGHT)
 
 

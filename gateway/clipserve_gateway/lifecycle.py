@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
-import signal
-
 import click
 
 from clipserve_gateway.server import Gateway, PortTaken
 from clipserve_gateway.settings import Settings
+from clipserve_gateway.signals import stop_on_signals
 
 
 async def serve_until_signal(settings: Settings) -> int:
@@ -23,12 +21,3 @@ async def serve_until_signal(settings: Settings) -> int:
     await stop.wait()
     await gateway.stop(drain_seconds=settings.drain_seconds, grace_seconds=settings.grace_seconds)
     return 0
-
-
-def stop_on_signals() -> asyncio.Event:
-    """An event that SIGINT or SIGTERM sets."""
-    stop = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, stop.set)
-    return stop

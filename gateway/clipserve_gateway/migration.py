@@ -79,7 +79,7 @@ class Migrator:
         where there is nothing to embed anew, ModelNotFound or ModelUnavailable.
         """
         spec = await self._catalog.get(name, fresh=True)
-        model = self._models.get(to_model)
+        model = self._models.get(to_model, field="to_model")
         if model.fingerprint == spec.fingerprint:
             raise MigrationConflict(
                 f"collection {spec.name!r} is of {model.name} {model.fingerprint[:12]} already",

@@ -6,7 +6,7 @@ import base64
 import binascii
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from clipserve_gateway.types import KnownAnswer, ModelSpec
@@ -77,6 +77,23 @@ def parse_model(image: TowerConfig, text: TowerConfig) -> ModelSpec:
         max_text_batch=max(1, text.max_batch_size),
         known_answer=known_answer(image, size(image, "embed_dim")),
     )
+
+
+def pair(
+    index: Iterable[str], towers: Mapping[str, TowerConfig]
+) -> dict[str, ModelSpec | BadModelConfig | None]:
+    """Every model that Triton lists a tower of: what it is, or what is wrong with it.
+
+    None for a model of which `towers`, the ready ones, has not both.
+    """
+    found: dict[str, ModelSpec | BadModelConfig | None] = {}
+    for name in sorted({model_name(tower) for tower in index if is_tower(tower)}):
+        image, text = towers.get(name + IMAGE_SUFFIX), towers.get(name + TEXT_SUFFIX)
+        try:
+            found[name] = parse_model(image, text) if image is not None and text is not None else None
+        except BadModelConfig as error:
+            found[name] = error
+    return found
 
 
 def known_answer(tower: TowerConfig, dim: int) -> KnownAnswer | None:

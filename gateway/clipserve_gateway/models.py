@@ -9,15 +9,7 @@ from typing import Protocol
 
 from clipserve_gateway import errors
 from clipserve_gateway.metrics import Metrics
-from clipserve_gateway.model_config import (
-    IMAGE_SUFFIX,
-    TEXT_SUFFIX,
-    BadModelConfig,
-    TowerConfig,
-    is_tower,
-    model_name,
-    parse_model,
-)
+from clipserve_gateway.model_config import TowerConfig, is_tower, pair
 from clipserve_gateway.types import ModelSpec
 
 log = logging.getLogger(__name__)
@@ -77,10 +69,11 @@ class Models:
             return self._default
         return next(iter(self._specs))
 
-    def get(self, name: str) -> ModelSpec:
+    def get(self, name: str, *, field: str = "model") -> ModelSpec:
         """The model of that name (the default one for an empty name), if it is ready.
 
-        Raises ModelNotFound, InvalidInput (no name and no default) or ModelUnavailable.
+        Raises ModelNotFound or, for no name and no default, InvalidInput, which name the `field` that the
+        name came from; or ModelUnavailable.
         """
         if not self._reached:
             raise errors.ModelUnavailable(
@@ -90,11 +83,11 @@ class Models:
         if not wanted:
             raise errors.InvalidInput(
                 f"name a model: this server has {', '.join(sorted(self._specs)) or 'none'} and no default",
-                field="model",
+                field=field,
             )
         if wanted not in self._specs:
             raise errors.ModelNotFound(
-                f"no model {wanted!r}; there are: {', '.join(sorted(self._specs)) or 'none'}", field="model"
+                f"no model {wanted!r}; there are: {', '.join(sorted(self._specs)) or 'none'}", field=field
             )
         if not self._ready[wanted]:
             raise errors.ModelUnavailable(f"model {wanted!r} is not ready; try again in a few seconds")
@@ -123,16 +116,14 @@ class Models:
     def _assemble(
         self, index: dict[str, bool], towers: dict[str, TowerConfig]
     ) -> tuple[dict[str, ModelSpec], dict[str, bool]]:
-        """Pairs towers into models; one bad model does not make the others unready."""
+        """Tells models and their readiness; one bad model does not make the others unready."""
         specs, ready = {}, {}
-        for name in sorted({model_name(tower) for tower in index if is_tower(tower)}):
-            image, text = towers.get(name + IMAGE_SUFFIX), towers.get(name + TEXT_SUFFIX)
+        for name, found in pair(index, towers).items():
             complaint = ""
-            if image is not None and text is not None:
-                try:
-                    specs[name], ready[name] = parse_model(image, text), True
-                except BadModelConfig as error:
-                    complaint = str(error)
+            if isinstance(found, ModelSpec):
+                specs[name], ready[name] = found, True
+            elif found is not None:
+                complaint = str(found)
             else:
                 complaint = f"model {name} is not ready in Triton"
                 if name in self._specs:

@@ -96,7 +96,7 @@ def load_image(content: bytes, size: int, *, limits: ImageLimits, fast: bool) ->
         )
     file = open_file(content)
     image = guarded(lambda: Image.open(file, formats=FORMATS))
-    check_header(image, len(content), limits)
+    guarded(lambda: check_header(image, len(content), limits))
     file.reads_left = READS_TO_DECODE
     return guarded(lambda: decoded(image, size, fast=fast))
 
@@ -106,9 +106,14 @@ def load_raw(rgb: bytes, width: int, height: int, size: int, *, limits: ImageLim
 
     Raises ImageTooLarge, or ImageUnreadable where the bytes are not width × height × 3.
     """
-    check_pixels(width, height, limits.max_pixels)
+    try:
+        check_pixels(width, height, limits.max_pixels)
+    except ImageError as error:
+        raise error.at("raw") from None
     if len(rgb) != width * height * 3:
-        raise ImageUnreadable(f"{width} × {height} RGB pixels are {width * height * 3} bytes, not {len(rgb)}")
+        raise ImageUnreadable(
+            f"{width} × {height} RGB pixels are {width * height * 3} bytes, not {len(rgb)}", field="raw.rgb"
+        )
     image = Image.frombuffer("RGB", (width, height), rgb, "raw", "RGB", 0, 1)
     return fitted(image, image.size, resized(width, height, size), size)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import logging
 import time
 from collections.abc import Awaitable, Callable, Sequence
@@ -13,15 +14,7 @@ from clipserve_gateway.deadline import Deadline
 from clipserve_gateway.encoder import Encoder
 from clipserve_gateway.known_answer import Finding, Verdict, examine
 from clipserve_gateway.metrics import Metrics
-from clipserve_gateway.model_config import (
-    IMAGE_SUFFIX,
-    TEXT_SUFFIX,
-    BadModelConfig,
-    TowerConfig,
-    is_tower,
-    model_name,
-    parse_model,
-)
+from clipserve_gateway.model_config import TowerConfig, is_tower, pair
 from clipserve_gateway.types import ModelSpec
 
 log = logging.getLogger(__name__)
@@ -85,6 +78,7 @@ class Replica:
         self._metrics = metrics
         self._examine_seconds = examine_seconds
         self._standings: dict[str, _Standing] = {}
+        self._examinations: dict[str, asyncio.Task[None]] = {}
         self._down: asyncio.Future[None] | None = None
         """Done while the replica is down; None before it was first reached."""
         self._idle = asyncio.Event()
@@ -167,7 +161,9 @@ class Replica:
             return
         self._late = 0
         self.index, self.towers = index, {tower.triton_name: tower for tower in towers}
-        self.specs = specs_of(self.towers)
+        found = pair(self.towers, self.towers)
+        # What is wrong with the others is told by Models.
+        self.specs = {name: spec for name, spec in found.items() if isinstance(spec, ModelSpec)}
         returned = not self.up
         if returned:
             # What it answered before it went says nothing: it may be another process.
@@ -175,9 +171,25 @@ class Replica:
             self._down = asyncio.get_running_loop().create_future()
         for model in self._standings.keys() - self.specs.keys():
             self._drop(model)
-        await asyncio.gather(*(self._examine(spec) for spec in self.specs.values() if self._due(spec)))
+        await self._examine_due(timeout)
         if returned and self.up:
             self._complain("")
+
+    async def _examine_due(self, timeout: float) -> None:
+        """Begins examinations. Waits for those of models that are not in service yet, for a while only."""
+        for spec in self.specs.values():
+            if spec.name not in self._examinations and self._due(spec):
+                standing = self._standings.setdefault(spec.name, _Standing())
+                task = asyncio.create_task(self._examine(spec, standing))
+                self._examinations[spec.name] = task
+                task.add_done_callback(functools.partial(self._examined, spec.name))
+        waiting = [task for model, task in self._examinations.items() if not self.good(model)]
+        if waiting:
+            await asyncio.wait(waiting, timeout=timeout)
+
+    def _examined(self, model: str, task: asyncio.Task[None]) -> None:
+        if self._examinations.get(model) is task:
+            del self._examinations[model]
 
     def _due(self, spec: ModelSpec) -> bool:
         standing = self._standings.get(spec.name)
@@ -185,8 +197,7 @@ class Replica:
             return True
         return time.monotonic() - standing.examined >= self._examine_seconds
 
-    async def _examine(self, spec: ModelSpec) -> None:
-        standing = self._standings.setdefault(spec.name, _Standing())
+    async def _examine(self, spec: ModelSpec, standing: _Standing) -> None:
         begin = time.monotonic()
         deadline = Deadline.after(max(1.0, self._examine_seconds))
         found = await examine(self.connection, spec, deadline)
@@ -222,6 +233,8 @@ class Replica:
             self._drop(model)
 
     def _drop(self, model: str) -> None:
+        if model in self._examinations:
+            self._examinations.pop(model).cancel()
         if self._standings.pop(model).finding is not None:
             self._metrics.canary_ok.remove(self.address, model)
 
@@ -240,16 +253,3 @@ class Replica:
             self._down.set_result(None)
         self._forget()
         await self.connection.close()
-
-
-def specs_of(towers: dict[str, TowerConfig]) -> dict[str, ModelSpec]:
-    """The models that a replica's towers make up; what is wrong with the others is told by Models."""
-    found = {}
-    for name in sorted({model_name(tower) for tower in towers}):
-        image, text = towers.get(name + IMAGE_SUFFIX), towers.get(name + TEXT_SUFFIX)
-        if image is not None and text is not None:
-            try:
-                found[name] = parse_model(image, text)
-            except BadModelConfig:
-                continue
-    return found

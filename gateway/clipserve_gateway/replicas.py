@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import logging
 from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
@@ -23,6 +24,12 @@ T = TypeVar("T")
 
 BATCHES_PER_REPLICA = 3
 """Batches of each tower that a replica gets at a time: one to work on, and those that form meanwhile."""
+
+ATTEMPTS = 2
+"""Replicas that one batch is sent to."""
+
+ASK_AGAIN_SECONDS = 1.0
+"""How long a replica that broke off a call may take to say that it is still there."""
 
 LEAVE_SECONDS = 60.0
 """How long calls to a replica that is gone from the names may still take."""
@@ -52,7 +59,8 @@ class Replicas:
         self._bulk_share = bulk_share
         self._replicas: dict[str, Replica] = {}
         self._gates: dict[tuple[str, Tower], Gate] = {}
-        self._leaving: set[asyncio.Task[None]] = set()
+        self._asking: set[str] = set()
+        self._tasks: set[asyncio.Task[None]] = set()
         self._turn = 0
 
     async def encode_image(self, spec: ModelSpec, pixels: Pixels, deadline: Deadline) -> Floats:
@@ -89,17 +97,31 @@ class Replicas:
     async def _call(
         self, spec: ModelSpec, work: Callable[[Connection], Awaitable[T]], deadline: Deadline
     ) -> T:
-        first = self._choose(spec)
-        if first is None:
-            raise errors.ModelUnavailable(f"model {spec.name!r} is not served just now; try again")
-        try:
-            return await first.call(spec.name, lambda: work(first.connection))
-        except (errors.ModelUnavailable, errors.InferenceFailed, errors.Overloaded):
-            second = self._choose(spec, but=first)
-            if second is None:
-                raise
-        deadline.check("encode")
-        return await second.call(spec.name, lambda: work(second.connection))
+        failure: errors.ClipserveError | None = None
+        tried: Replica | None = None
+        for _ in range(ATTEMPTS):
+            replica = self._choose(spec, but=tried)
+            if replica is None:
+                break
+            deadline.check("encode")
+            try:
+                return await replica.call(spec.name, functools.partial(work, replica.connection))
+            except errors.ServerUnavailable as error:
+                self._ask_again(replica)
+                failure = error
+            except (errors.ModelUnavailable, errors.InferenceFailed, errors.Overloaded) as error:
+                failure = error
+            tried = replica
+        raise failure or errors.ModelUnavailable(f"model {spec.name!r} is not served just now; try again")
+
+    def _ask_again(self, replica: Replica) -> None:
+        """At once, not at the next look-out: it may have been one connection that broke."""
+        if replica.address not in self._asking:
+            self._asking.add(replica.address)
+            task = asyncio.create_task(replica.refresh(ASK_AGAIN_SECONDS))
+            task.add_done_callback(lambda _: self._asking.discard(replica.address))
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
 
     def _choose(self, spec: ModelSpec, but: Replica | None = None) -> Replica | None:
         """The replica with the fewest calls under way; those with as few take turns."""
@@ -155,13 +177,13 @@ class Replicas:
         for address in self._replicas.keys() - set(addresses):
             log.info("replica %s is gone from the names", address)
             leaving = asyncio.create_task(self._replicas.pop(address).leave(LEAVE_SECONDS))
-            self._leaving.add(leaving)
-            leaving.add_done_callback(self._leaving.discard)
+            self._tasks.add(leaving)
+            leaving.add_done_callback(self._tasks.discard)
 
     async def close(self) -> None:
         """Ends all connections; calls under way fail."""
-        for leaving in list(self._leaving):
-            leaving.cancel()
+        for task in list(self._tasks):
+            task.cancel()
         for replica in self._replicas.values():
             await replica.close()
 

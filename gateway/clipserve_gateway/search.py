@@ -27,7 +27,7 @@ from clipserve_gateway.statistics import QueryKind, ScoreBackground, Statistics
 from clipserve_gateway.types import Filter, Floats, Hit, Input
 
 SMALLEST_SUM = 1e-3
-"""Length below which a weighted sum of unit vectors has no direction worth searching in."""
+"""Length below which a sum of unit vectors, the heaviest of weight 1, has no direction worth searching in."""
 MOST_CANDIDATES = 4_096
 """Hits looked at for groups of duplicates, at most."""
 
@@ -127,6 +127,8 @@ class Searcher:
         items = await self._embedder.embed(collection.name, collection.serving, inputs, deadline)
         stored = await self._stored(collection, parts, deadline)
         embedded = {id(part): item for part, item in zip(made, items, strict=True)}
+        # Of weights only their ratios count; numbers near either end of float32 would leave it.
+        heaviest = max(abs(part.weight) for part in parts)
         total = np.zeros(collection.dim, np.float32)
         for part in parts:
             if isinstance(part.source, np.ndarray):
@@ -141,7 +143,7 @@ class Searcher:
                     image = not isinstance(part.source, str) and found.field
                     raise found.at(f"{part.field}image" if image else part.field.rstrip("."))
                 vector = found
-            total += np.float32(part.weight) * vector
+            total += np.float32(part.weight / heaviest) * vector
         truncated = any(item.truncated for item in items)
         if len(parts) == 1 and parts[0].weight == 1:
             return total, truncated

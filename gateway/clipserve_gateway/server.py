@@ -28,7 +28,7 @@ from clipserve_gateway.decode_pool import DecodePool
 from clipserve_gateway.embed import Embedder
 from clipserve_gateway.encoder import QueueingEncoder
 from clipserve_gateway.errors import ClipserveError
-from clipserve_gateway.http import HttpServer
+from clipserve_gateway.http import HttpServer, loop_check
 from clipserve_gateway.index import engine_of
 from clipserve_gateway.interceptors import CallInterceptor
 from clipserve_gateway.label_sets import LabelSets
@@ -189,8 +189,12 @@ class Gateway:
 
     def _listen_http(self) -> HttpServer:
         host, port = self.settings.host, self.settings.http_port
+        checks = {
+            "/healthz": loop_check(asyncio.get_running_loop(), self._pool.ping),
+            "/readyz": self._unready,
+        }
         try:
-            return HttpServer(host, port, self.metrics, loop=asyncio.get_running_loop(), ready=self.ready)
+            return HttpServer(host, port, self.metrics.registry, checks)
         except OSError as error:
             raise PortTaken(
                 f"cannot listen on {host}:{port} ({error.strerror}); choose another port with --http-port"
@@ -204,6 +208,9 @@ class Gateway:
     def ready(self) -> bool:
         """Whether calls are taken and some model is served."""
         return not self._stopping and self.models.ready()
+
+    def _unready(self) -> str:
+        return "" if self.ready() else "no model is ready, or shutting down"
 
     async def stop(self, *, drain_seconds: float, grace_seconds: float) -> None:
         """Says NOT_SERVING, waits for endpoints to notice, lets running calls finish, and closes all.

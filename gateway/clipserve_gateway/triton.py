@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 
 import numpy as np
@@ -110,6 +111,20 @@ class TritonEncoder:
         for model in index.models:
             ready[model.name] = ready.get(model.name, False) or model.state == "READY"
         return ready
+
+    async def completed(self, timeout: float) -> dict[str, int]:
+        """How many inputs each Triton model has answered since it was loaded.
+
+        Raises as repository_index does.
+        """
+        try:
+            statistics = await self._client.get_inference_statistics(client_timeout=timeout)
+        except InferenceServerException as error:
+            raise translate(error) from error
+        counts: Counter[str] = Counter()
+        for model in statistics.model_stats:
+            counts[model.name] += model.inference_count
+        return dict(counts)
 
 
 def translate(error: InferenceServerException) -> errors.ClipserveError:

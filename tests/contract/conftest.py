@@ -58,6 +58,12 @@ class Manifests:
             for container in pod.get("initContainers", []) + pod["containers"]:
                 yield pod, container
 
+    def restarting(self, deployment: dict[str, Any]) -> list[dict[str, Any]]:
+        """The containers of a Deployment's pods that run as long as these: its own and sidecars."""
+        pod = deployment["spec"]["template"]["spec"]
+        sidecars = [it for it in pod.get("initContainers", []) if it.get("restartPolicy") == "Always"]
+        return sidecars + pod["containers"]
+
     def container(self, name: str) -> dict[str, Any]:
         """The one container of that name."""
         (found,) = (it for _, it in self.containers() if it["name"] == name)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import fnmatch
 import json
 import os
@@ -16,8 +17,10 @@ from typing import Any
 
 import pytest
 import yaml
-from clipserve_gateway import cli
+from clipserve_gateway import cli, errors
+from clipserve_gateway.server import Gateway
 from clipserve_gateway.settings import Settings
+from support.fakes import FakeBackend
 
 ROOT = Path(__file__).parents[2]
 DOCKER = ROOT / "deploy" / "docker"
@@ -164,6 +167,29 @@ def test_compose_runs_what_kubernetes_runs(gpu: Any) -> None:
         assert name.removeprefix("CLIPSERVE_").lower() in Settings.model_fields
     host, _, number = services["gateway"]["environment"]["CLIPSERVE_TRITON"].partition(":")
     assert f"--grpc-port={number}" in services[host]["command"]
+
+
+async def test_compose_asks_whether_the_gateway_is_ready(tmp_path: Path) -> None:
+    asked, python, *arguments = yaml.safe_load(COMPOSE.read_text())["services"]["gateway"]["healthcheck"][
+        "test"
+    ]
+    assert (asked, python) == ("CMD", "python")
+    triton = FakeBackend()
+    gateway = Gateway(Settings(port=0, http_port=0, data=str(tmp_path)), triton)
+    await gateway.start()
+    ours = f"127.0.0.1:{Settings.model_fields['http_port'].default}"
+    script = [it.replace(ours, f"127.0.0.1:{gateway.http_port}") for it in arguments]
+    assert script != arguments
+    try:
+        for error, code in ((errors.ModelUnavailable("down"), 1), (None, 0)):
+            triton.source.error = error
+            await gateway.models.refresh()
+            process = await asyncio.create_subprocess_exec(
+                sys.executable, *script, stderr=asyncio.subprocess.DEVNULL
+            )
+            assert await process.wait() == code
+    finally:
+        await gateway.stop(drain_seconds=0, grace_seconds=0)
 
 
 def test_compose_mounts_models_where_they_are_copied_and_read() -> None:

@@ -23,10 +23,11 @@ def pod(deployment: dict[str, Any]) -> dict[str, Any]:
     return deployment["spec"]["template"]["spec"]
 
 
-def ports(deployment: dict[str, Any]) -> dict[str, int]:
-    """Port numbers of a Deployment's pods by name."""
-    found = [port for container in pod(deployment)["containers"] for port in container["ports"]]
-    return {port["name"]: port["containerPort"] for port in found}
+def ports(containers: list[dict[str, Any]]) -> dict[str, int]:
+    """Port numbers by name, which belong to one pod: no two are equal."""
+    found = [(port["name"], port["containerPort"]) for it in containers for port in it["ports"]]
+    assert len(dict(found)) == len({number for _, number in found}) == len(found)
+    return dict(found)
 
 
 @pytest.mark.parametrize("version", [OLDEST, kubernetes_validate.latest_version()])
@@ -74,7 +75,10 @@ def test_services_are_headless_and_select_one_deployment(manifests: Any) -> None
         (deployment,) = manifests.selected(spec["selector"])
         for port in spec["ports"]:
             # Nothing translates ports there: callers go to the pod's address with the port they name.
-            assert port["port"] == ports(deployment)[port["targetPort"]]
+            assert port["port"] == ports(manifests.restarting(deployment))[port["name"]]
+            # Kubernetes before 1.33 knows no names of sidecars' ports.
+            by_name = port["name"] in ports(pod(deployment)["containers"])
+            assert port["targetPort"] == (port["name"] if by_name else port["port"])
 
 
 def test_deployments_select_their_own_pods(manifests: Any) -> None:
@@ -169,7 +173,8 @@ def test_only_the_gateway_calls_triton_and_only_monitoring_scrapes(manifests: An
     assert caller.keys() == {"podSelector"}, "of this namespace"
     assert manifests.selected(caller["podSelector"]["matchLabels"]) == [gateway]
     assert [it["port"] for it in calls["ports"]] == ["grpc"]
-    assert scrapes == {"from": [monitoring], "ports": [{"port": "metrics"}]}
+    guard = ports([manifests.container("guard")])["guard"]
+    assert scrapes == {"from": [monitoring], "ports": [{"port": "metrics"}, {"port": guard}]}
     assert "egress" not in spec, "Triton calls nobody"
 
     spec = manifests.one("NetworkPolicy", "clipserve-gateway")["spec"]
@@ -181,7 +186,7 @@ def test_only_the_gateway_calls_triton_and_only_monitoring_scrapes(manifests: An
     assert [it["port"] for it in dns["ports"]] == [53, 53]
     (callee,) = inference["to"]
     assert manifests.selected(callee["podSelector"]["matchLabels"]) == [triton]
-    assert [it["port"] for it in inference["ports"]] == [ports(triton)["grpc"]]
+    assert [it["port"] for it in inference["ports"]] == [ports(pod(triton)["containers"])["grpc"]]
 
 
 def test_only_shared_collections_open_a_way_out_of_the_cluster(gpu: Any, production: Any) -> None:
@@ -233,7 +238,7 @@ def test_volumes_are_mounted_and_bounded(manifests: Any) -> None:
     for deployment in manifests.of("Deployment"):
         spec = pod(deployment)
         containers = spec.get("initContainers", []) + spec["containers"]
-        mounted = {mount["name"] for container in containers for mount in container["volumeMounts"]}
+        mounted = {mount["name"] for it in containers for mount in it.get("volumeMounts", [])}
         assert mounted == {it["name"] for it in spec["volumes"]}
         assert all("sizeLimit" in it["emptyDir"] for it in spec["volumes"] if "emptyDir" in it)
 
@@ -250,11 +255,29 @@ def test_triton_gets_its_models_read_only_from_the_init_container(manifests: Any
     assert volumes[shm["name"]]["emptyDir"]["medium"] == "Memory"
 
 
-def test_probes_ask_ports_that_the_container_has(manifests: Any) -> None:
+def test_probes_ask_the_containers_own_ports_by_name_and_a_neighbors_by_number(manifests: Any) -> None:
     for deployment in manifests.of("Deployment"):
-        (container,) = pod(deployment)["containers"]
-        for probe in ("startupProbe", "livenessProbe", "readinessProbe"):
-            assert container[probe]["httpGet"]["port"] in ports(deployment)
+        containers = manifests.restarting(deployment)
+        for container in containers:
+            asked = [probe["httpGet"]["port"] for name, probe in container.items() if name.endswith("Probe")]
+            assert len(asked) >= 2
+            others = ports([it for it in containers if it is not container])
+            assert all(it in ports([container]) or it in others.values() for it in asked)
+
+
+def test_the_guard_watches_triton_from_before_it_starts_until_it_has_ended(manifests: Any) -> None:
+    triton = pod(manifests.one("Deployment", "clipserve-triton"))
+    assert [it["name"] for it in triton["initContainers"]] == ["models", "guard"]
+    guard = manifests.container("guard")
+    assert guard["restartPolicy"] == "Always", "a sidecar: the others start after it and end before it"
+    assert guard["startupProbe"], "Triton starts when the guard works"
+    assert guard["image"] == manifests.container("gateway")["image"]
+
+
+def test_triton_that_is_judged_dead_is_not_kept_waiting_for_callers_to_leave(manifests: Any) -> None:
+    triton = manifests.container("triton")
+    grace = triton["livenessProbe"]["terminationGracePeriodSeconds"]
+    assert grace < triton.get("lifecycle", {}).get("preStop", {}).get("sleep", {}).get("seconds", 75)
 
 
 def test_gpus_are_asked_for_on_nodes_that_have_them(manifests: Any, gpu: Any) -> None:

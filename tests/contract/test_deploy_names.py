@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import math
 import re
 import urllib.error
 import urllib.request
@@ -13,17 +12,21 @@ from typing import Any
 
 import pytest
 import yaml
-from clipserve_gateway import http
+from clipserve_gateway import cli, errors, http
+from clipserve_gateway.addresses import RESOLVE_SECONDS
 from clipserve_gateway.cli import settings_from
+from clipserve_gateway.guard.look import LAST_SECONDS
+from clipserve_gateway.guard.metrics import GuardMetrics
+from clipserve_gateway.guard.serve import Guard
+from clipserve_gateway.guard.settings import GuardSettings
 from clipserve_gateway.metrics import Metrics
 from clipserve_gateway.server import Gateway
 from clipserve_gateway.settings import Settings
 from clipserve_gateway.triton import CHANNEL_OPTIONS
+from support.fakes import FakeBackend
 
 ROOT = Path(__file__).parents[2]
 PREFIX = "CLIPSERVE_"
-DNS_COOLDOWN = 30.0
-"""Seconds that gRPC waits at least between two look-ups of a name."""
 DNS_DELAY = 10.0
 """Seconds until DNS forgets a pod: Kubernetes' own delay and 5 s of caching."""
 
@@ -50,8 +53,8 @@ def seconds_before_sigterm(container: dict[str, Any]) -> int:
 
 
 def exported() -> dict[str, str]:
-    """Kinds of the gateway's own metrics by name."""
-    families = Metrics().registry.collect()
+    """Kinds of our own metrics by name."""
+    families = [*Metrics().registry.collect(), *GuardMetrics().registry.collect()]
     return {it.name + ("_total" if it.type == "counter" else ""): it.type for it in families}
 
 
@@ -109,6 +112,13 @@ def test_scrapers_are_told_the_metrics_ports(manifests: Any) -> None:
         assert int(told) == port(template["spec"]["containers"][0], number)
 
 
+def test_scrapers_are_told_the_guards_port_too(manifests: Any) -> None:
+    service = manifests.one("Service", "clipserve-triton")
+    assert int(service["metadata"]["annotations"]["prometheus.io/port"]) == port(
+        manifests.container("guard"), "guard"
+    )
+
+
 def test_collections_lie_on_a_mounted_volume_or_elsewhere(manifests: Any) -> None:
     data = manifests.settings["CLIPSERVE_DATA"]
     mounts = [it["mountPath"] for it in manifests.container("gateway")["volumeMounts"]]
@@ -130,13 +140,10 @@ def test_triton_may_finish_before_it_is_killed(manifests: Any) -> None:
     assert needed + 5 <= pod["terminationGracePeriodSeconds"], "and some seconds to unload the models"
 
 
-def test_triton_outlives_the_connections_it_has_when_it_is_told_to_go(gpu: Any) -> None:
-    """After SIGTERM it refuses calls, so by then no gateway may have a connection left."""
-    triton = gpu.container("triton")
-    age = int(options(triton)["grpc-max-connection-age"]) / 1000
-    jitter = age / 10
-    assert seconds_before_sigterm(triton) >= math.ceil(age + jitter + DNS_COOLDOWN)
-    assert seconds_before_sigterm(triton) >= age + jitter + DNS_DELAY
+def test_triton_serves_on_until_every_gateway_has_left_it(gpu: Any, monkeypatch: Any) -> None:
+    """After SIGTERM it refuses calls, so by then no gateway may send it any."""
+    poll = settings(gpu, monkeypatch).model_poll_seconds
+    assert seconds_before_sigterm(gpu.container("triton")) >= poll + RESOLVE_SECONDS + DNS_DELAY
 
 
 def test_triton_allows_the_gateways_pings(manifests: Any) -> None:
@@ -155,28 +162,83 @@ def test_triton_lets_nobody_change_its_models(manifests: Any) -> None:
     assert "health" not in given["http-restricted-api"], "the kubelet asks without a key"
 
 
-async def test_the_gateway_serves_the_paths_that_the_probes_and_scrapers_ask(manifests: Any) -> None:
-    server = http.HttpServer("127.0.0.1", 0, Metrics(), loop=asyncio.get_running_loop(), ready=lambda: False)
-    server.start()
+def paths(container: dict[str, Any], number: int | str) -> set[str]:
+    """What a container's probes ask of that port."""
+    asked = [probe["httpGet"] for name, probe in container.items() if name.endswith("Probe")]
+    return {it["path"] for it in asked if it["port"] == number}
 
-    def status(path: str) -> int:
+
+async def status(port: int, path: str) -> int:
+    """Of a page on this machine."""
+
+    def get() -> int:
         try:
-            with urllib.request.urlopen(f"http://127.0.0.1:{server.port}{path}", timeout=5) as answer:
+            with urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", timeout=5) as answer:
                 return int(answer.status)
         except urllib.error.HTTPError as error:
             return error.code
 
-    gateway = manifests.container("gateway")
-    template = manifests.one("Deployment", "clipserve-gateway")["spec"]["template"]
+    return await asyncio.to_thread(get)
+
+
+async def test_the_gateway_serves_the_paths_that_the_probes_and_scrapers_ask(
+    manifests: Any, tmp_path: Path
+) -> None:
+    container = manifests.container("gateway")
+    annotations = manifests.one("Deployment", "clipserve-gateway")["spec"]["template"]["metadata"][
+        "annotations"
+    ]
+    triton = FakeBackend()
+    triton.source.error = errors.ModelUnavailable("down")
+    gateway = Gateway(Settings(port=0, http_port=0, data=str(tmp_path)), triton)
+    await gateway.start()
     try:
         for probe, expected in (("startupProbe", 200), ("livenessProbe", 200), ("readinessProbe", 503)):
-            path = gateway[probe]["httpGet"]["path"]
-            assert await asyncio.to_thread(status, path) == expected, f"alive and not ready: {path}"
-            assert gateway[probe]["timeoutSeconds"] > http.ALIVE_SECONDS
-        path = template["metadata"]["annotations"]["prometheus.io/path"]
-        assert await asyncio.to_thread(status, path) == 200
+            path = container[probe]["httpGet"]["path"]
+            assert await status(gateway.http_port, path) == expected, f"alive and not ready: {path}"
+            assert container[probe]["timeoutSeconds"] > http.ALIVE_SECONDS
+        assert await status(gateway.http_port, annotations["prometheus.io/path"]) == 200
     finally:
-        await asyncio.to_thread(server.stop)
+        await gateway.stop(drain_seconds=0, grace_seconds=0)
+
+
+async def test_the_guard_serves_the_paths_that_tritons_probes_its_own_and_scrapers_ask(
+    manifests: Any,
+) -> None:
+    container, triton = manifests.container("guard"), manifests.container("triton")
+    annotations = manifests.one("Service", "clipserve-triton")["metadata"]["annotations"]
+    guard = Guard(GuardSettings(http_port=0), FakeBackend())
+    guard.http.start()
+    try:
+        assert paths(triton, port(container, "guard")) == {"/healthz", "/readyz"}
+        assert triton["livenessProbe"]["httpGet"]["path"] == "/healthz"
+        assert triton["readinessProbe"]["httpGet"]["path"] == "/readyz"
+        assert paths(container, "guard") == {"/alive"}
+        for path, expected in (("/healthz", 200), ("/readyz", 503), ("/alive", 200)):
+            assert await status(guard.http.port, path) == expected, f"before the first look: {path}"
+        assert await status(guard.http.port, annotations["prometheus.io/path"]) == 200
+        assert container["livenessProbe"]["timeoutSeconds"] > http.ALIVE_SECONDS
+    finally:
+        await asyncio.to_thread(guard.http.stop)
+
+
+def test_the_guards_arguments_are_settings_that_fit_the_pod(manifests: Any) -> None:
+    guard, triton = manifests.container("guard"), manifests.container("triton")
+    command, *_ = guard["args"]
+    assert command in cli.main.commands
+    given = {name.replace("-", "_"): value for name, value in options(guard).items() if name != command}
+    assert given.keys() <= GuardSettings.model_fields.keys()
+    chosen = GuardSettings(**given)
+    assert chosen.triton == f"127.0.0.1:{port(triton, 'grpc')}"
+    assert chosen.http_port == port(guard, "guard") == GuardSettings.model_fields["http_port"].default
+    assert chosen.host == "0.0.0.0", "the kubelet asks the pod's address"
+    startup = triton["startupProbe"]
+    assert chosen.startup_seconds == startup["periodSeconds"] * startup["failureThreshold"]
+    look = chosen.canary_seconds + chosen.canary_timeout_seconds + LAST_SECONDS
+    assert chosen.restart_after_seconds > 2 * chosen.canary_misses * look, "no hasty restart"
+    liveness = triton["livenessProbe"]
+    patience = liveness["periodSeconds"] * (liveness["failureThreshold"] - 1)
+    assert patience > look, "a Triton that took long to load is looked at before it is killed again"
 
 
 def test_autoscalers_use_metrics_that_the_rules_provide(gpu: Any) -> None:
@@ -255,6 +317,7 @@ def test_the_image_of_models_holds_those_of_the_committed_repository(manifests: 
 
 def test_our_images_are_tagged_with_our_version(manifests: Any) -> None:
     version = metadata.version("clipserve")
-    for container, tag in (("gateway", f":{version}"), ("models", f":{version}-")):
+    images = (("gateway", "gateway", ""), ("guard", "gateway", ""), ("models", "models", "-"))
+    for container, image, rest in images:
         name = manifests.container(container)["image"].rpartition("/")[-1]
-        assert name.startswith(f"clipserve-{container}{tag}")
+        assert name.startswith(f"clipserve-{image}:{version}{rest}")

@@ -38,7 +38,8 @@ def mean_batch(live, model: str, call) -> float:
         if inferences >= CALLERS * CALLS:
             break
         time.sleep(0.05)
-    assert inferences == CALLERS * CALLS
+    # Known answers are asked for meanwhile, now and then.
+    assert CALLERS * CALLS <= inferences < CALLERS * CALLS * 1.2
     return inferences / executions
 
 

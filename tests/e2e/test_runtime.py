@@ -8,10 +8,11 @@ import signal
 import socket
 import subprocess
 import time
+from pathlib import Path
 
 import clipserve
 import pytest
-from support.service import BIN, FREE_PORTS, ROOT, start
+from support.service import BIN, FREE_PORTS, ROOT, Service, start, stub_of
 
 REPOSITORY = ROOT / "build" / "model_repository"
 
@@ -77,11 +78,72 @@ def test_a_bad_setting_is_named():
     assert "max_items_per_call" in done.stderr
 
 
-def test_a_triton_that_dies_is_reported_with_its_last_words(tmp_path):
+def embeds(client: clipserve.Client) -> bool:
+    try:
+        return client.embed_texts(["a dog"]).embeddings.shape[0] == 1
+    except clipserve.Unavailable:
+        return False
+
+
+def shared_memory(service: Service) -> set[str]:
+    """Regions that Tritons of a service have, or left behind."""
+    folder = Path(service.announced(r"its log: (\S+)/triton.log"))
+    return {path.name for path in Path("/dev/shm").glob(f"{folder.name}-*")}
+
+
+def test_a_triton_that_dies_is_started_again_and_serves_the_same_gateway(tmp_path):
     service = start(tmp_path)
+    first, regions = service.triton_pid, shared_memory(service)
+    impatient = clipserve.Client(service.address, retry=None)
+    assert embeds(impatient)
+    assert regions
+    os.kill(first, signal.SIGKILL)
+    assert service.says(rf"✗ Triton \(pid {first}\) ended with code -9; its last words:\n.*Started Metrics")
+    assert service.says("· Triton is started again in 0.5 s")
+    assert not embeds(impatient)
+    assert service.says(r"✓ Triton \(pid \d+\) is back after [\d.]+ s")
+    assert wait_for(lambda: embeds(impatient), 20)
+    [_, second] = service.triton_pids
+    assert alive(second)
+    assert not alive(first)
+    assert not shared_memory(service) & regions, "what the first one could not remove"
+    assert service.stop() == 0
+    assert not alive(second)
+    assert not shared_memory(service)
+
+
+@pytest.mark.slow
+def test_a_triton_that_hangs_or_has_lost_a_tower_is_killed_and_started_again(tmp_path):
+    quick = ("--canary-seconds", "0.5", "--canary-timeout-seconds", "1", "--restart-after-seconds", "3")
+    service = start(tmp_path, *quick)
+    patient = clipserve.Client(service.address)
+    faults = (
+        (lambda pid: os.kill(pid, signal.SIGSTOP), "does not answer"),
+        (lambda pid: os.kill(stub_of(pid, "demo_image"), signal.SIGKILL), "answers wrong"),
+    )
+    for fault, symptom in faults:
+        pid = service.triton_pid
+        fault(pid)
+        assert service.says(rf"✗ Triton \(pid {pid}\): model demo {symptom}: .*; it was right before")
+        assert service.says(rf"✗ Triton \(pid {pid}\) is killed: model demo {symptom}, for \d+ s")
+        assert service.says(rf"✓ Triton \(pid (?!{pid}\b)\d+\) is back after")
+        assert not alive(pid)
+        assert wait_for(lambda: embeds(patient), 20)
+    assert len(service.triton_pids) == 3
+    assert service.stop() == 0
+
+
+@pytest.mark.slow
+def test_sigterm_in_the_pause_before_a_restart_stops_at_once(tmp_path):
+    repository = tmp_path / "models"
+    shutil.copytree(REPOSITORY, repository)
+    service = start(tmp_path, repository=repository)
+    repository.rename(tmp_path / "elsewhere")
     os.kill(service.triton_pid, signal.SIGKILL)
-    assert service.process.wait(60) == 1
-    assert "Triton ended with code -9" in service.words
+    assert service.says("holds no models.*\n· Triton is started again in 8 s")
+    begin = time.monotonic()
+    assert service.stop() == 0
+    assert time.monotonic() - begin < 4
 
 
 def test_ctrl_c_stops_both(tmp_path):

@@ -106,6 +106,24 @@ async def test_what_is_not_there_is_not_found_and_the_field_is_named(catalog):
         await catalog.delete_alias("nope")
 
 
+@pytest.mark.parametrize(
+    "name", ["", "ab", "1abc", "a b c", "a" * 65, "a" * 1_000_000, "pets\n", "pets\0", "x' OR 1"]
+)
+async def test_what_cannot_be_a_name_is_not_found_without_asking_the_engine(
+    catalog, engine, monkeypatch, name
+):
+    async def get_document(key):
+        raise AssertionError(f"asked for {key[:80]!r}")
+
+    await catalog.create(spec())
+    monkeypatch.setattr(engine, "get_document", get_document)
+    for call in (catalog.get(name), catalog.get(name, fresh=True), catalog.drop(name)):
+        with pytest.raises(CollectionNotFound):
+            await call
+    with pytest.raises(AliasNotFound):
+        await catalog.delete_alias(name)
+
+
 async def test_a_dropped_collection_is_gone_and_its_name_gets_another_table(catalog, engine):
     first = spec()
     await catalog.create(first)

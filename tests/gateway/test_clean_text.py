@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+import time
 
 import ftfy
 import pytest
@@ -11,7 +12,28 @@ from clipserve_gateway.clean_text import clean, lines
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-PLAIN = ["a", "Dog", "&", ";", "<b>", "&amp;", "&amp;amp;", "&lt;", "&Eacute;", "Σ", "İ", "ß", "日本", "😀"]
+PLAIN = [
+    "a",
+    "Dog",
+    "&",
+    ";",
+    "<b>",
+    "&amp;",
+    "&amp;amp;",
+    "&#38;#x26;",
+    "amp;",
+    "#38;",
+    "AMP;",
+    "lt;",
+    "&AMP",
+    "&lt;",
+    "&Eacute;",
+    "Σ",
+    "İ",
+    "ß",
+    "日本",
+    "😀",
+]
 SPACES = [" ", "\n", "\r\n", "\t", "\x0b", "\x1c", "\x7f", "\x85", "\xa0", "\u2028", "\x1b[1m", "\ufeff"]
 MANGLED = ["cafÃ©", "donâ€™t", "â€", "Ã", "“", "ﬁ", "e\u0301"]
 PARTS = st.sampled_from([*PLAIN, *SPACES, *MANGLED])
@@ -54,6 +76,22 @@ def test_lines_that_hold_nothing_end_the_reading_too(monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(clean_text, "LINES", 10)
     assert clean("\0\n" * 10, 100) == ("", True)
     assert clean("\0\n" * 10 + "é", 100) == ("", False)
+
+
+@pytest.mark.parametrize("number", ["9" * 5_000, "0" * 5_000 + "9" * 8, "0" * 5_000])
+def test_an_entity_of_any_length_is_one_character_that_is_none(number: str) -> None:
+    assert clean(f"a &#{number}; b", 100_000) == ("a \ufffd b", True)
+
+
+@pytest.mark.parametrize("again", ["amp;", "#38;", "#x26;", "AMP;#038;"])
+def test_entities_in_entities_take_no_longer_than_others(again: str) -> None:
+    start = time.process_time()
+    assert clean("&" + again * (18_000 // len(again)) + "lt;b>", 100_000) == ("<b>", True)
+    assert time.process_time() - start < 0.05
+
+
+def test_zeros_before_an_entitys_number_do_not_count() -> None:
+    assert clean("&#" + "0" * 5_000 + "65;&#65;&amp;#" + "0" * 30 + "65", 100_000) == ("aaa", True)
 
 
 def test_long_lines_are_cut_between_words(monkeypatch: pytest.MonkeyPatch) -> None:

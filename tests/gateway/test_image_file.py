@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import io
+import struct
+import time
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 from clipserve_gateway import image_file
 from clipserve_gateway.errors import ImageFormatUnsupported, ImageUnreadable
-from clipserve_gateway.image_file import BoundedFile, open_file, scans, without_metadata
+from clipserve_gateway.image_file import BoundedFile, check_tags, open_file, scans, without_metadata
 from PIL import Image, ImageCms
+from support.hostile.files import LONG, SHORT, gray_tiff, saved
+from support.hostile.images_tiff import big, signed, twice
 
 PHOTO = (Path(__file__).parents[2] / "demo" / "photos" / "cat.jpg").read_bytes()
 
@@ -90,3 +95,24 @@ def test_a_file_can_be_read_only_a_few_times_over() -> None:
     file.seek(0)
     with pytest.raises(ImageUnreadable, match="pieces"):
         file.read()
+
+
+@pytest.mark.parametrize("make", [twice, lambda: twice(">"), big, signed], ids=["II", "MM", "big", "type"])
+def test_a_tiff_that_can_be_read_in_two_ways_is_refused(make: Callable[[], bytes]) -> None:
+    with pytest.raises(ImageUnreadable, match=r"twice|wrong type"):
+        check_tags(make())
+
+
+def test_sound_tiffs_pass() -> None:
+    for compression in (None, "tiff_lzw", "jpeg"):
+        check_tags(saved("TIFF", compression=compression))
+    check_tags(saved("TIFF", big_tiff=True))
+    check_tags(gray_tiff({50_000: (99, 1, 1), 256: (SHORT, 1, 8), 257: (LONG, 1, 8)}))
+
+
+def test_a_directory_of_a_million_tags_is_not_read_whole() -> None:
+    content = b"II+\0\x08\0\0\0" + struct.pack("<QQ", 16, 1_000_000) + bytes(20) * 1_000_000
+    start = time.process_time()
+    with pytest.raises(ImageUnreadable, match="twice"):
+        check_tags(content)
+    assert time.process_time() - start < 0.2

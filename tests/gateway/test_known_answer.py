@@ -78,3 +78,18 @@ def test_answers_are_compared_by_direction_and_length(answer, complaint):
     found = compare(np.array(answer, np.float32), np.array([1.0, 0.0], np.float32))
     assert complaint in found
     assert bool(found) == bool(complaint)
+
+
+@pytest.mark.parametrize("tower", ["image", "text"])
+async def test_the_tower_at_fault_is_told_apart_from_the_words(spec, tower):
+    other = np.random.default_rng(3).standard_normal(DIM).astype("<f4").tobytes()
+    known = dataclasses.replace(spec.known_answer, **{f"{tower}_embedding": other})
+    found = await examine(FakeEncoder(), dataclasses.replace(spec, known_answer=known), Deadline.after(5))
+    assert found.tower == f"fake_{tower}"
+
+
+async def test_a_recorded_question_that_cannot_be_read_is_a_bad_export(spec):
+    known = dataclasses.replace(spec.known_answer, image=b"no picture")
+    found = await examine(FakeEncoder(), dataclasses.replace(spec, known_answer=known), Deadline.after(5))
+    assert found.verdict is Verdict.WRONG
+    assert "bad question" in found.detail

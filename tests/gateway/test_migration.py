@@ -137,8 +137,9 @@ async def test_what_cannot_begin_is_refused(domain):
     with pytest.raises(MigrationConflict) as caught:
         await domain.migrator.start("pets", "fake")
     assert caught.value.field == "to_model"
-    with pytest.raises(ModelNotFound):
+    with pytest.raises(ModelNotFound) as missing:
         await domain.migrator.start("pets", "nope")
+    assert missing.value.field == "to_model"
     await domain.migrator.start("pets", OTHER)
     with pytest.raises(MigrationConflict):
         await domain.migrator.start("pets", OTHER)

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import pytest
-from clipserve_gateway.model_config import BadModelConfig, TowerConfig, parse_model
+from clipserve_gateway.model_config import BadModelConfig, TowerConfig, pair, parse_model
 from support.fakes import DIM, towers
 
 
@@ -75,3 +75,13 @@ def test_the_known_answer_of_the_export_is_read():
 def test_a_broken_known_answer_is_named(key, value):
     with pytest.raises(BadModelConfig, match=key):
         parse_model(*towers(**RECORD | {key: value}))
+
+
+def test_pairs_tell_what_each_listed_model_is_or_why_it_is_none():
+    found = {it.triton_name: it for it in (*towers(), *towers(model="bad", embed_dim="many"))}
+    index = ["fake_image", "fake_text", "bad_image", "bad_text", "half_image", "other"]
+    pairs = pair(index, found)
+    assert pairs["fake"] == parse_model(*towers())
+    assert isinstance(pairs["bad"], BadModelConfig)
+    assert pairs["half"] is None
+    assert pairs.keys() == {"fake", "bad", "half"}

@@ -22,6 +22,8 @@ from clipserve_gateway.preprocess import ImageLimits, load_image, load_raw
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageDraw, ImageSequence
+from support.hostile.cases import Item
+from support.hostile.images import IMAGES
 
 ROOT = Path(__file__).parents[2]
 GOLDEN = ROOT / "tests" / "golden"
@@ -272,6 +274,17 @@ class TestRefusals:
             load_image(content, 224, limits=LIMITS, fast=True)
         assert time.process_time() - start < 1
 
+    @pytest.mark.parametrize("case", IMAGES, ids=str)
+    def test_every_bad_or_odd_file_is_decoded_or_refused_as_promised(self, case: Item[bytes]) -> None:
+        content, start = case.value, time.process_time()
+        if case.reason:
+            with pytest.raises(ImageError) as caught:
+                load_image(content, 16, limits=LIMITS, fast=True)
+            assert caught.value.reason == case.reason
+        else:
+            assert load_image(content, 16, limits=LIMITS, fast=True).shape == (16, 16, 3)
+        assert time.process_time() - start < 1
+
     def test_metadata_that_would_be_dear_to_parse_is_left_out(self) -> None:
         image = scene(64, 64)
         directory = tiff([(40_000 + i, 7, 60_000, 8) for i in range(4_000)])
@@ -334,12 +347,14 @@ class TestRefusals:
 
     @pytest.mark.parametrize(("length", "width", "height"), [(11, 2, 2), (13, 2, 2), (0, 0, 5), (0, 5, 0)])
     def test_raw_pixels_must_fill_their_size(self, length: int, width: int, height: int) -> None:
-        with pytest.raises(ImageUnreadable):
+        with pytest.raises(ImageUnreadable) as caught:
             load_raw(bytes(length), width, height, 8, limits=LIMITS)
+        assert caught.value.field.startswith("raw")
 
     def test_raw_pixels_have_the_same_limit(self) -> None:
-        with pytest.raises(ImageTooLarge):
+        with pytest.raises(ImageTooLarge) as caught:
             load_raw(b"", 1 << 31, 1 << 31, 8, limits=LIMITS)
+        assert caught.value.field == "raw"
 
     @given(
         st.sampled_from(FILES),

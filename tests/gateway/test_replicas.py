@@ -30,6 +30,8 @@ class FakeReplica(FakeTriton, FakeEncoder):
         FakeEncoder.__init__(self)
         self.calls = 0
         self.away = False
+        self.breaks = 0
+        """Calls that break off."""
         self.silent = asyncio.Event()
         self.silent.set()
         self.wrong: set[str] = set()
@@ -50,6 +52,9 @@ class FakeReplica(FakeTriton, FakeEncoder):
         self.calls += 1
         try:
             await self._reach(deadline)
+            if self.breaks:
+                self.breaks -= 1
+                raise errors.ServerUnavailable("connection reset")
             if self.failure is not None:
                 raise self.failure
         except BaseException:
@@ -88,6 +93,13 @@ class Fleet:
 
     async def refresh(self, timeout: float = 1.0) -> dict[str, bool]:
         return await self.pool.repository_index(timeout)
+
+    async def reexamine(self) -> dict[str, bool]:
+        """All examinations once more; the index after them."""
+        await asyncio.sleep(0.06)
+        await self.refresh()
+        await asyncio.sleep(0.01)
+        return await self.refresh()
 
     async def ask(self, spec: ModelSpec | None = None, seconds: float = 5.0) -> np.ndarray:
         pixels, _ = inputs_of(self.spec, self.spec.known_answer)
@@ -137,8 +149,7 @@ async def test_nobody_is_asked_before_his_known_answer_was_right():
 async def test_wrong_answers_take_a_replica_out_and_right_ones_take_it_back(fleet, caplog):
     first, _ = fleet.both
     first.wrong = {"fake"}
-    await asyncio.sleep(0.06)
-    index = await fleet.refresh()
+    index = await fleet.reexamine()
     assert index["fake_image"], "the other one serves"
     assert [fleet.ok(1), fleet.ok(2)] == [0, 1]
     assert "cosine" in caplog.text
@@ -151,8 +162,7 @@ async def test_wrong_answers_take_a_replica_out_and_right_ones_take_it_back(flee
 async def test_a_wrong_model_leaves_the_others_of_its_replica_in_service(fleet):
     for fake in fleet.both:
         fake.wrong = {"fake"}
-    await asyncio.sleep(0.06)
-    index = await fleet.refresh()
+    index = await fleet.reexamine()
     assert not index["fake_image"]
     assert index["other_image"]
     with pytest.raises(errors.ModelUnavailable):
@@ -168,6 +178,15 @@ async def test_a_call_that_finds_nobody_goes_to_another_and_the_next_ones_at_onc
     first.away = False
     await fleet.refresh()
     assert await shares(fleet) == [5, 5]
+
+
+async def test_one_broken_connection_does_not_last_until_the_next_look_out(fleet):
+    for fake in fleet.both:
+        fake.breaks = 1
+    with pytest.raises(errors.ServerUnavailable):
+        await fleet.ask()
+    await asyncio.sleep(0.05)
+    assert await shares(fleet, 4) == [2, 2]
 
 
 async def test_calls_under_way_fail_as_soon_as_it_is_known_that_nobody_answers(fleet):
@@ -205,9 +224,24 @@ async def test_one_full_queue_sends_a_call_to_the_other(fleet):
     first.failure = errors.Overloaded("full")
     for _ in range(4):
         await fleet.ask()
-    await asyncio.sleep(0.06)
-    await fleet.refresh()
+    await fleet.reexamine()
     assert fleet.ok(1) == 1, "a full queue says nothing of the answers"
+
+
+async def test_a_slow_examination_does_not_hold_up_the_others(fleet):
+    first, _ = fleet.both
+    encode = first.encode_image
+
+    async def slow(spec, pixels, deadline):
+        await asyncio.sleep(30)
+        return await encode(spec, pixels, deadline)
+
+    first.encode_image = slow
+    await asyncio.sleep(0.06)
+    begin = time.monotonic()
+    for _ in range(3):
+        await fleet.refresh(timeout=1.0)
+    assert time.monotonic() - begin < 0.9
 
 
 async def test_when_both_fail_the_error_is_told(fleet):

@@ -85,6 +85,16 @@ async def test_parts_add_up_and_lead_away(domain):
     assert (best.hit.id, best.hit.score) == ("z", pytest.approx(-1, abs=1e-6))
 
 
+@pytest.mark.parametrize("scale", [1e-38, 1e-4, 1.0, 3e38])
+async def test_only_the_ratio_of_weights_counts(domain, scale):
+    await fill(domain)
+    plain = await domain.search("pets", Part(direction(1)), Part(direction(0, 1), -0.5))
+    scaled = await domain.search("pets", Part(direction(1), scale), Part(direction(0, 1), -0.5 * scale))
+    assert ids(scaled) == ids(plain)
+    for one, other in zip(scaled.groups, plain.groups, strict=True):
+        assert one.hit.score == pytest.approx(other.hit.score, abs=1e-6)
+
+
 @pytest.mark.parametrize(
     ("parts", "error", "field"),
     [

@@ -132,10 +132,18 @@ class FakeBackend:
         self.encode_image = self.encoder.encode_image
         self.encode_text = self.encoder.encode_text
         self.check = self.encoder.check
+        self.counts: dict[str, int] | errors.ClipserveError = {}
+        """Inputs that each tower has finished, or why Triton does not tell."""
 
     def saturation(self) -> float:
         """Never full."""
         return 0.0
+
+    async def completed(self, timeout: float) -> dict[str, int]:
+        """See guard.look.Connection."""
+        if isinstance(self.counts, errors.ClipserveError):
+            raise self.counts
+        return self.counts
 
     async def close(self) -> None:
         """Nothing is open."""

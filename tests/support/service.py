@@ -59,8 +59,22 @@ class Service:
 
     @property
     def triton_pid(self) -> int:
-        """Triton's process."""
-        return int(self.announced(r"Triton \(pid (\d+)\)"))
+        """The process of the Triton that was started last."""
+        return self.triton_pids[-1]
+
+    @property
+    def triton_pids(self) -> list[int]:
+        """Every Triton that was started, in order."""
+        return [int(it) for it in re.findall(r"Triton \(pid (\d+)\) loads", self.words)]
+
+    def says(self, pattern: str, seconds: float = START_SECONDS) -> bool:
+        """Waits until it has printed something."""
+        end = time.monotonic() + seconds
+        while not re.search(pattern, self.words):
+            if time.monotonic() > end or self.process.poll() is not None:
+                return False
+            time.sleep(0.05)
+        return True
 
     def stop(self) -> int:
         """SIGTERM; the exit code."""
@@ -108,6 +122,15 @@ def start_gateway(
         assert time.monotonic() < end, log.read_text()
         time.sleep(0.05)
     return Gateway(process, found[1], f"http://127.0.0.1:{found[2]}", log)
+
+
+def stub_of(triton: int, tower: str) -> int:
+    """The process in which Triton's Python backend runs a tower."""
+    for children in Path(f"/proc/{triton}/task").glob("*/children"):
+        for child in children.read_text().split():
+            if f"/{tower}/" in Path(f"/proc/{child}/cmdline").read_text():
+                return int(child)
+    raise AssertionError(f"{tower} has no process")
 
 
 def start(folder: Path, *options: str, repository: Path | None = None) -> Service:

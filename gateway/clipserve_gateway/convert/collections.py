@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 
 from clipserve.v1 import collection_pb2, common_pb2
 
 from clipserve_gateway.collection_ops import CollectionFacts
-from clipserve_gateway.collection_spec import CollectionSpec, Generation, Migration, MigrationState, Overlap
+from clipserve_gateway.collection_spec import (
+    NAME,
+    CollectionSpec,
+    Generation,
+    Migration,
+    MigrationState,
+    Overlap,
+)
 from clipserve_gateway.convert.common import write_time
 from clipserve_gateway.convert.payload import read_schema, write_schema
 from clipserve_gateway.errors import InvalidInput
 from clipserve_gateway.statistics import ScoreBackground
 from clipserve_gateway.types import IndexOptions, IndexState, PayloadType, TableStatus
 
-COLLECTION_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{2,63}")
 INDEX_RANGES = {"m": (4, 128), "ef_construction": (8, 4_096), "ef_search": (8, 4_096)}
 INDEX_STATES = {
     IndexState.NONE: collection_pb2.INDEX_STATE_NONE,
@@ -55,7 +60,7 @@ def read_create(request: collection_pb2.CreateCollectionRequest) -> CreateCall:
 
 def read_collection_name(name: str, field: str) -> str:
     """The name of a new collection or alias."""
-    if not COLLECTION_NAME.fullmatch(name):
+    if not NAME.fullmatch(name):
         raise InvalidInput(
             f"{name[:80]!r}: 3 to 64 letters, digits and underscores, no digit first", field=field
         )

@@ -53,10 +53,28 @@ def read_labels(labels: clip_pb2.LabelSet, limits: Limits) -> LabelSet:
         if template.count("{}") != 1:
             raise InvalidInput("a template needs exactly one {} where the label goes", field=field)
         check_text(template, limits, field)
+    check_prompts(names, templates, limits)
     none = None
     if labels.HasField("none_of_the_above"):
         none = read_none_of_the_above(labels.none_of_the_above, names, limits)
     return LabelSet(names, templates, read_thresholds(labels.thresholds, len(names)), none)
+
+
+def check_prompts(names: Sequence[str], templates: Sequence[str], limits: Limits) -> None:
+    """LimitExceeded where every label in every template is more text than a message can hold."""
+    size = size_of(names) * len(templates) + size_of(templates) * len(names)
+    if size > limits.max_message_bytes:
+        raise LimitExceeded(
+            f"{len(names)} labels in {len(templates)} templates make prompts of {size} bytes in all; "
+            f"at most {limits.max_message_bytes}",
+            field="labels.templates",
+            metadata={"limit": str(limits.max_message_bytes)},
+        )
+
+
+def size_of(texts: Sequence[str]) -> int:
+    """Bytes, in UTF-8."""
+    return sum(len(text.encode()) for text in texts)
 
 
 def read_thresholds(thresholds: Sequence[float], labels: int) -> tuple[float, ...]:

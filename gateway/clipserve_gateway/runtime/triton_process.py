@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import ctypes
+import os
 import re
 import signal
 import socket
+import sys
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,9 +17,22 @@ from clipserve_gateway.runtime.install import TritonInstall, assemble_backends
 from clipserve_gateway.settings import host_environment
 
 STOP_SECONDS = 15.0
+SHARED_MEMORY = Path("/dev/shm")
+DIE_WITH_PARENT = """
+import ctypes, os, signal, sys
 PR_SET_PDEATHSIG = 1
+ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
+if os.getppid() == int(sys.argv[1]):
+    os.execv(sys.argv[2], sys.argv[2:])
+"""
+"""Becomes the program it is given, which the kernel ends with its parent, even one that SIGKILL ended.
+
+Not code between fork and exec: there, in a process of many threads that speak gRPC, anything may hang.
+"""
 LAST_WORDS = 12
 """Lines of Triton's log that are shown when it fails."""
+HARMLESS = "CudaDriverHelper has not been initialized"
+"""Of a line that Triton logs as an error on every machine without a GPU."""
 
 
 class TritonFailed(Exception):
@@ -46,7 +60,7 @@ def free_port(wanted: int = 0) -> int:
 
 
 class TritonProcess:
-    """A tritonserver on 127.0.0.1 that ends with the process that started it."""
+    """A tritonserver on 127.0.0.1 that ends with the process that started it; it may be started again."""
 
     def __init__(
         self, install: TritonInstall, repository: Path, ports: TritonPorts, log: Path | None = None
@@ -55,7 +69,12 @@ class TritonProcess:
         self._repository = repository
         self.ports = ports
         self._folder = tempfile.TemporaryDirectory(prefix="clipserve-triton-")
+        self._shared_memory = Path(self._folder.name).name + "-"
+        """What the names of its regions begin with."""
         self.log = log or Path(self._folder.name) / "triton.log"
+        self._log_start = 0
+        """Where in the log this process's own words begin."""
+        self._backends: Path | None = None
         self._process: asyncio.subprocess.Process | None = None
 
     @property
@@ -63,22 +82,32 @@ class TritonProcess:
         """The process's id; 0 before the start."""
         return self._process.pid if self._process else 0
 
+    @property
+    def address(self) -> str:
+        """Where it speaks gRPC."""
+        return f"127.0.0.1:{self.ports.grpc}"
+
     async def start(self) -> None:
-        """Starts the process; does not wait until it is ready."""
+        """Starts the process, anew if it has ended; does not wait until it is ready."""
         if not any(self._repository.glob("*/config.pbtxt")):
             raise TritonFailed(f"{self._repository} holds no models; write some with `clipserve-export`")
-        backends = await asyncio.to_thread(assemble_backends, self._install, Path(self._folder.name))
-        with self.log.open("wb") as log:
+        if self._backends is None:
+            self._backends = await asyncio.to_thread(
+                assemble_backends, self._install, Path(self._folder.name)
+            )
+        with self.log.open("ab" if self._process else "wb") as log:
+            self._log_start = log.tell()
             self._process = await asyncio.create_subprocess_exec(
+                *die_with_parent(),
                 self._install.binary,
-                *arguments(self._repository, backends, self.ports),
+                *arguments(self._repository, self._backends, self.ports),
+                f"--backend-config=python,shm-region-prefix-name={self._shared_memory}",
                 env=environment(self._install),
                 stdin=asyncio.subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
                 # A Ctrl-C meant for us must not reach Triton before our calls are drained.
                 start_new_session=True,
-                preexec_fn=die_with_parent,
             )
 
     async def wait(self) -> int:
@@ -87,23 +116,39 @@ class TritonProcess:
         return await self._process.wait()
 
     def last_words(self) -> str:
-        """The end of Triton's log, errors first if there are any."""
-        lines = self.log.read_text(errors="replace").splitlines()
+        """The end of this process's log, errors first if there are any."""
+        with self.log.open("rb") as log:
+            log.seek(self._log_start)
+            lines = log.read().decode(errors="replace").splitlines()
+        lines = [line for line in lines if HARMLESS not in line]
         errors = [line for line in lines if re.match(r"E\d{4} ", line) or "error" in line.lower()]
         return "\n".join((errors or lines)[-LAST_WORDS:])
 
     async def stop(self) -> None:
-        """SIGTERM, and SIGKILL for a process that does not end within seconds."""
+        """SIGTERM, and SIGKILL for a process that does not end within seconds. Not to be started again."""
         process = self._process
         if process is not None and process.returncode is None:
             with contextlib.suppress(ProcessLookupError):
                 process.send_signal(signal.SIGTERM)
-            try:
+            with contextlib.suppress(asyncio.TimeoutError):
                 await asyncio.wait_for(process.wait(), STOP_SECONDS)
-            except asyncio.TimeoutError:
-                process.kill()
-                await process.wait()
+        await self.kill()
         self._folder.cleanup()
+
+    async def kill(self) -> None:
+        """Ends the process at once, and whatever it leaves behind: its children, and shared memory."""
+        if self._process is None:
+            return
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self._process.pid, signal.SIGKILL)
+        await self._process.wait()
+        await asyncio.to_thread(remove_shared_memory, self._shared_memory)
+
+
+def remove_shared_memory(prefix: str) -> None:
+    """Removes the regions that a Triton which was killed could not."""
+    for region in SHARED_MEMORY.glob(f"{prefix}*"):
+        region.unlink(missing_ok=True)
 
 
 def arguments(repository: Path, backends: Path, ports: TritonPorts) -> list[str]:
@@ -149,6 +194,6 @@ def environment(install: TritonInstall) -> dict[str, str]:
     }
 
 
-def die_with_parent() -> None:
-    """In the child: asks the kernel to end it when its parent dies, even by SIGKILL."""
-    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
+def die_with_parent() -> list[str]:
+    """What to put before a command, so that the kernel ends it with this process."""
+    return [sys.executable, "-I", "-S", "-c", DIE_WITH_PARENT, str(os.getpid())]

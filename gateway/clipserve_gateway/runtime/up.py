@@ -1,21 +1,24 @@
-"""`clipserve-gateway up`: Triton and the gateway together, one line for each step."""
+"""`clipserve-gateway up`: Tritons and the gateway together, one line for each step."""
 
 from __future__ import annotations
 
 import asyncio
+import functools
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import click
 
-from clipserve_gateway.lifecycle import stop_on_signals
+from clipserve_gateway.guard.look import look_at
+from clipserve_gateway.guard.settings import GuardSettings
 from clipserve_gateway.runtime.install import TritonMissing, find_install
+from clipserve_gateway.runtime.supervisor import Supervisor
 from clipserve_gateway.runtime.triton_process import TritonFailed, TritonPorts, TritonProcess
 from clipserve_gateway.server import Gateway, PortTaken
 from clipserve_gateway.settings import Settings
-
-READY_SECONDS = 180.0
-"""How long loading the models may take."""
+from clipserve_gateway.signals import stop_on_signals
+from clipserve_gateway.triton import TritonEncoder
 
 
 def say(text: str) -> None:
@@ -24,77 +27,92 @@ def say(text: str) -> None:
 
 
 async def run_up(
-    settings: Settings, repository: Path, models_env: Path, ports: TritonPorts, log: Path | None
+    settings: Settings,
+    guard: GuardSettings,
+    repository: Path,
+    models_env: Path,
+    ports: Sequence[TritonPorts],
+    log: Path | None,
 ) -> int:
-    """Runs both until SIGINT or SIGTERM, or until Triton ends; the process's exit code."""
+    """Runs a Triton on each of `ports`, and the gateway, until SIGINT or SIGTERM; the process's exit code.
+
+    A Triton that fails later is started again; one that never gets ready ends all.
+    """
     stop = stop_on_signals()
     try:
-        triton = TritonProcess(find_install(models_env), repository, ports, log)
+        install = find_install(models_env)
     except TritonMissing as error:
         say(f"clipserve-gateway: {error}")
         return 1
+    logs = [
+        log and (log.with_name(f"{log.name}.{number}") if number else log) for number in range(len(ports))
+    ]
+    tritons = [TritonProcess(install, repository, *each) for each in zip(ports, logs, strict=True)]
     try:
-        return await run_both(settings, triton, stop)
+        await run_all(settings, guard, tritons, stop)
     except (TritonFailed, PortTaken) as error:
         say(f"clipserve-gateway: {error}")
         return 1
     finally:
-        await triton.stop()
-
-
-async def run_both(settings: Settings, triton: TritonProcess, stop: asyncio.Event) -> int:
-    """Starts both, waits until they are ready, and until they shall stop."""
-    begin = time.monotonic()
-    await triton.start()
-    say(f"· Triton (pid {triton.pid}) loads its models; its log: {triton.log}")
-    gateway = Gateway(settings)
-    await gateway.start()
-    stopping = asyncio.create_task(stop.wait())
-    ended = asyncio.create_task(triton.wait())
-    try:
-        await until_ready(gateway, triton, stopping, ended)
-        if not stopping.done():
-            announce(gateway, triton, time.monotonic() - begin)
-        await asyncio.wait((stopping, ended), return_when=asyncio.FIRST_COMPLETED)
-        if ended.done():
-            raise has_ended(triton, ended)
-        say("· stopping")
-    finally:
-        stopping.cancel()
-        # On one machine there are no endpoints that must notice first.
-        await gateway.stop(drain_seconds=0, grace_seconds=settings.grace_seconds)
-        await triton.stop()
-        ended.cancel()
+        await asyncio.gather(*(triton.stop() for triton in tritons))
     say("✓ stopped")
     return 0
 
 
-async def until_ready(
-    gateway: Gateway, triton: TritonProcess, stopping: asyncio.Task[bool], ended: asyncio.Task[int]
+async def run_all(
+    settings: Settings, guard: GuardSettings, tritons: Sequence[TritonProcess], stop: asyncio.Event
 ) -> None:
-    """Waits for the first model; TritonFailed, with its last words, if none comes."""
-    deadline = time.monotonic() + READY_SECONDS
-    while not gateway.models.ready() and not stopping.done():
-        if ended.done():
-            raise has_ended(triton, ended)
+    """Starts all, waits until they are ready, and until they shall stop. The Tritons are left running."""
+    begin = time.monotonic()
+    gateway = Gateway(settings)
+    await gateway.start()
+    connections = [TritonEncoder(triton.address) for triton in tritons]
+    looks = [functools.partial(look_at, it, guard.canary_timeout_seconds) for it in connections]
+    supervisors = [Supervisor(*each, guard, say=say) for each in zip(tritons, looks, strict=True)]
+    tasks: list[asyncio.Task] = [asyncio.create_task(supervisor.run()) for supervisor in supervisors]
+    tasks.append(asyncio.create_task(stop.wait()))
+    try:
+        if await ready(gateway, supervisors, tasks, begin + guard.startup_seconds):
+            announce(gateway, tritons, time.monotonic() - begin)
+        await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        for task in tasks:
+            if task.done():
+                task.result()
+        say("· stopping")
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        # On one machine there are no endpoints that must notice first.
+        await gateway.stop(drain_seconds=0, grace_seconds=settings.grace_seconds)
+        await asyncio.gather(*(connection.close() for connection in connections))
+
+
+async def ready(
+    gateway: Gateway, supervisors: Sequence[Supervisor], tasks: Sequence[asyncio.Task], deadline: float
+) -> bool:
+    """Waits until every Triton answers right and the gateway serves; false if one of the tasks ends first.
+
+    Raises TritonFailed at the deadline, a moment on the monotonic clock.
+    """
+    while not (gateway.models.ready() and all(supervisor.ready for supervisor in supervisors)):
         if time.monotonic() > deadline:
-            raise TritonFailed(
-                f"no model was ready after {READY_SECONDS:.0f} s; Triton's last words:\n{triton.last_words()}"
-            )
-        await asyncio.sleep(0.2)
+            words = "; ".join(supervisor.why for supervisor in supervisors if supervisor.why)
+            raise TritonFailed(f"no model was right in time: {words}")
+        done, _ = await asyncio.wait(tasks, timeout=0.2, return_when=asyncio.FIRST_COMPLETED)
+        if done:
+            return False
         await gateway.models.refresh()
+    return True
 
 
-def has_ended(triton: TritonProcess, ended: asyncio.Task[int]) -> TritonFailed:
-    """What to say of a Triton that is no more."""
-    return TritonFailed(f"Triton ended with code {ended.result()}; its last words:\n{triton.last_words()}")
-
-
-def announce(gateway: Gateway, triton: TritonProcess, seconds: float) -> None:
+def announce(gateway: Gateway, tritons: Sequence[TritonProcess], seconds: float) -> None:
     """Says what is served, and where."""
-    host, ports = gateway.settings.host, triton.ports
+    host = gateway.settings.host
     for spec, _ in gateway.models.all():
         say(f"✓ model {spec.name}: {spec.architecture}, {spec.precision}, {spec.fingerprint[:12]}…")
-    say(f"✓ Triton on 127.0.0.1: gRPC {ports.grpc}, HTTP {ports.http}, metrics {ports.metrics}")
+    for triton in tritons:
+        ports = triton.ports
+        say(f"✓ Triton on 127.0.0.1: gRPC {ports.grpc}, HTTP {ports.http}, metrics {ports.metrics}")
     say(f"✓ gateway on {host}:{gateway.port}, metrics on http://{host}:{gateway.http_port}/metrics")
     say(f"✓ ready after {seconds:.1f} s; Ctrl-C stops")

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 import datetime as dt
 import math
 
@@ -15,7 +16,7 @@ from clipserve_gateway.convert.labels import (
     write_info,
     write_labels,
 )
-from clipserve_gateway.errors import InvalidInput
+from clipserve_gateway.errors import InvalidInput, LimitExceeded
 from clipserve_gateway.label_sets import StoredLabelSet
 from clipserve_gateway.settings import Settings
 from clipserve_gateway.types import LabelSetRef, NoneOfTheAbove
@@ -90,3 +91,12 @@ def test_what_is_known_of_a_label_set_leaves_out_the_labels():
     info = write_info(StoredLabelSet(LabelSetRef("pets", 3), kept, "hash", now, (1, 3)))
     assert (info.ref.name, info.ref.version, info.label_count, info.template_count) == ("pets", 3, 2, 1)
     assert (info.none_of_the_above, info.content_hash, info.versions) == (True, "hash", [1, 3])
+
+
+def test_prompts_together_are_no_longer_than_a_message():
+    given = labels("ab", "ë", templates=["a {}", "the {}"])
+    size = (2 + 2) * 2 + (4 + 6) * 2
+    assert read_labels(given, dataclasses.replace(LIMITS, max_message_bytes=size))
+    with pytest.raises(LimitExceeded) as caught:
+        read_labels(given, dataclasses.replace(LIMITS, max_message_bytes=size - 1))
+    assert (caught.value.field, caught.value.metadata) == ("labels.templates", {"limit": "27"})

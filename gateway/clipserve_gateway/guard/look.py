@@ -1,0 +1,79 @@
+"""One look at a Triton: what it serves, and how that answers the known questions."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable
+from typing import Protocol
+
+from clipserve_gateway import errors
+from clipserve_gateway.deadline import Deadline
+from clipserve_gateway.encoder import Encoder
+from clipserve_gateway.guard.judgement import Look
+from clipserve_gateway.known_answer import Finding, examine
+from clipserve_gateway.model_config import is_tower, pair
+from clipserve_gateway.models import ModelSource
+from clipserve_gateway.types import ModelSpec
+
+LAST_SECONDS = 0.5
+"""For Triton's statistics, where everything else has taken all the time there was."""
+
+Examined = Callable[[str, Finding, float], None]
+"""Hears of each examination: the model, what was found, and how many seconds it took."""
+
+
+class Connection(Encoder, ModelSource, Protocol):
+    """A connection to one Triton."""
+
+    async def completed(self, timeout: float) -> dict[str, int]:
+        """Inputs that each Triton model has finished since it was loaded."""
+        ...
+
+
+async def look_at(triton: Connection, seconds: float, examined: Examined = lambda *_: None) -> Look:
+    """Looks once, for about so many seconds at most. Never raises for what Triton does."""
+    deadline = Deadline.after(seconds)
+    try:
+        index = await triton.repository_index(seconds)
+        names = [name for name, ready in index.items() if ready and is_tower(name)]
+        towers = {it.triton_name: it for it in await triton.towers(names, left(deadline))}
+    except errors.ClipserveError as error:
+        late = isinstance(error, errors.DeadlineExceeded)
+        detail = "Triton did not answer in time" if late else error.message
+        return Look(False, detail, completed=await completed(triton, deadline))
+    found = pair(index, towers)
+    specs = [spec for spec in found.values() if isinstance(spec, ModelSpec)]
+    findings = await asyncio.gather(*(timed(triton, spec, deadline, examined) for spec in specs))
+    return Look(
+        True,
+        examined={spec.name: finding for spec, finding in zip(specs, findings, strict=True)},
+        unready={
+            name: str(it) if it else "Triton has not loaded it"
+            for name, it in found.items()
+            if not isinstance(it, ModelSpec)
+        },
+        # Last, so that what others' inputs did while ours waited is counted.
+        completed=await completed(triton, deadline),
+    )
+
+
+async def timed(triton: Connection, spec: ModelSpec, deadline: Deadline, examined: Examined) -> Finding:
+    """One examination, reported."""
+    begin = time.monotonic()
+    finding = await examine(triton, spec, deadline)
+    examined(spec.name, finding, time.monotonic() - begin)
+    return finding
+
+
+async def completed(triton: Connection, deadline: Deadline) -> dict[str, int]:
+    """What each tower has finished; nothing where Triton does not tell."""
+    try:
+        return await triton.completed(left(deadline))
+    except errors.ClipserveError:
+        return {}
+
+
+def left(deadline: Deadline) -> float:
+    """Seconds that are left, and never too few."""
+    return max(LAST_SECONDS, deadline.remaining())

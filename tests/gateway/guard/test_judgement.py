@@ -1,0 +1,262 @@
+"""The policy, look by look: what puts a Triton out of service, what brings it back, and when it must die."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from clipserve_gateway.guard.judgement import Judgement, Look
+from clipserve_gateway.guard.settings import GuardSettings
+from clipserve_gateway.known_answer import Finding, Verdict
+from hypothesis import given
+from hypothesis import strategies as st
+
+PAUSE = 5.0
+RIGHT = Finding(Verdict.RIGHT)
+UNKNOWN = Finding(Verdict.UNKNOWN, "exported without a known answer")
+WRONG = Finding(Verdict.WRONG, "demo_image: cosine 0.31", "demo_image")
+MISSING = Finding(Verdict.MISSING, "demo_image: late", "demo_image")
+BUSY = Finding(Verdict.BUSY, "demo_image: the queue is full", "demo_image")
+NOBODY = Look(False, "Triton did not answer in time")
+
+
+def found(image: int | None = None, *, text: int = 0, **findings: Finding) -> Look:
+    """A look that found this of models; `image` and `text`: inputs that demo's towers have finished."""
+    counts = {} if image is None else {"demo_image": image, "demo_text": text}
+    return Look(True, examined=findings, completed=counts)
+
+
+class Watch:
+    """A judgement, and a look every five seconds."""
+
+    def __init__(self, **settings: Any) -> None:
+        self.judgement = Judgement(GuardSettings(**settings))
+        self.now = 1000.0
+        self.told: list[str] = []
+
+    def see(self, *looks: Look) -> Watch:
+        for look in looks:
+            self.told += [change.text for change in self.judgement.judge(look, self.now)]
+            self.now += PAUSE
+        return self
+
+    @property
+    def ready(self) -> bool:
+        return self.judgement.ready
+
+    def dies_after(self, look: Look) -> float | None:
+        """Seconds that it takes to count as dead if every look is like that; None if it never does."""
+        begin = self.now
+        for _ in range(300):
+            self.see(look)
+            if not self.judgement.alive:
+                return self.now - PAUSE - begin
+        return None
+
+
+def test_nothing_is_ready_before_the_first_look_and_nothing_is_dead():
+    judgement = Judgement(GuardSettings())
+    assert (judgement.ready, judgement.alive, judgement.why) == (False, True, "nothing is known yet")
+
+
+@pytest.mark.parametrize("fine", [RIGHT, UNKNOWN])
+def test_one_right_look_is_enough(fine):
+    assert Watch().see(found(demo=fine)).ready
+
+
+def test_a_wrong_answer_puts_it_out_at_once_and_a_right_one_brings_it_back_at_once():
+    watch = Watch().see(found(demo=RIGHT), found(demo=WRONG))
+    assert not watch.ready
+    assert "cosine 0.31" in watch.judgement.why
+    assert watch.see(found(demo=RIGHT)).ready
+    assert watch.judgement.why == ""
+
+
+@pytest.mark.parametrize("nothing", [found(demo=MISSING), found(demo=BUSY), NOBODY])
+def test_answers_must_be_missing_several_times_in_a_row(nothing):
+    watch = Watch(canary_misses=2).see(found(demo=RIGHT), nothing)
+    assert watch.ready
+    assert not watch.see(nothing).ready
+    assert watch.see(found(demo=RIGHT), nothing).ready, "counted from the beginning"
+
+
+@pytest.mark.parametrize("silence", [MISSING, BUSY])
+def test_silence_is_excused_while_the_tower_finishes_other_inputs(silence):
+    watch = Watch().see(found(10, demo=RIGHT))
+    for count in range(11, 200):
+        assert watch.see(found(count, demo=silence)).ready
+    assert watch.judgement.alive
+    assert watch.told == ["model demo answers as recorded"]
+    assert not watch.see(found(199, demo=silence), found(199, demo=silence)).ready, "no longer excused"
+
+
+def test_progress_of_the_other_tower_excuses_nothing():
+    watch = Watch().see(found(10, text=10, demo=RIGHT))
+    assert not watch.see(found(10, text=11, demo=MISSING), found(10, text=12, demo=MISSING)).ready
+
+
+def test_progress_excuses_a_triton_that_is_late_itself():
+    watch = Watch().see(found(10, demo=RIGHT))
+    for count in range(11, 50):
+        watch.see(Look(False, "late", completed={"demo_image": 10, "demo_text": count}))
+    assert watch.ready
+    assert watch.judgement.alive
+
+
+def test_progress_brings_back_a_model_that_was_only_silent():
+    watch = Watch().see(found(10, demo=RIGHT), *[found(10, demo=MISSING)] * 2)
+    assert not watch.ready
+    assert watch.see(found(11, demo=MISSING)).ready
+    assert watch.told[-1] == "model demo makes progress again"
+
+
+def test_progress_is_no_excuse_for_wrong_answers():
+    watch = Watch().see(found(10, demo=RIGHT), found(11, demo=WRONG), found(12, demo=MISSING))
+    assert not watch.ready
+    assert watch.dies_after(found(13, demo=MISSING)) is not None
+
+
+def test_progress_proves_nothing_of_a_model_that_was_never_right():
+    watch = Watch().see(*(found(count, demo=MISSING) for count in range(50)))
+    assert not watch.ready
+    assert watch.judgement.alive
+
+
+@pytest.mark.parametrize("bad", [found(demo=WRONG), found(demo=MISSING), found(demo=BUSY), NOBODY])
+def test_what_was_right_and_is_not_for_long_must_die_and_may_recover(bad):
+    watch = Watch(restart_after_seconds=60).see(found(demo=RIGHT))
+    assert watch.dies_after(bad) in (55, 60), "counted from the first bad look, or from the last answer"
+    assert watch.see(found(demo=RIGHT)).judgement.alive
+
+
+def test_what_is_still_in_service_is_no_reason_to_die():
+    watch = Watch(canary_misses=100, restart_after_seconds=60).see(found(demo=RIGHT))
+    assert watch.dies_after(found(demo=MISSING)) == 99 * PAUSE
+
+
+def test_trouble_that_changes_its_kind_is_one_trouble():
+    watch = Watch(restart_after_seconds=60).see(found(demo=RIGHT), *[found(demo=WRONG)] * 6)
+    assert watch.dies_after(found(demo=MISSING)) == 30
+
+
+def test_one_model_that_was_right_and_is_not_is_reason_enough():
+    watch = Watch().see(found(demo=RIGHT, twin=RIGHT), found(demo=WRONG, twin=RIGHT))
+    assert not watch.ready
+    assert watch.dies_after(found(demo=WRONG, twin=RIGHT)) is not None
+
+
+@pytest.mark.parametrize("bad", [WRONG, MISSING])
+def test_a_model_that_was_never_right_takes_the_others_nothing_away(bad):
+    watch = Watch().see(*[found(demo=bad, twin=RIGHT)] * 2)
+    assert watch.ready
+    assert watch.judgement.models == {"demo": False, "twin": True}
+    assert watch.dies_after(found(demo=bad, twin=RIGHT)) is None
+
+
+def test_wrong_from_the_beginning_is_out_of_service_and_no_reason_for_a_restart():
+    watch = Watch()
+    assert watch.dies_after(found(demo=WRONG)) is None
+    assert not watch.ready
+    assert watch.told == ["model demo answers wrong: demo_image: cosine 0.31; it was never right"]
+
+
+def test_models_that_do_not_load_are_no_reason_for_a_restart():
+    watch = Watch()
+    assert watch.dies_after(Look(True, unready={"demo": "Triton has not loaded it"})) is None
+    assert not watch.ready
+    assert "model demo does not answer: Triton has not loaded it; it was never right" in watch.told
+
+
+def test_a_model_that_was_right_and_is_loaded_no_more_is_a_fault():
+    watch = Watch().see(found(demo=RIGHT, twin=RIGHT))
+    gone = Look(True, examined={"twin": RIGHT}, unready={"demo": "Triton has not loaded it"})
+    assert not watch.see(gone, gone).ready
+
+
+def test_a_model_that_is_gone_from_the_repository_is_forgotten():
+    watch = Watch().see(found(demo=RIGHT, twin=RIGHT), *[found(demo=WRONG, twin=RIGHT)] * 3)
+    assert watch.see(found(twin=RIGHT)).ready
+    assert watch.judgement.models == {"twin": True}
+
+
+def test_a_triton_without_models_is_not_ready_and_may_live():
+    watch = Watch()
+    assert watch.dies_after(Look(True)) is None
+    assert (watch.ready, watch.judgement.why) == (False, "Triton serves no model")
+
+
+@pytest.mark.parametrize("silence", [NOBODY, found(demo=MISSING)])
+def test_a_triton_that_begins_is_given_time(silence):
+    watch = Watch(startup_seconds=180)
+    assert watch.dies_after(silence) == 180
+
+
+def test_a_triton_that_answers_late_in_its_start_is_given_no_more_time_after_that():
+    watch = Watch(startup_seconds=180, restart_after_seconds=60).see(*[NOBODY] * 30, found(demo=WRONG))
+    assert watch.dies_after(NOBODY) == 55
+
+
+def test_what_is_loaded_anew_is_judged_anew():
+    watch = Watch().see(found(200, demo=RIGHT), *[NOBODY] * 20)
+    assert not watch.judgement.alive
+    assert watch.see(found(106, demo=WRONG)).judgement.alive
+    assert watch.dies_after(found(107, demo=WRONG)) is None, "a restart did not cure it"
+
+
+def test_a_triton_that_begins_anew_is_given_time_anew():
+    watch = Watch(startup_seconds=180).see(found(200, demo=RIGHT), *[NOBODY] * 20)
+    assert watch.dies_after(found(106, demo=MISSING)) == 180
+
+
+def test_a_model_that_is_loaded_anew_leaves_the_others_as_they_were():
+    counts = {"demo_image": 10, "twin_image": 10}
+    watch = Watch().see(Look(True, examined={"demo": RIGHT, "twin": RIGHT}, completed=counts))
+    anew = Look(True, examined={"demo": WRONG, "twin": RIGHT}, completed=counts | {"demo_image": 1})
+    assert watch.see(anew).ready, "demo is a bad export now"
+    assert not watch.see(Look(True, examined={"demo": WRONG, "twin": WRONG}, completed=counts)).ready
+
+
+def test_changes_are_told_once_and_with_what_differs():
+    watch = Watch().see(*[found(demo=RIGHT)] * 3, *[found(demo=WRONG)] * 3, *[found(demo=MISSING)] * 3)
+    watch.see(*[found(demo=RIGHT)] * 3)
+    assert watch.told == [
+        "model demo answers as recorded",
+        "model demo answers wrong: demo_image: cosine 0.31; it was right before",
+        "model demo does not answer: demo_image: late; it was right before",
+        "model demo answers as recorded",
+    ]
+
+
+def test_why_says_how_long_each_trouble_lasts():
+    watch = Watch().see(found(demo=RIGHT, twin=WRONG), *[found(demo=WRONG, twin=WRONG)] * 3)
+    assert watch.judgement.why == (
+        "model demo answers wrong, for 10 s: demo_image: cosine 0.31; "
+        "model twin answers wrong, for 15 s: demo_image: cosine 0.31"
+    )
+
+
+anything = st.sampled_from([RIGHT, UNKNOWN, WRONG, MISSING, BUSY])
+looks = st.one_of(
+    st.just(NOBODY),
+    st.builds(
+        lambda findings, image, text: found(image, text=text, **findings),
+        st.dictionaries(st.sampled_from(["demo", "twin"]), anything),
+        st.none() | st.integers(0, 20),
+        st.integers(0, 20),
+    ),
+)
+
+
+@given(st.lists(looks, max_size=30))
+def test_whatever_was_a_reason_is_given_and_right_answers_mend_all(history):
+    watch = Watch(restart_after_seconds=20, startup_seconds=20)
+    for look in history:
+        watch.see(look)
+        if not (watch.ready and watch.judgement.alive):
+            assert watch.judgement.why
+        answered = {name: it.verdict for name, it in look.examined.items()}
+        for name, good in watch.judgement.models.items():
+            if answered.get(name) is Verdict.WRONG:
+                assert not good
+    watch.see(found(demo=RIGHT, twin=RIGHT))
+    assert (watch.ready, watch.judgement.alive, watch.judgement.why) == (True, True, "")

@@ -1,0 +1,71 @@
+"""A look at a Triton: which models were examined, which could not be, and what Triton counts."""
+
+from __future__ import annotations
+
+import time
+
+from clipserve_gateway import errors
+from clipserve_gateway.guard.look import look_at
+from clipserve_gateway.known_answer import Verdict
+from support.fakes import FakeBackend, FakeEncoder, FakeTriton, towers
+
+COUNTS = {"fake_image": 7, "fake_text": 9}
+
+
+def counting(source: FakeTriton | None = None, encoder: FakeEncoder | None = None) -> FakeBackend:
+    """A fake Triton that counts."""
+    triton = FakeBackend(source, encoder)
+    triton.counts = COUNTS
+    return triton
+
+
+async def test_ready_models_are_examined_and_the_others_are_named_with_what_is_wrong():
+    source = FakeTriton(
+        *towers(), *towers(model="half"), *towers(model="unloaded"), *towers(model="bad", embed_dim="many")
+    )
+    source.ready |= {"half_text": False, "unloaded_image": False, "unloaded_text": False, "other": True}
+    look = await look_at(counting(source), 1.0)
+    assert look.answered
+    assert [(name, it.verdict) for name, it in look.examined.items()] == [("fake", Verdict.UNKNOWN)]
+    assert look.unready.keys() == {"half", "unloaded", "bad"}
+    assert "embed_dim" in look.unready["bad"]
+    assert look.completed == COUNTS
+
+
+async def test_a_triton_that_does_not_answer_says_so_and_no_more():
+    triton = counting()
+    triton.source.error = triton.counts = errors.ModelUnavailable("nobody there")
+    look = await look_at(triton, 1.0)
+    assert (look.answered, look.detail, look.examined, look.completed) == (False, "nobody there", {}, {})
+
+
+async def test_a_triton_that_is_late_is_still_asked_for_its_counts():
+    triton = counting()
+    triton.source.error = errors.DeadlineExceeded("the deadline passed during encode")
+    look = await look_at(triton, 1.0)
+    assert (look.answered, look.detail) == (False, "Triton did not answer in time")
+    assert look.completed == COUNTS
+
+
+async def test_counts_that_are_not_told_do_not_spoil_the_look():
+    triton = counting()
+    triton.counts = errors.DeadlineExceeded("late")
+    look = await look_at(triton, 1.0)
+    assert look.answered
+    assert look.completed == {}
+
+
+async def test_each_examination_is_reported_with_its_time():
+    heard = []
+    await look_at(counting(), 1.0, lambda *examined: heard.append(examined))
+    [(name, finding, seconds)] = heard
+    assert (name, finding.verdict) == ("fake", Verdict.UNKNOWN)
+    assert 0 <= seconds < 1
+
+
+async def test_all_models_together_take_no_longer_than_one_look_may():
+    source = FakeTriton(*towers(), *towers(model="twin"), *towers(model="third"))
+    begin = time.monotonic()
+    look = await look_at(counting(source, FakeEncoder(delay=0.2)), 5.0)
+    assert len(look.examined) == 3
+    assert time.monotonic() - begin < 0.6

@@ -1,0 +1,275 @@
+"""A Triton that ends, or is judged dead, is started again; with a process and a clock that are not real."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from clipserve_gateway.guard.judgement import Look
+from clipserve_gateway.guard.settings import GuardSettings
+from clipserve_gateway.known_answer import Finding, Verdict
+from clipserve_gateway.runtime.supervisor import Supervisor
+from clipserve_gateway.runtime.triton_process import TritonFailed
+
+GOOD = Look(True, examined={"demo": Finding(Verdict.RIGHT)})
+BAD = Look(True, examined={"demo": Finding(Verdict.WRONG, "demo_image: cosine 0.31")})
+NOBODY = Look(False, "nobody there")
+SETTINGS = GuardSettings(canary_seconds=5, restart_after_seconds=60, startup_seconds=180)
+
+
+class Clock:
+    """Passes when somebody sleeps."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    async def sleep(self, seconds: float) -> None:
+        self.now += seconds
+        await asyncio.sleep(0)
+
+
+class FakeProcess:
+    """Dies when told; counts its lives."""
+
+    log = Path("/tmp/triton.log")
+
+    def __init__(self) -> None:
+        self.pid = 0
+        self.killed = 0
+        self.broken: Exception | None = None
+        self._ended: asyncio.Future[int]
+
+    async def start(self) -> None:
+        if self.broken:
+            raise self.broken
+        self.pid += 1
+        self._ended = asyncio.get_running_loop().create_future()
+
+    async def wait(self) -> int:
+        return await asyncio.shield(self._ended)
+
+    def die(self, code: int) -> None:
+        self._ended.set_result(code)
+
+    async def kill(self) -> None:
+        self.killed += 1
+        if not self._ended.done():
+            self._ended.set_result(-9)
+
+    def last_words(self) -> str:
+        return f"the words of {self.pid}"
+
+
+class Play:
+    """A supervisor on a stage: `scene` is asked for each look, and may let the process die."""
+
+    def __init__(self, scene: Callable[[Play], Look]) -> None:
+        self.clock = Clock()
+        self.triton = FakeProcess()
+        self.said: list[str] = []
+        self.starts: list[float] = []
+        self._scene = scene
+        self._start = self.triton.start
+        self.triton.start = self._noted_start  # type: ignore[method-assign]
+        self.supervisor = Supervisor(
+            self.triton,
+            self._look,
+            SETTINGS,
+            say=self.said.append,
+            clock=lambda: self.clock.now,
+            sleep=self.clock.sleep,
+        )
+
+    async def _noted_start(self) -> None:
+        self.starts.append(self.clock.now)
+        await self._start()
+
+    async def _look(self) -> Look:
+        return self._scene(self)
+
+    @property
+    def pauses(self) -> list[float]:
+        """What was said of the pauses before each restart."""
+        return [float(it) for line in self.said for it in re.findall(r"again in ([\d.]+) s", line)]
+
+    async def run(self, seconds: float) -> None:
+        """Runs for so long, on the clock that is not real."""
+        running = asyncio.create_task(self.supervisor.run())
+        end = self.clock.now + seconds
+        while self.clock.now < end and not running.done():
+            await asyncio.sleep(0)
+        if running.done():
+            running.result()
+        running.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await running
+
+
+async def test_one_that_dies_is_started_again_and_people_are_told():
+    def scene(play: Play) -> Look:
+        if play.triton.pid == 1 and play.clock.now >= 20:
+            play.triton.die(-11)
+        return NOBODY if play.triton.pid == 2 and play.clock.now < 40 else GOOD
+
+    play = Play(scene)
+    await play.run(60)
+    assert play.triton.pid == 2
+    assert play.said[0] == "· Triton (pid 1) loads its models; its log: /tmp/triton.log"
+    assert play.said[1] == (
+        "✗ Triton (pid 1) ended with code -11; its last words:\nthe words of 1\n"
+        "· Triton is started again in 0.5 s"
+    )
+    assert play.said[2].startswith("· Triton (pid 2) loads its models")
+    assert re.fullmatch(r"✓ Triton \(pid 2\) is back after 1\d\.\d s", play.said[3])
+    assert len(play.said) == 4
+    assert play.triton.killed == 1, "what it left behind is cleared away"
+
+
+async def test_pauses_double_up_to_half_a_minute():
+    def scene(play: Play) -> Look:
+        play.triton.die(1)
+        return GOOD
+
+    play = Play(scene)
+    await play.run(300)
+    assert play.pauses[:9] == [0.5, 1, 2, 4, 8, 16, 30, 30, 30]
+
+
+async def test_a_good_minute_makes_the_first_pause_short_again():
+    def scene(play: Play) -> Look:
+        lived = play.clock.now - play.starts[-1]
+        if lived >= (10 if play.triton.pid < 4 else 70):
+            play.triton.die(1)
+        return GOOD
+
+    play = Play(scene)
+    await play.run(400)
+    assert play.pauses[:5] == [0.5, 1, 2, 0.5, 0.5]
+
+
+async def test_a_minute_that_was_not_good_does_not():
+    def scene(play: Play) -> Look:
+        lived = play.clock.now - play.starts[-1]
+        if lived >= 70:
+            play.triton.die(1)
+        return BAD if 30 <= lived < 40 else GOOD
+
+    play = Play(scene)
+    await play.run(400)
+    assert play.pauses[:3] == [0.5, 1, 2]
+
+
+async def test_one_that_answers_wrong_for_long_is_killed_and_started_again():
+    def scene(play: Play) -> Look:
+        return BAD if play.triton.pid == 1 and play.clock.now >= 20 else GOOD
+
+    play = Play(scene)
+    await play.run(150)
+    assert play.triton.pid == 2
+    assert play.starts[1] == pytest.approx(20 + 60, abs=6)
+    assert (
+        "✗ Triton (pid 1): model demo answers wrong: demo_image: cosine 0.31; it was right before"
+        in play.said
+    )
+    assert any("(pid 1) is killed: model demo answers wrong, for 60 s" in line for line in play.said)
+
+
+async def test_one_that_does_not_answer_is_killed_and_started_again():
+    play = Play(lambda play: NOBODY if play.triton.pid == 1 and play.clock.now >= 20 else GOOD)
+    await play.run(150)
+    assert play.triton.pid == 2
+    assert any("(pid 1) is killed: model demo does not answer" in line for line in play.said)
+
+
+async def test_one_that_recovers_in_time_lives_on_and_people_are_told():
+    play = Play(lambda play: BAD if 20 <= play.clock.now < 50 else GOOD)
+    await play.run(200)
+    assert play.triton.pid == 1
+    assert play.said[-1] == "✓ Triton (pid 1): model demo answers as recorded"
+
+
+async def test_a_restart_that_cures_nothing_is_not_repeated():
+    def scene(play: Play) -> Look:
+        return GOOD if play.triton.pid == 1 and play.clock.now < 20 else BAD
+
+    play = Play(scene)
+    await play.run(1000)
+    assert play.triton.pid == 2
+
+
+async def test_a_restarted_one_that_does_not_begin_is_given_the_time_of_a_start():
+    def scene(play: Play) -> Look:
+        return {1: died, 2: lambda _: NOBODY, 3: lambda _: GOOD}[play.triton.pid](play)
+
+    play = Play(scene)
+    await play.run(300)
+    assert play.triton.pid == 3
+    assert play.starts[2] - play.starts[1] == pytest.approx(180 + 1, abs=1)
+
+
+def died(play: Play) -> Look:
+    """It was good, and then it was no more."""
+    play.triton.die(1)
+    return GOOD
+
+
+@pytest.mark.parametrize("error", [TritonFailed("no models there"), OSError("no memory")])
+async def test_what_cannot_be_started_just_now_is_tried_again(error):
+    def scene(play: Play) -> Look:
+        if play.triton.pid == 1:
+            play.triton.broken = error
+            return died(play)
+        return GOOD
+
+    play = Play(scene)
+    await play.run(30)
+    assert play.triton.pid == 1
+    assert f"✗ {error}\n· Triton is started again in 4 s" in play.said
+    play.triton.broken = None
+    assert play.pauses[:4] == [0.5, 1, 2, 4]
+
+
+async def test_what_could_not_be_started_is_back_once_it_can_be():
+    def scene(play: Play) -> Look:
+        return died(play) if play.triton.pid == 1 else GOOD
+
+    play = Play(scene)
+    sound = play.triton.start
+
+    async def start() -> None:
+        play.triton.broken = OSError("no memory") if 1 < play.clock.now < 20 else None
+        await sound()
+
+    play.triton.start = start  # type: ignore[method-assign]
+    await play.run(60)
+    assert play.triton.pid == 2
+    assert re.search(r"Triton \(pid 2\) is back after [\d.]+ s", play.said[-1])
+
+
+@pytest.mark.parametrize("looks", [[NOBODY, NOBODY], [BAD, BAD]])
+async def test_a_first_one_that_ends_before_it_is_ready_ends_all_with_its_last_words(looks):
+    def scene(play: Play) -> Look:
+        look = looks.pop(0)
+        if not looks:
+            play.triton.die(1)
+        return look
+
+    with pytest.raises(TritonFailed, match=r"ended with code 1; its last words:\nthe words of 1"):
+        await Play(scene).run(60)
+
+
+async def test_a_first_one_that_never_answers_ends_all():
+    play = Play(lambda play: NOBODY)
+    with pytest.raises(TritonFailed, match="nobody there; its last words"):
+        await play.run(1000)
+    assert play.clock.now == pytest.approx(180, abs=1)
+    assert play.triton.killed == 1
+
+
+async def test_it_can_be_cancelled_at_any_moment():
+    """Before the first answer, between looks, and in the pause before a restart."""
+    for seconds in range(12):
+        await Play(lambda play: died(play) if play.clock.now > 3 else GOOD).run(seconds)

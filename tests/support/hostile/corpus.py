@@ -1,0 +1,152 @@
+"""All cases, by what they are sent as. The same families run against every gateway."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from clipserve.v1 import clip_pb2, collection_pb2, common_pb2
+from google.protobuf.message import Message
+
+from support.hostile.cases import Call, Item
+from support.hostile.checks import (
+    call_faults,
+    classify_faults,
+    embed_faults,
+    filter_faults,
+    upsert_faults,
+)
+from support.hostile.filters import FILTERS
+from support.hostile.ids import IDS
+from support.hostile.images import IMAGES
+from support.hostile.payloads import PAYLOADS
+from support.hostile.requests_clip import CLIP, INPUTS
+from support.hostile.requests_collections import COLLECTION_CALLS
+from support.hostile.texts import TEXTS
+from support.hostile.vectors import vectors
+from support.hostile.wire import DEEP, wire
+from support.hostile.world import COLLECTION, KEPT, World, axis
+
+Family = Callable[[World], Awaitable[list[str]]]
+"""Sends its cases, and says what went otherwise than promised."""
+Image, EmbedInput, Point = common_pb2.Image, clip_pb2.EmbedInput, collection_pb2.PointInput
+CODES = {"": "OK", "DIMENSION_MISMATCH": "FAILED_PRECONDITION"}
+
+
+def within(case: Item[Any], path: str, make: Callable[[Any], Message]) -> Item[Any]:
+    """The item as part of a larger one, in which its own field begins with `path`."""
+    field = ".".join(part for part in (path, case.field) if part)
+    return Item(case.name, lambda: make(case.value), case.reason, field)
+
+
+def image_inputs() -> list[Item[clip_pb2.EmbedInput]]:
+    """Images to embed."""
+    return [within(it, "image.content", lambda file: EmbedInput(image=Image(content=file))) for it in IMAGES]
+
+
+def text_inputs() -> list[Item[clip_pb2.EmbedInput]]:
+    """Texts to embed."""
+    return [within(it, "", lambda text: EmbedInput(text=text)) for it in TEXTS]
+
+
+def made_points(dim: int) -> list[Item[collection_pb2.PointInput]]:
+    """Points that are bad or odd in one way: in what they are made of, their payload or their id."""
+
+    def point(case: Item[Any], path: str, **field: Callable[[Any], Any]) -> Item[collection_pb2.PointInput]:
+        [(name, convert)] = field.items()
+        rest: dict[str, Any] = {"id": case.name, "embedding": axis(3, dim)}
+        if name in ("image", "text"):
+            del rest["embedding"]
+        return within(case, path, lambda value: Point(**(rest | {name: convert(value)})))
+
+    return [
+        *(point(it, "image.content", image=lambda file: Image(content=file)) for it in IMAGES),
+        *(point(it, "", text=str) for it in TEXTS),
+        *(point(it, "embedding", embedding=lambda embedding: embedding) for it in vectors(dim)),
+        *(point(it, "", payload=dict) for it in PAYLOADS),
+        *(point(it, "id", id=str) for it in IDS),
+    ]
+
+
+def searches(dim: int) -> list[Call]:
+    """Images, texts and vectors to look for."""
+
+    def search(case: Item[Any], path: str, make: Callable[[Any], dict[str, Any]]) -> Call:
+        def request() -> bytes:
+            return clip_pb2.SearchRequest(collection=KEPT, **make(case.value)).SerializeToString()
+
+        field = ".".join(part for part in (path, case.field) if part) if case.reason else ""
+        code = CODES.get(case.reason, "INVALID_ARGUMENT")
+        return Call(f"search for {case}", "ClipService/Search", request, code, case.reason, field)
+
+    return [
+        *(search(it, "image.content", lambda file: {"image": Image(content=file)}) for it in IMAGES),
+        *(search(it, "", lambda text: {"text": text}) for it in TEXTS),
+        *(search(it, "embedding", lambda embedding: {"embedding": embedding}) for it in vectors(dim)),
+    ]
+
+
+def id_calls() -> list[Call]:
+    """Ids to get, to delete and to look like."""
+    found = []
+    for method, field, make in (
+        ("CollectionService/GetPoints", "ids[0]", lambda id: collection_pb2.GetPointsRequest(ids=[id])),
+        ("CollectionService/DeletePoints", "ids[0]", lambda id: collection_pb2.DeletePointsRequest(ids=[id])),
+        ("ClipService/Search", "like", lambda id: clip_pb2.SearchRequest(like=id)),
+    ):
+        for case in IDS:
+
+            def request(make: Callable[[str], Any] = make, case: Item[str] = case) -> bytes:
+                message = make(case.value)
+                message.collection = COLLECTION if "Delete" in type(message).__name__ else KEPT
+                return bytes(message.SerializeToString())
+
+            code = CODES.get(case.reason, "INVALID_ARGUMENT")
+            promised = (code, case.reason, field if case.reason else "")
+            if field == "like" and not case.reason:
+                promised = ("NOT_FOUND", "POINT_NOT_FOUND", "like")
+            found.append(Call(f"{method} of {case}", method, request, *promised))
+    return found
+
+
+def filter_calls() -> list[Call]:
+    """Filters in every call that takes one."""
+
+    def call(method: str, message: Message, case: Item[common_pb2.Filter]) -> Call:
+        def request() -> bytes:
+            whole = type(message)()
+            whole.CopyFrom(message)
+            whole.filter.CopyFrom(case.value)
+            return whole.SerializeToString()
+
+        code = CODES.get(case.reason, "INVALID_ARGUMENT")
+        return Call(f"{method} by {case}", method, request, code, case.reason, case.field)
+
+    return [
+        call(method, message, case)
+        for method, message in (
+            ("ClipService/Search", clip_pb2.SearchRequest(collection=KEPT, like="kept 0")),
+            ("CollectionService/CountPoints", collection_pb2.CountPointsRequest(collection=KEPT)),
+            ("CollectionService/ScrollPoints", collection_pb2.ScrollPointsRequest(collection=KEPT)),
+            ("CollectionService/DeletePoints", collection_pb2.DeletePointsRequest(collection=COLLECTION)),
+        )
+        for case in FILTERS
+    ]
+
+
+FAMILIES: dict[str, Family] = {
+    "images embedded": lambda world: embed_faults(world, image_inputs()),
+    "images embedded in a stream": lambda world: embed_faults(world, image_inputs(), streamed=True),
+    "images classified": lambda world: classify_faults(world, IMAGES),
+    "texts embedded": lambda world: embed_faults(world, text_inputs()),
+    "inputs embedded": lambda world: embed_faults(world, INPUTS),
+    "points written": lambda world: upsert_faults(world, made_points(world.dim)),
+    "things searched for": lambda world: call_faults(world, searches(world.dim)),
+    "filters": lambda world: call_faults(world, filter_calls()),
+    "what filters find": lambda world: filter_faults(world, [it for it in FILTERS if not it.reason]),
+    "ids": lambda world: call_faults(world, id_calls()),
+    "requests of ClipService": lambda world: call_faults(world, CLIP),
+    "requests of the other services": lambda world: call_faults(world, COLLECTION_CALLS),
+    "bytes on the wire": lambda world: call_faults(world, wire(world.dim)),
+    "messages in each other": lambda world: call_faults(world, DEEP),
+}
