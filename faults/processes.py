@@ -48,12 +48,11 @@ class Triton:
     def start(self) -> float:
         """Starts it and waits until all models are ready; the moment that they were."""
         environ = environment(install())
-        libraries = environ.pop("LD_LIBRARY_PATH")
         command = [install().binary, *arguments(self._repository, self._backends, self.ports)]
         command += [f"--backend-config=python,shm-region-prefix-name={self._region}"]
         # Bytecode in the repository would look like a changed model to a Triton that polls.
         environ["PYTHONDONTWRITEBYTECODE"] = "1"
-        self.process = launch(command, log=self.log, cwd=ROOT, env=environ, libraries=libraries)
+        self.process = launch(command, log=self.log, cwd=ROOT, env=environ)
         return self._wait_ready()
 
     def _wait_ready(self) -> float:

@@ -83,6 +83,19 @@ def metric(http: str, name: str, **labels: str) -> float:
     )
 
 
+def connections(port: int) -> int:
+    """TCP connections to a port of this machine that its owner has not closed."""
+    listening, waiting = "0A", "06"
+    rows = [
+        line.split()
+        for table in ("/proc/net/tcp", "/proc/net/tcp6")
+        for line in Path(table).read_text().splitlines()[1:]
+    ]
+    return sum(
+        int(row[1].rpartition(":")[2], 16) == port and row[3] not in (listening, waiting) for row in rows
+    )
+
+
 def http_status(url: str) -> int:
     """The status that an HTTP endpoint answers with."""
     try:

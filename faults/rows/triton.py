@@ -27,13 +27,15 @@ def killed(place: Place) -> Iterator[Promise]:
     triton.kill()
     time.sleep(2)
     ready = http_status(f"{gateway.http}/readyz")
+    restart = time.monotonic()
     back = triton.start()
     wait_recovered(gateway)
     calls = load.finish()
     away = calls.ended(after=broken, before=back)
     yield only("before, all is well", calls.ended(before=broken).codes, "OK")
     yield only("callers get UNAVAILABLE", away.failed.codes, "UNAVAILABLE", least=50)
-    later = away.begun(after=broken + FIRST_MOMENTS).failed
+    # Its start takes the cores that callers and gateway need.
+    later = away.begun(broken + FIRST_MOMENTS, restart).failed
     yield at_most("from 0.5 s on, p99 of failures", later.quantile(0.99), 0.1)
     yield Promise("/readyz says so", f"{ready}", ready == 503)
     yield from recovered(calls, back)

@@ -51,13 +51,13 @@ class MilvusServer:
             "ETCD_CONFIG_PATH": str(self._etcd),
             "METRICS_PORT": str(self._metrics_port),
             "MILVUS_RUN_DIR": str(self._folder / "run"),
+            "LD_LIBRARY_PATH": str(binary.parent),
         }
         self.process = launch(
             [binary, "run", "standalone"],
             log=self._folder / "server.log",
             cwd=self._folder,
             env=environment,
-            libraries=str(binary.parent),
         )
         deadline = time.monotonic() + START_SECONDS
         while not self._healthy():
