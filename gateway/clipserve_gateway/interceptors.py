@@ -73,8 +73,7 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
             data: AsyncIterator[bytes], context: grpc.aio.ServicerContext
         ) -> AsyncIterator[Message]:
             async with self._serving(details, context):
-                requests = (parsed(parse, item) async for item in data)
-                async for response in handler.stream_stream(requests, context):
+                async for response in handler.stream_stream(parsed_stream(parse, data), context):
                     yield response
 
         if handler.request_streaming:
@@ -137,6 +136,7 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
             "ms": round(seconds * 1000, 2),
             "stages_ms": {name: round(spent * 1000, 2) for name, spent in record.seconds.items()},
             **record.facts,
+            **record.notes,
         }
         if failure is not None:
             fields |= {"reason": failure.reason, "field": failure.field, "error": failure.message[:500]}
@@ -188,6 +188,12 @@ def metadata_value(details: grpc.HandlerCallDetails, key: str) -> str:
         if name == key and isinstance(value, str):
             return value
     return ""
+
+
+async def parsed_stream(kind: type[Message], data: AsyncIterator[bytes]) -> AsyncIterator[Message]:
+    """The messages of a stream; nothing is read of it before the first one is asked for."""
+    async for item in data:
+        yield parsed(kind, item)
 
 
 def request_id_of(details: grpc.HandlerCallDetails) -> str:

@@ -47,6 +47,12 @@ class Metrics:
             ["reason"],
             registry=registry,
         )
+        self.rejected = Counter(
+            "clipserve_rejected_total",
+            "Calls refused before any work was done.",
+            ["reason"],
+            registry=registry,
+        )
         self.label_cache_hits = Counter(
             "clipserve_label_cache_hits_total", "Label sets found ready.", registry=registry
         )
@@ -69,12 +75,6 @@ class Metrics:
         )
         self.inflight_items = Gauge(
             "clipserve_inflight_items", "Items of calls being answered now.", ["lane"], registry=registry
-        )
-        self.rejected = Counter(
-            "clipserve_rejected_total",
-            "Calls refused before any work was done.",
-            ["reason"],
-            registry=registry,
         )
         self.dropped = Counter(
             "clipserve_dropped_total",

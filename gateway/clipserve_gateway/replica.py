@@ -27,6 +27,10 @@ MISSES = 2
 """Times in a row without an answer after which it is held that none will come."""
 
 
+SILENT_SECONDS = 15.0
+"""How long a model that has calls under way may answer none of them; a batch on slow cores takes seconds."""
+
+
 class Connection(Encoder, Protocol):
     """A connection to one replica."""
 
@@ -198,11 +202,12 @@ class Replica:
         return time.monotonic() - standing.examined >= self._examine_seconds
 
     async def _examine(self, spec: ModelSpec, standing: _Standing) -> None:
-        begin = time.monotonic()
         deadline = Deadline.after(max(1.0, self._examine_seconds))
         found = await examine(self.connection, spec, deadline)
         standing.examined = time.monotonic()
-        if found.verdict is Verdict.BUSY or (found.verdict is Verdict.MISSING and standing.answered >= begin):
+        # Behind others' batches a question may wait long, which says nothing as long as they are answered.
+        working = self.in_flight and standing.examined - standing.answered < SILENT_SECONDS
+        if found.verdict is Verdict.BUSY or (found.verdict is Verdict.MISSING and working):
             return
         standing.misses = standing.misses + 1 if found.verdict is Verdict.MISSING else 0
         if found.verdict is Verdict.MISSING and standing.serves and standing.misses < MISSES:

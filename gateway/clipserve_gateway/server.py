@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import logging
 from typing import Protocol
 
@@ -19,6 +20,7 @@ from clipserve.v1 import (
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
+from clipserve_gateway.access.security import Security
 from clipserve_gateway.admission import Admission, Cost
 from clipserve_gateway.catalog import Catalog
 from clipserve_gateway.classify import Classifier
@@ -78,15 +80,16 @@ class Gateway:
     """Serves until it is stopped. Belongs to the event loop it is made on."""
 
     def __init__(self, settings: Settings, backend: Backend | None = None) -> None:
-        """`backend` takes Triton's place, in tests."""
+        """`backend` takes Triton's place, in tests. Raises BadFile."""
         self.settings = settings
+        self.security = Security(settings)
         self.metrics = Metrics()
         self.port = 0
         self._stopping = False
         self._health = health.aio.HealthServicer()
         self._backend = backend or Replicas(
             settings.triton,
-            TritonEncoder,
+            functools.partial(TritonEncoder, headers=settings.triton_headers),
             self.metrics,
             examine_seconds=settings.canary_seconds,
             bulk_share=settings.bulk_share,
@@ -137,7 +140,10 @@ class Gateway:
         points = PointOps(engine, catalog, embedder, self._sources)
         searcher = Searcher(engine, catalog, embedder, self._statistics)
         server = grpc.aio.server(
-            interceptors=[CallInterceptor(self.metrics, self.settings.default_timeout_seconds)],
+            interceptors=[
+                CallInterceptor(self.metrics, self.settings.default_timeout_seconds),
+                self.security.interceptor(catalog, self.metrics),
+            ],
             options=server_options(self.settings),
         )
         clip_pb2_grpc.add_ClipServiceServicer_to_server(
@@ -166,7 +172,10 @@ class Gateway:
         self._tasks.append(asyncio.create_task(self.models.watch(), name="watch models"))
         self._tasks.append(asyncio.create_task(self._open_engine(), name="open engine"))
         self._tasks.append(asyncio.create_task(self._migrator.watch(), name="watch migrations"))
-        log.info("listening on %s:%d, metrics on port %d", self.settings.host, self.port, self._http.port)
+        self._tasks.append(asyncio.create_task(self.security.watch(), name="watch certificates and tokens"))
+        where = f"{self.settings.host}:{self.port}"
+        log.info("listening on %s, %s, metrics on port %d", where, self.security.words, self._http.port)
+        self.security.warn()
 
     async def _open_engine(self) -> None:
         """Spares the first caller the wait; an engine that cannot be opened is tried again by each call."""
@@ -180,7 +189,7 @@ class Gateway:
     def _listen(self) -> int:
         address = f"{self.settings.host}:{self.settings.port}"
         try:
-            port: int = self._server.add_insecure_port(address)
+            port = self.security.add_port(self._server, address)
         except RuntimeError:
             port = 0
         if port == 0:

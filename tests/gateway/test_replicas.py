@@ -5,10 +5,11 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import time
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from clipserve_gateway import errors
+from clipserve_gateway import errors, replica
 from clipserve_gateway.deadline import Deadline
 from clipserve_gateway.known_answer import inputs_of
 from clipserve_gateway.metrics import Metrics
@@ -217,6 +218,36 @@ async def test_a_replica_that_answers_callers_is_not_down_however_late_it_is(fle
     for _ in range(5):
         await fleet.refresh()
     assert await shares(fleet) == [5, 5]
+
+
+async def test_a_model_that_answers_nobody_is_taken_out(monkeypatch, fleet):
+    first, _ = fleet.both
+
+    async def never(spec, pixels, deadline):
+        await asyncio.sleep(max(0.0, deadline.remaining()))
+        raise errors.DeadlineExceeded("late")
+
+    first.encode_image = never
+    monkeypatch.setattr(replica, "Deadline", SimpleNamespace(after=lambda _: Deadline.after(0.02)))
+    for _ in range(3):
+        await fleet.reexamine()
+        await asyncio.sleep(0.03)
+    assert fleet.ok(1) == 0
+
+
+async def test_a_question_that_waits_behind_others_batches_proves_nothing(monkeypatch, fleet):
+    """On slow cores a batch takes longer than an examination may."""
+    first, _ = fleet.both
+    monkeypatch.setattr(replica, "Deadline", SimpleNamespace(after=lambda _: Deadline.after(0.02)))
+    await fleet.ask()
+    await fleet.ask()
+    first.silent.clear()
+    waiting = asyncio.gather(fleet.ask(), fleet.ask())
+    for _ in range(3):
+        await fleet.reexamine()
+    assert fleet.ok(1) == 1
+    first.silent.set()
+    await waiting
 
 
 async def test_one_full_queue_sends_a_call_to_the_other(fleet):

@@ -20,6 +20,7 @@ from google.rpc import error_details_pb2
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_status import rpc_status
 from support.fakes import DIM, SPEC, FakeBackend, FakeEncoder
+from support.wire import refusal
 
 
 @pytest.fixture
@@ -72,20 +73,6 @@ def bomb(side: int) -> bytes:
     rows = zlib.compress(bytes((side * 3 + 1) * 64), 9)
     header = struct.pack(">IIBBBBB", side, side, 8, 2, 0, 0, 0)
     return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", rows) + chunk(b"IEND", b"")
-
-
-async def refusal(call) -> tuple[grpc.StatusCode, error_details_pb2.ErrorInfo, list[str]]:
-    """Code, ErrorInfo and field paths of a call that must fail."""
-    with pytest.raises(grpc.aio.AioRpcError) as raised:
-        await call
-    status = rpc_status.from_call(raised.value)
-    info, bad = error_details_pb2.ErrorInfo(), error_details_pb2.BadRequest()
-    infos = [detail for detail in status.details if detail.Unpack(info)]
-    assert len(infos) == 1, "exactly one ErrorInfo"
-    assert info.domain == "clipserve"
-    for detail in status.details:
-        detail.Unpack(bad)
-    return raised.value.code(), info, [violation.field for violation in bad.field_violations]
 
 
 async def test_embeddings_say_which_model_made_them(clip, picture):
