@@ -120,13 +120,14 @@ class Judgement:
     def _conclude(self, look: Look, now: float) -> None:
         assert self._began is not None, "judged"
         standings = self._standings.values()
+        serves = any(it.good for it in standings)
         faults = [it for it in standings if it.proved and not it.good]
-        self.ready = any(it.good for it in standings) and not faults
         faulty = max((it.trouble_seconds(now) for it in faults), default=0.0)
         silent, patience = now - self._began, self._settings.startup_seconds
         if self.heard:
             silent, patience = now - self._last_answer, self._settings.restart_after_seconds
-        self.alive = faulty < self._settings.restart_after_seconds and silent < patience
+        self.ready = serves and not faults
+        self.alive = faulty < self._settings.restart_after_seconds and (serves or silent < patience)
         troubles = [it.trouble(now) for it in standings if it.in_trouble]
         if not standings:
             troubles = ["Triton serves no model" if look.answered else look.detail]

@@ -129,9 +129,10 @@ def test_what_was_right_and_is_not_for_long_must_die_and_may_recover(bad):
     assert watch.see(found(demo=RIGHT)).judgement.alive
 
 
-def test_what_is_still_in_service_is_no_reason_to_die():
+@pytest.mark.parametrize("silence", [found(demo=MISSING), NOBODY])
+def test_what_is_still_in_service_is_no_reason_to_die(silence):
     watch = Watch(canary_misses=100, restart_after_seconds=60).see(found(demo=RIGHT))
-    assert watch.dies_after(found(demo=MISSING)) == 99 * PAUSE
+    assert watch.dies_after(silence) == 99 * PAUSE
 
 
 def test_trouble_that_changes_its_kind_is_one_trouble():
