@@ -148,6 +148,23 @@ def test_a_triton_that_hangs_or_has_lost_a_tower_is_killed_and_started_again(beg
 
 
 @pytest.mark.slow
+def test_of_several_tritons_one_may_die_and_come_back_while_the_others_serve(begin):
+    service = begin("--replicas", "2")
+    assert len(service.triton_pids) == 2
+    client = clipserve.Client(service.address)
+    dead, other = service.triton_pids
+    os.kill(dead, signal.SIGKILL)
+    while f"✗ Triton (pid {dead}) ended" not in service.words or "is back after" not in service.words:
+        assert client.embed_texts(["a dog"]).embeddings.shape[0] == 1
+        time.sleep(0.1)
+    os.kill(other, signal.SIGKILL)
+    assert service.says(rf"✗ Triton \(pid {other}\) ended")
+    assert wait_for(lambda: embeds(client), 20)
+    assert service.stop() == 0
+    assert not any(alive(pid) for pid in service.triton_pids)
+
+
+@pytest.mark.slow
 def test_sigterm_in_the_pause_before_a_restart_stops_at_once(tmp_path, begin):
     repository = tmp_path / "models"
     shutil.copytree(REPOSITORY, repository)
