@@ -146,7 +146,7 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
         fields: dict[str, Any] = {
             "request_id": ending.request_id,
             "method": method,
-            "code": code.name,
+            "code": ending.code.name,
             "ms": round(seconds * 1000, 2),
             "stages_ms": {name: round(spent * 1000, 2) for name, spent in record.seconds.items()},
             **record.facts,
