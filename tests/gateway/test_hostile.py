@@ -18,12 +18,18 @@ from clipserve_gateway.settings import Settings
 from clipserve_gateway.types import Floats, ModelSpec, Pixels
 from google.protobuf.message import Message
 from support.fakes import FakeBackend, FakeEncoder
-from support.hostile.corpus import FAMILIES
+from support.hostile.corpus import families
 from support.hostile.sending import OPTIONS, send
 from support.hostile.texts import MIB
 from support.hostile.world import COLLECTION, World, build, points
 
-pytestmark = pytest.mark.asyncio(loop_scope="module")
+FAMILIES = families(nth=5)
+
+# Pillow's warnings about odd files: the server ignores them.
+pytestmark = [
+    pytest.mark.asyncio(loop_scope="module"),
+    pytest.mark.filterwarnings("ignore::UserWarning:PIL"),
+]
 
 
 class ColorBlind(FakeEncoder):
