@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+import contextlib
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
@@ -35,10 +36,13 @@ class DecodePool:
         self.threads = threads or available_cores()
         self.gate = Gate(self.threads, bulk_share)
         self._executor = ThreadPoolExecutor(self.threads, thread_name_prefix="decode")
+        self._alone = asyncio.Lock()
         self._pending = 0
 
-    async def run(self, work: Callable[[], T], *, deadline: Deadline) -> T:
+    async def run(self, work: Callable[[], T], *, deadline: Deadline, alone: bool = False) -> T:
         """The result of `work()`. Work whose caller is gone or late by its turn is never begun.
+
+        Of work that is to be alone, one runs at a time, beside other work; so it takes one thread at most.
 
         Raises Overloaded where too much is waiting, DeadlineExceeded, or what the work raises.
         """
@@ -46,21 +50,19 @@ class DecodePool:
             raise Overloaded(
                 "too many images are waiting to be decoded; try again later", metadata={"limit": "decode"}
             )
-        self._pending += 1
-        try:
+        with contextlib.ExitStack() as held:
+            held.enter_context(self._counted())
+            if alone:
+                await self._alone.acquire()
+                held.callback(self._alone.release)
             # Waiting here, not in the executor's own queue, is what lets a cancelled caller's work vanish.
             await self.gate.enter()
-        except BaseException:
-            self._pending -= 1
-            raise
-        try:
+            held.callback(self.gate.leave)
             deadline.check("decode")
             running = asyncio.get_running_loop().run_in_executor(self._executor, work)
-        except BaseException:
-            self._done()
-            raise
-        # A thread cannot be stopped: its place stays taken until it is done, even if the caller has gone.
-        running.add_done_callback(self._done)
+            # A thread cannot be stopped: its place stays taken until it is done, even if the caller has gone.
+            until_done = held.pop_all()
+            running.add_done_callback(lambda _: until_done.close())
         try:
             return await asyncio.shield(running)
         finally:
@@ -72,9 +74,13 @@ class DecodePool:
         """Raises Overloaded where so many images, sent now, would be decoded after the deadline."""
         self.gate.check(current_lane(), images, deadline)
 
-    def _done(self, _: object = None) -> None:
-        self._pending -= 1
-        self.gate.leave()
+    @contextlib.contextmanager
+    def _counted(self) -> Iterator[None]:
+        self._pending += 1
+        try:
+            yield
+        finally:
+            self._pending -= 1
 
     def saturation(self) -> float:
         """0 for an idle pool, 1 for one that has as much waiting as it should."""

@@ -146,24 +146,11 @@ class Embedder:
         """Pixels of one image, or what is wrong with it."""
         if isinstance(image, errors.InvalidInput):
             return image
-        if isinstance(image, EncodedImage):
-            work = functools.partial(
-                preprocess.load_image,
-                image.content,
-                spec.image_size,
-                limits=self._image_limits,
-                fast=self._fast_decode,
-            )
-        else:
-            work = functools.partial(
-                preprocess.load_raw,
-                image.rgb,
-                image.width,
-                image.height,
-                spec.image_size,
-                limits=self._image_limits,
-            )
         try:
+            if isinstance(image, EncodedImage):
+                return await self._load(spec, image.content, deadline)
+            raw = (image.rgb, image.width, image.height, spec.image_size)
+            work = functools.partial(preprocess.load_raw, *raw, limits=self._image_limits)
             return await self._pool.run(work, deadline=deadline)
         except errors.InvalidInput as error:
             return error if error.field else error.at("content")
@@ -173,6 +160,16 @@ class Embedder:
             # Whatever a decoder does with one image, the others of its batch are answered.
             log.exception("an image's decoder failed")
             return errors.ImageUnreadable("the image cannot be decoded", field="content")
+
+    async def _load(self, spec: ModelSpec, content: bytes, deadline: Deadline) -> Pixels:
+        """Pixels of an encoded image; of images that take much memory, one at a time."""
+        limits, fast, size = self._image_limits, self._fast_decode, spec.image_size
+        small = functools.partial(preprocess.load_small, content, size, limits=limits, fast=fast)
+        found = await self._pool.run(small, deadline=deadline)
+        if found is not None:
+            return found
+        large = functools.partial(preprocess.load_image, content, size, limits=limits, fast=fast)
+        return await self._pool.run(large, deadline=deadline, alone=True)
 
     async def embed_texts(self, spec: ModelSpec, texts: Sequence[str], deadline: Deadline) -> list[Embedded]:
         """Raw embeddings of texts, in order.

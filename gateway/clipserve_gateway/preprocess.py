@@ -45,6 +45,13 @@ from PIL import (  # noqa: F401
 
 from clipserve_gateway.errors import ImageError, ImageFormatUnsupported, ImageTooLarge, ImageUnreadable
 from clipserve_gateway.image_file import READS_TO_DECODE, open_file
+from clipserve_gateway.image_memory import (
+    BUFFER_BYTES,
+    LARGE_BYTES,
+    MAX_RUN_LENGTH_WIDTH,
+    decoder_bytes,
+    tile_size,
+)
 from clipserve_gateway.types import Pixels
 
 T = TypeVar("T")
@@ -57,12 +64,9 @@ MAX_SIDE = 1_000_000
 WHOLE_PIXELS = 1 << 24
 """Up to so many pixels (64 MiB) a resized image is made whole, as open_clip does; beyond, only its crop."""
 
-SLOW_DECODERS = ("ppm", "ppm_plain", "bmp_rle")
+SLOW_DECODERS = {"ppm", "ppm_plain", "bmp_rle"}
 SLOW_BYTES = 2 << 20
 """These decoders are Python loops, at about 3 MB/s: they get files of no more than so many bytes."""
-
-TILE_WIDTH, TILE_LENGTH = 322, 323
-"""TIFF tags."""
 
 # Odd but readable files are no news to the server's log.
 warnings.filterwarnings("ignore", module="PIL")
@@ -72,7 +76,7 @@ warnings.filterwarnings("ignore", module="PIL")
 class ImageLimits:
     """Caps on one image: bytes as encoded, pixels as decoded.
 
-    Decoding takes up to 4 bytes of memory a pixel, 8 for images with alpha.
+    Decoding takes up to image_memory.MOST_BYTES of memory a pixel.
     """
 
     max_bytes: int
@@ -83,12 +87,38 @@ class ImageLimits:
         Image.MAX_IMAGE_PIXELS = max(Image.MAX_IMAGE_PIXELS or 0, self.max_pixels)
 
 
+@dataclass(frozen=True)
+class Opened:
+    """An image whose header has passed, not decoded yet."""
+
+    image: Image.Image
+    region: tuple[float, float]
+    """Width and height, from its origin, of what counts of the decoded picture."""
+    target: tuple[int, int]
+    """Width and height once it is resized."""
+    size: int
+    bytes: int
+    """What decoding and resizing take of memory, at most."""
+
+
 def load_image(content: bytes, size: int, *, limits: ImageLimits, fast: bool) -> Pixels:
     """The pixels of an encoded image: uint8 [size, size, 3], read-only.
 
     Raises ImageUnreadable, ImageFormatUnsupported or ImageTooLarge; whatever a malformed file makes the
     decoder raise becomes ImageUnreadable. Nothing is decoded before the header has passed.
     """
+    found = opened(content, size, limits=limits, fast=fast)
+    return guarded(lambda: decoded(found))
+
+
+def load_small(content: bytes, size: int, *, limits: ImageLimits, fast: bool) -> Pixels | None:
+    """As load_image; but None, and nothing decoded, where that takes more than LARGE_BYTES of memory."""
+    found = opened(content, size, limits=limits, fast=fast)
+    return guarded(lambda: decoded(found)) if found.bytes <= LARGE_BYTES else None
+
+
+def opened(content: bytes, size: int, *, limits: ImageLimits, fast: bool) -> Opened:
+    """The image, up to its header; raises as load_image does."""
     if len(content) > limits.max_bytes:
         raise ImageTooLarge(
             f"the image has {len(content)} bytes; at most {limits.max_bytes} are accepted",
@@ -98,7 +128,7 @@ def load_image(content: bytes, size: int, *, limits: ImageLimits, fast: bool) ->
     image = guarded(lambda: Image.open(file, formats=FORMATS))
     guarded(lambda: check_header(image, len(content), limits))
     file.reads_left = READS_TO_DECODE
-    return guarded(lambda: decoded(image, size, fast=fast))
+    return guarded(lambda: prepared(image, content, size, fast=fast))
 
 
 def load_raw(rgb: bytes, width: int, height: int, size: int, *, limits: ImageLimits) -> Pixels:
@@ -148,11 +178,14 @@ def check_header(image: Image.Image, length: int, limits: ImageLimits) -> None:
         raise ImageFormatUnsupported(
             "32-bit and floating-point pixels have no agreed range; convert them to 8 bits"
         )
-    tags = getattr(image, "tag_v2", {})
-    # A tile is unpacked whole, even where it is larger than the image.
-    check_pixels(tags.get(TILE_WIDTH, 1), tags.get(TILE_LENGTH, 1), limits.max_pixels)
-    slow = any(tile[0] in SLOW_DECODERS for tile in getattr(image, "tile", ()))
-    if slow and length > SLOW_BYTES:
+    check_pixels(*tile_size(image), limits.max_pixels)
+    decoders = {tile[0] for tile in getattr(image, "tile", ())}
+    if "bmp_rle" in decoders and image.width > MAX_RUN_LENGTH_WIDTH:
+        raise ImageTooLarge(
+            f"run-length coded BMPs may be at most {MAX_RUN_LENGTH_WIDTH} pixels wide; use PNG",
+            metadata={"limit": str(MAX_RUN_LENGTH_WIDTH)},
+        )
+    if decoders & SLOW_DECODERS and length > SLOW_BYTES:
         raise ImageTooLarge(
             f"{image.format} files of this kind may have at most {SLOW_BYTES} bytes; use PNG",
             metadata={"limit": str(SLOW_BYTES)},
@@ -182,14 +215,23 @@ def resized(width: int, height: int, size: int) -> tuple[int, int]:
     return int(size * width / height), size
 
 
-def decoded(image: Image.Image, size: int, *, fast: bool) -> Pixels:
-    """Decodes an opened image and fits it."""
-    target = resized(image.width, image.height, size)
+def prepared(image: Image.Image, content: bytes, size: int, *, fast: bool) -> Opened:
+    """The image with all that is known before it is decoded."""
+    pixels, target = image.width * image.height, resized(image.width, image.height, size)
     draft = image.draft("RGB", (2 * target[0], 2 * target[1])) if fast else None
-    image.load()
     # A scaled JPEG's last row and column may stand for less than a whole pixel.
     region = draft[1][2:] if draft else image.size
-    return fitted(eight_bit(image), region, target, size)
+    whole = target[0] * target[1] <= WHOLE_PIXELS
+    # Pillow resizes across first, then down.
+    resizing = 4 * (target[0] * image.height + target[0] * target[1]) if whole else 0
+    memory = BUFFER_BYTES + decoder_bytes(image, pixels, content) + resizing
+    return Opened(image, region, target, size, memory)
+
+
+def decoded(found: Opened) -> Pixels:
+    """Decodes an opened image and fits it."""
+    found.image.load()
+    return fitted(eight_bit(found.image), found.region, found.target, found.size)
 
 
 def eight_bit(image: Image.Image) -> Image.Image:

@@ -127,7 +127,12 @@ class Settings(BaseSettings):
     max_message_bytes: int = Field(64 * MIB, ge=MIB, le=1024 * MIB, description="Bytes of one message.")
     max_items_per_call: int = Field(256, ge=1, le=65536, description="Images, inputs or points of one call.")
     max_image_bytes: int = Field(20 * MIB, ge=1024, description="Bytes of one encoded image.")
-    max_image_pixels: int = Field(64_000_000, ge=1, description="Width × height of one image.")
+    max_image_pixels: int = Field(
+        64_000_000,
+        ge=1,
+        description="Width × height of one image. Decoding takes up to 17 bytes of memory a pixel for one "
+        "large image at a time, and 128 MiB for each further thread.",
+    )
     max_labels: int = Field(10_000, ge=1, description="Labels of one Classify.")
     max_prompts: int = Field(100_000, ge=1, description="Labels × templates of one Classify.")
     max_top_k: int = Field(1_000, ge=1, description="top_k of one Search.")

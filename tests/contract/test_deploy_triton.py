@@ -145,8 +145,7 @@ def test_the_gateway_and_the_guard_may_do_what_they_do(triton: Triton) -> None:
     tensor = InferInput("INPUT__0", [1, 1], "FP32")
     tensor.set_data_from_numpy(np.ones((1, 1), np.float32))
     assert triton.client.infer("echo", [tensor]).as_numpy("OUTPUT__0") == 1
-    [statistics] = triton.client.get_inference_statistics("echo").model_stats
-    assert statistics.inference_count >= 1
+    assert [it.name for it in triton.client.get_inference_statistics().model_stats] == ["echo"]
 
 
 @pytest.mark.parametrize(

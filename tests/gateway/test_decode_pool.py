@@ -145,3 +145,40 @@ async def test_saturation_grows_with_what_waits_and_too_much_is_refused(
     await asyncio.gather(*tasks)
     assert pool.saturation() == 0
     assert await pool.run(lambda: 1, deadline=later()) == 1
+
+
+async def test_work_that_is_to_be_alone_runs_one_at_a_time_beside_other_work(pool: DecodePool) -> None:
+    jobs = Jobs()
+
+    def start(name: str, *, alone: bool) -> asyncio.Task[str]:
+        return asyncio.create_task(pool.run(lambda: jobs.work(name), deadline=later(), alone=alone))
+
+    large = [start("large", alone=True) for _ in range(3)]
+    await begun(jobs, 1)
+    small = start("small", alone=False)
+    await begun(jobs, 2)
+    await asyncio.sleep(0.01)
+    assert jobs.begun == ["large", "small"]
+    jobs.gate.set()
+    assert await asyncio.gather(*large, small) == ["large"] * 3 + ["small"]
+    await idle(pool)
+
+
+async def test_work_alone_whose_caller_has_gone_lets_no_other_begin_until_it_is_done(
+    pool: DecodePool,
+) -> None:
+    jobs = Jobs()
+    first, waiting, last = (
+        asyncio.create_task(pool.run(functools.partial(jobs.work, name), deadline=later(), alone=True))
+        for name in ("first", "waiting", "last")
+    )
+    await begun(jobs, 1)
+    first.cancel()
+    waiting.cancel()
+    await asyncio.sleep(0.01)
+    assert jobs.begun == ["first"]
+    assert pool.saturation() > 0
+    jobs.gate.set()
+    assert await last == "last"
+    assert jobs.begun == ["first", "last"]
+    await idle(pool)

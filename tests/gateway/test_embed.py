@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 
 import numpy as np
 import pytest
@@ -94,14 +95,14 @@ async def test_a_model_that_is_not_ready_is_unavailable_at_once(pool, encoder):
 
 
 async def test_a_decoder_that_fails_as_none_should_costs_one_image(embedder, picture, monkeypatch, caplog):
-    load = preprocess.load_image
+    load = preprocess.load_small
 
     def crash(content: bytes, *args: object, **options: object) -> object:
         if content == b"crash":
             raise MemoryError("a decoder's own")
         return load(content, *args, **options)
 
-    monkeypatch.setattr(preprocess, "load_image", crash)
+    monkeypatch.setattr(preprocess, "load_small", crash)
     inputs = [picture(1), EncodedImage(b"crash"), picture(2)]
     items = (await embedder.embed("", inputs, deadline=SOON)).items
     assert [item.error and item.error.reason for item in items] == [None, "IMAGE_UNREADABLE", None]
@@ -188,3 +189,21 @@ async def test_an_embedding_without_direction_is_an_error_of_its_item(pool):
     assert items[0].error.reason == "INFERENCE_FAILED"
     assert items[0].embedding is None
     assert SPEC.embed_dim == DIM
+
+
+async def test_images_that_take_much_memory_are_decoded_one_at_a_time(embedder, monkeypatch):
+    running, most = [], []
+
+    def load(content: bytes, *args: object, **options: object) -> np.ndarray:
+        running.append(content)
+        most.append(len(running))
+        time.sleep(0.02)
+        running.remove(content)
+        return np.full((16, 16, 3), content[0], np.uint8)
+
+    monkeypatch.setattr(preprocess, "load_small", lambda *args, **options: None)
+    monkeypatch.setattr(preprocess, "load_image", load)
+    inputs = [EncodedImage(bytes([i])) for i in range(1, 9)]
+    items = (await embedder.embed("", inputs, deadline=SOON)).items
+    assert all(item.error is None for item in items)
+    assert max(most) == 1

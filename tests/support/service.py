@@ -77,7 +77,7 @@ class Service:
         return True
 
     def stop(self) -> int:
-        """SIGTERM; the exit code."""
+        """SIGTERM, unless it has ended; the exit code."""
         self.process.send_signal(signal.SIGTERM)
         return self.process.wait(60)
 

@@ -39,7 +39,10 @@ class Watched(Generic[T]):
         try:
             value = self._read()
         except BadFile as error:
-            failure = error
+            failure = str(error)
+        except Exception as error:
+            # The next look must come, whatever this is; its words may hold what the files do.
+            failure = f"{', '.join(self._paths)}: {type(error).__name__}"
         if self._stamp() != stamp:
             return  # they are being written just now: what was read may belong to two versions
         self._seen = stamp

@@ -120,13 +120,14 @@ class Judgement:
     def _conclude(self, look: Look, now: float) -> None:
         assert self._began is not None, "judged"
         standings = self._standings.values()
+        serves = any(it.good for it in standings)
         faults = [it for it in standings if it.proved and not it.good]
-        self.ready = any(it.good for it in standings) and not faults
         faulty = max((it.trouble_seconds(now) for it in faults), default=0.0)
         silent, patience = now - self._began, self._settings.startup_seconds
         if self.heard:
             silent, patience = now - self._last_answer, self._settings.restart_after_seconds
-        self.alive = faulty < self._settings.restart_after_seconds and silent < patience
+        self.ready = serves and not faults
+        self.alive = faulty < self._settings.restart_after_seconds and (serves or silent < patience)
         troubles = [it.trouble(now) for it in standings if it.in_trouble]
         if not standings:
             troubles = ["Triton serves no model" if look.answered else look.detail]
@@ -146,6 +147,7 @@ class _Standing:
         self._misses = 0
         self._since: float | None = None
         """When its trouble began; None while there is none."""
+        self._symptom = ""
         self._detail = ""
         self._told = ""
 
@@ -160,8 +162,7 @@ class _Standing:
 
     def trouble(self, now: float) -> str:
         """What is wrong with it, for people."""
-        what = "answers wrong" if self._wrong else "does not answer"
-        return f"model {self._name} {what}, for {self.trouble_seconds(now):.0f} s: {self._detail}"
+        return f"model {self._name} {self._symptom}, for {self.trouble_seconds(now):.0f} s: {self._detail}"
 
     def take(self, finding: Finding, progresses: bool, now: float, misses: int) -> Change | None:
         """Takes a finding into account; what is new, if anything."""
@@ -172,13 +173,14 @@ class _Standing:
         self._since = now if self._since is None else self._since
         self._detail = finding.detail
         if finding.verdict is Verdict.WRONG:
-            self.good, self._wrong, self._misses = False, True, 0
-            return self._tell("answers wrong")
+            self.good, self._wrong, self._misses, self._symptom = False, True, 0, "answers wrong"
+            return self._tell(self._symptom)
         self._misses += 1
+        self._symptom = "does not answer"
         if self._misses < misses:
             return None
         self.good = False
-        return self._tell("does not answer")
+        return self._tell(self._symptom)
 
     def _right(self, finding: Finding) -> Change | None:
         self.good = self.proved = True

@@ -122,7 +122,9 @@ class TritonProcess:
             lines = log.read().decode(errors="replace").splitlines()
         lines = [line for line in lines if HARMLESS not in line]
         errors = [line for line in lines if re.match(r"E\d{4} ", line) or "error" in line.lower()]
-        return "\n".join((errors or lines)[-LAST_WORDS:])
+        # The rest are tables of settings.
+        plain = [line for line in lines if line and not line.startswith(("|", "+"))]
+        return "\n".join((errors or plain)[-LAST_WORDS:])
 
     async def stop(self) -> None:
         """SIGTERM, and SIGKILL for a process that does not end within seconds. Not to be started again."""

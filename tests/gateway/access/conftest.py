@@ -5,23 +5,18 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 
-import grpc
 import pytest
 from clipserve_gateway.server import Gateway
 from clipserve_gateway.settings import Settings
+from support.callers import Caller, write_tokens
 from support.fakes import FakeBackend
 
 Serve = Callable[..., Awaitable[Gateway]]
 
 
-def secret(name: str) -> str:
-    """The token that tests give to a caller of that name."""
-    return f"{name}-0123456789abcdef"
-
-
 @pytest.fixture
 async def serve(tmp_path: Path) -> AsyncIterator[Serve]:
-    """Starts gateways: settings, and `tokens`, the lines of a token file without the tokens themselves."""
+    """Starts gateways with these settings, and with tokens where lines of a token file are given."""
     gateways: list[Gateway] = []
 
     async def start(*lines: str, **settings: object) -> Gateway:
@@ -40,34 +35,13 @@ async def serve(tmp_path: Path) -> AsyncIterator[Serve]:
         await gateway.stop(drain_seconds=0, grace_seconds=1)
 
 
-def write_tokens(folder: Path, *lines: str) -> Path:
-    """A token file: of each line `NAME OPTIONS…`, with the caller's token after the name."""
-    words = [line.split() for line in lines]
-    text = "\n".join(" ".join([name, secret(name), *options]) for name, *options in words)
-    path = folder / "tokens"
-    path.write_text(text + "\n")
-    return path
-
-
-class Caller:
-    """Calls methods of a gateway, with a token or without."""
-
-    def __init__(self, gateway: Gateway, token: str = "") -> None:
-        self.channel = grpc.aio.insecure_channel(f"127.0.0.1:{gateway.port}")
-        self.metadata = (("authorization", f"Bearer {token}"),) if token else ()
-
-    def unary(self, stub: type, method: str, request: object) -> grpc.aio.UnaryUnaryCall:
-        """Starts a call."""
-        return getattr(stub(self.channel), method)(request, metadata=self.metadata)
-
-
 @pytest.fixture
 async def calls() -> AsyncIterator[Callable[..., Caller]]:
     """Makes callers of a gateway."""
     callers: list[Caller] = []
 
     def make(gateway: Gateway, name: str = "") -> Caller:
-        callers.append(Caller(gateway, secret(name) if name else ""))
+        callers.append(Caller(gateway, name))
         return callers[-1]
 
     yield make

@@ -93,6 +93,18 @@ def test_a_change_that_cannot_be_used_is_told_once_and_leaves_what_there_was(pat
     assert watched.value == "good again"
 
 
+def test_what_nobody_thought_of_does_not_end_the_looking(path, caplog):
+    watched = Watched([str(path)], lambda: path.read_bytes().decode())
+    path.write_bytes(b"s3cret \xff")
+    watched.refresh()
+    assert watched.value == "one"
+    assert f"{path}: UnicodeDecodeError; what was read before stays in use" in caplog.text
+    assert "s3cret" not in caplog.text
+    path.write_text("two")
+    watched.refresh()
+    assert watched.value == "two"
+
+
 def test_a_file_that_is_being_written_is_left_for_the_next_look(path, caplog):
     halves = iter(["half", "whole"])
 

@@ -129,14 +129,16 @@ def test_what_was_right_and_is_not_for_long_must_die_and_may_recover(bad):
     assert watch.see(found(demo=RIGHT)).judgement.alive
 
 
-def test_what_is_still_in_service_is_no_reason_to_die():
+@pytest.mark.parametrize("silence", [found(demo=MISSING), NOBODY])
+def test_what_is_still_in_service_is_no_reason_to_die(silence):
     watch = Watch(canary_misses=100, restart_after_seconds=60).see(found(demo=RIGHT))
-    assert watch.dies_after(found(demo=MISSING)) == 99 * PAUSE
+    assert watch.dies_after(silence) == 99 * PAUSE
 
 
 def test_trouble_that_changes_its_kind_is_one_trouble():
     watch = Watch(restart_after_seconds=60).see(found(demo=RIGHT), *[found(demo=WRONG)] * 6)
     assert watch.dies_after(found(demo=MISSING)) == 30
+    assert watch.judgement.why == "model demo does not answer, for 60 s: demo_image: late"
 
 
 def test_one_model_that_was_right_and_is_not_is_reason_enough():
@@ -194,6 +196,11 @@ def test_a_triton_that_begins_is_given_time(silence):
 def test_a_triton_that_answers_late_in_its_start_is_given_no_more_time_after_that():
     watch = Watch(startup_seconds=180, restart_after_seconds=60).see(*[NOBODY] * 30, found(demo=WRONG))
     assert watch.dies_after(NOBODY) == 55
+
+
+def test_a_triton_that_tells_its_counts_has_answered():
+    watch = Watch().see(found(10, demo=WRONG))
+    assert watch.dies_after(Look(False, "late", completed={"demo_image": 10})) is None
 
 
 def test_what_is_loaded_anew_is_judged_anew():

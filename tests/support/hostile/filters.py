@@ -76,7 +76,7 @@ FILTERS: list[Item[Filter]] = [
         INVALID,
         "filter.in_list.values[2]",
     ),
-    Item("filter by a million values", lambda: among("year", *[YEAR] * 1_000_000), INVALID, "filter"),
+    Item("filter by 50000 values", lambda: among("year", *[YEAR] * 50_000), INVALID, "filter"),
     Item("filter by no bounds", lambda: between("year"), INVALID, "filter.range"),
     Item(
         "filter by two lower bounds", lambda: between("year", gt=YEAR, gte=YEAR), INVALID, "filter.range.gt"

@@ -155,6 +155,13 @@ BMPS: list[Item[bytes]] = [
         ANSWERED,
     ),
     Item(
+        "bmp run-length of a million columns",
+        lambda: bmp(
+            1_000_000, 1, bits=8, compression=1, colors=2, data=bytes(8) + b"\0\2\xff\xff", offset=62
+        ),
+        TOO_LARGE,
+    ),
+    Item(
         "bmp run-length of 3 MB",
         lambda: bmp(
             8000, 8000, bits=8, compression=1, colors=2, data=bytes(8) + b"\1\1" * 1_500_000, offset=62
