@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import re
 import threading
 import time
 import urllib.error
@@ -84,7 +85,7 @@ def tracebacks(log: bytes) -> list[str]:
         entry = json.loads(line)
         last = (entry.get("traceback") or entry["message"]).strip().splitlines()[-1]
         if not entry["logger"].startswith("grpc.") and not last.startswith("clipserve_gateway.errors."):
-            found.append(last)
+            found.append(re.sub(r"<Token.*?> at 0x\w+>|0x\w+", "…", last))
     return found
 
 

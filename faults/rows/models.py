@@ -142,9 +142,8 @@ def bad_answers(place: Place) -> Iterator[Promise]:
     calls = load.finish()
     wrong = wrong_answers(calls)
     for mode, begin, end in moments:
-        yield only(
-            f"{mode}: callers get INTERNAL", calls.begun(begin).ended(before=end).codes, "INTERNAL", least=10
-        )
+        codes = calls.begun(begin).ended(before=end).codes
+        yield only(f"{mode}: callers get INTERNAL", codes, "INTERNAL", least=10)
     yield Promise("no caller gets a wrong answer", f"{len(wrong)}", len(wrong) == 0)
     right = batch.embeddings[[0, 2]].tobytes() == right_texts([text(0), text(1)]).tobytes()
     yield Promise("one bad item fails alone", f"items {sorted(batch.errors)} of 3 failed, the others are "
