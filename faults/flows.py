@@ -43,11 +43,8 @@ class Flow:
     @property
     def metadata(self) -> tuple[tuple[str, str], ...]:
         """What is sent with each call."""
-        found = {
-            "x-clipserve-priority": self.priority,
-            "authorization": self.token and f"Bearer {self.token}",
-        }
-        return tuple((key, value) for key, value in found.items() if value)
+        priority = (("x-clipserve-priority", self.priority),) if self.priority else ()
+        return (*priority, ("authorization", f"Bearer {self.token}")) if self.token else priority
 
     def input(self, call: int) -> int:
         """Which input a call uses."""
