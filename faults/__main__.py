@@ -19,7 +19,7 @@ import click
 import faults.rows  # noqa: F401  (enters the rows)
 from faults.place import Place
 from faults.report import Outcome, markdown, tell
-from faults.row import ROWS, Promise, Row
+from faults.row import ROWS, Promise, Row, promises
 
 
 @click.command(help=__doc__)
@@ -65,16 +65,16 @@ def main(rows: str, list_them: bool, seconds: float, tries: int, out: Path, keep
 def run(row: Row, place: Place) -> Outcome:
     """What becomes of a row's promises; one that cannot be run to its end does not pass."""
     begin = time.monotonic()
-    promises: list[Promise] = []
+    seen: list[Promise] = []
     try:
-        promises.extend(row.run(place))
+        seen.extend(promises(row, place))
     except Exception as error:
         traceback.print_exc()
         problem = f"{type(error).__name__}: {error}"[:300]
-        promises.append(Promise("the row can be run to its end", problem, False))
+        seen.append(Promise("the row can be run to its end", problem, False))
     finally:
         place.close()
-    return Outcome(row, tuple(promises), time.monotonic() - begin)
+    return Outcome(row, tuple(seen), time.monotonic() - begin)
 
 
 if __name__ == "__main__":

@@ -31,12 +31,20 @@ class Flow:
     """Inputs that are used in turn; 0 never uses one twice."""
     priority: str = ""
     """Of the metadata x-clipserve-priority."""
+    token: str = ""
+    """The bearer token that is shown."""
     model: str = ""
     collection: str = ""
     dim: int = DIM
     """Numbers of the embeddings that are sent."""
     patience: float = 0.0
     """Seconds after which the caller cancels the call; 0 never does."""
+
+    @property
+    def metadata(self) -> tuple[tuple[str, str], ...]:
+        """What is sent with each call."""
+        priority = (("x-clipserve-priority", self.priority),) if self.priority else ()
+        return (*priority, ("authorization", f"Bearer {self.token}")) if self.token else priority
 
     def input(self, call: int) -> int:
         """Which input a call uses."""

@@ -96,8 +96,6 @@ class Caller:
         self._method = next(
             getattr(stub, self._kind.method) for stub in stubs if hasattr(stub, self._kind.method)
         )
-        priority = flow.priority
-        self._metadata = (("x-clipserve-priority", priority),) if priority else ()
 
     async def call(self, number: int, due: float) -> str:
         """Makes one call and writes down what became of it; its code."""
@@ -119,7 +117,7 @@ class Caller:
         return code
 
     async def _unary(self, request: Any) -> Any:
-        call = self._method(request, timeout=self._flow.timeout, metadata=self._metadata)
+        call = self._method(request, timeout=self._flow.timeout, metadata=self._flow.metadata)
         if self._flow.patience:
             asyncio.get_running_loop().call_later(self._flow.patience, call.cancel)
         return await call
@@ -129,7 +127,7 @@ class Caller:
             for batch in range(BATCHES):
                 yield clip_pb2.EmbedStreamRequest(batch_id=batch, request=request)
 
-        call = self._method(batches(), timeout=self._flow.timeout, metadata=self._metadata)
+        call = self._method(batches(), timeout=self._flow.timeout, metadata=self._flow.metadata)
         if self._flow.patience:
             asyncio.get_running_loop().call_later(self._flow.patience, call.cancel)
         codes = [response.status.code async for response in call]

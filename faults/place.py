@@ -23,7 +23,7 @@ from faults.calls import Calls
 from faults.delay_model import SERVING, DelayModel, Knobs
 from faults.flows import Flow
 from faults.processes import Triton
-from faults.watch import http_status, wait_until
+from faults.watch import http_status, tracebacks, wait_until
 
 READY_SECONDS = 60.0
 OUT, LOG = "calls.npz", "load.log"
@@ -100,6 +100,8 @@ class Place:
         self._common = common
         self._service: Service | None = None
         self._stack = contextlib.ExitStack()
+        self._logs: dict[Path, int] = {}
+        """Logs of gateways, and how much of them is of earlier rows."""
         self._started = 0
 
     def close(self) -> None:
@@ -136,6 +138,7 @@ class Place:
         folder = self.subfolder("gateway")
         gateway = start_gateway(triton, data or str(folder / "data"), folder, *options, env=env)
         self._stack.callback(end, gateway.process)
+        self._logs[gateway.log] = 0
         if ready:
             wait_ready(gateway)
         return gateway
@@ -150,6 +153,15 @@ class Place:
             self._service = Service(model, triton, self.gateway(triton.address, "--canary-seconds", "60"))
         self._service.model.turn(**asdict(Knobs()))
         return self._service
+
+    def tracebacks(self) -> list[str]:
+        """What this row's gateways logged of faults of their own, since this was asked last."""
+        found = self._common.tracebacks() if self._common is not None else []
+        for log, begin in self._logs.items():
+            content = log.read_bytes()
+            self._logs[log] = len(content)
+            found += tracebacks(content[begin:])
+        return found
 
     def client(self, gateway: Gateway, **options: Any) -> clipserve.Client:
         """An SDK client of a gateway."""

@@ -47,15 +47,14 @@ def markdown(outcomes: list[Outcome], began: dt.datetime, seconds: float) -> str
     lines = [
         f"{began:%Y-%m-%d}, {len(outcomes)} faults, {kept} of {of} promises kept, {minutes}.",
         "",
-        "| fault | promise | seen | |",
+        "| fault | what was done, and what is promised | seen | |",
         "|---|---|---|---|",
     ]
     for outcome in outcomes:
-        name = f"**{outcome.row.name}**"
+        lines.append(f"| **{outcome.row.name}** | *{cell(outcome.row.how)}* | | |")
         for promise in outcome.promises:
             mark = "✓" if promise.kept else "**✗**"
-            lines.append(f"| {name} | {cell(promise.what)} | {cell(promise.seen)} | {mark} |")
-            name = ""
+            lines.append(f"| | {cell(promise.what)} | {cell(promise.seen)} | {mark} |")
     return "\n".join(lines) + "\n"
 
 

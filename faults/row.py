@@ -49,6 +49,13 @@ def row(name: str, *, quick: bool = False) -> Callable[[Break], Break]:
     return enter
 
 
+def promises(row: Row, place: Place) -> Iterator[Promise]:
+    """What a row shows, and what holds for every row."""
+    yield from row.run(place)
+    found = place.tracebacks()
+    yield Promise("no traceback in a gateway's log", "; ".join(sorted(set(found))) or "none", not found)
+
+
 def at_most(what: str, seen: float, bound: float, unit: str = "s") -> Promise:
     """A figure that must not be larger; NaN, which is no figure, breaks the promise."""
     return Promise(f"{what} ≤ {shown(bound, unit)}", shown(seen, unit), seen <= bound)

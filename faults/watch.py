@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import json
+import re
 import threading
 import time
 import urllib.error
@@ -69,6 +71,22 @@ class Watch:
     def growth(self) -> float:
         """MiB between the first sample and the largest."""
         return (max(it.memory for it in self.samples) - self.samples[0].memory) / MIB
+
+
+def tracebacks(log: bytes) -> list[str]:
+    """The last line of each traceback in a gateway's log, but for errors of the gateway's own words.
+
+    What gRPC's library says of connections that broke is its own.
+    """
+    found = []
+    for line in log.decode(errors="replace").splitlines():
+        if not line.startswith("{") or "Traceback" not in line:
+            continue
+        entry = json.loads(line)
+        last = (entry.get("traceback") or entry["message"]).strip().splitlines()[-1]
+        if not entry["logger"].startswith("grpc.") and not last.startswith("clipserve_gateway.errors."):
+            found.append(re.sub(r"<Token.*?> at 0x\w+>|0x\w+", "…", last))
+    return found
 
 
 def metric(http: str, name: str, **labels: str) -> float:

@@ -21,7 +21,7 @@ FREE_PORTS = tuple(
     for word in (f"--{name}", "0")
 )
 START_SECONDS = 300.0
-LISTENING = re.compile(r"listening on ([\d.]+:\d+), metrics on port (\d+)")
+LISTENING = re.compile(r"listening on ([\d.]+:\d+),.* metrics on port (\d+)")
 
 
 @dataclass
