@@ -20,8 +20,12 @@ SCHEMES = ("dns:", "ipv4:", "ipv6:", "unix:", "unix-abstract:", "xds:")
 
 Option: TypeAlias = tuple[str, str | int]
 
-SERVICE_CONFIG: dict[str, Any] = {"loadBalancingConfig": [{"round_robin": {}}]}
-"""Calls go to all addresses of the name in turn, not to one pod for the life of the connection."""
+SERVICE_CONFIG: dict[str, Any] = {
+    "loadBalancingConfig": [{"round_robin": {}}],
+    "healthCheckConfig": {"serviceName": "clipserve.calls"},
+}
+"""Calls go to all addresses of the name in turn, not to one pod for the life of the connection; and no more
+to a server from the moment that it says it will stop."""
 
 
 @dataclass(frozen=True)

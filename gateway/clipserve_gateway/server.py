@@ -56,6 +56,8 @@ CLIP_SERVICE = clip_pb2.DESCRIPTOR.services_by_name["ClipService"].full_name
 COLLECTION_SERVICE = collection_pb2.DESCRIPTOR.services_by_name["CollectionService"].full_name
 LABEL_SET_SERVICE = labels_pb2.DESCRIPTOR.services_by_name["LabelSetService"].full_name
 SERVICES = (CLIP_SERVICE, COLLECTION_SERVICE, LABEL_SET_SERVICE)
+CALLS_SERVICE = "clipserve.calls"
+"""Health service name that tells whether calls are taken, with or without a model. The SDK watches it."""
 MODEL_SERVICE = "clipserve.model."
 """Prefix of the health service names that tell whether one model is served."""
 
@@ -164,6 +166,7 @@ class Gateway:
 
     async def start(self) -> None:
         """Listens, and begins to look for models; does not wait for Triton. Raises PortTaken."""
+        await self._health.set(CALLS_SERVICE, serving(True))
         await self._tell_health()
         self.port = self._listen()
         self._http = self._listen_http()

@@ -33,7 +33,10 @@ def test_targets_that_are_no_server_are_refused(target):
 
 def test_calls_go_to_all_addresses_in_turn():
     options = dict(channel_options("dns:///gateway:8600"))
-    assert json.loads(options["grpc.service_config"]) == {"loadBalancingConfig": [{"round_robin": {}}]}
+    assert json.loads(options["grpc.service_config"]) == {
+        "loadBalancingConfig": [{"round_robin": {}}],
+        "healthCheckConfig": {"serviceName": "clipserve.calls"},
+    }
     assert options["grpc.keepalive_time_ms"] >= 10_000
     assert "grpc.enable_http_proxy" not in options
 

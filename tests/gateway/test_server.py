@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from clipserve.v1 import clip_pb2, clip_pb2_grpc, collection_pb2, collection_pb2_grpc, common_pb2
 from clipserve_gateway import errors
-from clipserve_gateway.server import MODEL_SERVICE, Gateway, PortTaken
+from clipserve_gateway.server import CALLS_SERVICE, MODEL_SERVICE, Gateway, PortTaken
 from clipserve_gateway.settings import Settings
 from google.rpc import error_details_pb2
 from grpc_health.v1 import health_pb2, health_pb2_grpc
@@ -495,3 +495,18 @@ async def test_stopping_lets_running_calls_finish(tmp_path):
         await asyncio.sleep(0.2)
         await gateway.stop(drain_seconds=0, grace_seconds=5)
         assert len((await call).results) == 1
+
+
+async def test_callers_are_told_to_leave_when_it_will_stop_and_not_for_want_of_a_model(tmp_path):
+    backend = FakeBackend()
+    backend.source.error = errors.ModelUnavailable("down")
+    gateway = Gateway(Settings(port=0, http_port=0, data=str(tmp_path)), backend)
+    await gateway.start()
+    wanted = health_pb2.HealthCheckRequest(service=CALLS_SERVICE)
+    async with grpc.aio.insecure_channel(f"127.0.0.1:{gateway.port}") as channel:
+        health = health_pb2_grpc.HealthStub(channel)
+        assert (await health.Check(wanted)).status == health_pb2.HealthCheckResponse.SERVING
+        stopping = asyncio.ensure_future(gateway.stop(drain_seconds=0.3, grace_seconds=1))
+        await asyncio.sleep(0.1)
+        assert (await health.Check(wanted)).status == health_pb2.HealthCheckResponse.NOT_SERVING
+        await stopping
