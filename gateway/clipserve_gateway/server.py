@@ -58,6 +58,8 @@ LABEL_SET_SERVICE = labels_pb2.DESCRIPTOR.services_by_name["LabelSetService"].fu
 SERVICES = (CLIP_SERVICE, COLLECTION_SERVICE, LABEL_SET_SERVICE)
 CALLS_SERVICE = "clipserve.calls"
 """Health service name that tells whether calls are taken, with or without a model. The SDK watches it."""
+PENDING_CALLS = 20_000
+"""Calls that the gRPC core may hold before this process takes them up."""
 MODEL_SERVICE = "clipserve.model."
 """Prefix of the health service names that tell whether one model is served."""
 
@@ -266,6 +268,10 @@ def server_options(settings: Settings) -> list[tuple[str, int]]:
     return [
         ("grpc.max_receive_message_length", settings.max_message_bytes),
         ("grpc.max_send_message_length", settings.max_message_bytes),
+        # A connection that begins and resets calls fills the core's queue; by default the core then cancels
+        # calls of others, at random, from a thousand on.
+        ("grpc.server.max_pending_requests", PENDING_CALLS),
+        ("grpc.server.max_pending_requests_hard_limit", PENDING_CALLS),
         # Without this a second gateway on the same port would silently take half of the connections.
         ("grpc.so_reuseport", 0),
         ("grpc.max_connection_age_ms", settings.max_connection_age_seconds * 1000),
