@@ -8,7 +8,7 @@ REPOSITORY := build/model_repository
 SOURCES := client gateway exporter bench faults tests
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo serve test test-all faults soak torture bench-search lint protos clean
+.PHONY: help setup demo serve test test-all faults soak torture fuzz bench-search lint protos clean
 
 help: ## Show these targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -55,6 +55,9 @@ soak: setup $(REPOSITORY)/.ready ## Half an hour of mixed load: does the gateway
 
 torture: $(VENV)/.ready ## Kill a writer fifty times and look for lost points (some minutes)
 	@$(VENV)/bin/python bench/torture.py --points 50
+
+fuzz: setup $(REPOSITORY)/.ready ## Send 100,000 harmed inputs to the service (a quarter of an hour)
+	@$(VENV)/bin/python bench/fuzz.py
 
 bench-search: $(VENV)/.ready ## Measure the search engines up to a million points (about an hour)
 	@$(VENV)/bin/python bench/search.py --engine lance --engine milvus --out build/search.json

@@ -23,6 +23,7 @@ that of the original size, so the crop does not move.
 from __future__ import annotations
 
 import io
+import logging
 import math
 import warnings
 from collections.abc import Callable
@@ -68,8 +69,9 @@ SLOW_DECODERS = {"ppm", "ppm_plain", "bmp_rle"}
 SLOW_BYTES = 2 << 20
 """These decoders are Python loops, at about 3 MB/s: they get files of no more than so many bytes."""
 
-# Odd but readable files are no news to the server's log.
+# What is odd about a file is its sender's business, and no news to the server's log.
 warnings.filterwarnings("ignore", module="PIL")
+logging.getLogger("PIL").setLevel(logging.CRITICAL)
 
 
 @dataclass(frozen=True)

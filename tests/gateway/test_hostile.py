@@ -8,16 +8,14 @@ import tracemalloc
 from collections.abc import AsyncIterator
 
 import grpc
-import numpy as np
 import pytest
 import pytest_asyncio
 from clipserve.v1 import clip_pb2, collection_pb2, common_pb2
-from clipserve_gateway.deadline import Deadline
 from clipserve_gateway.server import Gateway
 from clipserve_gateway.settings import Settings
-from clipserve_gateway.types import Floats, ModelSpec, Pixels
 from google.protobuf.message import Message
-from support.fakes import FakeBackend, FakeEncoder
+from support.fakes import FakeBackend
+from support.hostile.blind import ColorBlind
 from support.hostile.corpus import families
 from support.hostile.sending import OPTIONS, send
 from support.hostile.texts import MIB
@@ -30,13 +28,6 @@ pytestmark = [
     pytest.mark.asyncio(loop_scope="module"),
     pytest.mark.filterwarnings("ignore::UserWarning:PIL"),
 ]
-
-
-class ColorBlind(FakeEncoder):
-    """Gives a black picture a direction too."""
-
-    async def encode_image(self, spec: ModelSpec, pixels: Pixels, deadline: Deadline) -> Floats:
-        return np.float32(1) + await super().encode_image(spec, pixels, deadline)
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")

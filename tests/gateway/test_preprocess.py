@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import io
 import struct
@@ -24,6 +25,7 @@ from hypothesis import strategies as st
 from PIL import Image, ImageDraw, ImageSequence
 from support.hostile.cases import Item
 from support.hostile.images import IMAGES
+from support.hostile.images_tiff import TIFFS
 
 ROOT = Path(__file__).parents[2]
 GOLDEN = ROOT / "tests" / "golden"
@@ -273,6 +275,12 @@ class TestRefusals:
         with pytest.raises(error):
             load_image(content, 224, limits=LIMITS, fast=True)
         assert time.process_time() - start < 1
+
+    def test_odd_files_are_no_news_to_the_log(self, caplog: pytest.LogCaptureFixture) -> None:
+        for case in TIFFS:
+            with contextlib.suppress(ImageError):
+                load_image(case.value, 16, limits=LIMITS, fast=True)
+        assert caplog.records == []
 
     @pytest.mark.parametrize("case", IMAGES, ids=str)
     def test_every_bad_or_odd_file_is_decoded_or_refused_as_promised(self, case: Item[bytes]) -> None:

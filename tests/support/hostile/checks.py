@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 
+import grpc
 from clipserve.v1 import clip_pb2, collection_pb2, common_pb2
 from clipserve_gateway.convert.filters import read_filter
 from clipserve_gateway.convert.payload import read_payload, read_schema
@@ -20,6 +21,7 @@ BATCH = 40
 AT_ONCE = 8
 """Calls."""
 NAMES = ["a cat", "a dog"]
+CODE_NAMES = {code.value[0]: code.name for code in grpc.StatusCode}
 
 
 async def call_faults(world: World, cases: Sequence[Call]) -> list[str]:
@@ -45,7 +47,7 @@ def call_fault(case: Call, outcome: Outcome) -> str:
 
 def code_name(code: int) -> str:
     """The name of a status code."""
-    return {0: "OK", 3: "INVALID_ARGUMENT", 5: "NOT_FOUND", 9: "FAILED_PRECONDITION"}.get(code, str(code))
+    return CODE_NAMES.get(code, str(code))
 
 
 def item_fault(case: Item, path: str, status: common_pb2.ItemStatus) -> str:

@@ -1,0 +1,105 @@
+"""Sends harmed images, texts, vectors, payloads, filters, requests and bytes to a gateway, many thousands.
+
+\b
+python bench/fuzz.py --cases 100000
+python bench/fuzz.py --cases 1000 --kind images --seed 7 --target 127.0.0.1:8600 --pid 4711
+python bench/fuzz.py replay build/fuzz/7-123 --target 127.0.0.1:8600
+
+Without a target it starts Triton and a gateway of its own. Cases are made of seed and number, from the named
+cases of tests/support/hostile: bits flipped, parts of files doubled, lengths and numbers changed, files
+spliced, fields of messages set to what they should not be, and blindly. Many go as items of one call, with
+sound neighbors.
+
+\b
+Of every call it is asked that
+- it ends within 30 s, with a status that is promised: never INTERNAL, UNKNOWN or UNAVAILABLE;
+- what is refused has a reason, and a field where the input is at fault;
+- sound neighbors in the same call get the embeddings they had when they were alone, to 1e-4;
+and of the gateway that at the end it is the same process, SERVING, with its points unchanged, without a
+traceback in its log, and that its memory stayed below what its settings say.
+
+Collections, aliases and label sets that harmed requests make are left behind: do not send them to a gateway
+whose collections matter. Calls that break a promise are kept in a folder, and can be sent again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import random
+import sys
+import tempfile
+from pathlib import Path
+
+import click
+
+sys.path.append(str(Path(__file__).parents[1] / "tests"))
+
+from fuzz_calls import KINDS
+from fuzz_report import Report, show
+from fuzz_run import again, fuzz
+from fuzz_target import Target, own
+
+
+@click.group(invoke_without_command=True, help=__doc__)
+@click.option("--cases", default=100_000, show_default=True, help="How many.")
+@click.option("--seed", default=0, show_default=True, help="Of chance; 0 takes a new one.")
+@click.option("--kind", "kinds", multiple=True, type=click.Choice(list(KINDS)), help="Only these kinds.")
+@click.option("--callers", default=12, show_default=True, help="Calls under way at a time.")
+@click.option("--target", default="", help="HOST:PORT of a running gateway, instead of one of its own.")
+@click.option(
+    "--pid", default=0, help="That gateway's process, if it runs on this machine: to look at its memory."
+)
+@click.option(
+    "--keep",
+    type=click.Path(path_type=Path),
+    default=Path("build/fuzz"),
+    show_default=True,
+    help="Where findings go.",
+)
+@click.pass_context
+def main(
+    context: click.Context,
+    cases: int,
+    seed: int,
+    kinds: tuple[str, ...],
+    callers: int,
+    target: str,
+    pid: int,
+    keep: Path,
+) -> None:
+    """See the module's docstring."""
+    if context.invoked_subcommand is not None:
+        return
+    seed = seed or random.SystemRandom().randrange(1, 2**31)
+    with at(target, pid) as gateway:
+        report: Report = asyncio.run(fuzz(gateway, cases, seed, kinds or tuple(KINDS), callers, keep))
+    show(report)
+    sys.exit(0 if report.kept_all else 1)
+
+
+@main.command("replay")
+@click.argument("finding", type=click.Path(exists=True, file_okay=False, path_type=Path))
+@click.option("--target", default="", help="HOST:PORT of a running gateway, instead of one of its own.")
+def replay(finding: Path, target: str) -> None:
+    """Sends a call again that was kept in a folder."""
+    with at(target, 0) as gateway:
+        wrong = asyncio.run(again(gateway, finding))
+    click.echo(wrong or "every promise was kept")
+    sys.exit(1 if wrong else 0)
+
+
+@contextlib.contextmanager
+def at(target: str, pid: int):
+    """The gateway to send to."""
+    if target:
+        yield Target(target, pid)
+        return
+    with tempfile.TemporaryDirectory(prefix="fuzz-") as folder:
+        click.echo("· starting Triton and a gateway", err=True)
+        with own(Path(folder)) as gateway:
+            yield gateway
+
+
+if __name__ == "__main__":
+    main()

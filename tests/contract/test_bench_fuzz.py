@@ -1,0 +1,80 @@
+"""The fuzzer finds what it looks for, says nothing where there is nothing, and can do it again."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+
+import pytest
+from clipserve_gateway.server import Gateway
+from clipserve_gateway.settings import Settings
+from support.fakes import FakeBackend, FakeEncoder
+from support.hostile.blind import ColorBlind
+
+# Pillow's warnings about odd files: the server ignores them.
+pytestmark = pytest.mark.filterwarnings("ignore::UserWarning:PIL")
+
+BENCH = Path(__file__).parents[2] / "bench"
+
+
+@pytest.fixture
+async def serving(tmp_path: Path) -> AsyncIterator[Callable[[FakeEncoder], object]]:
+    """Starts a gateway around an encoder; its address."""
+    gateways: list[Gateway] = []
+
+    async def start(encoder: FakeEncoder) -> str:
+        data = str(tmp_path / f"data-{len(gateways)}")
+        gateway = Gateway(Settings(port=0, http_port=0, data=data), FakeBackend(encoder=encoder))
+        gateways.append(gateway)
+        await gateway.start()
+        await gateway.models.refresh()
+        return f"127.0.0.1:{gateway.port}"
+
+    yield start
+    for gateway in gateways:
+        await gateway.stop(drain_seconds=0, grace_seconds=1)
+
+
+async def fuzz(*words: object) -> tuple[int, str]:
+    """Runs the command; its exit code, and all it said."""
+    command = [sys.executable, str(BENCH / "fuzz.py"), *map(str, words)]
+    pipe = asyncio.subprocess.PIPE
+    process = await asyncio.create_subprocess_exec(*command, stdout=pipe, stderr=asyncio.subprocess.STDOUT)
+    said, _ = await process.communicate()
+    return process.returncode or 0, said.decode()
+
+
+async def test_a_sound_gateway_keeps_every_promise(serving, tmp_path):
+    options = ("--target", await serving(ColorBlind()), "--pid", os.getpid(), "--keep", tmp_path / "kept")
+    code, said = await fuzz("--cases", 600, "--seed", 5, *options)
+    assert code == 0, said
+    assert "pass  every promise was kept" in said
+    assert "answered" in said
+    assert "IMAGE_UNREADABLE" in said
+    assert "at most" in said
+    assert not list((tmp_path).glob("kept*"))
+
+
+async def test_a_broken_one_is_found_out_and_the_call_can_be_sent_again(serving, tmp_path):
+    broken = await serving(ColorBlind(reject=lambda row: row.ndim == 1 and len(row) > 20))
+    options = ("--kind", "texts", "--keep", tmp_path / "kept")
+    code, said = await fuzz("--cases", 200, "--seed", 5, "--target", broken, *options)
+    assert code == 1
+    assert "an item ended with INTERNAL" in said
+    [finding, *_] = sorted((tmp_path / "kept").iterdir())
+    assert f"replay {finding}" in said
+    assert (await fuzz("replay", finding, "--target", broken))[0] == 1
+    assert (await fuzz("replay", finding, "--target", await serving(ColorBlind())))[0] == 0
+
+
+def test_calls_are_the_same_for_the_same_seed(monkeypatch):
+    monkeypatch.syspath_prepend(str(BENCH))
+    from fuzz_calls import KINDS, Plans
+
+    one, same, other = (Plans(seed, 8, list(KINDS)) for seed in (1, 1, 2))
+    assert [one.make(i) for i in range(40)] == [same.make(i) for i in range(40)]
+    assert one.make(0) != other.make(0)
+    assert {one.make(i).kind for i in range(200)} == set(KINDS)
