@@ -24,8 +24,8 @@ ROOM = 20
 CROWD = 300
 """Connections that want one each."""
 RECOVERY = CROWD / ROOM + 5.0
-"""Seconds: those that have gone still stand in the listener's queue, and gRPC takes up what it has descriptors for
-once a second."""
+"""Seconds. Those that have gone still stand in the listener's queue, and once a second gRPC takes up as many
+as it has descriptors for."""
 
 
 @row("malformed-http2", quick=True)
