@@ -4,6 +4,7 @@
 python bench/fuzz.py --cases 100000
 python bench/fuzz.py --cases 1000 --kind images --seed 7 --target 127.0.0.1:8600 --pid 4711
 python bench/fuzz.py replay build/fuzz/7-123 --target 127.0.0.1:8600
+python bench/fuzz.py bombs --callers 64
 
 Without a target it starts Triton and a gateway of its own. Cases are made of seed and number, from the named
 cases of tests/support/hostile: bits flipped, parts of files doubled, lengths and numbers changed, files
@@ -35,6 +36,7 @@ import click
 
 sys.path.append(str(Path(__file__).parents[1] / "tests"))
 
+from fuzz_bombs import measure_bombs
 from fuzz_calls import KINDS
 from fuzz_report import Report, show
 from fuzz_run import again, fuzz
@@ -87,6 +89,18 @@ def replay(finding: Path, target: str) -> None:
         wrong = asyncio.run(again(gateway, finding))
     click.echo(wrong or "every promise was kept")
     sys.exit(1 if wrong else 0)
+
+
+@main.command("bombs")
+@click.option("--callers", default=64, show_default=True, help="Who send an image each, at once.")
+@click.option("--pixels", default=64_000_000, show_default=True, help="Of each image.")
+@click.option("--target", default="", help="HOST:PORT of a running gateway, instead of one of its own.")
+@click.option("--pid", default=0, help="That gateway's process.")
+def bombs(callers: int, pixels: int, target: str, pid: int) -> None:
+    """Sends many images at once that are dear to decode, and reads the gateway's memory (some minutes)."""
+    with at(target, pid) as gateway:
+        kept = asyncio.run(measure_bombs(gateway, callers, pixels))
+    sys.exit(0 if kept else 1)
 
 
 @contextlib.contextmanager
