@@ -89,9 +89,8 @@ class Judgement:
         anew = {model_name(it) for it, count in look.completed.items() if count < self._completed.get(it, 0)}
         if anew:
             self.heard, self._began = False, now
-        old = {name: standing for name, standing in self._standings.items() if name not in anew}
         findings = self._findings(look)
-        self._standings = {name: old.get(name) or _Standing(name) for name in findings}
+        self._standings = {name: self._standings.get(name) or _Standing(name) for name in findings}
         changes = []
         for name, finding in findings.items():
             standing, progresses = self._standings[name], self._progresses(name, finding, look)
@@ -135,13 +134,13 @@ class Judgement:
 
 
 class _Standing:
-    """What is known of one model since it was loaded."""
+    """What is known of one model."""
 
     def __init__(self, name: str) -> None:
         self._name = name
         self.good = False
         self.proved = False
-        """It was right."""
+        """It was right since it was loaded."""
         self._wrong = False
         """It was wrong, and not right since. Progress is no excuse for that."""
         self._misses = 0
