@@ -15,7 +15,7 @@ After each look, two things are said of it. *Ready*: callers belong here. *Alive
 - A Triton that begins is given time. It counts as alive until it has answered, or for so long. The same goes
   for models that it says are ready and that all keep silent from the beginning.
 - A count of finished inputs that went down tells that the model, or all of Triton, was loaded anew: what was
-  answered before says nothing any more.
+  answered before says nothing any more, nor does that look's own answer, which may be the old one's last.
 
 There is no clock and no network here: looks are handed in with their time, in seconds.
 """
@@ -86,25 +86,24 @@ class Judgement:
         """Takes a look into account that was made at `now`; what people should hear of it."""
         if self._began is None:
             self._began = now
-        self._forget_what_was_loaded_anew(look, now)
+        anew = {model_name(it) for it, count in look.completed.items() if count < self._completed.get(it, 0)}
+        if anew:
+            self.heard, self._began = False, now
         findings = self._findings(look)
         self._standings = {name: self._standings.get(name) or _Standing(name) for name in findings}
         changes = []
         for name, finding in findings.items():
-            progresses = self._progresses(name, finding, look)
-            changes.append(self._standings[name].take(finding, progresses, now, self._settings.canary_misses))
-            self.heard |= name in look.examined and (progresses or finding.verdict is not Verdict.MISSING)
+            standing, progresses = self._standings[name], self._progresses(name, finding, look)
+            changes.append(standing.take(finding, progresses, now, self._settings.canary_misses))
+            if name in anew:
+                standing.proved = False
+            elif name in look.examined and (progresses or finding.verdict is not Verdict.MISSING):
+                self.heard = True
         self.heard |= look.answered and not look.examined
         self._last_answer = now if look.answered or look.completed else self._last_answer
         self._completed |= look.completed
         self._conclude(look, now)
         return [change for change in changes if change]
-
-    def _forget_what_was_loaded_anew(self, look: Look, now: float) -> None:
-        for tower, count in look.completed.items():
-            if count < self._completed.get(tower, 0):
-                self._standings.pop(model_name(tower), None)
-                self.heard, self._began = False, now
 
     def _findings(self, look: Look) -> dict[str, Finding]:
         if not look.answered:
@@ -135,13 +134,13 @@ class Judgement:
 
 
 class _Standing:
-    """What is known of one model since it was loaded."""
+    """What is known of one model."""
 
     def __init__(self, name: str) -> None:
         self._name = name
         self.good = False
         self.proved = False
-        """It was right."""
+        """It was right since it was loaded."""
         self._wrong = False
         """It was wrong, and not right since. Progress is no excuse for that."""
         self._misses = 0

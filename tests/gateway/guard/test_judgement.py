@@ -210,6 +210,18 @@ def test_what_is_loaded_anew_is_judged_anew():
     assert watch.dies_after(found(107, demo=WRONG)) is None, "a restart did not cure it"
 
 
+def test_the_look_that_sees_it_loaded_anew_proves_nothing():
+    """Its answer may have come from what was there before."""
+    watch = Watch().see(found(200, demo=RIGHT), found(106, demo=RIGHT))
+    assert watch.ready
+    assert watch.dies_after(found(107, demo=WRONG)) is None
+
+
+def test_the_look_that_sees_it_loaded_anew_ends_no_waiting_either():
+    watch = Watch(startup_seconds=180).see(found(200, demo=RIGHT), found(106, demo=RIGHT))
+    assert watch.dies_after(found(106, demo=MISSING)) == 175
+
+
 def test_a_triton_that_begins_anew_is_given_time_anew():
     watch = Watch(startup_seconds=180).see(found(200, demo=RIGHT), *[NOBODY] * 20)
     assert watch.dies_after(found(106, demo=MISSING)) == 180
