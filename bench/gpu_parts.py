@@ -249,7 +249,7 @@ class Run:
 def in_fresh_process(*words: str) -> dict[str, Any]:
     """What `gpu.py first` finds."""
     command = [sys.executable, str(Path(__file__).with_name("gpu.py")), "first", *words]
-    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True, timeout=60)
+    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True, timeout=180)
     found: dict[str, Any] = json.loads(done.stdout.strip().splitlines()[-1])
     return found
 
