@@ -8,7 +8,7 @@ import pytest
 from clipserve_gateway.guard.judgement import Judgement, Look
 from clipserve_gateway.guard.settings import GuardSettings
 from clipserve_gateway.known_answer import Finding, Verdict
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 PAUSE = 5.0
@@ -267,6 +267,7 @@ looks = st.one_of(
 
 
 @given(st.lists(looks, max_size=30))
+@settings(deadline=None)
 def test_whatever_was_a_reason_is_given_and_right_answers_mend_all(history):
     watch = Watch(restart_after_seconds=20, startup_seconds=20)
     for look in history:
