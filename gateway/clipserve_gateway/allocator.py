@@ -12,8 +12,8 @@ ARENAS = 2
 def use_few_arenas() -> None:
     """Keeps glibc from giving threads heaps of their own.
 
-    By default there are up to eight for each core. What one thread has freed another one cannot use then: of an
-    engine that writes from many threads, memory grows for hours. Must come before threads do; does nothing
+    By default there are up to eight for each core. What one thread has freed another one cannot use then: of
+    an engine that writes from many threads, memory grows for hours. Must come before threads do; does nothing
     with another C library.
     """
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
