@@ -5,10 +5,10 @@ PYTHON ?= python3
 VENV := .venv
 MODELS := .venv-models
 REPOSITORY := build/model_repository
-SOURCES := client gateway exporter bench tests
+SOURCES := client gateway exporter bench faults tests
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo serve test test-all torture fuzz bench-search lint protos clean
+.PHONY: help setup demo serve test test-all faults soak torture fuzz bench-search lint protos clean
 
 help: ## Show these targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -46,6 +46,12 @@ test: lint setup $(REPOSITORY)/.ready ## Lint, unit, contract and end-to-end tes
 test-all: lint setup $(REPOSITORY)/.ready ## The tests, and the heavier ones too
 	@$(VENV)/bin/python -m pytest tests/client tests/gateway tests/contract tests/e2e
 	@$(MODELS)/bin/python -m pytest tests/exporter
+
+faults: setup ## Break one thing after another under load (about 20 minutes); ROWS=a,b for some
+	@$(VENV)/bin/python -m faults --rows '$(ROWS)'
+
+soak: setup $(REPOSITORY)/.ready ## Half an hour of mixed load: does the gateway grow?
+	@$(VENV)/bin/python -m faults.soak --minutes $(or $(MINUTES),30)
 
 torture: $(VENV)/.ready ## Kill a writer fifty times and look for lost points (some minutes)
 	@$(VENV)/bin/python bench/torture.py --points 50

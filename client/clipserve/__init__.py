@@ -53,6 +53,7 @@ if TYPE_CHECKING:
         Overloaded,
         PermissionDenied,
         PointNotFound,
+        RateLimited,
         ResourceExhausted,
         SourcesNotKept,
         StorageFailed,
@@ -66,6 +67,7 @@ if TYPE_CHECKING:
     from clipserve.images import ImageLike
     from clipserve.labels import LabelSet, NoneOfTheAbove, label_set
     from clipserve.retry import RetryPolicy
+    from clipserve.token import TokenFile
     from clipserve.types import (
         Classification,
         ClassifyResult,
@@ -94,7 +96,7 @@ if TYPE_CHECKING:
         Weighted,
     )
 
-MODULES = ("errors", "types", "labels", "filters", "images", "retry", "channel", "client")
+MODULES = ("errors", "types", "labels", "filters", "images", "retry", "token", "channel", "client")
 """Where the public names live, the lightest first."""
 
 __all__ = [
@@ -156,6 +158,7 @@ __all__ = [
     "PermissionDenied",
     "Point",
     "PointNotFound",
+    "RateLimited",
     "ResourceExhausted",
     "RetryPolicy",
     "ScoreStatistics",
@@ -166,6 +169,7 @@ __all__ = [
     "StorageUnavailable",
     "StoredPoint",
     "Tls",
+    "TokenFile",
     "Unauthenticated",
     "Unavailable",
     "Unimplemented",

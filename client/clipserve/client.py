@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from types import TracebackType
 from typing import get_args
 
@@ -10,9 +11,10 @@ from clipserve.calls.collections import CollectionCalls
 from clipserve.calls.labels import LabelSetCalls
 from clipserve.calls.migrations import MigrationCalls
 from clipserve.calls.points import PointCalls
-from clipserve.channel import DEFAULT_TARGET, Tls, open_channel, target_uri
+from clipserve.channel import DEFAULT_TARGET, Tls, is_local, open_channel, target_uri
 from clipserve.retry import NO_RETRIES, RetryPolicy
-from clipserve.transport import Priority, TokenSource, Transport
+from clipserve.token import TokenSource, bearer
+from clipserve.transport import Priority, Transport
 
 
 class Client(ClipCalls, CollectionCalls, PointCalls, MigrationCalls, LabelSetCalls):
@@ -24,7 +26,8 @@ class Client(ClipCalls, CollectionCalls, PointCalls, MigrationCalls, LabelSetCal
         timeout: seconds that one request may take, its retries included. Long lists travel as several
             requests, and each has this time. None: 60 s, and more for large requests (half a second an
             image, 10 ms a prompt), since a label set may have to be encoded first.
-        token: bearer token, or a function that returns the current one. Use it with TLS only.
+        token: bearer token, or a function that returns the current one, such as a `TokenFile`. A warning is
+            given where it would leave this machine without TLS.
         tls: True for TLS with the system's authorities, or a `Tls` for others and for client certificates.
         retry: when to try again; None never does.
         batch_size: images or texts in one request, at most; servers may publish a lower limit.
@@ -61,6 +64,10 @@ class Client(ClipCalls, CollectionCalls, PointCalls, MigrationCalls, LabelSetCal
             raise ValueError(f"timeout is {timeout}; it must be above 0 seconds")
         security = Tls() if tls is True else tls or None
         uri = target_uri(target)
+        if isinstance(token, str):
+            bearer(token)  # one that cannot be sent is refused now
+        if token and security is None and not is_local(uri):
+            warnings.warn(f"the token travels to {target} in the clear; use TLS", stacklevel=2)
         self.target = target
         self._channel = open_channel(uri, security)
         transport = Transport(self._channel, uri, token, retry or NO_RETRIES, priority)

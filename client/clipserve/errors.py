@@ -231,6 +231,12 @@ class Overloaded(ResourceExhausted):
     reason = "OVERLOADED"
 
 
+class RateLimited(Overloaded):
+    """This token asks for more items a second than it may have; `retry_after` says when to try again."""
+
+    reason = "RATE_LIMITED"
+
+
 class Unavailable(ClipserveError):
     """The server cannot be reached or takes no calls now; it is safe to try again."""
 
@@ -260,12 +266,14 @@ class Unauthenticated(ClipserveError):
     """The server wants a token, or does not accept this one."""
 
     code = "UNAUTHENTICATED"
+    reason = "UNAUTHENTICATED"
 
 
 class PermissionDenied(ClipserveError):
-    """This token may not do that."""
+    """This token may not do that, or nobody may; `metadata` names the method, collection or setting."""
 
     code = "PERMISSION_DENIED"
+    reason = "PERMISSION_DENIED"
 
 
 class Cancelled(ClipserveError):

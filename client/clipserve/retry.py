@@ -10,6 +10,7 @@ import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from clipserve.errors import RateLimited
 from clipserve.status import Failure
 
 
@@ -20,7 +21,8 @@ class RetryPolicy:
     Tried again are calls that found no server (UNAVAILABLE), calls that a server without room asked to send
     later (RESOURCE_EXHAUSTED with a delay), and calls that another writer got ahead of (ABORTED). The
     server's delay is obeyed; else the wait doubles from `initial_backoff`. No attempt is made that could
-    only begin after the call's timeout.
+    only begin after the call's timeout. Where it is the token's own rate that is used up, waiting is all
+    there is to do: these attempts are not counted.
     """
 
     attempts: int = 4
@@ -93,8 +95,11 @@ class CallAttempts:
 
     def next_delay(self, failure: Failure, now: float) -> float | None:
         """Seconds to wait before the next attempt; None if the failure is final."""
-        self.made += 1
-        if not self._may_help(failure) or not self._budget.failed() or self.made >= self._policy.attempts:
+        limited = isinstance(failure.error, RateLimited) and self._policy.attempts > 1
+        self.made += not limited
+        if not self._may_help(failure):
+            return None
+        if not limited and (not self._budget.failed() or self.made >= self._policy.attempts):
             return None
         delay = self._delay(failure.error.retry_after)
         return delay if now + delay < self.deadline else None

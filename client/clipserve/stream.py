@@ -19,7 +19,8 @@ from clipserve.jobs.base import Job, StreamMethod
 from clipserve.requests import Chunk, rebaser
 from clipserve.retry import CallAttempts
 from clipserve.status import Failure, read_item
-from clipserve.transport import Metadata, Transport
+from clipserve.token import Metadata
+from clipserve.transport import Transport
 from clipserve.types import ServerInfo
 
 R = TypeVar("R")

@@ -15,10 +15,9 @@ from google.protobuf.message import Message
 from clipserve.errors import Cancelled, ClipserveError
 from clipserve.retry import CallAttempts, RetryBudget, RetryPolicy
 from clipserve.status import Failure, read_failure
+from clipserve.token import Metadata, TokenSource, bearer
 from clipserve.v1 import clip_pb2_grpc, collection_pb2_grpc, labels_pb2_grpc
 
-Metadata = tuple[tuple[str, str], ...]
-TokenSource = str | Callable[[], str] | None
 Priority = Literal["interactive", "bulk"]
 
 
@@ -101,8 +100,7 @@ class Transport:
 
     def metadata(self) -> Metadata:
         """What is sent with every call."""
-        token = self._token() if callable(self._token) else self._token
-        return (*self._lane, ("authorization", f"Bearer {token}")) if token else self._lane
+        return self._lane + bearer(self._token)
 
     def unary(
         self,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import sys
 from collections.abc import Callable, Collection
 from pathlib import Path
@@ -14,6 +15,7 @@ from pydantic_settings import BaseSettings
 
 import clipserve_gateway
 from clipserve_gateway import logs
+from clipserve_gateway.allocator import use_few_arenas
 from clipserve_gateway.guard.settings import GuardSettings
 from clipserve_gateway.settings import Settings, default_models_env
 
@@ -61,6 +63,15 @@ def read(settings: type[S], options: dict[str, Any]) -> S:
         raise click.UsageError("bad setting: " + "; ".join(problems)) from error
 
 
+def write_secret(path: Path, secret: str) -> None:
+    """Writes it to a new file, for its owner alone to read; ends the command if it cannot."""
+    try:
+        with open(path, "x", opener=lambda name, flags: os.open(name, flags, 0o600)) as file:
+            file.write(secret + "\n")
+    except OSError as error:
+        raise click.ClickException(f"{path} cannot be written ({error.strerror})") from error
+
+
 @click.group(context_settings={"max_content_width": 110, "help_option_names": ["-h", "--help"]})
 @click.version_option(clipserve_gateway.__version__, prog_name="clipserve-gateway")
 def main() -> None:
@@ -82,6 +93,7 @@ def serve(**options: Any) -> None:
 
     settings = settings_from(options)
     logs.configure(settings.log_level)
+    use_few_arenas()
     sys.exit(asyncio.run(serve_until_signal(settings)))
 
 
@@ -101,6 +113,33 @@ def guard(**options: Any) -> None:
     settings = read(GuardSettings, options)
     logs.configure(settings.log_level)
     sys.exit(asyncio.run(guard_until_signal(settings)))
+
+
+@main.command()
+@click.option("--name", default="client", show_default=True, help="Whose token it is; logs tell it.")
+@click.option("--out", type=click.Path(path_type=Path), help="Write the token itself to this new file.")
+@click.argument("options", nargs=-1, metavar="[OPTION=VALUE]...")
+def token(name: str, out: Path | None, options: tuple[str, ...]) -> None:
+    """Make a token: its line for the token file on standard output, the token itself on standard error.
+
+    The line holds the token's SHA-256 only. Options say what the token allows, everything by default:
+    methods=, collections=, rate=, burst= and expires=; docs/security.md explains them.
+
+    \b
+    clipserve-gateway token --name web --out web.token methods=read collections='shop_*' >> tokens
+    """
+    from clipserve_gateway.access.tokens import BadTokenFile, line_of, new_token
+
+    made = new_token()
+    try:
+        line = line_of(name, made, options)
+    except BadTokenFile as error:
+        raise click.UsageError(str(error)) from error
+    if out is None:
+        click.echo(f"The token of {name}, shown this once: {made}", err=True)
+    else:
+        write_secret(out, made)
+    click.echo(line)
 
 
 @main.command()
@@ -163,4 +202,5 @@ def up(
     guarding = read(GuardSettings, options)
     # People watch this one; the log line of each call is for those who ask for it.
     logs.configure(settings.log_level if "log_level" in settings.model_fields_set else "WARNING")
+    use_few_arenas()
     sys.exit(asyncio.run(run_up(settings, guarding, model_repository, models_env, ports, triton_log)))

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import datetime as dt
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, TypeAlias
 
 from clipserve_gateway.catalog import Catalog, new_table_name
 from clipserve_gateway.collection_spec import CollectionSpec, Generation
@@ -15,6 +15,14 @@ from clipserve_gateway.index.base import Engine
 from clipserve_gateway.stages import stage
 from clipserve_gateway.statistics import ScoreBackground, Statistics
 from clipserve_gateway.types import IndexOptions, ModelSpec, PayloadType, TableStatus
+
+Shown: TypeAlias = Callable[[str], bool]
+"""Whether a collection or alias of that name is to be shown."""
+
+
+def everything(name: str) -> bool:
+    """Shows whatever there is."""
+    return True
 
 
 class ModelTable(Protocol):
@@ -71,20 +79,20 @@ class CollectionOps:
         await self._catalog.create(spec)
         return CollectionFacts(spec, 0, ())
 
-    async def get(self, name: str) -> CollectionFacts:
+    async def get(self, name: str, *, shown: Shown = everything) -> CollectionFacts:
         """What a collection is and how it is; CollectionNotFound."""
 
         async def facts(spec: CollectionSpec) -> CollectionFacts:
             status = await self._engine.status(spec.table)
-            aliases = await self._aliases()
+            aliases = await self._aliases(shown)
             statistics = await self._statistics.all(spec)
             return CollectionFacts(spec, status.points, aliases.get(spec.name, ()), status, tuple(statistics))
 
         with stage("index"):
             return await self._catalog.reading(name, facts, field="name")
 
-    async def page(self, after: str, limit: int) -> list[CollectionFacts]:
-        """Up to `limit` collections whose names follow `after`, by name."""
+    async def page(self, after: str, limit: int, *, shown: Shown = everything) -> list[CollectionFacts]:
+        """Up to `limit` of the shown collections whose names follow `after`, by name."""
 
         async def one(spec: CollectionSpec) -> CollectionFacts | None:
             try:
@@ -94,15 +102,17 @@ class CollectionOps:
                 return None
 
         with stage("index"):
-            aliases = await self._aliases()
-            specs = [spec for spec in await self._catalog.all() if spec.name > after][:limit]
+            aliases = await self._aliases(shown)
+            found = [spec for spec in await self._catalog.all() if spec.name > after and shown(spec.name)]
+            specs = found[:limit]
             return [facts for facts in await asyncio.gather(*map(one, specs)) if facts is not None]
 
-    async def _aliases(self) -> dict[str, tuple[str, ...]]:
-        """The aliases of each collection."""
+    async def _aliases(self, shown: Shown) -> dict[str, tuple[str, ...]]:
+        """The shown aliases of each collection."""
         found: dict[str, tuple[str, ...]] = {}
         for alias, target in (await self._catalog.aliases()).items():
-            found[target] = (*found.get(target, ()), alias)
+            if shown(alias):
+                found[target] = (*found.get(target, ()), alias)
         return found
 
     async def drop(self, name: str) -> None:
@@ -117,9 +127,10 @@ class CollectionOps:
         """Removes an alias; AliasNotFound."""
         await self._catalog.delete_alias(alias)
 
-    async def alias_page(self, after: str, limit: int) -> list[tuple[str, str]]:
-        """Up to `limit` aliases that follow `after` with their collections, by name."""
-        return [item for item in sorted((await self._catalog.aliases()).items()) if item[0] > after][:limit]
+    async def alias_page(self, after: str, limit: int, *, shown: Shown = everything) -> list[tuple[str, str]]:
+        """Up to `limit` aliases that follow `after` with their collections, by name, where both are shown."""
+        found = sorted((await self._catalog.aliases()).items())
+        return [item for item in found if item[0] > after and all(map(shown, item))][:limit]
 
 
 def new_generation(collection: str, model: ModelSpec) -> Generation:

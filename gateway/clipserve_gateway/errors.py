@@ -184,6 +184,24 @@ class Overloaded(ClipserveError):
         self.retry_after = retry_after
 
 
+class RateLimited(Overloaded):
+    """The caller asks for more than its token may have; it is safe to try again later."""
+
+    reason = "RATE_LIMITED"
+
+
+class Unauthenticated(ClipserveError):
+    """The caller showed no token, or none that is accepted."""
+
+    reason = "UNAUTHENTICATED"
+
+
+class PermissionDenied(ClipserveError):
+    """This may not be done here, or not by this caller."""
+
+    reason = "PERMISSION_DENIED"
+
+
 class ModelUnavailable(ClipserveError):
     """The inference server does not answer, or does not serve this model now."""
 

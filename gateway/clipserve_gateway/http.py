@@ -36,7 +36,11 @@ class HttpServer:
         self._metrics_app = make_wsgi_app(registry)
         self._server = make_server(host, port, self._app, _Server, _Handler)
         self.port: int = self._server.server_port
-        self._thread = threading.Thread(target=self._server.serve_forever, name="http", daemon=True)
+        # How soon it sees that it shall stop.
+        options = {"poll_interval": 0.1}
+        self._thread = threading.Thread(
+            target=self._server.serve_forever, kwargs=options, name="http", daemon=True
+        )
 
     def start(self) -> None:
         """Begins to answer."""

@@ -89,9 +89,9 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
         async def stream(
             _: AsyncIterator[bytes], context: grpc.aio.ServicerContext
         ) -> AsyncIterator[Message]:
+            # Not by gRPC's own iterator, which would keep the last request in the same way.
+            requests = messages(parse, context, self._limits)
             async with self._serving(details, context) as ending:
-                # Not by gRPC's own iterator, which would keep the last request in the same way.
-                requests = messages(parse, context, self._limits)
                 with in_lane(lane_of(metadata_value(details, PRIORITY))):
                     async for response in handler.stream_stream(requests, context):
                         yield response
@@ -136,20 +136,21 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
                 self._observe(method, time.perf_counter() - start, ending)
 
     def _observe(self, method: str, seconds: float, ending: Ending) -> None:
-        code, record, failure = ending.code, ending.record, ending.failure
-        self._metrics.requests.labels(method, code.name).inc()
-        if code in DROPPED:
-            self._metrics.dropped.labels(stage_of(record, failure), DROPPED[code]).inc()
+        record, failure = ending.record, ending.failure
+        self._metrics.requests.labels(method, ending.code.name).inc()
+        if ending.code in DROPPED:
+            self._metrics.dropped.labels(stage_of(record, failure), DROPPED[ending.code]).inc()
         self._metrics.request_seconds.labels(method).observe(seconds)
         for name, spent in record.seconds.items():
             self._metrics.stage_seconds.labels(name).observe(spent)
         fields: dict[str, Any] = {
             "request_id": ending.request_id,
             "method": method,
-            "code": code.name,
+            "code": ending.code.name,
             "ms": round(seconds * 1000, 2),
             "stages_ms": {name: round(spent * 1000, 2) for name, spent in record.seconds.items()},
             **record.facts,
+            **record.notes,
         }
         if failure is not None:
             fields |= {"reason": failure.reason, "field": failure.field, "error": failure.message[:500]}

@@ -6,17 +6,18 @@ import asyncio
 import contextlib
 import contextvars
 import enum
+import math
 import time
 from collections import deque
 from collections.abc import AsyncIterator, Iterator
 
 from clipserve_gateway.deadline import Deadline
-from clipserve_gateway.errors import Overloaded
+from clipserve_gateway.errors import DeadlineExceeded, Overloaded
 
-SMOOTHING = 0.1
-"""Weight of the newest measurement in a running mean."""
-OUTLIER = 10.0
-"""A measurement counts as no more than so many times the mean."""
+MEMORY_SECONDS = 3.0
+"""How far back a pace is looked for; one pause counts as no more, be it ever so long."""
+HOPELESS = 0.5
+"""Work that has less time left than this part of what work takes is not begun."""
 CAUTION = 1.25
 """How much longer than expected a wait is taken to be, since it is a guess."""
 
@@ -46,18 +47,23 @@ def in_lane(lane: Lane) -> Iterator[None]:
         _lane.reset(token)
 
 
-class _Mean:
-    """A running mean; None before the first measurement."""
+class _Pace:
+    """Seconds to a unit, over the last moments: sums that fade (many units may come in one moment)."""
 
     def __init__(self) -> None:
-        self.value: float | None = None
+        self._seconds = 0.0
+        self._units = 0.0
 
-    def add(self, measured: float) -> None:
-        if self.value is None:
-            self.value = measured
-        else:
-            # One pause, of a server that went and came back say, must not count as the new pace.
-            self.value += SMOOTHING * (min(measured, OUTLIER * self.value) - self.value)
+    @property
+    def value(self) -> float | None:
+        """None before the first measurement."""
+        return self._seconds / self._units if self._units else None
+
+    def add(self, seconds: float, units: int) -> None:
+        seconds = min(seconds, MEMORY_SECONDS)
+        fading = math.exp(-seconds / MEMORY_SECONDS)
+        self._seconds = self._seconds * fading + seconds
+        self._units = self._units * fading + units
 
 
 class _Turn:
@@ -71,7 +77,8 @@ class _Turn:
 class Gate:
     """Lets a bounded amount of work through at a time, and shares it between the lanes while both wait.
 
-    The gate measures how fast a queue drains, so it can tell before work begins that it would come too late.
+    The gate measures how fast work gets done while others wait, so it can tell before work begins that it
+    would come too late. Only what succeeds counts: what fails or is given up leaves fast, and serves nobody.
     Belongs to one event loop.
 
     Args:
@@ -87,10 +94,12 @@ class Gate:
         self._waiting = dict.fromkeys(Lane, 0)
         # Stride scheduling (Waldspurger and Weihl, 1995): the lane with the lower pass goes next.
         self._passes = dict.fromkeys(Lane, 0.0)
-        self._drain_seconds = _Mean()
-        """From one unit let through to the next, while others wait."""
-        self._stay_seconds = _Mean()
-        self._last_drain: float | None = None
+        self._pace = _Pace()
+        """At which work gets done while others wait."""
+        self._stay = _Pace()
+        """Of one piece of work, inside."""
+        self._last_done: float | None = None
+        """When work was last done, if others have waited since."""
 
     @property
     def waiting(self) -> int:
@@ -99,13 +108,13 @@ class Gate:
 
     def expected_seconds(self, lane: Lane, units: int = 1) -> float:
         """How long work that came now would take: its wait and its stay. 0 while nothing is known."""
-        stay = self._stay_seconds.value or 0.0
+        stay = self._stay.value or 0.0
         ahead = self._waiting[lane] + units
-        if self.inside + self.waiting + units <= self.room or self._drain_seconds.value is None:
+        if self.inside + self.waiting + units <= self.room or self._pace.value is None:
             return stay
         other = any(self._waiting[it] for it in Lane if it is not lane)
         share = self._weights[lane] if other else 1.0
-        return self._drain_seconds.value * ahead / share + stay
+        return self._pace.value * ahead / share + stay
 
     def check(self, lane: Lane, units: int, deadline: Deadline) -> None:
         """Raises Overloaded for work that would come too late."""
@@ -119,23 +128,31 @@ class Gate:
             )
 
     @contextlib.asynccontextmanager
-    async def passing(self, units: int = 1) -> AsyncIterator[None]:
-        """Waits for its turn, and is inside while inside. Work larger than the room goes alone."""
+    async def passing(self, units: int, deadline: Deadline) -> AsyncIterator[None]:
+        """Waits for its turn, and is inside while inside. Work larger than the room goes alone.
+
+        Raises Overloaded at once for what would come too late, and DeadlineExceeded for what would by its
+        turn, after all.
+        """
+        self.check(current_lane(), units, deadline)
         await self.enter(units)
-        begin = time.monotonic()
+        began, done = time.monotonic(), False
         try:
+            if deadline.remaining() < HOPELESS * (self._stay.value or 0.0):
+                raise DeadlineExceeded("the deadline would pass during encode", metadata={"stage": "encode"})
             yield
+            done = True
         finally:
-            self._stay_seconds.add(time.monotonic() - begin)
-            self.leave(units)
+            self.leave(units, began if done else None)
 
     async def enter(self, units: int = 1) -> None:
         """Waits for its turn; `leave` must follow."""
         lane = current_lane()
         if not self.waiting and self._fits(units):
             self.inside += units
-            self._last_drain = None
             return
+        if not self.waiting:
+            self._last_done = None
         others = [self._passes[it] for it in Lane if self._queues[it]]
         if not self._queues[lane] and others:
             # Who had nothing to do has no claim to what it missed.
@@ -154,8 +171,10 @@ class Gate:
                 self._admit()
             raise
 
-    def leave(self, units: int = 1) -> None:
-        """Makes room for others."""
+    def leave(self, units: int = 1, began: float | None = None) -> None:
+        """Makes room for others. `began` is when work that was done came in, on the monotonic clock."""
+        if began is not None:
+            self._measure(units, began)
         self.inside -= units
         self._admit()
 
@@ -174,12 +193,11 @@ class Gate:
                 continue
             self._passes[lane] += turn.units / self._weights[lane]
             self.inside += turn.units
-            self._measure(turn.units)
             turn.come.set_result(None)
 
-    def _measure(self, units: int) -> None:
-        """Called for each one that leaves the queue."""
+    def _measure(self, units: int, began: float) -> None:
         now = time.monotonic()
-        if self._last_drain is not None:
-            self._drain_seconds.add((now - self._last_drain) / units)
-        self._last_drain = now if self.waiting else None
+        self._stay.add(now - began, 1)
+        if self._last_done is not None:
+            self._pace.add(now - self._last_done, units)
+        self._last_done = now if self.waiting else None

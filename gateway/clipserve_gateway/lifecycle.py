@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import click
 
+from clipserve_gateway.access.files import BadFile
 from clipserve_gateway.server import Gateway, PortTaken
 from clipserve_gateway.settings import Settings
 from clipserve_gateway.signals import stop_on_signals
@@ -12,10 +13,10 @@ from clipserve_gateway.signals import stop_on_signals
 async def serve_until_signal(settings: Settings) -> int:
     """Runs a gateway until SIGINT or SIGTERM; the process's exit code."""
     stop = stop_on_signals()
-    gateway = Gateway(settings)
     try:
+        gateway = Gateway(settings)
         await gateway.start()
-    except PortTaken as error:
+    except (BadFile, PortTaken) as error:
         click.echo(f"clipserve-gateway: {error}", err=True)
         return 1
     await stop.wait()

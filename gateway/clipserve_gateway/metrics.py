@@ -70,12 +70,6 @@ class Metrics:
         self.inflight_items = Gauge(
             "clipserve_inflight_items", "Items of calls being answered now.", ["lane"], registry=registry
         )
-        self.rejected = Counter(
-            "clipserve_rejected_total",
-            "Calls refused before any work was done.",
-            ["reason"],
-            registry=registry,
-        )
         self.dropped = Counter(
             "clipserve_dropped_total",
             "Calls whose work ended early, by the stage they were in: deadline or cancelled.",
@@ -85,6 +79,12 @@ class Metrics:
         self.shared_items = Counter(
             "clipserve_shared_items_total",
             "Items that shared the computation of an equal one under way.",
+            registry=registry,
+        )
+        self.rejected = Counter(
+            "clipserve_rejected_total",
+            "Calls refused before any work was done.",
+            ["reason"],
             registry=registry,
         )
         self.saturation = Gauge(

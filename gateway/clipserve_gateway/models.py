@@ -14,6 +14,9 @@ from clipserve_gateway.types import ModelSpec
 
 log = logging.getLogger(__name__)
 
+ANSWER_SECONDS = 0.75
+"""How long Triton may take to answer, for each second between two looks: a frozen one is noticed soon."""
+
 
 class ModelSource(Protocol):
     """Where models come from."""
@@ -101,7 +104,7 @@ class Models:
 
     async def refresh(self) -> None:
         """Asks Triton once. Never raises for a Triton that is down: then no model is ready."""
-        timeout = max(1.0, self._poll_seconds)
+        timeout = max(ANSWER_SECONDS, ANSWER_SECONDS * self._poll_seconds)
         try:
             index = await self._source.repository_index(timeout)
             towers = await self._source.towers([n for n, up in index.items() if up and is_tower(n)], timeout)

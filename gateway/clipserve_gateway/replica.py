@@ -88,7 +88,6 @@ class Replica:
         self._idle = asyncio.Event()
         self._idle.set()
         self._last_success = 0.0
-        self._late = 0
         self._complaint = ""
 
     @property
@@ -152,19 +151,13 @@ class Replica:
 
     async def refresh(self, timeout: float) -> None:
         """Asks what it serves and examines what is due. Never raises for a replica that is down."""
-        begin = time.monotonic()
         try:
-            index = await self.connection.repository_index(timeout)
-            names = [name for name, ready in index.items() if ready and is_tower(name)]
-            towers = await self.connection.towers(names, timeout)
+            if not await self._ask(timeout) and not await self._ask(timeout):
+                self._suspect(f"no answer in {MISSES} times {timeout:g} s")
+                return
         except errors.ClipserveError as error:
-            # One that is late is busy, unless it answers nobody and is late again.
-            self._late = self._late + 1 if self._last_success < begin else 0
-            if isinstance(error, errors.ServerUnavailable) or self._late >= MISSES:
-                self._suspect(error.message)
+            self._suspect(error.message)
             return
-        self._late = 0
-        self.index, self.towers = index, {tower.triton_name: tower for tower in towers}
         found = pair(self.towers, self.towers)
         # What is wrong with the others is told by Models.
         self.specs = {name: spec for name, spec in found.items() if isinstance(spec, ModelSpec)}
@@ -178,6 +171,18 @@ class Replica:
         await self._examine_due(timeout)
         if returned and self.up:
             self._complain("")
+
+    async def _ask(self, timeout: float) -> bool:
+        """What it serves; false if it is late, and answers nobody else either."""
+        begin = time.monotonic()
+        try:
+            index = await self.connection.repository_index(timeout)
+            names = [name for name, ready in index.items() if ready and is_tower(name)]
+            towers = await self.connection.towers(names, timeout)
+        except errors.DeadlineExceeded:
+            return self._last_success >= begin
+        self.index, self.towers = index, {tower.triton_name: tower for tower in towers}
+        return True
 
     async def _examine_due(self, timeout: float) -> None:
         """Begins examinations. Waits for those of models that are not in service yet, for a while only."""

@@ -65,12 +65,12 @@ class Replicas:
 
     async def encode_image(self, spec: ModelSpec, pixels: Pixels, deadline: Deadline) -> Floats:
         """See Encoder."""
-        async with self._gate(spec, "image").passing(len(pixels)):
+        async with self._gate(spec, "image").passing(len(pixels), deadline):
             return await self._call(spec, lambda to: to.encode_image(spec, pixels, deadline), deadline)
 
     async def encode_text(self, spec: ModelSpec, ids: Ids, deadline: Deadline) -> Floats:
         """See Encoder."""
-        async with self._gate(spec, "text").passing(len(ids)):
+        async with self._gate(spec, "text").passing(len(ids), deadline):
             return await self._call(spec, lambda to: to.encode_text(spec, ids, deadline), deadline)
 
     def check(self, spec: ModelSpec, tower: Tower, rows: int, deadline: Deadline) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import logging
 from typing import Protocol
 
@@ -19,6 +20,7 @@ from clipserve.v1 import (
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
+from clipserve_gateway.access.security import Security
 from clipserve_gateway.admission import Admission, Cost
 from clipserve_gateway.catalog import Catalog
 from clipserve_gateway.classify import Classifier
@@ -54,6 +56,10 @@ CLIP_SERVICE = clip_pb2.DESCRIPTOR.services_by_name["ClipService"].full_name
 COLLECTION_SERVICE = collection_pb2.DESCRIPTOR.services_by_name["CollectionService"].full_name
 LABEL_SET_SERVICE = labels_pb2.DESCRIPTOR.services_by_name["LabelSetService"].full_name
 SERVICES = (CLIP_SERVICE, COLLECTION_SERVICE, LABEL_SET_SERVICE)
+CALLS_SERVICE = "clipserve.calls"
+"""Health service name that tells whether calls are taken, with or without a model. The SDK watches it."""
+PENDING_CALLS = 20_000
+"""Calls that the gRPC core may hold before this process takes them up."""
 MODEL_SERVICE = "clipserve.model."
 """Prefix of the health service names that tell whether one model is served."""
 
@@ -78,15 +84,16 @@ class Gateway:
     """Serves until it is stopped. Belongs to the event loop it is made on."""
 
     def __init__(self, settings: Settings, backend: Backend | None = None) -> None:
-        """`backend` takes Triton's place, in tests."""
+        """`backend` takes Triton's place, in tests. Raises BadFile."""
         self.settings = settings
+        self.security = Security(settings)
         self.metrics = Metrics()
         self.port = 0
         self._stopping = False
         self._health = health.aio.HealthServicer()
         self._backend = backend or Replicas(
             settings.triton,
-            TritonEncoder,
+            functools.partial(TritonEncoder, headers=settings.triton_headers),
             self.metrics,
             examine_seconds=settings.canary_seconds,
             bulk_share=settings.bulk_share,
@@ -137,7 +144,10 @@ class Gateway:
         points = PointOps(engine, catalog, embedder, self._sources)
         searcher = Searcher(engine, catalog, embedder, self._statistics)
         server = grpc.aio.server(
-            interceptors=[CallInterceptor(self.metrics, limits, self.settings.default_timeout_seconds)],
+            interceptors=[
+                CallInterceptor(self.metrics, limits, self.settings.default_timeout_seconds),
+                self.security.interceptor(catalog, self.metrics),
+            ],
             options=server_options(self.settings),
         )
         clip_pb2_grpc.add_ClipServiceServicer_to_server(
@@ -158,6 +168,7 @@ class Gateway:
 
     async def start(self) -> None:
         """Listens, and begins to look for models; does not wait for Triton. Raises PortTaken."""
+        await self._health.set(CALLS_SERVICE, serving(True))
         await self._tell_health()
         self.port = self._listen()
         self._http = self._listen_http()
@@ -166,7 +177,10 @@ class Gateway:
         self._tasks.append(asyncio.create_task(self.models.watch(), name="watch models"))
         self._tasks.append(asyncio.create_task(self._open_engine(), name="open engine"))
         self._tasks.append(asyncio.create_task(self._migrator.watch(), name="watch migrations"))
-        log.info("listening on %s:%d, metrics on port %d", self.settings.host, self.port, self._http.port)
+        self._tasks.append(asyncio.create_task(self.security.watch(), name="watch certificates and tokens"))
+        where = f"{self.settings.host}:{self.port}"
+        log.info("listening on %s, %s, metrics on port %d", where, self.security.words, self._http.port)
+        self.security.warn()
 
     async def _open_engine(self) -> None:
         """Spares the first caller the wait; an engine that cannot be opened is tried again by each call."""
@@ -180,7 +194,7 @@ class Gateway:
     def _listen(self) -> int:
         address = f"{self.settings.host}:{self.settings.port}"
         try:
-            port: int = self._server.add_insecure_port(address)
+            port = self.security.add_port(self._server, address)
         except RuntimeError:
             port = 0
         if port == 0:
@@ -254,6 +268,10 @@ def server_options(settings: Settings) -> list[tuple[str, int]]:
     return [
         ("grpc.max_receive_message_length", settings.max_message_bytes),
         ("grpc.max_send_message_length", settings.max_message_bytes),
+        # A connection that begins and resets calls fills the core's queue; by default the core then cancels
+        # calls of others, at random, from a thousand on.
+        ("grpc.server.max_pending_requests", PENDING_CALLS),
+        ("grpc.server.max_pending_requests_hard_limit", PENDING_CALLS),
         # Without this a second gateway on the same port would silently take half of the connections.
         ("grpc.so_reuseport", 0),
         ("grpc.max_connection_age_ms", settings.max_connection_age_seconds * 1000),

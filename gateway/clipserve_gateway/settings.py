@@ -7,6 +7,7 @@ command line wins. Nothing else in the gateway reads the environment.
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 from typing import Literal
 
@@ -17,6 +18,7 @@ from clipserve_gateway.addresses import split
 from clipserve_gateway.types import Limits
 
 MIB = 1024 * 1024
+HEADER = re.compile(r"([a-z0-9_.-]+):\s*([!-~](?:[ -~]*[!-~])?)")
 
 
 class Settings(BaseSettings):
@@ -34,10 +36,34 @@ class Settings(BaseSettings):
         gt=0,
         description="How often each replica is asked for each model's known answers; wrong ones take it out.",
     )
+    triton_headers_file: str = Field(
+        "",
+        description="File of headers for every call to Triton, NAME: VALUE on each line: the key to what its "
+        "operator restricts.",
+    )
     host: str = Field("127.0.0.1", description="Address to listen on; 0.0.0.0 in a container.")
     port: int = Field(8600, ge=0, le=65535, description="gRPC port; 0 takes a free one.")
     http_port: int = Field(
         8601, ge=0, le=65535, description="Port of /metrics, /healthz and /readyz; 0 takes a free one."
+    )
+    tls_certificate: str = Field(
+        "",
+        description="This server's certificate and its chain (PEM file): turns TLS on. Read again when it "
+        "changes, as the other files of tls_* and token_file are.",
+    )
+    tls_key: str = Field("", description="The certificate's key, RSA or ECDSA, not encrypted (PEM file).")
+    tls_client_ca: str = Field(
+        "",
+        description="Authorities of clients (PEM file); who has no certificate of theirs is refused (mTLS).",
+    )
+    token_file: str = Field(
+        "",
+        description="File of the tokens that callers must show, and of what each allows (docs/security.md).",
+    )
+    admin_rpcs: bool = Field(
+        True,
+        description="Serve the calls that make, change or delete whole collections, aliases, label sets and "
+        "migrations.",
     )
     data: str = Field(
         "data",
@@ -125,12 +151,23 @@ class Settings(BaseSettings):
         """The published limits."""
         return Limits(**{name: getattr(self, name) for name in Limits.__dataclass_fields__})
 
-    @field_validator("milvus_token_file")
+    @field_validator("milvus_token_file", "triton_headers_file")
     @classmethod
     def _is_readable(cls, path: str) -> str:
         if path and not os.access(path, os.R_OK):
             raise ValueError(f"{path} cannot be read")
         return path
+
+    @field_validator("triton_headers_file")
+    @classmethod
+    def _holds_headers(cls, path: str) -> str:
+        read_headers(path)
+        return path
+
+    @property
+    def triton_headers(self) -> dict[str, str]:
+        """Headers for every call to Triton."""
+        return read_headers(self.triton_headers_file)
 
     @property
     def milvus_secret(self) -> str:
@@ -149,6 +186,18 @@ class Settings(BaseSettings):
     def allowed_sources(self) -> list[str]:
         """The prefixes that sources may be read from."""
         return [prefix.strip() for prefix in self.source_prefixes.split(",") if prefix.strip()]
+
+
+def read_headers(path: str) -> dict[str, str]:
+    """Headers by name, from a file's lines; ValueError, which shows no value, for a line that is none."""
+    found: dict[str, str] = {}
+    for number, line in enumerate(Path(path).read_text().splitlines() if path else (), 1):
+        if line.strip():
+            header = HEADER.fullmatch(line.strip())
+            if header is None:
+                raise ValueError(f"line {number} is no header; write NAME: VALUE, the name in small letters")
+            found[header[1]] = header[2]
+    return found
 
 
 def host_environment() -> dict[str, str]:

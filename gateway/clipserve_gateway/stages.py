@@ -11,10 +11,14 @@ from dataclasses import dataclass, field
 
 @dataclass
 class Record:
-    """One request: seconds by stage (summed over parallel parts), and countable facts such as items."""
+    """One request: seconds by stage (summed over parallel parts), countable facts such as items, and notes.
+
+    Notes are for the log line alone.
+    """
 
     seconds: dict[str, float] = field(default_factory=dict)
     facts: dict[str, int] = field(default_factory=dict)
+    notes: dict[str, str] = field(default_factory=dict)
     under_way: list[str] = field(default_factory=list)
     """Stages that have begun and not ended well, in the order they began."""
 
@@ -59,3 +63,10 @@ def count(name: str, number: int) -> None:
     record = _record.get()
     if record is not None:
         record.facts[name] = record.facts.get(name, 0) + number
+
+
+def note(name: str, text: str) -> None:
+    """Puts a word into the log line of the request being served, if one is."""
+    record = _record.get()
+    if record is not None:
+        record.notes[name] = text

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from tritonclient.grpc import InferInput, InferRequestedOutput
@@ -36,9 +36,13 @@ class TritonEncoder:
     Belongs to the event loop it was made on.
     """
 
-    def __init__(self, target: str) -> None:
-        """`target` is HOST:PORT, or unix:PATH."""
+    def __init__(self, target: str, headers: Mapping[str, str] | None = None) -> None:
+        """`target` is HOST:PORT, or unix:PATH.
+
+        `headers` go with every call: the key of what Triton's operator restricts.
+        """
         self._client = InferenceServerClient(target, channel_args=CHANNEL_OPTIONS)
+        self._headers = dict(headers or {})
 
     async def close(self) -> None:
         """Closes the channel; calls under way fail."""
@@ -66,6 +70,7 @@ class TritonEncoder:
                 outputs=[InferRequestedOutput(OUTPUT)],
                 timeout=max(1, int(remaining * 1e6)),
                 client_timeout=remaining,
+                headers=self._headers,
             )
         except InferenceServerException as error:
             failure = translate(error)
@@ -88,7 +93,9 @@ class TritonEncoder:
         found = []
         for name in names:
             try:
-                response = await self._client.get_model_config(name, client_timeout=timeout)
+                response = await self._client.get_model_config(
+                    name, headers=self._headers, client_timeout=timeout
+                )
             except InferenceServerException as error:
                 if isinstance(translate(error), errors.ModelNotFound):
                     continue
@@ -104,7 +111,9 @@ class TritonEncoder:
         Raises ServerUnavailable or DeadlineExceeded where Triton does not answer.
         """
         try:
-            index = await self._client.get_model_repository_index(client_timeout=timeout)
+            index = await self._client.get_model_repository_index(
+                headers=self._headers, client_timeout=timeout
+            )
         except InferenceServerException as error:
             raise translate(error) from error
         ready: dict[str, bool] = {}
@@ -118,7 +127,9 @@ class TritonEncoder:
         Raises as repository_index does.
         """
         try:
-            statistics = await self._client.get_inference_statistics(client_timeout=timeout)
+            statistics = await self._client.get_inference_statistics(
+                headers=self._headers, client_timeout=timeout
+            )
         except InferenceServerException as error:
             raise translate(error) from error
         counts: Counter[str] = Counter()
@@ -139,6 +150,10 @@ def translate(error: InferenceServerException) -> errors.ClipserveError:
         return errors.DeadlineExceeded("the deadline passed during encode", metadata={"stage": "encode"})
     if code.endswith("NOT_FOUND") or "unknown model" in words or "no available versions" in words:
         return errors.ModelNotFound(f"Triton does not serve this model: {words}")
+    if "protocol is restricted" in words:
+        return errors.ModelUnavailable(
+            "the inference server wants a key that this gateway does not show (CLIPSERVE_TRITON_HEADERS_FILE)"
+        )
     if code.endswith(("UNAVAILABLE", "CANCELLED")):
         return errors.ServerUnavailable("the inference server does not answer; try again in a few seconds")
     return errors.InferenceFailed(f"the inference server refused the input: {words[:300]}")

@@ -15,6 +15,7 @@ from client.pictures import png
 from clipserve import Client, RetryPolicy
 from clipserve.cli import main
 from hypothesis import settings
+from support.certificates import Authority
 
 # The machine is shared: how long one example takes says nothing.
 settings.register_profile("clipserve", deadline=None)
@@ -48,6 +49,20 @@ def make_server() -> Iterator[Callable[..., FakeServer]]:
 def client(server: FakeServer) -> Iterator[Client]:
     with Client(server.address, timeout=10, retry=FAST) as client:
         yield client
+
+
+@pytest.fixture(scope="session")
+def authority() -> Authority:
+    """Signs the certificate of `tls_server`."""
+    return Authority()
+
+
+@pytest.fixture(scope="session")
+def tls_server(authority: Authority) -> Iterator[FakeServer]:
+    """A server that speaks TLS."""
+    server = FakeServer(tls=authority.issue())
+    yield server
+    server.stop()
 
 
 @pytest.fixture(scope="session")

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections import deque
 from concurrent import futures
-from pathlib import Path
 
 import grpc
 from client.fake_base import Refused, Seen, State
@@ -17,6 +16,7 @@ from client.fake_collections import FakeCollections
 from client.fake_labels import FakeLabelSets, LabelSetStore
 from client.fake_points import FakeStore
 from clipserve.v1 import clip_pb2, clip_pb2_grpc, collection_pb2_grpc, labels_pb2_grpc
+from support.certificates import Pair
 
 __all__ = ["FakeServer", "Refused"]
 
@@ -44,7 +44,7 @@ class FakeServer:
         store: the collections, whose migrations tests can hold up.
     """
 
-    def __init__(self, tls: Path | None = None, **limits: int) -> None:
+    def __init__(self, tls: Pair | None = None, **limits: int) -> None:
         self.tls = tls
         self.state = State(clip_pb2.Limits(**(DEFAULT_LIMITS | limits)))
         self.store = FakeStore(self.state)
@@ -75,8 +75,8 @@ class FakeServer:
         if self.tls is None:
             self.port = self._server.add_insecure_port(address)
         else:
-            pair = [(self.tls / name).read_bytes() for name in ("key.pem", "cert.pem")]
-            self.port = self._server.add_secure_port(address, grpc.ssl_server_credentials([tuple(pair)]))
+            pair = self.tls.key, self.tls.certificate
+            self.port = self._server.add_secure_port(address, grpc.ssl_server_credentials([pair]))
         self.address = f"127.0.0.1:{self.port}"
         self._server.start()
 

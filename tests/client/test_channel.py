@@ -3,7 +3,7 @@ from __future__ import annotations
 import json
 
 import pytest
-from clipserve.channel import Tls, channel_options, target_uri
+from clipserve.channel import Tls, channel_options, is_local, target_uri
 
 
 @pytest.mark.parametrize(
@@ -33,7 +33,10 @@ def test_targets_that_are_no_server_are_refused(target):
 
 def test_calls_go_to_all_addresses_in_turn():
     options = dict(channel_options("dns:///gateway:8600"))
-    assert json.loads(options["grpc.service_config"]) == {"loadBalancingConfig": [{"round_robin": {}}]}
+    assert json.loads(options["grpc.service_config"]) == {
+        "loadBalancingConfig": [{"round_robin": {}}],
+        "healthCheckConfig": {"serviceName": "clipserve.calls"},
+    }
     assert options["grpc.keepalive_time_ms"] >= 10_000
     assert "grpc.enable_http_proxy" not in options
 
@@ -41,6 +44,31 @@ def test_calls_go_to_all_addresses_in_turn():
 def test_this_machine_is_reached_without_a_proxy():
     for host in ("localhost:1", "127.0.0.1:1", "[::1]:1"):
         assert dict(channel_options(f"dns:///{host}"))["grpc.enable_http_proxy"] == 0
+
+
+@pytest.mark.parametrize(
+    ("target", "local"),
+    [
+        ("localhost", True),
+        ("localhost:1", True),
+        ("127.9.9.9:1", True),
+        ("[::1]", True),
+        ("[::1]:1", True),
+        ("unix:/run/a.sock", True),
+        ("unix-abstract:a", True),
+        ("ipv4:127.0.0.1:5,127.0.0.2:5", True),
+        ("ipv4:127.0.0.1:5,10.0.0.1:5", False),
+        ("dns:///localhost:1", True),
+        ("dns://8.8.8.8/localhost:1", True),
+        ("localhost.example.com:1", False),
+        ("127.example.com:1", False),
+        ("0.0.0.0:1", False),
+        ("gateway", False),
+        ("xds:///gateway", False),
+    ],
+)
+def test_what_stays_on_this_machine_is_known(target, local):
+    assert is_local(target_uri(target)) is local
 
 
 def test_the_expected_name_of_a_certificate_can_be_told():

@@ -1,7 +1,5 @@
 from __future__ import annotations
 
-import shutil
-import subprocess
 import threading
 import time
 
@@ -277,6 +275,17 @@ def test_jobs_say_that_they_are_jobs(server):
     assert all(call.metadata["authorization"] == "Bearer t" for call in server.state.calls)
 
 
+def test_a_rate_that_is_used_up_is_waited_for_as_long_as_the_timeout_allows(server):
+    refused = Refused("RESOURCE_EXHAUSTED", "RATE_LIMITED", "5 items a second", retry_after=0.01)
+    server.script("Embed", *[refused] * 20)
+    with Client(server.address, timeout=10, retry=RetryPolicy(attempts=2, budget=2)) as client:
+        assert len(client.embed_texts(["x"])) == 1
+        server.script("Embed", Refused("RESOURCE_EXHAUSTED", "RATE_LIMITED", "slow", retry_after=11))
+        with pytest.raises(clipserve.RateLimited) as caught:
+            client.embed_texts(["x"])
+    assert caught.value.retry_after == 11
+
+
 def test_limits_that_have_changed_are_asked_for_again(server, client):
     client.embed_texts(["x"] * 16)
     server.state.limits.max_items_per_call = 4
@@ -347,34 +356,14 @@ def test_settings_that_cannot_be_are_refused(kwargs):
         Client(**kwargs)
 
 
-@pytest.fixture(scope="module")
-def certificates(tmp_path_factory):
-    """A certificate for localhost and its key, made now."""
-    openssl = shutil.which("openssl")
-    if openssl is None:
-        pytest.skip("needs openssl")
-    folder = tmp_path_factory.mktemp("tls")
-    options = (
-        "req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=localhost -addext subjectAltName=DNS:localhost"
-    )
-    files = ["-keyout", folder / "key.pem", "-out", folder / "cert.pem"]
-    subprocess.run([openssl, *options.split(), *files], check=True, capture_output=True)
-    return folder
-
-
-def test_tls_is_spoken_and_the_server_verified(certificates):
-    server = FakeServer(tls=certificates)
-    port = server.address.rpartition(":")[2]
-    try:
-        with Client(f"localhost:{port}", tls=Tls(ca=certificates / "cert.pem"), token="t") as client:
-            assert len(client.embed_texts(["x"])) == 1
-        with (
-            Client(f"localhost:{port}", tls=True, timeout=5, retry=None) as distrustful,
-            pytest.raises(clipserve.Unavailable),
-        ):
-            distrustful.info()
-    finally:
-        server.stop()
+def test_tls_is_spoken_and_the_server_verified(tls_server, authority):
+    with Client(tls_server.address, tls=Tls(ca=authority.certificate), token="t") as client:
+        assert len(client.embed_texts(["x"])) == 1
+    with (
+        Client(tls_server.address, tls=True, timeout=5, retry=None) as distrustful,
+        pytest.raises(clipserve.Unavailable),
+    ):
+        distrustful.info()
 
 
 def test_an_unknown_service_is_said_so(server: FakeServer, client: Client):

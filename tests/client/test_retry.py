@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import pytest
-from clipserve.errors import Overloaded, ResourceExhausted, Unavailable
+from clipserve.errors import Overloaded, RateLimited, ResourceExhausted, Unavailable
 from clipserve.retry import CallAttempts, RetryBudget, RetryPolicy
 from clipserve.status import BY_CODE, Failure
 from hypothesis import given
@@ -50,6 +50,19 @@ def test_the_servers_own_delay_is_obeyed():
 
 def test_a_delay_beyond_the_deadline_gives_up_at_once():
     assert attempts(deadline=2.9).next_delay(Failure(Overloaded("busy", retry_after=3.0)), 0) is None
+
+
+LIMITED = Failure(RateLimited("10 items a second", retry_after=3.0), answered=True)
+
+
+def test_a_rate_that_is_used_up_is_waited_for_without_end_but_the_deadlines():
+    policy = RetryPolicy(attempts=2, budget=2)
+    budget = RetryBudget(policy)
+    call = attempts(policy, budget=budget)
+    assert all(call.next_delay(LIMITED, 0) >= 3.0 for _ in range(50))
+    assert call.next_delay(LIMITED, 98.0) is None
+    assert attempts(policy, budget=budget).next_delay(UNREACHABLE, 0) is None, "the budget is for outages"
+    assert attempts(RetryPolicy(attempts=1)).next_delay(LIMITED, 0) is None
 
 
 def test_over_a_limit_is_never_tried_again():

@@ -153,6 +153,34 @@ def test_collections_in_milvus_let_the_gateway_scale_and_reach_it(milvus: Any) -
     assert [str(it["port"]) in milvus.settings["CLIPSERVE_DATA"] for it in way["ports"]] == [True]
 
 
+def test_the_gateway_reads_its_secrets_from_folders_that_change_with_them(production: Any) -> None:
+    gateway = pod(production.one("Deployment", "clipserve-gateway"))
+    secrets = {it["name"]: it["secret"] for it in gateway["volumes"] if "secret" in it}
+    assert {it["secretName"] for it in secrets.values()} == {
+        "clipserve-gateway-tls",
+        "clipserve-gateway-tokens",
+    }
+    assert all(it["defaultMode"] == 0o440 for it in secrets.values())
+    assert gateway["securityContext"]["fsGroup"] == gateway["securityContext"]["runAsGroup"]
+    mounts = production.container("gateway")["volumeMounts"]
+    mounted = [it for it in mounts if it["name"] in secrets]
+    assert len(mounted) == len(secrets)
+    assert all(it["readOnly"] and "subPath" not in it for it in mounted)
+
+
+def test_a_port_with_tls_is_not_called_plain(production: Any, gpu: Any) -> None:
+    def protocol(manifests: Any) -> str:
+        (port,) = (
+            it
+            for it in manifests.one("Service", "clipserve-gateway")["spec"]["ports"]
+            if it["name"] == "grpc"
+        )
+        assert port["targetPort"] == "grpc"
+        return str(port["appProtocol"])
+
+    assert (protocol(production), protocol(gpu)) == ("https", "kubernetes.io/h2c")
+
+
 def test_network_policies_deny_all_but_what_is_named(manifests: Any) -> None:
     deny = manifests.one("NetworkPolicy", "clipserve-default-deny")["spec"]
     assert len(manifests.selected(deny["podSelector"]["matchLabels"])) == len(manifests.of("Deployment"))
@@ -211,7 +239,7 @@ def test_pods_keep_the_restricted_security_standard(manifests: Any) -> None:
         account = manifests.one("ServiceAccount", spec["serviceAccountName"])
         assert account["automountServiceAccountToken"] is False
         assert not {"hostNetwork", "hostPID", "hostIPC"} & spec.keys()
-        assert all(it.keys() & {"emptyDir", "persistentVolumeClaim"} for it in spec["volumes"])
+        assert all(it.keys() & {"emptyDir", "persistentVolumeClaim", "secret"} for it in spec["volumes"])
     for _, container in manifests.containers():
         assert container["securityContext"] == {
             "allowPrivilegeEscalation": False,

@@ -126,6 +126,43 @@ def test_collections_lie_on_a_mounted_volume_or_elsewhere(manifests: Any) -> Non
     assert data in mounts or elsewhere
 
 
+def test_certificates_and_tokens_are_where_their_secrets_are_mounted(
+    production: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The keys of a Secret are its files: `tls.crt` and `tls.key` by Kubernetes' own convention."""
+    chosen = settings(production, monkeypatch)
+    pod = production.one("Deployment", "clipserve-gateway")["spec"]["template"]["spec"]
+    secrets = {it["name"]: it["secret"]["secretName"] for it in pod["volumes"] if "secret" in it}
+    folders = {
+        it["mountPath"]: secrets[it["name"]]
+        for it in pod["containers"][0]["volumeMounts"]
+        if it["name"] in secrets
+    }
+    files = {path: folders[str(path.parent)] for path in map(Path, files_of(chosen))}
+    named = {(secret, path.name) for path, secret in files.items()}
+    assert named == {
+        ("clipserve-gateway-tls", "tls.crt"),
+        ("clipserve-gateway-tls", "tls.key"),
+        ("clipserve-gateway-tokens", "tokens"),
+    }
+    readme = (ROOT / "deploy" / "README.md").read_text()
+    for secret, key in named:
+        (command,) = re.findall(rf"create secret \w+ {secret} (.*)", readme)
+        assert key in command, f"the README makes {secret} with {key}"
+    (client_ca,) = re.findall(r"CLIPSERVE_TLS_CLIENT_CA=(\S+?)`", readme)
+    assert folders[str(Path(client_ca).parent)] == "clipserve-gateway-tls"
+
+
+def files_of(settings: Settings) -> tuple[str, str, str]:
+    return settings.tls_certificate, settings.tls_key, settings.token_file
+
+
+def test_only_the_secured_overlay_asks_for_files(manifests: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    chosen = settings(manifests, monkeypatch)
+    volumes = manifests.one("Deployment", "clipserve-gateway")["spec"]["template"]["spec"]["volumes"]
+    assert any("secret" in it for it in volumes) is all(files_of(chosen)) is any(files_of(chosen))
+
+
 def test_the_gateway_may_finish_before_it_is_killed(manifests: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     pod = manifests.one("Deployment", "clipserve-gateway")["spec"]["template"]["spec"]
     chosen = settings(manifests, monkeypatch)

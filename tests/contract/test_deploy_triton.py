@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import dataclasses
 import subprocess
 import time
 import urllib.error
@@ -13,8 +15,13 @@ from typing import Any
 
 import numpy as np
 import pytest
+from clipserve_gateway.deadline import Deadline
+from clipserve_gateway.errors import ClipserveError, ModelUnavailable
 from clipserve_gateway.runtime.install import TritonMissing, assemble_backends, find_install
 from clipserve_gateway.runtime.triton_process import die_with_parent, environment, free_port
+from clipserve_gateway.settings import Settings
+from clipserve_gateway.triton import TritonEncoder
+from support.fakes import SPEC
 from tritonclient.grpc import InferenceServerClient, InferInput
 from tritonclient.utils import InferenceServerException
 
@@ -74,18 +81,24 @@ def container(render: Any) -> dict[str, Any]:
 @pytest.fixture(scope="module")
 def triton(container: dict[str, Any], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Triton]:
     """Started with the container's arguments; only addresses and folders are this machine's."""
+    with running(container["args"], tmp_path_factory.mktemp("triton")) as triton:
+        yield triton
+
+
+@contextlib.contextmanager
+def running(given: list[str], folder: Path) -> Iterator[Triton]:
+    """A Triton with these arguments, but for its addresses and folders."""
     try:
         install = find_install(MODELS_ENV)
     except TritonMissing as error:
         pytest.skip(f"no Triton to ask: {error}")
-    folder = tmp_path_factory.mktemp("triton")
     ports = {name: free_port() for name in ("http", "grpc", "metrics")}
     ours = {f"--{name}-port": str(number) for name, number in ports.items()}
     ours["--model-repository"] = str(repository(folder / "models"))
     ours["--backend-directory"] = str(assemble_backends(install, folder))
     ours |= {"--http-address": "127.0.0.1", "--grpc-address": "127.0.0.1"}
-    given = [it for it in container["args"] if it.partition("=")[0] not in ours]
-    arguments = [it.replace("$(POD_UID)", POD_UID) for it in given]
+    kept = [it for it in given if it.partition("=")[0] not in ours]
+    arguments = [it.replace("$(POD_UID)", POD_UID) for it in kept]
     arguments += [f"{name}={value}" for name, value in ours.items()]
     log = folder / "log"
     with log.open("wb") as output:
@@ -132,8 +145,7 @@ def test_the_gateway_and_the_guard_may_do_what_they_do(triton: Triton) -> None:
     tensor = InferInput("INPUT__0", [1, 1], "FP32")
     tensor.set_data_from_numpy(np.ones((1, 1), np.float32))
     assert triton.client.infer("echo", [tensor]).as_numpy("OUTPUT__0") == 1
-    [statistics] = triton.client.get_inference_statistics("echo").model_stats
-    assert statistics.inference_count >= 1
+    assert [it.name for it in triton.client.get_inference_statistics().model_stats] == ["echo"]
 
 
 @pytest.mark.parametrize(
@@ -155,6 +167,30 @@ def test_nobody_changes_models_shares_memory_or_turns_on_logs(triton: Triton, ca
 def test_an_operator_may_change_the_log(triton: Triton) -> None:
     key = {"triton-grpc-protocol-admin-key": POD_UID}
     assert triton.client.get_log_settings(headers=key).settings["log_format"].string_param == "ISO8601"
+
+
+async def test_the_gateway_shows_a_key_where_its_operator_restricts_more(
+    container: dict[str, Any], tmp_path: Path
+) -> None:
+    restricted = "--grpc-restricted-protocol=model-repository,model-config,inference:admin-key=s3cret"
+    spec = dataclasses.replace(SPEC, name="echo", embed_dim=1)
+    headers = tmp_path / "headers"
+    headers.write_text("triton-grpc-protocol-admin-key: s3cret\n")
+    with running([*container["args"], restricted], tmp_path) as triton:
+        target = f"127.0.0.1:{triton.ports['grpc']}"
+        stranger = TritonEncoder(target)
+        gateway = TritonEncoder(target, Settings(triton_headers_file=str(headers)).triton_headers)
+        try:
+            with pytest.raises(ClipserveError, match="TRITON_HEADERS_FILE"):
+                await stranger.repository_index(5)
+            assert (await gateway.repository_index(5))["echo"]
+            assert [tower.triton_name for tower in await gateway.towers(["echo"], 5)] == ["echo"]
+            # The echo is no tower; what is refused is its name, and not the caller.
+            with pytest.raises(ModelUnavailable, match="not served"):
+                await gateway.encode_text(spec, np.zeros((1, 1), np.int32), Deadline.after(5))
+        finally:
+            await stranger.close()
+            await gateway.close()
 
 
 @pytest.mark.parametrize("path", ["/v2", "/v2/models/echo/config", "/v2/models/stats", "/v2/logging"])

@@ -8,6 +8,7 @@ import signal
 import socket
 import subprocess
 import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import clipserve
@@ -85,20 +86,34 @@ def embeds(client: clipserve.Client) -> bool:
         return False
 
 
+@pytest.fixture
+def begin(tmp_path: Path) -> Iterator[Callable[..., Service]]:
+    """Starts services, and ends those that a failed test leaves."""
+    services: list[Service] = []
+
+    def run(*options: str, **places: Path) -> Service:
+        services.append(start(tmp_path, *options, **places))
+        return services[-1]
+
+    yield run
+    for service in services:
+        service.stop()
+
+
 def shared_memory(service: Service) -> set[str]:
     """Regions that Tritons of a service have, or left behind."""
     folder = Path(service.announced(r"its log: (\S+)/triton.log"))
     return {path.name for path in Path("/dev/shm").glob(f"{folder.name}-*")}
 
 
-def test_a_triton_that_dies_is_started_again_and_serves_the_same_gateway(tmp_path):
-    service = start(tmp_path)
+def test_a_triton_that_dies_is_started_again_and_serves_the_same_gateway(begin):
+    service = begin()
     first, regions = service.triton_pid, shared_memory(service)
     impatient = clipserve.Client(service.address, retry=None)
     assert embeds(impatient)
     assert regions
     os.kill(first, signal.SIGKILL)
-    assert service.says(rf"✗ Triton \(pid {first}\) ended with code -9; its last words:\n.*Started Metrics")
+    assert service.says(rf"✗ Triton \(pid {first}\) ended with code -9; its last words:\n[^✗·]")
     assert service.says("· Triton is started again in 0.5 s")
     assert not embeds(impatient)
     assert service.says(r"✓ Triton \(pid \d+\) is back after [\d.]+ s")
@@ -113,9 +128,8 @@ def test_a_triton_that_dies_is_started_again_and_serves_the_same_gateway(tmp_pat
 
 
 @pytest.mark.slow
-def test_a_triton_that_hangs_or_has_lost_a_tower_is_killed_and_started_again(tmp_path):
-    quick = ("--canary-seconds", "0.5", "--canary-timeout-seconds", "1", "--restart-after-seconds", "3")
-    service = start(tmp_path, *quick)
+def test_a_triton_that_hangs_or_has_lost_a_tower_is_killed_and_started_again(begin):
+    service = begin("--canary-seconds", "0.5", "--restart-after-seconds", "3")
     patient = clipserve.Client(service.address)
     faults = (
         (lambda pid: os.kill(pid, signal.SIGSTOP), "does not answer"),
@@ -134,10 +148,27 @@ def test_a_triton_that_hangs_or_has_lost_a_tower_is_killed_and_started_again(tmp
 
 
 @pytest.mark.slow
-def test_sigterm_in_the_pause_before_a_restart_stops_at_once(tmp_path):
+def test_of_several_tritons_one_may_die_and_come_back_while_the_others_serve(begin):
+    service = begin("--replicas", "2")
+    assert len(service.triton_pids) == 2
+    client = clipserve.Client(service.address)
+    dead, other = service.triton_pids
+    os.kill(dead, signal.SIGKILL)
+    while f"✗ Triton (pid {dead}) ended" not in service.words or "is back after" not in service.words:
+        assert client.embed_texts(["a dog"]).embeddings.shape[0] == 1
+        time.sleep(0.1)
+    os.kill(other, signal.SIGKILL)
+    assert service.says(rf"✗ Triton \(pid {other}\) ended")
+    assert wait_for(lambda: embeds(client), 20)
+    assert service.stop() == 0
+    assert not any(alive(pid) for pid in service.triton_pids)
+
+
+@pytest.mark.slow
+def test_sigterm_in_the_pause_before_a_restart_stops_at_once(tmp_path, begin):
     repository = tmp_path / "models"
     shutil.copytree(REPOSITORY, repository)
-    service = start(tmp_path, repository=repository)
+    service = begin(repository=repository)
     repository.rename(tmp_path / "elsewhere")
     os.kill(service.triton_pid, signal.SIGKILL)
     assert service.says("holds no models.*\n· Triton is started again in 8 s")

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import pytest
 from click.testing import CliRunner
+from clipserve_gateway.access.tokens import digest_of, read_token_file
 from clipserve_gateway.cli import main, settings_from
 from clipserve_gateway.guard.settings import GuardSettings
 from clipserve_gateway.settings import Settings
@@ -46,6 +47,40 @@ def test_a_bad_value_from_the_environment_is_named(monkeypatch):
     found = CliRunner().invoke(main, ["serve"])
     assert found.exit_code == 2
     assert "max_top_k" in found.output
+
+
+def test_a_token_is_made_with_the_line_for_the_file(tmp_path):
+    words = ["token", "--name", "web", "methods=read", "collections=shop_*,pets"]
+    made = CliRunner().invoke(main, words)
+    assert made.exit_code == 0
+    token = made.stderr.split()[-1]
+    assert token not in made.stdout
+    (tmp_path / "tokens").write_text(made.stdout)
+    grant = read_token_file(str(tmp_path / "tokens")).find(digest_of(token))
+    assert (grant.name, grant.collections) == ("web", ("shop_*", "pets"))
+    assert CliRunner().invoke(main, words).stdout != made.stdout
+
+
+def test_a_token_is_written_to_a_file_for_its_owner_alone(tmp_path):
+    out = tmp_path / "web.token"
+    made = CliRunner().invoke(main, ["token", "--name", "web", "--out", str(out)])
+    assert made.exit_code == 0
+    assert made.stderr == ""
+    assert out.stat().st_mode & 0o777 == 0o600
+    token = out.read_text().strip()
+    assert digest_of(token).hex() in made.stdout
+    again = CliRunner().invoke(main, ["token", "--name", "web", "--out", str(out)])
+    assert again.exit_code == 1
+    assert "cannot be written (File exists)" in again.output
+    assert "sha256" not in again.output, "no line for a token that nobody has"
+    assert out.read_text().strip() == token
+
+
+@pytest.mark.parametrize("words", [["--name", "a b"], ["methods=all"], ["--name", "web", "colections=a"]])
+def test_no_token_is_made_for_a_line_that_would_not_be_read(words):
+    made = CliRunner().invoke(main, ["token", *words])
+    assert made.exit_code == 2
+    assert "clipserve_" not in made.output
 
 
 def test_the_published_limits_are_the_settings():

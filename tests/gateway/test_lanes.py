@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+from types import SimpleNamespace
 
 import pytest
-from clipserve_gateway import lanes
 from clipserve_gateway.deadline import Deadline
-from clipserve_gateway.errors import Overloaded
+from clipserve_gateway.errors import DeadlineExceeded, Overloaded
 from clipserve_gateway.lanes import Gate, Lane, current_lane, in_lane
 from hypothesis import given
 from hypothesis import strategies as st
@@ -23,6 +23,8 @@ class Line:
         self.inside: list[tuple[Lane, asyncio.Event]] = []
         self.passed: list[Lane] = []
         self.tasks: list[asyncio.Task[None]] = []
+        self.seconds = 1e6
+        """That each has."""
 
     async def queue(self, lane: Lane, number: int, units: int = 1) -> None:
         with in_lane(lane):
@@ -30,7 +32,7 @@ class Line:
         await asyncio.sleep(0)
 
     async def _work(self, units: int) -> None:
-        async with self.gate.passing(units):
+        async with self.gate.passing(units, Deadline.after(self.seconds)):
             done = asyncio.Event()
             self.passed.append(current_lane())
             self.inside.append((current_lane(), done))
@@ -39,8 +41,12 @@ class Line:
     async def let_go(self, number: int) -> None:
         for _ in range(number):
             self.inside.pop(0)[1].set()
-            for _ in range(4):
-                await asyncio.sleep(0)
+            await self.settle()
+
+    async def settle(self) -> None:
+        """Lets everybody do what they can do now."""
+        for _ in range(4):
+            await asyncio.sleep(0)
 
 
 @pytest.fixture
@@ -115,16 +121,22 @@ async def test_who_is_cancelled_in_the_moment_of_its_turn_gives_it_back(line):
     assert (line.gate.inside, line.gate.waiting) == (1, 0)
 
 
-async def test_work_that_would_come_too_late_is_refused_with_the_time_to_wait(monkeypatch):
-    now = 0.0
-    monkeypatch.setattr(lanes.time, "monotonic", lambda: now)
-    monkeypatch.setattr("clipserve_gateway.deadline.time.monotonic", lambda: now)
+@pytest.fixture
+def clock(monkeypatch) -> SimpleNamespace:
+    """Stands still until a test moves it."""
+    clock = SimpleNamespace(now=0.0)
+    for module in ("lanes", "deadline"):
+        monkeypatch.setattr(f"clipserve_gateway.{module}.time.monotonic", lambda: clock.now)
+    return clock
+
+
+async def test_work_that_would_come_too_late_is_refused_with_the_time_to_wait(clock):
     gate = Gate(1, bulk_share=0.1)
     gate.check(INTERACTIVE, 1, Deadline.after(0.01))
     line = Line(gate)
     await line.queue(INTERACTIVE, 31)
     for _ in range(20):
-        now += 0.5
+        clock.now += 0.5
         await line.let_go(1)
     # Ten wait, each takes half a second.
     assert gate.expected_seconds(INTERACTIVE) == pytest.approx(0.5 * 11 + 0.5)
@@ -135,15 +147,53 @@ async def test_work_that_would_come_too_late_is_refused_with_the_time_to_wait(mo
     assert gate.expected_seconds(BULK) == pytest.approx(0.5 * 1 / 0.1 + 0.5)
 
 
-async def test_one_long_pause_is_not_taken_for_the_pace(monkeypatch):
-    now = 0.0
-    monkeypatch.setattr(lanes.time, "monotonic", lambda: now)
+async def test_the_pace_is_that_of_batches_not_of_their_last_items(clock):
+    """Eight come back in one moment, and then for a while nobody."""
+    gate = Gate(24, bulk_share=0.1)
+    line = Line(gate)
+    await line.queue(INTERACTIVE, 200)
+    for _ in range(20):
+        clock.now += 0.32
+        await line.let_go(8)
+    waiting = gate.waiting
+    assert gate.expected_seconds(INTERACTIVE) == pytest.approx(0.04 * (waiting + 1) + 0.96, rel=0.15)
+
+
+async def test_what_fails_or_is_given_up_does_not_count_as_done(clock):
+    line = Line(Gate(1, bulk_share=0.1))
+    await line.queue(INTERACTIVE, 40)
+    for _ in range(10):
+        clock.now += 0.5
+        await line.let_go(1)
+    expected = line.gate.expected_seconds(INTERACTIVE)
+    for task in line.tasks[20:30]:
+        task.cancel()
+    await line.settle()
+    assert line.gate.expected_seconds(INTERACTIVE) == pytest.approx(expected - 10 * 0.5)
+
+
+async def test_work_whose_time_is_nearly_over_by_its_turn_is_not_begun(clock):
+    line = Line(Gate(1, bulk_share=0.1))
+    await line.queue(INTERACTIVE, 3)
+    for _ in range(2):
+        clock.now += 2.0
+        await line.let_go(1)
+    line.seconds = 2.1
+    await line.queue(INTERACTIVE, 1)
+    clock.now += 1.5
+    await line.let_go(1)
+    with pytest.raises(DeadlineExceeded):
+        await line.tasks[-1]
+    assert (line.gate.inside, line.gate.waiting) == (0, 0)
+
+
+async def test_one_long_pause_is_not_taken_for_the_pace(clock):
     line = Line(Gate(1, bulk_share=0.1))
     await line.queue(INTERACTIVE, 40)
     for pause in [0.01] * 20 + [60.0]:
-        now += pause
+        clock.now += pause
         await line.let_go(1)
-    assert line.gate.expected_seconds(INTERACTIVE) < 1
+    assert line.gate.expected_seconds(INTERACTIVE) < 10
 
 
 @given(

@@ -196,7 +196,6 @@ async def test_calls_under_way_fail_as_soon_as_it_is_known_that_nobody_answers(f
     waiting = asyncio.create_task(fleet.ask(seconds=60))
     await asyncio.sleep(0.01)
     begin = time.monotonic()
-    await fleet.refresh(timeout=0.02)
     with pytest.raises(errors.ServerUnavailable):
         await fleet.refresh(timeout=0.02)
     with pytest.raises(errors.ModelUnavailable):

@@ -14,12 +14,13 @@ import numpy as np
 import pytest
 from clipserve.v1 import clip_pb2, clip_pb2_grpc, collection_pb2, collection_pb2_grpc, common_pb2
 from clipserve_gateway import errors
-from clipserve_gateway.server import MODEL_SERVICE, Gateway, PortTaken
+from clipserve_gateway.server import CALLS_SERVICE, MODEL_SERVICE, Gateway, PortTaken
 from clipserve_gateway.settings import Settings
 from google.rpc import error_details_pb2
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_status import rpc_status
 from support.fakes import DIM, SPEC, FakeBackend, FakeEncoder
+from support.wire import refusal
 
 
 @pytest.fixture
@@ -72,20 +73,6 @@ def bomb(side: int) -> bytes:
     rows = zlib.compress(bytes((side * 3 + 1) * 64), 9)
     header = struct.pack(">IIBBBBB", side, side, 8, 2, 0, 0, 0)
     return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", rows) + chunk(b"IEND", b"")
-
-
-async def refusal(call) -> tuple[grpc.StatusCode, error_details_pb2.ErrorInfo, list[str]]:
-    """Code, ErrorInfo and field paths of a call that must fail."""
-    with pytest.raises(grpc.aio.AioRpcError) as raised:
-        await call
-    status = rpc_status.from_call(raised.value)
-    info, bad = error_details_pb2.ErrorInfo(), error_details_pb2.BadRequest()
-    infos = [detail for detail in status.details if detail.Unpack(info)]
-    assert len(infos) == 1, "exactly one ErrorInfo"
-    assert info.domain == "clipserve"
-    for detail in status.details:
-        detail.Unpack(bad)
-    return raised.value.code(), info, [violation.field for violation in bad.field_violations]
 
 
 async def test_embeddings_say_which_model_made_them(clip, picture):
@@ -508,3 +495,18 @@ async def test_stopping_lets_running_calls_finish(tmp_path):
         await asyncio.sleep(0.2)
         await gateway.stop(drain_seconds=0, grace_seconds=5)
         assert len((await call).results) == 1
+
+
+async def test_callers_are_told_to_leave_when_it_will_stop_and_not_for_want_of_a_model(tmp_path):
+    backend = FakeBackend()
+    backend.source.error = errors.ModelUnavailable("down")
+    gateway = Gateway(Settings(port=0, http_port=0, data=str(tmp_path)), backend)
+    await gateway.start()
+    wanted = health_pb2.HealthCheckRequest(service=CALLS_SERVICE)
+    async with grpc.aio.insecure_channel(f"127.0.0.1:{gateway.port}") as channel:
+        health = health_pb2_grpc.HealthStub(channel)
+        assert (await health.Check(wanted)).status == health_pb2.HealthCheckResponse.SERVING
+        stopping = asyncio.ensure_future(gateway.stop(drain_seconds=0.3, grace_seconds=1))
+        await asyncio.sleep(0.1)
+        assert (await health.Check(wanted)).status == health_pb2.HealthCheckResponse.NOT_SERVING
+        await stopping

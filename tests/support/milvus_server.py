@@ -2,24 +2,16 @@
 
 from __future__ import annotations
 
-import os
 import socket
 import subprocess
-import sys
 import time
 import urllib.error
 import urllib.request
 from pathlib import Path
 
+from support.launch import launch
+
 START_SECONDS = 120.0
-DIE_WITH_PARENT = """
-import ctypes, os, signal, sys
-PR_SET_PDEATHSIG = 1
-ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
-os.environ["LD_LIBRARY_PATH"] = os.path.dirname(sys.argv[1])
-os.execv(sys.argv[1], sys.argv[1:])
-"""
-"""Becomes the program it is given, which the kernel ends with its parent: no test leaves a server behind."""
 
 
 class MilvusServer:
@@ -59,15 +51,14 @@ class MilvusServer:
             "ETCD_CONFIG_PATH": str(self._etcd),
             "METRICS_PORT": str(self._metrics_port),
             "MILVUS_RUN_DIR": str(self._folder / "run"),
+            "LD_LIBRARY_PATH": str(binary.parent),
         }
-        with (self._folder / "server.log").open("ab") as log:
-            self.process = subprocess.Popen(
-                [sys.executable, "-c", DIE_WITH_PARENT, binary, "run", "standalone"],
-                cwd=self._folder,
-                env=os.environ | environment,
-                stdout=log,
-                stderr=log,
-            )
+        self.process = launch(
+            [binary, "run", "standalone"],
+            log=self._folder / "server.log",
+            cwd=self._folder,
+            env=environment,
+        )
         deadline = time.monotonic() + START_SECONDS
         while not self._healthy():
             assert self.process.poll() is None, f"Milvus ended; see {self._folder / 'server.log'}"

@@ -7,8 +7,11 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+
+from support.launch import launch
 
 ROOT = Path(__file__).parents[2]
 BIN = Path(sys.executable).parent
@@ -18,6 +21,7 @@ FREE_PORTS = tuple(
     for word in (f"--{name}", "0")
 )
 START_SECONDS = 300.0
+LISTENING = re.compile(r"listening on ([\d.]+:\d+),.* metrics on port (\d+)")
 
 
 @dataclass
@@ -73,7 +77,7 @@ class Service:
         return True
 
     def stop(self) -> int:
-        """SIGTERM; the exit code."""
+        """SIGTERM, unless it has ended; the exit code."""
         self.process.send_signal(signal.SIGTERM)
         return self.process.wait(60)
 
@@ -84,6 +88,14 @@ class Gateway:
 
     process: subprocess.Popen[bytes]
     address: str
+    http: str
+    """Address of the HTTP port, with scheme."""
+    log: Path
+
+    @property
+    def port(self) -> int:
+        """The gRPC port."""
+        return int(self.address.rpartition(":")[2])
 
     def stop(self) -> int:
         """SIGTERM; the exit code."""
@@ -91,19 +103,25 @@ class Gateway:
         return self.process.wait(60)
 
 
-def start_gateway(triton: str, data: str, folder: Path, *options: str) -> Gateway:
-    """Starts a gateway of its own on a free port, and waits until it listens."""
+def start_gateway(
+    triton: str, data: str, folder: Path, *options: str, env: Mapping[str, str] | None = None
+) -> Gateway:
+    """Starts a gateway of its own on free ports, unless told others, and waits until it listens.
+
+    Its log is in `folder`; so may those of earlier ones be.
+    """
     log = folder / "gateway.log"
+    log.touch()
+    begin = log.stat().st_size
     command = [BIN / "clipserve-gateway", "serve", "--triton", triton, "--data", data]
     command += ["--port", "0", "--http-port", "0", "--drain-seconds", "0", *options]
-    with log.open("w") as file:
-        process = subprocess.Popen(command, cwd=ROOT, stdout=file, stderr=file)
+    process = launch(command, log=log, cwd=ROOT, env=env)
     end = time.monotonic() + START_SECONDS
-    while not (found := re.search(r"listening on ([\d.]+:\d+)", log.read_text())):
+    while not (found := LISTENING.search(log.read_bytes()[begin:].decode(errors="replace"))):
         assert process.poll() is None, log.read_text()
         assert time.monotonic() < end, log.read_text()
         time.sleep(0.05)
-    return Gateway(process, found[1])
+    return Gateway(process, found[1], f"http://127.0.0.1:{found[2]}", log)
 
 
 def stub_of(triton: int, tower: str) -> int:

@@ -36,7 +36,7 @@ class Commands(click.Group):
             return super().invoke(ctx)
         except ClipserveError as error:
             server = ctx.meta[SERVER]
-            raise failure(error, server.target, server.as_json) from error
+            raise failure(error, server.target, server.as_json, tls=server.security is not None) from error
         except DatasetError as error:
             raise Failure(str(error)) from error
         except BrokenPipeError:

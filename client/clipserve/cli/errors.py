@@ -40,8 +40,9 @@ HINTS: dict[type[ClipserveError], str] = {
     errors.FingerprintMismatch: "index the pictures again with this model, or name the collection's own",
     errors.ModelUnavailable: "wait until it is loaded; `clipserve info` shows when it is ready",
     errors.Overloaded: "try again later",
+    errors.RateLimited: "wait, or use a token with a higher rate",
     errors.DeadlineExceeded: "give it longer with --timeout",
-    errors.Unauthenticated: "pass a token with --token or CLIPSERVE_TOKEN",
+    errors.Unauthenticated: "pass a token with --token-file, --token, or CLIPSERVE_TOKEN",
     errors.PermissionDenied: "use a token that is allowed to do this",
     errors.InternalError: "look into the server's log",
     errors.Unimplemented: "is it a clipserve gateway, as new as this client?",
@@ -64,8 +65,8 @@ class Failure(click.ClickException):
             click.secho(f"Error: {self.message}", file=file, err=True)
 
 
-def failure(error: ClipserveError, target: str, as_json: bool) -> Failure:
-    """The failure that an error of the client is."""
+def failure(error: ClipserveError, target: str, as_json: bool, *, tls: bool = False) -> Failure:
+    """The failure that an error of the client is; `tls` is whether it was spoken."""
     facts = {
         "code": error.code,
         "reason": error.reason,
@@ -80,16 +81,20 @@ def failure(error: ClipserveError, target: str, as_json: bool) -> Failure:
     )
     if isinstance(error, errors.ResourceExhausted) and error.retry_after is None:
         code = FAILED
-    return Failure(sentence(error, target), code, facts if as_json else None)
+    return Failure(sentence(error, target, tls=tls), code, facts if as_json else None)
 
 
-def sentence(error: ClipserveError, target: str) -> str:
+def sentence(error: ClipserveError, target: str, *, tls: bool) -> str:
     """What happened, and what to do."""
     if isinstance(error, errors.Unavailable) and not error.reason:
         why = error.message.rsplit(": ", 1)[-1]
-        return (
-            f"no server answers at {target} ({why}); start one with `clipserve-gateway up` "
-            "or name another with --target or CLIPSERVE_TARGET"
-        )
+        if tls:
+            hint = "does it speak TLS, and do --ca, --cert, --key and the name in its certificate fit?"
+        else:
+            hint = (
+                "start one with `clipserve-gateway up`, name another with --target or CLIPSERVE_TARGET, "
+                "or use --tls or --ca if it speaks TLS"
+            )
+        return f"no server answers at {target} ({why}); {hint}"
     hint = next((HINTS[kind] for kind in type(error).__mro__ if kind in HINTS), "")
     return f"{error}; {hint}" if hint else str(error)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import functools
+import warnings
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from click.core import ParameterSource
 from clipserve.channel import DEFAULT_TARGET, Tls
 from clipserve.client import Client
 from clipserve.retry import RetryPolicy
+from clipserve.token import TokenFile, bearer
 
 PATIENT = RetryPolicy(attempts=8, initial_backoff=0.2, max_backoff=5.0)
 """Long work should outlive a server's restart."""
@@ -56,11 +58,51 @@ SERVER_OPTIONS: tuple[tuple[tuple[str, ...], dict[str, Any]], ...] = (
         {
             "envvar": "CLIPSERVE_TOKEN",
             "metavar": "TEXT",
-            "help": "Bearer token. Environment: CLIPSERVE_TOKEN.",
+            "help": "Bearer token; others may see it in the list of processes. Environment: CLIPSERVE_TOKEN.",
         },
     ),
-    (("--tls",), {"is_flag": True, "help": "Use TLS."}),
-    (("--ca",), {"type": FILE, "help": "Certificate authority to trust (PEM); implies --tls."}),
+    (
+        ("--token-file",),
+        {
+            "envvar": "CLIPSERVE_TOKEN_FILE",
+            "type": FILE,
+            "help": "File of the token, read for every request. Environment: CLIPSERVE_TOKEN_FILE.",
+        },
+    ),
+    (
+        ("--tls",),
+        {"envvar": "CLIPSERVE_TLS", "is_flag": True, "help": "Use TLS. Environment: CLIPSERVE_TLS=1."},
+    ),
+    (
+        ("--ca",),
+        {
+            "envvar": "CLIPSERVE_CA",
+            "type": FILE,
+            "help": "Certificate authority to trust (PEM); implies --tls. Environment: CLIPSERVE_CA.",
+        },
+    ),
+    (
+        ("--cert",),
+        {
+            "envvar": "CLIPSERVE_CERT",
+            "type": FILE,
+            "help": "Certificate to show (mTLS, PEM), with --key; implies --tls. "
+            "Environment: CLIPSERVE_CERT.",
+        },
+    ),
+    (
+        ("--key",),
+        {"envvar": "CLIPSERVE_KEY", "type": FILE, "help": "Its key (PEM). Environment: CLIPSERVE_KEY."},
+    ),
+    (
+        ("--server-name",),
+        {
+            "envvar": "CLIPSERVE_SERVER_NAME",
+            "metavar": "NAME",
+            "help": "Name in the server's certificate, where it is not the target's; implies --tls. "
+            "Environment: CLIPSERVE_SERVER_NAME.",
+        },
+    ),
     (("--json", "as_json"), {"is_flag": True, "help": "Print one JSON document."}),
 )
 
@@ -71,28 +113,50 @@ class Server:
 
     target: str
     timeout: float | None
-    token: str | None
+    token: str | None = field(repr=False)
+    token_file: Path | None
     tls: bool
     ca: Path | None
+    cert: Path | None
+    key: Path | None
+    server_name: str | None
     as_json: bool
 
+    @property
+    def security(self) -> Tls | None:
+        """TLS, if any option asks for it; click.UsageError for options that do not go together."""
+        if (self.cert is None) != (self.key is None):
+            raise click.UsageError("--cert and --key go together")
+        if not (self.tls or self.ca or self.cert or self.server_name):
+            return None
+        return Tls(self.ca, self.cert, self.key, server_name=self.server_name or "")
+
     def client(self, *, patient: bool = False, in_flight: int = IN_FLIGHT) -> Client:
-        """A client of it; click.BadParameter for a target that is none.
+        """A client of it; click.BadParameter for a target or a token that is none.
 
         A patient one is a job: it tries longer, and leaves a busy server to those who wait for answers.
         """
         try:
-            return Client(
-                self.target,
-                timeout=self.timeout,
-                token=self.token,
-                tls=Tls(ca=self.ca) if self.ca else self.tls,
-                retry=PATIENT if patient else RetryPolicy(),
-                in_flight=in_flight,
-                priority="bulk" if patient else "interactive",
-            )
+            bearer(self.token)
         except ValueError as error:
-            raise click.BadParameter(str(error), param_hint="--target") from None
+            raise click.BadParameter(str(error), param_hint="--token") from None
+        with warnings.catch_warnings(record=True) as warned:
+            warnings.simplefilter("always")
+            try:
+                made = Client(
+                    self.target,
+                    timeout=self.timeout,
+                    token=TokenFile(self.token_file) if self.token_file else self.token,
+                    tls=self.security or False,
+                    retry=PATIENT if patient else RetryPolicy(),
+                    in_flight=in_flight,
+                    priority="bulk" if patient else "interactive",
+                )
+            except ValueError as error:
+                raise click.BadParameter(str(error), param_hint="--target") from None
+        for warning in warned:
+            click.echo(f"Warning: {warning.message}", err=True)
+        return made
 
 
 def server_options(command: Callable[..., None]) -> Callable[..., None]:
@@ -104,10 +168,21 @@ def server_options(command: Callable[..., None]) -> Callable[..., None]:
         chosen = {name: given.pop(name) for name in Server.__dataclass_fields__}
         before = ctx.meta.get(GIVEN, {})
         chosen |= {name: value for name, value in before.items() if not on_command_line(ctx, name)}
-        ctx.meta[SERVER] = server = Server(**chosen)
+        typed = {name for name in chosen if name in before or on_command_line(ctx, name)}
+        ctx.meta[SERVER] = server = Server(**one_token(chosen, typed))
         command(server=server, **given)
 
     return with_options(with_server)
+
+
+def one_token(chosen: dict[str, Any], typed: set[str]) -> dict[str, Any]:
+    """The options with one source of the token: what was typed goes before the environment."""
+    both = {"token", "token_file"}
+    if not (chosen["token"] and chosen["token_file"]):
+        return chosen
+    if len(both & typed) != 1:
+        raise click.UsageError("give --token or --token-file, not both (also not by their variables)")
+    return chosen | dict.fromkeys(both - typed)
 
 
 def hidden_server_options(group: Callable[..., None]) -> Callable[..., None]:

@@ -15,7 +15,7 @@ After each look, two things are said of it. *Ready*: callers belong here. *Alive
 - A Triton that begins is given time. It counts as alive until it has answered, or for so long. The same goes
   for models that it says are ready and that all keep silent from the beginning.
 - A count of finished inputs that went down tells that the model, or all of Triton, was loaded anew: what was
-  answered before says nothing any more.
+  answered before says nothing any more, nor does that look's own answer, which may be the old one's last.
 
 There is no clock and no network here: looks are handed in with their time, in seconds.
 """
@@ -86,25 +86,24 @@ class Judgement:
         """Takes a look into account that was made at `now`; what people should hear of it."""
         if self._began is None:
             self._began = now
-        self._forget_what_was_loaded_anew(look, now)
+        anew = {model_name(it) for it, count in look.completed.items() if count < self._completed.get(it, 0)}
+        if anew:
+            self.heard, self._began = False, now
         findings = self._findings(look)
         self._standings = {name: self._standings.get(name) or _Standing(name) for name in findings}
         changes = []
         for name, finding in findings.items():
-            progresses = self._progresses(name, finding, look)
-            changes.append(self._standings[name].take(finding, progresses, now, self._settings.canary_misses))
-            self.heard |= name in look.examined and (progresses or finding.verdict is not Verdict.MISSING)
+            standing, progresses = self._standings[name], self._progresses(name, finding, look)
+            changes.append(standing.take(finding, progresses, now, self._settings.canary_misses))
+            if name in anew:
+                standing.proved = False
+            elif name in look.examined and (progresses or finding.verdict is not Verdict.MISSING):
+                self.heard = True
         self.heard |= look.answered and not look.examined
         self._last_answer = now if look.answered or look.completed else self._last_answer
         self._completed |= look.completed
         self._conclude(look, now)
         return [change for change in changes if change]
-
-    def _forget_what_was_loaded_anew(self, look: Look, now: float) -> None:
-        for tower, count in look.completed.items():
-            if count < self._completed.get(tower, 0):
-                self._standings.pop(model_name(tower), None)
-                self.heard, self._began = False, now
 
     def _findings(self, look: Look) -> dict[str, Finding]:
         if not look.answered:
@@ -120,13 +119,14 @@ class Judgement:
     def _conclude(self, look: Look, now: float) -> None:
         assert self._began is not None, "judged"
         standings = self._standings.values()
+        serves = any(it.good for it in standings)
         faults = [it for it in standings if it.proved and not it.good]
-        self.ready = any(it.good for it in standings) and not faults
         faulty = max((it.trouble_seconds(now) for it in faults), default=0.0)
         silent, patience = now - self._began, self._settings.startup_seconds
         if self.heard:
             silent, patience = now - self._last_answer, self._settings.restart_after_seconds
-        self.alive = faulty < self._settings.restart_after_seconds and silent < patience
+        self.ready = serves and not faults
+        self.alive = faulty < self._settings.restart_after_seconds and (serves or silent < patience)
         troubles = [it.trouble(now) for it in standings if it.in_trouble]
         if not standings:
             troubles = ["Triton serves no model" if look.answered else look.detail]
@@ -134,18 +134,19 @@ class Judgement:
 
 
 class _Standing:
-    """What is known of one model since it was loaded."""
+    """What is known of one model."""
 
     def __init__(self, name: str) -> None:
         self._name = name
         self.good = False
         self.proved = False
-        """It was right."""
+        """It was right since it was loaded."""
         self._wrong = False
         """It was wrong, and not right since. Progress is no excuse for that."""
         self._misses = 0
         self._since: float | None = None
         """When its trouble began; None while there is none."""
+        self._symptom = ""
         self._detail = ""
         self._told = ""
 
@@ -160,8 +161,7 @@ class _Standing:
 
     def trouble(self, now: float) -> str:
         """What is wrong with it, for people."""
-        what = "answers wrong" if self._wrong else "does not answer"
-        return f"model {self._name} {what}, for {self.trouble_seconds(now):.0f} s: {self._detail}"
+        return f"model {self._name} {self._symptom}, for {self.trouble_seconds(now):.0f} s: {self._detail}"
 
     def take(self, finding: Finding, progresses: bool, now: float, misses: int) -> Change | None:
         """Takes a finding into account; what is new, if anything."""
@@ -172,13 +172,14 @@ class _Standing:
         self._since = now if self._since is None else self._since
         self._detail = finding.detail
         if finding.verdict is Verdict.WRONG:
-            self.good, self._wrong, self._misses = False, True, 0
-            return self._tell("answers wrong")
+            self.good, self._wrong, self._misses, self._symptom = False, True, 0, "answers wrong"
+            return self._tell(self._symptom)
         self._misses += 1
+        self._symptom = "does not answer"
         if self._misses < misses:
             return None
         self.good = False
-        return self._tell("does not answer")
+        return self._tell(self._symptom)
 
     def _right(self, finding: Finding) -> Change | None:
         self.good = self.proved = True

@@ -19,11 +19,11 @@ from clipserve_gateway.settings import host_environment
 STOP_SECONDS = 15.0
 SHARED_MEMORY = Path("/dev/shm")
 DIE_WITH_PARENT = """
-import ctypes, os, signal, sys
+import ctypes, os, sys
 PR_SET_PDEATHSIG = 1
-ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
+ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, int(sys.argv[2]))
 if os.getppid() == int(sys.argv[1]):
-    os.execv(sys.argv[2], sys.argv[2:])
+    os.execv(sys.argv[3], sys.argv[3:])
 """
 """Becomes the program it is given, which the kernel ends with its parent, even one that SIGKILL ended.
 
@@ -122,7 +122,9 @@ class TritonProcess:
             lines = log.read().decode(errors="replace").splitlines()
         lines = [line for line in lines if HARMLESS not in line]
         errors = [line for line in lines if re.match(r"E\d{4} ", line) or "error" in line.lower()]
-        return "\n".join((errors or lines)[-LAST_WORDS:])
+        # The rest are tables of settings.
+        plain = [line for line in lines if line and not line.startswith(("|", "+"))]
+        return "\n".join((errors or plain)[-LAST_WORDS:])
 
     async def stop(self) -> None:
         """SIGTERM, and SIGKILL for a process that does not end within seconds. Not to be started again."""
@@ -194,6 +196,6 @@ def environment(install: TritonInstall) -> dict[str, str]:
     }
 
 
-def die_with_parent() -> list[str]:
-    """What to put before a command, so that the kernel ends it with this process."""
-    return [sys.executable, "-I", "-S", "-c", DIE_WITH_PARENT, str(os.getpid())]
+def die_with_parent(number: signal.Signals = signal.SIGTERM) -> list[str]:
+    """What to put before a command, so that the kernel ends it with this process, by that signal."""
+    return [sys.executable, "-I", "-S", "-c", DIE_WITH_PARENT, str(os.getpid()), str(int(number))]

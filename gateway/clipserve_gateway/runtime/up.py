@@ -10,6 +10,7 @@ from pathlib import Path
 
 import click
 
+from clipserve_gateway.access.files import BadFile
 from clipserve_gateway.guard.look import look_at
 from clipserve_gateway.guard.settings import GuardSettings
 from clipserve_gateway.runtime.install import TritonMissing, find_install
@@ -50,7 +51,7 @@ async def run_up(
     tritons = [TritonProcess(install, repository, *each) for each in zip(ports, logs, strict=True)]
     try:
         await run_all(settings, guard, tritons, stop)
-    except (TritonFailed, PortTaken) as error:
+    except (TritonFailed, BadFile, PortTaken) as error:
         say(f"clipserve-gateway: {error}")
         return 1
     finally:
@@ -114,5 +115,8 @@ def announce(gateway: Gateway, tritons: Sequence[TritonProcess], seconds: float)
     for triton in tritons:
         ports = triton.ports
         say(f"✓ Triton on 127.0.0.1: gRPC {ports.grpc}, HTTP {ports.http}, metrics {ports.metrics}")
-    say(f"✓ gateway on {host}:{gateway.port}, metrics on http://{host}:{gateway.http_port}/metrics")
+    say(
+        f"✓ gateway on {host}:{gateway.port}, {gateway.security.words}, "
+        f"metrics on http://{host}:{gateway.http_port}/metrics"
+    )
     say(f"✓ ready after {seconds:.1f} s; Ctrl-C stops")

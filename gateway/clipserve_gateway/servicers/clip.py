@@ -8,6 +8,7 @@ from clipserve.v1 import clip_pb2, clip_pb2_grpc
 from grpc.aio import ServicerContext
 
 import clipserve_gateway
+from clipserve_gateway.access.judge import judged
 from clipserve_gateway.admission import cost_of
 from clipserve_gateway.classify import Classifier
 from clipserve_gateway.convert import clip as convert
@@ -88,7 +89,9 @@ class ClipServicer(clip_pb2_grpc.ClipServiceServicer):
 
         async def answer(request: clip_pb2.EmbedStreamRequest) -> clip_pb2.EmbedStreamResponse:
             try:
-                response = await self._embed(request.request, context, patient=True)
+                response = await judged(
+                    request.request, lambda batch: self._embed(batch, context, patient=True)
+                )
             except ClipserveError as error:
                 status = item_status(error, "request")
                 return clip_pb2.EmbedStreamResponse(batch_id=request.batch_id, status=status)

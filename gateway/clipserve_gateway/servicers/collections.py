@@ -7,6 +7,8 @@ from collections.abc import AsyncIterator
 from clipserve.v1 import collection_pb2, collection_pb2_grpc
 from grpc.aio import ServicerContext
 
+from clipserve_gateway.access.caller import visible
+from clipserve_gateway.access.judge import judged
 from clipserve_gateway.admission import Cost, cost_of
 from clipserve_gateway.collection_ops import CollectionOps
 from clipserve_gateway.concurrency import Turns
@@ -51,14 +53,14 @@ class CollectionServicer(collection_pb2_grpc.CollectionServiceServicer):
         return collection_pb2.GetCollectionResponse(collection=await self._collection(request.name))
 
     async def _collection(self, name: str) -> collection_pb2.Collection:
-        return convert.write_collection(await self._collections.get(name))
+        return convert.write_collection(await self._collections.get(name, shown=visible))
 
     async def ListCollections(
         self, request: collection_pb2.ListCollectionsRequest, context: ServicerContext
     ) -> collection_pb2.ListCollectionsResponse:
         """Lists the collections by name, page by page."""
         after, size = pages.read_page(request)
-        found = await self._collections.page(after, size + 1)
+        found = await self._collections.page(after, size + 1, shown=visible)
         return collection_pb2.ListCollectionsResponse(
             collections=map(convert.write_collection, found[:size]),
             next_page_token=pages.write_page_token(found[size - 1].spec.name) if len(found) > size else "",
@@ -91,7 +93,7 @@ class CollectionServicer(collection_pb2_grpc.CollectionServiceServicer):
     ) -> collection_pb2.ListAliasesResponse:
         """Lists the aliases by name, page by page."""
         after, size = pages.read_page(request)
-        found = await self._collections.alias_page(after, size + 1)
+        found = await self._collections.alias_page(after, size + 1, shown=visible)
         return collection_pb2.ListAliasesResponse(
             aliases=[collection_pb2.Alias(name=name, collection=target) for name, target in found[:size]],
             next_page_token=pages.write_page_token(found[size - 1][0]) if len(found) > size else "",
@@ -130,7 +132,9 @@ class CollectionServicer(collection_pb2_grpc.CollectionServiceServicer):
         ) -> collection_pb2.UpsertPointsStreamResponse:
             try:
                 async with turns.after_others(point.id for point in request.request.points):
-                    response = await self._upsert(request.request, context, patient=True)
+                    response = await judged(
+                        request.request, lambda batch: self._upsert(batch, context, patient=True)
+                    )
             except ClipserveError as error:
                 status = item_status(error, "request")
                 return collection_pb2.UpsertPointsStreamResponse(batch_id=request.batch_id, status=status)

@@ -8,7 +8,7 @@ import pytest
 from clipserve_gateway.guard.judgement import Judgement, Look
 from clipserve_gateway.guard.settings import GuardSettings
 from clipserve_gateway.known_answer import Finding, Verdict
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 PAUSE = 5.0
@@ -129,14 +129,16 @@ def test_what_was_right_and_is_not_for_long_must_die_and_may_recover(bad):
     assert watch.see(found(demo=RIGHT)).judgement.alive
 
 
-def test_what_is_still_in_service_is_no_reason_to_die():
+@pytest.mark.parametrize("silence", [found(demo=MISSING), NOBODY])
+def test_what_is_still_in_service_is_no_reason_to_die(silence):
     watch = Watch(canary_misses=100, restart_after_seconds=60).see(found(demo=RIGHT))
-    assert watch.dies_after(found(demo=MISSING)) == 99 * PAUSE
+    assert watch.dies_after(silence) == 99 * PAUSE
 
 
 def test_trouble_that_changes_its_kind_is_one_trouble():
     watch = Watch(restart_after_seconds=60).see(found(demo=RIGHT), *[found(demo=WRONG)] * 6)
     assert watch.dies_after(found(demo=MISSING)) == 30
+    assert watch.judgement.why == "model demo does not answer, for 60 s: demo_image: late"
 
 
 def test_one_model_that_was_right_and_is_not_is_reason_enough():
@@ -196,11 +198,28 @@ def test_a_triton_that_answers_late_in_its_start_is_given_no_more_time_after_tha
     assert watch.dies_after(NOBODY) == 55
 
 
+def test_a_triton_that_tells_its_counts_has_answered():
+    watch = Watch().see(found(10, demo=WRONG))
+    assert watch.dies_after(Look(False, "late", completed={"demo_image": 10})) is None
+
+
 def test_what_is_loaded_anew_is_judged_anew():
     watch = Watch().see(found(200, demo=RIGHT), *[NOBODY] * 20)
     assert not watch.judgement.alive
     assert watch.see(found(106, demo=WRONG)).judgement.alive
     assert watch.dies_after(found(107, demo=WRONG)) is None, "a restart did not cure it"
+
+
+def test_the_look_that_sees_it_loaded_anew_proves_nothing():
+    """Its answer may have come from what was there before."""
+    watch = Watch().see(found(200, demo=RIGHT), found(106, demo=RIGHT))
+    assert watch.ready
+    assert watch.dies_after(found(107, demo=WRONG)) is None
+
+
+def test_the_look_that_sees_it_loaded_anew_ends_no_waiting_either():
+    watch = Watch(startup_seconds=180).see(found(200, demo=RIGHT), found(106, demo=RIGHT))
+    assert watch.dies_after(found(106, demo=MISSING)) == 175
 
 
 def test_a_triton_that_begins_anew_is_given_time_anew():
@@ -248,6 +267,7 @@ looks = st.one_of(
 
 
 @given(st.lists(looks, max_size=30))
+@settings(deadline=None)
 def test_whatever_was_a_reason_is_given_and_right_answers_mend_all(history):
     watch = Watch(restart_after_seconds=20, startup_seconds=20)
     for look in history:

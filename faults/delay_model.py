@@ -1,0 +1,135 @@
+"""Models for Triton whose speed and answers can be changed while they run."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import io
+import json
+import os
+import shutil
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+from clipserve_exporter.config import Canary, ModelFacts, Serving, quoted, render
+from clipserve_gateway import preprocess
+from clipserve_gateway.tokenizer import tokenizer_for
+from PIL import Image
+
+from faults.backend import answers
+
+BACKEND = Path(__file__).parent / "backend"
+CONTEXT = 77
+SERVING = Serving(image_batch=4, text_batch=4)
+"""Small batches, so that the delay decides the capacity; 64 items may wait."""
+CANARY_TEXT = "a photo of a canary"
+LIMITS = preprocess.ImageLimits(max_bytes=1 << 20, max_pixels=1 << 20)
+NEVER = -1
+"""A poison that no input holds."""
+
+Mode = Literal["ok", "wrong", "nan", "shape", "error"]
+
+
+@dataclass(frozen=True)
+class Knobs:
+    """What a model does with its next execution."""
+
+    delay: float = 0.0
+    """Seconds that each execution takes."""
+    mode: Mode = "ok"
+    """`wrong` answers with other weights, `nan` with no numbers, `shape` with half of each embedding."""
+    seed: int = 0
+    """The weights."""
+    poison: int = NEVER
+    """A token (or pixel value) that turns the answer to its own item into NaN."""
+
+
+class DelayModel:
+    """A pair of towers in a repository, and the file that says how they behave."""
+
+    def __init__(
+        self, folder: Path, name: str = "delay", knobs: Knobs | None = None, serving: Serving = SERVING
+    ) -> None:
+        """Writes both towers into `folder`/models, a Triton repository; the knobs' file lies beside it."""
+        self.name = name
+        self.repository = folder / "models"
+        self.knobs = knobs or Knobs()
+        self._file = folder / f"{name}.json"
+        self._write_knobs()
+        facts = facts_of(name, self.knobs.seed)
+        for tower in ("image", "text"):
+            self._write_tower(facts, serving, tower)
+
+    def _write_tower(self, facts: ModelFacts, serving: Serving, tower: str) -> None:
+        version = self.repository / f"{self.name}_{tower}" / "1"
+        version.mkdir(parents=True)
+        for name in ("model.py", "answers.py"):
+            shutil.copy(BACKEND / name, version)
+        knobs = f'parameters {{ key: "knobs" value {{ string_value: {quoted(str(self._file))} }} }}\n'
+        (version.parent / "config.pbtxt").write_text(render(facts, serving, tower) + knobs)
+
+    def turn(self, **changes: float | str) -> None:
+        """Changes knobs, from the next execution on."""
+        self.knobs = replace(self.knobs, **changes)  # type: ignore[arg-type]  # checked by whoever reads it
+        self._write_knobs()
+
+    def _write_knobs(self) -> None:
+        fresh = self._file.with_suffix(".new")
+        fresh.write_text(json.dumps(asdict(self.knobs)))
+        os.replace(fresh, self._file)
+
+
+def facts_of(name: str, seed: int) -> ModelFacts:
+    """What the model's configuration says of it, its known answer included."""
+    weights = hashlib.sha256(f"delay model, seed {seed}".encode()).hexdigest()
+    png = canary_png()
+    pixels = preprocess.load_image(png, answers.SIDE, limits=LIMITS, fast=False)
+    return ModelFacts(
+        name=name,
+        embed_dim=answers.DIM,
+        image_size=answers.SIDE,
+        context_length=CONTEXT,
+        text_length="ragged",
+        logit_scale=20.0,
+        logit_bias=None,
+        fingerprint=hashlib.sha256(f"{weights} {answers.DIM} {answers.SIDE}".encode()).hexdigest(),
+        precision="fp32",
+        format="python",
+        architecture="clipserve-delay",
+        pretrained="",
+        weights_sha256=weights,
+        torch_version="none",
+        canary=Canary(
+            image_png=base64.b64encode(png).decode(),
+            image_embedding=packed(answers.of_images(pixels[None], seed)[0]),
+            text=CANARY_TEXT,
+            text_embedding=packed(raw_texts([CANARY_TEXT], seed)[0]),
+        ),
+    )
+
+
+def canary_png() -> bytes:
+    """A small picture with gradients."""
+    y, x = np.mgrid[0 : answers.SIDE, 0 : answers.SIDE]
+    file = io.BytesIO()
+    Image.fromarray(np.stack([8 * x, 8 * y, 4 * (x + y)], axis=2).astype(np.uint8)).save(file, "PNG")
+    return file.getvalue()
+
+
+def packed(embedding: answers.Floats) -> str:
+    """float32 [D] as base64 of its little-endian bytes."""
+    return base64.b64encode(embedding.astype("<f4").tobytes()).decode()
+
+
+def raw_texts(texts: Sequence[str], seed: int = 0) -> answers.Floats:
+    """What the model answers to texts: float32 [n, DIM]."""
+    tokens = tokenizer_for(CONTEXT).encode(texts)
+    return np.stack([answers.of_texts(np.asarray([token.ids], np.int32), seed)[0] for token in tokens])
+
+
+def right_texts(texts: Sequence[str], seed: int = 0) -> answers.Floats:
+    """What the gateway answers: the same, each row of length 1, computed as the gateway does."""
+    return np.stack([(row / float(np.linalg.norm(row))).astype(np.float32) for row in raw_texts(texts, seed)])

@@ -1,0 +1,81 @@
+"""HTTP/2 by hand, to say what no library would say."""
+
+from __future__ import annotations
+
+import random
+import socket
+import struct
+
+PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
+DATA, HEADERS, RST_STREAM, SETTINGS, PING, CONTINUATION = 0, 1, 3, 4, 6, 9
+END_HEADERS = 4
+CANCEL = 8
+EMBED = b"/clipserve.v1.ClipService/Embed"
+
+
+def frame(kind: int, flags: int, stream: int, payload: bytes = b"") -> bytes:
+    """One frame with an honest length."""
+    return struct.pack(">I", len(payload))[1:] + bytes([kind, flags]) + struct.pack(">I", stream) + payload
+
+
+def literal(name: bytes, value: bytes) -> bytes:
+    """A header field, without compression."""
+    return b"\x00" + bytes([len(name)]) + name + bytes([len(value)]) + value
+
+
+def headers() -> bytes:
+    """The header block of a call of Embed."""
+    fields = (
+        (b":method", b"POST"),
+        (b":scheme", b"http"),
+        (b":path", EMBED),
+        (b":authority", b"localhost"),
+        (b"content-type", b"application/grpc"),
+        (b"te", b"trailers"),
+    )
+    return b"".join(literal(name, value) for name, value in fields)
+
+
+def open_connection(address: str) -> socket.socket:
+    """A TCP connection whose operations take at most two seconds."""
+    host, _, port = address.rpartition(":")
+    return socket.create_connection((host, int(port)), timeout=2)
+
+
+def greeted(address: str) -> socket.socket:
+    """A connection on which HTTP/2 has begun as it should."""
+    connection = open_connection(address)
+    connection.sendall(PREFACE + frame(SETTINGS, 0, 0))
+    return connection
+
+
+def nonsense(chance: random.Random) -> dict[str, bytes]:
+    """Things to send to a server that expects a preface, by name."""
+    hello = PREFACE + frame(SETTINGS, 0, 0)
+    more = frame(CONTINUATION, 0, 1, bytes(16_000))
+    call = frame(HEADERS, END_HEADERS, 1, headers())
+    return {
+        "garbage": chance.randbytes(4096),
+        "half a preface": PREFACE[:10],
+        "HTTP/1": b"GET / HTTP/1.1\r\nHost: x\r\n\r\n",
+        "half a frame": hello + call[: len(call) // 2],
+        "a frame of 16 MB announced": hello + b"\xff\xff\xff\x00\x00\x00\x00\x00\x01" + bytes(1000),
+        "a header block of garbage": hello + frame(HEADERS, END_HEADERS, 1, chance.randbytes(200)),
+        "data for no stream": hello + frame(DATA, 0, 7, bytes(100)),
+        "a settings frame of odd length": hello + frame(SETTINGS, 0, 0, bytes(7)),
+        "endless header blocks": hello + frame(HEADERS, 0, 1, headers()) + more * 64,
+        "4 GB announced": hello + call + frame(DATA, 0, 1, b"\x00\xff\xff\xff\xff" + bytes(1000)),
+        "badly compressed": hello + call + frame(DATA, 1, 1, b"\x01\x00\x00\x00\x08" + bytes(8)),
+        "pings": hello + frame(PING, 0, 0, bytes(8)) * 2000,
+        "settings": hello + frame(SETTINGS, 0, 0) * 2000,
+        "resets": hello + b"".join(resets(range(1, 4001, 2))),
+    }  # fmt: skip
+
+
+def resets(streams: range) -> list[bytes]:
+    """Calls that are begun and reset at once."""
+    block = headers()
+    return [
+        frame(HEADERS, END_HEADERS, stream, block) + frame(RST_STREAM, 0, stream, struct.pack(">I", CANCEL))
+        for stream in streams
+    ]

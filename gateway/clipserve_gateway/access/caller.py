@@ -1,0 +1,35 @@
+"""The caller of the call that is being served."""
+
+from __future__ import annotations
+
+import contextvars
+from dataclasses import dataclass
+
+from clipserve_gateway.access.grants import Grant
+
+
+@dataclass(frozen=True)
+class Caller:
+    """Who calls, with which token.
+
+    Attributes:
+        digest: of the token, by which a long call finds out that it was withdrawn.
+        grant: what the token allowed when it was last looked up.
+        method: name of the RPC that was called.
+        streaming: whether its requests come as a stream.
+    """
+
+    digest: bytes
+    grant: Grant
+    method: str = ""
+    streaming: bool = False
+
+
+current: contextvars.ContextVar[Caller | None] = contextvars.ContextVar("caller", default=None)
+"""None where no tokens are asked for, and outside of calls."""
+
+
+def visible(name: str) -> bool:
+    """Whether the caller may know of the collection or alias of that name."""
+    caller = current.get()
+    return caller is None or caller.grant.sees(name)

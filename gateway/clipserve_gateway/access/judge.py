@@ -1,0 +1,144 @@
+"""Decides on each request of a call that was let in, by what the request names and costs."""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+from collections.abc import Awaitable, Callable
+from operator import attrgetter
+from typing import Any, Protocol, TypeVar
+
+from clipserve_gateway import stages
+from clipserve_gateway.access.caller import Caller, current
+from clipserve_gateway.access.gate import Gate
+from clipserve_gateway.access.grants import Grant
+from clipserve_gateway.access.methods import RPCS, Rpc
+from clipserve_gateway.errors import CollectionNotFound, PermissionDenied, RateLimited, Unauthenticated
+from clipserve_gateway.metrics import Metrics
+
+Q = TypeVar("Q")
+R = TypeVar("R")
+
+
+class Named(Protocol):
+    """What a name turns out to be."""
+
+    @property
+    def name(self) -> str:
+        """The collection's own name."""
+        ...
+
+
+class Names(Protocol):
+    """Knows collections by name and by alias."""
+
+    async def get(self, name: str, *, fresh: bool = False) -> Named:
+        """The collection; CollectionNotFound."""
+        ...
+
+
+class Judge:
+    """Judges the requests of all calls of a gateway that asks for tokens.
+
+    An alias is judged by its own name and by the collection that it means, and the request goes on with that
+    very collection: what the alias means a moment later does not matter to it.
+    """
+
+    def __init__(self, gate: Gate, names: Names, metrics: Metrics) -> None:
+        self._gate = gate
+        self._names = names
+        self._metrics = metrics
+
+    async def judged(self, caller: Caller, request: Q, work: Callable[[Q], Awaitable[R]]) -> R:
+        """What the work answers. PermissionDenied, RateLimited or Unauthenticated, and nothing is done."""
+        rpc = rpc_of(request)
+        try:
+            caller = self._now(caller)
+            named = await self._judge(caller.grant, rpc, request)
+            await self._pace(caller, cost(rpc, request))
+        except (PermissionDenied, RateLimited, Unauthenticated) as error:
+            self._metrics.rejected.labels(error.reason.lower()).inc()
+            raise
+        try:
+            return await work(request)
+        except CollectionNotFound:
+            # An alias may have been moved, and what it meant dropped, since it was last looked at.
+            if not named or not await self._moved(caller.grant, rpc, request, named):
+                raise
+            return await work(request)
+
+    def _now(self, caller: Caller) -> Caller:
+        """The caller with what its token allows now: in a stream, it may have been withdrawn since."""
+        caller = self._gate.still(caller)
+        self._gate.permit(caller, caller.method)
+        current.set(caller)
+        stages.note("token", caller.grant.name)
+        return caller
+
+    async def _judge(self, grant: Grant, rpc: Rpc, request: Any) -> str:
+        """PermissionDenied unless the caller may use all that the request names.
+
+        Puts the collection that an alias means in the alias's place, and returns the alias.
+        """
+        if grant.sees_all:
+            return ""
+        for field in rpc.names:
+            await self._meaning(grant, attrgetter(field)(request), fresh=True)
+        if not rpc.collection:
+            return ""
+        named: str = getattr(request, rpc.collection)
+        meaning = await self._meaning(grant, named)
+        setattr(request, rpc.collection, meaning)
+        return named if named != meaning else ""
+
+    async def _meaning(self, grant: Grant, name: str, *, fresh: bool = False) -> str:
+        """The collection that the name means, or the name itself if it means none; PermissionDenied."""
+        meaning = name
+        if grant.sees(name):
+            try:
+                meaning = (await self._names.get(name, fresh=fresh)).name
+            except CollectionNotFound:
+                return name
+        if not grant.sees(meaning):
+            raise PermissionDenied(
+                f"token {grant.name!r} may not use collection {name[:80]!r}",
+                metadata={"collection": name[:80]},
+            )
+        return meaning
+
+    async def _moved(self, grant: Grant, rpc: Rpc, request: Any, named: str) -> bool:
+        """Whether the alias means another collection by now, which then takes its place in the request."""
+        meaning = await self._meaning(grant, named, fresh=True)
+        if meaning == getattr(request, rpc.collection):
+            return False
+        setattr(request, rpc.collection, meaning)
+        return True
+
+    async def _pace(self, caller: Caller, items: int) -> None:
+        """Keeps the caller to its rate: streams are slowed down, other calls refused."""
+        if caller.streaming:
+            await asyncio.sleep(self._gate.reserve(caller, items))
+        else:
+            self._gate.spend(caller, items)
+
+
+presiding: contextvars.ContextVar[Judge | None] = contextvars.ContextVar("judge", default=None)
+"""Judges the messages of the stream that is being served; None where no tokens are asked for."""
+
+
+async def judged(request: Q, work: Callable[[Q], Awaitable[R]]) -> R:
+    """What the work answers to one message of the stream being served, if that is allowed."""
+    judge, caller = presiding.get(), current.get()
+    if judge is None or caller is None:
+        return await work(request)
+    return await judge.judged(caller, request, work)
+
+
+def rpc_of(request: Any) -> Rpc:
+    """The RPC that a request belongs to: each has a request type of its own, named after it."""
+    return RPCS[request.DESCRIPTOR.name.removesuffix("Request")]
+
+
+def cost(rpc: Rpc, request: Any) -> int:
+    """Items that a request counts for, at least 1."""
+    return max(1, len(getattr(request, rpc.items))) if rpc.items else 1

@@ -1,0 +1,67 @@
+"""Every RPC: what kind of thing it does, which collections its request names, and what it costs.
+
+A test holds this table equal to the protos: an RPC that is not in it cannot be served.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+Group = Literal["read", "write", "admin"]
+GROUPS: tuple[Group, ...] = ("read", "write", "admin")
+
+
+@dataclass(frozen=True)
+class Rpc:
+    """One RPC.
+
+    Attributes:
+        group: `read` changes nothing, `write` changes points, `admin` makes, changes or deletes what others
+            rely on: whole collections, aliases, label sets, migrations.
+        collection: field that names a collection, by an alias too.
+        names: fields that name collections or aliases, and mean just these.
+        items: repeated field whose length is the cost of a call; without one a call costs 1.
+    """
+
+    group: Group
+    collection: str = ""
+    names: tuple[str, ...] = ()
+    items: str = ""
+
+
+RPCS: dict[str, Rpc] = {
+    "Classify": Rpc("read", items="images"),
+    "Embed": Rpc("read", items="inputs"),
+    "EmbedStream": Rpc("read"),
+    "Search": Rpc("read", collection="collection"),
+    "GetServerInfo": Rpc("read"),
+    "CreateCollection": Rpc("admin", names=("name",)),
+    "GetCollection": Rpc("read", collection="name"),
+    "ListCollections": Rpc("read"),
+    "DeleteCollection": Rpc("admin", names=("name",)),
+    "PutAlias": Rpc("admin", names=("alias.name", "alias.collection")),
+    "DeleteAlias": Rpc("admin", names=("name",)),
+    "ListAliases": Rpc("read"),
+    "UpsertPoints": Rpc("write", collection="collection", items="points"),
+    "UpsertPointsStream": Rpc("write"),
+    "DeletePoints": Rpc("write", collection="collection", items="ids"),
+    "GetPoints": Rpc("read", collection="collection", items="ids"),
+    "ScrollPoints": Rpc("read", collection="collection"),
+    "CountPoints": Rpc("read", collection="collection"),
+    "StartMigration": Rpc("admin", collection="collection"),
+    "SwitchMigration": Rpc("admin", collection="collection"),
+    "RollBackMigration": Rpc("admin", collection="collection"),
+    "EndMigration": Rpc("admin", collection="collection"),
+    "PutLabelSet": Rpc("admin"),
+    "GetLabelSet": Rpc("read"),
+    "ListLabelSets": Rpc("read"),
+    "DeleteLabelSet": Rpc("admin"),
+}
+"""By name; no two services have an RPC of one name. Lists show only what the caller may use, and each message
+of a stream is a request of the stream's unary twin, and is judged as that."""
+
+
+def methods_of(group: Group) -> frozenset[str]:
+    """The RPCs of a group."""
+    return frozenset(name for name, rpc in RPCS.items() if rpc.group == group)

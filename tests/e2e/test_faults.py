@@ -1,0 +1,36 @@
+"""The quick rows of the fault matrix, as `make faults` runs them: each promise holds."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+import faults.rows  # noqa: F401  (enters the rows)
+from faults.place import Place
+from faults.row import ROWS, Row, promises
+
+QUICK = [row for row in ROWS.values() if row.quick]
+
+
+@pytest.fixture(scope="module")
+def common(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
+    """A service for the rows that do not break it."""
+    place = Place(tmp_path_factory.mktemp("common"))
+    yield place
+    place.close()
+
+
+def broken(row: Row, place: Place) -> list[str]:
+    """The promises that were not kept."""
+    try:
+        return [f"{it.what}: {it.seen}" for it in promises(row, place) if not it.kept]
+    finally:
+        place.close()
+
+
+@pytest.mark.parametrize("row", QUICK, ids=lambda row: row.name)
+def test_every_promise_of_a_quick_row_holds(row, common, tmp_path):
+    if broken(row, Place(tmp_path / "first", common=common)):
+        # Other work on the machine may have taken the time that calls are promised.
+        assert broken(row, Place(tmp_path / "second", common=common)) == []

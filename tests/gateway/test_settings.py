@@ -1,0 +1,34 @@
+from __future__ import annotations
+
+import pytest
+from clipserve_gateway.settings import Settings
+from pydantic import ValidationError
+
+
+def headers(tmp_path, text: str) -> dict[str, str]:
+    file = tmp_path / "headers"
+    file.write_text(text)
+    return Settings(triton_headers_file=str(file)).triton_headers
+
+
+def test_headers_for_triton_are_read_from_a_file(tmp_path):
+    text = "triton-grpc-protocol-admin-key: s3cret\n\n  x-other:a value \n"
+    assert headers(tmp_path, text) == {"triton-grpc-protocol-admin-key": "s3cret", "x-other": "a value"}
+    assert Settings().triton_headers == {}
+
+
+@pytest.mark.parametrize(
+    "line", ["s3cret", "Key: s3cret", "key: s3crét", "key:", ": s3cret", "a key: s3cret"]
+)
+def test_a_line_that_is_no_header_is_told_without_its_words(tmp_path, line):
+    with pytest.raises(ValidationError) as raised:
+        headers(tmp_path, f"good: one\n{line}\n")
+    (error,) = raised.value.errors()
+    assert error["loc"] == ("triton_headers_file",)
+    assert "line 2 is no header" in error["msg"]
+    assert "s3cr" not in error["msg"]
+
+
+def test_a_file_that_cannot_be_read_is_named():
+    with pytest.raises(ValidationError, match="missing cannot be read"):
+        Settings(triton_headers_file="missing")

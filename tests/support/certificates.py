@@ -1,0 +1,103 @@
+"""Certificates for tests, made when they are needed."""
+
+from __future__ import annotations
+
+import datetime as dt
+import ipaddress
+from dataclasses import dataclass
+from pathlib import Path
+
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
+
+HOSTS = ("localhost", "127.0.0.1")
+
+
+@dataclass(frozen=True)
+class Pair:
+    """A certificate and its key, in PEM form."""
+
+    certificate: bytes
+    key: bytes
+
+    @property
+    def serial(self) -> int:
+        """The certificate's serial number."""
+        return serial_of(self.certificate)
+
+    def write(self, folder: Path, name: str = "tls") -> tuple[str, str]:
+        """Writes NAME.crt and NAME.key; their paths."""
+        paths = folder / f"{name}.crt", folder / f"{name}.key"
+        for path, content in zip(paths, (self.certificate, self.key), strict=True):
+            path.write_bytes(content)
+        return str(paths[0]), str(paths[1])
+
+
+class Authority:
+    """Signs certificates."""
+
+    def __init__(self, name: str = "test authority") -> None:
+        self._key = ec.generate_private_key(ec.SECP256R1())
+        self._name = named(name)
+        self.certificate = pem(signed(self._name, self._key, self._name, self._key, authority=True))
+
+    def issue(self, name: str = "localhost", hosts: tuple[str, ...] = HOSTS) -> Pair:
+        """A new certificate for these hosts."""
+        key = ec.generate_private_key(ec.SECP256R1())
+        certificate = signed(named(name), key, self._name, self._key, hosts=hosts)
+        plain = serialization.NoEncryption()
+        form = serialization.PrivateFormat.PKCS8
+        return Pair(pem(certificate), key.private_bytes(serialization.Encoding.PEM, form, plain))
+
+    def write(self, folder: Path, name: str = "ca.crt") -> str:
+        """Writes its own certificate; the path."""
+        (folder / name).write_bytes(self.certificate)
+        return str(folder / name)
+
+
+def signed(
+    subject: x509.Name,
+    key: ec.EllipticCurvePrivateKey,
+    issuer: x509.Name,
+    issuer_key: ec.EllipticCurvePrivateKey,
+    *,
+    authority: bool = False,
+    hosts: tuple[str, ...] = (),
+) -> x509.Certificate:
+    """A certificate that is good from an hour ago for a day."""
+    now = dt.datetime.now(dt.timezone.utc)
+    builder = (
+        x509.CertificateBuilder(issuer, subject, key.public_key(), x509.random_serial_number())
+        .not_valid_before(now - dt.timedelta(hours=1))
+        .not_valid_after(now + dt.timedelta(days=1))
+        .add_extension(x509.BasicConstraints(ca=authority, path_length=None), critical=True)
+    )
+    if hosts:
+        names = x509.SubjectAlternativeName([host_name(host) for host in hosts])
+        builder = builder.add_extension(names, critical=False)
+    return builder.sign(issuer_key, hashes.SHA256())
+
+
+def named(name: str) -> x509.Name:
+    """A distinguished name of a common name alone."""
+    return x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
+
+
+def host_name(host: str) -> x509.GeneralName:
+    """An address or a name."""
+    try:
+        return x509.IPAddress(ipaddress.ip_address(host))
+    except ValueError:
+        return x509.DNSName(host)
+
+
+def pem(certificate: x509.Certificate) -> bytes:
+    """The certificate in PEM form."""
+    return certificate.public_bytes(serialization.Encoding.PEM)
+
+
+def serial_of(certificate: bytes) -> int:
+    """The serial number of a certificate in PEM form."""
+    return x509.load_pem_x509_certificate(certificate).serial_number
