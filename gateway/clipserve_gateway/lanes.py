@@ -40,11 +40,13 @@ def current_lane() -> Lane:
 @contextlib.contextmanager
 def in_lane(lane: Lane) -> Iterator[None]:
     """What runs inside is work of this lane."""
-    token = _lane.set(lane)
+    before = _lane.get()
+    _lane.set(lane)
     try:
         yield
     finally:
-        _lane.reset(token)
+        # Not by a token: a stream that is dropped is closed in another context than it was begun in.
+        _lane.set(before)
 
 
 class _Pace:

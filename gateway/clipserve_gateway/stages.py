@@ -35,11 +35,13 @@ _record: contextvars.ContextVar[Record | None] = contextvars.ContextVar("record"
 def recording() -> Iterator[Record]:
     """Collects what the request that runs inside does."""
     record = Record()
-    token = _record.set(record)
+    before = _record.get()
+    _record.set(record)
     try:
         yield record
     finally:
-        _record.reset(token)
+        # Not by a token: a stream that is dropped is closed in another context than it was begun in.
+        _record.set(before)
 
 
 @contextlib.contextmanager

@@ -196,6 +196,16 @@ async def test_one_long_pause_is_not_taken_for_the_pace(clock):
     assert line.gate.expected_seconds(INTERACTIVE) < 10
 
 
+async def test_a_stream_may_be_closed_in_another_context_than_it_was_begun_in():
+    async def stream():
+        with in_lane(BULK):
+            yield current_lane()
+
+    begun = stream()
+    assert await anext(begun) is BULK
+    await asyncio.create_task(begun.aclose())
+
+
 @given(
     st.lists(
         st.tuples(st.sampled_from(["queue", "go", "cancel"]), st.sampled_from(list(Lane)), st.integers(1, 4)),
