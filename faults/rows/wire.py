@@ -28,7 +28,7 @@ RECOVERY = CROWD / ROOM + 5.0
 as it has descriptors for."""
 
 
-@row("malformed-http2", quick=True)
+@row("malformed-http2")
 def malformed(place: Place) -> Iterator[Promise]:
     """Garbage, half frames, false lengths, floods of pings, settings and resets, under 30 calls/s."""
     _, _, gateway = place.service()
