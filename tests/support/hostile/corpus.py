@@ -21,7 +21,8 @@ from support.hostile.ids import IDS
 from support.hostile.images import IMAGES
 from support.hostile.payloads import PAYLOADS, Payload
 from support.hostile.requests_clip import CLIP, INPUTS
-from support.hostile.requests_collections import COLLECTION_CALLS
+from support.hostile.requests_collections import COLLECTIONS
+from support.hostile.requests_points import LABEL_SETS, PAGES, POINTS
 from support.hostile.texts import TEXTS
 from support.hostile.vectors import vectors
 from support.hostile.wire import DEEP, DENSE, wire
@@ -176,7 +177,10 @@ def families(nth: int = 1) -> dict[str, Family]:
         "what filters find": lambda world: filter_faults(world, [it for it in FILTERS if not it.reason]),
         "ids": lambda world: call_faults(world, id_calls()),
         "requests of ClipService": lambda world: call_faults(world, CLIP),
-        "requests of the other services": lambda world: call_faults(world, COLLECTION_CALLS),
+        "requests about collections": lambda world: call_faults(world, COLLECTIONS),
+        "requests about points": lambda world: call_faults(world, POINTS),
+        "requests for pages": lambda world: call_faults(world, PAGES),
+        "requests about label sets": lambda world: call_faults(world, LABEL_SETS),
         "bytes on the wire": lambda world: call_faults(world, wire(world.dim)),
         "messages in each other": lambda world: call_faults(world, DEEP),
         "messages of many parts": lambda world: call_faults(world, DENSE),

@@ -10,6 +10,7 @@ from support.hostile.cases import Call
 
 INVALID, LIMIT = "INVALID_INPUT", "LIMIT_EXCEEDED"
 BAD, MISSING, REFUSED = "INVALID_ARGUMENT", "NOT_FOUND", "FAILED_PRECONDITION"
+GONE = "COLLECTION_NOT_FOUND"
 HUGE, MEGABYTE = 2**31 - 1, "a" * 1_000_000
 
 NAMES = {
@@ -32,3 +33,10 @@ def call(
 ) -> Call:
     """A case of one request."""
     return Call(name, method, lambda: make().SerializeToString(), code, reason, field)
+
+
+def of_points(
+    method: str, name: str, field: str, reason: str, code: str, make: Callable[[], Message]
+) -> Call:
+    """A call of CollectionService."""
+    return call(f"{method} {name}", f"CollectionService/{method}", make, code, reason, field)
