@@ -8,27 +8,16 @@ import os
 import re
 import signal
 import socket
-import sys
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
+from clipserve_gateway.runtime.ending import die_with_parent
 from clipserve_gateway.runtime.install import TritonInstall, assemble_backends
 from clipserve_gateway.settings import host_environment
 
 STOP_SECONDS = 15.0
 SHARED_MEMORY = Path("/dev/shm")
-DIE_WITH_PARENT = """
-import ctypes, os, sys
-PR_SET_PDEATHSIG = 1
-ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, int(sys.argv[2]))
-if os.getppid() == int(sys.argv[1]):
-    os.execv(sys.argv[3], sys.argv[3:])
-"""
-"""Becomes the program it is given, which the kernel ends with its parent, even one that SIGKILL ended.
-
-Not code between fork and exec: there, in a process of many threads that speak gRPC, anything may hang.
-"""
 LAST_WORDS = 12
 """Lines of Triton's log that are shown when it fails."""
 HARMLESS = "CudaDriverHelper has not been initialized"
@@ -194,8 +183,3 @@ def environment(install: TritonInstall) -> dict[str, str]:
         # OpenMP threads that spin while they wait cost 2–4 times on shared cores.
         "OMP_WAIT_POLICY": "PASSIVE",
     }
-
-
-def die_with_parent(number: signal.Signals = signal.SIGTERM) -> list[str]:
-    """What to put before a command, so that the kernel ends it with this process, by that signal."""
-    return [sys.executable, "-I", "-S", "-c", DIE_WITH_PARENT, str(os.getpid()), str(int(number))]
