@@ -65,6 +65,8 @@ class TritonProcess:
         """Where in the log this process's own words begin."""
         self._backends: Path | None = None
         self._process: asyncio.subprocess.Process | None = None
+        self._cleared = True
+        """Nothing is left of the process. Its number may be another's soon."""
 
     @property
     def pid(self) -> int:
@@ -98,6 +100,7 @@ class TritonProcess:
                 # A Ctrl-C meant for us must not reach Triton before our calls are drained.
                 start_new_session=True,
             )
+            self._cleared = False
 
     async def wait(self) -> int:
         """Waits until the process has ended; its exit code."""
@@ -128,8 +131,9 @@ class TritonProcess:
 
     async def kill(self) -> None:
         """Ends the process at once, and whatever it leaves behind: its children, and shared memory."""
-        if self._process is None:
+        if self._process is None or self._cleared:
             return
+        self._cleared = True
         with contextlib.suppress(ProcessLookupError):
             os.killpg(self._process.pid, signal.SIGKILL)
         await self._process.wait()
