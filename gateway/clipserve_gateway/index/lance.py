@@ -19,6 +19,8 @@ from clipserve_gateway.index.lance_write import guarded, storage_failed
 from clipserve_gateway.types import Filter, Floats, Hit, Point, TableSpec, TableStatus
 
 CATALOG = "clipserve_catalog"
+METADATA_CACHE_BYTES = 64 * 1024 * 1024
+"""What Lance may keep of manifests and files it has seen: each commit adds some, by default up to 1 GiB."""
 
 
 class LanceEngine:
@@ -58,8 +60,9 @@ class LanceEngine:
                     async with guarded():
                         # Interval zero: what another process has written is seen by the next read.
                         interval = dt.timedelta(0)
+                        session = lancedb.Session(metadata_cache_size_bytes=METADATA_CACHE_BYTES)
                         self._database = await lancedb.connect_async(
-                            self._uri, read_consistency_interval=interval
+                            self._uri, read_consistency_interval=interval, session=session
                         )
                         self._documents = await LanceDocuments.open(self._database, CATALOG)
         return self._documents
