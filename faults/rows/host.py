@@ -22,8 +22,8 @@ LIBFAKETIME = Path("/usr/lib/x86_64-linux-gnu/faketime/libfaketimeMT.so.1")
 JUMPS = (3600, 0, -3600, 7200, 0)
 """Seconds that the wall clock is away from the true time, one after the other."""
 EACH_SECONDS = 3.0
-SEEN_SECONDS = 1.5
-"""After which libfaketime has seen a jump."""
+SEEN_SECONDS = 2.5
+"""After which libfaketime has seen a jump: it looks once a second, and counts in whole ones."""
 LASTING, SHORT = "a-token-that-lasts", "a-token-that-ends"
 SHORT_SECONDS = 1800
 """From now to the end of the short token."""

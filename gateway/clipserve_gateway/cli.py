@@ -15,8 +15,8 @@ from pydantic_settings import BaseSettings
 
 import clipserve_gateway
 from clipserve_gateway import logs
-from clipserve_gateway.allocator import use_few_arenas
 from clipserve_gateway.guard.settings import GuardSettings
+from clipserve_gateway.memory import use_few_arenas
 from clipserve_gateway.settings import Settings, default_models_env
 
 Command = Callable[..., None]

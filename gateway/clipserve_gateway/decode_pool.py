@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
@@ -57,8 +56,9 @@ class DecodePool:
                 await self._alone.acquire()
                 held.callback(self._alone.release)
             # Waiting here, not in the executor's own queue, is what lets a cancelled caller's work vanish.
-            await self.gate.enter()
-            held.callback(self.gate.leave, 1, time.monotonic())
+            visit = await self.gate.enter()
+            late = deadline.remaining() <= 0
+            held.callback(self.gate.leave, 1, None if late else visit)
             deadline.check("decode")
             running = asyncio.get_running_loop().run_in_executor(self._executor, work)
             # A thread cannot be stopped: its place stays taken until it is done, even if the caller has gone.

@@ -10,6 +10,7 @@ import math
 import time
 from collections import deque
 from collections.abc import AsyncIterator, Iterator
+from typing import NamedTuple
 
 from clipserve_gateway.deadline import Deadline
 from clipserve_gateway.errors import DeadlineExceeded, Overloaded
@@ -68,19 +69,27 @@ class _Pace:
         self._units = self._units * fading + units
 
 
+class Visit(NamedTuple):
+    """Work inside: when it came in, on the monotonic clock, and the units inside then, its own too."""
+
+    began: float
+    inside: int
+
+
 class _Turn:
     """Somebody who waits."""
 
     def __init__(self, units: int) -> None:
         self.units = units
-        self.come: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self.come: asyncio.Future[Visit] = asyncio.get_running_loop().create_future()
 
 
 class Gate:
     """Lets a bounded amount of work through at a time, and shares it between the lanes while both wait.
 
     The gate measures how fast work gets done while others wait, so it can tell before work begins that it
-    would come too late. Only what succeeds counts: what fails or is given up leaves fast, and serves nobody.
+    would come too late: who leaves has been inside for as long as those took who were there when it came
+    (Little's law). Only what succeeds counts: what fails or is given up leaves fast, and serves nobody.
     Belongs to one event loop.
 
     Args:
@@ -100,8 +109,6 @@ class Gate:
         """At which work gets done while others wait."""
         self._stay = _Pace()
         """Of one piece of work, inside."""
-        self._last_done: float | None = None
-        """When work was last done, if others have waited since."""
 
     @property
     def waiting(self) -> int:
@@ -137,24 +144,20 @@ class Gate:
         turn, after all.
         """
         self.check(current_lane(), units, deadline)
-        await self.enter(units)
-        began, done = time.monotonic(), False
+        visit, done = await self.enter(units), False
         try:
             if deadline.remaining() < HOPELESS * (self._stay.value or 0.0):
                 raise DeadlineExceeded("the deadline would pass during encode", metadata={"stage": "encode"})
             yield
             done = True
         finally:
-            self.leave(units, began if done else None)
+            self.leave(units, visit if done else None)
 
-    async def enter(self, units: int = 1) -> None:
+    async def enter(self, units: int = 1) -> Visit:
         """Waits for its turn; `leave` must follow."""
         lane = current_lane()
         if not self.waiting and self._fits(units):
-            self.inside += units
-            return
-        if not self.waiting:
-            self._last_done = None
+            return self._let_in(units)
         others = [self._passes[it] for it in Lane if self._queues[it]]
         if not self._queues[lane] and others:
             # Who had nothing to do has no claim to what it missed.
@@ -163,7 +166,7 @@ class Gate:
         self._queues[lane].append(turn)
         self._waiting[lane] += units
         try:
-            await turn.come
+            return await turn.come
         except asyncio.CancelledError:
             if not turn.come.cancelled():
                 self.leave(units)
@@ -173,10 +176,10 @@ class Gate:
                 self._admit()
             raise
 
-    def leave(self, units: int = 1, began: float | None = None) -> None:
-        """Makes room for others. `began` is when work that was done came in, on the monotonic clock."""
-        if began is not None:
-            self._measure(units, began)
+    def leave(self, units: int = 1, done: Visit | None = None) -> None:
+        """Makes room for others. `done` is the visit of work that was done."""
+        if done is not None:
+            self._measure(units, done)
         self.inside -= units
         self._admit()
 
@@ -194,12 +197,14 @@ class Gate:
             if turn.come.cancelled():
                 continue
             self._passes[lane] += turn.units / self._weights[lane]
-            self.inside += turn.units
-            turn.come.set_result(None)
+            turn.come.set_result(self._let_in(turn.units))
 
-    def _measure(self, units: int, began: float) -> None:
-        now = time.monotonic()
-        self._stay.add(now - began, 1)
-        if self._last_done is not None:
-            self._pace.add(now - self._last_done, units)
-        self._last_done = now if self.waiting else None
+    def _let_in(self, units: int) -> Visit:
+        self.inside += units
+        return Visit(time.monotonic(), self.inside)
+
+    def _measure(self, units: int, visit: Visit) -> None:
+        stay = time.monotonic() - visit.began
+        self._stay.add(stay, 1)
+        if self.waiting:
+            self._pace.add(stay / visit.inside * units, units)

@@ -55,6 +55,8 @@ class Models:
         self._ready: dict[str, bool] = {}
         self._complaints: dict[str, str] = {}
         self._reached = False
+        self.looked = asyncio.Event()
+        """Set once Triton has been asked, whatever it said."""
         self._on_change = on_change
 
     def all(self) -> list[tuple[ModelSpec, bool]]:
@@ -100,6 +102,7 @@ class Models:
         """Refreshes for ever; a failure is told once and retried."""
         while True:
             await self.refresh()
+            self.looked.set()
             await asyncio.sleep(self._poll_seconds)
 
     async def refresh(self) -> None:

@@ -27,6 +27,12 @@ MISSES = 2
 """Times in a row without an answer after which it is held that none will come."""
 
 
+STALL_SECONDS = 0.5
+"""A call that waits so long, while nothing else is heard either, makes one ask whether anybody is there."""
+
+ASK_AGAIN_SECONDS = 1.0
+"""How long a replica that has become suspect may take to say that it is still there."""
+
 SILENT_SECONDS = 15.0
 """How long a model that has calls under way may answer none of them; a batch on slow cores takes seconds."""
 
@@ -88,6 +94,9 @@ class Replica:
         self._idle = asyncio.Event()
         self._idle.set()
         self._last_success = 0.0
+        self._last_heard = 0.0
+        """When it last answered anything."""
+        self._asking: asyncio.Task[None] | None = None
         self._complaint = ""
 
     @property
@@ -118,7 +127,13 @@ class Replica:
         calling = asyncio.ensure_future(work())
         try:
             waiting: set[asyncio.Future] = {calling, down}
-            await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+            done: set[asyncio.Future] = set()
+            while not done:
+                done, _ = await asyncio.wait(
+                    waiting, timeout=STALL_SECONDS, return_when=asyncio.FIRST_COMPLETED
+                )
+                if not done and time.monotonic() - self._last_heard >= STALL_SECONDS:
+                    self.ask_again()
             if not calling.done():
                 raise self._unavailable()
             result = calling.result()
@@ -135,7 +150,7 @@ class Replica:
             calling.cancel()
             if not self.in_flight:
                 self._idle.set()
-        self._last_success = time.monotonic()
+        self._last_success = self._last_heard = time.monotonic()
         if model in self._standings:
             self._standings[model].answered = self._last_success
         return result
@@ -148,6 +163,11 @@ class Replica:
         if self._down is not None and not self._down.done():
             self._down.set_result(None)
         self._complain(complaint)
+
+    def ask_again(self) -> None:
+        """Refreshes now, not at the next look-out; once at a time."""
+        if self._asking is None or self._asking.done():
+            self._asking = asyncio.create_task(self.refresh(ASK_AGAIN_SECONDS))
 
     async def refresh(self, timeout: float) -> None:
         """Asks what it serves and examines what is due. Never raises for a replica that is down."""
@@ -181,6 +201,7 @@ class Replica:
             towers = await self.connection.towers(names, timeout)
         except errors.DeadlineExceeded:
             return self._last_success >= begin
+        self._last_heard = time.monotonic()
         self.index, self.towers = index, {tower.triton_name: tower for tower in towers}
         return True
 
@@ -259,6 +280,8 @@ class Replica:
 
     async def close(self) -> None:
         """Ends the connection; calls under way fail."""
+        if self._asking is not None:
+            self._asking.cancel()
         if self._down is not None and not self._down.done():
             self._down.set_result(None)
         self._forget()

@@ -28,9 +28,6 @@ BATCHES_PER_REPLICA = 3
 ATTEMPTS = 2
 """Replicas that one batch is sent to."""
 
-ASK_AGAIN_SECONDS = 1.0
-"""How long a replica that broke off a call may take to say that it is still there."""
-
 LEAVE_SECONDS = 60.0
 """How long calls to a replica that is gone from the names may still take."""
 
@@ -59,7 +56,6 @@ class Replicas:
         self._bulk_share = bulk_share
         self._replicas: dict[str, Replica] = {}
         self._gates: dict[tuple[str, Tower], Gate] = {}
-        self._asking: set[str] = set()
         self._tasks: set[asyncio.Task[None]] = set()
         self._turn = 0
 
@@ -107,21 +103,13 @@ class Replicas:
             try:
                 return await replica.call(spec.name, functools.partial(work, replica.connection))
             except errors.ServerUnavailable as error:
-                self._ask_again(replica)
+                # At once, not at the next look-out: it may have been one connection that broke.
+                replica.ask_again()
                 failure = error
             except (errors.ModelUnavailable, errors.InferenceFailed, errors.Overloaded) as error:
                 failure = error
             tried = replica
         raise failure or errors.ModelUnavailable(f"model {spec.name!r} is not served just now; try again")
-
-    def _ask_again(self, replica: Replica) -> None:
-        """At once, not at the next look-out: it may have been one connection that broke."""
-        if replica.address not in self._asking:
-            self._asking.add(replica.address)
-            task = asyncio.create_task(replica.refresh(ASK_AGAIN_SECONDS))
-            task.add_done_callback(lambda _: self._asking.discard(replica.address))
-            self._tasks.add(task)
-            task.add_done_callback(self._tasks.discard)
 
     def _choose(self, spec: ModelSpec, but: Replica | None = None) -> Replica | None:
         """The replica with the fewest calls under way; those with as few take turns."""

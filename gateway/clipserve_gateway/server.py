@@ -57,7 +57,9 @@ COLLECTION_SERVICE = collection_pb2.DESCRIPTOR.services_by_name["CollectionServi
 LABEL_SET_SERVICE = labels_pb2.DESCRIPTOR.services_by_name["LabelSetService"].full_name
 SERVICES = (CLIP_SERVICE, COLLECTION_SERVICE, LABEL_SET_SERVICE)
 CALLS_SERVICE = "clipserve.calls"
-"""Health service name that tells whether calls are taken, with or without a model. The SDK watches it."""
+"""Health service name that tells whether calls are taken, with or without a model. The SDK watches it.
+
+Not before models have been looked for: a gateway that has just started would refuse what others can do."""
 PENDING_CALLS = 20_000
 """Calls that the gRPC core may hold before this process takes them up."""
 MODEL_SERVICE = "clipserve.model."
@@ -131,6 +133,7 @@ class Gateway:
         )
         self._server = self._build_server()
         self._tasks: list[asyncio.Task[None]] = []
+        self._opening: asyncio.Task[None]
         self._http: HttpServer | None = None
 
     def _build_server(self) -> grpc.aio.Server:
@@ -168,19 +171,30 @@ class Gateway:
 
     async def start(self) -> None:
         """Listens, and begins to look for models; does not wait for Triton. Raises PortTaken."""
-        await self._health.set(CALLS_SERVICE, serving(True))
+        await self._health.set(CALLS_SERVICE, serving(False))
         await self._tell_health()
         self.port = self._listen()
         self._http = self._listen_http()
         await self._server.start()
         self._http.start()
         self._tasks.append(asyncio.create_task(self.models.watch(), name="watch models"))
-        self._tasks.append(asyncio.create_task(self._open_engine(), name="open engine"))
+        self._tasks.append(asyncio.create_task(self._take_calls(), name="take calls"))
+        self._opening = asyncio.create_task(self._open_engine(), name="open engine")
+        self._tasks.append(self._opening)
         self._tasks.append(asyncio.create_task(self._migrator.watch(), name="watch migrations"))
         self._tasks.append(asyncio.create_task(self.security.watch(), name="watch certificates and tokens"))
         where = f"{self.settings.host}:{self.port}"
         log.info("listening on %s, %s, metrics on port %d", where, self.security.words, self._http.port)
         self.security.warn()
+
+    async def begun(self) -> None:
+        """Waits until models have been looked for and the engine has been opened, or could not be."""
+        await self.models.looked.wait()
+        await asyncio.wait({self._opening})
+
+    async def _take_calls(self) -> None:
+        await self.models.looked.wait()
+        await self._health.set(CALLS_SERVICE, serving(True))
 
     async def _open_engine(self) -> None:
         """Spares the first caller the wait; an engine that cannot be opened is tried again by each call."""

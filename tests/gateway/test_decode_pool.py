@@ -12,6 +12,7 @@ from clipserve_gateway import decode_pool
 from clipserve_gateway.deadline import Deadline
 from clipserve_gateway.decode_pool import DecodePool
 from clipserve_gateway.errors import DeadlineExceeded, ImageUnreadable, Overloaded
+from clipserve_gateway.lanes import Lane
 
 
 class Jobs:
@@ -182,3 +183,16 @@ async def test_work_alone_whose_caller_has_gone_lets_no_other_begin_until_it_is_
     assert await last == "last"
     assert jobs.begun == ["first", "last"]
     await idle(pool)
+
+
+async def test_what_was_too_late_at_its_turn_is_not_taken_for_fast_work(pool):
+    jobs = Jobs()
+    busy = [asyncio.create_task(pool.run(lambda: jobs.work("slow"), deadline=later())) for _ in range(2)]
+    await begun(jobs, 2)
+    late = [asyncio.create_task(pool.run(int, deadline=Deadline.after(0.02))) for _ in range(20)]
+    await asyncio.sleep(0.1)
+    jobs.gate.set()
+    assert await asyncio.gather(*busy) == ["slow"] * 2
+    found = await asyncio.gather(*late, return_exceptions=True)
+    assert {type(error) for error in found} == {DeadlineExceeded}
+    assert pool.gate.expected_seconds(Lane.INTERACTIVE) >= 0.09

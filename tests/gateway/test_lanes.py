@@ -159,6 +159,19 @@ async def test_the_pace_is_that_of_batches_not_of_their_last_items(clock):
     assert gate.expected_seconds(INTERACTIVE) == pytest.approx(0.04 * (waiting + 1) + 0.96, rel=0.15)
 
 
+async def test_the_pace_is_known_where_few_wait_and_only_now_and_then(clock):
+    """Callers who come again once they are answered: with the last of a batch, the line is empty."""
+    gate = Gate(24, bulk_share=0.1)
+    line = Line(gate)
+    await line.queue(INTERACTIVE, 32)
+    for _ in range(20):
+        clock.now += 0.32
+        await line.let_go(8)
+        assert gate.waiting == 0
+        await line.queue(INTERACTIVE, 8)
+    assert gate.expected_seconds(INTERACTIVE, 100) == pytest.approx(0.04 * 108 + 0.96, rel=0.15)
+
+
 async def test_what_fails_or_is_given_up_does_not_count_as_done(clock):
     line = Line(Gate(1, bulk_share=0.1))
     await line.queue(INTERACTIVE, 40)

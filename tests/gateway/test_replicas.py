@@ -205,6 +205,32 @@ async def test_calls_under_way_fail_as_soon_as_it_is_known_that_nobody_answers(f
         await fleet.ask()
 
 
+async def test_who_hangs_is_found_out_by_the_calls_that_wait_without_a_look_out(fleet, monkeypatch):
+    monkeypatch.setattr(replica, "STALL_SECONDS", 0.02)
+    monkeypatch.setattr(replica, "ASK_AGAIN_SECONDS", 0.02)
+    for fake in fleet.both:
+        fake.silent.clear()
+    begin = time.monotonic()
+    with pytest.raises(errors.ModelUnavailable):
+        await fleet.ask(seconds=60)
+    assert time.monotonic() - begin < 2
+
+
+async def test_who_takes_long_for_a_call_and_answers_questions_stays(fleet, monkeypatch):
+    monkeypatch.setattr(replica, "STALL_SECONDS", 0.02)
+    encode, release = FakeReplica._encode, asyncio.Event()
+
+    async def long(self, spec, answering, deadline):
+        await release.wait()
+        return await encode(self, spec, answering, deadline)
+
+    monkeypatch.setattr(FakeReplica, "_encode", long)
+    waiting = asyncio.create_task(fleet.ask())
+    await asyncio.sleep(0.2)
+    release.set()
+    assert (await waiting).shape == (1, DIM)
+
+
 async def test_a_replica_that_answers_callers_is_not_down_however_late_it_is(fleet):
     first, _ = fleet.both
 

@@ -497,11 +497,34 @@ async def test_stopping_lets_running_calls_finish(tmp_path):
         assert len((await call).results) == 1
 
 
+async def test_callers_do_not_come_before_models_have_been_looked_for(tmp_path):
+    backend = FakeBackend()
+    looking, index = asyncio.Event(), backend.repository_index
+
+    async def slow_index(timeout: float) -> dict[str, bool]:
+        await looking.wait()
+        return await index(timeout)
+
+    backend.repository_index = slow_index
+    gateway = Gateway(Settings(port=0, http_port=0, data=str(tmp_path)), backend)
+    await gateway.start()
+    wanted = health_pb2.HealthCheckRequest(service=CALLS_SERVICE)
+    async with grpc.aio.insecure_channel(f"127.0.0.1:{gateway.port}") as channel:
+        health = health_pb2_grpc.HealthStub(channel)
+        assert (await health.Check(wanted)).status == health_pb2.HealthCheckResponse.NOT_SERVING
+        looking.set()
+        await gateway.begun()
+        await asyncio.sleep(0)
+        assert (await health.Check(wanted)).status == health_pb2.HealthCheckResponse.SERVING
+    await gateway.stop(drain_seconds=0, grace_seconds=1)
+
+
 async def test_callers_are_told_to_leave_when_it_will_stop_and_not_for_want_of_a_model(tmp_path):
     backend = FakeBackend()
     backend.source.error = errors.ModelUnavailable("down")
     gateway = Gateway(Settings(port=0, http_port=0, data=str(tmp_path)), backend)
     await gateway.start()
+    await gateway.begun()
     wanted = health_pb2.HealthCheckRequest(service=CALLS_SERVICE)
     async with grpc.aio.insecure_channel(f"127.0.0.1:{gateway.port}") as channel:
         health = health_pb2_grpc.HealthStub(channel)

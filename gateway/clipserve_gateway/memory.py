@@ -1,8 +1,9 @@
-"""How this process's memory is managed, where the C library lets us say."""
+"""How this process's memory is managed."""
 
 from __future__ import annotations
 
 import ctypes
+import gc
 
 M_ARENA_MAX = -8
 """mallopt's name for it, in glibc's malloc.h."""
@@ -19,3 +20,13 @@ def use_few_arenas() -> None:
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
     if mallopt is not None:
         mallopt(M_ARENA_MAX, ARENAS)
+
+
+def freeze_what_stays() -> None:
+    """Takes all objects that there are now out of garbage collection.
+
+    What is imported stays for good; to look through all of it again took 130 ms every seven seconds under
+    load, in which no call was answered. To be called once, when everything is loaded.
+    """
+    gc.collect()
+    gc.freeze()
