@@ -8,7 +8,7 @@ REPOSITORY := build/model_repository
 SOURCES := client gateway exporter bench faults tests
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo serve test test-all faults soak torture fuzz bench-search lint protos clean
+.PHONY: help setup demo serve test test-all bench bench-full bench-search faults soak torture fuzz lint protos clean
 
 help: ## Show these targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -58,6 +58,20 @@ torture: $(VENV)/.ready ## Kill a writer fifty times and look for lost points (s
 
 fuzz: setup $(REPOSITORY)/.ready ## Send 100,000 harmed inputs to the service (a quarter of an hour)
 	@$(VENV)/bin/python bench/fuzz.py
+
+bench: setup ## Measure speed end to end, beside ceilings (a quarter of an hour); SUITES=images,search for some
+	@$(VENV)/bin/python -m bench.speed --out build/speed $(if $(SUITES),--suites $(SUITES))
+
+bench-full: setup .venv-peer/.ready ## The same for publication, with a served peer (hours); into bench/results
+	@$(VENV)/bin/python -m bench.speed --full $(if $(SUITES),--suites $(SUITES))
+
+# infinity-emb, which wants packages of its own.
+.venv-peer/.ready: constraints/peer.txt
+	@echo "· setting up .venv-peer"
+	@$(PYTHON) -m venv .venv-peer
+	@.venv-peer/bin/python -m pip install -q torch==2.13.0 -c $<
+	@.venv-peer/bin/python -m pip install -q 'infinity-emb[torch,vision,server]' aiohttp -c $<
+	@touch $@
 
 bench-search: $(VENV)/.ready ## Measure the search engines up to a million points (about an hour)
 	@$(VENV)/bin/python bench/search.py --engine lance --engine milvus --out build/search.json

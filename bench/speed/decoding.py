@@ -1,0 +1,55 @@
+"""Large JPEGs: what decoding at a reduced scale spares, and what it changes."""
+
+from __future__ import annotations
+
+import statistics
+import time
+from pathlib import Path
+from typing import Any
+
+import click
+from clipserve_gateway import preprocess
+
+from bench.speed import images, requests
+from bench.speed.photos import folder_of, photographs
+from bench.speed.scale import Bar, Scale
+from bench.speed.systems import Load, clipserve_of, export, worker_of
+
+SIDES = ((64, 64), (256, 256), (500, 375), (1280, 960), (2560, 1920), (4000, 3000), (8160, 6120))
+"""Up to 50 megapixels."""
+LARGE = (4000, 3000)
+PHOTOS = 8
+
+
+def suite(model: str, scale: Scale, load: Load, folder: Path) -> tuple[dict[str, Any], list[Bar]]:
+    """CPU time by size in both modes; embeddings of large photographs against those of whole decoding."""
+    click.echo("· decoding by size of the picture", err=True)
+    sizes = []
+    for width, height in SIDES:
+        found = photographs(PHOTOS if width <= LARGE[0] else 1, width, height)
+        modes = {
+            mode: cpu_ms(found, fast=mode == "fast", seconds=scale.seconds / 4) for mode in ("exact", "fast")
+        }
+        sizes.append({"width": width, "height": height, "bytes": len(found[0]), **modes})
+    repository = export(model)
+    with (
+        clipserve_of(model, repository, folder / "decoding") as service,
+        worker_of(model, repository, folder_of(*LARGE), folder) as worker,
+    ):
+        agreement = images.agreement_of(service, worker, photographs(PHOTOS, *LARGE), PHOTOS)
+    large = next(row for row in sizes if (row["width"], row["height"]) == LARGE)
+    return {"sizes": sizes, "agreement": agreement}, [
+        Bar("12 megapixels: whole decoding's time of ours", large["exact"] / large["fast"], 5.0),
+        Bar("12 megapixels: lowest cosine to whole decoding", agreement, 0.999),
+    ]
+
+
+def cpu_ms(photos: list[bytes], *, fast: bool, seconds: float) -> float:
+    """CPU milliseconds a picture on one thread; the median of rounds."""
+    rounds, end = [], time.perf_counter() + seconds
+    while not rounds or time.perf_counter() < end:
+        begin = time.thread_time()
+        for photo in photos:
+            preprocess.load_image(photo, requests.SIZE, limits=requests.LIMITS, fast=fast)
+        rounds.append((time.thread_time() - begin) * 1000 / len(photos))
+    return statistics.median(rounds)

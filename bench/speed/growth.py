@@ -1,0 +1,36 @@
+"""Cost as calls grow: pictures and texts by items of a call."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import click
+
+from bench.speed import requests
+from bench.speed.photos import photographs
+from bench.speed.scale import Bar, Scale
+from bench.speed.systems import Load, clipserve_of, export
+from bench.speed.texts import short_prompts
+from bench.speed.turns import turn_of
+
+CALLERS = 2
+
+
+def suite(model: str, scale: Scale, load: Load, folder: Path) -> tuple[dict[str, Any], list[Bar]]:
+    """Items a second and times of two callers, for calls of ever more items."""
+    click.echo(f"· {model}: items of a call", err=True)
+    photos, texts = photographs(1024), short_prompts()
+    facts: dict[str, Any] = {"model": model, "pictures": [], "texts": []}
+    with clipserve_of(model, export(model), folder / "growth") as service:
+        for items in scale.items:
+            for kind, made in (
+                ("pictures", requests.embed_images(photos, items)),
+                ("texts", requests.embed_texts(texts, items)),
+            ):
+                file = load.requests(f"{items} {kind}", made)
+                seconds = scale.seconds * (2 if items >= 64 and kind == "pictures" else 1)
+                done = load.send(service.service.address, requests.EMBED, file, seconds, callers=CALLERS)
+                facts[kind].append({"items": items, **asdict(turn_of(done, seconds, items))})
+    return facts, []

@@ -1,0 +1,172 @@
+"""Pictures to embeddings: against the ceiling, Triton alone, the way of blog posts, and a peer."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import time
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import click
+import clipserve
+import numpy as np
+from clipserve_gateway import preprocess
+
+from bench.speed import requests
+from bench.speed.photos import folder_of, photographs
+from bench.speed.scale import Bar, Scale
+from bench.speed.systems import Clipserve, Lines, Load, clipserve_of, export, infinity, worker_of
+from bench.speed.turns import CpuClock, Systems, Turn, by_turns, median, ratio, turn_of
+
+PHOTOS = 256
+CALLERS = 16
+BATCHES = (8, 16, 32)
+AGREE = 16
+SLICE = 1.0
+PEER_MODEL = "build/bench/infinity-vit-b-32"
+
+CEILING, OURS, TRITON, BLOG, PEER = (
+    "ceiling",
+    "clipserve",
+    "Triton alone",
+    "open_clip, one by one",
+    "infinity",
+)
+
+
+def suite(
+    model: str, scale: Scale, load: Load, folder: Path, *, peer: bool
+) -> tuple[dict[str, Any], list[Bar]]:
+    """Throughput by turns, and times against offered load."""
+    photos, repository = photographs(PHOTOS), export(model)
+    with contextlib.ExitStack() as held:
+        service = held.enter_context(clipserve_of(model, repository, folder / model.lower()))
+        worker = held.enter_context(worker_of(model, repository, folder_of(), folder))
+        url = held.enter_context(infinity(folder)) if peer else None
+        senders = senders_of(service, load, photos, url)
+        best = best_ceiling(worker, scale)
+        systems: dict[str, Callable[[], Turn]] = {
+            CEILING: lambda: Turn(worker.ask({"do": "ceiling", "seconds": scale.seconds, **best})["rate"]),
+            **{
+                name: functools.partial(send, scale.seconds, callers=CALLERS)
+                for name, send in senders.items()
+            },
+            BLOG: lambda: Turn(worker.ask({"do": "blog", "seconds": scale.seconds})["rate"]),
+        }
+        agreement, decoding = agreement_of(service, worker, photos), decode_cpu_ms(photos)
+        for system in systems.values():
+            system()
+        turns = rounds(systems, scale, model)
+        peak = median(turns[OURS])
+        offered = sweep(senders, peak, scale, model)
+        concurrency = {
+            callers: asdict(senders[OURS](scale.seconds, callers=callers)) for callers in scale.concurrency
+        }
+    facts = {
+        "model": model,
+        "ceiling": best,
+        "agreement": agreement,
+        "decode_cpu_ms": decoding,
+        "turns": {name: [asdict(turn) for turn in found] for name, found in turns.items()},
+        "offered": offered,
+        "concurrency": concurrency,
+    }
+    return facts, bars(model, turns, offered, agreement, decoding)
+
+
+def rounds(systems: Systems, scale: Scale, model: str) -> dict[str, list[Turn]]:
+    """By turns, with a line for those who wait."""
+    click.echo(f"· {model}: {scale.rounds} rounds of {len(systems)} systems", err=True)
+    return by_turns(systems, scale.rounds)
+
+
+def senders_of(
+    service: Clipserve, load: Load, photos: list[bytes], url: str | None
+) -> dict[str, Callable[..., Turn]]:
+    """What measures each server, given seconds and callers or a rate."""
+    ours = load.requests(f"{service.model}-embed", requests.embed_images(photos))
+    triton = load.requests(f"{service.model}-infer", requests.infer_images(service.model, photos))
+    pids = service.pids("image") | {"load": load.lines.process.pid}
+
+    def sender(target: str, path: str, file: str, **watched: int) -> Callable[..., Turn]:
+        def send(seconds: float, **how: Any) -> Turn:
+            with CpuClock(watched) as clock:
+                done = load.send(target, path, file, seconds, **how)
+            return turn_of(done, seconds, 1, clock.used)
+
+        return send
+
+    found = {
+        OURS: sender(service.service.address, requests.EMBED, ours, **pids),
+        TRITON: sender(service.service.triton, requests.INFER, triton, **pids),
+    }
+    if url:
+        peer = load.requests("peer", requests.peer_images(photos, PEER_MODEL))
+        found[PEER] = sender(url, "", peer)
+    return found
+
+
+def best_ceiling(worker: Lines, scale: Scale) -> dict[str, Any]:
+    """The way in which the worker is fastest."""
+    ways = [{"batch": batch, "overlap": overlap} for batch in BATCHES for overlap in (False, True)]
+    seconds = max(SLICE, scale.seconds / 2)
+    worker.ask({"do": "ceiling", "seconds": SLICE, **ways[0]})
+    return max(ways, key=lambda way: worker.ask({"do": "ceiling", "seconds": seconds, **way})["rate"])
+
+
+def agreement_of(service: Clipserve, worker: Lines, photos: list[bytes], count: int = AGREE) -> float:
+    """The lowest cosine of our embeddings and the ceiling's."""
+    theirs = np.array(worker.ask({"do": "embed", "count": count})["embeddings"])
+    with clipserve.Client(service.service.address) as client:
+        ours = np.stack([item.embedding for item in client.embed_images(photos[:count])])
+    return float((ours * theirs).sum(1).min())
+
+
+def decode_cpu_ms(photos: list[bytes]) -> float:
+    """CPU time of decoding a picture as the gateway does, on one thread, with nothing else to do."""
+    begin = time.thread_time()
+    for photo in photos:
+        preprocess.load_small(photo, requests.SIZE, limits=requests.LIMITS, fast=True)
+    return (time.thread_time() - begin) * 1000 / len(photos)
+
+
+def sweep(
+    senders: dict[str, Callable[..., Turn]], peak: float, scale: Scale, model: str
+) -> list[dict[str, Any]]:
+    """Times of all servers at the same offered loads, as parts of what ours can do with callers that wait."""
+    click.echo(f"· {model}: times against offered load", err=True)
+    found = []
+    for part in scale.offered:
+        for name, send in senders.items():
+            turn = send(scale.seconds * scale.longer, rate=part * peak)
+            found.append({"system": name, "part": part, "rate": part * peak, **asdict(turn)})
+    return found
+
+
+def bars(
+    model: str,
+    turns: dict[str, list[Turn]],
+    offered: list[dict[str, Any]],
+    agreement: float,
+    decoding: float,
+) -> list[Bar]:
+    """What was promised of pictures."""
+    beyond = median([Turn(turn.cpu_ms["gateway"] - decoding) for turn in turns[OURS]])
+    found = [
+        Bar(f"{model}: lowest cosine to the ceiling's embeddings", agreement, 0.999),
+        Bar(f"{model}: pictures/s, of the ceiling", ratio(turns[OURS], turns[CEILING]), 0.92),
+    ]
+    found.append(Bar(f"{model}: the gateway's CPU ms a picture beyond decoding", beyond, 1.0, most=True))
+    if model != "demo":
+        found.append(Bar(f"{model}: of open_clip one by one", ratio(turns[OURS], turns[BLOG]), 1.4))
+    if PEER in turns:
+        found.append(Bar(f"{model}: of infinity", ratio(turns[OURS], turns[PEER]), 1.05))
+        for part in sorted({point["part"] for point in offered}):
+            times = {p["system"]: p["p99"] for p in offered if p["part"] == part and p["p99"]}
+            if part <= 0.8 and OURS in times and PEER in times:
+                what = f"{model}: p99 of infinity's, at {part:.0%} of our peak"
+                found.append(Bar(what, times[OURS] / times[PEER], 1.0, most=True))
+    return found

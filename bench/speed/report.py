@@ -1,0 +1,193 @@
+"""A run's results as a table in Markdown."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+Facts = dict[str, Any]
+OURS = "clipserve"
+
+
+def markdown(results: Facts) -> str:
+    """Everything of a run, for people."""
+    sections = [
+        head(results),
+        bars(results["bars"]),
+        *(pictures(facts) for facts in results.get("images", ())),
+        *(texts(facts) for facts in results.get("texts", ())),
+        *(labels(facts) for facts in results.get("labels", ())),
+    ]
+    for name, section in (("search", search), ("decoding", decoding), ("growth", growth)):
+        if name in results:
+            sections.append(section(results[name]))
+    return "\n\n".join(sections) + "\n"
+
+
+def head(results: Facts) -> str:
+    """Where it was made."""
+    machine, scale = results["machine"], results["scale"]
+    versions = ", ".join(f"{name} {version}" for name, version in machine["versions"].items())
+    return (
+        f"# Speed, {machine['time']}\n\n"
+        f"Commit {machine['commit']}; {machine['processor']}, {machine['cores']} cores "
+        f"({', '.join(machine['instructions'])}), {machine['memory_gib']} GiB; Python {machine['python']}, "
+        f"{versions}. Turns of {scale['seconds']:g} s, {scale['rounds']} rounds. "
+        "Load and servers share the cores. Figures are medians of the rounds, with the least and the most."
+    )
+
+
+def bars(rows: Sequence[Facts]) -> str:
+    """What was promised."""
+    lines = [
+        (
+            row["what"],
+            f"{row['value']:.3g}",
+            f"{'≤' if row['most'] else '≥'} {row['bound']:g}",
+            "yes" if row["kept"] else "**no**",
+        )
+        for row in rows
+    ]
+    return "## Promises\n\n" + table(("figure", "seen", "promised", "kept"), lines)
+
+
+def pictures(facts: Facts) -> str:
+    """One model's pictures: systems by turns, CPU time, times against load, callers."""
+    turns: dict[str, list[Facts]] = facts["turns"]
+    base = turns["ceiling"]
+    rows = [
+        (
+            name,
+            spread([turn["rate"] for turn in found]),
+            f"{ratio(found, base):.2f}",
+            *(spread([turn[q] for turn in found]) if found[0]["p50"] else "–" for q in ("p50", "p95", "p99")),
+        )
+        for name, found in turns.items()
+    ]
+    way = facts["ceiling"]
+    beside = "decoding beside encoding" if way["overlap"] else "decoding, then encoding"
+    cpu = turns[OURS][-1]["cpu_ms"]
+    parts = ", ".join(f"{name} {ms:.2f}" for name, ms in cpu.items())
+    offered = [
+        (
+            point["system"],
+            f"{point['part']:.0%}",
+            f"{point['rate']:.1f}",
+            *(f"{point[q]:.0f}" for q in ("p50", "p95", "p99")),
+            str(sum(point["failures"].values())),
+        )
+        for point in facts["offered"]
+    ]
+    callers = [
+        (n, f"{t['rate']:.1f}", f"{t['p50']:.0f}", f"{t['p99']:.0f}") for n, t in facts["concurrency"].items()
+    ]
+    return (
+        f"## Pictures, {facts['model']}\n\n"
+        f"16 callers of one picture each. The ceiling's best way: batches of {way['batch']}, {beside}.\n\n"
+        + table(("system", "pictures/s", "of the ceiling", "p50 ms", "p95 ms", "p99 ms"), rows)
+        + f"\n\nCPU milliseconds a picture: {parts}; decoding alone takes {facts['decode_cpu_ms']:.2f}.\n\n"
+        + table(
+            ("system", "offered, of our peak", "pictures/s", "p50 ms", "p95 ms", "p99 ms", "failed"), offered
+        )
+        + "\n\n"
+        + table(("callers", "pictures/s", "p50 ms", "p99 ms"), callers)
+    )
+
+
+def texts(facts: Facts) -> str:
+    """One model's texts."""
+    rows = []
+    for kind, systems in facts["turns"].items():
+        own, full = systems.values()
+        rates = (spread([turn["rate"] for turn in it]) for it in (own, full))
+        rows.append((kind, *rates, f"{ratio(own, full):.1f}"))
+    batches = {name: statistics.median(turn["p50"] for turn in it) for name, it in facts["batches"].items()}
+    return (
+        f"## Texts, {facts['model']}\n\n32 callers of one text each, texts/s through the gateway.\n\n"
+        + table(("texts", "at their own length", "at 77 tokens", "ratio"), rows)
+        + f"\n\nA call of 15 short texts and one of 77 tokens: {batches['whole']:.0f} ms; the 15 alone "
+        f"{batches['short']:.0f} ms, the long one alone {batches['long']:.0f} ms."
+    )
+
+
+def labels(facts: Facts) -> str:
+    """One model's label sets."""
+    built = facts["built"]
+    ours, theirs = (statistics.median(built[f"{who}_seconds_a_label"]) for who in ("ours", "theirs"))
+    rows = [
+        (f"{row['labels']:,}" if row["labels"] else "Embed", f"{row['p50']:.1f}") for row in facts["growth"]
+    ]
+    return (
+        f"## Label sets, {facts['model']}\n\n"
+        f"80 templates: {ours * 1000:.0f} ms a label ({built['labels'][0]:,} labels), open_clip's builder "
+        f"{theirs * 1000:.0f} ms ({built['labels'][1]} labels): {built['gain']:.1f} times as fast.\n\n"
+        + table(("warm labels", "Classify p50 ms, one caller"), rows)
+    )
+
+
+def search(facts: Facts) -> str:
+    """Search by embedding."""
+    rows = [
+        (name, *(spread([turn[q] for turn in found], 2) for q in ("p50", "p95", "p99")))
+        for name, found in facts["turns"].items()
+    ]
+    return (
+        f"## Search, {facts['points']:,} points of {facts['dim']} dimensions\n\nWritten at "
+        f"{facts['ingest_per_second']:,.0f} points/s. One caller, ten hits.\n\n"
+        + table(("system", "p50 ms", "p95 ms", "p99 ms"), rows)
+    )
+
+
+def decoding(facts: Facts) -> str:
+    """Decoding by size."""
+    rows = [
+        (
+            f"{row['width']} × {row['height']}",
+            f"{row['bytes'] / 1000:,.0f}",
+            f"{row['exact']:.2f}",
+            f"{row['fast']:.2f}",
+            f"{row['exact'] / row['fast']:.1f}",
+        )
+        for row in facts["sizes"]
+    ]
+    heads = ("JPEG", "kB", "exact, CPU ms", "fast, CPU ms", "ratio")
+    return (
+        "## Decoding\n\n"
+        + table(heads, rows)
+        + f"\n\nLowest cosine at 12 megapixels: {facts['agreement']:.5f}."
+    )
+
+
+def growth(facts: Facts) -> str:
+    """Items of a call."""
+    rows = [
+        (
+            str(one["items"]),
+            f"{one['rate']:.1f}",
+            f"{one['p50']:.0f}",
+            f"{two['rate']:.0f}",
+            f"{two['p50']:.1f}",
+        )
+        for one, two in zip(facts["pictures"], facts["texts"], strict=True)
+    ]
+    return f"## Items of a call, {facts['model']}, two callers\n\n" + table(
+        ("items", "pictures/s", "p50 ms", "texts/s", "p50 ms"), rows
+    )
+
+
+def ratio(over: Sequence[Facts], under: Sequence[Facts]) -> float:
+    """Median of the rounds' ratios of rates."""
+    return statistics.median(a["rate"] / b["rate"] for a, b in zip(over, under, strict=True))
+
+
+def spread(values: Sequence[float], digits: int = 1) -> str:
+    """Median, least and most."""
+    middle = statistics.median(values)
+    return f"{middle:,.{digits}f} ({min(values):,.{digits}f}–{max(values):,.{digits}f})"
+
+
+def table(heads: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
+    """A table in Markdown."""
+    lines = [heads, ["---"] * len(heads), *rows]
+    return "\n".join("| " + " | ".join(map(str, line)) + " |" for line in lines)

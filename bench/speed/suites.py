@@ -1,0 +1,51 @@
+"""The suites, in the order of a run."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from bench.speed import decoding, growth, images, labels, searches, texts
+from bench.speed.scale import Bar, Scale
+from bench.speed.systems import Load
+
+Found = tuple[Any, list[Bar]]
+Run = Callable[[Sequence[str], Scale, Load, Path], Found]
+PEERED = "ViT-B-32"
+"""The architecture that the peer has too."""
+
+
+def run_images(models: Sequence[str], scale: Scale, load: Load, folder: Path) -> Found:
+    """Each model in turn."""
+    return merged([images.suite(model, scale, load, folder, peer=model == PEERED) for model in models])
+
+
+def of_each(suite: Callable[[str, Scale, Load, Path], Found]) -> Run:
+    """A suite that is run for each model."""
+    return lambda models, scale, load, folder: merged([suite(it, scale, load, folder) for it in models])
+
+
+def of_last(suite: Callable[[str, Scale, Load, Path], Found]) -> Run:
+    """A suite that one model is enough for."""
+    return lambda models, scale, load, folder: suite(models[-1], scale, load, folder)
+
+
+def of_first(suite: Callable[[str, Scale, Load, Path], Found]) -> Run:
+    """A suite that the fastest model shows best."""
+    return lambda models, scale, load, folder: suite(models[0], scale, load, folder)
+
+
+def merged(found: Sequence[Found]) -> Found:
+    """Facts in a list, bars in another."""
+    return [facts for facts, _ in found], [bar for _, bars in found for bar in bars]
+
+
+SUITES: dict[str, Run] = {
+    "images": run_images,
+    "texts": of_each(texts.suite),
+    "labels": of_each(labels.suite),
+    "search": of_last(searches.suite),
+    "decoding": of_first(decoding.suite),
+    "growth": of_first(growth.suite),
+}

@@ -1,0 +1,184 @@
+"""The systems that are measured: processes of their own, idle while others are measured."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import pickle
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import click
+from clipserve_gateway.runtime.triton_process import free_port
+from support.launch import launch
+from support.service import Service, start, stub_of
+
+from bench.speed import BUILD, MODELS_ENV, PEER_ENV, ROOT
+from bench.speed.load import Done, Order
+
+START_SECONDS = 300.0
+
+
+class Lines:
+    """A process that answers each line of JSON with one."""
+
+    def __init__(self, command: Sequence[object], log: Path) -> None:
+        self.log = log
+        with log.open("ab") as file:
+            self.process = subprocess.Popen(
+                list(map(str, command)),
+                cwd=ROOT,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=file,
+                text=True,
+            )
+
+    def read(self) -> dict[str, Any]:
+        """The next line; ClickException with the log's end if there is none."""
+        assert self.process.stdout is not None
+        line = self.process.stdout.readline()
+        if not line:
+            raise click.ClickException(f"{self.log}:\n{self.log.read_text()[-3000:]}")
+        found: dict[str, Any] = json.loads(line)
+        return found
+
+    def ask(self, order: dict[str, Any]) -> dict[str, Any]:
+        """An order's answer."""
+        assert self.process.stdin is not None
+        self.process.stdin.write(json.dumps(order) + "\n")
+        self.process.stdin.flush()
+        return self.read()
+
+    def stop(self) -> None:
+        """Ends it."""
+        assert self.process.stdin is not None
+        self.process.stdin.close()
+        self.process.wait(60)
+
+
+class Load:
+    """The load process, and the requests that it has been given."""
+
+    def __init__(self, folder: Path) -> None:
+        self.lines = Lines([sys.executable, "-m", "bench.speed.load"], folder / "load.log")
+        self._folder = folder
+        self._sent = 0
+
+    def requests(self, name: str, requests: Sequence[bytes]) -> str:
+        """Writes requests down for the process; their file."""
+        file = self._folder / f"{name}.requests"
+        file.write_bytes(pickle.dumps(list(requests)))
+        return str(file)
+
+    def send(
+        self, target: str, path: str, requests: str, seconds: float, *, callers: int = 0, rate: float = 0.0
+    ) -> Done:
+        """See Order. Each time, other requests come first."""
+        self._sent += 97
+        order = Order(target, path, requests, seconds, callers, rate, self._sent)
+        return Done(**self.lines.ask(asdict(order)))
+
+
+FIXED = "-fixed"
+"""Ends the name of a model whose texts all have the full length."""
+
+
+def export(model: str, *, fixed_too: bool = False) -> Path:
+    """A repository of that model, made on first use; with it, if asked, the same with texts of full length.
+
+    Models without weights get random ones.
+    """
+    name = model.lower()
+    repository = BUILD / (f"{name}-both" if fixed_too else name)
+    for suffix, length in (("", "auto"), (FIXED, "fixed"))[: 1 + fixed_too]:
+        if not (repository / f"{name}{suffix}_text").exists():
+            click.echo(f"· exporting {name}{suffix}", err=True)
+            command: list[object] = [MODELS_ENV / "bin" / "clipserve-export", "--model", model]
+            command += ["--name", name + suffix, "--text-length", length]
+            command += ["--format", "python", "--out", repository]
+            subprocess.run(list(map(str, command)), check=True, stdout=subprocess.DEVNULL)
+    return repository
+
+
+class Clipserve:
+    """`clipserve-gateway up` with one model, as a user would start it."""
+
+    def __init__(self, model: str, repository: Path, folder: Path, *options: str) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        self.model = model.lower()
+        self.service: Service = start(folder, *options, repository=repository)
+
+    def pids(self, tower: str) -> dict[str, int]:
+        """The processes that a call passes through."""
+        triton = self.service.triton_pid
+        stub = stub_of(triton, f"{self.model}_{tower}")
+        return {"gateway": self.service.process.pid, "Triton": triton, "model": stub}
+
+
+@contextlib.contextmanager
+def clipserve_of(model: str, repository: Path, folder: Path, *options: str) -> Iterator[Clipserve]:
+    """The service, stopped afterwards."""
+    click.echo(f"· starting clipserve with {model}", err=True)
+    clipserve = Clipserve(model, repository, folder, *options)
+    try:
+        yield clipserve
+    finally:
+        clipserve.service.stop()
+
+
+@contextlib.contextmanager
+def worker_of(model: str, repository: Path, photos: Path, folder: Path) -> Iterator[Lines]:
+    """The worker without a server, stopped afterwards."""
+    click.echo(f"· starting the ceiling with {model}", err=True)
+    python = MODELS_ENV / "bin" / "python"
+    command = [python, Path(__file__).parent / "worker.py", repository, model.lower(), model, photos]
+    worker = Lines(command, folder / "worker.log")
+    worker.read()
+    try:
+        yield worker
+    finally:
+        worker.stop()
+
+
+@contextlib.contextmanager
+def infinity(folder: Path) -> Iterator[str | None]:
+    """infinity-emb with an architecture like ViT-B/32 and random weights; its URL, None if not installed."""
+    if not (PEER_ENV / ".ready").exists():
+        yield None
+        return
+    model = BUILD / "infinity-vit-b-32"
+    python, script = PEER_ENV / "bin" / "python", Path(__file__).parent / "peer.py"
+    if not (model / "model.safetensors").exists():
+        subprocess.run([python, script, "model", model], check=True, stderr=subprocess.DEVNULL)
+    click.echo("· starting infinity", err=True)
+    url = f"http://127.0.0.1:{free_port()}"
+    options = "--engine torch --device cpu --dtype float32 --no-bettertransformer --host 127.0.0.1"
+    command = [python, script, "v2", "--model-id", model, *options.split()]
+    command += ["--port", url.rpartition(":")[2]]
+    env = {"HF_HUB_OFFLINE": "1", "DO_NOT_TRACK": "1", "OMP_WAIT_POLICY": "PASSIVE"}
+    process = launch(command, log=folder / "infinity.log", cwd=ROOT, env=env)
+    try:
+        wait_for(f"{url}/health", process, folder / "infinity.log")
+        yield f"{url}/embeddings"
+    finally:
+        process.terminate()
+        process.wait(60)
+
+
+def wait_for(url: str, process: subprocess.Popen[bytes], log: Path) -> None:
+    """Waits until a server answers there; ClickException with its log if it does not."""
+    end = time.monotonic() + START_SECONDS
+    while time.monotonic() < end and process.poll() is None:
+        with contextlib.suppress(urllib.error.URLError, OSError):
+            urllib.request.urlopen(url, timeout=5).close()
+            return
+        time.sleep(0.5)
+    raise click.ClickException(f"{url} does not answer:\n{log.read_text()[-3000:]}")

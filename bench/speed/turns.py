@@ -1,0 +1,89 @@
+"""Systems measured by turns, several times each, so that a busy machine slows all of them alike."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from bench.speed.load import Done
+from bench.speed.machine import cpu_seconds
+
+WARM = 0.2
+"""Part of a turn that does not count."""
+
+
+@dataclass(frozen=True)
+class Turn:
+    """One system for some seconds."""
+
+    rate: float
+    """Items a second."""
+    p50: float = 0.0
+    """Milliseconds of a call, as the following."""
+    p95: float = 0.0
+    p99: float = 0.0
+    failures: dict[str, int] = field(default_factory=dict)
+    cpu_ms: dict[str, float] = field(default_factory=dict)
+    """CPU time of each process, milliseconds an item."""
+
+
+def turn_of(done: Done, seconds: float, items: int, cpu: Mapping[str, float] | None = None) -> Turn:
+    """Rate and times of the calls that ended after the first moments.
+
+    Answers come in batches: so the rate is counted from one answer to another, not over a span that cuts a
+    batch in two.
+    """
+    due, end = np.array(done.due), np.array(done.end)
+    if not len(end):
+        return Turn(0.0, failures=done.failures)
+    first = end[end <= WARM * seconds].max(initial=0.0)
+    counts = (end > first) & (end <= max(seconds, first + 1e-9))
+    if not counts.any():
+        counts = end > first
+    span = end[counts].max() - first
+    latencies = (end - due)[counts] * 1000
+    p50, p95, p99 = (float(np.percentile(latencies, q)) for q in (50, 95, 99))
+    total = max(1, len(end) * items)
+    each = {name: seconds_ * 1000 / total for name, seconds_ in (cpu or {}).items()}
+    return Turn(float(counts.sum()) * items / span, p50, p95, p99, done.failures, each)
+
+
+class CpuClock:
+    """CPU time of processes while inside."""
+
+    def __init__(self, pids: Mapping[str, int]) -> None:
+        self._pids = pids
+        self.used: dict[str, float] = {}
+
+    def __enter__(self) -> CpuClock:
+        self._before = {name: cpu_seconds(pid) for name, pid in self._pids.items()}
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.used = {name: cpu_seconds(pid) - self._before[name] for name, pid in self._pids.items()}
+
+
+Systems = Mapping[str, Callable[[], Turn]]
+
+
+def by_turns(systems: Systems, rounds: int) -> dict[str, list[Turn]]:
+    """Every system once, then every system again, and so on."""
+    found: dict[str, list[Turn]] = {name: [] for name in systems}
+    for _ in range(rounds):
+        for name, system in systems.items():
+            found[name].append(system())
+    return found
+
+
+def median(turns: list[Turn], what: str = "rate") -> float:
+    """The middle one of a figure."""
+    return statistics.median(getattr(turn, what) for turn in turns)
+
+
+def ratio(over: list[Turn], under: list[Turn], what: str = "rate") -> float:
+    """The median of the rounds' own ratios: what slowed a round slowed both."""
+    pairs = zip(over, under, strict=True)
+    return statistics.median(getattr(a, what) / max(1e-9, getattr(b, what)) for a, b in pairs)

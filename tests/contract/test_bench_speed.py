@@ -1,0 +1,116 @@
+"""The speed bench counts right, and shows what it counted."""
+
+from __future__ import annotations
+
+import json
+import pickle
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict
+from pathlib import Path
+
+import grpc
+import pytest
+from bench.speed import photos
+from bench.speed.load import Done, Order
+from bench.speed.plots import draw
+from bench.speed.report import markdown
+from bench.speed.scale import Bar
+from bench.speed.turns import Turn, by_turns, ratio, turn_of
+
+ROOT = Path(__file__).parents[2]
+
+
+def test_a_rate_is_counted_from_batch_to_batch():
+    """Sixteen answers each second, in one moment: not 16 · 5 / 4.5, wherever the turn ends."""
+    ends = [float(second) for second in range(1, 6) for _ in range(16)]
+    done = Done(due=[end - 1 for end in ends], end=ends)
+    assert turn_of(done, 4.5, 1).rate == pytest.approx(16)
+    assert turn_of(done, 4.5, 4).rate == pytest.approx(64)
+    assert turn_of(done, 4.5, 1).p50 == pytest.approx(1000)
+
+
+def test_times_count_from_when_a_call_was_due():
+    done = Done(due=[0.0, 1.0, 2.0, 3.0], end=[1.0, 2.5, 3.5, 4.5])
+    assert turn_of(done, 5, 1).p50 == pytest.approx(1500)
+
+
+def test_who_answers_nothing_has_no_rate():
+    assert turn_of(Done(failures={"UNAVAILABLE": 3}), 5, 1) == Turn(0.0, failures={"UNAVAILABLE": 3})
+
+
+def test_systems_take_turns_and_ratios_are_those_of_rounds():
+    order = []
+
+    def system(name: str, rates: list[float]):
+        def run() -> Turn:
+            order.append(name)
+            return Turn(rates[order.count(name) - 1])
+
+        return run
+
+    turns = by_turns({"a": system("a", [1, 20, 3]), "b": system("b", [2, 40, 5])}, 3)
+    assert order == ["a", "b"] * 3
+    assert ratio(turns["a"], turns["b"]) == 0.5
+
+
+@pytest.mark.parametrize(
+    ("value", "most", "kept"), [(1.0, True, True), (1.1, True, False), (0.9, False, False)]
+)
+def test_bars_hold_or_not(value, most, kept):
+    assert Bar("", value, 1.0, most).kept is kept
+
+
+def test_photographs_differ_and_have_their_size(tmp_path, monkeypatch):
+    monkeypatch.setattr(photos, "BUILD", tmp_path)
+    found = photos.photographs(4, 80, 60)
+    assert len(set(found)) == 4
+    assert {photos.Image.open(file).size for file in photos.folder_of(80, 60).glob("*.jpg")} == {(80, 60)}
+
+
+@pytest.fixture
+def echo():
+    """A server that gives back what it gets, and fails for `bad`."""
+
+    def answer(request: bytes, context: grpc.ServicerContext) -> bytes:
+        if request == b"bad":
+            context.abort(grpc.StatusCode.INVALID_ARGUMENT, "bad")
+        return request
+
+    server = grpc.server(ThreadPoolExecutor(4))
+    handler = grpc.method_handlers_generic_handler(
+        "Echo", {"Say": grpc.unary_unary_rpc_method_handler(answer)}
+    )
+    server.add_generic_rpc_handlers((handler,))
+    port = server.add_insecure_port("127.0.0.1:0")
+    server.start()
+    yield f"127.0.0.1:{port}"
+    server.stop(0)
+
+
+def test_the_load_process_sends_what_it_is_given(echo, tmp_path):
+    file = tmp_path / "requests"
+    file.write_bytes(pickle.dumps([b"one", b"bad"]))
+    orders = [
+        Order(echo, "/Echo/Say", str(file), seconds=0.3, callers=2),
+        Order(echo, "/Echo/Say", str(file), seconds=0.5, rate=40),
+    ]
+    lines = "".join(json.dumps(asdict(order)) + "\n" for order in orders)
+    command = [sys.executable, "-m", "bench.speed.load"]
+    output = subprocess.run(
+        command, input=lines, cwd=ROOT, capture_output=True, text=True, check=True, timeout=60
+    )
+    closed, open_ = (Done(**json.loads(line)) for line in output.stdout.splitlines())
+    assert closed.failures["INVALID_ARGUMENT"] == pytest.approx(len(closed.end), abs=2)
+    assert (len(open_.end), open_.failures) == (10, {"INVALID_ARGUMENT": 10})
+    assert open_.answer_bytes == 3
+
+
+def test_results_are_shown_and_drawn(tmp_path):
+    results = json.loads((ROOT / "bench" / "results" / "speed.json").read_text())
+    text = markdown(results)
+    assert text == (ROOT / "bench" / "results" / "speed.md").read_text()
+    files = draw(results, tmp_path)
+    assert [file.suffix for file in files] == [".svg"] * len(files)
+    assert all(file.stat().st_size > 10_000 for file in files)
