@@ -12,6 +12,7 @@ from pathlib import Path
 
 import grpc
 import pytest
+
 from bench.speed import photos
 from bench.speed.load import Done, Order
 from bench.speed.plots import draw
