@@ -60,10 +60,6 @@ class Serving:
     text_batch: int = 64
     queue_delay_us: int = 1000
     """How long a request may wait for others to join its batch."""
-    queue_batches: int = 16
-    """Full batches that may wait; more are refused at once."""
-    timeout_ms: int = 60_000
-    """How long a request may wait in the queue; callers can only lower it."""
     instances: int = 1
     threads: int = 0
     """Threads of the Python backend's torch; 0 = the cores that are granted."""
@@ -77,7 +73,7 @@ def render(facts: ModelFacts, serving: Serving, tower: str) -> str:
         'platform: "pytorch_libtorch"' if facts.format == "libtorch" else 'backend: "python"',
         f"max_batch_size: {batch}",
         tensors(facts, tower),
-        batching(serving, batch),
+        batching(serving),
         f"instance_group {{ count: {serving.instances} kind: KIND_AUTO }}",
         *(warmup(facts, tower, size, tokens) for size, tokens in warmups(facts, tower, batch)),
         *(
@@ -108,24 +104,23 @@ def tensors(facts: ModelFacts, tower: str) -> str:
     return f'{source}\noutput {{ name: "OUTPUT__0" data_type: TYPE_FP32 dims: [ {facts.embed_dim} ] }}'
 
 
-def batching(serving: Serving, batch: int) -> str:
-    """Dynamic batching with a queue that has an end, in length and in time."""
-    return (
-        "dynamic_batching {\n"
-        f"  max_queue_delay_microseconds: {serving.queue_delay_us}\n"
-        "  default_queue_policy {\n"
-        "    timeout_action: REJECT\n"
-        f"    default_timeout_microseconds: {serving.timeout_ms * 1000}\n"
-        "    allow_timeout_override: true\n"
-        f"    max_queue_size: {batch * serving.queue_batches}\n"
-        "  }\n"
-        "}"
-    )
+def batching(serving: Serving) -> str:
+    """Dynamic batching, and no queue policy.
+
+    With a policy Triton (2.51) gathers no batch while another one runs, and a request that comes in the wrong
+    moment is found half a second later only. The queue's end in length and time is the gateway's: it sends a
+    few batches at a time, and takes back what is late.
+    """
+    return f"dynamic_batching {{ max_queue_delay_microseconds: {serving.queue_delay_us} }}"
 
 
 def warmups(facts: ModelFacts, tower: str, batch: int) -> list[tuple[int, int]]:
-    """Batch sizes, and tokens a text, to run before the model is ready: growing, the largest last."""
-    sizes = sorted({min(size, batch) for size in (1, 4, 16, batch)})
+    """Batch sizes, and tokens a text, to run before the model is ready: growing, the largest last.
+
+    On GPUs, for which fp16 is, each size is new to cuDNN and may take more than a second the first time.
+    """
+    some = range(1, batch + 1) if facts.precision == "fp16" else (1, 4, 16, batch)
+    sizes = sorted({min(size, batch) for size in some})
     if tower == "image" or facts.text_length == "fixed":
         return [(size, facts.context_length) for size in sizes]
     short = min(SHORT_TEXT, facts.context_length)

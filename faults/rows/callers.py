@@ -25,7 +25,7 @@ STREAMS = 8
 TEXTS = 32
 """Of each of their batches: answers of about 9 kB."""
 FLOOD_SECONDS = 12.0
-ROOMY = Serving(text_batch=64, queue_batches=128)
+ROOMY = Serving(text_batch=64)
 """A model with room for them all: not overload is what is tried here."""
 
 

@@ -7,7 +7,7 @@ import asyncio
 import click
 
 from clipserve_gateway.access.files import BadFile
-from clipserve_gateway.memory import freeze_what_stays
+from clipserve_gateway.memory import freeze_what_stays, give_back_freed
 from clipserve_gateway.server import Gateway, PortTaken
 from clipserve_gateway.settings import Settings
 from clipserve_gateway.signals import stop_on_signals
@@ -22,14 +22,15 @@ async def serve_until_signal(settings: Settings) -> int:
     except (BadFile, PortTaken) as error:
         click.echo(f"clipserve-gateway: {error}", err=True)
         return 1
-    freezing = asyncio.create_task(freeze_once_begun(gateway))
+    tending = asyncio.create_task(tend_memory(gateway))
     await stop.wait()
-    freezing.cancel()
+    tending.cancel()
     await gateway.stop(drain_seconds=settings.drain_seconds, grace_seconds=settings.grace_seconds)
     return 0
 
 
-async def freeze_once_begun(gateway: Gateway) -> None:
-    """Keeps what a gateway loads at its start out of garbage collection; see freeze_what_stays."""
+async def tend_memory(gateway: Gateway) -> None:
+    """Keeps what is loaded at the start out of garbage collection, and what is freed out of this process."""
     await gateway.begun()
     freeze_what_stays()
+    await give_back_freed()

@@ -77,13 +77,16 @@ def test_fixed_text_tower_takes_its_full_length_alone() -> None:
     assert parameters(config)["text_length"] == "fixed"
 
 
-def test_queue_has_an_end_in_length_and_in_time() -> None:
-    policy = parsed("text", Serving(text_batch=10, queue_batches=3, timeout_ms=7)).dynamic_batching
-    assert policy.default_queue_policy.max_queue_size == 30
-    assert policy.default_queue_policy.default_timeout_microseconds == 7000
-    assert policy.default_queue_policy.allow_timeout_override
-    assert policy.default_queue_policy.timeout_action == pb.ModelQueuePolicy.REJECT
+def test_batches_are_formed_without_a_queue_policy_which_would_stall_lone_requests() -> None:
+    policy = parsed("text", Serving(queue_delay_us=700)).dynamic_batching
+    assert policy.max_queue_delay_microseconds == 700
+    assert not policy.HasField("default_queue_policy")
     assert not policy.preferred_batch_size
+
+
+def test_for_gpus_every_batch_size_is_warmed_up() -> None:
+    config = parsed("image", Serving(image_batch=20), precision="fp16")
+    assert [warmup.batch_size for warmup in config.model_warmup] == list(range(1, 21))
 
 
 @pytest.mark.parametrize("batch", [1, 3, 16, 64])

@@ -30,13 +30,19 @@ class TritonPythonModel:
             key: value["string_value"]
             for key, value in json.loads(args["model_config"])["parameters"].items()
         }
-        torch.set_num_threads(int(parameters.get("threads", "0")) or granted_cores())
         gpu = args["model_instance_kind"] == "GPU" and torch.cuda.is_available()
+        # Beside a GPU torch only joins rows, which more threads make slower.
+        torch.set_num_threads(int(parameters.get("threads", "0")) or (1 if gpu else granted_cores()))
         self.device = torch.device(f"cuda:{args['model_instance_device_id']}" if gpu else "cpu")
         file = Path(args["model_repository"]) / args["model_version"] / "model.pt"
         self.model = torch.jit.load(str(file), map_location=self.device).eval()
         self.ragged = parameters.get("text_length") == "ragged" and parameters["tower"] == "text"
         self.longest = int(parameters["context_length"])
+        self.staging: Tensor | None = None
+        if gpu and parameters["tower"] == "image":
+            side, rows = int(parameters["image_size"]), json.loads(args["model_config"])["max_batch_size"]
+            # From page-locked memory a copy to the device takes a sixth of the time.
+            self.staging = torch.empty((rows, side, side, 3), dtype=torch.uint8, pin_memory=True)
 
     def execute(self, requests: Sequence[Any]) -> list[Any]:
         """One response for each request."""
@@ -70,8 +76,15 @@ class TritonPythonModel:
                 flat.to(self.device), torch.tensor(lengths, device=self.device).reshape(-1, 1)
             )
         else:
-            outputs = self.model(torch.cat(list(inputs)).to(self.device))
+            outputs = self.model(self.joined(inputs).to(self.device))
         return list(outputs.cpu().split([tensor.shape[0] for tensor in inputs]))
+
+    def joined(self, inputs: Sequence[Tensor]) -> Tensor:
+        """All rows below each other. The next call may write over them: this one has its answer by then."""
+        if self.staging is None:
+            return torch.cat(list(inputs)) if len(inputs) > 1 else inputs[0]
+        rows = sum(tensor.shape[0] for tensor in inputs)
+        return torch.cat(list(inputs), out=self.staging[:rows])
 
 
 def response(rows: Tensor) -> Any:

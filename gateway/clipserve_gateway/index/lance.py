@@ -19,7 +19,7 @@ from clipserve_gateway.index.lance_write import guarded, storage_failed
 from clipserve_gateway.types import Filter, Floats, Hit, Point, TableSpec, TableStatus
 
 CATALOG = "clipserve_catalog"
-METADATA_CACHE_BYTES = 64 * 1024 * 1024
+METADATA_CACHE_BYTES = 16 * 1024 * 1024
 """What Lance may keep of manifests and files it has seen: each commit adds some, by default up to 1 GiB."""
 
 

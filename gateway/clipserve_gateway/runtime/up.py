@@ -13,7 +13,7 @@ import click
 from clipserve_gateway.access.files import BadFile
 from clipserve_gateway.guard.look import look_at
 from clipserve_gateway.guard.settings import GuardSettings
-from clipserve_gateway.lifecycle import freeze_once_begun
+from clipserve_gateway.lifecycle import tend_memory
 from clipserve_gateway.runtime.install import TritonMissing, find_install
 from clipserve_gateway.runtime.supervisor import Supervisor
 from clipserve_gateway.runtime.triton_process import TritonFailed, TritonPorts, TritonProcess
@@ -72,10 +72,9 @@ async def run_all(
     looks = [functools.partial(look_at, it, guard.canary_timeout_seconds) for it in connections]
     supervisors = [Supervisor(*each, guard, say=say) for each in zip(tritons, looks, strict=True)]
     tasks: list[asyncio.Task] = [asyncio.create_task(supervisor.run()) for supervisor in supervisors]
-    tasks.append(asyncio.create_task(stop.wait()))
+    tasks += [asyncio.create_task(tend_memory(gateway)), asyncio.create_task(stop.wait())]
     try:
         if await ready(gateway, supervisors, tasks, begin + guard.startup_seconds):
-            await freeze_once_begun(gateway)
             announce(gateway, tritons, time.monotonic() - begin)
         await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
         for task in tasks:
