@@ -58,7 +58,7 @@ def main(full: bool, suites: str, models: str, out: Path) -> None:
             load.lines.stop()
     # Keys of numbers become those of JSON.
     results = json.loads(json.dumps(results))
-    results["bars"] = [asdict(bar) | {"kept": bar.kept} for bar in bars]
+    results["bars"] = [asdict(bar) | {"value": float(bar.value), "kept": bar.kept} for bar in bars]
     out.mkdir(parents=True, exist_ok=True)
     (out / "speed.json").write_text(json.dumps(results, indent=1))
     (out / "speed.md").write_text(markdown(results))

@@ -121,7 +121,7 @@ def agreement_of(service: Clipserve, worker: Lines, photos: list[bytes], count: 
     """The lowest cosine of our embeddings and the ceiling's."""
     theirs = np.array(worker.ask({"do": "embed", "count": count})["embeddings"])
     with clipserve.Client(service.service.address) as client:
-        ours = np.stack([item.embedding for item in client.embed_images(photos[:count])])
+        ours = client.embed_images(photos[:count]).embeddings
     return float((ours * theirs).sum(1).min())
 
 

@@ -66,7 +66,7 @@ def build(service: Clipserve, worker: Lines, scale: Scale, model: str) -> dict[s
             client.classify([picture], clipserve.LabelSet(tuple(names), templates=tuple(templates)))
             ours.append((time.perf_counter() - begin) / count)
         again = client.embed_texts([template.replace("{}", few[0]) for template in templates])
-        mean = np.mean([item.embedding for item in again], axis=0)
+        mean = again.embeddings.mean(axis=0)
         agreement = float(np.dot(mean / np.linalg.norm(mean), done["embeddings"][0]))
     return {
         "ours_seconds_a_label": ours,

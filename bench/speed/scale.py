@@ -66,4 +66,4 @@ class Bar:
     @property
     def kept(self) -> bool:
         """Whether it holds."""
-        return self.value <= self.bound if self.most else self.value >= self.bound
+        return bool(self.value <= self.bound if self.most else self.value >= self.bound)

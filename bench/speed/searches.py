@@ -106,8 +106,8 @@ def search_requests(world: World) -> list[bytes]:
 def engine_of(store: Path, points: int, dim: int, folder: Path) -> Iterator[Lines]:
     """The engine's own process, ready."""
     paths = os.pathsep.join([str(Path(__file__).parents[1]), os.environ.get("PYTHONPATH", "")])
-    command = ["env", f"PYTHONPATH={paths}", sys.executable, Path(__file__).parent / "engine.py"]
-    engine = Lines([*command, store, points, dim], folder / "engine.log")
+    command = [sys.executable, Path(__file__).parent / "engine.py", store, points, dim]
+    engine = Lines(command, folder / "engine.log", {"PYTHONPATH": paths})
     engine.read()
     try:
         yield engine

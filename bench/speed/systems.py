@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import pickle
 import subprocess
 import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -24,17 +25,28 @@ from bench.speed import BUILD, MODELS_ENV, PEER_ENV, ROOT
 from bench.speed.load import Done, Order
 
 START_SECONDS = 300.0
+MEMORY = {
+    "GLIBC_TUNABLES": "glibc.malloc.hugetlb=1",
+    "MALLOC_ARENA_MAX": "1",
+    "MALLOC_MMAP_MAX_": "0",
+    "MALLOC_TRIM_THRESHOLD_": str((1 << 31) - 1),
+}
+"""What Triton and its backend have of glibc too: huge pages, and freed memory is kept."""
 
 
 class Lines:
     """A process that answers each line of JSON with one."""
 
-    def __init__(self, command: Sequence[object], log: Path) -> None:
+    def __init__(
+        self, command: Sequence[object], log: Path, environment: Mapping[str, str] | None = None
+    ) -> None:
+        """`environment` comes on top of this process's own."""
         self.log = log
         with log.open("ab") as file:
             self.process = subprocess.Popen(
                 list(map(str, command)),
                 cwd=ROOT,
+                env=os.environ | dict(environment or {}),
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=file,
@@ -140,7 +152,7 @@ def worker_of(model: str, repository: Path, photos: Path, folder: Path) -> Itera
     click.echo(f"· starting the ceiling with {model}", err=True)
     python = MODELS_ENV / "bin" / "python"
     command = [python, Path(__file__).parent / "worker.py", repository, model.lower(), model, photos]
-    worker = Lines(command, folder / "worker.log")
+    worker = Lines(command, folder / "worker.log", MEMORY)
     worker.read()
     try:
         yield worker
