@@ -23,7 +23,7 @@ from pathlib import Path
 import click
 import numpy as np
 from clipserve_gateway.runtime.install import find_install
-from clipserve_gateway.runtime.triton_process import TritonPorts, TritonProcess, free_port
+from clipserve_gateway.runtime.triton_process import TritonPorts, TritonProcess, free_ports
 from clipserve_gateway.tokenizer import OpenAITokenizer
 from clipserve_gateway.types import Ids
 from tritonclient.grpc import InferInput
@@ -103,7 +103,7 @@ async def measure_all(
     repository: Path, models_env: Path, models: Sequence[str], rounds: int, seconds: float
 ) -> list[float]:
     """Every model under every load; the gains."""
-    ports = TritonPorts(free_port(), free_port(), free_port())
+    ports = TritonPorts(*free_ports(0, 0, 0))
     triton = TritonProcess(find_install(models_env), repository, ports)
     await triton.start()
     client = InferenceServerClient(f"127.0.0.1:{ports.grpc}")

@@ -150,7 +150,7 @@ class Place:
         if self._service is None or self._service.gateway.process.poll() is not None:
             model = self.model()
             triton = self.triton(model.repository)
-            self._service = Service(model, triton, self.gateway(triton.address, "--canary-seconds", "60"))
+            self._service = Service(model, triton, self.gateway(triton.address, "--canary-seconds", "600"))
         self._service.model.turn(**asdict(Knobs()))
         return self._service
 

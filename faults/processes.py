@@ -11,7 +11,7 @@ import time
 from pathlib import Path
 
 from clipserve_gateway.runtime.install import TritonInstall, assemble_backends, find_install
-from clipserve_gateway.runtime.triton_process import TritonPorts, arguments, environment, free_port
+from clipserve_gateway.runtime.triton_process import TritonPorts, arguments, environment, free_ports
 from support.launch import launch
 from tritonclient.grpc import InferenceServerClient
 from tritonclient.utils import InferenceServerException
@@ -36,7 +36,7 @@ class Triton:
     """
 
     def __init__(self, folder: Path, repository: Path) -> None:
-        self.ports = TritonPorts(free_port(), free_port(), free_port())
+        self.ports = TritonPorts(*free_ports(0, 0, 0))
         self.address = f"127.0.0.1:{self.ports.grpc}"
         self.log = folder / f"triton-{self.ports.grpc}.log"
         self.process: subprocess.Popen[bytes] | None = None

@@ -108,8 +108,9 @@ def batching(serving: Serving) -> str:
     """Dynamic batching, and no queue policy.
 
     With a policy Triton (2.51) gathers no batch while another one runs, and a request that comes in the wrong
-    moment is found half a second later only. The queue's end in length and time is the gateway's: it sends a
-    few batches at a time, and takes back what is late.
+    moment is found half a second later only: up to 6 of 100 lone calls on a GPU, 2 of 100 on a CPU. The
+    queue's end in length and time is the gateway's: it sends a few batches at a time, and takes back what is
+    late.
     """
     return f"dynamic_batching {{ max_queue_delay_microseconds: {serving.queue_delay_us} }}"
 

@@ -14,7 +14,7 @@ from faults.place import Load, Place
 from faults.row import Promise, at_least, at_most, row
 from faults.watch import MIB, Watch
 
-SERVING = Serving(text_batch=8, queue_delay_us=5000)
+SERVING = Serving(text_batch=8, queue_delay_us=20_000)
 DELAY = 0.32
 """Seconds of each execution of eight items: 25 items a second are all that can be done.
 

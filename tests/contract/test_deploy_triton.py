@@ -19,7 +19,7 @@ from clipserve_gateway.deadline import Deadline
 from clipserve_gateway.errors import ClipserveError, ModelUnavailable
 from clipserve_gateway.runtime.ending import die_with_parent
 from clipserve_gateway.runtime.install import TritonMissing, assemble_backends, find_install
-from clipserve_gateway.runtime.triton_process import environment, free_port
+from clipserve_gateway.runtime.triton_process import environment, free_ports
 from clipserve_gateway.settings import Settings
 from clipserve_gateway.triton import TritonEncoder
 from support.fakes import SPEC
@@ -93,7 +93,7 @@ def running(given: list[str], folder: Path) -> Iterator[Triton]:
         install = find_install(MODELS_ENV)
     except TritonMissing as error:
         pytest.skip(f"no Triton to ask: {error}")
-    ports = {name: free_port() for name in ("http", "grpc", "metrics")}
+    ports = dict(zip(("http", "grpc", "metrics"), free_ports(0, 0, 0), strict=True))
     ours = {f"--{name}-port": str(number) for name, number in ports.items()}
     ours["--model-repository"] = str(repository(folder / "models"))
     ours["--backend-directory"] = str(assemble_backends(install, folder))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import socket
 import subprocess
 import time
@@ -28,13 +29,13 @@ class MilvusServer:
         self._config.set("queryNode.segcore.interimIndex.enableIndex", "false")
         # So long does a server that was killed count as alive, for the one that takes its place.
         self._config.set("common.session.ttl", 5)
-        for key in [key for key in self._config.configurable_items if key.endswith("_port")]:
-            self._config.configs[key] = free_port()
-        self._metrics_port = free_port()
+        keys = [key for key in self._config.configurable_items if key.endswith("_port")]
+        self._metrics_port, peer_port, *ports = free_ports(len(keys) + 2)
+        self._config.configs.update(zip(keys, ports, strict=True))
         self._config.resolve()
         milvus._initialize_data_files(str(folder))
         self._etcd = folder / "etcd.yaml"
-        self._etcd.write_text(etcd_config(self._config.get("etcd_port"), free_port()))
+        self._etcd.write_text(etcd_config(self._config.get("etcd_port"), peer_port))
         self.port = int(self._config.get("proxy_port"))
         self.process: subprocess.Popen[bytes] | None = None
 
@@ -94,8 +95,15 @@ def etcd_config(port: int, peer_port: int) -> str:
     return "".join(f"{name}: {value}\n" for name, value in lines.items())
 
 
+def free_ports(count: int) -> list[int]:
+    """Ports that no one listens on, no two alike."""
+    with contextlib.ExitStack() as held:
+        probes = [held.enter_context(socket.socket()) for _ in range(count)]
+        for probe in probes:
+            probe.bind(("127.0.0.1", 0))
+        return [int(probe.getsockname()[1]) for probe in probes]
+
+
 def free_port() -> int:
     """A port that no one listens on."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        return int(free.getsockname()[1])
+    return free_ports(1)[0]

@@ -112,8 +112,9 @@ def keep_memory() -> None:
     half of the time that a convolutional tower takes for 32 images. Does nothing with another C library.
     """
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
-    for option, value in MALLOPT.items() if mallopt else ():
-        mallopt(option, value)
+    if mallopt is not None:
+        for option, value in MALLOPT.items():
+            mallopt(option, value)
 
 
 def granted_cores() -> int:

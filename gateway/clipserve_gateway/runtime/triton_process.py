@@ -37,15 +37,22 @@ class TritonPorts:
     metrics: int
 
 
-def free_port(wanted: int = 0) -> int:
-    """The wanted port, or a free one for 0; TritonFailed if the wanted one is taken."""
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind(("127.0.0.1", wanted))
-        except OSError as error:
-            raise TritonFailed(f"port {wanted} is taken ({error.strerror}); choose another one") from error
-        return int(probe.getsockname()[1])
+def free_ports(*wanted: int) -> list[int]:
+    """The wanted ports, with a free one for each 0, no two alike; TritonFailed if a wanted one is taken."""
+    with contextlib.ExitStack() as held:
+        probes = [held.enter_context(socket.socket()) for _ in wanted]
+        for probe, port in zip(probes, wanted, strict=True):
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind(("127.0.0.1", port))
+            except OSError as error:
+                raise TritonFailed(f"port {port} is taken ({error.strerror}); choose another one") from error
+        return [int(probe.getsockname()[1]) for probe in probes]
+
+
+def free_port() -> int:
+    """A port that nobody listens on."""
+    return free_ports(0)[0]
 
 
 class TritonProcess:

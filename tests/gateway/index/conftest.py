@@ -10,7 +10,8 @@ from clipserve_gateway.index import open_engine
 from clipserve_gateway.index.base import Engine
 from support.memory_engine import MemoryEngine
 
-ENGINES = ("memory", "lance", "milvus", "milvus-lite")
+ENGINES = ("memory", "lance", "milvus", pytest.param("milvus-lite", marks=pytest.mark.slow))
+"""milvus-lite is tried with the heavier tests: it is another form of an engine that is tried anyway."""
 
 
 @pytest.fixture(scope="session", params=ENGINES)
