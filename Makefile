@@ -47,7 +47,7 @@ test-all: lint setup $(REPOSITORY)/.ready ## The tests, and the heavier ones too
 	@$(VENV)/bin/python -m pytest tests/client tests/gateway tests/contract tests/e2e
 	@$(MODELS)/bin/python -m pytest tests/exporter
 
-faults: setup ## Break one thing after another under load (about 20 minutes); ROWS=a,b for some
+faults: setup ## Break one thing after another under load (13 minutes); ROWS=a,b for some
 	@$(VENV)/bin/python -m faults --rows '$(ROWS)'
 
 soak: setup $(REPOSITORY)/.ready ## Half an hour of mixed load: does the gateway grow?

@@ -96,10 +96,14 @@ async def send_only(address: str, reader: int) -> int:
     options = [*channel_options(uri), ("grpc.use_local_subchannel_pool", 1)]
     async with grpc.aio.insecure_channel(uri, options=options) as channel:
         call = clip_pb2_grpc.ClipServiceStub(channel).EmbedStream()
+
+        async def flood() -> None:
+            nonlocal sent
+            while True:
+                await call.write(clip_pb2.EmbedStreamRequest(batch_id=sent, request=batch))
+                sent += 1
+
         with contextlib.suppress(asyncio.TimeoutError, grpc.aio.AioRpcError):
-            async with asyncio.timeout(FLOOD_SECONDS):
-                while True:
-                    await call.write(clip_pb2.EmbedStreamRequest(batch_id=sent, request=batch))
-                    sent += 1
+            await asyncio.wait_for(flood(), FLOOD_SECONDS)
         call.cancel()
     return sent

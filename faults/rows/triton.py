@@ -36,7 +36,7 @@ def killed(place: Place) -> Iterator[Promise]:
     yield only("callers get UNAVAILABLE", away.failed.codes, "UNAVAILABLE", least=50)
     # Its start takes the cores that callers and gateway need.
     later = away.begun(broken + FIRST_MOMENTS, restart).failed
-    yield at_most("from 0.5 s on, p99 of failures", later.quantile(0.99), 0.1)
+    yield at_most("from 0.5 s on, p99 of failures", later.quantile(0.99), 0.25)
     yield Promise("/readyz says so", f"{ready}", ready == 503)
     yield from recovered(calls, back)
 

@@ -34,6 +34,9 @@ MAX_REQUEST_ID = 128
 DROPPED = {grpc.StatusCode.DEADLINE_EXCEEDED: "deadline", grpc.StatusCode.CANCELLED: "cancelled"}
 """Why work ends early."""
 
+QUEUES = ("deadline", "decode")
+"""Limits of queues; Admission counts what it refuses itself."""
+
 REQUEST_TYPES: dict[str, type[Message]] = {
     f"/{service.full_name}/{method.name}": GetMessageClass(method.input_type)
     for file in (clip_pb2, collection_pb2, labels_pb2)
@@ -152,6 +155,8 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
             **record.facts,
             **record.notes,
         }
+        if isinstance(failure, errors.Overloaded) and failure.metadata.get("limit") in QUEUES:
+            self._metrics.rejected.labels(failure.metadata["limit"]).inc()
         if failure is not None:
             fields |= {"reason": failure.reason, "field": failure.field, "error": failure.message[:500]}
         log.info("call", extra={"fields": fields})

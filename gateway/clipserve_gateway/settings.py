@@ -21,7 +21,30 @@ MIB = 1024 * 1024
 HEADER = re.compile(r"([a-z0-9_.-]+):\s*([!-~](?:[ -~]*[!-~])?)")
 
 
-class Settings(BaseSettings):
+class TritonKey(BaseSettings):
+    """What opens a Triton whose operator restricts it."""
+
+    triton_headers_file: str = Field(
+        "",
+        description="File of headers for every call to Triton, NAME: VALUE on each line: the key to what its "
+        "operator restricts.",
+    )
+
+    @field_validator("triton_headers_file")
+    @classmethod
+    def _holds_headers(cls, path: str) -> str:
+        if path and not os.access(path, os.R_OK):
+            raise ValueError(f"{path} cannot be read")
+        read_headers(path)
+        return path
+
+    @property
+    def triton_headers(self) -> dict[str, str]:
+        """Headers for every call to Triton."""
+        return read_headers(self.triton_headers_file)
+
+
+class Settings(TritonKey):
     """Settings of one gateway process."""
 
     model_config = SettingsConfigDict(env_prefix="CLIPSERVE_", frozen=True, extra="ignore")
@@ -35,11 +58,6 @@ class Settings(BaseSettings):
         5.0,
         gt=0,
         description="How often each replica is asked for each model's known answers; wrong ones take it out.",
-    )
-    triton_headers_file: str = Field(
-        "",
-        description="File of headers for every call to Triton, NAME: VALUE on each line: the key to what its "
-        "operator restricts.",
     )
     host: str = Field("127.0.0.1", description="Address to listen on; 0.0.0.0 in a container.")
     port: int = Field(8600, ge=0, le=65535, description="gRPC port; 0 takes a free one.")
@@ -151,23 +169,12 @@ class Settings(BaseSettings):
         """The published limits."""
         return Limits(**{name: getattr(self, name) for name in Limits.__dataclass_fields__})
 
-    @field_validator("milvus_token_file", "triton_headers_file")
+    @field_validator("milvus_token_file")
     @classmethod
     def _is_readable(cls, path: str) -> str:
         if path and not os.access(path, os.R_OK):
             raise ValueError(f"{path} cannot be read")
         return path
-
-    @field_validator("triton_headers_file")
-    @classmethod
-    def _holds_headers(cls, path: str) -> str:
-        read_headers(path)
-        return path
-
-    @property
-    def triton_headers(self) -> dict[str, str]:
-        """Headers for every call to Triton."""
-        return read_headers(self.triton_headers_file)
 
     @property
     def milvus_secret(self) -> str:

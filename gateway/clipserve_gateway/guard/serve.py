@@ -69,7 +69,7 @@ class Guard:
 async def guard_until_signal(settings: GuardSettings) -> int:
     """Watches until SIGINT or SIGTERM; the process's exit code."""
     stop = stop_on_signals()
-    triton = TritonEncoder(settings.triton)
+    triton = TritonEncoder(settings.triton, settings.triton_headers)
     try:
         guard = Guard(settings, triton)
     except OSError as error:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from pydantic import Field
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic_settings import SettingsConfigDict
+
+from clipserve_gateway.settings import TritonKey
 
 
-class GuardSettings(BaseSettings):
+class GuardSettings(TritonKey):
     """Settings of one guard. In the environment of a gateway they mean the Triton that it starts itself."""
 
     model_config = SettingsConfigDict(env_prefix="CLIPSERVE_", frozen=True, extra="ignore")

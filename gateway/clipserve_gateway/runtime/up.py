@@ -68,7 +68,7 @@ async def run_all(
     begin = time.monotonic()
     gateway = Gateway(settings)
     await gateway.start()
-    connections = [TritonEncoder(triton.address) for triton in tritons]
+    connections = [TritonEncoder(triton.address, settings.triton_headers) for triton in tritons]
     looks = [functools.partial(look_at, it, guard.canary_timeout_seconds) for it in connections]
     supervisors = [Supervisor(*each, guard, say=say) for each in zip(tritons, looks, strict=True)]
     tasks: list[asyncio.Task] = [asyncio.create_task(supervisor.run()) for supervisor in supervisors]
