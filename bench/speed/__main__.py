@@ -65,7 +65,7 @@ def main(full: bool, suites: str, models: str, out: Path) -> None:
     draw(results, out)
     for bar in bars:
         sign = "≤" if bar.most else "≥"
-        click.echo(f"{'pass' if bar.kept else 'FAIL'}  {bar.what}: {bar.value:.3g} ({sign} {bar.bound:g})")
+        click.echo(f"{'pass' if bar.kept else 'FAIL'}  {bar.what}: {bar.value:.4g} ({sign} {bar.bound:g})")
     sys.exit(0 if all(bar.kept for bar in bars) else 1)
 
 

@@ -72,7 +72,8 @@ def scaling(results: Facts, folder: Path) -> Path:
     callers.set(xlabel="callers", ylabel="pictures/s", xscale="log")
     for axes in (labels, callers):
         axes.set_ylim(bottom=0)
-        axes.legend()
+        if axes.lines:
+            axes.legend()
     return saved(figure, folder / "speed-growth.svg")
 
 

@@ -43,7 +43,7 @@ def bars(rows: Sequence[Facts]) -> str:
     lines = [
         (
             row["what"],
-            f"{row['value']:.3g}",
+            f"{row['value']:.4g}",
             f"{'≤' if row['most'] else '≥'} {row['bound']:g}",
             "yes" if row["kept"] else "**no**",
         )
