@@ -17,7 +17,8 @@ from pathlib import Path
 from typing import Any
 
 import click
-from clipserve_gateway.runtime.triton_process import free_port
+from clipserve_gateway.runtime.ports import free_port
+from clipserve_gateway.runtime.triton_process import LARGE_PAGES
 from support.launch import launch
 from support.service import Service, start, stub_of
 
@@ -26,7 +27,7 @@ from bench.speed.load import Done, Order
 
 START_SECONDS = 300.0
 MEMORY = {
-    "GLIBC_TUNABLES": "glibc.malloc.hugetlb=1",
+    "GLIBC_TUNABLES": LARGE_PAGES,
     "MALLOC_ARENA_MAX": "1",
     "MALLOC_MMAP_MAX_": "0",
     "MALLOC_TRIM_THRESHOLD_": str((1 << 31) - 1),

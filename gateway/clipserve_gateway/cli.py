@@ -190,12 +190,13 @@ def up(
     clipserve-export --model demo --format python --out build/model_repository
     clipserve-gateway up --model-repository build/model_repository
     """
-    from clipserve_gateway.runtime.triton_process import TritonFailed, TritonPorts, free_ports
+    from clipserve_gateway.runtime.ports import PortInUse, free_ports
+    from clipserve_gateway.runtime.triton_process import TritonPorts
     from clipserve_gateway.runtime.up import run_up
 
     try:
         found = free_ports(triton_port, triton_http_port, triton_metrics_port, *[0] * 3 * (replicas - 1))
-    except TritonFailed as error:
+    except PortInUse as error:
         raise click.ClickException(f"Triton's {error}") from error
     ports = [TritonPorts(*found[first : first + 3]) for first in range(0, len(found), 3)]
     settings = settings_from(options | {"triton": ",".join(f"127.0.0.1:{each.grpc}" for each in ports)})

@@ -33,9 +33,7 @@ class TritonKey(BaseSettings):
     @field_validator("triton_headers_file")
     @classmethod
     def _holds_headers(cls, path: str) -> str:
-        if path and not os.access(path, os.R_OK):
-            raise ValueError(f"{path} cannot be read")
-        read_headers(path)
+        read_headers(readable(path))
         return path
 
     @property
@@ -172,9 +170,7 @@ class Settings(TritonKey):
     @field_validator("milvus_token_file")
     @classmethod
     def _is_readable(cls, path: str) -> str:
-        if path and not os.access(path, os.R_OK):
-            raise ValueError(f"{path} cannot be read")
-        return path
+        return readable(path)
 
     @property
     def milvus_secret(self) -> str:
@@ -193,6 +189,13 @@ class Settings(TritonKey):
     def allowed_sources(self) -> list[str]:
         """The prefixes that sources may be read from."""
         return [prefix.strip() for prefix in self.source_prefixes.split(",") if prefix.strip()]
+
+
+def readable(path: str) -> str:
+    """The path of a file that can be read, or no path; ValueError otherwise."""
+    if path and not os.access(path, os.R_OK):
+        raise ValueError(f"{path} cannot be read")
+    return path
 
 
 def read_headers(path: str) -> dict[str, str]:

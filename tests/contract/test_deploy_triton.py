@@ -19,7 +19,8 @@ from clipserve_gateway.deadline import Deadline
 from clipserve_gateway.errors import ClipserveError, ModelUnavailable
 from clipserve_gateway.runtime.ending import die_with_parent
 from clipserve_gateway.runtime.install import TritonMissing, assemble_backends, find_install
-from clipserve_gateway.runtime.triton_process import environment, free_ports
+from clipserve_gateway.runtime.ports import free_ports
+from clipserve_gateway.runtime.triton_process import environment
 from clipserve_gateway.settings import Settings
 from clipserve_gateway.triton import TritonEncoder
 from support.fakes import SPEC

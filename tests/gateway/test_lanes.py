@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncIterator
 from types import SimpleNamespace
 
 import pytest
@@ -147,14 +148,21 @@ async def test_work_that_would_come_too_late_is_refused_with_the_time_to_wait(cl
     assert gate.expected_seconds(BULK) == pytest.approx(0.5 * 1 / 0.1 + 0.5)
 
 
+async def batches_of_eight(line: Line, clock: SimpleNamespace) -> AsyncIterator[None]:
+    """Twenty batches, each 0.32 s after the one before; a pause after each."""
+    for _ in range(20):
+        clock.now += 0.32
+        await line.let_go(8)
+        yield
+
+
 async def test_the_pace_is_that_of_batches_not_of_their_last_items(clock):
     """Eight come back in one moment, and then for a while nobody."""
     gate = Gate(24, bulk_share=0.1)
     line = Line(gate)
     await line.queue(INTERACTIVE, 200)
-    for _ in range(20):
-        clock.now += 0.32
-        await line.let_go(8)
+    async for _ in batches_of_eight(line, clock):
+        pass
     waiting = gate.waiting
     assert gate.expected_seconds(INTERACTIVE) == pytest.approx(0.04 * (waiting + 1) + 0.96, rel=0.15)
 
@@ -164,9 +172,7 @@ async def test_the_pace_is_known_where_few_wait_and_only_now_and_then(clock):
     gate = Gate(24, bulk_share=0.1)
     line = Line(gate)
     await line.queue(INTERACTIVE, 32)
-    for _ in range(20):
-        clock.now += 0.32
-        await line.let_go(8)
+    async for _ in batches_of_eight(line, clock):
         assert gate.waiting == 0
         await line.queue(INTERACTIVE, 8)
     assert gate.expected_seconds(INTERACTIVE, 100) == pytest.approx(0.04 * 108 + 0.96, rel=0.15)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import contextlib
-import socket
 import subprocess
 import time
 import urllib.error
 import urllib.request
 from pathlib import Path
+
+from clipserve_gateway.runtime.ports import free_ports
 
 from support.launch import launch
 
@@ -30,7 +30,7 @@ class MilvusServer:
         # So long does a server that was killed count as alive, for the one that takes its place.
         self._config.set("common.session.ttl", 5)
         keys = [key for key in self._config.configurable_items if key.endswith("_port")]
-        self._metrics_port, peer_port, *ports = free_ports(len(keys) + 2)
+        self._metrics_port, peer_port, *ports = free_ports(*[0] * (len(keys) + 2))
         self._config.configs.update(zip(keys, ports, strict=True))
         self._config.resolve()
         milvus._initialize_data_files(str(folder))
@@ -93,17 +93,3 @@ def etcd_config(port: int, peer_port: int) -> str:
         "data-dir": "etcd.data",
     }
     return "".join(f"{name}: {value}\n" for name, value in lines.items())
-
-
-def free_ports(count: int) -> list[int]:
-    """Ports that no one listens on, no two alike."""
-    with contextlib.ExitStack() as held:
-        probes = [held.enter_context(socket.socket()) for _ in range(count)]
-        for probe in probes:
-            probe.bind(("127.0.0.1", 0))
-        return [int(probe.getsockname()[1]) for probe in probes]
-
-
-def free_port() -> int:
-    """A port that no one listens on."""
-    return free_ports(1)[0]

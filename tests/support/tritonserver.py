@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import socket
 import subprocess
 import sys
 import sysconfig
@@ -18,18 +17,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from clipserve_gateway.runtime.ports import free_port
 from tritonclient.grpc import InferenceServerClient, InferInput
 from tritonclient.utils import InferenceServerException
 
 START_SECONDS = 120.0
 STUB = "triton_python_backend_stub"
-
-
-def free_port() -> int:
-    """A port on 127.0.0.1 that nobody listens on."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 class TritonServer:

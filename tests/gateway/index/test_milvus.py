@@ -14,8 +14,9 @@ from clipserve_gateway.errors import InvalidInput, InvalidPayload, StorageUnavai
 from clipserve_gateway.index import open_engine
 from clipserve_gateway.index.milvus_address import MilvusOptions, parse
 from clipserve_gateway.index.milvus_rows import MAX_FIELDS, MAX_LIST
+from clipserve_gateway.runtime.ports import free_port
 from clipserve_gateway.types import PayloadType, Point, TableSpec
-from support.milvus_server import MilvusServer, free_port
+from support.milvus_server import MilvusServer
 
 VECTOR = np.array([1, 0, 0, 0], np.float32)
 

@@ -54,18 +54,21 @@ def point(id: str) -> collection_pb2.PointInput:
     return ours.PointInput(id=id, text=WORDS)
 
 
+LISTS = (
+    ("CollectionService", "ListCollections", ours.ListCollectionsRequest),
+    ("CollectionService", "ListAliases", ours.ListAliasesRequest),
+    (
+        "CollectionService",
+        "ScrollPoints",
+        functools.partial(ours.ScrollPointsRequest, collection=COLLECTION),
+    ),
+    ("LabelSetService", "ListLabelSets", labels_pb2.ListLabelSetsRequest),
+)
+"""What answers in pages."""
+
 PAGES: list[Call] = [
     call(f"{method} {name}", f"{service}/{method}", functools.partial(message, **facts), BAD, INVALID, field)
-    for service, method, message in (
-        ("CollectionService", "ListCollections", ours.ListCollectionsRequest),
-        ("CollectionService", "ListAliases", ours.ListAliasesRequest),
-        (
-            "CollectionService",
-            "ScrollPoints",
-            functools.partial(ours.ScrollPointsRequest, collection=COLLECTION),
-        ),
-        ("LabelSetService", "ListLabelSets", labels_pb2.ListLabelSetsRequest),
-    )
+    for service, method, message in LISTS
     for name, field, facts in (
         ("a page of −1", "page_size", {"page_size": -1}),
         ("a page of −2³¹", "page_size", {"page_size": -HUGE - 1}),
@@ -73,16 +76,7 @@ PAGES: list[Call] = [
     )
 ] + [
     call(f"{method} {name}", f"{service}/{method}", functools.partial(message, **facts), "OK")
-    for service, method, message in (
-        ("CollectionService", "ListCollections", ours.ListCollectionsRequest),
-        ("CollectionService", "ListAliases", ours.ListAliasesRequest),
-        (
-            "CollectionService",
-            "ScrollPoints",
-            functools.partial(ours.ScrollPointsRequest, collection=COLLECTION),
-        ),
-        ("LabelSetService", "ListLabelSets", labels_pb2.ListLabelSetsRequest),
-    )
+    for service, method, message in LISTS
     for name, facts in (
         ("a page of 2³¹−1", {"page_size": HUGE}),
         *((name, {"page_token": token}) for name, token in FORGED.items()),
