@@ -10,7 +10,7 @@ from typing import Any
 import click
 from clipserve_gateway import preprocess
 
-from bench.speed import images, requests
+from bench.speed import images, messages
 from bench.speed.photos import folder_of, photographs
 from bench.speed.scale import Bar, Scale
 from bench.speed.systems import Load, clipserve_of, export, worker_of
@@ -50,6 +50,6 @@ def cpu_ms(photos: list[bytes], *, fast: bool, seconds: float) -> float:
     while not rounds or time.perf_counter() < end:
         begin = time.thread_time()
         for photo in photos:
-            preprocess.load_image(photo, requests.SIZE, limits=requests.LIMITS, fast=fast)
+            preprocess.load_image(photo, messages.SIZE, limits=messages.LIMITS, fast=fast)
         rounds.append((time.thread_time() - begin) * 1000 / len(photos))
     return statistics.median(rounds)

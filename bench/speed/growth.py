@@ -8,12 +8,11 @@ from typing import Any
 
 import click
 
-from bench.speed import requests
+from bench.speed import messages
 from bench.speed.photos import photographs
 from bench.speed.scale import Bar, Scale
 from bench.speed.systems import Load, clipserve_of, export
 from bench.speed.texts import short_prompts
-from bench.speed.turns import turn_of
 
 CALLERS = 2
 
@@ -26,11 +25,13 @@ def suite(model: str, scale: Scale, load: Load, folder: Path) -> tuple[dict[str,
     with clipserve_of(model, export(model), folder / "growth") as service:
         for items in scale.items:
             for kind, made in (
-                ("pictures", requests.embed_images(photos, items)),
-                ("texts", requests.embed_texts(texts, items)),
+                ("pictures", messages.embed_images(photos, items)),
+                ("texts", messages.embed_texts(texts, items)),
             ):
                 file = load.requests(f"{items} {kind}", made)
                 seconds = scale.seconds * (2 if items >= 64 and kind == "pictures" else 1)
-                done = load.send(service.service.address, requests.EMBED, file, seconds, callers=CALLERS)
-                facts[kind].append({"items": items, **asdict(turn_of(done, seconds, items))})
+                turn = load.turn(
+                    service.service.address, messages.EMBED, file, seconds, items=items, callers=CALLERS
+                )
+                facts[kind].append({"items": items, **asdict(turn)})
     return facts, []

@@ -15,11 +15,11 @@ import clipserve
 import numpy as np
 from clipserve_gateway import preprocess
 
-from bench.speed import requests
+from bench.speed import messages
 from bench.speed.photos import folder_of, photographs
 from bench.speed.scale import Bar, Scale
 from bench.speed.systems import Clipserve, Lines, Load, clipserve_of, export, infinity, worker_of
-from bench.speed.turns import CpuClock, Systems, Turn, by_turns, median, ratio, turn_of
+from bench.speed.turns import Turn, by_turns, median, ratio, written
 
 PHOTOS = 256
 CALLERS = 16
@@ -59,7 +59,8 @@ def suite(
         agreement, decoding = agreement_of(service, worker, photos), decode_cpu_ms(photos)
         for system in systems.values():
             system()
-        turns = rounds(systems, scale, model)
+        click.echo(f"· {model}: {scale.rounds} rounds of {len(systems)} systems", err=True)
+        turns = by_turns(systems, scale.rounds)
         peak = median(turns[OURS])
         offered = sweep(senders, peak, scale, model)
         concurrency = {
@@ -70,42 +71,29 @@ def suite(
         "ceiling": best,
         "agreement": agreement,
         "decode_cpu_ms": decoding,
-        "turns": {name: [asdict(turn) for turn in found] for name, found in turns.items()},
+        "turns": written(turns),
         "offered": offered,
         "concurrency": concurrency,
     }
     return facts, bars(model, turns, offered, agreement, decoding)
 
 
-def rounds(systems: Systems, scale: Scale, model: str) -> dict[str, list[Turn]]:
-    """By turns, with a line for those who wait."""
-    click.echo(f"· {model}: {scale.rounds} rounds of {len(systems)} systems", err=True)
-    return by_turns(systems, scale.rounds)
-
-
 def senders_of(
     service: Clipserve, load: Load, photos: list[bytes], url: str | None
 ) -> dict[str, Callable[..., Turn]]:
     """What measures each server, given seconds and callers or a rate."""
-    ours = load.requests(f"{service.model}-embed", requests.embed_images(photos))
-    triton = load.requests(f"{service.model}-infer", requests.infer_images(service.model, photos))
+    ours = load.requests(f"{service.model}-embed", messages.embed_images(photos))
+    triton = load.requests(
+        f"{service.model}-infer", [messages.infer_image(service.model, it) for it in photos]
+    )
     pids = service.pids("image") | {"load": load.lines.process.pid}
-
-    def sender(target: str, path: str, file: str, **watched: int) -> Callable[..., Turn]:
-        def send(seconds: float, **how: Any) -> Turn:
-            with CpuClock(watched) as clock:
-                done = load.send(target, path, file, seconds, **how)
-            return turn_of(done, seconds, 1, clock.used)
-
-        return send
-
     found = {
-        OURS: sender(service.service.address, requests.EMBED, ours, **pids),
-        TRITON: sender(service.service.triton, requests.INFER, triton, **pids),
+        OURS: functools.partial(load.turn, service.service.address, messages.EMBED, ours, watched=pids),
+        TRITON: functools.partial(load.turn, service.service.triton, messages.INFER, triton, watched=pids),
     }
     if url:
-        peer = load.requests("peer", requests.peer_images(photos, PEER_MODEL))
-        found[PEER] = sender(url, "", peer)
+        peer = load.requests("peer", messages.peer_images(photos, PEER_MODEL))
+        found[PEER] = functools.partial(load.turn, url, "", peer)
     return found
 
 
@@ -129,7 +117,7 @@ def decode_cpu_ms(photos: list[bytes]) -> float:
     """CPU time of decoding a picture as the gateway does, on one thread, with nothing else to do."""
     begin = time.thread_time()
     for photo in photos:
-        preprocess.load_small(photo, requests.SIZE, limits=requests.LIMITS, fast=True)
+        preprocess.load_small(photo, messages.SIZE, limits=messages.LIMITS, fast=True)
     return (time.thread_time() - begin) * 1000 / len(photos)
 
 
@@ -158,8 +146,8 @@ def bars(
     found = [
         Bar(f"{model}: lowest cosine to the ceiling's embeddings", agreement, 0.999),
         Bar(f"{model}: pictures/s, of the ceiling", ratio(turns[OURS], turns[CEILING]), 0.92),
+        Bar(f"{model}: the gateway's CPU ms a picture beyond decoding", beyond, 1.0, most=True),
     ]
-    found.append(Bar(f"{model}: the gateway's CPU ms a picture beyond decoding", beyond, 1.0, most=True))
     if model != "demo":
         found.append(Bar(f"{model}: of open_clip one by one", ratio(turns[OURS], turns[BLOG]), 1.4))
     if PEER in turns:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import statistics
 import time
 from collections.abc import Callable
@@ -14,11 +15,11 @@ import clipserve
 import numpy as np
 from clipserve.labels import label_set
 
-from bench.speed import requests
+from bench.speed import messages
 from bench.speed.photos import folder_of, photographs
 from bench.speed.scale import Bar, Scale
 from bench.speed.systems import Clipserve, Lines, Load, clipserve_of, export, worker_of
-from bench.speed.turns import Turn, by_turns, median, ratio, turn_of
+from bench.speed.turns import Turn, by_turns, median, ratio, written
 
 LABELS = 1_000
 TEMPLATES = 80
@@ -35,7 +36,7 @@ def suite(model: str, scale: Scale, load: Load, folder: Path) -> tuple[dict[str,
         built = build(service, worker, scale, model)
         turns, growth = warm(service, load, photos, scale, model)
     facts = {"model": model, "built": built, "growth": growth}
-    facts["turns"] = {name: [asdict(turn) for turn in found] for name, found in turns.items()}
+    facts["turns"] = written(turns)
     classify = turns[f"Classify, {LABELS:,} labels"]
     return facts, [
         Bar(f"{model}: label embeddings, lowest cosine to open_clip's", built["agreement"], 0.999),
@@ -53,7 +54,7 @@ def build(service: Clipserve, worker: Lines, scale: Scale, model: str) -> dict[s
     chosen = label_set("imagenet1k")
     templates = list(chosen.templates)[:TEMPLATES]
     few = list(chosen.names)[: scale.zero_shot_labels]
-    theirs, ours, agreement = [], [], 1.0
+    theirs, ours = [], []
     with clipserve.Client(service.service.address, timeout=BUILD_SECONDS) as client:
         picture = photographs(1)[0]
         count = scale.built_labels
@@ -83,22 +84,18 @@ def warm(
     """Embed and Classify by turns, one caller; then Classify by ever more labels."""
     click.echo(f"· {model}: Classify by warm labels", err=True)
 
-    def sender(name: str, file: str, path: str) -> Callable[[], Turn]:
-        def send() -> Turn:
-            done = load.send(service.service.address, path, file, scale.seconds, callers=1)
-            return turn_of(done, scale.seconds, 1)
-
-        return send
+    def sender(file: str, path: str) -> Callable[[], Turn]:
+        return functools.partial(load.turn, service.service.address, path, file, scale.seconds, callers=1)
 
     def classify(count: int) -> Callable[[], Turn]:
         names = [f"thing number {number}" for number in range(count)]
-        file = load.requests(f"classify {count}", requests.classify(photos, names))
-        send = sender(f"classify {count}", file, requests.CLASSIFY)
+        file = load.requests(f"classify {count}", messages.classify(photos, names))
+        send = sender(file, messages.CLASSIFY)
         with clipserve.Client(service.service.address, timeout=BUILD_SECONDS) as client:
             client.classify(photos[:1], names)
         return send
 
-    embed = sender("embed", load.requests("embed 1", requests.embed_images(photos)), requests.EMBED)
+    embed = sender(load.requests("embed 1", messages.embed_images(photos)), messages.EMBED)
     systems = {"Embed": embed, f"Classify, {LABELS:,} labels": classify(LABELS)}
     turns = by_turns(systems, scale.rounds)
     growth = [{"labels": count, **asdict(classify(count)())} for count in scale.labels]

@@ -19,7 +19,7 @@ def photographs(count: int, width: int = 500, height: int = 375) -> list[bytes]:
 
     Equal pictures under way at the same time are computed once, so a benchmark must not send them.
     """
-    folder = BUILD / f"photos-{width}x{height}"
+    folder = folder_of(width, height)
     folder.mkdir(parents=True, exist_ok=True)
     files = [folder / f"{number:04}.jpg" for number in range(count)]
     if not all(file.exists() for file in files):

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
 import sys
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -18,10 +18,10 @@ from clipserve.v1 import clip_pb2, common_pb2
 from rich.progress import track
 from search_data import World, name
 
-from bench.speed import requests
+from bench.speed import messages
 from bench.speed.scale import Bar, Scale
 from bench.speed.systems import Clipserve, Lines, Load, clipserve_of, export
-from bench.speed.turns import Turn, by_turns, ratio, turn_of
+from bench.speed.turns import Turn, by_turns, ratio, written
 
 COLLECTION = "speed"
 QUERIES = 256
@@ -36,11 +36,9 @@ def suite(model: str, scale: Scale, load: Load, folder: Path) -> tuple[dict[str,
         dim, ingest = fill(service, scale.points)
         world = World(dim)
         file = load.requests("search", search_requests(world))
-
-        def ours() -> Turn:
-            done = load.send(service.service.address, requests.SEARCH, file, scale.seconds / 2, callers=1)
-            return turn_of(done, scale.seconds / 2, 1)
-
+        ours = functools.partial(
+            load.turn, service.service.address, messages.SEARCH, file, scale.seconds / 2, callers=1
+        )
         with engine_of(place / "data", scale.points, dim, folder) as engine:
 
             def direct(what: str) -> Turn:
@@ -58,7 +56,7 @@ def suite(model: str, scale: Scale, load: Load, folder: Path) -> tuple[dict[str,
         "points": scale.points,
         "dim": dim,
         "ingest_per_second": ingest,
-        "turns": {which: [asdict(turn) for turn in found] for which, found in turns.items()},
+        "turns": written(turns),
     }
     what = f"Search by embedding, {scale.points:,} points, p50 of the engine's"
     return facts, [Bar(what, ratio(turns[OURS], turns[ENGINE], "p50"), 1.3, most=True)]

@@ -24,6 +24,7 @@ from support.service import Service, start, stub_of
 
 from bench.speed import BUILD, MODELS_ENV, PEER_ENV, ROOT
 from bench.speed.load import Done, Order
+from bench.speed.turns import CpuClock, Turn, turn_of
 
 START_SECONDS = 300.0
 MEMORY = {
@@ -98,6 +99,23 @@ class Load:
         self._sent += 97
         order = Order(target, path, requests, seconds, callers, rate, self._sent)
         return Done(**self.lines.ask(asdict(order)))
+
+    def turn(
+        self,
+        target: str,
+        path: str,
+        requests: str,
+        seconds: float,
+        *,
+        items: int = 1,
+        watched: Mapping[str, int] | None = None,
+        callers: int = 0,
+        rate: float = 0.0,
+    ) -> Turn:
+        """A server's turn, with requests of so many items each and the CPU time of the processes watched."""
+        with CpuClock(watched or {}) as clock:
+            done = self.send(target, path, requests, seconds, callers=callers, rate=rate)
+        return turn_of(done, seconds, items, clock.used)
 
 
 FIXED = "-fixed"

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import functools
+import statistics
 from collections.abc import Callable
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +13,10 @@ import numpy as np
 from clipserve.labels import label_set
 from clipserve_gateway.tokenizer import tokenizer_for
 
-from bench.speed import requests
+from bench.speed import messages
 from bench.speed.scale import Bar, Scale
 from bench.speed.systems import FIXED, Load, clipserve_of, export
-from bench.speed.turns import Turn, by_turns, ratio, turn_of
+from bench.speed.turns import Turn, by_turns, ratio, written
 
 CALLERS = 32
 TEXTS = 4096
@@ -26,78 +26,62 @@ MIXED = (8, 24)
 LONG = 77
 BATCH = 16
 
-Send = Callable[..., Turn]
+Sender = Callable[[str, str, list[str], int], Callable[..., Turn]]
 
 
 def suite(model: str, scale: Scale, load: Load, folder: Path) -> tuple[dict[str, Any], list[Bar]]:
     """Throughput of two kinds of texts, by turns, and what one long text costs a batch."""
-    repository = export(model, fixed_too=True)
-    name = model.lower()
-    short, mixed = short_prompts(), mixed_texts(*MIXED)
-    long = mixed_texts(LONG, LONG)
-    kinds = {
-        f"up to {SHORT} tokens": short,
-        f"{MIXED[0]} to {MIXED[1]} tokens": mixed,
-    }
-    facts: dict[str, Any] = {"model": model, "turns": {}, "batches": {}}
+    repository, name = export(model, fixed_too=True), model.lower()
     with clipserve_of(model, repository, folder / f"{name}-texts") as service:
 
-        def sender(label: str, texts: list[str], items: int, which: str) -> Send:
-            file = load.requests(f"{which} {label}", requests.embed_texts(texts, items, which))
+        def sender(label: str, which: str, texts: list[str], items: int) -> Callable[..., Turn]:
+            file = load.requests(f"{which} {label}", messages.embed_texts(texts, items, which))
+            return functools.partial(load.turn, service.service.address, messages.EMBED, file, items=items)
 
-            def send(seconds: float, **how: Any) -> Turn:
-                done = load.send(service.service.address, requests.EMBED, file, seconds, **how)
-                return turn_of(done, seconds, items)
+        lengths, length_bars = by_length(model, scale, sender)
+        batches, batch_bar = with_a_long_one(model, scale, sender)
+    return {"model": model, "turns": lengths, "batches": batches}, [*length_bars, batch_bar]
 
-            return send
 
-        bars = []
-        for (kind, texts), bound in zip(kinds.items(), (4.0, 2.5), strict=True):
-            systems = {which: sender(kind, texts, 1, which) for which in (name, name + FIXED)}
-            click.echo(f"· {model}: texts of {kind}", err=True)
-            turns = by_turns(
-                {
-                    which: functools.partial(send, scale.seconds, callers=CALLERS)
-                    for which, send in systems.items()
-                },
-                scale.rounds,
-            )
-            facts["turns"][kind] = {which: [asdict(turn) for turn in found] for which, found in turns.items()}
-            bars.append(
-                Bar(
-                    f"{model}: texts of {kind}, of the 77-token path",
-                    ratio(turns[name], turns[name + FIXED]),
-                    bound,
-                )
-            )
-        with_long = [
-            text
-            for n in range(0, len(short) - BATCH, BATCH - 1)
-            for text in (*short[n : n + BATCH - 1], long[n])
-        ]
-        parts = {
-            "whole": sender("whole", with_long, BATCH, name),
-            "short": sender("short part", short, BATCH - 1, name),
-            "long": sender("long part", long, 1, name),
+def by_length(model: str, scale: Scale, sender: Sender) -> tuple[dict[str, Any], list[Bar]]:
+    """Short and mixed texts, each at its own length and all at 77 tokens."""
+    name, facts, bars = model.lower(), {}, []
+    for kind, texts, bound in (
+        (f"up to {SHORT} tokens", short_prompts(), 4.0),
+        (f"{MIXED[0]} to {MIXED[1]} tokens", mixed_texts(*MIXED), 2.5),
+    ):
+        click.echo(f"· {model}: texts of {kind}", err=True)
+        systems = {
+            which: functools.partial(sender(kind, which, texts, 1), seconds=scale.seconds, callers=CALLERS)
+            for which in (name, name + FIXED)
         }
-        turns = by_turns(
-            {which: functools.partial(send, scale.seconds / 2, callers=1) for which, send in parts.items()},
-            scale.rounds,
-        )
-        facts["batches"] = {which: [asdict(turn) for turn in found] for which, found in turns.items()}
-        costs = [
-            whole.p50 / (short_.p50 + long_.p50)
-            for whole, short_, long_ in zip(turns["whole"], turns["short"], turns["long"], strict=True)
-        ]
-        bars.append(
-            Bar(
-                f"{model}: a batch with one long text, of its parts' time",
-                float(np.median(costs)),
-                1.0,
-                most=True,
-            )
-        )
+        turns = by_turns(systems, scale.rounds)
+        facts[kind] = written(turns)
+        gain = ratio(turns[name], turns[name + FIXED])
+        bars.append(Bar(f"{model}: texts of {kind}, of the 77-token path", gain, bound))
     return facts, bars
+
+
+def with_a_long_one(model: str, scale: Scale, sender: Sender) -> tuple[dict[str, Any], Bar]:
+    """A call of fifteen short texts and a long one, beside its two parts."""
+    short, long = short_prompts(), mixed_texts(LONG, LONG)
+    whole = [
+        text for n in range(0, len(short) - BATCH, BATCH - 1) for text in (*short[n : n + BATCH - 1], long[n])
+    ]
+    parts = {"whole": (whole, BATCH), "short": (short, BATCH - 1), "long": (long, 1)}
+    systems = {
+        part: functools.partial(
+            sender(part, model.lower(), texts, items), seconds=scale.seconds / 2, callers=1
+        )
+        for part, (texts, items) in parts.items()
+    }
+    turns = by_turns(systems, scale.rounds)
+    costs = [
+        whole.p50 / (short.p50 + long.p50)
+        for whole, short, long in zip(turns["whole"], turns["short"], turns["long"], strict=True)
+    ]
+    what = f"{model}: a batch with one long text, of its parts' time"
+    return written(turns), Bar(what, statistics.median(costs), 1.0, most=True)
 
 
 def short_prompts() -> list[str]:

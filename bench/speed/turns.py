@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import statistics
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
+from typing import Any
 
 import numpy as np
 
@@ -76,6 +77,11 @@ def by_turns(systems: Systems, rounds: int) -> dict[str, list[Turn]]:
         for name, system in systems.items():
             found[name].append(system())
     return found
+
+
+def written(turns: Mapping[str, list[Turn]]) -> dict[str, list[dict[str, Any]]]:
+    """Turns as JSON has them."""
+    return {name: [asdict(turn) for turn in found] for name, found in turns.items()}
 
 
 def median(turns: list[Turn], what: str = "rate") -> float:

@@ -5,12 +5,13 @@ from __future__ import annotations
 import base64
 import json
 from collections.abc import Sequence
+from typing import TypeVar
 
-import numpy as np
 from clipserve.v1 import clip_pb2, common_pb2
 from clipserve_gateway import preprocess
-from clipserve_gateway.types import Ids, Pixels
 from tritonclient.grpc import service_pb2
+
+T = TypeVar("T")
 
 EMBED = "/clipserve.v1.ClipService/Embed"
 CLASSIFY = "/clipserve.v1.ClipService/Classify"
@@ -20,7 +21,7 @@ LIMITS = preprocess.ImageLimits(max_bytes=1 << 28, max_pixels=1 << 28)
 SIZE = 224
 
 
-def grouped(items: Sequence[bytes], size: int) -> list[list[bytes]]:
+def grouped(items: Sequence[T], size: int) -> list[list[T]]:
     """Items by the calls that they go in."""
     return [list(items[first : first + size]) for first in range(0, len(items) - size + 1, size)]
 
@@ -37,12 +38,11 @@ def embed_images(photos: Sequence[bytes], items: int = 1) -> list[bytes]:
 
 def embed_texts(texts: Sequence[str], items: int = 1, model: str = "") -> list[bytes]:
     """Embed calls of so many texts each."""
-    groups = [texts[first : first + items] for first in range(0, len(texts) - items + 1, items)]
     return [
         clip_pb2.EmbedRequest(
             model=model, inputs=[clip_pb2.EmbedInput(text=text) for text in group]
         ).SerializeToString()
-        for group in groups
+        for group in grouped(texts, items)
     ]
 
 
@@ -56,21 +56,14 @@ def classify(photos: Sequence[bytes], labels: Sequence[str]) -> list[bytes]:
     ]
 
 
-def infer(model: str, rows: Pixels | Ids) -> bytes:
-    """A call of Triton itself; rows uint8 [b, S, S, 3] or int32 [b, n]."""
-    request = service_pb2.ModelInferRequest(model_name=model)
-    datatype = "UINT8" if rows.dtype == np.uint8 else "INT32"
-    request.inputs.add(name="INPUT__0", datatype=datatype, shape=rows.shape)
+def infer_image(model: str, photo: bytes) -> bytes:
+    """A call of Triton itself, of one decoded picture."""
+    pixels = preprocess.load_image(photo, SIZE, limits=LIMITS, fast=True)
+    request = service_pb2.ModelInferRequest(model_name=f"{model}_image")
+    request.inputs.add(name="INPUT__0", datatype="UINT8", shape=(1, *pixels.shape))
     request.outputs.add(name="OUTPUT__0")
-    request.raw_input_contents.append(rows.tobytes())
+    request.raw_input_contents.append(pixels.tobytes())
     return request.SerializeToString()
-
-
-def infer_images(model: str, photos: Sequence[bytes], items: int = 1) -> list[bytes]:
-    """Triton calls of so many decoded pictures each."""
-    decoded = [preprocess.load_image(photo, SIZE, limits=LIMITS, fast=True) for photo in photos]
-    starts = range(0, len(decoded) - items + 1, items)
-    return [infer(f"{model}_image", np.stack(decoded[first : first + items])) for first in starts]
 
 
 def peer_images(photos: Sequence[bytes], model: str) -> list[bytes]:
