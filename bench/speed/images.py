@@ -87,7 +87,7 @@ def senders_of(
         f"{service.model}-infer", [messages.infer_image(service.model, it) for it in photos]
     )
     pids = service.pids("image") | {"load": load.lines.process.pid}
-    found = {
+    found: dict[str, Callable[..., Turn]] = {
         OURS: functools.partial(load.turn, service.service.address, messages.EMBED, ours, watched=pids),
         TRITON: functools.partial(load.turn, service.service.triton, messages.INFER, triton, watched=pids),
     }

@@ -6,6 +6,8 @@ import statistics
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+from bench.speed.turns import Turn, median, ratio, read
+
 Facts = dict[str, Any]
 OURS = "clipserve"
 
@@ -54,20 +56,20 @@ def bars(rows: Sequence[Facts]) -> str:
 
 def pictures(facts: Facts) -> str:
     """One model's pictures: systems by turns, CPU time, times against load, callers."""
-    turns: dict[str, list[Facts]] = facts["turns"]
+    turns = read(facts["turns"])
     base = turns["ceiling"]
     rows = [
         (
             name,
-            spread([turn["rate"] for turn in found]),
+            spread(found, "rate"),
             f"{ratio(found, base):.2f}",
-            *(spread([turn[q] for turn in found]) if found[0]["p50"] else "–" for q in ("p50", "p95", "p99")),
+            *(spread(found, q) if found[0].p50 else "–" for q in ("p50", "p95", "p99")),
         )
         for name, found in turns.items()
     ]
     way = facts["ceiling"]
     beside = "decoding beside encoding" if way["overlap"] else "decoding, then encoding"
-    cpu = turns[OURS][-1]["cpu_ms"]
+    cpu = turns[OURS][-1].cpu_ms
     parts = ", ".join(f"{name} {ms:.2f}" for name, ms in cpu.items())
     offered = [
         (
@@ -99,10 +101,10 @@ def texts(facts: Facts) -> str:
     """One model's texts."""
     rows = []
     for kind, systems in facts["turns"].items():
-        own, full = systems.values()
-        rates = (spread([turn["rate"] for turn in it]) for it in (own, full))
+        own, full = read(systems).values()
+        rates = (spread(it, "rate") for it in (own, full))
         rows.append((kind, *rates, f"{ratio(own, full):.1f}"))
-    batches = {name: statistics.median(turn["p50"] for turn in it) for name, it in facts["batches"].items()}
+    batches = {name: median(it, "p50") for name, it in read(facts["batches"]).items()}
     return (
         f"## Texts, {facts['model']}\n\n32 callers of one text each, texts/s through the gateway.\n\n"
         + table(("texts", "at their own length", "at 77 tokens", "ratio"), rows)
@@ -129,8 +131,8 @@ def labels(facts: Facts) -> str:
 def search(facts: Facts) -> str:
     """Search by embedding."""
     rows = [
-        (name, *(spread([turn[q] for turn in found], 2) for q in ("p50", "p95", "p99")))
-        for name, found in facts["turns"].items()
+        (name, *(spread(found, q, 2) for q in ("p50", "p95", "p99")))
+        for name, found in read(facts["turns"]).items()
     ]
     return (
         f"## Search, {facts['points']:,} points of {facts['dim']} dimensions\n\nWritten at "
@@ -176,15 +178,10 @@ def growth(facts: Facts) -> str:
     )
 
 
-def ratio(over: Sequence[Facts], under: Sequence[Facts]) -> float:
-    """Median of the rounds' ratios of rates."""
-    return statistics.median(a["rate"] / b["rate"] for a, b in zip(over, under, strict=True))
-
-
-def spread(values: Sequence[float], digits: int = 1) -> str:
-    """Median, least and most."""
-    middle = statistics.median(values)
-    return f"{middle:,.{digits}f} ({min(values):,.{digits}f}–{max(values):,.{digits}f})"
+def spread(turns: list[Turn], what: str, digits: int = 1) -> str:
+    """Median, least and most of a figure."""
+    values = [getattr(turn, what) for turn in turns]
+    return f"{median(turns, what):,.{digits}f} ({min(values):,.{digits}f}–{max(values):,.{digits}f})"
 
 
 def table(heads: Sequence[str], rows: Iterable[Sequence[object]]) -> str:

@@ -77,8 +77,8 @@ def with_a_long_one(model: str, scale: Scale, sender: Sender) -> tuple[dict[str,
     }
     turns = by_turns(systems, scale.rounds)
     costs = [
-        whole.p50 / (short.p50 + long.p50)
-        for whole, short, long in zip(turns["whole"], turns["short"], turns["long"], strict=True)
+        call.p50 / (first.p50 + second.p50)
+        for call, first, second in zip(turns["whole"], turns["short"], turns["long"], strict=True)
     ]
     what = f"{model}: a batch with one long text, of its parts' time"
     return written(turns), Bar(what, statistics.median(costs), 1.0, most=True)

@@ -84,6 +84,11 @@ def written(turns: Mapping[str, list[Turn]]) -> dict[str, list[dict[str, Any]]]:
     return {name: [asdict(turn) for turn in found] for name, found in turns.items()}
 
 
+def read(turns: Mapping[str, list[dict[str, Any]]]) -> dict[str, list[Turn]]:
+    """Turns that were written."""
+    return {name: [Turn(**turn) for turn in found] for name, found in turns.items()}
+
+
 def median(turns: list[Turn], what: str = "rate") -> float:
     """The middle one of a figure."""
     return statistics.median(getattr(turn, what) for turn in turns)
