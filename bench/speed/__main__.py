@@ -16,6 +16,7 @@ import sys
 import tempfile
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -43,30 +44,37 @@ from bench.speed.systems import Load
 def main(full: bool, suites: str, models: str, out: Path) -> None:
     """See the module's docstring."""
     scale = FULL if full else MINUTES
-    results: dict[str, object] = {"machine": machine(), "scale": asdict(scale)}
+    chosen = suites.split(",")
+    for name in chosen:
+        if name not in SUITES:
+            raise click.UsageError(f"no suite {name!r}; there are: {', '.join(SUITES)}")
+    results: dict[str, Any] = {"machine": machine(), "scale": asdict(scale)}
     bars: list[Bar] = []
     with tempfile.TemporaryDirectory(prefix="clipserve-speed-") as scratch:
         folder = Path(scratch)
         load = Load(folder)
         try:
-            for name in suites.split(","):
-                if name not in SUITES:
-                    raise click.UsageError(f"no suite {name!r}; there are: {', '.join(SUITES)}")
+            for name in chosen:
                 results[name], found = SUITES[name](models.split(","), scale, load, folder)
                 bars += found
+                write(results, bars, out)
         finally:
             load.lines.stop()
-    # Keys of numbers become those of JSON.
-    results = json.loads(json.dumps(results))
-    results["bars"] = [asdict(bar) | {"value": float(bar.value), "kept": bar.kept} for bar in bars]
-    out.mkdir(parents=True, exist_ok=True)
-    (out / "speed.json").write_text(json.dumps(results, indent=1))
-    (out / "speed.md").write_text(markdown(results))
-    draw(results, out)
     for bar in bars:
         sign = "≤" if bar.most else "≥"
         click.echo(f"{'pass' if bar.kept else 'FAIL'}  {bar.what}: {bar.value:.4g} ({sign} {bar.bound:g})")
     sys.exit(0 if all(bar.kept for bar in bars) else 1)
+
+
+def write(results: dict[str, Any], bars: list[Bar], out: Path) -> None:
+    """What has been measured so far, as JSON, as tables and as plots."""
+    rows = [asdict(bar) | {"value": float(bar.value), "kept": bar.kept} for bar in bars]
+    # Keys of numbers become those of JSON.
+    results = json.loads(json.dumps(results | {"bars": rows}))
+    out.mkdir(parents=True, exist_ok=True)
+    (out / "speed.json").write_text(json.dumps(results, indent=1))
+    (out / "speed.md").write_text(markdown(results))
+    draw(results, out)
 
 
 if __name__ == "__main__":

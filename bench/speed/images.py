@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import time
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
@@ -13,7 +12,6 @@ from typing import Any
 import click
 import clipserve
 import numpy as np
-from clipserve_gateway import preprocess
 
 from bench.speed import messages
 from bench.speed.photos import folder_of, photographs
@@ -56,7 +54,7 @@ def suite(
             },
             BLOG: lambda: Turn(worker.ask({"do": "blog", "seconds": scale.seconds})["rate"]),
         }
-        agreement, decoding = agreement_of(service, worker, photos), decode_cpu_ms(photos)
+        agreement = agreement_of(service, worker, photos)
         for system in systems.values():
             system()
         click.echo(f"· {model}: {scale.rounds} rounds of {len(systems)} systems", err=True)
@@ -70,12 +68,11 @@ def suite(
         "model": model,
         "ceiling": best,
         "agreement": agreement,
-        "decode_cpu_ms": decoding,
         "turns": written(turns),
         "offered": offered,
         "concurrency": concurrency,
     }
-    return facts, bars(model, turns, offered, agreement, decoding)
+    return facts, bars(model, turns, offered, agreement)
 
 
 def senders_of(
@@ -86,10 +83,10 @@ def senders_of(
     triton = load.requests(
         f"{service.model}-infer", [messages.infer_image(service.model, it) for it in photos]
     )
-    pids = service.pids("image") | {"load": load.lines.process.pid}
+    watched = service.watched("image", load)
     found: dict[str, Callable[..., Turn]] = {
-        OURS: functools.partial(load.turn, service.service.address, messages.EMBED, ours, watched=pids),
-        TRITON: functools.partial(load.turn, service.service.triton, messages.INFER, triton, watched=pids),
+        OURS: functools.partial(load.turn, service.service.address, messages.EMBED, ours, watched=watched),
+        TRITON: functools.partial(load.turn, service.service.triton, messages.INFER, triton, watched=watched),
     }
     if url:
         peer = load.requests("peer", messages.peer_images(photos, PEER_MODEL))
@@ -113,14 +110,6 @@ def agreement_of(service: Clipserve, worker: Lines, photos: list[bytes], count: 
     return float((ours * theirs).sum(1).min())
 
 
-def decode_cpu_ms(photos: list[bytes]) -> float:
-    """CPU time of decoding a picture as the gateway does, on one thread, with nothing else to do."""
-    begin = time.thread_time()
-    for photo in photos:
-        preprocess.load_small(photo, messages.SIZE, limits=messages.LIMITS, fast=True)
-    return (time.thread_time() - begin) * 1000 / len(photos)
-
-
 def sweep(
     senders: dict[str, Callable[..., Turn]], peak: float, scale: Scale, model: str
 ) -> list[dict[str, Any]]:
@@ -139,10 +128,9 @@ def bars(
     turns: dict[str, list[Turn]],
     offered: list[dict[str, Any]],
     agreement: float,
-    decoding: float,
 ) -> list[Bar]:
     """What was promised of pictures."""
-    beyond = median([Turn(turn.cpu_ms["gateway"] - decoding) for turn in turns[OURS]])
+    beyond = median([Turn(turn.cpu_ms["gateway"] - turn.cpu_ms["decoding"]) for turn in turns[OURS]])
     found = [
         Bar(f"{model}: lowest cosine to the ceiling's embeddings", agreement, 0.999),
         Bar(f"{model}: pictures/s, of the ceiling", ratio(turns[OURS], turns[CEILING]), 0.92),

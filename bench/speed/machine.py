@@ -33,9 +33,3 @@ def machine() -> dict[str, object]:
         "commit": commit.stdout.strip(),
         "time": f"{dt.datetime.now(dt.timezone.utc):%Y-%m-%d %H:%M} UTC",
     }
-
-
-def cpu_seconds(pid: int) -> float:
-    """CPU time that a process has used, its ended children not counted."""
-    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")

@@ -41,7 +41,6 @@ def pictures(facts: Facts, folder: Path) -> Path:
     times.set(xlabel="offered, pictures/s", ylabel="ms (p50 –, p95 ··, p99 - -)", yscale="log")
     times.legend(fontsize="small")
     parts = dict(turns["clipserve"][-1]["cpu_ms"])
-    parts["decoding"] = facts["decode_cpu_ms"]
     parts["gateway, rest"] = parts.pop("gateway") - parts["decoding"]
     cpu.barh(list(parts)[::-1], list(parts.values())[::-1], color="tab:blue")
     cpu.set_xlabel("CPU ms a picture")

@@ -70,7 +70,8 @@ def pictures(facts: Facts) -> str:
     way = facts["ceiling"]
     beside = "decoding beside encoding" if way["overlap"] else "decoding, then encoding"
     cpu = turns[OURS][-1].cpu_ms
-    parts = ", ".join(f"{name} {ms:.2f}" for name, ms in cpu.items())
+    parts = ", ".join(f"{name} {ms:.2f}" for name, ms in cpu.items() if name != "decoding")
+    stages = ", ".join(f"{name} {ms:.1f}" for name, ms in turns[OURS][-1].stage_ms.items())
     offered = [
         (
             point["system"],
@@ -88,7 +89,8 @@ def pictures(facts: Facts) -> str:
         f"## Pictures, {facts['model']}\n\n"
         f"16 callers of one picture each. The ceiling's best way: batches of {way['batch']}, {beside}.\n\n"
         + table(("system", "pictures/s", "of the ceiling", "p50 ms", "p95 ms", "p99 ms"), rows)
-        + f"\n\nCPU milliseconds a picture: {parts}; decoding alone takes {facts['decode_cpu_ms']:.2f}.\n\n"
+        + f"\n\nCPU milliseconds a picture: {parts}; of the gateway's, decoding takes {cpu['decoding']:.2f}. "
+        f"Milliseconds that a picture spent in each stage, waits included: {stages}.\n\n"
         + table(
             ("system", "offered, of our peak", "pictures/s", "p50 ms", "p95 ms", "p99 ms", "failed"), offered
         )

@@ -24,7 +24,8 @@ from support.service import Service, start, stub_of
 
 from bench.speed import BUILD, MODELS_ENV, PEER_ENV, ROOT
 from bench.speed.load import Done, Order
-from bench.speed.turns import CpuClock, Turn, turn_of
+from bench.speed.turns import Turn, turn_of
+from bench.speed.watch import Meter, Watched
 
 START_SECONDS = 300.0
 MEMORY = {
@@ -108,14 +109,14 @@ class Load:
         seconds: float,
         *,
         items: int = 1,
-        watched: Mapping[str, int] | None = None,
+        watched: Watched | None = None,
         callers: int = 0,
         rate: float = 0.0,
     ) -> Turn:
-        """A server's turn, with requests of so many items each and the CPU time of the processes watched."""
-        with CpuClock(watched or {}) as clock:
+        """A server's turn, with requests of so many items each and what those watched spent."""
+        with Meter(watched or Watched()) as meter:
             done = self.send(target, path, requests, seconds, callers=callers, rate=rate)
-        return turn_of(done, seconds, items, clock.used)
+        return turn_of(done, seconds, items, meter)
 
 
 FIXED = "-fixed"
@@ -147,11 +148,13 @@ class Clipserve:
         self.model = model.lower()
         self.service: Service = start(folder, *options, repository=repository)
 
-    def pids(self, tower: str) -> dict[str, int]:
+    def watched(self, tower: str, load: Load) -> Watched:
         """The processes that a call passes through."""
         triton = self.service.triton_pid
         stub = stub_of(triton, f"{self.model}_{tower}")
-        return {"gateway": self.service.process.pid, "Triton": triton, "model": stub}
+        gateway = self.service.process.pid
+        pids = {"gateway": gateway, "Triton": triton, "model": stub, "load": load.lines.process.pid}
+        return Watched(pids, f"{self.service.http}/metrics")
 
 
 @contextlib.contextmanager

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from bench.speed.load import Done
-from bench.speed.machine import cpu_seconds
+from bench.speed.watch import Meter
 
 WARM = 0.2
 """Part of a turn that does not count."""
@@ -28,10 +28,12 @@ class Turn:
     p99: float = 0.0
     failures: dict[str, int] = field(default_factory=dict)
     cpu_ms: dict[str, float] = field(default_factory=dict)
-    """CPU time of each process, milliseconds an item."""
+    """CPU time of each process, milliseconds an item; of the gateway's, `decoding` is a part."""
+    stage_ms: dict[str, float] = field(default_factory=dict)
+    """Time that an item spent in each stage of the gateway, and in `all`."""
 
 
-def turn_of(done: Done, seconds: float, items: int, cpu: Mapping[str, float] | None = None) -> Turn:
+def turn_of(done: Done, seconds: float, items: int, meter: Meter | None = None) -> Turn:
     """Rate and times of the calls that ended after the first moments.
 
     Answers come in batches: so the rate is counted from one answer to another, not over a span that cuts a
@@ -48,23 +50,11 @@ def turn_of(done: Done, seconds: float, items: int, cpu: Mapping[str, float] | N
     latencies = (end - due)[counts] * 1000
     p50, p95, p99 = (float(np.percentile(latencies, q)) for q in (50, 95, 99))
     total = max(1, len(end) * items)
-    each = {name: seconds_ * 1000 / total for name, seconds_ in (cpu or {}).items()}
-    return Turn(float(counts.sum()) * items / span, p50, p95, p99, done.failures, each)
-
-
-class CpuClock:
-    """CPU time of processes while inside."""
-
-    def __init__(self, pids: Mapping[str, int]) -> None:
-        self._pids = pids
-        self.used: dict[str, float] = {}
-
-    def __enter__(self) -> CpuClock:
-        self._before = {name: cpu_seconds(pid) for name, pid in self._pids.items()}
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.used = {name: cpu_seconds(pid) - self._before[name] for name, pid in self._pids.items()}
+    cpu, stages = (
+        {name: spent * 1000 / total for name, spent in seconds_.items()}
+        for seconds_ in ((meter.cpu, meter.stages) if meter else ({}, {}))
+    )
+    return Turn(float(counts.sum()) * items / span, p50, p95, p99, done.failures, cpu, stages)
 
 
 Systems = Mapping[str, Callable[[], Turn]]

@@ -79,6 +79,7 @@ class Admission:
         self._inside = dict.fromkeys(Lane, Cost(0, 0))
         self._queues: dict[Lane, deque[tuple[asyncio.Future[None], Cost]]] = {lane: deque() for lane in Lane}
         self._metrics = metrics
+        self._gauges = {lane: metrics.inflight_items.labels(lane.value) for lane in Lane}
 
     @contextlib.contextmanager
     def admitted(self, cost: Cost) -> Iterator[None]:
@@ -147,11 +148,11 @@ class Admission:
 
     def _enter(self, lane: Lane, cost: Cost) -> None:
         self._inside[lane] += cost
-        self._metrics.inflight_items.labels(lane.value).set(self._inside[lane].items)
+        self._gauges[lane].set(self._inside[lane].items)
 
     def _leave(self, lane: Lane, cost: Cost) -> None:
         self._inside[lane] -= cost
-        self._metrics.inflight_items.labels(lane.value).set(self._inside[lane].items)
+        self._gauges[lane].set(self._inside[lane].items)
         self._wake()
 
     def _wake(self) -> None:

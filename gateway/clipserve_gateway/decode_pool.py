@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
@@ -12,6 +13,7 @@ from clipserve_gateway.cores import available_cores
 from clipserve_gateway.deadline import Deadline
 from clipserve_gateway.errors import Overloaded
 from clipserve_gateway.lanes import Gate, current_lane
+from clipserve_gateway.metrics import Metrics
 
 T = TypeVar("T")
 
@@ -32,7 +34,8 @@ class DecodePool:
         bulk_share: see Gate.
     """
 
-    def __init__(self, threads: int = 0, bulk_share: float = 0.1) -> None:
+    def __init__(self, metrics: Metrics, threads: int = 0, bulk_share: float = 0.1) -> None:
+        self._metrics = metrics
         self.threads = threads or available_cores()
         self.gate = Gate(self.threads, bulk_share)
         self._executor = ThreadPoolExecutor(self.threads, thread_name_prefix="decode")
@@ -60,7 +63,7 @@ class DecodePool:
             late = deadline.remaining() <= 0
             held.callback(self.gate.leave, 1, None if late else visit)
             deadline.check("decode")
-            running = asyncio.get_running_loop().run_in_executor(self._executor, work)
+            running = asyncio.get_running_loop().run_in_executor(self._executor, self._timed, work)
             # A thread cannot be stopped: its place stays taken until it is done, even if the caller has gone.
             until_done = held.pop_all()
             running.add_done_callback(lambda _: until_done.close())
@@ -70,6 +73,13 @@ class DecodePool:
             # An error's traceback holds this frame; with its future in it, they would keep each other, and
             # the image, until garbage is collected.
             del running
+
+    def _timed(self, work: Callable[[], T]) -> T:
+        begin = time.thread_time()
+        try:
+            return work()
+        finally:
+            self._metrics.decode_cpu_seconds.inc(time.thread_time() - begin)
 
     def check(self, images: int, deadline: Deadline) -> None:
         """Raises Overloaded where so many images, sent now, would be decoded after the deadline."""

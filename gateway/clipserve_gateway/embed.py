@@ -12,7 +12,7 @@ from typing import TypeVar
 import numpy as np
 
 from clipserve_gateway import errors, preprocess
-from clipserve_gateway.concurrency import both, gather
+from clipserve_gateway.concurrency import gather
 from clipserve_gateway.deadline import Deadline
 from clipserve_gateway.decode_pool import DecodePool
 from clipserve_gateway.encoder import QueueingEncoder, padded
@@ -93,11 +93,13 @@ class Embedder:
         items: list[Embedded] = [Embedded()] * len(inputs)
         images = [(i, item) for i, item in enumerate(inputs) if not isinstance(item, str)]
         texts = [(i, item) for i, item in enumerate(inputs) if isinstance(item, str)]
-        of_images, of_texts = await both(
-            self.embed_images(spec, [item for _, item in images], deadline),
-            self.embed_texts(spec, [item for _, item in texts], deadline),
-        )
-        for (i, _), result in zip([*images, *texts], [*of_images, *of_texts], strict=True):
+        parts = []
+        if images:
+            parts.append(self.embed_images(spec, [item for _, item in images], deadline))
+        if texts:
+            parts.append(self.embed_texts(spec, [item for _, item in texts], deadline))
+        results = [result for part in await gather(*parts) for result in part]
+        for (i, _), result in zip([*images, *texts], results, strict=True):
             items[i] = normalized(result) if normalize else result
         return EmbedOutcome(spec, items)
 
@@ -153,7 +155,9 @@ class Embedder:
             if isinstance(image, EncodedImage):
                 return await self._load(spec, image.content, deadline)
             raw = (image.rgb, image.width, image.height, spec.image_size)
-            work = functools.partial(preprocess.load_raw, *raw, limits=self._image_limits)
+            work = functools.partial(
+                preprocess.load_raw, *raw, limits=self._image_limits, fast=self._fast_decode
+            )
             return await self._pool.run(work, deadline=deadline)
         except errors.InvalidInput as error:
             return error if error.field else error.at("content")

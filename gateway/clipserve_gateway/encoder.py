@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Protocol
+from typing import Protocol, TypeAlias
 
 import numpy as np
 
 from clipserve_gateway.deadline import Deadline
 from clipserve_gateway.types import Floats, Ids, ModelSpec, Pixels, Tower
+
+Rows: TypeAlias = Pixels | Ids
+"""A batch of images or of texts."""
 
 
 class Encoder(Protocol):
@@ -45,3 +48,16 @@ def padded(spec: ModelSpec, ids: Sequence[Ids]) -> Ids:
     for row, text in zip(batch, ids, strict=True):
         row[: len(text)] = text
     return batch
+
+
+def stacked(batches: Sequence[Rows]) -> Rows:
+    """The rows of several batches below each other; of texts, shorter ones are filled up with 0."""
+    if len(batches) == 1:
+        return batches[0]
+    longest = max(batch.shape[1] for batch in batches)
+    shape = (sum(map(len, batches)), longest, *batches[0].shape[2:])
+    rows, first = np.zeros(shape, batches[0].dtype), 0
+    for batch in batches:
+        rows[first : first + len(batch), : batch.shape[1]] = batch
+        first += len(batch)
+    return rows

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import logging
 import time
 import uuid
@@ -63,6 +64,10 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
 
     def __init__(self, metrics: Metrics, limits: Limits, default_timeout_seconds: float) -> None:
         self._metrics = metrics
+        # To find a metric's child takes as long as all the rest that is done to it.
+        self._requests = functools.cache(metrics.requests.labels)
+        self._request_seconds = functools.cache(metrics.request_seconds.labels)
+        self._stage_seconds = functools.cache(metrics.stage_seconds.labels)
         self._limits = limits
         self._default_timeout = default_timeout_seconds
 
@@ -140,12 +145,12 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
 
     def _observe(self, method: str, seconds: float, ending: Ending) -> None:
         record, failure = ending.record, ending.failure
-        self._metrics.requests.labels(method, ending.code.name).inc()
+        self._requests(method, ending.code.name).inc()
         if ending.code in DROPPED:
             self._metrics.dropped.labels(stage_of(record, failure), DROPPED[ending.code]).inc()
-        self._metrics.request_seconds.labels(method).observe(seconds)
+        self._request_seconds(method).observe(seconds)
         for name, spent in record.seconds.items():
-            self._metrics.stage_seconds.labels(name).observe(spent)
+            self._stage_seconds(name).observe(spent)
         fields: dict[str, Any] = {
             "request_id": ending.request_id,
             "method": method,

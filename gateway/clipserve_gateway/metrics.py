@@ -38,6 +38,18 @@ class Metrics:
             buckets=SECONDS,
             registry=registry,
         )
+        self.decode_cpu_seconds = Counter(
+            "clipserve_decode_cpu_seconds",
+            "Processor time of decoding and resizing images.",
+            registry=registry,
+        )
+        self.encode_rows = Histogram(
+            "clipserve_encode_rows",
+            "Rows of one call to Triton: images or texts, of one or several calls of ours.",
+            ["tower"],
+            buckets=ITEMS,
+            registry=registry,
+        )
         self.batch_items = Histogram(
             "clipserve_batch_items", "Items of one call.", buckets=ITEMS, registry=registry
         )

@@ -17,7 +17,8 @@ Where open_clip gives no sensible picture, this module departs from it: 16-bit g
 no agreed range, are refused.
 
 Fast mode lets the JPEG decoder scale down by 2, 4 or 8, to no less than twice the target. The target is
-that of the original size, so the crop does not move.
+that of the original size, so the crop does not move. And it resizes no more of any picture than the crop:
+one pixel in some thousands then differs by 1, for a quarter of the work (of a 4:3 picture).
 """
 
 from __future__ import annotations
@@ -65,6 +66,9 @@ MAX_SIDE = 1_000_000
 WHOLE_PIXELS = 1 << 24
 """Up to so many pixels (64 MiB) a resized image is made whole, as open_clip does; beyond, only its crop."""
 
+NEAREST_MODES = ("1", "P")
+"""Resized by nearest neighbor, where a rounding chooses another pixel."""
+
 SLOW_DECODERS = {"ppm", "ppm_plain", "bmp_rle"}
 SLOW_BYTES = 2 << 20
 """These decoders are Python loops, at about 3 MB/s: they get files of no more than so many bytes."""
@@ -99,6 +103,7 @@ class Opened:
     target: tuple[int, int]
     """Width and height once it is resized."""
     size: int
+    fast: bool
     bytes: int
     """What decoding and resizing take of memory, at most."""
 
@@ -133,7 +138,7 @@ def opened(content: bytes, size: int, *, limits: ImageLimits, fast: bool) -> Ope
     return guarded(lambda: prepared(image, content, size, fast=fast))
 
 
-def load_raw(rgb: bytes, width: int, height: int, size: int, *, limits: ImageLimits) -> Pixels:
+def load_raw(rgb: bytes, width: int, height: int, size: int, *, limits: ImageLimits, fast: bool) -> Pixels:
     """The pixels of a decoded picture, RGB8 row by row: uint8 [size, size, 3], read-only.
 
     Raises ImageTooLarge, or ImageUnreadable where the bytes are not width × height × 3.
@@ -147,7 +152,7 @@ def load_raw(rgb: bytes, width: int, height: int, size: int, *, limits: ImageLim
             f"{width} × {height} RGB pixels are {width * height * 3} bytes, not {len(rgb)}", field="raw.rgb"
         )
     image = Image.frombuffer("RGB", (width, height), rgb, "raw", "RGB", 0, 1)
-    return fitted(image, image.size, resized(width, height, size), size)
+    return fitted(image, image.size, resized(width, height, size), size, fast=fast)
 
 
 def to_png(rgb: bytes, width: int, height: int) -> bytes:
@@ -227,13 +232,13 @@ def prepared(image: Image.Image, content: bytes, size: int, *, fast: bool) -> Op
     # Pillow resizes across first, then down.
     resizing = 4 * (target[0] * image.height + target[0] * target[1]) if whole else 0
     memory = BUFFER_BYTES + decoder_bytes(image, pixels, content) + resizing
-    return Opened(image, region, target, size, memory)
+    return Opened(image, region, target, size, fast, memory)
 
 
 def decoded(found: Opened) -> Pixels:
     """Decodes an opened image and fits it."""
     found.image.load()
-    return fitted(eight_bit(found.image), found.region, found.target, found.size)
+    return fitted(eight_bit(found.image), found.region, found.target, found.size, fast=found.fast)
 
 
 def eight_bit(image: Image.Image) -> Image.Image:
@@ -243,10 +248,13 @@ def eight_bit(image: Image.Image) -> Image.Image:
     return image
 
 
-def fitted(image: Image.Image, region: tuple[float, float], target: tuple[int, int], size: int) -> Pixels:
+def fitted(
+    image: Image.Image, region: tuple[float, float], target: tuple[int, int], size: int, *, fast: bool
+) -> Pixels:
     """Resizes the image's `region` (width, height from its origin) to `target`, crops the center; RGB."""
     left, top = round((target[0] - size) / 2), round((target[1] - size) / 2)
-    if target[0] * target[1] <= WHOLE_PIXELS:
+    part = fast and image.mode not in NEAREST_MODES
+    if not part and target[0] * target[1] <= WHOLE_PIXELS:
         whole = image.resize(target, Image.Resampling.BICUBIC, box=(0, 0, *region))
         crop = whole.crop((left, top, left + size, top + size))
     else:

@@ -7,11 +7,12 @@ import functools
 import logging
 from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
-from typing import TypeVar
 
 from clipserve_gateway import errors
 from clipserve_gateway.addresses import Resolver
+from clipserve_gateway.batching import Batcher
 from clipserve_gateway.deadline import Deadline
+from clipserve_gateway.encoder import Rows
 from clipserve_gateway.lanes import Gate, current_lane
 from clipserve_gateway.metrics import Metrics
 from clipserve_gateway.model_config import TowerConfig, model_name
@@ -19,8 +20,6 @@ from clipserve_gateway.replica import Connection, Replica
 from clipserve_gateway.types import Floats, Ids, ModelSpec, Pixels, Tower
 
 log = logging.getLogger(__name__)
-
-T = TypeVar("T")
 
 BATCHES_PER_REPLICA = 3
 """Batches of each tower that a replica gets at a time: one to work on, and those that form meanwhile."""
@@ -56,32 +55,43 @@ class Replicas:
         self._bulk_share = bulk_share
         self._replicas: dict[str, Replica] = {}
         self._gates: dict[tuple[str, Tower], Gate] = {}
+        self._batchers: dict[tuple[str, str, Tower], Batcher] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._turn = 0
 
     async def encode_image(self, spec: ModelSpec, pixels: Pixels, deadline: Deadline) -> Floats:
         """See Encoder."""
-        async with self._gate(spec, "image").passing(len(pixels), deadline):
-            return await self._call(spec, lambda to: to.encode_image(spec, pixels, deadline), deadline)
+        return await self._encode(spec, "image", pixels, deadline)
 
     async def encode_text(self, spec: ModelSpec, ids: Ids, deadline: Deadline) -> Floats:
         """See Encoder."""
-        async with self._gate(spec, "text").passing(len(ids), deadline):
-            return await self._call(spec, lambda to: to.encode_text(spec, ids, deadline), deadline)
+        return await self._encode(spec, "text", ids, deadline)
 
     def check(self, spec: ModelSpec, tower: Tower, rows: int, deadline: Deadline) -> None:
         """See Encoder."""
-        self._gate(spec, tower).check(current_lane(), rows, deadline)
+        gate, _ = self._way(spec, tower)
+        gate.check(current_lane(), rows, deadline)
 
-    def _gate(self, spec: ModelSpec, tower: Tower) -> Gate:
-        """Where rows for a tower wait: in here, where lanes are told apart, not in Triton's queue."""
+    async def _encode(self, spec: ModelSpec, tower: Tower, rows: Rows, deadline: Deadline) -> Floats:
+        gate, batcher = self._way(spec, tower)
+        async with gate.passing(len(rows), deadline):
+            return await batcher.run(rows, deadline)
+
+    def _way(self, spec: ModelSpec, tower: Tower) -> tuple[Gate, Batcher]:
+        """Where rows for a tower wait (in here, where lanes are told apart, not in Triton's queue), and where
+        those that have passed join others."""
+        serving = max(1, sum(replica.serves(spec) for replica in self._replicas.values()))
+        most = spec.max_image_batch if tower == "image" else spec.max_text_batch
         gate = self._gates.get((spec.name, tower))
         if gate is None:
             gate = self._gates[spec.name, tower] = Gate(1, self._bulk_share)
-        batch = spec.max_image_batch if tower == "image" else spec.max_text_batch
-        serving = sum(replica.serves(spec) for replica in self._replicas.values())
-        gate.room = BATCHES_PER_REPLICA * batch * max(1, serving)
-        return gate
+        gate.room = BATCHES_PER_REPLICA * most * serving
+        batcher = self._batchers.get((spec.name, spec.fingerprint, tower))
+        if batcher is None:
+            send = functools.partial(self._call, spec, tower)
+            batcher = self._batchers[spec.name, spec.fingerprint, tower] = Batcher(send)
+        batcher.most, batcher.servers = most, serving
+        return gate, batcher
 
     def saturation(self) -> float:
         """Rows sent and waiting, over twice what is sent at a time: 0–1, of the fullest tower."""
@@ -90,9 +100,8 @@ class Replicas:
         )
         return min(1.0, fullest)
 
-    async def _call(
-        self, spec: ModelSpec, work: Callable[[Connection], Awaitable[T]], deadline: Deadline
-    ) -> T:
+    async def _call(self, spec: ModelSpec, tower: Tower, rows: Rows, deadline: Deadline) -> Floats:
+        self._metrics.encode_rows.labels(tower).observe(len(rows))
         failure: errors.ClipserveError | None = None
         tried: Replica | None = None
         for _ in range(ATTEMPTS):
@@ -101,7 +110,11 @@ class Replicas:
                 break
             deadline.check("encode")
             try:
-                return await replica.call(spec.name, functools.partial(work, replica.connection))
+                to = replica.connection
+                encode: Callable[..., Awaitable[Floats]] = (
+                    to.encode_image if tower == "image" else to.encode_text
+                )
+                return await replica.call(spec.name, functools.partial(encode, spec, rows, deadline))
             except errors.ServerUnavailable as error:
                 # At once, not at the next look-out: it may have been one connection that broke.
                 replica.ask_again()

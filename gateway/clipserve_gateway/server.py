@@ -44,6 +44,7 @@ from clipserve_gateway.search import Searcher
 from clipserve_gateway.servicers.calls import Calls
 from clipserve_gateway.servicers.clip import ClipServicer
 from clipserve_gateway.servicers.collections import CollectionServicer
+from clipserve_gateway.servicers.handlers import Handlers
 from clipserve_gateway.servicers.labels import LabelSetServicer
 from clipserve_gateway.settings import Settings
 from clipserve_gateway.sources import SourceReader
@@ -107,7 +108,7 @@ class Gateway:
             metrics=self.metrics,
             on_change=self._tell_health,
         )
-        self._pool = DecodePool(settings.decode_threads, settings.bulk_share)
+        self._pool = DecodePool(self.metrics, settings.decode_threads, settings.bulk_share)
         room = Cost(settings.max_inflight_items, settings.max_inflight_bytes)
         self._admission = Admission(room, settings.bulk_share, self.metrics)
         self.metrics.watch_saturation(
@@ -153,20 +154,21 @@ class Gateway:
             ],
             options=server_options(self.settings),
         )
+        handlers = Handlers(server)
         clip_pb2_grpc.add_ClipServiceServicer_to_server(
             ClipServicer(
                 self.models, self._embedder, classifier, label_sets, searcher, engine, limits, calls
             ),
-            server,
+            handlers,
         )
         collection_pb2_grpc.add_CollectionServiceServicer_to_server(
-            CollectionServicer(collections, points, self._migrator, limits, calls), server
+            CollectionServicer(collections, points, self._migrator, limits, calls), handlers
         )
-        labels_pb2_grpc.add_LabelSetServiceServicer_to_server(LabelSetServicer(label_sets, limits), server)
-        health_pb2_grpc.add_HealthServicer_to_server(self._health, server)
+        labels_pb2_grpc.add_LabelSetServiceServicer_to_server(LabelSetServicer(label_sets, limits), handlers)
+        health_pb2_grpc.add_HealthServicer_to_server(self._health, handlers)
         if self.settings.reflection:
             names = (*SERVICES, health.SERVICE_NAME, reflection.SERVICE_NAME)
-            reflection.enable_server_reflection(names, server)
+            reflection.enable_server_reflection(names, handlers)
         return server
 
     async def start(self) -> None:

@@ -23,7 +23,7 @@ def encoder() -> FakeEncoder:
 
 @pytest.fixture
 def pool() -> Iterator[DecodePool]:
-    pool = DecodePool(2)
+    pool = DecodePool(Metrics(), 2)
     yield pool
     pool.close()
 

@@ -13,6 +13,7 @@ from clipserve_gateway.deadline import Deadline
 from clipserve_gateway.decode_pool import DecodePool
 from clipserve_gateway.errors import DeadlineExceeded, ImageUnreadable, Overloaded
 from clipserve_gateway.lanes import Lane
+from clipserve_gateway.metrics import Metrics
 
 
 class Jobs:
@@ -32,7 +33,7 @@ class Jobs:
 
 @pytest.fixture
 async def pool() -> AsyncIterator[DecodePool]:
-    pool = DecodePool(2)
+    pool = DecodePool(Metrics(), 2)
     yield pool
     pool.close()
 

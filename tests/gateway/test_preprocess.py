@@ -88,9 +88,12 @@ class TestFidelity:
                 np.testing.assert_array_equal(normalized.transpose(2, 0, 1), expected)
 
     @pytest.mark.parametrize("name", FILES)
-    def test_fast_mode_is_exact_for_small_files(self, name: str) -> None:
+    def test_fast_mode_is_exact_for_small_files_but_for_rounding(self, name: str) -> None:
         content = content_of(name)
-        np.testing.assert_array_equal(load_image(content, 64, limits=LIMITS, fast=True), exact(content))
+        fast = load_image(content, 64, limits=LIMITS, fast=True)
+        differs = np.abs(fast.astype(int) - exact(content))
+        assert differs.max() <= 1
+        assert (differs > 0).mean() < 0.001
 
     @pytest.mark.parametrize("side", [(1280, 960), (1001, 1999), (3000, 2003)])
     def test_fast_mode_stays_close_on_large_photographs(self, side: tuple[int, int]) -> None:
@@ -117,7 +120,7 @@ class TestFidelity:
 
     def test_raw_pixels_give_what_a_png_of_them_gives(self) -> None:
         pixels = np.asarray(scene(123, 77))
-        raw = load_raw(pixels.tobytes(), 123, 77, 64, limits=LIMITS)
+        raw = load_raw(pixels.tobytes(), 123, 77, 64, limits=LIMITS, fast=False)
         np.testing.assert_array_equal(raw, exact(encoded(pixels)))
 
     def test_no_format_is_loaded_but_those_accepted(self) -> None:
@@ -217,10 +220,9 @@ class TestPolicies:
         shape = (short, long, 3) if wide else (long, short, 3)
         image = Image.fromarray(np.random.default_rng(seed).integers(0, 256, shape, dtype=np.uint8))
         target = preprocess.resized(image.width, image.height, size)
-        with pytest.MonkeyPatch.context() as patch:
-            whole = preprocess.fitted(image, image.size, target, size)
-            patch.setattr(preprocess, "WHOLE_PIXELS", 0)
-            part = preprocess.fitted(image, image.size, target, size)
+        whole, part = (
+            preprocess.fitted(image, image.size, target, size, fast=fast) for fast in (False, True)
+        )
         # Noise is the worst case: Pillow rounds and clips between its two passes, whose order may differ.
         assert mean_difference(whole, part) < 3
 
@@ -356,12 +358,12 @@ class TestRefusals:
     @pytest.mark.parametrize(("length", "width", "height"), [(11, 2, 2), (13, 2, 2), (0, 0, 5), (0, 5, 0)])
     def test_raw_pixels_must_fill_their_size(self, length: int, width: int, height: int) -> None:
         with pytest.raises(ImageUnreadable) as caught:
-            load_raw(bytes(length), width, height, 8, limits=LIMITS)
+            load_raw(bytes(length), width, height, 8, limits=LIMITS, fast=True)
         assert caught.value.field.startswith("raw")
 
     def test_raw_pixels_have_the_same_limit(self) -> None:
         with pytest.raises(ImageTooLarge) as caught:
-            load_raw(b"", 1 << 31, 1 << 31, 8, limits=LIMITS)
+            load_raw(b"", 1 << 31, 1 << 31, 8, limits=LIMITS, fast=True)
         assert caught.value.field == "raw"
 
     @given(

@@ -34,6 +34,7 @@ from clipserve_gateway.types import (
 )
 
 DEFAULT_TOP_K = 5
+FORMATS = frozenset(common_pb2.EmbeddingFormat.values())
 
 READ_MODES = {
     clip_pb2.SCORE_MODE_UNSPECIFIED: ScoreMode.SOFTMAX,
@@ -119,7 +120,7 @@ def write_classify(
 def read_embed(request: clip_pb2.EmbedRequest, limits: Limits) -> EmbedCall:
     """Raises InvalidInput for what is wrong with the whole call; inputs are checked one by one."""
     check_count(len(request.inputs), limits.max_items_per_call, "inputs")
-    if request.format not in common_pb2.EmbeddingFormat.values():
+    if request.format not in FORMATS:
         raise InvalidInput(f"format {request.format} is not known", field="format")
 
     def read_input(item: clip_pb2.EmbedInput) -> EncodedImage | RawImage | str:

@@ -22,6 +22,7 @@ from clipserve_gateway.types import Filter, Floats, Hit, Input, Limits
 DEFAULT_TOP_K = 10
 DEFAULT_DUPLICATE_THRESHOLD = 0.95
 MAX_PARTS = 16
+CONSISTENCIES = frozenset(clip_pb2.Consistency.values())
 
 
 def read_search(request: clip_pb2.SearchRequest, limits: Limits) -> Query:
@@ -36,7 +37,7 @@ def read_search(request: clip_pb2.SearchRequest, limits: Limits) -> Query:
     threshold = request.score_threshold if request.HasField("score_threshold") else None
     if threshold is not None and not -1 <= threshold <= 1:
         raise InvalidInput("score_threshold is a cosine, -1 to 1", field="score_threshold")
-    if request.consistency not in clip_pb2.Consistency.values():
+    if request.consistency not in CONSISTENCIES:
         raise InvalidInput(f"consistency {request.consistency} is not known", field="consistency")
     if request.omit_payload and request.payload_fields:
         raise InvalidInput("omit_payload leaves out every field", field="payload_fields")
