@@ -17,7 +17,7 @@ from bench.speed import messages
 from bench.speed.photos import folder_of, photographs
 from bench.speed.scale import Bar, Scale
 from bench.speed.systems import Clipserve, Lines, Load, clipserve_of, export, infinity, worker_of
-from bench.speed.turns import Turn, by_turns, median, ratio, written
+from bench.speed.turns import Turn, beyond_decoding, by_turns, median, ratio, written
 
 PHOTOS = 256
 CALLERS = 16
@@ -130,7 +130,7 @@ def bars(
     agreement: float,
 ) -> list[Bar]:
     """What was promised of pictures."""
-    beyond = median([Turn(turn.cpu_ms["gateway"] - turn.cpu_ms["decoding"]) for turn in turns[OURS]])
+    beyond = median([Turn(beyond_decoding(turn.cpu_ms)) for turn in turns[OURS]])
     found = [
         Bar(f"{model}: lowest cosine to the ceiling's embeddings", agreement, 0.999),
         Bar(f"{model}: pictures/s, of the ceiling", ratio(turns[OURS], turns[CEILING]), 0.92),

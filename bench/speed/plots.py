@@ -10,6 +10,8 @@ import matplotlib as mpl
 mpl.use("Agg")
 from matplotlib import pyplot as plt
 
+from bench.speed.turns import beyond_decoding
+
 Facts = dict[str, Any]
 SIZE = (11.0, 4.0)
 
@@ -41,7 +43,8 @@ def pictures(facts: Facts, folder: Path) -> Path:
     times.set(xlabel="offered, pictures/s", ylabel="ms (p50 –, p95 ··, p99 - -)", yscale="log")
     times.legend(fontsize="small")
     parts = dict(turns["clipserve"][-1]["cpu_ms"])
-    parts["gateway, rest"] = parts.pop("gateway") - parts["decoding"]
+    parts["gateway, rest"] = beyond_decoding(parts)
+    del parts["gateway"]
     cpu.barh(list(parts)[::-1], list(parts.values())[::-1], color="tab:blue")
     cpu.set_xlabel("CPU ms a picture")
     figure.suptitle(f"{facts['model']}: JPEG bytes in, embeddings out")

@@ -6,7 +6,7 @@ import statistics
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from bench.speed.turns import Turn, median, ratio, read
+from bench.speed.turns import Turn, beyond_decoding, median, ratio, read
 
 Facts = dict[str, Any]
 OURS = "clipserve"
@@ -78,6 +78,7 @@ def pictures(facts: Facts) -> str:
             f"{point['part']:.0%}",
             f"{point['rate']:.1f}",
             *(f"{point[q]:.0f}" for q in ("p50", "p95", "p99")),
+            f"{beyond_decoding(point['cpu_ms']):.2f}" if point["system"] == OURS else "–",
             str(sum(point["failures"].values())),
         )
         for point in facts["offered"]
@@ -92,7 +93,17 @@ def pictures(facts: Facts) -> str:
         + f"\n\nCPU milliseconds a picture: {parts}; of the gateway's, decoding takes {cpu['decoding']:.2f}. "
         f"Milliseconds that a picture spent in each stage, waits included: {stages}.\n\n"
         + table(
-            ("system", "offered, of our peak", "pictures/s", "p50 ms", "p95 ms", "p99 ms", "failed"), offered
+            (
+                "system",
+                "offered, of our peak",
+                "pictures/s",
+                "p50 ms",
+                "p95 ms",
+                "p99 ms",
+                "gateway CPU ms beyond decoding",
+                "failed",
+            ),
+            offered,
         )
         + "\n\n"
         + table(("callers", "pictures/s", "p50 ms", "p99 ms"), callers)

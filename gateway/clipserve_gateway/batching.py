@@ -15,7 +15,7 @@ from clipserve_gateway.types import Floats
 WAIT = 0.25
 """Rows wait for others for this part of what calls have taken of late: Triton, which is busy, gets them well
 before it can use them, and joins them with what else has come."""
-MOST_WAIT = 0.02
+MOST_WAIT = 0.1
 """Seconds."""
 FRESH = 0.25
 """Weight of the latest call in how long calls take."""

@@ -138,7 +138,9 @@ class Embedder:
         if good:
             with stage("encode"):
                 encode = functools.partial(self._encoder.encode_image, spec, deadline=deadline)
-                encoded = await isolating(encode, np.stack(good))
+                # One is not copied.
+                batch = good[0][np.newaxis] if len(good) == 1 else np.stack(good)
+                encoded = await isolating(encode, batch)
         answers = iter(encoded)
         return [
             Embedded(error=pixels) if isinstance(pixels, errors.ClipserveError) else next(answers)

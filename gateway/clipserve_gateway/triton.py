@@ -4,18 +4,19 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from typing import Any
 
-import numpy as np
-from tritonclient.grpc import InferInput, InferRequestedOutput
-from tritonclient.grpc.aio import InferenceServerClient
-from tritonclient.utils import InferenceServerException
+import grpc
+from tritonclient.grpc import service_pb2, service_pb2_grpc
 
 from clipserve_gateway import errors
 from clipserve_gateway.deadline import Deadline
+from clipserve_gateway.encoder import Rows
+from clipserve_gateway.infer import embeddings_of, request_of
 from clipserve_gateway.model_config import IMAGE_SUFFIX, TEXT_SUFFIX, TowerConfig
 from clipserve_gateway.types import Floats, Ids, ModelSpec, Pixels
 
-INPUT, OUTPUT = "INPUT__0", "OUTPUT__0"
+MODEL_INFER = "/inference.GRPCInferenceService/ModelInfer"
 MAX_MESSAGE_BYTES = 256 * 1024 * 1024
 
 CHANNEL_OPTIONS: list[tuple[str, object]] = [
@@ -41,65 +42,48 @@ class TritonEncoder:
 
         `headers` go with every call: the key of what Triton's operator restricts.
         """
-        self._client = InferenceServerClient(target, channel_args=CHANNEL_OPTIONS)
-        self._headers = dict(headers or {})
+        self._channel = grpc.aio.insecure_channel(target, options=CHANNEL_OPTIONS)
+        # Types of the asyncio stub are those of the other one.
+        self._stub: Any = service_pb2_grpc.GRPCInferenceServiceStub(self._channel)
+        # Requests are bytes already.
+        self._infer: Any = self._channel.unary_unary(
+            MODEL_INFER, response_deserializer=service_pb2.ModelInferResponse.FromString
+        )
+        self._headers = tuple((headers or {}).items())
 
     async def close(self) -> None:
         """Closes the channel; calls under way fail."""
-        await self._client.close()
+        await self._channel.close()
 
     async def encode_image(self, spec: ModelSpec, pixels: Pixels, deadline: Deadline) -> Floats:
         """See Encoder."""
-        return await self._infer(spec, IMAGE_SUFFIX, pixels, "UINT8", deadline)
+        return await self._encode(spec, IMAGE_SUFFIX, pixels, deadline)
 
     async def encode_text(self, spec: ModelSpec, ids: Ids, deadline: Deadline) -> Floats:
         """See Encoder."""
-        return await self._infer(spec, TEXT_SUFFIX, ids, "INT32", deadline)
+        return await self._encode(spec, TEXT_SUFFIX, ids, deadline)
 
-    async def _infer(
-        self, spec: ModelSpec, suffix: str, batch: Pixels | Ids, dtype: str, deadline: Deadline
-    ) -> Floats:
+    async def _encode(self, spec: ModelSpec, suffix: str, batch: Rows, deadline: Deadline) -> Floats:
         deadline.check("encode")
-        tensor = InferInput(INPUT, list(batch.shape), dtype)
-        tensor.set_data_from_numpy(np.ascontiguousarray(batch))
-        remaining = deadline.remaining()
+        request = request_of(spec.name + suffix, batch)
         try:
-            result = await self._client.infer(
-                spec.name + suffix,
-                [tensor],
-                outputs=[InferRequestedOutput(OUTPUT)],
-                timeout=max(1, int(remaining * 1e6)),
-                client_timeout=remaining,
-                headers=self._headers,
-            )
-        except InferenceServerException as error:
+            answer = await self._infer(request, metadata=self._headers, timeout=deadline.remaining())
+        except grpc.aio.AioRpcError as error:
             failure = translate(error)
             if isinstance(failure, errors.ModelNotFound):
                 # It was there a moment ago: that Triton is stopping or reloading.
                 failure = errors.ModelUnavailable(f"model {spec.name!r} is not served just now; try again")
             raise failure from error
-        embeddings = result.as_numpy(OUTPUT)
-        expected = (len(batch), spec.embed_dim)
-        # Triton's libtorch backend does not check the dimensions that a model gives back.
-        if embeddings is None or embeddings.shape != expected or embeddings.dtype != np.float32:
-            found = None if embeddings is None else (embeddings.dtype, embeddings.shape)
-            raise errors.InferenceFailed(
-                f"{spec.name}{suffix} answered {found} instead of float32 {expected}"
-            )
-        return embeddings
+        return embeddings_of(answer, len(batch), spec.embed_dim)
 
     async def towers(self, names: Sequence[str], timeout: float) -> list[TowerConfig]:
         """The configurations of the Triton models named; those that are gone by now are passed over."""
         found = []
         for name in names:
             try:
-                response = await self._client.get_model_config(
-                    name, headers=self._headers, client_timeout=timeout
-                )
-            except InferenceServerException as error:
-                if isinstance(translate(error), errors.ModelNotFound):
-                    continue
-                raise translate(error) from error
+                response = await self._ask("ModelConfig", service_pb2.ModelConfigRequest(name=name), timeout)
+            except errors.ModelNotFound:
+                continue
             config = response.config
             parameters = {key: value.string_value for key, value in config.parameters.items()}
             found.append(TowerConfig(config.name, config.max_batch_size, parameters))
@@ -110,12 +94,7 @@ class TritonEncoder:
 
         Raises ServerUnavailable or DeadlineExceeded where Triton does not answer.
         """
-        try:
-            index = await self._client.get_model_repository_index(
-                headers=self._headers, client_timeout=timeout
-            )
-        except InferenceServerException as error:
-            raise translate(error) from error
+        index = await self._ask("RepositoryIndex", service_pb2.RepositoryIndexRequest(), timeout)
         ready: dict[str, bool] = {}
         for model in index.models:
             ready[model.name] = ready.get(model.name, False) or model.state == "READY"
@@ -126,34 +105,35 @@ class TritonEncoder:
 
         Raises as repository_index does.
         """
-        try:
-            statistics = await self._client.get_inference_statistics(
-                headers=self._headers, client_timeout=timeout
-            )
-        except InferenceServerException as error:
-            raise translate(error) from error
+        statistics = await self._ask("ModelStatistics", service_pb2.ModelStatisticsRequest(), timeout)
         counts: Counter[str] = Counter()
         for model in statistics.model_stats:
             counts[model.name] += model.inference_count
         return dict(counts)
 
+    async def _ask(self, method: str, request: object, timeout: float) -> Any:
+        try:
+            return await getattr(self._stub, method)(request, metadata=self._headers, timeout=timeout)
+        except grpc.aio.AioRpcError as error:
+            raise translate(error) from error
 
-def translate(error: InferenceServerException) -> errors.ClipserveError:
+
+def translate(error: grpc.aio.AioRpcError) -> errors.ClipserveError:
     """What an error of Triton's means here.
 
     Triton tells a full queue and an expired one by the words of UNAVAILABLE alone.
     """
-    code, words = str(error.status() or ""), str(error.message() or "")
+    code, words = error.code(), error.details() or ""
     if "Exceeds maximum queue size" in words:
         return errors.Overloaded("the model's queue is full; try again later")
-    if code.endswith("DEADLINE_EXCEEDED") or "timeout expired" in words.lower():
+    if code is grpc.StatusCode.DEADLINE_EXCEEDED or "timeout expired" in words.lower():
         return errors.DeadlineExceeded("the deadline passed during encode", metadata={"stage": "encode"})
-    if code.endswith("NOT_FOUND") or "unknown model" in words or "no available versions" in words:
+    if code is grpc.StatusCode.NOT_FOUND or "unknown model" in words or "no available versions" in words:
         return errors.ModelNotFound(f"Triton does not serve this model: {words}")
     if "protocol is restricted" in words:
         return errors.ModelUnavailable(
             "the inference server wants a key that this gateway does not show (CLIPSERVE_TRITON_HEADERS_FILE)"
         )
-    if code.endswith(("UNAVAILABLE", "CANCELLED")):
+    if code in (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED):
         return errors.ServerUnavailable("the inference server does not answer; try again in a few seconds")
     return errors.InferenceFailed(f"the inference server refused the input: {words[:300]}")

@@ -1,0 +1,192 @@
+"""Rows of several callers in one call: when they go, and that no caller feels the others."""
+
+from __future__ import annotations
+
+import asyncio
+
+import numpy as np
+import pytest
+from clipserve_gateway.batching import MOST_WAIT, Batcher
+from clipserve_gateway.deadline import Deadline
+from clipserve_gateway.errors import DeadlineExceeded, InferenceFailed, ServerUnavailable
+
+POISON = 99
+
+
+class Tower:
+    """Doubles what it gets, once it is let; keeps every call's rows and deadline."""
+
+    def __init__(self) -> None:
+        self.calls: list[np.ndarray] = []
+        self.deadlines: list[Deadline] = []
+        self.cancelled = 0
+        self.open = asyncio.Event()
+        self.failure: Exception | None = None
+        self.batcher = Batcher(self.send)
+        self.batcher.most = 8
+
+    async def send(self, rows: np.ndarray, deadline: Deadline) -> np.ndarray:
+        self.calls.append(rows)
+        self.deadlines.append(deadline)
+        try:
+            await self.open.wait()
+        except asyncio.CancelledError:
+            self.cancelled += 1
+            raise
+        if self.failure:
+            raise self.failure
+        if (rows == POISON).any():
+            raise InferenceFailed("poison")
+        return rows[:, :1].astype(np.float32) * 2
+
+    def ask(self, *numbers: int, length: int = 2, seconds: float = 10.0) -> asyncio.Task[np.ndarray]:
+        """A caller of one row for each number."""
+        rows = np.repeat(np.array(numbers, np.int32)[:, None], length, axis=1)
+        return asyncio.create_task(self.batcher.run(rows, Deadline.after(seconds)))
+
+    @property
+    def sizes(self) -> list[int]:
+        return [len(rows) for rows in self.calls]
+
+
+@pytest.fixture
+async def tower() -> Tower:
+    return Tower()
+
+
+async def settled() -> None:
+    """Once all that can run now has run."""
+    for _ in range(10):
+        await asyncio.sleep(0)
+
+
+async def busy(tower: Tower) -> asyncio.Task[np.ndarray]:
+    """A call is under way, of a tower whose calls take so long that others wait."""
+    tower.batcher._usual = 100.0
+    first = tower.ask(0)
+    await settled()
+    return first
+
+
+async def test_rows_that_find_nothing_under_way_go_at_once(tower):
+    await busy(tower)
+    assert tower.sizes == [1]
+
+
+async def test_rows_that_come_meanwhile_go_together_when_the_call_ends(tower):
+    callers = [await busy(tower), tower.ask(1), tower.ask(2, 3), tower.ask(4)]
+    await settled()
+    assert tower.sizes == [1]
+    tower.open.set()
+    answers = [(await caller).ravel().tolist() for caller in callers]
+    assert tower.sizes == [1, 4]
+    assert answers == [[0], [2], [4, 6], [8]]
+
+
+async def test_a_full_batch_does_not_wait(tower):
+    await busy(tower)
+    for number in range(8):
+        tower.ask(number)
+    await settled()
+    assert tower.sizes == [1, 8]
+
+
+async def test_a_callers_rows_stay_together_and_no_call_has_more_than_the_most(tower):
+    callers = [await busy(tower), tower.ask(*range(5)), tower.ask(*range(6)), tower.ask(*range(2))]
+    tower.open.set()
+    await asyncio.gather(*callers)
+    assert tower.sizes == [1, 5, 6, 2]
+
+
+async def test_rows_wait_a_moment_at_most_however_long_calls_take(tower):
+    await busy(tower)
+    tower.ask(1)
+    await asyncio.sleep(MOST_WAIT + 0.05)
+    assert tower.sizes == [1, 1]
+
+
+async def test_each_server_has_a_call(tower):
+    tower.batcher.servers = 2
+    await busy(tower)
+    tower.ask(1)
+    tower.ask(2)
+    await settled()
+    assert tower.sizes == [1, 1]
+
+
+async def test_shorter_texts_are_filled_up(tower):
+    await busy(tower)
+    tower.ask(1, length=2)
+    tower.ask(2, length=4)
+    tower.open.set()
+    await settled()
+    assert tower.calls[1].tolist() == [[1, 1, 0, 0], [2, 2, 2, 2]]
+
+
+async def test_one_callers_deadline_is_not_the_others(tower):
+    callers = [await busy(tower), tower.ask(1, seconds=0.02), tower.ask(2, seconds=10)]
+    with pytest.raises(DeadlineExceeded):
+        await callers[1]
+    tower.open.set()
+    assert (await callers[2]).tolist() == [[4]]
+
+
+async def test_a_call_has_the_latest_of_its_callers_deadlines(tower):
+    await busy(tower)
+    tower.ask(1, seconds=5)
+    late = Deadline.after(50)
+    tower.ask(2, seconds=50)
+    tower.ask(3, seconds=5)
+    tower.open.set()
+    await settled()
+    assert tower.deadlines[1] >= late
+
+
+async def test_who_has_gone_is_not_sent(tower):
+    first, gone, other = await busy(tower), tower.ask(1), tower.ask(2)
+    await settled()
+    gone.cancel()
+    tower.open.set()
+    await asyncio.gather(first, other)
+    assert [rows[:, 0].tolist() for rows in tower.calls] == [[0], [2]]
+
+
+async def test_a_call_goes_on_while_anybody_waits_and_ends_with_the_last(tower):
+    tower.batcher.most = 2
+    await busy(tower)
+    one, two = tower.ask(1), tower.ask(2)
+    await settled()
+    assert tower.sizes == [1, 2]
+    one.cancel()
+    await settled()
+    assert tower.cancelled == 0
+    two.cancel()
+    await settled()
+    assert tower.cancelled == 1
+
+
+async def test_what_fails_a_batch_fails_its_own_caller_alone(tower):
+    callers = [await busy(tower), tower.ask(1), tower.ask(POISON), tower.ask(2)]
+    tower.open.set()
+    answers = await asyncio.gather(*callers, return_exceptions=True)
+    assert isinstance(answers[2], InferenceFailed)
+    assert [answers[i].tolist() for i in (0, 1, 3)] == [[[0]], [[2]], [[4]]]
+
+
+@pytest.mark.parametrize("failure", [ServerUnavailable("away"), ZeroDivisionError()])
+async def test_what_fails_a_call_reaches_every_caller(tower, failure):
+    tower.failure = failure
+    callers = [await busy(tower), tower.ask(1), tower.ask(2)]
+    tower.open.set()
+    answers = await asyncio.gather(*callers, return_exceptions=True)
+    assert answers == [failure] * 3
+    assert tower.sizes == [1, 2]
+
+
+async def test_after_a_failure_rows_go_on(tower):
+    tower.failure = ServerUnavailable("away")
+    tower.open.set()
+    with pytest.raises(ServerUnavailable):
+        await tower.ask(1)
+    tower.failure = None
+    assert (await tower.ask(1)).tolist() == [[2]]
