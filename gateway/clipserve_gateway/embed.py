@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import functools
 import logging
+import math
 from collections.abc import Awaitable, Callable, Hashable, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
@@ -255,7 +256,7 @@ def normalized(item: Embedded) -> Embedded:
     """The same item with an embedding of length 1; InferenceFailed where it has no direction."""
     if item.embedding is None:
         return item
-    norm = float(np.linalg.norm(item.embedding))
+    norm = math.sqrt(item.embedding.dot(item.embedding))
     if norm == 0:
         return Embedded(error=errors.InferenceFailed("the model answered an embedding of zeros"))
     return Embedded((item.embedding / norm).astype(np.float32), item.truncated)

@@ -6,8 +6,8 @@ import asyncio
 import contextlib
 import functools
 import logging
+import os
 import time
-import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any
@@ -223,4 +223,4 @@ def metadata_value(details: grpc.HandlerCallDetails, key: str) -> str:
 def request_id_of(details: grpc.HandlerCallDetails) -> str:
     """The caller's own id for the call, if it is short printable ASCII; else a new one."""
     value = metadata_value(details, REQUEST_ID)
-    return value if value.isprintable() and 0 < len(value) <= MAX_REQUEST_ID else uuid.uuid4().hex
+    return value if value.isprintable() and 0 < len(value) <= MAX_REQUEST_ID else os.urandom(16).hex()

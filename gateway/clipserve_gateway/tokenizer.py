@@ -24,6 +24,8 @@ START, END = "<|startoftext|>", "<|endoftext|>"
 VOCABULARY = 49408
 LONGEST_TOKEN = 32
 """Bytes."""
+FEW = 8
+"""So many texts are encoded here: a batch would wake other threads, which takes longer."""
 
 # The original ignores case. What is left of that after lower(): the long s, and the iota below, which is
 # neither a letter nor anything else there.
@@ -55,7 +57,11 @@ class OpenAITokenizer:
         """
         cleaned = [clean(text, self._enough) for text in texts]
         short = [self._beginning(text) for text, _ in cleaned]
-        encodings = load_tokenizer().encode_batch_fast(short, add_special_tokens=False)
+        tokenizer = load_tokenizer()
+        if len(short) <= FEW:
+            encodings = [tokenizer.encode(text, add_special_tokens=False) for text in short]
+        else:
+            encodings = tokenizer.encode_batch_fast(short, add_special_tokens=False)
         return [
             self._framed(with_special(text) if "<|" in text else encoding.ids, whole=whole)
             for text, encoding, (_, whole) in zip(short, encodings, cleaned, strict=True)
