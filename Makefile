@@ -39,13 +39,26 @@ demo: setup $(REPOSITORY)/.ready ## Classify and find real pictures, end to end
 serve: setup $(REPOSITORY)/.ready ## Start Triton and the gateway on this machine
 	@exec $(VENV)/bin/clipserve-gateway up --model-repository $(REPOSITORY) --models-env $(MODELS)
 
-test: lint setup $(REPOSITORY)/.ready ## Lint, unit, contract and end-to-end tests
-	@$(VENV)/bin/python -m pytest tests/client tests/gateway tests/contract tests/e2e -m 'not slow'
-	@$(MODELS)/bin/python -m pytest tests/exporter -m 'not slow'
+test: ## Lint, unit, contract and end-to-end tests (about ten minutes the first time)
+	@$(MAKE) --no-print-directory tests CHOSEN="-m 'not slow'"
 
-test-all: lint setup $(REPOSITORY)/.ready ## The tests, and the heavier ones too
-	@$(VENV)/bin/python -m pytest tests/client tests/gateway tests/contract tests/e2e
-	@$(MODELS)/bin/python -m pytest tests/exporter
+test-all: ## The tests, and the heavier ones too
+	@$(MAKE) --no-print-directory tests
+
+# In two halves side by side: most tests wait for processes that start, stop and are killed.
+.PHONY: tests tests-gateway tests-whole
+tests:
+	@$(MAKE) --no-print-directory -j2 setup $(REPOSITORY)/.ready
+	@$(MAKE) --no-print-directory lint
+	@echo "· the tests, in two halves; what they print is shown when a half is done"
+	@$(MAKE) --no-print-directory -j2 --output-sync=target tests-gateway tests-whole
+
+tests-gateway:
+	@$(VENV)/bin/python -m pytest tests/client tests/gateway $(CHOSEN)
+
+tests-whole:
+	@$(VENV)/bin/python -m pytest tests/contract tests/e2e $(CHOSEN)
+	@$(MODELS)/bin/python -m pytest tests/exporter $(CHOSEN)
 
 faults: setup ## Break one thing after another under load (13 minutes); ROWS=a,b for some
 	@$(VENV)/bin/python -m faults --rows '$(ROWS)'

@@ -117,12 +117,21 @@ class Senders:
 
     def _post(self, url: str, body: bytes) -> bytes:
         parts = urlsplit(url)
-        try:
-            connection = self._idle.pop()
-        except IndexError:
-            connection = http.client.HTTPConnection(parts.hostname or "", parts.port, timeout=TIMEOUT)
-        connection.request("POST", parts.path, body, {"Content-Type": "application/json"})
-        answer = connection.getresponse()
+        connection = self._idle.pop() if self._idle else None
+        while True:
+            fresh = connection is None
+            connection = connection or http.client.HTTPConnection(
+                parts.hostname or "", parts.port, timeout=TIMEOUT
+            )
+            try:
+                connection.request("POST", parts.path, body, {"Content-Type": "application/json"})
+                answer = connection.getresponse()
+                break
+            except (http.client.RemoteDisconnected, ConnectionResetError, BrokenPipeError):
+                # A server closes connections that were idle for some seconds.
+                if fresh:
+                    raise
+                connection = None
         content = answer.read()
         if answer.status != 200:
             raise OSError(f"HTTP {answer.status}")

@@ -119,6 +119,9 @@ class Load:
         return turn_of(done, seconds, items, meter)
 
 
+SERVING = {"demo": ("--instances", "2", "--threads", "1")}
+"""Options of models that are not served best as the exporter has it: one instance, a thread for each core."""
+
 FIXED = "-fixed"
 """Ends the name of a model whose texts all have the full length."""
 
@@ -135,7 +138,7 @@ def export(model: str, *, fixed_too: bool = False) -> Path:
             click.echo(f"· exporting {name}{suffix}", err=True)
             command: list[object] = [MODELS_ENV / "bin" / "clipserve-export", "--model", model]
             command += ["--name", name + suffix, "--text-length", length]
-            command += ["--format", "python", "--out", repository]
+            command += ["--format", "python", "--out", repository, *SERVING.get(name, ())]
             subprocess.run(list(map(str, command)), check=True, stdout=subprocess.DEVNULL)
     return repository
 

@@ -42,19 +42,19 @@ class _Part:
 class Batcher:
     """Joins what callers send to one tower while it is busy.
 
-    A call costs gateway and Triton about as much for one row as for several. Rows that find nothing under way
-    go at once. Others wait until that has ended, until they fill a batch, or for a moment (WAIT). A call ends
-    with the latest of its callers' deadlines, and earlier where all of them have gone. If it fails by what is
-    in it, each caller's rows go alone. Belongs to one event loop.
+    A call costs gateway and Triton about as much for one row as for several. While fewer calls are under way
+    than there should be, rows go at once. Then they wait until one ends, until they fill a batch, or for a
+    moment (WAIT). A call ends with the latest of its callers' deadlines, and earlier where all of them have
+    gone. If it fails by what is in it, each caller's rows go alone. Belongs to one event loop.
 
     Attributes:
         most: rows of one call.
-        servers: how many work on calls side by side.
+        calls: that should be under way at a time.
     """
 
     def __init__(self, send: Callable[[Rows, Deadline], Awaitable[Floats]]) -> None:
         self.most = 1
-        self.servers = 1
+        self.calls = 1
         self._send = send
         self._waiting: list[_Part] = []
         self._under_way: set[asyncio.Task[None]] = set()
@@ -70,7 +70,7 @@ class Batcher:
         loop = asyncio.get_running_loop()
         part = _Part(rows, deadline)
         self._waiting.append(part)
-        if len(self._under_way) < self.servers or sum(len(it.rows) for it in self._waiting) >= self.most:
+        if len(self._under_way) < self.calls or sum(len(it.rows) for it in self._waiting) >= self.most:
             self._flush()
         elif self._timer is None:
             self._timer = loop.call_later(min(MOST_WAIT, WAIT * self._usual), self._flush)
@@ -111,7 +111,7 @@ class Batcher:
 
     def _ended(self, calling: asyncio.Task[None]) -> None:
         self._under_way.discard(calling)
-        if len(self._under_way) < self.servers:
+        if len(self._under_way) < self.calls:
             self._flush()
 
     async def _call(self, parts: Sequence[_Part]) -> None:

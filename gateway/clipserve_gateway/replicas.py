@@ -24,6 +24,10 @@ log = logging.getLogger(__name__)
 BATCHES_PER_REPLICA = 3
 """Batches of each tower that a replica gets at a time: one to work on, and those that form meanwhile."""
 
+CALLS_PER_REPLICA = 4
+"""Calls of each tower that a replica has before rows wait for others: two for each of two instances, so that
+each has something to go on with. Rows of fewer calls would wait longer than they need to."""
+
 ATTEMPTS = 2
 """Replicas that one batch is sent to."""
 
@@ -90,7 +94,7 @@ class Replicas:
         if batcher is None:
             send = functools.partial(self._call, spec, tower)
             batcher = self._batchers[spec.name, spec.fingerprint, tower] = Batcher(send)
-        batcher.most, batcher.servers = most, serving
+        batcher.most, batcher.calls = most, CALLS_PER_REPLICA * serving
         return gate, batcher
 
     def saturation(self) -> float:

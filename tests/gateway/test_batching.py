@@ -105,8 +105,8 @@ async def test_rows_wait_a_moment_at_most_however_long_calls_take(tower):
     assert tower.sizes == [1, 1]
 
 
-async def test_each_server_has_a_call(tower):
-    tower.batcher.servers = 2
+async def test_as_many_calls_as_there_should_be_go_at_once(tower):
+    tower.batcher.calls = 2
     await busy(tower)
     tower.ask(1)
     tower.ask(2)
