@@ -72,7 +72,7 @@ torture: $(VENV)/.ready ## Kill a writer fifty times and look for lost points (s
 fuzz: setup $(REPOSITORY)/.ready ## Send 100,000 harmed inputs to the service (a quarter of an hour)
 	@$(VENV)/bin/python bench/fuzz.py
 
-bench: setup ## Measure speed end to end, beside ceilings (a quarter of an hour); SUITES=images,search for some
+bench: setup ## Measure speed end to end, beside ceilings (half an hour); SUITES=images,search for some
 	@$(VENV)/bin/python -m bench.speed --out build/speed $(if $(SUITES),--suites $(SUITES))
 
 bench-full: setup .venv-peer/.ready ## The same for publication, with a served peer (hours); into bench/results

@@ -26,7 +26,7 @@ BATCHES_PER_REPLICA = 3
 
 CALLS_PER_REPLICA = 4
 """Calls of each tower that a replica has before rows wait for others: two for each of two instances, so that
-each has something to go on with. Rows of fewer calls would wait longer than they need to."""
+each has something to go on with. With more, a call would hold fewer rows."""
 
 ATTEMPTS = 2
 """Replicas that one batch is sent to."""

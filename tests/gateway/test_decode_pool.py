@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import functools
 import threading
+import time
 from collections.abc import AsyncIterator
 
 import pytest
@@ -36,6 +37,17 @@ async def pool() -> AsyncIterator[DecodePool]:
     pool = DecodePool(Metrics(), 2)
     yield pool
     pool.close()
+
+
+async def test_processor_time_is_counted_but_not_time_asleep() -> None:
+    metrics = Metrics()
+    pool = DecodePool(metrics, 1)
+    await pool.run(lambda: sum(range(1_000_000)), deadline=later())
+    busy = metrics.registry.get_sample_value("clipserve_decode_cpu_seconds_total") or 0.0
+    await pool.run(lambda: time.sleep(0.2), deadline=later())
+    pool.close()
+    assert busy > 0.005
+    assert (metrics.registry.get_sample_value("clipserve_decode_cpu_seconds_total") or 0.0) - busy < 0.1
 
 
 def later() -> Deadline:

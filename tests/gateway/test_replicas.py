@@ -131,6 +131,32 @@ async def test_calls_go_to_all_in_turn(fleet):
     assert await shares(fleet) == [5, 5]
 
 
+async def test_rows_of_several_callers_go_in_one_call_and_each_gets_its_own(fleet):
+    for fake in fleet.both:
+        fake.silent.clear()
+    rng = np.random.default_rng(0)
+    pictures = [rng.integers(0, 255, (1, 16, 16, 3), np.uint8) for _ in range(12)]
+    before = sum(fake.calls for fake in fleet.both)
+    deadline = Deadline.after(5)
+    asking = [asyncio.create_task(fleet.pool.encode_image(fleet.spec, it, deadline)) for it in pictures]
+    await asyncio.sleep(0.01)
+    for fake in fleet.both:
+        fake.silent.set()
+    answers = await asyncio.gather(*asking)
+    # Four calls a replica of one picture each; then the other four, which are a batch.
+    assert sum(fake.calls for fake in fleet.both) - before == 9
+    for picture, answer in zip(pictures, answers, strict=True):
+        alone = await fleet.pool.encode_image(fleet.spec, picture, deadline)
+        np.testing.assert_array_equal(answer, alone)
+    [rows] = [
+        sample.value
+        for metric in fleet.metrics.encode_rows.collect()
+        for sample in metric.samples
+        if sample.name.endswith("_sum") and sample.labels == {"tower": "image"}
+    ]
+    assert rows == 24
+
+
 async def test_one_with_more_under_way_gets_fewer(fleet):
     first, _ = fleet.both
     first.silent.clear()
