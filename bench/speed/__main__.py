@@ -6,7 +6,8 @@ python -m bench.speed --full                longer turns, more rounds, more poin
 python -m bench.speed --suites images,search
 
 Servers and load share the machine: use one that does nothing else. Results go to a JSON file, with a table
-and plots beside it. The exit code is 0 only if every bar holds.
+and plots beside it; suites that are not run keep their earlier ones. The exit code is 0 only if every bar
+holds.
 """
 
 from __future__ import annotations
@@ -48,33 +49,35 @@ def main(full: bool, suites: str, models: str, out: Path) -> None:
     for name in chosen:
         if name not in SUITES:
             raise click.UsageError(f"no suite {name!r}; there are: {', '.join(SUITES)}")
-    results: dict[str, Any] = {"machine": machine(), "scale": asdict(scale)}
-    bars: list[Bar] = []
+    here, kept = machine(), True
     with tempfile.TemporaryDirectory(prefix="clipserve-speed-") as scratch:
         folder = Path(scratch)
         load = Load(folder)
         try:
             for name in chosen:
-                results[name], found = SUITES[name](models.split(","), scale, load, folder)
-                bars += found
-                write(results, bars, out)
+                facts, bars = SUITES[name](models.split(","), scale, load, folder)
+                keep(name, {"machine": here, "scale": asdict(scale), "facts": facts}, bars, out)
+                for bar in bars:
+                    sign, word = "≤" if bar.most else "≥", "pass" if bar.kept else "FAIL"
+                    click.echo(f"{word}  {bar.what}: {bar.value:.4g} ({sign} {bar.bound:g})")
+                kept = kept and all(bar.kept for bar in bars)
         finally:
             load.lines.stop()
-    for bar in bars:
-        sign = "≤" if bar.most else "≥"
-        click.echo(f"{'pass' if bar.kept else 'FAIL'}  {bar.what}: {bar.value:.4g} ({sign} {bar.bound:g})")
-    sys.exit(0 if all(bar.kept for bar in bars) else 1)
+    sys.exit(0 if kept else 1)
 
 
-def write(results: dict[str, Any], bars: list[Bar], out: Path) -> None:
-    """What has been measured so far, as JSON, as tables and as plots."""
-    rows = [asdict(bar) | {"value": float(bar.value), "kept": bar.kept} for bar in bars]
-    # Keys of numbers become those of JSON.
-    results = json.loads(json.dumps(results | {"bars": rows}))
+def keep(name: str, run: dict[str, Any], bars: list[Bar], out: Path) -> None:
+    """A suite's results take the place of its earlier ones, in the file, the tables and the plots."""
+    run["bars"] = [asdict(bar) | {"value": float(bar.value), "kept": bar.kept} for bar in bars]
     out.mkdir(parents=True, exist_ok=True)
-    (out / "speed.json").write_text(json.dumps(results, indent=1))
-    (out / "speed.md").write_text(markdown(results))
-    draw(results, out)
+    file = out / "speed.json"
+    runs = json.loads(file.read_text()) if file.exists() else {}
+    # Keys of numbers become those of JSON.
+    runs = json.loads(json.dumps(runs | {name: run}))
+    runs = {suite: runs[suite] for suite in SUITES if suite in runs}
+    file.write_text(json.dumps(runs, indent=1))
+    (out / "speed.md").write_text(markdown(runs))
+    draw({suite: it["facts"] for suite, it in runs.items()}, out)
 
 
 if __name__ == "__main__":

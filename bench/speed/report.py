@@ -12,32 +12,50 @@ Facts = dict[str, Any]
 OURS = "clipserve"
 
 
-def markdown(results: Facts) -> str:
-    """Everything of a run, for people."""
+def markdown(runs: Facts) -> str:
+    """The latest run of each suite, for people."""
+    facts = {suite: run["facts"] for suite, run in runs.items()}
     sections = [
-        head(results),
-        bars(results["bars"]),
-        *(pictures(facts) for facts in results.get("images", ())),
-        *(texts(facts) for facts in results.get("texts", ())),
-        *(labels(facts) for facts in results.get("labels", ())),
+        head(runs),
+        bars([bar for run in runs.values() for bar in run["bars"]]),
+        *(pictures(it) for it in facts.get("images", ())),
+        *(texts(it) for it in facts.get("texts", ())),
+        *(labels(it) for it in facts.get("labels", ())),
     ]
     for name, section in (("search", search), ("decoding", decoding), ("growth", growth)):
-        if name in results:
-            sections.append(section(results[name]))
+        if name in facts:
+            sections.append(section(facts[name]))
     return "\n\n".join(sections) + "\n"
 
 
-def head(results: Facts) -> str:
-    """Where it was made."""
-    machine, scale = results["machine"], results["scale"]
-    versions = ", ".join(f"{name} {version}" for name, version in machine["versions"].items())
+def head(runs: Facts) -> str:
+    """Where they were made, and of what."""
     return (
-        f"# Speed, {machine['time']}\n\n"
-        f"Commit {machine['commit']}; {machine['processor']}, {machine['cores']} cores "
-        f"({', '.join(machine['instructions'])}), {machine['memory_gib']} GiB; Python {machine['python']}, "
-        f"{versions}. Turns of {scale['seconds']:g} s, {scale['rounds']} rounds. "
-        "Load and servers share the cores. Figures are medians of the rounds, with the least and the most."
+        "# Speed\n\nServers and load share the cores. Figures are medians of the rounds, with the least and "
+        "the most.\n\n"
+        + table(
+            ("suites", "ended", "commit", "turns", "machine", "versions"),
+            [(", ".join(suites), *made) for made, suites in by_making(runs).items()],
+        )
     )
+
+
+def by_making(runs: Facts) -> dict[tuple[str, ...], list[str]]:
+    """Suites by the day, commit, scale and machine of their latest run."""
+    found: dict[tuple[str, ...], list[str]] = {}
+    for suite, run in runs.items():
+        machine, scale = run["machine"], run["scale"]
+        made = (
+            machine["time"][:10],
+            machine["commit"],
+            f"{scale['rounds']} of {scale['seconds']:g} s",
+            f"{machine['processor']}, {machine['cores']} cores ({', '.join(machine['instructions'])}), "
+            f"{machine['memory_gib']} GiB",
+            f"Python {machine['python']}, "
+            + ", ".join(f"{name} {version}" for name, version in machine["versions"].items()),
+        )
+        found.setdefault(made, []).append(suite)
+    return found
 
 
 def bars(rows: Sequence[Facts]) -> str:

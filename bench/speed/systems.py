@@ -20,7 +20,7 @@ import click
 from clipserve_gateway.runtime.ports import free_port
 from clipserve_gateway.runtime.triton_process import LARGE_PAGES
 from support.launch import launch
-from support.service import Service, start, stub_of
+from support.service import Service, start, stubs_of
 
 from bench.speed import BUILD, MODELS_ENV, PEER_ENV, ROOT
 from bench.speed.load import Done, Order
@@ -154,9 +154,12 @@ class Clipserve:
     def watched(self, tower: str, load: Load) -> Watched:
         """The processes that a call passes through."""
         triton = self.service.triton_pid
-        stub = stub_of(triton, f"{self.model}_{tower}")
-        gateway = self.service.process.pid
-        pids = {"gateway": gateway, "Triton": triton, "model": stub, "load": load.lines.process.pid}
+        pids = {
+            "gateway": [self.service.process.pid],
+            "Triton": [triton],
+            "model": stubs_of(triton, f"{self.model}_{tower}"),
+            "load": [load.lines.process.pid],
+        }
         return Watched(pids, f"{self.service.http}/metrics")
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 import urllib.request
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -18,12 +18,12 @@ CALLS = re.compile(r'^clipserve_request_seconds_sum\{method="\w+"\} (\S+)', re.M
 class Watched:
     """Processes by name, and where a gateway among them tells its metrics."""
 
-    pids: Mapping[str, int] = field(default_factory=dict)
+    pids: Mapping[str, Sequence[int]] = field(default_factory=dict)
     metrics: str = ""
 
     def cpu(self) -> dict[str, float]:
         """CPU seconds of each process, and of the gateway's decoding."""
-        found = {name: cpu_seconds(pid) for name, pid in self.pids.items()}
+        found = {name: sum(map(cpu_seconds, pids)) for name, pids in self.pids.items()}
         if match := DECODING.search(self._text()):
             found["decoding"] = float(match[1])
         return found

@@ -9,7 +9,7 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from clipserve_gateway.types import KnownAnswer, ModelSpec
+from clipserve_gateway.types import KnownAnswer, ModelSpec, Tower
 
 SCHEMA = "1"
 IMAGE_SUFFIX, TEXT_SUFFIX = "_image", "_text"
@@ -22,16 +22,22 @@ class BadModelConfig(ValueError):
 
 @dataclass(frozen=True)
 class TowerConfig:
-    """One Triton model: its name, batch limit and string parameters."""
+    """One Triton model: its name, batch limit, string parameters, and how many instances run side by side."""
 
     triton_name: str
     max_batch_size: int
     parameters: Mapping[str, str]
+    instances: int = 1
 
 
 def is_tower(triton_name: str) -> bool:
     """Whether a Triton model's name is that of an image or text tower."""
     return triton_name.endswith((IMAGE_SUFFIX, TEXT_SUFFIX))
+
+
+def tower_name(model: str, tower: Tower) -> str:
+    """`demo` → `demo_image`."""
+    return model + (IMAGE_SUFFIX if tower == "image" else TEXT_SUFFIX)
 
 
 def model_name(triton_name: str) -> str:

@@ -14,8 +14,8 @@ from clipserve_gateway.deadline import Deadline
 from clipserve_gateway.encoder import Encoder
 from clipserve_gateway.known_answer import Finding, Verdict, examine
 from clipserve_gateway.metrics import Metrics
-from clipserve_gateway.model_config import TowerConfig, is_tower, pair
-from clipserve_gateway.types import ModelSpec
+from clipserve_gateway.model_config import TowerConfig, is_tower, pair, tower_name
+from clipserve_gateway.types import ModelSpec, Tower
 
 log = logging.getLogger(__name__)
 
@@ -113,6 +113,10 @@ class Replica:
         """Whether a model's known answers are right here."""
         standing = self._standings.get(model)
         return standing is not None and standing.serves
+
+    def instances(self, model: str, tower: Tower) -> int:
+        """How many of a tower of a model in service run side by side here."""
+        return self.towers[tower_name(model, tower)].instances
 
     async def call(self, model: str, work: Callable[[], Awaitable[T]]) -> T:
         """The result of one call to this replica.

@@ -24,10 +24,6 @@ log = logging.getLogger(__name__)
 BATCHES_PER_REPLICA = 3
 """Batches of each tower that a replica gets at a time: one to work on, and those that form meanwhile."""
 
-CALLS_PER_REPLICA = 4
-"""Calls of each tower that a replica has before rows wait for others: two for each of two instances, so that
-each has something to go on with. With more, a call would hold fewer rows."""
-
 ATTEMPTS = 2
 """Replicas that one batch is sent to."""
 
@@ -84,17 +80,18 @@ class Replicas:
     def _way(self, spec: ModelSpec, tower: Tower) -> tuple[Gate, Batcher]:
         """Where rows for a tower wait (in here, where lanes are told apart, not in Triton's queue), and where
         those that have passed join others."""
-        serving = max(1, sum(replica.serves(spec) for replica in self._replicas.values()))
+        serving = [replica for replica in self._replicas.values() if replica.serves(spec)]
         most = spec.max_image_batch if tower == "image" else spec.max_text_batch
         gate = self._gates.get((spec.name, tower))
         if gate is None:
             gate = self._gates[spec.name, tower] = Gate(1, self._bulk_share)
-        gate.room = BATCHES_PER_REPLICA * most * serving
+        gate.room = BATCHES_PER_REPLICA * most * max(1, len(serving))
         batcher = self._batchers.get((spec.name, spec.fingerprint, tower))
         if batcher is None:
             send = functools.partial(self._call, spec, tower)
             batcher = self._batchers[spec.name, spec.fingerprint, tower] = Batcher(send)
-        batcher.most, batcher.calls = most, CALLS_PER_REPLICA * serving
+        batcher.most = most
+        batcher.calls = max(1, sum(replica.instances(spec.name, tower) for replica in serving))
         return gate, batcher
 
     def saturation(self) -> float:

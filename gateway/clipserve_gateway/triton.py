@@ -13,8 +13,8 @@ from clipserve_gateway import errors
 from clipserve_gateway.deadline import Deadline
 from clipserve_gateway.encoder import Rows
 from clipserve_gateway.infer import embeddings_of, request_of
-from clipserve_gateway.model_config import IMAGE_SUFFIX, TEXT_SUFFIX, TowerConfig
-from clipserve_gateway.types import Floats, Ids, ModelSpec, Pixels
+from clipserve_gateway.model_config import TowerConfig, tower_name
+from clipserve_gateway.types import Floats, Ids, ModelSpec, Pixels, Tower
 
 MODEL_INFER = "/inference.GRPCInferenceService/ModelInfer"
 MAX_MESSAGE_BYTES = 256 * 1024 * 1024
@@ -57,15 +57,15 @@ class TritonEncoder:
 
     async def encode_image(self, spec: ModelSpec, pixels: Pixels, deadline: Deadline) -> Floats:
         """See Encoder."""
-        return await self._encode(spec, IMAGE_SUFFIX, pixels, deadline)
+        return await self._encode(spec, "image", pixels, deadline)
 
     async def encode_text(self, spec: ModelSpec, ids: Ids, deadline: Deadline) -> Floats:
         """See Encoder."""
-        return await self._encode(spec, TEXT_SUFFIX, ids, deadline)
+        return await self._encode(spec, "text", ids, deadline)
 
-    async def _encode(self, spec: ModelSpec, suffix: str, batch: Rows, deadline: Deadline) -> Floats:
+    async def _encode(self, spec: ModelSpec, tower: Tower, batch: Rows, deadline: Deadline) -> Floats:
         deadline.check("encode")
-        request = request_of(spec.name + suffix, batch)
+        request = request_of(tower_name(spec.name, tower), batch)
         try:
             answer = await self._infer(request, metadata=self._headers, timeout=deadline.remaining())
         except grpc.aio.AioRpcError as error:
@@ -86,7 +86,9 @@ class TritonEncoder:
                 continue
             config = response.config
             parameters = {key: value.string_value for key, value in config.parameters.items()}
-            found.append(TowerConfig(config.name, config.max_batch_size, parameters))
+            # Those of a group run on each of its GPUs.
+            instances = sum(group.count * max(1, len(group.gpus)) for group in config.instance_group)
+            found.append(TowerConfig(config.name, config.max_batch_size, parameters, max(1, instances)))
         return found
 
     async def repository_index(self, timeout: float) -> dict[str, bool]:

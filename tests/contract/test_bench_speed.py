@@ -14,6 +14,7 @@ import grpc
 import pytest
 
 from bench.speed import photos
+from bench.speed.__main__ import keep
 from bench.speed.load import Done, Order
 from bench.speed.plots import draw
 from bench.speed.report import markdown
@@ -108,10 +109,23 @@ def test_the_load_process_sends_what_it_is_given(echo, tmp_path):
     assert open_.answer_bytes == 3
 
 
+def test_a_suites_results_take_the_place_of_its_earlier_ones_and_leave_the_others(tmp_path):
+    runs = json.loads((ROOT / "bench" / "results" / "speed.json").read_text())
+    for suite, value in (("decoding", 1.0), ("growth", 2.0), ("decoding", 3.0)):
+        keep(suite, dict(runs[suite]), [Bar(suite, value, 1.0)], tmp_path)
+    found = json.loads((tmp_path / "speed.json").read_text())
+    assert {suite: run["bars"][0]["value"] for suite, run in found.items()} == {
+        "decoding": 3.0,
+        "growth": 2.0,
+    }
+    assert {suite: run["facts"] for suite, run in found.items()} == {
+        suite: runs[suite]["facts"] for suite in found
+    }
+
+
 def test_results_are_shown_and_drawn(tmp_path):
-    results = json.loads((ROOT / "bench" / "results" / "speed.json").read_text())
-    text = markdown(results)
-    assert text == (ROOT / "bench" / "results" / "speed.md").read_text()
-    files = draw(results, tmp_path)
+    runs = json.loads((ROOT / "bench" / "results" / "speed.json").read_text())
+    assert markdown(runs) == (ROOT / "bench" / "results" / "speed.md").read_text()
+    files = draw({suite: run["facts"] for suite, run in runs.items()}, tmp_path)
     assert [file.suffix for file in files] == [".svg"] * len(files)
     assert all(file.stat().st_size > 10_000 for file in files)

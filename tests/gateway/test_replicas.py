@@ -143,8 +143,8 @@ async def test_rows_of_several_callers_go_in_one_call_and_each_gets_its_own(flee
     for fake in fleet.both:
         fake.silent.set()
     answers = await asyncio.gather(*asking)
-    # Four calls a replica of one picture each; then the other four, which are a batch.
-    assert sum(fake.calls for fake in fleet.both) - before == 9
+    # One call a replica; then four pictures are a batch, and four again, and two that wait for a call's end.
+    assert sum(fake.calls for fake in fleet.both) - before == 5
     for picture, answer in zip(pictures, answers, strict=True):
         alone = await fleet.pool.encode_image(fleet.spec, picture, deadline)
         np.testing.assert_array_equal(answer, alone)
@@ -155,6 +155,18 @@ async def test_rows_of_several_callers_go_in_one_call_and_each_gets_its_own(flee
         if sample.name.endswith("_sum") and sample.labels == {"tower": "image"}
     ]
     assert rows == 24
+
+
+async def test_each_instance_of_a_tower_in_service_has_a_call_before_rows_wait(fleet):
+    first, second = fleet.both
+    first.found["fake_image"] = dataclasses.replace(first.found["fake_image"], instances=3)
+    await fleet.refresh()
+    _, images = fleet.pool._way(fleet.spec, "image")
+    assert images.calls == 3 + 1
+    second.wrong.add("fake")
+    await fleet.reexamine()
+    _, images = fleet.pool._way(fleet.spec, "image")
+    assert images.calls == 3
 
 
 async def test_one_with_more_under_way_gets_fewer(fleet):

@@ -125,12 +125,17 @@ def start_gateway(
 
 
 def stub_of(triton: int, tower: str) -> int:
-    """The process in which Triton's Python backend runs a tower."""
-    for children in Path(f"/proc/{triton}/task").glob("*/children"):
-        for child in children.read_text().split():
-            if f"/{tower}/" in Path(f"/proc/{child}/cmdline").read_text():
-                return int(child)
-    raise AssertionError(f"{tower} has no process")
+    """A process in which Triton's Python backend runs a tower."""
+    return stubs_of(triton, tower)[0]
+
+
+def stubs_of(triton: int, tower: str) -> list[int]:
+    """The processes in which Triton's Python backend runs a tower: one for each instance."""
+    lists = Path(f"/proc/{triton}/task").glob("*/children")
+    children = [int(child) for children in lists for child in children.read_text().split()]
+    found = [it for it in children if f"/{tower}/" in Path(f"/proc/{it}/cmdline").read_text()]
+    assert found, f"{tower} has no process"
+    return found
 
 
 def start(folder: Path, *options: str, repository: Path | None = None) -> Service:
