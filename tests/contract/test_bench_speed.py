@@ -111,13 +111,10 @@ def test_the_load_process_sends_what_it_is_given(echo, tmp_path):
 
 def test_a_suites_results_take_the_place_of_its_earlier_ones_and_leave_the_others(tmp_path):
     runs = json.loads((ROOT / "bench" / "results" / "speed.json").read_text())
-    for suite, value in (("decoding", 1.0), ("growth", 2.0), ("decoding", 3.0)):
+    for suite, value in (("search", 1.0), ("labels", 2.0), ("search", 3.0)):
         keep(suite, dict(runs[suite]), [Bar(suite, value, 1.0)], tmp_path)
     found = json.loads((tmp_path / "speed.json").read_text())
-    assert {suite: run["bars"][0]["value"] for suite, run in found.items()} == {
-        "decoding": 3.0,
-        "growth": 2.0,
-    }
+    assert {suite: run["bars"][0]["value"] for suite, run in found.items()} == {"search": 3.0, "labels": 2.0}
     assert {suite: run["facts"] for suite, run in found.items()} == {
         suite: runs[suite]["facts"] for suite in found
     }
