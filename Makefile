@@ -39,7 +39,7 @@ demo: setup $(REPOSITORY)/.ready ## Classify and find real pictures, end to end
 serve: setup $(REPOSITORY)/.ready ## Start Triton and the gateway on this machine
 	@exec $(VENV)/bin/clipserve-gateway up --model-repository $(REPOSITORY) --models-env $(MODELS)
 
-test: ## Lint, unit, contract and end-to-end tests (about ten minutes the first time)
+test: ## Lint, unit, contract and end-to-end tests (a quarter of an hour the first time)
 	@$(MAKE) --no-print-directory tests CHOSEN="-m 'not slow'"
 
 test-all: ## The tests, and the heavier ones too

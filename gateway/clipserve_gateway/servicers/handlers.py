@@ -11,7 +11,7 @@ class Handlers:
     """Takes the place of the server where generated code adds a servicer: methods are found by name alone.
 
     Generated code also registers each method, to spare the core that search. But gRPC's asyncio server
-    (grpcio 1.85) then waits for all methods anew at every call, which for our thirty takes 0.3 ms.
+    (grpcio 1.85) then waits for all methods anew at every call, which for our thirty takes 0.2 ms.
     """
 
     def __init__(self, server: grpc.aio.Server) -> None:
