@@ -27,7 +27,10 @@ KINDS: dict[object, type] = {bool: bool, int: int, float: float, str: str, Secre
 
 def kind_of(annotation: Any) -> click.ParamType | type:
     """How a setting of that type is read from the command line."""
-    return click.Choice(get_args(annotation)) if get_origin(annotation) is Literal else KINDS[annotation]
+    if get_origin(annotation) is Literal:
+        return click.Choice(get_args(annotation))
+    # A setting that need not be there.
+    return KINDS[get_args(annotation)[0] if type(None) in get_args(annotation) else annotation]
 
 
 def settings_options(
@@ -39,7 +42,8 @@ def settings_options(
         for name, field in reversed(settings.model_fields.items()):
             if name in without:
                 continue
-            note = f"{field.description}  [default: {field.default!s}; env: CLIPSERVE_{name.upper()}]"
+            default = "" if field.default is None else f"default: {field.default!s}; "
+            note = f"{field.description}  [{default}env: CLIPSERVE_{name.upper()}]"
             option = click.option(
                 "--" + name.replace("_", "-"), name, type=kind_of(field.annotation), default=None, help=note
             )

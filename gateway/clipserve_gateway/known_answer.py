@@ -21,6 +21,9 @@ MIN_COSINE = 0.999
 """Of an answer and what was recorded. fp16 and bf16 reach 0.9999; other weights are far below."""
 LENGTH_TOLERANCE = 0.02
 """Of an answer's length, relative to what was recorded."""
+PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 5.0, 30.0
+SHARE = 0.01
+"""Of a model's time, what known answers may take while they are right."""
 LIMITS = preprocess.ImageLimits(max_bytes=1 << 20, max_pixels=1 << 22)
 
 
@@ -74,6 +77,15 @@ async def examine(encoder: Encoder, spec: ModelSpec, deadline: Deadline) -> Find
         if complaint := compare(answer[0], np.frombuffer(recorded, "<f4")):
             return Finding(Verdict.WRONG, f"{tower}: {complaint}", tower)
     return Finding(Verdict.RIGHT)
+
+
+def pause_after(took: float, wanted: float | None) -> float:
+    """Seconds until a model that was right, in `took` seconds, is asked again.
+
+    What is wanted; if nothing is, 5, and up to 30 where answers take long, so that they take no more than a
+    hundredth of the model's time.
+    """
+    return wanted or min(max(PAUSE_SECONDS, took / SHARE), LONGEST_PAUSE_SECONDS)
 
 
 def compare(answer: Floats, recorded: Floats) -> str:

@@ -12,7 +12,7 @@ from typing import Protocol, TypeVar
 from clipserve_gateway import errors
 from clipserve_gateway.deadline import Deadline
 from clipserve_gateway.encoder import Encoder
-from clipserve_gateway.known_answer import Finding, Verdict, examine
+from clipserve_gateway.known_answer import PAUSE_SECONDS, Finding, Verdict, examine, pause_after
 from clipserve_gateway.metrics import Metrics
 from clipserve_gateway.model_config import TowerConfig, is_tower, pair, tower_name
 from clipserve_gateway.types import ModelSpec, Tower
@@ -61,6 +61,8 @@ class _Standing:
         self.misses = 0
         self.examined = 0.0
         """When the last examination ended, on the monotonic clock."""
+        self.took = 0.0
+        """Seconds of the last examination, where that was passed."""
         self.answered = 0.0
         """When it last answered any call."""
 
@@ -77,8 +79,9 @@ class Replica:
     """
 
     def __init__(
-        self, address: str, connection: Connection, metrics: Metrics, *, examine_seconds: float
+        self, address: str, connection: Connection, metrics: Metrics, *, examine_seconds: float | None
     ) -> None:
+        """`examine_seconds` is what pause_after wants."""
         self.address = address
         self.connection = connection
         self.in_flight = 0
@@ -229,16 +232,22 @@ class Replica:
         standing = self._standings.get(spec.name)
         if standing is None or not standing.serves:
             return True
-        return time.monotonic() - standing.examined >= self._examine_seconds
+        now = time.monotonic()
+        # Silence is looked into early, however long its answers used to take.
+        quiet = self.in_flight and now - standing.answered >= PAUSE_SECONDS
+        pause = pause_after(0.0 if quiet else standing.took, self._examine_seconds)
+        return now - standing.examined >= pause
 
     async def _examine(self, spec: ModelSpec, standing: _Standing) -> None:
-        deadline = Deadline.after(max(1.0, self._examine_seconds))
+        begin = time.monotonic()
+        deadline = Deadline.after(max(1.0, self._examine_seconds or PAUSE_SECONDS))
         found = await examine(self.connection, spec, deadline)
         standing.examined = time.monotonic()
         # Behind others' batches a question may wait long, which says nothing as long as they are answered.
         working = self.in_flight and standing.examined - standing.answered < SILENT_SECONDS
         if found.verdict is Verdict.BUSY or (found.verdict is Verdict.MISSING and working):
             return
+        standing.took = standing.examined - begin if found.verdict in SERVES else 0.0
         standing.misses = standing.misses + 1 if found.verdict is Verdict.MISSING else 0
         if found.verdict is Verdict.MISSING and standing.serves and standing.misses < MISSES:
             return

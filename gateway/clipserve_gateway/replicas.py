@@ -44,7 +44,7 @@ class Replicas:
         connect: Callable[[str], Connection],
         metrics: Metrics,
         *,
-        examine_seconds: float,
+        examine_seconds: float | None,
         bulk_share: float = 0.1,
     ) -> None:
         """`target` is HOST:PORT[,HOST:PORT…]; raises ValueError for one that is not."""

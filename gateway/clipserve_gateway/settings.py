@@ -52,10 +52,12 @@ class Settings(TritonKey):
         description="Triton's gRPC endpoints, HOST:PORT with commas between them; each address behind a "
         "name (a headless service's, say) is a replica.",
     )
-    canary_seconds: float = Field(
-        5.0,
+    canary_seconds: float | None = Field(
+        None,
         gt=0,
-        description="How often each replica is asked for each model's known answers; wrong ones take it out.",
+        description="How often each replica is asked for each model's known answers; wrong ones take it out. "
+        "If not set, every 5 s, and down to every 30 s where they would take more than a hundredth of a "
+        "model's time.",
     )
     host: str = Field("127.0.0.1", description="Address to listen on; 0.0.0.0 in a container.")
     port: int = Field(8600, ge=0, le=65535, description="gRPC port; 0 takes a free one.")

@@ -271,6 +271,7 @@ def test_the_guards_arguments_are_settings_that_fit_the_pod(manifests: Any) -> N
     assert chosen.host == "0.0.0.0", "the kubelet asks the pod's address"
     startup = triton["startupProbe"]
     assert chosen.startup_seconds == startup["periodSeconds"] * startup["failureThreshold"]
+    assert chosen.canary_seconds is not None, "each pod has one guard, which decides on it: at an even pace"
     look = chosen.canary_seconds + chosen.canary_timeout_seconds + LAST_SECONDS
     assert chosen.restart_after_seconds > 2 * chosen.canary_misses * look, "no hasty restart"
     liveness = triton["livenessProbe"]

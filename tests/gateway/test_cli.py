@@ -31,7 +31,7 @@ def test_settings_that_the_gateway_and_its_guard_share_mean_the_same():
     """`up` reads them once for both."""
     for name in Settings.model_fields.keys() & GuardSettings.model_fields.keys():
         ours, theirs = Settings.model_fields[name], GuardSettings.model_fields[name]
-        assert ours.annotation is theirs.annotation
+        assert ours.annotation == theirs.annotation
         assert ours.default == theirs.default or name in ("triton", "http_port")
 
 

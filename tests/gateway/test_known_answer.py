@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from clipserve_gateway import errors
 from clipserve_gateway.deadline import Deadline
-from clipserve_gateway.known_answer import Verdict, compare, examine
+from clipserve_gateway.known_answer import Verdict, compare, examine, pause_after
 from clipserve_gateway.model_config import parse_model
 from clipserve_gateway.types import Floats, ModelSpec
 from support.fakes import DIM, SPEC, FakeEncoder, known_parameters, towers
@@ -93,3 +93,18 @@ async def test_a_recorded_question_that_cannot_be_read_is_a_bad_export(spec):
     found = await examine(FakeEncoder(), dataclasses.replace(spec, known_answer=known), Deadline.after(5))
     assert found.verdict is Verdict.WRONG
     assert "bad question" in found.detail
+
+
+@pytest.mark.parametrize(
+    ("took", "wanted", "pause"),
+    [
+        (0.0, None, 5.0),
+        (0.04, None, 5.0),
+        (0.2, None, 20.0),
+        (7.0, None, 30.0),
+        (7.0, 0.5, 0.5),
+        (0.0, 60.0, 60.0),
+    ],
+)
+def test_slow_models_are_asked_less_often_unless_it_is_told_how_often(took, wanted, pause):
+    assert pause_after(took, wanted) == pytest.approx(pause)

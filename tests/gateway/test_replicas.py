@@ -9,7 +9,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from clipserve_gateway import errors, replica
+from clipserve_gateway import errors, known_answer, replica
 from clipserve_gateway.deadline import Deadline
 from clipserve_gateway.known_answer import inputs_of
 from clipserve_gateway.metrics import Metrics
@@ -79,10 +79,12 @@ class FakeReplica(FakeTriton, FakeEncoder):
 class Fleet:
     """Two fake replicas behind one pool."""
 
-    def __init__(self) -> None:
+    def __init__(self, examine_seconds: float | None = 0.05) -> None:
         self.fakes: dict[str, FakeReplica] = {}
         self.metrics = Metrics()
-        self.pool = Replicas("127.0.0.1:1,127.0.0.1:2", self.connect, self.metrics, examine_seconds=0.05)
+        self.pool = Replicas(
+            "127.0.0.1:1,127.0.0.1:2", self.connect, self.metrics, examine_seconds=examine_seconds
+        )
         self.spec: ModelSpec = parse_model(*towers(**known_parameters()))
 
     def connect(self, address: str) -> FakeReplica:
@@ -296,6 +298,33 @@ async def test_a_model_that_answers_nobody_is_taken_out(monkeypatch, fleet):
         await fleet.reexamine()
         await asyncio.sleep(0.03)
     assert fleet.ok(1) == 0
+
+
+async def test_a_slow_model_is_asked_less_often_but_not_while_its_callers_get_no_answer(monkeypatch):
+    for module in (known_answer, replica):
+        monkeypatch.setattr(module, "PAUSE_SECONDS", 0.05)
+    fleet = Fleet(examine_seconds=None)
+    first, works, asked = fleet.connect("127.0.0.1:1"), asyncio.Event(), []
+    encode = first.encode_image
+
+    async def slow(spec, pixels, deadline):
+        asked.append(spec.name)
+        await asyncio.sleep(0.02)
+        await works.wait()
+        return await encode(spec, pixels, deadline)
+
+    first.encode_image = slow
+    works.set()
+    await fleet.refresh()
+    await fleet.reexamine()
+    assert asked.count("fake") == 1, "it may take a hundredth of the time, two seconds"
+    works.clear()
+    waiting = [asyncio.create_task(fleet.ask()) for _ in range(2)]
+    await fleet.reexamine()
+    works.set()
+    await asyncio.gather(*waiting)
+    assert asked.count("fake") == 3, "one of two calls, and a question"
+    await fleet.pool.close()
 
 
 async def test_a_question_that_waits_behind_others_batches_proves_nothing(monkeypatch, fleet):

@@ -26,7 +26,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from clipserve_gateway.guard.settings import GuardSettings
-from clipserve_gateway.known_answer import Finding, Verdict
+from clipserve_gateway.known_answer import Finding, Verdict, pause_after
 from clipserve_gateway.model_config import IMAGE_SUFFIX, TEXT_SUFFIX, model_name
 
 FINE = (Verdict.RIGHT, Verdict.UNKNOWN)
@@ -81,6 +81,10 @@ class Judgement:
     def models(self) -> dict[str, bool]:
         """Every known model, and whether its answers are to be trusted."""
         return {name: standing.good for name, standing in sorted(self._standings.items())}
+
+    def pause(self, took: float) -> float:
+        """Seconds until the next look, after one that took so many; few while anything is wrong."""
+        return pause_after(0.0 if self.why else took, self._settings.canary_seconds)
 
     def judge(self, look: Look, now: float) -> list[Change]:
         """Takes a look into account that was made at `now`; what people should hear of it."""

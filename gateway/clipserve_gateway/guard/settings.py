@@ -22,8 +22,11 @@ class GuardSettings(TritonKey):
         description="Port of /readyz, /healthz, /alive and /metrics; 0 takes a free one.",
     )
     log_level: str = Field("INFO", description="DEBUG, INFO, WARNING or ERROR.")
-    canary_seconds: float = Field(
-        5.0, gt=0, description="Pause between two looks: each sends every model its known image and text."
+    canary_seconds: float | None = Field(
+        None,
+        gt=0,
+        description="Pause between two looks: each sends every model its known image and text. If not set, "
+        "5 s, and up to 30 s while all is well and a look takes more than a hundredth of the time.",
     )
     canary_timeout_seconds: float = Field(3.0, gt=0, description="Time that one look may take.")
     canary_misses: int = Field(

@@ -59,6 +59,13 @@ def test_nothing_is_ready_before_the_first_look_and_nothing_is_dead():
     assert (judgement.ready, judgement.alive, judgement.why) == (False, True, "nothing is known yet")
 
 
+def test_slow_models_are_looked_at_less_often_while_all_is_well():
+    watch = Watch().see(found(demo=RIGHT))
+    assert watch.judgement.pause(0.2) == pytest.approx(20)
+    assert watch.see(found(demo=MISSING)).judgement.pause(3.0) == PAUSE
+    assert Watch(canary_seconds=2).see(found(demo=RIGHT)).judgement.pause(0.2) == 2
+
+
 @pytest.mark.parametrize("fine", [RIGHT, UNKNOWN])
 def test_one_right_look_is_enough(fine):
     assert Watch().see(found(demo=fine)).ready
