@@ -29,7 +29,8 @@ def suite(model: str, scale: Scale, load: Load, folder: Path) -> tuple[dict[str,
                 ("texts", messages.embed_texts(texts, items)),
             ):
                 file = load.requests(f"{items} {kind}", made)
-                seconds = scale.seconds * (2 if items >= 64 and kind == "pictures" else 1)
+                # A call of many pictures takes seconds: several of them must end.
+                seconds = scale.seconds * (items / 32 if items > 32 and kind == "pictures" else 1)
                 turn = load.turn(
                     service.service.address, messages.EMBED, file, seconds, items=items, callers=CALLERS
                 )

@@ -7,9 +7,9 @@ import time
 from collections.abc import Awaitable, Callable, Sequence
 
 from clipserve_gateway.concurrency import gather
-from clipserve_gateway.deadline import Deadline
+from clipserve_gateway.deadline import Deadline, cut_off
 from clipserve_gateway.encoder import Rows, stacked
-from clipserve_gateway.errors import DeadlineExceeded, InferenceFailed
+from clipserve_gateway.errors import InferenceFailed
 from clipserve_gateway.types import Floats
 
 WAIT = 0.25
@@ -31,7 +31,7 @@ class _Part:
 
     def expire(self) -> None:
         """The deadline has come."""
-        self.fail(DeadlineExceeded("the deadline passed during encode", metadata={"stage": "encode"}))
+        self.fail(cut_off("encode"))
 
     def fail(self, error: Exception) -> None:
         """Answers with an error, unless the caller has gone."""

@@ -7,11 +7,10 @@ from collections.abc import Awaitable, Sequence
 from typing import Protocol, TypeVar
 
 from clipserve_gateway.collection_spec import CollectionSpec, Generation
-from clipserve_gateway.deadline import Deadline
+from clipserve_gateway.deadline import Deadline, cut_off
 from clipserve_gateway.embed import EmbedOutcome
 from clipserve_gateway.errors import (
     ClipserveError,
-    DeadlineExceeded,
     DimensionMismatch,
     FingerprintMismatch,
 )
@@ -89,4 +88,4 @@ async def in_time(work: Awaitable[T], deadline: Deadline, stage: str) -> T:
     try:
         return await asyncio.wait_for(work, max(0.0, deadline.remaining()))
     except asyncio.TimeoutError:
-        raise DeadlineExceeded(f"the deadline passed during {stage}", metadata={"stage": stage}) from None
+        raise cut_off(stage) from None

@@ -27,3 +27,8 @@ class Deadline:
         """Raises DeadlineExceeded, naming the stage that was not begun, once the deadline has passed."""
         if self.remaining() <= 0:
             raise DeadlineExceeded(f"the deadline passed before {stage}", metadata={"stage": stage})
+
+
+def cut_off(stage: str) -> DeadlineExceeded:
+    """The error of a call whose deadline has come while it was in that stage."""
+    return DeadlineExceeded(f"the deadline passed during {stage}", metadata={"stage": stage})

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Hashable, Sequence
 from typing import Generic, TypeVar
 
-from clipserve_gateway.deadline import Deadline
+from clipserve_gateway.deadline import Deadline, cut_off
 from clipserve_gateway.errors import DeadlineExceeded
 from clipserve_gateway.metrics import Metrics
 
@@ -69,7 +69,7 @@ class Sharing(Generic[T]):
                     self._forget(batch)
                     batch.task.cancel()
         if pending:
-            raise DeadlineExceeded("the deadline passed during encode", metadata={"stage": "encode"})
+            raise cut_off("encode")
         found: dict[Hashable, T] = {}
         for batch in batches:
             others_deadline = batch is not own and isinstance(batch.task.exception(), DeadlineExceeded)

@@ -10,7 +10,7 @@ import grpc
 from tritonclient.grpc import service_pb2, service_pb2_grpc
 
 from clipserve_gateway import errors
-from clipserve_gateway.deadline import Deadline
+from clipserve_gateway.deadline import Deadline, cut_off
 from clipserve_gateway.encoder import Rows
 from clipserve_gateway.infer import embeddings_of, request_of
 from clipserve_gateway.model_config import TowerConfig, tower_name
@@ -129,7 +129,7 @@ def translate(error: grpc.aio.AioRpcError) -> errors.ClipserveError:
     if "Exceeds maximum queue size" in words:
         return errors.Overloaded("the model's queue is full; try again later")
     if code is grpc.StatusCode.DEADLINE_EXCEEDED or "timeout expired" in words.lower():
-        return errors.DeadlineExceeded("the deadline passed during encode", metadata={"stage": "encode"})
+        return cut_off("encode")
     if code is grpc.StatusCode.NOT_FOUND or "unknown model" in words or "no available versions" in words:
         return errors.ModelNotFound(f"Triton does not serve this model: {words}")
     if "protocol is restricted" in words:
