@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import time
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TypeVar
 
 from clipserve_gateway.cores import available_cores
@@ -63,16 +64,18 @@ class DecodePool:
             late = deadline.remaining() <= 0
             held.callback(self.gate.leave, 1, None if late else visit)
             deadline.check("decode")
-            running = asyncio.get_running_loop().run_in_executor(self._executor, self._timed, work)
+            loop = asyncio.get_running_loop()
+            answer: asyncio.Future[T] = loop.create_future()
+            running = self._executor.submit(self._timed, work)
             # A thread cannot be stopped: its place stays taken until it is done, even if the caller has gone.
-            until_done = held.pop_all()
-            running.add_done_callback(lambda _: until_done.close())
+            finish = functools.partial(finished, held.pop_all(), answer)
+            running.add_done_callback(functools.partial(hand_over, loop, finish))
         try:
-            return await asyncio.shield(running)
+            return await answer
         finally:
             # An error's traceback holds this frame; with its future in it, they would keep each other, and
             # the image, until garbage is collected.
-            del running
+            del answer, running, finish
 
     def _timed(self, work: Callable[[], T]) -> T:
         begin = time.thread_time()
@@ -104,3 +107,27 @@ class DecodePool:
     def close(self) -> None:
         """Lets running work finish and ends the threads."""
         self._executor.shutdown(wait=False, cancel_futures=True)
+
+
+def hand_over(
+    loop: asyncio.AbstractEventLoop, finish: Callable[[Future[T]], None], running: Future[T]
+) -> None:
+    """Has the event loop finish what a thread has done, if it is still there."""
+    if not loop.is_closed():
+        loop.call_soon_threadsafe(finish, running)
+
+
+def finished(held: contextlib.ExitStack, answer: asyncio.Future[T], running: Future[T]) -> None:
+    """Makes room for others, and answers the caller, unless it has gone.
+
+    All in one step of the event loop; run_in_executor and shield, which do the same, take four.
+    """
+    held.close()
+    if answer.done():
+        return
+    if running.cancelled():
+        answer.cancel()
+    elif error := running.exception():
+        answer.set_exception(error)
+    else:
+        answer.set_result(running.result())

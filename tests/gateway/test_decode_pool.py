@@ -209,3 +209,19 @@ async def test_what_was_too_late_at_its_turn_is_not_taken_for_fast_work(pool):
     found = await asyncio.gather(*late, return_exceptions=True)
     assert {type(error) for error in found} == {DeadlineExceeded}
     assert pool.gate.expected_seconds(Lane.INTERACTIVE) >= 0.09
+
+
+def test_a_thread_that_outlives_the_event_loop_ends_without_a_word(caplog: pytest.LogCaptureFixture) -> None:
+    jobs = Jobs()
+
+    async def leave() -> DecodePool:
+        pool = DecodePool(Metrics(), 1)
+        running = asyncio.create_task(pool.run(lambda: jobs.work("left"), deadline=later()))
+        await begun(jobs, 1)
+        running.cancel()
+        return pool
+
+    pool = asyncio.run(leave())
+    jobs.gate.set()
+    pool._executor.shutdown(wait=True)
+    assert not caplog.records
