@@ -14,12 +14,13 @@ from bench.speed.turns import beyond_decoding
 
 Facts = dict[str, Any]
 SIZE = (11.0, 4.0)
+SQUARE = (11.0, 7.0)
 
 
 def draw(results: Facts, folder: Path) -> list[Path]:
     """Writes the plots of what was measured; their files."""
     found = [pictures(facts, folder) for facts in results.get("images", ())]
-    if "growth" in results or "labels" in results:
+    if results.keys() & {"growth", "labels", "decoding"}:
         found.append(scaling(results, folder))
     return found
 
@@ -52,8 +53,8 @@ def pictures(facts: Facts, folder: Path) -> Path:
 
 
 def scaling(results: Facts, folder: Path) -> Path:
-    """Cost as calls and label sets grow, and with callers."""
-    figure, (items, labels, callers) = plt.subplots(1, 3, figsize=SIZE, layout="constrained")
+    """Cost as calls, label sets and pictures grow, and with callers."""
+    figure, ((items, labels), (callers, sizes)) = plt.subplots(2, 2, figsize=SQUARE, layout="constrained")
     if growth := results.get("growth"):
         for kind in ("pictures", "texts"):
             points = growth[kind]
@@ -72,6 +73,12 @@ def scaling(results: Facts, folder: Path) -> Path:
             [int(n) for n in points], [p["rate"] for p in points.values()], marker="o", label=facts["model"]
         )
     callers.set(xlabel="callers", ylabel="pictures/s", xscale="log")
+    if found := results.get("decoding"):
+        pixels = [row["width"] * row["height"] / 1e6 for row in found["sizes"]]
+        for mode in ("exact", "fast"):
+            sizes.plot(pixels, [row[mode] for row in found["sizes"]], marker="o", label=mode)
+        sizes.set(xlabel="megapixels of a JPEG", ylabel="CPU ms to decode it", xscale="log", yscale="log")
+        sizes.legend()
     for axes in (labels, callers):
         axes.set_ylim(bottom=0)
         if axes.lines:
