@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import Awaitable, Callable, Sequence
 
 from clipserve_gateway.concurrency import gather
@@ -12,13 +11,15 @@ from clipserve_gateway.encoder import Rows, stacked
 from clipserve_gateway.errors import InferenceFailed
 from clipserve_gateway.types import Floats
 
-WAIT = 0.25
-"""Rows wait for others for this part of what calls have taken of late: Triton, which is busy, gets them well
-before it can use them, and joins them with what else has come."""
+LEAD = 0.25
+"""Rows go to Triton when this part of the call that it works on is left: so they are there when it is done,
+and it joins them with what else has come."""
+LEAST_WAIT = 0.003
+"""Seconds; no more than LEAD. Later ones, too, wait a little for each other."""
 MOST_WAIT = 0.1
 """Seconds."""
 FRESH = 0.25
-"""Weight of the latest call in how long calls take."""
+"""Weight of the latest call in how long one takes."""
 
 
 class _Part:
@@ -43,9 +44,10 @@ class Batcher:
     """Joins what callers send to one tower while it is busy.
 
     A call costs gateway and Triton about as much for one row as for several. While fewer calls are under way
-    than there should be, rows go at once. Then they wait until one ends, until they fill a batch, or for a
-    moment (WAIT). A call ends with the latest of its callers' deadlines, and earlier where all of them have
-    gone. If it fails by what is in it, each caller's rows go alone. Belongs to one event loop.
+    than there should be, rows go at once. Then they wait until one has ended or is about to (LEAD), until
+    they fill a batch, or for a moment (MOST_WAIT). A call ends with the latest of its callers' deadlines, and
+    earlier where all of them have gone. If it fails by what is in it, each caller's rows go alone. Belongs to
+    one event loop.
 
     Attributes:
         most: rows of one call.
@@ -57,10 +59,14 @@ class Batcher:
         self.calls = 1
         self._send = send
         self._waiting: list[_Part] = []
-        self._under_way: set[asyncio.Task[None]] = set()
+        self._working: dict[asyncio.Task[bool], float] = {}
+        """Calls that Triton works on, as far as one can tell, and since when, on the loop's clock: the same
+        moment for those that are in one batch."""
+        self._queued: dict[asyncio.Task[bool], int] = {}
+        """Calls that it has beyond those, and their rows."""
         self._timer: asyncio.TimerHandle | None = None
         self._usual = 0.0
-        """Seconds that a call takes."""
+        """Seconds that Triton works on a call."""
 
     async def run(self, rows: Rows, deadline: Deadline) -> Floats:
         """What the tower makes of one caller's rows, no more than `most`.
@@ -70,15 +76,21 @@ class Batcher:
         loop = asyncio.get_running_loop()
         part = _Part(rows, deadline)
         self._waiting.append(part)
-        if len(self._under_way) < self.calls or sum(len(it.rows) for it in self._waiting) >= self.most:
+        if self._idle or sum(len(it.rows) for it in self._waiting) >= self.most:
             self._flush()
         elif self._timer is None:
-            self._timer = loop.call_later(min(MOST_WAIT, WAIT * self._usual), self._flush)
+            self._timer = loop.call_later(self._wait(), self._flush)
         expiry = loop.call_later(max(0.0, deadline.remaining()), part.expire)
         try:
             return await part.answer
         finally:
             expiry.cancel()
+
+    def _wait(self) -> float:
+        """Seconds that rows which come now wait for others, unless a call ends sooner."""
+        spent = asyncio.get_running_loop().time() - min(self._working.values())
+        lead = LEAD * self._usual
+        return min(MOST_WAIT, max(self._usual - lead - spent, min(LEAST_WAIT, lead)))
 
     def _flush(self) -> None:
         """Sends all that waits."""
@@ -99,7 +111,8 @@ class Batcher:
 
     def _begin(self, parts: list[_Part]) -> None:
         calling = asyncio.create_task(self._call(parts))
-        self._under_way.add(calling)
+        self._queued[calling] = sum(len(part.rows) for part in parts)
+        self._work_on()
         calling.add_done_callback(self._ended)
 
         def leave(_: asyncio.Future[Floats]) -> None:
@@ -109,14 +122,34 @@ class Batcher:
         for part in parts:
             part.answer.add_done_callback(leave)
 
-    def _ended(self, calling: asyncio.Task[None]) -> None:
-        self._under_way.discard(calling)
-        if len(self._under_way) < self.calls:
+    @property
+    def _idle(self) -> bool:
+        """Whether Triton has an instance that works on nothing."""
+        return len(set(self._working.values())) < self.calls
+
+    def _work_on(self) -> None:
+        """Counts as worked on what Triton takes out of its queue, if it is idle: as much as a batch holds."""
+        if not self._idle:
+            return
+        now, room = asyncio.get_running_loop().time(), self.most
+        for calling, rows in list(self._queued.items()):
+            if rows > room:
+                return
+            room -= rows
+            del self._queued[calling]
+            self._working[calling] = now
+
+    def _ended(self, calling: asyncio.Task[bool]) -> None:
+        self._queued.pop(calling, None)
+        begun = self._working.pop(calling, None)
+        if begun is not None and not calling.cancelled() and calling.result():
+            self._usual += FRESH * (asyncio.get_running_loop().time() - begun - self._usual)
+        self._work_on()
+        if self._idle:
             self._flush()
 
-    async def _call(self, parts: Sequence[_Part]) -> None:
-        """Answers all parts."""
-        begin = time.monotonic()
+    async def _call(self, parts: Sequence[_Part]) -> bool:
+        """Answers all parts; whether all of them at once."""
         try:
             rows = stacked([part.rows for part in parts])
             answer = await self._send(rows, max(part.deadline for part in parts))
@@ -125,14 +158,14 @@ class Batcher:
                 parts[0].fail(error)
             else:
                 await gather(*(self._call([part]) for part in parts))
-            return
+            return False
         except Exception as error:
             for part in parts:
                 part.fail(error)
-            return
-        self._usual += FRESH * (time.monotonic() - begin - self._usual)
+            return False
         first = 0
         for part in parts:
             if not part.answer.done():
                 part.answer.set_result(answer[first : first + len(part.rows)])
             first += len(part.rows)
+        return True

@@ -6,6 +6,7 @@ import asyncio
 
 import numpy as np
 import pytest
+from clipserve_gateway import batching
 from clipserve_gateway.batching import MOST_WAIT, Batcher
 from clipserve_gateway.deadline import Deadline
 from clipserve_gateway.errors import DeadlineExceeded, InferenceFailed, ServerUnavailable
@@ -14,12 +15,13 @@ POISON = 99
 
 
 class Tower:
-    """Doubles what it gets, once it is let; keeps every call's rows and deadline."""
+    """Doubles what it gets, once it is let: that call, or all; keeps every call's rows and deadline."""
 
     def __init__(self) -> None:
         self.calls: list[np.ndarray] = []
         self.deadlines: list[Deadline] = []
         self.cancelled = 0
+        self.ends: list[asyncio.Event] = []
         self.open = asyncio.Event()
         self.failure: Exception | None = None
         self.batcher = Batcher(self.send)
@@ -28,11 +30,16 @@ class Tower:
     async def send(self, rows: np.ndarray, deadline: Deadline) -> np.ndarray:
         self.calls.append(rows)
         self.deadlines.append(deadline)
+        self.ends.append(asyncio.Event())
+        let = [asyncio.create_task(event.wait()) for event in (self.open, self.ends[-1])]
         try:
-            await self.open.wait()
+            await asyncio.wait(let, return_when=asyncio.FIRST_COMPLETED)
         except asyncio.CancelledError:
             self.cancelled += 1
             raise
+        finally:
+            for waiting in let:
+                waiting.cancel()
         if self.failure:
             raise self.failure
         if (rows == POISON).any():
@@ -103,6 +110,38 @@ async def test_rows_wait_a_moment_at_most_however_long_calls_take(tower):
     tower.ask(1)
     await asyncio.sleep(MOST_WAIT + 0.05)
     assert tower.sizes == [1, 1]
+
+
+async def test_rows_go_before_the_call_ends_so_that_they_are_there_in_time(tower, monkeypatch):
+    monkeypatch.setattr(batching, "MOST_WAIT", 100.0)
+    await busy(tower)
+    tower.batcher._usual = 0.4
+    tower.ask(1)
+    await asyncio.sleep(0.1)
+    assert tower.sizes == [1]
+    await asyncio.sleep(0.28)
+    assert tower.sizes == [1, 1]
+
+
+async def test_calls_that_triton_joins_occupy_one_instance(tower):
+    tower.batcher.calls = 2
+    await busy(tower)
+    tower.ask(0)
+    await settled()
+    tower.batcher._usual = 0.0
+    for number in (1, 2):
+        tower.ask(number)
+        await asyncio.sleep(0.01)
+    assert tower.sizes == [1, 1, 1, 1], "two are worked on, two wait in Triton"
+    tower.batcher._usual = 100.0
+    tower.ends[0].set()
+    await settled()
+    tower.ask(3)
+    await settled()
+    assert len(tower.sizes) == 4, "both instances work: on the second call, and on the two that waited"
+    tower.ends[1].set()
+    await settled()
+    assert len(tower.sizes) == 5
 
 
 async def test_as_many_calls_as_there_should_be_go_at_once(tower):
