@@ -69,7 +69,7 @@ soak: setup $(REPOSITORY)/.ready ## Half an hour of mixed load: does the gateway
 torture: $(VENV)/.ready ## Kill a writer fifty times and look for lost points (some minutes)
 	@$(VENV)/bin/python bench/torture.py --points 50
 
-fuzz: setup $(REPOSITORY)/.ready ## Send 100,000 harmed inputs to the service (a quarter of an hour)
+fuzz: setup $(REPOSITORY)/.ready ## Send 100,000 harmed inputs to the service (about six minutes)
 	@$(VENV)/bin/python bench/fuzz.py
 
 bench: setup ## Measure speed end to end, beside ceilings (half an hour); SUITES=images,search for some
