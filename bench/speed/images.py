@@ -19,7 +19,8 @@ from bench.speed.scale import Bar, Scale
 from bench.speed.systems import Clipserve, Lines, Load, clipserve_of, export, infinity, worker_of
 from bench.speed.turns import Turn, beyond_decoding, by_turns, median, ratio, written
 
-PHOTOS = 256
+PHOTOS = 1024
+"""More than callers: equal pictures under way are computed once."""
 CALLERS = 16
 BATCHES = (8, 16, 32)
 AGREE = 16
@@ -60,8 +61,8 @@ def suite(
         agreement = agreement_of(service, worker, photos)
         for system in systems.values():
             system()
-        click.echo(f"· {model}: {scale.rounds} rounds of {len(systems)} systems", err=True)
-        turns = by_turns(systems, scale.rounds)
+        click.echo(f"· {model}: {scale.rounds + 2} rounds of {len(systems)} systems", err=True)
+        turns = by_turns(systems, scale.rounds + 2)
         peak = median(turns[OURS])
         offered = sweep(senders, peak, scale, model)
         concurrency = {

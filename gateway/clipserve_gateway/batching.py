@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
+from typing import NamedTuple
 
 from clipserve_gateway.concurrency import gather
 from clipserve_gateway.deadline import Deadline, cut_off
@@ -40,14 +41,23 @@ class _Part:
             self.answer.set_exception(error)
 
 
+class _Work(NamedTuple):
+    """A call that Triton works on, as far as one can tell."""
+
+    since: float
+    """On the loop's clock; the same moment for all that are in one batch."""
+    waited: bool
+    """In Triton's queue, behind others."""
+
+
 class Batcher:
     """Joins what callers send to one tower while it is busy.
 
     A call costs gateway and Triton about as much for one row as for several. While fewer calls are under way
-    than there should be, rows go at once. Then they wait until one has ended or is about to (LEAD), until
-    they fill a batch, or for a moment (MOST_WAIT). A call ends with the latest of its callers' deadlines, and
-    earlier where all of them have gone. If it fails by what is in it, each caller's rows go alone. Belongs to
-    one event loop.
+    than there should be, rows go at once. Then they wait until Triton is idle or about to be done with what
+    it works on (LEAD), until they fill a batch, or for a moment (MOST_WAIT). A call ends with the latest of
+    its callers' deadlines, and earlier where all of them have gone. If it fails by what is in it, each
+    caller's rows go alone. Belongs to one event loop.
 
     Attributes:
         most: rows of one call.
@@ -59,11 +69,9 @@ class Batcher:
         self.calls = 1
         self._send = send
         self._waiting: list[_Part] = []
-        self._working: dict[asyncio.Task[bool], float] = {}
-        """Calls that Triton works on, as far as one can tell, and since when, on the loop's clock: the same
-        moment for those that are in one batch."""
+        self._working: dict[asyncio.Task[bool], _Work] = {}
         self._queued: dict[asyncio.Task[bool], int] = {}
-        """Calls that it has beyond those, and their rows."""
+        """Calls that Triton has beyond those, and their rows."""
         self._timer: asyncio.TimerHandle | None = None
         self._usual = 0.0
         """Seconds that Triton works on a call."""
@@ -88,7 +96,7 @@ class Batcher:
 
     def _wait(self) -> float:
         """Seconds that rows which come now wait for others, unless a call ends sooner."""
-        spent = asyncio.get_running_loop().time() - min(self._working.values())
+        spent = asyncio.get_running_loop().time() - min(self._working.values()).since
         lead = LEAD * self._usual
         return min(MOST_WAIT, max(self._usual - lead - spent, min(LEAST_WAIT, lead)))
 
@@ -112,7 +120,7 @@ class Batcher:
     def _begin(self, parts: list[_Part]) -> None:
         calling = asyncio.create_task(self._call(parts))
         self._queued[calling] = sum(len(part.rows) for part in parts)
-        self._work_on()
+        self._work_on(waited=False)
         calling.add_done_callback(self._ended)
 
         def leave(_: asyncio.Future[Floats]) -> None:
@@ -125,9 +133,9 @@ class Batcher:
     @property
     def _idle(self) -> bool:
         """Whether Triton has an instance that works on nothing."""
-        return len(set(self._working.values())) < self.calls
+        return len({work.since for work in self._working.values()}) < self.calls
 
-    def _work_on(self) -> None:
+    def _work_on(self, *, waited: bool) -> None:
         """Counts as worked on what Triton takes out of its queue, if it is idle: as much as a batch holds."""
         if not self._idle:
             return
@@ -137,14 +145,17 @@ class Batcher:
                 return
             room -= rows
             del self._queued[calling]
-            self._working[calling] = now
+            self._working[calling] = _Work(now, waited)
 
     def _ended(self, calling: asyncio.Task[bool]) -> None:
         self._queued.pop(calling, None)
-        begun = self._working.pop(calling, None)
-        if begun is not None and not calling.cancelled() and calling.result():
-            self._usual += FRESH * (asyncio.get_running_loop().time() - begun - self._usual)
-        self._work_on()
+        work = self._working.pop(calling, None)
+        if work is not None and not calling.cancelled() and calling.result():
+            took = asyncio.get_running_loop().time() - work.since
+            # What ends at once after it waited was in the batch before.
+            if not work.waited or took > LEAD * self._usual:
+                self._usual += FRESH * (took - self._usual)
+        self._work_on(waited=True)
         if self._idle:
             self._flush()
 

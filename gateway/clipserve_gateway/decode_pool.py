@@ -127,7 +127,7 @@ def finished(held: contextlib.ExitStack, answer: asyncio.Future[T], running: Fut
         return
     if running.cancelled():
         answer.cancel()
-    elif error := running.exception():
+    elif (error := running.exception()) is not None:
         answer.set_exception(error)
     else:
         answer.set_result(running.result())

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import enum
 import functools
+import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
@@ -49,6 +50,8 @@ class Finding:
     detail: str = ""
     tower: str = ""
     """The Triton model that did not answer right; empty if that is not known."""
+    seconds: float = 0.0
+    """What both right answers took."""
 
 
 async def examine(encoder: Encoder, spec: ModelSpec, deadline: Deadline) -> Finding:
@@ -65,6 +68,7 @@ async def examine(encoder: Encoder, spec: ModelSpec, deadline: Deadline) -> Find
         (image, lambda: encoder.encode_image(spec, pixels, deadline), known.image_embedding),
         (text, lambda: encoder.encode_text(spec, ids, deadline), known.text_embedding),
     )
+    begin = time.monotonic()
     for tower, encode, recorded in towers:
         try:
             answer = await encode()
@@ -76,14 +80,14 @@ async def examine(encoder: Encoder, spec: ModelSpec, deadline: Deadline) -> Find
             return Finding(Verdict.WRONG, f"{tower}: {error.message}", tower)
         if complaint := compare(answer[0], np.frombuffer(recorded, "<f4")):
             return Finding(Verdict.WRONG, f"{tower}: {complaint}", tower)
-    return Finding(Verdict.RIGHT)
+    return Finding(Verdict.RIGHT, seconds=time.monotonic() - begin)
 
 
 def pause_after(took: float, wanted: float | None) -> float:
     """Seconds until a model that was right, in `took` seconds, is asked again.
 
-    What is wanted; if nothing is, 5, and up to 30 where answers take long, so that they take no more than a
-    hundredth of the model's time.
+    What is wanted; if nothing is, 5, and up to 30 where answers take long: a hundredth of the model's time is
+    enough for each that asks, as far as half a minute goes.
     """
     return wanted or min(max(PAUSE_SECONDS, took / SHARE), LONGEST_PAUSE_SECONDS)
 

@@ -12,29 +12,21 @@ from typing import Protocol, TypeVar
 from clipserve_gateway import errors
 from clipserve_gateway.deadline import Deadline
 from clipserve_gateway.encoder import Encoder
-from clipserve_gateway.known_answer import PAUSE_SECONDS, Finding, Verdict, examine, pause_after
+from clipserve_gateway.known_answer import PAUSE_SECONDS, Finding, Verdict, examine
 from clipserve_gateway.metrics import Metrics
 from clipserve_gateway.model_config import TowerConfig, is_tower, pair, tower_name
+from clipserve_gateway.standing import Standing
 from clipserve_gateway.types import ModelSpec, Tower
 
 log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
-SERVES = (Verdict.RIGHT, Verdict.UNKNOWN)
-"""Verdicts with which a model is in service. BUSY and MISSING-but-working change nothing."""
-MISSES = 2
-"""Times in a row without an answer after which it is held that none will come."""
-
-
 STALL_SECONDS = 0.5
 """A call that waits so long, while nothing else is heard either, makes one ask whether anybody is there."""
 
 ASK_AGAIN_SECONDS = 1.0
 """How long a replica that has become suspect may take to say that it is still there."""
-
-SILENT_SECONDS = 15.0
-"""How long a model that has calls under way may answer none of them; a batch on slow cores takes seconds."""
 
 
 class Connection(Encoder, Protocol):
@@ -51,24 +43,6 @@ class Connection(Encoder, Protocol):
     async def close(self) -> None:
         """Ends the connection."""
         ...
-
-
-class _Standing:
-    """What is known of one model on this replica."""
-
-    def __init__(self) -> None:
-        self.finding: Finding | None = None
-        self.misses = 0
-        self.examined = 0.0
-        """When the last examination ended, on the monotonic clock."""
-        self.took = 0.0
-        """Seconds of the last examination, where that was passed."""
-        self.answered = 0.0
-        """When it last answered any call."""
-
-    @property
-    def serves(self) -> bool:
-        return self.finding is not None and self.finding.verdict in SERVES
 
 
 class Replica:
@@ -90,7 +64,7 @@ class Replica:
         self.specs: dict[str, ModelSpec] = {}
         self._metrics = metrics
         self._examine_seconds = examine_seconds
-        self._standings: dict[str, _Standing] = {}
+        self._standings: dict[str, Standing] = {}
         self._examinations: dict[str, asyncio.Task[None]] = {}
         self._down: asyncio.Future[None] | None = None
         """Done while the replica is down; None before it was first reached."""
@@ -121,8 +95,8 @@ class Replica:
         """How many of a tower of a model in service run side by side here."""
         return self.towers[tower_name(model, tower)].instances
 
-    async def call(self, model: str, work: Callable[[], Awaitable[T]]) -> T:
-        """The result of one call to this replica.
+    async def call(self, model: str, tower: Tower, work: Callable[[], Awaitable[T]]) -> T:
+        """The result of one call to a tower of a model in service here.
 
         Raises ModelUnavailable at once when the replica goes down meanwhile, or what the work raises.
         """
@@ -133,17 +107,8 @@ class Replica:
         self._idle.clear()
         calling = asyncio.ensure_future(work())
         try:
-            waiting: set[asyncio.Future] = {calling, down}
-            done: set[asyncio.Future] = set()
-            while not done:
-                done, _ = await asyncio.wait(
-                    waiting, timeout=STALL_SECONDS, return_when=asyncio.FIRST_COMPLETED
-                )
-                if not done and time.monotonic() - self._last_heard >= STALL_SECONDS:
-                    self.ask_again()
-            if not calling.done():
-                raise self._unavailable()
-            result = calling.result()
+            with self._standings[model].calling(tower_name(model, tower)):
+                result = await self._unless_down(calling, down)
         except errors.ServerUnavailable as error:
             self._suspect(error.message)
             raise
@@ -158,9 +123,18 @@ class Replica:
             if not self.in_flight:
                 self._idle.set()
         self._last_success = self._last_heard = time.monotonic()
-        if model in self._standings:
-            self._standings[model].answered = self._last_success
         return result
+
+    async def _unless_down(self, calling: asyncio.Future[T], down: asyncio.Future[None]) -> T:
+        waiting: set[asyncio.Future] = {calling, down}
+        done: set[asyncio.Future] = set()
+        while not done:
+            done, _ = await asyncio.wait(waiting, timeout=STALL_SECONDS, return_when=asyncio.FIRST_COMPLETED)
+            if not done and time.monotonic() - self._last_heard >= STALL_SECONDS:
+                self.ask_again()
+        if not calling.done():
+            raise self._unavailable()
+        return calling.result()
 
     def _unavailable(self) -> errors.ServerUnavailable:
         return errors.ServerUnavailable("the inference server does not answer; try again in a few seconds")
@@ -180,21 +154,26 @@ class Replica:
         """Asks what it serves and examines what is due. Never raises for a replica that is down."""
         try:
             if not await self._ask(timeout) and not await self._ask(timeout):
-                self._suspect(f"no answer in {MISSES} times {timeout:g} s")
+                self._suspect(f"no answer in two times {timeout:g} s")
                 return
         except errors.ClipserveError as error:
             self._suspect(error.message)
             return
         found = pair(self.towers, self.towers)
         # What is wrong with the others is told by Models.
-        self.specs = {name: spec for name, spec in found.items() if isinstance(spec, ModelSpec)}
+        before, self.specs = (
+            self.specs,
+            {name: spec for name, spec in found.items() if isinstance(spec, ModelSpec)},
+        )
         returned = not self.up
         if returned:
             # What it answered before it went says nothing: it may be another process.
             self._forget()
             self._down = asyncio.get_running_loop().create_future()
-        for model in self._standings.keys() - self.specs.keys():
-            self._drop(model)
+        for model in list(self._standings):
+            # Another model of the same name has a standing of its own.
+            if self.specs.get(model) != before.get(model):
+                self._drop(model)
         await self._examine_due(timeout)
         if returned and self.up:
             self._complain("")
@@ -215,8 +194,8 @@ class Replica:
     async def _examine_due(self, timeout: float) -> None:
         """Begins examinations. Waits for those of models that are not in service yet, for a while only."""
         for spec in self.specs.values():
-            if spec.name not in self._examinations and self._due(spec):
-                standing = self._standings.setdefault(spec.name, _Standing())
+            standing = self._standings.setdefault(spec.name, Standing())
+            if spec.name not in self._examinations and standing.due(self._examine_seconds):
                 task = asyncio.create_task(self._examine(spec, standing))
                 self._examinations[spec.name] = task
                 task.add_done_callback(functools.partial(self._examined, spec.name))
@@ -228,30 +207,11 @@ class Replica:
         if self._examinations.get(model) is task:
             del self._examinations[model]
 
-    def _due(self, spec: ModelSpec) -> bool:
-        standing = self._standings.get(spec.name)
-        if standing is None or not standing.serves:
-            return True
-        now = time.monotonic()
-        # Silence is looked into early, however long its answers used to take.
-        quiet = self.in_flight and now - standing.answered >= PAUSE_SECONDS
-        pause = pause_after(0.0 if quiet else standing.took, self._examine_seconds)
-        return now - standing.examined >= pause
-
-    async def _examine(self, spec: ModelSpec, standing: _Standing) -> None:
-        begin = time.monotonic()
+    async def _examine(self, spec: ModelSpec, standing: Standing) -> None:
         deadline = Deadline.after(max(1.0, self._examine_seconds or PAUSE_SECONDS))
         found = await examine(self.connection, spec, deadline)
-        standing.examined = time.monotonic()
-        # Behind others' batches a question may wait long, which says nothing as long as they are answered.
-        working = self.in_flight and standing.examined - standing.answered < SILENT_SECONDS
-        if found.verdict is Verdict.BUSY or (found.verdict is Verdict.MISSING and working):
-            return
-        standing.took = standing.examined - begin if found.verdict in SERVES else 0.0
-        standing.misses = standing.misses + 1 if found.verdict is Verdict.MISSING else 0
-        if found.verdict is Verdict.MISSING and standing.serves and standing.misses < MISSES:
-            return
-        self._judge(spec.name, found)
+        if standing.take(found):
+            self._judge(spec.name, found)
 
     def _judge(self, model: str, found: Finding) -> None:
         standing = self._standings[model]

@@ -115,7 +115,7 @@ class Replicas:
                 encode: Callable[..., Awaitable[Floats]] = (
                     to.encode_image if tower == "image" else to.encode_text
                 )
-                return await replica.call(spec.name, functools.partial(encode, spec, rows, deadline))
+                return await replica.call(spec.name, tower, functools.partial(encode, spec, rows, deadline))
             except errors.ServerUnavailable as error:
                 # At once, not at the next look-out: it may have been one connection that broke.
                 replica.ask_again()

@@ -115,12 +115,42 @@ async def test_rows_wait_a_moment_at_most_however_long_calls_take(tower):
 async def test_rows_go_before_the_call_ends_so_that_they_are_there_in_time(tower, monkeypatch):
     monkeypatch.setattr(batching, "MOST_WAIT", 100.0)
     await busy(tower)
-    tower.batcher._usual = 0.4
+    tower.batcher._usual = 0.8
+    await asyncio.sleep(0.3)
     tower.ask(1)
     await asyncio.sleep(0.1)
     assert tower.sizes == [1]
-    await asyncio.sleep(0.28)
+    await asyncio.sleep(0.3)
+    assert tower.sizes == [1, 1], "after three quarters of the call, not of another one"
+
+
+async def test_how_long_calls_take_is_learned_from_those_that_answer(tower):
+    first = tower.ask(0)
+    await asyncio.sleep(0.1)
+    tower.ends[0].set()
+    await first
+    learned = tower.batcher._usual
+    assert learned > 0.02
+    tower.failure = ServerUnavailable("away")
+    tower.open.set()
+    with pytest.raises(ServerUnavailable):
+        await tower.ask(1)
+    tower.failure = None
+    gone = tower.ask(2)
+    gone.cancel()
+    await settled()
+    assert tower.batcher._usual == learned
+
+
+async def test_what_ends_together_with_the_call_before_it_was_in_its_batch(tower):
+    callers = [await busy(tower)]
+    tower.batcher._usual = 0.0
+    callers.append(tower.ask(1))
+    await asyncio.sleep(0.1)
     assert tower.sizes == [1, 1]
+    tower.open.set()
+    await asyncio.gather(*callers)
+    assert tower.batcher._usual > 0.02, "a quarter of what the first one took"
 
 
 async def test_calls_that_triton_joins_occupy_one_instance(tower):

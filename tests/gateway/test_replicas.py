@@ -9,7 +9,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from clipserve_gateway import errors, known_answer, replica
+from clipserve_gateway import errors, known_answer, replica, standing
 from clipserve_gateway.deadline import Deadline
 from clipserve_gateway.known_answer import inputs_of
 from clipserve_gateway.metrics import Metrics
@@ -301,7 +301,7 @@ async def test_a_model_that_answers_nobody_is_taken_out(monkeypatch, fleet):
 
 
 async def test_a_slow_model_is_asked_less_often_but_not_while_its_callers_get_no_answer(monkeypatch):
-    for module in (known_answer, replica):
+    for module in (known_answer, standing):
         monkeypatch.setattr(module, "PAUSE_SECONDS", 0.05)
     fleet = Fleet(examine_seconds=None)
     first, works, asked = fleet.connect("127.0.0.1:1"), asyncio.Event(), []

@@ -72,6 +72,8 @@ class Judgement:
         self._completed: dict[str, int] = {}
         self._began: float | None = None
         self._last_answer = 0.0
+        self._took = 0.0
+        """Seconds that right answers took, of all models; 0 where one was not right."""
         self.heard = False
         self.ready = False
         self.alive = True
@@ -82,9 +84,10 @@ class Judgement:
         """Every known model, and whether its answers are to be trusted."""
         return {name: standing.good for name, standing in sorted(self._standings.items())}
 
-    def pause(self, took: float) -> float:
-        """Seconds until the next look, after one that took so many; few while anything is wrong."""
-        return pause_after(0.0 if self.why else took, self._settings.canary_seconds)
+    @property
+    def pause(self) -> float:
+        """Seconds until the next look: few unless all was right in this one."""
+        return pause_after(self._took, self._settings.canary_seconds)
 
     def judge(self, look: Look, now: float) -> list[Change]:
         """Takes a look into account that was made at `now`; what people should hear of it."""
@@ -94,6 +97,8 @@ class Judgement:
         if anew:
             self.heard, self._began = False, now
         findings = self._findings(look)
+        well = all(it.verdict in FINE for it in findings.values())
+        self._took = sum(it.seconds for it in findings.values()) if well else 0.0
         self._standings = {name: self._standings.get(name) or _Standing(name) for name in findings}
         changes = []
         for name, finding in findings.items():

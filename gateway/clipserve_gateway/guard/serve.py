@@ -42,14 +42,13 @@ class Guard:
     async def watch(self) -> None:
         """Looks for ever."""
         while True:
-            begin = time.monotonic()
             look = await look_at(self._triton, self._settings.canary_timeout_seconds, self._metrics.examined)
             was_ready, was_alive = self._judgement.ready, self._judgement.alive
             for change in self._judgement.judge(look, time.monotonic()):
                 log.log(logging.INFO if change.good else logging.ERROR, "%s", change.text)
             self._metrics.judged(self._judgement.models)
             self._tell(was_ready, was_alive)
-            await asyncio.sleep(self._judgement.pause(time.monotonic() - begin))
+            await asyncio.sleep(self._judgement.pause)
 
     def _tell(self, was_ready: bool, was_alive: bool) -> None:
         judgement = self._judgement

@@ -126,15 +126,13 @@ class Supervisor:
     async def _watch(self) -> str:
         """Looks until Triton is judged dead; why."""
         while self._judgement.alive:
-            begin = self._clock()
             look = await self._look()
             for change in self._judgement.judge(look, self._clock()):
                 # That all is well is told for the gateway and all its models together.
                 if self._was_ready or not change.good:
                     self._say(f"{'✓' if change.good else '✗'} Triton (pid {self._triton.pid}): {change.text}")
             self._note_readiness()
-            heard, took = self._judgement.heard, self._clock() - begin
-            await self._sleep(self._judgement.pause(took) if heard else STARTING_SECONDS)
+            await self._sleep(self._judgement.pause if self._judgement.heard else STARTING_SECONDS)
         return self._judgement.why
 
     def _note_readiness(self) -> None:

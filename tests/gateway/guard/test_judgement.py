@@ -60,10 +60,14 @@ def test_nothing_is_ready_before_the_first_look_and_nothing_is_dead():
 
 
 def test_slow_models_are_looked_at_less_often_while_all_is_well():
-    watch = Watch().see(found(demo=RIGHT))
-    assert watch.judgement.pause(0.2) == pytest.approx(20)
-    assert watch.see(found(demo=MISSING)).judgement.pause(3.0) == PAUSE
-    assert Watch(canary_seconds=2).see(found(demo=RIGHT)).judgement.pause(0.2) == 2
+    slow = Finding(Verdict.RIGHT, seconds=0.2)
+    watch = Watch().see(found(1, demo=slow))
+    assert watch.judgement.pause == pytest.approx(20)
+    assert watch.see(found(1, demo=MISSING)).judgement.pause == PAUSE
+    assert watch.see(found(1, demo=slow)).judgement.pause == pytest.approx(20)
+    busy = watch.see(found(2, demo=MISSING)).judgement
+    assert (busy.why, busy.pause) == ("", PAUSE), "that it works is all that is known"
+    assert Watch(canary_seconds=2).see(found(demo=slow)).judgement.pause == 2
 
 
 @pytest.mark.parametrize("fine", [RIGHT, UNKNOWN])
