@@ -15,6 +15,7 @@ from pydantic_settings import BaseSettings
 
 import clipserve_gateway
 from clipserve_gateway import logs
+from clipserve_gateway.blas import use_one_blas_thread
 from clipserve_gateway.guard.settings import GuardSettings
 from clipserve_gateway.memory import use_few_arenas
 from clipserve_gateway.settings import Settings, default_models_env
@@ -98,6 +99,7 @@ def serve(**options: Any) -> None:
     settings = settings_from(options)
     logs.configure(settings.log_level)
     use_few_arenas()
+    use_one_blas_thread()
     sys.exit(asyncio.run(serve_until_signal(settings)))
 
 
@@ -208,4 +210,5 @@ def up(
     # People watch this one; the log line of each call is for those who ask for it.
     logs.configure(settings.log_level if "log_level" in settings.model_fields_set else "WARNING")
     use_few_arenas()
+    use_one_blas_thread()
     sys.exit(asyncio.run(run_up(settings, guarding, model_repository, models_env, ports, triton_log)))
