@@ -21,6 +21,8 @@ MOST_WAIT = 0.1
 """Seconds."""
 FRESH = 0.25
 """Weight of the latest call in how long one takes."""
+AT_ONCE = 0.01
+"""Seconds within which the answers of one batch arrive."""
 
 
 class _Part:
@@ -153,7 +155,7 @@ class Batcher:
         if work is not None and not calling.cancelled() and calling.result():
             took = asyncio.get_running_loop().time() - work.since
             # What ends at once after it waited was in the batch before.
-            if not work.waited or took > LEAD * self._usual:
+            if not work.waited or took > min(LEAD * self._usual, AT_ONCE):
                 self._usual += FRESH * (took - self._usual)
         self._work_on(waited=True)
         if self._idle:

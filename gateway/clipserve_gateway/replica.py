@@ -103,18 +103,19 @@ class Replica:
         down = self._down
         if down is None or down.done():
             raise self._unavailable()
+        standing = self._standings[model]
         self.in_flight += 1
         self._idle.clear()
         calling = asyncio.ensure_future(work())
         try:
-            with self._standings[model].calling(tower_name(model, tower)):
+            with standing.calling(tower_name(model, tower)):
                 result = await self._unless_down(calling, down)
         except errors.ServerUnavailable as error:
             self._suspect(error.message)
             raise
         except errors.ModelUnavailable as error:
             # It was there a moment ago: Triton is stopping, or loads this model again.
-            if model in self._standings:
+            if self._standings.get(model) is standing:
                 self._judge(model, Finding(Verdict.MISSING, error.message))
             raise
         finally:

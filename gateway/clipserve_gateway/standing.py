@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import time
+from collections import defaultdict
 from collections.abc import Iterator
+from dataclasses import dataclass
 
 from clipserve_gateway.known_answer import PAUSE_SECONDS, Finding, Verdict, pause_after
 
@@ -16,8 +19,19 @@ SILENT_SECONDS = 15.0
 """How long a tower that has calls under way may answer none of them; a batch on slow cores takes seconds."""
 
 
+@dataclass
+class _Calls:
+    """Of one tower."""
+
+    under_way: int = 0
+    answered: float = 0.0
+    """When it last answered one."""
+    waits_since: float | None = None
+    """Since when callers have got no answer; None while nobody waits, nor gave up last."""
+
+
 class Standing:
-    """Of one model. Times are those of the monotonic clock.
+    """Of one model. Times are those of the monotonic clock, towers have their names in Triton.
 
     Attributes:
         finding: what decides whether it is in service; None before its first examination.
@@ -29,11 +43,7 @@ class Standing:
         self._examined = 0.0
         self._took = 0.0
         """Seconds of its answers in the last examination; 0 unless they were right."""
-        self._answered: dict[str, float] = {}
-        """When each tower, by its name in Triton, last answered a call."""
-        self._calls = 0
-        self._waits_since: float | None = None
-        """Since when callers have got no answer; None while nobody waits, nor gave up last."""
+        self._calls: defaultdict[str, _Calls] = defaultdict(_Calls)
 
     @property
     def serves(self) -> bool:
@@ -43,21 +53,23 @@ class Standing:
     @contextlib.contextmanager
     def calling(self, tower: str) -> Iterator[None]:
         """Counts a call in; it is answered unless something is raised."""
-        self._calls += 1
-        self._waits_since = self._waits_since or time.monotonic()
+        calls = self._calls[tower]
+        calls.under_way += 1
+        calls.waits_since = calls.waits_since or time.monotonic()
         try:
             yield
-            now = self._answered[tower] = time.monotonic()
-            self._waits_since = now if self._calls > 1 else None
+            calls.answered = time.monotonic()
+            calls.waits_since = calls.answered if calls.under_way > 1 else None
         finally:
-            self._calls -= 1
+            calls.under_way -= 1
 
     def due(self, examine_seconds: float | None) -> bool:
         """Whether to examine it now; see pause_after. Where callers get no answers, that is not put off."""
         if not self.serves:
             return True
         now = time.monotonic()
-        silent = self._waits_since is not None and now - self._waits_since >= PAUSE_SECONDS
+        waits = [it.waits_since for it in self._calls.values() if it.waits_since is not None]
+        silent = now - min(waits, default=now) >= PAUSE_SECONDS
         return now - self._examined >= pause_after(0.0 if silent else self._took, examine_seconds)
 
     def take(self, found: Finding) -> bool:
@@ -67,10 +79,13 @@ class Standing:
         missing = found.verdict is Verdict.MISSING
         if found.verdict is Verdict.BUSY or (missing and self._works(found.tower)):
             return False
+        if found.verdict in SERVES:
+            for calls in self._calls.values():
+                calls.waits_since = calls.waits_since if calls.under_way else None
         self._misses = self._misses + 1 if missing else 0
         return not (missing and self.serves and self._misses < MISSES)
 
     def _works(self, tower: str) -> bool:
         """Whether a tower (either, for an empty name) answers others: behind those one may wait long."""
-        times = [at for name, at in self._answered.items() if tower in ("", name)]
-        return self._calls > 0 and time.monotonic() - max(times, default=0.0) < SILENT_SECONDS
+        answered = [it.answered for name, it in self._calls.items() if it.under_way and tower in ("", name)]
+        return time.monotonic() - max(answered, default=-math.inf) < SILENT_SECONDS

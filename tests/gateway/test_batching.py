@@ -136,9 +136,12 @@ async def test_how_long_calls_take_is_learned_from_those_that_answer(tower):
     with pytest.raises(ServerUnavailable):
         await tower.ask(1)
     tower.failure = None
+    tower.open.clear()
     gone = tower.ask(2)
+    await settled()
     gone.cancel()
     await settled()
+    assert tower.cancelled == 1
     assert tower.batcher._usual == learned
 
 
@@ -151,6 +154,32 @@ async def test_what_ends_together_with_the_call_before_it_was_in_its_batch(tower
     tower.open.set()
     await asyncio.gather(*callers)
     assert tower.batcher._usual > 0.02, "a quarter of what the first one took"
+
+
+async def test_calls_that_waited_in_triton_are_learned_from_too(tower):
+    callers = [await busy(tower)]
+    tower.batcher._usual = 0.0
+    callers.append(tower.ask(1))
+    await asyncio.sleep(0.01)
+    tower.batcher._usual = 100.0
+    tower.ends[0].set()
+    await asyncio.sleep(0.05)
+    tower.ends[1].set()
+    await asyncio.gather(*callers)
+    assert tower.batcher._usual < 100 * (1 - batching.FRESH) ** 2 + 1, "both calls were fast"
+
+
+async def test_triton_takes_no_more_than_a_batch_holds(tower):
+    tower.batcher.most = 3
+    await busy(tower)
+    for number in (1, 2):
+        for _ in range(2):
+            tower.ask(number, number)
+        await settled()
+    assert tower.sizes == [1, 2, 2, 2, 2]
+    tower.ends[0].set()
+    await settled()
+    assert len(tower.batcher._working) == 1, "two more rows do not fit"
 
 
 async def test_calls_that_triton_joins_occupy_one_instance(tower):

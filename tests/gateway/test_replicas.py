@@ -382,6 +382,17 @@ async def test_another_model_under_the_same_name_is_not_asked(fleet):
     assert await shares(fleet) == [0, 10]
 
 
+async def test_another_model_under_the_same_name_is_examined_before_it_is_in_service():
+    fleet = Fleet(examine_seconds=None)
+    await fleet.refresh()
+    for fake in fleet.both:
+        fake.found, fake.wrong = FakeReplica("e" * 64).found, {"fake"}
+    await fleet.refresh()
+    with pytest.raises(errors.ModelUnavailable):
+        await fleet.ask(dataclasses.replace(fleet.spec, fingerprint="e" * 64))
+    await fleet.pool.close()
+
+
 async def test_the_configuration_that_most_have_is_told(fleet):
     first, _ = fleet.both
     other = FakeReplica("e" * 64)

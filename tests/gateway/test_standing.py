@@ -71,6 +71,33 @@ def test_one_whose_callers_gave_up_is_examined_sooner(clock):
     assert due_after(model, clock) == 5
 
 
+def test_one_whose_callers_have_waited_for_a_moment_only_is_not(clock):
+    model = right()
+    clock.now += 9
+    with model.calling("demo_image"):
+        assert not model.due(None)
+
+
+def test_one_that_hangs_for_some_callers_is_examined_sooner(clock):
+    model = right()
+    with model.calling("demo_image"):
+        for _ in range(4):
+            with model.calling("demo_text"):
+                clock.now += 1
+        with model.calling("demo_image"):
+            pass
+        assert due_after(model, clock) == 5, "after the last answer of the image tower, not of the other"
+
+
+def test_callers_that_gave_up_are_forgotten_with_the_next_right_answer(clock):
+    model = right()
+    with pytest.raises(DeadlineExceeded), model.calling("demo_image"):
+        raise DeadlineExceeded("late")
+    clock.now += 10
+    model.take(SLOW)
+    assert due_after(model, clock) == 20
+
+
 def test_one_that_answers_is_not(clock):
     model = right()
     for _ in range(10):
@@ -98,7 +125,7 @@ def test_a_miss_of_a_tower_that_answers_others_says_nothing(clock):
 
 def test_what_the_other_tower_answers_is_no_excuse(clock):
     model = right()
-    with model.calling("demo_text"):
+    with model.calling("demo_image"):
         pass
     with model.calling("demo_text"):
         assert [model.take(MISSING) for _ in range(2)] == [False, True]
