@@ -48,6 +48,13 @@ class Guard:
         found = re.search(rf"^{re.escape(sample)} (\S+)$", self.get("/metrics")[1], re.MULTILINE)
         return float(found[1]) if found else 0.0
 
+    def tells(self, sample: str, value: float, seconds: float = 5.0) -> None:
+        """Waits until a metric has that value: it is told a moment after the pages change."""
+        end = time.monotonic() + seconds
+        while (found := self.metric(sample)) != value:
+            assert time.monotonic() < end, f"{sample} is {found}, not {value}; its log:\n{self.words}"
+            time.sleep(0.05)
+
     def stop(self) -> int:
         """SIGTERM; the exit code."""
         self.process.send_signal(signal.SIGTERM)
