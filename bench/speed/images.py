@@ -61,8 +61,8 @@ def suite(
         agreement = agreement_of(service, worker, photos)
         for system in systems.values():
             system()
-        click.echo(f"· {model}: {scale.rounds + 2} rounds of {len(systems)} systems", err=True)
-        turns = by_turns(systems, scale.rounds + 2)
+        click.echo(f"· {model}: {scale.more_rounds} rounds of {len(systems)} systems", err=True)
+        turns = by_turns(systems, scale.more_rounds)
         peak = median(turns[OURS])
         offered = sweep(senders, peak, scale, model)
         concurrency = {

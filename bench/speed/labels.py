@@ -97,7 +97,7 @@ def warm(
 
     embed = sender(load.requests("embed 1", messages.embed_images(photos)), messages.EMBED)
     systems = {"Embed": embed, f"Classify, {LABELS:,} labels": classify(LABELS)}
-    turns = by_turns(systems, scale.rounds + 2)
+    turns = by_turns(systems, scale.more_rounds)
     growth = [{"labels": count, **asdict(classify(count)())} for count in scale.labels]
     growth.insert(0, {"labels": 0, "p50": median(turns["Embed"], "p50")})
     return turns, growth

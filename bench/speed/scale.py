@@ -25,6 +25,11 @@ class Scale:
     items: tuple[int, ...]
     labels: tuple[int, ...]
 
+    @property
+    def more_rounds(self) -> int:
+        """Of comparisons whose rounds differ much."""
+        return self.rounds + 2
+
 
 MINUTES = Scale(
     seconds=6.0,

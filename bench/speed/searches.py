@@ -51,7 +51,7 @@ def suite(model: str, scale: Scale, load: Load, folder: Path) -> tuple[dict[str,
                 ENGINE: lambda: direct("engine"),
                 EXACT: lambda: direct("exact"),
             }
-            turns = by_turns(systems, scale.rounds + 2)
+            turns = by_turns(systems, scale.more_rounds)
     facts = {
         "points": scale.points,
         "dim": dim,

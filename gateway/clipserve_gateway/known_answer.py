@@ -24,7 +24,7 @@ LENGTH_TOLERANCE = 0.02
 """Of an answer's length, relative to what was recorded."""
 PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 5.0, 30.0
 SHARE = 0.01
-"""Of a model's time, what known answers may take while they are right."""
+"""Of a model's time, what known answers may take for each that asks, while they are right."""
 LIMITS = preprocess.ImageLimits(max_bytes=1 << 20, max_pixels=1 << 22)
 
 
@@ -40,6 +40,10 @@ class Verdict(enum.Enum):
     """Refused since the queue is full: says nothing of the answers."""
     UNKNOWN = "unknown"
     """The export recorded nothing to compare with."""
+
+
+FINE = (Verdict.RIGHT, Verdict.UNKNOWN)
+"""Verdicts with which a model is in service."""
 
 
 @dataclass(frozen=True)

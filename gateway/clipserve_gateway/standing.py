@@ -9,10 +9,8 @@ from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from clipserve_gateway.known_answer import PAUSE_SECONDS, Finding, Verdict, pause_after
+from clipserve_gateway.known_answer import FINE, PAUSE_SECONDS, Finding, Verdict, pause_after
 
-SERVES = (Verdict.RIGHT, Verdict.UNKNOWN)
-"""Verdicts with which a model is in service. BUSY and MISSING-but-working change nothing."""
 MISSES = 2
 """Times in a row without an answer after which it is held that none will come."""
 SILENT_SECONDS = 15.0
@@ -48,7 +46,7 @@ class Standing:
     @property
     def serves(self) -> bool:
         """Whether callers belong there."""
-        return self.finding is not None and self.finding.verdict in SERVES
+        return self.finding is not None and self.finding.verdict in FINE
 
     @contextlib.contextmanager
     def calling(self, tower: str) -> Iterator[None]:
@@ -75,11 +73,11 @@ class Standing:
     def take(self, found: Finding) -> bool:
         """Takes note of an examination that has ended; whether it says anything of the model."""
         self._examined = time.monotonic()
-        self._took = found.seconds if found.verdict in SERVES else 0.0
+        self._took = found.seconds if found.verdict in FINE else 0.0
         missing = found.verdict is Verdict.MISSING
         if found.verdict is Verdict.BUSY or (missing and self._works(found.tower)):
             return False
-        if found.verdict in SERVES:
+        if found.verdict in FINE:
             for calls in self._calls.values():
                 calls.waits_since = calls.waits_since if calls.under_way else None
         self._misses = self._misses + 1 if missing else 0

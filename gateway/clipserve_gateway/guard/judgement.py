@@ -26,10 +26,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from clipserve_gateway.guard.settings import GuardSettings
-from clipserve_gateway.known_answer import Finding, Verdict, pause_after
+from clipserve_gateway.known_answer import FINE, Finding, Verdict, pause_after
 from clipserve_gateway.model_config import IMAGE_SUFFIX, TEXT_SUFFIX, model_name
-
-FINE = (Verdict.RIGHT, Verdict.UNKNOWN)
 
 
 @dataclass(frozen=True)
