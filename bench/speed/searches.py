@@ -1,10 +1,14 @@
-"""Search by embedding: through the gateway, the engine asked directly, and all points compared in memory."""
+"""Search by embedding: through the gateway, the engine asked directly, and all points compared in memory.
+
+What stands between the gateway and the engine is told apart by two more: a gateway started on the points
+that another one has written, and the engine behind the shortest gRPC server.
+"""
 
 from __future__ import annotations
 
 import contextlib
-import functools
 import os
+import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -17,41 +21,50 @@ import numpy as np
 from clipserve.v1 import clip_pb2, common_pb2
 from rich.progress import track
 from search_data import World, name
+from support.service import Gateway, start_gateway
 
 from bench.speed import messages
 from bench.speed.scale import Bar, Scale
 from bench.speed.systems import Clipserve, Lines, Load, clipserve_of, export
 from bench.speed.turns import Turn, by_turns, ratio, written
+from bench.speed.watch import Watched
 
 COLLECTION = "speed"
 QUERIES = 256
 INDEX_SECONDS = 900.0
-OURS, ENGINE, EXACT = "clipserve", "the engine's direct call", "numpy, exact"
+OURS, FRESH = "clipserve, which wrote the points", "clipserve, started on them"
+SERVED, ENGINE, EXACT = "the engine behind ten lines of gRPC", "the engine's direct call", "numpy, exact"
 
 
 def suite(model: str, scale: Scale, load: Load, folder: Path) -> tuple[dict[str, Any], list[Bar]]:
-    """Times of one caller by turns."""
-    place = folder / "search"
-    with clipserve_of(model, export(model), place) as service:
+    """Times of one caller by turns, after a turn that does not count."""
+    place, seconds = folder / "search", scale.seconds / 2
+    with contextlib.ExitStack() as held:
+        service = held.enter_context(clipserve_of(model, export(model), place))
         dim, ingest = fill(service, scale.points)
-        world = World(dim)
-        file = load.requests("search", search_requests(world))
-        ours = functools.partial(
-            load.turn, service.service.address, messages.SEARCH, file, scale.seconds / 2, callers=1
-        )
-        with engine_of(place / "data", scale.points, dim, folder) as engine:
+        file = load.requests("search", search_requests(World(dim)))
+        fresh = held.enter_context(gateway_of(service, place / "data", folder))
+        engine, served = held.enter_context(engine_of(place / "data", scale.points, dim, folder))
 
-            def direct(what: str) -> Turn:
-                times = np.array(engine.ask({"what": what, "seconds": scale.seconds / 2})["ms"])
-                p50, p95, p99 = (float(np.percentile(times, q)) for q in (50, 95, 99))
-                return Turn(1000 / float(times.mean()), p50, p95, p99)
+        def through(address: str, process: subprocess.Popen[Any]) -> Callable[[], Turn]:
+            watched = Watched({"server": [process.pid]})
+            return lambda: load.turn(address, messages.SEARCH, file, seconds, callers=1, watched=watched)
 
-            systems: dict[str, Callable[[], Turn]] = {
-                OURS: ours,
-                ENGINE: lambda: direct("engine"),
-                EXACT: lambda: direct("exact"),
-            }
-            turns = by_turns(systems, scale.more_rounds)
+        def direct(what: str) -> Turn:
+            found = engine.ask({"what": what, "seconds": seconds})
+            times = np.array(found["ms"])
+            p50, p95, p99 = (float(np.percentile(times, q)) for q in (50, 95, 99))
+            return Turn(1000 / float(times.mean()), p50, p95, p99, cpu_ms={"engine": found["cpu_ms"]})
+
+        systems = {
+            OURS: through(service.service.address, service.service.process),
+            FRESH: through(fresh.address, fresh.process),
+            SERVED: through(served, engine.process),
+            ENGINE: lambda: direct("engine"),
+            EXACT: lambda: direct("exact"),
+        }
+        by_turns(systems, 1)
+        turns = by_turns(systems, scale.more_rounds)
     facts = {
         "points": scale.points,
         "dim": dim,
@@ -101,13 +114,23 @@ def search_requests(world: World) -> list[bytes]:
 
 
 @contextlib.contextmanager
-def engine_of(store: Path, points: int, dim: int, folder: Path) -> Iterator[Lines]:
-    """The engine's own process, ready."""
+def gateway_of(service: Clipserve, data: Path, folder: Path) -> Iterator[Gateway]:
+    """Another gateway beside the service's own, on its store and Triton."""
+    gateway = start_gateway(service.service.triton, str(data), folder)
+    try:
+        yield gateway
+    finally:
+        gateway.stop()
+
+
+@contextlib.contextmanager
+def engine_of(store: Path, points: int, dim: int, folder: Path) -> Iterator[tuple[Lines, str]]:
+    """The engine's own process, ready, and the address at which it is served."""
     paths = os.pathsep.join([str(Path(__file__).parents[1]), os.environ.get("PYTHONPATH", "")])
     command = [sys.executable, Path(__file__).parent / "engine.py", store, points, dim]
     engine = Lines(command, folder / "engine.log", {"PYTHONPATH": paths})
-    engine.read()
+    port = engine.read()["port"]
     try:
-        yield engine
+        yield engine, f"127.0.0.1:{port}"
     finally:
         engine.stop()
