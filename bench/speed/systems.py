@@ -113,9 +113,14 @@ class Load:
         callers: int = 0,
         rate: float = 0.0,
     ) -> Turn:
-        """A server's turn, with requests of so many items each and what those watched spent."""
+        """A server's turn, with requests of so many items each and what those watched spent.
+
+        ClickException if none of its calls was answered: no times must not pass for short ones.
+        """
         with Meter(watched or Watched()) as meter:
             done = self.send(target, path, requests, seconds, callers=callers, rate=rate)
+        if not done.end:
+            raise click.ClickException(f"{target} answered no call of {path or 'its own'}: {done.failures}")
         return turn_of(done, seconds, items, meter)
 
 
