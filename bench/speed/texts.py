@@ -70,12 +70,10 @@ def with_a_long_one(model: str, scale: Scale, sender: Sender) -> tuple[dict[str,
     ]
     parts = {"whole": (whole, BATCH), "short": (short, BATCH - 1), "long": (long, 1)}
     systems = {
-        part: functools.partial(
-            sender(part, model.lower(), texts, items), seconds=scale.seconds / 2, callers=1
-        )
+        part: functools.partial(sender(part, model.lower(), texts, items), seconds=scale.seconds, callers=1)
         for part, (texts, items) in parts.items()
     }
-    turns = by_turns(systems, scale.rounds)
+    turns = by_turns(systems, scale.more_rounds)
     costs = [
         call.p50 / (first.p50 + second.p50)
         for call, first, second in zip(turns["whole"], turns["short"], turns["long"], strict=True)
