@@ -40,6 +40,7 @@ async def serve(engine: Callable[[np.ndarray], Awaitable[Any]]) -> tuple[grpc.ai
 
     async def search(request: clip_pb2.SearchRequest, _: object) -> clip_pb2.SearchResponse:
         found = await engine(np.frombuffer(request.embedding.float32_le, "<f4"))
+        found = found[:TOP_K]
         rows = zip(found["id"].to_pylist(), found["_distance"].to_pylist(), strict=True)
         return clip_pb2.SearchResponse(hits=[clip_pb2.SearchHit(id=id, score=1 - far) for id, far in rows])
 
@@ -64,7 +65,8 @@ async def main() -> None:
 
     async def engine(query: np.ndarray) -> Any:
         search = table.vector_search(query).distance_type("cosine").refine_factor(REFINE).ef(EF)
-        return await search.select(["id", "_distance"]).limit(TOP_K).to_arrow()
+        # One more than asked for, as the gateway does to tell whether the last place is shared.
+        return await search.select(["id", "_distance"]).limit(TOP_K + 1).to_arrow()
 
     async def exact(query: np.ndarray) -> None:
         scores = everything @ query

@@ -17,7 +17,7 @@ from bench.speed import messages
 from bench.speed.photos import folder_of, photographs
 from bench.speed.scale import Bar, Scale
 from bench.speed.systems import Clipserve, Lines, Load, clipserve_of, export, infinity, worker_of
-from bench.speed.turns import Turn, beyond_decoding, by_turns, median, ratio, written
+from bench.speed.turns import WARM, Turn, beyond_decoding, by_turns, median, ratio, written
 
 PHOTOS = 1024
 """More than callers: equal pictures under way are computed once."""
@@ -121,7 +121,7 @@ def sweep(
     click.echo(f"· {model}: times against offered load", err=True)
     found = []
     for part in scale.offered:
-        seconds = max(scale.seconds * scale.longer, min(ENOUGH / (part * peak), LONGEST))
+        seconds = max(scale.seconds * scale.longer, min(ENOUGH / (1 - WARM) / (part * peak), LONGEST))
         for name, send in senders.items():
             turn = send(seconds, rate=part * peak)
             found.append({"system": name, "part": part, "rate": part * peak, **asdict(turn)})

@@ -32,7 +32,7 @@ def head(runs: Facts) -> str:
     """Where they were made, and of what."""
     return (
         "# Speed\n\nServers and load share the cores. Figures are medians of the rounds, with the least and "
-        "the most.\n\n"
+        "the most; ratios are medians of the rounds' own.\n\n"
         + table(
             ("suites", "ended", "commit", "turns", "machine", "versions"),
             [(", ".join(suites), *made) for made, suites in by_making(runs).items()],
@@ -87,9 +87,10 @@ def pictures(facts: Facts) -> str:
     ]
     way = facts["ceiling"]
     beside = "decoding beside encoding" if way["overlap"] else "decoding, then encoding"
-    cpu = turns[OURS][-1].cpu_ms
+    cpu = medians([turn.cpu_ms for turn in turns[OURS]])
     parts = ", ".join(f"{name} {ms:.2f}" for name, ms in cpu.items() if name != "decoding")
-    stages = ", ".join(f"{name} {ms:.1f}" for name, ms in turns[OURS][-1].stage_ms.items())
+    spent = medians([turn.stage_ms for turn in turns[OURS]])
+    stages = ", ".join(f"{name} {ms:.1f}" for name, ms in spent.items())
     offered = [
         (
             point["system"],
@@ -174,7 +175,8 @@ def search(facts: Facts) -> str:
     ]
     return (
         f"## Search, {facts['points']:,} points of {facts['dim']} dimensions\n\nWritten at "
-        f"{facts['ingest_per_second']:,.0f} points/s. One caller, ten hits.\n\n"
+        f"{facts['ingest_per_second']:,.0f} points/s. One caller, ten hits; of the true ten, "
+        f"{facts['recall']:.3f} are found.\n\n"
         + table(("system", "p50 ms", "p95 ms", "p99 ms", "p50 of the engine's", "CPU ms a search"), rows)
     )
 
@@ -214,6 +216,11 @@ def growth(facts: Facts) -> str:
     return f"## Items of a call, {facts['model']}, two callers\n\n" + table(
         ("items", "pictures/s", "p50 ms", "texts/s", "p50 ms"), rows
     )
+
+
+def medians(rounds: Sequence[dict[str, float]]) -> dict[str, float]:
+    """The middle one of each part."""
+    return {part: statistics.median(it[part] for it in rounds) for part in rounds[0]}
 
 
 def spread(turns: list[Turn], what: str, digits: int = 1) -> str:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+import click
 import numpy as np
 
 from bench.speed.load import Done
@@ -37,7 +38,7 @@ def turn_of(done: Done, seconds: float, items: int, meter: Meter | None = None) 
     """Rate and times of the calls that ended after the first moments.
 
     Answers come in batches: so the rate is counted from one answer to another, not over a span that cuts a
-    batch in two.
+    batch in two. Answers that come after the turn do not count for the rate; their times do.
     """
     due, end = np.array(done.due), np.array(done.end)
     if not len(end):
@@ -47,7 +48,7 @@ def turn_of(done: Done, seconds: float, items: int, meter: Meter | None = None) 
     if not counts.any():
         counts = end > first
     span = end[counts].max() - first
-    latencies = (end - due)[counts] * 1000
+    latencies = (end - due)[end > first] * 1000
     p50, p95, p99 = (float(np.percentile(latencies, q)) for q in (50, 95, 99))
     total = max(1, len(end) * items)
     cpu, stages = (
@@ -66,11 +67,17 @@ Systems = Mapping[str, Callable[[], Turn]]
 
 
 def by_turns(systems: Systems, rounds: int) -> dict[str, list[Turn]]:
-    """Every system once, then every system again, and so on."""
+    """Every system once, then every system again in the other order, and so on.
+
+    ClickException if a call fails: those that do not might be the fast ones.
+    """
     found: dict[str, list[Turn]] = {name: [] for name in systems}
-    for _ in range(rounds):
-        for name, system in systems.items():
-            found[name].append(system())
+    for number in range(rounds):
+        for name, system in list(systems.items())[:: -1 if number % 2 else 1]:
+            turn = system()
+            if turn.failures:
+                raise click.ClickException(f"{name}: calls failed: {turn.failures}")
+            found[name].append(turn)
     return found
 
 

@@ -10,6 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
 from pathlib import Path
 
+import click
 import grpc
 import pytest
 
@@ -38,6 +39,12 @@ def test_times_count_from_when_a_call_was_due():
     assert turn_of(done, 5, 1).p50 == pytest.approx(1500)
 
 
+def test_an_answer_after_the_turn_counts_with_its_time_but_not_for_the_rate():
+    done = Done(due=[0.0, 1.0, 2.0, 3.0], end=[1.0, 2.0, 3.0, 33.0])
+    found = turn_of(done, 4, 1)
+    assert (found.rate, found.p50, found.p99 > 25_000) == (1.0, 1000, True)
+
+
 def test_who_answers_nothing_has_no_rate():
     assert turn_of(Done(failures={"UNAVAILABLE": 3}), 5, 1) == Turn(0.0, failures={"UNAVAILABLE": 3})
 
@@ -53,8 +60,13 @@ def test_systems_take_turns_and_ratios_are_those_of_rounds():
         return run
 
     turns = by_turns({"a": system("a", [1, 20, 3]), "b": system("b", [2, 40, 5])}, 3)
-    assert order == ["a", "b"] * 3
+    assert order == ["a", "b", "b", "a", "a", "b"]
     assert ratio(turns["a"], turns["b"]) == 0.5
+
+
+def test_a_system_whose_calls_fail_is_not_compared():
+    with pytest.raises(click.ClickException, match="b: calls failed"):
+        by_turns({"a": lambda: Turn(1.0), "b": lambda: Turn(9.0, failures={"UNAVAILABLE": 1})}, 2)
 
 
 @pytest.mark.parametrize(
