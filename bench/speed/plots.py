@@ -10,7 +10,7 @@ import matplotlib as mpl
 mpl.use("Agg")
 from matplotlib import pyplot as plt
 
-from bench.speed.turns import beyond_decoding
+from bench.speed.turns import beyond_decoding, medians
 
 Facts = dict[str, Any]
 SIZE = (11.0, 4.0)
@@ -43,7 +43,7 @@ def pictures(facts: Facts, folder: Path) -> Path:
         times.plot([p["rate"] for p in points], [p["p99"] for p in points], "--", color=color)
     times.set(xlabel="offered, pictures/s", ylabel="ms (p50 –, p95 ··, p99 - -)", yscale="log")
     times.legend(fontsize="small")
-    parts = dict(turns["clipserve"][-1]["cpu_ms"])
+    parts = medians([turn["cpu_ms"] for turn in turns["clipserve"]])
     parts["gateway, rest"] = beyond_decoding(parts)
     del parts["gateway"]
     cpu.barh(list(parts)[::-1], list(parts.values())[::-1], color="tab:blue")

@@ -6,7 +6,7 @@ import statistics
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from bench.speed.turns import Turn, beyond_decoding, median, ratio, read
+from bench.speed.turns import Turn, beyond_decoding, median, medians, ratio, read
 
 Facts = dict[str, Any]
 OURS, ENGINE = "clipserve", "the engine's direct call"
@@ -216,11 +216,6 @@ def growth(facts: Facts) -> str:
     return f"## Items of a call, {facts['model']}, two callers\n\n" + table(
         ("items", "pictures/s", "p50 ms", "texts/s", "p50 ms"), rows
     )
-
-
-def medians(rounds: Sequence[dict[str, float]]) -> dict[str, float]:
-    """The middle one of each part."""
-    return {part: statistics.median(it[part] for it in rounds) for part in rounds[0]}
 
 
 def spread(turns: list[Turn], what: str, digits: int = 1) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -94,6 +94,11 @@ def read(turns: Mapping[str, list[dict[str, Any]]]) -> dict[str, list[Turn]]:
 def median(turns: list[Turn], what: str = "rate") -> float:
     """The middle one of a figure."""
     return statistics.median(getattr(turn, what) for turn in turns)
+
+
+def medians(rounds: Sequence[Mapping[str, float]]) -> dict[str, float]:
+    """The middle one of each part."""
+    return {part: statistics.median(it[part] for it in rounds) for part in rounds[0]}
 
 
 def ratio(over: list[Turn], under: list[Turn], what: str = "rate") -> float:
