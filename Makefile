@@ -75,15 +75,15 @@ fuzz: setup $(REPOSITORY)/.ready ## Send 100,000 harmed inputs to the service (a
 bench: setup ## Measure speed end to end, beside ceilings (half an hour); SUITES=images,search for some
 	@$(VENV)/bin/python -m bench.speed --out build/speed $(if $(SUITES),--suites $(SUITES))
 
-bench-full: setup .venv-peer/.ready ## The same for publication, with a served peer (hours); into bench/results
+bench-full: setup .venv-peer/.ready ## The same for publication, with served peers (an hour and a half); into bench/results
 	@$(VENV)/bin/python -m bench.speed --full $(if $(SUITES),--suites $(SUITES))
 
-# infinity-emb, which wants packages of its own.
+# infinity-emb and LitServe, which want packages of their own.
 .venv-peer/.ready: constraints/peer.txt
 	@echo "· setting up .venv-peer"
 	@$(PYTHON) -m venv .venv-peer
 	@.venv-peer/bin/python -m pip install -q torch==2.13.0 -c $<
-	@.venv-peer/bin/python -m pip install -q 'infinity-emb[torch,vision,server]' aiohttp -c $<
+	@.venv-peer/bin/python -m pip install -q 'infinity-emb[torch,vision,server]' aiohttp litserve open_clip_torch -c $<
 	@touch $@
 
 bench-search: $(VENV)/.ready ## Measure the search engines up to a million points (about an hour)

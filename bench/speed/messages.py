@@ -19,6 +19,7 @@ SEARCH = "/clipserve.v1.ClipService/Search"
 INFER = "/inference.GRPCInferenceService/ModelInfer"
 LIMITS = preprocess.ImageLimits(max_bytes=1 << 28, max_pixels=1 << 28)
 SIZE = 224
+INFINITY_MODEL = "clip"
 
 
 def grouped(items: Sequence[T], size: int) -> list[list[T]]:
@@ -66,16 +67,14 @@ def infer_image(model: str, photo: bytes) -> bytes:
     return request.SerializeToString()
 
 
-def peer_images(photos: Sequence[bytes], model: str) -> list[bytes]:
-    """infinity's calls of one picture each; embeddings in base64, the shortest it has."""
-    return [
-        json.dumps(
-            {
-                "model": model,
-                "modality": "image",
-                "encoding_format": "base64",
-                "input": ["data:image/jpeg;base64," + base64.b64encode(photo).decode()],
-            }
-        ).encode()
-        for photo in photos
-    ]
+def infinity_image(photo: bytes) -> bytes:
+    """infinity's call of one picture; embeddings in base64, the shortest it has."""
+    picture = "data:image/jpeg;base64," + base64.b64encode(photo).decode()
+    return json.dumps(
+        {"model": INFINITY_MODEL, "modality": "image", "encoding_format": "base64", "input": [picture]}
+    ).encode()
+
+
+def litserve_image(photo: bytes) -> bytes:
+    """A call of one picture, as litserve_app.py takes it."""
+    return json.dumps({"image": base64.b64encode(photo).decode()}).encode()

@@ -10,11 +10,13 @@ import matplotlib as mpl
 mpl.use("Agg")
 from matplotlib import pyplot as plt
 
-from bench.speed.turns import beyond_decoding, medians
+from bench.speed.turns import beyond_decoding, median, medians, read
 
 Facts = dict[str, Any]
-SIZE = (11.0, 4.0)
+WIDE = (14.0, 7.0)
 SQUARE = (11.0, 7.0)
+OURS, BLUE = "clipserve", "tab:blue"
+STYLES = {"p50": "o-", "p95": ":", "p99": "--"}
 
 
 def draw(results: Facts, folder: Path) -> list[Path]:
@@ -26,30 +28,52 @@ def draw(results: Facts, folder: Path) -> list[Path]:
 
 
 def pictures(facts: Facts, folder: Path) -> Path:
-    """Throughput by system, times against offered load, CPU time by process."""
-    figure, (rates, times, cpu) = plt.subplots(1, 3, figsize=SIZE, layout="constrained")
-    turns = facts["turns"]
-    names = list(turns)
-    middle = [sorted(turn["rate"] for turn in turns[name])[len(turns[name]) // 2] for name in names]
-    rates.barh(
-        names[::-1], middle[::-1], color=["tab:blue" if n == "clipserve" else "silver" for n in names[::-1]]
+    """Throughput by system; what is made of offered load; CPU time, stages of a call, times by callers."""
+    figure, ((rates, kept, times), (cpu, stages, callers)) = plt.subplots(
+        2, 3, figsize=WIDE, layout="constrained"
     )
-    rates.set_xlabel("pictures/s, 16 callers")
-    for system in dict.fromkeys(point["system"] for point in facts["offered"]):
-        points = [point for point in facts["offered"] if point["system"] == system]
-        [line] = times.plot([p["rate"] for p in points], [p["p50"] for p in points], marker="o", label=system)
-        color = line.get_color()
-        times.plot([p["rate"] for p in points], [p["p95"] for p in points], ":", color=color)
-        times.plot([p["rate"] for p in points], [p["p99"] for p in points], "--", color=color)
-    times.set(xlabel="offered, pictures/s", ylabel="ms (p50 –, p95 ··, p99 - -)", yscale="log")
-    times.legend(fontsize="small")
-    parts = medians([turn["cpu_ms"] for turn in turns["clipserve"]])
+    turns = facts["turns"]
+    bars(rates, {name: median(found) for name, found in read(turns).items()}, "pictures/s, 16 callers")
+    against_load(kept, times, facts["offered"])
+    parts = medians([turn["cpu_ms"] for turn in turns[OURS]])
     parts["gateway, rest"] = beyond_decoding(parts)
     del parts["gateway"]
-    cpu.barh(list(parts)[::-1], list(parts.values())[::-1], color="tab:blue")
-    cpu.set_xlabel("CPU ms a picture")
+    bars(cpu, parts, "CPU ms a picture, 16 callers")
+    spent = medians([turn["stage_ms"] for turn in turns[OURS]])
+    bars(stages, spent, "ms of a call, waits included, 16 callers")
+    points = {int(number): point for number, point in facts["concurrency"].items()}
+    for what, style in STYLES.items():
+        callers.plot(list(points), [it[what] for it in points.values()], style, color=BLUE, label=what)
+    callers.set(xlabel="callers, clipserve", ylabel="ms", xscale="log", yscale="log")
+    callers.set_xticks(list(points), list(map(str, points)))
+    callers.minorticks_off()
+    callers.legend(fontsize="small")
     figure.suptitle(f"{facts['model']}: JPEG bytes in, embeddings out")
     return saved(figure, folder / f"speed-{facts['model'].lower()}.svg")
+
+
+def bars(axes: Any, values: Facts, what: str) -> None:
+    """A bar for each value, ours in color."""
+    names = list(values)[::-1]
+    alone = OURS in values
+    axes.barh(
+        names, [values[name] for name in names],
+        color=["silver" if alone and name != OURS else BLUE for name in names],
+    )  # fmt: skip
+    axes.set_xlabel(what)
+
+
+def against_load(kept: Any, times: Any, offered: list[Facts]) -> None:
+    """What each system made of the calls that it was offered, and how long they took."""
+    for system in dict.fromkeys(point["system"] for point in offered):
+        points = [point for point in offered if point["system"] == system]
+        loads = [point["offered"] for point in points]
+        [line] = kept.plot(loads, [point["rate"] for point in points], marker="o", label=system)
+        for what, style in STYLES.items():
+            times.plot(loads, [point[what] for point in points], style, color=line.get_color())
+    kept.set(xlabel="offered, pictures/s", ylabel="answered, pictures/s", xlim=0, ylim=0)
+    kept.legend(fontsize="small")
+    times.set(xlabel="offered, pictures/s", ylabel="ms (p50 –, p95 ··, p99 - -)", yscale="log")
 
 
 def scaling(results: Facts, folder: Path) -> Path:

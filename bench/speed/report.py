@@ -85,8 +85,9 @@ def pictures(facts: Facts) -> str:
         )
         for name, found in turns.items()
     ]
-    way = facts["ceiling"]
-    beside = "decoding beside encoding" if way["overlap"] else "decoding, then encoding"
+    ways = {(way["layout"], way["batch"]): way["rate"] for way in facts["ceilings"]}
+    layouts, batches = (sorted({way[part] for way in ways}) for part in (0, 1))
+    tried = [(layout, *(f"{ways[layout, batch]:.1f}" for batch in batches)) for layout in layouts]
     cpu = medians([turn.cpu_ms for turn in turns[OURS]])
     parts = ", ".join(f"{name} {ms:.2f}" for name, ms in cpu.items() if name != "decoding")
     spent = medians([turn.stage_ms for turn in turns[OURS]])
@@ -94,7 +95,7 @@ def pictures(facts: Facts) -> str:
     offered = [
         (
             point["system"],
-            f"{point['part']:.0%}",
+            f"{point['offered']:.1f} ({point['part']:.0%})",
             f"{point['rate']:.1f}",
             *(f"{point[q]:.0f}" for q in ("p50", "p95", "p99")),
             f"{beyond_decoding(point['cpu_ms']):.2f}" if point["system"] == OURS else "–",
@@ -107,15 +108,17 @@ def pictures(facts: Facts) -> str:
     ]
     return (
         f"## Pictures, {facts['model']}\n\n"
-        f"16 callers of one picture each. The ceiling's best way: batches of {way['batch']}, {beside}.\n\n"
+        "16 callers of one picture each; the ceiling is the fastest of the ways below.\n\n"
         + table(("system", "pictures/s", "of the ceiling", "p50 ms", "p95 ms", "p99 ms"), rows)
+        + "\n\n"
+        + table(("the ceiling's ways, pictures/s", *(f"batches of {batch}" for batch in batches)), tried)
         + f"\n\nCPU milliseconds a picture: {parts}; of the gateway's, decoding takes {cpu['decoding']:.2f}. "
         f"Milliseconds that a picture spent in each stage, waits included: {stages}.\n\n"
         + table(
             (
                 "system",
-                "offered, of our peak",
-                "pictures/s",
+                "offered, pictures/s (of our peak)",
+                "answered",
                 "p50 ms",
                 "p95 ms",
                 "p99 ms",

@@ -45,17 +45,17 @@ MINUTES = Scale(
     labels=(1, 100, 1_000, 10_000),
 )
 FULL = Scale(
-    seconds=12.0,
-    rounds=7,
-    offered=(0.1, 0.2, 0.4, 0.6, 0.8, 0.9, 1.0),
+    seconds=10.0,
+    rounds=5,
+    offered=(0.2, 0.4, 0.5, 0.6, 0.8, 1.0),
     longer=2.5,
     concurrency=(1, 2, 4, 8, 16, 32, 64, 128, 256),
-    zero_shot_labels=20,
+    zero_shot_labels=10,
     built_labels=1_000,
-    builds=3,
+    builds=1,
     points=100_000,
     items=(1, 2, 4, 8, 16, 32, 64, 128, 256),
-    labels=(1, 10, 100, 1_000, 3_000, 10_000),
+    labels=(1, 10, 100, 1_000, 10_000),
 )
 
 

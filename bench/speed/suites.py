@@ -12,13 +12,6 @@ from bench.speed.systems import Load
 
 Found = tuple[Any, list[Bar]]
 Run = Callable[[Sequence[str], Scale, Load, Path], Found]
-PEERED = "ViT-B-32"
-"""The architecture that the peer has too."""
-
-
-def run_images(models: Sequence[str], scale: Scale, load: Load, folder: Path) -> Found:
-    """Each model in turn."""
-    return merged([images.suite(model, scale, load, folder, peer=model == PEERED) for model in models])
 
 
 def of_each(suite: Callable[[str, Scale, Load, Path], Found]) -> Run:
@@ -42,7 +35,7 @@ def merged(found: Sequence[Found]) -> Found:
 
 
 SUITES: dict[str, Run] = {
-    "images": run_images,
+    "images": of_each(images.suite),
     "texts": of_each(texts.suite),
     "labels": of_each(labels.suite),
     "search": of_last(searches.suite),

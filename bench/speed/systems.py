@@ -8,26 +8,20 @@ import os
 import pickle
 import subprocess
 import sys
-import time
-import urllib.error
-import urllib.request
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import click
-from clipserve_gateway.runtime.ports import free_port
 from clipserve_gateway.runtime.triton_process import LARGE_PAGES
-from support.launch import launch
 from support.service import Service, start, stubs_of
 
-from bench.speed import BUILD, MODELS_ENV, PEER_ENV, ROOT
+from bench.speed import BUILD, MODELS_ENV, ROOT
 from bench.speed.load import Done, Order
 from bench.speed.turns import Turn, turn_of
 from bench.speed.watch import Meter, Watched
 
-START_SECONDS = 300.0
 MEMORY = {
     "GLIBC_TUNABLES": LARGE_PAGES,
     "MALLOC_ARENA_MAX": "1",
@@ -185,45 +179,9 @@ def worker_of(model: str, repository: Path, photos: Path, folder: Path) -> Itera
     click.echo(f"· starting the ceiling with {model}", err=True)
     python = MODELS_ENV / "bin" / "python"
     command = [python, Path(__file__).parent / "worker.py", repository, model.lower(), model, photos]
-    worker = Lines(command, folder / "worker.log", MEMORY)
+    worker = Lines(command, folder / "worker.log", MEMORY | {"PYTHONPATH": str(ROOT / "gateway")})
     worker.read()
     try:
         yield worker
     finally:
         worker.stop()
-
-
-@contextlib.contextmanager
-def infinity(folder: Path) -> Iterator[str | None]:
-    """infinity-emb with an architecture like ViT-B/32 and random weights; its URL, None if not installed."""
-    if not (PEER_ENV / ".ready").exists():
-        yield None
-        return
-    model = BUILD / "infinity-vit-b-32"
-    python, script = PEER_ENV / "bin" / "python", Path(__file__).parent / "peer.py"
-    if not (model / "model.safetensors").exists():
-        subprocess.run([python, script, "model", model], check=True, stderr=subprocess.DEVNULL)
-    click.echo("· starting infinity", err=True)
-    url = f"http://127.0.0.1:{free_port()}"
-    options = "--engine torch --device cpu --dtype float32 --no-bettertransformer --host 127.0.0.1"
-    command = [python, script, "v2", "--model-id", model, *options.split()]
-    command += ["--port", url.rpartition(":")[2]]
-    env = {"HF_HUB_OFFLINE": "1", "DO_NOT_TRACK": "1", "OMP_WAIT_POLICY": "PASSIVE"}
-    process = launch(command, log=folder / "infinity.log", cwd=ROOT, env=env)
-    try:
-        wait_for(f"{url}/health", process, folder / "infinity.log")
-        yield f"{url}/embeddings"
-    finally:
-        process.terminate()
-        process.wait(60)
-
-
-def wait_for(url: str, process: subprocess.Popen[bytes], log: Path) -> None:
-    """Waits until a server answers there; ClickException with its log if it does not."""
-    end = time.monotonic() + START_SECONDS
-    while time.monotonic() < end and process.poll() is None:
-        with contextlib.suppress(urllib.error.URLError, OSError):
-            urllib.request.urlopen(url, timeout=5).close()
-            return
-        time.sleep(0.5)
-    raise click.ClickException(f"{url} does not answer:\n{log.read_text()[-3000:]}")

@@ -9,13 +9,14 @@ from pathlib import Path
 from typing import Any
 
 import click
+import clipserve
 import numpy as np
 from clipserve.labels import label_set
 from clipserve_gateway.tokenizer import tokenizer_for
 
 from bench.speed import messages
 from bench.speed.scale import Bar, Scale
-from bench.speed.systems import FIXED, Load, clipserve_of, export
+from bench.speed.systems import FIXED, Clipserve, Load, clipserve_of, export
 from bench.speed.turns import Turn, by_turns, ratio, written
 
 CALLERS = 32
@@ -25,6 +26,7 @@ SHORT = 12
 MIXED = (8, 24)
 LONG = 77
 BATCH = 16
+AGREE = 64
 
 Sender = Callable[[str, str, list[str], int], Callable[..., Turn]]
 
@@ -38,9 +40,21 @@ def suite(model: str, scale: Scale, load: Load, folder: Path) -> tuple[dict[str,
             file = load.requests(f"{which} {label}", messages.embed_texts(texts, items, which))
             return functools.partial(load.turn, service.service.address, messages.EMBED, file, items=items)
 
+        agreement = agreement_of(service, [*short_prompts()[:AGREE], *mixed_texts(*MIXED)[:AGREE]])
         lengths, length_bars = by_length(model, scale, sender)
         batches, batch_bar = with_a_long_one(model, scale, sender)
-    return {"model": model, "turns": lengths, "batches": batches}, [*length_bars, batch_bar]
+    facts = {"model": model, "agreement": agreement, "turns": lengths, "batches": batches}
+    alike = Bar(f"{model}: texts, lowest cosine to the 77-token path's", agreement, 0.999)
+    return facts, [alike, *length_bars, batch_bar]
+
+
+def agreement_of(service: Clipserve, texts: list[str]) -> float:
+    """The lowest cosine of a text's two embeddings."""
+    with clipserve.Client(service.service.address) as client:
+        own, full = (
+            client.embed_texts(texts, model=service.model + suffix).embeddings for suffix in ("", FIXED)
+        )
+    return float((own * full).sum(1).min())
 
 
 def by_length(model: str, scale: Scale, sender: Sender) -> tuple[dict[str, Any], list[Bar]]:

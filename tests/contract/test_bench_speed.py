@@ -6,6 +6,7 @@ import json
 import pickle
 import subprocess
 import sys
+import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
 from pathlib import Path
@@ -14,12 +15,13 @@ import click
 import grpc
 import pytest
 
-from bench.speed import photos
+from bench.speed import images, photos
 from bench.speed.__main__ import keep
 from bench.speed.load import Done, Order
+from bench.speed.peers import Peer
 from bench.speed.plots import draw
 from bench.speed.report import markdown
-from bench.speed.scale import Bar
+from bench.speed.scale import MINUTES, Bar
 from bench.speed.turns import Turn, by_turns, ratio, turn_of
 
 ROOT = Path(__file__).parents[2]
@@ -67,6 +69,46 @@ def test_systems_take_turns_and_ratios_are_those_of_rounds():
 def test_a_system_whose_calls_fail_is_not_compared():
     with pytest.raises(click.ClickException, match="b: calls failed"):
         by_turns({"a": lambda: Turn(1.0), "b": lambda: Turn(9.0, failures={"UNAVAILABLE": 1})}, 2)
+
+
+def test_the_ceiling_is_the_way_whose_better_look_is_fastest():
+    looks = iter([1.0, *[5.0, 9.0, 6.0, 5.0, 5.0, 5.0], *[5.0, 2.0, 9.5, 5.0, 5.0, 5.0]])
+
+    class Worker:
+        def ask(self, order: dict) -> dict:
+            return {"layouts": ["one", "two"]} if order["do"] == "layouts" else {"rate": next(looks)}
+
+    found = images.ceilings(Worker(), MINUTES)
+    assert found[:2] == [
+        {"batch": 16, "layout": "one", "rate": 9.5},
+        {"batch": 8, "layout": "two", "rate": 9.0},
+    ]
+    assert [way["rate"] for way in found[2:]] == [5.0] * 4
+
+
+def test_a_peer_runs_only_while_it_is_awake():
+    script = "import subprocess, sys; subprocess.run([sys.executable, '-c', 'input()'])"
+    with subprocess.Popen([sys.executable, "-c", script], stdin=subprocess.PIPE) as process:
+        children = Path(f"/proc/{process.pid}/task/{process.pid}/children")
+        while not children.read_text():
+            time.sleep(0.01)
+        pids = [process.pid, int(children.read_text())]
+        peer = Peer("peer", process.pid, "", bytes, same_weights=False)
+        with peer.awake():
+            assert not any(map(stopped, pids))
+        end = time.monotonic() + 30
+        while not all(map(stopped, pids)):
+            assert time.monotonic() < end
+            time.sleep(0.01)
+        with peer.awake():
+            assert not any(map(stopped, pids))
+            process.communicate(b"\n", timeout=30)
+    assert process.returncode == 0
+
+
+def stopped(pid: int) -> bool:
+    """Whether a process sleeps until a signal lets it go on."""
+    return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "T"
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,7 @@
 """infinity-emb and a model for it: to be run by the peer's own environment.
 
-python bench/speed/peer.py model FOLDER        writes a CLIP of ViT-B/32's architecture, weights random
-python bench/speed/peer.py v2 …                is infinity_emb's own command
+python bench/speed/infinity.py model FOLDER        writes a CLIP of ViT-B/32's architecture, weights random
+python bench/speed/infinity.py v2 …                is infinity_emb's own command
 """
 
 from __future__ import annotations
