@@ -9,10 +9,12 @@ from faults.flows import Flow
 from faults.place import Place
 from faults.row import Promise, at_most, only, row
 from faults.rows.recovery import recovered, wait_recovered
-from faults.watch import http_status, metric
+from faults.watch import http_status, metric, wait_until
 
 FIRST_MOMENTS = 0.5
 """Seconds after the fault in which failures may take longer."""
+LOOK_OUT_SECONDS = 5.0
+"""The gateway asks what there is every two seconds."""
 
 
 @row("triton-killed", quick=True)
@@ -25,8 +27,8 @@ def killed(place: Place) -> Iterator[Promise]:
     time.sleep(1)
     broken = time.monotonic()
     triton.kill()
-    time.sleep(2)
-    ready = http_status(f"{gateway.http}/readyz")
+    said = wait_until(lambda: http_status(f"{gateway.http}/readyz") == 503, LOOK_OUT_SECONDS)
+    time.sleep(max(0.0, broken + 2 - time.monotonic()))
     restart = time.monotonic()
     back = triton.start()
     wait_recovered(gateway)
@@ -37,7 +39,7 @@ def killed(place: Place) -> Iterator[Promise]:
     # Its start takes the cores that callers and gateway need.
     later = away.begun(broken + FIRST_MOMENTS, restart).failed
     yield at_most("from 0.5 s on, p99 of failures", later.quantile(0.99), 0.25)
-    yield Promise("/readyz says so", f"{ready}", ready == 503)
+    yield at_most("/readyz says so within", said, LOOK_OUT_SECONDS)
     yield from recovered(calls, back)
 
 

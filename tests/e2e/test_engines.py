@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import subprocess
-import time
 
 import clipserve
 import numpy as np
@@ -12,6 +11,8 @@ import pytest
 from client.service_cases import ServiceCases, new_collection, new_name, service
 from clipserve import Point
 from support.service import BIN, ROOT, start_gateway
+
+from faults.place import wait_ready
 
 __all__ = ["TestServiceOnMilvus", "new_collection", "new_name", "service"]
 
@@ -25,9 +26,7 @@ def on_milvus(live, milvus, tmp_path_factory):
     folder = tmp_path_factory.mktemp("milvus-gateway")
     options = ("--default-model", "demo", "--milvus-consistency", "strong")
     gateway = start_gateway(live.triton, milvus.uri, folder, *options)
-    with clipserve.Client(gateway.address) as client:
-        while not any(model.ready for model in client.info().models):
-            time.sleep(0.1)
+    wait_ready(gateway)
     yield gateway
     assert gateway.stop() == 0
 
