@@ -13,8 +13,9 @@ import json
 import pickle
 import sys
 import time
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Awaitable, Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -24,6 +25,8 @@ import grpc.aio
 
 OPTIONS = [("grpc.max_send_message_length", 1 << 30), ("grpc.max_receive_message_length", 1 << 30)]
 TIMEOUT = 120.0
+THREADS = 256
+"""Calls by HTTP that are under way at most."""
 
 
 @dataclass(frozen=True)
@@ -96,16 +99,18 @@ async def carry_out(order: Order, requests: list[bytes], send: Send) -> Done:
 
 
 class Senders:
-    """One connection to each target, kept."""
+    """Connections to each target, kept: one for gRPC, of HTTP as many as calls under way."""
 
     def __init__(self) -> None:
         self._channels: dict[str, grpc.aio.Channel] = {}
-        self._idle: list[http.client.HTTPConnection] = []
+        self._idle: defaultdict[str, list[http.client.HTTPConnection]] = defaultdict(list)
+        self._threads = ThreadPoolExecutor(THREADS)
 
     def to(self, order: Order) -> Send:
         """What sends a request and gives its answer."""
         if "://" in order.target:
-            return lambda body: asyncio.to_thread(self._post, order.target, body)
+            loop = asyncio.get_running_loop()
+            return lambda body: loop.run_in_executor(self._threads, self._post, order.target, body)
         if order.target not in self._channels:
             self._channels[order.target] = grpc.aio.insecure_channel(order.target, options=OPTIONS)
         method = self._channels[order.target].unary_unary(order.path)
@@ -117,7 +122,8 @@ class Senders:
 
     def _post(self, url: str, body: bytes) -> bytes:
         parts = urlsplit(url)
-        connection = self._idle.pop() if self._idle else None
+        idle = self._idle[parts.netloc]
+        connection = idle.pop() if idle else None
         while True:
             fresh = connection is None
             connection = connection or http.client.HTTPConnection(
@@ -135,7 +141,7 @@ class Senders:
         content = answer.read()
         if answer.status != 200:
             raise OSError(f"HTTP {answer.status}")
-        self._idle.append(connection)
+        idle.append(connection)
         return content
 
 

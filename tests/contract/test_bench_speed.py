@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
+import itertools
 import json
 import pickle
 import subprocess
 import sys
+import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import click
@@ -17,7 +21,7 @@ import pytest
 
 from bench.speed import images, photos
 from bench.speed.__main__ import keep
-from bench.speed.load import Done, Order
+from bench.speed.load import Done, Order, Senders, carry_out
 from bench.speed.peers import Peer
 from bench.speed.plots import draw
 from bench.speed.report import markdown
@@ -161,6 +165,49 @@ def test_the_load_process_sends_what_it_is_given(echo, tmp_path):
     assert closed.failures["INVALID_ARGUMENT"] == pytest.approx(len(closed.end), abs=2)
     assert (len(open_.end), open_.failures) == (10, {"INVALID_ARGUMENT": 10})
     assert open_.answer_bytes == 3
+
+
+class Server(ThreadingHTTPServer):
+    """Answers nobody before so many callers wait at once; with as many bytes."""
+
+    request_queue_size = 64
+
+    def __init__(self, callers: int) -> None:
+        super().__init__(("127.0.0.1", 0), Answering)
+        self.callers, self.arrived, self.enough = callers, itertools.count(1), threading.Event()
+
+
+class Answering(BaseHTTPRequestHandler):
+    """A connection to it."""
+
+    protocol_version = "HTTP/1.1"
+    server: Server
+
+    def do_POST(self) -> None:
+        self.rfile.read(int(self.headers["Content-Length"]))
+        if next(self.server.arrived) == self.server.callers:
+            self.server.enough.set()
+        self.send_response(200 if self.server.enough.wait(10) else 503)
+        self.send_header("Content-Length", str(self.server.callers))
+        self.end_headers()
+        self.wfile.write(b"x" * self.server.callers)
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+async def test_http_servers_get_all_callers_at_once_and_nobody_elses_calls():
+    senders = Senders()
+    with contextlib.ExitStack() as held:
+        servers = [held.enter_context(Server(callers)) for callers in (40, 7)]
+        for server in servers:
+            threading.Thread(target=server.serve_forever, daemon=True).start()
+            held.callback(server.shutdown)
+        for server in servers * 2:
+            url = f"http://127.0.0.1:{server.server_port}/"
+            order = Order(url, "", "", seconds=0.1, callers=server.callers)
+            done = await carry_out(order, [b"one"], senders.to(order))
+            assert (done.failures, done.answer_bytes) == ({}, server.callers)
 
 
 def test_a_suites_results_take_the_place_of_its_earlier_ones_and_leave_the_others(tmp_path):
