@@ -72,7 +72,7 @@ torture: $(VENV)/.ready ## Kill a writer fifty times and look for lost points (s
 fuzz: setup $(REPOSITORY)/.ready ## Send 100,000 harmed inputs to the service (about six minutes)
 	@$(VENV)/bin/python bench/fuzz.py
 
-bench: setup ## Measure speed end to end, beside ceilings (half an hour); SUITES=images,search for some
+bench: setup ## Measure speed end to end, beside ceilings (an hour); SUITES=images,search for some
 	@$(VENV)/bin/python -m bench.speed --out build/speed $(if $(SUITES),--suites $(SUITES))
 
 bench-full: setup .venv-peer/.ready ## The same for publication, with served peers (an hour and a half); into bench/results

@@ -1,7 +1,7 @@
 """Measures clipserve end to end, beside ceilings and peers, and draws what it saw.
 
 \b
-python -m bench.speed                       half an hour, on two cores
+python -m bench.speed                       three quarters of an hour on two cores, an hour with peers
 python -m bench.speed --full                longer turns, more rounds, more points of each curve
 python -m bench.speed --suites images,search
 
