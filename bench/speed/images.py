@@ -18,7 +18,7 @@ from bench.speed.peers import Peer, peers_of
 from bench.speed.photos import folder_of, photographs
 from bench.speed.scale import Bar, Scale
 from bench.speed.systems import Clipserve, Lines, Load, clipserve_of, export, worker_of
-from bench.speed.turns import WARM, Turn, beyond_decoding, by_turns, median, ratio, written
+from bench.speed.turns import WARM, Turn, answered, beyond_decoding, by_turns, median, ratio, written
 
 PHOTOS = 1024
 """More than callers: equal pictures under way are computed once."""
@@ -61,7 +61,8 @@ def suite(model: str, scale: Scale, load: Load, folder: Path) -> tuple[dict[str,
         peak = median(turns[OURS])
         offered = sweep(senders, peak, scale, model)
         concurrency = {
-            callers: asdict(senders[OURS](scale.seconds, callers=callers)) for callers in scale.concurrency
+            callers: asdict(answered(f"{callers} callers", senders[OURS](scale.seconds, callers=callers)))
+            for callers in scale.concurrency
         }
     facts = {
         "model": model,
@@ -143,7 +144,7 @@ def sweep(
     for part in scale.offered:
         seconds = max(scale.seconds * scale.longer, min(ENOUGH / (1 - WARM) / (part * peak), LONGEST))
         for name, send in senders.items():
-            turn = send(seconds, rate=part * peak)
+            turn = answered(f"{name}, at {part:.0%} of our peak", send(seconds, rate=part * peak))
             found.append({"system": name, "part": part, "offered": part * peak, **asdict(turn)})
     return found
 

@@ -75,7 +75,6 @@ def end_with_parent() -> None:
 
 def main() -> None:
     """See the module's docstring."""
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
     server = litserve.LitServer(
         Clip(max_batch_size=BATCH, batch_timeout=BATCH_SECONDS), accelerator="cpu", timeout=TIMEOUT
     )
@@ -87,8 +86,6 @@ def main() -> None:
         api_server_worker_type="thread",
         log_level="warning",
     )
-    # Its HTTP server's thread goes on.
-    os._exit(0)
 
 
 if __name__ == "__main__":

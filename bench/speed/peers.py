@@ -112,8 +112,9 @@ def running(name: str, command: Sequence[object], health: str, folder: Path) -> 
         yield process.pid
     finally:
         signal_all(process.pid, signal.SIGCONT)
-        process.terminate()
-        process.wait(60)
+        # It has nothing to lose, and LitServe does not always end when it is asked to.
+        process.kill()
+        process.wait()
 
 
 def signal_all(pid: int, what: signal.Signals) -> None:

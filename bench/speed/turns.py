@@ -74,11 +74,15 @@ def by_turns(systems: Systems, rounds: int) -> dict[str, list[Turn]]:
     found: dict[str, list[Turn]] = {name: [] for name in systems}
     for number in range(rounds):
         for name, system in list(systems.items())[:: -1 if number % 2 else 1]:
-            turn = system()
-            if turn.failures:
-                raise click.ClickException(f"{name}: calls failed: {turn.failures}")
-            found[name].append(turn)
+            found[name].append(answered(name, system()))
     return found
+
+
+def answered(name: str, turn: Turn) -> Turn:
+    """The turn of a system; ClickException if a call failed."""
+    if turn.failures:
+        raise click.ClickException(f"{name}: calls failed: {turn.failures}")
+    return turn
 
 
 def written(turns: Mapping[str, list[Turn]]) -> dict[str, list[dict[str, Any]]]:

@@ -75,7 +75,7 @@ class Worker:
         return done / (time.perf_counter() - start)
 
     def apart(self, seconds: float, batch: int) -> float:
-        """Each core decodes and encodes batches of its own, as instances of one thread do."""
+        """Each core decodes and encodes batches of its own, on a thread of this process."""
 
         def work(core: int) -> float:
             torch.set_num_threads(1)

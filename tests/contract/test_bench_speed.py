@@ -6,6 +6,7 @@ import contextlib
 import itertools
 import json
 import pickle
+import signal
 import subprocess
 import sys
 import threading
@@ -22,7 +23,7 @@ import pytest
 from bench.speed import images, photos
 from bench.speed.__main__ import keep
 from bench.speed.load import Done, Order, Senders, carry_out
-from bench.speed.peers import Peer
+from bench.speed.peers import Peer, signal_all
 from bench.speed.plots import draw
 from bench.speed.report import markdown
 from bench.speed.scale import MINUTES, Bar
@@ -91,22 +92,26 @@ def test_the_ceiling_is_the_way_whose_better_look_is_fastest():
 
 
 def test_a_peer_runs_only_while_it_is_awake():
-    script = "import subprocess, sys; subprocess.run([sys.executable, '-c', 'input()'])"
-    with subprocess.Popen([sys.executable, "-c", script], stdin=subprocess.PIPE) as process:
-        children = Path(f"/proc/{process.pid}/task/{process.pid}/children")
-        while not children.read_text():
-            time.sleep(0.01)
-        pids = [process.pid, int(children.read_text())]
+    child = "import os; print(os.getpid(), flush=True); input()"
+    script = f"import subprocess, sys; subprocess.run([sys.executable, '-c', {child!r}])"
+    command = [sys.executable, "-c", script]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        pids = [process.pid, int(process.stdout.readline())]
         peer = Peer("peer", process.pid, "", bytes, same_weights=False)
-        with peer.awake():
-            assert not any(map(stopped, pids))
-        end = time.monotonic() + 30
-        while not all(map(stopped, pids)):
-            assert time.monotonic() < end
-            time.sleep(0.01)
-        with peer.awake():
-            assert not any(map(stopped, pids))
-            process.communicate(b"\n", timeout=30)
+        try:
+            with peer.awake():
+                assert not any(map(stopped, pids))
+            end = time.monotonic() + 30
+            while not all(map(stopped, pids)):
+                assert time.monotonic() < end
+                time.sleep(0.01)
+            with peer.awake():
+                assert not any(map(stopped, pids))
+                process.communicate(b"\n", timeout=30)
+        finally:
+            signal_all(process.pid, signal.SIGCONT)
+            process.kill()
     assert process.returncode == 0
 
 
@@ -205,7 +210,7 @@ async def test_http_servers_get_all_callers_at_once_and_nobody_elses_calls():
             held.callback(server.shutdown)
         for server in servers * 2:
             url = f"http://127.0.0.1:{server.server_port}/"
-            order = Order(url, "", "", seconds=0.1, callers=server.callers)
+            order = Order(url, "", "", seconds=1, callers=server.callers)
             done = await carry_out(order, [b"one"], senders.to(order))
             assert (done.failures, done.answer_bytes) == ({}, server.callers)
 
