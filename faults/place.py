@@ -25,7 +25,7 @@ from faults.flows import Flow
 from faults.processes import Triton
 from faults.watch import http_status, tracebacks, wait_until
 
-READY_SECONDS = 180.0
+READY_SECONDS = 60.0
 OUT, LOG = "calls.npz", "load.log"
 """Files of a load's folder."""
 FINISH_SECONDS = 120.0

@@ -53,8 +53,11 @@ def suite(model: str, scale: Scale, load: Load, folder: Path) -> tuple[dict[str,
             },
             BLOG: lambda: Turn(worker.ask({"do": "blog", "seconds": scale.seconds})["rate"]),
         }
-        agreements = {"the ceiling": agreement_of(service, worker, photos)}
-        agreements |= {it.name: peer_agreement(service, it, photos) for it in peers if it.same_weights}
+        others = {"the ceiling": decoded_whole(worker)}
+        for peer in peers:
+            if peer.same_weights:
+                others[peer.name] = np.stack([peer.embed(photo) for photo in photos[:PEER_AGREE]])
+        agreements = {who: agreement_of(service, photos, theirs) for who, theirs in others.items()}
         by_turns(systems, 1)
         click.echo(f"· {model}: {scale.more_rounds} rounds of {len(systems)} systems", err=True)
         turns = by_turns(systems, scale.more_rounds)
@@ -119,19 +122,15 @@ def ceilings(worker: Lines, scale: Scale) -> list[dict[str, Any]]:
     )
 
 
-def agreement_of(service: Clipserve, worker: Lines, photos: list[bytes], count: int = AGREE) -> float:
-    """The lowest cosine of our embeddings and the ceiling's."""
-    theirs = np.array(worker.ask({"do": "embed", "count": count})["embeddings"])
-    with clipserve.Client(service.service.address) as client:
-        ours = client.embed_images(photos[:count]).embeddings
-    return float((ours * theirs).sum(1).min())
+def decoded_whole(worker: Lines, count: int = AGREE) -> np.ndarray:
+    """Embeddings of the worker's first pictures, float32 [count, D]."""
+    return np.array(worker.ask({"do": "embed", "count": count})["embeddings"])
 
 
-def peer_agreement(service: Clipserve, peer: Peer, photos: list[bytes]) -> float:
-    """The lowest cosine of our embeddings and a peer's."""
-    theirs = np.stack([peer.embed(photo) for photo in photos[:PEER_AGREE]])
+def agreement_of(service: Clipserve, photos: list[bytes], theirs: np.ndarray) -> float:
+    """The lowest cosine of our embeddings of the first pictures and of others'."""
     with clipserve.Client(service.service.address) as client:
-        ours = client.embed_images(photos[:PEER_AGREE]).embeddings
+        ours = client.embed_images(photos[: len(theirs)]).embeddings
     return float((ours * theirs).sum(1).min())
 
 

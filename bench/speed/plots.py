@@ -10,12 +10,13 @@ import matplotlib as mpl
 mpl.use("Agg")
 from matplotlib import pyplot as plt
 
+from bench.speed.report import OURS
 from bench.speed.turns import beyond_decoding, median, medians, read
 
 Facts = dict[str, Any]
 WIDE = (14.0, 7.0)
 SQUARE = (11.0, 7.0)
-OURS, BLUE = "clipserve", "tab:blue"
+BLUE = "tab:blue"
 STYLES = {"p50": "o-", "p95": ":", "p99": "--"}
 
 
