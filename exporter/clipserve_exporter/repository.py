@@ -14,6 +14,8 @@ import torch
 
 from clipserve_exporter.errors import ExportError
 
+SERVER = ("model.py", "clipserve_cores.py")
+"""What the Python backend runs, from the package's folder `backend`."""
 CHECKED_HASH = py_compile.PycInvalidationMode.CHECKED_HASH
 
 
@@ -64,12 +66,13 @@ def write_tower(folder: Path, files: TowerFiles) -> None:
     (folder / "config.pbtxt").write_text(files.config, encoding="utf-8")
     files.graph.save(str(version / "model.pt"))
     if files.python_backend:
-        source = resources.files("clipserve_exporter.backend").joinpath("model.py")
-        code = version / "model.py"
-        code.write_text(source.read_text(encoding="utf-8"), encoding="utf-8")
-        # Written now and checked by content, the bytecode is never written by a Triton that serves: a Triton
-        # that polls would take the new file for a changed model, and load it again under its callers.
-        py_compile.compile(str(code), doraise=True, invalidation_mode=CHECKED_HASH)
+        for name in SERVER:
+            source = resources.files("clipserve_exporter.backend").joinpath(name)
+            code = version / name
+            code.write_text(source.read_text(encoding="utf-8"), encoding="utf-8")
+            # Written now and checked by content, the bytecode is never written by a Triton that serves: a
+            # Triton that polls would take the new file for a changed model, and load it under its callers.
+            py_compile.compile(str(code), doraise=True, invalidation_mode=CHECKED_HASH)
 
 
 class Moves:

@@ -19,6 +19,10 @@ LEAST_WAIT = 0.003
 """Seconds; no more than LEAD. Later ones, too, wait a little for each other."""
 MOST_WAIT = 0.1
 """Seconds."""
+MOST_WAIT_BESIDE = 1.0
+"""Seconds that few rows wait while an instance works on nothing, whose cores others use."""
+ENOUGH = 0.125
+"""Of a batch: so many rows are worth taking cores from the calls under way."""
 FRESH = 0.25
 """Weight of the latest call in how long one takes."""
 AT_ONCE = 0.01
@@ -57,18 +61,22 @@ class Batcher:
 
     A call costs gateway and Triton about as much for one row as for several. While fewer calls are under way
     than there should be, rows go at once. Then they wait until Triton is idle or about to be done with what
-    it works on (LEAD), until they fill a batch, or for a moment (MOST_WAIT). A call ends with the latest of
+    it works on (LEAD), until they fill a batch, or for a moment (MOST_WAIT). Instances that share cores do
+    more beside each other, but few rows are soonest answered one after the other: of those instances only
+    one is taken at once, and the others by a batch that is not small (ENOUGH). A call ends with the latest of
     its callers' deadlines, and earlier where all of them have gone. If it fails by what is in it, each
     caller's rows go alone. Belongs to one event loop.
 
     Attributes:
         most: rows of one call.
-        calls: that should be under way at a time.
+        calls: that should be under way at a time, whatever their size.
+        instances: calls that Triton can work on at a time, no fewer.
     """
 
     def __init__(self, send: Callable[[Rows, Deadline], Awaitable[Floats]]) -> None:
         self.most = 1
         self.calls = 1
+        self.instances = 1
         self._send = send
         self._waiting: list[_Part] = []
         self._working: dict[asyncio.Task[bool], _Work] = {}
@@ -86,7 +94,7 @@ class Batcher:
         loop = asyncio.get_running_loop()
         part = _Part(rows, deadline)
         self._waiting.append(part)
-        if self._idle or sum(len(it.rows) for it in self._waiting) >= self.most:
+        if self._due:
             self._flush()
         elif self._timer is None:
             self._timer = loop.call_later(self._wait(), self._flush)
@@ -100,6 +108,9 @@ class Batcher:
         """Seconds that rows which come now wait for others, unless a call ends sooner."""
         spent = asyncio.get_running_loop().time() - min(self._working.values()).since
         lead = LEAD * self._usual
+        if self._idle:
+            # Sent sooner, they would not wait in Triton: an instance would begin with them.
+            return min(MOST_WAIT_BESIDE, max(self._usual - spent, min(LEAST_WAIT, lead)))
         return min(MOST_WAIT, max(self._usual - lead - spent, min(LEAST_WAIT, lead)))
 
     def _flush(self) -> None:
@@ -133,9 +144,21 @@ class Batcher:
             part.answer.add_done_callback(leave)
 
     @property
+    def _busy(self) -> int:
+        """Instances that work on something."""
+        return len({work.since for work in self._working.values()})
+
+    @property
     def _idle(self) -> bool:
         """Whether Triton has an instance that works on nothing."""
-        return len({work.since for work in self._working.values()}) < self.calls
+        return self._busy < self.instances
+
+    @property
+    def _due(self) -> bool:
+        """Whether what waits should go at once."""
+        rows = sum(len(part.rows) for part in self._waiting)
+        some = max(2.0, ENOUGH * self.most)
+        return self._busy < self.calls or rows >= self.most or (self._idle and rows >= some)
 
     def _work_on(self, *, waited: bool) -> None:
         """Counts as worked on what Triton takes out of its queue, if it is idle: as much as a batch holds."""
@@ -158,7 +181,7 @@ class Batcher:
             if not work.waited or took > min(LEAD * self._usual, AT_ONCE):
                 self._usual += FRESH * (took - self._usual)
         self._work_on(waited=True)
-        if self._idle:
+        if self._due:
             self._flush()
 
     async def _call(self, parts: Sequence[_Part]) -> bool:

@@ -22,12 +22,19 @@ class BadModelConfig(ValueError):
 
 @dataclass(frozen=True)
 class TowerConfig:
-    """One Triton model: its name, batch limit, string parameters, and how many instances run side by side."""
+    """One Triton model: its name, batch limit, string parameters, how many instances run side by side, and
+    whether each has its own device or threads, or all share the cores."""
 
     triton_name: str
     max_batch_size: int
     parameters: Mapping[str, str]
     instances: int = 1
+    share_cores: bool = False
+
+    @property
+    def calls(self) -> int:
+        """Calls that do not slow each other down."""
+        return 1 if self.share_cores else self.instances
 
 
 def is_tower(triton_name: str) -> bool:

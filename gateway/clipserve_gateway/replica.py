@@ -91,9 +91,9 @@ class Replica:
         standing = self._standings.get(model)
         return standing is not None and standing.serves
 
-    def instances(self, model: str, tower: Tower) -> int:
-        """How many of a tower of a model in service run side by side here."""
-        return self.towers[tower_name(model, tower)].instances
+    def tower(self, model: str, tower: Tower) -> TowerConfig:
+        """The configuration of a tower of a model in service here."""
+        return self.towers[tower_name(model, tower)]
 
     async def call(self, model: str, tower: Tower, work: Callable[[], Awaitable[T]]) -> T:
         """The result of one call to a tower of a model in service here.

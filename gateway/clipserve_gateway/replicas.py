@@ -91,7 +91,9 @@ class Replicas:
             send = functools.partial(self._call, spec, tower)
             batcher = self._batchers[spec.name, spec.fingerprint, tower] = Batcher(send)
         batcher.most = most
-        batcher.calls = max(1, sum(replica.instances(spec.name, tower) for replica in serving))
+        towers = [replica.tower(spec.name, tower) for replica in serving]
+        batcher.calls = max(1, sum(it.calls for it in towers))
+        batcher.instances = max(1, sum(it.instances for it in towers))
         return gate, batcher
 
     def saturation(self) -> float:

@@ -88,7 +88,13 @@ class TritonEncoder:
             parameters = {key: value.string_value for key, value in config.parameters.items()}
             # Those of a group run on each of its GPUs.
             instances = sum(group.count * max(1, len(group.gpus)) for group in config.instance_group)
-            found.append(TowerConfig(config.name, config.max_batch_size, parameters, max(1, instances)))
+            # As the exporter's Python backend has it; the libtorch backend has no such parameter.
+            share_cores = parameters.get("threads") == "0" and not any(
+                group.kind == group.KIND_GPU for group in config.instance_group
+            )
+            found.append(
+                TowerConfig(config.name, config.max_batch_size, parameters, max(1, instances), share_cores)
+            )
         return found
 
     async def repository_index(self, timeout: float) -> dict[str, bool]:

@@ -47,9 +47,12 @@ def test_every_model_gets_its_configuration_and_version_1(tmp_path: Path) -> Non
 
 def test_the_python_form_has_its_server_beside_the_graph(tmp_path: Path) -> None:
     write(tmp_path, {"a_image": files("A", python=True)})
-    server = (tmp_path / "a_image" / "1" / "model.py").read_text()
-    assert "class TritonPythonModel" in server
-    compile(server, "model.py", "exec")
+    version = tmp_path / "a_image" / "1"
+    server = {path.name: path.read_text() for path in version.glob("*.py")}
+    assert set(server) == {"model.py", "clipserve_cores.py"}
+    assert "class TritonPythonModel" in server["model.py"]
+    for name, code in server.items():
+        compile(code, name, "exec")
 
 
 def test_an_older_export_is_replaced_whole_and_others_stay(tmp_path: Path) -> None:

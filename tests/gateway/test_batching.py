@@ -183,7 +183,7 @@ async def test_triton_takes_no_more_than_a_batch_holds(tower):
 
 
 async def test_calls_that_triton_joins_occupy_one_instance(tower):
-    tower.batcher.calls = 2
+    tower.batcher.calls = tower.batcher.instances = 2
     await busy(tower)
     tower.ask(0)
     await settled()
@@ -204,11 +204,49 @@ async def test_calls_that_triton_joins_occupy_one_instance(tower):
 
 
 async def test_as_many_calls_as_there_should_be_go_at_once(tower):
-    tower.batcher.calls = 2
+    tower.batcher.calls = tower.batcher.instances = 2
     await busy(tower)
     tower.ask(1)
     tower.ask(2)
     await settled()
+    assert tower.sizes == [1, 1]
+
+
+async def test_an_instance_that_shares_cores_is_taken_by_rows_enough(tower):
+    tower.batcher.instances = 2
+    await busy(tower)
+    tower.ask(1)
+    await settled()
+    assert tower.sizes == [1], "one row waits for the call under way"
+    tower.ask(2)
+    await settled()
+    assert tower.sizes == [1, 2], "two are an eighth of a batch, and more than one"
+    for number in (3, 4):
+        tower.ask(number)
+    await settled()
+    assert tower.sizes == [1, 2], "no instance is left"
+    tower.ends[1].set()
+    await settled()
+    assert tower.sizes == [1, 2, 2]
+
+
+async def test_few_rows_have_an_instance_that_shares_cores_once_the_call_takes_longer_than_usual(tower):
+    tower.batcher.instances = 2
+    await busy(tower)
+    tower.batcher._usual = 0.3
+    tower.ask(1)
+    await asyncio.sleep(0.2)
+    assert tower.sizes == [1], "not a little before it ends: they would not wait in Triton"
+    await asyncio.sleep(0.15)
+    assert tower.sizes == [1, 1]
+
+
+async def test_few_rows_wait_a_second_at_most_for_calls_that_share_cores(tower, monkeypatch):
+    monkeypatch.setattr(batching, "MOST_WAIT_BESIDE", 0.05)
+    tower.batcher.instances = 2
+    await busy(tower)
+    tower.ask(1)
+    await asyncio.sleep(0.1)
     assert tower.sizes == [1, 1]
 
 

@@ -174,7 +174,17 @@ async def test_each_instance_of_a_tower_in_service_has_a_call_before_rows_wait(f
     second.wrong.add("fake")
     await fleet.reexamine()
     _, images = fleet.pool._way(fleet.spec, "image")
-    assert images.calls == 3
+    assert images.calls == images.instances == 3
+
+
+async def test_instances_that_share_cores_have_one_call_at_each_replica_before_rows_wait(fleet):
+    for fake in fleet.both:
+        fake.found["fake_image"] = dataclasses.replace(
+            fake.found["fake_image"], instances=3, share_cores=True
+        )
+    await fleet.refresh()
+    _, images = fleet.pool._way(fleet.spec, "image")
+    assert (images.calls, images.instances) == (2, 6)
 
 
 async def test_one_with_more_under_way_gets_fewer(fleet):

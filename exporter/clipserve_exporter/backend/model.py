@@ -17,6 +17,7 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 import torch
 import triton_python_backend_utils as pb_utils
+from clipserve_cores import SharedCores, granted_cores
 from torch import Tensor
 
 INPUT, OUTPUT = "INPUT__0", "OUTPUT__0"
@@ -35,8 +36,10 @@ class TritonPythonModel:
             for key, value in json.loads(args["model_config"])["parameters"].items()
         }
         gpu = args["model_instance_kind"] == "GPU" and torch.cuda.is_available()
+        threads = int(parameters.get("threads", "0"))
         # Beside a GPU torch only joins rows, which more threads make slower.
-        torch.set_num_threads(int(parameters.get("threads", "0")) or (1 if gpu else granted_cores()))
+        torch.set_num_threads(threads or (1 if gpu else granted_cores()))
+        self.cores = None if gpu or threads else SharedCores(granted_cores())
         self.device = torch.device(f"cuda:{args['model_instance_device_id']}" if gpu else "cpu")
         file = Path(args["model_repository"]) / args["model_version"] / "model.pt"
         self.model = torch.jit.load(str(file), map_location=self.device).eval()
@@ -53,6 +56,15 @@ class TritonPythonModel:
 
     def execute(self, requests: Sequence[Any]) -> list[Any]:
         """One response for each request."""
+        if self.cores is None:
+            return self.responses(requests)
+        with self.cores.at_work() as threads:
+            if threads != torch.get_num_threads():
+                torch.set_num_threads(threads)
+            return self.responses(requests)
+
+    def responses(self, requests: Sequence[Any]) -> list[Any]:
+        """One response for each request, by torch's present number of threads."""
         inputs = [
             torch.from_dlpack(pb_utils.get_input_tensor_by_name(request, INPUT).to_dlpack())
             for request in requests
@@ -115,14 +127,3 @@ def keep_memory() -> None:
     if mallopt is not None:
         for option, value in MALLOPT.items():
             mallopt(option, value)
-
-
-def granted_cores() -> int:
-    """Cores that this process may use: affinity and the control group's quota, at least 1."""
-    cores = float(len(os.sched_getaffinity(0)))
-    try:
-        quota, period = Path("/sys/fs/cgroup/cpu.max").read_text().split()
-        cores = min(cores, int(quota) / int(period))
-    except (OSError, ValueError):
-        pass
-    return max(1, int(cores))
