@@ -118,8 +118,10 @@ class Load:
         return turn_of(done, seconds, items, meter)
 
 
-SERVING = ("--instances", "2")
-"""Options of the export, as its guide has them for CPUs."""
+SERVING = {"demo": ("--instances", "2", "--threads", "1")}
+"""Options of the export for models that are not served best by those below."""
+SHARING = ("--instances", "2")
+"""Two instances that share the cores."""
 
 FIXED = "-fixed"
 """Ends the name of a model whose texts all have the full length."""
@@ -137,7 +139,7 @@ def export(model: str, *, fixed_too: bool = False) -> Path:
             click.echo(f"· exporting {name}{suffix}", err=True)
             command: list[object] = [MODELS_ENV / "bin" / "clipserve-export", "--model", model]
             command += ["--name", name + suffix, "--text-length", length]
-            command += ["--format", "python", "--out", repository, *SERVING]
+            command += ["--format", "python", "--out", repository, *SERVING.get(name, SHARING)]
             subprocess.run(list(map(str, command)), check=True, stdout=subprocess.DEVNULL)
     return repository
 
