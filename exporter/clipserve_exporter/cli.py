@@ -74,7 +74,8 @@ def list_models(context: click.Context, option: click.Parameter, wanted: bool) -
 )  # fmt: skip
 @click.option(
     "--threads", type=click.IntRange(0), default=Serving.threads, show_default=True,
-    help="Threads of an instance of the Python backend; 0 = the cores it is granted.",
+    help="Threads of an instance of the Python backend; 0 = all cores that are granted, and while others are "
+    "at work, its part of them.",
 )  # fmt: skip
 @click.option(
     "--text-length", type=click.Choice(["auto", "fixed"]), default="auto", show_default=True,

@@ -62,7 +62,7 @@ class Serving:
     """How long a request may wait for others to join its batch."""
     instances: int = 1
     threads: int = 0
-    """Threads of the Python backend's torch; 0 = the cores that are granted."""
+    """Threads of the Python backend's torch; 0 = the cores that are granted, shared with who else works."""
 
 
 def render(facts: ModelFacts, serving: Serving, tower: str) -> str:

@@ -21,8 +21,8 @@ MOST_WAIT = 0.1
 """Seconds."""
 MOST_WAIT_BESIDE = 1.0
 """Seconds that few rows wait while an instance works on nothing, whose cores others use."""
-ENOUGH = 0.125
-"""Of a batch: so many rows are worth taking cores from the calls under way."""
+ENOUGH, ENOUGH_ROWS = 0.125, 4
+"""Of a batch, and no fewer than so many rows, are worth taking cores from the calls under way."""
 FRESH = 0.25
 """Weight of the latest call in how long one takes."""
 AT_ONCE = 0.01
@@ -157,7 +157,7 @@ class Batcher:
     def _due(self) -> bool:
         """Whether what waits should go at once."""
         rows = sum(len(part.rows) for part in self._waiting)
-        some = max(2.0, ENOUGH * self.most)
+        some = max(ENOUGH_ROWS, ENOUGH * self.most)
         return self._busy < self.calls or rows >= self.most or (self._idle and rows >= some)
 
     def _work_on(self, *, waited: bool) -> None:

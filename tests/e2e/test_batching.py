@@ -8,6 +8,7 @@ import urllib.request
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
+from clipserve_gateway.triton import TritonEncoder
 from support.service import ROOT
 
 CALLERS = 16
@@ -65,3 +66,12 @@ def test_a_batch_says_what_its_parts_say(client, count):
     for i in range(0, count, 17):
         alone = client.embed_texts([texts[i]]).embeddings[0]
         assert float(alone @ together[i]) > 0.99999
+
+
+async def test_triton_tells_that_a_towers_instances_share_the_cores(live):
+    triton = TritonEncoder(live.triton)
+    try:
+        towers = await triton.towers(["demo_image", "demo_text"], 10)
+    finally:
+        await triton.close()
+    assert [(tower.share_cores, tower.calls) for tower in towers] == [(True, 1)] * 2

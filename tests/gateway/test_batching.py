@@ -215,19 +215,29 @@ async def test_as_many_calls_as_there_should_be_go_at_once(tower):
 async def test_an_instance_that_shares_cores_is_taken_by_rows_enough(tower):
     tower.batcher.instances = 2
     await busy(tower)
-    tower.ask(1)
+    tower.ask(1, 2, 3)
     await settled()
-    assert tower.sizes == [1], "one row waits for the call under way"
-    tower.ask(2)
+    assert tower.sizes == [1], "few rows wait for the call under way"
+    tower.ask(4)
     await settled()
-    assert tower.sizes == [1, 2], "two are an eighth of a batch, and more than one"
-    for number in (3, 4):
-        tower.ask(number)
+    assert tower.sizes == [1, 4]
+    tower.ask(5, 6, 7, 8)
     await settled()
-    assert tower.sizes == [1, 2], "no instance is left"
+    assert tower.sizes == [1, 4], "no instance is left"
     tower.ends[1].set()
     await settled()
-    assert tower.sizes == [1, 2, 2]
+    assert tower.sizes == [1, 4, 4]
+
+
+async def test_of_large_batches_an_eighth_is_enough(tower):
+    tower.batcher.most, tower.batcher.instances = 40, 2
+    await busy(tower)
+    tower.ask(1, 2, 3, 4)
+    await settled()
+    assert tower.sizes == [1]
+    tower.ask(5)
+    await settled()
+    assert tower.sizes == [1, 5]
 
 
 async def test_few_rows_have_an_instance_that_shares_cores_once_the_call_takes_longer_than_usual(tower):
