@@ -108,10 +108,9 @@ class Batcher:
         """Seconds that rows which come now wait for others, unless a call ends sooner."""
         spent = asyncio.get_running_loop().time() - min(self._working.values()).since
         lead = LEAD * self._usual
-        if self._idle:
-            # Sent sooner, they would not wait in Triton: an instance would begin with them.
-            return min(MOST_WAIT_BESIDE, max(self._usual - spent, min(LEAST_WAIT, lead)))
-        return min(MOST_WAIT, max(self._usual - lead - spent, min(LEAST_WAIT, lead)))
+        # With an instance idle, what is sent sooner would not wait in Triton: that one would begin with it.
+        until, most = (self._usual, MOST_WAIT_BESIDE) if self._idle else (self._usual - lead, MOST_WAIT)
+        return min(most, max(until - spent, min(LEAST_WAIT, lead)))
 
     def _flush(self) -> None:
         """Sends all that waits."""
@@ -156,9 +155,10 @@ class Batcher:
     @property
     def _due(self) -> bool:
         """Whether what waits should go at once."""
+        if self._busy < self.calls:
+            return True
         rows = sum(len(part.rows) for part in self._waiting)
-        some = max(ENOUGH_ROWS, ENOUGH * self.most)
-        return self._busy < self.calls or rows >= self.most or (self._idle and rows >= some)
+        return rows >= self.most or (self._idle and rows >= max(ENOUGH_ROWS, ENOUGH * self.most))
 
     def _work_on(self, *, waited: bool) -> None:
         """Counts as worked on what Triton takes out of its queue, if it is idle: as much as a batch holds."""

@@ -245,9 +245,12 @@ async def test_few_rows_have_an_instance_that_shares_cores_once_the_call_takes_l
     await busy(tower)
     tower.batcher._usual = 0.3
     tower.ask(1)
-    await asyncio.sleep(0.2)
-    assert tower.sizes == [1], "not a little before it ends: they would not wait in Triton"
-    await asyncio.sleep(0.15)
+    await settled()
+    assert tower.sizes == [1]
+    (work,) = tower.batcher._working.values()
+    sent = tower.batcher._timer.when() - work.since
+    assert sent == pytest.approx(0.3, abs=0.01), "not a little before it ends: they would not wait in Triton"
+    await asyncio.sleep(0.35)
     assert tower.sizes == [1, 1]
 
 

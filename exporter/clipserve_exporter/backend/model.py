@@ -37,9 +37,9 @@ class TritonPythonModel:
         }
         gpu = args["model_instance_kind"] == "GPU" and torch.cuda.is_available()
         threads = int(parameters.get("threads", "0"))
-        # Beside a GPU torch only joins rows, which more threads make slower.
-        torch.set_num_threads(threads or (1 if gpu else granted_cores()))
         self.cores = None if gpu or threads else SharedCores(granted_cores())
+        # Beside a GPU torch only joins rows, which more threads make slower.
+        torch.set_num_threads(self.cores.cores if self.cores else threads or 1)
         self.device = torch.device(f"cuda:{args['model_instance_device_id']}" if gpu else "cpu")
         file = Path(args["model_repository"]) / args["model_version"] / "model.pt"
         self.model = torch.jit.load(str(file), map_location=self.device).eval()
