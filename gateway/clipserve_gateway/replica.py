@@ -91,6 +91,10 @@ class Replica:
         standing = self._standings.get(model)
         return standing is not None and standing.serves
 
+    def recent(self, spec: ModelSpec) -> Finding | None:
+        """The last right answers of a model, if there is no need to ask for them again."""
+        return self._standings[spec.name].recent(self._examine_seconds) if self.serves(spec) else None
+
     def tower(self, model: str, tower: Tower) -> TowerConfig:
         """The configuration of a tower of a model in service here."""
         return self.towers[tower_name(model, tower)]

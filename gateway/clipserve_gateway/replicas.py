@@ -13,6 +13,7 @@ from clipserve_gateway.addresses import Resolver
 from clipserve_gateway.batching import Batcher
 from clipserve_gateway.deadline import Deadline
 from clipserve_gateway.encoder import Rows
+from clipserve_gateway.known_answer import Finding
 from clipserve_gateway.lanes import Gate, current_lane
 from clipserve_gateway.metrics import Metrics
 from clipserve_gateway.model_config import TowerConfig, model_name
@@ -95,6 +96,11 @@ class Replicas:
         batcher.calls = max(1, sum(it.calls for it in towers))
         batcher.instances = max(1, sum(it.instances for it in towers))
         return gate, batcher
+
+    def recent(self, address: str, spec: ModelSpec) -> Finding | None:
+        """The last right answers of a model at `ip:port`, if they are to be relied on still."""
+        replica = self._replicas.get(address)
+        return replica.recent(spec) if replica else None
 
     def saturation(self) -> float:
         """Rows sent and waiting, over twice what is sent at a time: 0–1, of the fullest tower."""

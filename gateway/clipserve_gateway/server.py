@@ -33,6 +33,7 @@ from clipserve_gateway.errors import ClipserveError
 from clipserve_gateway.http import HttpServer, loop_check
 from clipserve_gateway.index import engine_of
 from clipserve_gateway.interceptors import CallInterceptor
+from clipserve_gateway.known_answer import Finding
 from clipserve_gateway.label_sets import LabelSets
 from clipserve_gateway.labels import LabelCache
 from clipserve_gateway.metrics import Metrics
@@ -50,6 +51,7 @@ from clipserve_gateway.settings import Settings
 from clipserve_gateway.sources import SourceReader
 from clipserve_gateway.statistics import Statistics
 from clipserve_gateway.triton import TritonEncoder
+from clipserve_gateway.types import ModelSpec
 
 log = logging.getLogger(__name__)
 
@@ -72,6 +74,10 @@ class Backend(QueueingEncoder, ModelSource, Protocol):
 
     def saturation(self) -> float:
         """How full its queue is, 0–1."""
+        ...
+
+    def recent(self, address: str, spec: ModelSpec) -> Finding | None:
+        """The last right answers of a model at an address, if they are to be relied on still."""
         ...
 
     async def close(self) -> None:
@@ -238,6 +244,10 @@ class Gateway:
     def ready(self) -> bool:
         """Whether calls are taken and some model is served."""
         return not self._stopping and self.models.ready()
+
+    def recent(self, address: str, spec: ModelSpec) -> Finding | None:
+        """See Backend."""
+        return self._backend.recent(address, spec)
 
     def _unready(self) -> str:
         return "" if self.ready() else "no model is ready, or shutting down"

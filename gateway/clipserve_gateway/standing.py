@@ -15,6 +15,10 @@ MISSES = 2
 """Times in a row without an answer after which it is held that none will come."""
 SILENT_SECONDS = 15.0
 """How long a tower that has calls under way may answer none of them; a batch on slow cores takes seconds."""
+QUIET = 2 / 3
+"""Of the pause between two examinations, after which one is made while no call is under way."""
+OVERDUE = 2.0
+"""Times the pause, until which others may rely on an examination."""
 
 
 @dataclass
@@ -39,8 +43,8 @@ class Standing:
         self.finding: Finding | None = None
         self._misses = 0
         self._examined = 0.0
-        self._took = 0.0
-        """Seconds of its answers in the last examination; 0 unless they were right."""
+        self._last = Finding(Verdict.MISSING)
+        """Of the last examination."""
         self._calls: defaultdict[str, _Calls] = defaultdict(_Calls)
 
     @property
@@ -65,15 +69,29 @@ class Standing:
         """Whether to examine it now; see pause_after. Where callers get no answers, that is not put off."""
         if not self.serves:
             return True
+        pause = self._pause(examine_seconds)
+        if examine_seconds is None and not any(calls.under_way for calls in self._calls.values()):
+            pause = max(PAUSE_SECONDS, QUIET * pause)
+        return time.monotonic() - self._examined >= pause
+
+    def recent(self, examine_seconds: float | None) -> Finding | None:
+        """What the last examination found, if it was right and is to be relied on still."""
+        if not self.serves or self._last.verdict is not Verdict.RIGHT:
+            return None
+        overdue = time.monotonic() - self._examined >= OVERDUE * self._pause(examine_seconds)
+        return None if overdue else self._last
+
+    def _pause(self, examine_seconds: float | None) -> float:
+        """Seconds between two examinations."""
         now = time.monotonic()
         waits = [it.waits_since for it in self._calls.values() if it.waits_since is not None]
         silent = now - min(waits, default=now) >= PAUSE_SECONDS
-        return now - self._examined >= pause_after(0.0 if silent else self._took, examine_seconds)
+        right = self._last.verdict in FINE and not silent
+        return pause_after(self._last.seconds if right else 0.0, examine_seconds)
 
     def take(self, found: Finding) -> bool:
         """Takes note of an examination that has ended; whether it says anything of the model."""
-        self._examined = time.monotonic()
-        self._took = found.seconds if found.verdict in FINE else 0.0
+        self._examined, self._last = time.monotonic(), found
         missing = found.verdict is Verdict.MISSING
         if found.verdict is Verdict.BUSY or (missing and self._works(found.tower)):
             return False

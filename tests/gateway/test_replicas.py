@@ -343,6 +343,23 @@ async def test_a_slow_model_is_asked_less_often_but_not_while_its_callers_get_no
     await fleet.pool.close()
 
 
+async def test_what_was_right_here_a_moment_ago_is_told_and_nothing_else(fleet):
+    first, _ = fleet.both
+    here, spec = "127.0.0.1:1", fleet.spec
+    assert fleet.pool.recent(here, spec).verdict is known_answer.Verdict.RIGHT
+    assert fleet.pool.recent("127.0.0.1:3", spec) is None, "nobody is there"
+    assert fleet.pool.recent(here, dataclasses.replace(spec, fingerprint="e" * 64)) is None, "another model"
+    first.wrong.add("fake")
+    await fleet.reexamine()
+    assert fleet.pool.recent(here, spec) is None, "it is wrong now"
+    first.wrong.clear()
+    await fleet.reexamine()
+    assert fleet.pool.recent(here, spec)
+    first.away = True
+    await fleet.refresh()
+    assert fleet.pool.recent(here, spec) is None, "it is away"
+
+
 async def test_a_question_that_waits_behind_others_batches_proves_nothing(monkeypatch, fleet):
     """On slow cores a batch takes longer than an examination may."""
     first, _ = fleet.both

@@ -46,7 +46,7 @@ def test_what_was_never_right_is_always_due(clock):
 
 
 def test_a_slow_model_is_examined_less_often_unless_it_is_told_how_often(clock):
-    assert due_after(right(), clock) == 20
+    assert due_after(right(), clock) == 13.5
     assert due_after(right(), clock, 2.0) == 2
     assert due_after(right(Finding(Verdict.RIGHT, seconds=0.01)), clock) == 5
 
@@ -95,7 +95,41 @@ def test_callers_that_gave_up_are_forgotten_with_the_next_right_answer(clock):
         raise DeadlineExceeded("late")
     clock.now += 10
     model.take(SLOW)
-    assert due_after(model, clock) == 20
+    assert due_after(model, clock) == 13.5
+
+
+def test_a_slow_model_is_examined_while_nobody_calls_or_when_its_pause_is_over(clock):
+    model = right()
+    clock.now += 4
+    for _ in range(5):
+        with model.calling("demo_image"):
+            clock.now += 3
+            assert not model.due(None)
+        assert model.due(None) is (clock.now >= 1000 + 20 * standing.QUIET)
+    with model.calling("demo_image"):
+        clock.now += 1
+        assert model.due(None)
+
+
+def test_right_answers_are_told_until_the_next_ones_are_long_overdue(clock):
+    assert Standing().recent(None) is None
+    model = right()
+    clock.now += 39
+    assert model.recent(None) is SLOW
+    clock.now += 1
+    assert model.recent(None) is None
+    model.take(SLOW)
+    assert model.recent(None) is SLOW
+    model.take(MISSING)
+    assert model.serves
+    assert model.recent(None) is None
+
+
+def test_who_watches_asks_for_himself_where_callers_get_no_answers(clock):
+    model = right()
+    with model.calling("demo_image"):
+        clock.now += 2 * standing.PAUSE_SECONDS
+        assert model.recent(None) is None
 
 
 def test_one_that_answers_is_not(clock):
@@ -104,7 +138,7 @@ def test_one_that_answers_is_not(clock):
         clock.now += 1
         with model.calling("demo_image"):
             pass
-    assert due_after(model, clock) == 10
+    assert due_after(model, clock) == 3.5
 
 
 def test_a_miss_counts_with_the_second_in_a_row(clock):

@@ -139,6 +139,9 @@ class FakeBackend:
         """Never full."""
         return 0.0
 
+    def recent(self, address: str, spec: ModelSpec) -> None:
+        """Nobody examines it."""
+
     async def completed(self, timeout: float) -> dict[str, int]:
         """See guard.look.Connection."""
         if isinstance(self.counts, errors.ClipserveError):

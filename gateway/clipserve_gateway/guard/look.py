@@ -22,6 +22,9 @@ LAST_SECONDS = 0.5
 Examined = Callable[[str, Finding, float], None]
 """Hears of each examination: the model, what was found, and how many seconds it took."""
 
+Recent = Callable[[ModelSpec], Finding | None]
+"""What somebody else has found of a model a moment ago; None where it is to be examined."""
+
 
 class Connection(Encoder, ModelSource, Protocol):
     """A connection to one Triton."""
@@ -31,7 +34,12 @@ class Connection(Encoder, ModelSource, Protocol):
         ...
 
 
-async def look_at(triton: Connection, seconds: float, examined: Examined = lambda *_: None) -> Look:
+async def look_at(
+    triton: Connection,
+    seconds: float,
+    examined: Examined = lambda *_: None,
+    recent: Recent = lambda _: None,
+) -> Look:
     """Looks once, for about so many seconds at most. Never raises for what Triton does."""
     deadline = Deadline.after(seconds)
     try:
@@ -44,7 +52,7 @@ async def look_at(triton: Connection, seconds: float, examined: Examined = lambd
         return Look(False, detail, completed=await completed(triton, deadline))
     found = pair(index, towers)
     specs = [spec for spec in found.values() if isinstance(spec, ModelSpec)]
-    findings = await asyncio.gather(*(timed(triton, spec, deadline, examined) for spec in specs))
+    findings = await asyncio.gather(*(find(triton, spec, deadline, examined, recent) for spec in specs))
     return Look(
         True,
         examined={spec.name: finding for spec, finding in zip(specs, findings, strict=True)},
@@ -58,8 +66,12 @@ async def look_at(triton: Connection, seconds: float, examined: Examined = lambd
     )
 
 
-async def timed(triton: Connection, spec: ModelSpec, deadline: Deadline, examined: Examined) -> Finding:
-    """One examination, reported."""
+async def find(
+    triton: Connection, spec: ModelSpec, deadline: Deadline, examined: Examined, recent: Recent
+) -> Finding:
+    """What is known, or else one examination, which is reported."""
+    if known := recent(spec):
+        return known
     begin = time.monotonic()
     finding = await examine(triton, spec, deadline)
     examined(spec.name, finding, time.monotonic() - begin)

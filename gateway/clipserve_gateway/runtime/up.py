@@ -69,7 +69,16 @@ async def run_all(
     gateway = Gateway(settings)
     await gateway.start()
     connections = [TritonEncoder(triton.address, settings.triton_headers) for triton in tritons]
-    looks = [functools.partial(look_at, it, guard.canary_timeout_seconds) for it in connections]
+    # The gateway asks for known answers already: while they are right, nobody need ask twice.
+    looks = [
+        functools.partial(
+            look_at,
+            connection,
+            guard.canary_timeout_seconds,
+            recent=functools.partial(gateway.recent, triton.address),
+        )
+        for triton, connection in zip(tritons, connections, strict=True)
+    ]
     supervisors = [Supervisor(*each, guard, say=say) for each in zip(tritons, looks, strict=True)]
     tasks: list[asyncio.Task] = [asyncio.create_task(supervisor.run()) for supervisor in supervisors]
     tasks += [asyncio.create_task(tend_memory(gateway)), asyncio.create_task(stop.wait())]

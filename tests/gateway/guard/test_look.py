@@ -6,7 +6,7 @@ import time
 
 from clipserve_gateway import errors
 from clipserve_gateway.guard.look import look_at
-from clipserve_gateway.known_answer import Verdict
+from clipserve_gateway.known_answer import Finding, Verdict
 from support.fakes import FakeBackend, FakeEncoder, FakeTriton, towers
 
 COUNTS = {"fake_image": 7, "fake_text": 9}
@@ -61,6 +61,20 @@ async def test_each_examination_is_reported_with_its_time():
     [(name, finding, seconds)] = heard
     assert (name, finding.verdict) == ("fake", Verdict.UNKNOWN)
     assert 0 <= seconds < 1
+
+
+async def test_what_somebody_else_has_found_right_is_not_asked_again():
+    source = FakeTriton(*towers(), *towers(model="twin"))
+    found, heard = Finding(Verdict.RIGHT, seconds=0.2), []
+    look = await look_at(
+        counting(source),
+        1.0,
+        lambda name, *_: heard.append(name),
+        recent=lambda spec: found if spec.name == "twin" else None,
+    )
+    assert look.examined["twin"] is found
+    assert look.examined["fake"].verdict is Verdict.UNKNOWN
+    assert heard == ["fake"]
 
 
 async def test_all_models_together_take_no_longer_than_one_look_may():
