@@ -13,6 +13,7 @@ holds.
 from __future__ import annotations
 
 import json
+import signal
 import sys
 import tempfile
 from dataclasses import asdict
@@ -49,6 +50,8 @@ def main(full: bool, suites: str, models: str, out: Path) -> None:
     for name in chosen:
         if name not in SUITES:
             raise click.UsageError(f"no suite {name!r}; there are: {', '.join(SUITES)}")
+    # So that the servers are ended, too.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     here, kept = machine(), True
     with tempfile.TemporaryDirectory(prefix="clipserve-speed-") as scratch:
         folder = Path(scratch)
