@@ -96,20 +96,31 @@ class Batcher:
         self._waiting.append(part)
         if self._due:
             self._flush()
-        elif self._timer is None:
-            self._timer = loop.call_later(self._wait(), self._flush)
+        elif self._timer is None or self._idle:
+            self._flush_within(self._wait(deadline))
         expiry = loop.call_later(max(0.0, deadline.remaining()), part.expire)
         try:
             return await part.answer
         finally:
             expiry.cancel()
 
-    def _wait(self) -> float:
+    def _flush_within(self, seconds: float) -> None:
+        loop = asyncio.get_running_loop()
+        if self._timer is not None:
+            if self._timer.when() <= loop.time() + seconds:
+                return
+            self._timer.cancel()
+        self._timer = loop.call_later(seconds, self._flush)
+
+    def _wait(self, deadline: Deadline) -> float:
         """Seconds that rows which come now wait for others, unless a call ends sooner."""
         spent = asyncio.get_running_loop().time() - min(self._working.values()).since
         lead = LEAD * self._usual
         # With an instance idle, what is sent sooner would not wait in Triton: that one would begin with it.
         until, most = (self._usual, MOST_WAIT_BESIDE) if self._idle else (self._usual - lead, MOST_WAIT)
+        if self._idle:
+            # Who has no time for that is better off beside others.
+            most = min(most, max(0.0, deadline.remaining() - self._usual))
         return min(most, max(until - spent, min(LEAST_WAIT, lead)))
 
     def _flush(self) -> None:

@@ -93,7 +93,9 @@ class Replica:
 
     def recent(self, spec: ModelSpec) -> Finding | None:
         """The last right answers of a model, if there is no need to ask for them again."""
-        return self._standings[spec.name].recent(self._examine_seconds) if self.serves(spec) else None
+        if not self.serves(spec) or self.specs[spec.name] != spec:
+            return None
+        return self._standings[spec.name].recent(self._examine_seconds)
 
     def tower(self, model: str, tower: Tower) -> TowerConfig:
         """The configuration of a tower of a model in service here."""

@@ -110,6 +110,15 @@ def test_processes_of_another_triton_do_not_count(instance):
     assert (there.begin(), here.begin()) == (4, 4)
 
 
+def test_an_instance_that_may_not_read_its_executable_has_all_cores(monkeypatch, tmp_path):
+    monkeypatch.syspath_prepend(str(BACKEND))
+    import clipserve_cores
+
+    monkeypatch.setattr(clipserve_cores, "EXECUTABLE", tmp_path / "hidden")
+    with clipserve_cores.SharedCores(4).at_work() as cores:
+        assert cores == 4
+
+
 def test_without_locks_an_instance_has_all_cores(monkeypatch):
     monkeypatch.syspath_prepend(str(BACKEND))
     import clipserve_cores

@@ -46,7 +46,7 @@ class Tower:
             raise InferenceFailed("poison")
         return rows[:, :1].astype(np.float32) * 2
 
-    def ask(self, *numbers: int, length: int = 2, seconds: float = 10.0) -> asyncio.Task[np.ndarray]:
+    def ask(self, *numbers: int, length: int = 2, seconds: float = 1000.0) -> asyncio.Task[np.ndarray]:
         """A caller of one row for each number."""
         rows = np.repeat(np.array(numbers, np.int32)[:, None], length, axis=1)
         return asyncio.create_task(self.batcher.run(rows, Deadline.after(seconds)))
@@ -261,6 +261,19 @@ async def test_few_rows_wait_a_second_at_most_for_calls_that_share_cores(tower, 
     tower.ask(1)
     await asyncio.sleep(0.1)
     assert tower.sizes == [1, 1]
+
+
+async def test_few_rows_that_have_no_time_to_wait_go_beside_the_call_under_way(tower):
+    tower.batcher.instances = 2
+    await busy(tower)
+    tower.batcher._usual = 0.9
+    tower.ask(1)
+    await settled()
+    tower.ask(2, seconds=0.93)
+    await settled()
+    assert tower.sizes == [1]
+    await asyncio.sleep(0.06)
+    assert tower.sizes == [1, 2]
 
 
 async def test_shorter_texts_are_filled_up(tower):

@@ -6,7 +6,9 @@ import os
 import struct
 from collections.abc import Iterator
 from pathlib import Path
+from typing import BinaryIO
 
+EXECUTABLE = Path("/proc/self/exe")
 PID_BITS = 22
 """Linux has no process numbers above 2^22."""
 FLOCK = struct.Struct("hhqqi4x")
@@ -26,7 +28,6 @@ class SharedCores:
 
     def __init__(self, cores: int) -> None:
         self.cores = cores
-        self._file = os.open("/proc/self/exe", os.O_RDONLY)
         self._first = os.getppid() << PID_BITS
         self._own = self._first + os.getpid()
 
@@ -34,27 +35,27 @@ class SharedCores:
     def at_work(self) -> Iterator[int]:
         """Counts this process as one at work; yields how many cores it should use, at least 1.
 
-        All of them where the file system has no locks.
+        All of them where the executable cannot be opened, or its file system has no locks.
         """
-        try:
-            fcntl.lockf(self._file, fcntl.LOCK_SH | fcntl.LOCK_NB, 1, self._own)
-        except OSError:
-            yield self.cores
-            return
-        try:
-            yield max(1, self.cores // (1 + self._others(self._first, self._first + (1 << PID_BITS))))
-        finally:
-            fcntl.lockf(self._file, fcntl.LOCK_UN, 1, self._own)
+        others = 0
+        with contextlib.ExitStack() as held:
+            with contextlib.suppress(OSError):
+                # Closing it takes the lock back.
+                file = held.enter_context(EXECUTABLE.open("rb", buffering=0))
+                fcntl.lockf(file, fcntl.LOCK_SH | fcntl.LOCK_NB, 1, self._own)
+                others = locks_of_others(file, self._first, self._first + (1 << PID_BITS))
+            yield max(1, self.cores // (1 + others))
 
-    def _others(self, first: int, end: int) -> int:
-        """Locks of others on these bytes. The kernel names one at a time, not always the first."""
-        if first >= end:
-            return 0
-        question = FLOCK.pack(fcntl.F_WRLCK, os.SEEK_SET, first, end - first, 0)
-        kind, _, found, _, _ = FLOCK.unpack(fcntl.fcntl(self._file, fcntl.F_GETLK, question))
-        if kind == fcntl.F_UNLCK:
-            return 0
-        return self._others(first, found) + 1 + self._others(found + 1, end)
+
+def locks_of_others(file: BinaryIO, first: int, end: int) -> int:
+    """How many there are on these bytes. The kernel names one at a time, not always the first."""
+    if first >= end:
+        return 0
+    question = FLOCK.pack(fcntl.F_WRLCK, os.SEEK_SET, first, end - first, 0)
+    kind, _, found, _, _ = FLOCK.unpack(fcntl.fcntl(file, fcntl.F_GETLK, question))
+    if kind == fcntl.F_UNLCK:
+        return 0
+    return locks_of_others(file, first, found) + 1 + locks_of_others(file, found + 1, end)
 
 
 def granted_cores() -> int:

@@ -83,6 +83,13 @@ class Judgement:
         return {name: standing.good for name, standing in sorted(self._standings.items())}
 
     @property
+    def proved(self) -> frozenset[str]:
+        """Models that were right when they were last looked at, and have been since they were loaded."""
+        return frozenset(
+            name for name, it in self._standings.items() if it.good and it.proved and not it.in_trouble
+        )
+
+    @property
     def pause(self) -> float:
         """Seconds until the next look: few unless all was right in this one."""
         return pause_after(self._took, self._settings.canary_seconds)

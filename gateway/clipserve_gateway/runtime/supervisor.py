@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Collection
 from pathlib import Path
 from typing import Protocol
 
@@ -53,14 +53,15 @@ class Supervisor:
     def __init__(
         self,
         triton: Process,
-        look: Callable[[], Awaitable[Look]],
+        look: Callable[[Collection[str]], Awaitable[Look]],
         settings: GuardSettings,
         *,
         say: Callable[[str], None],
         clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
-        """`look` looks at whatever runs; `say` tells people a line."""
+        """`look` looks at whatever runs: for models that it is given it may take what others have found just
+        now. `say` tells people a line."""
         self._triton = triton
         self._look = look
         self._settings = settings
@@ -126,7 +127,7 @@ class Supervisor:
     async def _watch(self) -> str:
         """Looks until Triton is judged dead; why."""
         while self._judgement.alive:
-            look = await self._look()
+            look = await self._look(self._judgement.proved)
             for change in self._judgement.judge(look, self._clock()):
                 # That all is well is told for the gateway and all its models together.
                 if self._was_ready or not change.good:

@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 import functools
 import time
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
 import click
 
 from clipserve_gateway.access.files import BadFile
+from clipserve_gateway.guard.judgement import Look
 from clipserve_gateway.guard.look import look_at
 from clipserve_gateway.guard.settings import GuardSettings
 from clipserve_gateway.lifecycle import tend_memory
@@ -69,15 +70,9 @@ async def run_all(
     gateway = Gateway(settings)
     await gateway.start()
     connections = [TritonEncoder(triton.address, settings.triton_headers) for triton in tritons]
-    # The gateway asks for known answers already: while they are right, nobody need ask twice.
     looks = [
-        functools.partial(
-            look_at,
-            connection,
-            guard.canary_timeout_seconds,
-            recent=functools.partial(gateway.recent, triton.address),
-        )
-        for triton, connection in zip(tritons, connections, strict=True)
+        functools.partial(look, gateway, it.address, to, guard.canary_timeout_seconds)
+        for it, to in zip(tritons, connections, strict=True)
     ]
     supervisors = [Supervisor(*each, guard, say=say) for each in zip(tritons, looks, strict=True)]
     tasks: list[asyncio.Task] = [asyncio.create_task(supervisor.run()) for supervisor in supervisors]
@@ -97,6 +92,18 @@ async def run_all(
         # On one machine there are no endpoints that must notice first.
         await gateway.stop(drain_seconds=0, grace_seconds=settings.grace_seconds)
         await asyncio.gather(*(connection.close() for connection in connections))
+
+
+async def look(
+    gateway: Gateway, address: str, connection: TritonEncoder, seconds: float, proved: Collection[str]
+) -> Look:
+    """Looks at a Triton. The gateway asks it for known answers already: nobody need ask twice, as long as
+    they are right and the model is one that was looked at since it was loaded."""
+    return await look_at(
+        connection,
+        seconds,
+        recent=lambda spec: gateway.recent(address, spec) if spec.name in proved else None,
+    )
 
 
 async def ready(

@@ -228,6 +228,19 @@ def test_the_look_that_sees_it_loaded_anew_proves_nothing():
     assert watch.dies_after(found(107, demo=WRONG)) is None
 
 
+def test_a_model_is_proved_by_a_right_answer_since_it_was_loaded_until_it_is_not_right():
+    watch = Watch()
+    assert watch.judgement.proved == set()
+    steps = [
+        (found(100, demo=RIGHT, twin=WRONG), {"demo"}),
+        (found(90, demo=RIGHT, twin=RIGHT), {"twin"}),
+        (found(91, demo=RIGHT, twin=Finding(Verdict.MISSING, "late", "twin_image")), {"demo"}),
+        (found(91, demo=WRONG, twin=RIGHT), {"twin"}),
+    ]
+    for look, proved in steps:
+        assert watch.see(look).judgement.proved == proved
+
+
 def test_the_look_that_sees_it_loaded_anew_ends_no_waiting_either():
     watch = Watch(startup_seconds=180).see(found(200, demo=RIGHT), found(106, demo=RIGHT))
     assert watch.dies_after(found(106, demo=MISSING)) == 175

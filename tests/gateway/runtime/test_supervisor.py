@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from pathlib import Path
 
 import pytest
@@ -71,6 +71,8 @@ class Play:
         self.triton = FakeProcess()
         self.said: list[str] = []
         self.starts: list[float] = []
+        self.proved: list[tuple[object, ...]] = []
+        """At each look: the process, and the models whose known answers others may have asked for."""
         self._scene = scene
         self._start = self.triton.start
         self.triton.start = self._noted_start  # type: ignore[method-assign]
@@ -87,7 +89,8 @@ class Play:
         self.starts.append(self.clock.now)
         await self._start()
 
-    async def _look(self) -> Look:
+    async def _look(self, proved: Collection[str]) -> Look:
+        self.proved.append((self.triton.pid, *proved))
         return self._scene(self)
 
     @property
@@ -106,6 +109,21 @@ class Play:
         running.cancel()
         with pytest.raises(asyncio.CancelledError):
             await running
+
+
+async def test_a_model_is_asked_by_the_supervisor_itself_until_it_was_right_since_each_start():
+    def scene(play: Play) -> Look:
+        if play.triton.pid == 1 and play.clock.now >= 12:
+            play.triton.die(-11)
+        return GOOD
+
+    play = Play(scene)
+    await play.run(30)
+    for process in (1, 2):
+        first, *later = [proved for pid, *proved in play.proved if pid == process]
+        assert first == []
+        assert later
+        assert all(proved == list(GOOD.examined) for proved in later)
 
 
 async def test_one_that_dies_is_started_again_and_people_are_told():
