@@ -116,11 +116,12 @@ class Batcher:
         """Seconds that rows which come now wait for others, unless a call ends sooner."""
         spent = asyncio.get_running_loop().time() - min(self._working.values()).since
         lead = LEAD * self._usual
-        # With an instance idle, what is sent sooner would not wait in Triton: that one would begin with it.
-        until, most = (self._usual, MOST_WAIT_BESIDE) if self._idle else (self._usual - lead, MOST_WAIT)
+        until, most = self._usual - lead, MOST_WAIT
         if self._idle:
-            # Who has no time for that is better off beside others.
-            most = min(most, max(0.0, deadline.remaining() - self._usual))
+            # What is sent sooner would not wait in Triton: an instance would begin with it. Who has no time
+            # is better off so.
+            until = self._usual
+            most = min(MOST_WAIT_BESIDE, max(0.0, deadline.remaining() - self._usual))
         return min(most, max(until - spent, min(LEAST_WAIT, lead)))
 
     def _flush(self) -> None:

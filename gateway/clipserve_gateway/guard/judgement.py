@@ -85,9 +85,7 @@ class Judgement:
     @property
     def proved(self) -> frozenset[str]:
         """Models that were right when they were last looked at, and have been since they were loaded."""
-        return frozenset(
-            name for name, it in self._standings.items() if it.good and it.proved and not it.in_trouble
-        )
+        return frozenset(name for name, it in self._standings.items() if it.proved and not it.in_trouble)
 
     @property
     def pause(self) -> float:
