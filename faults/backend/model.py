@@ -1,6 +1,7 @@
 """A tower for Triton's Python backend that takes as long, and goes as wrong, as a file tells it to.
 
-The file is read at every execution, so a model's behavior changes without loading it again.
+The file is read at every execution, so a model's behavior changes without loading it again. Tensors pass by
+DLPack: where Triton's stub converts NumPy arrays itself, NumPy 2 makes its outputs empty.
 """
 
 import json
@@ -33,7 +34,7 @@ class TritonPythonModel:
 
     def response(self, request: Any, knobs: dict[str, Any]) -> Any:
         """The right answer, or the wrong one that the knobs ask for."""
-        batch = pb_utils.get_input_tensor_by_name(request, INPUT).as_numpy()
+        batch = np.from_dlpack(pb_utils.get_input_tensor_by_name(request, INPUT))
         if knobs["mode"] == "error":
             return pb_utils.InferenceResponse([], pb_utils.TritonError("the model was told to fail"))
         rows = self.encode(batch, knobs["seed"] + (knobs["mode"] == "wrong"))
@@ -43,7 +44,7 @@ class TritonPythonModel:
             rows = rows[:, : answers.DIM // 2]
         poisoned = (batch == knobs["poison"]).reshape(len(batch), -1).any(axis=1)
         rows[poisoned] = np.nan
-        return pb_utils.InferenceResponse([pb_utils.Tensor(OUTPUT, np.ascontiguousarray(rows))])
+        return pb_utils.InferenceResponse([pb_utils.Tensor.from_dlpack(OUTPUT, np.ascontiguousarray(rows))])
 
 
 def value(parameters: dict[str, Any], key: str) -> str:
