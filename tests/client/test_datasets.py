@@ -7,6 +7,7 @@ import pickle
 import tarfile
 
 import numpy as np
+import pyarrow
 import pytest
 from client.pictures import pixels, png, saved
 from clipserve.evaluation.cifar10 import load_cifar10
@@ -16,6 +17,7 @@ from clipserve.evaluation.imagenet import load_imagenet, synsets
 from clipserve.files import find_images
 from clipserve.labels import vocabulary
 from PIL import Image
+from pyarrow import parquet
 
 COUNT = 4
 IMAGES = np.stack([pixels(i, 32, 32) for i in range(COUNT)])
@@ -117,8 +119,6 @@ def test_archives_of_arrays_are_read(tmp_path, arrays):
 
 
 def test_parquet_is_read(tmp_path):
-    pyarrow = pytest.importorskip("pyarrow")
-    parquet = pytest.importorskip("pyarrow.parquet")
     files = [png(i) for i in range(COUNT)]
     table = pyarrow.table({"img": [{"bytes": file, "path": None} for file in files], "label": LABELS})
     parquet.write_table(table, tmp_path / "test-00000-of-00001.parquet")

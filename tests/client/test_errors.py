@@ -8,6 +8,7 @@ from client.fake_server import Refused
 from clipserve import errors, status
 from clipserve.errors import BatchError, ClipserveError, ImageUnreadable, Overloaded, Violation
 from clipserve.v1 import common_pb2
+from clipserve_gateway import errors as gateway
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -29,7 +30,6 @@ def test_every_status_code_becomes_an_error_with_that_code(code):
 
 
 def test_the_reasons_of_the_gateway_all_have_a_class():
-    gateway = pytest.importorskip("clipserve_gateway.errors")
     # Classes without a reason of their own are the gateway's business.
     kinds = [
         kind

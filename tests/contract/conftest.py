@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 import shutil
 import subprocess
@@ -13,6 +12,7 @@ from typing import Any
 
 import pytest
 import yaml
+from support.tools import need_kubectl
 
 ROOT = Path(__file__).parents[2]
 KUSTOMIZE = ROOT / "deploy" / "kustomize"
@@ -76,20 +76,6 @@ class Manifests:
         return config["data"]
 
 
-def kubectl() -> str:
-    """kubectl's path; without it the test is skipped, but not in CI."""
-    found = shutil.which("kubectl")
-    if found is None:
-        sentence = (
-            "kubectl is missing, so the manifests were not checked: install version 1.27 or newer, "
-            "as https://kubernetes.io/docs/tasks/tools/ says"
-        )
-        if os.environ.get("CI") == "true":
-            pytest.fail(sentence)
-        pytest.skip(sentence)
-    return found
-
-
 @pytest.fixture(scope="session")
 def render(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Manifests]:
     """Renders an overlay by name, once."""
@@ -109,7 +95,7 @@ def render(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Manifest
         if name not in done:
             folder = shown(name) if name in SHOWN else KUSTOMIZE / "overlays" / name
             result = subprocess.run(
-                [kubectl(), "kustomize", folder], capture_output=True, text=True, check=False, timeout=60
+                [need_kubectl(), "kustomize", folder], capture_output=True, text=True, check=False, timeout=60
             )
             assert result.returncode == 0, result.stderr
             assert result.stderr == "", "kustomize has nothing to complain about"

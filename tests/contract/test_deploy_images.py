@@ -21,11 +21,18 @@ from clipserve_gateway import cli, errors
 from clipserve_gateway.server import Gateway
 from clipserve_gateway.settings import Settings
 from support.fakes import FakeBackend
+from support.tools import need
 
 ROOT = Path(__file__).parents[2]
 DOCKER = ROOT / "deploy" / "docker"
 COPY_MODELS = DOCKER / "copy-models.sh"
 COMPOSE = ROOT / "deploy" / "compose.yaml"
+SHELLS = {
+    "sh": "install a POSIX shell",
+    "dash": "install the package `dash` of your distribution",
+    "busybox": "run `make setup`, or install the package `busybox` of your distribution",
+}
+"""Shells that run copy-models.sh in the tests, and how to get each."""
 PACKAGES = ("client/clipserve", "gateway/clipserve_gateway", "exporter/clipserve_exporter")
 
 
@@ -200,12 +207,10 @@ def test_compose_mounts_models_where_they_are_copied_and_read() -> None:
     assert "--model-repository=/models" in services["triton"]["command"]
 
 
-@pytest.fixture(params=["sh", "dash", "busybox"])
+@pytest.fixture(params=SHELLS)
 def shell(request: pytest.FixtureRequest, tmp_path: Path) -> dict[str, str]:
     """An environment whose `sh` and tools are of one kind; the image has BusyBox's."""
-    found = shutil.which(request.param)
-    if found is None:
-        pytest.skip(f"{request.param} is not on this machine")
+    found = need(request.param, SHELLS[request.param])
     tools = tmp_path / "bin"
     tools.mkdir()
     if request.param == "busybox":

@@ -103,7 +103,7 @@ def test_a_failure_while_preparing_touches_nothing(tmp_path: Path, monkeypatch: 
 def test_files_are_prepared_inside_where_the_repository_is_a_file_system_of_its_own() -> None:
     shm = Path("/dev/shm")
     if not shm.is_dir() or shm.stat().st_dev == shm.parent.stat().st_dev:
-        pytest.skip("no second file system at hand")
+        pytest.skip("/dev/shm is not a file system of its own here")
     assert repository.workshop(shm) == shm
 
 

@@ -77,7 +77,9 @@ class TestFidelity:
             expected = golden[name]
         np.testing.assert_array_equal(exact(content_of(name), len(expected)), expected)
 
-    @pytest.mark.skipif(not SHARED.exists(), reason="OpenAI's own tensors are not on this machine")
+    @pytest.mark.skipif(
+        not SHARED.exists(), reason="the data set of OpenAI's image tensors is not on this machine"
+    )
     def test_exact_mode_equals_openai_on_photographs(self) -> None:
         mean = np.array([0.48145466, 0.4578275, 0.40821073], np.float32)
         std = np.array([0.26862954, 0.26130258, 0.27577711], np.float32)

@@ -39,7 +39,7 @@ def test_golden_strings(row: dict[str, Any]) -> None:
     assert tokens.truncated == row["truncated"]
 
 
-@pytest.mark.skipif(not SHARED.exists(), reason="OpenAI's own ids are not on this machine")
+@pytest.mark.skipif(not SHARED.exists(), reason="the data set of OpenAI's token ids is not on this machine")
 def test_strings_that_openai_tokenized() -> None:
     items = json.loads(SHARED.read_text())["items"]
     for item, tokens in zip(items, tokenizer.encode([item["text"] for item in items]), strict=True):
