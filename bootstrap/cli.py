@@ -1,0 +1,178 @@
+"""The commands `install` and `doctor`."""
+
+from __future__ import annotations
+
+import argparse
+import concurrent.futures
+import contextlib
+import os
+import shutil
+import signal
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from bootstrap import preflight, state
+from bootstrap.choice import Choice, choose
+from bootstrap.debian import FetchFailed
+from bootstrap.doctor import packages, show_checks
+from bootstrap.install import Installer, SetupFailed
+from bootstrap.kubectl import KubectlError
+from bootstrap.libpython import NoLibpython
+from bootstrap.machine import Machine, this_machine
+from bootstrap.pip import Pip, PipFailed, cache_folder
+from bootstrap.progress import Lines
+from bootstrap.pythons import Python, probe
+from bootstrap.stages import GATEWAY_ENV, MODELS_ENV, Stage, stages, total
+
+ROOT = Path(__file__).resolve().parent.parent
+FAILURES = (SetupFailed, PipFailed, NoLibpython, KubectlError, FetchFailed, OSError)
+ENVIRONMENTS = {"gateway": GATEWAY_ENV, "models": MODELS_ENV}
+
+
+def main() -> None:
+    """Runs one command; the process's exit code says whether all is well."""
+    parser = argparse.ArgumentParser(prog="python3 -m bootstrap", description=__doc__)
+    parser.add_argument("command", choices=("install", "doctor"))
+    parser.add_argument("--tests", action="store_true", help="also the tools of `make test` and `make lint`")
+    parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto",
+                        help="which build of torch; auto: CUDA where there is an NVIDIA driver")  # fmt: skip
+    options = parser.parse_args()
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="replace")
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    run = doctor if options.command == "doctor" else install
+    try:
+        sys.exit(run(ROOT, options.device, options.tests))
+    except KeyboardInterrupt:
+        Pip.stop_all()
+        sys.exit("\n✗ interrupted; the next run goes on from here")
+
+
+def doctor(root: Path, device: str, tests: bool) -> int:
+    """Prints what this machine is and what is installed; 1 if something is missing that must be installed."""
+    machine, choice = look(root, install=False)
+    wanted = stages(device_of(root, device, machine), tests=tests)
+    missing = missing_stages(installers(root, choice, device, machine), wanted)
+    good = show_checks(preflight.check_all(machine, choice, root, total(missing)[1], made(root)))
+    print("\ninstalled")
+    for environment in ENVIRONMENTS.values():
+        for line in packages(root / environment):
+            print(f"  {line}")
+    for stage in missing:
+        print(f"  – {stage.environment} {stage.name}: not installed yet ({stage.download_mb} MB to fetch)")
+    return 0 if good else 1
+
+
+def install(root: Path, device: str, tests: bool) -> int:
+    """Installs what is missing, after a look at the machine; 0 if all is there in the end."""
+    with only_one(root):
+        if not needs_work(root, device, tests):
+            return 0
+        machine, choice = look(root, install=True)
+        device = device_of(root, device, machine)
+        wanted = stages(device, tests=tests)
+        workers = installers(root, choice, device, machine)
+        missing = missing_stages(workers, wanted)
+        download, disk = total(missing)
+        print("· this machine", file=sys.stderr)
+        checks = preflight.check_all(machine, choice, root, disk, made(root))
+        if not show_checks(checks, file=sys.stderr):
+            return 1
+        print(f"· to fetch: about {download} MB; on disk {disk / 1000:.1f} GB: "
+              f"{', '.join(stage.name for stage in missing)}", file=sys.stderr)  # fmt: skip
+        lines = Lines()
+        failures = run_all(workers, wanted)
+        for failure in failures:
+            lines.say(f"✗ {failure}")
+        if failures:
+            lines.say("· the next run goes on from here; `make doctor` shows what is there")
+            return 1
+        shutil.rmtree(cache_folder(root), ignore_errors=True)
+        return 0
+
+
+def run_all(workers: Sequence[Installer], wanted: Sequence[Stage]) -> list[BaseException]:
+    """Lets both environments be made side by side; what failed."""
+    with concurrent.futures.ThreadPoolExecutor(len(workers)) as pool:
+        tasks = [pool.submit(worker.install, wanted) for worker in workers]
+        try:
+            concurrent.futures.wait(tasks)
+        except BaseException:
+            Pip.stop_all()
+            raise
+    failures = [task.exception() for task in tasks]
+    for failure in failures:
+        if failure is not None and not isinstance(failure, FAILURES):
+            raise failure
+    return [failure for failure in failures if failure is not None]
+
+
+def needs_work(root: Path, device: str, tests: bool) -> bool:
+    """Whether something may be missing: looks at files only, so that a complete set-up starts at once."""
+    for environment in ENVIRONMENTS.values():
+        known = state.load(root / environment)
+        wanted = stages(known.device or "cpu", tests=tests)
+        if device not in ("auto", known.device) and environment == MODELS_ENV:
+            return True
+        worker = Installer(root, environment, None, known.device, Lines())
+        if worker.missing(wanted):
+            return True
+    return False
+
+
+def look(root: Path, *, install: bool) -> tuple[Machine, Choice]:
+    """This machine, and the interpreters that would make the environments."""
+    present: dict[str, Python | None] = {}
+    for name, environment in ENVIRONMENTS.items():
+        damaged = Installer(root, environment, None, "cpu", Lines()).damage()
+        present[name] = None if damaged else probe(root / environment / "bin" / "python")
+    return this_machine(root), choose(present, chosen=sys.executable, may_install=install)
+
+
+def device_of(root: Path, device: str, machine: Machine) -> str:
+    """`cpu` or `cuda`: what was asked for, else what is installed already, else what the machine has."""
+    if device != "auto":
+        return device
+    return state.load(root / MODELS_ENV).device or ("cuda" if machine.card else "cpu")
+
+
+def installers(root: Path, choice: Choice, device: str, machine: Machine) -> list[Installer]:
+    """One for each environment."""
+    lines, torch = Lines(), device_of(root, device, machine)
+    pairs = ((GATEWAY_ENV, choice.gateway), (MODELS_ENV, choice.models))
+    return [Installer(root, environment, python, torch, lines) for environment, python in pairs]
+
+
+def missing_stages(workers: Sequence[Installer], wanted: Sequence[Stage]) -> list[Stage]:
+    """What is still to be installed, of both environments."""
+    return [stage for worker in workers for stage in worker.missing(wanted)]
+
+
+def made(root: Path) -> list[Path]:
+    """The environments that exist."""
+    return [root / name for name in ENVIRONMENTS.values() if (root / name).is_dir()]
+
+
+@contextlib.contextmanager
+def only_one(root: Path) -> Iterator[None]:
+    """Waits until no other set-up works in this folder."""
+    if os.name != "posix":
+        yield
+        return
+    import fcntl
+
+    folder = root / "build" / "setup"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        lock = (folder / "lock").open("w")
+    except OSError as error:
+        sys.exit(f"✗ {folder} cannot be written ({error.strerror}): clone as this user, or make room")
+    with lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            print("· another set-up works in this folder: waiting for it", file=sys.stderr, flush=True)
+            fcntl.flock(lock, fcntl.LOCK_EX)
+        yield

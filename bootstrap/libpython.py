@@ -1,0 +1,94 @@
+"""The shared library of Python that Triton's Python backend loads: found, or fetched without root."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+from bootstrap import debian
+from bootstrap.pythons import Python
+
+DOWNLOAD_MB = 3
+"""Of Debian's package, and of its list of packages where that must be fetched too."""
+
+
+class NoLibpython(Exception):
+    """The library is not here and cannot be fetched."""
+
+
+def library_name(python: Python) -> str:
+    """For example `libpython3.11.so.1.0`."""
+    return f"libpython{python.minor}.so.1.0"
+
+
+def find(python: Python) -> Path | None:
+    """The library of that interpreter on this machine; None if it is not installed.
+
+    One of its own installation comes first. One of the system is taken if it is of the same version.
+    """
+    name = library_name(python)
+    own = [Path(folder) for folder in (*python.folders, f"{python.base}/lib")]
+    system = [Path("/usr/lib") / python.multiarch, Path("/usr/lib64"), Path("/usr/lib"), Path("/lib64")]
+    for folder in [*own, *(folder / python.multiarch for folder in own if python.multiarch), *system]:
+        path = folder / name
+        if path.exists() and version_of(path) == python.version:
+            return path.resolve()
+    return None
+
+
+def version_of(library: Path) -> tuple[int, ...] | None:
+    """The version that a libpython reports of itself; None if it cannot be loaded."""
+    script = (
+        "import ctypes, sys; f = ctypes.CDLL(sys.argv[1]).Py_GetVersion; "
+        "f.restype = ctypes.c_char_p; print(f().decode())"
+    )
+    # In a process of its own: a second Python in this one could crash it.
+    command = [sys.executable, "-E", "-s", "-c", script, os.fspath(library)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=20, check=False)
+    match = re.match(r"(\d+)\.(\d+)\.(\d+)", done.stdout)
+    return tuple(map(int, match.groups())) if match else None
+
+
+def can_fetch(python: Python) -> bool:
+    """Whether the library can be downloaded: Debian packages it for the interpreters that Debian packages."""
+    return debian.available() and python.base == "/usr" and debian.owner(os.path.realpath(python.path)) != ""
+
+
+def fetch(python: Python, folder: Path) -> Path:
+    """Downloads the library into `folder` without root; NoLibpython if that fails."""
+    package = f"libpython{python.minor}"
+    version = debian.installed_version(debian.owner(os.path.realpath(python.path)))
+    try:
+        with debian.unpacked(package, version) as tree:
+            found = sorted(tree.rglob(library_name(python)))
+            if not found:
+                raise NoLibpython(f"Debian's package {package} holds no {library_name(python)}")
+            target = folder / library_name(python)
+            target.unlink(missing_ok=True)
+            target.write_bytes(found[0].resolve().read_bytes())
+    except debian.FetchFailed as error:
+        raise NoLibpython(f"{package} cannot be downloaded: {error}") from error
+    loaded = version_of(target)
+    if loaded != python.version:
+        target.unlink()
+        raise NoLibpython(
+            f"the {package} that can be downloaded is of version {loaded and '.'.join(map(str, loaded))}, "
+            f"but {python.words} needs its own version; update Python first"
+        )
+    return target
+
+
+def provide(python: Python, environment: Path) -> Path:
+    """Puts the library, or a link to it, into `environment`/lib, where the gateway looks for it first."""
+    target = environment / "lib" / library_name(python)
+    if target.exists() and version_of(target) == python.version:
+        return target
+    path = find(python)
+    if path is None:
+        return fetch(python, target.parent)
+    target.unlink(missing_ok=True)
+    target.symlink_to(path)
+    return target

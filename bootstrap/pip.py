@@ -1,0 +1,147 @@
+"""Runs pip with a line of progress, and turns its errors into a sentence."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import ClassVar
+
+from bootstrap.machine import MB
+
+UNWANTED = (
+    "PYTHONPATH", "PYTHONHOME", "PYTHONSTARTUP", "PYTHONUSERBASE", "PYTHONPLATLIBDIR", "VIRTUAL_ENV",
+    "PIP_USER", "PIP_TARGET", "PIP_PREFIX", "PIP_ROOT", "PIP_NO_DEPS", "PIP_DRY_RUN", "PIP_PYTHON",
+    "__PYVENV_LAUNCHER__",
+)  # fmt: skip
+"""Variables that send packages elsewhere or bring in modules from outside."""
+
+UNITS = {"kB": 1e3, "KB": 1e3, "MB": 1e6, "GB": 1e9, "bytes": 1.0}
+
+DOWNLOADING = re.compile(r"^\s*Downloading (\S+).*?\(([\d.]+) ([kKMG]?B|bytes)\)")
+LOCAL = re.compile(r"^\s*Processing (/.+\.(?:whl|tar\.gz))$")
+WRITES = re.compile(r"^\s*Installing collected packages")
+
+ERRORS: tuple[tuple[str, str], ...] = (
+    (r"No space left on device|Errno 28|Disk quota exceeded", "the disk is full"),
+    (r"DO NOT MATCH THE HASHES", "a downloaded file is not the one that was pinned"),
+    (r"SSLError|CERTIFICATE_VERIFY_FAILED", "the package index's certificate is not trusted; if a proxy "
+     "rewrites TLS, name its certificate in PIP_CERT"),
+    (r"ProxyError|Tunnel connection failed|Cannot connect to proxy",
+     "the proxy refuses; look at http_proxy, https_proxy and PIP_PROXY"),
+    (r"name resolution|Name or service not known|NewConnectionError|Connection refused|Network is unreachable"
+     r"|ConnectTimeout|timed out|Connection reset|Connection broken|IncompleteRead|ConnectionError"
+     r"|ProtocolError",
+     "the package index cannot be reached; look at the network, or see docs/install.md "
+     "for mirrors and for work without network"),
+    (r"Unknown compiler|command '\S*gcc\S*' failed|Failed building wheel|metadata-generation-failed"
+     r"|Could not build wheels",
+     "a package has no ready-made build for this Python and processor"),
+    (r"Permission denied|Read-only file system", "the environment's folder cannot be written"),
+    (r"No matching distribution found for (\S+)",
+     "the package index has no build of {0} for this Python and processor"),
+    (r"401|403 Client Error", "the package index refuses access; look at its address and password"),
+)  # fmt: skip
+"""Patterns of pip's output, the most telling first, and what they mean."""
+
+
+class PipFailed(Exception):
+    """pip ended with an error; the message says why, and where its output is."""
+
+
+def clean_environment(environ: Mapping[str, str]) -> dict[str, str]:
+    """The variables for programs of an environment: nothing from outside leads them to other packages."""
+    return {key: value for key, value in environ.items() if key not in UNWANTED} | {
+        "PIP_DISABLE_PIP_VERSION_CHECK": "1",
+        "PIP_NO_INPUT": "1",
+        # Python compiles what it imports; the rest would be 300 MB of files that nobody reads.
+        "PIP_NO_COMPILE": "1",
+        "PYTHONUNBUFFERED": "1",
+    }
+
+
+def cache_folder(root: Path) -> Path:
+    """Where downloads are kept until the set-up is complete, unless PIP_CACHE_DIR names another folder."""
+    return root / "build" / "setup" / "downloads"
+
+
+class Pip:
+    """pip of one environment."""
+
+    running: ClassVar[set[subprocess.Popen[str]]] = set()
+    """Every pip of this process that runs now."""
+
+    def __init__(self, python: Path, root: Path, log: Path) -> None:
+        """`python` is the environment's interpreter; all output of pip goes to `log`."""
+        self._python = python
+        self._root = root
+        self._log = log
+
+    def run(self, words: Sequence[str], told: Callable[[str, int], None], writes: Callable[[], None]) -> int:
+        """Runs a command of pip in the project's folder; bytes that it downloaded.
+
+        Args:
+            words: pip's command and options.
+            told: hears what pip is doing now, and the bytes so far.
+            writes: is called before pip writes into the environment.
+        """
+        command = [os.fspath(self._python), "-m", "pip", *words, "--no-color", "--progress-bar", "off"]
+        size, lines = 0, []
+        with self._log.open("a", encoding="utf-8") as log, self._begin(command) as process:
+            log.write(f"$ {' '.join(command)}\n")
+            assert process.stdout is not None
+            for line in process.stdout:
+                log.write(line)
+                lines.append(line)
+                name, more = downloaded(line)
+                size += more
+                if name:
+                    told(name, size)
+                if WRITES.match(line):
+                    told("unpacking", size)
+                    writes()
+        self.running.discard(process)
+        if process.returncode:
+            raise PipFailed(f"{meaning(''.join(lines))}. pip's output: {self._log}")
+        return size
+
+    def _begin(self, command: list[str]) -> subprocess.Popen[str]:
+        cache = {"PIP_CACHE_DIR": os.fspath(cache_folder(self._root))}
+        process = subprocess.Popen(
+            command, cwd=self._root, env=cache | clean_environment(os.environ), stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, encoding="utf-8", errors="replace",
+        )  # fmt: skip
+        self.running.add(process)
+        return process
+
+    @classmethod
+    def stop_all(cls) -> None:
+        """Ends every pip that runs."""
+        for process in list(cls.running):
+            process.terminate()
+
+
+def downloaded(line: str) -> tuple[str, int]:
+    """The file that a line of pip's output announces, and its bytes; ('', 0) of any other line."""
+    if match := DOWNLOADING.match(line):
+        return match[1].rpartition("/")[2], int(float(match[2]) * UNITS[match[3]])
+    if match := LOCAL.match(line):
+        path = Path(match[1])
+        return path.name, path.stat().st_size if path.exists() else 0
+    return "", 0
+
+
+def meaning(output: str) -> str:
+    """What pip's output says went wrong, in one sentence."""
+    for pattern, words in ERRORS:
+        if match := re.search(pattern, output):
+            return words.format(*match.groups())
+    errors = [line.strip() for line in output.splitlines() if line.lower().lstrip().startswith("error")]
+    return (errors or output.strip().splitlines() or ["pip failed without a word"])[-1][:300]
+
+
+def megabytes(size: float) -> str:
+    """Bytes for people."""
+    return f"{size / MB:.0f} MB" if size >= MB else f"{size / 1000:.0f} kB"

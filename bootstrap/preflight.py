@@ -1,0 +1,184 @@
+"""Looks at the machine before anything is downloaded: what is there, and what must be installed first."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import socket
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from bootstrap import libpython
+from bootstrap.advice import install_line
+from bootstrap.choice import Choice
+from bootstrap.machine import Machine
+from bootstrap.pythons import GATEWAY, MODELS, Python, Range
+
+Status = Literal["ok", "note", "missing"]
+
+MIN_GLIBC = (2, 35)
+"""Triton's wheel is built for this glibc and newer ones."""
+MIN_MEMORY_MB = 1500
+GOOD_MEMORY_MB = 3000
+"""Memory that the demo needs at least, and that it needs for comfort."""
+SPARE_DISK_MB = 300
+"""Beside what is installed: the exported models, the demo's collection, logs."""
+PORTS = (8600, 8601, 8700, 8701, 8702)
+"""What `make serve` uses; `make demo` takes free ones."""
+CONTAINERS = "use containers there: `docker compose -f deploy/compose.yaml up --build` (deploy/README.md)"
+
+
+@dataclass(frozen=True)
+class Check:
+    """One row of the table."""
+
+    name: str
+    status: Status
+    text: str
+    remedy: str = ""
+    """What to do about it; one line."""
+
+
+def check_all(
+    machine: Machine, choice: Choice, root: Path, disk_mb: int, environments: Sequence[Path]
+) -> list[Check]:
+    """Every check, in the order of the table.
+
+    Args:
+        disk_mb: MB that are still to be installed.
+        environments: those that exist already; their Python is asked for nothing more.
+    """
+    return [
+        check_system(machine),
+        check_processor(machine),
+        check_memory(machine),
+        check_disk(machine, root, disk_mb),
+        check_folder(machine, root),
+        check_python("gateway", choice.gateway, GATEWAY, machine),
+        check_python("models", choice.models, MODELS, machine),
+        check_libpython(choice.models, machine, environments),
+        check_bash(machine),
+        Check("card", "ok", machine.card or "no NVIDIA driver: the models run on the processor"),
+        check_ports(PORTS),
+    ]
+
+
+def check_system(machine: Machine) -> Check:
+    """Linux on x86-64 with a glibc that is new enough: what Triton's wheel is built for."""
+    glibc = "another C library" if machine.glibc is None else "glibc {}.{}".format(*machine.glibc)
+    text = f"{machine.distribution}, {machine.architecture}, {glibc}"
+    if machine.system != "Linux":
+        return Check(
+            "system", "missing", text, f"Triton runs on Linux only; {CONTAINERS}, or WSL 2 on Windows"
+        )
+    if machine.architecture != "x86_64":
+        return Check("system", "missing", text, f"Triton's wheel is for x86-64 processors only; {CONTAINERS}")
+    if machine.glibc is None or machine.glibc < MIN_GLIBC:
+        need = "{}.{}".format(*MIN_GLIBC)
+        return Check("system", "missing", text, f"Triton's wheel needs glibc {need} or newer; {CONTAINERS}")
+    return Check("system", "ok", text)
+
+
+def check_processor(machine: Machine) -> Check:
+    """LanceDB's library and oneDNN's fast paths are built for AVX2."""
+    text = f"{machine.processor}, {machine.cores} core{'s' if machine.cores != 1 else ''}"
+    if machine.features and "avx2" not in machine.features:
+        remedy = "LanceDB's library needs AVX2: use a processor that has it, or pass it on to the guest"
+        return Check("processor", "missing", f"{text}, no AVX2", remedy)
+    return Check("processor", "ok", text + (", AVX2" if machine.features else ""))
+
+
+def check_memory(machine: Machine) -> Check:
+    """Room for torch, Triton and the gateway."""
+    text = f"{machine.memory_mb / 1000:.1f} GB free"
+    if machine.memory_mb < MIN_MEMORY_MB:
+        return Check(
+            "memory", "missing", text, f"{MIN_MEMORY_MB / 1000:.1f} GB are needed: end other programs"
+        )
+    if machine.memory_mb < GOOD_MEMORY_MB:
+        return Check("memory", "note", f"{text}; {GOOD_MEMORY_MB / 1000:.0f} GB are better")
+    return Check("memory", "ok", text)
+
+
+def check_disk(machine: Machine, root: Path, disk_mb: int) -> Check:
+    """Room for what is still to be installed."""
+    text = f"{machine.disk_mb / 1000:.1f} GB free in {root}"
+    needed = disk_mb + SPARE_DISK_MB if disk_mb else 0
+    if machine.disk_mb < needed:
+        return Check(
+            "disk", "missing", text, f"{needed / 1000:.1f} GB are needed: make room, or clone elsewhere"
+        )
+    return Check("disk", "ok", text)
+
+
+def check_folder(machine: Machine, root: Path) -> Check:
+    """A folder that can be written, whose programs may run, with a path that environments can hold."""
+    if os.pathsep in str(root):
+        return Check(
+            "folder", "missing", str(root), f"the path has a {os.pathsep!r}: clone into another folder"
+        )
+    if not os.access(root, os.W_OK):
+        return Check("folder", "missing", f"{root} cannot be written", "clone as this user")
+    if machine.noexec:
+        return Check(
+            "folder", "missing", f"{root} is mounted noexec", "clone into a folder that allows programs"
+        )
+    return Check("folder", "ok", f"{root} can be written")
+
+
+def check_python(name: str, python: Python | None, wanted: Range, machine: Machine) -> Check:
+    """An interpreter for an environment, with its venv module."""
+    versions = "{}.{} to {}.{}".format(*wanted[0], *wanted[1])
+    row = f"python ({name})"
+    if python is None:
+        remedy = install_line(machine.family, "python") + ", or install uv and run `uv python install 3.12`"
+        return Check(row, "missing", f"no Python {versions} on PATH", remedy)
+    if not python.has_venv:
+        remedy = install_line(machine.family, "venv", python.minor)
+        return Check(row, "missing", f"{python.words} has no venv module", remedy)
+    return Check(row, "ok", python.words)
+
+
+def check_libpython(python: Python | None, machine: Machine, environments: Sequence[Path]) -> Check:
+    """The shared library that Triton's Python backend loads."""
+    if python is None:
+        return Check("libpython", "note", "not looked for: there is no Python for the models")
+    name = libpython.library_name(python)
+    placed = [each / "lib" / name for each in environments if (each / "lib" / name).exists()]
+    found = placed[0] if placed else libpython.find(python)
+    if found:
+        return Check("libpython", "ok", str(found))
+    if libpython.can_fetch(python):
+        return Check("libpython", "note", f"{name} is not installed: it is downloaded, without root")
+    remedy = install_line(machine.family, "libpython", python.minor)
+    return Check("libpython", "missing", f"{name} of {python.words} is not here", remedy)
+
+
+def check_bash(machine: Machine) -> Check:
+    """Triton's Python backend starts its processes through bash."""
+    path = shutil.which("bash")
+    if path:
+        return Check("bash", "ok", path)
+    return Check("bash", "missing", "no bash on PATH", install_line(machine.family, "bash"))
+
+
+def check_ports(ports: Iterable[int]) -> Check:
+    """Whether `make serve` finds its ports free."""
+    taken = [port for port in ports if not is_free(port)]
+    if not taken:
+        return Check("ports", "ok", f"{', '.join(map(str, ports))} are free")
+    text = f"{', '.join(map(str, taken))} taken: `make demo` chooses others; `make serve` needs them free,"
+    return Check("ports", "note", f"{text} or CLIPSERVE_PORT and the like (`clipserve-gateway up --help`)")
+
+
+def is_free(port: int) -> bool:
+    """Whether nobody listens on that port of 127.0.0.1."""
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError:
+            return False
+        return True

@@ -1,0 +1,86 @@
+"""Lines for people: one for each step, and a moving one on a terminal while a step lasts."""
+
+from __future__ import annotations
+
+import sys
+import threading
+import time
+from types import TracebackType
+
+from bootstrap.pip import megabytes
+
+TICK_SECONDS = 1.0
+
+
+class Lines:
+    """Standard error, written by several steps at once."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._moving: dict[str, str] = {}
+        self._live = sys.stderr.isatty()
+
+    def say(self, text: str) -> None:
+        """Prints a line that stays."""
+        with self._lock:
+            self._clear()
+            print(text, file=sys.stderr, flush=True)
+            self._draw()
+
+    def move(self, key: str, text: str) -> None:
+        """Sets the moving text of a step; an empty one ends it. Only a terminal shows it."""
+        with self._lock:
+            self._clear()
+            self._moving[key] = text
+            self._draw()
+
+    def _clear(self) -> None:
+        if self._live:
+            print("\r\x1b[K", end="", file=sys.stderr, flush=True)
+
+    def _draw(self) -> None:
+        if self._live:
+            text = "  …  ".join(text for text in self._moving.values() if text)
+            print(text[:110], end="", file=sys.stderr, flush=True)
+
+
+class Step:
+    """A step of the set-up: says that it begins, how it goes, and what it took."""
+
+    def __init__(self, lines: Lines, title: str) -> None:
+        self._lines = lines
+        self._title = title
+        self._begin = time.monotonic()
+        self._now = ("", 0)
+        self._end = threading.Event()
+        self._ticker = threading.Thread(target=self._tick, daemon=True)
+
+    @property
+    def seconds(self) -> float:
+        """How long it has taken so far."""
+        return time.monotonic() - self._begin
+
+    def told(self, what: str, size: int) -> None:
+        """Hears what is being done, and the bytes downloaded so far."""
+        self._now = (what, size)
+
+    def __enter__(self) -> Step:
+        self._lines.say(f"· {self._title}")
+        self._ticker.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._end.set()
+        self._ticker.join()
+        self._lines.move(self._title, "")
+        if error is None:
+            size = f", {megabytes(self._now[1])} downloaded" if self._now[1] else ""
+            self._lines.say(f"✓ {self._title}: {self.seconds:.0f} s{size}")
+
+    def _tick(self) -> None:
+        while not self._end.wait(TICK_SECONDS):
+            what, size = self._now
+            so_far = f" {megabytes(size)}" if size else ""
+            self._lines.move(self._title, f"{self._title.split(':')[0]}: {what}{so_far} {self.seconds:.0f} s")
