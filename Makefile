@@ -9,7 +9,7 @@ VENV := .venv
 MODELS := .venv-models
 REPOSITORY := build/model_repository
 RESULTS := build/tests
-SOURCES := bootstrap client gateway exporter bench faults tests
+SOURCES := bootstrap client gateway exporter bench faults fresh tests
 BOOTSTRAP := $(PYTHON) -E -s -m bootstrap
 # Modules of elsewhere must not come before those of an environment.
 unexport PYTHONPATH PYTHONHOME PYTHONSTARTUP
@@ -98,7 +98,7 @@ bench-search: setup-tests ## Measure the search engines up to a million points (
 lint: setup-tests ## Linter, formatter, type checker, import rules, protos
 	@$(VENV)/bin/ruff check -q $(SOURCES) demo
 	@$(VENV)/bin/ruff format -q --check $(SOURCES) demo
-	@$(VENV)/bin/mypy --no-error-summary bootstrap client gateway exporter/clipserve_exporter
+	@$(VENV)/bin/mypy --no-error-summary bootstrap fresh client gateway exporter/clipserve_exporter
 	@$(VENV)/bin/lint-imports --no-cache >/dev/null || $(VENV)/bin/lint-imports --no-cache
 	@$(VENV)/bin/buf lint
 	@echo "✓ lint"
@@ -109,7 +109,7 @@ protos: setup-tests ## Write the stubs anew from protos/
 	@echo "✓ client/clipserve/v1"
 
 fresh: ## Try README's commands on bare Debians (root, debootstrap, half an hour); SUITES='bookworm trixie'
-	@$(PYTHON) -E -s -m bootstrap.fresh $(or $(SUITES),bookworm trixie)
+	@$(PYTHON) -E -s -m fresh $(or $(SUITES),bookworm trixie)
 
 clean: ## Remove what was built (not the environments)
 	rm -rf build .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -1,0 +1,78 @@
+"""The README's commands on one bare machine, each with what it took."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from fresh.bare import HOME, USER, BareDebian
+
+ROOT = Path(__file__).resolve().parent.parent
+MB = 1_000_000
+COMMANDS = ("make demo", "make demo", "make doctor", "make test")
+"""As README shows them; the second `make demo` must start in seconds."""
+
+
+@dataclass(frozen=True)
+class Result:
+    """What one command took and left."""
+
+    suite: str
+    command: str
+    code: int
+    seconds: float
+    downloaded_mb: int
+    """Since the clone."""
+    disk_mb: int
+    """Of the clone's folder, with all that was installed into it."""
+    missing: str
+    """What the preflight named as missing, or what the tests skipped."""
+
+    @property
+    def good(self) -> bool:
+        """Whether it ended well."""
+        return self.code == 0
+
+
+def clone(machine: BareDebian, target: Path = HOME / "clipserve") -> Path:
+    """Clones this checkout into the bare machine, for its user; the path there."""
+    inside = machine.inside(target)
+    inside.parent.mkdir(parents=True, exist_ok=True)
+    subprocess.run(["git", "clone", "-q", "--no-hardlinks", ROOT, inside], check=True)
+    machine.run_as_root(f"chown -R {USER} '{target}'")
+    return target
+
+
+def attempt(machine: BareDebian, checkout: Path, command: str, log: Path) -> Result:
+    """Runs one command in the clone."""
+    begin = time.monotonic()
+    start = log.stat().st_size if log.exists() else 0
+    code = machine.run(f"cd '{checkout}' && {command}", log)
+    words = log.read_bytes()[start:].decode(errors="replace")
+    return Result(
+        machine.suite, command, code, time.monotonic() - begin, downloaded_mb(machine.inside(checkout)),
+        folder_mb(machine.inside(checkout)), missing(words),
+    )  # fmt: skip
+
+
+def downloaded_mb(checkout: Path) -> int:
+    """What the set-up has downloaded, by its own account."""
+    states = [json.loads(path.read_text()) for path in checkout.glob(".venv*/.clipserve.json")]
+    return sum(size for state in states for size, _ in state["sizes"].values()) // MB
+
+
+def folder_mb(folder: Path) -> int:
+    """Of a folder and all below it."""
+    done = subprocess.run(["du", "-s", "-B", str(MB), folder], capture_output=True, text=True, check=False)
+    return int(done.stdout.split()[0]) if done.stdout else 0
+
+
+def missing(words: str) -> str:
+    """The lines of a command's output that say what was not there."""
+    lines = re.findall(r"^\s*(?:[✗!] .*|\d+ skipped: .*)$", words, re.MULTILINE)
+    totals = re.findall(r"^\d+ passed, \d+ failed, \d+ skipped$", words, re.MULTILINE)
+    return "; ".join([*totals, *(line.strip()[:160] for line in lines)])
