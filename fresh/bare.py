@@ -34,14 +34,8 @@ class BareDebian:
         """Installs the system into the folder, and gives it this machine's name servers and pip settings."""
         self.remove()
         self.folder.mkdir(parents=True)
-        command = [
-            "debootstrap",
-            "--variant=minbase",
-            f"--include={packages}",
-            self.suite,
-            self.folder,
-            mirror,
-        ]
+        options = ["--variant=minbase", f"--include={packages}"]
+        command = ["debootstrap", *options, self.suite, str(self.folder), mirror]
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         if done.returncode:
             raise CannotTry(f"debootstrap failed: {(done.stdout + done.stderr).strip().splitlines()[-1:]}")
@@ -111,9 +105,8 @@ def mirror_of_this_machine() -> str:
     text = "\n".join(Path(path).read_text() for path in sorted(glob.glob("/etc/apt/sources.list*"))
                      if Path(path).is_file())  # fmt: skip
     text += "\n".join(Path(path).read_text() for path in sorted(glob.glob("/etc/apt/sources.list.d/*")))
-    addresses = [
-        it for it in re.findall(r"https?://\S+|file:\S+", text) if it.rstrip("/").endswith("/debian")
-    ]
+    named = re.findall(r"https?://\S+|file:\S+", text)
+    addresses = [address for address in named if address.rstrip("/").endswith("/debian")]
     if not addresses:
         raise CannotTry("no mirror of Debian in /etc/apt/sources.list; name one with MIRROR=")
     return addresses[0]
@@ -121,9 +114,8 @@ def mirror_of_this_machine() -> str:
 
 def wheel_folders() -> list[str]:
     """Folders of this machine that pip looks for wheels in."""
-    done = subprocess.run(
-        ["python3", "-m", "pip", "config", "list"], capture_output=True, text=True, check=False
-    )
+    command = ["python3", "-m", "pip", "config", "list"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
     words = shlex.split(done.stdout.replace("=", " ")) if done.returncode == 0 else []
     paths = [part.removeprefix("file://") for word in words for part in word.split()]
     folders = {path.removesuffix("/simple") for path in paths if path.startswith("/") and "/etc/" not in path}

@@ -15,10 +15,20 @@ from fresh.steps import Result, clone, downloaded_mb, folder_mb, missing
 CACHE = "/var/tmp/clipserve-downloads"
 """Downloads of one row serve the next."""
 NOEXEC = "mkdir -p /mnt/noexec && mount -t tmpfs -o noexec,mode=1777 tmpfs /mnt/noexec"
-LISTEN = (
-    'python3 -c \'import socket, time; s = [socket.create_server(("127.0.0.1", p)) '
-    'for p in (8600, 8601, 8700, 8701, 8702)]; time.sleep(900)\' & holder=$!; trap "kill $holder" EXIT; sleep 1; '
+PORTS = "(8600, 8601, 8700, 8701, 8702)"
+HOLDER = (
+    f"import socket, time; held = [socket.create_server(('127.0.0.1', p)) for p in {PORTS}]; time.sleep(900)"
 )
+LISTEN = f'python3 -c "{HOLDER}" & holder=$!; trap "kill $holder" EXIT; sleep 1; '
+BROKEN = "for m in numpy click json torch; do echo 'raise SystemExit(9)' > /srv/bad/$m.py; done"
+NO_INDEX = {
+    "PIP_INDEX_URL": "http://127.0.0.1:9/simple",
+    "PIP_RETRIES": "1",
+    "PIP_CACHE_DIR": "/tmp/none",
+}
+NO_PROXY = {"https_proxy": "http://127.0.0.1:9", "PIP_RETRIES": "1", "PIP_CACHE_DIR": "/tmp/none"}
+VENV_PACKAGE = "$(dpkg-query -S ensurepip/__init__.py | cut -d: -f1)"
+TWICE = "cp -r . ../odd2 && (cd ../odd2 && make demo) & other=$!; make demo && wait $other"
 
 
 @dataclass(frozen=True)
@@ -59,21 +69,17 @@ ODD: dict[str, Place] = {
     "venv-active": Place("another virtual environment is active",
                          command="python3 -m venv /tmp/other && . /tmp/other/bin/activate && make demo"),
     "pythonpath": Place("PYTHONPATH and LD_LIBRARY_PATH lead to broken files",
-                        prepare="mkdir -p /srv/bad && for m in numpy click json torch; do echo 'raise SystemExit(9)' "
-                        "> /srv/bad/$m.py; done",
+                        prepare=f"mkdir -p /srv/bad; {BROKEN}",
                         variables={"PYTHONPATH": "/srv/bad", "LD_LIBRARY_PATH": "/srv/bad"}),
     "one-core": Place("one core", command="taskset -c 0 make demo"),
-    "no-network": Place("no network", command="PIP_RETRIES=1 PIP_INDEX_URL=http://127.0.0.1:9/simple make demo",
-                        says="package index cannot be reached", code=2, variables={"PIP_CACHE_DIR": "/var/tmp/none"}),
-    "proxy": Place("a proxy that does not answer",
-                   variables={"https_proxy": "http://127.0.0.1:9", "http_proxy": "http://127.0.0.1:9",
-                              "PIP_RETRIES": "1", "PIP_CACHE_DIR": "/var/tmp/none"},
+    "no-network": Place("no network", variables=NO_INDEX, says="package index cannot be reached", code=2),
+    "proxy": Place("a proxy that does not answer", variables=NO_PROXY,
                    says="the proxy refuses|package index cannot be reached", code=2),
     "no-venv": Place("Python without its venv module",
-                     prepare="dpkg --purge --force-depends $(dpkg-query -S ensurepip/__init__.py | cut -d: -f1)",
+                     prepare=f"dpkg --purge --force-depends {VENV_PACKAGE}",
                      after="apt-get -qq update; apt-get -qq -y --fix-broken install python3-venv",
                      says=r"sudo apt-get install python3\.\d+-venv", code=2, seconds=10),
-    "two-clones": Place("two clones at once", command="cp -r . ../odd2 && (cd ../odd2 && make demo) & make demo && wait $!"),
+    "two-clones": Place("two clones at once", command=TWICE),
     "ctrl-c": Place("interrupted in the middle, and run again",
                     command="timeout --foreground -s INT 25 make demo; make demo", says="contact sheets"),
 }  # fmt: skip
