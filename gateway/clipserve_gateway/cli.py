@@ -167,7 +167,11 @@ def token(name: str, out: Path | None, options: tuple[str, ...]) -> None:
 )
 @click.option("--triton-http-port", type=int, default=8700, help="Triton's HTTP port.  [default: 8700]")
 @click.option("--triton-metrics-port", type=int, default=8702, help="Triton's metrics port.  [default: 8702]")
-@click.option("--triton-log", type=click.Path(path_type=Path), help="Keep Triton's log here.")
+@click.option(
+    "--triton-log",
+    type=click.Path(path_type=Path),
+    help="Triton's log.  [default: triton.log in the data folder]",
+)
 @click.option(
     "--replicas",
     type=click.IntRange(1, 64),
@@ -196,19 +200,15 @@ def up(
     clipserve-export --model demo --format python --out build/model_repository
     clipserve-gateway up --model-repository build/model_repository
     """
-    from clipserve_gateway.runtime.ports import PortInUse, free_ports
     from clipserve_gateway.runtime.triton_process import TritonPorts
     from clipserve_gateway.runtime.up import run_up
 
-    try:
-        found = free_ports(triton_port, triton_http_port, triton_metrics_port, *[0] * 3 * (replicas - 1))
-    except PortInUse as error:
-        raise click.ClickException(f"Triton's {error}") from error
-    ports = [TritonPorts(*found[first : first + 3]) for first in range(0, len(found), 3)]
-    settings = settings_from(options | {"triton": ",".join(f"127.0.0.1:{each.grpc}" for each in ports)})
+    wanted = [TritonPorts(triton_port, triton_http_port, triton_metrics_port)]
+    wanted += [TritonPorts(0, 0, 0)] * (replicas - 1)
+    settings = settings_from(options)
     guarding = read(GuardSettings, options)
     # People watch this one; the log line of each call is for those who ask for it.
     logs.configure(settings.log_level if "log_level" in settings.model_fields_set else "WARNING")
     use_few_arenas()
     use_one_blas_thread()
-    sys.exit(asyncio.run(run_up(settings, guarding, model_repository, models_env, ports, triton_log)))
+    sys.exit(asyncio.run(run_up(settings, guarding, model_repository, models_env, wanted, triton_log)))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import functools
 import logging
 from typing import Protocol
@@ -36,6 +37,7 @@ from clipserve_gateway.interceptors import CallInterceptor
 from clipserve_gateway.known_answer import Finding
 from clipserve_gateway.label_sets import LabelSets
 from clipserve_gateway.labels import LabelCache
+from clipserve_gateway.listeners import listens, taken
 from clipserve_gateway.metrics import Metrics
 from clipserve_gateway.migration import Migrator
 from clipserve_gateway.models import Models, ModelSource
@@ -219,6 +221,8 @@ class Gateway:
             port = self.security.add_port(self._server, address)
         except RuntimeError:
             port = 0
+        if port == 0 and listens(self.settings.port):
+            raise PortTaken(taken(self.settings.port, "--port"))
         if port == 0:
             raise PortTaken(f"cannot listen on {address}; choose another address with --host and --port")
         return port
@@ -232,6 +236,8 @@ class Gateway:
         try:
             return HttpServer(host, port, self.metrics.registry, checks)
         except OSError as error:
+            if error.errno == errno.EADDRINUSE:
+                raise PortTaken(taken(port, "--http-port")) from error
             raise PortTaken(
                 f"cannot listen on {host}:{port} ({error.strerror}); choose another port with --http-port"
             ) from error

@@ -108,6 +108,15 @@ class TritonEncoder:
             ready[model.name] = ready.get(model.name, False) or model.state == "READY"
         return ready
 
+    async def load_failures(self, timeout: float) -> dict[str, str]:
+        """Why each Triton model is not ready; empty where Triton does not say, or loads it just now.
+
+        Raises as repository_index does.
+        """
+        index = await self._ask("RepositoryIndex", service_pb2.RepositoryIndexRequest(), timeout)
+        ready = {model.name for model in index.models if model.state == "READY"}
+        return {model.name: model.reason for model in index.models if model.name not in ready}
+
     async def completed(self, timeout: float) -> dict[str, int]:
         """How many inputs each Triton model has answered since it was loaded.
 

@@ -132,6 +132,8 @@ class FakeBackend:
         self.encode_image = self.encoder.encode_image
         self.encode_text = self.encoder.encode_text
         self.check = self.encoder.check
+        self.failures: dict[str, str] = {}
+        """Why Triton could not load its towers."""
         self.counts: dict[str, int] | errors.ClipserveError = {}
         """Inputs that each tower has finished, or why Triton does not tell."""
 
@@ -147,6 +149,10 @@ class FakeBackend:
         if isinstance(self.counts, errors.ClipserveError):
             raise self.counts
         return self.counts
+
+    async def load_failures(self, timeout: float) -> dict[str, str]:
+        """See guard.look.Connection."""
+        return self.failures
 
     async def close(self) -> None:
         """Nothing is open."""

@@ -29,6 +29,9 @@ from clipserve_gateway.guard.settings import GuardSettings
 from clipserve_gateway.known_answer import FINE, Finding, Verdict, pause_after
 from clipserve_gateway.model_config import IMAGE_SUFFIX, TEXT_SUFFIX, model_name
 
+WRONGS = 2
+"""Wrong answers in a row after which a model that was never right is given up."""
+
 
 @dataclass(frozen=True)
 class Look:
@@ -61,6 +64,8 @@ class Judgement:
         heard: it has answered since it began, and not every model that it says is ready keeps silent.
         ready: callers belong here.
         alive: a restart would not help.
+        hopeless: Triton answers, no model was ever right, and each is not loaded or has answered wrong twice
+            in a row. Of a Triton that has just begun this is final: it answers once it has tried to load all.
         why: what is wrong with which model, for people; empty where nothing is.
     """
 
@@ -75,6 +80,7 @@ class Judgement:
         self.heard = False
         self.ready = False
         self.alive = True
+        self.hopeless = False
         self.why = "nothing is known yet"
 
     @property
@@ -139,6 +145,9 @@ class Judgement:
             silent, patience = now - self._last_answer, self._settings.restart_after_seconds
         self.ready = serves and not faults
         self.alive = faulty < self._settings.restart_after_seconds and (serves or silent < patience)
+        self.hopeless = look.answered and all(
+            not it.proved and (it.keeps_wrong or name in look.unready) for name, it in self._standings.items()
+        )
         troubles = [it.trouble(now) for it in standings if it.in_trouble]
         if not standings:
             troubles = ["Triton serves no model" if look.answered else look.detail]
@@ -156,6 +165,8 @@ class _Standing:
         self._wrong = False
         """It was wrong, and not right since. Progress is no excuse for that."""
         self._misses = 0
+        self._wrongs = 0
+        """Wrong answers in a row."""
         self._since: float | None = None
         """When its trouble began; None while there is none."""
         self._symptom = ""
@@ -166,6 +177,11 @@ class _Standing:
     def in_trouble(self) -> bool:
         """Whether it was not right when it was last looked at; it may still be good."""
         return self._since is not None
+
+    @property
+    def keeps_wrong(self) -> bool:
+        """Whether it has answered wrong again and again."""
+        return self._wrongs >= WRONGS
 
     def trouble_seconds(self, now: float) -> float:
         """How long it has not been right; 0 if it is."""
@@ -183,6 +199,7 @@ class _Standing:
             return self._busy()
         self._since = now if self._since is None else self._since
         self._detail = finding.detail
+        self._wrongs = self._wrongs + 1 if finding.verdict is Verdict.WRONG else 0
         if finding.verdict is Verdict.WRONG:
             self.good, self._wrong, self._misses, self._symptom = False, True, 0, "answers wrong"
             return self._tell(self._symptom)
@@ -195,7 +212,7 @@ class _Standing:
 
     def _right(self, finding: Finding) -> Change | None:
         self.good = self.proved = True
-        self._wrong, self._misses, self._since = False, 0, None
+        self._wrong, self._wrongs, self._misses, self._since = False, 0, 0, None
         self._detail = finding.detail
         return self._tell("answers as recorded" if finding.verdict is Verdict.RIGHT else "is served")
 

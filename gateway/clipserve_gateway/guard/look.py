@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Protocol
 
 from clipserve_gateway import errors
@@ -12,12 +12,15 @@ from clipserve_gateway.deadline import Deadline
 from clipserve_gateway.encoder import Encoder
 from clipserve_gateway.guard.judgement import Look
 from clipserve_gateway.known_answer import Finding, examine
-from clipserve_gateway.model_config import is_tower, pair
+from clipserve_gateway.model_config import IMAGE_SUFFIX, TEXT_SUFFIX, is_tower, pair
 from clipserve_gateway.models import ModelSource
 from clipserve_gateway.types import ModelSpec
 
 LAST_SECONDS = 0.5
 """For Triton's statistics, where everything else has taken all the time there was."""
+
+LONGEST_REASON = 300
+"""Characters of what Triton says of a model that it cannot load."""
 
 Examined = Callable[[str, Finding, float], None]
 """Hears of each examination: the model, what was found, and how many seconds it took."""
@@ -33,6 +36,10 @@ class Connection(Encoder, ModelSource, Protocol):
         """Inputs that each Triton model has finished since it was loaded."""
         ...
 
+    async def load_failures(self, timeout: float) -> dict[str, str]:
+        """Why each Triton model is not ready; empty where Triton does not say."""
+        ...
+
 
 async def look_at(
     triton: Connection,
@@ -46,6 +53,7 @@ async def look_at(
         index = await triton.repository_index(seconds)
         names = [name for name, ready in index.items() if ready and is_tower(name)]
         towers = {it.triton_name: it for it in await triton.towers(names, left(deadline))}
+        failures = {} if all(index.values()) else await triton.load_failures(left(deadline))
     except errors.ClipserveError as error:
         late = isinstance(error, errors.DeadlineExceeded)
         detail = "Triton did not answer in time" if late else error.message
@@ -57,13 +65,25 @@ async def look_at(
         True,
         examined={spec.name: finding for spec, finding in zip(specs, findings, strict=True)},
         unready={
-            name: str(it) if it else "Triton has not loaded it"
+            name: str(it) if it else failure_of(name, index, failures)
             for name, it in found.items()
             if not isinstance(it, ModelSpec)
         },
         # Last, so that what others' inputs did while ours waited is counted.
         completed=await completed(triton, deadline),
     )
+
+
+def failure_of(model: str, index: Mapping[str, bool], failures: Mapping[str, str]) -> str:
+    """Why Triton does not serve a model."""
+    for tower in (model + IMAGE_SUFFIX, model + TEXT_SUFFIX):
+        if tower not in index:
+            return f"the repository has no {tower}"
+        # Triton says the reason, and then where in Python.
+        reason = " ".join(failures.get(tower, "").partition("\n\nAt:")[0].split())
+        if reason:
+            return f"Triton cannot load {tower}: {reason[:LONGEST_REASON]}"
+    return "Triton has not loaded it"
 
 
 async def find(

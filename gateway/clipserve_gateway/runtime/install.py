@@ -3,27 +3,35 @@
 from __future__ import annotations
 
 import json
+import platform
+import re
 import shutil
 import subprocess
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 
+from clipserve_gateway.settings import host_environment
+
 STUB = "triton_python_backend_stub"
+SUPPORTED = ("3.10", "3.11", "3.12", "3.13")
+"""Python versions of the models' environment for which the wheel has a stub that is tested here."""
+MEND = "run `make setup`, or by hand `{python} -m pip install --no-deps nvidia-pytriton==0.7.0`"
+LIBPYTHON = re.compile(rb"libpython3[\w.-]*?\.so(?:\.\d+)*")
+STUB_LIBRARIES = "nvidia_pytriton.libs"
+"""Where the stub looks for libraries first, beside the fourth folder above its own (its DT_RPATH)."""
 
 PROBE = """
-import json, sys, sysconfig
-try:
-    import pytriton
-except ImportError:
-    pytriton = None
+import importlib.util, json, sys, sysconfig
+spec = importlib.util.find_spec("pytriton")
 print(json.dumps({
-    "pytriton": pytriton and list(pytriton.__path__)[0],
+    "pytriton": spec and list(spec.submodule_search_locations or [None])[0],
     "version": "%d.%d" % sys.version_info[:2],
-    "libpython": sysconfig.get_config_var("INSTSONAME"),
     "libdirs": [sysconfig.get_config_var(name) or "" for name in ("LIBDIR", "LDLIBRARYDIR")],
     "multiarch": sysconfig.get_config_var("MULTIARCH") or "",
 }))
 """
+"""Does not import pytriton: that wants packages which Triton itself does without."""
 
 
 class TritonMissing(Exception):
@@ -37,57 +45,100 @@ class TritonInstall:
     binary: Path
     python_backend: Path
     stub: Path
+    libpython: Path
     library_path: tuple[Path, ...]
+    """Folders of shared libraries, for LD_LIBRARY_PATH."""
     models_env: Path
 
 
 def find_install(models_env: Path) -> TritonInstall:
     """The Triton that nvidia-pytriton put into `models_env`; TritonMissing if a part is not there."""
+    if (sys.platform, platform.machine()) != ("linux", "x86_64"):
+        raise TritonMissing("Triton's wheel needs Linux x86-64; run Triton elsewhere and `serve` here")
     # Not resolved: a virtual environment's python is a link that knows its environment by its own path.
     python = models_env.absolute() / "bin" / "python3"
     if not python.exists():
-        raise TritonMissing(f"{models_env} is no virtual environment; `make setup` makes one")
-    probe = subprocess.run([python, "-c", PROBE], capture_output=True, text=True, check=False, timeout=60)
-    if probe.returncode != 0:
-        raise TritonMissing(f"{python} does not run: {probe.stderr.strip()[-300:]}")
-    facts = json.loads(probe.stdout)
+        raise TritonMissing(f"{models_env} is not a virtual environment; `make setup` makes one")
+    facts = probe(python)
+    if facts["version"] not in SUPPORTED:
+        raise TritonMissing(
+            f"{models_env} has Python {facts['version']}; Triton's wheel supports {SUPPORTED[0]} to "
+            f"{SUPPORTED[-1]}: run `make setup` with one of these"
+        )
+    mend = MEND.format(python=python)
     if not facts["pytriton"]:
-        raise TritonMissing(f"{models_env} has no Triton; run `{python} -m pip install 'clipserve[triton]'`")
+        raise TritonMissing(f"{models_env} has no Triton; {mend}")
     package = Path(facts["pytriton"])
-    server = package / "tritonserver"
-    libraries = package.parent / "nvidia_pytriton.libs"
+    server, libraries = package / "tritonserver", package.parent / "nvidia_pytriton.libs"
     stub = server / "python_backend_stubs" / facts["version"] / STUB
     for part in (server / "bin" / "tritonserver", server / "backends" / "python", libraries, stub):
         if not part.exists():
-            raise TritonMissing(f"{part} is missing: use Linux x86-64 and Python 3.10 to 3.12, and reinstall")
-    libpython = find_libpython(facts)
+            raise TritonMissing(f"{part} is missing; {mend}")
+    libpython = find_libpython(facts, models_env.absolute())
     return TritonInstall(
         binary=server / "bin" / "tritonserver",
         python_backend=server / "backends" / "python",
         stub=stub,
+        libpython=libpython,
         library_path=(libraries, libpython.parent),
         models_env=models_env.absolute(),
     )
 
 
-def find_libpython(facts: dict) -> Path:
-    """The shared libpython that the Python backend's stub links to."""
+def probe(python: Path) -> dict:
+    """What the environment's Python says of itself; TritonMissing if it does not run."""
+    environment = {key: value for key, value in host_environment().items() if not key.startswith("PYTHON")}
+    try:
+        done = subprocess.run(
+            [python, "-c", PROBE], capture_output=True, text=True, check=False, timeout=60, env=environment
+        )
+    except (OSError, subprocess.TimeoutExpired) as error:
+        raise TritonMissing(f"{python} does not run ({error}); run `make setup`") from error
+    if done.returncode != 0:
+        raise TritonMissing(f"{python} does not run; run `make setup`. It says: {done.stderr.strip()[-300:]}")
+    return json.loads(done.stdout)
+
+
+def find_libpython(facts: dict, models_env: Path) -> Path:
+    """The shared libpython for the Python backend's stub: that of the environment, or of its Python."""
     name = f"libpython{facts['version']}.so.1.0"
     folders = [Path(folder) for folder in facts["libdirs"] if folder]
     folders += [folder / facts["multiarch"] for folder in folders]
     folders += [Path("/usr/lib") / facts["multiarch"], Path("/usr/lib64"), Path("/usr/lib")]
-    for folder in folders:
+    for folder in (models_env / "lib", *folders):
         if (folder / name).exists():
             return folder / name
     raise TritonMissing(
-        f"{name} is missing, which Triton's Python backend needs: "
-        f"run `apt-get install libpython{facts['version']}`"
+        f"{name} is missing, which Triton's Python backend needs; run `make setup`, "
+        f"or `apt-get install libpython{facts['version']}`"
     )
 
 
+def wanted_libpython(stub: Path) -> list[str]:
+    """The names under which a stub may ask for libpython: its own, and the one that the wheel gave it."""
+    found = {name.decode() for name in LIBPYTHON.findall(stub.read_bytes())}
+    if not found:
+        raise TritonMissing(f"{stub} names no libpython; is it damaged? Run `make setup`")
+    return sorted(found)
+
+
 def assemble_backends(install: TritonInstall, folder: Path) -> Path:
-    """A backend directory in `folder`, with the stub of the environment's own Python version."""
-    backends = folder / "backends"
+    """A backend directory in `folder`, with the stub of the environment's own Python version.
+
+    The stub is a copy, so deep that the place where it looks for libraries first is in `folder` too. The
+    libpython that was found is there, under every name that the stub may ask for.
+    """
+    backends = folder / "opt" / "triton" / "backends"
     shutil.copytree(install.python_backend, backends / "python", dirs_exist_ok=True)
     shutil.copy2(install.stub, backends / "python" / STUB)
+    libraries = folder / STUB_LIBRARIES
+    libraries.mkdir(exist_ok=True)
+    for name in wanted_libpython(install.stub):
+        link(libraries / name, install.libpython)
     return backends
+
+
+def link(name: Path, target: Path) -> None:
+    """A symbolic link, anew if there is one of that name."""
+    name.unlink(missing_ok=True)
+    name.symlink_to(target.absolute())

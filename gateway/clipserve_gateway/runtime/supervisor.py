@@ -10,7 +10,8 @@ from typing import Protocol
 
 from clipserve_gateway.guard.judgement import Judgement, Look
 from clipserve_gateway.guard.settings import GuardSettings
-from clipserve_gateway.runtime.triton_process import TritonFailed
+from clipserve_gateway.runtime.diagnosis import Diagnosis
+from clipserve_gateway.runtime.triton_process import LAST_WORDS, LAST_WORDS_OF_A_START, TritonFailed
 
 FIRST_PAUSE, LONGEST_PAUSE = 0.5, 30.0
 """Seconds before the first restart, and at most: each failure doubles the pause."""
@@ -18,12 +19,19 @@ GOOD_SECONDS = 60.0
 """One that was ready for so long begins with the first pause again."""
 STARTING_SECONDS = 0.3
 """Pause between looks at one that has not answered yet."""
+FIRST_START_SECONDS = 1.0
+"""Longest pause between looks until the first one is ready: somebody waits for it."""
+LOST_SECONDS = 3.0
+"""A stub that ended so long ago while Triton loads, and that Triton has not noticed, is never noticed."""
 
 
 class Process(Protocol):
     """A process that may be started again."""
 
-    log: Path
+    @property
+    def log(self) -> Path:
+        """The file that it logs to."""
+        ...
 
     @property
     def pid(self) -> int:
@@ -42,8 +50,20 @@ class Process(Protocol):
         """Ends it at once, with all that it leaves behind, even if it has ended by itself."""
         ...
 
-    def last_words(self) -> str:
+    def last_words(self, lines: int = LAST_WORDS) -> str:
         """What it said last."""
+        ...
+
+    def lost_stubs(self) -> dict[int, int]:
+        """Exit codes, by pid, of its Python stubs that have ended and that it has not noticed yet."""
+        ...
+
+    def has_lost_all(self) -> bool:
+        """Whether each model of the repository has a tower that Triton has failed to load, by its log."""
+        ...
+
+    def diagnose(self, exit_code: int | None, symptom: str) -> Diagnosis:
+        """Why it failed: its exit code, if it ended by itself, and what was found wrong with its models."""
         ...
 
 
@@ -71,6 +91,10 @@ class Supervisor:
         self._judgement = Judgement(settings)
         self._was_ready = False
         """Since the last start."""
+        self._first = True
+        """It has never been ready."""
+        self._lost: dict[int, float] = {}
+        """When stubs were first seen to have ended, by pid."""
         self._ready_since: float | None = None
         self._lost_at: float | None = None
         """When it failed, until it is back."""
@@ -81,17 +105,21 @@ class Supervisor:
         """Whether callers belong there."""
         return self._judgement.ready
 
-    @property
-    def why(self) -> str:
-        """What is wrong, for people; with the last words of Triton. Empty where nothing is."""
-        return self._judgement.why and f"{self._judgement.why}; its last words:\n{self._triton.last_words()}"
+    def failed(self, exit_code: int | None = None, symptom: str = "") -> TritonFailed:
+        """Why the first Triton is not ready, and what to do: three lines for people."""
+        diagnosis = self._triton.diagnose(exit_code, symptom or self._judgement.why)
+        lines = [diagnosis.cause, f"· {diagnosis.remedy}", f"· Triton's log: {self._triton.log}"]
+        if not diagnosis.known:
+            lines += ["· its last words:", self._triton.last_words(LAST_WORDS_OF_A_START)]
+        return TritonFailed("\n".join(lines), diagnosis)
 
     async def run(self) -> None:
         """Starts Triton, and again whenever it fails; TritonFailed if the first is never ready."""
-        await self._start()
+        try:
+            await self._start()
+        except OSError as error:
+            raise TritonFailed(f"Triton cannot be started: {error}") from error
         failure = await self._failure()
-        if not self._was_ready:
-            raise TritonFailed(failure)
         while True:
             pause = self._next_pause()
             self._say(f"✗ {failure}\n· Triton is started again in {pause:g} s")
@@ -105,19 +133,26 @@ class Supervisor:
     async def _start(self) -> None:
         self._judgement = Judgement(self._settings)
         self._was_ready, self._ready_since = False, None
+        self._lost = {}
         await self._triton.start()
         self._say(f"· Triton (pid {self._triton.pid}) loads its models; its log: {self._triton.log}")
 
     async def _failure(self) -> str:
-        """Waits until Triton ends or must be ended; why."""
+        """Waits until Triton ends or must be ended; why. TritonFailed if it has never been ready."""
         ended = asyncio.ensure_future(self._triton.wait())
         dead = asyncio.ensure_future(self._watch())
         try:
             await asyncio.wait((ended, dead), return_when=asyncio.FIRST_COMPLETED)
-            what = f"ended with code {ended.result()}" if ended.done() else f"is killed: {dead.result()}"
+            exit_code = ended.result() if ended.done() else None
+            symptom = "" if ended.done() else dead.result()
         finally:
             ended.cancel()
             dead.cancel()
+        if self._first:
+            failure = self.failed(exit_code, symptom)
+            await self._triton.kill()
+            raise failure
+        what = f"is killed: {symptom}" if exit_code is None else f"ended with code {exit_code}"
         words = self._triton.last_words()
         await self._triton.kill()
         if self._lost_at is None:
@@ -126,22 +161,52 @@ class Supervisor:
 
     async def _watch(self) -> str:
         """Looks until Triton is judged dead; why."""
+        held: list[str] = []
         while self._judgement.alive:
             look = await self._look(self._judgement.proved)
-            for change in self._judgement.judge(look, self._clock()):
-                # That all is well is told for the gateway and all its models together.
-                if self._was_ready or not change.good:
-                    self._say(f"{'✓' if change.good else '✗'} Triton (pid {self._triton.pid}): {change.text}")
+            changes = self._judgement.judge(look, self._clock())
+            if self._stub_is_lost():
+                return "a Python stub has ended, and Triton waits for it"
+            if self._first and self._is_hopeless():
+                return self._judgement.why
+            for text in held:
+                self._say(text)
+            # That all is well is told for the gateway and all its models together.
+            told = [change for change in changes if self._was_ready or not change.good]
+            lines = [
+                f"{'✓' if change.good else '✗'} Triton (pid {self._triton.pid}): {change.text}"
+                for change in told
+            ]
             self._note_readiness()
-            await self._sleep(self._judgement.pause if self._judgement.heard else STARTING_SECONDS)
+            # Until the first is ready, what is wrong is told once it is clear that it does not end the start.
+            held = lines if self._first else []
+            for text in () if self._first else lines:
+                self._say(text)
+            await self._sleep(self._pause_between_looks())
         return self._judgement.why
+
+    def _stub_is_lost(self) -> bool:
+        """Whether Triton waits for a stub that has ended: it does so for ever, before it answers anything."""
+        now = self._clock()
+        self._lost = {pid: self._lost.get(pid, now) for pid in self._triton.lost_stubs()}
+        lost = any(now - since >= LOST_SECONDS for since in self._lost.values())
+        return lost and not self._judgement.heard
+
+    def _is_hopeless(self) -> bool:
+        """Whether no model will be right: Triton answers so, or its log says so before it answers."""
+        return self._judgement.hopeless or (not self._judgement.heard and self._triton.has_lost_all())
+
+    def _pause_between_looks(self) -> float:
+        if not self._judgement.heard:
+            return STARTING_SECONDS
+        return min(self._judgement.pause, FIRST_START_SECONDS) if self._first else self._judgement.pause
 
     def _note_readiness(self) -> None:
         now = self._clock()
         if not self.ready:
             self._ready_since = None
         elif self._ready_since is None:
-            self._was_ready, self._ready_since = True, now
+            self._was_ready, self._first, self._ready_since = True, False, now
             if self._lost_at is not None:
                 self._say(f"✓ Triton (pid {self._triton.pid}) is back after {now - self._lost_at:.1f} s")
                 self._lost_at = None

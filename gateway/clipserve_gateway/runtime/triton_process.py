@@ -7,12 +7,17 @@ import contextlib
 import os
 import re
 import signal
-import tempfile
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from clipserve_gateway.model_config import is_tower, model_name
+from clipserve_gateway.runtime.children import ended_children, lacks_avx2, oom_kills
+from clipserve_gateway.runtime.diagnosis import Diagnosis, Evidence, diagnose
 from clipserve_gateway.runtime.ending import die_with_parent
-from clipserve_gateway.runtime.install import TritonInstall, assemble_backends
+from clipserve_gateway.runtime.install import TritonInstall
+from clipserve_gateway.runtime.run_folder import RunFolder, lay_out, temporary_folder
+from clipserve_gateway.runtime.triton_log import TritonLog
 from clipserve_gateway.settings import host_environment
 
 STOP_SECONDS = 15.0
@@ -21,12 +26,24 @@ LARGE_PAGES = "glibc.malloc.hugetlb=1"
 """Tunable of glibc: large pages for weights and activations give a CPU 10–20 % more images a second."""
 LAST_WORDS = 12
 """Lines of Triton's log that are shown when it fails."""
+LAST_WORDS_OF_A_START = 5
+"""The same where it did not start, for a reason that is not known."""
+READ_BYTES = 1 << 20
+"""Of the log's end, that are read to find out why Triton failed."""
 HARMLESS = "CudaDriverHelper has not been initialized"
 """Of a line that Triton logs as an error on every machine without a GPU."""
+FAILED_LOAD = re.compile(r"failed to load '([^']+)' version \d+:")
+UTF8 = re.compile(r"utf-?8", re.IGNORECASE)
+NOT_INHERITED = re.compile(r"PYTHON\w+|BASH_ENV")
+"""Variables that change what Triton's Python stubs, or the shell that starts them, load or do."""
 
 
 class TritonFailed(Exception):
-    """Triton ended, or did not begin; the message carries its last words."""
+    """Triton ended, or did not begin; the message says why, and what to do."""
+
+    def __init__(self, message: str, diagnosis: Diagnosis | None = None) -> None:
+        super().__init__(message)
+        self.diagnosis = diagnosis
 
 
 @dataclass(frozen=True)
@@ -41,22 +58,30 @@ class TritonPorts:
 class TritonProcess:
     """A tritonserver on 127.0.0.1 that ends with the process that started it; it may be started again."""
 
-    def __init__(
-        self, install: TritonInstall, repository: Path, ports: TritonPorts, log: Path | None = None
-    ) -> None:
+    def __init__(self, install: TritonInstall, repository: Path, ports: TritonPorts, log: TritonLog) -> None:
+        """Raises NoPlainFolder."""
         self._install = install
         self._repository = repository
         self.ports = ports
-        self._folder = tempfile.TemporaryDirectory(prefix="clipserve-triton-")
+        self._folder = temporary_folder()
         self._shared_memory = Path(self._folder.name).name + "-"
         """What the names of its regions begin with."""
-        self.log = log or Path(self._folder.name) / "triton.log"
+        self._log = log
         self._log_start = 0
         """Where in the log this process's own words begin."""
-        self._backends: Path | None = None
+        self._runs: RunFolder | None = None
         self._process: asyncio.subprocess.Process | None = None
+        self._oom_kills = 0
+        """Of the machine, when the process was started."""
+        self._stub_codes: dict[int, int] = {}
+        self._has_failed = False
         self._cleared = True
         """Nothing is left of the process. Its number may be another's soon."""
+
+    @property
+    def log(self) -> Path:
+        """The file that it logs to."""
+        return self._log.path
 
     @property
     def pid(self) -> int:
@@ -72,18 +97,19 @@ class TritonProcess:
         """Starts the process, anew if it has ended; does not wait until it is ready."""
         if not any(self._repository.glob("*/config.pbtxt")):
             raise TritonFailed(f"{self._repository} holds no models; write some with `clipserve-export`")
-        if self._backends is None:
-            self._backends = await asyncio.to_thread(
-                assemble_backends, self._install, Path(self._folder.name)
-            )
+        if self._runs is None:
+            folder = Path(self._folder.name)
+            self._runs = await asyncio.to_thread(lay_out, self._install, self._repository, folder)
+        self._stub_codes = {}
+        self._oom_kills = oom_kills()
         with self.log.open("ab" if self._process else "wb") as log:
             self._log_start = log.tell()
             self._process = await asyncio.create_subprocess_exec(
                 *die_with_parent(),
                 self._install.binary,
-                *arguments(self._repository, self._backends, self.ports),
+                *arguments(self._runs.models, self._runs.backends, self.ports),
                 f"--backend-config=python,shm-region-prefix-name={self._shared_memory}",
-                env=environment(self._install),
+                env=environment(self._runs.install),
                 stdin=asyncio.subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
@@ -97,16 +123,56 @@ class TritonProcess:
         assert self._process is not None, "started"
         return await self._process.wait()
 
-    def last_words(self) -> str:
-        """The end of this process's log, errors first if there are any."""
+    def lost_stubs(self) -> dict[int, int]:
+        """Exit codes, by pid, of its Python stubs that have ended and that it has not noticed yet."""
+        lost = ended_children(self.pid) if self.pid else {}
+        self._stub_codes |= lost
+        return lost
+
+    def has_lost_all(self) -> bool:
+        """Whether each model of the repository has a tower that Triton has failed to load, by its log."""
+        towers = {config.parent.name for config in self._repository.glob("*/config.pbtxt")}
+        models = {model_name(tower) for tower in towers if is_tower(tower)}
+        failed = {model_name(tower) for tower in FAILED_LOAD.findall(self._words()) if is_tower(tower)}
+        return bool(models) and models <= failed
+
+    def diagnose(self, exit_code: int | None, symptom: str) -> Diagnosis:
+        """Why it failed: its exit code, if it ended by itself, and what was found wrong with its models."""
+        self._has_failed = True
+        shared = os.statvfs(SHARED_MEMORY) if SHARED_MEMORY.is_dir() else None
+        # A Triton that ends in order ends its stubs, which says nothing.
+        orderly = exit_code is not None and exit_code >= 0
+        codes = [code for code in self._stub_codes.values() if code and not orderly]
+        evidence = Evidence(
+            exit_code=exit_code,
+            stub_code=codes[0] if codes else None,
+            oom_kills=oom_kills() - self._oom_kills,
+            no_avx2=lacks_avx2(),
+            shared_memory=shared.f_blocks * shared.f_frsize if shared else None,
+            symptom=self._in_users_words(symptom),
+        )
+        return diagnose(self._words(), evidence)
+
+    def _words(self) -> str:
+        """The log of this process, or its end; with paths as the user knows them."""
         with self.log.open("rb") as log:
-            log.seek(self._log_start)
-            lines = log.read().decode(errors="replace").splitlines()
-        lines = [line for line in lines if HARMLESS not in line]
-        errors = [line for line in lines if re.match(r"E\d{4} ", line) or "error" in line.lower()]
+            end = log.seek(0, os.SEEK_END)
+            log.seek(max(self._log_start, end - READ_BYTES))
+            return self._in_users_words(log.read().decode(errors="replace"))
+
+    def _in_users_words(self, text: str) -> str:
+        """A text with the paths that the links of the run folder lead to."""
+        folder = self._folder.name
+        text = text.replace(f"{folder}/models", str(self._repository.absolute()))
+        return text.replace(f"{folder}/env", str(self._install.models_env))
+
+    def last_words(self, lines: int = LAST_WORDS) -> str:
+        """The end of this process's log, errors first if there are any."""
+        words = [line for line in self._words().splitlines() if HARMLESS not in line]
+        errors = [line for line in words if re.match(r"E\d{4} ", line) or "error" in line.lower()]
         # The rest are tables of settings.
-        plain = [line for line in lines if line and not line.startswith(("|", "+"))]
-        return "\n".join((errors or plain)[-LAST_WORDS:])
+        plain = [line for line in words if line and not line.startswith(("|", "+"))]
+        return "\n".join((errors or plain)[-lines:])
 
     async def stop(self) -> None:
         """SIGTERM, and SIGKILL for a process that does not end within seconds. Not to be started again."""
@@ -118,6 +184,7 @@ class TritonProcess:
                 await asyncio.wait_for(process.wait(), STOP_SECONDS)
         await self.kill()
         self._folder.cleanup()
+        self._log.close(keep=self._has_failed)
 
     async def kill(self) -> None:
         """Ends the process at once, and whatever it leaves behind: its children, and shared memory."""
@@ -167,14 +234,31 @@ def environment(install: TritonInstall) -> dict[str, str]:
 
     The stub takes the packages of the `python3` that it finds first on PATH.
     """
-    inherited = host_environment()
+    inherited = {
+        name: value for name, value in host_environment().items() if not NOT_INHERITED.fullmatch(name)
+    }
     libraries = [str(path) for path in install.library_path]
     libraries += [inherited["LD_LIBRARY_PATH"]] if inherited.get("LD_LIBRARY_PATH") else []
-    return inherited | {
-        "LD_LIBRARY_PATH": ":".join(libraries),
-        "PATH": f"{install.models_env / 'bin'}:{inherited.get('PATH', '')}",
-        "VIRTUAL_ENV": str(install.models_env),
-        # OpenMP threads that spin while they wait cost 2–4 times on shared cores.
-        "OMP_WAIT_POLICY": "PASSIVE",
-        "GLIBC_TUNABLES": inherited.get("GLIBC_TUNABLES", LARGE_PAGES),
-    }
+    return (
+        inherited
+        | locale_of(inherited)
+        | {
+            "LD_LIBRARY_PATH": ":".join(libraries),
+            "PATH": f"{install.models_env / 'bin'}:{inherited.get('PATH', os.defpath)}",
+            "VIRTUAL_ENV": str(install.models_env),
+            "PYTHONUTF8": "1",
+            # Bytecode in the repository would look like a changed model to a Triton that polls.
+            "PYTHONDONTWRITEBYTECODE": "1",
+            # OpenMP threads that spin while they wait cost 2–4 times on shared cores.
+            "OMP_WAIT_POLICY": "PASSIVE",
+            "GLIBC_TUNABLES": inherited.get("GLIBC_TUNABLES", LARGE_PAGES),
+        }
+    )
+
+
+def locale_of(inherited: Mapping[str, str]) -> dict[str, str]:
+    """What to set so that the locale is one of UTF-8; nothing where it is."""
+    # In the order in which the C library reads them; empty ones count as unset.
+    names = ("LC_ALL", "LC_CTYPE", "LANG")
+    chosen = next((inherited[name] for name in names if inherited.get(name)), "")
+    return {} if UTF8.search(chosen) else {"LC_ALL": "C.UTF-8"}

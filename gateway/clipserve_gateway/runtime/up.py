@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import functools
+import logging
 import time
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 
 import click
@@ -15,13 +17,21 @@ from clipserve_gateway.guard.judgement import Look
 from clipserve_gateway.guard.look import look_at
 from clipserve_gateway.guard.settings import GuardSettings
 from clipserve_gateway.lifecycle import tend_memory
-from clipserve_gateway.runtime.install import TritonMissing, find_install
+from clipserve_gateway.listeners import holder, taken
+from clipserve_gateway.runtime.install import TritonInstall, TritonMissing, find_install
+from clipserve_gateway.runtime.ports import PortInUse, free_ports
+from clipserve_gateway.runtime.run_folder import NoPlainFolder
 from clipserve_gateway.runtime.supervisor import Supervisor
+from clipserve_gateway.runtime.triton_log import choose_log
 from clipserve_gateway.runtime.triton_process import TritonFailed, TritonPorts, TritonProcess
 from clipserve_gateway.server import Gateway, PortTaken
 from clipserve_gateway.settings import Settings
 from clipserve_gateway.signals import stop_on_signals
 from clipserve_gateway.triton import TritonEncoder
+
+TRIES = 3
+"""Starts on ports that are chosen here, where others take them."""
+OPTIONS = ("--triton-port", "--triton-http-port", "--triton-metrics-port")
 
 
 def say(text: str) -> None:
@@ -34,32 +44,75 @@ async def run_up(
     guard: GuardSettings,
     repository: Path,
     models_env: Path,
-    ports: Sequence[TritonPorts],
+    wanted: Sequence[TritonPorts],
     log: Path | None,
 ) -> int:
-    """Runs a Triton on each of `ports`, and the gateway, until SIGINT or SIGTERM; the process's exit code.
+    """Runs a Triton on each of the wanted ports, and the gateway, until SIGINT or SIGTERM.
 
-    A Triton that fails later is started again; one that never gets ready ends all.
+    Returns the process's exit code. A port 0 means a free one; if another process takes it before Triton
+    listens on it, others are chosen. A Triton that fails later is started again; one that never gets ready
+    ends all.
     """
     stop = stop_on_signals()
     try:
-        install = find_install(models_env)
-    except TritonMissing as error:
+        install = await asyncio.to_thread(find_install, models_env)
+        for tries_left in reversed(range(TRIES)):
+            ports = choose(wanted)
+            try:
+                await run_on(settings, guard, install, repository, ports, log, stop)
+                break
+            except TritonFailed as error:
+                port = error.diagnosis.port if error.diagnosis else 0
+                if port and names(wanted, port):
+                    sentence = taken(port, names(wanted, port))
+                    raise TritonFailed(f"Triton's {sentence}") from error
+                if not port or not tries_left:
+                    raise
+                say(
+                    f"· port {port} was taken meanwhile by {holder(port)}; Triton starts again on other ports"
+                )
+    except (TritonMissing, NoPlainFolder, PortInUse, TritonFailed, BadFile, PortTaken) as error:
         say(f"clipserve-gateway: {error}")
         return 1
-    logs = [
-        log and (log.with_name(f"{log.name}.{number}") if number else log) for number in range(len(ports))
-    ]
-    tritons = [TritonProcess(install, repository, *each) for each in zip(ports, logs, strict=True)]
-    try:
-        await run_all(settings, guard, tritons, stop)
-    except (TritonFailed, BadFile, PortTaken) as error:
-        say(f"clipserve-gateway: {error}")
-        return 1
-    finally:
-        await asyncio.gather(*(triton.stop() for triton in tritons))
     say("✓ stopped")
     return 0
+
+
+def choose(wanted: Sequence[TritonPorts]) -> list[TritonPorts]:
+    """The wanted ports, with a free one for each 0; PortInUse if one that was given is taken."""
+    flat = [port for each in wanted for port in (each.grpc, each.http, each.metrics)]
+    try:
+        found = free_ports(*flat, options=OPTIONS)
+    except PortInUse as error:
+        raise PortInUse(f"Triton's {error}") from error
+    return [TritonPorts(*found[first : first + 3]) for first in range(0, len(found), 3)]
+
+
+def names(wanted: Sequence[TritonPorts], port: int) -> str:
+    """The option that a port was given by; empty if it was not given."""
+    given = (wanted[0].grpc, wanted[0].http, wanted[0].metrics)
+    return dict(zip(given, OPTIONS, strict=True)).get(port, "")
+
+
+async def run_on(
+    settings: Settings,
+    guard: GuardSettings,
+    install: TritonInstall,
+    repository: Path,
+    ports: Sequence[TritonPorts],
+    log: Path | None,
+    stop: asyncio.Event,
+) -> None:
+    """Runs all on these ports, and ends the Tritons in the end. Raises as run_all does, and NoPlainFolder."""
+    addresses = ",".join(f"127.0.0.1:{each.grpc}" for each in ports)
+    tritons: list[TritonProcess] = []
+    try:
+        for number, each in enumerate(ports):
+            triton_log = choose_log(log, settings.data, number)
+            tritons.append(TritonProcess(install, repository, each, triton_log))
+        await run_all(settings.model_copy(update={"triton": addresses}), guard, tritons, stop)
+    finally:
+        await asyncio.gather(*(triton.stop() for triton in tritons))
 
 
 async def run_all(
@@ -68,7 +121,8 @@ async def run_all(
     """Starts all, waits until they are ready, and until they shall stop. The Tritons are left running."""
     begin = time.monotonic()
     gateway = Gateway(settings)
-    await gateway.start()
+    with expecting_triton():
+        await gateway.start()
     connections = [TritonEncoder(triton.address, settings.triton_headers) for triton in tritons]
     looks = [
         functools.partial(look, gateway, it.address, to, guard.canary_timeout_seconds)
@@ -78,7 +132,9 @@ async def run_all(
     tasks: list[asyncio.Task] = [asyncio.create_task(supervisor.run()) for supervisor in supervisors]
     tasks += [asyncio.create_task(tend_memory(gateway)), asyncio.create_task(stop.wait())]
     try:
-        if await ready(gateway, supervisors, tasks, begin + guard.startup_seconds):
+        with expecting_triton():
+            is_ready = await ready(gateway, supervisors, tasks, begin + guard.startup_seconds)
+        if is_ready:
             announce(gateway, tritons, time.monotonic() - begin)
         await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
         for task in tasks:
@@ -92,6 +148,21 @@ async def run_all(
         # On one machine there are no endpoints that must notice first.
         await gateway.stop(drain_seconds=0, grace_seconds=settings.grace_seconds)
         await asyncio.gather(*(connection.close() for connection in connections))
+
+
+@contextlib.contextmanager
+def expecting_triton() -> Iterator[None]:
+    """Keeps quiet, for as long as Triton begins, that the gateway does not find its models yet."""
+    loggers = [logging.getLogger(f"clipserve_gateway.{name}") for name in ("replica", "models")]
+    levels = [each.level for each in loggers]
+    try:
+        for each in loggers:
+            # Who has asked for the log of calls is told everything.
+            each.setLevel(each.level if each.isEnabledFor(logging.INFO) else logging.ERROR)
+        yield
+    finally:
+        for each, level in zip(loggers, levels, strict=True):
+            each.setLevel(level)
 
 
 async def look(
@@ -115,8 +186,7 @@ async def ready(
     """
     while not (gateway.models.ready() and all(supervisor.ready for supervisor in supervisors)):
         if time.monotonic() > deadline:
-            words = "; ".join(supervisor.why for supervisor in supervisors if supervisor.why)
-            raise TritonFailed(f"no model was right in time: {words}")
+            raise next((it for it in supervisors if not it.ready), supervisors[0]).failed()
         done, _ = await asyncio.wait(tasks, timeout=0.2, return_when=asyncio.FIRST_COMPLETED)
         if done:
             return False

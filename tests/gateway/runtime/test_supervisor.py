@@ -11,6 +11,7 @@ import pytest
 from clipserve_gateway.guard.judgement import Look
 from clipserve_gateway.guard.settings import GuardSettings
 from clipserve_gateway.known_answer import Finding, Verdict
+from clipserve_gateway.runtime.diagnosis import Diagnosis
 from clipserve_gateway.runtime.supervisor import Supervisor
 from clipserve_gateway.runtime.triton_process import TritonFailed
 
@@ -39,6 +40,9 @@ class FakeProcess:
     def __init__(self) -> None:
         self.pid = 0
         self.killed = 0
+        self.lost: dict[int, int] = {}
+        self.load_failed = False
+        self.explains = True
         self.broken: Exception | None = None
         self._ended: asyncio.Future[int]
 
@@ -59,8 +63,17 @@ class FakeProcess:
         if not self._ended.done():
             self._ended.set_result(-9)
 
-    def last_words(self) -> str:
+    def last_words(self, lines: int = 12) -> str:
         return f"the words of {self.pid}"
+
+    def lost_stubs(self) -> dict[int, int]:
+        return self.lost
+
+    def has_lost_all(self) -> bool:
+        return self.load_failed
+
+    def diagnose(self, exit_code: int | None, symptom: str) -> Diagnosis:
+        return Diagnosis(f"exit code {exit_code}: {symptom}.", "Mend it.", known=self.explains)
 
 
 class Play:
@@ -267,24 +280,114 @@ async def test_what_could_not_be_started_is_back_once_it_can_be():
     assert re.search(r"Triton \(pid 2\) is back after [\d.]+ s", play.said[-1])
 
 
-@pytest.mark.parametrize("looks", [[NOBODY, NOBODY], [BAD, BAD]])
-async def test_a_first_one_that_ends_before_it_is_ready_ends_all_with_its_last_words(looks):
+LOST = Look(True, unready={"demo": "Triton cannot load demo_image: no such file"})
+
+
+@pytest.mark.parametrize("looks", [[NOBODY, NOBODY], [NOBODY, BAD]])
+async def test_a_first_one_that_ends_before_it_is_ready_ends_all_with_cause_remedy_and_log(looks):
     def scene(play: Play) -> Look:
         look = looks.pop(0)
         if not looks:
             play.triton.die(1)
         return look
 
-    with pytest.raises(TritonFailed, match=r"ended with code 1; its last words:\nthe words of 1"):
+    expected = r"^exit code 1: .*\.\n· Mend it\.\n· Triton's log: /tmp/triton\.log$"
+    with pytest.raises(TritonFailed, match=expected) as failed:
         await Play(scene).run(60)
+    assert failed.value.diagnosis.known
+
+
+async def test_the_log_is_quoted_only_where_it_explains_nothing():
+    def scene(play: Play) -> Look:
+        play.triton.die(1)
+        return NOBODY
+
+    play = Play(scene)
+    play.triton.explains = False
+    with pytest.raises(TritonFailed, match=r"· its last words:\nthe words of 1$"):
+        await play.run(60)
 
 
 async def test_a_first_one_that_never_answers_ends_all():
     play = Play(lambda play: NOBODY)
-    with pytest.raises(TritonFailed, match="nobody there; its last words"):
+    with pytest.raises(TritonFailed, match="exit code None: nobody there"):
         await play.run(1000)
     assert play.clock.now == pytest.approx(180, abs=1)
     assert play.triton.killed == 1
+
+
+@pytest.mark.parametrize(("look", "seconds"), [(LOST, 5.5), (Look(True), 5.5), (BAD, 7)])
+async def test_a_first_one_whose_models_are_all_lost_ends_all_at_once_and_is_told_once(look, seconds):
+    play = Play(lambda play: NOBODY if play.clock.now < 5 else look)
+    with pytest.raises(TritonFailed):
+        await play.run(100)
+    assert play.clock.now <= seconds
+    assert len(play.said) == 1, "that the models load"
+    assert play.triton.killed == 1
+
+
+async def test_a_first_one_whose_log_says_that_all_models_are_lost_ends_all_before_it_answers():
+    def scene(play: Play) -> Look:
+        play.triton.load_failed = play.clock.now >= 5
+        return NOBODY
+
+    play = Play(scene)
+    with pytest.raises(TritonFailed):
+        await play.run(100)
+    assert play.clock.now <= 5.5
+
+
+async def test_a_first_one_that_waits_for_a_stub_which_has_ended_ends_all():
+    def scene(play: Play) -> Look:
+        play.triton.lost = {7: -9} if play.clock.now >= 5 else {}
+        return NOBODY
+
+    play = Play(scene)
+    with pytest.raises(TritonFailed, match="a Python stub has ended"):
+        await play.run(100)
+    assert 8 <= play.clock.now <= 9
+
+
+async def test_stubs_that_end_and_are_noticed_by_triton_end_nothing():
+    def scene(play: Play) -> Look:
+        play.triton.lost = {int(play.clock.now): 1}
+        return NOBODY if play.clock.now < 20 else GOOD
+
+    await Play(scene).run(60)
+
+
+async def test_a_bad_neighbour_of_a_good_model_is_told_and_does_not_end_the_start():
+    both = Look(True, examined=GOOD.examined, unready={"other": "Triton cannot load other_text: bad"})
+    play = Play(lambda play: NOBODY if play.clock.now < 5 else both)
+    await play.run(60)
+    assert play.triton.pid == 1
+    assert any("✗ Triton (pid 1): model other does not answer: Triton cannot" in line for line in play.said)
+
+
+async def test_a_slow_first_answer_ends_nothing_beside_a_model_that_is_lost():
+    slow = Finding(Verdict.MISSING, "demo_image: late")
+    late = Look(True, examined={"demo": slow}, unready={"other": "Triton cannot load other_text"})
+    play = Play(lambda play: late if play.clock.now < 30 else GOOD)
+    await play.run(60)
+    assert play.triton.pid == 1
+
+
+async def test_a_restarted_one_whose_models_are_lost_for_the_moment_does_not_end_all():
+    def scene(play: Play) -> Look:
+        if play.triton.pid == 1:
+            return died(play) if play.clock.now > 10 else GOOD
+        return LOST if play.clock.now < 50 else GOOD
+
+    play = Play(scene)
+    await play.run(100)
+    assert play.triton.pid == 2
+
+
+async def test_what_cannot_be_started_at_first_ends_all_with_a_sentence():
+    play = Play(lambda play: NOBODY)
+    play.triton.broken = OSError("no space")
+    with pytest.raises(TritonFailed, match="Triton cannot be started: no space"):
+        await play.run(60)
 
 
 async def test_it_can_be_cancelled_at_any_moment():

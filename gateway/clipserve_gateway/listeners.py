@@ -1,0 +1,77 @@
+"""Which process listens on a port of this machine, as /proc tells it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+PROC = Path("/proc")
+LISTENING = "0A"
+"""State TCP_LISTEN in /proc/net/tcp."""
+SOCKET = re.compile(r"socket:\[(\d+)\]")
+
+
+def taken(port: int, option: str, proc: Path = PROC) -> str:
+    """The sentence for people whose port is taken. `option` is the command-line option that sets the port."""
+    return (
+        f"port {port} is taken by {holder(port, proc)}; choose another one with {option}, or end that process"
+    )
+
+
+def holder(port: int, proc: Path = PROC) -> str:
+    """The processes that listen on a TCP port, by pid and command; or why they cannot be named."""
+    inodes = set(listening_inodes(port, proc))
+    if not inodes:
+        return "a process that this machine does not show"
+    pids = sorted(pid for pid in process_ids(proc) if inodes & set(socket_inodes(pid, proc)))
+    if not pids:
+        return "another user's process"
+    return " and ".join(f"pid {pid} ({command(pid, proc)})" for pid in pids[:3])
+
+
+def listens(port: int, proc: Path = PROC) -> bool:
+    """Whether some process listens on a TCP port of this machine, on whatever address."""
+    return any(True for _ in listening_inodes(port, proc))
+
+
+def listening_inodes(port: int, proc: Path) -> Iterator[str]:
+    """Inodes of the sockets that listen on a port, over IPv4 and IPv6."""
+    for table in ("tcp", "tcp6"):
+        try:
+            lines = (proc / "net" / table).read_text().splitlines()[1:]
+        except OSError:
+            # A machine without IPv6 has no tcp6.
+            continue
+        for line in lines:
+            fields = line.split()
+            if fields[3] == LISTENING and int(fields[1].rpartition(":")[2], 16) == port:
+                yield fields[9]
+
+
+def process_ids(proc: Path) -> list[int]:
+    """All processes that are shown."""
+    return [int(folder.name) for folder in proc.iterdir() if folder.name.isdigit()]
+
+
+def socket_inodes(pid: int, proc: Path) -> Iterator[str]:
+    """Inodes of a process's sockets; none where it has ended, or is another user's."""
+    try:
+        descriptors = list((proc / str(pid) / "fd").iterdir())
+    except OSError:
+        return
+    for descriptor in descriptors:
+        try:
+            found = SOCKET.fullmatch(str(descriptor.readlink()))
+        except OSError:
+            continue
+        if found:
+            yield found[1]
+
+
+def command(pid: int, proc: Path) -> str:
+    """The command's name."""
+    try:
+        return (proc / str(pid) / "comm").read_text().strip()
+    except OSError:
+        return "unknown"

@@ -1,0 +1,46 @@
+"""Children of a Triton that have ended, and how. Triton does not say it, and waits for some for ever."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+PROC = Path("/proc")
+OOM_KILLS = "oom_kill "
+
+
+def ended_children(parent: int, proc: Path = PROC) -> dict[int, int]:
+    """Exit codes, by pid, of the children that have ended and that the parent has not collected yet.
+
+    A negative code is the signal that ended the child.
+    """
+    found = {}
+    for folder in proc.iterdir():
+        if not folder.name.isdigit():
+            continue
+        try:
+            # The command's name, which may hold anything, is in parentheses.
+            fields = (folder / "stat").read_text().rpartition(")")[2].split()
+        except OSError:
+            continue
+        if fields[0] == "Z" and int(fields[1]) == parent:
+            found[int(folder.name)] = os.waitstatus_to_exitcode(int(fields[-1]))
+    return found
+
+
+def oom_kills(proc: Path = PROC) -> int:
+    """Processes that the kernel has killed since it started because memory ran out; 0 if it does not tell."""
+    try:
+        lines = (proc / "vmstat").read_text().splitlines()
+    except OSError:
+        return 0
+    return sum(int(line.split()[1]) for line in lines if line.startswith(OOM_KILLS))
+
+
+def lacks_avx2(proc: Path = PROC) -> bool:
+    """Whether this machine's processor says that it has no AVX2."""
+    try:
+        flags = [line for line in (proc / "cpuinfo").read_text().splitlines() if line.startswith("flags")]
+    except OSError:
+        return False
+    return bool(flags) and "avx2" not in flags[0].split()

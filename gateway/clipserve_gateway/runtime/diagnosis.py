@@ -1,0 +1,243 @@
+"""Why a Triton did not start, and what to do: one plain sentence for each, read from Triton's log.
+
+Pure: nothing is read here. Rules are tried in order. Most patterns are of lines that the real Triton 2.51
+has logged in trials; the others are words of glibc, Python and torch.
+"""
+
+from __future__ import annotations
+
+import re
+import signal
+from collections.abc import Callable
+from dataclasses import dataclass
+
+EXPORT = "Export the model again with `clipserve-export`, or remove it from the model repository."
+SETUP = "Run `make setup`, which mends the models' environment."
+MEMORY = "Free some memory, or serve fewer or smaller models."
+LARGEST_DETAIL = 200
+"""Characters of Triton's own words in a sentence."""
+SMALL_SHARED_MEMORY = 64 << 20
+"""Bytes of /dev/shm below which a crash of Triton is laid to it; Docker's default is as much."""
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """What is known beside the log."""
+
+    exit_code: int | None = None
+    """Of Triton; a negative one is a signal. None while it runs."""
+    stub_code: int | None = None
+    """The same of a Python stub of Triton's that has ended."""
+    oom_kills: int = 0
+    """Processes that the kernel has killed for want of memory since Triton began."""
+    no_avx2: bool = False
+    shared_memory: int | None = None
+    """Size of /dev/shm in bytes, where it is known."""
+    symptom: str = ""
+    """What was found wrong with Triton's models."""
+
+
+@dataclass(frozen=True)
+class Diagnosis:
+    """A cause and a remedy, a sentence each."""
+
+    cause: str
+    remedy: str
+    port: int = 0
+    """The port that is taken, if that is the cause."""
+    known: bool = True
+    """Whether the log explains the failure. If not, its last lines should be shown."""
+
+
+Finder = Callable[[str, Evidence], "Diagnosis | None"]
+
+
+def diagnose(log_text: str, evidence: Evidence) -> Diagnosis:
+    """The cause of a failed start."""
+    text = f"{log_text}\n{evidence.symptom}"
+    for find in (taken_port, by_log, by_signal, bad_model):
+        diagnosis = find(text, evidence)
+        if diagnosis:
+            return diagnosis
+    return unknown(evidence)
+
+
+def taken_port(text: str, evidence: Evidence) -> Diagnosis | None:
+    """Triton could not listen."""
+    found = re.search(r"failed to start (\w+) service: .*Socket '[^']*:(\d+)' already in use", text)
+    # Triton says the same of a socket that it cannot open for other reasons.
+    if not found or "Too many open files" in text:
+        return None
+    option = {"GRPC": "--triton-port", "HTTP": "--triton-http-port"}.get(found[1], "--triton-metrics-port")
+    return Diagnosis(
+        f"Port {found[2]} is taken, on which Triton should listen.",
+        f"Choose another port with {option}.",
+        port=int(found[2]),
+    )
+
+
+RULES: tuple[tuple[str, str, str], ...] = (
+    (
+        r"version .GLIBC(?:XX)?_(?P<version>[\d.]+)' not found",
+        "This system's C library is too old for Triton, which asks for version {version}.",
+        "Use a system with glibc 2.35 or newer: Debian 12, Ubuntu 22.04.",
+    ),
+    (
+        r"(?P<library>libpython[\w.-]+): (?:cannot open shared object file|file too short|invalid ELF)",
+        "The shared library {library}, which Triton's Python backend needs, is missing or damaged.",
+        SETUP,
+    ),
+    (
+        r"(?P<library>lib[\w.+-]+\.so[\w.]*): (?:cannot open shared object file|file too short|invalid ELF)",
+        "The shared library {library} is missing or damaged.",
+        f"{SETUP} A library of the system must be installed by the system's package manager.",
+    ),
+    (
+        r"No module named '(?P<module>[\w.]+)'",
+        "The Python module {module} is missing from the models' environment.",
+        SETUP,
+    ),
+    (
+        r"ImportError: (?P<detail>[^\n\\\"]+)",
+        "A Python module of the models' environment cannot be imported: {detail}.",
+        SETUP,
+    ),
+    (
+        r"Unable to initialize shared memory.*Error: (?P<detail>[\w -]+)"
+        r"|Failed to (?:pre)?initialize Python stub: [^\n]*shared memory",
+        "Triton cannot get the shared memory (/dev/shm) that its Python models need: {detail}.",
+        "Free or enlarge it: `mount -o remount,size=1G /dev/shm`, or in a container `--shm-size=1g`.",
+    ),
+    (
+        r"No space left on device",
+        "A disk is full that Triton writes to.",
+        "Free some space on the disks of the model repository and of temporary files.",
+    ),
+    (
+        r"std::bad_alloc|Cannot allocate memory|MemoryError|DefaultCPUAllocator: [^\n]*allocate memory|"
+        r"CUDA out of memory",
+        "There is too little memory for the models.",
+        MEMORY,
+    ),
+    (
+        r"Resource temporarily unavailable|can't start new thread|Too many open files",
+        "This user may not have as many threads, processes or open files as Triton needs.",
+        "Raise the limits: see `ulimit -u` and `ulimit -n`.",
+    ),
+    (
+        r"[Pp]ermission denied:? '?(?P<path>/[^'\"\n\\]+)|(?P<before>/[^'\":\n]+)'?: Permission denied",
+        "This user may not read {path}.",
+        "Give this user the right to read it: `chmod -R u+rX`.",
+    ),
+    (
+        r"PermissionError|Permission denied|Operation not permitted",
+        "This user may not use a file that Triton needs.",
+        "Give this user the right to read the model repository and the models' environment.",
+    ),
+    (
+        r"Error parsing text-format inference\.ModelConfig: (?P<detail>[^\n]+?)\.?\n"
+        r"(?:.*\n)*?.*Poll failed for model directory '(?P<model>[^']+)'",
+        "The file config.pbtxt of {model} cannot be read: {detail}.",
+        EXPORT,
+    ),
+    (
+        r"(?:Poll failed for model directory|failed to load model) '(?P<model>[^']+)': (?P<detail>[^\n]+)",
+        "The configuration of {model} is bad: {detail}.",
+        EXPORT,
+    ),
+    (
+        r"Python model file not found in '(?P<path>[^']+)'",
+        "The file {path} is missing.",
+        EXPORT,
+    ),
+    (
+        r"The provided filename (?P<path>\S+) does not exist",
+        "The weights {path} are missing.",
+        EXPORT,
+    ),
+    (
+        r"failed to load '(?P<model>[^']+)' version \d+: [^\n]*(?:PytorchStreamReader|central directory|"
+        r"corrupt|unexpected EOF|invalid magic|Legacy model format)",
+        "The weights of {model} (model.pt) are damaged.",
+        EXPORT,
+    ),
+)
+
+
+def by_log(text: str, evidence: Evidence) -> Diagnosis | None:
+    """What a line of the log says."""
+    for pattern, cause, remedy in RULES:
+        found = re.search(pattern, text)
+        if found:
+            words = {key: shown(value or "") for key, value in found.groupdict().items()}
+            words["path"] = words.get("path") or words.get("before", "")
+            return Diagnosis(cause.format_map(words).replace(": .", "."), remedy)
+    return None
+
+
+def by_signal(text: str, evidence: Evidence) -> Diagnosis | None:
+    """What the end of a process says: of Triton, or of the stub that runs a model."""
+    code = evidence.exit_code if evidence.exit_code is not None else evidence.stub_code
+    codes = {evidence.exit_code, evidence.stub_code}
+    what = "Triton" if evidence.exit_code is not None else "The process of a model"
+    if evidence.oom_kills:
+        return Diagnosis("Memory ran out: the kernel has killed a process.", MEMORY)
+    if -signal.SIGKILL in codes:
+        return Diagnosis(f"{what} was killed (SIGKILL), most likely because memory ran out.", MEMORY)
+    if -signal.SIGILL in codes:
+        lacks = "has no AVX2" if evidence.no_avx2 else "lacks an instruction that it uses"
+        return Diagnosis(f"{what} cannot run here: the processor {lacks}.", "Use a newer processor.")
+    small = evidence.shared_memory is not None and evidence.shared_memory < SMALL_SHARED_MEMORY
+    if small and codes & {-signal.SIGSEGV, -signal.SIGBUS, -signal.SIGABRT}:
+        return Diagnosis(
+            f"Triton has crashed, and /dev/shm holds only {(evidence.shared_memory or 0) >> 20} MiB.",
+            "Enlarge it: `mount -o remount,size=1G /dev/shm`, or in a container `--shm-size=1g`.",
+        )
+    dead = re.search(r"Stub process '(.+?)(?:_\d+)*' is not healthy", text)
+    if dead or (evidence.exit_code is None and evidence.stub_code is not None):
+        model = f"The process of {dead[1]}" if dead else "The process of a model"
+        how = "" if code is None else f" ({ending(code)})"
+        return Diagnosis(f"{model} ended while the model was loaded{how}.", f"Start again. {EXPORT}")
+    return None
+
+
+def bad_model(text: str, evidence: Evidence) -> Diagnosis | None:
+    """A model that does not load, or answers wrong, for whatever reason Triton gives."""
+    if evidence.exit_code is not None:
+        return None
+    found = re.search(r"failed to load '([^']+)' version \d+: (?:Internal|Invalid argument): ([^\n]+)", text)
+    if found:
+        return Diagnosis(f"Triton cannot load {found[1]}: {shown(found[2])}.", EXPORT)
+    found = re.search(r"^model (\S+) answers wrong, for \d+ s: ([^\n]+)", evidence.symptom, re.MULTILINE)
+    if found:
+        return Diagnosis(f"Model {found[1]} answers wrong: {shown(found[2])}.", EXPORT)
+    return None
+
+
+def unknown(evidence: Evidence) -> Diagnosis:
+    """The log explains nothing that is known here."""
+    if evidence.exit_code is not None:
+        cause = f"Triton ended ({ending(evidence.exit_code)}), and its log gives no known reason."
+        return Diagnosis(cause, "Read the end of the log.", known=False)
+    cause = f"Triton serves no model: {shown(evidence.symptom) or 'its log gives no known reason'}."
+    return Diagnosis(
+        cause, "Read the log; give a slow machine more time with --startup-seconds.", known=False
+    )
+
+
+def ending(code: int) -> str:
+    """How a process ended, by its exit code."""
+    if code >= 0:
+        return f"exit code {code}"
+    try:
+        return signal.Signals(-code).name
+    except ValueError:
+        return f"signal {-code}"
+
+
+def shown(detail: str) -> str:
+    """Triton's own words, as a part of a sentence: without its traceback, in one line, and short."""
+    first = re.split(r"\\n|\n", detail)[0].strip().rstrip(".;, ")
+    # Triton quotes each message as a whole.
+    first = first.rstrip('"').rstrip(".;, ") if first.count('"') % 2 else first
+    return first if len(first) <= LARGEST_DETAIL else first[:LARGEST_DETAIL].rstrip() + "…"
