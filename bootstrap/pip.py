@@ -56,8 +56,6 @@ def clean_environment(environ: Mapping[str, str]) -> dict[str, str]:
     return {key: value for key, value in environ.items() if key not in UNWANTED} | {
         "PIP_DISABLE_PIP_VERSION_CHECK": "1",
         "PIP_NO_INPUT": "1",
-        # Python compiles what it imports; the rest would be 300 MB of files that nobody reads.
-        "PIP_NO_COMPILE": "1",
         "PYTHONUNBUFFERED": "1",
     }
 
@@ -87,7 +85,9 @@ class Pip:
             told: hears what pip is doing now, and the bytes so far.
             writes: is called before pip writes into the environment.
         """
-        command = [os.fspath(self._python), "-m", "pip", *words, "--no-color", "--progress-bar", "off"]
+        # Python compiles what it imports; all the rest would be 300 MB of files that nobody reads.
+        options = ["--no-compile", "--no-color", "--progress-bar", "off"]
+        command = [os.fspath(self._python), "-m", "pip", *words, *options]
         size, lines = 0, []
         with self._log.open("a", encoding="utf-8") as log, self._begin(command) as process:
             log.write(f"$ {' '.join(command)}\n")
