@@ -43,16 +43,24 @@ def service() -> Iterator[str]:
 
 
 def wait_until_ready(process: subprocess.Popen[bytes], log: Path) -> str:
-    """The gateway's address once it is ready; ends the demo, with the log's words, if it does not start."""
+    """The gateway's address once it is ready; ends the demo, with the reason, if it does not start."""
     end = time.monotonic() + START_SECONDS
     while "ready after" not in log.read_text():
-        if process.poll() is not None or time.monotonic() > end:
-            sys.exit(f"the service did not start:\n{log.read_text()}")
+        if process.poll() is not None:
+            sys.exit(f"✗ The service did not start.\n{reason(log.read_text())}")
+        if time.monotonic() > end:
+            sys.exit(f"✗ The service did not start in {START_SECONDS:.0f} s; its log: {log}")
         time.sleep(0.2)
     print("".join(f"  {line}\n" for line in log.read_text().splitlines() if line.startswith("✓")))
     found = re.search(r"gateway on (\S+),", log.read_text())
     assert found, "the line that announces the gateway"
     return found.group(1)
+
+
+def reason(log: str) -> str:
+    """Why the service ended: what it said last, from the line on that begins with the program's name."""
+    before, name, after = log.rpartition("clipserve-gateway: ")
+    return (name + after).rstrip() if name else "\n".join(before.splitlines()[-5:] or after.splitlines()[-5:])
 
 
 def show(target: str, *words: str) -> None:

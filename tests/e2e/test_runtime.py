@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import signal
 import socket
@@ -175,6 +176,143 @@ def test_sigterm_in_the_pause_before_a_restart_stops_at_once(tmp_path, begin):
     begin = time.monotonic()
     assert service.stop() == 0
     assert time.monotonic() - begin < 4
+
+
+def damage_weights(repository: Path) -> None:
+    (repository / "demo_image" / "1" / "model.pt").write_bytes(b"these are not weights")
+
+
+def damage_config(repository: Path) -> None:
+    (repository / "demo_image" / "config.pbtxt").write_text('name: "demo_image" backend "python" {')
+
+
+def remove_code(repository: Path) -> None:
+    (repository / "demo_image" / "1" / "model.py").unlink()
+
+
+def edit_code(old: str, new: str) -> Callable[[Path], None]:
+    def edit(repository: Path) -> None:
+        code = repository / "demo_image" / "1" / "model.py"
+        assert old in code.read_text()
+        code.write_text(code.read_text().replace(old, new, 1))
+
+    return edit
+
+
+def change_canary(repository: Path) -> None:
+    """Its text is another one than that whose embedding was recorded."""
+    config = repository / "demo_image" / "config.pbtxt"
+    config.write_text(config.read_text().replace("a photo of a canary", "a photo of a truck", 1))
+
+
+LOADS = '        """Loads the model on the device that this instance was given."""\n'
+FAULTS = {
+    "weights": (damage_weights, r"The weights of demo_image \(model\.pt\) are damaged\."),
+    "config": (damage_config, r"The file config\.pbtxt of demo_image cannot be read: .*\."),
+    "code": (remove_code, r"The file \S+/models/demo_image/1/model\.py is missing\."),
+    "module": (
+        edit_code("\nimport torch\n", "\nimport torch_is_gone\n"),
+        r"The Python module torch_is_gone is missing from the models' environment\.",
+    ),
+    "stub-killed": (
+        edit_code(LOADS, LOADS + "        os.kill(os.getpid(), 9)\n"),
+        r"The process of .* \(SIGKILL\), most likely because memory ran out\.|Memory ran out: .*\."
+        r"|The process of demo_image ended while the model was loaded.*\.",
+    ),
+    "memory": (
+        edit_code(LOADS, LOADS + "        raise MemoryError\n"),
+        r"There is too little memory for the models\.",
+    ),
+    "wrong": (change_canary, r"Model demo answers wrong: demo_text: cosine .*\."),
+}
+
+
+@pytest.fixture
+def models(tmp_path: Path) -> Path:
+    """A copy of the demo's repository, to break."""
+    shutil.copytree(REPOSITORY, tmp_path / "models")
+    return tmp_path / "models"
+
+
+@pytest.mark.parametrize(
+    "fault", [pytest.param(name, marks=[] if name == "config" else pytest.mark.slow) for name in FAULTS]
+)
+def test_a_start_that_fails_ends_at_once_with_cause_remedy_and_log(tmp_path, models, fault):
+    break_it, cause = FAULTS[fault]
+    break_it(models)
+    done = run_up("--model-repository", str(models), "--data", str(tmp_path / "data"))
+    assert done.returncode == 1
+    log = tmp_path / "data" / "triton.log"
+    [loads, first, second, third] = done.stderr.splitlines()
+    assert "loads its models" in loads
+    assert re.fullmatch(f"clipserve-gateway: (?:{cause})", first)
+    assert second.startswith("· ")
+    assert third == f"· Triton's log: {log}"
+    assert "demo_image" in log.read_text()
+
+
+def test_a_triton_that_is_killed_while_it_loads_ends_the_start(tmp_path):
+    log = tmp_path / "up.log"
+    command = [BIN / "clipserve-gateway", "up", *FREE_PORTS, "--data", tmp_path / "data"]
+    with log.open("w") as file:
+        process = subprocess.Popen(command, cwd=ROOT, stdout=file, stderr=file)
+    service = Service(process, log)
+    assert service.says("loads its models", 30)
+    os.kill(service.triton_pid, signal.SIGKILL)
+    assert process.wait(10) == 1
+    assert "clipserve-gateway: Triton was killed (SIGKILL)" in service.words
+
+
+def test_a_chosen_port_that_another_process_takes_is_chosen_anew(tmp_path):
+    log = tmp_path / "up.log"
+    command = [BIN / "clipserve-gateway", "up", *FREE_PORTS, "--data", tmp_path / "data"]
+    with log.open("w") as file:
+        process = subprocess.Popen(command, cwd=ROOT, stdout=file, stderr=file)
+    service = Service(process, log)
+    assert service.says("loads its models", 30)
+    words = Path(f"/proc/{service.triton_pid}/cmdline").read_text().split("\0")
+    [port] = [int(word.partition("=")[2]) for word in words if word.startswith("--grpc-port=")]
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", port))
+        taken.listen()
+        assert service.says("ready after"), service.words
+    assert f"· port {port} was taken meanwhile by pid {os.getpid()} (" in service.words
+    assert service.triton != f"127.0.0.1:{port}"
+    assert clipserve.Client(service.address).embed_texts(["a dog"]).embeddings.shape[0] == 1
+    assert service.stop() == 0
+
+
+def test_odd_paths_and_a_bare_environment_do_not_matter(tmp_path):
+    odd = tmp_path / "Möbel \"und\" 'so' $HOME `x`"
+    odd.mkdir()
+    shutil.copytree(REPOSITORY, odd / "mo dels")
+    (odd / "e nv").symlink_to(ROOT / ".venv-models")
+    service = start(
+        odd,
+        *("--models-env", str(odd / "e nv")),
+        repository=odd / "mo dels",
+        env={"LC_ALL": "C", "TMPDIR": str(odd), "PYTHONPATH": "/nowhere", "LANG": ""},
+    )
+    assert clipserve.Client(service.address).embed_texts(["a dog"]).embeddings.shape[0] == 1
+    # Triton notices what changes behind the link.
+    code = odd / "mo dels" / "demo_text" / "1" / "model.py"
+    code.write_text(code.read_text() + "\nraise RuntimeError('changed')\n")
+    triton_log = odd / "data" / "triton.log"
+    assert wait_for(lambda: "RuntimeError: changed" in triton_log.read_text(), 30)
+    assert service.stop() == 0
+
+
+@pytest.mark.slow
+def test_a_bad_neighbour_is_told_and_the_good_model_serves(begin, models):
+    for tower in ("image", "text"):
+        shutil.copytree(models / f"demo_{tower}", models / f"bad_{tower}")
+        config = models / f"bad_{tower}" / "config.pbtxt"
+        config.write_text(config.read_text().replace(f'name: "demo_{tower}"', f'name: "bad_{tower}"', 1))
+    (models / "bad_image" / "1" / "model.pt").write_bytes(b"these are not weights")
+    service = begin(repository=models)
+    assert embeds(clipserve.Client(service.address))
+    assert service.says(r"✗ Triton \(pid \d+\): model bad does not answer: Triton cannot load bad_image", 30)
+    assert service.stop() == 0
 
 
 def test_ctrl_c_stops_both(tmp_path):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import signal
 import subprocess
@@ -138,13 +139,21 @@ def stubs_of(triton: int, tower: str) -> list[int]:
     return found
 
 
-def start(folder: Path, *options: str, repository: Path | None = None) -> Service:
-    """Starts Triton and the gateway on free ports and waits until they are ready."""
+def start(
+    folder: Path, *options: str, repository: Path | None = None, env: Mapping[str, str] | None = None
+) -> Service:
+    """Starts Triton and the gateway on free ports and waits until they are ready.
+
+    Args:
+        env: on top of this process's own.
+    """
     log = folder / "up.log"
     command = [BIN / "clipserve-gateway", "up", *FREE_PORTS, "--data", folder / "data"]
     command += ["--model-repository", repository or ROOT / "build" / "model_repository", *options]
     with log.open("w") as file:
-        process = subprocess.Popen(command, cwd=ROOT, stdout=file, stderr=file)
+        process = subprocess.Popen(
+            command, cwd=ROOT, stdout=file, stderr=file, env=os.environ | dict(env or {})
+        )
     service = Service(process, log)
     end = time.monotonic() + START_SECONDS
     while "ready after" not in service.words:

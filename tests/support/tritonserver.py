@@ -1,52 +1,39 @@
-"""A real tritonserver from the nvidia-pytriton package, for tests that run in the models' environment.
-
-What it takes: the binary keeps its place in the package (its RPATH depends on it); the package's libraries
-and libpython on LD_LIBRARY_PATH; a backend directory in which the Python backend has the stub of this
-Python version; and this environment's python3 first on PATH, whose packages the stub then uses.
-"""
+"""A real tritonserver from the nvidia-pytriton package, for tests that run in the models' environment."""
 
 from __future__ import annotations
 
 import os
-import shutil
 import subprocess
 import sys
-import sysconfig
 import time
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from clipserve_gateway.runtime.command import environment_from
+from clipserve_gateway.runtime.install import find_install
 from clipserve_gateway.runtime.ports import free_port
+from clipserve_gateway.runtime.run_folder import lay_out
 from tritonclient.grpc import InferenceServerClient, InferInput
 from tritonclient.utils import InferenceServerException
 
 START_SECONDS = 120.0
-STUB = "triton_python_backend_stub"
 
 
 class TritonServer:
-    """One tritonserver on a repository."""
+    """One tritonserver on a repository, from this environment and laid out as `clipserve-gateway up` does."""
 
     def __init__(self, repository: Path, folder: Path) -> None:
-        import pytriton
-
-        package = Path(pytriton.__path__[0])
-        server = package / "tritonserver"
-        version = f"{sys.version_info[0]}.{sys.version_info[1]}"
-        backends = folder / "backends"
-        shutil.copytree(server / "backends" / "python", backends / "python")
-        shutil.copy2(server / "python_backend_stubs" / version / STUB, backends / "python")
+        run = lay_out(find_install(Path(sys.prefix)), repository, folder)
         self.log = folder / "triton.log"
         self.url = f"127.0.0.1:{free_port()}"
         self._repository = repository
-        libraries = [str(package.parent / "nvidia_pytriton.libs"), sysconfig.get_config_var("LIBDIR")]
         with self.log.open("wb") as log:
             self._process = subprocess.Popen(
                 [
-                    server / "bin" / "tritonserver",
-                    f"--model-repository={repository}",
-                    f"--backend-directory={backends}",
+                    run.install.binary,
+                    f"--model-repository={run.models}",
+                    f"--backend-directory={run.backends}",
                     "--exit-on-error=false",
                     "--strict-readiness=false",
                     "--disable-auto-complete-config",
@@ -55,12 +42,7 @@ class TritonServer:
                     "--grpc-address=127.0.0.1",
                     f"--grpc-port={self.url.split(':')[1]}",
                 ],
-                env=os.environ
-                | {
-                    "LD_LIBRARY_PATH": ":".join(libraries),
-                    "PATH": f"{sys.prefix}/bin:{os.environ['PATH']}",
-                    "VIRTUAL_ENV": sys.prefix,
-                },
+                env=environment_from(run.install, os.environ),
                 stdout=log,
                 stderr=log,
             )

@@ -11,8 +11,6 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-from clipserve_gateway.settings import host_environment
-
 STUB = "triton_python_backend_stub"
 SUPPORTED = ("3.10", "3.11", "3.12", "3.13")
 """Python versions of the models' environment for which the wheel has a stub that is tested here."""
@@ -87,11 +85,10 @@ def find_install(models_env: Path) -> TritonInstall:
 
 def probe(python: Path) -> dict:
     """What the environment's Python says of itself; TritonMissing if it does not run."""
-    environment = {key: value for key, value in host_environment().items() if not key.startswith("PYTHON")}
+    # Isolated: what the user has set for other Pythons does not matter here.
+    command = [str(python), "-I", "-c", PROBE]
     try:
-        done = subprocess.run(
-            [python, "-c", PROBE], capture_output=True, text=True, check=False, timeout=60, env=environment
-        )
+        done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
     except (OSError, subprocess.TimeoutExpired) as error:
         raise TritonMissing(f"{python} does not run ({error}); run `make setup`") from error
     if done.returncode != 0:

@@ -21,7 +21,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from clipserve_gateway.runtime.install import TritonInstall, assemble_backends, link
-from clipserve_gateway.settings import host_environment
 
 PLAIN = re.compile(r"/[A-Za-z0-9_./+-]*")
 NEEDED_BYTES = 16 << 20
@@ -57,9 +56,9 @@ def lay_out(install: TritonInstall, repository: Path, folder: Path) -> RunFolder
     return RunFolder(plain, folder / "models", backends)
 
 
-def temporary_folder() -> tempfile.TemporaryDirectory[str]:
+def temporary_folder(environment: Mapping[str, str]) -> tempfile.TemporaryDirectory[str]:
     """A new temporary folder that Triton can run from; NoPlainFolder if there is no place for one."""
-    return tempfile.TemporaryDirectory(prefix=PREFIX, dir=first_fit(candidates(host_environment())))
+    return tempfile.TemporaryDirectory(prefix=PREFIX, dir=first_fit(candidates(environment)))
 
 
 def candidates(environment: Mapping[str, str]) -> list[Path]:

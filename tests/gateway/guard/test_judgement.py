@@ -70,6 +70,34 @@ def test_slow_models_are_looked_at_less_often_while_all_is_well():
     assert Watch(canary_seconds=2).see(found(demo=slow)).judgement.pause == 2
 
 
+UNLOADED = Look(True, unready={"demo": "Triton cannot load demo_image"})
+
+
+@pytest.mark.parametrize("looks", [[UNLOADED], [NOBODY, UNLOADED], [Look(True)], [found(demo=WRONG)] * 2])
+def test_there_is_no_hope_for_models_that_are_not_loaded_or_answer_wrong_from_the_beginning(looks):
+    judgement = Watch().see(*looks).judgement
+    assert judgement.hopeless
+    assert judgement.alive, "a restart would not help"
+
+
+@pytest.mark.parametrize(
+    "looks",
+    [
+        [NOBODY] * 5,
+        [found(demo=WRONG)],
+        [found(demo=MISSING)] * 5,
+        [found(demo=BUSY)] * 5,
+        [found(demo=WRONG), found(demo=MISSING), found(demo=WRONG)],
+        [found(demo=RIGHT), *[found(demo=WRONG)] * 5],
+        [found(demo=RIGHT), UNLOADED],
+        [Look(True, examined={"demo": RIGHT}, unready={"other": "bad"})],
+        [Look(True, examined={"demo": MISSING}, unready={"other": "bad"})] * 3,
+    ],
+)
+def test_there_is_hope_for_models_that_were_right_or_have_yet_to_answer(looks):
+    assert not Watch().see(*looks).judgement.hopeless
+
+
 @pytest.mark.parametrize("fine", [RIGHT, UNKNOWN])
 def test_one_right_look_is_enough(fine):
     assert Watch().see(found(demo=fine)).ready

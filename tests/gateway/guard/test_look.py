@@ -32,6 +32,26 @@ async def test_ready_models_are_examined_and_the_others_are_named_with_what_is_w
     assert look.completed == COUNTS
 
 
+async def test_what_triton_says_of_a_model_that_it_cannot_load_is_told_in_one_line():
+    source = FakeTriton(*towers(), *towers(model="broken"))
+    source.ready |= {"broken_image": False, "lone_text": False}
+    triton = counting(source)
+    triton.failures = {
+        "broken_image": "Internal: RuntimeError: file\nis damaged\n\nAt:\n  /model.py(45): load\n"
+    }
+    look = await look_at(triton, 1.0)
+    assert look.unready == {
+        "broken": "Triton cannot load broken_image: Internal: RuntimeError: file is damaged",
+        "lone": "the repository has no lone_image",
+    }
+
+
+async def test_a_triton_whose_models_are_all_ready_is_not_asked_why_not():
+    triton = counting()
+    triton.load_failures = None  # type: ignore[assignment]
+    assert (await look_at(triton, 1.0)).answered
+
+
 async def test_a_triton_that_does_not_answer_says_so_and_no_more():
     triton = counting()
     triton.source.error = triton.counts = errors.ModelUnavailable("nobody there")
