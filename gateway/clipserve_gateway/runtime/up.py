@@ -152,13 +152,13 @@ async def run_all(
 
 @contextlib.contextmanager
 def expecting_triton() -> Iterator[None]:
-    """Keeps quiet, for as long as Triton begins, that the gateway does not find its models yet."""
+    """Keeps quiet what the gateway misses while Triton begins: the supervisor tells what is wrong."""
     loggers = [logging.getLogger(f"clipserve_gateway.{name}") for name in ("replica", "models")]
     levels = [each.level for each in loggers]
     try:
         for each in loggers:
             # Who has asked for the log of calls is told everything.
-            each.setLevel(each.level if each.isEnabledFor(logging.INFO) else logging.ERROR)
+            each.setLevel(each.level if each.isEnabledFor(logging.INFO) else logging.CRITICAL)
         yield
     finally:
         for each, level in zip(loggers, levels, strict=True):
