@@ -19,7 +19,7 @@ from bootstrap.stages import GATEWAY_ENV, MODELS_ENV, Stage, digest
 CONSTRAINTS = {GATEWAY_ENV: "constraints/gateway.txt", MODELS_ENV: "constraints/models.txt"}
 REQUIREMENTS = {
     "gateway": ["clipserve[cli,gateway]"],
-    "tools": ["clipserve[cli,gateway,dev]"],
+    "tools": ["clipserve[cli,gateway,milvus,dev]"],
     "torch": ["torch", "torchvision"],
     "models": ["clipserve[exporter]"],
     "test-tools": ["clipserve[test]"],
@@ -126,6 +126,7 @@ class Installer:
                 self._lines.say(f"! {problem}: the tests that need it are skipped")
         elif stage.name == "torch":
             size = self._torch(stage, step)
+            self._trim_torch()
             self._state.device = self._device
         elif stage.name == "triton":
             # Its wheel asks for numpy < 2 and for packages that only its own Python layer needs.
@@ -137,6 +138,16 @@ class Installer:
         self._state.done[stage.name] = self._digest(stage)
         self._state.sizes[stage.name] = [size, round(time.monotonic() - begin)]
         state.save(self.path, self._state)
+
+    def _trim_torch(self) -> None:
+        """Removes what only C++ programs need of torch: headers and tests, 200 MB."""
+        for folder in self.path.glob("lib/python3.*/site-packages/torch"):
+            for name in ("include", "test"):
+                shutil.rmtree(folder / name, ignore_errors=True)
+            for program in (folder / "bin").glob("*"):
+                # `import torch` looks for this one.
+                if program.is_file() and program.name != "torch_shm_manager":
+                    program.unlink()
 
     def _torch(self, stage: Stage, step: Step) -> int:
         index = torch_index.wanted_index(self._device, os.environ)

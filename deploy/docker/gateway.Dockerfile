@@ -15,7 +15,7 @@ COPY constraints/gateway.txt constraints/
 # The dependencies come first, with empty packages: their layer stays while only our sources change.
 RUN --mount=type=cache,target=/root/.cache/pip \
     mkdir client gateway exporter \
-    && pip --python /opt/clipserve/bin/python install -c constraints/gateway.txt '.[gateway]'
+    && pip --python /opt/clipserve/bin/python install -c constraints/gateway.txt '.[gateway,milvus]'
 COPY client client
 COPY gateway gateway
 RUN --mount=type=cache,target=/root/.cache/pip \

@@ -8,9 +8,11 @@ ARG PYTHON_IMAGE=python:3.11-slim-bookworm
 ARG BUSYBOX_IMAGE=busybox:1.37.0-musl
 
 FROM ${PYTHON_IMAGE} AS export
-# A mirror of the package index, where there is one; an index with CPU builds of torch saves gigabytes.
+# A mirror of the package index, where there is one.
 ARG PIP_INDEX_URL
 ARG PIP_EXTRA_INDEX_URL
+# Builds of torch without CUDA, gigabytes smaller. `--build-arg TORCH_INDEX=` takes pip's ordinary index instead.
+ARG TORCH_INDEX=https://download.pytorch.org/whl/cpu
 ENV PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_ROOT_USER_ACTION=ignore
 WORKDIR /src
 COPY pyproject.toml README.md LICENSE ./
@@ -18,7 +20,8 @@ COPY constraints/models.txt constraints/
 # torch first and alone, then the other dependencies with empty packages: these layers stay while only our
 # sources change.
 RUN --mount=type=cache,target=/root/.cache/pip \
-    pip install -c constraints/models.txt torch==2.13.0
+    pip install ${TORCH_INDEX:+--no-deps --index-url "$TORCH_INDEX"} torch==2.13.0 torchvision==0.28.0 \
+    && pip install -c constraints/models.txt torch torchvision
 RUN --mount=type=cache,target=/root/.cache/pip \
     mkdir client gateway exporter && pip install -c constraints/models.txt '.[exporter]'
 COPY client client

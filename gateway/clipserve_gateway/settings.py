@@ -6,6 +6,7 @@ command line wins. Nothing else in the gateway reads the environment.
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import re
 from pathlib import Path
@@ -180,6 +181,14 @@ class Settings(TritonKey):
         if self.milvus_token_file:
             return Path(self.milvus_token_file).read_text().strip()
         return self.milvus_token.get_secret_value()
+
+    @field_validator("data")
+    @classmethod
+    def _has_its_library(cls, uri: str) -> str:
+        if uri.startswith("milvus") and not importlib.util.find_spec("pymilvus"):
+            raise ValueError("Milvus needs the package pymilvus; run `python -m pip install pymilvus` "
+                             "in the gateway's environment (constraints/gateway.txt has the tested version)")  # fmt: skip
+        return uri
 
     @field_validator("triton")
     @classmethod

@@ -29,6 +29,13 @@ def test_a_line_that_is_no_header_is_told_without_its_words(tmp_path, line):
     assert "s3cr" not in error["msg"]
 
 
+def test_milvus_without_its_library_says_what_to_install(monkeypatch):
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    with pytest.raises(ValidationError, match="pip install pymilvus"):
+        Settings(data="milvus://127.0.0.1:19530")
+    assert Settings(data="./data").data == "./data"
+
+
 def test_a_file_that_cannot_be_read_is_named():
     with pytest.raises(ValidationError, match="missing cannot be read"):
         Settings(triton_headers_file="missing")

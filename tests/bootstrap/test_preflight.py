@@ -1,0 +1,110 @@
+"""Each lack of a machine is named, with the line that mends it."""
+
+from __future__ import annotations
+
+import re
+import socket
+
+import pytest
+from support.machines import machine, python
+
+from bootstrap import libpython, preflight
+from bootstrap.advice import PACKAGES, install_line
+from bootstrap.choice import Choice
+from bootstrap.pythons import GATEWAY, MODELS
+
+
+@pytest.fixture(autouse=True)
+def _library(monkeypatch, tmp_path):
+    monkeypatch.setattr(libpython, "find", lambda _: tmp_path / "libpython3.11.so.1.0")
+
+
+def checks(here, root, **choice):
+    both = Choice(choice.get("gateway", python()), choice.get("models", python()))
+    return {check.name: check for check in preflight.check_all(here, both, root, 2000, [])}
+
+
+def test_a_good_machine_misses_nothing(tmp_path):
+    assert {check.status for check in checks(machine(), tmp_path).values()} <= {"ok", "note"}
+
+
+@pytest.mark.parametrize(
+    ("changes", "row", "remedy"),
+    [
+        ({"system": "Darwin", "glibc": None}, "system", "docker compose"),
+        ({"system": "Windows", "glibc": None}, "system", "WSL 2"),
+        ({"architecture": "aarch64"}, "system", "x86-64 processors only.*docker compose"),
+        ({"glibc": (2, 31)}, "system", "glibc 2.35 or newer"),
+        ({"glibc": None, "family": "alpine"}, "system", "glibc"),
+        ({"features": frozenset({"sse4_2"})}, "processor", "AVX2"),
+        ({"memory_mb": 900}, "memory", "end other programs"),
+        ({"disk_mb": 700}, "disk", "2.3 GB are needed"),
+        ({"noexec": True}, "folder", "allows programs"),
+    ],
+)
+def test_a_lack_is_named_with_what_to_do(tmp_path, changes, row, remedy):
+    found = checks(machine(**changes), tmp_path)
+    assert [name for name, check in found.items() if check.status == "missing"] == [row]
+    assert re.search(remedy, found[row].remedy)
+
+
+def test_a_processor_whose_features_are_unknown_is_not_refused(tmp_path):
+    assert checks(machine(features=frozenset()), tmp_path)["processor"].status == "ok"
+
+
+def test_little_memory_is_noted(tmp_path):
+    assert checks(machine(memory_mb=2000), tmp_path)["memory"].status == "note"
+
+
+def test_no_python_is_told_with_the_distributions_line(tmp_path):
+    found = checks(machine(), tmp_path, models=None)["python (models)"]
+    assert "3.10 to 3.13" in found.text
+    assert "sudo apt-get install python3 python3-venv" in found.remedy
+
+
+def test_a_python_without_venv_is_told_with_its_package(tmp_path):
+    found = checks(machine(), tmp_path, gateway=python(has_venv=False))["python (gateway)"]
+    assert found.remedy == "sudo apt-get install python3.11-venv"
+
+
+def test_a_libpython_that_can_be_fetched_is_noted(tmp_path, monkeypatch):
+    monkeypatch.setattr(libpython, "find", lambda _: None)
+    monkeypatch.setattr(libpython, "can_fetch", lambda _: True)
+    assert checks(machine(), tmp_path)["libpython"].status == "note"
+
+
+def test_a_libpython_that_cannot_be_fetched_is_told_with_its_package(tmp_path, monkeypatch):
+    monkeypatch.setattr(libpython, "find", lambda _: None)
+    monkeypatch.setattr(libpython, "can_fetch", lambda _: False)
+    found = checks(machine(), tmp_path)["libpython"]
+    assert (found.status, found.remedy) == ("missing", "sudo apt-get install libpython3.11")
+
+
+def test_a_folder_whose_path_an_environment_cannot_hold_is_told(tmp_path):
+    root = tmp_path / "a:b"
+    root.mkdir()
+    assert checks(machine(), root)["folder"].status == "missing"
+
+
+def test_a_taken_port_is_a_note():
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        found = preflight.check_ports([port])
+    assert (found.status, str(port) in found.text) == ("note", True)
+
+
+@pytest.mark.parametrize("family", list(PACKAGES))
+@pytest.mark.parametrize("part", ["python", "venv", "libpython", "bash"])
+def test_every_family_has_a_line_for_every_part(family, part):
+    line = install_line(family, part, "3.12")
+    assert line.startswith("sudo ")
+    assert "{" not in line
+
+
+def test_an_unknown_distribution_gets_words():
+    assert install_line("", "libpython", "3.12") == "install libpython for Python 3.12"
+
+
+def test_the_ranges_are_those_that_were_tried():
+    assert GATEWAY == ((3, 10), (3, 14))
+    assert MODELS == ((3, 10), (3, 13))
