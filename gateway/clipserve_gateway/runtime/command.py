@@ -68,8 +68,6 @@ def environment_from(install: TritonInstall, host: Mapping[str, str]) -> dict[st
             "PATH": f"{install.models_env / 'bin'}:{inherited.get('PATH', os.defpath)}",
             "VIRTUAL_ENV": str(install.models_env),
             "PYTHONUTF8": "1",
-            # Bytecode in the repository would look like a changed model to a Triton that polls.
-            "PYTHONDONTWRITEBYTECODE": "1",
             # OpenMP threads that spin while they wait cost 2–4 times on shared cores.
             "OMP_WAIT_POLICY": "PASSIVE",
             "GLIBC_TUNABLES": inherited.get("GLIBC_TUNABLES", LARGE_PAGES),
