@@ -18,8 +18,9 @@ import pytest
 from clipserve_gateway.deadline import Deadline
 from clipserve_gateway.errors import ClipserveError, ModelUnavailable
 from clipserve_gateway.runtime.ending import die_with_parent
-from clipserve_gateway.runtime.install import TritonMissing, assemble_backends, find_install
+from clipserve_gateway.runtime.install import TritonMissing, find_install
 from clipserve_gateway.runtime.ports import free_ports
+from clipserve_gateway.runtime.run_folder import lay_out
 from clipserve_gateway.runtime.triton_process import environment
 from clipserve_gateway.settings import Settings
 from clipserve_gateway.triton import TritonEncoder
@@ -42,8 +43,9 @@ MODEL = """
 import triton_python_backend_utils as pb
 class TritonPythonModel:
     def execute(self, requests):
-        tensors = [pb.get_input_tensor_by_name(it, "INPUT__0").as_numpy() for it in requests]
-        return [pb.InferenceResponse([pb.Tensor("OUTPUT__0", it)]) for it in tensors]
+        # By DLPack: with numpy 2 the server sends nothing of an array of numpy's.
+        tensors = [pb.get_input_tensor_by_name(it, "INPUT__0").to_dlpack() for it in requests]
+        return [pb.InferenceResponse([pb.Tensor.from_dlpack("OUTPUT__0", it)]) for it in tensors]
 """
 
 
@@ -96,8 +98,9 @@ def running(given: list[str], folder: Path) -> Iterator[Triton]:
         pytest.skip(f"no Triton to ask: {error}")
     ports = dict(zip(("http", "grpc", "metrics"), free_ports(0, 0, 0), strict=True))
     ours = {f"--{name}-port": str(number) for name, number in ports.items()}
-    ours["--model-repository"] = str(repository(folder / "models"))
-    ours["--backend-directory"] = str(assemble_backends(install, folder))
+    run = lay_out(install, repository(folder / "given"), folder)
+    ours["--model-repository"] = str(run.models)
+    ours["--backend-directory"] = str(run.backends)
     ours |= {"--http-address": "127.0.0.1", "--grpc-address": "127.0.0.1"}
     kept = [it for it in given if it.partition("=")[0] not in ours]
     arguments = [it.replace("$(POD_UID)", POD_UID) for it in kept]
@@ -105,8 +108,8 @@ def running(given: list[str], folder: Path) -> Iterator[Triton]:
     log = folder / "log"
     with log.open("wb") as output:
         process = subprocess.Popen(
-            [*die_with_parent(), install.binary, *arguments],
-            env=environment(install),
+            [*die_with_parent(), run.install.binary, *arguments],
+            env=environment(run.install),
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=output,

@@ -16,6 +16,8 @@ import clipserve
 import pytest
 from support.service import BIN, FREE_PORTS, ROOT, Service, start, stub_of
 
+from demo.run import wait_until_ready
+
 REPOSITORY = ROOT / "build" / "model_repository"
 
 
@@ -245,6 +247,38 @@ def models(tmp_path: Path) -> Path:
     """A copy of the demo's repository, to break."""
     shutil.copytree(REPOSITORY, tmp_path / "models")
     return tmp_path / "models"
+
+
+def test_the_demo_tells_why_the_service_did_not_start_and_not_its_whole_log(tmp_path):
+    log = tmp_path / "up.log"
+    log.write_text("· Triton loads\nclipserve-gateway: It is broken.\n· Mend it.\n· Triton's log: /a\n")
+    ended = subprocess.Popen(["true"])
+    ended.wait()
+    with pytest.raises(SystemExit) as told:
+        wait_until_ready(ended, log)
+    assert str(told.value) == (
+        "✗ The service did not start.\nclipserve-gateway: It is broken.\n· Mend it.\n· Triton's log: /a"
+    )
+
+
+@pytest.mark.slow
+def test_a_damaged_libpython_is_named(tmp_path):
+    environment = tmp_path / "env"
+    (environment / "lib").mkdir(parents=True)
+    for name in ("bin", "pyvenv.cfg"):
+        (environment / name).symlink_to(ROOT / ".venv-models" / name)
+    for folder in (ROOT / ".venv-models" / "lib").glob("python3.*"):
+        (environment / "lib" / folder.name).symlink_to(folder)
+        (environment / "lib" / f"lib{folder.name}.so.1.0").touch()
+    done = run_up(
+        *("--models-env", str(environment), "--model-repository", str(REPOSITORY)),
+        *("--data", str(tmp_path / "data")),
+    )
+    assert done.returncode == 1
+    assert re.search(
+        r"clipserve-gateway: The shared library libpython3\.\d+\.so\.1\.0, .* is missing or damaged\.",
+        done.stderr,
+    )
 
 
 @pytest.mark.parametrize(

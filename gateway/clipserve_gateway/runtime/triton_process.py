@@ -7,6 +7,7 @@ import contextlib
 import os
 import re
 import signal
+import tempfile
 from pathlib import Path
 
 from clipserve_gateway.model_config import is_tower, model_name
@@ -15,7 +16,7 @@ from clipserve_gateway.runtime.command import LARGE_PAGES, TritonPorts, argument
 from clipserve_gateway.runtime.diagnosis import Diagnosis, Evidence, diagnose
 from clipserve_gateway.runtime.ending import die_with_parent
 from clipserve_gateway.runtime.install import TritonInstall
-from clipserve_gateway.runtime.run_folder import RunFolder, lay_out, temporary_folder
+from clipserve_gateway.runtime.run_folder import RunFolder, lay_out
 from clipserve_gateway.runtime.triton_log import TritonLog
 from clipserve_gateway.settings import host_environment
 
@@ -46,12 +47,19 @@ class TritonFailed(Exception):
 class TritonProcess:
     """A tritonserver on 127.0.0.1 that ends with the process that started it; it may be started again."""
 
-    def __init__(self, install: TritonInstall, repository: Path, ports: TritonPorts, log: TritonLog) -> None:
-        """Raises NoPlainFolder."""
+    def __init__(
+        self,
+        install: TritonInstall,
+        repository: Path,
+        ports: TritonPorts,
+        folder: tempfile.TemporaryDirectory[str],
+        log: TritonLog,
+    ) -> None:
+        """Takes over the folder, which Triton runs from, and the log; `stop` gives both up."""
         self._install = install
         self._repository = repository
         self.ports = ports
-        self._folder = temporary_folder(host_environment())
+        self._folder = folder
         self._shared_memory = Path(self._folder.name).name + "-"
         """What the names of its regions begin with."""
         self._log = log
@@ -88,8 +96,9 @@ class TritonProcess:
         if self._runs is None:
             folder = Path(self._folder.name)
             self._runs = await asyncio.to_thread(lay_out, self._install, self._repository, folder)
-        self._stub_codes = {}
-        self._oom_kills = oom_kills()
+        # What is started again has failed.
+        self._has_failed |= self._process is not None
+        self._stub_codes, self._oom_kills = {}, oom_kills()
         with self.log.open("ab" if self._process else "wb") as log:
             self._log_start = log.tell()
             self._process = await asyncio.create_subprocess_exec(

@@ -20,12 +20,12 @@ from clipserve_gateway.lifecycle import tend_memory
 from clipserve_gateway.listeners import holder, taken
 from clipserve_gateway.runtime.install import TritonInstall, TritonMissing, find_install
 from clipserve_gateway.runtime.ports import PortInUse, free_ports
-from clipserve_gateway.runtime.run_folder import NoPlainFolder
+from clipserve_gateway.runtime.run_folder import NoPlainFolder, temporary_folder
 from clipserve_gateway.runtime.supervisor import Supervisor
 from clipserve_gateway.runtime.triton_log import choose_log
 from clipserve_gateway.runtime.triton_process import TritonFailed, TritonPorts, TritonProcess
 from clipserve_gateway.server import Gateway, PortTaken
-from clipserve_gateway.settings import Settings
+from clipserve_gateway.settings import Settings, host_environment
 from clipserve_gateway.signals import stop_on_signals
 from clipserve_gateway.triton import TritonEncoder
 
@@ -108,8 +108,10 @@ async def run_on(
     tritons: list[TritonProcess] = []
     try:
         for number, each in enumerate(ports):
-            triton_log = choose_log(log, settings.data, number)
-            tritons.append(TritonProcess(install, repository, each, triton_log))
+            folder = temporary_folder(host_environment())
+            tritons.append(
+                TritonProcess(install, repository, each, folder, choose_log(log, settings.data, number))
+            )
         await run_all(settings.model_copy(update={"triton": addresses}), guard, tritons, stop)
     finally:
         await asyncio.gather(*(triton.stop() for triton in tritons))

@@ -11,7 +11,9 @@ from pathlib import Path
 
 import pytest
 from clipserve_gateway import listeners
+from clipserve_gateway.runtime.command import TritonPorts
 from clipserve_gateway.runtime.ports import EPHEMERAL, PortInUse, choice, free_ports
+from clipserve_gateway.runtime.up import choose, names
 from clipserve_gateway.server import Gateway, PortTaken
 from clipserve_gateway.settings import Settings
 from support.fakes import FakeBackend
@@ -104,6 +106,20 @@ async def test_the_gateway_names_the_holder_of_its_own_ports_alike(
     with pytest.raises(PortTaken, match=sentence):
         await gateway.start()
     await gateway.stop(drain_seconds=0, grace_seconds=0)
+
+
+def test_a_port_that_was_given_keeps_its_option_and_one_that_was_chosen_has_none() -> None:
+    wanted = [TritonPorts(8701, 8700, 0), TritonPorts(0, 0, 0)]
+    assert names(wanted, 8701) == "--triton-port"
+    assert names(wanted, 8700) == "--triton-http-port"
+    assert names(wanted, 20_000) == ""
+
+
+def test_each_triton_gets_three_ports_and_keeps_those_that_were_given() -> None:
+    [given] = free_ports(0)
+    first, second = choose([TritonPorts(0, given, 0), TritonPorts(0, 0, 0)])
+    assert first.http == given
+    assert len({first.grpc, first.http, first.metrics, second.grpc, second.http, second.metrics}) == 6
 
 
 def proc(folder: Path, *, table: str = "tcp", state: str = "0A") -> Path:

@@ -12,6 +12,7 @@ import pytest
 from clipserve_gateway.runtime.children import ended_children, lacks_avx2, oom_kills
 from clipserve_gateway.runtime.command import TritonPorts, locale_of
 from clipserve_gateway.runtime.install import TritonInstall
+from clipserve_gateway.runtime.run_folder import temporary_folder
 from clipserve_gateway.runtime.triton_log import choose_log
 from clipserve_gateway.runtime.triton_process import TritonProcess, environment
 
@@ -99,8 +100,10 @@ async def test_the_log_tells_of_paths_as_the_user_knows_them_and_which_models_ar
     for tower in ("demo_image", "demo_text"):
         (repository / tower).mkdir(parents=True)
         (repository / tower / "config.pbtxt").touch()
-    triton = TritonProcess(INSTALL, repository, TritonPorts(1, 2, 3), choose_log(None, str(tmp_path)))
-    folder = Path(triton._folder.name)
+    temporary = temporary_folder({})
+    folder = Path(temporary.name)
+    log = choose_log(None, str(tmp_path))
+    triton = TritonProcess(INSTALL, repository, TritonPorts(1, 2, 3), temporary, log)
     triton.log.write_text("I1130 loading\n")
     assert not triton.has_lost_all()
     failed = (
