@@ -36,6 +36,8 @@ class Installer:
 
     source_lock = threading.Lock()
     """pip builds the project's metadata inside its folder: one at a time."""
+    venv_options: tuple[str, ...] = ()
+    """Of `python -m venv`."""
 
     def __init__(
         self, root: Path, environment: str, python: Python | None, device: str, lines: Lines
@@ -92,7 +94,7 @@ class Installer:
             self._lines.say(f"· {self._environment} is made anew: {damage}")
             shutil.rmtree(self.path)
         assert self._base is not None, "checked before"
-        command = [self._base.path, "-E", "-s", "-m", "venv", os.fspath(self.path)]
+        command = [self._base.path, "-E", "-s", "-m", "venv", *self.venv_options, os.fspath(self.path)]
         done = subprocess.run(
             command, env=pip.clean_environment(os.environ), capture_output=True, text=True, check=False
         )

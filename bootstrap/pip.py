@@ -21,7 +21,7 @@ UNWANTED = (
 UNITS = {"kB": 1e3, "KB": 1e3, "MB": 1e6, "GB": 1e9, "bytes": 1.0}
 
 DOWNLOADING = re.compile(r"^\s*Downloading (\S+).*?\(([\d.]+) ([kKMG]?B|bytes)\)")
-LOCAL = re.compile(r"^\s*Processing (/.+\.(?:whl|tar\.gz))$")
+LOCAL = re.compile(r"^\s*Processing (/.+?\.(?:whl|tar\.gz))(?: \(from .*\))?$")
 WRITES = re.compile(r"^\s*Installing collected packages")
 
 ERRORS: tuple[tuple[str, str], ...] = (

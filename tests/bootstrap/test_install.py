@@ -1,0 +1,169 @@
+"""A set-up starts at what is missing, and repairs what an interruption left."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import pytest
+
+from bootstrap import install, state
+from bootstrap.install import Installer, SetupFailed
+from bootstrap.pip import Pip, PipFailed
+from bootstrap.progress import Lines
+from bootstrap.pythons import probe
+from bootstrap.stages import GATEWAY_ENV, MODELS_ENV, Stage, stages
+
+PART = Stage("gateway", "a part", GATEWAY_ENV, ("pyproject.toml",), 1, 1)
+OTHER = Stage("tools", "another part", GATEWAY_ENV, ("pyproject.toml",), 1, 1)
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    (tmp_path / "pyproject.toml").write_text("[project]\n")
+    (tmp_path / "build").mkdir()
+    return tmp_path
+
+
+@pytest.fixture
+def pips(monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
+    """The commands that pip was given, instead of running them."""
+    commands: list[list[str]] = []
+
+    def run(self: Pip, words: list[str], told: object, writes: object) -> int:
+        commands.append(words)
+        return 7
+
+    monkeypatch.setattr(Pip, "run", run)
+    return commands
+
+
+def installer(root: Path, environment: str = GATEWAY_ENV, device: str = "cpu") -> Installer:
+    return Installer(root, environment, probe(sys.executable), device, Lines())
+
+
+def test_an_environment_is_made_and_filled(root, pips):
+    installer(root).install([PART, OTHER])
+    assert (root / ".venv" / "bin" / "python").exists()
+    wanted = [install.REQUIREMENTS[name][0] for name in ("gateway", "tools")]
+    assert [words[1] for words in pips] == ["--no-deps", *wanted]
+    assert set(state.load(root / ".venv").done) == {"gateway", "tools"}
+
+
+def test_a_second_run_does_nothing(root, pips):
+    installer(root).install([PART])
+    pips.clear()
+    installer(root).install([PART])
+    assert pips == []
+    assert installer(root).missing([PART]) == []
+
+
+def test_only_what_changed_is_installed_again(root, pips):
+    installer(root).install([PART])
+    pips.clear()
+    (root / "pyproject.toml").write_text("[project]\nname = 'x'\n")
+    assert installer(root).missing([PART, OTHER]) == [PART, OTHER]
+    installer(root).install([PART])
+    assert "clipserve[cli,gateway]" in pips[-1]
+    assert (root / ".venv" / "pyvenv.cfg").exists()
+
+
+def test_a_run_that_was_interrupted_while_it_wrote_begins_anew(root, pips, capsys):
+    installer(root).install([PART])
+    known = state.load(root / ".venv")
+    known.writing = "gateway"
+    state.save(root / ".venv", known)
+    (root / ".venv" / "half").touch()
+    installer(root).install([PART])
+    assert not (root / ".venv" / "half").exists()
+    assert "interrupted while it wrote gateway" in capsys.readouterr().err
+
+
+def test_a_folder_that_was_moved_is_set_up_anew(root, pips, tmp_path_factory):
+    installer(root).install([PART])
+    moved = tmp_path_factory.mktemp("elsewhere") / "clone"
+    root.rename(moved)
+    assert "it was made in" in installer(moved).damage()
+    installer(moved).install([PART])
+    assert installer(moved).damage() == ""
+
+
+def test_an_environment_whose_python_is_gone_is_made_anew(root, pips):
+    installer(root).install([PART])
+    (root / ".venv" / "bin" / "python").unlink()
+    assert "gone" in installer(root).damage()
+
+
+def test_what_failed_before_it_wrote_goes_on_in_the_same_environment(root, monkeypatch):
+    def fail(self: Pip, words: list[str], told: object, writes: object) -> int:
+        if "-e" in words:
+            return 0
+        raise PipFailed("the package index cannot be reached")
+
+    monkeypatch.setattr(Pip, "run", fail)
+    with pytest.raises(PipFailed):
+        installer(root).install([PART])
+    assert installer(root).damage() == ""
+    assert installer(root).missing([PART]) == [PART]
+
+
+def test_what_failed_while_it_wrote_is_damaged(root, monkeypatch):
+    def fail(self: Pip, words: list[str], told: object, writes: object) -> int:
+        if "-e" in words:
+            return 0
+        writes()
+        raise PipFailed("the disk is full")
+
+    monkeypatch.setattr(Pip, "run", fail)
+    with pytest.raises(PipFailed):
+        installer(root).install([PART])
+    assert "interrupted" in installer(root).damage()
+
+
+def test_a_python_that_cannot_make_an_environment_is_named(root, tmp_path):
+    bad = tmp_path / "python"
+    bad.write_text("#!/bin/sh\necho no ensurepip >&2; exit 1\n")
+    bad.chmod(0o755)
+    good = probe(sys.executable)
+    broken = Installer(root, GATEWAY_ENV, type(good)(str(bad), (3, 12, 0), True, "/usr"), "cpu", Lines())
+    with pytest.raises(SetupFailed, match=r"cannot make \.venv: no ensurepip"):
+        broken.install([PART])
+    assert not (root / ".venv").exists()
+
+
+def test_torch_falls_back_to_the_ordinary_index_and_says_so(root, pips, monkeypatch, capsys):
+    monkeypatch.setenv("TORCH_INDEX", "http://127.0.0.1:9/whl")
+    stage = Stage("torch", "torch", MODELS_ENV, (), 1, 1)
+    installer(root, MODELS_ENV).install([stage])
+    assert not any("--index-url" in words for words in pips)
+    assert "TORCH_INDEX names another index" in capsys.readouterr().err
+
+
+def test_torch_of_its_own_index_comes_without_cuda(root, pips, monkeypatch):
+    monkeypatch.setattr(install.torch_index, "problem", lambda _: "")
+    stage = Stage("torch", "torch", MODELS_ENV, (), 1, 1)
+    installer(root, MODELS_ENV).install([stage])
+    assert any("--index-url" in words and "--no-deps" in words for words in pips)
+    assert state.load(root / MODELS_ENV).device == "cpu"
+
+
+def test_another_device_brings_another_torch(root, pips):
+    stage = Stage("torch", "torch", MODELS_ENV, (), 1, 1)
+    installer(root, MODELS_ENV).install([stage])
+    assert installer(root, MODELS_ENV, "cpu").missing([stage]) == []
+    assert installer(root, MODELS_ENV, "cuda").missing([stage]) == [stage]
+
+
+def test_triton_comes_without_what_only_its_python_layer_needs(root, pips):
+    installer(root, MODELS_ENV).install([Stage("triton", "Triton", MODELS_ENV, (), 1, 1)])
+    assert "--no-deps" in pips[-1]
+
+
+def test_users_get_no_tools_of_developers():
+    assert not {"tools", "kubectl", "test-tools"} & {stage.name for stage in stages("cpu", tests=False)}
+    assert {"tools", "kubectl", "test-tools"} <= {stage.name for stage in stages("cpu", tests=True)}
+
+
+def test_the_first_use_without_a_card_keeps_to_its_size():
+    assert sum(stage.download_mb for stage in stages("cpu", tests=False)) <= 900
+    assert sum(stage.disk_mb for stage in stages("cpu", tests=False)) <= 2000
