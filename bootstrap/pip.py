@@ -40,6 +40,8 @@ ERRORS: tuple[tuple[str, str], ...] = (
      r"|Could not build wheels",
      "a package has no ready-made build for this Python and processor"),
     (r"Permission denied|Read-only file system", "the environment's folder cannot be written"),
+    (r"the requirement (\S+) \(from versions: none\)",
+     "the package index cannot be reached, or lacks {0}; look at the network, or see docs/install.md"),
     (r"No matching distribution found for (\S+)",
      "the package index has no build of {0} for this Python and processor"),
     (r"401|403 Client Error", "the package index refuses access; look at its address and password"),

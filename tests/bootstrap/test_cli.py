@@ -45,7 +45,8 @@ def test_it_speaks_where_the_locale_is_plain(copy):
 def test_it_imports_the_standard_library_only():
     script = (
         "import sys; before = set(sys.modules); import bootstrap.cli; "
-        "print(*{name.partition('.')[0] for name in set(sys.modules) - before} - set(sys.stdlib_module_names))"
+        "names = {name.partition('.')[0] for name in set(sys.modules) - before}; "
+        "print(*names - set(sys.stdlib_module_names))"
     )
     done = subprocess.run(
         [sys.executable, "-E", "-s", "-c", script], cwd=ROOT, capture_output=True, text=True, check=True
