@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from fresh.bare import CannotTry, bare, mirror_of_this_machine
+from fresh.images import IMAGES, PACKAGES, build
 from fresh.odd import ODD, try_odd
 from fresh.steps import COMMANDS, Result, attempt, clone
 
@@ -23,6 +24,8 @@ def main() -> None:
     parser.add_argument("--commands", nargs="*", default=list(COMMANDS), help="instead of the README's")
     parser.add_argument("--odd", nargs="*", choices=[*ODD, "all"], default=[],
                         help="also try the demo in odd places, on the first suite")  # fmt: skip
+    parser.add_argument("--images", nargs="*", choices=IMAGES, default=[],
+                        help="also run what these Dockerfiles run")  # fmt: skip
     parser.add_argument("--folder", type=Path, default=Path(tempfile.gettempdir()) / "clipserve-fresh",
                         help="where the machines are made, 10 GB each")  # fmt: skip
     options = parser.parse_args()
@@ -46,6 +49,13 @@ def main() -> None:
                         print(f"· {suite}: {name}", file=sys.stderr, flush=True)
                         results.append(try_odd(machine, name, options.folder / f"odd-{name}.log"))
                         print(row(results[-1]), flush=True)
+        for name in options.images:
+            with bare("bookworm", options.folder / name, mirror, PACKAGES) as machine:
+                given = {
+                    key: os.environ[key] for key in ("TORCH_INDEX", "PIP_FIND_LINKS") if key in os.environ
+                }
+                results.append(build(machine, name, options.folder / f"{name}.log", given))
+                print(row(results[-1]), flush=True)
     except CannotTry as error:
         print(f"✗ {error}", file=sys.stderr)
         sys.exit(2)
