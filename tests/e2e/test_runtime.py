@@ -221,6 +221,11 @@ def change_canary(repository: Path) -> None:
 
 
 LOADS = '        """Loads the model on the device that this instance was given."""\n'
+LIMIT = """\
+        import resource
+        used = int(open("/proc/self/statm").read().split()[0]) * resource.getpagesize()
+        resource.setrlimit(resource.RLIMIT_AS, (used + (20 << 20),) * 2)
+"""
 FAULTS = {
     "weights": (damage_weights, r"The weights of demo_image \(model\.pt\) are damaged\."),
     "config": (damage_config, r"The file config\.pbtxt of demo_image cannot be read: .*\."),
@@ -235,7 +240,7 @@ FAULTS = {
         r"|The process of demo_image ended while the model was loaded.*\.",
     ),
     "memory": (
-        edit_code(LOADS, LOADS + "        raise MemoryError\n"),
+        edit_code(LOADS, LOADS + LIMIT),
         r"There is too little memory for the models\.",
     ),
     "wrong": (change_canary, r"Model demo answers wrong: demo_text: cosine .*\."),

@@ -95,6 +95,20 @@ NO_PERMISSION = """\
 E1130 02:08:05.362088 30761 model_lifecycle.cc:642] "failed to load 'demo_image' version 1: Internal: \
 PermissionError: [Errno 13] Permission denied: '/models/demo_image/1/model.pt'\\n\\nAt:\\n  /env/load\\n"
 """
+NO_TORCH_PERMISSION = """\
+E1130 02:37:27.278677 27295 model_lifecycle.cc:642] "failed to load 'demo_image' version 1: Internal: \
+RuntimeError: open file failed because of errno 13 on fopen: Permission denied, file path: \
+/models/demo_image/1/model.pt\\n\\nAt:\\n  /env/torch/jit/_serialization.py(192): load\\n"
+"""
+NO_CONFIG_PERMISSION = """\
+E1130 02:37:11.637310 26620 model_repository_manager.cc:1460] "Poll failed for model directory 'demo_image': \
+failed to open text file for read /models/demo_image/config.pbtxt: Permission denied"
+"""
+NO_TORCH_MEMORY = """\
+E1130 02:37:46.565569 31037 model_lifecycle.cc:642] "failed to load 'demo_image' version 1: Internal: \
+RuntimeError: [enforce fail at alloc_cpu.cpp:127] err == 0. DefaultCPUAllocator: can't allocate memory: you \
+tried to allocate 884736 bytes. Error code 12 (Cannot allocate memory)\\n\\nAt:\\n  /env/load\\n"
+"""
 OLD_SYSTEM = """\
 /env/tritonserver: /lib/libc.so.6: version `GLIBC_2.34' not found (required by /env/tritonserver)
 """
@@ -144,6 +158,9 @@ OLD_SYSTEM = """\
         (NO_FILES, "This user may not have as many threads, processes or open files", "ulimit"),
         (NO_MEMORY, "There is too little memory for the models.", "Free some memory"),
         (NO_PERMISSION, "This user may not read /models/demo_image/1/model.pt.", "chmod"),
+        (NO_TORCH_PERMISSION, "This user may not read /models/demo_image/1/model.pt.", "chmod"),
+        (NO_CONFIG_PERMISSION, "This user may not read /models/demo_image/config.pbtxt.", "chmod"),
+        (NO_TORCH_MEMORY, "There is too little memory for the models.", "Free some memory"),
         (OLD_SYSTEM, "This system's C library is too old for Triton, which asks for version 2.34.", "2.35"),
     ],
 )

@@ -1,0 +1,99 @@
+"""What lines of Triton's log mean: a pattern, the cause and the remedy, a plain sentence each.
+
+The first rule that matches counts. Most patterns are of lines that the real Triton 2.51 has logged in trials;
+the others are words of glibc, Python and torch.
+"""
+
+from __future__ import annotations
+
+EXPORT = "Export the model again with `clipserve-export`, or remove it from the model repository."
+SETUP = "Run `make setup`, which mends the models' environment."
+MEMORY = "Free some memory, or serve fewer or smaller models."
+
+RULES: tuple[tuple[str, str, str], ...] = (
+    (
+        r"version .GLIBC(?:XX)?_(?P<version>[\d.]+)' not found",
+        "This system's C library is too old for Triton, which asks for version {version}.",
+        "Use a system with glibc 2.35 or newer: Debian 12, Ubuntu 22.04.",
+    ),
+    (
+        r"(?P<library>libpython[\w.-]+): (?:cannot open shared object file|file too short|invalid ELF)",
+        "The shared library {library}, which Triton's Python backend needs, is missing or damaged.",
+        SETUP,
+    ),
+    (
+        r"(?P<library>lib[\w.+-]+\.so[\w.]*): (?:cannot open shared object file|file too short|invalid ELF)",
+        "The shared library {library} is missing or damaged.",
+        f"{SETUP} A library of the system must be installed by the system's package manager.",
+    ),
+    (
+        r"No module named '(?P<module>[\w.]+)'",
+        "The Python module {module} is missing from the models' environment.",
+        SETUP,
+    ),
+    (
+        r"ImportError: (?P<detail>[^\n\\\"]+)",
+        "A Python module of the models' environment cannot be imported: {detail}.",
+        SETUP,
+    ),
+    (
+        r"Unable to initialize shared memory.*Error: (?P<detail>[\w -]+)"
+        r"|Failed to (?:pre)?initialize Python stub: [^\n]*shared memory",
+        "Triton cannot get the shared memory (/dev/shm) that its Python models need: {detail}.",
+        "Free or enlarge it: `mount -o remount,size=1G /dev/shm`, or in a container `--shm-size=1g`.",
+    ),
+    (
+        r"No space left on device",
+        "A disk is full that Triton writes to.",
+        "Free some space on the disks of the model repository and of temporary files.",
+    ),
+    (
+        r"std::bad_alloc|Cannot allocate memory|MemoryError|DefaultCPUAllocator: [^\n]*allocate memory|"
+        r"CUDA out of memory",
+        "There is too little memory for the models.",
+        MEMORY,
+    ),
+    (
+        r"Resource temporarily unavailable|can't start new thread|Too many open files",
+        "This user may not have as many threads, processes or open files as Triton needs.",
+        "Raise the limits: see `ulimit -u` and `ulimit -n`.",
+    ),
+    (
+        r"[Pp]ermission denied(?:, file path)?:? '?(?P<path>/[^'\"\n\\]+)"
+        r"|(?P<before>/[^'\":\n]+)'?: Permission denied",
+        "This user may not read {path}.",
+        "Give this user the right to read it: `chmod -R u+rX`.",
+    ),
+    (
+        r"PermissionError|Permission denied|Operation not permitted",
+        "This user may not use a file that Triton needs.",
+        "Give this user the right to read the model repository and the models' environment.",
+    ),
+    (
+        r"Error parsing text-format inference\.ModelConfig: (?P<detail>[^\n]+?)\.?\n"
+        r"(?:.*\n)*?.*Poll failed for model directory '(?P<model>[^']+)'",
+        "The file config.pbtxt of {model} cannot be read: {detail}.",
+        EXPORT,
+    ),
+    (
+        r"(?:Poll failed for model directory|failed to load model) '(?P<model>[^']+)': (?P<detail>[^\n]+)",
+        "The configuration of {model} is bad: {detail}.",
+        EXPORT,
+    ),
+    (
+        r"Python model file not found in '(?P<path>[^']+)'",
+        "The file {path} is missing.",
+        EXPORT,
+    ),
+    (
+        r"The provided filename (?P<path>\S+) does not exist",
+        "The weights {path} are missing.",
+        EXPORT,
+    ),
+    (
+        r"failed to load '(?P<model>[^']+)' version \d+: [^\n]*(?:PytorchStreamReader|central directory|"
+        r"corrupt|unexpected EOF|invalid magic|Legacy model format)",
+        "The weights of {model} (model.pt) are damaged.",
+        EXPORT,
+    ),
+)
