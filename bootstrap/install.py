@@ -57,9 +57,9 @@ class Installer:
         """The environment's own interpreter."""
         return self.path / "bin" / "python"
 
-    def missing(self, stages: Sequence[Stage]) -> list[Stage]:
+    def missing(self, wanted: Sequence[Stage]) -> list[Stage]:
         """The stages of this environment that are not installed as the project now wants them."""
-        mine = [stage for stage in stages if stage.environment == self._environment]
+        mine = [stage for stage in wanted if stage.environment == self._environment]
         if self.damage():
             return mine
         return [stage for stage in mine if self._state.done.get(stage.name) != self._digest(stage)]
@@ -74,11 +74,16 @@ class Installer:
             return "it was not made by this set-up"
         if self._state.root != str(self.root):
             return f"it was made in {self._state.root}"
-        return "" if self.python.exists() else "the Python that it was made with is gone"
+        if not self.python.exists():
+            return "the Python that it was made with is gone"
+        for name, proof in self._state.proofs.items():
+            if not any(self.path.glob(proof)):
+                return f"{name} is no longer whole: {proof} is gone"
+        return ""
 
-    def install(self, stages: Sequence[Stage]) -> None:
+    def install(self, wanted: Sequence[Stage]) -> None:
         """Installs what is missing; SetupFailed if it cannot."""
-        missing = self.missing(stages)
+        missing = self.missing(wanted)
         if not missing:
             return
         self._log.parent.mkdir(parents=True, exist_ok=True)
@@ -138,6 +143,8 @@ class Installer:
         else:
             size = self._pip(stage.name, ["install", *REQUIREMENTS[stage.name], *self._constraints], step)
         self._state.done[stage.name] = self._digest(stage)
+        if stage.proof:
+            self._state.proofs[stage.name] = stage.proof
         self._state.sizes[stage.name] = [size, round(time.monotonic() - begin)]
         state.save(self.path, self._state)
 

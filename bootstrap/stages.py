@@ -21,6 +21,11 @@ class Stage:
     """Files of the project that decide what is installed."""
     download_mb: int
     disk_mb: int
+    proof: str = ""
+    """A file in the environment, as a pattern, without which the stage is not whole; empty where none is sure."""
+
+
+SITE = "lib/python3.*/site-packages"
 
 
 def stages(device: str, *, tests: bool) -> list[Stage]:
@@ -30,31 +35,27 @@ def stages(device: str, *, tests: bool) -> list[Stage]:
         device: `cpu` or `cuda`.
         tests: with the tools that `make test` and `make lint` need.
     """
-    gateway, models = (
-        ("pyproject.toml", "constraints/gateway.txt"),
-        ("pyproject.toml", "constraints/models.txt"),
-    )
-    torch_mb = {"cpu": (200, 800), "cuda": (2600, 4600)}[device]
+    project, gateway, models = "pyproject.toml", "constraints/gateway.txt", "constraints/models.txt"
+    build, torch_mb = ("without CUDA", (235, 640)) if device == "cpu" else ("with CUDA", (2600, 4600))
     found = [
-        Stage("gateway", "gateway, SDK and CLI", GATEWAY_ENV, gateway, 220, 750),
-        Stage(
-            "torch",
-            f"torch for {'a processor' if device == 'cpu' else 'CUDA'}",
-            MODELS_ENV,
-            models,
-            *torch_mb,
-        ),
-        Stage("models", "open_clip and the exporter", MODELS_ENV, models, 60, 200),
-        Stage("triton", "Triton Inference Server", MODELS_ENV, models, 56, 150),
-        Stage("libpython", "the shared libpython that Triton's Python backend loads", MODELS_ENV, (), 3, 8),
-    ]
+        Stage("gateway", "gateway, SDK and CLI", GATEWAY_ENV, (project, gateway), 280, 770,
+              f"{SITE}/lancedb/__init__.py"),
+        Stage("torch", f"torch {build}", MODELS_ENV, (project, models), *torch_mb, f"{SITE}/torch/__init__.py"),
+        Stage("models", "open_clip and the exporter", MODELS_ENV, (project, models), 30, 280,
+              f"{SITE}/open_clip/__init__.py"),
+        Stage("triton", "Triton Inference Server", MODELS_ENV, (project, models), 55, 150,
+              f"{SITE}/pytriton/tritonserver/bin/tritonserver"),
+        Stage("libpython", "the shared libpython that Triton's Python backend loads", MODELS_ENV, (), 3, 8,
+              "lib/libpython3.*.so.1.0"),
+    ]  # fmt: skip
     if tests:
         found += [
-            Stage("tools", "linters, test tools, a Milvus server", GATEWAY_ENV, gateway, 260, 800),
+            Stage("tools", "linters, test tools, a Milvus server", GATEWAY_ENV, (project, gateway), 260, 800,
+                  f"{SITE}/pytest/__init__.py"),
             Stage("kubectl", "kubectl", GATEWAY_ENV, ("constraints/kubectl.txt",), 37, 60),
             Stage("busybox", "busybox", GATEWAY_ENV, (), 1, 1),
-            Stage("test-tools", "pytest", MODELS_ENV, models, 3, 10),
-        ]
+            Stage("test-tools", "pytest", MODELS_ENV, (project, models), 2, 10, f"{SITE}/pytest/__init__.py"),
+        ]  # fmt: skip
     return found
 
 

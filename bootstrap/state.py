@@ -25,6 +25,8 @@ class State:
     """The stage that was being written; if one is named here, it was interrupted."""
     done: dict[str, str] = field(default_factory=dict)
     """The digest of each finished stage."""
+    proofs: dict[str, str] = field(default_factory=dict)
+    """Of finished stages: a pattern of a file that must be there."""
     sizes: dict[str, list[int]] = field(default_factory=dict)
     """Of each finished stage: bytes downloaded, and seconds."""
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -98,6 +99,15 @@ def test_an_environment_whose_python_is_gone_is_made_anew(root, pips):
     installer(root).install([PART])
     (root / ".venv" / "bin" / "python").unlink()
     assert "gone" in installer(root).damage()
+
+
+def test_an_environment_that_lost_a_part_is_made_anew(root, pips):
+    installer(root).install([replace(PART, proof="bin/pyth*n")])
+    assert installer(root).damage() == ""
+    known = state.load(root / ".venv")
+    known.proofs["gateway"] = "lib/gone"
+    state.save(root / ".venv", known)
+    assert installer(root).damage() == "gateway is no longer whole: lib/gone is gone"
 
 
 def test_what_failed_before_it_wrote_goes_on_in_the_same_environment(root, monkeypatch):
