@@ -178,8 +178,13 @@ class Installer:
         return ["-c", CONSTRAINTS[self._environment]]
 
     def _digest(self, stage: Stage) -> str:
-        device = self._device if stage.name == "torch" else ""
-        return digest(stage, self.root, device)
+        more = {"torch": self._device, "libpython": self._python_version()}
+        return digest(stage, self.root, more.get(stage.name, ""))
+
+    def _python_version(self) -> str:
+        """The version of the environment's Python now: the system may have updated it."""
+        command = [str(self.python), "-I", "-S", "-c", "import sys; print(sys.version.split()[0])"]
+        return subprocess.run(command, capture_output=True, text=True, check=False).stdout.strip()
 
     def _pip(self, stage: str, words: list[str], step: Step | None) -> int:
         """Runs pip. If it is interrupted while it writes, the next run makes the environment anew."""

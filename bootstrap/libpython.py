@@ -27,9 +27,13 @@ def library_name(python: Python) -> str:
 def find(python: Python) -> Path | None:
     """The library of that interpreter on this machine; None if it is not installed.
 
-    One of its own installation comes first. One of the system is taken if it is of the same version.
+    The file that LIBPYTHON names comes first, then one of the interpreter's own installation, then one of
+    the system. Each is taken only if it is of the same version.
     """
     name = library_name(python)
+    named = Path(os.environ.get("LIBPYTHON", "")).resolve()
+    if named.is_file() and version_of(named) == python.version:
+        return named
     own = [Path(folder) for folder in (*python.folders, f"{python.base}/lib")]
     system = [Path("/usr/lib") / python.multiarch, Path("/usr/lib64"), Path("/usr/lib"), Path("/lib64")]
     for folder in [*own, *(folder / python.multiarch for folder in own if python.multiarch), *system]:

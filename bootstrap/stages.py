@@ -22,7 +22,7 @@ class Stage:
     download_mb: int
     disk_mb: int
     proof: str = ""
-    """A file in the environment, as a pattern, without which the stage is not whole; empty where none is sure."""
+    """Pattern of a file in the environment that a whole stage has; empty where none is sure."""
 
 
 SITE = "lib/python3.*/site-packages"
@@ -40,7 +40,8 @@ def stages(device: str, *, tests: bool) -> list[Stage]:
     found = [
         Stage("gateway", "gateway, SDK and CLI", GATEWAY_ENV, (project, gateway), 280, 770,
               f"{SITE}/lancedb/__init__.py"),
-        Stage("torch", f"torch {build}", MODELS_ENV, (project, models), *torch_mb, f"{SITE}/torch/__init__.py"),
+        Stage("torch", f"torch {build}", MODELS_ENV, (project, models), *torch_mb,
+              f"{SITE}/torch/__init__.py"),
         Stage("models", "open_clip and the exporter", MODELS_ENV, (project, models), 30, 280,
               f"{SITE}/open_clip/__init__.py"),
         Stage("triton", "Triton Inference Server", MODELS_ENV, (project, models), 55, 150,

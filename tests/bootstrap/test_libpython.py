@@ -37,6 +37,13 @@ def test_the_interpreters_own_folder_comes_first(tmp_path, versions):
     assert libpython.find(python(folders=(str(tmp_path / "lib"),), base=str(tmp_path))) == ours.resolve()
 
 
+def test_a_library_that_is_named_comes_before_all(tmp_path, versions, monkeypatch):
+    library(tmp_path / "lib", versions, (3, 11, 2))
+    named = library(tmp_path / "carried", versions, (3, 11, 2))
+    monkeypatch.setenv("LIBPYTHON", str(named))
+    assert libpython.find(python(base=str(tmp_path))) == named.resolve()
+
+
 def test_a_library_of_another_version_is_not_taken(tmp_path, versions):
     library(tmp_path / "lib", versions, (3, 11, 9))
     assert (
