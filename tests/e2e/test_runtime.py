@@ -266,7 +266,6 @@ def test_the_demo_tells_why_the_service_did_not_start_and_not_its_whole_log(tmp_
     )
 
 
-@pytest.mark.slow
 def test_a_damaged_libpython_is_named(tmp_path):
     environment = tmp_path / "env"
     (environment / "lib").mkdir(parents=True)
@@ -287,7 +286,7 @@ def test_a_damaged_libpython_is_named(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "fault", [pytest.param(name, marks=[] if name == "config" else pytest.mark.slow) for name in FAULTS]
+    "fault", [pytest.param(name, marks=pytest.mark.slow if name == "wrong" else []) for name in FAULTS]
 )
 def test_a_start_that_fails_ends_at_once_with_cause_remedy_and_log(tmp_path, models, fault):
     break_it, cause = FAULTS[fault]
