@@ -55,7 +55,7 @@ def doctor(root: Path, device: str, tests: bool) -> int:
     machine, choice = look(root, install=False)
     wanted = stages(device_of(root, device, machine), tests=tests)
     missing = missing_stages(installers(root, choice, device, machine), wanted)
-    good = show_checks(preflight.check_all(machine, choice, root, total(missing)[1], made(root)))
+    good = show_checks(preflight.check_all(machine, choice, root, missing, made(root)))
     print("\ninstalled")
     for environment in ENVIRONMENTS.values():
         for line in packages(root / environment):
@@ -77,7 +77,7 @@ def install(root: Path, device: str, tests: bool) -> int:
         missing = missing_stages(workers, wanted)
         download, disk = total(missing)
         print("· this machine", file=sys.stderr)
-        checks = preflight.check_all(machine, choice, root, disk, made(root))
+        checks = preflight.check_all(machine, choice, root, missing, made(root))
         if not show_checks(checks, file=sys.stderr):
             return 1
         print(f"· to fetch: about {download} MB; on disk {disk / 1000:.1f} GB: "

@@ -161,11 +161,7 @@ class Installer:
     def _torch(self, stage: Stage, step: Step) -> int:
         index = torch_index.wanted_index(self._device, os.environ)
         words = ["install", *REQUIREMENTS["torch"], *self._constraints]
-        if index and (problem := torch_index.problem(index)):
-            self._lines.say(
-                f"! {index} cannot be used ({problem}): torch comes from pip's ordinary index, perhaps "
-                "with CUDA, which is 2.4 GB more. TORCH_INDEX names another index, or a folder of wheels"
-            )
+        if index and torch_index.problem(index):
             index = ""
         if index:
             self._pip(

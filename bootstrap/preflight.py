@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import socket
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -15,6 +15,8 @@ from bootstrap.advice import install_line
 from bootstrap.choice import Choice
 from bootstrap.machine import Machine
 from bootstrap.pythons import GATEWAY, MODELS, Python, Range
+from bootstrap.stages import Stage, total
+from bootstrap.torch_index import problem, wanted_index
 
 Status = Literal["ok", "note", "missing"]
 
@@ -42,19 +44,19 @@ class Check:
 
 
 def check_all(
-    machine: Machine, choice: Choice, root: Path, disk_mb: int, environments: Sequence[Path]
+    machine: Machine, choice: Choice, root: Path, missing: Sequence[Stage], environments: Sequence[Path]
 ) -> list[Check]:
     """Every check, in the order of the table.
 
     Args:
-        disk_mb: MB that are still to be installed.
+        missing: the stages that are still to be installed.
         environments: those that exist already; their Python is asked for nothing more.
     """
     return [
         check_system(machine),
         check_processor(machine),
         check_memory(machine),
-        check_disk(machine, root, disk_mb),
+        check_disk(machine, root, total(missing)[1]),
         check_folder(machine, root),
         check_python("gateway", choice.gateway, GATEWAY, machine),
         check_python("models", choice.models, MODELS, machine),
@@ -62,6 +64,7 @@ def check_all(
         check_bash(machine),
         Check("card", "ok", machine.card or "no NVIDIA driver: the models run on the processor"),
         check_ports(PORTS),
+        *(check_torch(stage.about, os.environ) for stage in missing if stage.name == "torch"),
     ]
 
 
@@ -162,6 +165,17 @@ def check_bash(machine: Machine) -> Check:
     if path:
         return Check("bash", "ok", path)
     return Check("bash", "missing", "no bash on PATH", install_line(machine.family, "bash"))
+
+
+def check_torch(build: str, environ: Mapping[str, str]) -> Check:
+    """Where torch comes from: a build with CUDA is 2.4 GB more to download."""
+    index = wanted_index("cpu" if "without" in build else "cuda", environ)
+    if not index:
+        return Check("torch", "ok", f"{build}, from pip's ordinary index")
+    if why := problem(index):
+        text = f"{index} cannot be used ({why}): torch comes from pip's ordinary index, perhaps with CUDA"
+        return Check("torch", "note", f"{text} (2.4 GB more); TORCH_INDEX names another index or a folder")
+    return Check("torch", "ok", f"{build}, from {index}")
 
 
 def check_ports(ports: Iterable[int]) -> Check:

@@ -186,8 +186,9 @@ class Settings(TritonKey):
     @classmethod
     def _has_its_library(cls, uri: str) -> str:
         if uri.startswith("milvus") and not importlib.util.find_spec("pymilvus"):
-            raise ValueError("Milvus needs the package pymilvus; run `python -m pip install pymilvus` "
-                             "in the gateway's environment (constraints/gateway.txt has the tested version)")  # fmt: skip
+            raise ValueError(
+                "Milvus needs pymilvus: run `python -m pip install -c constraints/gateway.txt pymilvus`"
+            )
         return uri
 
     @field_validator("triton")

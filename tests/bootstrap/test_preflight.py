@@ -12,6 +12,10 @@ from bootstrap import libpython, preflight
 from bootstrap.advice import PACKAGES, install_line
 from bootstrap.choice import Choice
 from bootstrap.pythons import GATEWAY, MODELS
+from bootstrap.stages import Stage, stages
+
+GATEWAY_ONLY = [Stage("gateway", "a part of 2 GB", ".venv", (), 600, 2000)]
+TORCH_ONLY = [stage for stage in stages("cpu", tests=False) if stage.name == "torch"]
 
 
 @pytest.fixture(autouse=True)
@@ -21,7 +25,10 @@ def _library(monkeypatch, tmp_path):
 
 def checks(here, root, **choice):
     both = Choice(choice.get("gateway", python()), choice.get("models", python()))
-    return {check.name: check for check in preflight.check_all(here, both, root, 2000, [])}
+    return {
+        check.name: check
+        for check in preflight.check_all(here, both, root, choice.get("missing", GATEWAY_ONLY), [])
+    }
 
 
 def test_a_good_machine_misses_nothing(tmp_path):
@@ -84,6 +91,20 @@ def test_a_folder_whose_path_an_environment_cannot_hold_is_told(tmp_path):
     root = tmp_path / "a:b"
     root.mkdir()
     assert checks(machine(), root)["folder"].status == "missing"
+
+
+def test_it_says_where_torch_comes_from(tmp_path, monkeypatch):
+    monkeypatch.setattr(preflight, "problem", lambda _: "")
+    monkeypatch.setenv("TORCH_INDEX", "http://mirror.example/cpu")
+    assert checks(machine(), tmp_path, missing=TORCH_ONLY)["torch"].text.endswith("http://mirror.example/cpu")
+    assert "torch" not in checks(machine(), tmp_path)
+
+
+def test_an_index_of_torch_that_cannot_be_reached_is_noted_before_anything_is_fetched(tmp_path, monkeypatch):
+    monkeypatch.setenv("TORCH_INDEX", "http://127.0.0.1:9/whl")
+    found = checks(machine(), tmp_path, missing=TORCH_ONLY)["torch"]
+    assert found.status == "note"
+    assert "2.4 GB more" in found.text
 
 
 def test_a_taken_port_is_a_note():
