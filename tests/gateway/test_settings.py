@@ -31,7 +31,7 @@ def test_a_line_that_is_no_header_is_told_without_its_words(tmp_path, line):
 
 def test_milvus_without_its_library_says_what_to_install(monkeypatch):
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
-    with pytest.raises(ValidationError, match="pip install .*pymilvus"):
+    with pytest.raises(ValidationError, match=r"pip install .*pymilvus"):
         Settings(data="milvus://127.0.0.1:19530")
     assert Settings(data="./data").data == "./data"
 
