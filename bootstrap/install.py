@@ -94,17 +94,27 @@ class Installer:
             with Step(self._lines, f"{self._environment} {stage.name}: {stage.about}") as step:
                 self._run(stage, step)
 
+    def _is_foreign(self) -> bool:
+        """Whether the folder is somebody else's, who may miss what is in it."""
+        known = (state.FILE, ".ready")
+        return self.path.exists() and not any((self.path / name).exists() for name in known)
+
     def _make(self, damage: str) -> None:
+        if self._is_foreign():
+            raise SetupFailed(f"{self.path} was not made by this set-up; move it away, or remove it")
         if self.path.exists():
             self._lines.say(f"· {self._environment} is made anew: {damage}")
-            shutil.rmtree(self.path)
+            empty(self.path)
+        # Before anything else is there: an interruption must not leave a folder that looks foreign.
+        self.path.mkdir(exist_ok=True)
+        state.save(self.path, state.State(root=str(self.root), writing="the environment itself"))
         assert self._base is not None, "checked before"
-        command = [self._base.path, "-E", "-s", "-m", "venv", *self.venv_options, os.fspath(self.path)]
+        command = [self._base.path, "-E", "-s", "-m", "venv", *self.venv_options, os.path.realpath(self.path)]
         done = subprocess.run(
             command, env=pip.clean_environment(os.environ), capture_output=True, text=True, check=False
         )
         if done.returncode:
-            shutil.rmtree(self.path, ignore_errors=True)
+            empty(self.path)
             words = (done.stdout + done.stderr).strip().splitlines() or ["no output"]
             raise SetupFailed(f"{self._base.words} cannot make {self._environment}: {words[-1]}")
         self._state = state.State(root=str(self.root), python=".".join(map(str, self._base.version)))
@@ -193,3 +203,12 @@ class Installer:
     def _note_writing(self, stage: str) -> None:
         self._state.writing = stage
         state.save(self.path, self._state)
+
+
+def empty(folder: Path) -> None:
+    """Removes what is in a folder; the folder itself may be a link to another disk."""
+    for path in folder.iterdir():
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path)
+        else:
+            path.unlink()

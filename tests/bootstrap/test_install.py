@@ -95,6 +95,14 @@ def test_a_folder_that_was_moved_is_set_up_anew(root, pips, tmp_path_factory):
     assert installer(moved).damage() == ""
 
 
+def test_a_folder_of_somebody_else_is_not_touched(root, pips):
+    (root / ".venv").mkdir()
+    (root / ".venv" / "notes").touch()
+    with pytest.raises(SetupFailed, match="was not made by this set-up; move it away"):
+        installer(root).install([PART])
+    assert (root / ".venv" / "notes").exists()
+
+
 def test_an_environment_whose_python_is_gone_is_made_anew(root, pips):
     installer(root).install([PART])
     (root / ".venv" / "bin" / "python").unlink()
@@ -144,7 +152,15 @@ def test_a_python_that_cannot_make_an_environment_is_named(root, tmp_path):
     broken = Installer(root, GATEWAY_ENV, type(good)(str(bad), (3, 12, 0), True, "/usr"), "cpu", Lines())
     with pytest.raises(SetupFailed, match=r"cannot make \.venv: no ensurepip"):
         broken.install([PART])
-    assert not (root / ".venv").exists()
+    assert installer(root).missing([PART]) == [PART]
+
+
+def test_an_environment_may_lie_on_another_disk(root, pips, tmp_path_factory):
+    (root / ".venv").symlink_to(tmp_path_factory.mktemp("disk"))
+    (root / ".venv" / ".ready").touch()
+    installer(root).install([PART])
+    assert (root / ".venv").is_symlink()
+    assert installer(root).damage() == ""
 
 
 def test_torch_falls_back_to_the_ordinary_index(root, pips, monkeypatch):

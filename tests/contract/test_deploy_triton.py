@@ -25,6 +25,7 @@ from clipserve_gateway.runtime.triton_process import environment
 from clipserve_gateway.settings import Settings
 from clipserve_gateway.triton import TritonEncoder
 from support.fakes import SPEC
+from support.tools import missing
 from tritonclient.grpc import InferenceServerClient, InferInput
 from tritonclient.utils import InferenceServerException
 
@@ -95,7 +96,7 @@ def running(given: list[str], folder: Path) -> Iterator[Triton]:
     try:
         install = find_install(MODELS_ENV)
     except TritonMissing as error:
-        pytest.skip(f"no Triton to ask: {error}")
+        missing(f"Triton is missing: {error}")
     ports = dict(zip(("http", "grpc", "metrics"), free_ports(0, 0, 0), strict=True))
     ours = {f"--{name}-port": str(number) for name, number in ports.items()}
     run = lay_out(install, repository(folder / "given"), folder)
