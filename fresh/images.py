@@ -28,7 +28,7 @@ PREPARE = (
 AS_USER = "setpriv --reuid 65532 --regid 65532 --clear-groups env"
 CHECKS = {
     "gateway": f"{AS_USER} PATH=$PATH clipserve-gateway --version",
-    "models": "mkdir /tmp/repository && sh deploy/docker/copy-models.sh /tmp/repository",
+    "models": "mkdir /tmp/repository && sh /bin/copy-models /tmp/repository",
 }
 """What must work in the finished image."""
 
@@ -67,10 +67,9 @@ def build(machine: BareDebian, name: str, log: Path, arguments: dict[str, str]) 
                 if code:
                     break
         if not code:
-            copy(machine, folder, ["deploy/docker/copy-models.sh", "deploy/docker/"])
             code = shell(machine, folder, CHECKS[name], variables | given, file)
     about = f"{name}.Dockerfile"
-    size = folder_mb(machine.folder / "opt") + folder_mb(machine.folder / "models")
+    size = folder_mb(machine.folder / "opt/clipserve") + folder_mb(machine.folder / "models")
     return Result(machine.suite, about, code, time.monotonic() - begin, 0, size, "" if not code else str(log))
 
 
