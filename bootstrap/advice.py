@@ -9,7 +9,7 @@ PACKAGES = {
                                "bash": "bash"}),
     "suse": ("zypper install", {"python": "python312", "venv": "python{joined}",
                                 "libpython": "libpython{underscored}-1_0", "bash": "bash"}),
-    "arch": ("pacman -S", {"python": "uv", "venv": "python", "libpython": "python", "bash": "bash"}),
+    "arch": ("pacman -S", {"python": "python", "venv": "python", "libpython": "python", "bash": "bash"}),
 }  # fmt: skip
 """The install command of each family, and the package that brings a part."""
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from bootstrap import libpython
-from bootstrap.pythons import GATEWAY, MODELS, Python, candidates, install_with_uv
+from bootstrap.pythons import GATEWAY, MODELS, Python, candidates
 
 
 @dataclass(frozen=True)
@@ -17,18 +17,15 @@ class Choice:
     models: Python | None
 
 
-def choose(environments: Mapping[str, Python | None], *, chosen: str, may_install: bool) -> Choice:
+def choose(environments: Mapping[str, Python | None], *, chosen: Sequence[str]) -> Choice:
     """An interpreter for each environment: that of an existing one, else the best that can be found.
 
     Args:
         environments: `gateway` and `models`, each with the interpreter it was made with.
-        chosen: the interpreter that comes first, if it fits.
-        may_install: `uv` may download one if none fits.
+        chosen: interpreters that come first, if they fit.
     """
     gateway = environments.get("gateway") or best(candidates(GATEWAY, chosen), with_library=False)
     models = environments.get("models") or best(candidates(MODELS, chosen), with_library=True)
-    if models is None and may_install and install_with_uv("3.12"):
-        models = best(candidates(MODELS, chosen), with_library=True)
     return Choice(gateway, models)
 
 

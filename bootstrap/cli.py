@@ -12,7 +12,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from bootstrap import preflight, state
+from bootstrap import preflight, state, uv
 from bootstrap.choice import Choice, choose
 from bootstrap.debian import FetchFailed
 from bootstrap.doctor import packages, show_checks
@@ -52,7 +52,7 @@ def main() -> None:
 
 def doctor(root: Path, device: str, tests: bool) -> int:
     """Prints what this machine is and what is installed; 1 if something is missing that must be installed."""
-    machine, choice = look(root, install=False)
+    machine, choice = look(root)
     wanted = stages(device_of(root, device, machine), tests=tests)
     missing = missing_stages(installers(root, choice, device, machine), wanted)
     good = show_checks(preflight.check_all(machine, choice, root, missing, made(root)))
@@ -70,7 +70,7 @@ def install(root: Path, device: str, tests: bool) -> int:
     with only_one(root):
         if not needs_work(root, device, tests):
             return 0
-        machine, choice = look(root, install=True)
+        machine, choice = look(root)
         device = device_of(root, device, machine)
         wanted = stages(device, tests=tests)
         workers = installers(root, choice, device, machine)
@@ -82,6 +82,13 @@ def install(root: Path, device: str, tests: bool) -> int:
             return 1
         print(f"· to fetch: about {download} MB; on disk {disk / 1000:.1f} GB: "
               f"{', '.join(stage.name for stage in missing)}", file=sys.stderr)  # fmt: skip
+        if choice.models is None and choice.gateway is not None:
+            print(f"· Python {uv.VERSION} from uv, for the models", file=sys.stderr, flush=True)
+            try:
+                choice = Choice(choice.gateway, uv.bring(root, choice.gateway))
+            except uv.NoPython as error:
+                sys.exit(f"✗ {error}")
+            workers = installers(root, choice, device, machine)
         lines = Lines()
         failures = run_all(workers, wanted)
         for failure in failures:
@@ -122,13 +129,14 @@ def needs_work(root: Path, device: str, tests: bool) -> bool:
     return False
 
 
-def look(root: Path, *, install: bool) -> tuple[Machine, Choice]:
+def look(root: Path) -> tuple[Machine, Choice]:
     """This machine, and the interpreters that would make the environments."""
     present: dict[str, Python | None] = {}
     for name, environment in ENVIRONMENTS.items():
         damaged = Installer(root, environment, None, "cpu", Lines()).damage()
         present[name] = None if damaged else probe(root / environment / "bin" / "python")
-    return this_machine(root), choose(present, chosen=sys.executable, may_install=install)
+    brought = [path for path in (uv.brought(root),) if path]
+    return this_machine(root), choose(present, chosen=[sys.executable, *brought])
 
 
 def device_of(root: Path, device: str, machine: Machine) -> str:

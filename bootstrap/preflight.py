@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from bootstrap import libpython
+from bootstrap import libpython, uv
 from bootstrap.advice import install_line
 from bootstrap.choice import Choice
 from bootstrap.machine import Machine
@@ -135,8 +135,12 @@ def check_python(name: str, python: Python | None, wanted: Range, machine: Machi
     """An interpreter for an environment, with its venv module."""
     versions = "{}.{} to {}.{}".format(*wanted[0], *wanted[1])
     row = f"python ({name})"
+    if python is None and name == "models":
+        return Check(
+            row, "note", f"no Python {versions} here: uv downloads {uv.VERSION} ({uv.DOWNLOAD_MB} MB)"
+        )
     if python is None:
-        remedy = install_line(machine.family, "python") + ", or install uv and run `uv python install 3.12`"
+        remedy = install_line(machine.family, "python")
         return Check(row, "missing", f"no Python {versions} on PATH", remedy)
     if not python.has_venv:
         remedy = install_line(machine.family, "venv", python.minor)
@@ -147,7 +151,7 @@ def check_python(name: str, python: Python | None, wanted: Range, machine: Machi
 def check_libpython(python: Python | None, machine: Machine, environments: Sequence[Path]) -> Check:
     """The shared library that Triton's Python backend loads."""
     if python is None:
-        return Check("libpython", "note", "not looked for: there is no Python for the models")
+        return Check("libpython", "note", "comes with the Python for the models")
     name = libpython.library_name(python)
     placed = [each / "lib" / name for each in environments if (each / "lib" / name).exists()]
     found = placed[0] if placed else libpython.find(python)

@@ -99,8 +99,8 @@ def minors(wanted: Range) -> list[str]:
     return [f"{major}.{minor}" for minor in range(high, low - 1, -1)]
 
 
-def candidates(wanted: Range, chosen: str = sys.executable) -> Iterator[Python]:
-    """Interpreters whose version is in the range: the chosen one, then the newest on PATH, then uv's."""
+def candidates(wanted: Range, chosen: Sequence[str] = (sys.executable,)) -> Iterator[Python]:
+    """Interpreters whose version is in the range: the chosen ones, then the newest on PATH, then uv's."""
     seen: set[str] = set()
     for path in paths(minors(wanted), chosen):
         real = os.path.realpath(path)
@@ -112,9 +112,9 @@ def candidates(wanted: Range, chosen: str = sys.executable) -> Iterator[Python]:
             yield python
 
 
-def paths(versions: Sequence[str], chosen: str) -> Iterator[str]:
+def paths(versions: Sequence[str], chosen: Sequence[str]) -> Iterator[str]:
     """Where interpreters may be, without looking whether they run."""
-    yield chosen
+    yield from chosen
     for version in versions:
         for folder in os.get_exec_path():
             path = shutil.which(f"python{version}", path=folder)
@@ -136,12 +136,3 @@ def uv_pythons(versions: Iterable[str]) -> Iterator[str]:
             return
         if done.returncode == 0 and done.stdout.strip():
             yield done.stdout.strip()
-
-
-def install_with_uv(version: str) -> bool:
-    """Has `uv` download a Python of that version; false without uv, or if it cannot."""
-    uv = shutil.which("uv")
-    if uv is None:
-        return False
-    done = subprocess.run([uv, "python", "install", version], capture_output=True, check=False)
-    return done.returncode == 0

@@ -64,9 +64,14 @@ def test_little_memory_is_noted(tmp_path):
 
 
 def test_no_python_is_told_with_the_distributions_line(tmp_path):
-    found = checks(machine(), tmp_path, models=None)["python (models)"]
-    assert "3.10 to 3.13" in found.text
+    found = checks(machine(), tmp_path, gateway=None)["python (gateway)"]
+    assert "3.10 to 3.14" in found.text
     assert "sudo apt-get install python3 python3-venv" in found.remedy
+
+
+def test_a_machine_whose_python_is_too_new_for_the_models_gets_one_of_uv(tmp_path):
+    found = checks(machine(), tmp_path, models=None)["python (models)"]
+    assert (found.status, "3.10 to 3.13" in found.text, "uv downloads" in found.text) == ("note", True, True)
 
 
 def test_a_python_without_venv_is_told_with_its_package(tmp_path):

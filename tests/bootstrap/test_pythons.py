@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from support.machines import python
 
-from bootstrap import choice, libpython, pythons
+from bootstrap import choice, libpython, pythons, uv
 from bootstrap.pythons import MODELS, candidates, probe
 
 
@@ -56,14 +56,14 @@ def test_the_chosen_one_comes_first_and_then_the_newest(tmp_path, monkeypatch):
         shim(tmp_path / "bin" / f"python3.{minor}", (3, minor, 0))
     monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}:/usr/bin:/bin")
     monkeypatch.setattr(os, "get_exec_path", lambda: [str(tmp_path / "bin")])
-    found = [each.minor for each in candidates(MODELS, str(chosen))]
+    found = [each.minor for each in candidates(MODELS, [str(chosen)])]
     assert found == ["3.11", "3.13", "3.12", "3.10"]
 
 
 def test_one_that_is_out_of_range_is_not_taken(tmp_path, monkeypatch):
     monkeypatch.setattr(os, "get_exec_path", list)
     monkeypatch.setattr(pythons, "uv_pythons", lambda _: iter(()))
-    assert list(candidates(MODELS, str(shim(tmp_path / "python3", (3, 14, 0))))) == []
+    assert list(candidates(MODELS, [str(shim(tmp_path / "python3", (3, 14, 0)))])) == []
 
 
 def test_uv_is_asked_last(tmp_path, monkeypatch):
@@ -71,7 +71,7 @@ def test_uv_is_asked_last(tmp_path, monkeypatch):
     executable(tmp_path / "bin" / "uv", f'case "$*" in *3.12*) echo {ours} ;; *) exit 2 ;; esac')
     monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}:/usr/bin:/bin")
     monkeypatch.setattr(os, "get_exec_path", list)
-    [found] = candidates(MODELS, str(tmp_path / "nothing"))
+    [found] = candidates(MODELS, [str(tmp_path / "nothing")])
     assert found.path == str(ours)
 
 
@@ -101,5 +101,26 @@ def test_one_that_lacks_something_is_named_rather_than_none(monkeypatch):
 def test_an_environment_that_is_there_keeps_its_python(monkeypatch):
     present = python(path=".venv/bin/python", version=(3, 12, 1))
     monkeypatch.setattr(choice, "candidates", lambda *_: iter([python()]))
-    chosen = choice.choose({"gateway": present, "models": present}, chosen="x", may_install=False)
+    chosen = choice.choose({"gateway": present, "models": present}, chosen=["x"])
     assert (chosen.gateway, chosen.models) == (present, present)
+
+
+def fake_uv(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, script: str) -> None:
+    executable(tmp_path / "bin" / "uv", script)
+    monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}:/usr/bin:/bin")
+
+
+def test_uv_brings_a_python_into_the_projects_folder(tmp_path, monkeypatch):
+    ready = shim(tmp_path / "ready", (3, 12, 7))
+    target = '"$UV_PYTHON_INSTALL_DIR"/cpython-3.12.7-linux/bin'
+    fake_uv(tmp_path, monkeypatch, f"mkdir -p {target} && cp {ready} {target}/python3.12")
+    found = uv.bring(tmp_path, python(version=(3, 14, 0)))
+    assert found.version == (3, 12, 7)
+    assert uv.brought(tmp_path) == found.path
+
+
+def test_uv_that_cannot_download_says_why_and_what_to_do(tmp_path, monkeypatch):
+    fake_uv(tmp_path, monkeypatch, "echo 'error: error sending request' >&2; exit 1")
+    with pytest.raises(uv.NoPython, match=r"error sending request\. Install Python 3\.10"):
+        uv.bring(tmp_path, python(version=(3, 14, 0)))
+    assert uv.brought(tmp_path) == ""
