@@ -22,7 +22,7 @@ Status = Literal["ok", "note", "missing"]
 
 MIN_GLIBC = (2, 35)
 """Triton's wheel is built for this glibc and newer ones."""
-MIN_MEMORY_MB = 1500
+MIN_MEMORY_MB = 1800
 GOOD_MEMORY_MB = 3000
 """Memory that the demo needs at least, and that it needs for comfort."""
 SPARE_DISK_MB = 300
