@@ -40,8 +40,8 @@ $(REPOSITORY)/.ready: $(shell find exporter/clipserve_exporter -type f -not -nam
 demo: $(REPOSITORY)/.ready ## Classify and find real pictures, end to end
 	@$(VENV)/bin/python demo/run.py
 
-serve: $(REPOSITORY)/.ready ## Start Triton and the gateway on this machine
-	@exec $(VENV)/bin/clipserve-gateway up --model-repository $(REPOSITORY) --models-env $(MODELS)
+serve: $(REPOSITORY)/.ready ## Start Triton and the gateway on this machine; ARGS='--port 9000' for other settings
+	@exec $(VENV)/bin/clipserve-gateway up --model-repository $(REPOSITORY) --models-env $(MODELS) $(ARGS)
 
 test: ## Lint, unit, contract and end-to-end tests (a quarter of an hour the first time)
 	@$(MAKE) --no-print-directory tests CHOSEN="-m 'not slow'"

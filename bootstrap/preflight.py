@@ -187,8 +187,9 @@ def check_ports(ports: Iterable[int]) -> Check:
     taken = [port for port in ports if not is_free(port)]
     if not taken:
         return Check("ports", "ok", f"{', '.join(map(str, ports))} are free")
-    text = f"{', '.join(map(str, taken))} taken: `make demo` chooses others; `make serve` needs them free,"
-    return Check("ports", "note", f"{text} or CLIPSERVE_PORT and the like (`clipserve-gateway up --help`)")
+    held = ", ".join(map(str, taken))
+    text = f"{held} taken: `make demo` takes others; `make serve` needs them, or others by ARGS"
+    return Check("ports", "note", f"{text}='--port 0 --http-port 0 --triton-port 0 …'")
 
 
 def is_free(port: int) -> bool:
