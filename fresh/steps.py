@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shlex
 import subprocess
 import time
 from dataclasses import dataclass
@@ -43,7 +44,7 @@ def clone(machine: BareDebian, target: Path = HOME / "clipserve") -> Path:
     inside = machine.inside(target)
     inside.parent.mkdir(parents=True, exist_ok=True)
     subprocess.run(["git", "clone", "-q", "--no-hardlinks", ROOT, inside], check=True)
-    machine.run_as_root(f"chown -R {USER} '{target}'")
+    machine.run_as_root(f"chown -R {USER} {shlex.quote(str(target))}")
     return target
 
 
@@ -51,7 +52,7 @@ def attempt(machine: BareDebian, checkout: Path, command: str, log: Path) -> Res
     """Runs one command in the clone."""
     begin = time.monotonic()
     start = log.stat().st_size if log.exists() else 0
-    code = machine.run(f"cd '{checkout}' && {command}", log)
+    code = machine.run(f"cd {shlex.quote(str(checkout))} && {command}", log)
     words = log.read_bytes()[start:].decode(errors="replace")
     return Result(
         machine.suite, command, code, time.monotonic() - begin, downloaded_mb(machine.inside(checkout)),
