@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import subprocess
+import threading
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import ClassVar
@@ -72,6 +73,8 @@ class Pip:
 
     running: ClassVar[set[subprocess.Popen[str]]] = set()
     """Every pip of this process that runs now."""
+    stopping: ClassVar[threading.Event] = threading.Event()
+    """No further pip is begun."""
 
     def __init__(self, python: Path, root: Path, log: Path) -> None:
         """`python` is the environment's interpreter; all output of pip goes to `log`."""
@@ -90,6 +93,8 @@ class Pip:
         # Python compiles what it imports; all the rest would be 300 MB of files that nobody reads.
         options = ["--no-compile", "--no-color", "--progress-bar", "off"]
         command = [os.fspath(self._python), "-m", "pip", *words, *options]
+        if self.stopping.is_set():
+            raise PipFailed("interrupted")
         size, lines = 0, []
         with self._log.open("a", encoding="utf-8") as log, self._begin(command) as process:
             log.write(f"$ {' '.join(command)}\n")
@@ -120,7 +125,8 @@ class Pip:
 
     @classmethod
     def stop_all(cls) -> None:
-        """Ends every pip that runs."""
+        """Ends every pip that runs, and lets none begin."""
+        cls.stopping.set()
         for process in list(cls.running):
             process.terminate()
 

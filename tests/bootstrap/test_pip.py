@@ -102,6 +102,16 @@ def test_a_failure_names_the_file_with_all_of_pips_output(fake):
     assert not pip.Pip.running
 
 
+def test_after_an_interruption_no_further_pip_begins(fake):
+    Pip.stop_all()
+    try:
+        with pytest.raises(PipFailed, match="interrupted"):
+            run(fake, "touch begun")
+    finally:
+        Pip.stopping.clear()
+    assert not (fake.parent / "begun").exists()
+
+
 def test_pip_keeps_downloads_beside_the_project_unless_told_otherwise(fake, monkeypatch):
     monkeypatch.delenv("PIP_CACHE_DIR", raising=False)
     run(fake, 'echo "$PIP_CACHE_DIR"')
