@@ -183,4 +183,5 @@ def only_one(root: Path) -> Iterator[None]:
         except OSError:
             print("· another set-up works in this folder: waiting for it", file=sys.stderr, flush=True)
             fcntl.flock(lock, fcntl.LOCK_EX)
+        Pip.held = (lock.fileno(),)
         yield

@@ -73,6 +73,8 @@ class Pip:
 
     running: ClassVar[set[subprocess.Popen[str]]] = set()
     """Every pip of this process that runs now."""
+    held: ClassVar[tuple[int, ...]] = ()
+    """Files that each pip keeps open: the lock of the folder, which a pip whose parent was killed holds on."""
     stopping: ClassVar[threading.Event] = threading.Event()
     """No further pip is begun."""
 
@@ -117,8 +119,9 @@ class Pip:
     def _begin(self, command: list[str]) -> subprocess.Popen[str]:
         cache = {"PIP_CACHE_DIR": os.fspath(cache_folder(self._root))}
         process = subprocess.Popen(
-            command, cwd=self._root, env=cache | clean_environment(os.environ), stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, encoding="utf-8", errors="replace",
+            command, cwd=self._root, env=cache | clean_environment(os.environ), pass_fds=self.held,
+            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+            encoding="utf-8", errors="replace",
         )  # fmt: skip
         self.running.add(process)
         return process

@@ -112,6 +112,13 @@ def test_after_an_interruption_no_further_pip_begins(fake):
     assert not (fake.parent / "begun").exists()
 
 
+def test_a_pip_whose_parent_was_killed_still_holds_the_folders_lock(fake, tmp_path, monkeypatch):
+    with (tmp_path / "lock").open("w") as lock:
+        monkeypatch.setattr(Pip, "held", (lock.fileno(),))
+        run(fake, f"readlink /proc/self/fd/{lock.fileno()}; ls -l /proc/$$/fd")
+    assert str(tmp_path / "lock") in (fake.parent / "log").read_text()
+
+
 def test_pip_keeps_downloads_beside_the_project_unless_told_otherwise(fake, monkeypatch):
     monkeypatch.delenv("PIP_CACHE_DIR", raising=False)
     run(fake, 'echo "$PIP_CACHE_DIR"')
