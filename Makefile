@@ -10,7 +10,11 @@ MODELS := .venv-models
 REPOSITORY := build/model_repository
 RESULTS := build/tests
 SOURCES := bootstrap client gateway exporter bench faults fresh tests
-BOOTSTRAP := $(PYTHON) -E -s -m bootstrap
+BOOTSTRAP := '$(PYTHON)' -E -s -m bootstrap
+FIND_PYTHON = command -v '$(PYTHON)' >/dev/null || { \
+	echo "✗ $(PYTHON) is not there; install Python 3.10 or newer, or name another one: PYTHON=python3.12"; exit 1; }
+# People who ask for the set-up alone are told that it is complete.
+TELL = $(if $(filter setup setup-tests,$(MAKECMDGOALS)),echo "✓ all is installed; next: make demo",:)
 # Modules of elsewhere must not come before those of an environment.
 unexport PYTHONPATH PYTHONHOME PYTHONSTARTUP
 
@@ -22,14 +26,15 @@ help: ## Show these targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
 
 setup: ## Make both environments, for what users run
-	@command -v $(PYTHON) >/dev/null || { echo "clipserve needs Python 3.10 or newer; no $(PYTHON) is on PATH"; exit 1; }
-	@$(BOOTSTRAP) install --device $(DEVICE)
+	@$(FIND_PYTHON)
+	@$(BOOTSTRAP) install --device $(DEVICE) && $(TELL)
 
 setup-tests: ## The same, with the tools of tests
-	@command -v $(PYTHON) >/dev/null || { echo "clipserve needs Python 3.10 or newer; no $(PYTHON) is on PATH"; exit 1; }
-	@$(BOOTSTRAP) install --tests --device $(DEVICE)
+	@$(FIND_PYTHON)
+	@$(BOOTSTRAP) install --tests --device $(DEVICE) && $(TELL)
 
 doctor: ## Show what this machine has, what is missing, and what is installed
+	@$(FIND_PYTHON)
 	@$(BOOTSTRAP) doctor --tests --device $(DEVICE)
 
 # What the models are made from decides when they are made anew, not when the environment was.

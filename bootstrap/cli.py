@@ -20,7 +20,7 @@ from bootstrap.install import Installer, SetupFailed
 from bootstrap.kubectl import KubectlError
 from bootstrap.libpython import NoLibpython
 from bootstrap.machine import Machine, this_machine
-from bootstrap.pip import Pip, PipFailed, cache_folder
+from bootstrap.pip import Pip, PipFailed, cache_folder, temporary_folder
 from bootstrap.progress import Lines
 from bootstrap.pythons import Python, probe
 from bootstrap.stages import GATEWAY_ENV, MODELS_ENV, Stage, stages, total
@@ -89,6 +89,7 @@ def install(root: Path, device: str, tests: bool) -> int:
             except uv.NoPython as error:
                 sys.exit(f"✗ {error}")
             workers = installers(root, choice, device, machine)
+        shutil.rmtree(temporary_folder(root), ignore_errors=True)
         lines = Lines()
         failures = run_all(workers, wanted)
         for failure in failures:
@@ -97,6 +98,7 @@ def install(root: Path, device: str, tests: bool) -> int:
             lines.say("· the next run goes on from here; `make doctor` shows what is there")
             return 1
         shutil.rmtree(cache_folder(root), ignore_errors=True)
+        shutil.rmtree(temporary_folder(root), ignore_errors=True)
         return 0
 
 
@@ -181,7 +183,7 @@ def only_one(root: Path) -> Iterator[None]:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
-            print("· another set-up works in this folder: waiting for it", file=sys.stderr, flush=True)
+            print("· another set-up is running in this folder: waiting for it", file=sys.stderr, flush=True)
             fcntl.flock(lock, fcntl.LOCK_EX)
         Pip.held = (lock.fileno(),)
         yield

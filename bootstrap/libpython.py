@@ -74,15 +74,20 @@ def fetch(python: Python, folder: Path) -> Path:
             target.unlink(missing_ok=True)
             target.write_bytes(found[0].resolve().read_bytes())
     except debian.FetchFailed as error:
-        raise NoLibpython(f"{package} cannot be downloaded: {error}") from error
+        raise NoLibpython(f"{package} cannot be downloaded: {error}. {by_hand(package)}") from error
     loaded = version_of(target)
     if loaded != python.version:
         target.unlink()
         raise NoLibpython(
             f"the {package} that can be downloaded is of version {loaded and '.'.join(map(str, loaded))}, "
-            f"but {python.words} needs its own version; update Python first"
+            f"but {python.words} needs its own version: update Python. {by_hand(package)}"
         )
     return target
+
+
+def by_hand(package: str) -> str:
+    """What a person can do instead."""
+    return f"Or run `sudo apt-get install {package}`, or name a copy of the library: LIBPYTHON=FILE"
 
 
 def provide(python: Python, environment: Path) -> Path:

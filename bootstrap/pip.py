@@ -68,13 +68,18 @@ def cache_folder(root: Path) -> Path:
     return root / "build" / "setup" / "downloads"
 
 
+def temporary_folder(root: Path) -> Path:
+    """Where pip unpacks what it downloads."""
+    return root / "build" / "setup" / "tmp"
+
+
 class Pip:
     """pip of one environment."""
 
     running: ClassVar[set[subprocess.Popen[str]]] = set()
     """Every pip of this process that runs now."""
     held: ClassVar[tuple[int, ...]] = ()
-    """Files that each pip keeps open: the lock of the folder, which a pip whose parent was killed holds on."""
+    """Files that each pip keeps open: the folder's lock, which a pip holds on if its parent is killed."""
     stopping: ClassVar[threading.Event] = threading.Event()
     """No further pip is begun."""
 
@@ -117,9 +122,12 @@ class Pip:
         return size
 
     def _begin(self, command: list[str]) -> subprocess.Popen[str]:
-        cache = {"PIP_CACHE_DIR": os.fspath(cache_folder(self._root))}
+        # What an interrupted pip leaves behind goes with the project's folder, not into everybody's /tmp.
+        temporary_folder(self._root).mkdir(parents=True, exist_ok=True)
+        variables = {"PIP_CACHE_DIR": os.fspath(cache_folder(self._root))} | clean_environment(os.environ)
+        variables |= {"TMPDIR": os.fspath(temporary_folder(self._root))}
         process = subprocess.Popen(
-            command, cwd=self._root, env=cache | clean_environment(os.environ), pass_fds=self.held,
+            command, cwd=self._root, env=variables, pass_fds=self.held,
             stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
             encoding="utf-8", errors="replace",
         )  # fmt: skip

@@ -65,7 +65,8 @@ def reason(log: str) -> str:
 
 def show(target: str, *words: str) -> None:
     """Prints a command as a person would type it, runs it, and ends the demo if it fails."""
-    print(f"\033[1m$ clipserve {shlex.join(words)}\033[0m", flush=True)
+    bold, plain = ("\033[1m", "\033[0m") if sys.stdout.isatty() else ("", "")
+    print(f"{bold}$ clipserve {shlex.join(words)}{plain}", flush=True)
     done = subprocess.run([BIN / "clipserve", "--target", target, *words], cwd=ROOT, check=False)
     if done.returncode != 0:
         sys.exit(done.returncode)
@@ -95,4 +96,7 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except KeyboardInterrupt:
+        sys.exit("\n✗ interrupted")

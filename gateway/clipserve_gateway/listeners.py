@@ -9,13 +9,15 @@ from pathlib import Path
 PROC = Path("/proc")
 LISTENING = "0A"
 """State TCP_LISTEN in /proc/net/tcp."""
+INTERPRETER = re.compile(r"python[\d.]*")
 SOCKET = re.compile(r"socket:\[(\d+)\]")
 
 
 def taken(port: int, option: str, proc: Path = PROC) -> str:
     """The sentence for people whose port is taken. `option` is the command-line option that sets the port."""
     return (
-        f"port {port} is taken by {holder(port, proc)}; choose another one with {option}, or end that process"
+        f"port {port} is taken by {holder(port, proc)}; stop that, or choose another port with {option} "
+        f"(0 takes a free one; of `make serve`: ARGS='{option} 0')"
     )
 
 
@@ -27,7 +29,25 @@ def holder(port: int, proc: Path = PROC) -> str:
     pids = sorted(pid for pid in process_ids(proc) if inodes & set(socket_inodes(pid, proc)))
     if not pids:
         return "another user's process"
-    return " and ".join(f"pid {pid} ({command(pid, proc)})" for pid in pids[:3])
+    return " and ".join(named(pid, proc) for pid in pids[:3])
+
+
+def named(pid: int, proc: Path) -> str:
+    """A process for people. Of a Triton, the process that started it is the one to stop."""
+    words = f"pid {pid} ({command(pid, proc)})"
+    parent = parent_of(pid, proc)
+    if Path(command(pid, proc)).name != "tritonserver" or parent <= 1:
+        return words
+    return f"{words}, which pid {parent} ({command(parent, proc)}) has started"
+
+
+def parent_of(pid: int, proc: Path) -> int:
+    """The process that started it; 0 if that is not known."""
+    try:
+        # The command's name, which may hold anything, is in parentheses.
+        return int((proc / str(pid) / "stat").read_text().rpartition(")")[2].split()[1])
+    except (OSError, IndexError, ValueError):
+        return 0
 
 
 def listens(port: int, proc: Path = PROC) -> bool:
@@ -70,8 +90,11 @@ def socket_inodes(pid: int, proc: Path) -> Iterator[str]:
 
 
 def command(pid: int, proc: Path) -> str:
-    """The command's name."""
+    """The command: its name, and of an interpreter the script and that one's first word."""
     try:
-        return (proc / str(pid) / "comm").read_text().strip()
+        words = (proc / str(pid) / "cmdline").read_bytes().decode(errors="replace").split("\0")
+        names = [Path(word).name for word in words if word and not word.startswith("-")]
+        shown = names[1:3] if names and INTERPRETER.fullmatch(names[0]) else names[:1]
+        return " ".join(shown or names) or (proc / str(pid) / "comm").read_text().strip()
     except OSError:
         return "unknown"

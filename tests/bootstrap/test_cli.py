@@ -73,7 +73,7 @@ def test_two_set_ups_in_one_folder_wait_for_each_other(copy):
         command = [sys.executable, "-E", "-s", "-m", "bootstrap", "install"]
         process = subprocess.Popen(command, cwd=copy, stderr=subprocess.PIPE, text=True)
         assert process.stderr is not None
-        assert "another set-up works in this folder" in process.stderr.readline()
+        assert "another set-up is running in this folder" in process.stderr.readline()
         process.kill()
         process.wait()
         process.stderr.close()

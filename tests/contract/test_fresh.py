@@ -20,7 +20,7 @@ RESULT = Result("bookworm", "make demo", 0, 101.4, 582, 1995, "")
 
 
 def test_a_bare_machine_has_what_the_readme_asks_for_and_no_more():
-    [line] = re.findall(r"`apt-get install ([^`]+)`", README)
+    [line] = re.findall(r"`sudo apt-get install ([^`]+)`", README)
     assert set(PACKAGES.split(",")) == {*line.split(), "ca-certificates"}
 
 

@@ -74,7 +74,7 @@ def test_a_taken_port_is_named_and_nothing_is_left_running(tmp_path, option):
         done = run_up("--data", str(tmp_path), "--model-repository", str(REPOSITORY), option, port)
     assert done.returncode == 1
     assert f"port {port} is taken by pid {os.getpid()} (" in done.stderr
-    assert f"choose another one with {option}" in done.stderr
+    assert f"choose another port with {option}" in done.stderr
 
 
 def test_a_bad_setting_is_named():

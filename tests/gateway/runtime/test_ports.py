@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import socket
 import subprocess
 import sys
@@ -75,10 +76,10 @@ def test_a_given_port_is_kept_and_is_not_chosen_for_another() -> None:
 def test_a_taken_port_is_named_with_its_holder_and_the_option_to_change(taken: int) -> None:
     with pytest.raises(PortInUse) as refused:
         free_ports(0, taken, options=["--first", "--second"])
-    command = Path(f"/proc/{os.getpid()}/comm").read_text().strip()
-    assert str(refused.value) == (
-        f"port {taken} is taken by pid {os.getpid()} ({command}); choose another one with --second, "
-        "or end that process"
+    assert re.fullmatch(
+        rf"port {taken} is taken by pid {os.getpid()} \(.+\); stop that, or choose another port with --second"
+        r" \(0 takes a free one; of `make serve`: ARGS='--second 0'\)",
+        str(refused.value),
     )
 
 
@@ -102,7 +103,7 @@ async def test_the_gateway_names_the_holder_of_its_own_ports_alike(
 ) -> None:
     ports = {"port": 0, "http_port": 0} | {option.removeprefix("--").replace("-", "_"): taken}
     gateway = Gateway(Settings(data=str(tmp_path), **ports), FakeBackend())
-    sentence = rf"^port {taken} is taken by pid {os.getpid()} \(.+\); choose another one with {option}, or"
+    sentence = rf"^port {taken} is taken by pid {os.getpid()} \(.+\); stop that, or .* with {option} "
     with pytest.raises(PortTaken, match=sentence):
         await gateway.start()
     await gateway.stop(drain_seconds=0, grace_seconds=0)
@@ -135,12 +136,34 @@ def test_a_process_of_another_user_is_told_as_such(tmp_path: Path) -> None:
     assert listeners.listens(8701, tmp_path)
 
 
+def process(folder: Path, pid: int, command: str, parent: int = 1) -> Path:
+    """Adds a process, whose command's words are apart by spaces, to a /proc."""
+    (folder / str(pid) / "fd").mkdir(parents=True)
+    (folder / str(pid) / "cmdline").write_text(command.replace(" ", "\0") + "\0")
+    (folder / str(pid) / "stat").write_text(f"{pid} (a name) S {parent} 0 0")
+    return folder / str(pid)
+
+
 def test_a_machine_without_ipv6_or_ipv4_tables_is_read_all_the_same(tmp_path: Path) -> None:
     folder = proc(tmp_path, table="tcp6")
-    (folder / "12" / "fd").mkdir(parents=True)
-    (folder / "12" / "comm").write_text("nginx\n")
-    (folder / "12" / "fd" / "3").symlink_to("socket:[77]")
+    (process(folder, 12, "/usr/sbin/nginx -g daemon") / "fd" / "3").symlink_to("socket:[77]")
     assert listeners.holder(8701, folder) == "pid 12 (nginx)"
+
+
+def test_a_script_is_named_and_not_its_interpreter(tmp_path: Path) -> None:
+    folder = proc(tmp_path)
+    command = "/x/.venv/bin/python3.11 /x/.venv/bin/clipserve-gateway up --port 8600"
+    (process(folder, 12, command) / "fd" / "3").symlink_to("socket:[77]")
+    assert listeners.holder(8701, folder) == "pid 12 (clipserve-gateway up)"
+
+
+def test_of_a_triton_the_process_that_started_it_is_named(tmp_path: Path) -> None:
+    folder = proc(tmp_path)
+    process(folder, 11, "/x/bin/python3 /x/bin/clipserve-gateway up")
+    (process(folder, 12, "/x/bin/tritonserver --grpc-port=8701", 11) / "fd" / "3").symlink_to("socket:[77]")
+    assert listeners.holder(8701, folder) == (
+        "pid 12 (tritonserver), which pid 11 (clipserve-gateway up) has started"
+    )
 
 
 def test_a_port_that_is_only_connected_has_no_holder(tmp_path: Path) -> None:
