@@ -32,8 +32,6 @@ def free_ports(*wanted: int, options: Sequence[str] = ()) -> list[int]:
     names = [*options, *["another option"] * len(wanted)]
     with contextlib.ExitStack() as held:
         probes = [held.enter_context(socket.socket()) for _ in wanted]
-        for probe in probes:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         # Those that are given come first, so that none of them is chosen for another.
         for probe, port, name in sorted(zip(probes, wanted, names, strict=False), key=lambda it: not it[1]):
             if port:
@@ -45,6 +43,9 @@ def free_ports(*wanted: int, options: Sequence[str] = ()) -> list[int]:
 
 def bind(probe: socket.socket, port: int, option: str) -> None:
     """Binds to a port that was given; PortInUse if that cannot be."""
+    # Connections that have ended keep a port from being bound for a minute otherwise. A port that is chosen
+    # goes without: two sockets with this option may be bound to one port.
+    probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         probe.bind(("127.0.0.1", port))
     except OSError as error:
