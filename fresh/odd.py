@@ -65,7 +65,7 @@ ODD: dict[str, Place] = {
                        variables={"TMPDIR": "/var/tmp/a b"}),
     "ports": Place("8600 to 8702 are taken", command=LISTEN + "make demo"),
     "serve-ports": Place("`make serve` where its port is taken", command=LISTEN + "make serve",
-                         says=r"port 8[67]0\d is taken.*python3", code=2),
+                         says=r"port 8[67]0\d is taken by pid \d+", code=2),
     "venv-active": Place("another virtual environment is active",
                          command="python3 -m venv /tmp/other && . /tmp/other/bin/activate && make demo"),
     "pythonpath": Place("PYTHONPATH and LD_LIBRARY_PATH lead to broken files",
@@ -95,7 +95,7 @@ def try_odd(machine: BareDebian, name: str, log: Path) -> Result:
     checkout = clone(machine, Path(PurePosixPath(place.folder)))
     begin = time.monotonic()
     variables = {"PIP_CACHE_DIR": CACHE} | dict(place.variables)
-    code = machine.run(f"cd {shlex.quote(place.folder)} && {place.command}", log, variables)
+    code = machine.run(f"cd {shlex.quote(place.folder)} || exit 9; {place.command}", log, variables)
     seconds = time.monotonic() - begin
     words = log.read_text(errors="replace")
     good = code == place.code and re.search(place.says, words) and seconds <= place.seconds
