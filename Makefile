@@ -13,7 +13,8 @@ SOURCES := bootstrap client gateway exporter bench faults fresh tests
 BOOTSTRAP := '$(PYTHON)' -E -s -m bootstrap
 FIND_PYTHON = command -v '$(PYTHON)' >/dev/null || { \
 	echo "✗ $(PYTHON) is not there; install Python 3.10 or newer, or name another one: PYTHON=python3.12"; exit 1; }
-# People who ask for the set-up alone are told that it is complete.
+# People who ask for the set-up alone want it looked through, and are told that it is complete.
+CHECK = $(if $(filter setup setup-tests,$(MAKECMDGOALS)),--check)
 TELL = $(if $(filter setup setup-tests,$(MAKECMDGOALS)),echo "✓ all is installed; next: make demo",:)
 # Modules of elsewhere must not come before those of an environment.
 unexport PYTHONPATH PYTHONHOME PYTHONSTARTUP
@@ -27,20 +28,22 @@ help: ## Show these targets
 
 setup: ## Make both environments, for what users run
 	@$(FIND_PYTHON)
-	@$(BOOTSTRAP) install --device $(DEVICE) && $(TELL)
+	@$(BOOTSTRAP) install --device $(DEVICE) $(CHECK) && $(TELL)
 
 setup-tests: ## The same, with the tools of tests
 	@$(FIND_PYTHON)
-	@$(BOOTSTRAP) install --tests --device $(DEVICE) && $(TELL)
+	@$(BOOTSTRAP) install --tests --device $(DEVICE) $(CHECK) && $(TELL)
 
 doctor: ## Show what this machine has, what is missing, and what is installed
 	@$(FIND_PYTHON)
 	@$(BOOTSTRAP) doctor --tests --device $(DEVICE)
 
+# Another command in this folder may have made them while this one waited.
+STALE = [ ! -e $@ ] || [ -n "$$(find exporter/clipserve_exporter -type f -not -name "*.pyc" -newer $@)" ]
 # What the models are made from decides when they are made anew, not when the environment was.
 $(REPOSITORY)/.ready: $(shell find exporter/clipserve_exporter -type f -not -name '*.pyc') | setup
-	@$(MODELS)/bin/clipserve-export --model demo --format python --out $(REPOSITORY)
-	@touch $@
+	@flock build/setup/lock sh -c '$(STALE) || exit 0; \
+		$(MODELS)/bin/clipserve-export --model demo --format python --out $(REPOSITORY) && touch $@'
 
 demo: $(REPOSITORY)/.ready ## Classify and find real pictures, end to end
 	@$(VENV)/bin/python demo/run.py

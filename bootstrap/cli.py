@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import concurrent.futures
 import contextlib
+import errno
 import os
 import shutil
 import signal
@@ -16,7 +17,7 @@ from bootstrap import preflight, state, uv
 from bootstrap.choice import Choice, choose
 from bootstrap.debian import FetchFailed
 from bootstrap.doctor import packages, show_checks
-from bootstrap.install import Installer, SetupFailed
+from bootstrap.install import DISK_FULL, Installer, SetupFailed
 from bootstrap.kubectl import KubectlError
 from bootstrap.libpython import NoLibpython
 from bootstrap.machine import Machine, this_machine
@@ -37,7 +38,9 @@ def main() -> None:
     parser.add_argument("--tests", action="store_true", help="also the tools of `make test` and `make lint`")
     parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto",
                         help="which build of torch; auto: CUDA where there is an NVIDIA driver")  # fmt: skip
+    parser.add_argument("--check", action="store_true", help="look for every file that was installed")
     options = parser.parse_args()
+    Installer.thorough = options.check or options.command == "doctor"
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="replace")
@@ -54,8 +57,9 @@ def doctor(root: Path, device: str, tests: bool) -> int:
     """Prints what this machine is and what is installed; 1 if something is missing that must be installed."""
     machine, choice = look(root)
     wanted = stages(device_of(root, device, machine), tests=tests)
-    missing = missing_stages(installers(root, choice, device, machine), wanted)
-    good = show_checks(preflight.check_all(machine, choice, root, missing, made(root)))
+    workers = installers(root, choice, device, machine)
+    missing = missing_stages(workers, wanted)
+    good = show_checks(preflight.check_all(machine, choice, root, missing, made(root), foreign(workers)))
     print("\ninstalled")
     for environment in ENVIRONMENTS.values():
         for line in packages(root / environment):
@@ -77,7 +81,7 @@ def install(root: Path, device: str, tests: bool) -> int:
         missing = missing_stages(workers, wanted)
         download, disk = total(missing)
         print("· this machine", file=sys.stderr)
-        checks = preflight.check_all(machine, choice, root, missing, made(root))
+        checks = preflight.check_all(machine, choice, root, missing, made(root), foreign(workers))
         if not show_checks(checks, file=sys.stderr):
             return 1
         print(f"· to fetch: about {download} MB; on disk {disk / 1000:.1f} GB: "
@@ -91,10 +95,7 @@ def install(root: Path, device: str, tests: bool) -> int:
             workers = installers(root, choice, device, machine)
         shutil.rmtree(temporary_folder(root), ignore_errors=True)
         lines = Lines()
-        failures = run_all(workers, wanted)
-        for failure in failures:
-            lines.say(f"✗ {failure}")
-        if failures:
+        if not run_all(workers, wanted, lines):
             lines.say("· the next run goes on from here; `make doctor` shows what is there")
             return 1
         shutil.rmtree(cache_folder(root), ignore_errors=True)
@@ -102,20 +103,29 @@ def install(root: Path, device: str, tests: bool) -> int:
         return 0
 
 
-def run_all(workers: Sequence[Installer], wanted: Sequence[Stage]) -> list[BaseException]:
-    """Lets both environments be made side by side; what failed."""
+def run_all(workers: Sequence[Installer], wanted: Sequence[Stage], lines: Lines) -> bool:
+    """Lets both environments be made side by side, and tells each failure at once; whether there was none."""
+    good = True
     with concurrent.futures.ThreadPoolExecutor(len(workers)) as pool:
-        tasks = [pool.submit(worker.install, wanted) for worker in workers]
         try:
-            concurrent.futures.wait(tasks)
+            for task in concurrent.futures.as_completed(pool.submit(it.install, wanted) for it in workers):
+                failure = task.exception()
+                if failure is not None and not isinstance(failure, FAILURES):
+                    raise failure
+                if failure is not None:
+                    good = False
+                    lines.say(f"✗ {words_of(failure)}")
         except BaseException:
             Pip.stop_all()
             raise
-    failures = [task.exception() for task in tasks]
-    for failure in failures:
-        if failure is not None and not isinstance(failure, FAILURES):
-            raise failure
-    return [failure for failure in failures if failure is not None]
+    return good
+
+
+def words_of(failure: BaseException) -> str:
+    """A failure for people."""
+    if isinstance(failure, OSError) and failure.errno in (errno.ENOSPC, errno.EDQUOT):
+        return f"{DISK_FULL} ({failure.filename or 'while a file was written'})"
+    return str(failure)
 
 
 def needs_work(root: Path, device: str, tests: bool) -> bool:
@@ -158,6 +168,11 @@ def installers(root: Path, choice: Choice, device: str, machine: Machine) -> lis
 def missing_stages(workers: Sequence[Installer], wanted: Sequence[Stage]) -> list[Stage]:
     """What is still to be installed, of both environments."""
     return [stage for worker in workers for stage in worker.missing(wanted)]
+
+
+def foreign(workers: Sequence[Installer]) -> list[Path]:
+    """What has an environment's name and is somebody else's."""
+    return [worker.path for worker in workers if worker.is_foreign()]
 
 
 def made(root: Path) -> list[Path]:

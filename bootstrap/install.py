@@ -12,9 +12,11 @@ from pathlib import Path
 
 from bootstrap import kubectl, libpython, pip, state, torch_index
 from bootstrap.busybox import install_busybox
+from bootstrap.machine import MB
 from bootstrap.progress import Lines, Step
 from bootstrap.pythons import Python
 from bootstrap.stages import GATEWAY_ENV, MODELS_ENV, Stage, digest
+from bootstrap.whole import lost_files
 
 CONSTRAINTS = {GATEWAY_ENV: "constraints/gateway.txt", MODELS_ENV: "constraints/models.txt"}
 REQUIREMENTS = {
@@ -27,6 +29,11 @@ REQUIREMENTS = {
 """What pip is asked for in each stage; the constraints say which versions."""
 
 
+DISK_FULL = "the disk is full; make room"
+LITTLE_ROOM = 50 * MB
+"""Free bytes below which a failure that gives no reason is laid to the disk."""
+
+
 class SetupFailed(Exception):
     """The set-up cannot go on; the message says why and what to do."""
 
@@ -36,6 +43,8 @@ class Installer:
 
     source_lock = threading.Lock()
     """pip builds the project's metadata inside its folder: one at a time."""
+    thorough = False
+    """Every file that was installed is looked for, not only a few; about a second."""
     venv_options: tuple[str, ...] = ()
     """Of `python -m venv`."""
 
@@ -66,7 +75,7 @@ class Installer:
 
     def damage(self) -> str:
         """Why the environment must be made anew; empty if it need not be."""
-        if not self.path.exists():
+        if not self.path.is_dir() or not any(self.path.iterdir()):
             return "it is not there"
         if self._state.writing:
             return f"the last set-up was interrupted while it wrote {self._state.writing}"
@@ -74,12 +83,13 @@ class Installer:
             return "it was not made by this set-up"
         if self._state.root != str(self.root):
             return f"it was made in {self._state.root}"
-        if not self.python.exists():
-            return "the Python that it was made with is gone"
+        if not self._python_version():
+            return "the Python that it was made with does not run any more"
         for name, proof in self._state.proofs.items():
-            if not any(self.path.glob(proof)):
+            if not any(path.exists() for path in self.path.glob(proof)):
                 return f"{name} is no longer whole: {proof} is gone"
-        return ""
+        lost = next(lost_files(self.path), "") if self.thorough else ""
+        return f"{lost} is gone" if lost else ""
 
     def install(self, wanted: Sequence[Stage]) -> None:
         """Installs what is missing; SetupFailed if it cannot."""
@@ -94,29 +104,31 @@ class Installer:
             with Step(self._lines, f"{self._environment} {stage.name}: {stage.about}") as step:
                 self._run(stage, step)
 
-    def _is_foreign(self) -> bool:
-        """Whether the folder is somebody else's, who may miss what is in it."""
-        known = (state.FILE, ".ready")
-        return self.path.exists() and not any((self.path / name).exists() for name in known)
+    def is_foreign(self) -> bool:
+        """Whether something of that name is somebody else's, who may miss what is in it."""
+        if not self.path.is_dir():
+            return self.path.exists() or self.path.is_symlink()
+        # An older set-up left a file `.ready`.
+        older = (self.path / ".ready").exists() and (self.path / "pyvenv.cfg").exists()
+        return any(self.path.iterdir()) and not older and not (self.path / state.FILE).exists()
 
     def _make(self, damage: str) -> None:
-        if self._is_foreign():
-            raise SetupFailed(f"{self.path} was not made by this set-up; move it away, or remove it")
-        if self.path.exists():
+        if self.path.exists() and any(self.path.iterdir()):
             self._lines.say(f"· {self._environment} is made anew: {damage}")
-            empty(self.path)
-        # Before anything else is there: an interruption must not leave a folder that looks foreign.
+        # Before anything else is there or gone: an interruption must not leave a folder that looks foreign.
         self.path.mkdir(exist_ok=True)
         state.save(self.path, state.State(root=str(self.root), writing="the environment itself"))
+        empty(self.path, but=state.FILE)
         assert self._base is not None, "checked before"
         command = [self._base.path, "-E", "-s", "-m", "venv", *self.venv_options, os.path.realpath(self.path)]
         done = subprocess.run(
             command, env=pip.clean_environment(os.environ), capture_output=True, text=True, check=False
         )
         if done.returncode:
-            empty(self.path)
+            empty(self.path, but=state.FILE)
             words = (done.stdout + done.stderr).strip().splitlines() or ["no output"]
-            raise SetupFailed(f"{self._base.words} cannot make {self._environment}: {words[-1]}")
+            cause = DISK_FULL if shutil.disk_usage(self.root).free < LITTLE_ROOM else words[-1]
+            raise SetupFailed(f"{self._base.words} cannot make {self._environment}: {cause}")
         self._state = state.State(root=str(self.root), python=".".join(map(str, self._base.version)))
         state.save(self.path, self._state)
 
@@ -152,6 +164,11 @@ class Installer:
             )
         else:
             size = self._pip(stage.name, ["install", *REQUIREMENTS[stage.name], *self._constraints], step)
+        if stage.proof and not any(path.exists() for path in self.path.glob(stage.proof)):
+            raise SetupFailed(
+                f"{self._environment}, {stage.name}: pip has installed it elsewhere, or not at all; "
+                f"look at pip's own settings (`{self.python} -m pip config list`): target, prefix, no-deps"
+            )
         self._state.done[stage.name] = self._digest(stage)
         if stage.proof:
             self._state.proofs[stage.name] = stage.proof
@@ -190,7 +207,11 @@ class Installer:
     def _python_version(self) -> str:
         """The version of the environment's Python now: the system may have updated it."""
         command = [str(self.python), "-I", "-S", "-c", "import sys; print(sys.version.split()[0])"]
-        return subprocess.run(command, capture_output=True, text=True, check=False).stdout.strip()
+        try:
+            done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=20)
+        except (OSError, subprocess.TimeoutExpired):
+            return ""
+        return done.stdout.strip() if done.returncode == 0 else ""
 
     def _pip(self, stage: str, words: list[str], step: Step | None) -> int:
         """Runs pip. If it is interrupted while it writes, the next run makes the environment anew."""
@@ -205,9 +226,11 @@ class Installer:
         state.save(self.path, self._state)
 
 
-def empty(folder: Path) -> None:
-    """Removes what is in a folder; the folder itself may be a link to another disk."""
+def empty(folder: Path, *, but: str) -> None:
+    """Removes what is in a folder, except one name; the folder itself may be a link to another disk."""
     for path in folder.iterdir():
+        if path.name == but:
+            continue
         if path.is_dir() and not path.is_symlink():
             shutil.rmtree(path)
         else:

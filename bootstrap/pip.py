@@ -45,6 +45,8 @@ ERRORS: tuple[tuple[str, str], ...] = (
      "the package index cannot be reached, or lacks {0}; look at the network, or see docs/install.md"),
     (r"No matching distribution found for (\S+)",
      "the package index has no build of {0} for this Python and processor"),
+    (r"BadZipFile|is invalid|incorrect header check|Data-loss|ReadError|IncompleteRead",
+     "a download was cut or is damaged; run the command again"),
     (r"401|403 Client Error", "the package index refuses access; look at its address and password"),
 )  # fmt: skip
 """Patterns of pip's output, the most telling first, and what they mean."""
@@ -59,6 +61,9 @@ def clean_environment(environ: Mapping[str, str]) -> dict[str, str]:
     return {key: value for key, value in environ.items() if key not in UNWANTED} | {
         "PIP_DISABLE_PIP_VERSION_CHECK": "1",
         "PIP_NO_INPUT": "1",
+        # Variables win over pip's configuration files.
+        "PIP_NO_DEPS": "0",
+        "PIP_USER": "0",
         "PYTHONUNBUFFERED": "1",
     }
 

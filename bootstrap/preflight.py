@@ -44,13 +44,19 @@ class Check:
 
 
 def check_all(
-    machine: Machine, choice: Choice, root: Path, missing: Sequence[Stage], environments: Sequence[Path]
+    machine: Machine,
+    choice: Choice,
+    root: Path,
+    missing: Sequence[Stage],
+    environments: Sequence[Path],
+    foreign: Sequence[Path] = (),
 ) -> list[Check]:
     """Every check, in the order of the table.
 
     Args:
         missing: the stages that are still to be installed.
         environments: those that exist already; their Python is asked for nothing more.
+        foreign: what has an environment's name and was not made by this set-up.
     """
     return [
         check_system(machine),
@@ -58,6 +64,7 @@ def check_all(
         check_memory(machine),
         check_disk(machine, root, total(missing)[1]),
         check_folder(machine, root),
+        *(check_foreign(path) for path in foreign),
         check_python("gateway", choice.gateway, GATEWAY, machine),
         check_python("models", choice.models, MODELS, machine),
         check_libpython(choice.models, machine, environments),
@@ -118,6 +125,10 @@ def check_disk(machine: Machine, root: Path, disk_mb: int) -> Check:
 
 def check_folder(machine: Machine, root: Path) -> Check:
     """A folder that can be written, whose programs may run, with a path that environments can hold."""
+    if not is_utf8(str(root)):
+        return Check(
+            "folder", "missing", ascii(str(root)), "the path is not UTF-8: clone into another folder"
+        )
     if os.pathsep in str(root):
         return Check(
             "folder", "missing", str(root), f"the path has a {os.pathsep!r}: clone into another folder"
@@ -129,6 +140,20 @@ def check_folder(machine: Machine, root: Path) -> Check:
             "folder", "missing", f"{root} is mounted noexec", "clone into a folder that allows programs"
         )
     return Check("folder", "ok", f"{root} can be written")
+
+
+def check_foreign(path: Path) -> Check:
+    """Something that has an environment's name is left alone."""
+    return Check(path.name, "missing", f"{path} was not made by this set-up", "move it away, or remove it")
+
+
+def is_utf8(text: str) -> bool:
+    """Whether a path can be written as UTF-8, as files of an environment must."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def check_python(name: str, python: Python | None, wanted: Range, machine: Machine) -> Check:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
@@ -35,9 +34,23 @@ def load(environment: Path) -> State:
     """The state of an environment; an empty one if it is not known."""
     try:
         facts = json.loads((environment / FILE).read_text(encoding="utf-8"))
-        return State(**facts) if isinstance(facts, Mapping) else State()
-    except (OSError, ValueError, TypeError):
+        known = State(**facts)
+    except (OSError, ValueError, TypeError, RecursionError):
         return State()
+    return known if is_valid(known) else State()
+
+
+def is_valid(known: State) -> bool:
+    """Whether every field has its type, and every pattern is one that can be looked for."""
+    words = (known.root, known.python, known.device, known.writing)
+    tables = (known.done, known.proofs)
+    return (
+        all(isinstance(word, str) for word in words)
+        and isinstance(known.sizes, dict)
+        and all(isinstance(table, dict) for table in tables)
+        and all(isinstance(value, str) for table in tables for value in table.values())
+        and all(proof and not proof.startswith("/") for proof in known.proofs.values())
+    )
 
 
 def save(environment: Path, state: State) -> None:

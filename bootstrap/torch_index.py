@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import http.client
 import os
+import threading
 import urllib.error
 import urllib.parse
 import urllib.request
@@ -22,10 +24,23 @@ def wanted_index(device: str, environ: Mapping[str, str]) -> str:
 
 
 def problem(index: str) -> str:
-    """Why the index cannot be used, in a few words; empty if it answers."""
+    """Why the index cannot be used, in a few words; empty if it answers within REACH_SECONDS."""
+    answers: list[str] = []
+    # A server that sends a byte now and then would keep a time-out of the socket from ending this.
+    thread = threading.Thread(target=lambda: answers.append(ask(index)), daemon=True)
+    thread.start()
+    thread.join(REACH_SECONDS)
+    return answers[0] if answers else f"no answer within {REACH_SECONDS:.0f} s"
+
+
+def ask(index: str) -> str:
+    """The same, for as long as it takes."""
     if Path(index).is_dir():
         return "" if list(Path(index).glob("torch-*.whl")) else "the folder holds no wheel of torch"
-    url = urllib.parse.urlsplit(index)
+    try:
+        url = urllib.parse.urlsplit(index)
+    except ValueError:
+        return "not an address"
     if url.scheme == "file":
         return "" if Path(urllib.parse.unquote(url.path)).exists() else "there is no such folder"
     if url.scheme not in ("http", "https"):
@@ -36,7 +51,7 @@ def problem(index: str) -> str:
     except urllib.error.HTTPError as error:
         # A mirror that wants a password answers 401 here; pip knows how to give it.
         return "" if error.code in (401, 403) else f"it answers {error.code}"
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, http.client.HTTPException) as error:
         return str(getattr(error, "reason", error) or type(error).__name__)
 
 

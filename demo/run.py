@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import re
 import shlex
 import shutil
@@ -26,6 +27,25 @@ QUERIES = ("a red car", "a musical instrument", "fruit")
 @contextlib.contextmanager
 def service() -> Iterator[str]:
     """Triton and the gateway on free ports; yields the gateway's address, and stops both in the end."""
+    with lock():
+        yield from run_service()
+
+
+@contextlib.contextmanager
+def lock() -> Iterator[None]:
+    """Waits until no other demo runs in this folder."""
+    OUT.parent.mkdir(exist_ok=True)
+    with (OUT.parent / "demo.lock").open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            print("· another demo is running in this folder: waiting for it", flush=True)
+            fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+def run_service() -> Iterator[str]:
+    """The same, without waiting."""
     # The collection of an earlier run may be of an earlier model.
     shutil.rmtree(OUT, ignore_errors=True)
     OUT.mkdir(parents=True)

@@ -75,13 +75,13 @@ ODD: dict[str, Place] = {
     "no-network": Place("no network", variables=NO_INDEX, says="package index cannot be reached", code=2),
     "proxy": Place("a proxy that does not answer", variables=NO_PROXY,
                    says="the proxy refuses|package index cannot be reached", code=2),
-    "no-venv": Place("Python without its venv module",
-                     prepare=f"dpkg --purge --force-depends {VENV_PACKAGE}",
-                     after="apt-get -qq update; apt-get -qq -y --fix-broken install python3-venv",
-                     says=r"sudo apt-get install python3\.\d+-venv", code=2, seconds=10),
     "two-clones": Place("two clones at once", command=TWICE),
     "ctrl-c": Place("interrupted in the middle, and run again",
                     command="timeout --foreground -s INT 25 make demo; make demo", says="contact sheets"),
+    # The last: it leaves a machine without venv.
+    "no-venv": Place("Python without its venv module",
+                     prepare=f"dpkg --purge --force-depends {VENV_PACKAGE}",
+                     says=r"sudo apt-get install python3\.\d+-venv", code=2, seconds=10),
 }  # fmt: skip
 
 

@@ -98,15 +98,62 @@ def test_a_folder_that_was_moved_is_set_up_anew(root, pips, tmp_path_factory):
 def test_a_folder_of_somebody_else_is_not_touched(root, pips):
     (root / ".venv").mkdir()
     (root / ".venv" / "notes").touch()
-    with pytest.raises(SetupFailed, match="was not made by this set-up; move it away"):
-        installer(root).install([PART])
-    assert (root / ".venv" / "notes").exists()
+    assert installer(root).is_foreign()
+
+
+@pytest.mark.parametrize("what", ["file", "dangling link", "link with a file .ready"])
+def test_anything_of_somebody_else_is_noticed(root, tmp_path_factory, what):
+    path, elsewhere = root / ".venv", tmp_path_factory.mktemp("elsewhere")
+    if what == "file":
+        path.touch()
+    elif what == "dangling link":
+        path.symlink_to(elsewhere / "gone")
+    else:
+        (elsewhere / ".ready").touch()
+        path.symlink_to(elsewhere)
+    assert installer(root).is_foreign()
+
+
+def test_an_empty_folder_is_nobodys(root, pips):
+    (root / ".venv").mkdir()
+    assert not installer(root).is_foreign()
+    installer(root).install([PART])
+    assert installer(root).damage() == ""
+
+
+def test_an_environment_that_was_half_removed_is_still_known(root, pips):
+    installer(root).install([PART])
+    install.empty(root / ".venv", but=state.FILE)
+    assert not installer(root).is_foreign()
+    assert installer(root).damage()
+
+
+def test_pip_that_installs_elsewhere_is_noticed(root, pips):
+    with pytest.raises(SetupFailed, match="pip's own settings"):
+        installer(root).install([replace(PART, proof="lib/nothing")])
+    assert "gateway" not in state.load(root / ".venv").done
+
+
+def test_a_thorough_look_finds_every_lost_file(root, pips, monkeypatch):
+    installer(root).install([PART])
+    monkeypatch.setattr(Installer, "thorough", True)
+    site = next((root / ".venv" / "lib").glob("python3.*")) / "site-packages"
+    (site / "x-1.dist-info").mkdir()
+    (site / "x-1.dist-info" / "RECORD").write_text("x/__init__.py,,\nx/y.pyc,,\ntorch/test/a,,\n")
+    assert installer(root).damage() == "x/__init__.py is gone"
+    (site / "x").mkdir()
+    (site / "x" / "__init__.py").touch()
+    assert installer(root).damage() == ""
 
 
 def test_an_environment_whose_python_is_gone_is_made_anew(root, pips):
     installer(root).install([PART])
-    (root / ".venv" / "bin" / "python").unlink()
-    assert "gone" in installer(root).damage()
+    python = root / ".venv" / "bin" / "python"
+    python.unlink()
+    assert "does not run any more" in installer(root).damage()
+    python.write_text("#!/bin/sh\nexit 1\n")
+    python.chmod(0o755)
+    assert "does not run any more" in installer(root).damage()
 
 
 def test_an_environment_that_lost_a_part_is_made_anew(root, pips):
@@ -157,7 +204,6 @@ def test_a_python_that_cannot_make_an_environment_is_named(root, tmp_path):
 
 def test_an_environment_may_lie_on_another_disk(root, pips, tmp_path_factory):
     (root / ".venv").symlink_to(tmp_path_factory.mktemp("disk"))
-    (root / ".venv" / ".ready").touch()
     installer(root).install([PART])
     assert (root / ".venv").is_symlink()
     assert installer(root).damage() == ""

@@ -92,6 +92,17 @@ def test_a_libpython_that_cannot_be_fetched_is_told_with_its_package(tmp_path, m
     assert (found.status, found.remedy) == ("missing", "sudo apt-get install libpython3.11")
 
 
+def test_somebody_elses_environment_is_named_before_anything_is_fetched(tmp_path):
+    both = Choice(python(), python())
+    found = preflight.check_all(machine(), both, tmp_path, [], [], [tmp_path / ".venv"])
+    [row] = [check for check in found if check.status == "missing"]
+    assert (row.name, row.remedy) == (".venv", "move it away, or remove it")
+
+
+def test_a_path_that_is_not_utf8_is_told(tmp_path):
+    assert preflight.check_folder(machine(), tmp_path / "\udcfc").status == "missing"
+
+
 def test_a_folder_whose_path_an_environment_cannot_hold_is_told(tmp_path):
     root = tmp_path / "a:b"
     root.mkdir()

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import http.server
 import threading
+import time
 from collections.abc import Iterator
 
 import pytest
 
+from bootstrap import torch_index
 from bootstrap.torch_index import CPU_INDEX, pip_options, problem, wanted_index
 
 
@@ -66,6 +68,17 @@ def test_one_without_torch_is_not_used(index):
 def test_one_that_cannot_be_reached_says_why():
     assert problem("http://127.0.0.1:9/whl") != ""
     assert problem("ftp://mirror.example") != ""
+
+
+@pytest.mark.parametrize("index", ["http://[::1", "http://a b/c", "http://h:x/", "nonsense", "http://"])
+def test_nonsense_is_a_reason_and_no_crash(index):
+    assert problem(index) != ""
+
+
+def test_a_server_that_never_ends_its_answer_is_given_up(monkeypatch):
+    monkeypatch.setattr(torch_index, "REACH_SECONDS", 0.2)
+    monkeypatch.setattr(torch_index, "ask", lambda _: time.sleep(2) or "")
+    assert "no answer" in problem("http://slow.example/whl")
 
 
 def test_a_folder_of_wheels_is_an_index_too(tmp_path):

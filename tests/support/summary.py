@@ -41,7 +41,7 @@ class Totals:
             cases = list(ET.parse(report).iter("testcase"))
         except OSError as error:
             raise ReportError(f"{report} cannot be read: {error.strerror}") from error
-        except ET.ParseError as error:
+        except (ET.ParseError, LookupError, ValueError) as error:
             raise ReportError(f"{report} is not a complete report: {error}") from error
         if not cases:
             raise ReportError(f"{report} contains no tests")
