@@ -77,7 +77,7 @@ ODD: dict[str, Place] = {
                    says="the proxy refuses|package index cannot be reached", code=2),
     "two-clones": Place("two clones at once", command=TWICE),
     "ctrl-c": Place("interrupted in the middle, and run again",
-                    command="timeout --foreground -s INT 25 make demo; make demo", says="contact sheets"),
+                    command="timeout -s INT 25 make demo; make demo", says="contact sheets"),
     # The last: it leaves a machine without venv.
     "no-venv": Place("Python without its venv module",
                      prepare=f"dpkg --purge --force-depends {VENV_PACKAGE}",
