@@ -37,6 +37,7 @@ ERRORS: tuple[tuple[str, str], ...] = (
      r"|ProtocolError",
      "the package index cannot be reached; look at the network, or see docs/install.md "
      "for mirrors and for work without network"),
+    (r"Failed building editable", "the project itself cannot be built; the end of pip's output says why"),
     (r"Unknown compiler|command '\S*gcc\S*' failed|Failed building wheel|metadata-generation-failed"
      r"|Could not build wheels",
      "a package has no ready-made build for this Python and processor"),

@@ -129,10 +129,11 @@ def check_folder(machine: Machine, root: Path) -> Check:
         return Check(
             "folder", "missing", ascii(str(root)), "the path is not UTF-8: clone into another folder"
         )
-    if os.pathsep in str(root):
-        return Check(
-            "folder", "missing", str(root), f"the path has a {os.pathsep!r}: clone into another folder"
-        )
+    # `venv` refuses the first, setuptools the second.
+    for character in (os.pathsep, "$"):
+        if character in str(root):
+            remedy = f"no environment can be made where a path has {character!r}: clone into another folder"
+            return Check("folder", "missing", str(root), remedy)
     if not os.access(root, os.W_OK):
         return Check("folder", "missing", f"{root} cannot be written", "clone as this user")
     if machine.noexec:

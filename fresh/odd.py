@@ -52,7 +52,7 @@ class Place:
 
 ODD: dict[str, Place] = {
     "plain": Place("an ordinary place, for comparison"),
-    "path": Place("spaces, quotes and umlauts in the path, LC_ALL=C", str(HOME / "my pläce $x 'q'"),
+    "path": Place("spaces, quotes and umlauts in the path, LC_ALL=C", str(HOME / "my pläce (x) 'q'"),
                   variables={"LC_ALL": "C"}),
     "no-home": Place("HOME is not set", command="env -u HOME make demo"),
     "home-read-only": Place("HOME cannot be written", variables={"HOME": "/usr"}),

@@ -103,8 +103,9 @@ def test_a_path_that_is_not_utf8_is_told(tmp_path):
     assert preflight.check_folder(machine(), tmp_path / "\udcfc").status == "missing"
 
 
-def test_a_folder_whose_path_an_environment_cannot_hold_is_told(tmp_path):
-    root = tmp_path / "a:b"
+@pytest.mark.parametrize("name", ["a:b", "a$b"])
+def test_a_folder_whose_path_an_environment_cannot_hold_is_told(tmp_path, name):
+    root = tmp_path / name
     root.mkdir()
     assert checks(machine(), root)["folder"].status == "missing"
 
