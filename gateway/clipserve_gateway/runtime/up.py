@@ -18,6 +18,7 @@ from clipserve_gateway.guard.look import look_at
 from clipserve_gateway.guard.settings import GuardSettings
 from clipserve_gateway.lifecycle import tend_memory
 from clipserve_gateway.listeners import holder, taken
+from clipserve_gateway.runtime.data_folder import DataUnusable, check_data
 from clipserve_gateway.runtime.install import TritonInstall, TritonMissing, find_install
 from clipserve_gateway.runtime.ports import PortInUse, free_ports
 from clipserve_gateway.runtime.run_folder import NoPlainFolder, temporary_folder
@@ -31,6 +32,8 @@ from clipserve_gateway.triton import TritonEncoder
 
 TRIES = 3
 """Starts on ports that are chosen here, where others take them."""
+FAILURES = (TritonMissing, DataUnusable, NoPlainFolder, PortInUse, TritonFailed, BadFile, PortTaken)
+"""Of a start; their messages are for people."""
 OPTIONS = ("--triton-port", "--triton-http-port", "--triton-metrics-port")
 
 
@@ -56,6 +59,7 @@ async def run_up(
     stop = stop_on_signals()
     try:
         install = await asyncio.to_thread(find_install, models_env)
+        await asyncio.to_thread(check_data, settings.data)
         for tries_left in reversed(range(TRIES)):
             ports = choose(wanted)
             try:
@@ -71,7 +75,7 @@ async def run_up(
                 say(
                     f"· port {port} was taken meanwhile by {holder(port)}; Triton starts again on other ports"
                 )
-    except (TritonMissing, NoPlainFolder, PortInUse, TritonFailed, BadFile, PortTaken) as error:
+    except FAILURES as error:
         say(f"clipserve-gateway: {error}")
         return 1
     say("✓ stopped")
@@ -113,6 +117,10 @@ async def run_on(
                 TritonProcess(install, repository, each, folder, choose_log(log, settings.data, number))
             )
         await run_all(settings.model_copy(update={"triton": addresses}), guard, tritons, stop)
+    except TritonFailed:
+        # A Triton that hangs does not heed SIGTERM, and nothing is in flight that could finish.
+        await asyncio.gather(*(triton.kill() for triton in tritons))
+        raise
     finally:
         await asyncio.gather(*(triton.stop() for triton in tritons))
 
@@ -121,10 +129,22 @@ async def run_all(
     settings: Settings, guard: GuardSettings, tritons: Sequence[TritonProcess], stop: asyncio.Event
 ) -> None:
     """Starts all, waits until they are ready, and until they shall stop. The Tritons are left running."""
+    with contextlib.ExitStack() as quiet:
+        quiet.enter_context(expecting_triton())
+        await run_quietly(settings, guard, tritons, stop, quiet)
+
+
+async def run_quietly(
+    settings: Settings,
+    guard: GuardSettings,
+    tritons: Sequence[TritonProcess],
+    stop: asyncio.Event,
+    quiet: contextlib.ExitStack,
+) -> None:
+    """Does what run_all does; `quiet` is closed once all is ready, and stays open if the start fails."""
     begin = time.monotonic()
     gateway = Gateway(settings)
-    with expecting_triton():
-        await gateway.start()
+    await gateway.start()
     connections = [TritonEncoder(triton.address, settings.triton_headers) for triton in tritons]
     looks = [
         functools.partial(look, gateway, it.address, to, guard.canary_timeout_seconds)
@@ -134,9 +154,8 @@ async def run_all(
     tasks: list[asyncio.Task] = [asyncio.create_task(supervisor.run()) for supervisor in supervisors]
     tasks += [asyncio.create_task(tend_memory(gateway)), asyncio.create_task(stop.wait())]
     try:
-        with expecting_triton():
-            is_ready = await ready(gateway, supervisors, tasks, begin + guard.startup_seconds)
-        if is_ready:
+        if await ready(gateway, supervisors, tasks, begin + guard.startup_seconds):
+            quiet.close()
             announce(gateway, tritons, time.monotonic() - begin)
         await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
         for task in tasks:
