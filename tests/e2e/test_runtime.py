@@ -205,6 +205,17 @@ def remove_code(repository: Path) -> None:
     (repository / "demo_image" / "1" / "model.py").unlink()
 
 
+def remove_tower(repository: Path) -> None:
+    shutil.rmtree(repository / "demo_text")
+
+
+def edit_parameters(repository: Path) -> None:
+    config = repository / "demo_image" / "config.pbtxt"
+    old = 'key: "embed_dim" value { string_value: "256" }'
+    assert old in config.read_text()
+    config.write_text(config.read_text().replace(old, old.replace("256", "banana")))
+
+
 def edit_code(old: str, new: str) -> Callable[[Path], None]:
     def edit(repository: Path) -> None:
         code = repository / "demo_image" / "1" / "model.py"
@@ -232,7 +243,7 @@ FAULTS = {
     "code": (remove_code, r"The file \S+/models/demo_image/1/model\.py is missing\."),
     "module": (
         edit_code("\nimport torch\n", "\nimport torch_is_gone\n"),
-        r"The Python module torch_is_gone is missing from the models' environment\.",
+        r"A model imports the Python module torch_is_gone, which is missing from the models' environment\.",
     ),
     "stub-killed": (
         edit_code(LOADS, LOADS + "        os.kill(os.getpid(), 9)\n"),
@@ -242,6 +253,11 @@ FAULTS = {
     "memory": (
         edit_code(LOADS, LOADS + LIMIT),
         r"There is too little memory for the models\.",
+    ),
+    "tower": (remove_tower, r"Model demo cannot be served: the repository has no demo_text\."),
+    "parameter": (
+        edit_parameters,
+        r"Model demo cannot be served: demo: the towers disagree on embed_dim\.",
     ),
     "wrong": (change_canary, r"Model demo answers wrong: demo_text: cosine .*\."),
 }
@@ -312,6 +328,28 @@ def test_a_triton_that_is_killed_while_it_loads_ends_the_start(tmp_path):
     os.kill(service.triton_pid, signal.SIGKILL)
     assert process.wait(10) == 1
     assert "clipserve-gateway: Triton was killed (SIGKILL)" in service.words
+
+
+def test_a_triton_that_hangs_from_the_beginning_is_killed_at_the_deadline(tmp_path):
+    log = tmp_path / "up.log"
+    command = [BIN / "clipserve-gateway", "up", *FREE_PORTS, "--data", tmp_path / "data"]
+    with log.open("w") as file:
+        process = subprocess.Popen([*command, "--startup-seconds", "3"], cwd=ROOT, stdout=file, stderr=file)
+    service = Service(process, log)
+    assert service.says("loads its models", 30)
+    os.kill(service.triton_pid, signal.SIGSTOP)
+    assert process.wait(3 + 10) == 1
+    assert "--startup-seconds" in service.words
+    assert not alive(service.triton_pid)
+
+
+@pytest.mark.parametrize("data", ["/etc/passwd", "/etc/passwd/x", "/proc/x"])
+def test_a_data_folder_that_cannot_be_used_is_told_before_triton_starts(data):
+    done = run_up("--model-repository", str(REPOSITORY), "--data", data)
+    assert done.returncode == 1
+    [cause, remedy] = done.stderr.splitlines()
+    assert cause.startswith(f"clipserve-gateway: The data folder {data} cannot be used: ")
+    assert "--data or CLIPSERVE_DATA" in remedy
 
 
 @pytest.mark.slow

@@ -1,12 +1,15 @@
-"""Children of a Triton that have ended, and how. Triton does not say it, and waits for some for ever."""
+"""What the kernel tells of a Triton and its children, and Triton does not: how they end, what they lack."""
 
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 
 PROC = Path("/proc")
 OOM_KILLS = "oom_kill "
+USUAL_STACK = 2 << 20
+"""Bytes of a thread's stack where they are not limited (glibc)."""
 
 
 def ended_children(parent: int, proc: Path = PROC) -> dict[int, int]:
@@ -44,3 +47,18 @@ def lacks_avx2(proc: Path = PROC) -> bool:
     except OSError:
         return False
     return bool(flags) and "avx2" not in flags[0].split()
+
+
+def lacks_address_space(pid: int, proc: Path = PROC) -> bool:
+    """Whether a process's limit of address space leaves it no room for the stack of another thread."""
+    try:
+        limits = (proc / str(pid) / "limits").read_text()
+        status = (proc / str(pid) / "status").read_text()
+    except OSError:
+        return False
+    space = re.search(r"^Max address space +(\d+)", limits, re.MULTILINE)
+    stack = re.search(r"^Max stack size +(\d+)", limits, re.MULTILINE)
+    used = re.search(r"^VmSize:\s*(\d+) kB", status, re.MULTILINE)
+    if not space or not used:
+        return False
+    return int(used[1]) * 1024 + (int(stack[1]) if stack else USUAL_STACK) > int(space[1])

@@ -10,12 +10,15 @@ import signal
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from clipserve_gateway.runtime.diagnosis_rules import EXPORT, MEMORY, RULES
+from clipserve_gateway.runtime.diagnosis_rules import EXPORT, MEMORY, OPEN_FILES, RULES, SHARED_MEMORY
 
 LARGEST_DETAIL = 200
 """Characters of Triton's own words in a sentence."""
 SMALL_SHARED_MEMORY = 64 << 20
 """Bytes of /dev/shm below which a crash of Triton is laid to it; Docker's default is as much."""
+
+FEW_OPEN_FILES = 256
+"""Open files below which it is laid to their limit that a loaded model is lost."""
 
 
 @dataclass(frozen=True)
@@ -31,6 +34,8 @@ class Evidence:
     no_avx2: bool = False
     shared_memory: int | None = None
     """Size of /dev/shm in bytes, where it is known."""
+    open_files: int | None = None
+    """How many files a process may have open, where it is known."""
     symptom: str = ""
     """What was found wrong with Triton's models."""
 
@@ -47,13 +52,23 @@ class Diagnosis:
     """Whether the log explains the failure. If not, its last lines should be shown."""
 
 
+NO_ANSWER = (
+    r"\bmodel (\S+) does not answer, for \d+ s: (.+?)(?=; model \S+ (?:does not answer|answers wrong), |$)"
+)
+"""In a symptom: a model, and why it does not answer."""
+BAD_EXPORT = (
+    r"^the repository has no |^Triton cannot load \S+: (?!unloaded)|: parameter \S+ (?:is|has) |"
+    r": the towers disagree on |: fingerprint is not |: text_length is neither "
+)
+"""Why a model never answers, however long it is given: what `model_config` and `guard.look` say of it."""
+
 Finder = Callable[[str, Evidence], "Diagnosis | None"]
 
 
 def diagnose(log_text: str, evidence: Evidence) -> Diagnosis:
     """The cause of a failed start."""
     text = f"{log_text}\n{evidence.symptom}"
-    for find in (taken_port, by_log, by_signal, bad_model):
+    for find in (taken_port, full_shared_memory, by_log, by_signal, few_open_files, bad_model):
         diagnosis = find(text, evidence)
         if diagnosis:
             return diagnosis
@@ -72,6 +87,26 @@ def taken_port(text: str, evidence: Evidence) -> Diagnosis | None:
         f"Choose another port with {option}.",
         port=int(found[2]),
     )
+
+
+def full_shared_memory(text: str, evidence: Evidence) -> Diagnosis | None:
+    """What is full is /dev/shm, most likely, if it is small; Triton logs the same of a disk."""
+    if "No space left on device" not in text or not has_small_shared_memory(evidence):
+        return None
+    return Diagnosis(
+        f"Triton needs more shared memory: /dev/shm holds only {size_of_shared_memory(evidence)}.",
+        SHARED_MEMORY,
+    )
+
+
+def has_small_shared_memory(evidence: Evidence) -> bool:
+    """Whether /dev/shm is known to be too small."""
+    return evidence.shared_memory is not None and evidence.shared_memory < SMALL_SHARED_MEMORY
+
+
+def size_of_shared_memory(evidence: Evidence) -> str:
+    """The size of /dev/shm, for people."""
+    return f"{(evidence.shared_memory or 0) / (1 << 20):.3g} MiB"
 
 
 def by_log(text: str, evidence: Evidence) -> Diagnosis | None:
@@ -97,11 +132,11 @@ def by_signal(text: str, evidence: Evidence) -> Diagnosis | None:
     if -signal.SIGILL in codes:
         lacks = "has no AVX2" if evidence.no_avx2 else "lacks an instruction that it uses"
         return Diagnosis(f"{what} cannot run here: the processor {lacks}.", "Use a newer processor.")
-    small = evidence.shared_memory is not None and evidence.shared_memory < SMALL_SHARED_MEMORY
-    if small and codes & {-signal.SIGSEGV, -signal.SIGBUS, -signal.SIGABRT}:
+    crashes = {-signal.SIGSEGV, -signal.SIGBUS, -signal.SIGABRT}
+    if has_small_shared_memory(evidence) and codes & crashes:
         return Diagnosis(
-            f"Triton has crashed, and /dev/shm holds only {(evidence.shared_memory or 0) >> 20} MiB.",
-            "Enlarge it: `mount -o remount,size=1G /dev/shm`, or in a container `--shm-size=1g`.",
+            f"Triton has crashed, and /dev/shm holds only {size_of_shared_memory(evidence)}.",
+            SHARED_MEMORY,
         )
     dead = re.search(r"Stub process '(.+?)(?:_\d+)*' is not healthy", text)
     if dead or (evidence.exit_code is None and evidence.stub_code is not None):
@@ -109,6 +144,15 @@ def by_signal(text: str, evidence: Evidence) -> Diagnosis | None:
         how = "" if code is None else f" ({ending(code)})"
         return Diagnosis(f"{model} ended while the model was loaded{how}.", f"Start again. {EXPORT}")
     return None
+
+
+def few_open_files(text: str, evidence: Evidence) -> Diagnosis | None:
+    """Triton loses models that were loaded: it cannot open the repository, and does not always say why."""
+    few = evidence.open_files is not None and evidence.open_files < FEW_OPEN_FILES
+    if not few or not re.search(r"failed to open directory|Triton cannot load \S+: unloaded", text):
+        return None
+    cause = f"This user may not have as many open files as Triton needs: the limit is {evidence.open_files}."
+    return Diagnosis(cause, OPEN_FILES)
 
 
 def bad_model(text: str, evidence: Evidence) -> Diagnosis | None:
@@ -121,6 +165,9 @@ def bad_model(text: str, evidence: Evidence) -> Diagnosis | None:
     found = re.search(r"^model (\S+) answers wrong, for \d+ s: ([^\n]+)", evidence.symptom, re.MULTILINE)
     if found:
         return Diagnosis(f"Model {found[1]} answers wrong: {shown(found[2])}.", EXPORT)
+    for name, why in re.findall(NO_ANSWER, evidence.symptom):
+        if re.search(BAD_EXPORT, why):
+            return Diagnosis(f"Model {name} cannot be served: {shown(why)}.", EXPORT)
     return None
 
 

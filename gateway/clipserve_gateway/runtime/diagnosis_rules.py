@@ -9,8 +9,31 @@ from __future__ import annotations
 EXPORT = "Export the model again with `clipserve-export`, or remove it from the model repository."
 SETUP = "Run `make setup`, which mends the models' environment."
 MEMORY = "Free some memory, or serve fewer or smaller models."
+SHARED_MEMORY = "Enlarge it: `mount -o remount,size=1G /dev/shm`, or in a container `--shm-size=1g`."
+OPEN_FILES = "Raise the limit to 1024 or more: `ulimit -n 1024`."
+NO_ADDRESS_SPACE = "Triton has used up its address space"
+"""Of a symptom: it waits for ever for a thread that it cannot create."""
+INSTALLED = (
+    "torch|numpy|triton_python_backend_utils|clipserve_cores|"
+    "encodings|filelock|fsspec|jinja2|markupsafe|mpmath|networkx|setuptools|sympy|typing_extensions"
+)
+"""Modules that the models' environment should have: what our models import, and what those import.
+
+Only a model's own code imports others.
+"""
 
 RULES: tuple[tuple[str, str, str], ...] = (
+    # First, because much else fails for this reason and is logged without it.
+    (
+        r"Too many open files|File descriptor limit reached",
+        "This user may not have as many open files as Triton needs.",
+        OPEN_FILES,
+    ),
+    (
+        NO_ADDRESS_SPACE,
+        "The limit of address space (`ulimit -v`) is too low for Triton.",
+        "Raise it: `ulimit -v unlimited`.",
+    ),
     (
         r"version .GLIBC(?:XX)?_(?P<version>[\d.]+)' not found",
         "This system's C library is too old for Triton, which asks for version {version}.",
@@ -27,9 +50,14 @@ RULES: tuple[tuple[str, str, str], ...] = (
         f"{SETUP} A library of the system must be installed by the system's package manager.",
     ),
     (
-        r"No module named '(?P<module>[\w.]+)'",
+        rf"No module named '(?P<module>(?:{INSTALLED})(?:\.[\w.]+)?)'",
         "The Python module {module} is missing from the models' environment.",
         SETUP,
+    ),
+    (
+        r"No module named '(?P<module>[\w.]+)'",
+        "A model imports the Python module {module}, which is missing from the models' environment.",
+        EXPORT,
     ),
     (
         r"ImportError: (?P<detail>[^\n\\\"]+)",
@@ -54,9 +82,9 @@ RULES: tuple[tuple[str, str, str], ...] = (
         MEMORY,
     ),
     (
-        r"Resource temporarily unavailable|can't start new thread|Too many open files",
-        "This user may not have as many threads, processes or open files as Triton needs.",
-        "Raise the limits: see `ulimit -u` and `ulimit -n`.",
+        r"Resource temporarily unavailable|can't start new thread",
+        "This user may not have as many threads or processes as Triton needs.",
+        "Raise the limit: see `ulimit -u`.",
     ),
     (
         r"[Pp]ermission denied(?:, file path)?:? '?(?P<path>/[^'\"\n\\]+)"

@@ -11,6 +11,7 @@ from typing import Protocol
 from clipserve_gateway.guard.judgement import Judgement, Look
 from clipserve_gateway.guard.settings import GuardSettings
 from clipserve_gateway.runtime.diagnosis import Diagnosis
+from clipserve_gateway.runtime.diagnosis_rules import NO_ADDRESS_SPACE
 from clipserve_gateway.runtime.triton_process import LAST_WORDS, LAST_WORDS_OF_A_START, TritonFailed
 
 FIRST_PAUSE, LONGEST_PAUSE = 0.5, 30.0
@@ -23,6 +24,11 @@ FIRST_START_SECONDS = 1.0
 """Longest pause between looks until the first one is ready: somebody waits for it."""
 LOST_SECONDS = 3.0
 """A stub that ended so long ago while Triton loads, and that Triton has not noticed, is never noticed."""
+NO_SPACE_SECONDS = 5.0
+"""A Triton that has had no room for another thread for so long while it loads waits for one for ever.
+
+The Python backend's thread pool deadlocks when a thread cannot be created.
+"""
 
 
 class Process(Protocol):
@@ -56,6 +62,10 @@ class Process(Protocol):
 
     def lost_stubs(self) -> dict[int, int]:
         """Exit codes, by pid, of its Python stubs that have ended and that it has not noticed yet."""
+        ...
+
+    def lacks_address_space(self) -> bool:
+        """Whether it has no address space left for another thread."""
         ...
 
     def has_lost_all(self) -> bool:
@@ -95,6 +105,8 @@ class Supervisor:
         """It has never been ready."""
         self._lost: dict[int, float] = {}
         """When stubs were first seen to have ended, by pid."""
+        self._no_space_since: float | None = None
+        """When it was first seen without address space for another thread."""
         self._ready_since: float | None = None
         self._lost_at: float | None = None
         """When it failed, until it is back."""
@@ -133,7 +145,7 @@ class Supervisor:
     async def _start(self) -> None:
         self._judgement = Judgement(self._settings)
         self._was_ready, self._ready_since = False, None
-        self._lost = {}
+        self._lost, self._no_space_since = {}, None
         await self._triton.start()
         self._say(f"· Triton (pid {self._triton.pid}) loads its models; its log: {self._triton.log}")
 
@@ -167,6 +179,8 @@ class Supervisor:
             changes = self._judgement.judge(look, self._clock())
             if self._stub_is_lost():
                 return "a Python stub has ended, and Triton waits for it"
+            if self._is_out_of_space():
+                return NO_ADDRESS_SPACE
             if self._first and self._is_hopeless():
                 return self._judgement.why
             for text in held:
@@ -191,6 +205,15 @@ class Supervisor:
         self._lost = {pid: self._lost.get(pid, now) for pid in self._triton.lost_stubs()}
         lost = any(now - since >= LOST_SECONDS for since in self._lost.values())
         return lost and not self._judgement.heard
+
+    def _is_out_of_space(self) -> bool:
+        """Whether Triton waits for a thread that it cannot create, before it answers anything."""
+        now = self._clock()
+        if self._judgement.heard or not self._triton.lacks_address_space():
+            self._no_space_since = None
+        elif self._no_space_since is None:
+            self._no_space_since = now
+        return self._no_space_since is not None and now - self._no_space_since >= NO_SPACE_SECONDS
 
     def _is_hopeless(self) -> bool:
         """Whether no model will be right: Triton answers so, or its log says so before it answers."""

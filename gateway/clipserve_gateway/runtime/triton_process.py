@@ -6,12 +6,13 @@ import asyncio
 import contextlib
 import os
 import re
+import resource
 import signal
 import tempfile
 from pathlib import Path
 
 from clipserve_gateway.model_config import is_tower, model_name
-from clipserve_gateway.runtime.children import ended_children, lacks_avx2, oom_kills
+from clipserve_gateway.runtime.children import ended_children, lacks_address_space, lacks_avx2, oom_kills
 from clipserve_gateway.runtime.command import LARGE_PAGES, TritonPorts, arguments, environment_from
 from clipserve_gateway.runtime.diagnosis import Diagnosis, Evidence, diagnose
 from clipserve_gateway.runtime.ending import die_with_parent
@@ -67,7 +68,7 @@ class TritonProcess:
         """Where in the log this process's own words begin."""
         self._runs: RunFolder | None = None
         self._process: asyncio.subprocess.Process | None = None
-        self._oom_kills = 0
+        self._oom_kills = oom_kills()
         """Of the machine, when the process was started."""
         self._stub_codes: dict[int, int] = {}
         self._has_failed = False
@@ -126,6 +127,10 @@ class TritonProcess:
         self._stub_codes |= lost
         return lost
 
+    def lacks_address_space(self) -> bool:
+        """Whether it has no address space left for another thread."""
+        return bool(self.pid) and lacks_address_space(self.pid)
+
     def has_lost_all(self) -> bool:
         """Whether each model of the repository has a tower that Triton has failed to load, by its log."""
         towers = {config.parent.name for config in self._repository.glob("*/config.pbtxt")}
@@ -146,6 +151,7 @@ class TritonProcess:
             oom_kills=oom_kills() - self._oom_kills,
             no_avx2=lacks_avx2(),
             shared_memory=shared.f_blocks * shared.f_frsize if shared else None,
+            open_files=resource.getrlimit(resource.RLIMIT_NOFILE)[0],
             symptom=self._in_users_words(symptom),
         )
         return diagnose(self._words(), evidence)

@@ -6,6 +6,7 @@ import signal
 
 import pytest
 from clipserve_gateway.runtime.diagnosis import Diagnosis, Evidence, diagnose, shown
+from clipserve_gateway.runtime.diagnosis_rules import NO_ADDRESS_SPACE
 
 BEGINNING = """\
 W1130 02:05:21.660981 27829 pinned_memory_manager.cc:273] "Unable to allocate pinned system memory, pinned \
@@ -90,6 +91,16 @@ NO_FILES = (
 """
     + METRICS_PORT
 )
+FEW_FILES = """\
+E1130 03:32:03.136012385   26433 tcp_server_posix.cc:358]      File descriptor limit reached. Retrying.
+E1130 03:32:07.362429 26316 model_repository_manager.cc:1303] "failed to poll model repository '/models': \
+failed to open directory /models"
+"""
+NO_THREADS = "terminate called\n  what():  Resource temporarily unavailable\n"
+NO_SPACE = """\
+E1130 03:31:50.365430 26234 model_lifecycle.cc:642] "failed to load 'demo_image' version 1: Internal: \
+OSError: [Errno 28] No space left on device"
+"""
 NO_MEMORY = "terminate called after throwing an instance of 'std::bad_alloc'\n  what():  std::bad_alloc\n"
 NO_PERMISSION = """\
 E1130 02:08:05.362088 30761 model_lifecycle.cc:642] "failed to load 'demo_image' version 1: Internal: \
@@ -139,6 +150,21 @@ OLD_SYSTEM = """\
             "clipserve-export",
         ),
         (NO_MODULE, "The Python module torch is missing from the models' environment.", "make setup"),
+        (
+            NO_MODULE.replace("torch", "torch.jit"),
+            "The Python module torch.jit is missing from the models' environment.",
+            "make setup",
+        ),
+        (
+            NO_MODULE.replace("torch", "nonsense_x"),
+            "A model imports the Python module nonsense_x, which is missing from the models' environment.",
+            "clipserve-export",
+        ),
+        (
+            NO_MODULE.replace("torch", "torch_x"),
+            "A model imports the Python module torch_x, which is missing",
+            "clipserve-export",
+        ),
         (DEAD_STUB, "The process of demo_image ended while the model was loaded.", "Start again"),
         (
             NO_SHARED_MEMORY,
@@ -155,7 +181,14 @@ OLD_SYSTEM = """\
         (PORT, "Port 36011 is taken", "--triton-port"),
         (HTTP_PORT, "Port 36011 is taken", "--triton-http-port"),
         (METRICS_PORT, "Port 36011 is taken", "--triton-metrics-port"),
-        (NO_FILES, "This user may not have as many threads, processes or open files", "ulimit"),
+        (NO_FILES, "This user may not have as many open files as Triton needs.", "ulimit -n 1024"),
+        (FEW_FILES, "This user may not have as many open files as Triton needs.", "ulimit -n 1024"),
+        (
+            NO_LIBRARY.replace("No such file or directory", "Too many open files"),
+            "This user may not have as many open files as Triton needs.",
+            "ulimit -n 1024",
+        ),
+        (NO_THREADS, "This user may not have as many threads or processes as Triton needs.", "ulimit -u"),
         (NO_MEMORY, "There is too little memory for the models.", "Free some memory"),
         (NO_PERMISSION, "This user may not read /models/demo_image/1/model.pt.", "chmod"),
         (NO_TORCH_PERMISSION, "This user may not read /models/demo_image/1/model.pt.", "chmod"),
@@ -199,6 +232,78 @@ def test_the_end_of_a_process_says_more_than_that_it_is_not_healthy(evidence: Ev
     diagnosis = diagnose(BEGINNING + DEAD_STUB, evidence)
     assert cause in diagnosis.cause
     assert_is_a_sentence(diagnosis)
+
+
+def test_what_is_full_is_a_small_shared_memory_or_else_a_disk() -> None:
+    small = diagnose(BEGINNING + NO_SPACE, Evidence(exit_code=-6, shared_memory=1 << 20))
+    assert small.cause == "Triton needs more shared memory: /dev/shm holds only 1 MiB."
+    assert "--shm-size" in small.remedy
+    assert_is_a_sentence(small)
+    for shared_memory in (None, 24 << 30):
+        disk = diagnose(BEGINNING + NO_SPACE, Evidence(shared_memory=shared_memory))
+        assert disk.cause == "A disk is full that Triton writes to."
+
+
+def test_address_space_that_is_used_up_is_told_by_its_limit() -> None:
+    diagnosis = diagnose(BEGINNING, Evidence(symptom=NO_ADDRESS_SPACE))
+    assert "ulimit -v" in diagnosis.cause
+    assert "ulimit -v unlimited" in diagnosis.remedy
+    assert_is_a_sentence(diagnosis)
+
+
+@pytest.mark.parametrize(
+    "why",
+    [
+        "the repository has no demo_text",
+        "Triton cannot load demo_text: unable to find it",
+        "demo_image: parameter embed_dim is not a whole number above 0",
+        "demo_text: parameter tokenizer is 'x'; this gateway knows 'openai_bpe'",
+        "demo_text: parameter embed_dim is missing",
+        "demo_image: parameter canary_text_embedding has 3 bytes, not 1024",
+        "demo: the towers disagree on fingerprint",
+        "demo: fingerprint is not 64 hex digits",
+        "demo: text_length is neither ragged nor fixed",
+    ],
+)
+def test_a_model_that_can_never_answer_is_to_be_exported_again(why: str) -> None:
+    slow = "model a does not answer, for 1 s: a_image: Triton did not answer in time"
+    bad = f"model demo does not answer, for 0 s: {why}"
+    for symptom in (bad, f"{slow}; {bad}", f"{bad}; {slow}"):
+        diagnosis = diagnose(BEGINNING, Evidence(symptom=symptom))
+        assert diagnosis.cause == f"Model demo cannot be served: {why}."
+        assert "clipserve-export" in diagnosis.remedy
+        assert diagnosis.known
+
+
+@pytest.mark.parametrize(
+    "why",
+    [
+        "demo_image: no answer in time",
+        "Triton did not answer in time",
+        "Triton has not loaded it",
+        "Triton cannot load demo_image: unloaded",
+    ],
+)
+def test_a_model_that_is_merely_slow_is_to_be_given_time(why: str) -> None:
+    symptom = f"model demo does not answer, for 9 s: {why}"
+    diagnosis = diagnose(BEGINNING, Evidence(symptom=symptom))
+    assert diagnosis.cause == f"Triton serves no model: {symptom}."
+    assert "--startup-seconds" in diagnosis.remedy
+    assert not diagnosis.known
+
+
+def test_a_repository_that_cannot_be_opened_any_more_is_laid_to_a_low_limit_of_open_files() -> None:
+    log = FEW_FILES.splitlines()[-1]
+    symptom = "model demo does not answer, for 0 s: Triton cannot load demo_image: unloaded"
+    for text in (log, ""):
+        diagnosis = diagnose(BEGINNING + text, Evidence(symptom=symptom, open_files=64))
+        assert (
+            diagnosis.cause == "This user may not have as many open files as Triton needs: the limit is 64."
+        )
+        assert "ulimit -n 1024" in diagnosis.remedy
+        assert not diagnose(BEGINNING + text, Evidence(symptom=symptom, open_files=1024)).known
+    slow = "model demo does not answer, for 9 s: Triton has not loaded it"
+    assert not diagnose(BEGINNING, Evidence(symptom=slow, open_files=64)).known
 
 
 def test_a_port_that_is_taken_is_told_by_its_number() -> None:

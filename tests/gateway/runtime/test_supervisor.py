@@ -42,6 +42,7 @@ class FakeProcess:
         self.killed = 0
         self.lost: dict[int, int] = {}
         self.load_failed = False
+        self.no_space = False
         self.explains = True
         self.broken: Exception | None = None
         self._ended: asyncio.Future[int]
@@ -68,6 +69,9 @@ class FakeProcess:
 
     def lost_stubs(self) -> dict[int, int]:
         return self.lost
+
+    def lacks_address_space(self) -> bool:
+        return self.no_space
 
     def has_lost_all(self) -> bool:
         return self.load_failed
@@ -346,6 +350,25 @@ async def test_a_first_one_that_waits_for_a_stub_which_has_ended_ends_all():
     with pytest.raises(TritonFailed, match="a Python stub has ended"):
         await play.run(100)
     assert 8 <= play.clock.now <= 9
+
+
+async def test_a_first_one_without_address_space_for_another_thread_ends_all():
+    def scene(play: Play) -> Look:
+        play.triton.no_space = play.clock.now >= 5
+        return NOBODY
+
+    play = Play(scene)
+    with pytest.raises(TritonFailed, match="used up its address space"):
+        await play.run(100)
+    assert 10 <= play.clock.now <= 11
+
+
+async def test_one_that_answers_or_finds_address_space_again_ends_nothing():
+    def scene(play: Play) -> Look:
+        play.triton.no_space = play.clock.now < 4 or 8 <= play.clock.now < 12 or play.clock.now > 20
+        return NOBODY if play.clock.now < 20 else GOOD
+
+    await Play(scene).run(60)
 
 
 async def test_stubs_that_end_and_are_noticed_by_triton_end_nothing():

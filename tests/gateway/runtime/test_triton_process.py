@@ -9,7 +9,7 @@ import time
 from pathlib import Path
 
 import pytest
-from clipserve_gateway.runtime.children import ended_children, lacks_avx2, oom_kills
+from clipserve_gateway.runtime.children import ended_children, lacks_address_space, lacks_avx2, oom_kills
 from clipserve_gateway.runtime.command import TritonPorts, locale_of
 from clipserve_gateway.runtime.install import TritonInstall
 from clipserve_gateway.runtime.run_folder import temporary_folder
@@ -142,3 +142,15 @@ def test_what_the_kernel_tells_of_memory_and_processor_is_read(tmp_path: Path) -
     assert (oom_kills(tmp_path), lacks_avx2(tmp_path)) == (3, True)
     (tmp_path / "cpuinfo").write_text("flags\t\t: fpu avx avx2\n")
     assert not lacks_avx2(tmp_path)
+
+
+def test_a_process_near_its_limit_of_address_space_has_no_room_for_a_thread(tmp_path: Path) -> None:
+    assert not lacks_address_space(7, tmp_path), "it has ended"
+    (tmp_path / "7").mkdir()
+    limits, status = tmp_path / "7" / "limits", tmp_path / "7" / "status"
+    status.write_text("Name:\tx\nVmPeak:\t 1493448 kB\nVmSize:\t 1493448 kB\n")
+    line = "Max stack size            8388608              unlimited            bytes\n"
+    for space, lacks in (("1536000000", True), ("1600000000", False), ("unlimited", False)):
+        limits.write_text(f"{line}Max address space         {space}           unlimited            bytes\n")
+        assert lacks_address_space(7, tmp_path) == lacks
+    assert not lacks_address_space(os.getpid())
