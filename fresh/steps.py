@@ -14,6 +14,8 @@ from fresh.bare import HOME, USER, BareDebian
 
 ROOT = Path(__file__).resolve().parent.parent
 MB = 1_000_000
+MENTION = 80
+"""Characters of a line that says what was missing."""
 COMMANDS = ("make demo", "make demo", "make doctor", "make test")
 """As README shows them; the second `make demo` must start in seconds."""
 
@@ -76,4 +78,4 @@ def missing(words: str) -> str:
     """The lines of a command's output that say what was not there."""
     lines = re.findall(r"^\s*(?:[✗!] .*|\d+ skipped: .*)$", words, re.MULTILINE)
     totals = re.findall(r"^\d+ passed, \d+ failed, \d+ skipped$", words, re.MULTILINE)
-    return "; ".join([*totals, *(line.strip()[:160] for line in lines)])
+    return "; ".join([*totals, *(" ".join(line.split())[:MENTION] for line in lines)])
