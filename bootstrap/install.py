@@ -190,11 +190,16 @@ class Installer:
         words = ["install", *REQUIREMENTS["torch"], *self._constraints]
         if index and torch_index.problem(index):
             index = ""
+        size = 0
         if index:
-            self._pip(
-                stage.name, [*words, "--no-deps", "--force-reinstall", *torch_index.pip_options(index)], step
-            )
-        return self._pip(stage.name, words, step)
+            options = ["--no-deps", "--force-reinstall", *torch_index.pip_options(index)]
+            try:
+                size = self._pip(stage.name, [*words, *options], step)
+            except pip.PipFailed as error:
+                if self._state.writing or pip.Pip.stopping.is_set():
+                    raise
+                self._lines.say(f"! no torch from {index} ({error}): pip's ordinary index is asked")
+        return size + self._pip(stage.name, words, step)
 
     @property
     def _constraints(self) -> list[str]:

@@ -224,6 +224,22 @@ def test_torch_of_its_own_index_comes_without_cuda(root, pips, monkeypatch):
     assert state.load(root / MODELS_ENV).device == "cpu"
 
 
+def test_an_index_that_has_no_torch_is_told_and_the_ordinary_one_is_asked(root, monkeypatch, capsys):
+    asked: list[list[str]] = []
+
+    def run(self: Pip, words: list[str], told: object, writes: object) -> int:
+        asked.append(words)
+        if "--index-url" in words:
+            raise PipFailed("the package index has no build of torch")
+        return 3
+
+    monkeypatch.setattr(Pip, "run", run)
+    monkeypatch.setattr(install.torch_index, "problem", lambda _: "")
+    installer(root, MODELS_ENV).install([Stage("torch", "torch", MODELS_ENV, (), 1, 1)])
+    assert "--index-url" not in asked[-1]
+    assert "no torch from" in capsys.readouterr().err
+
+
 def test_another_device_brings_another_torch(root, pips):
     stage = Stage("torch", "torch", MODELS_ENV, (), 1, 1)
     installer(root, MODELS_ENV).install([stage])
