@@ -224,6 +224,8 @@ class Installer:
             words, step.told if step else lambda *_: None, lambda: self._note_writing(stage)
         )
         self._note_writing("")
+        if step:
+            step.ended(size)
         return size
 
     def _note_writing(self, stage: str) -> None:

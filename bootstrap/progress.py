@@ -52,6 +52,8 @@ class Step:
         self._title = title
         self._begin = time.monotonic()
         self._now = ("", 0)
+        self._earlier = 0
+        """Bytes that earlier programs of this step downloaded."""
         self._end = threading.Event()
         self._ticker = threading.Thread(target=self._tick, daemon=True)
 
@@ -61,8 +63,12 @@ class Step:
         return time.monotonic() - self._begin
 
     def told(self, what: str, size: int) -> None:
-        """Hears what is being done, and the bytes downloaded so far."""
-        self._now = (what, size)
+        """Hears what a program does now, and the bytes that it has downloaded so far."""
+        self._now = (what, self._earlier + size)
+
+    def ended(self, size: int) -> None:
+        """Hears that a program of this step has ended, and the bytes that it downloaded."""
+        self._earlier += size
 
     def __enter__(self) -> Step:
         self._lines.say(f"· {self._title}")
