@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import textwrap
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TextIO
@@ -12,13 +13,9 @@ from typing import TextIO
 from bootstrap import state
 from bootstrap.preflight import Check
 
+WIDTH = 100
+"""Columns of the list of packages."""
 MARKS = {"ok": "✓", "note": "!", "missing": "✗"}
-SHOWN = (
-    "clipserve", "grpcio", "protobuf", "numpy", "pillow", "tokenizers", "lancedb", "pylance", "pyarrow",
-    "pymilvus", "tritonclient", "torch", "torchvision", "open_clip_torch", "timm", "nvidia-pytriton",
-)  # fmt: skip
-"""Packages whose versions are worth a look when something fails."""
-
 LIST = """
 import importlib.metadata, json, sys
 print(json.dumps({it.metadata["Name"]: it.version for it in importlib.metadata.distributions()}))
@@ -39,16 +36,17 @@ def show_checks(checks: Sequence[Check], file: TextIO | None = None) -> bool:
 
 
 def packages(environment: Path) -> list[str]:
-    """One line for an environment, and one with the versions of what matters in it."""
+    """Lines that tell an environment's Python, and every package in it with its version."""
     python = environment / "bin" / "python"
     if not python.exists():
         return [f"{environment.name}: not made yet"]
-    done = subprocess.run([python, "-I", "-c", LIST], capture_output=True, text=True, check=False)
-    if done.returncode:
+    try:
+        done = subprocess.run([python, "-I", "-c", LIST], capture_output=True, text=True, check=True)
+    except (OSError, subprocess.CalledProcessError):
         return [f"{environment.name}: its Python does not run"]
-    versions = {name.lower().replace("_", "-"): version for name, version in json.loads(done.stdout).items()}
+    versions = json.loads(done.stdout)
     known = state.load(environment)
     head = f"{environment.name}: Python {known.python or 'unknown'}, {len(versions)} packages"
-    names = [name for name in SHOWN if name.lower().replace("_", "-") in versions]
-    shown = ", ".join(f"{name} {versions[name.lower().replace('_', '-')]}" for name in names)
-    return [head, f"  {shown}"] if shown else [head]
+    words = ", ".join(f"{name} {versions[name]}" for name in sorted(versions, key=str.lower))
+    lines = textwrap.wrap(words, WIDTH, break_on_hyphens=False)
+    return [head, *(f"  {line}" for line in lines)]
