@@ -15,20 +15,26 @@ USUAL_STACK = 2 << 20
 def ended_children(parent: int, proc: Path = PROC) -> dict[int, int]:
     """Exit codes, by pid, of the children that have ended and that the parent has not collected yet.
 
-    A negative code is the signal that ended the child.
+    A negative code is the signal that ended the child. Nothing is said of the children of a parent that is
+    stopped: it collects none, and stubs of Triton's end by themselves when it is silent.
     """
+    if fields_of(proc / str(parent))[:1] in (["T"], ["t"]):
+        return {}
     found = {}
     for folder in proc.iterdir():
-        if not folder.name.isdigit():
-            continue
-        try:
-            # The command's name, which may hold anything, is in parentheses.
-            fields = (folder / "stat").read_text().rpartition(")")[2].split()
-        except OSError:
-            continue
-        if fields[0] == "Z" and int(fields[1]) == parent:
+        fields = fields_of(folder) if folder.name.isdigit() else []
+        if fields and fields[0] == "Z" and int(fields[1]) == parent:
             found[int(folder.name)] = os.waitstatus_to_exitcode(int(fields[-1]))
     return found
+
+
+def fields_of(folder: Path) -> list[str]:
+    """What /proc/PID/stat says after the name: the state, the parent and so on. Empty if it is gone."""
+    try:
+        # The name, which may hold anything, is in parentheses.
+        return (folder / "stat").read_text().rpartition(")")[2].split()
+    except OSError:
+        return []
 
 
 def oom_kills(proc: Path = PROC) -> int:
