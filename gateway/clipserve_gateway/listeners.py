@@ -43,11 +43,17 @@ def named(pid: int, proc: Path) -> str:
 
 def parent_of(pid: int, proc: Path) -> int:
     """The process that started it; 0 if that is not known."""
+    fields = stat_fields(pid, proc)
+    return int(fields[1]) if fields else 0
+
+
+def stat_fields(pid: int, proc: Path) -> list[str]:
+    """What /proc/PID/stat says after the name: the state, the parent and so on. Empty if it is gone."""
     try:
-        # The command's name, which may hold anything, is in parentheses.
-        return int((proc / str(pid) / "stat").read_text().rpartition(")")[2].split()[1])
-    except (OSError, IndexError, ValueError):
-        return 0
+        # The name, which may hold anything, is in parentheses.
+        return (proc / str(pid) / "stat").read_text().rpartition(")")[2].split()
+    except OSError:
+        return []
 
 
 def listens(port: int, proc: Path = PROC) -> bool:

@@ -6,6 +6,8 @@ import os
 import re
 from pathlib import Path
 
+from clipserve_gateway.listeners import process_ids, stat_fields
+
 PROC = Path("/proc")
 OOM_KILLS = "oom_kill "
 USUAL_STACK = 2 << 20
@@ -18,23 +20,14 @@ def ended_children(parent: int, proc: Path = PROC) -> dict[int, int]:
     A negative code is the signal that ended the child. Nothing is said of the children of a parent that is
     stopped: it collects none, and stubs of Triton's end by themselves when it is silent.
     """
-    if fields_of(proc / str(parent))[:1] in (["T"], ["t"]):
+    if stat_fields(parent, proc)[:1] in (["T"], ["t"]):
         return {}
-    found = {}
-    for folder in proc.iterdir():
-        fields = fields_of(folder) if folder.name.isdigit() else []
+    codes = {}
+    for pid in process_ids(proc):
+        fields = stat_fields(pid, proc)
         if fields and fields[0] == "Z" and int(fields[1]) == parent:
-            found[int(folder.name)] = os.waitstatus_to_exitcode(int(fields[-1]))
-    return found
-
-
-def fields_of(folder: Path) -> list[str]:
-    """What /proc/PID/stat says after the name: the state, the parent and so on. Empty if it is gone."""
-    try:
-        # The name, which may hold anything, is in parentheses.
-        return (folder / "stat").read_text().rpartition(")")[2].split()
-    except OSError:
-        return []
+            codes[pid] = os.waitstatus_to_exitcode(int(fields[-1]))
+    return codes
 
 
 def oom_kills(proc: Path = PROC) -> int:
