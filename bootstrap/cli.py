@@ -56,10 +56,10 @@ def main() -> None:
 def doctor(root: Path, device: str, tests: bool) -> int:
     """Prints what this machine is and what is installed; 1 if something is missing that must be installed."""
     machine, choice = look(root)
-    wanted = stages(device_of(root, device, machine), tests=tests)
-    workers = installers(root, choice, device, machine)
-    missing = missing_stages(workers, wanted)
-    good = show_checks(preflight.check_all(machine, choice, root, missing, made(root), foreign(workers)))
+    device = device_of(root, device, machine)
+    workers = installers(root, choice, device, Lines())
+    missing = missing_stages(workers, stages(device, tests=tests))
+    good = show_checks(checks_of(machine, choice, device, workers, missing))
     print("\ninstalled")
     for environment in ENVIRONMENTS.values():
         for line in packages(root / environment):
@@ -77,12 +77,12 @@ def install(root: Path, device: str, tests: bool) -> int:
         machine, choice = look(root)
         device = device_of(root, device, machine)
         wanted = stages(device, tests=tests)
-        workers = installers(root, choice, device, machine)
+        lines = Lines()
+        workers = installers(root, choice, device, lines)
         missing = missing_stages(workers, wanted)
         download, disk = total(missing)
         print("· this machine", file=sys.stderr)
-        checks = preflight.check_all(machine, choice, root, missing, made(root), foreign(workers))
-        if not show_checks(checks, file=sys.stderr):
+        if not show_checks(checks_of(machine, choice, device, workers, missing), file=sys.stderr):
             return 1
         print(f"· to fetch: about {download} MB; on disk {disk / 1000:.1f} GB: "
               f"{', '.join(stage.name for stage in missing)}", file=sys.stderr)  # fmt: skip
@@ -92,9 +92,8 @@ def install(root: Path, device: str, tests: bool) -> int:
                 choice = Choice(choice.gateway, uv.bring(root, choice.gateway))
             except uv.NoPython as error:
                 sys.exit(f"✗ {error}")
-            workers = installers(root, choice, device, machine)
+            workers = installers(root, choice, device, lines)
         shutil.rmtree(temporary_folder(root), ignore_errors=True)
-        lines = Lines()
         if not run_all(workers, wanted, lines):
             lines.say("· the next run goes on from here; `make doctor` shows what is there")
             return 1
@@ -158,11 +157,10 @@ def device_of(root: Path, device: str, machine: Machine) -> str:
     return state.load(root / MODELS_ENV).device or ("cuda" if machine.card else "cpu")
 
 
-def installers(root: Path, choice: Choice, device: str, machine: Machine) -> list[Installer]:
-    """One for each environment."""
-    lines, torch = Lines(), device_of(root, device, machine)
+def installers(root: Path, choice: Choice, device: str, lines: Lines) -> list[Installer]:
+    """One for each environment; `device` is `cpu` or `cuda`."""
     pairs = ((GATEWAY_ENV, choice.gateway), (MODELS_ENV, choice.models))
-    return [Installer(root, environment, python, torch, lines) for environment, python in pairs]
+    return [Installer(root, environment, python, device, lines) for environment, python in pairs]
 
 
 def missing_stages(workers: Sequence[Installer], wanted: Sequence[Stage]) -> list[Stage]:
@@ -170,14 +168,13 @@ def missing_stages(workers: Sequence[Installer], wanted: Sequence[Stage]) -> lis
     return [stage for worker in workers for stage in worker.missing(wanted)]
 
 
-def foreign(workers: Sequence[Installer]) -> list[Path]:
-    """What has an environment's name and is somebody else's."""
-    return [worker.path for worker in workers if worker.is_foreign()]
-
-
-def made(root: Path) -> list[Path]:
-    """The environments that exist."""
-    return [root / name for name in ENVIRONMENTS.values() if (root / name).is_dir()]
+def checks_of(
+    machine: Machine, choice: Choice, device: str, workers: Sequence[Installer], missing: Sequence[Stage]
+) -> list[preflight.Check]:
+    """The table of the machine and of what the project's folder holds."""
+    made = [worker.path for worker in workers if worker.path.is_dir()]
+    foreign = [worker.path for worker in workers if worker.is_foreign()]
+    return preflight.check_all(machine, choice, workers[0].root, device, missing, made, foreign)
 
 
 @contextlib.contextmanager

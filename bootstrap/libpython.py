@@ -11,9 +11,6 @@ from pathlib import Path
 from bootstrap import debian
 from bootstrap.pythons import Python
 
-DOWNLOAD_MB = 3
-"""Of Debian's package, and of its list of packages where that must be fetched too."""
-
 
 class NoLibpython(Exception):
     """The library is not here and cannot be fetched."""

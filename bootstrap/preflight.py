@@ -47,6 +47,7 @@ def check_all(
     machine: Machine,
     choice: Choice,
     root: Path,
+    device: str,
     missing: Sequence[Stage],
     environments: Sequence[Path],
     foreign: Sequence[Path] = (),
@@ -54,6 +55,7 @@ def check_all(
     """Every check, in the order of the table.
 
     Args:
+        device: `cpu` or `cuda`: the build of torch.
         missing: the stages that are still to be installed.
         environments: those that exist already; their Python is asked for nothing more.
         foreign: what has an environment's name and was not made by this set-up.
@@ -71,7 +73,7 @@ def check_all(
         check_bash(machine),
         Check("card", "ok", machine.card or "no NVIDIA driver: the models run on the processor"),
         check_ports(PORTS),
-        *(check_torch(stage.about, os.environ) for stage in missing if stage.name == "torch"),
+        *(check_torch(device, stage.about, os.environ) for stage in missing if stage.name == "torch"),
     ]
 
 
@@ -197,9 +199,9 @@ def check_bash(machine: Machine) -> Check:
     return Check("bash", "missing", "no bash on PATH", install_line(machine.family, "bash"))
 
 
-def check_torch(build: str, environ: Mapping[str, str]) -> Check:
+def check_torch(device: str, build: str, environ: Mapping[str, str]) -> Check:
     """Where torch comes from: a build with CUDA is 2.4 GB more to download."""
-    index = wanted_index("cpu" if "without" in build else "cuda", environ)
+    index = wanted_index(device, environ)
     if not index:
         return Check("torch", "ok", f"{build}, from pip's ordinary index")
     if why := problem(index):

@@ -38,21 +38,24 @@ def bring(root: Path, gateway: Python) -> Python:
     done = run([uv, "python", "install", VERSION], UV_PYTHON_INSTALL_DIR=str(root / FOLDER))
     python = probe(brought(root)) if done.returncode == 0 and brought(root) else None
     if python is None:
-        words = (done.stderr or done.stdout).strip().splitlines() or ["no output"]
-        raise NoPython(f"uv cannot download Python {VERSION}: {words[-1].strip()}. {by_hand()}")
+        raise NoPython(f"uv cannot download Python {VERSION}: {last_words(done)}. {by_hand()}")
     return python
 
 
 def install_uv(folder: Path, python: Python) -> str:
     """Installs uv into a small environment of its own; its path."""
-    made = run([python.path, "-E", "-s", "-m", "venv", str(folder)])
-    done = (
-        run([str(folder / "bin" / "python"), "-m", "pip", "install", "uv"]) if not made.returncode else made
-    )
-    if done.returncode:
-        words = (done.stderr or done.stdout).strip().splitlines() or ["no output"]
-        raise NoPython(f"uv cannot be installed: {words[-1].strip()}. {by_hand()}")
+    steps = ([python.path, "-E", "-s", "-m", "venv", str(folder)],
+             [str(folder / "bin" / "python"), "-m", "pip", "install", "uv"])  # fmt: skip
+    for step in steps:
+        done = run(step)
+        if done.returncode:
+            raise NoPython(f"uv cannot be installed: {last_words(done)}. {by_hand()}")
     return str(folder / "bin" / "uv")
+
+
+def last_words(done: subprocess.CompletedProcess[str]) -> str:
+    """The last line that a program printed, of its errors if it printed any."""
+    return ((done.stderr or done.stdout).strip().splitlines() or ["no output"])[-1].strip()
 
 
 def by_hand() -> str:

@@ -25,10 +25,8 @@ def _library(monkeypatch, tmp_path):
 
 def checks(here, root, **choice):
     both = Choice(choice.get("gateway", python()), choice.get("models", python()))
-    return {
-        check.name: check
-        for check in preflight.check_all(here, both, root, choice.get("missing", GATEWAY_ONLY), [])
-    }
+    missing = choice.get("missing", GATEWAY_ONLY)
+    return {check.name: check for check in preflight.check_all(here, both, root, "cpu", missing, [])}
 
 
 def test_a_good_machine_misses_nothing(tmp_path):
@@ -94,7 +92,7 @@ def test_a_libpython_that_cannot_be_fetched_is_told_with_its_package(tmp_path, m
 
 def test_somebody_elses_environment_is_named_before_anything_is_fetched(tmp_path):
     both = Choice(python(), python())
-    found = preflight.check_all(machine(), both, tmp_path, [], [], [tmp_path / ".venv"])
+    found = preflight.check_all(machine(), both, tmp_path, "cpu", [], [], [tmp_path / ".venv"])
     [row] = [check for check in found if check.status == "missing"]
     assert (row.name, row.remedy) == (".venv", "move it away, or remove it")
 

@@ -27,6 +27,17 @@ def run_up(*options: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60, check=False)
 
 
+def begin_up(folder: Path, *options: str) -> Service:
+    """A start that is still under way: Triton loads its models."""
+    log = folder / "up.log"
+    command = [BIN / "clipserve-gateway", "up", *FREE_PORTS, "--data", folder / "data", *options]
+    with log.open("w") as file:
+        process = subprocess.Popen(command, cwd=ROOT, stdout=file, stderr=file)
+    service = Service(process, log)
+    assert service.says("loads its models", 30)
+    return service
+
+
 def alive(pid: int) -> bool:
     try:
         os.kill(pid, 0)
@@ -319,26 +330,16 @@ def test_a_start_that_fails_ends_at_once_with_cause_remedy_and_log(tmp_path, mod
 
 
 def test_a_triton_that_is_killed_while_it_loads_ends_the_start(tmp_path):
-    log = tmp_path / "up.log"
-    command = [BIN / "clipserve-gateway", "up", *FREE_PORTS, "--data", tmp_path / "data"]
-    with log.open("w") as file:
-        process = subprocess.Popen(command, cwd=ROOT, stdout=file, stderr=file)
-    service = Service(process, log)
-    assert service.says("loads its models", 30)
+    service = begin_up(tmp_path)
     os.kill(service.triton_pid, signal.SIGKILL)
-    assert process.wait(10) == 1
+    assert service.process.wait(10) == 1
     assert "clipserve-gateway: Triton was killed (SIGKILL)" in service.words
 
 
 def test_a_triton_that_hangs_from_the_beginning_is_killed_at_the_deadline(tmp_path):
-    log = tmp_path / "up.log"
-    command = [BIN / "clipserve-gateway", "up", *FREE_PORTS, "--data", tmp_path / "data"]
-    with log.open("w") as file:
-        process = subprocess.Popen([*command, "--startup-seconds", "3"], cwd=ROOT, stdout=file, stderr=file)
-    service = Service(process, log)
-    assert service.says("loads its models", 30)
+    service = begin_up(tmp_path, "--startup-seconds", "3")
     os.kill(service.triton_pid, signal.SIGSTOP)
-    assert process.wait(3 + 10) == 1
+    assert service.process.wait(3 + 10) == 1
     assert "--startup-seconds" in service.words
     assert not alive(service.triton_pid)
 
@@ -354,12 +355,7 @@ def test_a_data_folder_that_cannot_be_used_is_told_before_triton_starts(data):
 
 @pytest.mark.slow
 def test_a_chosen_port_that_another_process_takes_is_chosen_anew(tmp_path):
-    log = tmp_path / "up.log"
-    command = [BIN / "clipserve-gateway", "up", *FREE_PORTS, "--data", tmp_path / "data"]
-    with log.open("w") as file:
-        process = subprocess.Popen(command, cwd=ROOT, stdout=file, stderr=file)
-    service = Service(process, log)
-    assert service.says("loads its models", 30)
+    service = begin_up(tmp_path)
     words = Path(f"/proc/{service.triton_pid}/cmdline").read_text().split("\0")
     [port] = [int(word.partition("=")[2]) for word in words if word.startswith("--grpc-port=")]
     with socket.socket() as taken:
