@@ -45,11 +45,11 @@ class KubectlError(Exception):
 
 def usable_kubectl(path_variable: str) -> Path | None:
     """The kubectl that a PATH finds first, if its version is at least MIN_VERSION."""
-    found = shutil.which("kubectl", path=path_variable)
-    if found is None:
+    program = shutil.which("kubectl", path=path_variable)
+    if program is None:
         return None
-    version = kubectl_version(Path(found))
-    return Path(found) if version is not None and version >= MIN_VERSION else None
+    version = kubectl_version(Path(program))
+    return Path(program) if version is not None and version >= MIN_VERSION else None
 
 
 def kubectl_version(kubectl: Path) -> tuple[int, int] | None:

@@ -64,12 +64,12 @@ def fetch(python: Python, folder: Path) -> Path:
     version = debian.installed_version(debian.owner(os.path.realpath(python.path)))
     try:
         with debian.unpacked(package, version) as tree:
-            found = sorted(tree.rglob(library_name(python)))
-            if not found:
+            files = sorted(tree.rglob(library_name(python)))
+            if not files:
                 raise NoLibpython(f"Debian's package {package} holds no {library_name(python)}")
             target = folder / library_name(python)
             target.unlink(missing_ok=True)
-            target.write_bytes(found[0].resolve().read_bytes())
+            target.write_bytes(files[0].resolve().read_bytes())
     except debian.FetchFailed as error:
         raise NoLibpython(f"{package} cannot be downloaded: {error}. {by_hand(package)}") from error
     loaded = version_of(target)

@@ -182,9 +182,9 @@ def check_libpython(python: Python | None, machine: Machine, environments: Seque
         return Check("libpython", "note", "comes with the Python for the models")
     name = libpython.library_name(python)
     placed = [each / "lib" / name for each in environments if (each / "lib" / name).exists()]
-    found = placed[0] if placed else libpython.find(python)
-    if found:
-        return Check("libpython", "ok", str(found))
+    library = placed[0] if placed else libpython.find(python)
+    if library:
+        return Check("libpython", "ok", str(library))
     if libpython.can_fetch(python):
         return Check("libpython", "note", f"{name} is not installed: it is downloaded, without root")
     remedy = install_line(machine.family, "libpython", python.minor)

@@ -37,7 +37,7 @@ def stages(device: str, *, tests: bool) -> list[Stage]:
     """
     project, gateway, models = "pyproject.toml", "constraints/gateway.txt", "constraints/models.txt"
     build, torch_mb = ("without CUDA", (235, 640)) if device == "cpu" else ("with CUDA", (2600, 4600))
-    found = [
+    ordered = [
         Stage("gateway", "gateway, SDK and CLI", GATEWAY_ENV, (project, gateway), 280, 770,
               f"{SITE}/lancedb/__init__.py"),
         Stage("torch", f"torch {build}", MODELS_ENV, (project, models), *torch_mb,
@@ -50,14 +50,14 @@ def stages(device: str, *, tests: bool) -> list[Stage]:
               "lib/libpython3.*.so.1.0"),
     ]  # fmt: skip
     if tests:
-        found += [
+        ordered += [
             Stage("tools", "linters, test tools, a Milvus server", GATEWAY_ENV, (project, gateway), 260, 800,
                   f"{SITE}/pytest/__init__.py"),
             Stage("kubectl", "kubectl", GATEWAY_ENV, ("constraints/kubectl.txt",), 37, 60),
             Stage("busybox", "busybox", GATEWAY_ENV, (), 1, 1),
             Stage("test-tools", "pytest", MODELS_ENV, (project, models), 2, 10, f"{SITE}/pytest/__init__.py"),
         ]  # fmt: skip
-    return found
+    return ordered
 
 
 def digest(stage: Stage, root: Path, *more: str) -> str:

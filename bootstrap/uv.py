@@ -24,8 +24,8 @@ class NoPython(Exception):
 
 def brought(root: Path) -> str:
     """The interpreter that an earlier set-up brought; empty if none did."""
-    found = sorted((root / FOLDER).glob(f"cpython-{VERSION}*/bin/python{VERSION}"))
-    return str(found[-1]) if found else ""
+    interpreters = sorted((root / FOLDER).glob(f"cpython-{VERSION}*/bin/python{VERSION}"))
+    return str(interpreters[-1]) if interpreters else ""
 
 
 def bring(root: Path, gateway: Python) -> Python:

@@ -88,11 +88,11 @@ def socket_inodes(pid: int, proc: Path) -> Iterator[str]:
         return
     for descriptor in descriptors:
         try:
-            found = SOCKET.fullmatch(str(descriptor.readlink()))
+            match = SOCKET.fullmatch(str(descriptor.readlink()))
         except OSError:
             continue
-        if found:
-            yield found[1]
+        if match:
+            yield match[1]
 
 
 def command(pid: int, proc: Path) -> str:

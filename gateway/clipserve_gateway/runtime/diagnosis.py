@@ -77,15 +77,15 @@ def diagnose(log_text: str, evidence: Evidence) -> Diagnosis:
 
 def taken_port(text: str, evidence: Evidence) -> Diagnosis | None:
     """Triton could not listen."""
-    found = re.search(r"failed to start (\w+) service: .*Socket '[^']*:(\d+)' already in use", text)
+    match = re.search(r"failed to start (\w+) service: .*Socket '[^']*:(\d+)' already in use", text)
     # Triton says the same of a socket that it cannot open for other reasons.
-    if not found or "Too many open files" in text:
+    if not match or "Too many open files" in text:
         return None
-    option = {"GRPC": "--triton-port", "HTTP": "--triton-http-port"}.get(found[1], "--triton-metrics-port")
+    option = {"GRPC": "--triton-port", "HTTP": "--triton-http-port"}.get(match[1], "--triton-metrics-port")
     return Diagnosis(
-        f"Port {found[2]} is taken, on which Triton should listen.",
+        f"Port {match[2]} is taken, on which Triton should listen.",
         f"Choose another port with {option}.",
-        port=int(found[2]),
+        port=int(match[2]),
     )
 
 
@@ -112,9 +112,9 @@ def size_of_shared_memory(evidence: Evidence) -> str:
 def by_log(text: str, evidence: Evidence) -> Diagnosis | None:
     """What a line of the log says."""
     for pattern, cause, remedy in RULES:
-        found = re.search(pattern, text)
-        if found:
-            words = {key: shown(value or "") for key, value in found.groupdict().items()}
+        match = re.search(pattern, text)
+        if match:
+            words = {key: shown(value or "") for key, value in match.groupdict().items()}
             words["path"] = words.get("path") or words.get("before", "")
             return Diagnosis(cause.format_map(words).replace(": .", "."), remedy)
     return None
@@ -159,12 +159,12 @@ def bad_model(text: str, evidence: Evidence) -> Diagnosis | None:
     """A model that does not load, or answers wrong, for whatever reason Triton gives."""
     if evidence.exit_code is not None:
         return None
-    found = re.search(r"failed to load '([^']+)' version \d+: (?:Internal|Invalid argument): ([^\n]+)", text)
-    if found:
-        return Diagnosis(f"Triton cannot load {found[1]}: {shown(found[2])}.", EXPORT)
-    found = re.search(r"^model (\S+) answers wrong, for \d+ s: ([^\n]+)", evidence.symptom, re.MULTILINE)
-    if found:
-        return Diagnosis(f"Model {found[1]} answers wrong: {shown(found[2])}.", EXPORT)
+    match = re.search(r"failed to load '([^']+)' version \d+: (?:Internal|Invalid argument): ([^\n]+)", text)
+    if match:
+        return Diagnosis(f"Triton cannot load {match[1]}: {shown(match[2])}.", EXPORT)
+    match = re.search(r"^model (\S+) answers wrong, for \d+ s: ([^\n]+)", evidence.symptom, re.MULTILINE)
+    if match:
+        return Diagnosis(f"Model {match[1]} answers wrong: {shown(match[2])}.", EXPORT)
     for name, why in re.findall(NO_ANSWER, evidence.symptom):
         if re.search(BAD_EXPORT, why):
             return Diagnosis(f"Model {name} cannot be served: {shown(why)}.", EXPORT)
