@@ -168,15 +168,18 @@ class Catalog:
                 return changed
         raise Conflict(f"collection {name!r} is being changed by others; try again")
 
-    async def drop(self, name: str) -> None:
-        """Removes a collection with all its points; CollectionHasAliases where an alias means it."""
+    async def drop(self, name: str, shown: Callable[[str], bool] = lambda alias: True) -> None:
+        """Removes a collection with all its points; CollectionHasAliases where an alias means it.
+
+        The error names the aliases that are `shown`, and says nothing of the others.
+        """
         for _ in range(UPDATE_ATTEMPTS):
             known = await self._find(name, "name")
             aliases = [alias for alias, target in (await self.aliases()).items() if target == name]
             if aliases:
+                named = ", ".join(filter(shown, aliases)) or "an alias"
                 raise CollectionHasAliases(
-                    f"collection {name!r} is meant by {', '.join(aliases)}; delete or change that first",
-                    field="name",
+                    f"collection {name!r} is meant by {named}; delete or change that first", field="name"
                 )
             if await self._engine.delete_document(COLLECTIONS + name, version=known.version):
                 self._known.pop(name, None)
@@ -241,7 +244,7 @@ class Catalog:
                 log.info("removing %s, which belongs to no collection", name)
                 await self._engine.drop_table(name)
         except ClipserveError as error:
-            log.warning("tables that belong to no collection could not be removed: %s", error.message)
+            log.warning("tables that belong to no collection could not be removed: %s", error.logged)
 
 
 def read_alias(document: Document) -> str:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import datetime as dt
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Protocol, TypeAlias
+from typing import Protocol
 
 from clipserve_gateway.catalog import Catalog, new_table_name
 from clipserve_gateway.collection_spec import CollectionSpec, Generation
@@ -16,13 +16,32 @@ from clipserve_gateway.stages import stage
 from clipserve_gateway.statistics import ScoreBackground, Statistics
 from clipserve_gateway.types import IndexOptions, ModelSpec, PayloadType, TableStatus
 
-Shown: TypeAlias = Callable[[str], bool]
-"""Whether a collection or alias of that name is to be shown."""
+
+class Shown(Protocol):
+    """What the caller may know of."""
+
+    def name(self, name: str) -> bool:
+        """Whether the collection or alias may be shown, as far as its name decides."""
+        ...
+
+    def collection(self, collection: CollectionSpec) -> bool:
+        """Whether the collection may be shown."""
+        ...
 
 
-def everything(name: str) -> bool:
+class Everything:
     """Shows whatever there is."""
-    return True
+
+    def name(self, name: str) -> bool:
+        """True."""
+        return True
+
+    def collection(self, collection: CollectionSpec) -> bool:
+        """True."""
+        return True
+
+
+EVERYTHING = Everything()
 
 
 class ModelTable(Protocol):
@@ -79,7 +98,7 @@ class CollectionOps:
         await self._catalog.create(spec)
         return CollectionFacts(spec, 0, ())
 
-    async def get(self, name: str, *, shown: Shown = everything) -> CollectionFacts:
+    async def get(self, name: str, *, shown: Shown = EVERYTHING) -> CollectionFacts:
         """What a collection is and how it is; CollectionNotFound."""
 
         async def facts(spec: CollectionSpec) -> CollectionFacts:
@@ -91,7 +110,7 @@ class CollectionOps:
         with stage("index"):
             return await self._catalog.reading(name, facts, field="name")
 
-    async def page(self, after: str, limit: int, *, shown: Shown = everything) -> list[CollectionFacts]:
+    async def page(self, after: str, limit: int, *, shown: Shown = EVERYTHING) -> list[CollectionFacts]:
         """Up to `limit` of the shown collections whose names follow `after`, by name."""
 
         async def one(spec: CollectionSpec) -> CollectionFacts | None:
@@ -103,21 +122,21 @@ class CollectionOps:
 
         with stage("index"):
             aliases = await self._aliases(shown)
-            found = [spec for spec in await self._catalog.all() if spec.name > after and shown(spec.name)]
-            specs = found[:limit]
+            found = await self._catalog.all()
+            specs = [spec for spec in found if spec.name > after and shown.collection(spec)][:limit]
             return [facts for facts in await asyncio.gather(*map(one, specs)) if facts is not None]
 
     async def _aliases(self, shown: Shown) -> dict[str, tuple[str, ...]]:
         """The shown aliases of each collection."""
         found: dict[str, tuple[str, ...]] = {}
         for alias, target in (await self._catalog.aliases()).items():
-            if shown(alias):
+            if shown.name(alias):
                 found[target] = (*found.get(target, ()), alias)
         return found
 
-    async def drop(self, name: str) -> None:
-        """Removes a collection with all its points; CollectionHasAliases."""
-        await self._catalog.drop(name)
+    async def drop(self, name: str, *, shown: Shown = EVERYTHING) -> None:
+        """Removes a collection with all its points; CollectionHasAliases, which names the shown ones."""
+        await self._catalog.drop(name, shown.name)
 
     async def put_alias(self, alias: str, collection: str) -> str:
         """Lets an alias mean a collection; what it meant before, empty if it is new."""
@@ -127,10 +146,15 @@ class CollectionOps:
         """Removes an alias; AliasNotFound."""
         await self._catalog.delete_alias(alias)
 
-    async def alias_page(self, after: str, limit: int, *, shown: Shown = everything) -> list[tuple[str, str]]:
+    async def alias_page(self, after: str, limit: int, *, shown: Shown = EVERYTHING) -> list[tuple[str, str]]:
         """Up to `limit` aliases that follow `after` with their collections, by name, where both are shown."""
         found = sorted((await self._catalog.aliases()).items())
-        return [item for item in found if item[0] > after and all(map(shown, item))][:limit]
+        hidden = {spec.name for spec in await self._catalog.all() if not shown.collection(spec)}
+        return [
+            (alias, target)
+            for alias, target in found
+            if alias > after and shown.name(alias) and shown.name(target) and target not in hidden
+        ][:limit]
 
 
 def new_generation(collection: str, model: ModelSpec) -> Generation:

@@ -84,6 +84,11 @@ class CollectionSpec:
         return self.serving.model
 
     @property
+    def models(self) -> tuple[str, ...]:
+        """Names of the models whose embeddings it holds: one, and during a migration two."""
+        return tuple(generation.model for generation in self.generations)
+
+    @property
     def fingerprint(self) -> str:
         """Fingerprint of the model that answers."""
         return self.serving.fingerprint

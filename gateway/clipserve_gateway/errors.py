@@ -6,6 +6,7 @@ sentence that says what to do. How reasons become gRPC statuses is decided in on
 
 from __future__ import annotations
 
+import copy
 from typing import TypeVar
 
 Self = TypeVar("Self", bound="ClipserveError")
@@ -19,22 +20,33 @@ class ClipserveError(Exception):
         message: one sentence for people.
         field: path of the field at fault, e.g. ``images[3].content``; empty if none is.
         metadata: small facts for machines, e.g. ``{"limit": "256"}``.
+        detail: what only the log may say: addresses, paths, and words of other servers; empty if nothing.
     """
 
     reason = "INTERNAL"
 
-    def __init__(self, message: str, *, field: str = "", metadata: dict[str, str] | None = None) -> None:
+    def __init__(
+        self, message: str, *, field: str = "", metadata: dict[str, str] | None = None, detail: str = ""
+    ) -> None:
         super().__init__(message)
         self.message = message
         self.field = field
         self.metadata = metadata or {}
+        self.detail = detail
+
+    @property
+    def logged(self) -> str:
+        """The message as the log says it: with the detail."""
+        return f"{self.message}: {self.detail}" if self.detail else self.message
 
     def at(self: Self, field: str) -> Self:
         """The same error, laid at the door of `field` (a prefix path that this error's own path follows)."""
         if not field:
             return self
         own = f".{self.field}" if self.field and not self.field.startswith("[") else self.field
-        return type(self)(self.message, field=field + own, metadata=self.metadata)
+        located = copy.copy(self)
+        located.field = field + own
+        return located
 
 
 class InvalidInput(ClipserveError):

@@ -163,7 +163,7 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
         if isinstance(failure, errors.Overloaded) and failure.metadata.get("limit") in QUEUES:
             self._metrics.rejected.labels(failure.metadata["limit"]).inc()
         if failure is not None:
-            fields |= {"reason": failure.reason, "field": failure.field, "error": failure.message[:500]}
+            fields |= {"reason": failure.reason, "field": failure.field, "error": failure.logged[:500]}
         log.info("call", extra={"fields": fields})
 
 

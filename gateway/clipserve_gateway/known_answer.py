@@ -66,7 +66,7 @@ async def examine(encoder: Encoder, spec: ModelSpec, deadline: Deadline) -> Find
     try:
         pixels, ids = await asyncio.to_thread(inputs_of, spec, known)
     except errors.InvalidInput as error:
-        return Finding(Verdict.WRONG, f"model {spec.name} was exported with a bad question: {error.message}")
+        return Finding(Verdict.WRONG, f"model {spec.name} was exported with a bad question: {error.logged}")
     image, text = spec.name + IMAGE_SUFFIX, spec.name + TEXT_SUFFIX
     towers: tuple[tuple[str, Callable[[], Awaitable[Floats]], bytes], ...] = (
         (image, lambda: encoder.encode_image(spec, pixels, deadline), known.image_embedding),
@@ -77,11 +77,11 @@ async def examine(encoder: Encoder, spec: ModelSpec, deadline: Deadline) -> Find
         try:
             answer = await encode()
         except errors.Overloaded as error:
-            return Finding(Verdict.BUSY, f"{tower}: {error.message}", tower)
+            return Finding(Verdict.BUSY, f"{tower}: {error.logged}", tower)
         except (errors.ModelUnavailable, errors.DeadlineExceeded) as error:
-            return Finding(Verdict.MISSING, f"{tower}: {error.message}", tower)
+            return Finding(Verdict.MISSING, f"{tower}: {error.logged}", tower)
         except errors.InferenceFailed as error:
-            return Finding(Verdict.WRONG, f"{tower}: {error.message}", tower)
+            return Finding(Verdict.WRONG, f"{tower}: {error.logged}", tower)
         if complaint := compare(answer[0], np.frombuffer(recorded, "<f4")):
             return Finding(Verdict.WRONG, f"{tower}: {complaint}", tower)
     return Finding(Verdict.RIGHT, seconds=time.monotonic() - begin)

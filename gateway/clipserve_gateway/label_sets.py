@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import datetime as dt
 import json
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -116,12 +117,14 @@ class LabelSets:
         document = await self._engine.get_document(VERSIONS + path(ref))
         return None if document is None else read_version(ref, document, head)
 
-    async def page(self, after: str, limit: int) -> list[StoredLabelSet]:
-        """The latest versions of up to `limit` label sets whose names follow `after`, by name."""
+    async def page(
+        self, after: str, limit: int, shown: Callable[[str], bool] = lambda name: True
+    ) -> list[StoredLabelSet]:
+        """The latest versions of up to `limit` shown label sets whose names follow `after`, by name."""
         found: list[StoredLabelSet] = []
         for document in await self._engine.documents(HEADS):
             name, head = document.key.removeprefix(HEADS), read_head(document)
-            if name > after and head.versions and len(found) < limit:
+            if name > after and head.versions and len(found) < limit and shown(name):
                 latest = await self._version(LabelSetRef(name, head.versions[-1]), head)
                 found += [] if latest is None else [latest]
         return found

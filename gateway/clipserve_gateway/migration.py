@@ -170,7 +170,7 @@ class Migrator:
             try:
                 found = await self._catalog.versions()
             except ClipserveError as error:
-                log.warning("migrations cannot be looked for: %s", error.message)
+                log.warning("migrations cannot be looked for: %s", error.logged)
                 continue
             for spec, version in found:
                 if spec.migration is None or spec.migration.state is not MigrationState.RUNNING:
@@ -199,7 +199,7 @@ class Migrator:
                 log.info("the migration of %s has been ended", spec.name)
                 return
             except ClipserveError as error:
-                log.warning("the migration of %s waits: %s", spec.name, error.message)
+                log.warning("the migration of %s waits: %s", spec.name, error.logged)
                 told = functools.partial(dataclasses.replace, error=error.message[:500])
                 with contextlib.suppress(Gone, ClipserveError):
                     await self._note(spec.name, table, told)

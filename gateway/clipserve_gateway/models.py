@@ -35,7 +35,7 @@ class Models:
 
     A model that Triton stops serving stays known, so that its callers hear UNAVAILABLE, not NOT_FOUND,
     until Triton says that it is gone. `on_change` is called after every change of the models or of their
-    readiness.
+    readiness. Errors name no model but that of the call and those that are `shown`.
     """
 
     def __init__(
@@ -46,6 +46,7 @@ class Models:
         poll_seconds: float,
         metrics: Metrics,
         on_change: Callable[[], Awaitable[None]],
+        shown: Callable[[str], bool] = lambda name: True,
     ) -> None:
         self._source = source
         self._default = default
@@ -58,6 +59,7 @@ class Models:
         self.looked = asyncio.Event()
         """Set once Triton has been asked, whatever it said."""
         self._on_change = on_change
+        self._shown = shown
 
     def all(self) -> list[tuple[ModelSpec, bool]]:
         """Every known model and whether it is ready, by name."""
@@ -87,16 +89,17 @@ class Models:
         wanted = name or self.default
         if not wanted:
             raise errors.InvalidInput(
-                f"name a model: this server has {', '.join(sorted(self._specs)) or 'none'} and no default",
-                field=field,
+                f"name a model: this server has {self._known()} and no default", field=field
             )
         if wanted not in self._specs:
-            raise errors.ModelNotFound(
-                f"no model {wanted!r}; there are: {', '.join(sorted(self._specs)) or 'none'}", field=field
-            )
+            raise errors.ModelNotFound(f"no model {wanted[:80]!r}; there are: {self._known()}", field=field)
         if not self._ready[wanted]:
             raise errors.ModelUnavailable(f"model {wanted!r} is not ready; try again in a few seconds")
         return self._specs[wanted]
+
+    def _known(self) -> str:
+        """The names that the caller may know of, for an error's text."""
+        return ", ".join(filter(self._shown, sorted(self._specs))) or "none"
 
     async def watch(self) -> None:
         """Refreshes for ever; a failure is told once and retried."""
@@ -112,7 +115,7 @@ class Models:
             index = await self._source.repository_index(timeout)
             towers = await self._source.towers([n for n, up in index.items() if up and is_tower(n)], timeout)
         except errors.ClipserveError as error:
-            self._complain("Triton", error.message)
+            self._complain("Triton", error.logged)
             await self._update(self._specs, dict.fromkeys(self._specs, False))
             return
         self._reached = True

@@ -117,12 +117,12 @@ class Replica:
             with standing.calling(tower_name(model, tower)):
                 result = await self._unless_down(calling, down)
         except errors.ServerUnavailable as error:
-            self._suspect(error.message)
+            self._suspect(error.logged)
             raise
         except errors.ModelUnavailable as error:
             # It was there a moment ago: Triton is stopping, or loads this model again.
             if self._standings.get(model) is standing:
-                self._judge(model, Finding(Verdict.MISSING, error.message))
+                self._judge(model, Finding(Verdict.MISSING, error.logged))
             raise
         finally:
             self.in_flight -= 1
@@ -164,7 +164,7 @@ class Replica:
                 self._suspect(f"no answer in two times {timeout:g} s")
                 return
         except errors.ClipserveError as error:
-            self._suspect(error.message)
+            self._suspect(error.logged)
             return
         found = pair(self.towers, self.towers)
         # What is wrong with the others is told by Models.

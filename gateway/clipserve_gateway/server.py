@@ -115,6 +115,7 @@ class Gateway:
             poll_seconds=settings.model_poll_seconds,
             metrics=self.metrics,
             on_change=self._tell_health,
+            shown=self.security.shows_model,
         )
         self._pool = DecodePool(self.metrics, settings.decode_threads, settings.bulk_share)
         room = Cost(settings.max_inflight_items, settings.max_inflight_bytes)
@@ -158,7 +159,7 @@ class Gateway:
         server = grpc.aio.server(
             interceptors=[
                 CallInterceptor(self.metrics, limits, self.settings.default_timeout_seconds),
-                self.security.interceptor(catalog, self.metrics),
+                self.security.interceptor(catalog, self.models, self.metrics),
             ],
             options=server_options(self.settings),
         )
@@ -193,8 +194,8 @@ class Gateway:
         self._tasks.append(self._opening)
         self._tasks.append(asyncio.create_task(self._migrator.watch(), name="watch migrations"))
         self._tasks.append(asyncio.create_task(self.security.watch(), name="watch certificates and tokens"))
-        where = f"{self.settings.host}:{self.port}"
-        log.info("listening on %s, %s, metrics on port %d", where, self.security.words, self._http.port)
+        where = f"{self.settings.host}:{self.port}, {self.security.words}"
+        log.info("listening on %s, metrics on port %d", where, self._http.port)
         self.security.warn()
 
     async def begun(self) -> None:
@@ -211,16 +212,15 @@ class Gateway:
         try:
             await self._engine.open()
         except ClipserveError as error:
-            log.error("%s", error.message)
+            log.error("%s", error.logged)
             return
         await self._catalog.drop_orphans()
 
     def _listen(self) -> int:
         address = f"{self.settings.host}:{self.settings.port}"
-        try:
+        port = 0
+        with contextlib.suppress(RuntimeError):
             port = self.security.add_port(self._server, address)
-        except RuntimeError:
-            port = 0
         if port == 0 and listens(self.settings.port):
             raise PortTaken(taken(self.settings.port, "--port"))
         if port == 0:

@@ -107,7 +107,7 @@ class Statistics:
             self._entries[table] = _Entry(points, time.monotonic(), found)
         except ClipserveError as error:
             # The next search tries again; hits have no percentile until then.
-            log.info("no score statistics of %s: %s", spec.name, error.message)
+            log.info("no score statistics of %s: %s", spec.name, error.logged)
 
     async def _measure(self, spec: CollectionSpec) -> dict[QueryKind, ScoreBackground]:
         sample = await self._engine.sample(spec.table, SAMPLED_POINTS)

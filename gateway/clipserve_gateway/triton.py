@@ -146,11 +146,11 @@ def translate(error: grpc.aio.AioRpcError) -> errors.ClipserveError:
     if code is grpc.StatusCode.DEADLINE_EXCEEDED or "timeout expired" in words.lower():
         return cut_off("encode")
     if code is grpc.StatusCode.NOT_FOUND or "unknown model" in words or "no available versions" in words:
-        return errors.ModelNotFound(f"Triton does not serve this model: {words}")
+        return errors.ModelNotFound("Triton does not serve this model", detail=words[:300])
     if "protocol is restricted" in words:
         return errors.ModelUnavailable(
             "the inference server wants a key that this gateway does not show (CLIPSERVE_TRITON_HEADERS_FILE)"
         )
     if code in (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED):
         return errors.ServerUnavailable("the inference server does not answer; try again in a few seconds")
-    return errors.InferenceFailed(f"the inference server refused the input: {words[:300]}")
+    return errors.InferenceFailed("the inference server refused the input", detail=words[:300])

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextvars
 from dataclasses import dataclass
 
-from clipserve_gateway.access.grants import Grant
+from clipserve_gateway.access.grants import Grant, Named
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,28 @@ current: contextvars.ContextVar[Caller | None] = contextvars.ContextVar("caller"
 """None where no tokens are asked for, and outside of calls."""
 
 
-def visible(name: str) -> bool:
-    """Whether the caller may know of the collection or alias of that name."""
-    caller = current.get()
-    return caller is None or caller.grant.sees(name)
+class CallerView:
+    """What the caller may know of: everything where no tokens are asked for."""
+
+    def name(self, name: str) -> bool:
+        """Whether the caller may know of the collection or alias, as far as its name decides."""
+        caller = current.get()
+        return caller is None or caller.grant.sees(name)
+
+    def collection(self, collection: Named) -> bool:
+        """Whether the caller may know of the collection."""
+        caller = current.get()
+        return caller is None or caller.grant.sees_collection(collection)
+
+    def label_set(self, name: str) -> bool:
+        """Whether the caller may know of the label set of that name."""
+        caller = current.get()
+        return caller is None or caller.grant.sees_label_set(name)
+
+    def model(self, name: str) -> bool:
+        """Whether the caller may know of the model of that name."""
+        caller = current.get()
+        return caller is None or caller.grant.sees_model(name)
+
+
+visible = CallerView()

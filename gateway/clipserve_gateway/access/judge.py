@@ -11,22 +11,13 @@ from typing import Any, Protocol, TypeVar
 from clipserve_gateway import stages
 from clipserve_gateway.access.caller import Caller, current
 from clipserve_gateway.access.gate import Gate
-from clipserve_gateway.access.grants import Grant
+from clipserve_gateway.access.grants import Grant, Named
 from clipserve_gateway.access.methods import RPCS, Rpc
 from clipserve_gateway.errors import CollectionNotFound, PermissionDenied, RateLimited, Unauthenticated
 from clipserve_gateway.metrics import Metrics
 
 Q = TypeVar("Q")
 R = TypeVar("R")
-
-
-class Named(Protocol):
-    """What a name turns out to be."""
-
-    @property
-    def name(self) -> str:
-        """The collection's own name."""
-        ...
 
 
 class Names(Protocol):
@@ -37,16 +28,30 @@ class Names(Protocol):
         ...
 
 
+class ModelNames(Protocol):
+    """Knows which model answers where none is named."""
+
+    @property
+    def default(self) -> str:
+        """Its name; empty if there is none."""
+        ...
+
+
 class Judge:
     """Judges the requests of all calls of a gateway that asks for tokens.
 
     An alias is judged by its own name and by the collection that it means, and the request goes on with that
-    very collection: what the alias means a moment later does not matter to it.
+    very collection: what the alias means a moment later does not matter to it. So does an empty name of a
+    model with the default one. A collection is judged by its own name and by the models whose
+    embeddings it holds.
+
+    What is refused is refused in the same words whether it exists or not.
     """
 
-    def __init__(self, gate: Gate, names: Names, metrics: Metrics) -> None:
+    def __init__(self, gate: Gate, names: Names, models: ModelNames, metrics: Metrics) -> None:
         self._gate = gate
         self._names = names
+        self._models = models
         self._metrics = metrics
 
     async def judged(self, caller: Caller, request: Q, work: Callable[[Q], Awaitable[R]]) -> R:
@@ -80,6 +85,10 @@ class Judge:
 
         Puts the collection that an alias means in the alias's place, and returns the alias.
         """
+        if rpc.model:
+            self._judge_model(grant, rpc.model, request)
+        if rpc.label_set:
+            judge_label_set(grant, attrgetter(rpc.label_set)(request))
         if grant.sees_all:
             return ""
         for field in rpc.names:
@@ -93,18 +102,31 @@ class Judge:
 
     async def _meaning(self, grant: Grant, name: str, *, fresh: bool = False) -> str:
         """The collection that the name means, or the name itself if it means none; PermissionDenied."""
-        meaning = name
         if grant.sees(name):
             try:
-                meaning = (await self._names.get(name, fresh=fresh)).name
+                meaning = await self._names.get(name, fresh=fresh)
             except CollectionNotFound:
                 return name
-        if not grant.sees(meaning):
+            if grant.sees_collection(meaning):
+                return meaning.name
+        raise PermissionDenied(
+            f"token {grant.name!r} may not use collection {name[:80]!r}; its collections= and models= decide",
+            metadata={"collection": name[:80]},
+        )
+
+    def _judge_model(self, grant: Grant, field: str, request: Any) -> None:
+        """PermissionDenied unless the caller may use the model. Puts the default one in an empty place."""
+        named: str = getattr(request, field)
+        wanted = named or self._models.default
+        if not wanted:
+            return
+        if not grant.sees_model(wanted):
+            what = f"model {named[:80]!r}" if named else "the model that answers where none is named"
             raise PermissionDenied(
-                f"token {grant.name!r} may not use collection {name[:80]!r}",
-                metadata={"collection": name[:80]},
+                f"token {grant.name!r} may not use {what}; its models= decides",
+                metadata={"model": named[:80]},
             )
-        return meaning
+        setattr(request, field, wanted)
 
     async def _moved(self, grant: Grant, rpc: Rpc, request: Any, named: str) -> bool:
         """Whether the alias means another collection by now, which then takes its place in the request."""
@@ -120,6 +142,15 @@ class Judge:
             await asyncio.sleep(self._gate.reserve(caller, items))
         else:
             self._gate.spend(caller, items)
+
+
+def judge_label_set(grant: Grant, name: str) -> None:
+    """PermissionDenied unless the caller may use the label set of that name, if one is named."""
+    if name and not grant.sees_label_set(name):
+        raise PermissionDenied(
+            f"token {grant.name!r} may not use label set {name[:80]!r}; its labels= decides",
+            metadata={"label_set": name[:80]},
+        )
 
 
 presiding: contextvars.ContextVar[Judge | None] = contextvars.ContextVar("judge", default=None)

@@ -7,10 +7,11 @@ import logging
 
 import grpc
 
+from clipserve_gateway.access.caller import visible
 from clipserve_gateway.access.files import watch
 from clipserve_gateway.access.gate import Gate
 from clipserve_gateway.access.interceptor import AccessInterceptor
-from clipserve_gateway.access.judge import Judge, Names
+from clipserve_gateway.access.judge import Judge, ModelNames, Names
 from clipserve_gateway.access.tls import server_tls
 from clipserve_gateway.metrics import Metrics
 from clipserve_gateway.settings import Settings
@@ -27,9 +28,13 @@ class Security:
         self._tls = server_tls(settings)
         self._gate = Gate(settings)
 
-    def interceptor(self, names: Names, metrics: Metrics) -> AccessInterceptor:
+    def interceptor(self, names: Names, models: ModelNames, metrics: Metrics) -> AccessInterceptor:
         """Lets calls in, and judges their requests; `names` knows the collections."""
-        return AccessInterceptor(self._gate, Judge(self._gate, names, metrics), metrics)
+        return AccessInterceptor(self._gate, Judge(self._gate, names, models, metrics), metrics)
+
+    def shows_model(self, name: str) -> bool:
+        """Whether the caller that is being served may know of the model of that name."""
+        return visible.model(name)
 
     def add_port(self, server: grpc.aio.Server, address: str) -> int:
         """Lets the server listen; the port, or RuntimeError."""

@@ -1,6 +1,7 @@
 """The token file: one token a line, with what it allows.
 
-    NAME  TOKEN or sha256:HEX  [methods=…] [collections=…] [rate=…] [burst=…] [expires=…]
+    NAME  TOKEN or sha256:HEX  [methods=…] [collections=…] [labels=…] [models=…]
+        [rate=…] [burst=…] [expires=…]
 
 Messages about it tell lines and words by their numbers: what stands there may be a secret.
 """
@@ -26,6 +27,8 @@ TOKEN = re.compile(r"[A-Za-z0-9._~+/-]{16,512}=*")
 """What RFC 6750 lets a bearer token be, and not so short that it could be guessed."""
 HASHED = re.compile(r"sha256:([0-9a-f]{64})")
 PATTERN = re.compile(r"[\w*?]{1,64}", re.ASCII)
+NAME_PATTERN = re.compile(r"[\w.@+*?-]{1,256}", re.ASCII)
+"""Of label sets and models, whose names have more characters than those of collections."""
 
 
 class BadTokenFile(Exception):
@@ -151,11 +154,26 @@ def read_methods(value: str) -> frozenset[str]:
 
 
 def read_collections(value: str) -> tuple[str, ...]:
-    """Patterns of names."""
+    """Patterns of collections and aliases."""
+    return read_patterns(value, PATTERN, "collections={}: letters, digits, underscores, * and ?")
+
+
+def read_label_sets(value: str) -> tuple[str, ...]:
+    """Patterns of label sets."""
+    return read_patterns(value, NAME_PATTERN, "labels={}: letters, digits and any of _ . @ + - * ?")
+
+
+def read_models(value: str) -> tuple[str, ...]:
+    """Patterns of models."""
+    return read_patterns(value, NAME_PATTERN, "models={}: letters, digits and any of _ . @ + - * ?")
+
+
+def read_patterns(value: str, allowed: re.Pattern[str], complaint: str) -> tuple[str, ...]:
+    """Patterns of names, with commas between them; BadTokenFile with the complaint about a bad one."""
     patterns = tuple(value.split(","))
     for pattern in patterns:
-        if not PATTERN.fullmatch(pattern):
-            raise BadTokenFile(f"collections={pattern[:80]}: letters, digits, underscores, * and ?")
+        if not allowed.fullmatch(pattern):
+            raise BadTokenFile(complaint.format(pattern[:80]))
     return patterns
 
 
@@ -184,6 +202,8 @@ def read_moment(value: str) -> dt.datetime:
 OPTIONS: dict[str, Callable[[str], Any]] = {
     "methods": read_methods,
     "collections": read_collections,
+    "labels": read_label_sets,
+    "models": read_models,
     "rate": read_number,
     "burst": read_number,
     "expires": read_moment,

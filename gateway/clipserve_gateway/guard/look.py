@@ -56,7 +56,7 @@ async def look_at(
         failures = {} if all(index.values()) else await triton.load_failures(left(deadline))
     except errors.ClipserveError as error:
         late = isinstance(error, errors.DeadlineExceeded)
-        detail = "Triton did not answer in time" if late else error.message
+        detail = "Triton did not answer in time" if late else error.logged
         return Look(False, detail, completed=await completed(triton, deadline))
     found = pair(index, towers)
     specs = [spec for spec in found.values() if isinstance(spec, ModelSpec)]

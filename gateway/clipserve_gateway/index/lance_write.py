@@ -101,5 +101,5 @@ def storage_failed(error: Exception) -> ClipserveError:
     message = str(error)
     for signs, advice in FAILURES:
         if any(sign in message.lower() for sign in signs):
-            return StorageFailed(advice)
-    return StorageFailed(f"the index could not read or write: {RUST_PLACE.sub('', message)[:200]}")
+            return StorageFailed(advice, detail=RUST_PLACE.sub("", message)[:500])
+    return StorageFailed("the index could not read or write", detail=RUST_PLACE.sub("", message)[:500])

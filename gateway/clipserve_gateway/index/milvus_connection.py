@@ -52,7 +52,7 @@ class MilvusConnection:
 
     def _call(self, method: str, *args: Any, **kwargs: Any) -> Any:
         if time.monotonic() < self._away_until:
-            raise self._unavailable("it did not answer a moment ago")
+            raise self._unavailable("it did not answer a moment ago", "")
         timeout = max(self._options.timeout, SLOW.get(method, 0.0))
         try:
             client = self._connected()
@@ -92,13 +92,12 @@ class MilvusConnection:
             return TableNotFound("its table is gone")
         if name in AWAY or code in NOT_READY or any(words in said for words in AWAY_WORDS):
             self._away_until = time.monotonic() + GIVEN_UP_SECONDS
-            return self._unavailable(said)
-        return StorageFailed(
-            f"Milvus refused: {said.splitlines()[0][:300] if said else type(error).__name__}"
-        )
+            return self._unavailable("try again in a few seconds", said)
+        return StorageFailed("Milvus refused", detail=said)
 
-    def _unavailable(self, why: str) -> StorageUnavailable:
-        return StorageUnavailable(f"Milvus at {self._options.address} does not answer: {why}")
+    def _unavailable(self, words: str, said: str) -> StorageUnavailable:
+        detail = f"{self._options.address} {said}".strip()
+        return StorageUnavailable(f"Milvus does not answer; {words}", detail=detail)
 
     async def close(self) -> None:
         """Waits for what is under way, and disconnects."""

@@ -8,6 +8,7 @@ from clipserve.v1 import clip_pb2, clip_pb2_grpc
 from grpc.aio import ServicerContext
 
 import clipserve_gateway
+from clipserve_gateway.access.caller import visible
 from clipserve_gateway.access.judge import judged
 from clipserve_gateway.admission import cost_of
 from clipserve_gateway.classify import Classifier
@@ -113,11 +114,12 @@ class ClipServicer(clip_pb2_grpc.ClipServiceServicer):
     async def GetServerInfo(
         self, request: clip_pb2.GetServerInfoRequest, context: ServicerContext
     ) -> clip_pb2.GetServerInfoResponse:
-        """Tells the models, their fingerprints and the limits."""
+        """Tells the models that the caller may use, their fingerprints, and the limits."""
+        default = self._models.default
         return convert.write_server_info(
             clipserve_gateway.__version__,
-            self._models.all(),
-            self._models.default,
+            [(spec, ready) for spec, ready in self._models.all() if visible.model(spec.name)],
+            default if visible.model(default) else "",
             self._limits,
             self._engine.name,
             self._engine.keeps_sources,

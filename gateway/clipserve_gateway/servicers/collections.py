@@ -70,7 +70,7 @@ class CollectionServicer(collection_pb2_grpc.CollectionServiceServicer):
         self, request: collection_pb2.DeleteCollectionRequest, context: ServicerContext
     ) -> collection_pb2.DeleteCollectionResponse:
         """Deletes a collection and all its points."""
-        await self._collections.drop(request.name)
+        await self._collections.drop(request.name, shown=visible)
         return collection_pb2.DeleteCollectionResponse()
 
     async def PutAlias(
@@ -79,7 +79,8 @@ class CollectionServicer(collection_pb2_grpc.CollectionServiceServicer):
         """Makes an alias, or lets it mean another collection."""
         alias = convert.read_collection_name(request.alias.name, "alias.name")
         before = await self._collections.put_alias(alias, request.alias.collection)
-        return collection_pb2.PutAliasResponse(previous_collection=before)
+        # Another caller may have moved it since this one was judged.
+        return collection_pb2.PutAliasResponse(previous_collection=before if visible.name(before) else "")
 
     async def DeleteAlias(
         self, request: collection_pb2.DeleteAliasRequest, context: ServicerContext

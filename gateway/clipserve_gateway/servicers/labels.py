@@ -5,6 +5,7 @@ from __future__ import annotations
 from clipserve.v1 import labels_pb2, labels_pb2_grpc
 from grpc.aio import ServicerContext
 
+from clipserve_gateway.access.caller import visible
 from clipserve_gateway.convert import labels as convert
 from clipserve_gateway.convert import pages
 from clipserve_gateway.label_sets import LabelSets
@@ -41,7 +42,7 @@ class LabelSetServicer(labels_pb2_grpc.LabelSetServiceServicer):
     ) -> labels_pb2.ListLabelSetsResponse:
         """Lists the latest version of every label set by name, page by page."""
         after, size = pages.read_page(request)
-        found = await self._label_sets.page(after, size + 1)
+        found = await self._label_sets.page(after, size + 1, visible.label_set)
         return labels_pb2.ListLabelSetsResponse(
             label_sets=map(convert.write_info, found[:size]),
             next_page_token=pages.write_page_token(found[size - 1].ref.name) if len(found) > size else "",

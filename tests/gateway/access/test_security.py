@@ -10,14 +10,7 @@ from operator import attrgetter
 import grpc
 import numpy as np
 import pytest
-from clipserve.v1 import (
-    clip_pb2,
-    clip_pb2_grpc,
-    collection_pb2,
-    collection_pb2_grpc,
-    labels_pb2,
-    labels_pb2_grpc,
-)
+from clipserve.v1 import clip_pb2, clip_pb2_grpc, collection_pb2, collection_pb2_grpc
 from clipserve_gateway.access import files
 from clipserve_gateway.access.judge import Judge
 from clipserve_gateway.access.methods import RPCS, methods_of
@@ -26,34 +19,16 @@ from google.rpc import error_details_pb2
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 from grpc_status import rpc_status
-from support.callers import Caller, secret, write_tokens
+from support.callers import METHODS, Caller, make, secret, send, write_tokens
 from support.fakes import DIM
 from support.wire import refusal
 
-METHODS = {
-    method.name: method
-    for file in (clip_pb2, collection_pb2, labels_pb2)
-    for service in file.DESCRIPTOR.services_by_name.values()
-    for method in service.methods
-}
-STUBS = {
-    "ClipService": clip_pb2_grpc.ClipServiceStub,
-    "CollectionService": collection_pb2_grpc.CollectionServiceStub,
-    "LabelSetService": labels_pb2_grpc.LabelSetServiceStub,
-}
 NAMING = sorted(name for name, rpc in RPCS.items() if rpc.names or rpc.collection)
 DENIED, UNKNOWN = grpc.StatusCode.PERMISSION_DENIED, grpc.StatusCode.UNAUTHENTICATED
 
 
 def path_of(name: str) -> str:
     return f"/{METHODS[name].containing_service.full_name}/{name}"
-
-
-def send(caller: Caller, method: str, request=None, /, **fields):
-    """Starts a unary call of ours with a request, or with one of these fields."""
-    request = request or GetMessageClass(METHODS[method].input_type)(**fields)
-    stub = STUBS[METHODS[method].containing_service.name](caller.channel)
-    return getattr(stub, method)(request, metadata=caller.metadata)
 
 
 def raw(caller: Caller, path: str, *, metadata=None):
@@ -78,14 +53,6 @@ async def in_time(condition, seconds: float = 5.0) -> float:
 async def refused(call) -> bool:
     """Whether the call failed for its token."""
     return await call.code() is UNKNOWN
-
-
-async def make(ops: Caller, *names: str, **aliases: str) -> None:
-    """Makes collections and aliases."""
-    for name in names:
-        await send(ops, "CreateCollection", name=name)
-    for alias, collection in aliases.items():
-        await send(ops, "PutAlias", alias=collection_pb2.Alias(name=alias, collection=collection))
 
 
 def point(id: str = "a") -> collection_pb2.PointInput:

@@ -25,6 +25,8 @@ def test_a_name_and_a_token_are_enough(tmp_path):
     assert grant is not None
     assert (grant.name, grant.methods, grant.sees_all) == ("web", frozenset(RPCS), True)
     assert (grant.rate, grant.expires) == (None, None)
+    assert grant.sees_label_set("any.set")
+    assert grant.sees_model("any-model")
 
 
 def test_a_hash_stands_for_the_token_and_does_not_open_the_door_itself(tmp_path):
@@ -35,10 +37,13 @@ def test_a_hash_stands_for_the_token_and_does_not_open_the_door_itself(tmp_path)
 
 
 def test_all_options_are_read(tmp_path):
-    line = f"web {SECRET} methods=read,UpsertPoints collections=shop_*,pets rate=2.5 burst=64 "
+    line = f"web {SECRET} methods=read,UpsertPoints collections=shop_*,pets labels=shop.*,b-1 "
+    line += "models=ViT-B-32* rate=2.5 burst=64 "
     grant = read(tmp_path, line + "expires=2100-01-31T12:00:00+02:00").find(digest_of(SECRET))
     assert grant.methods == methods_of("read") | {"UpsertPoints"}
     assert grant.collections == ("shop_*", "pets")
+    assert grant.labels == ("shop.*", "b-1")
+    assert grant.models == ("ViT-B-32*",)
     assert grant.rate == Rate(2.5, 64)
     assert grant.expires == dt.datetime(2100, 1, 31, 10, tzinfo=dt.timezone.utc)
 
@@ -81,6 +86,9 @@ def test_a_name_may_have_two_tokens(tmp_path):
         (f"web {SECRET} rate=1 rate=2", "line 2: rate= stands there twice"),
         (f"web {SECRET} methods=Serach", "line 2: methods=Serach"),
         (f"web {SECRET} collections=a-b", "line 2: collections=a-b"),
+        (f"web {SECRET} labels=a/b", "line 2: labels=a/b"),
+        (f"web {SECRET} models=[a]", "line 2: models=[a]"),
+        (f"web {SECRET} models=a,,b", "line 2: models="),
         (f"web {SECRET} rate=fast", "line 2: fast is no number"),
         (f"web {SECRET} rate=0", "line 2: 0 is no number"),
         (f"web {SECRET} rate=nan", "line 2: nan is no number"),
