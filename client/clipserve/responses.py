@@ -40,6 +40,7 @@ def read_server_info(response: clip_pb2.GetServerInfoResponse) -> ServerInfo:
         limits=Limits(**{name: getattr(response.limits, name) for name in Limits.__dataclass_fields__}),
         engine=response.engine,
         keeps_sources=response.keeps_sources,
+        restores_sources=response.restores_sources,
     )
 
 

@@ -86,6 +86,8 @@ class ServerInfo:
     """The index engine: ``lancedb`` or ``milvus``."""
     keeps_sources: bool = False
     """Whether collections can keep what their points were made of."""
+    restores_sources: bool = False
+    """Whether points may be written with an embedding and what it was made of."""
 
 
 @dataclass(frozen=True)
@@ -332,7 +334,11 @@ class Collection:
 
 @dataclass(frozen=True, eq=False)
 class Point:
-    """A point to write: an id, exactly one of image, text and embedding, and a payload."""
+    """A point to write: an id, exactly one of image, text and embedding, and a payload.
+
+    An embedding may come with the image or text that it was made of, which a collection that keeps its
+    sources then keeps: so points are restored without being embedded anew.
+    """
 
     id: str
     """UTF-8, 1–512 bytes, unique in the collection."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import functools
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
@@ -10,7 +9,6 @@ from typing import Protocol, TypeVar
 
 import numpy as np
 
-from clipserve_gateway import preprocess
 from clipserve_gateway.catalog import Catalog
 from clipserve_gateway.collection_embed import (
     CollectionEmbedder,
@@ -31,16 +29,14 @@ from clipserve_gateway.errors import (
     TableNotFound,
 )
 from clipserve_gateway.index.base import Engine
+from clipserve_gateway.kept_source import source_bytes, stored_source
 from clipserve_gateway.stages import stage
 from clipserve_gateway.types import (
-    EncodedImage,
     Filter,
     Floats,
     Input,
     Payload,
     Point,
-    RawImage,
-    Source,
     TableSpec,
 )
 
@@ -68,6 +64,8 @@ class NewPoint:
     source: Input | Floats
     payload: Payload
     source_uri: str = ""
+    kept_source: Input | None = None
+    """What a given embedding was made of."""
 
 
 @dataclass(frozen=True)
@@ -142,7 +140,9 @@ class PointOps:
             if errors or isinstance(point, InvalidInput):
                 statuses.append(errors[0])
                 continue
-            source = await kept(point.source) if collection.keep_sources else None
+            source = None
+            if collection.keep_sources:
+                source = await stored_source(point.source if point.kept_source is None else point.kept_source)
             made = [Point(point.id, point.payload, it, source, point.source_uri) for it in embeddings]
             statuses.append(self._refusal(collection, made[0]))
             if statuses[-1] is None:
@@ -176,6 +176,8 @@ class PointOps:
             elif serving:
                 fits = len(point.source) == collection.dim
                 inputs.append(point.source if fits else wrong_dimension(collection, len(point.source)))
+            elif point.kept_source is not None:
+                inputs.append(point.kept_source)
             elif point.source_uri:
                 inputs.append(await self._sources.read(point.source_uri))
             else:
@@ -292,18 +294,3 @@ class PointOps:
             return await self._catalog.reading(
                 collection.name, lambda spec: in_time(read(spec.table), deadline, "index")
             )
-
-
-def source_bytes(points: Sequence[Point]) -> int:
-    """Bytes of the sources of points."""
-    return sum(len(point.source.content) for point in points if point.source is not None)
-
-
-async def kept(source: Input | Floats) -> Source | None:
-    """What is stored of a point's source; raw pixels become a PNG, which loses nothing."""
-    if isinstance(source, EncodedImage):
-        return Source("image", source.content)
-    if isinstance(source, RawImage):
-        png = await asyncio.to_thread(preprocess.to_png, source.rgb, source.width, source.height)
-        return Source("image", png)
-    return Source("text", source.encode()) if isinstance(source, str) else None

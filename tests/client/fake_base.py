@@ -94,6 +94,7 @@ class State:
     script: dict[str, deque[Refused | float | Callable[[Any], None]]] = field(default_factory=dict)
     model: common_pb2.ModelRef = field(default_factory=lambda: MODEL)
     keeps_sources: bool = True
+    restores_sources: bool = True
     in_flight: int = 0
     most_in_flight: int = 0
     lock: threading.Lock = field(default_factory=threading.Lock)

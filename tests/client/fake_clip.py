@@ -45,6 +45,7 @@ class FakeClip(Guard, clip_pb2_grpc.ClipServiceServicer):
                 limits=self.state.limits,
                 engine="fake",
                 keeps_sources=self.state.keeps_sources,
+                restores_sources=self.state.restores_sources,
             )
 
         return self.call("GetServerInfo", 0, context, answer)

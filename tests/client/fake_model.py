@@ -37,8 +37,11 @@ def by_model(name: str, vector: np.ndarray) -> np.ndarray:
 
 
 def unit(vector: np.ndarray) -> np.ndarray:
-    """The vector with length 1."""
-    return (vector / np.linalg.norm(vector)).astype(np.float32)
+    """The vector with length 1; one that has it already stays as it is."""
+    norm = np.linalg.norm(vector.astype(np.float64))
+    if abs(norm - 1) <= np.finfo(np.float32).eps:
+        return vector.astype(np.float32)
+    return (vector / norm).astype(np.float32)
 
 
 def packed(vector: np.ndarray) -> common_pb2.Embedding:

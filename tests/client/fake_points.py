@@ -207,6 +207,9 @@ class FakeStore:
     def upsert(self, collection: FakeCollection, point: collection_pb2.PointInput) -> None:
         """Writes one point, for all models of the collection."""
         kind = point.WhichOneof("source")
+        kept = point.WhichOneof("kept_source")
+        if kept is not None and (kind != "embedding" or not collection.request.keep_sources):
+            raise invalid("INVALID_INPUT", "goes with an embedding, where sources are kept", kept)
         if kind == "embedding" and collection.migration is not None:
             raise conflict("the collection is moving; send the image or text", "embedding")
         vectors = {model.name: self.vector(point, kind, model) for model in collection.models}
@@ -222,6 +225,10 @@ class FakeStore:
             source = {"image_content": encoded(point.image, self._state.limits)}
         elif collection.request.keep_sources and kind == "text":
             source = {"text": point.text}
+        elif kept == "kept_image":
+            source = {"image_content": encoded(point.kept_image, self._state.limits)}
+        elif kept == "kept_text":
+            source = {"text": point.kept_text}
         collection.every[point.id] = FakePoint(
             point.id, vectors, dict(point.payload), source, point.source_uri
         )

@@ -164,6 +164,25 @@ class CollectionCases:
         assert service.get_points(made.name, ["picture"], with_sources=True)[0].image == png(1)
         assert service.get_points(made.name, ["picture"])[0].image is None
 
+    def test_points_are_restored_with_their_sources(self, service, new_collection):
+        if not service.info().keeps_sources:
+            pytest.skip("needs an engine that keeps sources")
+        name, copy = new_collection(keep_sources=True).name, new_collection(keep_sources=True).name
+        service.upsert(name, [Point("picture", image=png(1)), Point("text", text="a dög")])
+        stored = list(service.scroll(name, with_embeddings=True, with_sources=True))
+        points = [Point(it.id, image=it.image, text=it.text, embedding=it.embedding) for it in stored]
+        assert service.upsert(copy, points).written == 2
+        restored = list(service.scroll(copy, with_embeddings=True, with_sources=True))
+        assert [(it.id, it.image, it.text) for it in restored] == [
+            (it.id, it.image, it.text) for it in stored
+        ]
+        for before, after in zip(stored, restored, strict=True):
+            np.testing.assert_array_equal(before.embedding, after.embedding)
+        bare = new_collection().name
+        result = service.upsert(bare, points, on_error="return")
+        assert (result.written, result.errors[0].field) == (0, "points[0].kept_image")
+        assert result.errors[1].field == "points[1].kept_text"
+
     def test_places_of_sources_are_kept_everywhere(self, service, new_collection):
         name = new_collection().name
         uri = "file:///data/photos/a%20dog.jpg"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +30,7 @@ def export(collection: str, file: Path, filter_text: str | None, sources: bool, 
     It has a row for each point: id, embedding, source_uri, and payload_<field> for each field, typed; and it
     says which model made the embeddings. `clipserve import` makes a collection of it again; pandas, DuckDB,
     Spark and the like read it as it is. FILE appears when it is whole. Points that are written meanwhile may
-    be in it or not.
+    be in it or not. Aliases and label sets are not in it: `clipserve-gateway backup` saves a whole store.
 
     \b
     Examples:
@@ -42,9 +43,15 @@ def export(collection: str, file: Path, filter_text: str | None, sources: bool, 
         found = client.get_collection(collection)
         if sources and not found.keep_sources:
             raise Failure(f"{collection} does not keep its sources; leave out --sources")
+        if found.keep_sources and not sources:
+            click.echo(
+                f"{collection} keeps its sources; the file will not have them: add --sources for a file that "
+                "restores the collection whole",
+                err=True,
+            )
         condition = read_filter(filter_text, found.schema)
         start = time.perf_counter()
-        points = write(client, found, file, condition, sources=sources, show=not server.as_json)
+        points, with_source = write(client, found, file, condition, sources=sources, show=not server.as_json)
         seconds = time.perf_counter() - start
     facts: dict[str, Any] = {
         "collection": found.name,
@@ -55,6 +62,7 @@ def export(collection: str, file: Path, filter_text: str | None, sources: bool, 
         "bytes": file.stat().st_size,
         "schema": dict(found.schema),
         "sources": sources,
+        "points_with_source": with_source,
         "seconds": seconds,
         "points_per_second": per_second(points, seconds),
     }
@@ -64,13 +72,14 @@ def export(collection: str, file: Path, filter_text: str | None, sources: bool, 
         click.echo(
             f"wrote {points:,} points of {found.name} to {shown(file)} ({facts['bytes'] / 1e6:,.1f} MB) "
             f"in {seconds:.1f} s ({facts['points_per_second']:,.1f} points/s)"
+            + (f", {with_source:,} with their source" if sources else "")
         )
 
 
 def write(
     client: Client, found: Collection, file: Path, condition: Filter | None, *, sources: bool, show: bool
-) -> int:
-    """Writes the points, page by page, and says how many they were."""
+) -> tuple[int, int]:
+    """Writes the points, page by page; how many they were, and how many of them with their source."""
     from clipserve.parquet.layout import FileError, FileFacts
     from clipserve.parquet.write import writing
 
@@ -84,9 +93,10 @@ def write(
         keep_sources=found.keep_sources,
         create_time=found.create_time.isoformat(),
         sources=sources,
+        index_options=asdict(found.index_options),
     )
     total = client.count(found.name, condition)
-    written = 0
+    written = with_source = 0
     try:
         with progress("Exporting", total, show=show) as advance, writing(file, facts) as writer:
             for point in client.scroll(
@@ -94,7 +104,8 @@ def write(
             ):
                 writer.add(point)
                 written += 1
+                with_source += point.image is not None or point.text is not None
                 advance(written)
     except FileError as error:
         raise Failure(f"{shown(file)}: {error}") from error
-    return written
+    return written, with_source

@@ -11,7 +11,7 @@ import click
 
 from clipserve.cli.common import need_pyarrow, shown
 from clipserve.cli.errors import ITEMS_FAILED, Failure
-from clipserve.cli.import_target import ensure_collection, fitting_fields
+from clipserve.cli.import_target import Plan, ensure_collection, fitting_fields, refuse_changes
 from clipserve.cli.options import FILE, Server, server_options
 from clipserve.cli.output import error_facts, per_second, print_json, progress, show_errors
 from clipserve.errors import ClipserveError
@@ -36,6 +36,13 @@ if TYPE_CHECKING:
 )
 @click.option("--skip-existing", is_flag=True, help="Leave points alone whose ids are there already.")
 @click.option("--from-sources", is_flag=True, help="Embed anew, from the sources in the file.")
+@click.option("--replace", is_flag=True, help="Overwrite points of the same ids whose content differs.")
+@click.option(
+    "--without-sources",
+    is_flag=True,
+    help="Leave out sources: those that the file lacks, or the collection does not keep. Points that are "
+    "overwritten lose theirs.",
+)
 @click.option("--id-column", default="id", show_default=True, metavar="NAME", help="Column of the ids.")
 @click.option(
     "--embedding-column",
@@ -52,6 +59,8 @@ def import_(
     model: str,
     skip_existing: bool,
     from_sources: bool,
+    replace: bool,
+    without_sources: bool,
     id_column: str,
     embedding_column: str,
     server: Server,
@@ -62,13 +71,17 @@ def import_(
     another model refuses them, unless they hold sources to embed anew. Other files need a column of ids and
     one of embeddings; their other columns become payload fields as far as their types allow.
 
-    Embeddings arrive as they are in the file, but for the last bits: the server normalizes them once more.
-    Points replace those of the same id, so the command may be repeated after Ctrl-C or a failure.
+    Embeddings are normalized by the server; those of an export arrive bit by bit. What points were made of
+    is restored where the file has it (`clipserve export --sources`) and the collection keeps it.
+
+    The command may be repeated after Ctrl-C or a failure. Points that are there already with another content
+    are not overwritten without --replace, and sources are not lost without --without-sources.
 
     \b
     Examples:
       clipserve import holiday.parquet -c holiday
       clipserve import holiday.parquet -c holiday --skip-existing
+      clipserve import backup.parquet -c holiday --replace
       clipserve import backup.parquet -c holiday_large --from-sources --model large
       clipserve import laion.parquet -c laion --id-column key --embedding-column vector --model demo
     """
@@ -84,8 +97,11 @@ def import_(
         ):
             if from_sources and points.columns.source is None:
                 raise FileError("it has no sources; export it with --sources, or leave out --from-sources")
-            found, created = ensure_collection(client, collection, points, model, from_sources, create)
+            plan = Plan(from_sources, without_sources)
+            found, created = ensure_collection(client, collection, points, model, plan, create)
             schema = fitting_fields(found, points)
+            if found.count and not (skip_existing or replace):
+                refuse_changes(client, found, points, schema, plan, show=not server.as_json)
             with progress("Importing", points.rows, show=not server.as_json) as advance:
                 run = LoadRun(
                     client,
@@ -95,6 +111,8 @@ def import_(
                     fingerprint="" if from_sources or points.facts is None else points.facts.fingerprint,
                     skip_existing=skip_existing,
                     from_sources=from_sources,
+                    keep_sources=found.keep_sources,
+                    may_lose_sources=without_sources,
                     progress=advance,
                 )
                 with how_to_go_on(run, points.rows):
@@ -139,6 +157,8 @@ def document(
         "file": shown(file),
         "rows": points.rows,
         "written": run.written,
+        "with_source": run.with_source,
+        "keep_sources": found.keep_sources,
         "skipped": run.skipped,
         "failed": len(run.failures),
         "left_out": left_out(found.schema, points),
@@ -164,10 +184,11 @@ def show(found: Collection, file: PointFile, run: LoadRun, schema: Mapping[str, 
         )
     named: list[tuple[str, ClipserveError]] = [(shown(name), error) for name, error in run.failures]
     show_errors(named)
+    sources = f", {run.with_source:,} with their source" if found.keep_sources else ""
     skipped = f", {run.skipped:,} were there already" if run.skipped else ""
     failed = f", {len(run.failures):,} failed" if run.failures else ""
     click.echo(
         f"wrote {run.written:,} of {file.rows:,} points in {run.seconds:.1f} s "
-        f"({per_second(run.done, run.seconds):,.1f} points/s){skipped}{failed}; "
+        f"({per_second(run.done, run.seconds):,.1f} points/s){sources}{skipped}{failed}; "
         f"{found.name} has {total:,} points now"
     )

@@ -2,21 +2,33 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-import click
-
 from clipserve import errors
+from clipserve.cli.common import shown
 from clipserve.cli.errors import Failure
+from clipserve.cli.output import progress
 from clipserve.client import Client
-from clipserve.types import Collection
+from clipserve.types import Collection, IndexOptions
 
 if TYPE_CHECKING:
     from clipserve.parquet.read import PointFile
 
 
+@dataclass(frozen=True)
+class Plan:
+    """What is to be done with sources."""
+
+    from_sources: bool
+    """Embed anew, from the sources in the file."""
+    without_sources: bool
+    """Leave out sources, and let overwritten points lose theirs."""
+
+
 def ensure_collection(
-    client: Client, name: str, file: PointFile, model: str, from_sources: bool, create: bool
+    client: Client, name: str, file: PointFile, model: str, plan: Plan, create: bool
 ) -> tuple[Collection, bool]:
     """The collection, and whether it was made; Failure where it cannot hold the file's embeddings."""
     try:
@@ -24,26 +36,62 @@ def ensure_collection(
     except errors.CollectionNotFound:
         if not create:
             raise
-        found = make_collection(client, name, file, model, from_sources)
+        found = make_collection(client, name, file, model, plan)
         return found, True
     if model and found.model.name != model:
         raise Failure(
             f"{name} was made with model {found.model.name}; leave out --model, or choose another collection"
         )
-    if not from_sources:
+    if not plan.from_sources:
         check_dim(name, found.model.embed_dim, file)
+    if not plan.without_sources:
+        check_sources(client, found, file, plan)
     return found, False
 
 
-def make_collection(client: Client, name: str, file: PointFile, model: str, from_sources: bool) -> Collection:
+def check_sources(client: Client, found: Collection, file: PointFile, plan: Plan) -> None:
+    """Failure where an import would lose sources of the file, or of points that are overwritten."""
+    has_sources = file.columns.source is not None
+    if has_sources and not found.keep_sources:
+        raise Failure(
+            f"the file has the sources of its points, and {found.name} does not keep sources: choose another "
+            "collection, or leave them out with --without-sources"
+        )
+    if found.keep_sources and not has_sources:
+        raise Failure(
+            f"{found.name} keeps its sources, and the file has none: its points would be without them, and "
+            "points that are overwritten would lose them. Export with --sources, or accept this with "
+            "--without-sources"
+        )
+    check_restores(client, found.keep_sources, plan)
+
+
+def check_restores(client: Client, keep_sources: bool, plan: Plan) -> None:
+    """Failure for a server that cannot keep a source beside a given embedding."""
+    if keep_sources and not plan.from_sources and not client.info().restores_sources:
+        raise Failure(
+            "this server is too old to restore points with their sources; update it, embed anew with "
+            "--from-sources, or leave the sources out with --without-sources"
+        )
+
+
+def make_collection(client: Client, name: str, file: PointFile, model: str, plan: Plan) -> Collection:
     """A collection like the one that the file came from, or for what a foreign file holds."""
     info = client.info()
     facts = file.facts
-    keep_sources = facts is not None and facts.keep_sources
+    keep_sources = facts is not None and facts.keep_sources and not plan.without_sources
     if keep_sources and not info.keeps_sources:
-        click.echo(f"this server does not keep sources, so {name} will not either", err=True)
-        keep_sources = False
-    if from_sources:
+        raise Failure(
+            f"the points of the file belong to a collection that keeps its sources, and this server "
+            f"({info.engine}) keeps none; leave them out with --without-sources"
+        )
+    if keep_sources and file.columns.source is None:
+        raise Failure(
+            "the points of the file belong to a collection that keeps its sources, and the file has none: "
+            f"export with --sources, or make {name} without sources by --without-sources"
+        )
+    check_restores(client, keep_sources, plan)
+    if plan.from_sources:
         model = model or (facts.model if facts else "")
     elif facts is not None:
         of_file = [it.name for it in info.models if it.ref.fingerprint == facts.fingerprint]
@@ -59,7 +107,10 @@ def make_collection(client: Client, name: str, file: PointFile, model: str, from
         wanted = model or info.default_model
         check_dim(f"model {wanted}", {it.name: it.ref.embed_dim for it in info.models}.get(wanted), file)
     schema = facts.schema if facts is not None else file.columns.schema
-    return client.create_collection(name, schema=schema, model=model, keep_sources=keep_sources)
+    options = IndexOptions(**facts.index_options) if facts is not None else IndexOptions()
+    return client.create_collection(
+        name, schema=schema, model=model, keep_sources=keep_sources, index=options
+    )
 
 
 def check_dim(name: str, dim: int | None, file: PointFile) -> None:
@@ -85,3 +136,21 @@ def fitting_fields(found: Collection, file: PointFile) -> dict[str, str]:
             )
         fields[name] = wanted
     return fields
+
+
+def refuse_changes(
+    client: Client, found: Collection, file: PointFile, schema: Mapping[str, str], plan: Plan, *, show: bool
+) -> None:
+    """Failure where points of the file's ids are there with another content."""
+    from clipserve.parquet.existing import compare
+
+    with progress("Comparing", file.rows, show=show) as advance:
+        there = compare(
+            client, found.name, file, schema, with_embeddings=not plan.from_sources, progress=advance
+        )
+    if there.others:
+        names = ", ".join(map(shown, there.names)) + (", …" if there.others > len(there.names) else "")
+        raise Failure(
+            f"{there.others:,} points of these ids are in {found.name} already, with another content "
+            f"({names}): --replace overwrites them, --skip-existing leaves them alone; nothing was written"
+        )

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from clipserve.errors import InvalidInput
+from clipserve.errors import FailedPrecondition, InvalidInput
+from clipserve.images import write_image
 from clipserve.jobs.base import Job, OnError, StreamMethod
 from clipserve.jobs.inputs import read_image, read_text
 from clipserve.payload import utf8, write_embedding, write_payload
@@ -53,8 +54,9 @@ class UpsertJob(Job[UpsertResult]):
         """One point. InvalidInput for an id that an earlier point has: requests travel side by side."""
         if not isinstance(item, Point):
             raise TypeError(f"a point is a clipserve.Point, not {type(item).__name__}")
-        sources = [item.image is not None, item.text is not None, item.embedding is not None]
-        if sum(sources) != 1:
+        if (item.image is not None and item.text is not None) or (
+            item.image is None and item.text is None and item.embedding is None
+        ):
             raise ValueError("a point needs exactly one of image, text and embedding")
         first = self._first_seen.setdefault(utf8(item.id), self.total - 1)
         if first != self.total - 1:
@@ -62,12 +64,13 @@ class UpsertJob(Job[UpsertResult]):
         message = collection_pb2.PointInput(
             id=item.id, payload=write_payload(item.payload), source_uri=utf8(item.source_uri)
         )
-        if item.image is not None:
+        if item.embedding is not None:
+            message.embedding.CopyFrom(write_embedding(item.embedding))
+            write_kept_source(message, item, info)
+        elif item.image is not None:
             message.image.CopyFrom(read_image(item.image, info))
         elif item.text is not None:
             message.text = read_text(item.text, info)
-        elif item.embedding is not None:
-            message.embedding.CopyFrom(write_embedding(item.embedding))
         return message, wire_size(message)
 
     def request(self, values: Sequence[Any]) -> collection_pb2.UpsertPointsRequest:
@@ -90,6 +93,22 @@ class UpsertJob(Job[UpsertResult]):
     def outcome(self) -> UpsertResult:
         """How many were written."""
         return UpsertResult(self._written_count, self._model, dict(sorted(self.errors.items())))
+
+
+def write_kept_source(message: collection_pb2.PointInput, point: Point, info: ServerInfo) -> None:
+    """What the embedding was made of, if the point has it."""
+    if point.image is None and point.text is None:
+        return
+    if not info.restores_sources:
+        raise FailedPrecondition(
+            "this server is too old to keep a source beside a given embedding; update it, or leave out one "
+            "of the two"
+        )
+    if point.image is not None:
+        # Pictures that came as pixels are kept as PNG, which may have more bytes than the limit for files.
+        message.kept_image.CopyFrom(write_image(point.image))
+    elif point.text is not None:
+        message.kept_text = read_text(point.text, info)
 
 
 class IdsJob(Job[Any]):

@@ -12,7 +12,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.types as kinds
 
-from clipserve.parquet.layout import PAYLOAD, SOURCE, SOURCE_KIND, SOURCE_URI, FileError
+from clipserve.parquet.layout import PAYLOAD, SOURCE, SOURCE_KIND, SOURCE_URI, FileError, FileFacts
 from clipserve.payload import INT64
 from clipserve.types import PayloadValue
 
@@ -38,7 +38,9 @@ class Columns:
     """Columns that a payload cannot hold."""
 
 
-def choose_columns(schema: Any, id_column: str, embedding_column: str) -> Columns:
+def choose_columns(
+    schema: Any, id_column: str, embedding_column: str, facts: FileFacts | None = None
+) -> Columns:
     """What the columns of a file are; FileError where id or embedding are not there or of no use."""
     for name, option in ((id_column, "--id-column"), (embedding_column, "--embedding-column")):
         if name not in schema.names:
@@ -54,12 +56,14 @@ def choose_columns(schema: Any, id_column: str, embedding_column: str) -> Column
     ignored = []
     special = special_columns(schema)
     for column in schema:
+        own = facts is not None and column.name.startswith(PAYLOAD)
         if column.name in (id_column, embedding_column, *special.values()):
             continue
         name = column.name.removeprefix(PAYLOAD)
         kind = payload_type(column.type)
         taken = {other.lower() for other in payload}
-        usable = FIELD.fullmatch(name) and not name.startswith(PANDAS_INDEX) and name.lower() not in taken
+        foreign = not own and name.startswith(PANDAS_INDEX)
+        usable = FIELD.fullmatch(name) and not foreign and name.lower() not in taken
         if kind is None or not usable:
             ignored.append(column.name)
         else:
@@ -149,7 +153,9 @@ def read_int(value: int) -> int | ValueError:
 
 
 def read_double(value: float) -> float | ValueError | None:
-    """The number, if it is one."""
+    """The number, if it is one; whole numbers only where a double holds them exactly."""
+    if isinstance(value, int):
+        return float(value) if float(value) == value else ValueError(f"{value} is not exact as a double")
     if math.isnan(value):
         return None
     return float(value) if math.isfinite(value) else ValueError(f"{value} is not finite")

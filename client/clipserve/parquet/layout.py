@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 import pyarrow as pa
@@ -63,6 +63,8 @@ class FileFacts:
     """When the collection was made, ISO 8601."""
     sources: bool = False
     """Whether the file has the points' sources."""
+    index_options: Mapping[str, Any] = field(default_factory=dict)
+    """Options of the collection's index, as clipserve.IndexOptions names them."""
     format: int = FORMAT
 
 

@@ -12,6 +12,7 @@ from clipserve.errors import (
     ClipserveError,
     DimensionMismatch,
     FailedPrecondition,
+    InvalidInput,
     NotFound,
     PermissionDenied,
     StorageFailed,
@@ -21,7 +22,7 @@ from clipserve.parquet.read import PointFile, Row
 from clipserve.types import Point
 
 ROWS = 1_024
-ROWS_WITH_SOURCES = 64
+ROWS_WITH_SOURCES = 16
 """Rows that are read at a time: pictures are large."""
 
 
@@ -31,6 +32,7 @@ class LoadRun:
     Attributes:
         written: points that are on disk.
         skipped: points that were there already.
+        with_source: points that were written with what they were made of.
         failures: id (or row), and why, of those that failed.
         done: rows that are accounted for so far.
         seconds: how long it took.
@@ -46,11 +48,22 @@ class LoadRun:
         fingerprint: str,
         skip_existing: bool = False,
         from_sources: bool = False,
+        keep_sources: bool = False,
+        may_lose_sources: bool = False,
         progress: Callable[[int], None],
     ) -> None:
-        """`schema`: the payload fields to write; `progress` is called with `done`."""
+        """A run that has not begun.
+
+        Args:
+            schema: the payload fields to write.
+            from_sources: embed anew, from the sources in the file.
+            keep_sources: the collection keeps sources: write those of the file.
+            may_lose_sources: replace points that have a source by rows that have none.
+            progress: is called with `done`.
+        """
         self.written = 0
         self.skipped = 0
+        self.with_source = 0
         self.failures: list[tuple[str, ClipserveError]] = []
         self.done = 0
         self.seconds = 0.0
@@ -61,6 +74,9 @@ class LoadRun:
         self._fingerprint = fingerprint
         self._skip_existing = skip_existing
         self._from_sources = from_sources
+        self._with_sources = from_sources or (keep_sources and file.columns.source is not None)
+        self._guards_sources = keep_sources and not may_lose_sources
+        self._seen: set[str] = set()
         self._progress = progress
         self._sent: deque[list[Point]] = deque()
 
@@ -78,13 +94,21 @@ class LoadRun:
                     if concerns_all(error):
                         raise error
                     self.failures.append((points[position].id, error))
+                self.with_source += sum(
+                    has_source(point) for i, point in enumerate(points) if i not in result.errors
+                )
                 self._settle(len(points))
         self.seconds = time.perf_counter() - start
 
     def _batches(self) -> Generator[list[Point], None, None]:
         """Batches of points to write, as the client asks for them."""
-        size = ROWS_WITH_SOURCES if self._from_sources else ROWS
-        for rows in self._file.batches(size, self._schema, from_sources=self._from_sources):
+        size = ROWS_WITH_SOURCES if self._with_sources else ROWS
+        for rows in self._file.batches(
+            size,
+            self._schema,
+            with_embeddings=not self._from_sources,
+            with_sources=self._with_sources,
+        ):
             points = self._wanted(rows)
             if points:
                 self._sent.append(points)
@@ -94,7 +118,10 @@ class LoadRun:
         """The points to write; the other rows are accounted for here."""
         points = []
         for row in rows:
-            if row.point is not None:
+            if row.point is not None and row.point.id in self._seen:
+                self.failures.append((row.name, InvalidInput("an earlier row of the file has this id")))
+            elif row.point is not None:
+                self._seen.add(row.point.id)
                 points.append(row.point)
             elif row.error is not None:
                 self.failures.append((row.name, row.error))
@@ -103,13 +130,32 @@ class LoadRun:
             there = {it.id for it in self._client.get_points(self._collection, [p.id for p in points])}
             points = [point for point in points if point.id not in there]
         self.skipped += found - len(points)
+        if self._guards_sources:
+            points = self._without_losses(points)
         self._settle(len(rows) - len(points))
         return points
+
+    def _without_losses(self, points: list[Point]) -> list[Point]:
+        """The points but for those that would replace one with a source by one without."""
+        bare = [point.id for point in points if not has_source(point)]
+        losing: set[str] = set()
+        for first in range(0, len(bare), ROWS_WITH_SOURCES):
+            some = bare[first : first + ROWS_WITH_SOURCES]
+            stored = self._client.get_points(self._collection, some, with_sources=True)
+            losing |= {it.id for it in stored if it.image is not None or it.text is not None}
+        why = "it has a source in the collection and none in the file (--without-sources loses it)"
+        self.failures += [(point.id, InvalidInput(why)) for point in points if point.id in losing]
+        return [point for point in points if point.id not in losing]
 
     def _settle(self, count: int) -> None:
         if count:
             self.done += count
             self._progress(self.done)
+
+
+def has_source(point: Point) -> bool:
+    """Whether the point has what it was made of."""
+    return point.image is not None or point.text is not None
 
 
 def concerns_all(error: ClipserveError) -> bool:

@@ -51,7 +51,7 @@ class PointFile:
             raise FileError(f"it is no Parquet file: {error}") from error
         schema = self._file.schema_arrow
         self.facts: FileFacts | None = read_facts(schema)
-        self.columns: Columns = choose_columns(schema, id_column, embedding_column)
+        self.columns: Columns = choose_columns(schema, id_column, embedding_column, self.facts)
         self.rows: int = self._file.metadata.num_rows
         self.dim = self._dim(schema.field(embedding_column).type)
 
@@ -76,23 +76,30 @@ class PointFile:
         return 0
 
     def batches(
-        self, size: int, schema: dict[str, str], *, from_sources: bool = False
+        self,
+        size: int,
+        schema: dict[str, str],
+        *,
+        with_embeddings: bool = True,
+        with_sources: bool = False,
     ) -> Iterator[list[Row]]:
         """The rows, at most `size` at a time, with the payload fields that `schema` has.
 
-        With `from_sources` points come with what they were made of instead of their embedding.
+        With `with_sources` points come with what they were made of, where the file has it; without
+        `with_embeddings` they need it.
         """
         columns = self.columns
         fields = {name: column for name, column in columns.payload.items() if name in schema}
         names = [columns.id, *fields.values(), columns.source_uri]
-        names += [columns.source, columns.source_kind] if from_sources else [columns.embedding]
+        names += [columns.embedding] * with_embeddings
+        names += [columns.source, columns.source_kind] * with_sources
         wanted = [name for name in names if name is not None]
         first = 1
         try:
             for batch in self._file.iter_batches(size, columns=wanted):
                 # Arrow gives columns in the file's order.
                 table = {name: batch.column(batch.schema.get_field_index(name)) for name in wanted}
-                yield self._rows(table, fields, schema, first, from_sources)
+                yield self._rows(table, fields, schema, first)
                 first += batch.num_rows
         except pa.ArrowException as error:
             raise FileError(f"it is broken from row {first:,} on: {error}") from error
@@ -101,12 +108,7 @@ class PointFile:
             raise FileError(f"it cannot be read from row {first:,} on: {error}") from error
 
     def _rows(
-        self,
-        table: dict[str, Any],
-        fields: dict[str, str],
-        schema: dict[str, str],
-        first: int,
-        from_sources: bool,
+        self, table: dict[str, Any], fields: dict[str, str], schema: dict[str, str], first: int
     ) -> list[Row]:
         columns = self.columns
         ids = [None if id is None else str(id) for id in texts_of(table[columns.id])]
@@ -114,11 +116,12 @@ class PointFile:
             name: read_column(table[column], schema[name]) for name, column in fields.items()
         }
         uris = texts_of(table[columns.source_uri]) if columns.source_uri else [None] * len(ids)
-        sources: list[dict[str, Any] | ClipserveError]
-        if from_sources:
-            sources = read_sources(table[columns.source or ""], table[columns.source_kind or ""])
-        else:
+        sources: list[dict[str, Any] | ClipserveError] = [{} for _ in ids]
+        if columns.embedding in table:
             sources = read_embeddings(table[columns.embedding], self.dim)
+        if columns.source in table:
+            kept = read_sources(table[columns.source], table[columns.source_kind or ""])
+            sources = [both(*pair) for pair in zip(sources, kept, strict=True)]
         rows = []
         for i, (id, uri, source) in enumerate(zip(ids, uris, sources, strict=True)):
             name = id or f"row {first + i}"
@@ -129,6 +132,19 @@ class PointFile:
             else:
                 rows.append(Row(name, made_point(id or "", payload, uri, source)))
         return rows
+
+
+def both(
+    embedding: dict[str, Any] | ClipserveError, source: dict[str, Any] | ClipserveError | None
+) -> dict[str, Any] | ClipserveError:
+    """What a point is made of: its embedding and its source, as far as they were read."""
+    if isinstance(embedding, ClipserveError):
+        return embedding
+    if isinstance(source, ClipserveError):
+        return source
+    if source is None:
+        return embedding or InvalidInput("the file has no source of it")
+    return embedding | source
 
 
 def problem(id: str | None, payload: dict[str, Any], source: Any) -> ClipserveError | None:
@@ -172,12 +188,14 @@ def read_embeddings(array: Any, dim: int) -> list[dict[str, Any] | ClipserveErro
     return found
 
 
-def read_sources(contents: Any, which: Any) -> list[dict[str, Any] | ClipserveError]:
-    """For each row `{"image": bytes}` or `{"text": str}`, or why there is neither."""
-    found: list[dict[str, Any] | ClipserveError] = []
+def read_sources(contents: Any, which: Any) -> list[dict[str, Any] | ClipserveError | None]:
+    """For each row `{"image": bytes}` or `{"text": str}`, None for neither, or why it cannot be read."""
+    found: list[dict[str, Any] | ClipserveError | None] = []
     for content, kind in zip(contents.to_pylist(), texts_of(which), strict=True):
-        if content is None or kind not in ("image", "text"):
-            found.append(InvalidInput("the file has no source of it"))
+        if content is None and kind is None:
+            found.append(None)
+        elif content is None or kind not in ("image", "text"):
+            found.append(InvalidInput(f"its source is of kind {kind!r}, or has no bytes"))
         elif kind == "image":
             found.append({"image": content})
         else:

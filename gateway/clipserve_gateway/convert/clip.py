@@ -190,4 +190,5 @@ def write_server_info(
         limits=clip_pb2.Limits(**asdict(limits)),
         engine=engine,
         keeps_sources=keeps_sources,
+        restores_sources=True,
     )

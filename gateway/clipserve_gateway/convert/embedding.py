@@ -8,9 +8,15 @@ from clipserve.v1 import common_pb2
 from clipserve_gateway.errors import InvalidEmbedding
 from clipserve_gateway.types import Floats
 
+UNIT_TOLERANCE = float(np.finfo(np.float32).eps)
+"""Rounding to float32 changes the length of a normalized embedding by less than this."""
+
 
 def read_embedding(embedding: common_pb2.Embedding, field: str) -> Floats:
-    """The numbers, float32 [n], normalized. InvalidEmbedding for none, NaN, infinities, or all zero."""
+    """The numbers, float32 [n], normalized. InvalidEmbedding for none, NaN, infinities, or all zero.
+
+    Numbers that are normalized already stay as they are, so that stored embeddings can be written back.
+    """
     kind = embedding.WhichOneof("data")
     if kind is None:
         raise InvalidEmbedding("set float32_le, float16_le or values", field=field)
@@ -33,6 +39,8 @@ def read_embedding(embedding: common_pb2.Embedding, field: str) -> Floats:
     norm = np.linalg.norm(numbers.astype(np.float64))
     if norm == 0:
         raise InvalidEmbedding("an embedding of zeros has no direction", field=path)
+    if abs(norm - 1) <= UNIT_TOLERANCE:
+        return numbers
     return (numbers / norm).astype(np.float32)
 
 

@@ -57,7 +57,8 @@ def read_point(
         payload = read_payload(point.payload, collection.schema, "payload")
         if len(point.source_uri.encode()) > MAX_URI_BYTES:
             raise LimitExceeded(f"a source_uri has at most {MAX_URI_BYTES} bytes", field="source_uri")
-        return NewPoint(point.id, read_source(point, limits), payload, point.source_uri)
+        source, kept = read_source(point, limits), read_kept_source(point, collection, limits)
+        return NewPoint(point.id, source, payload, point.source_uri, kept)
     except InvalidInput as error:
         return error
 
@@ -73,6 +74,25 @@ def read_source(point: collection_pb2.PointInput, limits: Limits) -> EncodedImag
     if kind == "embedding":
         return read_embedding(point.embedding, "embedding")
     raise InvalidInput("set image, text or embedding", field="source")
+
+
+def read_kept_source(
+    point: collection_pb2.PointInput, collection: CollectionSpec, limits: Limits
+) -> EncodedImage | RawImage | str | None:
+    """What a given embedding was made of; InvalidInput where it would be dropped without a word."""
+    kind = point.WhichOneof("kept_source")
+    if kind is None:
+        return None
+    if point.WhichOneof("source") != "embedding":
+        raise InvalidInput(
+            "it goes with an embedding only; images and texts are kept as they are", field=kind
+        )
+    if not collection.keep_sources:
+        raise InvalidInput(f"collection {collection.name!r} does not keep its sources", field=kind)
+    if kind == "kept_image":
+        return read_image(point.kept_image, "kept_image.")
+    check_text(point.kept_text, limits, "kept_text")
+    return point.kept_text
 
 
 def check_id(id: str, field: str) -> None:
