@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -15,6 +16,8 @@ import pytest
 from client.fake_server import Refused
 from client.pictures import png
 from clipserve.indexing import reading
+from clipserve.indexing.reading import Candidate
+from clipserve.types import Point
 
 
 def summary(found):
@@ -282,3 +285,89 @@ def test_every_picture_is_accounted_for_once(answer, photos, server):
 @pytest.mark.parametrize("count", ["0", "65"])
 def test_requests_side_by_side_are_1_to_64(run, photos, count):
     run("index", photos, "-c", "holiday", "--parallel", count, code=2)
+
+
+@pytest.fixture
+def other_photos(tmp_path):
+    """A folder with a.png, of another content than that of `photos`, and a picture of its own."""
+    folder = tmp_path / "other"
+    folder.mkdir()
+    (folder / "a.png").write_bytes(png(70))
+    (folder / "z.png").write_bytes(png(71))
+    return folder
+
+
+def contents(client, collection):
+    return {point.id: (point.payload, point.image) for point in client.scroll(collection, with_sources=True)}
+
+
+def test_points_of_another_folder_are_not_overwritten(run, answer, photos, other_photos, client):
+    run("index", photos, "-c", "holiday", "--keep-sources")
+    before = contents(client, "holiday")
+    text = run("index", other_photos, "-c", "holiday", code=1).stderr
+    assert "1 of the 2 pictures have the id of a point in holiday that is not from this folder" in text
+    assert f"(a.png of {photos})" in text
+    assert contents(client, "holiday") == before
+    assert "--prefix" in text
+    found = answer("index", other_photos, "-c", "holiday", "--prefix", "other/")
+    assert summary(found) == {"new": 2, "points": 7}
+    after = contents(client, "holiday")
+    assert {id: after[id] for id in before} == before
+    assert after["other/a.png"][1] == png(70)
+    # Both may be run again, and pruned, each on its own.
+    (other_photos / "z.png").unlink()
+    found = answer("index", other_photos, "-c", "holiday", "--prefix", "other/", "--prune", "-y")
+    assert summary(found) == {"unchanged": 1, "pruned": 1, "points": 6}
+    assert summary(answer("index", photos, "-c", "holiday", "--prune")) == {"unchanged": 5, "points": 6}
+
+
+def test_points_of_another_folder_are_overwritten_when_told(run, answer, photos, other_photos, client):
+    run("index", photos, "-c", "holiday")
+    result = run("index", other_photos, "-c", "holiday", "--replace")
+    assert "1 new, 1 changed" in result.stdout
+    [point] = client.get_points("holiday", ["a.png"])
+    assert point.payload["root"] == str(other_photos)
+    assert "a.png of" in run("index", photos, "-c", "holiday", code=1).stderr
+
+
+def test_equal_pictures_of_a_folder_that_is_still_there_are_not_taken_over(run, photos, tmp_path):
+    run("index", photos, "-c", "holiday")
+    shutil.copytree(photos, tmp_path / "copy")
+    assert "5 of the 5" in run("index", tmp_path / "copy", "-c", "holiday", code=1).stderr
+
+
+def test_a_moved_folder_whose_pictures_changed_is_not_taken_over(run, photos, tmp_path):
+    run("index", photos, "-c", "holiday")
+    photos.rename(tmp_path / "moved")
+    (tmp_path / "moved" / "a.png").write_bytes(png(99))
+    assert "1 of the 5" in run("index", tmp_path / "moved", "-c", "holiday", code=1).stderr
+
+
+def test_points_of_no_folder_are_not_overwritten(run, answer, photos, client):
+    client.create_collection("mine", schema={"note": "string"})
+    client.upsert("mine", [Point("a.png", text="a dog", payload={"note": "by hand"})])
+    text = run("index", photos, "-c", "mine", code=1).stderr
+    assert "not from this folder (a.png)" in text
+    assert client.get_points("mine", ["a.png"])[0].payload == {"note": "by hand"}
+    assert summary(answer("index", photos, "-c", "mine", "--replace"))["points"] == 5
+    # Without the field `root`, the place of the source tells whose point it is.
+    assert summary(answer("index", photos, "-c", "mine"))["points"] == 5
+
+
+def test_points_that_another_run_writes_meanwhile_are_not_overwritten(answer, photos, client, monkeypatch):
+    answer("index", photos, "-c", "holiday")
+    (photos / "a.png").write_bytes(png(98))
+
+    def look_up(client, collection, pictures):
+        stored = {it.id: it.payload for it in client.get_points(collection, [it.id for it in pictures])}
+        stored["a.png"] = {**stored["a.png"], "root": "/elsewhere"}
+        return (Candidate(picture, stored[picture.id]) for picture in pictures)
+
+    monkeypatch.setattr("clipserve.indexing.run.look_up", look_up)
+    found = answer("index", photos, "-c", "holiday", code=3)
+    assert [error["reason"] for error in found["errors"]] == ["CONFLICT"]
+
+
+@pytest.mark.parametrize("prefix", ["x" * 257, "a\nb/"])
+def test_prefixes_are_short_and_printable(run, photos, prefix):
+    assert "--prefix" in run("index", photos, "-c", "holiday", "--prefix", prefix, code=2).stderr

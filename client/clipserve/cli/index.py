@@ -10,21 +10,23 @@ from typing import Any
 
 import click
 
-from clipserve import errors
 from clipserve.cli.common import shown
 from clipserve.cli.errors import ITEMS_FAILED, Failure
+from clipserve.cli.index_target import (
+    check_prefix,
+    ensure_collection,
+    gone_points,
+    refuse_others,
+    warn_if_blind,
+)
 from clipserve.cli.options import OUT, Server, model_option, parallel_option, server_options
 from clipserve.cli.output import error_facts, per_second, print_json, progress, show_errors, waiting
-from clipserve.client import Client
 from clipserve.errors import ClipserveError, ImageUnreadable
 from clipserve.files import find_images
-from clipserve.indexing.facts import SCHEMA, Picture
-from clipserve.indexing.prune import find_gone
+from clipserve.indexing.facts import Picture
 from clipserve.indexing.reading import Reader
 from clipserve.indexing.run import IndexRun
 from clipserve.types import Collection
-
-LISTED_GONE = 5
 
 
 @click.command()
@@ -37,6 +39,14 @@ LISTED_GONE = 5
     "--keep-sources", is_flag=True, help="Make the collection keep the pictures themselves as well."
 )
 @click.option("--fast", is_flag=True, help="Pass over files of known size and time without reading them.")
+@click.option(
+    "--prefix",
+    default="",
+    metavar="TEXT",
+    callback=check_prefix,
+    help="Goes before the ids, e.g. 'phone/', so that folders with equal names share a collection.",
+)
+@click.option("--replace", is_flag=True, help="Overwrite points of other folders that have the same ids.")
 @click.option("--prune", is_flag=True, help="Delete the points of pictures that are gone from FOLDER.")
 @click.option("--yes", "-y", is_flag=True, help="Do not ask before deleting.")
 @click.option("--errors", "errors_file", type=OUT, help="Write all errors here, one JSON document a line.")
@@ -48,6 +58,8 @@ def index(
     model: str,
     keep_sources: bool,
     fast: bool,
+    prefix: str,
+    replace: bool,
     prune: bool,
     yes: bool,
     errors_file: Path | None,
@@ -60,6 +72,9 @@ def index(
     changed and passes over pictures whose content is known; after Ctrl-C or a failure, the same command
     goes on. Pictures that cannot be read are passed over and listed at the end.
 
+    Where ids are taken by points of another folder, nothing is written: give this folder's ids a --prefix,
+    or overwrite those points with --replace. A folder that was moved, with the same pictures, is known again.
+
     A collection that keeps its sources can be moved to another model where the files are out of the
     server's reach (`clipserve migrate`); it takes as much disk again as the pictures.
 
@@ -69,22 +84,33 @@ def index(
       clipserve index ~/Pictures -c holiday --prune
       clipserve index /archive -c archive --fast --parallel 8 --errors failed.jsonl
       clipserve index ~/Pictures -c holiday --keep-sources
+      clipserve index /media/phone -c holiday --prefix phone/
       clipserve search "a dog playing in the snow" -c holiday --sheet hits.png
     """
     root = folder.resolve()
     unread: list[OSError] = []
     with waiting(f"Looking for pictures in {shown(folder)}", show=not server.as_json):
-        pictures = [Picture(root, path) for path in find_images(root, on_error=unread.append)]
+        pictures = [Picture(root, path, prefix) for path in find_images(root, on_error=unread.append)]
     if not pictures:
         why = f" ({unread[0].strerror})" if unread else ""
         raise Failure(f"no pictures found in {shown(folder)}{why}")
     with server.client(patient=True, in_flight=parallel) as client:
         found = ensure_collection(client, collection, model, keep_sources)
+        if found.count and not replace:
+            refuse_others(client, found, pictures, show=not server.as_json)
         gone = gone_points(client, found, root, pictures, unread, sure=yes) if prune else []
         reader = Reader(frozenset(found.schema), client.info().limits.max_image_bytes, trust_times=fast)
         warn_if_blind(found, fast)
         with progress("Indexing", len(pictures), show=not server.as_json) as advance:
-            run = IndexRun(client, collection, pictures, reader, known=found.count > 0, progress=advance)
+            run = IndexRun(
+                client,
+                collection,
+                pictures,
+                reader,
+                known=found.count > 0,
+                replace=replace,
+                progress=advance,
+            )
             with how_to_go_on(run, len(pictures)):
                 run.run()
         pruned = client.delete_points(collection, gone) if gone else 0
@@ -100,55 +126,6 @@ def index(
         show(found, run, len(failed), pruned, total)
     if failed:
         raise SystemExit(ITEMS_FAILED)
-
-
-def ensure_collection(client: Client, name: str, model: str, keep_sources: bool) -> Collection:
-    """The collection, made if it is not there; Failure if it is there and made otherwise."""
-    try:
-        return client.create_collection(name, schema=SCHEMA, model=model, keep_sources=keep_sources)
-    except errors.CollectionExists:
-        found = client.get_collection(name)
-    if model and found.model.name != model:
-        raise Failure(
-            f"{name} was made with model {found.model.name}; leave out --model, or choose another collection"
-        )
-    if keep_sources and not found.keep_sources:
-        raise Failure(f"{name} was made without --keep-sources; leave it out, or choose another collection")
-    return found
-
-
-def gone_points(
-    client: Client,
-    found: Collection,
-    root: Path,
-    pictures: Sequence[Picture],
-    unread: Sequence[OSError],
-    *,
-    sure: bool,
-) -> list[str]:
-    """Ids of the points to delete at the end. Asks now, so that nobody has to wait for the question."""
-    if not {"root", "path"} <= set(found.schema):
-        raise Failure(f"{found.name} does not say which points are of which folder; leave out --prune")
-    gone = find_gone(client, found.name, root, pictures, [Path(error.filename) for error in unread])
-    if gone and not sure:
-        names = ", ".join(gone[:LISTED_GONE]) + (", …" if len(gone) > LISTED_GONE else "")
-        click.confirm(
-            f"The pictures of {len(gone):,} points are gone from {shown(root)} ({names}). "
-            "Delete these points, after indexing?",
-            abort=True,
-            err=True,
-        )
-    return gone
-
-
-def warn_if_blind(found: Collection, fast: bool) -> None:
-    """Says that nothing can be passed over, where that is so."""
-    if found.count and "content_hash" not in found.schema and not fast:
-        click.echo(
-            f"{found.name} does not know the contents of its pictures, so every one is embedded again; "
-            "--fast passes over those of the same size and time",
-            err=True,
-        )
 
 
 @contextmanager

@@ -35,6 +35,8 @@ class Picture:
     """Absolute."""
     path: Path
     """Absolute."""
+    prefix: str = ""
+    """Goes before the path in the point's id, so that folders with equal names share a collection."""
 
     @property
     def name(self) -> str:
@@ -44,7 +46,7 @@ class Picture:
     @property
     def id(self) -> str:
         """The point's id."""
-        return point_id(self.name)
+        return point_id(self.prefix + self.name)
 
     @property
     def uri(self) -> str:

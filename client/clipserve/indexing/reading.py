@@ -45,6 +45,8 @@ class Reading:
     """Why it could not be read."""
     was_elsewhere: bool = False
     """Whether the point is that of a picture of another root."""
+    replaces_other: bool = False
+    """Whether the point is that of a picture of another root and has another content."""
 
 
 @dataclass(frozen=True)
@@ -73,7 +75,9 @@ class Reader:
             return Reading(picture, "unchanged")
         moved = known is not None and known.get("root") != payload.get("root")
         state: State = "new" if known is None else "changed"
-        return Reading(picture, state, content or b"", payload, was_elsewhere=moved)
+        same = known is not None and known.get("content_hash") == payload.get("content_hash")
+        other = moved and "root" in self.fields and not same
+        return Reading(picture, state, content or b"", payload, was_elsewhere=moved, replaces_other=other)
 
     def _content(self, candidate: Candidate) -> tuple[os.stat_result, bytes | None]:
         """What the file is, and its bytes unless it passes as unchanged."""

@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Callable, Generator, Iterator, Sequence
 
 from clipserve.client import Client
-from clipserve.errors import ClipserveError
+from clipserve.errors import ClipserveError, Conflict
 from clipserve.indexing.facts import Picture
 from clipserve.indexing.reading import Candidate, Reader, State, look_up
 from clipserve.types import Point
@@ -34,9 +34,16 @@ class IndexRun:
         reader: Reader,
         *,
         known: bool,
+        replace: bool = False,
         progress: Callable[[int], None],
     ) -> None:
-        """`known` is False for a collection without points; `progress` is called with `done`."""
+        """A run that has not begun.
+
+        Args:
+            known: False for a collection without points.
+            replace: overwrite points of other folders, whatever their content.
+            progress: is called with `done`.
+        """
         self.counts: Counter[State] = Counter()
         self.failures: list[tuple[str, ClipserveError]] = []
         self.moved = 0
@@ -47,6 +54,7 @@ class IndexRun:
         self._pictures = pictures
         self._reader = reader
         self._known = known
+        self._replace = replace
         self._progress = progress
         self._sent: list[tuple[Picture, State]] = []
         self._settled = 0
@@ -79,6 +87,10 @@ class IndexRun:
                 picture = reading.picture
                 if reading.error is not None:
                     self._fail(picture, reading.error)
+                    self._settle()
+                elif reading.replaces_other and not self._replace:
+                    # Written since the folder was compared with the collection.
+                    self._fail(picture, Conflict(f"a point of another folder has the id {picture.id!r}"))
                     self._settle()
                 elif reading.state == "unchanged":
                     self.counts["unchanged"] += 1
