@@ -71,6 +71,8 @@ class Limits:
     stream_window: int
     max_payload_bytes: int
     max_page_size: int = 0
+    max_label_bytes: int = 0
+    max_filter_bytes: int = 0
 
 
 @dataclass(frozen=True)

@@ -155,9 +155,13 @@ class Settings(TritonKey):
     max_labels: int = Field(10_000, ge=1, description="Labels of one Classify.")
     max_prompts: int = Field(100_000, ge=1, description="Labels × templates of one Classify.")
     max_top_k: int = Field(1_000, ge=1, description="top_k of one Search.")
+    max_label_bytes: int = Field(4096, ge=1, description="Bytes of one label, in UTF-8.")
     max_text_bytes: int = Field(MIB, ge=1, description="Bytes of one text, in UTF-8.")
     stream_window: int = Field(4, ge=1, le=256, description="Batches of a stream that may wait for answers.")
     max_page_size: int = Field(1_000, ge=1, le=10_000, description="Points of one page of a scroll.")
+    max_filter_bytes: int = Field(
+        256 * 1024, ge=1, description="Bytes of one filter, as it is encoded in the request."
+    )
     source_prefixes: str = Field(
         "",
         description="Folders that migrations may read sources from again: URIs with commas between them, "

@@ -71,6 +71,8 @@ class Limits:
     stream_window: int
     max_payload_bytes: int
     max_page_size: int
+    max_label_bytes: int
+    max_filter_bytes: int
 
 
 @dataclass(frozen=True)

@@ -32,6 +32,8 @@ DEFAULT_LIMITS = {
     "stream_window": 3,
     "max_payload_bytes": 4096,
     "max_page_size": 7,
+    "max_label_bytes": 4096,
+    "max_filter_bytes": 256 * 1024,
 }
 
 

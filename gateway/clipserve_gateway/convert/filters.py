@@ -7,8 +7,8 @@ from collections.abc import Iterable, Mapping
 from clipserve.v1 import common_pb2
 
 from clipserve_gateway.convert.payload import read_value
-from clipserve_gateway.errors import InvalidFilter, InvalidPayload
-from clipserve_gateway.types import And, Eq, Filter, In, Not, Or, PayloadType, PayloadValue, Range
+from clipserve_gateway.errors import InvalidFilter, InvalidPayload, LimitExceeded
+from clipserve_gateway.types import And, Eq, Filter, In, Limits, Not, Or, PayloadType, PayloadValue, Range
 
 MAX_DEPTH = 16
 MAX_PARTS = 100
@@ -18,10 +18,25 @@ MAX_SIZE = 5_000
 BOUNDS = ("gt", "gte", "lt", "lte")
 
 
-def read_filter(filter: common_pb2.Filter, schema: Mapping[str, PayloadType]) -> Filter:
-    """The filter. InvalidFilter, naming the path, where it is malformed or does not fit the schema."""
+def read_filter(filter: common_pb2.Filter, schema: Mapping[str, PayloadType], limits: Limits) -> Filter:
+    """The filter. InvalidFilter, naming the path, where it is malformed or does not fit the schema.
+
+    Raises LimitExceeded for one of too many bytes.
+    """
     check_size(filter)
+    check_bytes(filter, limits)
     return read_node(filter, schema, "filter", depth=1)
+
+
+def check_bytes(filter: common_pb2.Filter, limits: Limits) -> None:
+    """LimitExceeded for a filter of too many bytes."""
+    size = filter.ByteSize()
+    if size > limits.max_filter_bytes:
+        raise LimitExceeded(
+            f"the filter has {size} bytes; at most {limits.max_filter_bytes} are accepted",
+            field="filter",
+            metadata={"limit": str(limits.max_filter_bytes)},
+        )
 
 
 def check_size(filter: common_pb2.Filter) -> None:

@@ -9,6 +9,8 @@ from typing import Protocol
 from clipserve_gateway.errors import InvalidInput
 
 DEFAULT_PAGE, MAX_PAGE = 100, 1_000
+MAX_TOKEN_BYTES = 1_024
+"""The token of the longest id, 512 bytes in base64, has 684."""
 
 
 class PageRequest(Protocol):
@@ -22,10 +24,12 @@ def read_page(request: PageRequest, max_size: int = MAX_PAGE) -> tuple[str, int]
     """The name or id after which the page begins, and its size."""
     if request.page_size < 0:
         raise InvalidInput("page_size must not be negative", field="page_size")
+    if len(request.page_token) > MAX_TOKEN_BYTES:
+        raise InvalidInput(f"page_token has more than {MAX_TOKEN_BYTES} bytes", field="page_token")
     try:
         after = base64.b64decode(request.page_token.encode(), altchars=b"-_", validate=True).decode()
     except (binascii.Error, ValueError):
-        raise InvalidInput("page_token is none that this server gave out", field="page_token") from None
+        raise InvalidInput("invalid page_token", field="page_token") from None
     return after, min(request.page_size or DEFAULT_PAGE, max_size)
 
 

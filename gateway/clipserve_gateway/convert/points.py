@@ -133,9 +133,10 @@ def read_ids(ids: Sequence[str], limits: Limits) -> list[str]:
 def read_optional_filter(
     request: collection_pb2.CountPointsRequest | collection_pb2.ScrollPointsRequest,
     collection: CollectionSpec,
+    limits: Limits,
 ) -> Filter | None:
     """The filter, if there is one."""
-    return read_filter(request.filter, collection.schema) if request.HasField("filter") else None
+    return read_filter(request.filter, collection.schema, limits) if request.HasField("filter") else None
 
 
 def read_deletion(
@@ -145,7 +146,7 @@ def read_deletion(
     if request.HasField("filter") == bool(request.ids):
         raise InvalidInput("set ids or filter, exactly one of them", field="ids")
     if request.HasField("filter"):
-        return read_filter(request.filter, collection.schema)
+        return read_filter(request.filter, collection.schema, limits)
     return read_ids(request.ids, limits)
 
 

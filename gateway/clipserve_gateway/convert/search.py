@@ -46,7 +46,7 @@ def read_search(request: clip_pb2.SearchRequest, limits: Limits) -> Query:
         parts=read_parts(request, limits),
         top_k=top_k,
         score_threshold=threshold,
-        filter=lambda collection: read_search_filter(request, collection),
+        filter=lambda collection: read_search_filter(request, collection, limits),
         with_payload=not request.omit_payload,
         payload_fields=lambda collection: read_payload_fields(request, collection),
         fingerprint=request.fingerprint,
@@ -93,9 +93,11 @@ def read_source(
     return Like(message.like)
 
 
-def read_search_filter(request: clip_pb2.SearchRequest, collection: CollectionSpec) -> Filter | None:
+def read_search_filter(
+    request: clip_pb2.SearchRequest, collection: CollectionSpec, limits: Limits
+) -> Filter | None:
     """The filter, if there is one."""
-    return read_filter(request.filter, collection.schema) if request.HasField("filter") else None
+    return read_filter(request.filter, collection.schema, limits) if request.HasField("filter") else None
 
 
 def read_payload_fields(request: clip_pb2.SearchRequest, collection: CollectionSpec) -> tuple[str, ...]:

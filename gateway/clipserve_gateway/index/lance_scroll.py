@@ -6,6 +6,7 @@ pages are noted on the way, and a page whose end is known is a range that the id
 
 from __future__ import annotations
 
+import hashlib
 import importlib
 from typing import Any
 
@@ -24,12 +25,15 @@ class Scroll:
 
     def __init__(self, table: Any) -> None:
         self._table = table
-        self._ends: LRUCache[tuple[str, int, str], str] = LRUCache(NOTED)
-        """Page (the id before it, its length, the condition) → the last id it had when it was looked at."""
+        self._ends: LRUCache[tuple[str, int, bytes], str] = LRUCache(NOTED)
+        """Page (the id before it, its length, the condition's digest) → its last id when it was read.
+
+        Digests, since a condition may have hundreds of kilobytes: a key has 1 KiB at most.
+        """
 
     async def page(self, after: str, limit: int, condition: str | None, columns: list[str]) -> pa.Table:
         """Up to `limit` rows whose ids follow `after`, by id."""
-        end = self._ends.pop((after, limit, condition or ""), None)
+        end = self._ends.pop((after, limit, digest(condition)), None)
         if end is not None:
             rows = await self._range(after, end, condition, columns)
             # Fewer: some are gone since, and rows beyond this end belong to the page.
@@ -46,14 +50,20 @@ class Scroll:
         order = [query.ColumnOrdering(column_name="id", ascending=True)]
         found = self._table.query().where(both(f"id > {text(after)}", condition)).select(["id"])
         ids = (await found.order_by(order).limit(limit * PAGES_AHEAD).to_arrow())["id"].to_pylist()
+        key = digest(condition)
         for start in range(limit, len(ids) - limit + 1, limit):
-            self._ends[ids[start - 1], limit, condition or ""] = ids[start + limit - 1]
+            self._ends[ids[start - 1], limit, key] = ids[start + limit - 1]
         return ids[min(limit, len(ids)) - 1] if ids else None
 
     async def _range(self, after: str, end: str, condition: str | None, columns: list[str]) -> pa.Table:
         bounds = f"id > {text(after)} AND id <= {text(end)}"
         rows = await self._table.query().where(both(bounds, condition)).select(columns).to_arrow()
         return rows.sort_by("id")
+
+
+def digest(condition: str | None) -> bytes:
+    """SHA-256 of a condition; of the empty string for none."""
+    return hashlib.sha256((condition or "").encode()).digest()
 
 
 def both(bounds: str, condition: str | None) -> str:

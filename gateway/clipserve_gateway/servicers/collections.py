@@ -183,7 +183,7 @@ class CollectionServicer(collection_pb2_grpc.CollectionServiceServicer):
         """Pages through the points in the order of their ids."""
         after, size = pages.read_page(request, self._limits.max_page_size)
         spec = await self._points.collection(request.collection)
-        filter = points.read_optional_filter(request, spec)
+        filter = points.read_optional_filter(request, spec, self._limits)
         async with self._calls.place(Cost(), context) as deadline:
             page = await self._points.scroll(
                 spec,
@@ -202,7 +202,7 @@ class CollectionServicer(collection_pb2_grpc.CollectionServiceServicer):
     ) -> collection_pb2.CountPointsResponse:
         """Counts the points, all or those that meet a filter."""
         spec = await self._points.collection(request.collection)
-        filter = points.read_optional_filter(request, spec)
+        filter = points.read_optional_filter(request, spec, self._limits)
         async with self._calls.place(Cost(), context) as deadline:
             count = await self._points.count(spec, filter, deadline)
         return collection_pb2.CountPointsResponse(count=count)

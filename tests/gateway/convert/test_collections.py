@@ -96,7 +96,12 @@ def test_a_page_begins_where_its_token_says(name, size):
 
 
 @pytest.mark.parametrize(
-    ("fields", "field"), [({"page_size": -1}, "page_size"), ({"page_token": "?"}, "page_token")]
+    ("fields", "field"),
+    [
+        ({"page_size": -1}, "page_size"),
+        ({"page_token": "?"}, "page_token"),
+        ({"page_token": "YWFh" * 257}, "page_token"),
+    ],
 )
 def test_pages_that_cannot_be_are_named(fields, field):
     with pytest.raises(InvalidInput) as caught:

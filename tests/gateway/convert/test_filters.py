@@ -4,10 +4,12 @@ import pytest
 from clipserve.v1 import common_pb2
 from clipserve.v1.common_pb2 import EqFilter, Filter, FilterList, InFilter, RangeFilter, Value
 from clipserve_gateway.convert.filters import read_filter
-from clipserve_gateway.errors import InvalidFilter
+from clipserve_gateway.errors import InvalidFilter, LimitExceeded
+from clipserve_gateway.settings import Settings
 from clipserve_gateway.types import And, Eq, In, Not, Or, PayloadType, Range
 
 SCHEMA = {"year": PayloadType.INT, "tags": PayloadType.STRING_LIST, "sold": PayloadType.BOOL}
+LIMITS = Settings().limits
 ONE, TWO, TEXT = Value(int_value=1), Value(int_value=2), Value(string_value="a")
 
 
@@ -34,7 +36,7 @@ def test_every_node_is_read():
             ]
         )
     )
-    assert read_filter(message, SCHEMA) == And(
+    assert read_filter(message, SCHEMA, LIMITS) == And(
         (Eq("tags", "a"), Or((In("year", (1, 2)), Not(Range("year", gt=1, lte=2)))))
     )
 
@@ -64,11 +66,20 @@ def test_every_node_is_read():
 )
 def test_a_bad_filter_names_its_place(message, path):
     with pytest.raises(InvalidFilter) as raised:
-        read_filter(message, SCHEMA)
+        read_filter(message, SCHEMA, LIMITS)
     assert raised.value.field == path
 
 
 def test_nesting_is_bounded():
-    read_filter(nested(16), SCHEMA)
+    read_filter(nested(16), SCHEMA, LIMITS)
     with pytest.raises(InvalidFilter, match="deep"):
-        read_filter(nested(17), SCHEMA)
+        read_filter(nested(17), SCHEMA, LIMITS)
+
+
+@pytest.mark.parametrize("place", ["field", "value"])
+def test_a_filter_of_too_many_bytes_is_refused_wherever_they_are(place):
+    text = "a" * LIMITS.max_filter_bytes
+    eq = EqFilter(field=text) if place == "field" else EqFilter(field="tags", value=Value(string_value=text))
+    with pytest.raises(LimitExceeded) as raised:
+        read_filter(Filter(negation=Filter(eq=eq)), SCHEMA, LIMITS)
+    assert raised.value.field == "filter"

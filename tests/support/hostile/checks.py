@@ -9,12 +9,15 @@ import grpc
 from clipserve.v1 import clip_pb2, collection_pb2, common_pb2
 from clipserve_gateway.convert.filters import read_filter
 from clipserve_gateway.convert.payload import read_payload, read_schema
+from clipserve_gateway.settings import Settings
 
 from support.hostile.cases import Call, Item
 from support.hostile.payloads import SCHEMA
 from support.hostile.sending import Outcome, send
 from support.hostile.world import COLLECTION, KEPT, PAYLOADS, PICTURE, World, axis, points
 from support.memory_engine import matches
+
+LIMITS = Settings().limits
 
 BATCH = 40
 """Bad items of one call."""
@@ -126,7 +129,7 @@ async def filter_faults(world: World, cases: Sequence[Item[common_pb2.Filter]]) 
     for case in cases:
         request = collection_pb2.CountPointsRequest(collection=KEPT, filter=case.value)
         outcome = await send(world.channel, "CollectionService/CountPoints", request.SerializeToString())
-        filter = read_filter(case.value, schema)
+        filter = read_filter(case.value, schema, LIMITS)
         expected = sum(matches(filter, payload) for payload in payloads)
         if outcome.code != "OK" or outcome.responses[0].count != expected:
             faults.append(f"{case}: not {expected} points, but {outcome}")

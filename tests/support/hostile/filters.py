@@ -9,7 +9,7 @@ from clipserve.v1 import common_pb2
 from support.hostile.cases import ANSWERED, Item
 from support.hostile.payloads import Value, moment, tags, text
 
-INVALID = "FILTER_INVALID"
+INVALID, LIMIT = "FILTER_INVALID", "LIMIT_EXCEEDED"
 Filter = common_pb2.Filter
 YEAR = Value(int_value=2000)
 
@@ -54,7 +54,9 @@ FILTERS: list[Item[Filter]] = [
     Item("filter by a field of a query", lambda: eq("year = 1 OR 1", YEAR), INVALID, "filter.eq.field"),
     Item("filter by a column", lambda: eq("embedding", YEAR), INVALID, "filter.eq.field"),
     Item("filter by a quoted field", lambda: eq('"year"', YEAR), INVALID, "filter.eq.field"),
-    Item("filter by a field of a megabyte", lambda: eq("y" * 1_000_000, YEAR), INVALID, "filter.eq.field"),
+    Item("filter by a field of a megabyte", lambda: eq("y" * 1_000_000, YEAR), LIMIT, "filter"),
+    Item("filter of a megabyte", lambda: eq("name", text("'" * 1_000_000)), LIMIT, "filter"),
+    Item("filter of 257 KiB", lambda: among("name", *[text("a" * 257)] * 1_000), LIMIT, "filter"),
     Item("filter by no value", lambda: eq("year", Value()), INVALID, "filter.eq.value"),
     Item(
         "filter by a text for a number", lambda: eq("year", text("2000 OR 1=1")), INVALID, "filter.eq.value"
@@ -122,7 +124,7 @@ FILTERS: list[Item[Filter]] = [
     Item("filter of a NUL", lambda: eq("name", text("a\0b")), ANSWERED),
     Item("filter of line ends", lambda: eq("name", text("a\n' OR 1=1\r\n")), ANSWERED),
     Item("filter of wildcards", lambda: eq("name", text("%_*")), ANSWERED),
-    Item("filter of a megabyte", lambda: eq("name", text("'" * 1_000_000)), ANSWERED),
+    Item("filter of 255 KiB", lambda: eq("name", text("'" * 255 * 1024)), ANSWERED),
     Item("filter of a tag of a query", lambda: eq("tags", text("') OR true OR ('a' = 'a")), ANSWERED),
     Item("filter of strange letters", lambda: eq("name", text("\ufeff\u202e\uffff\U0010ffff")), ANSWERED),
     Item("filter of the smallest int", lambda: eq("year", Value(int_value=-(2**63))), ANSWERED),

@@ -120,6 +120,18 @@ CLASSIFY: list[Call] = [
     classify("a label of nothing", "labels.names[0]", labels=labels("")),
     classify("a label of spaces", "labels.names[1]", labels=labels("a", " \t\u3000")),
     classify("a label over a mebibyte", "labels.names[0]", LIMIT, labels=labels("a" * (2**20 + 1))),
+    classify("a label of 4097 bytes", "labels.names[1]", LIMIT, labels=labels("a", "ä" * 2_048 + "b")),
+    classify(
+        "an answer over 64 MiB",
+        "top_k",
+        LIMIT,
+        images=[Image(raw=RawImage(rgb=b"abc", width=1, height=1))] * 256,
+        labels=labels(*(f"{i:05d}" + "a" * 500 for i in range(1_000))),
+        top_k=HUGE,
+    ),
+    classify(
+        "a none called by 4097 bytes", "labels.none_of_the_above.name", LIMIT, labels=none(name="a" * 4_097)
+    ),
     classify("10001 labels", "labels.names", LIMIT, labels=labels(*map(str, range(10_001)))),
     classify(
         "100001 prompts",
@@ -150,7 +162,8 @@ CLASSIFY: list[Call] = [
         "labels.templates",
         LIMIT,
         labels=labels(
-            *[str(i) + MEGABYTE for i in range(25)], templates=[str(i) + "{}" + MEGABYTE for i in range(25)]
+            *[str(i) + MEGABYTE[:4_000] for i in range(250)],
+            templates=[str(i) + "{}" + MEGABYTE for i in range(25)],
         ),
     ),
     classify("one threshold of two", "labels.thresholds", labels=labels("a", "b", thresholds=[0.1])),

@@ -31,13 +31,15 @@ TOKENS = {
     "a token of a wrong length": "abcde",
     "a token of bytes that are no text": base64.urlsafe_b64encode(b"\xff\xfe").decode(),
     "a token of other signs": "!!!!",
+    "a token of a megabyte": base64.urlsafe_b64encode(MEGABYTE.encode()).decode(),
+    "a token of 1028 bytes": base64.urlsafe_b64encode(b"a" * 771).decode(),
 }
 """Page tokens that no server gave out."""
 
 FORGED = {
     "a token of a NUL": base64.urlsafe_b64encode(b"\0").decode(),
     "a token of a query": base64.urlsafe_b64encode(b"' OR '1'='1").decode(),
-    "a token of a megabyte": base64.urlsafe_b64encode(MEGABYTE.encode()).decode(),
+    "a token of 1024 bytes": base64.urlsafe_b64encode(b"a" * 768).decode(),
     "a token of the last letter": base64.urlsafe_b64encode("\U0010ffff".encode()).decode(),
 }
 """Page tokens that one could make oneself: they are places in the order, no secrets."""
