@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+import itertools
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 
 from clipserve_gateway.concurrency import both
 from clipserve_gateway.deadline import Deadline
@@ -28,6 +30,43 @@ from clipserve_gateway.types import (
 
 SCORES_ON_LOOP = 20_000
 """Up to so many scores are ranked on the event loop (about a millisecond); more go to a thread."""
+
+
+@dataclass(frozen=True)
+class RankedLabels(Sequence[LabelScore]):
+    """The best k labels of one image, best first.
+
+    Arrays, since a call may have a million scores: objects of them would take hundreds of megabytes.
+    """
+
+    names: Sequence[str]
+    """Of all labels."""
+    indexes: npt.NDArray[np.int64]
+    """Places in `names`, [k]."""
+    cosines: Floats
+    """[k]."""
+    probabilities: npt.NDArray[np.float64] | None
+    above_threshold: npt.NDArray[np.bool_] | None
+
+    def __len__(self) -> int:
+        return len(self.indexes)
+
+    def __getitem__(self, i: int) -> LabelScore:  # type: ignore[override]
+        return LabelScore(
+            self.names[self.indexes[i]],
+            int(self.indexes[i]),
+            float(self.cosines[i]),
+            None if self.probabilities is None else float(self.probabilities[i]),
+            None if self.above_threshold is None else bool(self.above_threshold[i]),
+        )
+
+    def __iter__(self) -> Iterator[LabelScore]:
+        absent = itertools.repeat(None)
+        probabilities = absent if self.probabilities is None else self.probabilities.tolist()
+        above = absent if self.above_threshold is None else self.above_threshold.tolist()
+        indexes = self.indexes.tolist()
+        names = (self.names[index] for index in indexes)
+        yield from map(LabelScore, names, indexes, self.cosines.tolist(), probabilities, above)
 
 
 @dataclass(frozen=True)
@@ -82,7 +121,7 @@ class Classifier:
 def rank(
     spec: ModelSpec, items: Sequence[Embedded], matrix: Floats, labels: LabelSet, top_k: int, mode: ScoreMode
 ) -> list[Classified]:
-    """Scores every good item against all answers (float32 [L, D]) and keeps the best."""
+    """Scores every good item against all answers (float32 [L, D]) and keeps the `top_k` best."""
     results = [Classified(error=item.error) for item in items]
     good = {i: item.embedding for i, item in enumerate(items) if item.embedding is not None}
     if not good:
@@ -90,22 +129,18 @@ def rank(
     cosines = np.stack(list(good.values())) @ matrix.T
     np.clip(cosines, -1.0, 1.0, out=cosines)
     probabilities = probability(cosines, spec, mode)
-    names, thresholds = labels.answers, labels.answer_thresholds
+    names, thresholds = labels.answers, np.asarray(labels.answer_thresholds, np.float32)
     for row, i in enumerate(good):
         best = np.argsort(-cosines[row], kind="stable")[:top_k]
+        best_cosines = cosines[row, best]
         results[i] = Classified(
-            [
-                LabelScore(
-                    label=names[j],
-                    index=int(j),
-                    cosine=float(cosines[row, j]),
-                    probability=None if probabilities is None else float(probabilities[row, j]),
-                    above_threshold=(
-                        bool(cosines[row, j] >= np.float32(thresholds[j])) if thresholds else None
-                    ),
-                )
-                for j in best
-            ]
+            RankedLabels(
+                names,
+                best,
+                best_cosines,
+                None if probabilities is None else probabilities[row, best],
+                best_cosines >= thresholds[best] if len(thresholds) else None,
+            )
         )
     return results
 

@@ -111,7 +111,7 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
             return grpc.stream_stream_rpc_method_handler(
                 stream, response_serializer=handler.response_serializer
             )
-        return grpc.unary_unary_rpc_method_handler(unary, response_serializer=handler.response_serializer)
+        return grpc.unary_unary_rpc_method_handler(unary, response_serializer=encoded)
 
     @contextlib.asynccontextmanager
     async def _serving(
@@ -210,6 +210,11 @@ async def messages(
     """The messages of a stream, to its end; InvalidInput as above."""
     while (data := await context.read()) is not grpc.aio.EOF:
         yield parsed(kind, data, limits)
+
+
+def encoded(response: Message | bytes) -> bytes:
+    """The bytes of an answer, which large ones are already."""
+    return response if isinstance(response, bytes) else response.SerializeToString()
 
 
 def metadata_value(details: grpc.HandlerCallDetails, key: str) -> str:

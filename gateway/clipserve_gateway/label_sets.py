@@ -14,13 +14,15 @@ from cachetools import TTLCache
 from clipserve_gateway.catalog import BELIEF_SECONDS
 from clipserve_gateway.errors import Conflict, LabelSetNotFound
 from clipserve_gateway.index.base import Document, Engine
-from clipserve_gateway.labels import LabelEmbeddings, content_key
+from clipserve_gateway.labels import LabelEmbeddings, content_key, remember
 from clipserve_gateway.types import LabelSet, LabelSetRef, NoneOfTheAbove
 
 HEADS, VERSIONS, EMBEDDINGS = "labels/head/", "labels/version/", "labels/embeddings/"
 UPDATE_ATTEMPTS = 16
-BELIEVED = 256
-"""Label sets that calls find without asking the engine; what other gateways do is seen so late:"""
+CACHE_BYTES = 32 << 20
+"""Of label sets that calls find without asking the engine."""
+TEXT_OVERHEAD = 64
+"""Bytes of a short text as an object, beside its characters (estimated)."""
 
 
 @dataclass(frozen=True)
@@ -33,6 +35,41 @@ class StoredLabelSet:
     create_time: dt.datetime
     versions: tuple[int, ...]
     """Those that are kept, oldest first."""
+
+
+@dataclass(frozen=True)
+class LabelSetSummary:
+    """One version of a label set without its labels, which may have tens of megabytes."""
+
+    ref: LabelSetRef
+    label_count: int
+    template_count: int
+    none_of_the_above: bool
+    content_hash: str
+    create_time: dt.datetime
+    versions: tuple[int, ...]
+
+
+def summary(stored: StoredLabelSet) -> LabelSetSummary:
+    """What is known of a label set, without its labels."""
+    return LabelSetSummary(
+        stored.ref,
+        len(stored.labels.names),
+        len(stored.labels.templates),
+        stored.labels.none_of_the_above is not None,
+        stored.content_hash,
+        stored.create_time,
+        stored.versions,
+    )
+
+
+def stored_bytes(stored: StoredLabelSet) -> int:
+    """Bytes that a label set takes in memory, about."""
+    labels = stored.labels
+    texts = [*labels.names, *labels.templates]
+    if labels.none_of_the_above is not None:
+        texts += [labels.none_of_the_above.name, *labels.none_of_the_above.prompts]
+    return sum(map(len, texts)) + TEXT_OVERHEAD * len(texts) + 32 * len(labels.thresholds)
 
 
 @dataclass(frozen=True)
@@ -51,7 +88,9 @@ class LabelSets:
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
-        self._believed: TTLCache[LabelSetRef, StoredLabelSet] = TTLCache(BELIEVED, BELIEF_SECONDS)
+        self._believed: TTLCache[LabelSetRef, StoredLabelSet] = TTLCache(
+            CACHE_BYTES, BELIEF_SECONDS, getsizeof=stored_bytes
+        )
 
     async def put(self, name: str, labels: LabelSet) -> tuple[StoredLabelSet, bool]:
         """Keeps a label set as the next version, unless the latest is the same; whether it was kept anew."""
@@ -108,7 +147,8 @@ class LabelSets:
         ref = ref or LabelSetRef("")
         stored = self._believed.get(ref)
         if stored is None:
-            stored = self._believed[ref] = await self.get(ref, "label_set")
+            stored = await self.get(ref, "label_set")
+            remember(self._believed, ref, stored)
         return stored.labels, stored.ref
 
     async def _version(self, ref: LabelSetRef, head: _Head) -> StoredLabelSet | None:
@@ -119,14 +159,14 @@ class LabelSets:
 
     async def page(
         self, after: str, limit: int, shown: Callable[[str], bool] = lambda name: True
-    ) -> list[StoredLabelSet]:
+    ) -> list[LabelSetSummary]:
         """The latest versions of up to `limit` shown label sets whose names follow `after`, by name."""
-        found: list[StoredLabelSet] = []
+        found: list[LabelSetSummary] = []
         for document in await self._engine.documents(HEADS):
             name, head = document.key.removeprefix(HEADS), read_head(document)
             if name > after and head.versions and len(found) < limit and shown(name):
                 latest = await self._version(LabelSetRef(name, head.versions[-1]), head)
-                found += [] if latest is None else [latest]
+                found += [] if latest is None else [summary(latest)]
         return found
 
     async def delete(self, ref: LabelSetRef) -> int:

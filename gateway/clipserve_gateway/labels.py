@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
-from cachetools import LRUCache
+from cachetools import Cache, LRUCache
 
 from clipserve_gateway import stages
 from clipserve_gateway.concurrency import SingleFlight
@@ -48,6 +48,8 @@ class _Label:
 
     embedding: Floats
     truncated_prompts: int
+    name_bytes: int
+    """Of its key in the cache."""
 
 
 class EmbeddingStore(Protocol):
@@ -78,9 +80,7 @@ class LabelCache:
         self._store = store
         self._sets: LRUCache[str, LabelEmbeddings] = LRUCache(max_bytes // 3, getsizeof=matrix_bytes)
         self._named: LRUCache[str, LabelEmbeddings] = LRUCache(max_bytes // 3, getsizeof=matrix_bytes)
-        self._labels: LRUCache[tuple[str, str], _Label] = LRUCache(
-            max_bytes // 3, getsizeof=lambda entry: entry.embedding.nbytes + LABEL_OVERHEAD
-        )
+        self._labels: LRUCache[tuple[str, str], _Label] = LRUCache(max_bytes // 3, getsizeof=label_bytes)
         self._flights: SingleFlight[LabelEmbeddings] = SingleFlight()
 
     async def get(
@@ -139,7 +139,7 @@ class LabelCache:
             embedded = await self._embedder.embed_texts(spec, prompts, latest())
             for i, name in enumerate(names):
                 of_label = embedded[i * len(labels.templates) : (i + 1) * len(labels.templates)]
-                entries[name] = entry = mean_label(of_label)
+                entries[name] = entry = mean_label(of_label, name)
                 remember(self._labels, (prefix, name), entry)
         done = [entry for entry in entries.values() if entry is not None]
         if labels.none_of_the_above is not None:
@@ -150,7 +150,7 @@ class LabelCache:
         return LabelEmbeddings(matrix, sum(entry.truncated_prompts for entry in done))
 
 
-def mean_label(prompts: Sequence[Embedded]) -> _Label:
+def mean_label(prompts: Sequence[Embedded], name: str = "") -> _Label:
     """A label's embedding: normalized mean of its normalized prompt embeddings.
 
     As in CLIP's and open_clip's zero-shot classifiers. Raises the error of a prompt that has one.
@@ -162,7 +162,7 @@ def mean_label(prompts: Sequence[Embedded]) -> _Label:
     rows = rows / np.linalg.norm(rows, axis=1, keepdims=True)
     mean = rows.mean(axis=0)
     mean = (mean / np.linalg.norm(mean)).astype(np.float32)
-    return _Label(mean, sum(prompt.truncated for prompt in prompts))
+    return _Label(mean, sum(prompt.truncated for prompt in prompts), len(name.encode()))
 
 
 def content_key(*parts: object) -> str:
@@ -175,7 +175,12 @@ def matrix_bytes(entry: LabelEmbeddings) -> int:
     return entry.matrix.nbytes
 
 
-def remember(cache: LRUCache, key: object, value: object) -> None:
+def label_bytes(entry: _Label) -> int:
+    """Bytes that one label takes."""
+    return entry.embedding.nbytes + entry.name_bytes + LABEL_OVERHEAD
+
+
+def remember(cache: Cache, key: object, value: object) -> None:
     """Keeps a value unless it alone is larger than the cache."""
     if cache.getsizeof(value) <= cache.maxsize:
         cache[key] = value

@@ -172,3 +172,22 @@ async def test_none_of_the_above_is_scored_like_a_label(engine, embedder, pictur
     assert scores["nothing"].index == 3
     assert scores["nothing"].above_threshold == (scores["nothing"].cosine >= 0.05)
     assert sum(score.probability for score in scores.values()) == pytest.approx(1)
+
+
+async def test_label_sets_are_listed_without_their_labels(label_sets):
+    await label_sets.put("pets", MORE)
+    await label_sets.put("pets", PETS)
+    [found] = await label_sets.page("", 10)
+    assert (found.ref, found.label_count, found.template_count) == (LabelSetRef("pets", 2), 2, 1)
+    assert not hasattr(found, "labels")
+
+
+async def test_the_cache_of_label_sets_is_bounded_by_bytes(engine, monkeypatch):
+    monkeypatch.setattr("clipserve_gateway.label_sets.CACHE_BYTES", 10_000)
+    label_sets = LabelSets(engine)
+    sizes = {"first": 6_000, "second": 6_000, "too_large": 20_000}
+    for name, size in sizes.items():
+        await label_sets.put(name, LabelSet((name + "a" * size,), ("{}",)))
+    for name in sizes:
+        await label_sets.choose(None, LabelSetRef(name))
+    assert [ref.name for ref in label_sets._believed] == ["second"]

@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 from clipserve.v1 import clip_pb2, clip_pb2_grpc, collection_pb2, collection_pb2_grpc, common_pb2
 from clipserve_gateway import errors
+from clipserve_gateway.classify import SCORES_ON_LOOP
 from clipserve_gateway.server import CALLS_SERVICE, MODEL_SERVICE, Gateway, PortTaken
 from clipserve_gateway.settings import Settings
 from google.rpc import error_details_pb2
@@ -192,6 +193,27 @@ async def test_ten_thousand_labels_are_ranked(clip, picture):
         )
     )
     assert len(response.results[0].scores) == 5
+
+
+async def test_an_answer_of_many_scores_is_whole(clip, picture):
+    names = [f"label {n}" for n in range(SCORES_ON_LOOP // 3 + 1)]
+    images = [common_pb2.Image(content=picture(seed).content) for seed in (1, 2, 3)]
+    request = clip_pb2.ClassifyRequest(images=images, labels=labels(*names), top_k=len(names))
+    response = await clip.Classify(request)
+    assert response.logit_scale
+    for result in response.results:
+        assert sorted(score.index for score in result.scores) == list(range(len(names)))
+        assert all(score.label == names[score.index] for score in result.scores)
+
+
+async def test_an_answer_that_could_outgrow_a_message_is_refused_before_any_work(clip, picture, backend):
+    images = [common_pb2.Image(content=picture().content)] * 8
+    request = clip_pb2.ClassifyRequest(
+        images=images, labels=labels(*(f"{n:04}" + "a" * 2_500 for n in range(4_000))), top_k=4_000
+    )
+    code, info, fields = await refusal(clip.Classify(request))
+    assert (code, info.reason, fields) == (grpc.StatusCode.INVALID_ARGUMENT, "LIMIT_EXCEEDED", ["top_k"])
+    assert not backend.encoder.text_batches
 
 
 async def test_texts_of_any_length_are_embedded_and_long_ones_flagged(clip):

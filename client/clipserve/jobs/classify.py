@@ -21,7 +21,15 @@ SECONDS_PER_PROMPT = 0.01
 STORED_SECONDS = 240.0
 """Added for a stored label set, whose size is not known here: its first user waits until it is encoded."""
 STORED_NAME_BYTES = 256
-"""Assumed of the names in a stored label set."""
+"""Assumed of the names in a stored label set where the server does not limit labels."""
+
+
+def answers(labels: clip_pb2.LabelSet) -> list[str]:
+    """The labels and the name of none of the above, which the server names where the request does not."""
+    none = (
+        [labels.none_of_the_above.name or "none of the above"] if labels.HasField("none_of_the_above") else []
+    )
+    return [*labels.names, *none] or [""]
 
 
 class ClassifyJob(Job[ClassifyResult]):
@@ -48,13 +56,13 @@ class ClassifyJob(Job[ClassifyResult]):
         if isinstance(labels, LabelSet):
             self._labels = write_labels(labels)
             self._count = len(labels.names) + (labels.none_of_the_above is not None)
-            self._widest = max((len(name.encode()) for name in labels.names), default=0)
+            self._widest = max(len(name.encode()) for name in answers(self._labels))
             self._label_seconds = SECONDS_PER_PROMPT * len(labels.names) * max(1, len(labels.templates))
         else:
             name, version = parse_ref(labels)
             self._ref = clip_pb2.LabelSetRef(name=name, version=version)
             self._count = 0
-            self._widest = STORED_NAME_BYTES
+            self._widest = 0
             self._label_seconds = STORED_SECONDS
         self._top_k = top_k
         self._mode = mode
@@ -68,13 +76,15 @@ class ClassifyJob(Job[ClassifyResult]):
         """Every request repeats the labels; answers hold the best of them for each image."""
         scores = min(self._top_k or 5, self._count or info.limits.max_labels + 1)
         base = wire_size(self._labels) if self._labels is not None else 0
+        # The server refuses what could be too large an answer, and how wide stored labels are is not known.
+        widest = self._widest or info.limits.max_label_bytes or STORED_NAME_BYTES
         if base > info.limits.max_message_bytes // 2:
             raise LimitExceeded("the labels alone fill a message; give fewer or shorter ones", field="labels")
         return room_for(
             max_items=info.limits.max_items_per_call,
             max_message_bytes=info.limits.max_message_bytes,
             base_bytes=base,
-            answer_bytes=max(0, scores) * (self._widest + 32) + 2048,
+            answer_bytes=max(0, scores) * (widest + 32) + 2048,
             batch_size=batch_size,
         )
 

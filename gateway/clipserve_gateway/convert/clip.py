@@ -20,8 +20,9 @@ from clipserve_gateway.convert.embedding import write_embedding
 from clipserve_gateway.convert.labels import read_labels, read_ref, write_ref
 from clipserve_gateway.convert.status import item_status
 from clipserve_gateway.embed import EmbedOutcome
-from clipserve_gateway.errors import InvalidInput
+from clipserve_gateway.errors import InvalidInput, LimitExceeded
 from clipserve_gateway.types import (
+    Classified,
     EncodedImage,
     Image,
     Input,
@@ -34,6 +35,12 @@ from clipserve_gateway.types import (
 )
 
 DEFAULT_TOP_K = 5
+SCORE_BYTES = 32
+"""Of one score in an answer beside its label, at most."""
+RESULT_BYTES = 1_024
+"""Of one image's status and framing, at most."""
+ANSWER_BYTES = 1_024
+"""Of the answer's other fields, at most."""
 FORMATS = frozenset(common_pb2.EmbeddingFormat.values())
 
 READ_MODES = {
@@ -97,24 +104,56 @@ def read_choice(
     return read_labels(request.labels, limits), None
 
 
-def write_classify(
-    outcome: ClassifyOutcome, mode: ScoreMode, ref: LabelSetRef | None
-) -> clip_pb2.ClassifyResponse:
-    """The answer, in the order of the request; `ref` names the label set that was used, if it has a name."""
-    return clip_pb2.ClassifyResponse(
-        results=[
-            clip_pb2.ClassifyResult(
-                status=item_status(item.error, f"images[{i}]"),
-                scores=[clip_pb2.LabelScore(**asdict(score)) for score in item.scores],
-            )
-            for i, item in enumerate(outcome.items)
-        ],
+def check_classify_answer(call: ClassifyCall, labels: LabelSet, limits: Limits) -> None:
+    """LimitExceeded where the scores that a call asks for can be too large for a message.
+
+    Counts the widest labels, since it is not known yet which ones will be the best. The SDK cuts its requests
+    by the same sum.
+    """
+    widths = sorted((len(name.encode()) for name in labels.answers), reverse=True)[: call.top_k]
+    scores = sum(widths) + SCORE_BYTES * len(widths)
+    size = ANSWER_BYTES + len(call.images) * (scores + RESULT_BYTES)
+    if size > limits.max_message_bytes:
+        raise LimitExceeded(
+            f"{len(widths)} labels for each of {len(call.images)} images can make an answer of {size} bytes; "
+            f"a message holds {limits.max_message_bytes}. Ask for a smaller top_k or send fewer images",
+            field="top_k",
+            metadata={"limit": str(limits.max_message_bytes)},
+        )
+
+
+def write_classify(outcome: ClassifyOutcome, mode: ScoreMode, ref: LabelSetRef | None) -> bytes:
+    """The answer, in the order of the request; `ref` names the label set that was used, if it has a name.
+
+    An encoded ClassifyResponse, joined from the encodings of its parts: protobuf reads these as one message.
+    One large message object would take several times the memory.
+    """
+    parts = [
+        clip_pb2.ClassifyResponse(results=[write_classified(item, f"images[{i}]")]).SerializeToString()
+        for i, item in enumerate(outcome.items)
+    ]
+    rest = clip_pb2.ClassifyResponse(
         model=write_model(outcome.spec),
         score_mode=WRITTEN_MODES[mode],
         logit_scale=outcome.spec.logit_scale,
         truncated_prompts=outcome.truncated_prompts,
         label_set=None if ref is None else write_ref(ref),
     )
+    return b"".join([*parts, rest.SerializeToString()])
+
+
+def write_classified(item: Classified, field: str) -> clip_pb2.ClassifyResult:
+    """The scores of one image, or its error."""
+    written = clip_pb2.ClassifyResult(status=item_status(item.error, field))
+    for score in item.scores:
+        written.scores.add(
+            label=score.label,
+            index=score.index,
+            probability=score.probability,
+            cosine=score.cosine,
+            above_threshold=score.above_threshold,
+        )
+    return written
 
 
 def read_embed(request: clip_pb2.EmbedRequest, limits: Limits) -> EmbedCall:
@@ -138,6 +177,19 @@ def read_embed(request: clip_pb2.EmbedRequest, limits: Limits) -> EmbedCall:
         normalize=not request.raw,
         format=request.format,
     )
+
+
+def check_embed_answer(call: EmbedCall, embed_dim: int, limits: Limits) -> None:
+    """LimitExceeded where the embeddings would be too large for a message."""
+    bytes_each = 2 if call.format == common_pb2.EMBEDDING_FORMAT_FLOAT16_LE else 4
+    size = ANSWER_BYTES + len(call.inputs) * (embed_dim * bytes_each + RESULT_BYTES)
+    if size > limits.max_message_bytes:
+        raise LimitExceeded(
+            f"{len(call.inputs)} embeddings of {embed_dim} numbers can make an answer of {size} bytes; "
+            f"a message holds {limits.max_message_bytes}. Send fewer inputs",
+            field="inputs",
+            metadata={"limit": str(limits.max_message_bytes)},
+        )
 
 
 def write_embed(outcome: EmbedOutcome, call: EmbedCall) -> clip_pb2.EmbedResponse:

@@ -10,7 +10,7 @@ from clipserve.v1 import clip_pb2, labels_pb2
 
 from clipserve_gateway.convert.common import check_text, write_time
 from clipserve_gateway.errors import InvalidInput, LimitExceeded
-from clipserve_gateway.label_sets import StoredLabelSet
+from clipserve_gateway.label_sets import LabelSetSummary
 from clipserve_gateway.types import LabelSet, LabelSetRef, Limits, NoneOfTheAbove
 
 DEFAULT_TEMPLATE = "a photo of a {}."
@@ -47,7 +47,7 @@ def read_labels(labels: clip_pb2.LabelSet, limits: Limits) -> LabelSet:
                 f"label {name[:100]!r} is already labels.names[{first_seen[name]}]", field=field
             )
         first_seen[name] = i
-        check_text(name, limits, field)
+        check_label(name, limits, field)
     for i, template in enumerate(templates):
         field = f"labels.templates[{i}]"
         if template.count("{}") != 1:
@@ -58,6 +58,16 @@ def read_labels(labels: clip_pb2.LabelSet, limits: Limits) -> LabelSet:
     if labels.HasField("none_of_the_above"):
         none = read_none_of_the_above(labels.none_of_the_above, names, limits)
     return LabelSet(names, templates, read_thresholds(labels.thresholds, len(names)), none)
+
+
+def check_label(name: str, limits: Limits, field: str) -> None:
+    """LimitExceeded for a label of too many bytes: each answer repeats it."""
+    if len(name.encode()) > limits.max_label_bytes:
+        raise LimitExceeded(
+            f"the label has more than {limits.max_label_bytes} bytes",
+            field=field,
+            metadata={"limit": str(limits.max_label_bytes)},
+        )
 
 
 def check_prompts(names: Sequence[str], templates: Sequence[str], limits: Limits) -> None:
@@ -97,7 +107,7 @@ def read_none_of_the_above(
     name, prompts = none.name or NONE_NAME, tuple(none.prompts) or NONE_PROMPTS
     if name in names:
         raise InvalidInput(f"{name[:100]!r} is one of the labels", field=f"{path}.name")
-    check_text(name, limits, f"{path}.name")
+    check_label(name, limits, f"{path}.name")
     if len(prompts) > MAX_NONE_PROMPTS:
         raise LimitExceeded(
             f"{len(prompts)} prompts; at most {MAX_NONE_PROMPTS} fit",
@@ -149,13 +159,13 @@ def write_labels(labels: LabelSet) -> clip_pb2.LabelSet:
     return written
 
 
-def write_info(stored: StoredLabelSet) -> labels_pb2.LabelSetInfo:
+def write_info(stored: LabelSetSummary) -> labels_pb2.LabelSetInfo:
     """What is known of a label set, without its labels."""
     return labels_pb2.LabelSetInfo(
         ref=write_ref(stored.ref),
-        label_count=len(stored.labels.names),
-        template_count=len(stored.labels.templates),
-        none_of_the_above=stored.labels.none_of_the_above is not None,
+        label_count=stored.label_count,
+        template_count=stored.template_count,
+        none_of_the_above=stored.none_of_the_above,
         content_hash=stored.content_hash,
         create_time=write_time(stored.create_time),
         versions=stored.versions,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 
 from clipserve.v1 import clip_pb2, clip_pb2_grpc
@@ -11,7 +12,7 @@ import clipserve_gateway
 from clipserve_gateway.access.caller import visible
 from clipserve_gateway.access.judge import judged
 from clipserve_gateway.admission import cost_of
-from clipserve_gateway.classify import Classifier
+from clipserve_gateway.classify import SCORES_ON_LOOP, Classifier
 from clipserve_gateway.convert import clip as convert
 from clipserve_gateway.convert.search import read_search, write_search
 from clipserve_gateway.convert.status import item_status
@@ -48,14 +49,17 @@ class ClipServicer(clip_pb2_grpc.ClipServiceServicer):
         self._engine = engine
         self._limits = limits
         self._calls = calls
+        # Large answers are written one at a time: each further thread would delay the event loop.
+        self._writing = asyncio.Lock()
 
     async def Classify(
         self, request: clip_pb2.ClassifyRequest, context: ServicerContext
-    ) -> clip_pb2.ClassifyResponse:
-        """Scores every image against every label."""
+    ) -> clip_pb2.ClassifyResponse | bytes:
+        """Scores every image against every label. The answer is encoded already."""
         call = convert.read_classify(request, self._limits)
         async with self._calls.place(cost_of(call.images), context) as deadline:
             labels, ref = await self._label_sets.choose(call.labels, call.ref)
+            convert.check_classify_answer(call, labels, self._limits)
             outcome = await self._classifier.classify(
                 call.model,
                 call.images,
@@ -65,8 +69,11 @@ class ClipServicer(clip_pb2_grpc.ClipServiceServicer):
                 deadline=deadline,
                 ref=ref,
             )
-        self._calls.count_errors(item.error for item in outcome.items)
-        return convert.write_classify(outcome, call.mode, ref)
+            self._calls.count_errors(item.error for item in outcome.items)
+            if sum(len(item.scores) for item in outcome.items) <= SCORES_ON_LOOP:
+                return convert.write_classify(outcome, call.mode, ref)
+            async with self._writing:
+                return await asyncio.to_thread(convert.write_classify, outcome, call.mode, ref)
 
     async def Embed(self, request: clip_pb2.EmbedRequest, context: ServicerContext) -> clip_pb2.EmbedResponse:
         """Embeds any mix of images and texts."""
@@ -76,6 +83,7 @@ class ClipServicer(clip_pb2_grpc.ClipServiceServicer):
         self, request: clip_pb2.EmbedRequest, context: ServicerContext, *, patient: bool = False
     ) -> clip_pb2.EmbedResponse:
         call = convert.read_embed(request, self._limits)
+        convert.check_embed_answer(call, self._models.get(call.model).embed_dim, self._limits)
         async with self._calls.place(cost_of(call.inputs), context, patient=patient) as deadline:
             outcome = await self._embedder.embed(
                 call.model, call.inputs, normalize=call.normalize, deadline=deadline

@@ -8,7 +8,7 @@ from grpc.aio import ServicerContext
 from clipserve_gateway.access.caller import visible
 from clipserve_gateway.convert import labels as convert
 from clipserve_gateway.convert import pages
-from clipserve_gateway.label_sets import LabelSets
+from clipserve_gateway.label_sets import LabelSets, summary
 from clipserve_gateway.types import Limits
 
 
@@ -26,7 +26,7 @@ class LabelSetServicer(labels_pb2_grpc.LabelSetServiceServicer):
         name = convert.read_name(request.name, "name")
         labels = convert.read_labels(request.labels, self._limits)
         stored, created = await self._label_sets.put(name, labels)
-        return labels_pb2.PutLabelSetResponse(info=convert.write_info(stored), created=created)
+        return labels_pb2.PutLabelSetResponse(info=convert.write_info(summary(stored)), created=created)
 
     async def GetLabelSet(
         self, request: labels_pb2.GetLabelSetRequest, context: ServicerContext
@@ -34,7 +34,7 @@ class LabelSetServicer(labels_pb2_grpc.LabelSetServiceServicer):
         """Gets a label set."""
         stored = await self._label_sets.get(convert.read_ref(request.ref, "ref"))
         return labels_pb2.GetLabelSetResponse(
-            info=convert.write_info(stored), labels=convert.write_labels(stored.labels)
+            info=convert.write_info(summary(stored)), labels=convert.write_labels(stored.labels)
         )
 
     async def ListLabelSets(
