@@ -19,6 +19,7 @@ from google.protobuf.message_factory import GetMessageClass
 
 from clipserve_gateway import errors, stages
 from clipserve_gateway.admission import lane_of
+from clipserve_gateway.audit import AuditLog
 from clipserve_gateway.convert.status import code_of, internal_status, rpc_status, trailers
 from clipserve_gateway.convert.wire import check_fields
 from clipserve_gateway.lanes import in_lane
@@ -34,6 +35,9 @@ MAX_REQUEST_ID = 128
 
 DROPPED = {grpc.StatusCode.DEADLINE_EXCEEDED: "deadline", grpc.StatusCode.CANCELLED: "cancelled"}
 """Why work ends early."""
+
+REFUSED = {grpc.StatusCode.UNAUTHENTICATED, grpc.StatusCode.PERMISSION_DENIED}
+"""What the audit log tells of calls that change nothing."""
 
 QUEUES = ("deadline", "decode")
 """Limits of queues; Admission counts what it refuses itself."""
@@ -62,8 +66,11 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
     Requests are parsed here, so that bytes that are no message get INVALID_ARGUMENT like any bad input.
     """
 
-    def __init__(self, metrics: Metrics, limits: Limits, default_timeout_seconds: float) -> None:
+    def __init__(
+        self, metrics: Metrics, limits: Limits, default_timeout_seconds: float, audit: AuditLog
+    ) -> None:
         self._metrics = metrics
+        self._audit = audit
         # To find a metric's child takes as long as all the rest that is done to it.
         self._requests = functools.cache(metrics.requests.labels)
         self._request_seconds = functools.cache(metrics.request_seconds.labels)
@@ -122,6 +129,7 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
         start = time.perf_counter()
         with stages.recording() as record:
             ending = Ending(request_id_of(details), record)
+            record.request_id = ending.request_id
             try:
                 yield ending
                 context.set_trailing_metadata(((REQUEST_ID, ending.request_id), (TIMING, record.trailer())))
@@ -164,6 +172,9 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
             self._metrics.rejected.labels(failure.metadata["limit"]).inc()
         if failure is not None:
             fields |= {"reason": failure.reason, "field": failure.field, "error": failure.logged[:500]}
+            if ending.code in REFUSED:
+                peer = record.notes.get("peer", "")
+                self._audit.record("refused", method=method, peer=peer, outcome=failure.reason)
         log.info("call", extra={"fields": fields})
 
 

@@ -99,6 +99,11 @@ class Metrics:
             ["reason"],
             registry=registry,
         )
+        self.audit_failures = Counter(
+            "clipserve_audit_failures_total",
+            "Lines of the audit log that could not be written.",
+            registry=registry,
+        )
         self.saturation = Gauge(
             "clipserve_saturation",
             "How busy the gateway is, 0–1: the largest of its stages' saturations.",

@@ -23,6 +23,7 @@ from grpc_reflection.v1alpha import reflection
 
 from clipserve_gateway.access.security import Security
 from clipserve_gateway.admission import Admission, Cost
+from clipserve_gateway.audit import AuditLog
 from clipserve_gateway.catalog import Catalog
 from clipserve_gateway.classify import Classifier
 from clipserve_gateway.collection_embed import CollectionEmbedder
@@ -99,6 +100,7 @@ class Gateway:
         self.settings = settings
         self.security = Security(settings)
         self.metrics = Metrics()
+        self._audit = AuditLog(settings.audit_log, self.metrics)
         self.port = 0
         self._stopping = False
         self._health = health.aio.HealthServicer()
@@ -158,7 +160,7 @@ class Gateway:
         searcher = Searcher(engine, catalog, embedder, self._statistics)
         server = grpc.aio.server(
             interceptors=[
-                CallInterceptor(self.metrics, limits, self.settings.default_timeout_seconds),
+                CallInterceptor(self.metrics, limits, self.settings.default_timeout_seconds, self._audit),
                 self.security.interceptor(catalog, self.models, self.metrics),
             ],
             options=server_options(self.settings),
@@ -171,9 +173,11 @@ class Gateway:
             handlers,
         )
         collection_pb2_grpc.add_CollectionServiceServicer_to_server(
-            CollectionServicer(collections, points, self._migrator, limits, calls), handlers
+            CollectionServicer(collections, points, self._migrator, limits, calls, self._audit), handlers
         )
-        labels_pb2_grpc.add_LabelSetServiceServicer_to_server(LabelSetServicer(label_sets, limits), handlers)
+        labels_pb2_grpc.add_LabelSetServiceServicer_to_server(
+            LabelSetServicer(label_sets, limits, self._audit), handlers
+        )
         health_pb2_grpc.add_HealthServicer_to_server(self._health, handlers)
         if self.settings.reflection:
             names = (*SERVICES, health.SERVICE_NAME, reflection.SERVICE_NAME)
@@ -279,6 +283,7 @@ class Gateway:
         await self._backend.close()
         if self._http is not None:
             await asyncio.to_thread(self._http.stop)
+        self._audit.close()
         log.info("stopped")
 
     async def _tell_health(self) -> None:

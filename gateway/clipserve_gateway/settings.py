@@ -142,6 +142,11 @@ class Settings(TritonKey):
         300, ge=1, description="Connections are renewed after this, so that clients find new replicas."
     )
     reflection: bool = Field(True, description="Serve gRPC reflection.")
+    audit_log: str = Field(
+        "",
+        description="File that gets a line of JSON for each attempt to change what is stored and for each "
+        "refused call; - for standard output; empty for no audit log.",
+    )
     log_level: str = Field("INFO", description="DEBUG, INFO, WARNING or ERROR.")
     max_message_bytes: int = Field(64 * MIB, ge=MIB, le=1024 * MIB, description="Bytes of one message.")
     max_items_per_call: int = Field(256, ge=1, le=65536, description="Images, inputs or points of one call.")

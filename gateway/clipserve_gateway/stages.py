@@ -16,6 +16,7 @@ class Record:
     Notes are for the log line alone.
     """
 
+    request_id: str = ""
     seconds: dict[str, float] = field(default_factory=dict)
     facts: dict[str, int] = field(default_factory=dict)
     notes: dict[str, str] = field(default_factory=dict)
@@ -42,6 +43,11 @@ def recording() -> Iterator[Record]:
     finally:
         # Not by a token: a stream that is dropped is closed in another context than it was begun in.
         _record.set(before)
+
+
+def current() -> Record | None:
+    """Of the request being served, if one is."""
+    return _record.get()
 
 
 @contextlib.contextmanager

@@ -10,6 +10,7 @@ from grpc.aio import ServicerContext
 from clipserve_gateway.access.caller import visible
 from clipserve_gateway.access.judge import judged
 from clipserve_gateway.admission import Cost, cost_of
+from clipserve_gateway.audit import AuditLog, ids_fact
 from clipserve_gateway.collection_ops import CollectionOps
 from clipserve_gateway.concurrency import Turns
 from clipserve_gateway.convert import collections as convert
@@ -23,27 +24,39 @@ from clipserve_gateway.servicers.calls import Calls
 from clipserve_gateway.servicers.pipeline import in_order
 from clipserve_gateway.types import Limits
 
+MAX_FILTER = 1_000
+"""Characters of a filter in the audit log."""
+
 
 class CollectionServicer(collection_pb2_grpc.CollectionServiceServicer):
     """See protos/clipserve/v1/collection.proto."""
 
     def __init__(
-        self, collections: CollectionOps, points: PointOps, migrator: Migrator, limits: Limits, calls: Calls
+        self,
+        collections: CollectionOps,
+        points: PointOps,
+        migrator: Migrator,
+        limits: Limits,
+        calls: Calls,
+        audit: AuditLog,
     ) -> None:
         self._collections = collections
         self._points = points
         self._migrator = migrator
         self._limits = limits
         self._calls = calls
+        self._audit = audit
 
     async def CreateCollection(
         self, request: collection_pb2.CreateCollectionRequest, context: ServicerContext
     ) -> collection_pb2.CreateCollectionResponse:
         """Makes an empty collection for one model."""
         call = convert.read_create(request)
-        facts = await self._collections.create(
-            call.name, call.model, call.schema, keep_sources=call.keep_sources, index=call.index
-        )
+        with self._audit.change("CreateCollection", context.peer(), collection=call.name) as entry:
+            facts = await self._collections.create(
+                call.name, call.model, call.schema, keep_sources=call.keep_sources, index=call.index
+            )
+            entry["model"] = facts.spec.serving.fingerprint
         return collection_pb2.CreateCollectionResponse(collection=convert.write_collection(facts))
 
     async def GetCollection(
@@ -70,7 +83,8 @@ class CollectionServicer(collection_pb2_grpc.CollectionServiceServicer):
         self, request: collection_pb2.DeleteCollectionRequest, context: ServicerContext
     ) -> collection_pb2.DeleteCollectionResponse:
         """Deletes a collection and all its points."""
-        await self._collections.drop(request.name, shown=visible)
+        with self._audit.change("DeleteCollection", context.peer(), collection=request.name):
+            await self._collections.drop(request.name, shown=visible)
         return collection_pb2.DeleteCollectionResponse()
 
     async def PutAlias(
@@ -78,7 +92,9 @@ class CollectionServicer(collection_pb2_grpc.CollectionServiceServicer):
     ) -> collection_pb2.PutAliasResponse:
         """Makes an alias, or lets it mean another collection."""
         alias = convert.read_collection_name(request.alias.name, "alias.name")
-        before = await self._collections.put_alias(alias, request.alias.collection)
+        after = request.alias.collection
+        with self._audit.change("PutAlias", context.peer(), alias=alias, after=after) as entry:
+            entry["before"] = before = await self._collections.put_alias(alias, after)
         # Another caller may have moved it since this one was judged.
         return collection_pb2.PutAliasResponse(previous_collection=before if visible.name(before) else "")
 
@@ -86,7 +102,8 @@ class CollectionServicer(collection_pb2_grpc.CollectionServiceServicer):
         self, request: collection_pb2.DeleteAliasRequest, context: ServicerContext
     ) -> collection_pb2.DeleteAliasResponse:
         """Deletes an alias; the collection stays."""
-        await self._collections.delete_alias(request.name)
+        with self._audit.change("DeleteAlias", context.peer(), alias=request.name):
+            await self._collections.delete_alias(request.name)
         return collection_pb2.DeleteAliasResponse()
 
     async def ListAliases(
@@ -112,10 +129,13 @@ class CollectionServicer(collection_pb2_grpc.CollectionServiceServicer):
         spec = await self._points.collection(request.collection)
         found = points.read_points(request, spec, self._limits)
         cost = cost_of(it if isinstance(it, ClipserveError) else it.source for it in found)
+        ids = ids_fact([point.id for point in request.points])
         async with self._calls.place(cost, context, patient=patient) as deadline:
-            statuses = await self._points.upsert(
-                spec, found, fingerprint=request.fingerprint, deadline=deadline
-            )
+            with self._audit.change("UpsertPoints", context.peer(), collection=spec.name, **ids) as entry:
+                statuses = await self._points.upsert(
+                    spec, found, fingerprint=request.fingerprint, deadline=deadline
+                )
+                entry["refused"] = sum(status is not None for status in statuses)
         self._calls.count_errors(statuses)
         return points.write_upsert(statuses, found, spec)
 
@@ -151,10 +171,13 @@ class CollectionServicer(collection_pb2_grpc.CollectionServiceServicer):
         spec = await self._points.collection(request.collection)
         wanted = points.read_deletion(request, spec, self._limits)
         async with self._calls.place(Cost(), context) as deadline:
-            if isinstance(wanted, list):
-                deleted = await self._points.delete(spec.name, wanted, deadline)
-            else:
-                deleted = await self._points.delete_where(spec, wanted, deadline)
+            what = ids_fact(wanted) if isinstance(wanted, list) else {"filter": str(wanted)[:MAX_FILTER]}
+            with self._audit.change("DeletePoints", context.peer(), collection=spec.name, **what) as entry:
+                if isinstance(wanted, list):
+                    deleted = await self._points.delete(spec.name, wanted, deadline)
+                else:
+                    deleted = await self._points.delete_where(spec, wanted, deadline)
+                entry["deleted"] = deleted
         return collection_pb2.DeletePointsResponse(deleted=deleted)
 
     async def GetPoints(
@@ -211,26 +234,34 @@ class CollectionServicer(collection_pb2_grpc.CollectionServiceServicer):
         self, request: collection_pb2.StartMigrationRequest, context: ServicerContext
     ) -> collection_pb2.StartMigrationResponse:
         """Begins to move a collection to another model."""
-        spec = await self._migrator.start(request.collection, request.to_model)
+        with self._audit.change("StartMigration", context.peer(), collection=request.collection) as entry:
+            spec = await self._migrator.start(request.collection, request.to_model)
+            entry["model"] = spec.serving.fingerprint
         return collection_pb2.StartMigrationResponse(collection=await self._collection(spec.name))
 
     async def SwitchMigration(
         self, request: collection_pb2.SwitchMigrationRequest, context: ServicerContext
     ) -> collection_pb2.SwitchMigrationResponse:
         """Lets the collection answer with the new model."""
-        spec = await self._migrator.switch(request.collection, without_failed=request.without_failed)
+        with self._audit.change("SwitchMigration", context.peer(), collection=request.collection) as entry:
+            spec = await self._migrator.switch(request.collection, without_failed=request.without_failed)
+            entry["model"] = spec.serving.fingerprint
         return collection_pb2.SwitchMigrationResponse(collection=await self._collection(spec.name))
 
     async def RollBackMigration(
         self, request: collection_pb2.RollBackMigrationRequest, context: ServicerContext
     ) -> collection_pb2.RollBackMigrationResponse:
         """Lets the collection answer with the old model again."""
-        spec = await self._migrator.roll_back(request.collection)
+        with self._audit.change("RollBackMigration", context.peer(), collection=request.collection) as entry:
+            spec = await self._migrator.roll_back(request.collection)
+            entry["model"] = spec.serving.fingerprint
         return collection_pb2.RollBackMigrationResponse(collection=await self._collection(spec.name))
 
     async def EndMigration(
         self, request: collection_pb2.EndMigrationRequest, context: ServicerContext
     ) -> collection_pb2.EndMigrationResponse:
         """Ends the migration with the model that answers now."""
-        spec = await self._migrator.end(request.collection)
+        with self._audit.change("EndMigration", context.peer(), collection=request.collection) as entry:
+            spec = await self._migrator.end(request.collection)
+            entry["model"] = spec.serving.fingerprint
         return collection_pb2.EndMigrationResponse(collection=await self._collection(spec.name))

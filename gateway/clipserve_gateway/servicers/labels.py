@@ -6,6 +6,7 @@ from clipserve.v1 import labels_pb2, labels_pb2_grpc
 from grpc.aio import ServicerContext
 
 from clipserve_gateway.access.caller import visible
+from clipserve_gateway.audit import AuditLog
 from clipserve_gateway.convert import labels as convert
 from clipserve_gateway.convert import pages
 from clipserve_gateway.label_sets import LabelSets, summary
@@ -15,9 +16,10 @@ from clipserve_gateway.types import Limits
 class LabelSetServicer(labels_pb2_grpc.LabelSetServiceServicer):
     """See protos/clipserve/v1/labels.proto."""
 
-    def __init__(self, label_sets: LabelSets, limits: Limits) -> None:
+    def __init__(self, label_sets: LabelSets, limits: Limits, audit: AuditLog) -> None:
         self._label_sets = label_sets
         self._limits = limits
+        self._audit = audit
 
     async def PutLabelSet(
         self, request: labels_pb2.PutLabelSetRequest, context: ServicerContext
@@ -25,7 +27,10 @@ class LabelSetServicer(labels_pb2_grpc.LabelSetServiceServicer):
         """Keeps a label set under a name, as its next version."""
         name = convert.read_name(request.name, "name")
         labels = convert.read_labels(request.labels, self._limits)
-        stored, created = await self._label_sets.put(name, labels)
+        with self._audit.change("PutLabelSet", context.peer(), label_set=name) as entry:
+            stored, created = await self._label_sets.put(name, labels)
+            entry["after"] = stored.ref.version
+            entry["created"] = created
         return labels_pb2.PutLabelSetResponse(info=convert.write_info(summary(stored)), created=created)
 
     async def GetLabelSet(
@@ -52,5 +57,9 @@ class LabelSetServicer(labels_pb2_grpc.LabelSetServiceServicer):
         self, request: labels_pb2.DeleteLabelSetRequest, context: ServicerContext
     ) -> labels_pb2.DeleteLabelSetResponse:
         """Deletes a label set, or one version of it."""
-        deleted = await self._label_sets.delete(convert.read_ref(request.ref, "ref"))
+        ref = convert.read_ref(request.ref, "ref")
+        with self._audit.change(
+            "DeleteLabelSet", context.peer(), label_set=ref.name, before=ref.version
+        ) as entry:
+            entry["deleted"] = deleted = await self._label_sets.delete(ref)
         return labels_pb2.DeleteLabelSetResponse(deleted=deleted)
