@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import functools
 import time
+import weakref
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TypeVar
@@ -15,6 +16,7 @@ from clipserve_gateway.deadline import Deadline
 from clipserve_gateway.errors import Overloaded
 from clipserve_gateway.lanes import Gate, current_lane
 from clipserve_gateway.metrics import Metrics
+from clipserve_gateway.wanted import while_wanted
 
 T = TypeVar("T")
 
@@ -66,8 +68,8 @@ class DecodePool:
             deadline.check("decode")
             loop = asyncio.get_running_loop()
             answer: asyncio.Future[T] = loop.create_future()
-            running = self._executor.submit(self._timed, work)
-            # A thread cannot be stopped: its place stays taken until it is done, even if the caller has gone.
+            running = self._executor.submit(self._timed, work, weakref.ref(answer), deadline)
+            # A thread's place stays taken until it is done, even if the caller has gone; work asks for that.
             finish = functools.partial(finished, held.pop_all(), answer)
             running.add_done_callback(functools.partial(hand_over, loop, finish))
         try:
@@ -77,10 +79,16 @@ class DecodePool:
             # the image, until garbage is collected.
             del answer, running, finish
 
-    def _timed(self, work: Callable[[], T]) -> T:
+    def _timed(self, work: Callable[[], T], answer: weakref.ref[asyncio.Future[T]], deadline: Deadline) -> T:
+        def wanted() -> bool:
+            # Not the answer itself: an error's traceback would hold it, and it the error.
+            waiting = answer()
+            return waiting is not None and not waiting.cancelled() and deadline.remaining() > 0
+
         begin = time.thread_time()
         try:
-            return work()
+            with while_wanted(wanted):
+                return work()
         finally:
             self._metrics.decode_cpu_seconds.inc(time.thread_time() - begin)
 

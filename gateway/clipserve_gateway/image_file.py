@@ -8,19 +8,21 @@ to the same megabytes. Those are refused here, or left out where they do not mat
 from __future__ import annotations
 
 import io
-import re
-import struct
 
+from clipserve_gateway import image_blocks, image_jpeg, image_png, image_tiff
 from clipserve_gateway.errors import ImageFormatUnsupported, ImageUnreadable
+from clipserve_gateway.image_pieces import MAX_PIECES, too_many_pieces
+from clipserve_gateway.wanted import check_wanted
 
-READS_TO_OPEN = 10_000
+READS_TO_OPEN = MAX_PIECES
 """Reads until the picture itself begins; ordinary files take less than a hundred."""
 
 READS_TO_DECODE = 1_000_000
-"""Reads of the picture. A 20 MiB PNG in chunks of 8 KiB takes 8,000; a TIFF takes two for every strip."""
+"""Reads of the picture: two for every run of a BMP, one for every strip of a TIFF."""
 
-MAX_SCANS = 100
-"""Scans of a progressive JPEG. Encoders write about ten; libtiff draws the line at the same number."""
+PLAIN_PPM = (b"P1", b"P2", b"P3")
+MAX_COMMENTS = 1_000
+"""In a PPM whose numbers are text."""
 
 UNSUPPORTED = (
     (0, b"%PDF-", "PDF"),
@@ -41,21 +43,12 @@ UNSUPPORTED = (
 )
 """Well-known files that are not accepted: offset, signature, name."""
 
-JPEG = b"\xff\xd8\xff"
-# Application data but for JFIF (0) and Adobe (14), which say how colors are coded; comments.
-_METADATA = {*range(0xE1, 0xEE), 0xEF, 0xFE}
-_SCAN, _END = 0xDA, 0xD9
-TIFF = (b"II*\0", b"MM\0*", b"II+\0")
-LAYOUT_TAGS = {256, 257, 277, 278, 322, 323}
-"""TIFF's sizes of the picture, its samples, strips and tiles."""
-LAYOUT_TYPES = {3, 4, 16}
-"""Whole numbers of 2, 4 and 8 bytes."""
-
-_MARKER = re.compile(rb"\xff+[^\x00\x01\xd0-\xd8\xff]")
-
 
 class BoundedFile(io.BytesIO):
-    """Bytes as a file that may be read only so often, and so much in all; ImageUnreadable beyond."""
+    """Bytes as a file that may be read only so often, and so much in all; ImageUnreadable beyond.
+
+    DeadlineExceeded for a read after whose result nobody waits any more.
+    """
 
     def __init__(self, content: bytes) -> None:
         super().__init__(content)
@@ -64,18 +57,19 @@ class BoundedFile(io.BytesIO):
         self._bytes_left = 4 * len(content) + (1 << 20)
 
     def read(self, size: int | None = -1, /) -> bytes:
+        check_wanted("decode")
         self.reads_left -= 1
         piece = super().read(size)
         self._bytes_left -= len(piece)
         if self.reads_left < 0 or self._bytes_left < 0:
-            raise ImageUnreadable("the image file is cut into too many pieces")
+            raise too_many_pieces()
         return piece
 
 
 def open_file(content: bytes) -> BoundedFile:
     """The image file, without what its pixels do not need.
 
-    Raises ImageUnreadable for no bytes, for JPEGs of too many parts and for TIFFs that can be read in two
+    Raises ImageUnreadable for no bytes, for files of too many pieces and for TIFFs that can be read in two
     ways, ImageFormatUnsupported for files of known other kinds.
     """
     if not content:
@@ -83,61 +77,26 @@ def open_file(content: bytes) -> BoundedFile:
     for offset, signature, name in UNSUPPORTED:
         if content.startswith(signature, offset):
             raise ImageFormatUnsupported(f"{name} files are not accepted; convert the image to JPEG or PNG")
-    if content.startswith(JPEG):
-        content = without_metadata(content)
-        # The count is an upper bound, and fast: what follows the picture's end (a video, say) may raise it.
-        if content.count(b"\xff\xda") > MAX_SCANS and scans(content) > MAX_SCANS:
-            raise ImageUnreadable(f"the JPEG has more than {MAX_SCANS} scans")
-    if content.startswith(TIFF):
-        check_tags(content)
-    return BoundedFile(content)
+    return BoundedFile(essential(content))
 
 
-def without_metadata(jpeg: bytes) -> bytes:
-    """A JPEG without EXIF, color profile and the like; ImageUnreadable for too many of them."""
-    kept, position = [jpeg[:2]], 2
-    for _ in range(READS_TO_OPEN):
-        found = _MARKER.search(jpeg, position)
-        if not found or jpeg[found.end() - 1] in (_SCAN, _END):
-            return b"".join([*kept, jpeg[position:]])
-        end = found.end() + int.from_bytes(jpeg[found.end() : found.end() + 2], "big")
-        if jpeg[found.end() - 1] not in _METADATA:
-            kept.append(jpeg[found.end() - 2 : end])
-        position = end
-    raise ImageUnreadable("the image file is cut into too many pieces")
+def essential(content: bytes) -> bytes:
+    """The file without what its pixels do not need, as far as that is dear to read; raises as open_file does.
 
-
-def scans(jpeg: bytes) -> int:
-    """Scans of a JPEG's first picture; counting stops once there are more than MAX_SCANS."""
-    position, count = 2, 0
-    while count <= MAX_SCANS and (found := _MARKER.search(jpeg, position)):
-        kind, position = jpeg[found.end() - 1], found.end()
-        if kind == _END:
-            break
-        count += kind == _SCAN
-        position += int.from_bytes(jpeg[position : position + 2], "big")
-    return count
-
-
-def check_tags(tiff: bytes) -> None:
-    """ImageUnreadable for a directory in which Pillow and libtiff would find different sizes.
-
-    Of a tag that is there twice, Pillow believes the last and libtiff the first; and each knows types of
-    numbers that the other skips. What Pillow has found harmless must not be enormous to libtiff.
+    What looks at a file here visits each byte a few times at most.
     """
-    order = "<" if tiff.startswith(b"II") else ">"
-    big = tiff.startswith(b"II+")
-    try:
-        (start,) = struct.unpack_from(order + ("Q" if big else "L"), tiff, 8 if big else 4)
-        (count,) = struct.unpack_from(order + ("Q" if big else "H"), tiff, start)
-        entry = struct.Struct(order + ("HHQQ" if big else "HHLL"))
-        first = start + (8 if big else 2)
-        directory = tiff[first : first + entry.size * min(count, READS_TO_OPEN)]
-        entries = list(entry.iter_unpack(directory))
-    except (struct.error, OverflowError):
-        raise ImageUnreadable("the TIFF ends before its directory does") from None
-    tags = [tag for tag, *_ in entries]
-    if len(set(tags)) < len(tags):
-        raise ImageUnreadable("the TIFF has a tag twice")
-    if any(tag in LAYOUT_TAGS and kind not in LAYOUT_TYPES for tag, kind, *_ in entries):
-        raise ImageUnreadable("the TIFF gives its size in numbers of the wrong type")
+    if content.startswith(image_jpeg.SIGNATURE):
+        content = image_jpeg.without_metadata(content)
+        image_jpeg.check_scans(content)
+    elif content.startswith(image_png.SIGNATURE):
+        image_png.check_png(content)
+    elif content.startswith(image_tiff.SIGNATURES):
+        content = image_tiff.essential_tiff(content)
+    elif content.startswith(image_blocks.GIF):
+        content = image_blocks.essential_gif(content)
+    elif image_blocks.is_webp(content):
+        image_blocks.check_webp(content)
+    elif content.startswith(PLAIN_PPM) and content.count(b"#") > MAX_COMMENTS:
+        # Pillow copies all that follows a comment once for each.
+        raise too_many_pieces()
+    return content

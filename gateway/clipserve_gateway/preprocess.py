@@ -45,7 +45,14 @@ from PIL import (  # noqa: F401
     WebPImagePlugin,
 )
 
-from clipserve_gateway.errors import ImageError, ImageFormatUnsupported, ImageTooLarge, ImageUnreadable
+from clipserve_gateway import image_decoders
+from clipserve_gateway.errors import (
+    ClipserveError,
+    ImageError,
+    ImageFormatUnsupported,
+    ImageTooLarge,
+    ImageUnreadable,
+)
 from clipserve_gateway.image_file import READS_TO_DECODE, open_file
 from clipserve_gateway.image_memory import (
     BUFFER_BYTES,
@@ -55,6 +62,7 @@ from clipserve_gateway.image_memory import (
     tile_size,
 )
 from clipserve_gateway.types import Pixels
+from clipserve_gateway.wanted import check_wanted
 
 T = TypeVar("T")
 
@@ -72,6 +80,8 @@ NEAREST_MODES = ("1", "P")
 SLOW_DECODERS = {"ppm", "ppm_plain", "bmp_rle"}
 SLOW_BYTES = 2 << 20
 """These decoders are Python loops, at about 3 MB/s: they get files of no more than so many bytes."""
+
+image_decoders.install()
 
 # What is odd about a file is its sender's business, and no news to the server's log.
 warnings.filterwarnings("ignore", module="PIL")
@@ -166,7 +176,7 @@ def guarded(step: Callable[[], T]) -> T:
     """A step of decoding, with whatever it raises told as what is wrong with the image."""
     try:
         return step()
-    except ImageError:
+    except ClipserveError:
         raise
     except Image.UnidentifiedImageError:
         raise ImageUnreadable(f"not an image of a known format ({', '.join(FORMATS)})") from None
@@ -237,7 +247,9 @@ def prepared(image: Image.Image, content: bytes, size: int, *, fast: bool) -> Op
 
 def decoded(found: Opened) -> Pixels:
     """Decodes an opened image and fits it."""
+    check_wanted("decode")
     found.image.load()
+    check_wanted("decode")
     return fitted(eight_bit(found.image), found.region, found.target, found.size, fast=found.fast)
 
 

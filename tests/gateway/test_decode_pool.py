@@ -13,6 +13,7 @@ from clipserve_gateway import decode_pool
 from clipserve_gateway.deadline import Deadline
 from clipserve_gateway.decode_pool import DecodePool
 from clipserve_gateway.errors import DeadlineExceeded, ImageUnreadable, Overloaded
+from clipserve_gateway.image_file import BoundedFile
 from clipserve_gateway.lanes import Lane
 from clipserve_gateway.metrics import Metrics
 
@@ -109,6 +110,41 @@ async def test_work_of_a_cancelled_caller_is_not_begun(pool: DecodePool) -> None
     await asyncio.gather(*running)
     assert await pool.run(lambda: jobs.work("last"), deadline=later()) == "last"
     assert jobs.begun == ["first", "first", "last"]
+
+
+async def test_work_under_way_of_a_cancelled_caller_stops_at_its_next_read(pool: DecodePool) -> None:
+    reads: list[str] = []
+    go_on = threading.Event()
+
+    def work() -> None:
+        file = BoundedFile(bytes(100))
+        file.read(1)
+        reads.append("first")
+        assert go_on.wait(10)
+        try:
+            file.read(1)
+            reads.append("second")
+        except DeadlineExceeded:
+            reads.append("stopped")
+            raise
+
+    running = asyncio.create_task(pool.run(work, deadline=later()))
+    while not reads:
+        await asyncio.sleep(0.001)
+    running.cancel()
+    await asyncio.wait({running})
+    go_on.set()
+    await idle(pool)
+    assert reads == ["first", "stopped"]
+
+
+async def test_work_under_way_stops_at_its_next_read_once_it_is_late(pool: DecodePool) -> None:
+    def work() -> None:
+        time.sleep(0.05)
+        BoundedFile(bytes(100)).read(1)
+
+    with pytest.raises(DeadlineExceeded, match="during decode"):
+        await pool.run(work, deadline=Deadline.after(0.04))
 
 
 async def test_work_that_is_late_by_its_turn_is_not_begun(pool: DecodePool) -> None:

@@ -14,6 +14,7 @@ from support.hostile.cases import ANSWERED, UNREADABLE, UNSUPPORTED, Item
 from support.hostile.files import gif, header, png, riff, rows, saved
 from support.hostile.images_jpeg import JPEGS, plain
 from support.hostile.images_others import BMPS, GIFS, PPMS, WEBPS
+from support.hostile.images_pieces import PIECES
 from support.hostile.images_png import PNGS
 from support.hostile.images_tiff import TIFFS
 
@@ -112,5 +113,5 @@ STRANGERS: list[Item[bytes]] = [
     Item("bmp that is a script as well", lambda: saved("BMP") + b"*/=0;alert(1)//", ANSWERED),
 ]
 
-IMAGES: list[Item[bytes]] = [*CUTS, *STRANGERS, *JPEGS, *PNGS, *WEBPS, *GIFS, *TIFFS, *BMPS, *PPMS]
+IMAGES: list[Item[bytes]] = [*CUTS, *STRANGERS, *JPEGS, *PNGS, *WEBPS, *GIFS, *TIFFS, *BMPS, *PPMS, *PIECES]
 """All of them; the field at fault is always the file itself."""
