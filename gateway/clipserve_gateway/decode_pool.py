@@ -40,15 +40,20 @@ class DecodePool:
     def __init__(self, metrics: Metrics, threads: int = 0, bulk_share: float = 0.1) -> None:
         self._metrics = metrics
         self.threads = threads or available_cores()
-        self.gate = Gate(self.threads, bulk_share)
+        self.gate = Gate(self.threads, bulk_share, "decode")
         self._executor = ThreadPoolExecutor(self.threads, thread_name_prefix="decode")
-        self._alone = asyncio.Lock()
+        self._large = Gate(1, bulk_share, "decode")
+        """One at a time; its units are what the work costs."""
         self._pending = 0
 
-    async def run(self, work: Callable[[], T], *, deadline: Deadline, alone: bool = False) -> T:
+    async def run(
+        self, work: Callable[[], T], *, deadline: Deadline, alone: bool = False, cost: int = 1
+    ) -> T:
         """The result of `work()`. Work whose caller is gone or late by its turn is never begun.
 
-        Of work that is to be alone, one runs at a time, beside other work; so it takes one thread at most.
+        Of work that is to be alone, one runs at a time, beside other work; so it takes one thread at most. It
+        waits for that as all work waits for a thread, in a fair queue: of lanes, and of callers in each, by
+        `cost`, which is 1 for an ordinary image.
 
         Raises Overloaded where too much is waiting, DeadlineExceeded, or what the work raises.
         """
@@ -59,10 +64,11 @@ class DecodePool:
         with contextlib.ExitStack() as held:
             held.enter_context(self._counted())
             if alone:
-                await self._alone.acquire()
-                held.callback(self._alone.release)
+                self._large.check(current_lane(), cost, deadline)
+                turn = await self._large.enter(cost, deadline=deadline)
+                held.callback(lambda: self._large.leave(cost, turn if deadline.remaining() > 0 else None))
             # Waiting here, not in the executor's own queue, is what lets a cancelled caller's work vanish.
-            visit = await self.gate.enter()
+            visit = await self.gate.enter(cost=cost, deadline=deadline)
             late = deadline.remaining() <= 0
             held.callback(self.gate.leave, 1, None if late else visit)
             deadline.check("decode")

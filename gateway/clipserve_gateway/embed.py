@@ -174,12 +174,15 @@ class Embedder:
     async def _load(self, spec: ModelSpec, content: bytes, deadline: Deadline) -> Pixels:
         """Pixels of an encoded image; of images that take much memory, one at a time."""
         limits, fast, size = self._image_limits, self._fast_decode, spec.image_size
-        small = functools.partial(preprocess.load_small, content, size, limits=limits, fast=fast)
+        costs: list[int] = []
+        small = functools.partial(
+            preprocess.load_small, content, size, limits=limits, fast=fast, on_large=costs.append
+        )
         found = await self._pool.run(small, deadline=deadline)
         if found is not None:
             return found
         large = functools.partial(preprocess.load_image, content, size, limits=limits, fast=fast)
-        return await self._pool.run(large, deadline=deadline, alone=True)
+        return await self._pool.run(large, deadline=deadline, alone=True, cost=max(costs, default=1))
 
     async def embed_texts(self, spec: ModelSpec, texts: Sequence[str], deadline: Deadline) -> list[Embedded]:
         """Raw embeddings of texts, in order.

@@ -8,6 +8,9 @@ from PIL.BmpImagePlugin import BmpRleDecoder
 
 from clipserve_gateway.image_pieces import too_many_pieces
 
+SLOW_DECODERS = {"ppm", "ppm_plain", "bmp_rle"}
+SLOW_BYTES = 2 << 20
+"""These are Python loops, or take much memory: they get files of no more than so many bytes."""
 RUN_STEPS = 2_000_000
 """Of decoding a run-length coded BMP: one for each run, and for each pixel that fills a line up."""
 

@@ -8,7 +8,7 @@ a bounded number of values.
 from __future__ import annotations
 
 import struct
-from typing import NamedTuple
+from dataclasses import dataclass
 
 from clipserve_gateway.errors import ImageUnreadable
 from clipserve_gateway.image_pieces import too_many_pieces
@@ -40,7 +40,8 @@ NEEDED = {
 """Sizes, samples, colors, compression, where the pixels are, and what tells files of another kind."""
 
 
-class Layout(NamedTuple):
+@dataclass(frozen=True)
+class Layout:
     """How the numbers of a file are written."""
 
     order: str

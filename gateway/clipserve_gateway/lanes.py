@@ -1,4 +1,4 @@
-"""Two lanes of work, interactive and bulk, and a gate at which neither starves."""
+"""Two lanes of work, interactive and bulk, and a gate at which neither starves, nor any caller in them."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ import contextvars
 import enum
 import math
 import time
-from collections import deque
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Hashable, Iterator
 from typing import NamedTuple
 
 from clipserve_gateway.deadline import Deadline
 from clipserve_gateway.errors import DeadlineExceeded, Overloaded
+from clipserve_gateway.rounds import Rounds
 
 MEMORY_SECONDS = 3.0
 """How far back a pace is looked for; one pause counts as no more, be it ever so long."""
@@ -34,6 +34,7 @@ class Lane(enum.Enum):
 
 
 _lane: contextvars.ContextVar[Lane] = contextvars.ContextVar("lane", default=Lane.INTERACTIVE)
+_caller: contextvars.ContextVar[Hashable] = contextvars.ContextVar("caller", default=None)
 
 
 def current_lane() -> Lane:
@@ -43,14 +44,16 @@ def current_lane() -> Lane:
 
 @contextlib.contextmanager
 def in_lane(lane: Lane) -> Iterator[None]:
-    """What runs inside is work of this lane."""
-    before = _lane.get()
+    """What runs inside is work of this lane, and of one caller."""
+    before = _lane.get(), _caller.get()
     _lane.set(lane)
+    _caller.set(object())
     try:
         yield
     finally:
         # Not by a token: a stream that is dropped is closed in another context than it was begun in.
-        _lane.set(before)
+        _lane.set(before[0])
+        _caller.set(before[1])
 
 
 class _Pace:
@@ -82,13 +85,23 @@ class Visit(NamedTuple):
 class _Turn:
     """Somebody who waits."""
 
-    def __init__(self, units: int) -> None:
+    def __init__(self, units: int, cost: int) -> None:
         self.units = units
+        self.cost = cost
         self.come: asyncio.Future[Visit] = asyncio.get_running_loop().create_future()
+
+    def expire(self, stage: str) -> None:
+        """The deadline has come."""
+        if not self.come.done():
+            self.come.set_exception(
+                DeadlineExceeded(f"the deadline passed before {stage}", metadata={"stage": stage})
+            )
 
 
 class Gate:
-    """Lets a bounded amount of work through at a time, and shares it between the lanes while both wait.
+    """Lets a bounded amount of work through at a time, and shares it while several wait.
+
+    Lanes get their shares; in a lane, the callers (see in_lane) get equal ones, by the cost of their work.
 
     The gate measures how fast work gets done while others wait, so it can tell before work begins that it
     would come too late: who leaves has been inside for as long as those took who were there when it came
@@ -98,13 +111,15 @@ class Gate:
     Args:
         room: units of work (images, rows) that may be inside at a time.
         bulk_share: of what passes while both lanes wait, the part that is bulk, 0–1.
+        stage: what the work is, for errors.
     """
 
-    def __init__(self, room: int, bulk_share: float) -> None:
+    def __init__(self, room: int, bulk_share: float, stage: str = "encode") -> None:
         self.room = room
+        self._stage = stage
         self.inside = 0
         self._weights = {Lane.INTERACTIVE: 1.0 - bulk_share, Lane.BULK: bulk_share}
-        self._queues: dict[Lane, deque[_Turn]] = {lane: deque() for lane in Lane}
+        self._queues: dict[Lane, Rounds[_Turn]] = {lane: Rounds() for lane in Lane}
         self._waiting = dict.fromkeys(Lane, 0)
         # Stride scheduling (Waldspurger and Weihl, 1995): the lane with the lower pass goes next.
         self._passes = dict.fromkeys(Lane, 0.0)
@@ -121,12 +136,21 @@ class Gate:
     def expected_seconds(self, lane: Lane, units: int = 1) -> float:
         """How long work that came now would take: its wait and its stay. 0 while nothing is known."""
         stay = self._stay.value or 0.0
-        ahead = self._waiting[lane] + units
+        ahead = self._ahead(lane, units) + units
         if self.inside + self.waiting + units <= self.room or self._pace.value is None:
             return stay
         other = any(self._waiting[it] for it in Lane if it is not lane)
         share = self._weights[lane] if other else 1.0
         return self._pace.value * ahead / share + stay
+
+    def _ahead(self, lane: Lane, units: int) -> float:
+        """Units that pass before a caller's next ones: of each other caller, no more than of itself."""
+        queue, waiting, caller = self._queues[lane], self._waiting[lane], _caller.get()
+        if caller is None or not len(queue):
+            return waiting
+        own = sum(turn.units for turn in queue.of(caller))
+        others = queue.callers - bool(own)
+        return own + min(waiting - own, others * max(own + units, waiting / len(queue)))
 
     def check(self, lane: Lane, units: int, deadline: Deadline) -> None:
         """Raises Overloaded for work that would come too late."""
@@ -147,37 +171,60 @@ class Gate:
         turn, after all.
         """
         self.check(current_lane(), units, deadline)
-        visit, done = await self.enter(units), False
+        visit, done = await self.enter(units, deadline=deadline), False
         try:
             if deadline.remaining() < HOPELESS * (self._stay.value or 0.0):
-                raise DeadlineExceeded("the deadline would pass during encode", metadata={"stage": "encode"})
+                raise DeadlineExceeded(
+                    f"the deadline would pass during {self._stage}", metadata={"stage": self._stage}
+                )
             yield
             done = True
         finally:
             self.leave(units, visit if done else None)
 
-    async def enter(self, units: int = 1) -> Visit:
-        """Waits for its turn; `leave` must follow."""
-        lane = current_lane()
+    async def enter(
+        self, units: int = 1, *, cost: int | None = None, deadline: Deadline | None = None
+    ) -> Visit:
+        """Waits for its turn; `leave` must follow. DeadlineExceeded where the deadline comes before.
+
+        Args:
+            units: room that it takes.
+            cost: of its lane's and its caller's shares; as many as units by default.
+        """
+        lane, caller = current_lane(), _caller.get()
+        cost = units if cost is None else cost
         if not self.waiting and self._fits(units):
             return self._let_in(units)
-        others = [self._passes[it] for it in Lane if self._queues[it]]
-        if not self._queues[lane] and others:
+        others = [self._passes[it] for it in Lane if len(self._queues[it])]
+        if not len(self._queues[lane]) and others:
             # Who had nothing to do has no claim to what it missed.
             self._passes[lane] = max(self._passes[lane], min(others))
-        turn = _Turn(units)
-        self._queues[lane].append(turn)
+        turn = _Turn(units, cost)
+        self._queues[lane].append(caller, turn)
         self._waiting[lane] += units
+        expiry = None
+        if deadline is not None:
+            seconds = max(0.0, deadline.remaining())
+            expiry = asyncio.get_running_loop().call_later(seconds, turn.expire, self._stage)
         try:
             return await turn.come
         except asyncio.CancelledError:
-            if not turn.come.cancelled():
+            if not turn.come.cancelled() and not turn.come.exception():
                 self.leave(units)
-            elif turn in self._queues[lane]:
-                self._queues[lane].remove(turn)
-                self._waiting[lane] -= units
-                self._admit()
+            else:
+                self._give_up(lane, caller, turn)
             raise
+        except DeadlineExceeded:
+            self._give_up(lane, caller, turn)
+            raise
+        finally:
+            if expiry is not None:
+                expiry.cancel()
+
+    def _give_up(self, lane: Lane, caller: Hashable, turn: _Turn) -> None:
+        if self._queues[lane].remove(caller, turn):
+            self._waiting[lane] -= turn.units
+            self._admit()
 
     def leave(self, units: int = 1, done: Visit | None = None) -> None:
         """Makes room for others. `done` is the visit of work that was done."""
@@ -190,16 +237,17 @@ class Gate:
         return self.inside == 0 or self.inside + units <= self.room
 
     def _admit(self) -> None:
-        while queues := [lane for lane in Lane if self._queues[lane]]:
+        while queues := [lane for lane in Lane if len(self._queues[lane])]:
             lane = min(queues, key=lambda it: self._passes[it])
-            turn = self._queues[lane][0]
-            if not self._fits(turn.units) and not turn.come.cancelled():
+            turn = self._queues[lane].next()
+            if not self._fits(turn.units) and not turn.come.done():
                 return
-            self._queues[lane].popleft()
+            gone = turn.come.done()
+            self._queues[lane].take(0 if gone else turn.cost)
             self._waiting[lane] -= turn.units
-            if turn.come.cancelled():
+            if gone:
                 continue
-            self._passes[lane] += turn.units / self._weights[lane]
+            self._passes[lane] += turn.cost / self._weights[lane]
             turn.come.set_result(self._let_in(turn.units))
 
     def _let_in(self, units: int) -> Visit:

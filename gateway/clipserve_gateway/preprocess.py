@@ -49,18 +49,12 @@ from clipserve_gateway import image_decoders
 from clipserve_gateway.errors import (
     ClipserveError,
     ImageError,
-    ImageFormatUnsupported,
     ImageTooLarge,
     ImageUnreadable,
 )
 from clipserve_gateway.image_file import READS_TO_DECODE, open_file
-from clipserve_gateway.image_memory import (
-    BUFFER_BYTES,
-    LARGE_BYTES,
-    MAX_RUN_LENGTH_WIDTH,
-    decoder_bytes,
-    tile_size,
-)
+from clipserve_gateway.image_limits import ImageLimits, check_header, check_pixels
+from clipserve_gateway.image_memory import BUFFER_BYTES, LARGE_BYTES, decoder_bytes
 from clipserve_gateway.types import Pixels
 from clipserve_gateway.wanted import check_wanted
 
@@ -68,39 +62,17 @@ T = TypeVar("T")
 
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "PPM")
 
-MAX_SIDE = 1_000_000
-"""Rows and columns of one image: a decoder keeps some bytes for each row, however short it is."""
-
 WHOLE_PIXELS = 1 << 24
 """Up to so many pixels (64 MiB) a resized image is made whole, as open_clip does; beyond, only its crop."""
 
 NEAREST_MODES = ("1", "P")
 """Resized by nearest neighbor, where a rounding chooses another pixel."""
 
-SLOW_DECODERS = {"ppm", "ppm_plain", "bmp_rle"}
-SLOW_BYTES = 2 << 20
-"""These decoders are Python loops, at about 3 MB/s: they get files of no more than so many bytes."""
-
 image_decoders.install()
 
 # What is odd about a file is its sender's business, and no news to the server's log.
 warnings.filterwarnings("ignore", module="PIL")
 logging.getLogger("PIL").setLevel(logging.CRITICAL)
-
-
-@dataclass(frozen=True)
-class ImageLimits:
-    """Caps on one image: bytes as encoded, pixels as decoded.
-
-    Decoding takes up to image_memory.MOST_BYTES of memory a pixel.
-    """
-
-    max_bytes: int
-    max_pixels: int
-
-    def __post_init__(self) -> None:
-        # Pillow's own cap is one number for the process, and a decoder's last net: it must not be below ours.
-        Image.MAX_IMAGE_PIXELS = max(Image.MAX_IMAGE_PIXELS or 0, self.max_pixels)
 
 
 @dataclass(frozen=True)
@@ -114,6 +86,8 @@ class Opened:
     """Width and height once it is resized."""
     size: int
     fast: bool
+    pixels: int
+    """Of the file."""
     bytes: int
     """What decoding and resizing take of memory, at most."""
 
@@ -128,10 +102,23 @@ def load_image(content: bytes, size: int, *, limits: ImageLimits, fast: bool) ->
     return guarded(lambda: decoded(found))
 
 
-def load_small(content: bytes, size: int, *, limits: ImageLimits, fast: bool) -> Pixels | None:
-    """As load_image; but None, and nothing decoded, where that takes more than LARGE_BYTES of memory."""
+def load_small(
+    content: bytes,
+    size: int,
+    *,
+    limits: ImageLimits,
+    fast: bool,
+    on_large: Callable[[int], None] = lambda megapixels: None,
+) -> Pixels | None:
+    """As load_image; but None, and nothing decoded, where that takes more than LARGE_BYTES of memory.
+
+    `on_large` is then told how many millions of pixels the file has, rounded up.
+    """
     found = opened(content, size, limits=limits, fast=fast)
-    return guarded(lambda: decoded(found)) if found.bytes <= LARGE_BYTES else None
+    if found.bytes > LARGE_BYTES:
+        on_large(math.ceil(found.pixels / 1e6))
+        return None
+    return guarded(lambda: decoded(found))
 
 
 def opened(content: bytes, size: int, *, limits: ImageLimits, fast: bool) -> Opened:
@@ -188,43 +175,6 @@ def guarded(step: Callable[[], T]) -> T:
         raise ImageUnreadable(f"the image cannot be decoded: {str(error)[:200]}") from error
 
 
-def check_header(image: Image.Image, length: int, limits: ImageLimits) -> None:
-    """What can be refused before an opened image is decoded: size, dear encodings, pixels without a range."""
-    check_pixels(image.width, image.height, limits.max_pixels)
-    if image.mode == "F" or (image.mode == "I" and image.format == "TIFF"):
-        raise ImageFormatUnsupported(
-            "32-bit and floating-point pixels have no agreed range; convert them to 8 bits"
-        )
-    check_pixels(*tile_size(image), limits.max_pixels)
-    decoders = {tile[0] for tile in getattr(image, "tile", ())}
-    if "bmp_rle" in decoders and image.width > MAX_RUN_LENGTH_WIDTH:
-        raise ImageTooLarge(
-            f"run-length coded BMPs may be at most {MAX_RUN_LENGTH_WIDTH} pixels wide; use PNG",
-            metadata={"limit": str(MAX_RUN_LENGTH_WIDTH)},
-        )
-    if decoders & SLOW_DECODERS and length > SLOW_BYTES:
-        raise ImageTooLarge(
-            f"{image.format} files of this kind may have at most {SLOW_BYTES} bytes; use PNG",
-            metadata={"limit": str(SLOW_BYTES)},
-        )
-
-
-def check_pixels(width: int, height: int, limit: int) -> None:
-    """ImageTooLarge for a picture of more than `limit` pixels, ImageUnreadable for one of none."""
-    if width < 1 or height < 1:
-        raise ImageUnreadable(f"the image has {width} × {height} pixels")
-    if width * height > limit:
-        raise ImageTooLarge(
-            f"the image has {width} × {height} pixels; at most {limit} in all are accepted",
-            metadata={"limit": str(limit)},
-        )
-    if max(width, height) > MAX_SIDE:
-        raise ImageTooLarge(
-            f"the image has {width} × {height} pixels; at most {MAX_SIDE} to a side are accepted",
-            metadata={"limit": str(MAX_SIDE)},
-        )
-
-
 def resized(width: int, height: int, size: int) -> tuple[int, int]:
     """Width and height once the shortest side is `size`."""
     if width <= height:
@@ -242,7 +192,7 @@ def prepared(image: Image.Image, content: bytes, size: int, *, fast: bool) -> Op
     # Pillow resizes across first, then down.
     resizing = 4 * (target[0] * image.height + target[0] * target[1]) if whole else 0
     memory = BUFFER_BYTES + decoder_bytes(image, pixels, content) + resizing
-    return Opened(image, region, target, size, fast, memory)
+    return Opened(image, region, target, size, fast, pixels, memory)
 
 
 def decoded(found: Opened) -> Pixels:

@@ -14,7 +14,7 @@ from clipserve_gateway.deadline import Deadline
 from clipserve_gateway.decode_pool import DecodePool
 from clipserve_gateway.errors import DeadlineExceeded, ImageUnreadable, Overloaded
 from clipserve_gateway.image_file import BoundedFile
-from clipserve_gateway.lanes import Lane
+from clipserve_gateway.lanes import Lane, in_lane
 from clipserve_gateway.metrics import Metrics
 
 
@@ -261,3 +261,80 @@ def test_a_thread_that_outlives_the_event_loop_ends_without_a_word(caplog: pytes
     jobs.gate.set()
     pool._executor.shutdown(wait=True)
     assert not caplog.records
+
+
+async def started(
+    pool: DecodePool, jobs: Jobs, names: list[str], *, cost: int, lane: Lane = Lane.INTERACTIVE
+) -> list[asyncio.Task[str]]:
+    """A call of large images; each waits for the others that it may not be beside."""
+    with in_lane(lane):
+        works = [functools.partial(jobs.work, name) for name in names]
+        tasks = [
+            asyncio.create_task(pool.run(work, deadline=later(), alone=True, cost=cost)) for work in works
+        ]
+    await asyncio.sleep(0)
+    return tasks
+
+
+async def test_a_call_of_many_large_images_lets_another_call_have_its_turn(pool: DecodePool) -> None:
+    jobs = Jobs()
+    many = await started(pool, jobs, [f"many {i}" for i in range(20)], cost=64)
+    one = await started(pool, jobs, ["one"], cost=64)
+    await begun(jobs, 1)
+    jobs.gate.set()
+    await asyncio.gather(*many, *one)
+    assert jobs.begun.index("one") <= 2
+
+
+async def test_what_a_call_has_cost_others_make_good_first(pool: DecodePool) -> None:
+    jobs = Jobs()
+    dear = await started(pool, jobs, [f"dear {i}" for i in range(5)], cost=60)
+    cheap = await started(pool, jobs, [f"cheap {i}" for i in range(30)], cost=2)
+    await begun(jobs, 1)
+    jobs.gate.set()
+    await asyncio.gather(*dear, *cheap)
+    assert [name for name in jobs.begun[:20] if name.startswith("dear")] == ["dear 0", "dear 1"]
+    assert sorted(jobs.begun) == sorted([f"dear {i}" for i in range(5)] + [f"cheap {i}" for i in range(30)])
+
+
+async def test_large_images_of_bulk_get_their_share_by_cost(pool: DecodePool) -> None:
+    jobs = Jobs()
+    bulk = await started(pool, jobs, ["bulk"] * 40, cost=64, lane=Lane.BULK)
+    people = await started(pool, jobs, ["person"] * 40, cost=64)
+    await begun(jobs, 1)
+    jobs.gate.set()
+    await asyncio.gather(*bulk, *people)
+    assert 2 <= jobs.begun[:40].count("bulk") <= 8
+
+
+async def test_a_large_image_that_waits_obeys_its_deadline(pool: DecodePool) -> None:
+    jobs = Jobs()
+    [first] = await started(pool, jobs, ["first"], cost=64)
+    await begun(jobs, 1)
+    with pytest.raises(DeadlineExceeded, match="before decode"):
+        await pool.run(lambda: jobs.work("late"), deadline=Deadline.after(0.02), alone=True, cost=64)
+    jobs.gate.set()
+    assert await first == "first"
+    await idle(pool)
+    assert jobs.begun == ["first"]
+
+
+async def test_a_large_image_that_would_come_too_late_is_refused_at_once(pool: DecodePool) -> None:
+    jobs = Jobs()
+    jobs.gate.set()
+
+    def work() -> str:
+        time.sleep(0.02)
+        return jobs.work("large")
+
+    with in_lane(Lane.INTERACTIVE):
+        runs = [pool.run(work, deadline=later(), alone=True, cost=64) for _ in range(12)]
+        tasks = [asyncio.create_task(run) for run in runs]
+        while len(jobs.begun) < 4:
+            await asyncio.sleep(0.001)
+        with pytest.raises(Overloaded, match="of work are waiting"):
+            await pool.run(work, deadline=Deadline.after(0.05), alone=True, cost=64)
+    # Another call would have its turn after the one that is inside.
+    with in_lane(Lane.INTERACTIVE):
+        await pool.run(work, deadline=Deadline.after(2), alone=True, cost=64)
+    await asyncio.gather(*tasks)
