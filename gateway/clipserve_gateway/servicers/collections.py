@@ -74,10 +74,11 @@ class CollectionServicer(collection_pb2_grpc.CollectionServiceServicer):
         """Lists the collections by name, page by page."""
         after, size = pages.read_page(request)
         found = await self._collections.page(after, size + 1, shown=visible)
-        return collection_pb2.ListCollectionsResponse(
+        response = collection_pb2.ListCollectionsResponse(
             collections=map(convert.write_collection, found[:size]),
             next_page_token=pages.write_page_token(found[size - 1].spec.name) if len(found) > size else "",
         )
+        return check_fits(response, self._limits, "page_size")
 
     async def DeleteCollection(
         self, request: collection_pb2.DeleteCollectionRequest, context: ServicerContext

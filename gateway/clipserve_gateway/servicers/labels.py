@@ -9,6 +9,7 @@ from clipserve_gateway.access.caller import visible
 from clipserve_gateway.audit import AuditLog
 from clipserve_gateway.convert import labels as convert
 from clipserve_gateway.convert import pages
+from clipserve_gateway.convert.common import check_fits
 from clipserve_gateway.label_sets import LabelSets, summary
 from clipserve_gateway.types import Limits
 
@@ -38,9 +39,10 @@ class LabelSetServicer(labels_pb2_grpc.LabelSetServiceServicer):
     ) -> labels_pb2.GetLabelSetResponse:
         """Gets a label set."""
         stored = await self._label_sets.get(convert.read_ref(request.ref, "ref"))
-        return labels_pb2.GetLabelSetResponse(
+        response = labels_pb2.GetLabelSetResponse(
             info=convert.write_info(summary(stored)), labels=convert.write_labels(stored.labels)
         )
+        return check_fits(response, self._limits, "ref")
 
     async def ListLabelSets(
         self, request: labels_pb2.ListLabelSetsRequest, context: ServicerContext
