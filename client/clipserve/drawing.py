@@ -6,6 +6,8 @@ import contextlib
 import functools
 from typing import TYPE_CHECKING, TypeAlias
 
+from clipserve.safe_text import one_line
+
 if TYPE_CHECKING:
     from PIL import Image, ImageDraw, ImageFont
 
@@ -21,6 +23,8 @@ LINE: Color = (222, 226, 230)
 ACCENT: Color = (14, 116, 144)
 RIGHT: Color = (13, 118, 110)
 WRONG: Color = (190, 60, 30)
+LONGEST = 500
+"""Characters of a text that are drawn at most: a line has room for fewer, and fitting takes time for each."""
 SMOOTH = 4
 """Pixels drawn for one that is shown, each way."""
 WIDE_SCRIPTS = (
@@ -123,7 +127,11 @@ def write(
     width: float | None = None,
     bold: bool = False,
 ) -> None:
-    """Writes one line; `anchor` as Pillow has it, `ls` is left end of the baseline."""
+    """Writes one line, unsafe characters escaped.
+
+    `anchor` as Pillow has it: `ls` is the left end of the baseline.
+    """
+    text = one_line(text[:LONGEST])
     chosen = font(size, text)
     if width is not None:
         text = fitted(text, width, chosen)

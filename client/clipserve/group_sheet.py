@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from clipserve.page import page
+from clipserve.page import escape, page
 from clipserve.sheet import SUFFIXES, Entry
 
 if TYPE_CHECKING:

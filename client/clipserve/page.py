@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import html
 from collections.abc import Sequence
-from html import escape
+
+from clipserve.safe_text import one_line
 
 STYLE = """
 :root { color-scheme: light; --ink: #1c2026; --muted: #6a737d; --card: #f4f6f8; --line: #dee2e6;
@@ -24,6 +26,11 @@ th { color: var(--muted); font-weight: 600; }
 .figure b { display: block; font-size: 26px; line-height: 1.25; }
 .figure span { color: var(--muted); }
 """
+
+
+def escape(text: str) -> str:
+    """The text for HTML, in elements and in quoted attributes, with unsafe characters escaped."""
+    return html.escape(one_line(text))
 
 
 def page(title: str, subtitle: str, style: str, body: Sequence[str]) -> str:

@@ -5,10 +5,9 @@ from __future__ import annotations
 import base64
 import io
 from collections.abc import Iterator
-from html import escape
 from pathlib import Path
 
-from clipserve.page import page
+from clipserve.page import escape, page
 from clipserve.sheet import SMALL_PICTURES, Entry, Sheet, thumbnail
 
 SIDE = 480

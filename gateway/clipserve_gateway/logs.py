@@ -7,11 +7,16 @@ import functools
 import json
 import logging
 
+from clipserve_gateway.safe_text import safe_json
+
 encode = json.JSONEncoder(ensure_ascii=False, default=str).encode
 
 
 class JsonFormatter(logging.Formatter):
-    """Writes time, level, logger and message, and whatever a caller passed as ``extra={"fields": {...}}``."""
+    """Writes time, level, logger and message, and whatever a caller passed as ``extra={"fields": {...}}``.
+
+    Names, ids and labels of callers are among these: characters that a terminal obeys are escaped.
+    """
 
     def format(self, record: logging.LogRecord) -> str:
         """One line of JSON."""
@@ -24,7 +29,7 @@ class JsonFormatter(logging.Formatter):
         }
         if record.exc_info:
             line["traceback"] = self.formatException(record.exc_info)
-        return encode(line)
+        return safe_json(encode(line))
 
 
 @functools.lru_cache(maxsize=2)

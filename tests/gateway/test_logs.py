@@ -8,6 +8,7 @@ import logging
 import sys
 
 from clipserve_gateway.logs import JsonFormatter
+from clipserve_gateway.safe_text import UNSAFE, safe_lines
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -44,3 +45,16 @@ def test_a_failure_brings_its_traceback_in_the_same_line():
     except ValueError:
         found = line(exc_info=sys.exc_info())
     assert "ValueError: here" in str(found["traceback"])
+
+
+@given(st.text())
+def test_what_callers_send_reaches_the_log_without_control_characters(text):
+    record = logging.LogRecord("clipserve.access", logging.INFO, "file.py", 1, "call %s", (text,), None)
+    record.fields = {"error": text}
+    written = JsonFormatter().format(record)
+    assert UNSAFE.search(written) is None
+    assert json.loads(written)["error"] == text
+
+
+def test_lines_for_people_are_escaped():
+    assert safe_lines("a\x1b]52;c;eA==\x07\x9b31m\u202e\nb") == "a\\x1b]52;c;eA==\\x07\\x9b31m\\u202e\nb"

@@ -6,7 +6,8 @@ import click
 from rich.text import Text
 
 from clipserve.cli.options import Server, server_options
-from clipserve.cli.output import console, print_json, table
+from clipserve.cli.output import print_json
+from clipserve.cli.terminal import console, say, table
 
 
 @click.command("alias")
@@ -29,7 +30,7 @@ def put_alias(name: str, collection: str, server: Server) -> None:
     if server.as_json:
         print_json({"alias": name, "collection": collection, "previous_collection": before or None})
     else:
-        click.echo(f"{name} means {collection} now" + (f" (before: {before})" if before else ""))
+        say(f"{name} means {collection} now" + (f" (before: {before})" if before else ""))
 
 
 @click.command()
@@ -42,7 +43,7 @@ def unalias(name: str, server: Server) -> None:
     if server.as_json:
         print_json({"removed": name})
     else:
-        click.echo(f"removed alias {name}")
+        say(f"removed alias {name}")
 
 
 @click.command("aliases")
@@ -54,7 +55,7 @@ def list_aliases(server: Server) -> None:
     if server.as_json:
         print_json({"aliases": found})
     elif not found:
-        click.echo("no aliases; `clipserve collections alias NAME COLLECTION` makes one")
+        say("no aliases; `clipserve collections alias NAME COLLECTION` makes one")
     else:
         made = table("alias", "collection")
         for alias, collection in found.items():

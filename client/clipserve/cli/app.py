@@ -23,17 +23,27 @@ from clipserve.cli.labels import labels
 from clipserve.cli.migrate import migrate
 from clipserve.cli.options import SERVER, hidden_server_options, keep_for_commands
 from clipserve.cli.search import search
+from clipserve.cli.terminal import escaping
 from clipserve.errors import ClipserveError
 from clipserve.evaluation.dataset import DatasetError
+from clipserve.safe_text import one_line
 
 
 class Commands(click.Group):
     """Shows the client's errors as one sentence with an exit code."""
 
+    def main(self, *args: Any, **options: Any) -> Any:
+        """Runs the command; all that it prints is escaped."""
+        with escaping():
+            return super().main(*args, **options)
+
     def invoke(self, ctx: click.Context) -> Any:
         """Runs the chosen command."""
         try:
             return super().invoke(ctx)
+        except click.UsageError as error:
+            error.message = one_line(error.message)  # type: ignore[misc]  # final, for click's own reasons
+            raise
         except ClipserveError as error:
             server = ctx.meta[SERVER]
             raise failure(error, server.target, server.as_json, tls=server.security is not None) from error

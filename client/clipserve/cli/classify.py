@@ -12,17 +12,8 @@ from rich.text import Text
 from clipserve.cli.common import expanded, read_labels, shown
 from clipserve.cli.errors import ITEMS_FAILED
 from clipserve.cli.options import FILE, Server, model_option, server_options, template_option
-from clipserve.cli.output import (
-    bar,
-    console,
-    error_facts,
-    number,
-    percent,
-    print_json,
-    progress,
-    show_errors,
-    table,
-)
+from clipserve.cli.output import bar, error_facts, number, percent, print_json, progress, show_errors
+from clipserve.cli.terminal import console, say, table
 from clipserve.labels import NAMES
 from clipserve.types import ClassifyResult, LabelScore
 
@@ -161,7 +152,7 @@ def show(files: Sequence[Path], result: ClassifyResult) -> None:
     if made.row_count:
         console().print(made)
     if result.truncated_prompts:
-        click.echo(f"{result.truncated_prompts} prompts were too long for the model: cut off", err=True)
+        say(f"{result.truncated_prompts} prompts were too long for the model: cut off", err=True)
 
 
 def verdict(score: LabelScore) -> str:

@@ -5,11 +5,11 @@ from __future__ import annotations
 import dataclasses
 from typing import Any
 
-import click
 from rich.text import Text
 
 from clipserve.cli import migration_words
-from clipserve.cli.output import console, number, table
+from clipserve.cli.output import number
+from clipserve.cli.terminal import console, say, table
 from clipserve.types import Collection, IndexOptions
 
 STATES = {
@@ -51,13 +51,13 @@ def show(collection: Collection) -> None:
         fields = table("field", "type")
         for name, kind in collection.schema.items():
             fields.add_row(Text(name), kind)
-        click.echo()
+        say()
         console().print(fields)
     if collection.score_statistics:
-        click.echo()
+        say()
         show_statistics(collection)
     if collection.migration is not None:
-        click.echo()
+        say()
         migration_words.show(collection)
 
 
@@ -99,5 +99,5 @@ def show_statistics(collection: Collection) -> None:
     for found in collection.score_statistics:
         figures = (found.mean, found.stddev, found.p50, found.p95, found.p99, found.p999)
         made.add_row(found.query, *(number(figure) for figure in figures), f"{found.pairs:,}")
-    click.echo("scores of unrelated pairs, and below which score so many of them lie:")
+    say("scores of unrelated pairs, and below which score so many of them lie:")
     console().print(made)

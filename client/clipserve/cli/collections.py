@@ -12,7 +12,8 @@ from clipserve.cli.aliases import list_aliases, put_alias, unalias
 from clipserve.cli.collection_facts import document
 from clipserve.cli.common import ListByDefault
 from clipserve.cli.options import Server, server_options
-from clipserve.cli.output import console, print_json, table
+from clipserve.cli.output import print_json
+from clipserve.cli.terminal import confirm, console, say, table
 from clipserve.types import Collection
 
 
@@ -45,7 +46,7 @@ def list_collections(server: Server) -> None:
 def show(found: Sequence[Collection]) -> None:
     """A table."""
     if not found:
-        click.echo("no collections; `clipserve index FOLDER -c NAME` makes one")
+        say("no collections; `clipserve index FOLDER -c NAME` makes one")
         return
     made = table("collection", ("points", "right"), "model", ("dim", "right"), "payload", "made")
     for collection in found:
@@ -89,14 +90,15 @@ def remove(
     with server.client() as client:
         collection = client.get_collection(name)
         if not yes:
-            click.confirm(
-                f"Remove {name} with its {collection.count:,} points for good?", abort=True, err=True
+            confirm(
+                f"Remove {name} with its {collection.count:,} points for good?",
+                abort=True,
             )
         client.delete_collection(name)
     if server.as_json:
         print_json({"removed": document(collection)})
     else:
-        click.echo(f"removed {name} ({collection.count:,} points)")
+        say(f"removed {name} ({collection.count:,} points)")
 
 
 for command in (put_alias, unalias, list_aliases):

@@ -14,6 +14,7 @@ from clipserve.cli.dedupe_words import SHOWN_GROUPS, Scanned, document, show, wr
 from clipserve.cli.errors import Failure
 from clipserve.cli.options import OUT, Server, filter_option, root_option, server_options
 from clipserve.cli.output import print_json, progress
+from clipserve.cli.terminal import confirm, say
 from clipserve.client import Client
 from clipserve.duplicates import Group, find_groups
 from clipserve.filters import Filter
@@ -85,15 +86,15 @@ def dedupe(
         if not server.as_json:
             show(scanned, groups, points, root)
             if sheet is not None:
-                click.echo(f"wrote {sheet}")
+                say(f"wrote {sheet}")
         extra = [scanned.ids[row] for group in groups for row in group.members[1:]]
         deleted = remove(client, collection, extra, len(groups), sure=yes) if delete and extra else 0
     if server.as_json:
         print_json(document(found, threshold, keep, scanned, groups, points, root, deleted))
     elif delete:
-        click.echo(f"deleted {deleted:,} points; no file was touched")
+        say(f"deleted {deleted:,} points; no file was touched")
     elif extra:
-        click.echo("--delete deletes all points of each group but the kept one")
+        say("--delete deletes all points of each group but the kept one")
 
 
 def scan(client: Client, found: Collection, condition: Filter | None, *, show: bool) -> Scanned:
@@ -131,10 +132,9 @@ def get_members(
 def remove(client: Client, collection: str, extra: Sequence[str], groups: int, *, sure: bool) -> int:
     """Deletes points, after asking; returns how many."""
     if not sure:
-        click.confirm(
+        confirm(
             f"Delete {len(extra):,} points of {collection} for good, and keep one of each of "
             f"{groups:,} groups?",
             abort=True,
-            err=True,
         )
     return client.delete_points(collection, extra)

@@ -7,14 +7,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import click
 import numpy as np
 import numpy.typing as npt
 from rich.text import Text
 
 from clipserve.cli.common import shown
 from clipserve.cli.hits import name_of, path_of
-from clipserve.cli.output import console, number, table
+from clipserve.cli.output import number
+from clipserve.cli.terminal import console, say, table
 from clipserve.duplicates import Group
 from clipserve.group_sheet import GroupSheet, Row, write_group_sheet
 from clipserve.sheet import Entry
@@ -67,8 +67,8 @@ def show(
     if groups:
         console().print(made)
     if len(groups) > SHOWN_GROUPS:
-        click.echo(f"… and {len(groups) - SHOWN_GROUPS:,} smaller groups (all with --sheet or --json)")
-    click.echo(
+        say(f"… and {len(groups) - SHOWN_GROUPS:,} smaller groups (all with --sheet or --json)")
+    say(
         f"{len(groups):,} groups of near-duplicates among {len(scanned.ids):,} points; "
         f"{extra:,} points have one that would be kept"
     )

@@ -7,6 +7,7 @@ import click
 from clipserve.cli.common import read_filter
 from clipserve.cli.options import Server, filter_option, server_options
 from clipserve.cli.output import print_json
+from clipserve.cli.terminal import confirm, say
 
 
 @click.command()
@@ -35,7 +36,7 @@ def delete(ids: tuple[str, ...], collection: str, filter_text: str | None, yes: 
             count = client.count(collection, condition)
         if not yes and count:
             points = "1 point" if count == 1 else f"{count:,} points"
-            click.confirm(f"Delete {points} of {collection} for good?", abort=True, err=True)
+            confirm(f"Delete {points} of {collection} for good?", abort=True)
         if condition is not None:
             deleted = client.delete_points(collection, filter=condition)
         else:
@@ -43,4 +44,4 @@ def delete(ids: tuple[str, ...], collection: str, filter_text: str | None, yes: 
     if server.as_json:
         print_json({"collection": collection, "deleted": deleted})
         return
-    click.echo(f"deleted {deleted:,} of {count:,} points")
+    say(f"deleted {deleted:,} of {count:,} points")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,8 +13,10 @@ from clipserve.cli.common import expanded, lines_of, shown
 from clipserve.cli.errors import ITEMS_FAILED
 from clipserve.cli.options import FILE, OUT, Server, model_option, server_options
 from clipserve.cli.output import error_facts, finite, print_json, progress, show_errors
+from clipserve.cli.terminal import say
 from clipserve.client import Client
 from clipserve.errors import ClipserveError
+from clipserve.safe_text import json_text
 from clipserve.types import Floats, ModelRef
 
 SUFFIXES = (".npy", ".npz", ".json")
@@ -79,9 +80,9 @@ def embed(
     else:
         show_errors(found.failed)
         for text in found.truncated:
-            click.echo(f"too long for the model, lost its end: {text[:60]}…", err=True)
+            say(f"too long for the model, lost its end: {text[:60]}…", err=True)
         rows, dim = found.embeddings.shape
-        click.echo(f"wrote {rows} × {dim} embeddings to {output}")
+        say(f"wrote {rows} × {dim} embeddings to {output}")
     if found.failed:
         raise SystemExit(ITEMS_FAILED)
 
@@ -133,7 +134,7 @@ def write(found: Embedded, path: Path) -> None:
             fingerprint=np.array(found.model.fingerprint if found.model else ""),
         )
     else:
-        path.write_text(json.dumps(finite(document(found)), ensure_ascii=False), encoding="utf-8")
+        path.write_text(json_text(finite(document(found))), encoding="utf-8")
 
 
 def document(found: Embedded, *, with_embeddings: bool = True) -> dict[str, Any]:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import json
 from typing import IO, Any
 
 import click
 
 from clipserve import errors
+from clipserve.cli.terminal import say
 from clipserve.errors import ClipserveError
+from clipserve.safe_text import json_text
 
 FAILED = 1
 ITEMS_FAILED = 3
@@ -60,9 +61,9 @@ class Failure(click.ClickException):
     def show(self, file: IO[Any] | None = None) -> None:
         """One line on stderr; a JSON document where --json is given."""
         if self.facts is not None:
-            click.echo(json.dumps({"error": {"message": self.message, **self.facts}}), file=file, err=True)
+            click.echo(json_text({"error": {"message": self.message, **self.facts}}), file=file, err=True)
         else:
-            click.secho(f"Error: {self.message}", file=file, err=True)
+            say(f"Error: {self.message}", err=True)
 
 
 def failure(error: ClipserveError, target: str, as_json: bool, *, tls: bool = False) -> Failure:

@@ -11,7 +11,8 @@ from rich.text import Text
 from clipserve.cli.common import lines_of
 from clipserve.cli.errors import ITEMS_FAILED
 from clipserve.cli.options import FILE, OUT, Server, model_option, server_options, template_option
-from clipserve.cli.output import bar, console, error_console, percent, print_json, progress, table, waiting
+from clipserve.cli.output import bar, percent, print_json, progress, waiting
+from clipserve.cli.terminal import console, error_console, say, table
 from clipserve.evaluation.cifar10 import load_cifar10
 from clipserve.evaluation.dataset import Dataset
 from clipserve.evaluation.folder import load_folder
@@ -102,7 +103,7 @@ def evaluate(
         show(result)
         show_failed(result)
         for written in filter(None, (report_file, predictions_file)):
-            click.echo(f"wrote {written}")
+            say(f"wrote {written}")
     if result.tally.failed:
         raise SystemExit(ITEMS_FAILED)
 
@@ -116,8 +117,9 @@ def check_suffix(path: Path | None, suffixes: Sequence[str], option: str) -> Non
 def show(result: Evaluation) -> None:
     """Headline numbers, then classes (the hardest, where there are many), then mistakes."""
     out, tally = console(), result.tally
-    prompts = f" with model {result.model.name}, {len(result.templates)} templates\n"
+    prompts = f" with model {result.model.name}, {len(result.templates)} templates"
     out.print(Text.assemble((result.dataset, "bold"), prompts))
+    out.print()
     headline = table(("top-1", "right"), ("top-5", "right"), ("images", "right"), ("images/s", "right"))
     headline.add_row(
         Text(percent(tally.accuracy), "bold"),
@@ -149,4 +151,4 @@ def show_failed(result: Evaluation) -> None:
     for prediction in failed[:LISTED]:
         error_console().print(Text.assemble(("✗ ", "red"), prediction.name, (f"  {prediction.error}", "dim")))
     if failed:
-        click.echo(f"{len(failed)} pictures failed and are not counted", err=True)
+        say(f"{len(failed)} pictures failed and are not counted", err=True)

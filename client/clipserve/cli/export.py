@@ -13,6 +13,7 @@ from clipserve.cli.common import need_pyarrow, read_filter, shown
 from clipserve.cli.errors import Failure
 from clipserve.cli.options import OUT, Server, filter_option, server_options
 from clipserve.cli.output import per_second, print_json, progress
+from clipserve.cli.terminal import say
 from clipserve.client import Client
 from clipserve.filters import Filter
 from clipserve.types import Collection
@@ -44,7 +45,7 @@ def export(collection: str, file: Path, filter_text: str | None, sources: bool, 
         if sources and not found.keep_sources:
             raise Failure(f"{collection} does not keep its sources; leave out --sources")
         if found.keep_sources and not sources:
-            click.echo(
+            say(
                 f"{collection} keeps its sources; the file will not have them: add --sources for a file that "
                 "restores the collection whole",
                 err=True,
@@ -69,7 +70,7 @@ def export(collection: str, file: Path, filter_text: str | None, sources: bool, 
     if server.as_json:
         print_json(facts)
     else:
-        click.echo(
+        say(
             f"wrote {points:,} points of {found.name} to {shown(file)} ({facts['bytes'] / 1e6:,.1f} MB) "
             f"in {seconds:.1f} s ({facts['points_per_second']:,.1f} points/s)"
             + (f", {with_source:,} with their source" if sources else "")

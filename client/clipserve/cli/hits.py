@@ -7,10 +7,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import click
 from rich.text import Text
 
-from clipserve.cli.output import console, number, table
+from clipserve.cli.output import number
+from clipserve.cli.terminal import console, say, table
 from clipserve.sheet import Entry
 from clipserve.types import Hit, SearchResult, StoredPoint
 
@@ -39,7 +39,7 @@ def percentile(value: float | None) -> str:
 def show(result: SearchResult, root: Path | None) -> None:
     """A table."""
     if not result.hits:
-        click.echo("nothing found")
+        say("nothing found")
         return
     judged = any(hit.percentile is not None for hit in result)
     made = table(

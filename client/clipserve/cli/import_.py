@@ -14,6 +14,7 @@ from clipserve.cli.errors import ITEMS_FAILED, Failure
 from clipserve.cli.import_target import Plan, ensure_collection, fitting_fields, refuse_changes
 from clipserve.cli.options import FILE, Server, server_options
 from clipserve.cli.output import error_facts, per_second, print_json, progress, show_errors
+from clipserve.cli.terminal import say
 from clipserve.errors import ClipserveError
 from clipserve.types import Collection
 
@@ -135,7 +136,7 @@ def how_to_go_on(run: LoadRun, total: int) -> Iterator[None]:
         yield
     except BaseException as error:
         if run.written:
-            click.echo(
+            say(
                 f"stopped after {run.done:,} of {total:,} rows; what was written stays, and the same "
                 "command with --skip-existing goes on from there",
                 err=True,
@@ -179,15 +180,13 @@ def show(found: Collection, file: PointFile, run: LoadRun, schema: Mapping[str, 
     """The summary."""
     not_read = left_out(schema, file)
     if not_read:
-        click.echo(
-            f"left out, as {found.name} has no such fields: {', '.join(map(shown, not_read))}", err=True
-        )
+        say(f"left out, as {found.name} has no such fields: {', '.join(map(shown, not_read))}", err=True)
     named: list[tuple[str, ClipserveError]] = [(shown(name), error) for name, error in run.failures]
     show_errors(named)
     sources = f", {run.with_source:,} with their source" if found.keep_sources else ""
     skipped = f", {run.skipped:,} were there already" if run.skipped else ""
     failed = f", {len(run.failures):,} failed" if run.failures else ""
-    click.echo(
+    say(
         f"wrote {run.written:,} of {file.rows:,} points in {run.seconds:.1f} s "
         f"({per_second(run.done, run.seconds):,.1f} points/s){sources}{skipped}{failed}; "
         f"{found.name} has {total:,} points now"

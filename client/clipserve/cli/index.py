@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -21,11 +20,13 @@ from clipserve.cli.index_target import (
 )
 from clipserve.cli.options import OUT, Server, model_option, parallel_option, server_options
 from clipserve.cli.output import error_facts, per_second, print_json, progress, show_errors, waiting
+from clipserve.cli.terminal import say
 from clipserve.errors import ClipserveError, ImageUnreadable
 from clipserve.files import find_images
 from clipserve.indexing.facts import Picture
 from clipserve.indexing.reading import Reader
 from clipserve.indexing.run import IndexRun
+from clipserve.safe_text import json_text
 from clipserve.types import Collection
 
 
@@ -134,7 +135,7 @@ def how_to_go_on(run: IndexRun, total: int) -> Iterator[None]:
     try:
         yield
     except (KeyboardInterrupt, ClipserveError) as error:
-        click.echo(
+        say(
             f"stopped after {run.done:,} of {total:,} pictures; what was written stays, "
             "and the same command goes on from there",
             err=True,
@@ -157,7 +158,7 @@ def unreadable(error: OSError) -> ClipserveError:
 
 def write_errors(path: Path, failed: Sequence[tuple[str, ClipserveError]]) -> None:
     """One JSON document a line."""
-    lines = (json.dumps(error_facts(name, error), ensure_ascii=False) + "\n" for name, error in failed)
+    lines = (json_text(error_facts(name, error)) + "\n" for name, error in failed)
     path.write_text("".join(lines), encoding="utf-8")
 
 
@@ -189,10 +190,10 @@ def document(
 def show(found: Collection, run: IndexRun, failed: int, pruned: int, total: int) -> None:
     """The summary."""
     if run.moved:
-        click.echo(f"{run.moved:,} of the points were those of another folder until now", err=True)
+        say(f"{run.moved:,} of the points were those of another folder until now", err=True)
     counts = ", ".join(f"{run.counts[state]:,} {state}" for state in ("new", "changed", "unchanged"))
     more = (f", {failed:,} failed" if failed else "") + (f", {pruned:,} pruned" if pruned else "")
-    click.echo(
+    say(
         f"indexed {run.done:,} pictures in {run.seconds:.1f} s "
         f"({per_second(run.done, run.seconds):,.1f} pictures/s): {counts}{more}; "
         f"{found.name} has {total:,} points now"

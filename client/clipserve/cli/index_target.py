@@ -11,6 +11,7 @@ from clipserve import errors
 from clipserve.cli.common import shown
 from clipserve.cli.errors import Failure
 from clipserve.cli.output import progress
+from clipserve.cli.terminal import confirm, say
 from clipserve.client import Client
 from clipserve.indexing.facts import SCHEMA, Picture
 from clipserve.indexing.origin import find_others
@@ -59,11 +60,10 @@ def gone_points(
     gone = find_gone(client, found.name, root, pictures, [Path(error.filename) for error in unread])
     if gone and not sure:
         names = ", ".join(gone[:LISTED_GONE]) + (", …" if len(gone) > LISTED_GONE else "")
-        click.confirm(
+        confirm(
             f"The pictures of {len(gone):,} points are gone from {shown(root)} ({names}). "
             "Delete these points, after indexing?",
             abort=True,
-            err=True,
         )
     return gone
 
@@ -71,7 +71,7 @@ def gone_points(
 def warn_if_blind(found: Collection, fast: bool) -> None:
     """Says that nothing can be passed over, where that is so."""
     if found.count and "content_hash" not in found.schema and not fast:
-        click.echo(
+        say(
             f"{found.name} does not know the contents of its pictures, so every one is embedded again; "
             "--fast passes over those of the same size and time",
             err=True,

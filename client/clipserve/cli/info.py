@@ -8,7 +8,8 @@ import click
 from rich.text import Text
 
 from clipserve.cli.options import Server, server_options
-from clipserve.cli.output import console, print_json, table
+from clipserve.cli.output import print_json
+from clipserve.cli.terminal import console, table
 from clipserve.types import ServerInfo
 
 
@@ -33,7 +34,8 @@ def info(server: Server) -> None:
 def show(target: str, found: ServerInfo) -> None:
     """Tables of models and limits."""
     out = console()
-    out.print(Text.assemble((f"clipserve {found.version}", "bold"), f" at {target}\n"))
+    out.print(Text.assemble((f"clipserve {found.version}", "bold"), f" at {target}"))
+    out.print()
     models = table(
         "model", "", "architecture", ("dim", "right"), ("pixels", "right"), "precision", "fingerprint"
     )

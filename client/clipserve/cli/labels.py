@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -14,7 +13,8 @@ from rich.text import Text
 from clipserve.cli import label_files
 from clipserve.cli.common import ListByDefault, lines_of
 from clipserve.cli.options import FILE, Server, server_options, template_option
-from clipserve.cli.output import console, print_json, table
+from clipserve.cli.output import print_json
+from clipserve.cli.terminal import confirm, console, say, table
 from clipserve.labels import parse_ref
 from clipserve.types import LabelSetInfo
 
@@ -82,11 +82,9 @@ def put(
     if server.as_json:
         print_json({"created": created, **facts(info)})
     elif created:
-        click.echo(
-            f"kept {name}@{info.version}: {info.label_count:,} labels × {info.template_count} templates"
-        )
+        say(f"kept {name}@{info.version}: {info.label_count:,} labels × {info.template_count} templates")
     else:
-        click.echo(f"{name}@{info.version} is the same already")
+        say(f"{name}@{info.version} is the same already")
 
 
 @labels.command()
@@ -106,7 +104,7 @@ def get(name: str, server: Server) -> None:
     if server.as_json:
         print_json({**known, label_files.TOLD: facts(found.info)})
     else:
-        click.echo(json.dumps(known, ensure_ascii=False, indent=2))
+        print_json(known)
 
 
 @labels.command("list")
@@ -138,12 +136,12 @@ def rm(name: str, yes: bool, server: Server) -> None:
         info = client.get_label_set(*ref).info
         what = name if ref[1] else f"{name} with its {len(info.versions)} versions"
         if not yes:
-            click.confirm(f"Remove {what} for good?", abort=True, err=True)
+            confirm(f"Remove {what} for good?", abort=True)
         deleted = client.delete_label_set(*ref)
     if server.as_json:
         print_json({"name": name, "deleted": deleted})
     else:
-        click.echo(f"removed {name} ({deleted} version{'s' * (deleted != 1)})")
+        say(f"removed {name} ({deleted} version{'s' * (deleted != 1)})")
 
 
 def reference(text: str) -> tuple[str, int]:
@@ -166,7 +164,7 @@ def facts(info: LabelSetInfo) -> dict[str, Any]:
 def show(found: Sequence[LabelSetInfo]) -> None:
     """A table."""
     if not found:
-        click.echo("no label sets; `clipserve labels put NAME FILE` keeps one")
+        say("no label sets; `clipserve labels put NAME FILE` keeps one")
         return
     made = table(
         "label set", ("version", "right"), ("labels", "right"), ("templates", "right"), "none of them", "put"

@@ -12,7 +12,8 @@ from rich.text import Text
 from clipserve.cli.errors import ITEMS_FAILED, Failure
 from clipserve.cli.migration_words import document, show, show_ready
 from clipserve.cli.options import Server, server_options
-from clipserve.cli.output import error_console, print_json, progress
+from clipserve.cli.output import print_json, progress
+from clipserve.cli.terminal import confirm, error_console, say
 from clipserve.client import Client
 from clipserve.types import Collection, Migration
 
@@ -141,10 +142,10 @@ def watch(client: Client, found: Collection, show: bool) -> Collection:
         return found
     try:
         with progress("Embedding anew", migration.total, show=show) as advance:
-            say = once_each(show)
+            tell = once_each(show)
             while migration is not None and migration.state in ("running", "waiting"):
                 advance(migration.done)
-                say(f"waiting, to try again: {migration.error}" if migration.state == "waiting" else "")
+                tell(f"waiting, to try again: {migration.error}" if migration.state == "waiting" else "")
                 time.sleep(POLL_SECONDS)
                 found = client.get_collection(found.name)
                 migration = found.migration
@@ -152,7 +153,7 @@ def watch(client: Client, found: Collection, show: bool) -> Collection:
                 advance(migration.done)
     except KeyboardInterrupt:
         target = migration.target.name if migration is not None else ""
-        click.echo(
+        say(
             "no longer watching; the server goes on. Watch again with "
             f"`clipserve migrate {found.name} --to-model {target}`",
             err=True,
@@ -165,13 +166,13 @@ def once_each(show: bool) -> Callable[[str], None]:
     """A function that writes a line on stderr, if it is another one than before and there is any."""
     last = ""
 
-    def say(line: str) -> None:
+    def tell(line: str) -> None:
         nonlocal last
         if show and line and line != last:
             error_console().print(Text(line, style="yellow"))
         last = line
 
-    return say
+    return tell
 
 
 def switch_over(client: Client, found: Collection, ask: Ask) -> Collection:
@@ -185,8 +186,8 @@ def switch_over(client: Client, found: Collection, ask: Ask) -> Collection:
     if ask.show and migration.state == "ready":
         show_ready(migration)
     question = f"Let model {migration.target.name} answer for {found.name} from now on?"
-    if not ask.sure and not click.confirm(question, err=True):
-        click.echo(f"not switched; `clipserve migrate {found.name} --switch` does it", err=True)
+    if not ask.sure and not confirm(question):
+        say(f"not switched; `clipserve migrate {found.name} --switch` does it", err=True)
         raise click.Abort
     return client.switch_migration(found.name, without_failed=ask.without_failed)
 
@@ -203,10 +204,9 @@ def finish(client: Client, found: Collection, ask: Ask) -> Collection:
     switched = migration.state == "switched"
     stays, goes = (migration.target, migration.source) if switched else (migration.source, migration.target)
     if not ask.sure:
-        click.confirm(
+        confirm(
             f"{found.name} stays with model {stays.name}; drop its embeddings by {goes.name} for good?",
             abort=True,
-            err=True,
         )
     return client.end_migration(found.name)
 

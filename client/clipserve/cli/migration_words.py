@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-import click
 from rich.text import Text
 
 from clipserve.cli.common import shown
-from clipserve.cli.output import error_console
+from clipserve.cli.terminal import error_console, say
 from clipserve.types import Collection, Migration, NeighborOverlap
 
 LITTLE_OVERLAP = 0.05
@@ -20,41 +19,41 @@ def show(found: Collection) -> None:
     migration = found.migration
     command = f"clipserve migrate {found.name}"
     if migration is None:
-        click.echo(f"{found.name} answers with model {found.model.name}; no migration is under way")
+        say(f"{found.name} answers with model {found.model.name}; no migration is under way")
         return
     old, new = migration.source.name, migration.target.name
     if migration.state == "switched":
-        click.echo(f"{found.name} answers with model {new} now")
-        click.echo(f"  {command} --roll-back    {old} answers again")
-        click.echo(f"  {command} --end          {old}'s embeddings are dropped, for good")
+        say(f"{found.name} answers with model {new} now")
+        say(f"  {command} --roll-back    {old} answers again")
+        say(f"  {command} --end          {old}'s embeddings are dropped, for good")
         return
-    click.echo(
+    say(
         f"{found.name}, from model {old} to {new}: {migration.state}, {migration.done:,} of "
         f"{migration.total:,} points, since {migration.start_time:%Y-%m-%d %H:%M} UTC; {old} answers"
     )
     if migration.state == "waiting":
-        click.echo(f"it is tried again in time; what went wrong: {migration.error}")
+        say(f"it is tried again in time; what went wrong: {migration.error}")
     if migration.state != "ready":
-        click.echo(f"  {command} --to-model {new}    watches it")
-        click.echo(f"  {command} --end    gives it up")
+        say(f"  {command} --to-model {new}    watches it")
+        say(f"  {command} --end    gives it up")
         return
     show_ready(migration)
-    click.echo(f"  {command} --switch{' --without-failed' * bool(migration.failed)}    {new} answers")
-    click.echo(f"  {command} --end    gives it up")
+    say(f"  {command} --switch{' --without-failed' * bool(migration.failed)}    {new} answers")
+    say(f"  {command} --end    gives it up")
 
 
 def show_ready(migration: Migration) -> None:
     """What became of the points and their neighbors."""
     if migration.overlap is not None:
-        click.echo(overlap_in_words(migration.overlap))
+        say(overlap_in_words(migration.overlap))
     if not migration.failed:
         return
-    click.echo(f"{migration.failed:,} points have no embedding by {migration.target.name}:", err=True)
+    say(f"{migration.failed:,} points have no embedding by {migration.target.name}:", err=True)
     for failure in migration.failures:
         text = Text.assemble(("✗ ", "red"), shown(failure.id), (f"  {failure.message}", "dim"))
         error_console().print(text)
     if migration.failed > len(migration.failures):
-        click.echo(f"… and {migration.failed - len(migration.failures):,} more", err=True)
+        say(f"… and {migration.failed - len(migration.failures):,} more", err=True)
 
 
 def overlap_in_words(overlap: NeighborOverlap) -> str:

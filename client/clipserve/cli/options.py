@@ -13,6 +13,7 @@ import click
 from click.core import ParameterSource
 
 from clipserve.channel import DEFAULT_TARGET, Tls
+from clipserve.cli.terminal import say
 from clipserve.client import Client
 from clipserve.retry import RetryPolicy
 from clipserve.token import TokenFile, bearer
@@ -155,7 +156,7 @@ class Server:
             except ValueError as error:
                 raise click.BadParameter(str(error), param_hint="--target") from None
         for warning in warned:
-            click.echo(f"Warning: {warning.message}", err=True)
+            say(f"Warning: {warning.message}", err=True)
         return made
 
 

@@ -1,15 +1,13 @@
-"""Tables for people, JSON for machines, progress on stderr."""
+"""Numbers for people, JSON for machines, progress on stderr."""
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
 import click
-from rich.console import Console
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
@@ -20,29 +18,18 @@ from rich.progress import (
     TextColumn,
     TimeRemainingColumn,
 )
-from rich.table import Table
 from rich.text import Text
 
+from clipserve.cli.terminal import error_console
 from clipserve.errors import ClipserveError
+from clipserve.safe_text import json_text, one_line
 
 LISTED_ERRORS = 20
-PIPE_WIDTH = 140
-
-
-def console() -> Console:
-    """Standard output; wide where it is no terminal, since nothing needs to fit there."""
-    made = Console(highlight=False)
-    return made if made.is_terminal else Console(highlight=False, width=PIPE_WIDTH)
-
-
-def error_console() -> Console:
-    """Standard error."""
-    return Console(stderr=True, highlight=False)
 
 
 def print_json(document: Mapping[str, Any]) -> None:
     """One JSON document on stdout; what is no number becomes null."""
-    click.echo(json.dumps(finite(document), ensure_ascii=False, indent=2, default=str))
+    click.echo(json_text(finite(document), indent=2))
 
 
 def finite(value: Any) -> Any:
@@ -54,15 +41,6 @@ def finite(value: Any) -> Any:
     if isinstance(value, list | tuple):
         return [finite(item) for item in value]
     return value
-
-
-def table(*columns: str | tuple[str, str], title: str = "") -> Table:
-    """A plain table; a column is its name, or name and `right`."""
-    made = Table(title=title or None, title_justify="left", box=None, pad_edge=False, header_style="bold dim")
-    for column in columns:
-        name, side = (column, "left") if isinstance(column, str) else column
-        made.add_column(name, justify="right" if side == "right" else "left", overflow="fold")
-    return made
 
 
 def bar(share: float, width: int = 16) -> Text:
@@ -96,24 +74,24 @@ class Rate(ProgressColumn):
 def progress(description: str, total: int, *, show: bool = True) -> Iterator[Callable[[int], None]]:
     """A bar with rate and remaining time on stderr; yields a function that takes the number done so far."""
     columns = (
-        TextColumn("{task.description}"),
+        TextColumn("{task.description}", markup=False),
         BarColumn(),
         MofNCompleteColumn(),
         Rate(),
         TimeRemainingColumn(elapsed_when_finished=True),
     )
     with Progress(*columns, console=error_console(), disable=not show) as shown:
-        task = shown.add_task(description, total=total)
+        task = shown.add_task(one_line(description), total=total)
         yield lambda done: shown.update(task, completed=done)
 
 
 @contextmanager
 def waiting(description: str, *, show: bool = True) -> Iterator[None]:
     """A spinner on stderr while something of unknown length goes on."""
-    columns = (SpinnerColumn(), TextColumn("{task.description}"))
+    columns = (SpinnerColumn(), TextColumn("{task.description}", markup=False))
     out = error_console()
     with Progress(*columns, console=out, transient=True, disable=not (show and out.is_terminal)) as shown:
-        shown.add_task(description, total=None)
+        shown.add_task(one_line(description), total=None)
         yield
 
 

@@ -11,6 +11,7 @@ from clipserve.cli.hits import document, entry, every, path_of, show
 from clipserve.cli.options import FILE, OUT, Server, filter_option, root_option, server_options
 from clipserve.cli.output import print_json
 from clipserve.cli.query import Query
+from clipserve.cli.terminal import say
 from clipserve.cli.where import parse_where
 from clipserve.client import Client
 from clipserve.filters import Filter
@@ -91,15 +92,16 @@ def search(
         write_sheet(made, sheet)
         missing = sum(one.path is None or not one.path.is_file() for one in every(tuple(made.entries)))
         if missing:
-            click.echo(f"{missing} pictures are not where they were indexed; say --root FOLDER", err=True)
+            say(f"{missing} pictures are not where they were indexed; say --root FOLDER", err=True)
     if server.as_json:
         print_json(document(result, root))
     else:
         show(result, root)
         if sheet is not None:
-            click.echo(f"\nwrote {sheet}")
+            say()
+            say(f"wrote {sheet}")
     if result.truncated:
-        click.echo("the text was too long for the model and lost its end", err=True)
+        say("the text was too long for the model and lost its end", err=True)
 
 
 def condition(

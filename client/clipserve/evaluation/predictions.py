@@ -23,6 +23,8 @@ COLUMNS = (
     "error",
 )
 SUFFIXES = (".csv", ".npz")
+FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")
+"""Beginnings of cells that spreadsheets run, or pass over and run what follows."""
 
 
 def write_predictions(evaluation: Evaluation, path: Path) -> None:
@@ -51,16 +53,22 @@ def write_csv(evaluation: Evaluation, path: Path) -> None:
             writer.writerow(
                 (
                     i,
-                    prediction.name,
+                    cell(prediction.name),
                     prediction.label,
                     first if first >= 0 else "",
                     second if second >= 0 else "",
                     *[*cosines, "", ""][:2],
-                    classes[prediction.label],
-                    classes[first] if first >= 0 else "",
-                    prediction.error,
+                    cell(classes[prediction.label]),
+                    cell(classes[first]) if first >= 0 else "",
+                    cell(prediction.error),
                 )
             )
+
+
+def cell(text: str) -> str:
+    """A text as a spreadsheet may open it: an apostrophe in front of what it would take for a formula."""
+    text = text.encode(errors="replace").decode()
+    return f"'{text}" if text.startswith(FORMULA) else text
 
 
 def write_npz(evaluation: Evaluation, path: Path) -> None:

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from html import escape
 
 from clipserve.drawing import WRONG, css, heat
 from clipserve.evaluation.report import BINS, Cell, ClassRow, Matrix, Report, percent
-from clipserve.page import figures, page
+from clipserve.page import escape, figures, page
 
 STYLE = """
 .scroll { overflow-x: auto; padding-bottom: 6px; }
@@ -69,7 +68,7 @@ def sections(report: Report) -> Iterator[str]:
 def matrix_html(matrix: Matrix) -> str:
     """The matrix as a table of colored cells."""
     columns = "".join(f"<th><div><span>{escape(name)}</span></div></th>" for name in matrix.columns)
-    head = 24 + 8 * max(map(len, matrix.columns))
+    head = 24 + 8 * min(60, max(map(len, matrix.columns)))
     body = "".join(
         f"<tr><th>{escape(name)}</th>{''.join(map(cell_html, row))}"
         f'<td class="total">{percent(next(cell.share for cell in row if cell.right))}</td></tr>'

@@ -6,8 +6,22 @@ from collections.abc import Sequence
 
 from PIL import Image, ImageDraw
 
-from clipserve.drawing import ACCENT, CARD, INK, LINE, MUTED, PAPER, WRONG, font, heat, rounded, write
+from clipserve.drawing import (
+    ACCENT,
+    CARD,
+    INK,
+    LINE,
+    LONGEST,
+    MUTED,
+    PAPER,
+    WRONG,
+    font,
+    heat,
+    rounded,
+    write,
+)
 from clipserve.evaluation.report import BINS, ClassRow, Matrix, Mistake, Report, percent
+from clipserve.safe_text import one_line
 
 MARGIN = 48
 CELL = 54
@@ -46,7 +60,7 @@ def matrix_png(report: Report, matrix: Matrix) -> Image.Image:
     columns = matrix.columns
     cell = CELL if len(columns) <= 20 else 34
     text = 15 if cell == CELL else 11
-    longest = max((font(16, name).getlength(name) for name in columns), default=0)
+    longest = max((font(16, name).getlength(one_line(name[:LONGEST])) for name in columns), default=0)
     label = int(min(240, longest)) + 20
     left, top = MARGIN + label, HEAD + 30 + label
     width = max(left + len(columns) * cell + 96 + MARGIN, 4 * 190 + 2 * MARGIN)

@@ -25,6 +25,7 @@ from clipserve_gateway.runtime.run_folder import NoPlainFolder, temporary_folder
 from clipserve_gateway.runtime.supervisor import Supervisor
 from clipserve_gateway.runtime.triton_log import choose_log
 from clipserve_gateway.runtime.triton_process import TritonFailed, TritonPorts, TritonProcess
+from clipserve_gateway.safe_text import safe_lines
 from clipserve_gateway.server import Gateway, PortTaken
 from clipserve_gateway.settings import Settings, host_environment
 from clipserve_gateway.signals import stop_on_signals
@@ -38,8 +39,8 @@ OPTIONS = ("--triton-port", "--triton-http-port", "--triton-metrics-port")
 
 
 def say(text: str) -> None:
-    """One line for people, on standard error."""
-    click.echo(text, err=True)
+    """Lines for people, on standard error. They may quote model names and Triton's log: those are escaped."""
+    click.echo(safe_lines(text), err=True)
 
 
 async def run_up(
