@@ -1,6 +1,19 @@
 """The rows, one module for each family of faults."""
 
-from faults.rows import answers, callers, disk, host, kill, milvus, models, overload, restarts, triton, wire
+from faults.rows import (
+    answers,
+    callers,
+    disk,
+    host,
+    kill,
+    milvus,
+    models,
+    overload,
+    restarts,
+    store,
+    triton,
+    wire,
+)
 
 __all__ = [
     "answers",
@@ -12,6 +25,7 @@ __all__ = [
     "models",
     "overload",
     "restarts",
+    "store",
     "triton",
     "wire",
 ]

@@ -10,16 +10,13 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
-import logging
 import math
-import re
-import secrets
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import TypeVar
 
-from clipserve_gateway.collection_spec import NAME, CollectionSpec, read_spec, write_spec
+from clipserve_gateway.collection_spec import COLLECTIONS, NAME, CollectionSpec, read_spec, write_spec
 from clipserve_gateway.errors import (
     AliasNotFound,
     ClipserveError,
@@ -30,18 +27,14 @@ from clipserve_gateway.errors import (
     TableNotFound,
 )
 from clipserve_gateway.index.base import Document, Engine
-
-log = logging.getLogger(__name__)
+from clipserve_gateway.store.tables import create_table, drop_table
 
 T = TypeVar("T")
 
-COLLECTIONS, ALIASES = "names/collection/", "names/alias/"
+ALIASES = "names/alias/"
 BELIEF_SECONDS = 1.0
 """How long what the catalog said is believed: so late is a change by another gateway seen."""
 UPDATE_ATTEMPTS = 16
-TABLE_NAME = re.compile(r"c_\w+_([0-9a-f]{8,15})_[0-9a-f]{8}")
-ORPHAN_SECONDS = 3600
-"""A table in no document for so long is what a crash left; a younger one may be about to be listed."""
 
 
 @dataclass(frozen=True)
@@ -144,10 +137,10 @@ class Catalog:
         if await self._document(ALIASES, name) is not None:
             raise CollectionExists(f"{name!r} is an alias already", field="name")
         if not taken:
-            await self._engine.create_table(spec.table)
+            await create_table(self._engine, spec, spec.serving)
             taken = not await self._engine.put_document(COLLECTIONS + name, write_spec(spec), version=0)
             if taken:
-                await self._engine.drop_table(spec.serving.table)
+                await drop_table(self._engine, spec.serving.table)
         if taken:
             raise CollectionExists(f"there is a collection {name!r} already", field="name")
         self._known[name] = _Known(spec, 1, time.monotonic())
@@ -184,7 +177,7 @@ class Catalog:
             if await self._engine.delete_document(COLLECTIONS + name, version=known.version):
                 self._known.pop(name, None)
                 for generation in known.spec.generations:
-                    await self._engine.drop_table(generation.table)
+                    await drop_table(self._engine, generation.table)
                 return
         raise Conflict(f"collection {name!r} is being changed by others; try again")
 
@@ -230,34 +223,7 @@ class Catalog:
                 raise
             return await work(again)
 
-    async def drop_orphans(self) -> None:
-        """Removes tables that a crash left behind between two steps of making or dropping a collection.
-
-        Where it cannot, only room is lost, and the next start tries again.
-        """
-        try:
-            # In this order: a table is made before it is listed.
-            old = [name for name in await self._engine.tables() if born(name) < time.time() - ORPHAN_SECONDS]
-            specs = await self.all() if old else []
-            listed = {generation.table for spec in specs for generation in spec.generations}
-            for name in set(old) - listed:
-                log.info("removing %s, which belongs to no collection", name)
-                await self._engine.drop_table(name)
-        except ClipserveError as error:
-            log.warning("tables that belong to no collection could not be removed: %s", error.logged)
-
 
 def read_alias(document: Document) -> str:
     """The collection that an alias means."""
     return str(json.loads(document.value)["collection"])
-
-
-def new_table_name(collection: str) -> str:
-    """A name that no table has had: the collection's for people to see, the time, and chance."""
-    return f"c_{collection}_{int(time.time()):08x}_{secrets.token_hex(4)}"
-
-
-def born(table: str) -> float:
-    """When a collection's table was named, in seconds since 1970; infinity for other tables."""
-    found = TABLE_NAME.fullmatch(table)
-    return int(found[1], 16) if found else math.inf

@@ -8,12 +8,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
-from clipserve_gateway.catalog import Catalog, new_table_name
+from clipserve_gateway.catalog import Catalog
 from clipserve_gateway.collection_spec import CollectionSpec, Generation
 from clipserve_gateway.errors import CollectionNotFound, InvalidInput
 from clipserve_gateway.index.base import Engine
 from clipserve_gateway.stages import stage
 from clipserve_gateway.statistics import ScoreBackground, Statistics
+from clipserve_gateway.store.tables import new_table_name
 from clipserve_gateway.types import IndexOptions, ModelSpec, PayloadType, TableStatus
 
 

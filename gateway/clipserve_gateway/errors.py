@@ -242,6 +242,12 @@ class StorageFailed(ClipserveError):
     reason = "STORAGE_FAILED"
 
 
+class StoreNotWritable(ClipserveError):
+    """The catalog does not account for the tables, so that nothing may be written; reads go on."""
+
+    reason = "STORE_NOT_WRITABLE"
+
+
 class StorageUnavailable(ClipserveError):
     """The index's server does not answer; it is safe to try again later."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import time
@@ -15,6 +16,7 @@ from cachetools import Cache, LRUCache
 from clipserve_gateway import stages
 from clipserve_gateway.concurrency import SingleFlight
 from clipserve_gateway.deadline import Deadline
+from clipserve_gateway.errors import ClipserveError
 from clipserve_gateway.metrics import Metrics
 from clipserve_gateway.types import Embedded, Floats, LabelSet, LabelSetRef, ModelSpec
 
@@ -122,7 +124,9 @@ class LabelCache:
         found = await self._store.embeddings(ref, spec.fingerprint, spec.embed_dim)
         if found is None or len(found.matrix) != len(labels.answers):
             found = await self._build(spec, labels, latest)
-            await self._store.keep_embeddings(ref, spec.fingerprint, found)
+            # They only save work later: a store that cannot be written must not fail a classification.
+            with contextlib.suppress(ClipserveError):
+                await self._store.keep_embeddings(ref, spec.fingerprint, found)
         return found
 
     async def _build(

@@ -129,6 +129,19 @@ class Metrics:
             registry=registry,
         )
 
+        self.store_writable = Gauge(
+            "clipserve_store_writable",
+            "Whether the catalog accounts for the tables; 0 refuses writes. Absent until it was looked at.",
+            [],
+            registry=registry,
+        )
+        self.orphan_tables = Gauge(
+            "clipserve_orphan_tables",
+            "Tables that belong to no collection; they are kept.",
+            ["table"],
+            registry=registry,
+        )
+
     def watch_saturation(self, **stages: Callable[[], float]) -> None:
         """Reads each stage's saturation, 0–1, whenever metrics are scraped."""
         for stage, saturation in stages.items():

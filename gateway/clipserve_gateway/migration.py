@@ -34,6 +34,7 @@ from clipserve_gateway.errors import (
 from clipserve_gateway.index.base import Engine
 from clipserve_gateway.migration_fill import Failures, Filler
 from clipserve_gateway.sources import SourceReader
+from clipserve_gateway.store.tables import create_table, drop_table
 
 log = logging.getLogger(__name__)
 
@@ -88,7 +89,7 @@ class Migrator:
         await self._check_sources(spec)
         generation = new_generation(spec.name, model)
         total = await self._engine.count(spec.table)
-        await self._engine.create_table(spec.table_of(generation))
+        await create_table(self._engine, spec, generation)
         now = dt.datetime.now(dt.timezone.utc)
 
         def begin(spec: CollectionSpec) -> CollectionSpec:
@@ -102,7 +103,7 @@ class Migrator:
         try:
             spec = await self._catalog.update(spec.name, begin)
         except ClipserveError:
-            await self._engine.drop_table(generation.table)
+            await drop_table(self._engine, generation.table)
             raise
         self._work_on(spec)
         return spec
@@ -156,7 +157,7 @@ class Migrator:
         spec = await self._change(name, change)
         # Others that still believe in the migration write to the table for a moment.
         await asyncio.sleep(BELIEF_SECONDS)
-        await self._engine.drop_table(dropped[0].table)
+        await drop_table(self._engine, dropped[0].table)
         return spec
 
     async def _change(self, name: str, change: Callable[[CollectionSpec], CollectionSpec]) -> CollectionSpec:

@@ -53,6 +53,7 @@ from clipserve_gateway.servicers.labels import LabelSetServicer
 from clipserve_gateway.settings import Settings
 from clipserve_gateway.sources import SourceReader
 from clipserve_gateway.statistics import Statistics
+from clipserve_gateway.store.guard import guarded
 from clipserve_gateway.triton import TritonEncoder
 from clipserve_gateway.types import ModelSpec
 
@@ -127,7 +128,7 @@ class Gateway:
             decode=self._pool.saturation,
             encode=self._backend.saturation,
         )
-        self._engine = engine_of(settings)
+        self._engine = guarded(engine_of(settings), self.metrics)
         self._catalog = Catalog(self._engine)
         self._embedder = Embedder(
             self.models,
@@ -217,8 +218,6 @@ class Gateway:
             await self._engine.open()
         except ClipserveError as error:
             log.error("%s", error.logged)
-            return
-        await self._catalog.drop_orphans()
 
     def _listen(self) -> int:
         address = f"{self.settings.host}:{self.settings.port}"

@@ -5,7 +5,7 @@ import datetime as dt
 
 import pytest
 from clipserve_gateway import catalog as catalog_module
-from clipserve_gateway.catalog import BELIEF_SECONDS, ORPHAN_SECONDS, Catalog, new_table_name
+from clipserve_gateway.catalog import BELIEF_SECONDS, Catalog
 from clipserve_gateway.collection_spec import CollectionSpec, Generation, read_spec, write_spec
 from clipserve_gateway.errors import (
     AliasNotFound,
@@ -16,6 +16,7 @@ from clipserve_gateway.errors import (
     TableNotFound,
 )
 from clipserve_gateway.index.lance import LanceEngine
+from clipserve_gateway.store.tables import new_table_name
 from clipserve_gateway.types import IndexOptions, PayloadType
 from support.memory_engine import MemoryEngine
 
@@ -245,17 +246,3 @@ async def test_a_read_whose_table_is_gone_for_good_says_so_after_one_more_look(c
     with pytest.raises(TableNotFound):
         await catalog.reading("pets", count)
     assert calls == 1
-
-
-async def test_old_tables_of_no_collection_are_removed_and_no_others(catalog, engine, monkeypatch):
-    await catalog.create(spec())
-    orphan = spec("orphan")
-    await engine.create_table(orphan.table)
-    foreign = "not_ours"
-    await engine.create_table(orphan.table.__class__(foreign, 8, {}))
-    await catalog.drop_orphans()
-    assert orphan.serving.table in await engine.tables(), "a collection may be about to name it"
-    later = catalog_module.time.time() + ORPHAN_SECONDS + 1
-    monkeypatch.setattr(catalog_module.time, "time", lambda: later)
-    await catalog.drop_orphans()
-    assert set(await engine.tables()) == {(await catalog.get("pets")).serving.table, foreign}

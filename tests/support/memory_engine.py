@@ -61,6 +61,7 @@ class MemoryEngine:
     def __init__(self) -> None:
         self._points: dict[str, dict[str, Point]] = {}
         self._documents: dict[str, Document] = {}
+        self._facts: dict[str, bytes] = {}
 
     async def open(self) -> None:
         """Nothing is to be opened."""
@@ -89,8 +90,15 @@ class MemoryEngine:
     def _version(self, key: str) -> int:
         return self._documents[key].version if key in self._documents else 0
 
-    async def create_table(self, table: TableSpec) -> None:
+    async def create_table(self, table: TableSpec, facts: bytes = b"") -> None:
         self._points[table.name] = {}
+        self._facts[table.name] = facts
+
+    async def put_table_facts(self, table: str, facts: bytes) -> None:
+        self._facts[table] = facts
+
+    async def table_facts(self, table: str) -> bytes:
+        return self._facts[table]
 
     async def drop_table(self, table: str) -> None:
         self._points.pop(table, None)

@@ -34,6 +34,7 @@ CODES: dict[type[errors.ClipserveError], grpc.StatusCode] = {
     errors.DeadlineExceeded: grpc.StatusCode.DEADLINE_EXCEEDED,
     errors.InferenceFailed: grpc.StatusCode.INTERNAL,
     errors.StorageFailed: grpc.StatusCode.INTERNAL,
+    errors.StoreNotWritable: grpc.StatusCode.FAILED_PRECONDITION,
     errors.StorageUnavailable: grpc.StatusCode.UNAVAILABLE,
 }
 

@@ -64,8 +64,8 @@ class Engine(Protocol):
         """The documents whose keys begin with `prefix`, by key."""
         ...
 
-    async def create_table(self, table: TableSpec) -> None:
-        """Makes an empty table."""
+    async def create_table(self, table: TableSpec, facts: bytes = b"") -> None:
+        """Makes an empty table, which keeps the facts beside its points."""
         ...
 
     async def drop_table(self, table: str) -> None:
@@ -74,6 +74,14 @@ class Engine(Protocol):
 
     async def tables(self) -> list[str]:
         """Names of all tables."""
+        ...
+
+    async def put_table_facts(self, table: str, facts: bytes) -> None:
+        """Gives facts to a table that was made without, where the engine can."""
+        ...
+
+    async def table_facts(self, table: str) -> bytes:
+        """The facts that a table was made with; empty if there were none."""
         ...
 
     def check(self, table: TableSpec, point: Point) -> None:

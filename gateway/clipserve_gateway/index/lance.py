@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator, Sequence
 from typing import Any
 
 from clipserve_gateway.errors import TableNotFound
+from clipserve_gateway.index import lance_care
 from clipserve_gateway.index.base import Document
 from clipserve_gateway.index.lance_documents import LanceDocuments
 from clipserve_gateway.index.lance_lease import LEASES, Lease
@@ -19,6 +20,8 @@ from clipserve_gateway.index.lance_write import guarded, storage_failed
 from clipserve_gateway.types import Filter, Floats, Hit, Point, TableSpec, TableStatus
 
 CATALOG = "clipserve_catalog"
+FACTS = b"clipserve.facts"
+"""Key of a table's facts in the metadata of its schema."""
 METADATA_CACHE_BYTES = 16 * 1024 * 1024
 """What Lance may keep of manifests and files it has seen: each commit adds some, by default up to 1 GiB."""
 
@@ -102,12 +105,13 @@ class LanceEngine:
         async with guarded():
             return await documents.having(prefix)
 
-    async def create_table(self, table: TableSpec) -> None:
+    async def create_table(self, table: TableSpec, facts: bytes = b"") -> None:
         """See Engine."""
         await self._ready()
+        schema = arrow_schema(table).with_metadata({FACTS: facts})
         async with guarded():
             try:
-                await self._database.create_table(table.name, schema=arrow_schema(table), mode="create")
+                await self._database.create_table(table.name, schema=schema, mode="create")
             except Exception as error:
                 # A full disk leaves half a table behind, which would be listed.
                 if "already exists" not in str(error):
@@ -136,6 +140,19 @@ class LanceEngine:
                 token = page.page_token
                 if not token:
                     return [name for name in names if name not in (CATALOG, LEASES)]
+
+    async def put_table_facts(self, table: str, facts: bytes) -> None:
+        """See Engine."""
+        await self._ready()
+        async with guarded():
+            await lance_care.add_schema_metadata(await self._database.open_table(table), FACTS, facts)
+
+    async def table_facts(self, table: str) -> bytes:
+        """See Engine."""
+        await self._ready()
+        async with guarded():
+            schema = await (await self._database.open_table(table)).schema()
+        return bytes((schema.metadata or {}).get(FACTS, b""))
 
     def check(self, table: TableSpec, point: Point) -> None:
         """See Engine: it holds whatever the contract allows."""

@@ -7,6 +7,7 @@ proportion: what is merged is never much larger than what is new.
 
 from __future__ import annotations
 
+import asyncio
 import datetime as dt
 from collections.abc import Collection, Sequence
 from typing import Any
@@ -34,6 +35,13 @@ def open_dataset(uri: str, storage_options: dict[str, str] | None) -> Any:
     import lance
 
     return lance.dataset(uri, storage_options=storage_options)
+
+
+async def add_schema_metadata(table: Any, key: bytes, value: bytes) -> None:
+    """Adds an entry to the metadata of a table's schema."""
+    uri, options = await table.uri(), await table.latest_storage_options()
+    dataset = await asyncio.to_thread(open_dataset, uri, options)
+    await asyncio.to_thread(dataset.update_schema_metadata, {key.decode(): value.decode()})
 
 
 def fragment_ids(dataset: Any) -> set[int]:

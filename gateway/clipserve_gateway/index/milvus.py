@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import importlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -21,10 +21,11 @@ from clipserve_gateway.index.milvus_filter import EVERY, literal, render
 from clipserve_gateway.index.milvus_rows import (
     LOTS,
     add_columns,
+    batches,
     check,
     column_names,
+    id_in,
     payload,
-    size,
     to_point,
     to_row,
 )
@@ -34,7 +35,6 @@ M, EF_CONSTRUCTION = 16, 200
 EF_SEARCH, EF_FILTERED = 128, 256
 MOST_HITS = 16_384
 """What Milvus returns of one query or search, at most."""
-BATCH_ROWS, BATCH_BYTES = 2_000, 16 * 1024 * 1024
 IDS_AT_ONCE = 1_000
 TIES = 16
 """Hits asked for beyond top_k, among which those that tie with the last one are put in order."""
@@ -96,7 +96,7 @@ class MilvusEngine:
         await self.open()
         return await self._documents.below(prefix)
 
-    async def create_table(self, table: TableSpec) -> None:
+    async def create_table(self, table: TableSpec, facts: bytes = b"") -> None:
         """See Engine; InvalidInput for sources, or for more payload fields than Milvus has columns."""
         await self.open()
         options = table.index
@@ -104,13 +104,16 @@ class MilvusEngine:
         await self._create(
             table.name,
             lambda milvus, schema: add_columns(milvus, schema, table),
+            description=facts.decode(),
             index_type="FLAT" if options.exact else "HNSW",
             params={} if options.exact else params,
         )
 
-    async def _create(self, name: str, add: Any, **index: Any) -> None:
+    async def _create(self, name: str, add: Any, *, description: str = "", **index: Any) -> None:
         milvus = await asyncio.to_thread(importlib.import_module, "pymilvus")
-        schema = milvus.MilvusClient.create_schema(auto_id=False, enable_dynamic_field=False)
+        schema = milvus.MilvusClient.create_schema(
+            auto_id=False, enable_dynamic_field=False, description=description
+        )
         add(milvus, schema)
         indexes = milvus.MilvusClient.prepare_index_params()
         indexes.add_index("embedding", metric_type="COSINE", **index)
@@ -136,6 +139,14 @@ class MilvusEngine:
     async def tables(self) -> list[str]:
         """See Engine."""
         return sorted(set(await self._call("list_collections")) - {milvus_documents.TABLE})
+
+    async def put_table_facts(self, table: str, facts: bytes) -> None:
+        """See Engine. Milvus has no place for them once the table is made."""
+
+    async def table_facts(self, table: str) -> bytes:
+        """See Engine."""
+        about = await self._call("describe_collection", table)
+        return str(about.get("description", "")).encode()
 
     def check(self, table: TableSpec, point: Point) -> None:
         """See Engine."""
@@ -296,22 +307,3 @@ class MilvusEngine:
         # Milvus tells no one when it is done: it has to be asked.
         while (await self.status(table)).state is IndexState.BUILDING:  # noqa: ASYNC110
             await asyncio.sleep(INDEX_LOOK_SECONDS)
-
-
-def batches(points: Sequence[Point]) -> Iterator[list[Point]]:
-    """The points in parts that fit into messages."""
-    batch: list[Point] = []
-    room = BATCH_BYTES
-    for point in points:
-        room -= size(point)
-        if batch and (room < 0 or len(batch) == BATCH_ROWS):
-            yield batch
-            batch, room = [], BATCH_BYTES - size(point)
-        batch.append(point)
-    if batch:
-        yield batch
-
-
-def id_in(ids: Sequence[str]) -> str:
-    """The condition that a row's id is one of these."""
-    return f"id in [{', '.join(map(literal, ids))}]"

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import datetime as dt
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from clipserve_gateway.errors import InvalidInput, InvalidPayload
 from clipserve_gateway.index.columns import columns
+from clipserve_gateway.index.milvus_filter import literal
 from clipserve_gateway.index.moments import from_microseconds, to_microseconds
 from clipserve_gateway.types import Payload, PayloadType, PayloadValue, Point, TableSpec
 
@@ -24,6 +25,7 @@ MAX_LIST = 4_096
 MAX_FIELDS = 58
 """Of Milvus's 64 columns, six are ours or kept free."""
 LOTS = 2**32
+BATCH_ROWS, BATCH_BYTES = 2_000, 16 * 1024 * 1024
 
 EMPTY: dict[PayloadType, Any] = {
     PayloadType.STRING: "",
@@ -132,3 +134,22 @@ def size(point: Point) -> int:
     for value in point.payload.values():
         texts += sum(map(len, value)) * 4 if isinstance(value, list) else 4 * len(str(value))
     return 128 + texts + 4 * len(point.id) + (0 if point.embedding is None else point.embedding.nbytes)
+
+
+def batches(points: Sequence[Point]) -> Iterator[list[Point]]:
+    """The points in parts that fit into messages."""
+    batch: list[Point] = []
+    room = BATCH_BYTES
+    for point in points:
+        room -= size(point)
+        if batch and (room < 0 or len(batch) == BATCH_ROWS):
+            yield batch
+            batch, room = [], BATCH_BYTES - size(point)
+        batch.append(point)
+    if batch:
+        yield batch
+
+
+def id_in(ids: Sequence[str]) -> str:
+    """The condition that a row's id is one of these."""
+    return f"id in [{', '.join(map(literal, ids))}]"

@@ -409,3 +409,10 @@ async def test_a_cancelled_call_leaves_the_engine_working(engine, table, key):
             await task
     await engine.upsert(table, [point("a", 1)])
     assert await found(engine, table, 1) == ["a"]
+
+
+async def test_a_table_keeps_the_facts_that_it_was_made_with(engine, key):
+    name = "facts_" + key.split("/")[1]
+    await engine.create_table(TableSpec(name, 4, {}), b'{"name": "x", "schema": {}}')
+    assert await engine.table_facts(name) == b'{"name": "x", "schema": {}}'
+    await engine.drop_table(name)

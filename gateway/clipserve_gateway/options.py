@@ -1,0 +1,59 @@
+"""Settings as options of commands."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection
+from typing import Any, Literal, TypeVar, get_args, get_origin
+
+import click
+from pydantic import SecretStr, ValidationError
+from pydantic_settings import BaseSettings
+
+from clipserve_gateway.settings import Settings
+
+Command = Callable[..., None]
+S = TypeVar("S", bound=BaseSettings)
+
+KINDS: dict[object, type] = {bool: bool, int: int, float: float, str: str, SecretStr: str}
+
+
+def kind_of(annotation: Any) -> click.ParamType | type:
+    """How a setting of that type is read from the command line."""
+    if get_origin(annotation) is Literal:
+        return click.Choice(get_args(annotation))
+    # A setting that need not be there.
+    return KINDS[get_args(annotation)[0] if type(None) in get_args(annotation) else annotation]
+
+
+def settings_options(
+    settings: type[BaseSettings] = Settings, *, without: Collection[str] = ()
+) -> Callable[[Command], Command]:
+    """One option for each setting, named and documented as it is declared."""
+
+    def decorate(command: Command) -> Command:
+        for name, field in reversed(settings.model_fields.items()):
+            if name in without:
+                continue
+            default = "" if field.default is None else f"default: {field.default!s}; "
+            note = f"{field.description}  [{default}env: CLIPSERVE_{name.upper()}]"
+            option = click.option(
+                "--" + name.replace("_", "-"), name, type=kind_of(field.annotation), default=None, help=note
+            )
+            command = option(command)
+        return command
+
+    return decorate
+
+
+def settings_from(options: dict[str, Any]) -> Settings:
+    """The gateway's settings; see read."""
+    return read(Settings, options)
+
+
+def read(settings: type[S], options: dict[str, Any]) -> S:
+    """Settings from the options given, then the environment, then defaults; a bad one ends the command."""
+    try:
+        return settings(**{name: value for name, value in options.items() if value is not None})
+    except ValidationError as error:
+        problems = [f"{'.'.join(map(str, detail['loc']))}: {detail['msg']}" for detail in error.errors()]
+        raise click.UsageError("bad setting: " + "; ".join(problems)) from error
