@@ -412,6 +412,8 @@ async def test_a_cancelled_call_leaves_the_engine_working(engine, table, key):
 
 
 async def test_a_table_keeps_the_facts_that_it_was_made_with(engine, key):
+    if engine.name == "milvus" and engine._options.lite:
+        pytest.skip("milvus-lite keeps no description of a collection")
     name = "facts_" + key.split("/")[1]
     await engine.create_table(TableSpec(name, 4, {}), b'{"name": "x", "schema": {}}')
     assert await engine.table_facts(name) == b'{"name": "x", "schema": {}}'
