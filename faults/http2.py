@@ -8,9 +8,13 @@ import struct
 
 PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 DATA, HEADERS, RST_STREAM, SETTINGS, PING, CONTINUATION = 0, 1, 3, 4, 6, 9
-END_HEADERS = 4
+END_STREAM, END_HEADERS = 1, 4
 CANCEL = 8
+INITIAL_WINDOW_SIZE = 4
 EMBED = b"/clipserve.v1.ClipService/Embed"
+WATCH = b"/grpc.health.v1.Health/Watch"
+CHECK = b"/grpc.health.v1.Health/Check"
+REFLECT = b"/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo"
 
 
 def frame(kind: int, flags: int, stream: int, payload: bytes = b"") -> bytes:
@@ -23,15 +27,16 @@ def literal(name: bytes, value: bytes) -> bytes:
     return b"\x00" + bytes([len(name)]) + name + bytes([len(value)]) + value
 
 
-def headers() -> bytes:
-    """The header block of a call of Embed."""
+def headers(path: bytes = EMBED, *more: tuple[bytes, bytes]) -> bytes:
+    """The header block of a call."""
     fields = (
         (b":method", b"POST"),
         (b":scheme", b"http"),
-        (b":path", EMBED),
+        (b":path", path),
         (b":authority", b"localhost"),
         (b"content-type", b"application/grpc"),
         (b"te", b"trailers"),
+        *more,
     )
     return b"".join(literal(name, value) for name, value in fields)
 
@@ -42,11 +47,27 @@ def open_connection(address: str) -> socket.socket:
     return socket.create_connection((host, int(port)), timeout=2)
 
 
-def greeted(address: str) -> socket.socket:
-    """A connection on which HTTP/2 has begun as it should."""
+def greeted(address: str, window: int | None = None) -> socket.socket:
+    """A connection on which HTTP/2 has begun as it should; `window`: bytes that each stream takes."""
     connection = open_connection(address)
-    connection.sendall(PREFACE + frame(SETTINGS, 0, 0))
+    settings = b"" if window is None else struct.pack(">HI", INITIAL_WINDOW_SIZE, window)
+    connection.sendall(PREFACE + frame(SETTINGS, 0, 0, settings))
     return connection
+
+
+def message(data: bytes, compressed: bool = False) -> bytes:
+    """A gRPC message, with its prefix."""
+    return bytes([compressed]) + struct.pack(">I", len(data)) + data
+
+
+def call(stream: int, path: bytes, data: bytes, *more: tuple[bytes, bytes], flags: int = END_STREAM) -> bytes:
+    """A call whose DATA frame has these bytes (at most 16 kB); by default it is the last one."""
+    return frame(HEADERS, END_HEADERS, stream, headers(path, *more)) + frame(DATA, flags, stream, data)
+
+
+def named(service: bytes) -> bytes:
+    """The message of a health request."""
+    return message(b"\n" + bytes([len(service)]) + service if service else b"")
 
 
 def nonsense(chance: random.Random) -> dict[str, bytes]:

@@ -38,8 +38,15 @@ def second(at: int) -> str:
     return f"{dt.datetime.fromtimestamp(at, dt.timezone.utc):%Y-%m-%dT%H:%M:%S}"
 
 
+def is_ours(record: logging.LogRecord) -> bool:
+    """False for what grpcio logs of its callers: bytes of their headers, tokens too, and lost connections."""
+    error = record.exc_info[0] if record.exc_info else None
+    return error is None or error.__name__ not in ("UnicodeDecodeError", "ExecuteBatchError")
+
+
 def configure(level: str) -> None:
     """Sends all logs to standard error as JSON, from `level` up."""
     handler = logging.StreamHandler()
     handler.setFormatter(JsonFormatter())
     logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
+    logging.getLogger("grpc._cython.cygrpc").addFilter(is_ours)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import errno
 import functools
 import logging
 from typing import Protocol
@@ -18,7 +17,7 @@ from clipserve.v1 import (
     labels_pb2,
     labels_pb2_grpc,
 )
-from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+from grpc_health.v1 import health
 from grpc_reflection.v1alpha import reflection
 
 from clipserve_gateway.access.security import Security
@@ -32,13 +31,14 @@ from clipserve_gateway.decode_pool import DecodePool
 from clipserve_gateway.embed import Embedder
 from clipserve_gateway.encoder import QueueingEncoder
 from clipserve_gateway.errors import ClipserveError
+from clipserve_gateway.grpc_server import grpc_server
 from clipserve_gateway.http import HttpServer, loop_check
 from clipserve_gateway.index import engine_of
 from clipserve_gateway.interceptors import CallInterceptor
 from clipserve_gateway.known_answer import Finding
 from clipserve_gateway.label_sets import LabelSets
 from clipserve_gateway.labels import LabelCache
-from clipserve_gateway.listeners import listens, taken
+from clipserve_gateway.listening import PortTaken, listen_grpc, listen_http
 from clipserve_gateway.metrics import Metrics
 from clipserve_gateway.migration import Migrator
 from clipserve_gateway.models import Models, ModelSource
@@ -48,8 +48,10 @@ from clipserve_gateway.search import Searcher
 from clipserve_gateway.servicers.calls import Calls
 from clipserve_gateway.servicers.clip import ClipServicer
 from clipserve_gateway.servicers.collections import CollectionServicer
-from clipserve_gateway.servicers.handlers import Handlers
+from clipserve_gateway.servicers.health import CALLS_SERVICE, MODEL_SERVICE, HealthServicer
 from clipserve_gateway.servicers.labels import LabelSetServicer
+from clipserve_gateway.servicers.reflection import ReflectionServicer
+from clipserve_gateway.servicers.under_way import UnderWay
 from clipserve_gateway.settings import Settings
 from clipserve_gateway.sources import SourceReader
 from clipserve_gateway.statistics import Statistics
@@ -57,20 +59,16 @@ from clipserve_gateway.store.guard import guarded
 from clipserve_gateway.triton import TritonEncoder
 from clipserve_gateway.types import ModelSpec
 
+__all__ = ["Backend", "Gateway", "PortTaken"]
+
 log = logging.getLogger(__name__)
 
 CLIP_SERVICE = clip_pb2.DESCRIPTOR.services_by_name["ClipService"].full_name
 COLLECTION_SERVICE = collection_pb2.DESCRIPTOR.services_by_name["CollectionService"].full_name
 LABEL_SET_SERVICE = labels_pb2.DESCRIPTOR.services_by_name["LabelSetService"].full_name
 SERVICES = (CLIP_SERVICE, COLLECTION_SERVICE, LABEL_SET_SERVICE)
-CALLS_SERVICE = "clipserve.calls"
-"""Health service name that tells whether calls are taken, with or without a model. The SDK watches it.
-
-Not before models have been looked for: a gateway that has just started would refuse what others can do."""
-PENDING_CALLS = 20_000
-"""Calls that the gRPC core may hold before this process takes them up."""
-MODEL_SERVICE = "clipserve.model."
-"""Prefix of the health service names that tell whether one model is served."""
+LEAVE_SECONDS = 1.0
+"""After the last call, how long connections may take to end by themselves."""
 
 
 class Backend(QueueingEncoder, ModelSource, Protocol):
@@ -89,10 +87,6 @@ class Backend(QueueingEncoder, ModelSource, Protocol):
         ...
 
 
-class PortTaken(Exception):
-    """The address cannot be listened on."""
-
-
 class Gateway:
     """Serves until it is stopped. Belongs to the event loop it is made on."""
 
@@ -104,7 +98,8 @@ class Gateway:
         self._audit = AuditLog(settings.audit_log, self.metrics)
         self.port = 0
         self._stopping = False
-        self._health = health.aio.HealthServicer()
+        self._health = HealthServicer()
+        self._under_way = UnderWay(f"/{health.SERVICE_NAME}/", f"/{reflection.SERVICE_NAME}/")
         self._backend = backend or Replicas(
             settings.triton,
             functools.partial(TritonEncoder, headers=settings.triton_headers),
@@ -159,37 +154,36 @@ class Gateway:
         collections = CollectionOps(engine, catalog, self.models, self._statistics)
         points = PointOps(engine, catalog, embedder, self._sources)
         searcher = Searcher(engine, catalog, embedder, self._statistics)
-        server = grpc.aio.server(
-            interceptors=[
+        server = grpc_server(
+            self.settings,
+            [
+                self._under_way,
                 CallInterceptor(self.metrics, limits, self.settings.default_timeout_seconds, self._audit),
                 self.security.interceptor(catalog, self.models, self.metrics),
             ],
-            options=server_options(self.settings),
         )
-        handlers = Handlers(server)
         clip_pb2_grpc.add_ClipServiceServicer_to_server(
             ClipServicer(
                 self.models, self._embedder, classifier, label_sets, searcher, engine, limits, calls
             ),
-            handlers,
+            server,
         )
         collection_pb2_grpc.add_CollectionServiceServicer_to_server(
-            CollectionServicer(collections, points, self._migrator, limits, calls, self._audit), handlers
+            CollectionServicer(collections, points, self._migrator, limits, calls, self._audit), server
         )
         labels_pb2_grpc.add_LabelSetServiceServicer_to_server(
-            LabelSetServicer(label_sets, limits, self._audit), handlers
+            LabelSetServicer(label_sets, limits, self._audit), server
         )
-        health_pb2_grpc.add_HealthServicer_to_server(self._health, handlers)
+        self._health.add_to(server)
         if self.settings.reflection:
-            names = (*SERVICES, health.SERVICE_NAME, reflection.SERVICE_NAME)
-            reflection.enable_server_reflection(names, handlers)
+            ReflectionServicer((*SERVICES, health.SERVICE_NAME)).add_to(server)
         return server
 
     async def start(self) -> None:
         """Listens, and begins to look for models; does not wait for Triton. Raises PortTaken."""
-        await self._health.set(CALLS_SERVICE, serving(False))
+        self._health.set(CALLS_SERVICE, False)
         await self._tell_health()
-        self.port = self._listen()
+        self.port = listen_grpc(self.settings, self.security, self._server)
         self._http = self._listen_http()
         await self._server.start()
         self._http.start()
@@ -210,7 +204,7 @@ class Gateway:
 
     async def _take_calls(self) -> None:
         await self.models.looked.wait()
-        await self._health.set(CALLS_SERVICE, serving(True))
+        self._health.set(CALLS_SERVICE, True)
 
     async def _open_engine(self) -> None:
         """Spares the first caller the wait; an engine that cannot be opened is tried again by each call."""
@@ -219,31 +213,12 @@ class Gateway:
         except ClipserveError as error:
             log.error("%s", error.logged)
 
-    def _listen(self) -> int:
-        address = f"{self.settings.host}:{self.settings.port}"
-        port = 0
-        with contextlib.suppress(RuntimeError):
-            port = self.security.add_port(self._server, address)
-        if port == 0 and listens(self.settings.port):
-            raise PortTaken(taken(self.settings.port, "--port"))
-        if port == 0:
-            raise PortTaken(f"cannot listen on {address}; choose another address with --host and --port")
-        return port
-
     def _listen_http(self) -> HttpServer:
-        host, port = self.settings.host, self.settings.http_port
         checks = {
             "/healthz": loop_check(asyncio.get_running_loop(), self._pool.ping),
             "/readyz": self._unready,
         }
-        try:
-            return HttpServer(host, port, self.metrics.registry, checks)
-        except OSError as error:
-            if error.errno == errno.EADDRINUSE:
-                raise PortTaken(taken(port, "--http-port")) from error
-            raise PortTaken(
-                f"cannot listen on {host}:{port} ({error.strerror}); choose another port with --http-port"
-            ) from error
+        return listen_http(self.settings, self.metrics.registry, checks)
 
     @property
     def http_port(self) -> int:
@@ -267,9 +242,9 @@ class Gateway:
         New calls are still served while endpoints notice; no acknowledged write is lost.
         """
         self._stopping = True
-        await self._health.enter_graceful_shutdown()
+        self._health.shut_down()
         await asyncio.sleep(drain_seconds)
-        await self._server.stop(grace_seconds)
+        await self._stop_server(grace_seconds)
         for task in self._tasks:
             task.cancel()
             with contextlib.suppress(asyncio.CancelledError):
@@ -285,33 +260,22 @@ class Gateway:
         self._audit.close()
         log.info("stopped")
 
+    async def _stop_server(self, grace_seconds: float) -> None:
+        """Ends the server when calls are done; a caller that does not read a health answer delays nothing."""
+        stopping = asyncio.create_task(self._server.stop(grace_seconds))
+        done = asyncio.create_task(self._under_way.none())
+        # The server takes up no more calls from here on, and clients hear so before their watches end.
+        await asyncio.wait({stopping}, timeout=0.05)
+        self._health.close()
+        await asyncio.wait({stopping, done}, return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.wait({stopping}, timeout=LEAVE_SECONDS)
+        done.cancel()
+        await self._server.stop(None)
+        await stopping
+
     async def _tell_health(self) -> None:
         """Keeps grpc.health.v1 equal to what the models say."""
         for spec, up in self.models.all():
-            await self._health.set(MODEL_SERVICE + spec.name, serving(up))
+            self._health.set(MODEL_SERVICE + spec.name, up)
         for name in ("", *SERVICES):
-            await self._health.set(name, serving(self.models.ready()))
-
-
-def serving(up: bool) -> health_pb2.HealthCheckResponse.ServingStatus:
-    """SERVING or NOT_SERVING."""
-    status = health_pb2.HealthCheckResponse
-    return status.SERVING if up else status.NOT_SERVING
-
-
-def server_options(settings: Settings) -> list[tuple[str, int]]:
-    """Options of the gRPC core."""
-    return [
-        ("grpc.max_receive_message_length", settings.max_message_bytes),
-        ("grpc.max_send_message_length", settings.max_message_bytes),
-        # A connection that begins and resets calls fills the core's queue; by default the core then cancels
-        # calls of others, at random, from a thousand on.
-        ("grpc.server.max_pending_requests", PENDING_CALLS),
-        ("grpc.server.max_pending_requests_hard_limit", PENDING_CALLS),
-        # Without this a second gateway on the same port would silently take half of the connections.
-        ("grpc.so_reuseport", 0),
-        ("grpc.max_connection_age_ms", settings.max_connection_age_seconds * 1000),
-        ("grpc.max_connection_age_grace_ms", 60_000),
-        ("grpc.http2.min_ping_interval_without_data_ms", 10_000),
-        ("grpc.keepalive_permit_without_calls", 1),
-    ]
+            self._health.set(name, self.models.ready())

@@ -65,6 +65,12 @@ class Settings(TritonKey):
     http_port: int = Field(
         8601, ge=0, le=65535, description="Port of /metrics, /healthz and /readyz; 0 takes a free one."
     )
+    http_host: str = Field("", description="Address of the HTTP port; that of `host` if not set.")
+    compressed_requests: bool = Field(
+        False,
+        description="Take compressed messages. The gRPC core inflates a message before it can be counted: "
+        "each may take max_message_bytes.",
+    )
     tls_certificate: str = Field(
         "",
         description="This server's certificate and its chain (PEM file): turns TLS on. Read again when it "

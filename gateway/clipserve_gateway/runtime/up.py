@@ -219,6 +219,7 @@ async def ready(
 def announce(gateway: Gateway, tritons: Sequence[TritonProcess], seconds: float) -> None:
     """Says what is served, and where."""
     host = gateway.settings.host
+    http = gateway.settings.http_host or host
     for spec, _ in gateway.models.all():
         say(f"✓ model {spec.name}: {spec.architecture}, {spec.precision}, {spec.fingerprint[:12]}…")
     for triton in tritons:
@@ -226,6 +227,6 @@ def announce(gateway: Gateway, tritons: Sequence[TritonProcess], seconds: float)
         say(f"✓ Triton on 127.0.0.1: gRPC {ports.grpc}, HTTP {ports.http}, metrics {ports.metrics}")
     say(
         f"✓ gateway on {host}:{gateway.port}, {gateway.security.words}, "
-        f"metrics on http://{host}:{gateway.http_port}/metrics"
+        f"metrics on http://{http}:{gateway.http_port}/metrics"
     )
     say(f"✓ ready after {seconds:.1f} s; Ctrl-C stops")
