@@ -160,4 +160,5 @@ class CollectionOps:
 
 def new_generation(collection: str, model: ModelSpec) -> Generation:
     """A table of its own for a collection's points as a model embeds them."""
-    return Generation(new_table_name(collection), model.name, model.fingerprint, model.embed_dim)
+    name = new_table_name(collection)
+    return Generation(name, model.name, model.fingerprint, model.embed_dim, stamped=True)

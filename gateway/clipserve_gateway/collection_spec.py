@@ -27,6 +27,8 @@ class Generation:
     model: str
     fingerprint: str
     dim: int
+    stamped: bool = False
+    """Whether rows tell the write that made them; tables of older releases do not."""
 
 
 class MigrationState(enum.Enum):
@@ -35,6 +37,26 @@ class MigrationState(enum.Enum):
     RUNNING = "running"
     READY = "ready"
     SWITCHED = "switched"
+
+
+class Phase(enum.Enum):
+    """What a switch or a roll-back that is under way does at the moment."""
+
+    DRAIN = "drain"
+    """New writes wait; those under way end."""
+    COPY = "copy"
+    """The generation that does not answer is made equal to the one that does."""
+    SETTLE = "settle"
+    """The other generation answers; gateways get to know it."""
+
+
+@dataclass(frozen=True)
+class Turn:
+    """A switch or a roll-back under way. No write begins while there is one."""
+
+    token: str
+    """Drawn by the gateway that does it; whoever finds another one here has lost the turn."""
+    phase: Phase
 
 
 @dataclass(frozen=True)
@@ -66,6 +88,7 @@ class Migration:
     """Why it has stopped for a while; empty where it has not."""
     beat: int = 0
     """Grows while some gateway works on it; where it stands still, another one takes over."""
+    turn: Turn | None = None
 
 
 @dataclass(frozen=True)
@@ -112,7 +135,14 @@ class CollectionSpec:
 
     def table_of(self, generation: Generation) -> TableSpec:
         """The table of a generation."""
-        return TableSpec(generation.table, generation.dim, self.schema, self.keep_sources, self.index)
+        return TableSpec(
+            generation.table, generation.dim, self.schema, self.keep_sources, self.index, generation.stamped
+        )
+
+    @property
+    def turn(self) -> Turn | None:
+        """The switch or roll-back that is under way."""
+        return None if self.migration is None else self.migration.turn
 
 
 def write_spec(spec: CollectionSpec) -> bytes:
@@ -138,6 +168,7 @@ def read_spec(document: bytes) -> CollectionSpec:
 
 def read_migration(facts: dict[str, Any]) -> Migration:
     """The migration in a document."""
+    turn = facts.get("turn")
     return Migration(
         **facts
         | {
@@ -145,6 +176,7 @@ def read_migration(facts: dict[str, Any]) -> Migration:
             "other": Generation(**facts["other"]),
             "start_time": dt.datetime.fromisoformat(facts["start_time"]),
             "failures": tuple((id, message) for id, message in facts["failures"]),
+            "turn": None if turn is None else Turn(turn["token"], Phase(turn["phase"])),
             "overlap": None if facts["overlap"] is None else Overlap(**facts["overlap"]),
         }
     )

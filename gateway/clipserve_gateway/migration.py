@@ -29,10 +29,16 @@ from clipserve_gateway.errors import (
     ClipserveError,
     CollectionNotFound,
     MigrationConflict,
-    SourcesNotKept,
 )
 from clipserve_gateway.index.base import Engine
 from clipserve_gateway.migration_fill import Failures, Filler
+from clipserve_gateway.migration_turn import (
+    MOST_FAILURES,
+    Turning,
+    Turns,
+    check_dropped,
+    check_no_turn,
+)
 from clipserve_gateway.sources import SourceReader
 from clipserve_gateway.store.tables import create_table, drop_table
 
@@ -45,13 +51,15 @@ STALE_LOOKS = 5
 """Looks at a migration's document without a change after which its gateway counts as dead."""
 PATIENCE_SECONDS = 5.0
 """Between two attempts at what failed: a model that is not served, an engine that does not answer."""
-MOST_FAILURES = 16
-LOOKED_AT = 100
-"""Points whose sources are looked at before a migration begins."""
+LONG_WAITS = 12
 
 
 class Gone(Exception):
     """The migration was ended, or begun anew, while it was worked on."""
+
+
+class NothingEmbedded(MigrationConflict):
+    """Not one point of a collection could be embedded anew."""
 
 
 class Migrator:
@@ -70,6 +78,7 @@ class Migrator:
         self._models = models
         self._sources = sources
         self._filler = Filler(engine, embedder, sources)
+        self._turns = Turns(engine, catalog, self._filler)
         self._tasks: dict[str, asyncio.Task[None]] = {}
         """By the names of the tables they fill."""
 
@@ -86,7 +95,7 @@ class Migrator:
                 f"collection {spec.name!r} is of {model.name} {model.fingerprint[:12]} already",
                 field="to_model",
             )
-        await self._check_sources(spec)
+        await self._filler.check_sources(spec)
         generation = new_generation(spec.name, model)
         total = await self._engine.count(spec.table)
         await create_table(self._engine, spec, generation)
@@ -108,41 +117,23 @@ class Migrator:
         self._work_on(spec)
         return spec
 
-    async def _check_sources(self, spec: CollectionSpec) -> None:
-        """SourcesNotKept where the first points have nothing that they could be embedded from."""
-        points = await self._engine.scroll(spec.table, after="", limit=LOOKED_AT)
-        readable = any(self._sources.allows(point.source_uri) for point in points)
-        if points and not spec.keep_sources and not readable:
-            raise SourcesNotKept(
-                f"collection {spec.name!r} keeps no sources, and none of its first {len(points)} points has "
-                "a source_uri that this server may read; index it anew with --keep-sources, or have its "
-                "operator allow the place (CLIPSERVE_SOURCE_PREFIXES)",
-                field="collection",
-            )
+    async def switch(self, name: str, *, without_failed: bool, accept_dropped: int = 0) -> CollectionSpec:
+        """Lets the new model answer.
 
-    async def switch(self, name: str, *, without_failed: bool) -> CollectionSpec:
-        """Lets the new model answer; MigrationConflict unless it is ready."""
+        Raises MigrationConflict unless the migration is ready, and where points would be dropped that the
+        caller has not accepted; see `check_dropped`.
+        """
+        check = functools.partial(check_dropped, without_failed=without_failed, accepted=accept_dropped)
+        when = "switched once it is ready"
+        turning = Turning(MigrationState.READY, MigrationState.SWITCHED, when, check)
+        return await self._turns.turn(name, turning)
 
-        def change(spec: CollectionSpec) -> CollectionSpec:
-            migration = expect(spec, MigrationState.READY, "switched once it is ready")
-            if migration.failed and not without_failed:
-                raise MigrationConflict(
-                    f"{migration.failed} points could not be embedded anew and would be missing; "
-                    "switch without them if that is right",
-                    field="without_failed",
-                )
-            return swapped(spec, MigrationState.SWITCHED)
-
-        return await self._change(name, change)
-
-    async def roll_back(self, name: str) -> CollectionSpec:
-        """Lets the old model answer again; MigrationConflict unless it was switched."""
-
-        def change(spec: CollectionSpec) -> CollectionSpec:
-            expect(spec, MigrationState.SWITCHED, "rolled back after a switch")
-            return swapped(spec, MigrationState.READY)
-
-        return await self._change(name, change)
+    async def roll_back(self, name: str, *, accept_dropped: int = 0) -> CollectionSpec:
+        """Lets the old model answer again; MigrationConflict unless it was switched. See `switch`."""
+        check = functools.partial(check_dropped, without_failed=False, accepted=accept_dropped)
+        when = "rolled back after a switch"
+        turning = Turning(MigrationState.SWITCHED, MigrationState.READY, when, check)
+        return await self._turns.turn(name, turning)
 
     async def end(self, name: str) -> CollectionSpec:
         """Ends a migration with the model that answers now; MigrationConflict if there is none."""
@@ -151,6 +142,7 @@ class Migrator:
         def change(spec: CollectionSpec) -> CollectionSpec:
             if spec.migration is None:
                 raise MigrationConflict(f"collection {spec.name!r} has no migration", field="collection")
+            check_no_turn(spec)
             dropped[:] = [spec.migration.other]
             return dataclasses.replace(spec, migration=None)
 
@@ -158,6 +150,8 @@ class Migrator:
         # Others that still believe in the migration write to the table for a moment.
         await asyncio.sleep(BELIEF_SECONDS)
         await drop_table(self._engine, dropped[0].table)
+        for generation in (*dropped, spec.serving):
+            await self._turns.forget(generation.table)
         return spec
 
     async def _change(self, name: str, change: Callable[[CollectionSpec], CollectionSpec]) -> CollectionSpec:
@@ -174,12 +168,18 @@ class Migrator:
                 log.warning("migrations cannot be looked for: %s", error.logged)
                 continue
             for spec, version in found:
-                if spec.migration is None or spec.migration.state is not MigrationState.RUNNING:
+                migration = spec.migration
+                if migration is None or not (migration.turn or migration.state is MigrationState.RUNNING):
                     seen.pop(spec.name, None)
                     continue
                 known, looks = seen.get(spec.name, (version, 0))
                 seen[spec.name] = (version, looks + 1 if known == version else 0)
-                if looks >= STALE_LOOKS and spec.migration.other.table not in self._tasks:
+                if looks >= STALE_LOOKS and migration.turn is not None:
+                    log.warning("giving up the switch of %s: nobody goes on with it", spec.name)
+                    seen.pop(spec.name)
+                    with contextlib.suppress(ClipserveError):
+                        await self._turns.give_up(spec.name, migration.turn)
+                elif looks >= STALE_LOOKS and migration.other.table not in self._tasks:
                     log.info("going on with the migration of %s", spec.name)
                     seen.pop(spec.name)
                     self._work_on(spec)
@@ -204,12 +204,20 @@ class Migrator:
                 told = functools.partial(dataclasses.replace, error=error.message[:500])
                 with contextlib.suppress(Gone, ClipserveError):
                     await self._note(spec.name, table, told)
+                    if isinstance(error, NothingEmbedded):
+                        await self._wait_for_sources(spec.name, table)
             except Exception:
                 log.exception("the migration of %s failed", spec.name)
                 told = functools.partial(dataclasses.replace, error="internal error; see the server's log")
                 with contextlib.suppress(Gone, ClipserveError):
                     await self._note(spec.name, table, told)
             await asyncio.sleep(PATIENCE_SECONDS)
+
+    async def _wait_for_sources(self, name: str, table: str) -> None:
+        """Waits for a minute before what has failed as a whole is tried again, and shows that it does."""
+        for _ in range(LONG_WAITS):
+            await asyncio.sleep(PATIENCE_SECONDS)
+            await self._note(name, table, lambda it: it)
 
     async def _note(self, name: str, table: str, change: Callable[[Migration], Migration]) -> CollectionSpec:
         """Writes progress down; Gone if the migration is not the one that is worked on any more."""
@@ -236,8 +244,14 @@ class Migrator:
             failures = await self._filler.add(spec, ids)
             progress = functools.partial(advanced, ids=ids, failures=failures)
             spec = await self._note(spec.name, table, progress)
-        missing, ids = await self._filler.reconcile(spec, lambda: self._note(spec.name, table, lambda it: it))
-        overlap = await self._filler.overlap(spec, ids)
+        beat = functools.partial(self._note, spec.name, table, lambda it: it)
+        missing, drawn = await self._filler.reconcile(spec, beat)
+        if missing and len(missing) == drawn.seen:
+            raise NothingEmbedded(
+                f"none of the {len(missing):,} points could be embedded anew; the first, "
+                f"{missing[0][0]!r}: {missing[0][1]}"
+            )
+        overlap = await self._filler.overlap(spec, drawn.ids)
 
         def ready(migration: Migration) -> Migration:
             return dataclasses.replace(
@@ -253,22 +267,11 @@ class Migrator:
 
     async def close(self) -> None:
         """Stops; another gateway, or the next start, goes on."""
+        await self._turns.close()
         tasks = list(self._tasks.values())
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
-
-
-def expect(spec: CollectionSpec, state: MigrationState, when: str) -> Migration:
-    """The migration, in that state; else MigrationConflict."""
-    if spec.migration is None:
-        raise MigrationConflict(f"collection {spec.name!r} has no migration", field="collection")
-    if spec.migration.state is not state:
-        raise MigrationConflict(
-            f"the migration of {spec.name!r} is {spec.migration.state.value}; it can be {when}",
-            field="collection",
-        )
-    return spec.migration
 
 
 def migration_of(spec: CollectionSpec) -> Migration:
@@ -276,13 +279,6 @@ def migration_of(spec: CollectionSpec) -> Migration:
     if spec.migration is None:
         raise Gone
     return spec.migration
-
-
-def swapped(spec: CollectionSpec, state: MigrationState) -> CollectionSpec:
-    """The collection with the other generation answering."""
-    migration = migration_of(spec)
-    changed = dataclasses.replace(migration, other=spec.serving, state=state)
-    return dataclasses.replace(spec, serving=migration.other, migration=changed)
 
 
 def advanced(migration: Migration, ids: Sequence[str], failures: Failures) -> Migration:

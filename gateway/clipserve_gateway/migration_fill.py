@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
-import random
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
 
 import numpy as np
 
@@ -18,15 +17,20 @@ from clipserve_gateway.errors import (
     InvalidInput,
     ModelNotFound,
     ModelUnavailable,
+    SourcesNotKept,
 )
 from clipserve_gateway.index.base import Engine
 from clipserve_gateway.lanes import Lane, in_lane
+from clipserve_gateway.migration_compare import Drawn, compare
 from clipserve_gateway.sources import SourceReader
 from clipserve_gateway.types import EncodedImage, Input, Point
 
 BATCH = 64
 EMBED_SECONDS = 120.0
-OVERLAP_K, OVERLAP_QUERIES = 10, 100
+OVERLAP_K = 10
+BEAT_POINTS = 512
+LOOKED_AT = 100
+"""Points whose sources are looked at before a migration begins."""
 SIDE_BY_SIDE = 8
 
 Failures = list[tuple[str, str]]
@@ -40,6 +44,18 @@ class Filler:
         self._engine = engine
         self._embedder = embedder
         self._sources = sources
+
+    async def check_sources(self, spec: CollectionSpec) -> None:
+        """SourcesNotKept where the first points have nothing that they could be embedded from."""
+        points = await self._engine.scroll(spec.table, after="", limit=LOOKED_AT)
+        readable = any(self._sources.allows(point.source_uri) for point in points)
+        if points and not spec.keep_sources and not readable:
+            raise SourcesNotKept(
+                f"collection {spec.name!r} keeps no sources, and none of its first {len(points)} points has "
+                "a source_uri that this server may read; index it anew with --keep-sources, or have its "
+                "operator allow the place (CLIPSERVE_SOURCE_PREFIXES)",
+                field="collection",
+            )
 
     async def page(self, spec: CollectionSpec, after: str) -> list[str]:
         """The next ids of the old table."""
@@ -56,11 +72,22 @@ class Filler:
         missing = [id for id in ids if id not in there]
         if not missing:
             return []
-        points = await self._engine.fetch(spec.table, missing, with_sources=True)
+        rows, failures = await self._embed(spec, missing)
+        if rows:
+            await self._engine.upsert(table, rows, replace=False)
+            await self._forget_deleted(spec, [row.id for row in rows])
+        return failures
+
+    async def _embed(self, spec: CollectionSpec, ids: Sequence[str]) -> tuple[list[Point], Failures]:
+        """Points as they are in the table that answers, with embeddings of the other model.
+
+        Raises what concerns them all: a model that is not served, an engine that does not answer.
+        """
+        points = await self._engine.fetch(spec.table, ids, with_sources=True)
         inputs = await asyncio.gather(*(self._source(point) for point in points))
         deadline = Deadline.after(EMBED_SECONDS)
         with in_lane(Lane.BULK):
-            items = await self._embedder.embed(spec.name, generation, inputs, deadline)
+            items = await self._embedder.embed(spec.name, spec.generations[1], inputs, deadline)
         failures: Failures = []
         rows: list[Point] = []
         for point, item in zip(points, items, strict=True):
@@ -71,10 +98,7 @@ class Filler:
                 failures.append((point.id, found.message))
             else:
                 rows.append(dataclasses.replace(point, embedding=found))
-        if rows:
-            await self._engine.upsert(table, rows, replace=False)
-            await self._forget_deleted(spec, [row.id for row in rows])
-        return failures
+        return rows, failures
 
     async def _source(self, point: Point) -> Input:
         """What a point was made of, or an InvalidInput that says why it is not to be had."""
@@ -87,39 +111,62 @@ class Filler:
 
     async def _forget_deleted(self, spec: CollectionSpec, ids: Sequence[str]) -> None:
         """Removes from the new table what was deleted from the old one in the meantime."""
-        there = {point.id for point in await self._engine.fetch(spec.table, ids)}
+        there = {point.id for point in await self._engine.fetch(spec.table, ids)} if ids else set()
         deleted = [id for id in ids if id not in there]
         if deleted:
             await self._engine.delete(spec.table_of(spec.generations[1]), deleted)
 
     async def reconcile(
-        self, spec: CollectionSpec, beat: Callable[[], Awaitable[object]]
-    ) -> tuple[Failures, list[str]]:
-        """Compares both tables and mends what differs; points still missing, and ids drawn at random.
+        self,
+        spec: CollectionSpec,
+        beat: Callable[[], Awaitable[object]],
+        *,
+        fenced: bool = False,
+        kept: Collection[str] = (),
+    ) -> tuple[Failures, Drawn]:
+        """Makes the other table equal to the one that answers; points it cannot have, and what was drawn.
 
-        `beat` is called again and again, to show that the work goes on.
+        Args:
+            beat: called again and again, to show that the work goes on.
+            fenced: whether no write comes in between. Otherwise what cannot be embedded is left as it is: a
+                write under way may be about to bring it.
+            kept: ids that stay in the other table though the one that answers does not have them.
         """
-        missing: Failures = []
-        drawn: list[str] = []
-        seen, after = 0, ""
-        while ids := await self.page(spec, after):
-            after = ids[-1]
-            missing += await self.add(spec, ids)
-            for id in ids:
-                # Reservoir sampling: each id is kept with the same chance.
-                seen += 1
-                if len(drawn) < OVERLAP_QUERIES:
-                    drawn.append(id)
-                elif (place := random.randrange(seen)) < OVERLAP_QUERIES:
-                    drawn[place] = id
-            await beat()
-        after = ""
-        other = spec.table_of(spec.generations[1])
-        while points := await self._engine.scroll(other, after=after, limit=BATCH):
-            after = points[-1].id
-            await self._forget_deleted(spec, [point.id for point in points])
-            await beat()
-        return missing, drawn
+        failures: Failures = []
+        drawn = Drawn()
+        differing: list[str] = []
+        gone: list[str] = []
+        async for id, there, same in compare(self._engine, spec):
+            if there:
+                drawn.add(id)
+            if not there and id not in kept:
+                gone.append(id)
+            elif there and not same:
+                differing.append(id)
+            if len(differing) == BATCH:
+                failures += await self._mend(spec, differing, fenced=fenced)
+                differing.clear()
+            if len(gone) == BATCH:
+                await self._forget_deleted(spec, gone)
+                gone.clear()
+            if drawn.seen % BEAT_POINTS == 0:
+                await beat()
+        failures += await self._mend(spec, differing, fenced=fenced) if differing else []
+        await self._forget_deleted(spec, gone)
+        return failures, drawn
+
+    async def _mend(self, spec: CollectionSpec, ids: Sequence[str], *, fenced: bool) -> Failures:
+        """Writes points anew into the other table; those that it cannot have."""
+        rows, failures = await self._embed(spec, ids)
+        table = spec.table_of(spec.generations[1])
+        if rows:
+            await self._engine.upsert(table, rows)
+        if fenced and failures:
+            # An older version must not answer for them.
+            await self._engine.delete(table, [id for id, _ in failures])
+        elif not fenced:
+            await self._forget_deleted(spec, [row.id for row in rows])
+        return failures
 
     async def overlap(self, spec: CollectionSpec, ids: Sequence[str]) -> Overlap | None:
         """How many of the nearest neighbors of these points both models agree on."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import secrets
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol, TypeVar
@@ -39,13 +40,12 @@ from clipserve_gateway.types import (
     Point,
     TableSpec,
 )
+from clipserve_gateway.writing import ATTEMPTS, confirm, delete_everywhere, have_landed, writable
 
 T = TypeVar("T")
 
 STEP_WITH_SOURCES = 16
 """Points read at once with their sources, which may have megabytes each."""
-ATTEMPTS = 4
-"""Times that a write is begun anew because the collection's generations changed under it."""
 
 
 class SourceReader(Protocol):
@@ -104,25 +104,28 @@ class PointOps:
         Raises FingerprintMismatch where `fingerprint`, or the model as it is served now, is not the
         collection's; CollectionNotFound where the collection was dropped, or made anew, in the meantime.
         """
+        created = collection.create_time
         for _ in range(ATTEMPTS):
             check_fingerprint(collection.name, collection.serving, fingerprint)
             statuses, written = await self._embedded(collection, points, deadline)
             deadline.check("index")
-            latest = await self._catalog.get(collection.name)
-            if latest.create_time != collection.create_time:
+            lease = await writable(self._catalog, collection.name, deadline)
+            if lease.spec.create_time != created:
                 raise CollectionNotFound(f"{collection.name!r} was made anew", field="collection")
-            if latest.generations == collection.generations:
+            if lease.spec.generations == collection.generations:
                 try:
                     with stage("index"):
                         for generation, rows in reversed(written):
                             if rows:
                                 table = collection.table_of(generation)
                                 await in_time(self._engine.upsert(table, rows), deadline, "index")
+                    landed = functools.partial(have_landed, self._engine, written[0][1])
+                    await confirm(self._catalog, lease, deadline, landed)
                     return statuses
                 except TableNotFound:
-                    latest = await self._catalog.get(collection.name, fresh=True)
+                    lease = await self._catalog.lease(collection.name, fresh=True)
             # Its migration began, was switched or ended while the points were being embedded.
-            collection = latest
+            collection = lease.spec
         raise Conflict(f"collection {collection.name!r} is being changed by others; try again")
 
     async def _embedded(
@@ -140,10 +143,10 @@ class PointOps:
             if errors or isinstance(point, InvalidInput):
                 statuses.append(errors[0])
                 continue
-            source = None
+            source, stamp = None, secrets.randbelow(2**63 - 1) + 1
             if collection.keep_sources:
                 source = await stored_source(point.source if point.kept_source is None else point.kept_source)
-            made = [Point(point.id, point.payload, it, source, point.source_uri) for it in embeddings]
+            made = [Point(point.id, point.payload, it, source, point.source_uri, stamp) for it in embeddings]
             statuses.append(self._refusal(collection, made[0]))
             if statuses[-1] is None:
                 for row, stored in zip(rows, made, strict=True):
@@ -196,28 +199,29 @@ class PointOps:
 
     async def delete(self, name: str, ids: Sequence[str], deadline: Deadline) -> int:
         """Removes points; how many of the ids existed."""
-        return await self._everywhere(name, lambda table: self._engine.delete(table, ids), deadline)
+
+        async def gone(spec: CollectionSpec) -> bool:
+            return not await self._engine.fetch(spec.table, ids)
+
+        with stage("index"):
+            return await delete_everywhere(
+                self._catalog, name, lambda table: self._engine.delete(table, ids), gone, deadline
+            )
 
     async def delete_where(self, collection: CollectionSpec, filter: Filter, deadline: Deadline) -> int:
         """Removes the points that meet the filter; how many there were."""
-        return await self._everywhere(
-            collection.name, lambda table: self._engine.delete_where(table, filter), deadline
-        )
 
-    async def _everywhere(
-        self, name: str, delete: Callable[[TableSpec], Awaitable[int]], deadline: Deadline
-    ) -> int:
-        """Deletes from the generation that answers first: what is gone there, a migration brings no more."""
-
-        async def work(spec: CollectionSpec) -> int:
-            deleted = [
-                await in_time(delete(spec.table_of(generation)), deadline, "index")
-                for generation in spec.generations
-            ]
-            return deleted[0]
+        async def gone(spec: CollectionSpec) -> bool:
+            return not await self._engine.count(spec.table, filter)
 
         with stage("index"):
-            return await self._catalog.reading(name, work)
+            return await delete_everywhere(
+                self._catalog,
+                collection.name,
+                lambda table: self._engine.delete_where(table, filter),
+                gone,
+                deadline,
+            )
 
     async def fetch(
         self,

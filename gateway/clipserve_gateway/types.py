@@ -215,6 +215,8 @@ class TableSpec:
     schema: Mapping[str, PayloadType]
     keep_sources: bool = False
     index: IndexOptions = field(default_factory=IndexOptions)
+    stamped: bool = False
+    """Whether each row holds its point's `stamp`."""
 
 
 @dataclass(frozen=True)
@@ -235,6 +237,9 @@ class Point:
     source: Source | None = None
     source_uri: str = ""
     """Where the source can be read again; empty if nowhere."""
+    stamp: int = field(default=0, compare=False)
+    """The write that made the point: the same number in all tables it was written to, drawn by chance from
+    1 … 2^63 - 1. 0 where the table holds no stamps."""
 
 
 @dataclass(frozen=True)

@@ -41,6 +41,8 @@ class Clock:
 def clock(monkeypatch):
     clock = Clock()
     monkeypatch.setattr(catalog_module.time, "monotonic", clock.monotonic)
+    # The event loop goes by this clock too: no sleep would end.
+    monkeypatch.setattr(catalog_module, "RETARGET_SECONDS", 0)
     return clock
 
 

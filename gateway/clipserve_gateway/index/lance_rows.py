@@ -22,12 +22,14 @@ ARROW_TYPES = {
     PayloadType.STRING_LIST: pa.list_(pa.string()),
 }
 SOURCE_COLUMNS = ["source_kind", "source"]
+STAMP = "stamp"
 
 
 def arrow_schema(spec: TableSpec) -> pa.Schema:
     """Columns: id, embedding, one for each payload field (null where a point has no value), source_uri.
 
-    Where sources are kept: source_kind and source as well, null for points without one.
+    Where sources are kept: source_kind and source as well, null for points without one. Where rows are
+    stamped: stamp.
     """
     names = columns(spec.schema)
     fields = [
@@ -38,6 +40,8 @@ def arrow_schema(spec: TableSpec) -> pa.Schema:
     ]
     if spec.keep_sources:
         fields += [pa.field("source_kind", pa.string()), pa.field("source", pa.large_binary())]
+    if spec.stamped:
+        fields.append(pa.field(STAMP, pa.int64(), nullable=False))
     return pa.schema(fields)
 
 
@@ -45,6 +49,7 @@ def column_names(spec: TableSpec, *, with_embeddings: bool = False, with_sources
     """The columns that a point is read from; large ones only where they are asked for."""
     names = ["id", *columns(spec.schema).values(), "source_uri"]
     names += ["embedding"] if with_embeddings else []
+    names += [STAMP] if spec.stamped else []
     return names + (SOURCE_COLUMNS if with_sources and spec.keep_sources else [])
 
 
@@ -65,6 +70,8 @@ def to_arrow(spec: TableSpec, points: Sequence[Point]) -> pa.Table:
         sources = [point.source for point in points]
         arrays.append(pa.array([source and source.kind for source in sources], pa.string()))
         arrays.append(pa.array([source and source.content for source in sources], pa.large_binary()))
+    if spec.stamped:
+        arrays.append(pa.array([point.stamp for point in points], pa.int64()))
     return pa.Table.from_arrays(arrays, schema=arrow_schema(spec))
 
 
@@ -76,6 +83,7 @@ def to_points(spec: TableSpec, table: pa.Table) -> list[Point]:
         embeddings(table, spec.dim) if "embedding" in table.column_names else [None] * len(table),
         sources(table),
         table["source_uri"].to_pylist(),
+        table[STAMP].to_pylist() if STAMP in table.column_names else [0] * len(table),
         strict=True,
     )
     return [Point(*row) for row in rows]

@@ -1,7 +1,8 @@
 """Points as rows of a Milvus collection and back.
 
 Columns: id, embedding, one for each payload field, `has` (numbers of the fields that a point has: Milvus
-2.3 keeps no null), source_uri, and `lot` (a number drawn by the id's hash, by which tables are sampled).
+2.3 keeps no null), source_uri, `lot` (a number drawn by the id's hash, by which tables are sampled), and
+`stamp` where rows are stamped.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ MAX_FIELDS = 58
 """Of Milvus's 64 columns, six are ours or kept free."""
 LOTS = 2**32
 BATCH_ROWS, BATCH_BYTES = 2_000, 16 * 1024 * 1024
+STAMP = "stamp"
 
 EMPTY: dict[PayloadType, Any] = {
     PayloadType.STRING: "",
@@ -62,11 +64,14 @@ def add_columns(milvus: Any, schema: Any, table: TableSpec) -> None:
     schema.add_field("has", **many, element_type=kinds.INT64)
     schema.add_field("source_uri", **text)
     schema.add_field("lot", kinds.INT64)
+    if table.stamped:
+        schema.add_field(STAMP, kinds.INT64)
 
 
 def column_names(table: TableSpec, *, with_embeddings: bool = False) -> list[str]:
     """The columns that a point is read from."""
     names = ["id", *columns(table.schema).values(), "has", "source_uri"]
+    names += [STAMP] if table.stamped else []
     return names + (["embedding"] if with_embeddings else [])
 
 
@@ -82,6 +87,8 @@ def to_row(table: TableSpec, point: Point) -> dict[str, Any]:
     for name, column in columns(table.schema).items():
         value = point.payload.get(name)
         row[column] = EMPTY[table.schema[name]] if value is None else plain(value)
+    if table.stamped:
+        row[STAMP] = point.stamp
     return row
 
 
@@ -94,7 +101,7 @@ def to_point(table: TableSpec, row: Mapping[str, Any]) -> Point:
     """A row as a point, with what was read of it."""
     embedding = row.get("embedding")
     vector = None if embedding is None else np.asarray(embedding, np.float32)
-    return Point(row["id"], payload(table, row), vector, None, row["source_uri"])
+    return Point(row["id"], payload(table, row), vector, None, row["source_uri"], int(row.get(STAMP, 0)))
 
 
 def payload(table: TableSpec, row: Mapping[str, Any]) -> Payload:
