@@ -15,6 +15,7 @@ import datetime as dt
 import functools
 import logging
 from collections.abc import Callable, Sequence
+from typing import Any
 
 from clipserve_gateway.catalog import BELIEF_SECONDS, Catalog
 from clipserve_gateway.collection_embed import CollectionEmbedder, ModelTable
@@ -32,13 +33,7 @@ from clipserve_gateway.errors import (
 )
 from clipserve_gateway.index.base import Engine
 from clipserve_gateway.migration_fill import Failures, Filler
-from clipserve_gateway.migration_turn import (
-    MOST_FAILURES,
-    Turning,
-    Turns,
-    check_dropped,
-    check_no_turn,
-)
+from clipserve_gateway.migration_turn import MOST_FAILURES, Turning, Turns, check_dropped, check_no_turn
 from clipserve_gateway.sources import SourceReader
 from clipserve_gateway.store.tables import create_table, drop_table
 
@@ -60,6 +55,13 @@ class Gone(Exception):
 
 class NothingEmbedded(MigrationConflict):
     """Not one point of a collection could be embedded anew."""
+
+    def __init__(self, failures: Failures) -> None:
+        id, message = failures[0]
+        super().__init__(
+            f"none of the {len(failures):,} points could be embedded anew; the first, {id!r}: {message}"
+        )
+        self.points = len(failures)
 
 
 class Migrator:
@@ -201,7 +203,10 @@ class Migrator:
                 return
             except ClipserveError as error:
                 log.warning("the migration of %s waits: %s", spec.name, error.logged)
-                told = functools.partial(dataclasses.replace, error=error.message[:500])
+                facts: dict[str, Any] = {"error": error.message[:500]}
+                if isinstance(error, NothingEmbedded):
+                    facts |= dict.fromkeys(("total", "done", "failed"), error.points)
+                told = functools.partial(dataclasses.replace, **facts)
                 with contextlib.suppress(Gone, ClipserveError):
                     await self._note(spec.name, table, told)
                     if isinstance(error, NothingEmbedded):
@@ -247,10 +252,7 @@ class Migrator:
         beat = functools.partial(self._note, spec.name, table, lambda it: it)
         missing, drawn = await self._filler.reconcile(spec, beat)
         if missing and len(missing) == drawn.seen:
-            raise NothingEmbedded(
-                f"none of the {len(missing):,} points could be embedded anew; the first, "
-                f"{missing[0][0]!r}: {missing[0][1]}"
-            )
+            raise NothingEmbedded(missing)
         overlap = await self._filler.overlap(spec, drawn.ids)
 
         def ready(migration: Migration) -> Migration:

@@ -191,7 +191,9 @@ class FakeCollections(Guard, collection_pb2_grpc.CollectionServiceServicer):
 
     def SwitchMigration(self, request: Any, context: grpc.ServicerContext) -> Any:
         return self.migrate(
-            "Switch", context, lambda: self.store.switch(request.collection, request.without_failed)
+            "Switch",
+            context,
+            lambda: self.store.switch(request.collection, request.without_failed, request.accept_dropped),
         )
 
     def RollBackMigration(self, request: Any, context: grpc.ServicerContext) -> Any:

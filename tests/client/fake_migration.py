@@ -40,16 +40,21 @@ class FakeMigration:
     @property
     def ready(self) -> bool:
         """Whether it can be switched."""
-        return not self.pending and not self.switched
+        return not self.pending and not self.switched and not self.nothing_embedded
+
+    @property
+    def nothing_embedded(self) -> bool:
+        """Whether every point failed."""
+        return not self.pending and 0 < self.total <= len(self.failures)
 
     def message(self) -> collection_pb2.Migration:
         """As an answer tells it."""
         state = collection_pb2.MIGRATION_STATE_RUNNING
         if self.switched:
             state = collection_pb2.MIGRATION_STATE_SWITCHED
-        elif not self.pending:
+        elif self.ready:
             state = collection_pb2.MIGRATION_STATE_READY
-        elif self.waiting:
+        elif self.waiting or self.nothing_embedded:
             state = collection_pb2.MIGRATION_STATE_WAITING
         message = collection_pb2.Migration(
             state=state,
@@ -61,7 +66,7 @@ class FakeMigration:
                 collection_pb2.FailedPoint(id=id, message=text)
                 for id, text in list(self.failures.items())[:16]
             ],
-            error=self.waiting,
+            error=self.waiting or ("none of the points could be embedded" if self.nothing_embedded else ""),
             start_time=Timestamp(seconds=1_700_000_000),
         )
         getattr(message, "from").CopyFrom(self.source)

@@ -284,14 +284,16 @@ class FakeStore:
             elif migration.target.name not in point.vectors:
                 migration.failures[point.id] = "its source is not kept"
 
-    def switch(self, name: str, without_failed: bool) -> FakeCollection:
+    def switch(self, name: str, without_failed: bool, accepted: int) -> FakeCollection:
         """Lets the new model answer."""
         collection = self.get(name)
         migration = collection.migration
         if migration is None or not migration.ready:
             raise conflict("there is no migration that is ready")
-        if migration.failures and not without_failed:
-            raise conflict(f"{len(migration.failures)} points would be missing", "without_failed")
+        dropped = len(migration.failures)
+        few = without_failed and dropped <= 16 and dropped < migration.total
+        if accepted != dropped and not (few and not accepted):
+            raise conflict(f"{dropped} of {migration.total} points would be dropped", "accept_dropped")
         migration.switched, collection.model = True, migration.target
         return collection
 

@@ -74,14 +74,54 @@ def test_failed_points_keep_it_from_switching_unless_they_may_go_missing(run, an
     result = run("migrate", broken, "--to-model", "other", "--yes", code=3)
     assert "1 points have no embedding by other" in result.stderr
     assert "sourceless  its source is not kept" in result.stderr
-    assert "clipserve migrate album --switch --without-failed" in result.stdout
+    assert "clipserve migrate album --switch --accept-dropped 1" in result.stdout
+    assert "1 of 21 points are dropped" in result.stdout
     assert client.get_collection(broken).model.name == "fake"
     text = run("migrate", broken, "--switch", "--yes", code=1).output
-    assert "1 points have no embedding by model other and would go missing" in text
+    assert "1 of 21 points are dropped by a switch: they have no embedding by model other" in text
     assert answer("migrate", broken, "--to-model", "other", "--yes", code=3)["migration"]["failed"] == 1
-    run("migrate", broken, "--to-model", "other", "--without-failed", "--yes")
+    text = run("migrate", broken, "--to-model", "other", "--without-failed", "--yes", code=1).output
+    assert "--yes does not answer for that: give --accept-dropped 1" in text
+    assert client.get_collection(broken).model.name == "fake"
+    run("migrate", broken, "--to-model", "other", "--accept-dropped", "1", "--yes")
     found = client.get_collection(broken)
     assert (found.model.name, found.count) == ("other", 20)
+
+
+@pytest.mark.parametrize("typed", ["1", "album"])
+def test_dropped_points_are_agreed_to_by_typing_their_number_or_the_name(run, broken, client, typed):
+    run("migrate", broken, "--to-model", "other", "--no-switch")
+    result = run("migrate", broken, "--switch", "--without-failed", input=f"{typed}\n")
+    assert "1 of 21 points are dropped. Type their number, or the collection's name" in result.stderr
+    assert client.get_collection(broken).count == 20
+
+
+@pytest.mark.parametrize("typed", ["y\n", "\n", "2\n", ""])
+def test_anything_else_drops_nothing(run, broken, client, typed):
+    run("migrate", broken, "--to-model", "other", "--no-switch")
+    run("migrate", broken, "--switch", "--without-failed", input=typed, code=1)
+    found = client.get_collection(broken)
+    assert (found.model.name, found.count) == ("fake", 21)
+
+
+def test_another_number_than_the_servers_is_refused_with_the_right_one(run, broken, client):
+    run("migrate", broken, "--to-model", "other", "--no-switch")
+    text = run("migrate", broken, "--switch", "--accept-dropped", "2", "--yes", code=1).output
+    assert "1 of 21 points would be dropped" in text
+    assert client.get_collection(broken).model.name == "fake"
+
+
+def test_a_migration_all_of_whose_points_failed_is_not_ready_and_cannot_be_switched(run, answer, client):
+    client.create_collection("bare", keep_sources=True)
+    client.upsert("bare", [Point(f"p{i}", embedding=[1.0] * 16) for i in range(3)])
+    for words in (["--yes"], ["--without-failed", "--yes"], ["--accept-dropped", "3", "--yes"]):
+        found = answer("migrate", "bare", "--to-model", "other", *words, code=3)
+        assert found["migration"]["state"] == "waiting"
+    text = run("migrate", "bare", "--status").stdout
+    assert "none of the points could be embedded" in text
+    assert "--switch" not in text
+    run("migrate", "bare", "--switch", "--accept-dropped", "3", "--yes", code=1)
+    assert client.get_collection("bare").model.name == "fake"
 
 
 def test_stopping_when_ready_is_no_failure_though_points_failed(run, broken):

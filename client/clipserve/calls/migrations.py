@@ -26,21 +26,39 @@ class MigrationCalls(Calls):
         return self._migrate("StartMigration", request, timeout)
 
     def switch_migration(
-        self, collection: str, *, without_failed: bool = False, timeout: float | None = None
+        self,
+        collection: str,
+        *,
+        without_failed: bool = False,
+        accept_dropped: int = 0,
+        timeout: float | None = None,
     ) -> Collection:
         """Lets the new model answer from this moment on, once the migration is ready.
 
         The old embeddings are kept, and written too, until the migration is ended.
 
         Args:
-            without_failed: switches although some points failed; they will be missing.
+            without_failed: switches although some points failed; they will be missing. Alone it is enough
+                for at most 16 points, and never for all.
+            accept_dropped: the exact number of points that may go missing, any number.
         """
-        request = collection_pb2.SwitchMigrationRequest(collection=collection, without_failed=without_failed)
+        request = collection_pb2.SwitchMigrationRequest(
+            collection=collection, without_failed=without_failed, accept_dropped=accept_dropped
+        )
         return self._migrate("SwitchMigration", request, timeout)
 
-    def roll_back_migration(self, collection: str, *, timeout: float | None = None) -> Collection:
-        """Lets the old model answer again, from this moment on."""
-        request = collection_pb2.RollBackMigrationRequest(collection=collection)
+    def roll_back_migration(
+        self, collection: str, *, accept_dropped: int = 0, timeout: float | None = None
+    ) -> Collection:
+        """Lets the old model answer again, from this moment on.
+
+        Args:
+            accept_dropped: the exact number of points written since the switch that the old model has no
+                embedding of, and that may go missing.
+        """
+        request = collection_pb2.RollBackMigrationRequest(
+            collection=collection, accept_dropped=accept_dropped
+        )
         return self._migrate("RollBackMigration", request, timeout)
 
     def end_migration(self, collection: str, *, timeout: float | None = None) -> Collection:

@@ -10,10 +10,10 @@ import click
 from rich.text import Text
 
 from clipserve.cli.errors import ITEMS_FAILED, Failure
-from clipserve.cli.migration_words import document, show, show_ready
+from clipserve.cli.migration_words import document, loss, nothing_embedded, show, show_ready
 from clipserve.cli.options import Server, server_options
 from clipserve.cli.output import print_json, progress
-from clipserve.cli.terminal import confirm, error_console, say
+from clipserve.cli.terminal import ask, confirm, error_console, say
 from clipserve.client import Client
 from clipserve.types import Collection, Migration
 
@@ -26,6 +26,7 @@ class Ask:
 
     switch: bool
     without_failed: bool
+    accepted: int
     sure: bool
     show: bool
 
@@ -34,7 +35,17 @@ class Ask:
 @click.argument("collection")
 @click.option("--to-model", metavar="NAME", help="Begin to move to this model, or go on watching.")
 @click.option("--no-switch", is_flag=True, help="With --to-model: stop when the new embeddings are ready.")
-@click.option("--without-failed", is_flag=True, help="Switch although some points failed; they go missing.")
+@click.option(
+    "--without-failed",
+    is_flag=True,
+    help="Switch although some points failed; asks for their number, as they are dropped.",
+)
+@click.option(
+    "--accept-dropped",
+    metavar="N",
+    type=click.IntRange(min=1),
+    help="Drop the N points that failed without asking; N must be their exact number.",
+)
 @click.option("--status", is_flag=True, help="Show how far the migration has come.")
 @click.option("--switch", is_flag=True, help="Let the new model answer from now on.")
 @click.option("--roll-back", is_flag=True, help="Let the old model answer again.")
@@ -48,6 +59,7 @@ def migrate(
     to_model: str | None,
     no_switch: bool,
     without_failed: bool,
+    accept_dropped: int | None,
     status: bool,
     switch: bool,
     roll_back: bool,
@@ -69,6 +81,7 @@ def migrate(
       clipserve migrate holiday --to-model large --no-switch
       clipserve migrate holiday --status
       clipserve migrate holiday --switch --without-failed
+      clipserve migrate holiday --switch --accept-dropped 3 --yes
       clipserve migrate holiday --roll-back
       clipserve migrate holiday --end
     """
@@ -81,7 +94,15 @@ def migrate(
         raise click.UsageError("--no-switch goes with --to-model")
     if without_failed and to_model is None and not switch:
         raise click.UsageError("--without-failed goes with --to-model and --switch")
-    ask = Ask(switch=not no_switch, without_failed=without_failed, sure=yes, show=not server.as_json)
+    if accept_dropped and not (to_model is not None or switch or roll_back):
+        raise click.UsageError("--accept-dropped goes with --to-model, --switch and --roll-back")
+    ask = Ask(
+        switch=not no_switch,
+        without_failed=without_failed or bool(accept_dropped),
+        accepted=accept_dropped or 0,
+        sure=yes,
+        show=not server.as_json,
+    )
     with server.client(patient=True) as client:
         if to_model is not None:
             found = move(client, collection, to_model, ask)
@@ -90,7 +111,7 @@ def migrate(
         elif switch:
             found = switch_over(client, client.get_collection(collection), ask)
         elif roll_back:
-            found = bring_back(client, client.get_collection(collection))
+            found = bring_back(client, client.get_collection(collection), ask)
         elif end:
             found = finish(client, client.get_collection(collection), ask)
         else:
@@ -99,8 +120,8 @@ def migrate(
         print_json(document(found))
     else:
         show(found)
-    if to_model is not None and ask.switch and is_ready(found):
-        # Only points that failed keep it from switching.
+    if to_model is not None and (nothing_embedded(found) or (ask.switch and is_ready(found))):
+        # Only points that failed keep it from being ready, or from switching.
         raise SystemExit(ITEMS_FAILED)
 
 
@@ -144,6 +165,8 @@ def watch(client: Client, found: Collection, show: bool) -> Collection:
         with progress("Embedding anew", migration.total, show=show) as advance:
             tell = once_each(show)
             while migration is not None and migration.state in ("running", "waiting"):
+                if nothing_embedded(found):
+                    break
                 advance(migration.done)
                 tell(f"waiting, to try again: {migration.error}" if migration.state == "waiting" else "")
                 time.sleep(POLL_SECONDS)
@@ -175,27 +198,47 @@ def once_each(show: bool) -> Callable[[str], None]:
     return tell
 
 
-def switch_over(client: Client, found: Collection, ask: Ask) -> Collection:
+def switch_over(client: Client, found: Collection, choice: Ask) -> Collection:
     """Lets the new model answer, after asking."""
     migration = need_migration(found)
-    if migration.failed and not ask.without_failed and migration.state == "ready":
+    if migration.failed and not choice.without_failed and migration.state == "ready":
         raise Failure(
-            f"{migration.failed:,} points have no embedding by model {migration.target.name} and would go "
-            f"missing; see `clipserve migrate {found.name} --status`, and switch with --without-failed"
+            f"{loss(found, migration)} by a switch: they have no embedding by model "
+            f"{migration.target.name}; see `clipserve migrate {found.name} --status`, and switch with "
+            f"--accept-dropped {migration.failed}"
         )
-    if ask.show and migration.state == "ready":
+    if choice.show and migration.state == "ready":
         show_ready(migration)
-    question = f"Let model {migration.target.name} answer for {found.name} from now on?"
-    if not ask.sure and not confirm(question):
+    accepted = choice.accepted
+    if migration.failed and not accepted and migration.state == "ready":
+        accepted = typed_number(found, migration, choice)
+    elif not choice.sure and not confirm(
+        f"Let model {migration.target.name} answer for {found.name} from now on?"
+    ):
         say(f"not switched; `clipserve migrate {found.name} --switch` does it", err=True)
         raise click.Abort
-    return client.switch_migration(found.name, without_failed=ask.without_failed)
+    return client.switch_migration(found.name, without_failed=choice.without_failed, accept_dropped=accepted)
 
 
-def bring_back(client: Client, found: Collection) -> Collection:
+def typed_number(found: Collection, migration: Migration, choice: Ask) -> int:
+    """The number of points that may be dropped, typed by a person; Abort for anything else."""
+    number = migration.failed
+    if choice.sure:
+        raise Failure(
+            f"{loss(found, migration)} by this switch, and --yes does not answer for that: give "
+            f"--accept-dropped {number}"
+        )
+    question = f"{loss(found, migration)}. Type their number, or the collection's name, to drop them"
+    if ask(question) in (str(number), found.name):
+        return number
+    say(f"not switched; {found.name} keeps all its points", err=True)
+    raise click.Abort
+
+
+def bring_back(client: Client, found: Collection, ask: Ask) -> Collection:
     """Lets the old model answer."""
     need_migration(found)
-    return client.roll_back_migration(found.name)
+    return client.roll_back_migration(found.name, accept_dropped=ask.accepted)
 
 
 def finish(client: Client, found: Collection, ask: Ask) -> Collection:

@@ -38,8 +38,23 @@ def show(found: Collection) -> None:
         say(f"  {command} --end    gives it up")
         return
     show_ready(migration)
-    say(f"  {command} --switch{' --without-failed' * bool(migration.failed)}    {new} answers")
+    drop = f" --accept-dropped {migration.failed}" if migration.failed else ""
+    words = f"{new} answers" + (f", {loss(found, migration)}" if drop else "")
+    say(f"  {command} --switch{drop}    {words}")
     say(f"  {command} --end    gives it up")
+
+
+def loss(found: Collection, migration: Migration) -> str:
+    """What a switch would drop."""
+    return f"{migration.failed:,} of {found.count:,} points are dropped"
+
+
+def nothing_embedded(found: Collection) -> bool:
+    """Whether every point failed: such a migration waits, and is never ready."""
+    migration = found.migration
+    if migration is None or migration.state != "waiting":
+        return False
+    return 0 < migration.total <= migration.done <= migration.failed
 
 
 def show_ready(migration: Migration) -> None:

@@ -36,6 +36,11 @@ def confirm(question: str, *, abort: bool = False) -> bool:
     return click.confirm(one_line(question), abort=abort, err=True)
 
 
+def ask(question: str) -> str:
+    """An answer to a question, which is asked on standard error; click.Abort at the end of the input."""
+    return str(click.prompt(one_line(question), default="", show_default=False, err=True)).strip()
+
+
 def safe(content: Any) -> Any:
     """Strings and rich texts with unsafe characters escaped; anything else as it is."""
     if isinstance(content, str):

@@ -444,12 +444,14 @@ class StartMigrationResponse(_message.Message):
     def __init__(self, collection: _Optional[_Union[Collection, _Mapping]] = ...) -> None: ...
 
 class SwitchMigrationRequest(_message.Message):
-    __slots__ = ("collection", "without_failed")
+    __slots__ = ("collection", "without_failed", "accept_dropped")
     COLLECTION_FIELD_NUMBER: _ClassVar[int]
     WITHOUT_FAILED_FIELD_NUMBER: _ClassVar[int]
+    ACCEPT_DROPPED_FIELD_NUMBER: _ClassVar[int]
     collection: str
     without_failed: bool
-    def __init__(self, collection: _Optional[str] = ..., without_failed: bool = ...) -> None: ...
+    accept_dropped: int
+    def __init__(self, collection: _Optional[str] = ..., without_failed: bool = ..., accept_dropped: _Optional[int] = ...) -> None: ...
 
 class SwitchMigrationResponse(_message.Message):
     __slots__ = ("collection",)
@@ -458,10 +460,12 @@ class SwitchMigrationResponse(_message.Message):
     def __init__(self, collection: _Optional[_Union[Collection, _Mapping]] = ...) -> None: ...
 
 class RollBackMigrationRequest(_message.Message):
-    __slots__ = ("collection",)
+    __slots__ = ("collection", "accept_dropped")
     COLLECTION_FIELD_NUMBER: _ClassVar[int]
+    ACCEPT_DROPPED_FIELD_NUMBER: _ClassVar[int]
     collection: str
-    def __init__(self, collection: _Optional[str] = ...) -> None: ...
+    accept_dropped: int
+    def __init__(self, collection: _Optional[str] = ..., accept_dropped: _Optional[int] = ...) -> None: ...
 
 class RollBackMigrationResponse(_message.Message):
     __slots__ = ("collection",)

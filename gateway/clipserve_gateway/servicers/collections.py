@@ -245,7 +245,11 @@ class CollectionServicer(collection_pb2_grpc.CollectionServiceServicer):
     ) -> collection_pb2.SwitchMigrationResponse:
         """Lets the collection answer with the new model."""
         with self._audit.change("SwitchMigration", context.peer(), collection=request.collection) as entry:
-            spec = await self._migrator.switch(request.collection, without_failed=request.without_failed)
+            spec = await self._migrator.switch(
+                request.collection,
+                without_failed=request.without_failed,
+                accept_dropped=request.accept_dropped,
+            )
             entry["model"] = spec.serving.fingerprint
         return collection_pb2.SwitchMigrationResponse(collection=await self._collection(spec.name))
 
@@ -254,7 +258,7 @@ class CollectionServicer(collection_pb2_grpc.CollectionServiceServicer):
     ) -> collection_pb2.RollBackMigrationResponse:
         """Lets the collection answer with the old model again."""
         with self._audit.change("RollBackMigration", context.peer(), collection=request.collection) as entry:
-            spec = await self._migrator.roll_back(request.collection)
+            spec = await self._migrator.roll_back(request.collection, accept_dropped=request.accept_dropped)
             entry["model"] = spec.serving.fingerprint
         return collection_pb2.RollBackMigrationResponse(collection=await self._collection(spec.name))
 

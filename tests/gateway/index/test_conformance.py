@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import dataclasses
 import datetime as dt
 import secrets
 
@@ -123,6 +124,25 @@ async def test_points_come_back_as_they_were(engine, table):
     np.testing.assert_array_equal(full.embedding, unit(1))
     assert full.embedding.dtype == np.float32
     assert (await engine.fetch(table, ["full"]))[0].embedding is None
+
+
+async def test_stamps_are_kept_where_a_table_has_them(engine):
+    stamped = new_spec(stamped=True)
+    await engine.create_table(stamped)
+    largest = dataclasses.replace(point("a", 1, year=1), stamp=2**63 - 1)
+    await engine.upsert(stamped, [largest, dataclasses.replace(point("b", 2), stamp=5)])
+    await engine.upsert(stamped, [dataclasses.replace(point("b", 3), stamp=6)], replace=True)
+    assert [found.stamp for found in await engine.fetch(stamped, ["a", "b"])] == [2**63 - 1, 6]
+    page = await engine.scroll(stamped, after="", limit=9, with_embeddings=True)
+    assert [(found.id, found.stamp, found.payload) for found in page] == [
+        ("a", 2**63 - 1, {"year": 1}),
+        ("b", 6, {}),
+    ]
+    np.testing.assert_allclose(page[1].embedding, unit(3), atol=TOLERANCE)
+    assert [hit.payload for hit in await engine.search(stamped, unit(1), top_k=1, consistent=True)] == [
+        {"year": 1}
+    ]
+    await engine.drop_table(stamped.name)
 
 
 async def test_a_point_keeps_where_its_source_is(engine, table):
