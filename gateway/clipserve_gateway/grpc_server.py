@@ -44,6 +44,8 @@ def server_options(settings: Settings) -> list[tuple[str, int]]:
         ("grpc.server.max_pending_requests_hard_limit", PENDING_CALLS),
         # Without this a second gateway on the same port would silently take half of the connections.
         ("grpc.so_reuseport", 0),
+        # Else gRPC takes megabytes of a message that nobody has asked for yet.
+        ("grpc.http2.bdp_probe", 0),
         ("grpc.max_connection_age_ms", settings.max_connection_age_seconds * 1000),
         ("grpc.max_connection_age_grace_ms", 60_000),
         ("grpc.http2.min_ping_interval_without_data_ms", 10_000),

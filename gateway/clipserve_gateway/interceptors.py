@@ -22,6 +22,8 @@ from clipserve_gateway.admission import lane_of
 from clipserve_gateway.audit import AuditLog
 from clipserve_gateway.convert.status import code_of, internal_status, rpc_status, trailers
 from clipserve_gateway.convert.wire import check_fields
+from clipserve_gateway.deadline import Deadline
+from clipserve_gateway.intake import Intake, Messages, expected_bytes
 from clipserve_gateway.lanes import in_lane
 from clipserve_gateway.metrics import Metrics
 from clipserve_gateway.types import Limits
@@ -39,8 +41,8 @@ DROPPED = {grpc.StatusCode.DEADLINE_EXCEEDED: "deadline", grpc.StatusCode.CANCEL
 REFUSED = {grpc.StatusCode.UNAUTHENTICATED, grpc.StatusCode.PERMISSION_DENIED}
 """What the audit log tells of calls that change nothing."""
 
-QUEUES = ("deadline", "decode")
-"""Limits of queues; Admission counts what it refuses itself."""
+QUEUES = ("deadline", "decode", "held_bytes")
+"""Limits of queues and of the byte budget; Admission counts what it refuses itself."""
 
 REQUEST_TYPES: dict[str, type[Message]] = {
     f"/{service.full_name}/{method.name}": GetMessageClass(method.input_type)
@@ -67,7 +69,12 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
     """
 
     def __init__(
-        self, metrics: Metrics, limits: Limits, default_timeout_seconds: float, audit: AuditLog
+        self,
+        metrics: Metrics,
+        limits: Limits,
+        intake: Intake,
+        default_timeout_seconds: float,
+        audit: AuditLog,
     ) -> None:
         self._metrics = metrics
         self._audit = audit
@@ -76,6 +83,7 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
         self._request_seconds = functools.cache(metrics.request_seconds.labels)
         self._stage_seconds = functools.cache(metrics.stage_seconds.labels)
         self._limits = limits
+        self._intake = intake
         self._default_timeout = default_timeout_seconds
 
     async def intercept_service(
@@ -89,36 +97,45 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
         if handler is None or parse is None:
             return handler
 
-        async def unary(data: bytes, context: grpc.aio.ServicerContext) -> Message:
+        async def unary(_: AsyncIterator[bytes], context: grpc.aio.ServicerContext) -> bytes:
             async with self._serving(details, context) as ending:
                 with in_lane(lane_of(metadata_value(details, PRIORITY))):
-                    answering = handler.unary_unary(parsed(parse, data, self._limits), context)
-                    if context.time_remaining() is not None:
-                        return await answering
-                    return await in_default_time(answering, self._default_timeout)
-            # gRPC keeps the error that ends a call, with this frame in its traceback, until garbage is
-            # collected; it need not keep the request.
-            del data
+                    expected = expected_bytes(details.invocation_metadata)
+                    requests = self._messages(parse, context, expected)
+                    answering: Awaitable[Message] = handler.unary_unary(await requests.only(), context)
+                    if context.time_remaining() is None:
+                        answering = in_default_time(answering, self._default_timeout)
+                    return requests.until_sent(encoded(await answering))
             raise await abort(context, ending)
 
-        async def stream(
-            _: AsyncIterator[bytes], context: grpc.aio.ServicerContext
-        ) -> AsyncIterator[Message]:
+        async def stream(_: AsyncIterator[bytes], context: grpc.aio.ServicerContext) -> AsyncIterator[bytes]:
             # Not by gRPC's own iterator, which would keep the last request in the same way.
-            requests = messages(parse, context, self._limits)
+            requests = self._messages(parse, context)
             async with self._serving(details, context) as ending:
-                with in_lane(lane_of(metadata_value(details, PRIORITY))):
+                with contextlib.closing(requests), in_lane(lane_of(metadata_value(details, PRIORITY))):
                     async for response in handler.stream_stream(requests, context):
-                        yield response
+                        with requests.sending(data := encoded(response)):
+                            yield data
                 return
-            del requests
             raise await abort(context, ending)
 
+        # The wire does not tell a stream of one message from a unary call, and gRPC reads the message of a
+        # unary one before anybody is asked.
         if handler.request_streaming:
-            return grpc.stream_stream_rpc_method_handler(
-                stream, response_serializer=handler.response_serializer
-            )
-        return grpc.unary_unary_rpc_method_handler(unary, response_serializer=encoded)
+            return grpc.stream_stream_rpc_method_handler(stream)
+        return grpc.stream_unary_rpc_method_handler(unary)
+
+    def _messages(
+        self, kind: type[Message], context: grpc.aio.ServicerContext, expected: int = 0
+    ) -> Messages:
+        """The call's messages, parsed."""
+
+        def deadline() -> Deadline:
+            left = context.time_remaining()
+            return Deadline.after(self._default_timeout if left is None else left)
+
+        parse = functools.partial(parsed, kind, limits=self._limits)
+        return Messages(self._intake, context, parse, deadline, expected)
 
     @contextlib.asynccontextmanager
     async def _serving(
@@ -213,14 +230,6 @@ def parsed(kind: type[Message], data: bytes, limits: Limits) -> Message:
         return kind.FromString(data)
     except DecodeError as error:
         raise errors.InvalidInput(f"the request is not a {kind.DESCRIPTOR.full_name} message") from error
-
-
-async def messages(
-    kind: type[Message], context: grpc.aio.ServicerContext, limits: Limits
-) -> AsyncIterator[Message]:
-    """The messages of a stream, to its end; InvalidInput as above."""
-    while (data := await context.read()) is not grpc.aio.EOF:
-        yield parsed(kind, data, limits)
 
 
 def encoded(response: Message | bytes) -> bytes:

@@ -82,6 +82,11 @@ class Metrics:
         self.inflight_items = Gauge(
             "clipserve_inflight_items", "Items of calls being answered now.", ["lane"], registry=registry
         )
+        self.held_bytes = Gauge(
+            "clipserve_held_bytes",
+            "Memory held for messages: received, worked on, read from the engine, not yet sent.",
+            registry=registry,
+        )
         self.dropped = Counter(
             "clipserve_dropped_total",
             "Calls whose work ended early, by the stage they were in: deadline or cancelled.",
@@ -111,7 +116,8 @@ class Metrics:
         )
         self.stage_saturation = Gauge(
             "clipserve_stage_saturation",
-            "How full a stage is, 0–1: admission (calls under way), decode, encode (rows sent to or waiting "
+            "How full a stage is, 0–1: admission (calls under way), bytes "
+            "(messages held), decode, encode (rows sent to or waiting "
             "for Triton).",
             ["stage"],
             registry=registry,

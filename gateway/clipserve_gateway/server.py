@@ -34,6 +34,7 @@ from clipserve_gateway.errors import ClipserveError
 from clipserve_gateway.grpc_server import grpc_server
 from clipserve_gateway.http import HttpServer, loop_check
 from clipserve_gateway.index import engine_of
+from clipserve_gateway.intake import intake_of
 from clipserve_gateway.interceptors import CallInterceptor
 from clipserve_gateway.known_answer import Finding
 from clipserve_gateway.label_sets import LabelSets
@@ -118,8 +119,10 @@ class Gateway:
         self._pool = DecodePool(self.metrics, settings.decode_threads, settings.bulk_share)
         room = Cost(settings.max_inflight_items, settings.max_inflight_bytes)
         self._admission = Admission(room, settings.bulk_share, self.metrics)
+        self._intake = intake_of(settings, self.metrics)
         self.metrics.watch_saturation(
             admission=self._admission.saturation,
+            bytes=self._intake.budget.saturation,
             decode=self._pool.saturation,
             encode=self._backend.saturation,
         )
@@ -158,7 +161,9 @@ class Gateway:
             self.settings,
             [
                 self._under_way,
-                CallInterceptor(self.metrics, limits, self.settings.default_timeout_seconds, self._audit),
+                CallInterceptor(
+                    self.metrics, limits, self._intake, self.settings.default_timeout_seconds, self._audit
+                ),
                 self.security.interceptor(catalog, self.models, self.metrics),
             ],
         )
@@ -189,6 +194,7 @@ class Gateway:
         self._http.start()
         self._tasks.append(asyncio.create_task(self.models.watch(), name="watch models"))
         self._tasks.append(asyncio.create_task(self._take_calls(), name="take calls"))
+        self._tasks.append(asyncio.create_task(self._intake.slow.watch(), name="watch slow callers"))
         self._opening = asyncio.create_task(self._open_engine(), name="open engine")
         self._tasks.append(self._opening)
         self._tasks.append(asyncio.create_task(self._migrator.watch(), name="watch migrations"))

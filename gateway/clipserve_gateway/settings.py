@@ -134,6 +134,12 @@ class Settings(TritonKey):
         ge=MIB,
         description="Bytes of the inputs of calls under way; more calls are refused at once.",
     )
+    max_held_bytes: int = Field(
+        1024 * MIB,
+        ge=16 * MIB,
+        description="Memory for the messages of calls under way: received, worked on, read from the engine "
+        "and not yet sent. What has no room waits, or is refused.",
+    )
     bulk_share: float = Field(
         0.1,
         ge=0.01,
