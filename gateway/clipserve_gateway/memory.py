@@ -9,7 +9,7 @@ import gc
 M_ARENA_MAX = -8
 """mallopt's name for it, in glibc's malloc.h."""
 ARENAS = 2
-TRIM_SECONDS = 60.0
+TRIM_SECONDS = 15.0
 
 
 def use_few_arenas() -> None:
@@ -35,7 +35,7 @@ def freeze_what_stays() -> None:
 
 
 async def give_back_freed() -> None:
-    """Every minute gives the system back what has been freed, for ever.
+    """Every few seconds gives the system back what has been freed, for ever.
 
     glibc itself gives back the end of its heap alone; what lies between grows with the largest moments of
     every kind of work. Takes milliseconds, in a thread; does nothing with another C library.
