@@ -22,6 +22,7 @@ from clipserve_exporter.config import ModelFacts, render
 from clipserve_exporter.export import Order, facts_of
 from clipserve_exporter.repository import TowerFiles, write
 from clipserve_exporter.source import Source, load
+from clipserve_exporter.versions import served_version
 from gpu_machine import ceilings, facts
 from gpu_setups import Setup, setups
 
@@ -231,7 +232,8 @@ class Run:
         write(repository, files)
         if setup.backend is not None:
             for tower in towers:
-                shutil.copy(setup.backend, repository / f"{name}_{tower}" / "1" / "model.py")
+                folder = repository / f"{name}_{tower}"
+                shutil.copy(setup.backend, folder / served_version(folder) / "model.py")
 
     def decode(self) -> None:
         """Pictures decoded on this machine's processors."""

@@ -27,12 +27,13 @@ from faults.row import ROWS, Promise, Row, promises
 @click.option("--list", "list_them", is_flag=True, help="Show the rows and end.")
 @click.option("--seconds", default=60.0, show_default=True, help="Length of the overloads.")
 @click.option("--tries", default=50, show_default=True, help="Kills of the rows that kill again and again.")
+@click.option("--swaps", default=10, show_default=True, help="Exports of a model that is served.")
 @click.option(
     "--out", type=click.Path(path_type=Path), default=Path("build/faults.md"), show_default=True,
     help="The table, in Markdown.",
 )  # fmt: skip
 @click.option("--keep", is_flag=True, help="Leave the folder with all logs.")
-def main(rows: str, list_them: bool, seconds: float, tries: int, out: Path, keep: bool) -> None:
+def main(rows: str, list_them: bool, seconds: float, tries: int, swaps: int, out: Path, keep: bool) -> None:
     """See the module's docstring."""
     chosen = [name.strip() for name in rows.split(",") if name.strip()] or list(ROWS)
     if unknown := [name for name in chosen if name not in ROWS]:
@@ -46,7 +47,7 @@ def main(rows: str, list_them: bool, seconds: float, tries: int, out: Path, keep
     outcomes, common = [], Place(folder / "common")
     try:
         for name in chosen:
-            place = Place(folder / name, seconds=seconds, tries=tries, common=common)
+            place = Place(folder / name, seconds=seconds, tries=tries, swaps=swaps, common=common)
             outcomes.append(run(ROWS[name], place))
             tell(outcomes[-1])
     finally:

@@ -17,7 +17,10 @@ RECORD = np.dtype(
         ("begin", "f8"),
         ("end", "f8"),
         ("code", "U20"),  # The call's status; of a call that is OK with a failed item, the item's.
-        ("reason", "U32"),  # ErrorInfo.reason; empty where gRPC itself failed the call.
+        (
+            "reason",
+            "U32",
+        ),  # ErrorInfo.reason, empty where gRPC itself failed the call; of OK by the SDK, the fingerprint.
         ("digest", "i8"),  # CRC-32 of the first embedding's bytes; 0 if there is none.
     ]
 )

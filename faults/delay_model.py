@@ -7,14 +7,14 @@ import hashlib
 import io
 import json
 import os
-import shutil
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
 from clipserve_exporter.config import Canary, ModelFacts, Serving, quoted, render
+from clipserve_exporter.repository import write
 from clipserve_gateway import preprocess
 from clipserve_gateway.tokenizer import tokenizer_for
 from PIL import Image
@@ -42,9 +42,23 @@ class Knobs:
     mode: Mode = "ok"
     """`wrong` answers with other weights, `nan` with no numbers, `shape` with half of each embedding."""
     seed: int = 0
-    """The weights."""
+    """The weights, until others are exported."""
     poison: int = NEVER
     """A token (or pixel value) that turns the answer to its own item into NaN."""
+
+
+@dataclass(frozen=True)
+class DelayTower:
+    """What is written of one tower."""
+
+    config: str
+    seed: int
+
+    def contents(self) -> Iterator[tuple[str, bytes]]:
+        """Code, and the seed that stands for weights."""
+        for name in ("model.py", "answers.py"):
+            yield name, (BACKEND / name).read_bytes()
+        yield "seed", str(self.seed).encode()
 
 
 class DelayModel:
@@ -58,18 +72,20 @@ class DelayModel:
         self.repository = folder / "models"
         self.knobs = knobs or Knobs()
         self._file = folder / f"{name}.json"
+        self._serving = serving
         self._write_knobs()
-        facts = facts_of(name, self.knobs.seed)
-        for tower in ("image", "text"):
-            self._write_tower(facts, serving, tower)
+        self.export(self.knobs.seed)
 
-    def _write_tower(self, facts: ModelFacts, serving: Serving, tower: str) -> None:
-        version = self.repository / f"{self.name}_{tower}" / "1"
-        version.mkdir(parents=True)
-        for name in ("model.py", "answers.py"):
-            shutil.copy(BACKEND / name, version)
+    def export(self, seed: int) -> str:
+        """Writes a version with other weights, as the exporter does; its fingerprint."""
+        facts = facts_of(self.name, seed)
         knobs = f'parameters {{ key: "knobs" value {{ string_value: {quoted(str(self._file))} }} }}\n'
-        (version.parent / "config.pbtxt").write_text(render(facts, serving, tower) + knobs)
+        towers = {
+            f"{self.name}_{tower}": DelayTower(render(facts, self._serving, tower) + knobs, seed)
+            for tower in ("image", "text")
+        }
+        write(self.repository, towers)
+        return facts.fingerprint
 
     def turn(self, **changes: float | str) -> None:
         """Changes knobs, from the next execution on."""
@@ -128,6 +144,13 @@ def raw_texts(texts: Sequence[str], seed: int = 0) -> answers.Floats:
     """What the model answers to texts: float32 [n, DIM]."""
     tokens = tokenizer_for(CONTEXT).encode(texts)
     return np.stack([answers.of_texts(np.asarray([token.ids], np.int32), seed)[0] for token in tokens])
+
+
+def right_image(content: bytes, seed: int = 0) -> answers.Floats:
+    """What the gateway answers to a picture: float32 [DIM] of length 1."""
+    pixels = preprocess.load_image(content, answers.SIDE, limits=LIMITS, fast=True)
+    row = answers.of_images(pixels[None], seed)[0]
+    return (row / float(np.linalg.norm(row))).astype(np.float32)
 
 
 def right_texts(texts: Sequence[str], seed: int = 0) -> answers.Floats:

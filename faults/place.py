@@ -88,15 +88,23 @@ class Place:
         folder: empty at first.
         seconds: length of the long loads.
         tries: how often the rows that kill a process many times do it.
+        swaps: how often a model is exported again.
         common: whose `service` is used; its own by default.
     """
 
     def __init__(
-        self, folder: Path, *, seconds: float = 60.0, tries: int = 50, common: Place | None = None
+        self,
+        folder: Path,
+        *,
+        seconds: float = 60.0,
+        tries: int = 50,
+        swaps: int = 10,
+        common: Place | None = None,
     ) -> None:
         self.folder = folder
         self.seconds = seconds
         self.tries = tries
+        self.swaps = swaps
         self._common = common
         self._service: Service | None = None
         self._stack = contextlib.ExitStack()

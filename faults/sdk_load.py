@@ -10,6 +10,7 @@ import json
 import sys
 import threading
 import time
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -29,8 +30,25 @@ def one_point(flow: Flow, number: int) -> clipserve.Point:
     return clipserve.Point(f"{flow.name}-{number}", embedding=np.frombuffer(embedding(number), "<f4"))
 
 
+def text_point(flow: Flow, number: int) -> clipserve.Point:
+    """The point of a call, which the server embeds; its id is the text's number."""
+    return clipserve.Point(str(number), text=text(number))
+
+
+def seen(answer: Any) -> tuple[str, int]:
+    """The first 32 digits of the fingerprint that an answer names, and a digest of its first item."""
+    if isinstance(answer, clipserve.EmbedResult) and answer.model is not None:
+        return answer.model.fingerprint[:32], zlib.crc32(answer.embeddings[0].astype("<f4").tobytes())
+    if isinstance(answer, clipserve.ClassifyResult) and answer.model is not None:
+        cosines = [f"{score.label} {score.cosine:.5f}" for score in answer[0].scores]
+        return answer.model.fingerprint[:32], zlib.crc32(" ".join(cosines).encode())
+    return "", 0
+
+
 CALLS: dict[str, Callable[[clipserve.Client, Flow, int], Any]] = {
     "embed_text": lambda client, flow, n: client.embed_texts([text(n)]),
+    "embed_image": lambda client, flow, n: client.embed_images([picture(n)]),
+    "upsert_text": lambda client, flow, n: client.upsert(flow.collection, [text_point(flow, n)]),
     "classify": lambda client, flow, n: client.classify([picture(n)], ["cat", "dog"]),
     "search": lambda client, flow, n: client.search(flow.collection, text=text(n)),
     "upsert": lambda client, flow, n: client.upsert(flow.collection, [one_point(flow, n)]),
@@ -44,13 +62,13 @@ def call_on(index: int, flow: Flow, client: clipserve.Client, numbers: Any, stop
     """One caller, until it is told to stop."""
     while not stop.is_set():
         number = next(numbers)
-        begin, code, reason = time.monotonic(), "OK", ""
+        begin, code, reason, digest = time.monotonic(), "OK", "", 0
         try:
-            CALLS[flow.kind](client, flow, flow.input(number))
+            reason, digest = seen(CALLS[flow.kind](client, flow, flow.input(number)))
         except clipserve.ClipserveError as error:
             code, reason = error.code or type(error).__name__, error.reason
             print(repr(error), flush=True)
-        records.append((index, number, begin, begin, time.monotonic(), code, reason, 0))
+        records.append((index, number, begin, begin, time.monotonic(), code, reason, digest))
         stop.wait(REST)
 
 

@@ -12,6 +12,7 @@ import click
 
 from clipserve_exporter.config import Serving
 from clipserve_exporter.errors import ExportError
+from clipserve_exporter.stopping import stoppable
 
 EPILOG = """
 \b
@@ -104,7 +105,8 @@ def main(
     """Writes an open_clip model into a Triton model repository, as NAME_image and NAME_text.
 
     Each is a TorchScript file with its configuration. Both are compared with open_clip itself, over batch
-    sizes and text lengths; what differs is not written, and what was there before stays.
+    sizes and text lengths; what differs is not written, and what was there before stays. A name that is
+    served already gets a new version: the old one serves until the new one does.
     """
     begin = time.monotonic()
     from clipserve_exporter.report import Report
@@ -115,7 +117,7 @@ def main(
     logging.disable(logging.CRITICAL)
     report = Report()
     try:
-        with report:
+        with stoppable(), report:
             report.begin("import torch and open_clip")
             from clipserve_exporter.export import Order, export
 

@@ -11,6 +11,8 @@ from dataclasses import dataclass
 
 SCHEMA = "1"
 MODEL_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+TOWER_SUFFIXES = ("_image", "_text")
+"""Of a model's two Triton models."""
 SHORT_TEXT = 16
 """Tokens of an ordinary prompt, for the warmup."""
 
@@ -66,7 +68,7 @@ class Serving:
 
 
 def render(facts: ModelFacts, serving: Serving, tower: str) -> str:
-    """The config.pbtxt of one tower, `image` or `text`."""
+    """The config.pbtxt of one tower, `image` or `text`; which version it speaks for is added on writing."""
     batch = serving.image_batch if tower == "image" else serving.text_batch
     sections = [
         f'name: "{facts.name}_{tower}"',

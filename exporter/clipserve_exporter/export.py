@@ -11,7 +11,7 @@ import torch
 
 from clipserve_exporter import parity
 from clipserve_exporter.canary import make_canary
-from clipserve_exporter.config import MODEL_NAME, ModelFacts, Serving, render
+from clipserve_exporter.config import MODEL_NAME, TOWER_SUFFIXES, ModelFacts, Serving, render
 from clipserve_exporter.errors import ExportError
 from clipserve_exporter.fingerprint import fingerprint
 from clipserve_exporter.repository import TowerFiles, write
@@ -58,11 +58,7 @@ def export(
 
     Raises ExportError, in which case the repository is as it was before.
     """
-    if not MODEL_NAME.fullmatch(order.name):
-        raise ExportError(
-            f"{order.name!r} is no model name: 1 to 64 letters, digits, '.', '_' and '-', "
-            "a letter or digit first"
-        )
+    check_name(order.name)
     step("load")
     source = load(order.model, order.pretrained, order.seed)
     step("image tower")
@@ -91,6 +87,19 @@ def export(
         },
     )
     return Exported(facts, cases, folders, random=not source.pretrained)
+
+
+def check_name(name: str) -> None:
+    """ExportError for a name that a model cannot have."""
+    if not MODEL_NAME.fullmatch(name):
+        raise ExportError(
+            f"{name!r} is no model name: 1 to 64 letters, digits, '.', '_' and '-', a letter or digit first"
+        )
+    if name.endswith(TOWER_SUFFIXES):
+        raise ExportError(
+            f"{name!r} is no model name: names that end in {' or '.join(TOWER_SUFFIXES)} are those of a "
+            "model's towers; choose another one with --name"
+        )
 
 
 def require_parity(cases: list[parity.Case], precision: str) -> None:

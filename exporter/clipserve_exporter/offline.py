@@ -20,6 +20,7 @@ from torch import Tensor
 
 from clipserve_exporter.cifar10 import NAMES, TEMPLATES, Cifar10
 from clipserve_exporter.torchvision_shim import make_importable
+from clipserve_exporter.versions import served_version
 
 make_importable()
 
@@ -47,8 +48,10 @@ class Towers:
     """
 
     def __init__(self, repository: Path, name: str) -> None:
-        self.image = torch.jit.load(str(repository / f"{name}_image" / "1" / "model.pt"), map_location="cpu")
-        self.text = torch.jit.load(str(repository / f"{name}_text" / "1" / "model.pt"), map_location="cpu")
+        self.image, self.text = (
+            torch.jit.load(str(folder / served_version(folder) / "model.pt"), map_location="cpu")
+            for folder in (repository / f"{name}_image", repository / f"{name}_text")
+        )
         self._tokenize = SimpleTokenizer()
 
     @torch.no_grad()

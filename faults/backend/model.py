@@ -25,6 +25,8 @@ class TritonPythonModel:
         parameters = json.loads(args["model_config"])["parameters"]
         self.encode = {"image": answers.of_images, "text": answers.of_texts}[value(parameters, "tower")]
         self.knobs = Path(value(parameters, "knobs"))
+        version = Path(args["model_repository"]) / args["model_version"]
+        self.seed = int((version / "seed").read_text())
 
     def execute(self, requests: Sequence[Any]) -> list[Any]:
         """One response for each request, after the delay; it is of the execution, not of each item."""
@@ -37,7 +39,7 @@ class TritonPythonModel:
         batch = np.from_dlpack(pb_utils.get_input_tensor_by_name(request, INPUT))
         if knobs["mode"] == "error":
             return pb_utils.InferenceResponse([], pb_utils.TritonError("the model was told to fail"))
-        rows = self.encode(batch, knobs["seed"] + (knobs["mode"] == "wrong"))
+        rows = self.encode(batch, self.seed + (knobs["mode"] == "wrong"))
         if knobs["mode"] == "nan":
             rows[:] = np.nan
         elif knobs["mode"] == "shape":

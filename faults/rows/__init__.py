@@ -11,6 +11,7 @@ from faults.rows import (
     overload,
     restarts,
     store,
+    swap,
     triton,
     wire,
 )
@@ -26,6 +27,7 @@ __all__ = [
     "overload",
     "restarts",
     "store",
+    "swap",
     "triton",
     "wire",
 ]

@@ -233,7 +233,7 @@ def share_key(spec: ModelSpec, item: Input) -> Hashable:
     """Equal for inputs that one computation may serve. Lanes do not share: people would wait for jobs."""
     if isinstance(item, errors.InvalidInput):
         return id(item)
-    return spec.name, spec.fingerprint, current_lane(), item
+    return spec.name, spec.fingerprint, spec.version, current_lane(), item
 
 
 async def isolating(encode: Callable[[Batch], Awaitable[Floats]], batch: Batch) -> list[Embedded]:

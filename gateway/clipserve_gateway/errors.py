@@ -24,6 +24,8 @@ class ClipserveError(Exception):
     """
 
     reason = "INTERNAL"
+    retry_after: float | None = None
+    """Seconds after which to try again, where that can be told."""
 
     def __init__(
         self, message: str, *, field: str = "", metadata: dict[str, str] | None = None, detail: str = ""
@@ -218,6 +220,12 @@ class ModelUnavailable(ClipserveError):
     """The inference server does not answer, or does not serve this model now."""
 
     reason = "MODEL_UNAVAILABLE"
+
+
+class ModelLoading(ModelUnavailable):
+    """The inference server loads this model, or another version of it; it is safe to try again then."""
+
+    retry_after = 1.0
 
 
 class ServerUnavailable(ModelUnavailable):

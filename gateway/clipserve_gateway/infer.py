@@ -17,13 +17,13 @@ DELIMITED = 2
 """Wire type of bytes."""
 
 
-def request_of(model: str, batch: Rows) -> bytes:
-    """A ModelInferRequest on the wire.
+def request_of(model: str, version: str, batch: Rows) -> bytes:
+    """A ModelInferRequest on the wire, to one version of a model.
 
     The batch is copied once, not three times as by way of a message: serialized messages that follow one
     another are one message with the fields of both.
     """
-    head = service_pb2.ModelInferRequest(model_name=model)
+    head = service_pb2.ModelInferRequest(model_name=model, model_version=version)
     head.inputs.add(name=INPUT, datatype=TYPES[batch.dtype], shape=batch.shape)
     head.outputs.add(name=OUTPUT)
     raw = varint(RAW_INPUT << 3 | DELIMITED), varint(batch.nbytes), np.ascontiguousarray(batch).data

@@ -67,7 +67,7 @@ class EmbeddingStore(Protocol):
 
 
 class LabelCache:
-    """Label embeddings by content: (labels in order, templates, model fingerprint).
+    """Label embeddings by content: (labels in order, templates, model and its version).
 
     A third of the bytes holds whole label sets, ready to multiply; a third those that have a name, so that
     no other ones push them out; a third single labels, so that a changed set encodes only what is new in
@@ -93,7 +93,9 @@ class LabelCache:
         `ref` is the name and version under which the label set is kept, if it is.
         """
         none = labels.none_of_the_above
-        key = content_key(spec.fingerprint, labels.templates, labels.names, none and none.prompts)
+        key = content_key(
+            spec.fingerprint, spec.version, labels.templates, labels.names, none and none.prompts
+        )
         cache = self._sets if ref is None else self._named
         found = cache.get(key)
         stages.count("cache_hit", int(found is not None))
@@ -132,7 +134,7 @@ class LabelCache:
     async def _build(
         self, spec: ModelSpec, labels: LabelSet, latest: Callable[[], Deadline]
     ) -> LabelEmbeddings:
-        prefix = content_key(spec.fingerprint, labels.templates)
+        prefix = content_key(spec.fingerprint, spec.version, labels.templates)
         entries = {name: self._labels.get((prefix, name)) for name in labels.names}
         missing = [name for name, entry in entries.items() if entry is None]
         step = max(1, PROMPTS_PER_STEP // len(labels.templates))

@@ -6,14 +6,24 @@ import base64
 import binascii
 import math
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
+from typing import TypeAlias
 
 from clipserve_gateway.types import KnownAnswer, ModelSpec, Tower
 
 SCHEMA = "1"
 IMAGE_SUFFIX, TEXT_SUFFIX = "_image", "_text"
+TOWERS: tuple[Tower, ...] = ("image", "text")
 TOKENIZER = "openai_bpe"
+VERSION = "model_version"
+"""Parameter with the number of the version that a configuration describes."""
+FIRST_FORM = "1"
+"""The version of exports that name none."""
+HIGHEST_VERSION = 2**63 - 1
+
+LoadedVersions: TypeAlias = Mapping[str, Collection[str]]
+"""Triton model → the versions that are ready; none of one that is not."""
 
 
 class BadModelConfig(ValueError):
@@ -30,6 +40,11 @@ class TowerConfig:
     parameters: Mapping[str, str]
     instances: int = 1
     share_cores: bool = False
+
+    @property
+    def version(self) -> str:
+        """The version that the parameters describe."""
+        return self.parameters.get(VERSION, FIRST_FORM)
 
     @property
     def calls(self) -> int:
@@ -49,7 +64,10 @@ def tower_name(model: str, tower: Tower) -> str:
 
 def model_name(triton_name: str) -> str:
     """`demo_image` → `demo`."""
-    return triton_name.removesuffix(IMAGE_SUFFIX).removesuffix(TEXT_SUFFIX)
+    for suffix in (IMAGE_SUFFIX, TEXT_SUFFIX):
+        if triton_name.endswith(suffix):
+            return triton_name.removesuffix(suffix)
+    return triton_name
 
 
 def parse_model(image: TowerConfig, text: TowerConfig) -> ModelSpec:
@@ -62,6 +80,8 @@ def parse_model(image: TowerConfig, text: TowerConfig) -> ModelSpec:
         expect(tower, "schema", SCHEMA)
         expect(tower, "tower", role)
         expect(tower, "model", name)
+        if not (tower.version.isdecimal() and 0 < int(tower.version) <= HIGHEST_VERSION):
+            raise BadModelConfig(f"{tower.triton_name}: parameter {VERSION} is not a positive int64")
     for key in ("fingerprint", "embed_dim", "image_size", "context_length", "logit_scale"):
         if required(image, key) != required(text, key):
             raise BadModelConfig(f"{name}: the towers disagree on {key}")
@@ -89,21 +109,27 @@ def parse_model(image: TowerConfig, text: TowerConfig) -> ModelSpec:
         max_image_batch=max(1, image.max_batch_size),
         max_text_batch=max(1, text.max_batch_size),
         known_answer=known_answer(image, size(image, "embed_dim")),
+        version=image.version,
     )
 
 
 def pair(
-    index: Iterable[str], towers: Mapping[str, TowerConfig]
+    loaded: LoadedVersions, towers: Mapping[str, TowerConfig]
 ) -> dict[str, ModelSpec | BadModelConfig | None]:
     """Every model that Triton lists a tower of: what it is, or what is wrong with it.
 
-    None for a model of which `towers`, the ready ones, has not both.
+    None for a model of which `towers` has not both, or of different versions, or of one that is not loaded.
     """
     found: dict[str, ModelSpec | BadModelConfig | None] = {}
-    for name in sorted({model_name(tower) for tower in index if is_tower(tower)}):
+    for name in sorted({model_name(tower) for tower in loaded if is_tower(tower)}):
         image, text = towers.get(name + IMAGE_SUFFIX), towers.get(name + TEXT_SUFFIX)
+        if image is None or text is None or image.version != text.version:
+            found[name] = None
+            continue
         try:
-            found[name] = parse_model(image, text) if image is not None and text is not None else None
+            spec = parse_model(image, text)
+            ready = all(spec.version in loaded.get(it.triton_name, ()) for it in (image, text))
+            found[name] = spec if ready else None
         except BadModelConfig as error:
             found[name] = error
     return found

@@ -9,7 +9,7 @@ from typing import Protocol
 
 from clipserve_gateway import errors
 from clipserve_gateway.metrics import Metrics
-from clipserve_gateway.model_config import TowerConfig, is_tower, pair
+from clipserve_gateway.model_config import TOWERS, LoadedVersions, TowerConfig, is_tower, pair, tower_name
 from clipserve_gateway.types import ModelSpec
 
 log = logging.getLogger(__name__)
@@ -21,8 +21,8 @@ ANSWER_SECONDS = 0.75
 class ModelSource(Protocol):
     """Where models come from."""
 
-    async def repository_index(self, timeout: float) -> dict[str, bool]:
-        """Triton model → ready."""
+    async def repository_index(self, timeout: float) -> LoadedVersions:
+        """Triton model → versions that are ready."""
         ...
 
     async def towers(self, names: Sequence[str], timeout: float) -> list[TowerConfig]:
@@ -33,9 +33,10 @@ class ModelSource(Protocol):
 class Models:
     """The models by name, kept up to date by `watch`.
 
-    A model that Triton stops serving stays known, so that its callers hear UNAVAILABLE, not NOT_FOUND,
-    until Triton says that it is gone. `on_change` is called after every change of the models or of their
-    readiness. Errors name no model but that of the call and those that are `shown`.
+    A model that Triton lists and does not serve now is unavailable, not unknown: it is being loaded, or
+    something is wrong with it. One that was served stays known until Triton lists it no more. `on_change` is
+    called after every change of the models or of their readiness. Errors name no model but that of the call
+    and those that are `shown`.
     """
 
     def __init__(
@@ -54,6 +55,8 @@ class Models:
         self._metrics = metrics
         self._specs: dict[str, ModelSpec] = {}
         self._ready: dict[str, bool] = {}
+        self._waiting: set[str] = set()
+        """Models that Triton lists, and does not serve whole now."""
         self._complaints: dict[str, str] = {}
         self._reached = False
         self.looked = asyncio.Event()
@@ -72,9 +75,9 @@ class Models:
     @property
     def default(self) -> str:
         """Name of the model that answers where none is named; empty if there is no such model."""
-        if self._default or len(self._specs) != 1:
+        if self._default or len(self._specs or self._waiting) != 1:
             return self._default
-        return next(iter(self._specs))
+        return next(iter(self._specs or self._waiting))
 
     def get(self, name: str, *, field: str = "model") -> ModelSpec:
         """The model of that name (the default one for an empty name), if it is ready.
@@ -91,6 +94,8 @@ class Models:
             raise errors.InvalidInput(
                 f"name a model: this server has {self._known()} and no default", field=field
             )
+        if wanted in self._waiting:
+            raise errors.ModelLoading(f"model {wanted!r} is not ready; try again in a few seconds")
         if wanted not in self._specs:
             raise errors.ModelNotFound(f"no model {wanted[:80]!r}; there are: {self._known()}", field=field)
         if not self._ready[wanted]:
@@ -116,6 +121,7 @@ class Models:
             towers = await self._source.towers([n for n, up in index.items() if up and is_tower(n)], timeout)
         except errors.ClipserveError as error:
             self._complain("Triton", error.logged)
+            self._waiting -= self._specs.keys()
             await self._update(self._specs, dict.fromkeys(self._specs, False))
             return
         self._reached = True
@@ -123,20 +129,21 @@ class Models:
         await self._update(*self._assemble(index, {tower.triton_name: tower for tower in towers}))
 
     def _assemble(
-        self, index: dict[str, bool], towers: dict[str, TowerConfig]
+        self, index: LoadedVersions, towers: dict[str, TowerConfig]
     ) -> tuple[dict[str, ModelSpec], dict[str, bool]]:
         """Tells models and their readiness; one bad model does not make the others unready."""
         specs, ready = {}, {}
+        self._waiting = set()
         for name, found in pair(index, towers).items():
             complaint = ""
             if isinstance(found, ModelSpec):
                 specs[name], ready[name] = found, True
-            elif found is not None:
-                complaint = str(found)
             else:
-                complaint = f"model {name} is not ready in Triton"
+                complaint = str(found or f"model {name} is not ready in Triton")
                 if name in self._specs:
                     specs[name], ready[name] = self._specs[name], False
+                if name in self._specs or all(tower_name(name, it) in index for it in TOWERS):
+                    self._waiting.add(name)
             self._complain(name, complaint)
         return specs, ready
 
@@ -149,7 +156,11 @@ class Models:
             self._metrics.model_ready.labels(name).set(up)
             if self._ready.get(name) is not up or self._specs.get(name) != specs[name]:
                 log.info(
-                    "model %s (%s…) is %s", name, specs[name].fingerprint[:12], "ready" if up else "not ready"
+                    "model %s (%s…, version %s) is %s",
+                    name,
+                    specs[name].fingerprint[:12],
+                    specs[name].version,
+                    "ready" if up else "not ready",
                 )
         self._specs, self._ready = specs, ready
         await self._on_change()

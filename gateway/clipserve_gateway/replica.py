@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import functools
 import logging
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Protocol, TypeVar
 
 from clipserve_gateway import errors
@@ -14,7 +15,9 @@ from clipserve_gateway.deadline import Deadline
 from clipserve_gateway.encoder import Encoder
 from clipserve_gateway.known_answer import PAUSE_SECONDS, Finding, Verdict, examine
 from clipserve_gateway.metrics import Metrics
-from clipserve_gateway.model_config import TowerConfig, is_tower, pair, tower_name
+from clipserve_gateway.model_config import TOWERS, LoadedVersions, TowerConfig, is_tower, model_name, tower_name
+from clipserve_gateway.model_versions import ModelVersions, ServedModel
+from clipserve_gateway.models import ModelSource
 from clipserve_gateway.standing import Standing
 from clipserve_gateway.types import ModelSpec, Tower
 
@@ -24,21 +27,12 @@ T = TypeVar("T")
 
 STALL_SECONDS = 0.5
 """A call that waits so long, while nothing else is heard either, makes one ask whether anybody is there."""
-
 ASK_AGAIN_SECONDS = 1.0
 """How long a replica that has become suspect may take to say that it is still there."""
 
 
-class Connection(Encoder, Protocol):
+class Connection(Encoder, ModelSource, Protocol):
     """A connection to one replica."""
-
-    async def repository_index(self, timeout: float) -> dict[str, bool]:
-        """Triton model → ready."""
-        ...
-
-    async def towers(self, names: Sequence[str], timeout: float) -> list[TowerConfig]:
-        """Configurations of Triton models."""
-        ...
 
     async def close(self) -> None:
         """Ends the connection."""
@@ -46,10 +40,11 @@ class Connection(Encoder, Protocol):
 
 
 class Replica:
-    """A connection with a circuit breaker, and a known-answer examination for each model.
+    """A connection with a circuit breaker, and a known-answer examination for each version of a model.
 
     It is down from the moment that it does not answer until it answers again: calls under way fail at once,
-    new ones are not sent. A model is in service while its known answers are right. Belongs to one event loop.
+    new ones are not sent. A model is in service while its known answers are right, and a new version of it
+    from its first right answers on. Belongs to one event loop.
     """
 
     def __init__(
@@ -59,13 +54,14 @@ class Replica:
         self.address = address
         self.connection = connection
         self.in_flight = 0
-        self.towers: dict[str, TowerConfig] = {}
-        self.index: dict[str, bool] = {}
-        self.specs: dict[str, ModelSpec] = {}
+        self.loaded: LoadedVersions = {}
+        self.versions = ModelVersions()
         self._metrics = metrics
         self._examine_seconds = examine_seconds
-        self._standings: dict[str, Standing] = {}
-        self._examinations: dict[str, asyncio.Task[None]] = {}
+        self._towers: dict[str, TowerConfig] = {}
+        self._standings: dict[ModelSpec, Standing] = {}
+        self._examinations: dict[ModelSpec, asyncio.Task[None]] = {}
+        self._refused: dict[str, str] = {}
         self._down: asyncio.Future[None] | None = None
         """Done while the replica is down; None before it was first reached."""
         self._idle = asyncio.Event()
@@ -81,48 +77,56 @@ class Replica:
         """Whether it answered when it was last asked."""
         return self._down is not None and not self._down.done()
 
-    def serves(self, spec: ModelSpec) -> bool:
-        """Whether this very model is to be had here, and its known answers are right."""
-        own = self.specs.get(spec.name)
-        return self.up and own is not None and own.fingerprint == spec.fingerprint and self.good(spec.name)
+    def answering(self, spec: ModelSpec) -> ServedModel | None:
+        """What answers calls for a specification here: it, or its equal, if its known answers are right."""
+        found = self.versions.answering(spec) if self.up else None
+        return found if found is not None and self._right(found.spec) else None
 
     def good(self, model: str) -> bool:
-        """Whether a model's known answers are right here."""
-        standing = self._standings.get(model)
+        """Whether a model's known answers are right here, in the version in service."""
+        current = self.versions.current.get(model)
+        return current is not None and self._right(current.spec)
+
+    def _right(self, spec: ModelSpec) -> bool:
+        standing = self._standings.get(spec)
         return standing is not None and standing.serves
 
     def recent(self, spec: ModelSpec) -> Finding | None:
         """The last right answers of a model, if there is no need to ask for them again."""
-        if not self.serves(spec) or self.specs[spec.name] != spec:
+        if not self.up or not self._right(spec):
             return None
-        return self._standings[spec.name].recent(self._examine_seconds)
+        return self._standings[spec].recent(self._examine_seconds)
 
-    def tower(self, model: str, tower: Tower) -> TowerConfig:
-        """The configuration of a tower of a model in service here."""
-        return self.towers[tower_name(model, tower)]
+    def tower(self, triton_name: str) -> TowerConfig | None:
+        """The configuration of a tower: of the version in service, or what Triton says if there is none."""
+        for tower in TOWERS:
+            current = self.versions.current.get(model_name(triton_name))
+            if current is not None and current.tower(tower).triton_name == triton_name:
+                return current.tower(tower)
+        return self._towers.get(triton_name)
 
-    async def call(self, model: str, tower: Tower, work: Callable[[], Awaitable[T]]) -> T:
-        """The result of one call to a tower of a model in service here.
+    async def call(self, spec: ModelSpec, tower: Tower, work: Callable[[], Awaitable[T]]) -> T:
+        """The result of one call to a tower of what answers here.
 
         Raises ModelUnavailable at once when the replica goes down meanwhile, or what the work raises.
         """
         down = self._down
         if down is None or down.done():
             raise self._unavailable()
-        standing = self._standings[model]
+        standing = self._standings[spec]
         self.in_flight += 1
         self._idle.clear()
         calling = asyncio.ensure_future(work())
         try:
-            with standing.calling(tower_name(model, tower)):
+            with standing.calling(tower_name(spec.name, tower)):
                 result = await self._unless_down(calling, down)
         except errors.ServerUnavailable as error:
             self._suspect(error.logged)
             raise
         except errors.ModelUnavailable as error:
-            # It was there a moment ago: Triton is stopping, or loads this model again.
-            if self._standings.get(model) is standing:
-                self._judge(model, Finding(Verdict.MISSING, error.logged))
+            # It was there a moment ago: Triton is stopping, or has unloaded this version.
+            if self._standings.get(spec) is standing:
+                self._judge(spec, Finding(Verdict.MISSING, error.logged))
             raise
         finally:
             self.in_flight -= 1
@@ -166,21 +170,20 @@ class Replica:
         except errors.ClipserveError as error:
             self._suspect(error.logged)
             return
-        found = pair(self.towers, self.towers)
-        # What is wrong with the others is told by Models.
-        before, self.specs = (
-            self.specs,
-            {name: spec for name, spec in found.items() if isinstance(spec, ModelSpec)},
-        )
+        self.versions.update(self.loaded, self._towers)
+        self._tell_refused()
         returned = not self.up
         if returned:
             # What it answered before it went says nothing: it may be another process.
             self._forget()
             self._down = asyncio.get_running_loop().create_future()
-        for model in list(self._standings):
-            # Another model of the same name has a standing of its own.
-            if self.specs.get(model) != before.get(model):
-                self._drop(model)
+        loaded = {it.spec for it in self.versions}
+        for spec in list(self._standings):
+            # Another model of the same name, or another version, has a standing of its own.
+            if spec not in loaded:
+                self._drop(spec)
+        for spec in [it.spec for it in self.versions.next.values() if self._right(it.spec)]:
+            self._switch(spec)
         await self._examine_due(timeout)
         if returned and self.up:
             self._complain("")
@@ -189,47 +192,74 @@ class Replica:
         """What it serves; false if it is late, and answers nobody else either."""
         begin = time.monotonic()
         try:
-            index = await self.connection.repository_index(timeout)
-            names = [name for name, ready in index.items() if ready and is_tower(name)]
+            loaded = await self.connection.repository_index(timeout)
+            names = [name for name, ready in loaded.items() if ready and is_tower(name)]
             towers = await self.connection.towers(names, timeout)
         except errors.DeadlineExceeded:
             return self._last_success >= begin
         self._last_heard = time.monotonic()
-        self.index, self.towers = index, {tower.triton_name: tower for tower in towers}
+        self.loaded, self._towers = loaded, {tower.triton_name: tower for tower in towers}
         return True
 
     async def _examine_due(self, timeout: float) -> None:
         """Begins examinations. Waits for those of models that are not in service yet, for a while only."""
-        for spec in self.specs.values():
-            standing = self._standings.setdefault(spec.name, Standing())
-            if spec.name not in self._examinations and standing.due(self._examine_seconds):
+        for spec in [it.spec for it in self.versions]:
+            standing = self._standings.setdefault(spec, Standing())
+            if spec not in self._examinations and standing.due(self._examine_seconds):
                 task = asyncio.create_task(self._examine(spec, standing))
-                self._examinations[spec.name] = task
-                task.add_done_callback(functools.partial(self._examined, spec.name))
-        waiting = [task for model, task in self._examinations.items() if not self.good(model)]
+                self._examinations[spec] = task
+                task.add_done_callback(functools.partial(self._examined, spec))
+        waiting = [task for spec, task in self._examinations.items() if not self._right(spec)]
         if waiting:
             await asyncio.wait(waiting, timeout=timeout)
 
-    def _examined(self, model: str, task: asyncio.Task[None]) -> None:
-        if self._examinations.get(model) is task:
-            del self._examinations[model]
+    def _examined(self, spec: ModelSpec, task: asyncio.Task[None]) -> None:
+        if self._examinations.get(spec) is task:
+            del self._examinations[spec]
 
     async def _examine(self, spec: ModelSpec, standing: Standing) -> None:
         deadline = Deadline.after(max(1.0, self._examine_seconds or PAUSE_SECONDS))
         found = await examine(self.connection, spec, deadline)
         if standing.take(found):
-            self._judge(spec.name, found)
+            self._judge(spec, found)
 
-    def _judge(self, model: str, found: Finding) -> None:
-        standing = self._standings[model]
+    def _judge(self, spec: ModelSpec, found: Finding) -> None:
+        standing = self._standings[spec]
         before, standing.finding = standing.finding, found
-        self._metrics.canary_ok.labels(self.address, model).set(standing.serves)
-        if before is not None and before.verdict is found.verdict:
-            return
-        if standing.serves:
-            log.info("replica %s: model %s is in service", self.address, model)
-        else:
-            log.error("replica %s: model %s is out of service: %s", self.address, model, found.detail)
+        told = before is not None and before.verdict is found.verdict
+        if self._is(spec, self.versions.next):
+            if standing.serves:
+                self._switch(spec)
+            elif not told:
+                log.error(
+                    "replica %s: version %s of model %s is not taken into service, the one before stays: %s",
+                    self.address, spec.version, spec.name, found.detail,
+                )  # fmt: skip
+        elif self._is(spec, self.versions.current):
+            self._metrics.canary_ok.labels(self.address, spec.name).set(standing.serves)
+            if told:
+                return
+            if standing.serves:
+                log.info("replica %s: model %s is in service", self.address, spec.name)
+            else:
+                log.error("replica %s: model %s is out of service: %s", self.address, spec.name, found.detail)
+
+    def _is(self, spec: ModelSpec, where: Mapping[str, ServedModel]) -> bool:
+        found = where.get(spec.name)
+        return found is not None and found.spec == spec
+
+    def _switch(self, spec: ModelSpec) -> None:
+        """A new version answers right: it is in service from now on."""
+        self.versions.switch(spec.name)
+        self._metrics.canary_ok.labels(self.address, spec.name).set(1)
+        log.info("replica %s: model %s is in service in version %s", self.address, spec.name, spec.version)
+
+    def _tell_refused(self) -> None:
+        """Logs what is wrong with a new version while the one before serves; Models tells the rest."""
+        refused = {name: str(it) for name, it in self.versions.refused.items() if self.good(name)}
+        for name in refused.keys() - {name for name, it in self._refused.items() if refused.get(name) == it}:
+            log.error("replica %s: the version before stays in service: %s", self.address, refused[name])
+        self._refused = refused
 
     def _complain(self, complaint: str) -> None:
         """Logs a complaint when it is new; an empty one says that all is well again."""
@@ -240,14 +270,16 @@ class Replica:
         self._complaint = complaint
 
     def _forget(self) -> None:
-        for model in list(self._standings):
-            self._drop(model)
+        for spec in list(self._standings):
+            self._drop(spec)
 
-    def _drop(self, model: str) -> None:
-        if model in self._examinations:
-            self._examinations.pop(model).cancel()
-        if self._standings.pop(model).finding is not None:
-            self._metrics.canary_ok.remove(self.address, model)
+    def _drop(self, spec: ModelSpec) -> None:
+        if spec in self._examinations:
+            self._examinations.pop(spec).cancel()
+        known = self._standings.pop(spec).finding is not None
+        if known and not any(self._right(it.spec) for it in self.versions if it.spec.name == spec.name):
+            with contextlib.suppress(KeyError):
+                self._metrics.canary_ok.remove(self.address, spec.name)
 
     async def leave(self, seconds: float) -> None:
         """Ends the connection once no call is under way, or after so many seconds."""

@@ -17,6 +17,7 @@ from clipserve_gateway.known_answer import Finding
 from clipserve_gateway.lanes import Gate, current_lane
 from clipserve_gateway.metrics import Metrics
 from clipserve_gateway.model_config import TowerConfig, model_name
+from clipserve_gateway.model_versions import ServedModel
 from clipserve_gateway.replica import Connection, Replica
 from clipserve_gateway.types import Floats, Ids, ModelSpec, Pixels, Tower
 
@@ -27,6 +28,9 @@ BATCHES_PER_REPLICA = 3
 
 ATTEMPTS = 2
 """Replicas that one batch is sent to."""
+
+VERSIONS = 4
+"""Of a model, that calls may be under way for."""
 
 LEAVE_SECONDS = 60.0
 """How long calls to a replica that is gone from the names may still take."""
@@ -56,7 +60,10 @@ class Replicas:
         self._bulk_share = bulk_share
         self._replicas: dict[str, Replica] = {}
         self._gates: dict[tuple[str, Tower], Gate] = {}
-        self._batchers: dict[tuple[str, str, Tower], Batcher] = {}
+        self._batchers: dict[tuple[str, Tower], dict[tuple[str, str], Batcher]] = {}
+        """Of each tower: by version and fingerprint, the latest last."""
+        self._reported: dict[str, ModelSpec] = {}
+        """The version of each model that `towers` told last."""
         self._tasks: set[asyncio.Task[None]] = set()
         self._turn = 0
 
@@ -81,21 +88,29 @@ class Replicas:
     def _way(self, spec: ModelSpec, tower: Tower) -> tuple[Gate, Batcher]:
         """Where rows for a tower wait (in here, where lanes are told apart, not in Triton's queue), and where
         those that have passed join others."""
-        serving = [replica for replica in self._replicas.values() if replica.serves(spec)]
+        answering = [replica.answering(spec) for replica in self._replicas.values()]
+        towers = [it.tower(tower) for it in answering if it is not None]
         most = spec.max_image_batch if tower == "image" else spec.max_text_batch
         gate = self._gates.get((spec.name, tower))
         if gate is None:
             gate = self._gates[spec.name, tower] = Gate(1, self._bulk_share)
-        gate.room = BATCHES_PER_REPLICA * most * max(1, len(serving))
-        batcher = self._batchers.get((spec.name, spec.fingerprint, tower))
-        if batcher is None:
-            send = functools.partial(self._call, spec, tower)
-            batcher = self._batchers[spec.name, spec.fingerprint, tower] = Batcher(send)
+        gate.room = BATCHES_PER_REPLICA * most * max(1, len(towers))
+        batcher = self._batcher(spec, tower)
         batcher.most = most
-        towers = [replica.tower(spec.name, tower) for replica in serving]
         batcher.calls = max(1, sum(it.calls for it in towers))
         batcher.instances = max(1, sum(it.instances for it in towers))
         return gate, batcher
+
+    def _batcher(self, spec: ModelSpec, tower: Tower) -> Batcher:
+        """Where rows for one version of a tower join others for the same."""
+        batchers = self._batchers.setdefault((spec.name, tower), {})
+        key = (spec.version, spec.fingerprint)
+        if key not in batchers:
+            batchers[key] = Batcher(functools.partial(self._call, spec, tower))
+            for old in list(batchers)[:-VERSIONS]:
+                # Callers that are in it still get their answers.
+                del batchers[old]
+        return batchers[key]
 
     def recent(self, address: str, spec: ModelSpec) -> Finding | None:
         """The last right answers of a model at `ip:port`, if they are to be relied on still."""
@@ -115,15 +130,17 @@ class Replicas:
         tried: Replica | None = None
         for _ in range(ATTEMPTS):
             replica = self._choose(spec, but=tried)
-            if replica is None:
+            served = replica.answering(spec) if replica else None
+            if replica is None or served is None:
                 break
+            own = served.spec
             deadline.check("encode")
             try:
                 to = replica.connection
                 encode: Callable[..., Awaitable[Floats]] = (
                     to.encode_image if tower == "image" else to.encode_text
                 )
-                return await replica.call(spec.name, tower, functools.partial(encode, spec, rows, deadline))
+                return await replica.call(own, tower, functools.partial(encode, own, rows, deadline))
             except errors.ServerUnavailable as error:
                 # At once, not at the next look-out: it may have been one connection that broke.
                 replica.ask_again()
@@ -131,19 +148,20 @@ class Replicas:
             except (errors.ModelUnavailable, errors.InferenceFailed, errors.Overloaded) as error:
                 failure = error
             tried = replica
-        raise failure or errors.ModelUnavailable(f"model {spec.name!r} is not served just now; try again")
+        raise failure or errors.ModelLoading(f"model {spec.name!r} is not served just now; try again")
 
     def _choose(self, spec: ModelSpec, but: Replica | None = None) -> Replica | None:
         """The replica with the fewest calls under way; those with as few take turns."""
-        fit = [replica for replica in self._replicas.values() if replica is not but and replica.serves(spec)]
+        others = [replica for replica in self._replicas.values() if replica is not but]
+        fit = [replica for replica in others if replica.answering(spec) is not None]
         if not fit:
             return None
         self._turn += 1
         start = self._turn % len(fit)
         return min(fit[start:] + fit[:start], key=lambda replica: replica.in_flight)
 
-    async def repository_index(self, timeout: float) -> dict[str, bool]:
-        """Every Triton model, and whether a replica serves it and gives its known answers.
+    async def repository_index(self, timeout: float) -> dict[str, frozenset[str]]:
+        """Every Triton model, and the versions of it that replicas serve and give known answers with.
 
         Looks the names up again, refreshes all replicas and examines those that are due. Raises
         ServerUnavailable where none answers.
@@ -154,28 +172,52 @@ class Replicas:
         up = [replica for replica in replicas if replica.up]
         if not up:
             raise errors.ServerUnavailable("no inference server answers; try again in a few seconds")
-        found: dict[str, bool] = {}
+        found: dict[str, frozenset[str]] = {}
         for replica in up:
-            for name, ready in replica.index.items():
-                model = model_name(name)
-                # A tower whose model cannot be parsed is not examined; Models says what is wrong with it.
-                fit = ready and (model not in replica.specs or replica.good(model))
-                found[name] = found.get(name, False) or fit
+            for name, loaded in replica.loaded.items():
+                model, tower = model_name(name), replica.tower(name)
+                if model in replica.versions.current and tower is not None:
+                    fit = {tower.version} if replica.good(model) else set()
+                else:
+                    # A tower whose model cannot be parsed is not examined; Models says what is wrong with it.
+                    fit = set(loaded)
+                found[name] = found.get(name, frozenset()) | fit
         return found
 
     async def towers(self, names: Sequence[str], timeout: float) -> list[TowerConfig]:
-        """The configurations of the Triton models named, as most good replicas have them."""
+        """The configurations of the Triton models named, as most good replicas have them.
+
+        Both towers of a model are of one version. Where as many replicas have another one, the version that
+        was told before stays: all of them still answer for it.
+        """
+        models = {name: self._most(name) for name in sorted({model_name(name) for name in names})}
+        self._reported = {name: served.spec for name, served in models.items() if served is not None}
         found = []
         for name in names:
-            model = model_name(name)
-            having = [it for it in self._replicas.values() if it.up and name in it.towers]
-            having = [it for it in having if it.good(model)] or having
-            votes = Counter(fingerprint(it.towers[name]) for it in having)
-            for replica in having:
-                if fingerprint(replica.towers[name]) == votes.most_common(1)[0][0]:
-                    found.append(replica.towers[name])
-                    break
+            served = models[model_name(name)]
+            if served is not None:
+                found += [it for it in (served.image, served.text) if it.triton_name == name]
+            else:
+                said = (replica.tower(name) for replica in self._replicas.values() if replica.up)
+                found += [it for it in said if it is not None][:1]
         return found
+
+    def _most(self, model: str) -> ServedModel | None:
+        """A model as most good replicas have it; None if no replica has it whole."""
+        up = [replica for replica in self._replicas.values() if replica.up]
+        good = [replica for replica in up if replica.good(model)] or up
+        having = [it.versions.current[model] for it in good if model in it.versions.current]
+        models = Counter(it.spec.fingerprint for it in having)
+        versions = Counter((it.spec.fingerprint, it.spec.version) for it in having)
+        before = self._reported.get(model)
+
+        def rank(served: ServedModel) -> tuple[int, int, bool]:
+            spec = served.spec
+            key = (spec.fingerprint, spec.version)
+            same = before is not None and (before.fingerprint, before.version) == key
+            return models[spec.fingerprint], versions[key], same
+
+        return max(having, key=rank, default=None)
 
     async def _look_up(self) -> None:
         addresses = await self._resolver.addresses()
@@ -196,8 +238,3 @@ class Replicas:
             task.cancel()
         for replica in self._replicas.values():
             await replica.close()
-
-
-def fingerprint(tower: TowerConfig) -> str:
-    """Which model a tower belongs to."""
-    return tower.parameters.get("fingerprint", "")

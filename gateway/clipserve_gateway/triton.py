@@ -65,14 +65,14 @@ class TritonEncoder:
 
     async def _encode(self, spec: ModelSpec, tower: Tower, batch: Rows, deadline: Deadline) -> Floats:
         deadline.check("encode")
-        request = request_of(tower_name(spec.name, tower), batch)
+        request = request_of(tower_name(spec.name, tower), spec.version, batch)
         try:
             answer = await self._infer(request, metadata=self._headers, timeout=deadline.remaining())
         except grpc.aio.AioRpcError as error:
             failure = translate(error)
             if isinstance(failure, errors.ModelNotFound):
-                # It was there a moment ago: that Triton is stopping or reloading.
-                failure = errors.ModelUnavailable(f"model {spec.name!r} is not served just now; try again")
+                # It was there a moment ago: that Triton is stopping, or has unloaded this version.
+                failure = errors.ModelLoading(f"model {spec.name!r} is not served just now; try again")
             raise failure from error
         return embeddings_of(answer, len(batch), spec.embed_dim)
 
@@ -97,15 +97,16 @@ class TritonEncoder:
             )
         return found
 
-    async def repository_index(self, timeout: float) -> dict[str, bool]:
-        """Every model in Triton's repository, and whether it is ready.
+    async def repository_index(self, timeout: float) -> dict[str, frozenset[str]]:
+        """Every model in Triton's repository, and which of its versions are ready.
 
         Raises ServerUnavailable or DeadlineExceeded where Triton does not answer.
         """
         index = await self._ask("RepositoryIndex", service_pb2.RepositoryIndexRequest(), timeout)
-        ready: dict[str, bool] = {}
+        ready: dict[str, frozenset[str]] = {}
         for model in index.models:
-            ready[model.name] = ready.get(model.name, False) or model.state == "READY"
+            versions = {model.version} if model.state == "READY" else set()
+            ready[model.name] = ready.get(model.name, frozenset()) | versions
         return ready
 
     async def load_failures(self, timeout: float) -> dict[str, str]:

@@ -105,6 +105,8 @@ class ModelSpec:
     max_text_batch: int
     known_answer: KnownAnswer | None = None
     """None where the model was exported without one: then its answers cannot be checked."""
+    version: str = "1"
+    """Of both towers in Triton; requests name it."""
 
 
 @dataclass(frozen=True)

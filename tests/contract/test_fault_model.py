@@ -74,8 +74,11 @@ def execute(backend: ModuleType, folder: Path, ids: Array, **knobs: Any) -> Resp
     file = folder / "knobs.json"
     file.write_text(json.dumps(dataclasses.asdict(Knobs(**knobs))))
     parameters = {"tower": {"string_value": "text"}, "knobs": {"string_value": str(file)}}
+    (folder / "7").mkdir(exist_ok=True)
+    (folder / "7" / "seed").write_text(str(knobs.get("seed", 0)))
     model = backend.TritonPythonModel()
-    model.initialize({"model_config": json.dumps({"parameters": parameters})})
+    place = {"model_repository": str(folder), "model_version": "7"}
+    model.initialize({"model_config": json.dumps({"parameters": parameters}), **place})
     (response,) = model.execute([{backend.INPUT: Tensor(backend.INPUT, ids)}])
     return response
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 from clipserve_exporter.cli import default_name, main
+from clipserve_exporter.versions import served_version
 
 
 def run(*arguments: object) -> Result:
@@ -35,7 +36,8 @@ def test_an_export_shows_its_steps_and_its_parity_and_says_that_weights_are_rand
         "✓ narrow: ",
     ):
         assert words in result.output
-    assert (tmp_path / "models" / "narrow_image" / "1" / "model.pt").is_file()
+    image = tmp_path / "models" / "narrow_image"
+    assert (image / served_version(image) / "model.pt").is_file()
     assert (
         'platform: "pytorch_libtorch"' in (tmp_path / "models" / "narrow_text" / "config.pbtxt").read_text()
     )

@@ -13,6 +13,7 @@ import pytest
 from clipserve_exporter.config import Serving, render
 from clipserve_exporter.export import Order, facts_of
 from clipserve_exporter.source import load
+from clipserve_exporter.versions import CONFIG, PARAMETER, policy_of, served_version
 from google.protobuf import text_format
 from tritonclient.grpc import model_config_pb2 as pb
 
@@ -25,6 +26,9 @@ def split(text: str) -> tuple[pb.ModelConfig, list[np.ndarray]]:
     config = text_format.Parse(text, pb.ModelConfig())
     keys = ("canary_image_embedding", "canary_text_embedding")
     packed = [config.parameters.pop(key).string_value for key in keys]
+    # So is the version, a hash of all that.
+    config.parameters.pop(PARAMETER, None)
+    config.ClearField("version_policy")
     return config, [np.frombuffer(base64.b64decode(text), "<f4") for text in packed]
 
 
@@ -36,6 +40,14 @@ def test_the_demo_models_configuration_is_fresh(tower: str) -> None:
     assert found == fresh, RENEW
     for ours, theirs in zip(embeddings, fresh_embeddings, strict=True):
         np.testing.assert_allclose(ours, theirs, atol=1e-4, err_msg=RENEW)
+
+
+def test_the_committed_configurations_name_one_version_of_both_towers() -> None:
+    image, text = ((REPOSITORY / f"demo_{tower}" / CONFIG).read_text() for tower in ("image", "text"))
+    version = served_version(REPOSITORY / "demo_image")
+    assert int(version) > 1
+    assert policy_of(image) == policy_of(text) == [version]
+    assert served_version(REPOSITORY / "demo_text") == version
 
 
 def test_the_repository_holds_nothing_that_triton_would_take_for_a_model() -> None:

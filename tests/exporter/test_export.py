@@ -14,6 +14,7 @@ from clipserve_exporter import export as export_module
 from clipserve_exporter.config import Serving
 from clipserve_exporter.errors import ExportError
 from clipserve_exporter.export import STEPS, Order, export
+from clipserve_exporter.versions import served_version
 from google.protobuf import text_format
 from tritonclient.grpc import model_config_pb2 as pb
 
@@ -55,7 +56,7 @@ def test_an_export_answers_its_own_canary(order: Callable[..., Order]) -> None:
 
     tokens = SimpleTokenizer()([parameters["canary_text"]])[0]
     length = int(tokens.argmax()) + 1
-    graph = torch.jit.load(exported.folders[1] / "1" / "model.pt")
+    graph = torch.jit.load(exported.folders[1] / served_version(exported.folders[1]) / "model.pt")
     found = graph(tokens[:length].to(torch.int32), torch.tensor([[float(length)]]))[0]
     expected = np.frombuffer(base64.b64decode(parameters["canary_text_embedding"]), "<f4")
     np.testing.assert_allclose(found.numpy(), expected, atol=1e-5)
@@ -76,7 +77,8 @@ def test_facts_come_from_the_model(order: Callable[..., Order]) -> None:
             serving=Serving(image_batch=4),
         )
     )
-    assert not (exported.folders[0] / "1" / "model.py").exists()
+    version = exported.folders[0] / served_version(exported.folders[0])
+    assert [path.name for path in version.iterdir()] == ["model.pt"]
     config, parameters = read(exported.folders[0] / "config.pbtxt")
     assert (config.name, config.max_batch_size, config.platform) == ("sig_image", 4, "pytorch_libtorch")
     assert float(parameters["logit_scale"]) == pytest.approx(np.exp(2.0))
@@ -98,11 +100,21 @@ def test_a_ragged_tower_can_be_exported_at_its_full_length(order: Callable[..., 
 
 
 def test_precision_and_format_are_not_part_of_the_fingerprint(order: Callable[..., Order]) -> None:
-    found = {
-        export(order(precision=precision, format=form)).facts.fingerprint
+    exports = [
+        export(order(precision=precision, format=form, out=order().out / precision))
         for precision, form in (("fp32", "python"), ("fp16", "libtorch"))
-    }
-    assert len(found) == 1
+    ]
+    assert len({exported.facts.fingerprint for exported in exports}) == 1
+    versions = {served_version(folder) for exported in exports for folder in exported.folders}
+    assert len(versions) == 2, "but they are of the version, which both towers have in common"
+
+
+def test_the_configuration_says_which_version_it_describes(order: Callable[..., Order]) -> None:
+    for folder in export(order()).folders:
+        config, parameters = read(folder / "config.pbtxt")
+        version = served_version(folder)
+        assert parameters["model_version"] == version
+        assert [str(number) for number in config.version_policy.specific.versions] == [version]
 
 
 def test_a_graph_that_differs_from_open_clip_is_not_written(
@@ -128,3 +140,10 @@ def test_a_graph_that_differs_from_open_clip_is_not_written(
 def test_a_bad_name_is_refused_before_anything_is_loaded(order: Callable[..., Order]) -> None:
     with pytest.raises(ExportError, match="'a/b' is no model name"):
         export(order(name="a/b"))
+
+
+@pytest.mark.parametrize("name", ["shop_text", "shop_image", "shop_image_text"])
+def test_a_name_that_ends_like_a_towers_is_refused(order: Callable[..., Order], name: str) -> None:
+    with pytest.raises(ExportError, match="choose another one with --name"):
+        export(order(name=name))
+    assert not order().out.exists()

@@ -11,6 +11,7 @@ import torch
 from click.testing import CliRunner
 from clipserve_exporter import offline
 from clipserve_exporter.reference import load_pixels
+from clipserve_exporter.versions import versioned
 from PIL import Image
 
 
@@ -40,6 +41,13 @@ def repository(tmp_path: Path) -> Path:
         (tmp_path / name / "1").mkdir(parents=True)
         torch.jit.script(graph).save(str(tmp_path / name / "1" / "model.pt"))
     return tmp_path
+
+
+def test_the_version_that_is_served_is_the_one_that_is_asked(repository: Path) -> None:
+    for tower in ("tiny_image", "tiny_text"):
+        (repository / tower / "1").rename(repository / tower / "77")
+        (repository / tower / "config.pbtxt").write_text(versioned("", "77"))
+    assert offline.Towers(repository, "tiny").encode_texts(["a"]).shape == (1, 3)
 
 
 SIDES = [(32, 32), (33, 32), (32, 33), (1, 1), (1, 50), (97, 61), (61, 97), (45, 46), (90, 31), (224, 223)]

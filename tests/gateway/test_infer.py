@@ -19,7 +19,8 @@ BATCHES = arrays.arrays(
 
 @given(BATCHES)
 def test_a_request_holds_what_tritons_own_client_would_send(batch):
-    found = service_pb2.ModelInferRequest.FromString(request_of("clip_image", batch))
+    found = service_pb2.ModelInferRequest.FromString(request_of("clip_image", "7", batch))
+    assert (found.model_name, found.model_version) == ("clip_image", "7")
     expected = InferInput(INPUT, list(batch.shape), "UINT8" if batch.dtype == np.uint8 else "INT32")
     expected.set_data_from_numpy(batch)
     assert list(found.inputs) == [expected._get_tensor()]
@@ -29,7 +30,7 @@ def test_a_request_holds_what_tritons_own_client_would_send(batch):
 
 def test_a_batch_need_not_be_contiguous():
     batch = np.arange(12, dtype=np.int32).reshape(3, 4)[:, ::2]
-    [content] = service_pb2.ModelInferRequest.FromString(request_of("m", batch)).raw_input_contents
+    [content] = service_pb2.ModelInferRequest.FromString(request_of("m", "1", batch)).raw_input_contents
     assert np.frombuffer(content, np.int32).tolist() == [0, 2, 4, 6, 8, 10]
 
 

@@ -1,7 +1,8 @@
 from __future__ import annotations
 
 import pytest
-from clipserve_gateway.model_config import BadModelConfig, TowerConfig, pair, parse_model
+from clipserve_gateway.model_config import BadModelConfig, TowerConfig, model_name, pair, parse_model
+from clipserve_gateway.types import ModelSpec
 from support.fakes import DIM, towers
 
 
@@ -79,9 +80,41 @@ def test_a_broken_known_answer_is_named(key, value):
 
 def test_pairs_tell_what_each_listed_model_is_or_why_it_is_none():
     found = {it.triton_name: it for it in (*towers(), *towers(model="bad", embed_dim="many"))}
-    index = ["fake_image", "fake_text", "bad_image", "bad_text", "half_image", "other"]
+    index = dict.fromkeys(["fake_image", "fake_text", "bad_image", "bad_text", "half_image", "other"], "1")
     pairs = pair(index, found)
     assert pairs["fake"] == parse_model(*towers())
     assert isinstance(pairs["bad"], BadModelConfig)
     assert pairs["half"] is None
     assert pairs.keys() == {"fake", "bad", "half"}
+
+
+def test_towers_are_a_model_only_in_one_version_that_both_have_loaded():
+    def paired(image: str, text: str, loaded: str) -> object:
+        of_image, of_text = towers(model_version=image)[0], towers(model_version=text)[1]
+        found = {it.triton_name: it for it in (of_image, of_text)}
+        return pair(dict.fromkeys(found, frozenset({loaded, "3"})), found)["fake"]
+
+    spec = paired("7", "7", loaded="7")
+    assert isinstance(spec, ModelSpec)
+    assert spec.version == "7"
+    assert paired("7", "8", loaded="7") is None
+    assert paired("8", "8", loaded="7") is None
+
+
+def test_a_configuration_that_names_no_version_describes_version_1():
+    assert parse_model(*towers()).version == "1"
+    found = {it.triton_name: it for it in towers()}
+    assert isinstance(pair(dict.fromkeys(found, ("1",)), found)["fake"], ModelSpec)
+    assert pair(dict.fromkeys(found, ("2",)), found)["fake"] is None
+
+
+@pytest.mark.parametrize("version", ["", "0", "-1", "x", "1.0", str(2**63), "²"])
+def test_a_version_is_a_positive_int64(version):
+    with pytest.raises(BadModelConfig, match="model_version"):
+        parse_model(*towers(model_version=version))
+
+
+def test_a_name_loses_one_suffix_only():
+    assert model_name("demo_image") == model_name("demo_text") == "demo"
+    assert model_name("shop_text_image") == "shop_text"
+    assert model_name("other") == "other"

@@ -95,3 +95,34 @@ async def test_listeners_hear_of_changes_only():
     source.ready["fake_text"] = False
     await models.refresh()
     assert len(heard) == 2
+
+
+async def test_a_model_that_is_listed_and_not_ready_yet_is_unavailable_and_not_unknown():
+    source = FakeTriton(*towers(), *towers(model="new"))
+    source.ready["new_text"] = False
+    models = await fake_models(source)
+    with pytest.raises(errors.ModelUnavailable, match="new is not ready"):
+        models.get("new")
+    source.ready["new_text"] = True
+    await models.refresh()
+    assert models.get("new").name == "new"
+
+
+async def test_a_model_whose_towers_name_different_versions_is_unavailable_at_a_fresh_start():
+    image, text = towers(model_version="6")[0], towers(model_version="5")[1]
+    source = FakeTriton(image, text)
+    models = await fake_models(source)
+    with pytest.raises(errors.ModelUnavailable):
+        models.get("fake")
+    source.found["fake_text"] = towers(model_version="6")[1]
+    await models.refresh()
+    assert models.get("fake").version == "6"
+
+
+async def test_a_known_model_with_a_broken_configuration_stays_known():
+    source = FakeTriton()
+    models = await fake_models(source)
+    source.found |= {it.triton_name: it for it in towers(embed_dim="many")}
+    await models.refresh()
+    with pytest.raises(errors.ModelUnavailable):
+        models.get("fake")

@@ -40,10 +40,13 @@ class FakeReplica(FakeTriton, FakeEncoder):
         self.silent = asyncio.Event()
         self.silent.set()
         self.wrong: set[str] = set()
+        """Models, and versions."""
+        self.asked: list[str] = []
+        """Versions that were named."""
         self.failure: errors.ClipserveError | None = None
         self.closed = False
 
-    async def repository_index(self, timeout: float) -> dict[str, bool]:
+    async def repository_index(self, timeout: float) -> dict[str, frozenset[str]]:
         await self._reach(Deadline.after(timeout))
         return await super().repository_index(timeout)
 
@@ -56,8 +59,11 @@ class FakeReplica(FakeTriton, FakeEncoder):
         return await self._encode(spec, super().encode_text(spec, ids, deadline), deadline)
 
     async def _encode(self, spec, answering, deadline):
+        self.asked.append(spec.version)
         try:
             await self._reach(deadline)
+            if any(spec.version not in versions for versions in await self._versions(spec.name)):
+                raise errors.ModelUnavailable(f"version {spec.version} is not at ready state")
             if self.breaks:
                 self.breaks -= 1
                 raise errors.ServerUnavailable("connection reset")
@@ -67,7 +73,18 @@ class FakeReplica(FakeTriton, FakeEncoder):
             answering.close()
             raise
         answer = await answering
-        return answer[:, ::-1].copy() if spec.name in self.wrong else answer
+        return answer[:, ::-1].copy() if self.wrong & {spec.name, spec.version} else answer
+
+    async def _versions(self, model: str) -> list[frozenset[str]]:
+        loaded = await FakeTriton.repository_index(self, 1.0)
+        return [loaded[f"{model}_{tower}"] for tower in ("image", "text")]
+
+    def load(self, *versions: str, only: str = "", **changes: str) -> None:
+        """Has these versions, or one tower has, and the last one's configuration."""
+        for tower in towers(model_version=versions[-1], **known_parameters(), **changes):
+            if tower.triton_name.endswith(only):
+                self.found[tower.triton_name] = tower
+                self.loaded[tower.triton_name] = frozenset(versions)
 
     async def _reach(self, deadline: Deadline) -> None:
         if self.away:
@@ -99,10 +116,10 @@ class Fleet:
     def both(self) -> list[FakeReplica]:
         return [self.fakes["127.0.0.1:1"], self.fakes["127.0.0.1:2"]]
 
-    async def refresh(self, timeout: float = 1.0) -> dict[str, bool]:
+    async def refresh(self, timeout: float = 1.0) -> dict[str, frozenset[str]]:
         return await self.pool.repository_index(timeout)
 
-    async def reexamine(self) -> dict[str, bool]:
+    async def reexamine(self) -> dict[str, frozenset[str]]:
         """All examinations once more; the index after them."""
         await asyncio.sleep(0.06)
         await self.refresh()
@@ -462,3 +479,128 @@ async def test_a_replica_that_leaves_the_names_finishes_its_calls(fleet, monkeyp
 async def test_all_connections_are_closed_at_the_end(fleet):
     await fleet.pool.close()
     assert all(fake.closed for fake in fleet.both)
+
+
+NEW = "e" * 64
+
+
+async def swapping(fleet: Fleet) -> ModelSpec:
+    """Both replicas serve version 5; its specification as Models has it."""
+    await fleet.refresh()
+    for fake in fleet.both:
+        fake.load("5")
+    await fleet.refresh()
+    return await in_service(fleet)
+
+
+async def in_service(fleet: Fleet) -> ModelSpec:
+    """The version that the pool tells."""
+    return parse_model(*await fleet.pool.towers(["fake_image", "fake_text"], 1.0))
+
+
+async def test_a_new_version_is_in_service_once_both_towers_answer_right_and_the_old_one_until_then():
+    fleet = Fleet()
+    old = await swapping(fleet)
+    for tower in ("image", "text"):
+        for fake in fleet.both:
+            fake.load("5", "6", only=tower, fingerprint=NEW)
+            fake.asked.clear()
+        assert await in_service(fleet) == old
+        await fleet.ask(old)
+        index = await fleet.refresh()
+        assert index["fake_image"], "ready all the while"
+    new = await in_service(fleet)
+    assert (new.version, new.fingerprint) == ("6", NEW)
+    for fake in fleet.both:
+        fake.asked.clear()
+    await fleet.ask(new)
+    await fleet.ask(old)
+    asked = sorted(fleet.both[0].asked + fleet.both[1].asked)
+    assert asked == ["5", "6"], "each request names its version"
+    assert fleet.ok(1) == fleet.ok(2) == 1
+
+
+async def test_a_request_for_a_version_that_is_gone_is_unavailable_and_never_answered_by_other_weights():
+    fleet = Fleet()
+    old = await swapping(fleet)
+    for fake in fleet.both:
+        fake.load("6", fingerprint=NEW)
+    # Before anybody has noticed, and after.
+    for _ in range(2):
+        with pytest.raises(errors.ModelUnavailable):
+            await fleet.ask(old)
+        await fleet.refresh()
+    assert (await in_service(fleet)).version == "6"
+
+
+async def test_a_new_version_that_answers_wrong_is_not_taken_and_the_log_says_so(caplog):
+    fleet = Fleet()
+    old = await swapping(fleet)
+    for fake in fleet.both:
+        fake.wrong = {"6"}
+        fake.load("5", "6", fingerprint=NEW)
+    await fleet.refresh()
+    await fleet.reexamine()
+    assert await in_service(fleet) == old
+    assert fleet.ok(1) == 1
+    told = [record.message for record in caplog.records if "not taken into service" in record.message]
+    assert len(told) == 2, "once by each replica"
+    assert "version 6 of model fake" in told[0]
+    for fake in fleet.both:
+        fake.wrong = set()
+    await fleet.reexamine()
+    assert (await in_service(fleet)).version == "6"
+
+
+async def test_while_replicas_switch_one_after_the_other_all_of_them_serve():
+    fleet = Fleet()
+    old = await swapping(fleet)
+    first, second = fleet.both
+    first.load("5", "6", fingerprint=NEW)
+    await fleet.refresh()
+    await fleet.refresh()
+    assert await in_service(fleet) == old, "as many have the one as the other: nothing changes yet"
+    for fake in fleet.both:
+        fake.calls = 0
+    for _ in range(4):
+        await fleet.ask(old)
+    assert first.calls == second.calls == 2
+    second.load("5", "6", fingerprint=NEW)
+    await fleet.refresh()
+    assert (await in_service(fleet)).version == "6"
+
+
+async def test_replicas_with_exports_of_their_own_of_one_model_all_serve():
+    fleet = Fleet()
+    await fleet.refresh()
+    first, second = fleet.both
+    first.load("5")
+    second.load("7")
+    await fleet.refresh()
+    spec = await in_service(fleet)
+    first.asked.clear()
+    second.asked.clear()
+    for _ in range(4):
+        await fleet.ask(spec)
+    assert set(first.asked) == {"5"}
+    assert set(second.asked) == {"7"}
+
+
+async def test_another_precision_of_the_same_weights_is_a_version_of_its_own():
+    fleet = Fleet()
+    old = await swapping(fleet)
+    for fake in fleet.both:
+        fake.load("5", "6", precision="bf16")
+    await fleet.refresh()
+    new = await in_service(fleet)
+    assert (old.fingerprint, old.precision) == (new.fingerprint, "fp32")
+    assert (new.version, new.precision) == ("6", "bf16")
+    for fake in fleet.both:
+        fake.asked.clear()
+    await fleet.ask(old)
+    assert "6" not in [it for fake in fleet.both for it in fake.asked], "one request is of one version"
+    for fake in fleet.both:
+        fake.load("6", precision="bf16")
+    await fleet.refresh()
+    with pytest.raises(errors.ModelUnavailable):
+        await fleet.ask(old)

@@ -96,13 +96,17 @@ class FakeTriton:
     def __init__(self, *found: TowerConfig) -> None:
         self.found = {tower.triton_name: tower for tower in found or towers()}
         self.ready = dict.fromkeys(self.found, True)
+        self.loaded: dict[str, frozenset[str]] = {}
         self.error: errors.ClipserveError | None = None
 
-    async def repository_index(self, timeout: float) -> dict[str, bool]:
-        """See ModelSource."""
+    async def repository_index(self, timeout: float) -> dict[str, frozenset[str]]:
+        """See ModelSource. What is ready is ready in the version that its configuration names, unless
+        `loaded` says otherwise."""
         if self.error:
             raise self.error
-        return dict(self.ready)
+        named = {name: self.found[name].version if name in self.found else "1" for name in self.ready}
+        ready = {name: frozenset({named[name]} if up else ()) for name, up in self.ready.items()}
+        return ready | self.loaded
 
     async def towers(self, names: list[str], timeout: float) -> list[TowerConfig]:
         """See ModelSource."""

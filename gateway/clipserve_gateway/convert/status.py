@@ -66,7 +66,7 @@ def rpc_status(error: errors.ClipserveError) -> status_pb2.Status:
             field=clipped(error.field), description=clipped(error.message), reason=error.reason
         )
         pack(status, error_details_pb2.BadRequest(field_violations=[violation]))
-    if isinstance(error, errors.Overloaded):
+    if error.retry_after is not None:
         delay = duration_pb2.Duration()
         delay.FromMilliseconds(int(error.retry_after * 1000))
         pack(status, error_details_pb2.RetryInfo(retry_delay=delay))
@@ -85,7 +85,7 @@ def trailers(
 ) -> tuple[tuple[str, str | bytes], ...]:
     """Trailing metadata that carries the details; gRPC's own retries obey the push-back, not RetryInfo."""
     found: tuple[tuple[str, str | bytes], ...] = (("grpc-status-details-bin", status.SerializeToString()),)
-    if isinstance(error, errors.Overloaded):
+    if error is not None and error.retry_after is not None:
         found += (("grpc-retry-pushback-ms", str(int(error.retry_after * 1000))),)
     return found
 

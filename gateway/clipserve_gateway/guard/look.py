@@ -11,8 +11,16 @@ from clipserve_gateway import errors
 from clipserve_gateway.deadline import Deadline
 from clipserve_gateway.encoder import Encoder
 from clipserve_gateway.guard.judgement import Look
-from clipserve_gateway.known_answer import Finding, examine
-from clipserve_gateway.model_config import IMAGE_SUFFIX, TEXT_SUFFIX, is_tower, pair
+from clipserve_gateway.known_answer import FINE, Finding, examine
+from clipserve_gateway.model_config import (
+    IMAGE_SUFFIX,
+    TEXT_SUFFIX,
+    BadModelConfig,
+    LoadedVersions,
+    is_tower,
+    pair,
+)
+from clipserve_gateway.model_versions import ModelVersions
 from clipserve_gateway.models import ModelSource
 from clipserve_gateway.types import ModelSpec
 
@@ -46,8 +54,14 @@ async def look_at(
     seconds: float,
     examined: Examined = lambda *_: None,
     recent: Recent = lambda _: None,
+    versions: ModelVersions | None = None,
 ) -> Look:
-    """Looks once, for about so many seconds at most. Never raises for what Triton does."""
+    """Looks once, for about so many seconds at most. Never raises for what Triton does.
+
+    With `versions`, which remembers what earlier looks saw, a new version of a model counts from its first
+    right answer on, and the one before it as long as Triton has that loaded.
+    """
+    versions = ModelVersions() if versions is None else versions
     deadline = Deadline.after(seconds)
     try:
         index = await triton.repository_index(seconds)
@@ -58,23 +72,26 @@ async def look_at(
         late = isinstance(error, errors.DeadlineExceeded)
         detail = "Triton did not answer in time" if late else error.logged
         return Look(False, detail, completed=await completed(triton, deadline))
-    found = pair(index, towers)
-    specs = [spec for spec in found.values() if isinstance(spec, ModelSpec)]
+    versions.update(index, towers)
+    specs = [it.spec for it in (*versions.current.values(), *versions.next.values())]
     findings = await asyncio.gather(*(find(triton, spec, deadline, examined, recent) for spec in specs))
+    by_spec = dict(zip(specs, findings, strict=True))
+    for name in [it.spec.name for it in versions.next.values() if by_spec[it.spec].verdict in FINE]:
+        versions.switch(name)
     return Look(
         True,
-        examined={spec.name: finding for spec, finding in zip(specs, findings, strict=True)},
+        examined={name: by_spec[it.spec] for name, it in versions.current.items()},
         unready={
-            name: str(it) if it else failure_of(name, index, failures)
-            for name, it in found.items()
-            if not isinstance(it, ModelSpec)
+            name: str(it) if isinstance(it, BadModelConfig) else failure_of(name, index, failures)
+            for name, it in pair(index, towers).items()
+            if name not in versions.current
         },
         # Last, so that what others' inputs did while ours waited is counted.
         completed=await completed(triton, deadline),
     )
 
 
-def failure_of(model: str, index: Mapping[str, bool], failures: Mapping[str, str]) -> str:
+def failure_of(model: str, index: LoadedVersions, failures: Mapping[str, str]) -> str:
     """Why Triton does not serve a model."""
     for tower in (model + IMAGE_SUFFIX, model + TEXT_SUFFIX):
         if tower not in index:

@@ -14,6 +14,7 @@ from clipserve_gateway.guard.look import Connection, look_at
 from clipserve_gateway.guard.metrics import GuardMetrics
 from clipserve_gateway.guard.settings import GuardSettings
 from clipserve_gateway.http import HttpServer, loop_check
+from clipserve_gateway.model_versions import ModelVersions
 from clipserve_gateway.signals import stop_on_signals
 from clipserve_gateway.triton import TritonEncoder
 
@@ -31,6 +32,7 @@ class Guard:
         self._settings = settings
         self._triton = triton
         self._judgement = Judgement(settings)
+        self._versions = ModelVersions()
         self._metrics = GuardMetrics()
         checks = {
             "/readyz": self._unready,
@@ -42,7 +44,12 @@ class Guard:
     async def watch(self) -> None:
         """Looks for ever."""
         while True:
-            look = await look_at(self._triton, self._settings.canary_timeout_seconds, self._metrics.examined)
+            look = await look_at(
+                self._triton,
+                self._settings.canary_timeout_seconds,
+                self._metrics.examined,
+                versions=self._versions,
+            )
             was_ready, was_alive = self._judgement.ready, self._judgement.alive
             for change in self._judgement.judge(look, time.monotonic()):
                 log.log(logging.INFO if change.good else logging.ERROR, "%s", change.text)

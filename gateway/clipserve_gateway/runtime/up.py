@@ -18,6 +18,7 @@ from clipserve_gateway.guard.look import look_at
 from clipserve_gateway.guard.settings import GuardSettings
 from clipserve_gateway.lifecycle import tend_memory
 from clipserve_gateway.listeners import holder, taken
+from clipserve_gateway.model_versions import ModelVersions
 from clipserve_gateway.runtime.data_folder import DataUnusable, check_data
 from clipserve_gateway.runtime.install import TritonInstall, TritonMissing, find_install
 from clipserve_gateway.runtime.ports import PortInUse, free_ports
@@ -148,7 +149,7 @@ async def run_quietly(
     await gateway.start()
     connections = [TritonEncoder(triton.address, settings.triton_headers) for triton in tritons]
     looks = [
-        functools.partial(look, gateway, it.address, to, guard.canary_timeout_seconds)
+        functools.partial(look, gateway, it.address, to, guard.canary_timeout_seconds, ModelVersions())
         for it, to in zip(tritons, connections, strict=True)
     ]
     supervisors = [Supervisor(*each, guard, say=say) for each in zip(tritons, looks, strict=True)]
@@ -188,7 +189,12 @@ def expecting_triton() -> Iterator[None]:
 
 
 async def look(
-    gateway: Gateway, address: str, connection: TritonEncoder, seconds: float, proved: Collection[str]
+    gateway: Gateway,
+    address: str,
+    connection: TritonEncoder,
+    seconds: float,
+    versions: ModelVersions,
+    proved: Collection[str],
 ) -> Look:
     """Looks at a Triton. The gateway asks it for known answers already: nobody need ask twice, as long as
     they are right and the model is one that was looked at since it was loaded."""
@@ -196,6 +202,7 @@ async def look(
         connection,
         seconds,
         recent=lambda spec: gateway.recent(address, spec) if spec.name in proved else None,
+        versions=versions,
     )
 
 

@@ -1,0 +1,85 @@
+"""Version numbers in a Triton model repository: how they are made, named in config.pbtxt, and read again.
+
+No torch, so that tests and tools can use it anywhere.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+
+CONFIG = "config.pbtxt"
+PARAMETER = "model_version"
+"""Names the version that the parameters beside it describe."""
+FIRST_FORM = "1"
+"""Version folder of exports that name no version."""
+SHAPE = ("format", "embed_dim", "image_size", "context_length", "text_length")
+"""Parameters that decide which inputs and outputs a configuration declares."""
+BITS = 62
+
+PARAMETER_LINE = re.compile(
+    r'^parameters \{ key: ("(?:[^"\\]|\\.)*") value \{ string_value: ("(?:[^"\\]|\\.)*") \} \}$', re.MULTILINE
+)
+POLICY_LINE = re.compile(r"^version_policy \{ specific \{ versions: \[ ([\d, ]+) \] \} \}$", re.MULTILINE)
+
+
+def version_number(configs: Mapping[str, str], folders: Mapping[str, Path]) -> int:
+    """A positive int64 from the hash of what was written: configurations and files of each Triton model.
+
+    Never below 2**62, so that it cannot be a number that a person gave.
+    """
+    whole = hashlib.sha256()
+    for model in sorted(configs):
+        parts = [(f"{model}/{CONFIG}", hashlib.sha256(configs[model].encode()).hexdigest())]
+        parts += [(f"{model}/{name}", digest) for name, digest in digests(folders[model])]
+        whole.update(json.dumps(parts).encode())
+    return 1 << BITS | int.from_bytes(whole.digest()[:8], "big") & (1 << BITS) - 1
+
+
+def digests(folder: Path) -> Iterator[tuple[str, str]]:
+    """Relative path and SHA-256 of each file below a folder, in order."""
+    for path in sorted(path for path in folder.rglob("*") if path.is_file()):
+        with path.open("rb") as file:
+            digest = hashlib.sha256()
+            while block := file.read(1 << 20):
+                digest.update(block)
+        yield path.relative_to(folder).as_posix(), digest.hexdigest()
+
+
+def versioned(config: str, version: str, older: Sequence[str] = ()) -> str:
+    """A configuration that speaks for `version` and has Triton serve it, and `older` ones beside it."""
+    numbers = ", ".join((*older, version))
+    return (
+        f"{config.rstrip()}\n"
+        f"version_policy {{ specific {{ versions: [ {numbers} ] }} }}\n"
+        f'parameters {{ key: "{PARAMETER}" value {{ string_value: "{version}" }} }}\n'
+    )
+
+
+def parameters_of(config: str) -> dict[str, str]:
+    """The string parameters of a configuration as the exporter writes it."""
+    return {json.loads(key): json.loads(value) for key, value in PARAMETER_LINE.findall(config)}
+
+
+def served_version(folder: Path) -> str:
+    """The version that a Triton model's configuration speaks for."""
+    try:
+        config = (folder / CONFIG).read_text(encoding="utf-8")
+    except FileNotFoundError:
+        return FIRST_FORM
+    return parameters_of(config).get(PARAMETER, FIRST_FORM)
+
+
+def policy_of(config: str) -> list[str]:
+    """The versions that a configuration has Triton serve; none where it does not say."""
+    found = POLICY_LINE.search(config)
+    return found[1].replace(" ", "").split(",") if found else []
+
+
+def same_shape(config: str, other: str) -> bool:
+    """Whether one configuration can serve the files of both."""
+    first, second = parameters_of(config), parameters_of(other)
+    return all(first.get(key) == second.get(key) for key in SHAPE)
