@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from support.guard import Guard, start_guard
+from support.repository import version_folder
 from support.service import ROOT, Service, start, stub_of
 from support.wrong_weights import perturb
 from tritonclient.grpc import InferenceServerClient, InferInput
@@ -111,9 +112,8 @@ def test_wrong_weights_are_told_and_are_no_reason_for_a_restart(up, watch, repos
     time.sleep(5)
     assert guard.get("/readyz")[0] == 503
     assert guard.get("/healthz")[0] == 200
-    shutil.copy(
-        ROOT / "build" / "model_repository" / "demo_image" / "1" / "model.pt", models / "demo_image" / "1"
-    )
+    weights = version_folder(ROOT / "build" / "model_repository", "demo_image") / "model.pt"
+    shutil.copy(weights, version_folder(models, "demo_image"))
     guard.becomes("/readyz", 200)
 
 

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import clipserve
 import pytest
+from support.repository import version_folder
 from support.service import BIN, FREE_PORTS, ROOT, Service, start, stub_of
 
 from demo.run import wait_until_ready
@@ -205,7 +206,7 @@ def test_sigterm_in_the_pause_before_a_restart_stops_at_once(tmp_path, begin):
 
 
 def damage_weights(repository: Path) -> None:
-    (repository / "demo_image" / "1" / "model.pt").write_bytes(b"these are not weights")
+    (version_folder(repository, "demo_image") / "model.pt").write_bytes(b"these are not weights")
 
 
 def damage_config(repository: Path) -> None:
@@ -213,7 +214,7 @@ def damage_config(repository: Path) -> None:
 
 
 def remove_code(repository: Path) -> None:
-    (repository / "demo_image" / "1" / "model.py").unlink()
+    (version_folder(repository, "demo_image") / "model.py").unlink()
 
 
 def remove_tower(repository: Path) -> None:
@@ -229,7 +230,7 @@ def edit_parameters(repository: Path) -> None:
 
 def edit_code(old: str, new: str) -> Callable[[Path], None]:
     def edit(repository: Path) -> None:
-        code = repository / "demo_image" / "1" / "model.py"
+        code = version_folder(repository, "demo_image") / "model.py"
         assert old in code.read_text()
         code.write_text(code.read_text().replace(old, new, 1))
 
@@ -251,7 +252,7 @@ LIMIT = """\
 FAULTS = {
     "weights": (damage_weights, r"The weights of demo_image \(model\.pt\) are damaged\."),
     "config": (damage_config, r"The file config\.pbtxt of demo_image cannot be read: .*\."),
-    "code": (remove_code, r"The file \S+/models/demo_image/1/model\.py is missing\."),
+    "code": (remove_code, r"The file \S+/models/demo_image/\d+/model\.py is missing\."),
     "module": (
         edit_code("\nimport torch\n", "\nimport torch_is_gone\n"),
         r"A model imports the Python module torch_is_gone, which is missing from the models' environment\.",
@@ -386,7 +387,7 @@ def test_odd_paths_and_a_bare_environment_do_not_matter(tmp_path):
 @pytest.mark.slow
 def test_triton_notices_what_changes_in_the_repository(begin, models, tmp_path):
     service = begin(repository=models)
-    code = models / "demo_text" / "1" / "model.py"
+    code = version_folder(models, "demo_text") / "model.py"
     code.write_text(code.read_text() + "\nraise RuntimeError('changed')\n")
     triton_log = tmp_path / "data" / "triton.log"
     assert wait_for(lambda: "RuntimeError: changed" in triton_log.read_text(), 30)
@@ -399,7 +400,7 @@ def test_a_bad_neighbour_is_told_and_the_good_model_serves(begin, models):
         shutil.copytree(models / f"demo_{tower}", models / f"bad_{tower}")
         config = models / f"bad_{tower}" / "config.pbtxt"
         config.write_text(config.read_text().replace(f'name: "demo_{tower}"', f'name: "bad_{tower}"', 1))
-    (models / "bad_image" / "1" / "model.pt").write_bytes(b"these are not weights")
+    (version_folder(models, "bad_image") / "model.pt").write_bytes(b"these are not weights")
     service = begin(repository=models)
     assert embeds(clipserve.Client(service.address))
     assert service.says(r"✗ Triton \(pid \d+\): model bad does not answer: Triton cannot load bad_image", 30)

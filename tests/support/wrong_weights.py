@@ -6,6 +6,7 @@ import zipfile
 from pathlib import Path
 
 import numpy as np
+from clipserve_exporter.versions import served_version
 
 SMALLEST = 1024
 """Bytes: what is smaller are counters and scalars, or of little weight."""
@@ -16,7 +17,7 @@ def perturb(tower: Path, spread: float = 0.3) -> None:
 
     So variances stay positive, and masks infinite. A Triton that polls its repository loads the tower anew.
     """
-    file = tower / "1" / "model.pt"
+    file = tower / served_version(tower) / "model.pt"
     new = file.with_suffix(".new")
     noise = np.random.default_rng(0)
     # TorchScript is a zip in which each tensor's numbers are a file, as they lie in memory.

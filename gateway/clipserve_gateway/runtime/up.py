@@ -21,6 +21,7 @@ from clipserve_gateway.listeners import holder, taken
 from clipserve_gateway.model_versions import ModelVersions
 from clipserve_gateway.runtime.data_folder import DataUnusable, check_data
 from clipserve_gateway.runtime.install import TritonInstall, TritonMissing, find_install
+from clipserve_gateway.runtime.old_versions import remove_old_versions
 from clipserve_gateway.runtime.ports import PortInUse, free_ports
 from clipserve_gateway.runtime.run_folder import NoPlainFolder, temporary_folder
 from clipserve_gateway.runtime.supervisor import Supervisor
@@ -31,6 +32,7 @@ from clipserve_gateway.server import Gateway, PortTaken
 from clipserve_gateway.settings import Settings, host_environment
 from clipserve_gateway.signals import stop_on_signals
 from clipserve_gateway.triton import TritonEncoder
+from clipserve_gateway.types import ModelSpec
 
 TRIES = 3
 """Starts on ports that are chosen here, where others take them."""
@@ -118,7 +120,7 @@ async def run_on(
             tritons.append(
                 TritonProcess(install, repository, each, folder, choose_log(log, settings.data, number))
             )
-        await run_all(settings.model_copy(update={"triton": addresses}), guard, tritons, stop)
+        await run_all(settings.model_copy(update={"triton": addresses}), guard, tritons, stop, repository)
     except TritonFailed:
         # A Triton that hangs does not heed SIGTERM, and nothing is in flight that could finish.
         await asyncio.gather(*(triton.kill() for triton in tritons))
@@ -128,12 +130,19 @@ async def run_on(
 
 
 async def run_all(
-    settings: Settings, guard: GuardSettings, tritons: Sequence[TritonProcess], stop: asyncio.Event
+    settings: Settings,
+    guard: GuardSettings,
+    tritons: Sequence[TritonProcess],
+    stop: asyncio.Event,
+    repository: Path | None = None,
 ) -> None:
-    """Starts all, waits until they are ready, and until they shall stop. The Tritons are left running."""
+    """Starts all, waits until they are ready, and until they shall stop. The Tritons are left running.
+
+    Old versions leave the repository, if one is named.
+    """
     with contextlib.ExitStack() as quiet:
         quiet.enter_context(expecting_triton())
-        await run_quietly(settings, guard, tritons, stop, quiet)
+        await run_quietly(settings, guard, tritons, stop, quiet, repository)
 
 
 async def run_quietly(
@@ -142,6 +151,7 @@ async def run_quietly(
     tritons: Sequence[TritonProcess],
     stop: asyncio.Event,
     quiet: contextlib.ExitStack,
+    repository: Path | None = None,
 ) -> None:
     """Does what run_all does; `quiet` is closed once all is ready, and stays open if the start fails."""
     begin = time.monotonic()
@@ -155,6 +165,9 @@ async def run_quietly(
     supervisors = [Supervisor(*each, guard, say=say) for each in zip(tritons, looks, strict=True)]
     tasks: list[asyncio.Task] = [asyncio.create_task(supervisor.run()) for supervisor in supervisors]
     tasks += [asyncio.create_task(tend_memory(gateway)), asyncio.create_task(stop.wait())]
+    if repository is not None:
+        in_service = functools.partial(right_everywhere, gateway, [it.address for it in tritons])
+        tasks.append(asyncio.create_task(remove_old_versions(repository, in_service)))
     try:
         if await ready(gateway, supervisors, tasks, begin + guard.startup_seconds):
             quiet.close()
@@ -171,6 +184,12 @@ async def run_quietly(
         # On one machine there are no endpoints that must notice first.
         await gateway.stop(drain_seconds=0, grace_seconds=settings.grace_seconds)
         await asyncio.gather(*(connection.close() for connection in connections))
+
+
+def right_everywhere(gateway: Gateway, addresses: Sequence[str]) -> list[ModelSpec]:
+    """The models, in the version in service, that have answered right on every Triton a moment ago."""
+    ready = [spec for spec, up in gateway.models.all() if up]
+    return [spec for spec in ready if all(gateway.recent(address, spec) for address in addresses)]
 
 
 @contextlib.contextmanager
