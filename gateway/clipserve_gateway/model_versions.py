@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from typing import Literal
 
 from clipserve_gateway.model_config import (
     TOWERS,
@@ -43,13 +44,14 @@ class ModelVersions:
     Attributes:
         current: the versions in service, by model.
         next: versions that are loaded whole and have not answered right yet.
-        refused: what is wrong with configurations that name a version which cannot be served.
+        newly_refused: what the last update found wrong with configurations, and the one before it did not.
     """
 
     def __init__(self) -> None:
         self.current: dict[str, ServedModel] = {}
         self.next: dict[str, ServedModel] = {}
-        self.refused: dict[str, BadModelConfig] = {}
+        self.newly_refused: dict[str, str] = {}
+        self._refused: dict[str, str] = {}
         self._older: dict[str, list[ServedModel]] = {}
         self._had: dict[str, list[str]] = {}
         """Versions that were in service, the latest last."""
@@ -62,7 +64,9 @@ class ModelVersions:
     def update(self, loaded: LoadedVersions, towers: Mapping[str, TowerConfig]) -> None:
         """Takes note of what Triton has loaded, and of the configurations that it reports."""
         found = pair(loaded, towers)
-        self.refused = {name: error for name, error in found.items() if isinstance(error, BadModelConfig)}
+        refused = {name: str(error) for name, error in found.items() if isinstance(error, BadModelConfig)}
+        self.newly_refused = {name: it for name, it in refused.items() if self._refused.get(name) != it}
+        self._refused = refused
         for name in found.keys() | self.current.keys():
             spec, fresh = found.get(name), None
             if isinstance(spec, ModelSpec):
@@ -93,6 +97,13 @@ class ModelVersions:
             self._put(name, fresh)
         else:
             self.next[name] = fresh
+
+    def role(self, spec: ModelSpec) -> Literal["current", "next", "older"]:
+        """What a version that is loaded is now."""
+        current, following = self.current.get(spec.name), self.next.get(spec.name)
+        if current is not None and current.spec == spec:
+            return "current"
+        return "next" if following is not None and following.spec == spec else "older"
 
     def switch(self, name: str) -> None:
         """Puts the next version of a model into service. Calls to the one before go on."""

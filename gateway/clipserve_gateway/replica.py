@@ -7,7 +7,7 @@ import contextlib
 import functools
 import logging
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable
 from typing import Protocol, TypeVar
 
 from clipserve_gateway import errors
@@ -15,7 +15,14 @@ from clipserve_gateway.deadline import Deadline
 from clipserve_gateway.encoder import Encoder
 from clipserve_gateway.known_answer import PAUSE_SECONDS, Finding, Verdict, examine
 from clipserve_gateway.metrics import Metrics
-from clipserve_gateway.model_config import TOWERS, LoadedVersions, TowerConfig, is_tower, model_name, tower_name
+from clipserve_gateway.model_config import (
+    TOWERS,
+    LoadedVersions,
+    TowerConfig,
+    is_tower,
+    model_name,
+    tower_name,
+)
 from clipserve_gateway.model_versions import ModelVersions, ServedModel
 from clipserve_gateway.models import ModelSource
 from clipserve_gateway.standing import Standing
@@ -61,7 +68,6 @@ class Replica:
         self._towers: dict[str, TowerConfig] = {}
         self._standings: dict[ModelSpec, Standing] = {}
         self._examinations: dict[ModelSpec, asyncio.Task[None]] = {}
-        self._refused: dict[str, str] = {}
         self._down: asyncio.Future[None] | None = None
         """Done while the replica is down; None before it was first reached."""
         self._idle = asyncio.Event()
@@ -171,7 +177,9 @@ class Replica:
             self._suspect(error.logged)
             return
         self.versions.update(self.loaded, self._towers)
-        self._tell_refused()
+        for name, error in self.versions.newly_refused.items():
+            if self.good(name):
+                log.error("replica %s: the version before stays in service: %s", self.address, error)
         returned = not self.up
         if returned:
             # What it answered before it went says nothing: it may be another process.
@@ -227,7 +235,8 @@ class Replica:
         standing = self._standings[spec]
         before, standing.finding = standing.finding, found
         told = before is not None and before.verdict is found.verdict
-        if self._is(spec, self.versions.next):
+        role = self.versions.role(spec)
+        if role == "next":
             if standing.serves:
                 self._switch(spec)
             elif not told:
@@ -235,7 +244,7 @@ class Replica:
                     "replica %s: version %s of model %s is not taken into service, the one before stays: %s",
                     self.address, spec.version, spec.name, found.detail,
                 )  # fmt: skip
-        elif self._is(spec, self.versions.current):
+        elif role == "current":
             self._metrics.canary_ok.labels(self.address, spec.name).set(standing.serves)
             if told:
                 return
@@ -244,22 +253,11 @@ class Replica:
             else:
                 log.error("replica %s: model %s is out of service: %s", self.address, spec.name, found.detail)
 
-    def _is(self, spec: ModelSpec, where: Mapping[str, ServedModel]) -> bool:
-        found = where.get(spec.name)
-        return found is not None and found.spec == spec
-
     def _switch(self, spec: ModelSpec) -> None:
         """A new version answers right: it is in service from now on."""
         self.versions.switch(spec.name)
         self._metrics.canary_ok.labels(self.address, spec.name).set(1)
         log.info("replica %s: model %s is in service in version %s", self.address, spec.name, spec.version)
-
-    def _tell_refused(self) -> None:
-        """Logs what is wrong with a new version while the one before serves; Models tells the rest."""
-        refused = {name: str(it) for name, it in self.versions.refused.items() if self.good(name)}
-        for name in refused.keys() - {name for name, it in self._refused.items() if refused.get(name) == it}:
-            log.error("replica %s: the version before stays in service: %s", self.address, refused[name])
-        self._refused = refused
 
     def _complain(self, complaint: str) -> None:
         """Logs a complaint when it is new; an empty one says that all is well again."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from clipserve_gateway.model_config import BadModelConfig, TowerConfig
+from clipserve_gateway.model_config import TowerConfig
 from clipserve_gateway.model_versions import ModelVersions
 from clipserve_gateway.types import ModelSpec
 from support.fakes import towers
@@ -109,7 +109,8 @@ def test_a_bad_configuration_of_the_new_version_leaves_the_old_one_in_service():
     for tower in ("image", "text"):
         swap.load(tower, "5", "6", embed_dim="many")
     assert swap.current() == old
-    assert isinstance(swap.versions.refused["fake"], BadModelConfig)
+    assert "embed_dim" in swap.versions.newly_refused["fake"]
+    assert not swap.update().newly_refused, "it is told once"
 
 
 def test_the_same_model_of_another_export_answers_where_a_version_was_never_there():

@@ -101,8 +101,9 @@ async def test_a_model_that_is_listed_and_not_ready_yet_is_unavailable_and_not_u
     source = FakeTriton(*towers(), *towers(model="new"))
     source.ready["new_text"] = False
     models = await fake_models(source)
-    with pytest.raises(errors.ModelUnavailable, match="new is not ready"):
+    with pytest.raises(errors.ModelLoading, match="'new' is not ready") as loading:
         models.get("new")
+    assert loading.value.retry_after is not None, "callers are told when to come again"
     source.ready["new_text"] = True
     await models.refresh()
     assert models.get("new").name == "new"
@@ -126,3 +127,15 @@ async def test_a_known_model_with_a_broken_configuration_stays_known():
     await models.refresh()
     with pytest.raises(errors.ModelUnavailable):
         models.get("fake")
+
+
+async def test_the_only_model_is_the_default_while_it_is_loaded():
+    source = FakeTriton()
+    source.ready["fake_image"] = False
+    models = await fake_models(source)
+    with pytest.raises(errors.ModelLoading):
+        models.get("")
+    source.error = errors.ServerUnavailable("down")
+    await models.refresh()
+    with pytest.raises(errors.ModelUnavailable):
+        models.get("")
