@@ -177,9 +177,9 @@ class Replica:
             self._suspect(error.logged)
             return
         self.versions.update(self.loaded, self._towers)
-        for name, error in self.versions.newly_refused.items():
+        for name, complaint in self.versions.newly_refused.items():
             if self.good(name):
-                log.error("replica %s: the version before stays in service: %s", self.address, error)
+                log.error("replica %s: the version before stays in service: %s", self.address, complaint)
         returned = not self.up
         if returned:
             # What it answered before it went says nothing: it may be another process.

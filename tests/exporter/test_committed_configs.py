@@ -1,6 +1,6 @@
 """The committed configurations of the demo model are what the exporter would write today.
 
-To renew them: clipserve-export --model demo --out model_repository
+To renew them: rm -rf model_repository/*/[0-9]* && clipserve-export --model demo --out model_repository
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from google.protobuf import text_format
 from tritonclient.grpc import model_config_pb2 as pb
 
 REPOSITORY = Path(__file__).parents[2] / "model_repository"
-RENEW = "renew them: clipserve-export --model demo --out model_repository"
+RENEW = "renew them: rm -rf model_repository/*/[0-9]* && clipserve-export --model demo --out model_repository"
 
 
 def split(text: str) -> tuple[pb.ModelConfig, list[np.ndarray]]:
