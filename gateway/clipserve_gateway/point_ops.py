@@ -5,8 +5,8 @@ from __future__ import annotations
 import functools
 import secrets
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
-from typing import Protocol, TypeVar
+from dataclasses import dataclass, replace
+from typing import TypeVar
 
 import numpy as np
 
@@ -31,6 +31,8 @@ from clipserve_gateway.errors import (
 )
 from clipserve_gateway.index.base import Engine
 from clipserve_gateway.kept_source import source_bytes, stored_source
+from clipserve_gateway.read_size import STEP_WITH_SOURCES
+from clipserve_gateway.sources import SourceReader
 from clipserve_gateway.stages import stage
 from clipserve_gateway.types import (
     Filter,
@@ -43,17 +45,6 @@ from clipserve_gateway.types import (
 from clipserve_gateway.writing import ATTEMPTS, confirm, delete_everywhere, have_landed, writable
 
 T = TypeVar("T")
-
-STEP_WITH_SOURCES = 16
-"""Points read at once with their sources, which may have megabytes each."""
-
-
-class SourceReader(Protocol):
-    """Reads sources again."""
-
-    async def read(self, uri: str) -> Input:
-        """The image or text at a URI, or an InvalidInput that says why it cannot be read."""
-        ...
 
 
 @dataclass(frozen=True)
@@ -266,26 +257,35 @@ class PointOps:
         deadline: Deadline,
     ) -> Page:
         """Up to `limit` points whose ids follow `after`; fewer once their sources have `max_bytes`."""
-        step = STEP_WITH_SOURCES if with_sources else limit
+        some = await self._read(
+            collection,
+            functools.partial(
+                self._engine.scroll,
+                after=after,
+                limit=limit + 1,
+                filter=filter,
+                with_embeddings=with_embeddings,
+            ),
+            deadline,
+        )
+        page = Page(some[:limit], len(some) > limit)
+        return await self._with_sources(collection, page, max_bytes, deadline) if with_sources else page
+
+    async def _with_sources(
+        self, collection: CollectionSpec, page: Page, max_bytes: int, deadline: Deadline
+    ) -> Page:
+        """The page's points with their sources; fewer once these have `max_bytes`."""
         found: list[Point] = []
-        while True:
-            wanted = min(step, limit - len(found))
-            some = await self._read(
-                collection,
-                functools.partial(
-                    self._engine.scroll,
-                    after=found[-1].id if found else after,
-                    limit=wanted + 1,
-                    filter=filter,
-                    with_embeddings=with_embeddings,
-                    with_sources=with_sources,
-                ),
-                deadline,
-            )
-            found += some[:wanted]
-            more = len(some) > wanted
-            if not more or len(found) == limit or source_bytes(found) >= max_bytes:
-                return Page(found, more)
+        for first in range(0, len(page.points), STEP_WITH_SOURCES):
+            some = page.points[first : first + STEP_WITH_SOURCES]
+            ids = [point.id for point in some]
+            read = functools.partial(self._engine.fetch, ids=ids, with_sources=True)
+            sources = {it.id: it.source for it in await self._read(collection, read, deadline)}
+            # What was deleted since the page was read has no place in it.
+            found += [replace(it, source=sources[it.id]) for it in some if it.id in sources]
+            if found and source_bytes(found) >= max_bytes:
+                return Page(found, page.more or first + STEP_WITH_SOURCES < len(page.points))
+        return Page(found, page.more)
 
     async def count(self, collection: CollectionSpec, filter: Filter | None, deadline: Deadline) -> int:
         """Points, all or those that meet the filter."""

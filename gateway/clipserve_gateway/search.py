@@ -72,6 +72,12 @@ class Query:
             return None
         return "text" if isinstance(source, str) else "image"
 
+    @property
+    def most_hits(self) -> int:
+        """Hits that are read at a time, at most."""
+        wanted = self.top_k + len(self.parts)
+        return wanted if self.duplicate_threshold is None else max(wanted, MOST_CANDIDATES)
+
 
 @dataclass(frozen=True)
 class SearchOutcome:

@@ -153,7 +153,9 @@ class Gateway:
         label_sets = LabelSets(engine)
         labels = LabelCache(self._embedder, self.settings.label_cache_bytes, self.metrics, label_sets)
         classifier = Classifier(self.models, self._embedder, labels)
-        calls = Calls(self.settings.default_timeout_seconds, self._admission, self.metrics)
+        calls = Calls(
+            self.settings.default_timeout_seconds, self._admission, self._intake.budget, self.metrics
+        )
         collections = CollectionOps(engine, catalog, self.models, self._statistics)
         points = PointOps(engine, catalog, embedder, self._sources)
         searcher = Searcher(engine, catalog, embedder, self._statistics)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -101,9 +102,18 @@ class LanceTable:
             if len(table) < limit or distances[-1] > distances[top_k - 1] or limit >= MOST_TIES:
                 break
             limit = min(4 * limit, MOST_TIES)
+            # Payloads only of those that are answered: of all of them they might fill the memory.
+            query = query.select(["id", "_distance"])
         scores = np.clip(1 - distances.astype(np.float32), -1, 1).tolist()
         rows = zip(table["id"].to_pylist(), scores, lance_rows.payloads(self.spec, table), strict=True)
-        return sorted((Hit(*row) for row in rows), key=lambda hit: (-hit.score, hit.id))[:top_k]
+        hits = sorted((Hit(*row) for row in rows), key=lambda hit: (-hit.score, hit.id))[:top_k]
+        return await self._with_payloads(hits) if with_payload and limit > top_k + 1 else hits
+
+    async def _with_payloads(self, hits: Sequence[Hit]) -> list[Hit]:
+        """Hits that were found without their payloads; without those that are gone since."""
+        points = await self.fetch([hit.id for hit in hits], with_embeddings=False, with_sources=False)
+        found = {point.id: point.payload for point in points}
+        return [replace(hit, payload=found[hit.id]) for hit in hits if hit.id in found]
 
     async def sample(self, limit: int) -> Floats:
         """See Engine."""

@@ -21,6 +21,7 @@ from clipserve_gateway.errors import ClipserveError
 from clipserve_gateway.index.base import Engine
 from clipserve_gateway.label_sets import LabelSets
 from clipserve_gateway.models import Models
+from clipserve_gateway.read_size import bytes_to_read
 from clipserve_gateway.search import Searcher
 from clipserve_gateway.servicers.calls import Calls
 from clipserve_gateway.servicers.pipeline import in_order
@@ -115,7 +116,8 @@ class ClipServicer(clip_pb2_grpc.ClipServiceServicer):
         """Finds the points nearest to what is looked for."""
         query = read_search(request, self._limits)
         cost = cost_of(part.source for part in query.parts)
-        async with self._calls.place(cost, context) as deadline:
+        reads = bytes_to_read(query.most_hits, self._limits, with_payload=query.with_payload)
+        async with self._calls.place(cost, context, reads=reads) as deadline:
             outcome = await self._searcher.search(query, deadline=deadline)
         return write_search(outcome, self._limits)
 

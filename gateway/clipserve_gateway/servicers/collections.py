@@ -20,6 +20,7 @@ from clipserve_gateway.convert.status import item_status
 from clipserve_gateway.errors import ClipserveError
 from clipserve_gateway.migration import Migrator
 from clipserve_gateway.point_ops import PointOps
+from clipserve_gateway.read_size import bytes_to_read
 from clipserve_gateway.servicers.calls import Calls
 from clipserve_gateway.servicers.pipeline import in_order
 from clipserve_gateway.types import Limits
@@ -187,7 +188,13 @@ class CollectionServicer(collection_pb2_grpc.CollectionServiceServicer):
         """Gets points by id."""
         ids = points.read_ids(request.ids, self._limits)
         spec = await self._points.collection(request.collection)
-        async with self._calls.place(Cost(), context) as deadline:
+        reads = bytes_to_read(
+            len(ids),
+            self._limits,
+            dim=spec.dim if request.with_embeddings else 0,
+            with_sources=request.with_sources,
+        )
+        async with self._calls.place(Cost(), context, reads=reads) as deadline:
             found = await self._points.fetch(
                 spec,
                 ids,
@@ -208,7 +215,13 @@ class CollectionServicer(collection_pb2_grpc.CollectionServiceServicer):
         after, size = pages.read_page(request, self._limits.max_page_size)
         spec = await self._points.collection(request.collection)
         filter = points.read_optional_filter(request, spec, self._limits)
-        async with self._calls.place(Cost(), context) as deadline:
+        reads = bytes_to_read(
+            size,
+            self._limits,
+            dim=spec.dim if request.with_embeddings else 0,
+            with_sources=request.with_sources,
+        )
+        async with self._calls.place(Cost(), context, reads=reads) as deadline:
             page = await self._points.scroll(
                 spec,
                 after=after,
