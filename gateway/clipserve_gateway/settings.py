@@ -95,6 +95,11 @@ class Settings(TritonKey):
         description="Where collections are kept: a folder or s3://BUCKET/FOLDER (LanceDB), "
         "milvus://HOST:PORT[/DATABASE], milvuss:// for TLS, or milvus-lite:FILE.",
     )
+    sync_writes: bool = Field(
+        True,
+        description="Acknowledge writes in a local folder only after they are synced to the disk, so that "
+        "they survive a power cut.",
+    )
     milvus_token: SecretStr = Field(
         SecretStr(""), description="Milvus's USER:PASSWORD or API key, where it asks for one."
     )

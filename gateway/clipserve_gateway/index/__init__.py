@@ -12,7 +12,7 @@ from clipserve_gateway.index.milvus_address import MilvusOptions
 from clipserve_gateway.settings import Settings
 
 
-def open_engine(uri: str, milvus: MilvusOptions | None = None) -> Engine:
+def open_engine(uri: str, milvus: MilvusOptions | None = None, *, sync_writes: bool = True) -> Engine:
     """The engine for a URI: Milvus, milvus-lite, or LanceDB in a folder or object storage.
 
     `milvus` is how Milvus is to be used; its address and database are those of the URI. Nothing is opened
@@ -20,7 +20,7 @@ def open_engine(uri: str, milvus: MilvusOptions | None = None) -> Engine:
     """
     found = milvus_address.parse(uri)
     if found is None:
-        return LanceEngine(uri)
+        return LanceEngine(uri, sync_writes=sync_writes)
     address, database = found
     options = milvus or MilvusOptions(address)
     return MilvusEngine(dataclasses.replace(options, address=address, database=database))
@@ -37,4 +37,4 @@ def engine_of(settings: Settings) -> Engine:
         consistency=settings.milvus_consistency,
         timeout=settings.milvus_timeout_seconds,
     )
-    return open_engine(settings.data, milvus)
+    return open_engine(settings.data, milvus, sync_writes=settings.sync_writes)

@@ -14,7 +14,9 @@ from clipserve_gateway.index import lance_care
 from clipserve_gateway.index.base import Document
 from clipserve_gateway.index.lance_documents import LanceDocuments
 from clipserve_gateway.index.lance_lease import LEASES, Lease
+from clipserve_gateway.index.lance_recovery import recover
 from clipserve_gateway.index.lance_rows import arrow_schema
+from clipserve_gateway.index.lance_sync import TableSync, local_folder, sync_path
 from clipserve_gateway.index.lance_table import LanceTable
 from clipserve_gateway.index.lance_write import guarded, storage_failed
 from clipserve_gateway.types import Filter, Floats, Hit, Point, TableSpec, TableStatus
@@ -42,8 +44,11 @@ class LanceEngine:
     name = "lancedb"
     keeps_sources = True
 
-    def __init__(self, uri: str) -> None:
+    def __init__(self, uri: str, *, sync_writes: bool = True) -> None:
+        """`sync_writes`: a write in a folder returns after its files are synced to the disk."""
         self._uri = uri
+        self._folder = local_folder(uri)
+        self._sync_writes = sync_writes
         self._database: Any = None
         self._documents: LanceDocuments | None = None
         self._opening = asyncio.Lock()
@@ -67,8 +72,19 @@ class LanceEngine:
                         self._database = await lancedb.connect_async(
                             self._uri, read_consistency_interval=interval, session=session
                         )
-                        self._documents = await LanceDocuments.open(self._database, CATALOG)
+                        self._documents = await self._open_documents(CATALOG)
         return self._documents
+
+    async def _open_documents(self, table: str) -> LanceDocuments:
+        return await LanceDocuments.open(self._database, table, await self._recovered(table))
+
+    async def _recovered(self, table: str) -> TableSync:
+        """What syncs a table, after it was brought back to its last whole version."""
+        if self._folder is None:
+            return TableSync(None)
+        folder = self._folder / f"{table}.lance"
+        await asyncio.to_thread(recover, folder)
+        return TableSync(folder if self._sync_writes else None)
 
     async def close(self) -> None:
         """See Engine."""
@@ -118,6 +134,7 @@ class LanceEngine:
                     with contextlib.suppress(Exception):
                         await self._database.drop_table(table.name, ignore_missing=True)
                 raise
+            await (await self._recovered(table.name)).sync()
 
     async def drop_table(self, table: str) -> None:
         """See Engine."""
@@ -127,6 +144,8 @@ class LanceEngine:
             if opened is not None:
                 await opened.close()
             await self._database.drop_table(table, ignore_missing=True)
+            if self._folder is not None and self._sync_writes:
+                await asyncio.to_thread(sync_path, self._folder)
 
     async def tables(self) -> list[str]:
         """See Engine."""
@@ -251,18 +270,19 @@ class LanceEngine:
             raise storage_failed(error) from error
 
     async def _open_table(self, spec: TableSpec) -> LanceTable:
+        sync = await self._recovered(spec.name)
         found = await self._database.open_table(spec.name)
         # Another call may have opened it meanwhile.
         opened = self._tables.get(spec.name)
         if opened is None:
             lease = Lease(self._open_leases, spec.name)
-            opened = self._tables[spec.name] = LanceTable(found, spec, lease)
+            opened = self._tables[spec.name] = LanceTable(found, spec, lease, sync)
         opened.adopt(spec)
         return opened
 
     async def _open_leases(self) -> LanceDocuments:
         if self._leases is None or (self._leases.done() and self._leases.exception()):
-            self._leases = asyncio.create_task(LanceDocuments.open(self._database, LEASES))
+            self._leases = asyncio.create_task(self._open_documents(LEASES))
         return await asyncio.shield(self._leases)
 
     async def _is_gone(self, table: str) -> bool:

@@ -11,6 +11,7 @@ from cachetools import LRUCache
 
 from clipserve_gateway.index.base import Document
 from clipserve_gateway.index.lance_filter import text
+from clipserve_gateway.index.lance_sync import TableSync
 from clipserve_gateway.index.lance_upkeep import Upkeep
 from clipserve_gateway.index.lance_write import PRIMARY_KEY, merge, retrying
 
@@ -33,17 +34,20 @@ SCHEMA = pa.schema(
 class LanceDocuments:
     """Shared by all processes on one store."""
 
-    def __init__(self, table: Any) -> None:
+    def __init__(self, table: Any, sync: TableSync) -> None:
         self._table = table
+        self._sync = sync
         self._writing = asyncio.Lock()
-        self._upkeep = Upkeep(table, table.name, self._writing, commits=COMMITS)
+        self._upkeep = Upkeep(table, table.name, self._writing, commits=COMMITS, sync=sync)
         self._kept: LRUCache[str, tuple[Document | None]] = LRUCache(KEPT_BYTES, size)
         self._kept_version = 0
 
     @classmethod
-    async def open(cls, database: Any, table: str) -> LanceDocuments:
+    async def open(cls, database: Any, table: str, sync: TableSync) -> LanceDocuments:
         """The documents of a table, which is made if there is none."""
-        return cls(await database.create_table(table, schema=SCHEMA, mode="create", exist_ok=True))
+        documents = cls(await database.create_table(table, schema=SCHEMA, mode="create", exist_ok=True), sync)
+        await sync.sync()
+        return documents
 
     async def get(self, key: str) -> Document | None:
         """See Engine. Asks the store for the table's version; reads the row where that has changed."""
@@ -71,6 +75,7 @@ class LanceDocuments:
         condition = f"target.version = {version}" if version else False
         async with self._writing:
             result = await merge(self._table, "key", rows, replace=condition)
+            await self._sync.sync()
         self._upkeep.committed()
         if result.num_inserted_rows + result.num_updated_rows == 1:
             return True
@@ -86,6 +91,7 @@ class LanceDocuments:
         condition = f"key = {text(key)} AND version = {version}"
         async with self._writing:
             result = await retrying(lambda: self._table.delete(condition))
+            await self._sync.sync()
         self._upkeep.committed()
         return bool(result.num_deleted_rows)
 

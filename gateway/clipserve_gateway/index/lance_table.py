@@ -14,6 +14,7 @@ from clipserve_gateway.index.columns import columns
 from clipserve_gateway.index.lance_indexes import VECTOR_INDEX_FROM_ROWS, indexes
 from clipserve_gateway.index.lance_lease import Lease
 from clipserve_gateway.index.lance_scroll import Scroll
+from clipserve_gateway.index.lance_sync import TableSync
 from clipserve_gateway.index.lance_upkeep import Upkeep
 from clipserve_gateway.index.lance_write import retrying
 from clipserve_gateway.index.lance_writer import Writer
@@ -27,12 +28,13 @@ MOST_TIES = 10_000
 class LanceTable:
     """A LanceDB table, its writer and its upkeep."""
 
-    def __init__(self, table: Any, spec: TableSpec, lease: Lease) -> None:
+    def __init__(self, table: Any, spec: TableSpec, lease: Lease, sync: TableSync) -> None:
         self._table = table
         self.spec = spec
+        self._sync = sync
         self._writing = asyncio.Lock()
-        self._upkeep = Upkeep(table, spec.name, self._writing, indexes(spec), lease=lease)
-        self._writer = Writer(table, spec, self._writing, self._upkeep.committed)
+        self._upkeep = Upkeep(table, spec.name, self._writing, indexes(spec), lease=lease, sync=sync)
+        self._writer = Writer(table, spec, self._writing, self._upkeep.committed, sync)
         self._scroll = Scroll(table)
         # Another process may have been killed before its upkeep.
         self._upkeep.committed()
@@ -57,6 +59,7 @@ class LanceTable:
     async def _delete(self, condition: str) -> int:
         async with self._writing:
             result = await retrying(lambda: self._table.delete(condition))
+            await self._sync.sync()
         if result.num_deleted_rows:
             self._upkeep.committed()
         return int(result.num_deleted_rows)

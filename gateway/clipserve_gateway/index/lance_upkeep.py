@@ -12,6 +12,7 @@ from typing import Any, Protocol, TypeVar
 
 from clipserve_gateway.index import lance_care
 from clipserve_gateway.index.lance_indexes import Index
+from clipserve_gateway.index.lance_sync import TableSync
 from clipserve_gateway.index.lance_write import is_conflict, retrying
 
 log = logging.getLogger(__name__)
@@ -56,6 +57,7 @@ class Upkeep:
         writing: asyncio.Lock,
         indexes: Sequence[Index] = (),
         *,
+        sync: TableSync,
         lease: Alone | None = None,
         commits: int | None = None,
     ) -> None:
@@ -63,6 +65,7 @@ class Upkeep:
         self._table = table
         self._what = what
         self._writing = writing
+        self._sync = sync
         self._lease: Alone = lease or Unshared()
         self._enough = commits or COMMITS
         self._commits = 0
@@ -191,6 +194,8 @@ class Upkeep:
                 # A try that fails leaves its files behind for days: large ones are not tried in vain.
                 async with self._writing:
                     await retrying(lambda: self._on_dataset(self._renew))
+            # What is removed may be all that is on the disk of these points until the merged files are.
+            await self._sync.sync()
             await self._on_dataset(lance_care.drop_old_versions)
 
     def _merge(self, dataset: Any) -> None:

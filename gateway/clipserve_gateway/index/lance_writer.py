@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from clipserve_gateway.index import lance_rows
+from clipserve_gateway.index.lance_sync import TableSync
 from clipserve_gateway.index.lance_write import merge, storage_failed
 from clipserve_gateway.types import Point, TableSpec
 
@@ -34,12 +35,18 @@ class Writer:
     """
 
     def __init__(
-        self, table: Any, spec: TableSpec, writing: asyncio.Lock, committed: Callable[[], None]
+        self,
+        table: Any,
+        spec: TableSpec,
+        writing: asyncio.Lock,
+        committed: Callable[[], None],
+        sync: TableSync,
     ) -> None:
         self._table = table
         self._spec = spec
         self._writing = writing
         self._committed = committed
+        self._sync = sync
         self._waiting: deque[Write] = deque()
         self._task: asyncio.Task[None] | None = None
 
@@ -97,6 +104,7 @@ class Writer:
                 rows = await asyncio.to_thread(lance_rows.to_arrow, self._spec, list(chosen.values()))
                 await merge(self._table, "id", rows, replace=batch[0].replace)
                 self._committed()
+                await self._sync.sync()
         except Exception as error:
             for write in batch:
                 if not write.done.done():

@@ -20,8 +20,8 @@ T = TypeVar("T")
 
 def store_options() -> Callable[[Command], Command]:
     """The settings that say where the store is."""
-    others = [name for name in Settings.model_fields if name != "data" and not name.startswith("milvus_")]
-    return settings_options(without=others)
+    names = [name for name in Settings.model_fields if not name.startswith("milvus_")]
+    return settings_options(without=set(names) - {"data", "sync_writes"})
 
 
 def on_engine(options: dict[str, Any], work: Callable[[Engine], Awaitable[T]]) -> T:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections import defaultdict
 from collections.abc import Collection
 from dataclasses import dataclass
@@ -48,14 +49,13 @@ async def orphans(engine: Engine) -> list[Orphan]:
 
 async def describe(engine: Engine, table: str, *, known: bool) -> Orphan:
     """What is known of a table."""
-    facts = await engine.table_facts(table)
-    spec = read_spec(facts) if facts else None
+    spec: CollectionSpec | None = None
     points: int | None = None
-    if spec is not None:
-        try:
-            points = await engine.count(spec.table)
-        except ClipserveError:
-            points = None
+    # What an interrupted step left may not be a whole table.
+    with contextlib.suppress(ClipserveError):
+        facts = await engine.table_facts(table)
+        spec = read_spec(facts) if facts else None
+        points = await engine.count(spec.table) if spec else None
     return Orphan(table, known, spec, points)
 
 
