@@ -15,6 +15,7 @@ from typing import Literal
 import numpy as np
 from clipserve_exporter.config import Canary, ModelFacts, Serving, quoted, render
 from clipserve_exporter.repository import write
+from clipserve_exporter.versions import CONFIG, FIRST_FORM, served_version
 from clipserve_gateway import preprocess
 from clipserve_gateway.tokenizer import tokenizer_for
 from PIL import Image
@@ -76,9 +77,12 @@ class DelayModel:
         self._write_knobs()
         self.export(self.knobs.seed)
 
-    def export(self, seed: int) -> str:
-        """Writes a version with other weights, as the exporter does; its fingerprint."""
-        facts = facts_of(self.name, seed)
+    def export(self, seed: int, *, text_length: str = "ragged") -> str:
+        """Writes a version with other weights, as the exporter does; its fingerprint.
+
+        With another `text_length` (ragged or fixed) the text tower has other inputs, and the same answers.
+        """
+        facts = replace(facts_of(self.name, seed), text_length=text_length)
         knobs = f'parameters {{ key: "knobs" value {{ string_value: {quoted(str(self._file))} }} }}\n'
         towers = {
             f"{self.name}_{tower}": DelayTower(render(facts, self._serving, tower) + knobs, seed)
@@ -86,6 +90,13 @@ class DelayModel:
         }
         write(self.repository, towers)
         return facts.fingerprint
+
+    def as_first_form(self) -> None:
+        """Makes the only version one of the form that names no version, in the folder 1."""
+        for tower in (self.repository / f"{self.name}_image", self.repository / f"{self.name}_text"):
+            (tower / served_version(tower)).rename(tower / FIRST_FORM)
+            lines = (tower / CONFIG).read_text().splitlines(keepends=True)
+            (tower / CONFIG).write_text("".join(line for line in lines if "version" not in line[:40]))
 
     def turn(self, **changes: float | str) -> None:
         """Changes knobs, from the next execution on."""

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import zlib
 from collections.abc import Iterator
 
+import clipserve
 import numpy as np
 import numpy.typing as npt
 
@@ -29,6 +31,17 @@ def digest(embedding: npt.NDArray[np.float32]) -> int:
     return zlib.crc32(embedding.astype("<f4").tobytes())
 
 
+def fingerprints() -> list[str]:
+    """Of both sets of weights, as the load process writes them down."""
+    return [facts_of("delay", seed).fingerprint[:32] for seed in SEEDS]
+
+
+def right_digests() -> list[list[int]]:
+    """Of each text, by both sets of weights."""
+    texts = [text(n) for n in range(INPUTS)]
+    return [[digest(row) for row in right_texts(texts, seed)] for seed in SEEDS]
+
+
 def wrong(calls: Calls, right: dict[str, list[int]]) -> int:
     """Answers that are not those of the weights whose fingerprint they name; `right` is by fingerprint."""
     records = calls.ok.records
@@ -44,11 +57,24 @@ def mixed(calls: Calls) -> int:
     )
 
 
+def swapped(client: clipserve.Client, fingerprint: str) -> float:
+    """Seconds until calls are answered by the weights of a fingerprint."""
+
+    def answered() -> bool:
+        with contextlib.suppress(clipserve.ModelUnavailable):
+            ref = client.embed_texts(["which"]).model
+            return ref is not None and ref.fingerprint == fingerprint
+        return False
+
+    return wait_until(answered, SWAP_SECONDS)
+
+
 @row("model-swap")
 def model_swap(place: Place) -> Iterator[Promise]:
-    """One name is exported again and again, with two sets of weights by turns, while the SDK embeds,
-    classifies and writes points."""
+    """One name, at first an export that names no version, is exported again and again, with two sets of
+    weights by turns, while the SDK embeds, classifies and writes points."""
     model = place.model(delay=0.002)
+    model.as_first_form()
     triton = place.triton(model.repository)
     gateway = place.gateway(triton.address)
     client = place.client(gateway)
@@ -62,18 +88,11 @@ def model_swap(place: Place) -> Iterator[Promise]:
     load = place.load(gateway.address, *flows, module="faults.sdk_load")
     slowest, versions = 0.0, 0
     for swap in range(1, place.swaps + 1):
-        fingerprint = model.export(SEEDS[swap % 2])
-
-        def served(now: str = fingerprint) -> bool:
-            ref = client.embed_texts(["which"]).model
-            return ref is not None and ref.fingerprint == now
-
-        slowest = max(slowest, wait_until(served, SWAP_SECONDS))
+        slowest = max(slowest, swapped(client, model.export(SEEDS[swap % 2])))
         folders = [path for path in (model.repository / "delay_text").iterdir() if path.is_dir()]
         versions = max(versions, len(folders))
     calls = load.finish()
-    names = [facts_of("delay", seed).fingerprint[:32] for seed in SEEDS]
-    texts = [[digest(it) for it in right_texts([text(n) for n in range(INPUTS)], seed)] for seed in SEEDS]
+    names, texts = fingerprints(), right_digests()
     pictures = [[digest(right_image(picture(n), seed)) for n in range(INPUTS)] for seed in SEEDS]
     stored = list(client.scroll(COLLECTION, with_embeddings=True))
     right = right_texts([text(int(it.id)) for it in stored], SEEDS[0])
@@ -94,3 +113,24 @@ def model_swap(place: Place) -> Iterator[Promise]:
     yield at_least("points written meanwhile", len(stored), 20 * place.swaps)
     yield at_most("of them with wrong embeddings", len(bad), 0, "")
     yield at_most("versions on the disk", versions, 3, "")
+
+
+@row("model-swap-inputs")
+def model_swap_inputs(place: Place) -> Iterator[Promise]:
+    """A name is exported with a text tower of other inputs, which no Triton can hold beside the old one, and
+    back, while the SDK embeds."""
+    model = place.model(delay=0.002)
+    triton = place.triton(model.repository)
+    gateway = place.gateway(triton.address)
+    client = place.client(gateway)
+    load = place.load(gateway.address, Flow("texts", "embed_text", callers=4, distinct=INPUTS),
+                      module="faults.sdk_load")  # fmt: skip
+    slowest = max(
+        swapped(client, model.export(seed, text_length=length))
+        for seed, length in ((1, "fixed"), (0, "ragged"))
+    )
+    calls = load.finish()
+    right = dict(zip(fingerprints(), right_digests(), strict=True))
+    yield at_most("two swaps, the slower", slowest, SWAP_SECONDS)
+    yield at_most("texts embedded wrong", wrong(calls, right), 0, "")
+    yield only("calls are OK, or UNAVAILABLE between the towers", calls.codes, "OK", "UNAVAILABLE", least=100)

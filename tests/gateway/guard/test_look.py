@@ -5,9 +5,11 @@ from __future__ import annotations
 import time
 
 from clipserve_gateway import errors
+from clipserve_gateway.guard.judgement import Look
 from clipserve_gateway.guard.look import look_at
 from clipserve_gateway.known_answer import Finding, Verdict
-from support.fakes import FakeBackend, FakeEncoder, FakeTriton, towers
+from clipserve_gateway.model_versions import ModelVersions
+from support.fakes import FakeBackend, FakeEncoder, FakeTriton, known_parameters, towers
 
 COUNTS = {"fake_image": 7, "fake_text": 9}
 
@@ -30,6 +32,35 @@ async def test_ready_models_are_examined_and_the_others_are_named_with_what_is_w
     assert look.unready.keys() == {"half", "unloaded", "bad"}
     assert "embed_dim" in look.unready["bad"]
     assert look.completed == COUNTS
+
+
+async def test_while_a_model_is_exported_again_the_version_before_counts():
+    source, versions = FakeTriton(*towers(model_version="5")), ModelVersions()
+    triton = counting(source)
+
+    async def look() -> Look:
+        return await look_at(triton, 1.0, versions=versions)
+
+    assert (await look()).examined.keys() == {"fake"}
+    for tower in towers(model_version="6", fingerprint="0" * 64):
+        source.found[tower.triton_name] = tower
+        source.loaded[tower.triton_name] = frozenset({"5", "6"})
+        looked = await look()
+        assert (looked.examined.keys(), looked.unready) == ({"fake"}, {})
+    assert versions.current["fake"].spec.version == "6"
+
+
+async def test_a_new_version_that_answers_wrong_is_no_reason_to_restart_what_serves_the_old_one():
+    source, versions = FakeTriton(*towers(model_version="5")), ModelVersions()
+    triton = counting(source)
+    await look_at(triton, 1.0, versions=versions)
+    wrong = known_parameters() | {"canary_text_embedding": known_parameters()["canary_image_embedding"]}
+    for tower in towers(model_version="6", fingerprint="0" * 64, **wrong):
+        source.found[tower.triton_name] = tower
+        source.loaded[tower.triton_name] = frozenset({"5", "6"})
+    looked = await look_at(triton, 1.0, versions=versions)
+    assert looked.examined["fake"].verdict is Verdict.UNKNOWN, "of the old one, which has no canary"
+    assert versions.current["fake"].spec.version == "5"
 
 
 async def test_what_triton_says_of_a_model_that_it_cannot_load_is_told_in_one_line():
