@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import ipaddress
 import json
 import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeAlias
-from urllib.parse import urlsplit
 
 import grpc
 
 from clipserve._version import __version__
+from clipserve.proxy import is_local, is_own, proxy_variable
 
 DEFAULT_TARGET = "localhost:8600"
 DEFAULT_PORT = 8600
@@ -72,23 +71,6 @@ def target_uri(target: str) -> str:
     return f"dns:///{target}"
 
 
-def is_local(uri: str) -> bool:
-    """Whether what is sent there stays on this machine."""
-    scheme, _, rest = uri.partition(":")
-    if scheme in ("unix", "unix-abstract"):
-        return True
-    return all(is_loopback(address) for address in rest.rpartition("/")[2].split(","))
-
-
-def is_loopback(address: str) -> bool:
-    """Whether `HOST[:PORT]` is this machine's own."""
-    host = urlsplit(f"//{address}").hostname or ""
-    try:
-        return host == "localhost" or ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
-
-
 def channel_options(uri: str, tls: Tls | None = None) -> list[Option]:
     """Options of the channel; the same for sync and async ones."""
     options: list[Option] = [
@@ -105,7 +87,7 @@ def channel_options(uri: str, tls: Tls | None = None) -> list[Option]:
         ("grpc.max_reconnect_backoff_ms", 5_000),
         ("grpc.primary_user_agent", f"clipserve-python/{__version__}"),
     ]
-    if is_local(uri):
+    if is_local(uri) or (proxy_variable() and is_own(uri)):
         options.append(("grpc.enable_http_proxy", 0))
     if tls is not None and tls.server_name:
         options.append(("grpc.ssl_target_name_override", tls.server_name))

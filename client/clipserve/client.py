@@ -11,7 +11,8 @@ from clipserve.calls.collections import CollectionCalls
 from clipserve.calls.labels import LabelSetCalls
 from clipserve.calls.migrations import MigrationCalls
 from clipserve.calls.points import PointCalls
-from clipserve.channel import DEFAULT_TARGET, Tls, is_local, open_channel, target_uri
+from clipserve.channel import DEFAULT_TARGET, Tls, open_channel, target_uri
+from clipserve.proxy import is_local
 from clipserve.retry import NO_RETRIES, RetryPolicy
 from clipserve.token import TokenSource, bearer
 from clipserve.transport import Priority, Transport

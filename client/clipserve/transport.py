@@ -13,6 +13,7 @@ import grpc
 from google.protobuf.message import Message
 
 from clipserve.errors import Cancelled, ClipserveError
+from clipserve.proxy import proxy_for
 from clipserve.retry import CallAttempts, RetryBudget, RetryPolicy
 from clipserve.status import Failure, read_failure
 from clipserve.token import Metadata, TokenSource, bearer
@@ -158,6 +159,8 @@ class Transport:
 def describe(error: ClipserveError, uri: str, timeout: float) -> None:
     """Says in words of ours what gRPC itself found out."""
     where = uri.removeprefix("dns:///")
+    if proxy := proxy_for(uri):
+        where = f"{where} through {proxy}"
     if error.code == "UNAVAILABLE":
         error.message = f"cannot reach a server at {where}: {error.message}"
     elif error.code == "DEADLINE_EXCEEDED" and timeout:

@@ -16,6 +16,7 @@ from clipserve_gateway.blas import use_one_blas_thread
 from clipserve_gateway.guard.settings import GuardSettings
 from clipserve_gateway.memory import use_few_arenas
 from clipserve_gateway.options import read, settings_from, settings_options
+from clipserve_gateway.proxies import except_this_machine
 from clipserve_gateway.settings import Settings, default_models_env
 from clipserve_gateway.store.command import store
 
@@ -33,6 +34,7 @@ def write_secret(path: Path, secret: str) -> None:
 @click.version_option(clipserve_gateway.__version__, prog_name="clipserve-gateway")
 def main() -> None:
     """CLIP over gRPC: classification, embeddings and search on models that Triton serves."""
+    except_this_machine()
 
 
 @main.command()

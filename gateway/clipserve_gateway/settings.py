@@ -253,6 +253,11 @@ def host_environment() -> dict[str, str]:
     return dict(os.environ)
 
 
+def change_environment(**values: str) -> None:
+    """Sets variables of this process's environment, for libraries that read it."""
+    os.environ.update(values)
+
+
 def default_models_env() -> Path:
     """Where the README's commands put the environment that Triton runs from."""
     return Path(".venv-models")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -14,7 +15,10 @@ from clipserve_gateway.deadline import Deadline, cut_off
 from clipserve_gateway.encoder import Rows
 from clipserve_gateway.infer import embeddings_of, request_of
 from clipserve_gateway.model_config import TowerConfig, tower_name
+from clipserve_gateway.proxies import channel_options, proxy_hint
 from clipserve_gateway.types import Floats, Ids, ModelSpec, Pixels, Tower
+
+log = logging.getLogger(__name__)
 
 MODEL_INFER = "/inference.GRPCInferenceService/ModelInfer"
 MAX_MESSAGE_BYTES = 256 * 1024 * 1024
@@ -42,7 +46,11 @@ class TritonEncoder:
 
         `headers` go with every call: the key of what Triton's operator restricts.
         """
-        self._channel = grpc.aio.insecure_channel(target, options=CHANNEL_OPTIONS)
+        self._proxy = proxy_hint(target)
+        if self._proxy:
+            log.warning("%s", self._proxy)
+        options = [*CHANNEL_OPTIONS, *channel_options(target)]
+        self._channel = grpc.aio.insecure_channel(target, options=options)
         # Types of the asyncio stub are those of the other one.
         self._stub: Any = service_pb2_grpc.GRPCInferenceServiceStub(self._channel)
         # Requests are bytes already.
@@ -69,7 +77,7 @@ class TritonEncoder:
         try:
             answer = await self._infer(request, metadata=self._headers, timeout=deadline.remaining())
         except grpc.aio.AioRpcError as error:
-            failure = translate(error)
+            failure = self._translated(error)
             if isinstance(failure, errors.ModelNotFound):
                 # It was there a moment ago: that Triton is stopping, or has unloaded this version.
                 failure = errors.ModelLoading(f"model {spec.name!r} is not served just now; try again")
@@ -133,7 +141,13 @@ class TritonEncoder:
         try:
             return await getattr(self._stub, method)(request, metadata=self._headers, timeout=timeout)
         except grpc.aio.AioRpcError as error:
-            raise translate(error) from error
+            raise self._translated(error) from error
+
+    def _translated(self, error: grpc.aio.AioRpcError) -> errors.ClipserveError:
+        failure = translate(error)
+        if isinstance(failure, errors.ServerUnavailable):
+            failure.detail = self._proxy
+        return failure
 
 
 def translate(error: grpc.aio.AioRpcError) -> errors.ClipserveError:

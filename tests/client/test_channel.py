@@ -3,7 +3,8 @@ from __future__ import annotations
 import json
 
 import pytest
-from clipserve.channel import Tls, channel_options, is_local, target_uri
+from clipserve.channel import Tls, channel_options, target_uri
+from clipserve.proxy import is_local
 
 
 @pytest.mark.parametrize(
@@ -62,7 +63,11 @@ def test_this_machine_is_reached_without_a_proxy():
         ("dns://8.8.8.8/localhost:1", True),
         ("localhost.example.com:1", False),
         ("127.example.com:1", False),
-        ("0.0.0.0:1", False),
+        ("localhost.:1", True),
+        ("a.localhost:1", True),
+        ("0.0.0.0:1", True),
+        ("[::]:1", True),
+        ("[::ffff:127.0.0.1]:1", True),
         ("gateway", False),
         ("xds:///gateway", False),
     ],

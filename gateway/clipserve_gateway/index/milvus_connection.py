@@ -13,6 +13,7 @@ from typing import Any
 
 from clipserve_gateway.errors import StorageFailed, StorageUnavailable, TableNotFound
 from clipserve_gateway.index.milvus_address import MilvusOptions
+from clipserve_gateway.proxies import channel_options, proxy_hint
 
 log = logging.getLogger(__name__)
 
@@ -75,6 +76,8 @@ class MilvusConnection:
                 logging.getLogger("pymilvus").setLevel(logging.CRITICAL)
                 options = self._options
                 facts: dict[str, Any] = {"db_name": options.database, "token": options.token}
+                if not options.lite:
+                    facts["grpc_options"] = dict(channel_options(options.address))
                 if options.ca:
                     facts["ca_pem_path"] = options.ca
                 self._client = importlib.import_module("pymilvus").MilvusClient(
@@ -96,7 +99,8 @@ class MilvusConnection:
         return StorageFailed("Milvus refused", detail=said)
 
     def _unavailable(self, words: str, said: str) -> StorageUnavailable:
-        detail = f"{self._options.address} {said}".strip()
+        proxy = "" if self._options.lite else proxy_hint(self._options.address)
+        detail = " ".join(filter(None, (self._options.address, said, proxy)))
         return StorageUnavailable(f"Milvus does not answer; {words}", detail=detail)
 
     async def close(self) -> None:
