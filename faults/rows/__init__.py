@@ -2,6 +2,7 @@
 
 from faults.rows import (
     answers,
+    backup,
     callers,
     disk,
     host,
@@ -19,6 +20,7 @@ from faults.rows import (
 
 __all__ = [
     "answers",
+    "backup",
     "callers",
     "disk",
     "host",

@@ -12,6 +12,7 @@ import click
 
 import clipserve_gateway
 from clipserve_gateway import logs
+from clipserve_gateway.backup.command import backup, restore
 from clipserve_gateway.blas import use_one_blas_thread
 from clipserve_gateway.guard.settings import GuardSettings
 from clipserve_gateway.memory import use_few_arenas
@@ -169,3 +170,5 @@ def up(
 
 
 main.add_command(store)
+main.add_command(backup)
+main.add_command(restore)

@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator, Sequence
 from typing import Any
 
 from clipserve_gateway.errors import TableNotFound
-from clipserve_gateway.index import lance_care
+from clipserve_gateway.index import lance_care, store_format
 from clipserve_gateway.index.base import Document
 from clipserve_gateway.index.lance_documents import LanceDocuments
 from clipserve_gateway.index.lance_lease import LEASES, Lease
@@ -72,7 +72,9 @@ class LanceEngine:
                         self._database = await lancedb.connect_async(
                             self._uri, read_consistency_interval=interval, session=session
                         )
-                        self._documents = await self._open_documents(CATALOG)
+                        documents = await self._open_documents(CATALOG)
+                        store_format.check_format(await documents.get(store_format.KEY))
+                        self._documents = documents
         return self._documents
 
     async def _open_documents(self, table: str) -> LanceDocuments:

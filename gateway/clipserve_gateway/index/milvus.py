@@ -12,7 +12,7 @@ import numpy as np
 
 from clipserve_gateway.concurrency import Turns
 from clipserve_gateway.errors import ClipserveError
-from clipserve_gateway.index import milvus_documents
+from clipserve_gateway.index import milvus_documents, store_format
 from clipserve_gateway.index.base import Document
 from clipserve_gateway.index.milvus_address import MilvusOptions
 from clipserve_gateway.index.milvus_connection import MilvusConnection
@@ -65,6 +65,7 @@ class MilvusEngine:
                 await self._create(milvus_documents.TABLE, MilvusDocuments.add_columns, index_type="FLAT")
             else:
                 await self._connection.call("load_collection", milvus_documents.TABLE)
+            store_format.check_format(await self._documents.get(store_format.KEY))
             self._opened = True
 
     async def _call(self, method: str, *args: Any, **kwargs: Any) -> Any:

@@ -15,6 +15,7 @@ import time
 
 from clipserve_gateway.collection_spec import CollectionSpec, Generation, write_spec
 from clipserve_gateway.index.base import Document, Engine
+from clipserve_gateway.index.store_format import mark_format
 
 RECORDS = "tables/"
 """Prefix of the keys of records."""
@@ -33,6 +34,7 @@ def is_ours(table: str) -> bool:
 
 async def create_table(engine: Engine, spec: CollectionSpec, generation: Generation) -> None:
     """Makes the table of a generation. It keeps what the catalog would need to list it again."""
+    await mark_format(engine)
     await write_record(engine, generation.table)
     await engine.create_table(spec.table_of(generation), facts_of(spec, generation))
 

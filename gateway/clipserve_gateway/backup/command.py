@@ -1,0 +1,147 @@
+"""`clipserve-gateway backup` and `clipserve-gateway restore`."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import os
+import signal
+import sys
+from collections.abc import Callable, Coroutine, Iterator
+from pathlib import Path
+from typing import Any
+
+import click
+
+from clipserve_gateway.backup.errors import BackupError
+from clipserve_gateway.backup.manifest import Manifest
+from clipserve_gateway.backup.report import Report
+from clipserve_gateway.index import milvus_address
+from clipserve_gateway.settings import Settings
+
+PRIVATE_UMASK = 0o077
+
+data_option = click.option(
+    "--data",
+    envvar="CLIPSERVE_DATA",
+    default=Settings.model_fields["data"].default,
+    show_default=True,
+    metavar="PLACE",
+    help="The store: a folder or s3://BUCKET/FOLDER.  [env: CLIPSERVE_DATA]",
+)
+json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
+
+
+@click.command()
+@click.argument("target", type=click.Path(path_type=Path), metavar="FOLDER")
+@data_option
+@json_option
+def backup(target: Path, data: str, as_json: bool) -> None:
+    """Copy the whole store into the new folder FOLDER, while gateways go on serving.
+
+    Holds all collections with their points, sources and migrations, aliases and label sets. Every write that
+    was acknowledged before the backup began is in it; each collection is as it was at one moment. FOLDER
+    appears when the backup is whole. Only its owner can read it.
+
+    \b
+    clipserve-gateway backup --data /srv/clipserve /backups/monday
+    """
+    from clipserve_gateway.backup.take import take
+
+    refuse_milvus(data)
+    manifest = run(take(data, target.absolute(), bars(show=not as_json)))
+    tell("backed up", manifest, str(target), as_json)
+
+
+@click.command()
+@click.argument("source", type=click.Path(path_type=Path, exists=True, file_okay=False), metavar="FOLDER")
+@data_option
+@click.option("--check", "only_check", is_flag=True, help="Only read and check the backup; write nothing.")
+@json_option
+def restore(source: Path, data: str, only_check: bool, as_json: bool) -> None:
+    """Check the backup in FOLDER and copy it to a store that is empty; then start gateways on it.
+
+    A backup with a damaged, missing or additional file is refused, and so is a store that holds anything.
+
+    \b
+    clipserve-gateway restore /backups/monday --data /srv/clipserve-new
+    """
+    from clipserve_gateway.backup import restore as restoring
+
+    report = bars(show=not as_json)
+    if only_check:
+        tell("checked", run(restoring.check(source.absolute(), report)), str(source), as_json)
+        return
+    refuse_milvus(data)
+    tell("restored", run(restoring.restore(source.absolute(), data, report)), data, as_json)
+
+
+def refuse_milvus(data: str) -> None:
+    """click.ClickException for a store that Milvus keeps."""
+    if milvus_address.parse(data) is None:
+        return
+    raise click.ClickException(
+        "Milvus keeps this store, and backups of it are not made here. Back up the whole Milvus database "
+        "with Milvus's own tools (milvus-lite: stop the gateway and copy the file), or each collection with "
+        "`clipserve export`"
+    )
+
+
+def run(work: Coroutine[Any, Any, Manifest]) -> Manifest:
+    """What the work comes to; its errors end the command."""
+    # Lance makes the files: their modes come from the process.
+    before = os.umask(PRIVATE_UMASK)
+    try:
+        return asyncio.run(ended_by_sigterm(work))
+    except asyncio.CancelledError:
+        raise click.Abort from None
+    except BackupError as error:
+        raise click.ClickException(str(error)) from error
+    finally:
+        os.umask(before)
+
+
+async def ended_by_sigterm(work: Coroutine[Any, Any, Manifest]) -> Manifest:
+    """The work; SIGTERM ends it as Ctrl-C does, so that it clears up."""
+    task = asyncio.ensure_future(work)
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
+    return await task
+
+
+def bars(*, show: bool) -> Report:
+    """Progress on standard error, where that is a terminal."""
+
+    @contextlib.contextmanager
+    def bar(what: str, total: int) -> Iterator[Callable[[int], None]]:
+        if not (show and sys.stderr.isatty()):
+            yield lambda done: None
+            return
+        shown: Any
+        with click.progressbar(length=max(1, total), label=what, file=sys.stderr) as shown:
+            yield shown.update
+
+    return bar
+
+
+def tell(done: str, manifest: Manifest, place: str, as_json: bool) -> None:
+    """The summary."""
+    points = sum(manifest.collections.values())
+    facts = {
+        "place": place,
+        "created": manifest.created,
+        "collections": dict(manifest.collections),
+        "points": points,
+        "aliases": manifest.aliases,
+        "label_sets": manifest.label_sets,
+        "files": len(manifest.files),
+        "bytes": manifest.bytes,
+    }
+    if as_json:
+        click.echo(json.dumps(facts))
+    else:
+        click.echo(
+            f"{done} {place}: {len(manifest.collections):,} collections with {points:,} points, "
+            f"{manifest.aliases:,} aliases, {manifest.label_sets:,} label sets "
+            f"({manifest.bytes / 1e6:,.1f} MB in {len(manifest.files):,} files)"
+        )
