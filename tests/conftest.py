@@ -10,6 +10,12 @@ import pytest
 from support.milvus_server import MilvusServer
 
 
+@pytest.fixture(autouse=True)
+def no_state_of_the_user(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Folders that tests index are noted in a folder of theirs."""
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path_factory.getbasetemp() / "state"))
+
+
 @pytest.fixture(scope="session")
 def milvus() -> Iterator[MilvusServer]:
     """One real Milvus server for all tests: it needs seconds to start."""

@@ -5,12 +5,12 @@ from __future__ import annotations
 import json
 import os
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, TypeAlias
 
 import grpc
 
 from clipserve._version import __version__
+from clipserve.files import MAX_SECRET_BYTES, read_regular
 from clipserve.proxy import is_local, is_own, proxy_variable
 
 DEFAULT_TARGET = "localhost:8600"
@@ -51,7 +51,7 @@ class Tls:
 
 def pem(source: str | os.PathLike[str] | bytes | None) -> bytes | None:
     """PEM bytes."""
-    return source if source is None or isinstance(source, bytes) else Path(source).read_bytes()
+    return source if source is None or isinstance(source, bytes) else read_regular(source, MAX_SECRET_BYTES)
 
 
 def target_uri(target: str) -> str:

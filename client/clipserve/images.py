@@ -10,13 +10,13 @@ from __future__ import annotations
 import io
 import os
 import sys
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias, Union
 
 import numpy as np
 import numpy.typing as npt
 
-from clipserve.errors import ImageUnreadable
+from clipserve.errors import ImageTooLarge, ImageUnreadable
+from clipserve.files import FileTooLarge, read_regular
 from clipserve.v1 import common_pb2
 
 if TYPE_CHECKING:
@@ -27,21 +27,24 @@ ImageLike: TypeAlias = Union[
 ]
 """Bytes of an encoded file, a path (str or PathLike), uint8 [H, W, 3] RGB, or a Pillow image."""
 
+MAX_FILE_BYTES = 256 * 1024 * 1024
+"""Bytes of a picture's file that are read where the server's own limit is not known."""
 PNG_MODES = ("1", "L", "LA", "P", "RGBA", "I;16", "I")
 
 
-def write_image(image: ImageLike) -> common_pb2.Image:
+def write_image(image: ImageLike, max_file_bytes: int = MAX_FILE_BYTES) -> common_pb2.Image:
     """The message for one picture.
 
-    Raises TypeError or ValueError for what is no picture in Python's terms, and ImageUnreadable for a file
-    that cannot be read. What encoded bytes hold is found out by the server.
+    Raises TypeError or ValueError for what is no picture in Python's terms, ImageUnreadable for a file that
+    cannot be read or is not a regular one, and ImageTooLarge, before it is read, for one with more than
+    `max_file_bytes`. What encoded bytes hold is found out by the server.
     """
     if isinstance(image, bytes):
         return common_pb2.Image(content=image)
     if isinstance(image, bytearray | memoryview):
         return common_pb2.Image(content=bytes(image))
     if isinstance(image, str | os.PathLike):
-        return common_pb2.Image(content=read_file(image))
+        return common_pb2.Image(content=read_file(image, max_file_bytes))
     if isinstance(image, np.ndarray):
         return write_array(image)
     if is_pillow(image):
@@ -51,14 +54,25 @@ def write_image(image: ImageLike) -> common_pb2.Image:
     )
 
 
-def read_file(path: str | os.PathLike[str]) -> bytes:
-    """The file's bytes; ImageUnreadable, caused by the OSError, if it cannot be read."""
+def read_file(path: str | os.PathLike[str], limit: int = MAX_FILE_BYTES) -> bytes:
+    """The file's bytes; ImageTooLarge, or ImageUnreadable, caused by the OSError, if it cannot be read."""
     try:
-        return Path(path).read_bytes()
+        return read_regular(path, limit)
+    except FileTooLarge as error:
+        raise too_large(error.size, limit) from error
     except (OSError, ValueError) as error:
         why = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
         hint = "; URLs are not fetched, download it first" if "://" in os.fspath(path) else ""
         raise ImageUnreadable(f"cannot read {os.fspath(path)!r}: {why}{hint}") from error
+
+
+def too_large(size: int, limit: int) -> ImageTooLarge:
+    """The error of a file that the server would refuse unseen."""
+    return ImageTooLarge(
+        f"the image has {size} bytes; at most {limit} are accepted",
+        field="content",
+        metadata={"limit": str(limit)},
+    )
 
 
 def write_array(array: npt.NDArray[Any]) -> common_pb2.Image:

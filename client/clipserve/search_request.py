@@ -9,7 +9,7 @@ from typing import Any
 import numpy.typing as npt
 
 from clipserve.filters import Filter, to_filter
-from clipserve.images import ImageLike, write_image
+from clipserve.images import MAX_FILE_BYTES, ImageLike, write_image
 from clipserve.payload import utf8, write_embedding
 from clipserve.types import Weighted
 from clipserve.v1 import clip_pb2
@@ -37,6 +37,7 @@ def search_request(
     fingerprint: str,
     consistency: str | None,
     group_duplicates: bool | float,
+    max_file_bytes: int = MAX_FILE_BYTES,
 ) -> clip_pb2.SearchRequest:
     """A Search request; TypeError or ValueError for what cannot be meant."""
     if sum(query is not None for query in (text, image, embedding, like, weighted)) != 1:
@@ -55,9 +56,9 @@ def search_request(
         consistency=CONSISTENCIES[consistency],
     )
     if weighted is not None:
-        request.weighted.CopyFrom(write_weighted(weighted))
+        request.weighted.CopyFrom(write_weighted(weighted, max_file_bytes))
     else:
-        write_query(request, text, image, embedding, like)
+        write_query(request, text, image, embedding, like, max_file_bytes)
     condition = to_filter(filter)
     if condition is not None:
         request.filter.CopyFrom(condition.message())
@@ -73,19 +74,20 @@ def write_query(
     image: ImageLike | None,
     embedding: npt.ArrayLike | None,
     like: str | None,
+    max_file_bytes: int,
 ) -> None:
     """Sets the one query that is given in a SearchRequest or WeightedPart."""
     if text is not None:
         message.text = utf8(text)
     elif image is not None:
-        message.image.CopyFrom(write_image(image))
+        message.image.CopyFrom(write_image(image, max_file_bytes))
     elif embedding is not None:
         message.embedding.CopyFrom(write_embedding(embedding))
     elif like is not None:
         message.like = utf8(like)
 
 
-def write_weighted(parts: Sequence[Weighted]) -> clip_pb2.WeightedQuery:
+def write_weighted(parts: Sequence[Weighted], max_file_bytes: int) -> clip_pb2.WeightedQuery:
     """The message for several queries; TypeError or ValueError, naming the part."""
     query = clip_pb2.WeightedQuery()
     for i, part in enumerate(parts):
@@ -96,7 +98,7 @@ def write_weighted(parts: Sequence[Weighted]) -> clip_pb2.WeightedQuery:
             raise ValueError(f"weighted[{i}] needs exactly one of text, image, embedding and like")
         if not math.isfinite(part.weight) or not part.weight:
             raise ValueError(f"weighted[{i}]: a weight is finite and not 0, not {part.weight}")
-        write_query(query.parts.add(weight=part.weight), *given)
+        write_query(query.parts.add(weight=part.weight), *given, max_file_bytes)
     return query
 
 

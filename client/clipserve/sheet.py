@@ -2,22 +2,15 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from clipserve.images import ImageLike
-
-if TYPE_CHECKING:
-    from PIL import Image
+from clipserve.thumbnail import Picture
 
 SUFFIXES = (".html", ".png")
 SMALL_PICTURES = 4
 """Near-duplicates that are shown of each hit, at most."""
-MAX_PIXELS = 200_000_000
-"""Larger pictures are not opened for a thumbnail."""
 
 
 @dataclass(frozen=True)
@@ -28,8 +21,8 @@ class Entry:
     """What is written below the picture."""
     score: float
     """Cosine, −1 … 1."""
-    path: Path | None
-    """The picture's file; None or a file that cannot be read leaves an empty frame."""
+    path: Picture
+    """The picture's file; one that is not shown leaves a frame with the reason."""
     note: str = ""
     """What its score is worth, in a few words."""
     duplicates: Sequence[Entry] = ()
@@ -49,7 +42,7 @@ class Sheet:
     subtitle: str
     entries: Sequence[Entry]
     """Best first."""
-    query: Path | None = None
+    query: Picture = None
     """The picture that was searched with, if any."""
 
 
@@ -65,33 +58,3 @@ def write_sheet(sheet: Sheet, path: Path) -> None:
         path.write_text(sheet_html(sheet), encoding="utf-8")
     else:
         raise ValueError(f"contact sheets are written as .png or .html, not as {path.name!r}")
-
-
-def thumbnail(source: ImageLike | None, width: int, height: int) -> Image.Image | None:
-    """The picture, upright and on white, as large as fits; None if it cannot be read."""
-    from PIL import Image, ImageOps
-
-    if not isinstance(source, Path | bytes):
-        return None
-    try:
-        with Image.open(io.BytesIO(source) if isinstance(source, bytes) else source) as image:
-            if image.width * image.height > MAX_PIXELS:
-                return None
-            image.draft("RGB", (2 * width, 2 * height))
-            upright = ImageOps.exif_transpose(image)
-            return ImageOps.contain(on_white(upright), (width, height), Image.Resampling.LANCZOS)
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
-        return None
-
-
-def on_white(image: Image.Image) -> Image.Image:
-    """RGB, with white where the picture is transparent."""
-    from PIL import Image
-
-    if image.mode.startswith("I;16"):
-        image = image.point(lambda value: value / 256).convert("L")
-    if "A" in image.getbands() or "transparency" in image.info:
-        layer = image.convert("RGBA")
-        image = Image.new("RGBA", layer.size, "white")
-        image.alpha_composite(layer)
-    return image.convert("RGB")

@@ -7,8 +7,10 @@ import io
 from collections.abc import Iterator
 from pathlib import Path
 
+from clipserve.files import Below
 from clipserve.page import escape, page
-from clipserve.sheet import SMALL_PICTURES, Entry, Sheet, thumbnail
+from clipserve.sheet import SMALL_PICTURES, Entry, Sheet
+from clipserve.thumbnail import NotShown, Picture, thumbnail
 
 SIDE = 480
 """Longer side of the pictures, twice what is shown, for fine screens."""
@@ -24,6 +26,7 @@ figure { margin: 0; width: 216px; }
 .frame img { position: absolute; inset: 0; width: 100%; height: 100%; object-fit: contain; }
 .rank { display: inline-block; min-width: 28px; padding: 0 7px; border-radius: 6px; background: var(--accent);
   color: #fff; font-size: 13px; text-align: center; }
+.why { display: inline-block; padding: 0 14px; line-height: 1.4; vertical-align: middle; }
 figcaption { margin-top: 9px; }
 figcaption b { font-variant-numeric: tabular-nums; margin-left: 6px; }
 .name { display: block; color: var(--muted); font-size: 13.5px;
@@ -56,12 +59,14 @@ def sections(sheet: Sheet) -> Iterator[str]:
 def figure(entry: Entry, rank: int) -> str:
     """A picture in its frame; below it rank, score and name, and its near-duplicates."""
     name = escape(entry.name)
+    shown = picture(entry.path, entry.name)
+    path = entry.path.path if isinstance(entry.path, Below) else entry.path
     link = f'<span class="name">{name}</span>'
-    if entry.path is not None and entry.path.is_absolute():
-        link = f'<a class="name" href="{escape(entry.path.as_uri())}">{name}</a>'
+    if shown.startswith("<img") and isinstance(path, Path) and path.is_absolute():
+        link = f'<a class="name" href="{escape(path.as_uri())}">{name}</a>'
     note = f'<span class="note">{escape(entry.note)}</span>' if entry.note else ""
     return (
-        f'<figure><div class="frame">{picture(entry.path, entry.name)}</div>'
+        f'<figure><div class="frame">{shown}</div>'
         f'<figcaption><span class="rank">{rank}</span><b>{entry.score:.3f}</b>{note}{link}{more(entry)}'
         "</figcaption></figure>"
     )
@@ -71,17 +76,21 @@ def more(entry: Entry) -> str:
     """The near-duplicates of a hit: the first few as small pictures, then how many there are."""
     if not entry.duplicates:
         return ""
-    small = "".join(
-        picture(one.path, one.name, side=SMALL) for one in entry.duplicates[:SMALL_PICTURES] if one.path
-    )
+    small = "".join(small_picture(one) for one in entry.duplicates[:SMALL_PICTURES])
     return f'<div class="more">{small}{escape(entry.more)}</div>'
 
 
-def picture(path: Path | None, text: str, kind: str = "", side: int = SIDE) -> str:
-    """The picture itself, as a data address."""
+def small_picture(entry: Entry) -> str:
+    """A near-duplicate's picture; nothing if it is not shown."""
+    shown = picture(entry.path, entry.name, side=SMALL)
+    return shown if shown.startswith("<img") else ""
+
+
+def picture(path: Picture, text: str, kind: str = "", side: int = SIDE) -> str:
+    """The picture itself, as a data address; or why it is not shown."""
     found = thumbnail(path, side, side)
-    if found is None:
-        return "no picture"
+    if isinstance(found, NotShown):
+        return f'<span class="why">picture not shown: {escape(found.why)}</span>'
     file = io.BytesIO()
     found.save(file, "JPEG", quality=85, optimize=True)
     data = base64.b64encode(file.getvalue()).decode()

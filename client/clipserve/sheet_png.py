@@ -5,7 +5,8 @@ from __future__ import annotations
 from PIL import Image, ImageDraw
 
 from clipserve.drawing import ACCENT, CARD, INK, LINE, MUTED, PAPER, rounded, write
-from clipserve.sheet import SMALL_PICTURES, Entry, Sheet, thumbnail
+from clipserve.sheet import SMALL_PICTURES, Entry, Sheet
+from clipserve.thumbnail import NotShown, thumbnail
 
 MARGIN = 40
 GAP = 20
@@ -68,7 +69,9 @@ def small(image: Image.Image, draw: ImageDraw.ImageDraw, entry: Entry, at: tuple
     """The first near-duplicates of a hit as small pictures, then how many there are."""
     left, top = at
     shown = [thumbnail(one.path, SMALL, SMALL) for one in entry.duplicates[:SMALL_PICTURES]]
-    for picture in filter(None, shown):
+    for picture in shown:
+        if isinstance(picture, NotShown):
+            continue
         corners = Image.new("L", picture.size)
         rounded(corners, (0, 0, *picture.size), 4, 255)
         image.paste(picture, (left, top + (SMALL - picture.height) // 2), corners)
@@ -81,16 +84,20 @@ def small(image: Image.Image, draw: ImageDraw.ImageDraw, entry: Entry, at: tuple
 def frame(
     image: Image.Image,
     draw: ImageDraw.ImageDraw,
-    picture: Image.Image | None,
+    picture: Image.Image | NotShown,
     at: tuple[int, int],
     side: int,
 ) -> None:
-    """A square with the picture in its middle, or with a note that there is none."""
+    """A square with the picture in its middle, or with the reason why it is not shown."""
     left, top = at
     box = (left, top, left + side, top + side)
     rounded(image, box, RADIUS, CARD)
-    if picture is None:
-        write(draw, (left + side / 2, top + side / 2), "no picture", 14, MUTED, anchor="mm")
+    if isinstance(picture, NotShown):
+        middle = left + side / 2
+        write(
+            draw, (middle, top + side / 2 - 9), "picture not shown:", 13, MUTED, anchor="mm", width=side - 8
+        )
+        write(draw, (middle, top + side / 2 + 9), picture.why, 13, MUTED, anchor="mm", width=side - 8)
     else:
         tile = Image.new("RGB", (side, side), CARD)
         tile.paste(picture, ((side - picture.width) // 2, (side - picture.height) // 2))

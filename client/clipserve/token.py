@@ -6,10 +6,10 @@ import os
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TypeAlias
 
 from clipserve.errors import Unauthenticated
+from clipserve.files import MAX_SECRET_BYTES, read_regular
 
 TokenSource: TypeAlias = str | Callable[[], str] | None
 Metadata: TypeAlias = tuple[tuple[str, str], ...]
@@ -26,7 +26,7 @@ class TokenFile:
 
     def __call__(self) -> str:
         """The token. Raises OSError, or Unauthenticated where the file holds none."""
-        token = Path(self.path).read_text(errors="replace").strip()
+        token = read_regular(self.path, MAX_SECRET_BYTES).decode(errors="replace").strip()
         if not SENDABLE.fullmatch(token):
             raise Unauthenticated(f"{os.fspath(self.path)} holds no token")
         return token

@@ -7,8 +7,9 @@ import re
 import numpy as np
 import pytest
 from client.pictures import pixels, png, saved
-from clipserve.sheet import Entry, Sheet, thumbnail, write_sheet
+from clipserve.sheet import Entry, Sheet, write_sheet
 from clipserve.sheet_png import columns_for
+from clipserve.thumbnail import NotShown, thumbnail
 from PIL import Image
 
 
@@ -44,7 +45,7 @@ def test_a_page_of_the_hits_is_written_with_the_pictures_inside(sheet, tmp_path)
         assert image.width / image.height == pytest.approx(1.5, abs=0.02)
     assert "“a &lt;red&gt; car”" in page
     assert "&lt;0&gt;.png" in page
-    assert page.count("no picture") == 2
+    assert page.count("picture not shown") == 2
     assert "0.900" in page
     assert "http" not in page.replace("data:", "")
 
@@ -105,4 +106,4 @@ def test_transparent_pictures_lie_on_white():
 
 @pytest.mark.parametrize("source", [b"", b"junk", png(1)[:50], None])
 def test_what_is_no_picture_has_no_thumbnail(source):
-    assert thumbnail(source, 20, 20) is None
+    assert isinstance(thumbnail(source, 20, 20), NotShown)

@@ -1,12 +1,19 @@
 from __future__ import annotations
 
 import collections
+import gzip
+import io
 import os
 import pickle
+import struct
 import subprocess
+import sys
+import tarfile
+import zipfile
 
 import numpy as np
 import pytest
+from clipserve.evaluation.cifar10 import batch_samples, file_samples
 from clipserve.evaluation.dataset import DatasetError
 from clipserve.evaluation.unpickle import load_plain
 from hypothesis import given
@@ -100,3 +107,157 @@ def test_damaged_pickles_are_refused_or_read_but_never_crash(protocol, data):
         load_plain(damaged)
     except DatasetError:
         return
+
+
+MEGABYTE = 1024 * 1024
+
+
+def laughs(depth: int) -> bytes:
+    """A list of ten times a list of ten times …, in a few bytes."""
+    found: list[object] = [0]
+    for _ in range(depth):
+        found = [found] * 10
+    return pickle.dumps(found, 2)
+
+
+def many_times(step: bytes, count: int, before: bytes = b"", after: bytes = b".") -> bytes:
+    return b"\x80\x04" + before + step * count + after
+
+
+HUGE = struct.pack("<Q", 2**62)
+DTYPE = b"cnumpy\ndtype\n(X\x02\x00\x00\x00u1K\x00K\x01tR"
+BOMBS = {
+    "memo index": b"\x80\x02Nr" + struct.pack("<I", 150_000_000) + b".",
+    "memo index as text": b"Np4000000000\n.",
+    "laughs": laughs(30),
+    "deep lists": many_times(b"]", 200_000, after=b"a" * 199_999 + b"."),
+    "deep tuples": many_times(b"\x85", 200_000, before=b"N"),
+    "tuples of tuples as a key": many_times(b"2\x86", 60, before=b"}N", after=b"Ns."),
+    "a list in itself": b"\x80\x02]q\x00h\x00a.",
+    "equal hashes": b"\x80\x02}("
+    + b"".join(pickle.dumps(i * (2**61 - 1), 2)[2:-1] + b"N" for i in range(20_000))
+    + b"u.",
+    "a large number": b"\x80\x02\x8b" + struct.pack("<i", MEGABYTE) + b"\x7f" * MEGABYTE + b".",
+    "a large number as text": b"L" + b"9" * MEGABYTE + b"L\n.",
+    "a large number without an end": b"I" + b"9" * MEGABYTE,
+    "bytes of a size": b"\x80\x04\x8e" + HUGE + b"a.",
+    "text of a size": b"\x80\x04\x8d" + HUGE + b"a.",
+    "an array of bytes of a size": b"\x80\x05\x96" + HUGE + b"a.",
+    "a negative size": b"T\xff\xff\xff\xffa.",
+    "a frame of a size": b"\x80\x04\x95" + HUGE + b"N.",
+    "too many steps": many_times(b"N0", MEGABYTE, after=b"N."),
+    "sets": b"\x80\x04\x8f.",
+    "a name in an old way": b"(ios\nsystem\n.",
+    "a new object": b"\x80\x02cnumpy\ndtype\n)\x81.",
+    "an extension": b"\x80\x02\x82\x01.",
+    "a name of another": b"Pabc\n.",
+    "bytes made again and again": b"\x80\x02X"
+    + struct.pack("<I", 8 * MEGABYTE)
+    + b"a" * 8 * MEGABYTE
+    + b"q\x000("
+    + b"c_codecs\nencode\nh\x00\x85R" * 1_000
+    + b"l.",
+    "an array of a shape": b"\x80\x02cnumpy.core.multiarray\n_reconstruct\n)R(K\x01(\x8a\x08"
+    + struct.pack("<Q", 2**62)
+    + b"t"
+    + DTYPE
+    + b"\x89U\x00tb.",
+    "an array of many sides": b"\x80\x02cnumpy.core.multiarray\n_reconstruct\n)R(K\x01("
+    + b"K\x01" * 100_000
+    + b"t"
+    + DTYPE
+    + b"\x89U\x00tb.",
+    "an array of a side in digits": b"\x80\x02cnumpy.core.multiarray\n_reconstruct\n)R(K\x01(U\x05"
+    + b"99999"
+    + b"t"
+    + DTYPE
+    + b"\x89U\x00tb.",
+    "nothing to stop at": b"N",
+    "nothing": b"",
+    "an end without a value": b".",
+    "a mark as a value": b"(.",
+}
+
+
+@pytest.mark.parametrize("name", BOMBS)
+def test_bombs_take_no_more_than_their_own_size(name):
+    """In a process of its own: less than 1.5 GiB of address space, and 20 s of a processor."""
+    content = BOMBS[name]
+    limits = "resource.RLIMIT_AS, (1536 << 20,) * 2", "resource.RLIMIT_CPU, (20, 20)"
+    program = "\n".join(
+        [
+            "import resource, sys",
+            "from clipserve.evaluation.unpickle import load_plain",
+            "from clipserve.evaluation.dataset import DatasetError",
+            *(f"resource.setrlimit({limit})" for limit in limits),
+            "try: load_plain(sys.stdin.buffer.read())",
+            "except DatasetError as error: print('refused:', error)",
+            "else: print('read')",
+        ]
+    )
+    done = subprocess.run([sys.executable, "-c", program], input=content, capture_output=True, timeout=120)
+    assert done.returncode == 0, done.stderr.decode()[-2000:]
+    told = done.stdout.decode()
+    harmless = ("laughs", "deep lists", "deep tuples", "a list in itself", "memo index", "a frame of a size")
+    assert told.startswith("read" if name.startswith(harmless) else "refused"), told
+
+
+def test_a_list_that_occurs_often_is_one_list():
+    found = load_plain(laughs(3))
+    assert found[0][0][0] == [0]
+    assert found[0] is found[9]
+
+
+def test_a_batch_whose_labels_are_lists_of_lists_is_refused():
+    content = pickle.dumps({"data": np.zeros((1, 3072), np.uint8), "labels": [[0] * 10] * 10}, 2)
+    with pytest.raises(DatasetError, match="not arrays of numbers"):
+        list(batch_samples("test_batch", content))
+
+
+def tar_of(name: str, content: bytes) -> bytes:
+    file = io.BytesIO()
+    with tarfile.open(fileobj=file, mode="w:gz") as archive:
+        member = tarfile.TarInfo(name)
+        member.size = len(content)
+        archive.addfile(member, io.BytesIO(content))
+    return file.getvalue()
+
+
+def long_header() -> bytes:
+    """A member whose name alone has 40 MB."""
+    info = tarfile.TarInfo("././@LongLink")
+    info.type, info.size = tarfile.GNUTYPE_LONGNAME, 40 * MEGABYTE
+    return gzip.compress(info.tobuf() + bytes(40 * MEGABYTE), 1)
+
+
+def hollow_zip(declared: int) -> bytes:
+    """An .npz with an array of many zeros."""
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive, archive.open("x_test.npy", "w") as made:
+        np.lib.format.write_array_header_1_0(
+            made, {"descr": "|u1", "fortran_order": False, "shape": (declared,)}
+        )
+        for _ in range(min(declared, 90 * MEGABYTE) // MEGABYTE):
+            made.write(bytes(MEGABYTE))
+    return file.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("name", "make"),
+    [
+        ("a.tar.gz", lambda: tar_of("test_batch", bytes(30 * MEGABYTE))),
+        ("a.tar.gz", lambda: tar_of("other", bytes(90 * MEGABYTE))),
+        ("a.tar.gz", long_header),
+        ("a.npz", lambda: hollow_zip(90 * MEGABYTE)),
+        ("a.npz", lambda: hollow_zip(2**50)),
+        ("a.npz", lambda: b"PK\x03\x04nothing"),
+        ("a.tar.gz", lambda: b"\x1f\x8bnothing"),
+    ],
+)
+def test_archives_are_unpacked_up_to_a_size(tmp_path, monkeypatch, name, make):
+    for module in ("cifar10", "bounded"):
+        monkeypatch.setattr(f"clipserve.evaluation.{module}.MAX_FILE_BYTES", 64 * MEGABYTE)
+        monkeypatch.setattr(f"clipserve.evaluation.{module}.MAX_MEMBER_BYTES", 16 * MEGABYTE)
+    (tmp_path / name).write_bytes(make())
+    with pytest.raises(DatasetError, match=r"too large|more than|at most|not a readable"):
+        list(file_samples(tmp_path / name, "test"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Literal
 
@@ -9,7 +10,7 @@ import numpy.typing as npt
 
 from clipserve.calls.base import Calls, Progress
 from clipserve.filters import Filter
-from clipserve.images import ImageLike
+from clipserve.images import MAX_FILE_BYTES, ImageLike
 from clipserve.jobs.base import OnError
 from clipserve.jobs.classify import ClassifyJob
 from clipserve.jobs.embed import EmbedJob
@@ -154,8 +155,11 @@ class ClipCalls(Calls):
             group_duplicates: True, or the cosine from which two points are near-duplicates: only the best
                 of them is a hit, and `top_k` counts groups.
         """
+        pictures = [image, *(part.image for part in weighted or () if isinstance(part, Weighted))]
+        paths = any(isinstance(picture, str | os.PathLike) for picture in pictures)
         request = search_request(
             collection,
+            max_file_bytes=self._cached_info(timeout).limits.max_image_bytes if paths else MAX_FILE_BYTES,
             text=text,
             image=image,
             embedding=embedding,

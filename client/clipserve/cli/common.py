@@ -9,7 +9,7 @@ from pathlib import Path
 import click
 
 from clipserve.cli.errors import Failure
-from clipserve.files import find_images
+from clipserve.files import find_images, read_text
 from clipserve.filters import Filter, parse_filter
 from clipserve.labels import NAMES, LabelSet, label_set, parse_ref
 
@@ -40,7 +40,7 @@ def expanded(paths: Sequence[Path]) -> list[Path]:
 def lines_of(path: Path) -> list[str]:
     """The lines of a text file that are not empty."""
     try:
-        text = path.read_text(encoding="utf-8-sig")
+        text = read_text(path)
     except UnicodeDecodeError:
         raise click.UsageError(f"{path} is no text in UTF-8") from None
     return [line.strip() for line in text.splitlines() if line.strip()]

@@ -12,7 +12,7 @@ import numpy.typing as npt
 from rich.text import Text
 
 from clipserve.cli.common import shown
-from clipserve.cli.hits import name_of, path_of
+from clipserve.cli.hits import name_of, path_of, picture_of
 from clipserve.cli.output import number
 from clipserve.cli.terminal import console, say, table
 from clipserve.duplicates import Group
@@ -43,6 +43,14 @@ def described(id: str, points: dict[str, StoredPoint], root: Path | None) -> tup
     """What people call a point, and where its picture lies."""
     point = points.get(id)
     return (name_of(point), path_of(point, root)) if point else (id, None)
+
+
+def member(id: str, cosine: float, points: dict[str, StoredPoint], root: Path | None) -> Entry:
+    """A point on a sheet."""
+    point = points.get(id)
+    return (
+        Entry(id, cosine, None) if point is None else Entry(name_of(point), cosine, picture_of(point, root))
+    )
 
 
 def show(
@@ -86,9 +94,9 @@ def write_sheet(
     """The sheet."""
     rows = []
     for group in groups:
-        named = [described(scanned.ids[row], points, root) for row in group.members]
         entries = [
-            Entry(name, cosine, place) for (name, place), cosine in zip(named, group.cosines, strict=True)
+            member(scanned.ids[row], cosine, points, root)
+            for row, cosine in zip(group.members, group.cosines, strict=True)
         ]
         rows.append(Row(entries))
     extra = sum(len(group.members) - 1 for group in groups)

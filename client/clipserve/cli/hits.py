@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,10 @@ from rich.text import Text
 
 from clipserve.cli.output import number
 from clipserve.cli.terminal import console, say, table
+from clipserve.files import Below, open_below
+from clipserve.indexing.roots import known_root
 from clipserve.sheet import Entry
+from clipserve.thumbnail import NotShown
 from clipserve.types import Hit, SearchResult, StoredPoint
 
 PERCENTILE = "beats: share of unrelated pairs in this collection that score lower"
@@ -23,6 +27,20 @@ def path_of(hit: Hit | StoredPoint, root: Path | None = None) -> Path | None:
     if not isinstance(path, str) or not isinstance(base, str | Path):
         return None
     return Path(base) / path
+
+
+def picture_of(hit: Hit | StoredPoint, root: Path | None = None) -> Below | NotShown:
+    """The picture for a sheet: below --root, or below a folder that this user indexed on this machine.
+
+    What the payload names is not opened for its own sake: others may have written it.
+    """
+    path, told = hit.payload.get("path"), hit.payload.get("root")
+    if not isinstance(path, str):
+        return NotShown("its point does not say where it lies")
+    trusted = root or known_root(told)
+    if trusted is None:
+        return NotShown("its folder was not indexed on this machine; say --root FOLDER")
+    return Below(trusted, path)
 
 
 def name_of(hit: Hit | StoredPoint) -> str:
@@ -83,7 +101,23 @@ def entry(hit: Hit, root: Path | None) -> Entry:
     """A hit on a sheet, with its near-duplicates."""
     duplicates = tuple(entry(duplicate, root) for duplicate in hit.duplicates)
     note = "" if hit.percentile is None else f"beats {percentile(hit.percentile)}"
-    return Entry(name_of(hit), hit.score, path_of(hit, root), note, duplicates)
+    return Entry(name_of(hit), hit.score, picture_of(hit, root), note, duplicates)
+
+
+def not_shown(entries: tuple[Entry, ...]) -> list[str]:
+    """Why pictures of a sheet are not shown: a sentence for each reason, the most frequent first."""
+    reasons: Counter[str] = Counter()
+    for one in every(entries):
+        if isinstance(one.path, NotShown):
+            reasons[one.path.why] += 1
+        elif isinstance(one.path, Below):
+            try:
+                open_below(one.path).close()
+            except FileNotFoundError:
+                reasons["they are not where they were indexed; say --root FOLDER"] += 1
+            except (OSError, ValueError) as error:
+                reasons[getattr(error, "strerror", None) or str(error)] += 1
+    return [f"{count} pictures are not shown: {why}" for why, count in reasons.most_common()]
 
 
 def every(entries: tuple[Entry, ...]) -> Iterator[Entry]:

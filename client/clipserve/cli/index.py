@@ -25,6 +25,7 @@ from clipserve.errors import ClipserveError, ImageUnreadable
 from clipserve.files import find_images
 from clipserve.indexing.facts import Picture
 from clipserve.indexing.reading import Reader
+from clipserve.indexing.roots import note_root
 from clipserve.indexing.run import IndexRun
 from clipserve.safe_text import json_text
 from clipserve.types import Collection
@@ -95,6 +96,7 @@ def index(
     if not pictures:
         why = f" ({unread[0].strerror})" if unread else ""
         raise Failure(f"no pictures found in {shown(folder)}{why}")
+    note_root(root)
     with server.client(patient=True, in_flight=parallel) as client:
         found = ensure_collection(client, collection, model, keep_sources)
         if found.count and not replace:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from clipserve.cli.common import ListByDefault, lines_of
 from clipserve.cli.options import FILE, Server, server_options, template_option
 from clipserve.cli.output import print_json
 from clipserve.cli.terminal import confirm, console, say, table
+from clipserve.files import MAX_TEXT_BYTES, read_text
 from clipserve.labels import parse_ref
 from clipserve.types import LabelSetInfo
 
@@ -38,13 +40,13 @@ def labels() -> None:
 
 @labels.command()
 @click.argument("name")
-@click.argument("file", type=click.File(encoding="utf-8-sig"))
+@click.argument("file", type=click.Path(path_type=Path, exists=True, dir_okay=False, allow_dash=True))
 @template_option
 @click.option("--templates", "templates_file", type=FILE, help="Prompts like --template, one a line.")
 @server_options
 def put(
     name: str,
-    file: Any,
+    file: Path,
     templates: tuple[str, ...],
     templates_file: Path | None,
     server: Server,
@@ -69,7 +71,7 @@ def put(
       clipserve labels put pets pets.json
     """
     try:
-        found = label_files.read(file.read())
+        found = label_files.read(read_all(file))
     except UnicodeDecodeError:
         raise click.UsageError("the file is no text in UTF-8") from None
     prompts = (*templates, *(lines_of(templates_file) if templates_file else ()))
@@ -142,6 +144,16 @@ def rm(name: str, yes: bool, server: Server) -> None:
         print_json({"name": name, "deleted": deleted})
     else:
         say(f"removed {name} ({deleted} version{'s' * (deleted != 1)})")
+
+
+def read_all(file: Path) -> str:
+    """The text of a file, or of standard input for `-`; click.UsageError if it is too long."""
+    if str(file) != "-":
+        return read_text(file)
+    content = sys.stdin.buffer.read(MAX_TEXT_BYTES + 1)
+    if len(content) > MAX_TEXT_BYTES:
+        raise click.UsageError(f"standard input has more than {MAX_TEXT_BYTES:,} bytes")
+    return str(content, "utf-8-sig")
 
 
 def reference(text: str) -> tuple[str, int]:

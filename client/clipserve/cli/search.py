@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from clipserve.cli.common import read_filter
-from clipserve.cli.hits import document, entry, every, path_of, show
+from clipserve.cli.hits import document, entry, not_shown, picture_of, show
 from clipserve.cli.options import FILE, OUT, Server, filter_option, root_option, server_options
 from clipserve.cli.output import print_json
 from clipserve.cli.query import Query
@@ -16,6 +16,7 @@ from clipserve.cli.where import parse_where
 from clipserve.client import Client
 from clipserve.filters import Filter
 from clipserve.sheet import SUFFIXES, Sheet, write_sheet
+from clipserve.thumbnail import Picture
 from clipserve.types import SearchResult
 
 
@@ -86,13 +87,12 @@ def search(
             filter=condition(client, collection, where, filter_text),
             group_duplicates=group_duplicates,
         )
-        shown = picture_of(client, collection, query, root) if sheet is not None else None
+        shown = query_picture(client, collection, query, root) if sheet is not None else None
     if sheet is not None:
         made = make_sheet(result, query, shown, collection, root)
         write_sheet(made, sheet)
-        missing = sum(one.path is None or not one.path.is_file() for one in every(tuple(made.entries)))
-        if missing:
-            say(f"{missing} pictures are not where they were indexed; say --root FOLDER", err=True)
+        for sentence in not_shown(tuple(made.entries)):
+            say(sentence, err=True)
     if server.as_json:
         print_json(document(result, root))
     else:
@@ -117,15 +117,15 @@ def condition(
     return second if first is None else first
 
 
-def picture_of(client: Client, collection: str, query: Query, root: Path | None) -> Path | None:
+def query_picture(client: Client, collection: str, query: Query, root: Path | None) -> Picture:
     """The picture that was searched with, if there is one."""
     if query.like is None:
         return query.image
-    return next((path_of(point, root) for point in client.get_points(collection, [query.like])), None)
+    return next((picture_of(point, root) for point in client.get_points(collection, [query.like])), None)
 
 
 def make_sheet(
-    result: SearchResult, query: Query, shown: Path | None, collection: str, root: Path | None
+    result: SearchResult, query: Query, shown: Picture, collection: str, root: Path | None
 ) -> Sheet:
     """What the contact sheet shows."""
     entries = tuple(entry(hit, root) for hit in result)

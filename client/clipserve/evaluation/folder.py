@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from clipserve.evaluation.dataset import Dataset, DatasetError, Sample
-from clipserve.files import find_images, is_image
+from clipserve.files import find_images, is_image, read_text
 
 SPLITS = ("test", "val", "valid", "validation", "train")
 
@@ -69,10 +69,19 @@ def spoken(folder: str) -> str:
     return re.sub(r"[_\s]+", " ", folder).strip()
 
 
+def read_lines(path: Path) -> list[str]:
+    """The lines of a text file; DatasetError."""
+    try:
+        return read_text(path).splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        why = error.strerror if isinstance(error, OSError) else "it is not text in UTF-8"
+        raise DatasetError(f"{path} cannot be read: {why}") from error
+
+
 def read_names(path: Path) -> dict[str, str]:
     """Folder → name."""
     found: dict[str, str] = {}
-    for number, line in enumerate(path.read_text(encoding="utf-8-sig").splitlines(), 1):
+    for number, line in enumerate(read_lines(path), 1):
         if not line.strip():
             continue
         folder, separator, name = line.partition("\t") if "\t" in line else line.partition(",")

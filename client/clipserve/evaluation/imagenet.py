@@ -20,7 +20,7 @@ from importlib import resources
 from pathlib import Path
 
 from clipserve.evaluation.dataset import Dataset, DatasetError, Sample
-from clipserve.evaluation.folder import chosen_split, class_folders, folder_samples
+from clipserve.evaluation.folder import chosen_split, class_folders, folder_samples, read_lines
 from clipserve.files import find_images
 from clipserve.labels import vocabulary
 
@@ -34,6 +34,7 @@ LISTS = (
     "labels.txt",
     "ground_truth.txt",
 )
+MOST_DIGITS = 9
 CLASSES = 1000
 
 
@@ -89,10 +90,7 @@ def flat_samples(path: Path, ground_truth: Path) -> list[Sample]:
 
 def read_list(path: Path, names: Sequence[str]) -> list[int]:
     """The class of each picture, −1 for those that the list leaves out. DatasetError for what is no list."""
-    try:
-        lines = path.read_text(encoding="utf-8-sig").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise DatasetError(f"{path} cannot be read: {error}") from error
+    lines = read_lines(path)
     rows = [re.split(r"[\s,]+", line.strip()) for line in lines if line.strip()]
     rows = [row for row in rows if row[0] != "ImageId"]
     if not rows:
@@ -116,7 +114,7 @@ def read_list(path: Path, names: Sequence[str]) -> list[int]:
 
 def all_numbers(marks: Sequence[str]) -> bool:
     """Whether classes are given by number."""
-    return all(mark.isdecimal() for mark in marks)
+    return all(mark.isdecimal() and len(mark) <= MOST_DIGITS for mark in marks)
 
 
 def read_mark(mark: str, path: Path) -> int:

@@ -6,9 +6,7 @@ of these names stands for a class of ours that keeps what it is given: no code o
 
 from __future__ import annotations
 
-import io
 import math
-import pickle
 import re
 from collections.abc import Callable
 from typing import Any
@@ -17,20 +15,27 @@ import numpy as np
 import numpy.typing as npt
 
 from clipserve.evaluation.dataset import DatasetError
+from clipserve.evaluation.pickle_machine import Machine
+from clipserve.evaluation.pickle_tape import PickleError
 
 NUMBERS = re.compile(r"[<>|=]?[biuf][1248]")
+MAX_DIMENSIONS = 8
+MAX_CODE = 8
+"""Characters of a type's code."""
+MAX_MADE = 512 * 1024 * 1024
+"""Bytes that the functions below may make of others."""
 
 
 class StoredType:
     """What a pickle says of an array's element type."""
 
     def __init__(self, code: Any = "", *_: Any) -> None:
-        self.code = text(code)
+        self.code = text(code)[:MAX_CODE]
         self.order = "="
 
     def __setstate__(self, state: Any) -> None:
         if isinstance(state, tuple) and len(state) > 1:
-            self.order = text(state[1])
+            self.order = text(state[1])[:MAX_CODE]
 
     def dtype(self) -> np.dtype[Any]:
         """The type; DatasetError for anything but plain numbers."""
@@ -57,7 +62,9 @@ class StoredArray:
             if not isinstance(data, bytes | bytearray):
                 raise ValueError("its data are no bytes")
             numbers = np.frombuffer(data, dtype)
-            sides = [int(side) for side in shape]
+            if not isinstance(shape, tuple) or len(shape) > MAX_DIMENSIONS:
+                raise ValueError("its shape is none")
+            sides = [side if type(side) is int else -1 for side in shape]
             if min(sides, default=0) < 0 or numbers.size != math.prod(sides):
                 raise ValueError("the shape does not fit the data")
             return numbers.reshape(sides, order="F" if column_order else "C")
@@ -104,43 +111,53 @@ ALLOWED: dict[tuple[str, str], Callable[..., Any]] = {
 }
 
 
-class PlainUnpickler(pickle.Unpickler):
-    """Refuses every name that is not in ALLOWED."""
-
-    def find_class(self, module: str, name: str) -> Any:
-        """What stands for the name."""
-        try:
-            return ALLOWED[module, name]
-        except KeyError:
-            raise DatasetError(
-                f"the pickle wants {module}.{name}, which no data set needs; it was not run"
-            ) from None
-
-
 def load_plain(content: bytes) -> Any:
     """What a pickle holds: dicts, lists, numbers, texts, bytes, arrays. DatasetError for anything else.
 
-    Keys and texts of Python 2 come as bytes.
+    Keys and texts of Python 2 come as bytes, tuples as lists. Time and memory are a few times those of the
+    content's bytes, whatever it says.
     """
     try:
-        return plain(PlainUnpickler(io.BytesIO(content), encoding="bytes").load())
+        machine = Machine(content, ALLOWED, (StoredType, StoredArray), max_made=MAX_MADE)
+        return plain(machine.run())
     except DatasetError:
         raise
-    except Exception as error:
+    except (PickleError, MemoryError, OverflowError) as error:
         raise DatasetError(f"not a readable pickle: {error}") from error
 
 
 def plain(value: Any) -> Any:
-    """The value, with arrays in place of what was said of them."""
-    if isinstance(value, StoredArray):
-        return value.array()
-    if isinstance(value, dict):
-        return {key: plain(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [plain(item) for item in value]
-    return value
+    """The value, with arrays in place of what was said of them, and lists in place of tuples.
+
+    Each part is turned into its own kind once, however often it occurs, and without recursion: a few hundred
+    bytes can name one list ten million times, or nest lists a hundred thousand deep.
+    """
+    made: dict[int, Any] = {}
+    work: list[Any] = []
+
+    def begun(part: Any) -> Any:
+        if not isinstance(part, StoredArray | dict | list | tuple):
+            return part
+        if id(part) not in made:
+            if isinstance(part, StoredArray):
+                made[id(part)] = part.array()
+            else:
+                made[id(part)] = {} if isinstance(part, dict) else []
+                work.append(part)
+        return made[id(part)]
+
+    result = begun(value)
+    while work:
+        part = work.pop()
+        if isinstance(part, dict):
+            made[id(part)].update((key, begun(item)) for key, item in part.items())
+        else:
+            made[id(part)].extend(map(begun, part))
+    return result
 
 
 def text(value: Any) -> str:
-    """Text of Python 2 or 3."""
-    return value.decode("latin-1") if isinstance(value, bytes) else str(value)
+    """Text of Python 2 or 3; of anything else, the name of its type."""
+    if isinstance(value, bytes):
+        return value.decode("latin-1")
+    return value if isinstance(value, str) else type(value).__name__

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Literal, TypeAlias
 
 from clipserve.client import Client
+from clipserve.files import open_regular
 from clipserve.filters import F
 from clipserve.indexing.facts import Picture, printable
 from clipserve.types import StoredPoint
@@ -91,7 +92,7 @@ def was_moved(picture: Picture, point: StoredPoint) -> bool:
 def content_hash(path: Path) -> str:
     """SHA-256 of a file, 64 hex digits."""
     found = hashlib.sha256()
-    with path.open("rb") as file:
+    with open_regular(path) as file:
         while block := file.read(BLOCK):
             found.update(block)
     return found.hexdigest()

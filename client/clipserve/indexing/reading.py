@@ -10,7 +10,9 @@ from itertools import islice
 from typing import Literal, TypeAlias
 
 from clipserve.client import Client
-from clipserve.errors import ClipserveError, ImageTooLarge, ImageUnreadable
+from clipserve.errors import ClipserveError, ImageUnreadable
+from clipserve.files import FileTooLarge, read_regular
+from clipserve.images import too_large
 from clipserve.indexing.facts import Picture
 from clipserve.pipeline import in_order
 from clipserve.types import Payload
@@ -89,9 +91,10 @@ class Reader:
             payload = picture.payload(facts, None, self.fields)
             if self._same(candidate.known, payload, "bytes", "modified"):
                 return facts, None
-        if facts.st_size > self.max_bytes:
-            raise ImageTooLarge(f"the image has {facts.st_size} bytes; at most {self.max_bytes} are accepted")
-        return facts, picture.path.read_bytes()
+        try:
+            return facts, read_regular(picture.path, self.max_bytes)
+        except FileTooLarge as error:
+            raise too_large(error.size, self.max_bytes) from error
 
     def _same(self, known: Payload, payload: Payload, *names: str) -> bool:
         """Whether both have these fields with the same values, and are of the same root."""

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from clipserve.errors import ImageTooLarge, LimitExceeded
-from clipserve.images import ImageLike, write_image
+from clipserve.errors import LimitExceeded
+from clipserve.images import ImageLike, too_large, write_image
 from clipserve.payload import utf8
 from clipserve.types import ServerInfo
 from clipserve.v1 import common_pb2
@@ -13,14 +13,10 @@ from clipserve.v1 import common_pb2
 
 def read_image(image: ImageLike, info: ServerInfo) -> common_pb2.Image:
     """The picture's message; ImageTooLarge if the server would refuse its bytes unseen."""
-    message = write_image(image)
     limit = info.limits.max_image_bytes
+    message = write_image(image, limit)
     if len(message.content) > limit:
-        raise ImageTooLarge(
-            f"the image has {len(message.content)} bytes; at most {limit} are accepted",
-            field="content",
-            metadata={"limit": str(limit)},
-        )
+        raise too_large(len(message.content), limit)
     return message
 
 

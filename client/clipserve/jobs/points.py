@@ -106,7 +106,7 @@ def write_kept_source(message: collection_pb2.PointInput, point: Point, info: Se
         )
     if point.image is not None:
         # Pictures that came as pixels are kept as PNG, which may have more bytes than the limit for files.
-        message.kept_image.CopyFrom(write_image(point.image))
+        message.kept_image.CopyFrom(write_image(point.image, info.limits.max_message_bytes))
     elif point.text is not None:
         message.kept_text = read_text(point.text, info)
 

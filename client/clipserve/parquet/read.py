@@ -14,6 +14,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from clipserve.errors import ClipserveError, InvalidEmbedding, InvalidInput, InvalidPayload
+from clipserve.files import open_regular
 from clipserve.parquet.columns import Columns, choose_columns, read_column, texts_of
 from clipserve.parquet.layout import EMBEDDING, ID, FileError, FileFacts, read_facts
 from clipserve.types import Floats, PayloadValue, Point
@@ -46,6 +47,8 @@ class PointFile:
     def __init__(self, path: Path, id_column: str = ID, embedding_column: str = EMBEDDING) -> None:
         """Opens the file; FileError if it is of no use. Close it, or use it in a `with`."""
         try:
+            # A pipe would be waited for.
+            open_regular(path).close()
             self._file = pq.ParquetFile(path, buffer_size=BUFFER, pre_buffer=False)
         except pa.ArrowInvalid as error:
             raise FileError(f"it is no Parquet file: {error}") from error
