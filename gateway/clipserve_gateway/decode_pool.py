@@ -16,6 +16,7 @@ from clipserve_gateway.deadline import Deadline
 from clipserve_gateway.errors import Overloaded
 from clipserve_gateway.lanes import Gate, current_lane
 from clipserve_gateway.metrics import Metrics
+from clipserve_gateway.stages import add_work
 from clipserve_gateway.wanted import while_wanted
 
 T = TypeVar("T")
@@ -64,6 +65,7 @@ class DecodePool:
         with contextlib.ExitStack() as held:
             held.enter_context(self._counted())
             if alone:
+                add_work(cost)
                 self._large.check(current_lane(), cost, deadline)
                 turn = await self._large.enter(cost, deadline=deadline)
                 held.callback(lambda: self._large.leave(cost, turn if deadline.remaining() > 0 else None))

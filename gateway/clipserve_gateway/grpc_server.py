@@ -44,6 +44,8 @@ def server_options(settings: Settings) -> list[tuple[str, int]]:
         ("grpc.server.max_pending_requests_hard_limit", PENDING_CALLS),
         # Without this a second gateway on the same port would silently take half of the connections.
         ("grpc.so_reuseport", 0),
+        # More wait at the caller's side, where they take no memory of ours.
+        ("grpc.max_concurrent_streams", settings.max_calls_per_caller),
         # Else gRPC takes megabytes of a message that nobody has asked for yet.
         ("grpc.http2.bdp_probe", 0),
         ("grpc.max_connection_age_ms", settings.max_connection_age_seconds * 1000),

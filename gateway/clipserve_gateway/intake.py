@@ -12,14 +12,16 @@ import grpc
 from google.protobuf.message import Message
 
 from clipserve_gateway.access.caller import current
+from clipserve_gateway.access.judge import settle
 from clipserve_gateway.arrivals import plain
 from clipserve_gateway.byte_budget import SMALL_BYTES, ByteBudget, Hold
+from clipserve_gateway.call_limits import CallLimits
 from clipserve_gateway.deadline import Deadline
 from clipserve_gateway.errors import InvalidInput
 from clipserve_gateway.metrics import Metrics
 from clipserve_gateway.settings import Settings
 from clipserve_gateway.slow_callers import Reading, Sending, SlowCallers
-from clipserve_gateway.stages import stage
+from clipserve_gateway.stages import add_received, stage
 
 WORK_FACTOR = 3
 """Bytes of memory to a byte of a message while it is worked on: as it came, parsed, and made use of."""
@@ -44,9 +46,18 @@ class Intake:
             Then each needs room for the largest one before it is read.
     """
 
-    def __init__(self, budget: ByteBudget, slow: SlowCallers, largest: int, *, unsized: bool = False) -> None:
+    def __init__(
+        self,
+        budget: ByteBudget,
+        slow: SlowCallers,
+        calls: CallLimits,
+        largest: int,
+        *,
+        unsized: bool = False,
+    ) -> None:
         self.budget = budget
         self.slow = slow
+        self.calls = calls
         self._largest = largest
         self._unsized = unsized
 
@@ -119,6 +130,8 @@ class Messages:
         self._expected = expected
         self._holds: deque[Hold] = deque()
         self._sending: Sending | None = None
+        self._answered = 0
+        self._entered: tuple[str, bool] | None = None
 
     def __aiter__(self) -> Messages:
         return self
@@ -130,6 +143,7 @@ class Messages:
         if data is grpc.aio.EOF:
             raise StopAsyncIteration
         self._holds.append(hold)
+        add_received(len(data))
         # The next one will probably be as large.
         self._expected = len(data)
         return self._parse(data)
@@ -139,13 +153,22 @@ class Messages:
         task = asyncio.current_task()
         assert task is not None, "calls are tasks"
         task.add_done_callback(self.close)
+        self.enter(stream=False)
         try:
             return await self.__anext__()
         except StopAsyncIteration:
             raise InvalidInput("the call has no message") from None
 
+    def enter(self, *, stream: bool) -> None:
+        """Counts the call until it is closed; Overloaded where its caller has too many."""
+        owner, caller = owner_of(self._context), current.get()
+        calls, streams = (caller.grant.calls, caller.grant.streams) if caller is not None else (0, 0)
+        self._intake.calls.enter(owner, stream=stream, calls=calls, streams=streams)
+        self._entered = owner, stream
+
     def until_sent(self, data: bytes) -> bytes:
         """The call's only answer, which takes the message's place in the budget."""
+        self._answered = len(data)
         if self._holds:
             self._sending = self._begin(self._holds[0], data)
         return data
@@ -154,6 +177,7 @@ class Messages:
     def sending(self, data: bytes) -> Iterator[None]:
         """While inside, an answer is sent, which takes the first message's place in the budget."""
         sending = self._begin(self._holds[0], data)
+        settle(len(data))
         try:
             yield
         finally:
@@ -168,7 +192,12 @@ class Messages:
         return self._intake.slow.send(plain(self._context.peer()), len(data))
 
     def close(self, *_: object) -> None:
-        """Gives back all room; takes what callbacks are given."""
+        """Gives back all room, and has the caller pay; takes what callbacks are given."""
+        settle(self._answered)
+        if self._entered is not None:
+            owner, stream = self._entered
+            self._entered = None
+            self._intake.calls.leave(owner, stream=stream)
         if self._sending is not None:
             self._intake.slow.sent(self._sending)
         while self._holds:
@@ -179,7 +208,9 @@ def intake_of(settings: Settings, metrics: Metrics) -> Intake:
     """As the settings want it."""
     budget = ByteBudget(settings.max_held_bytes, metrics.held_bytes.set)
     largest = settings.max_message_bytes
-    return Intake(budget, SlowCallers(budget, largest), largest, unsized=settings.compressed_requests)
+    calls = CallLimits(settings.max_calls_per_caller, settings.max_streams_per_caller)
+    slow = SlowCallers(budget, largest)
+    return Intake(budget, slow, calls, largest, unsized=settings.compressed_requests)
 
 
 def owner_of(context: Context) -> str:

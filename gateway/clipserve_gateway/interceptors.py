@@ -41,8 +41,8 @@ DROPPED = {grpc.StatusCode.DEADLINE_EXCEEDED: "deadline", grpc.StatusCode.CANCEL
 REFUSED = {grpc.StatusCode.UNAUTHENTICATED, grpc.StatusCode.PERMISSION_DENIED}
 """What the audit log tells of calls that change nothing."""
 
-QUEUES = ("deadline", "decode", "held_bytes")
-"""Limits of queues and of the byte budget; Admission counts what it refuses itself."""
+QUEUES = ("deadline", "decode", "held_bytes", "calls_per_caller", "streams_per_caller")
+"""Limits of queues, of the byte budget and of callers; Admission counts what it refuses itself."""
 
 REQUEST_TYPES: dict[str, type[Message]] = {
     f"/{service.full_name}/{method.name}": GetMessageClass(method.input_type)
@@ -113,6 +113,7 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
             requests = self._messages(parse, context)
             async with self._serving(details, context) as ending:
                 with contextlib.closing(requests), in_lane(lane_of(metadata_value(details, PRIORITY))):
+                    requests.enter(stream=True)
                     async for response in handler.stream_stream(requests, context):
                         with requests.sending(data := encoded(response)):
                             yield data

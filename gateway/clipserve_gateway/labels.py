@@ -20,6 +20,8 @@ from clipserve_gateway.errors import ClipserveError
 from clipserve_gateway.metrics import Metrics
 from clipserve_gateway.types import Embedded, Floats, LabelSet, LabelSetRef, ModelSpec
 
+PROMPTS_PER_ITEM = 10
+"""Prompts that had to be encoded count for one item of a caller's rate; those that are known cost nothing."""
 PROMPTS_PER_STEP = 2048
 """Prompts embedded between two looks at the deadline; what is done by then is kept for the next caller."""
 
@@ -142,6 +144,7 @@ class LabelCache:
             names = missing[start : start + step]
             prompts = [template.replace("{}", name) for name in names for template in labels.templates]
             latest().check("encode")
+            stages.add_work(len(prompts) / PROMPTS_PER_ITEM)
             embedded = await self._embedder.embed_texts(spec, prompts, latest())
             for i, name in enumerate(names):
                 of_label = embedded[i * len(labels.templates) : (i + 1) * len(labels.templates)]

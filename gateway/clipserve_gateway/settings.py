@@ -145,6 +145,15 @@ class Settings(TritonKey):
         description="Memory for the messages of calls under way: received, worked on, read from the engine "
         "and not yet sent. What has no room waits, or is refused.",
     )
+    max_calls_per_caller: int = Field(
+        1024,
+        ge=1,
+        description="Calls that a token, or without tokens a connection, may have under way; calls= in the "
+        "token file goes before it.",
+    )
+    max_streams_per_caller: int = Field(
+        256, ge=1, description="Streams among them; streams= in the token file goes before it."
+    )
     bulk_share: float = Field(
         0.1,
         ge=0.01,

@@ -22,6 +22,10 @@ class Record:
     notes: dict[str, str] = field(default_factory=dict)
     under_way: list[str] = field(default_factory=list)
     """Stages that have begun and not ended well, in the order they began."""
+    received: int = 0
+    """Bytes of messages that nobody has paid for yet."""
+    work: float = 0.0
+    """Work beyond the items that requests name, counted in items, that nobody has paid for yet."""
 
     def trailer(self) -> str:
         """`decode;dur=1.52, cache_hit;n=1`: milliseconds, in the manner of HTTP's Server-Timing."""
@@ -78,3 +82,35 @@ def note(name: str, text: str) -> None:
     record = _record.get()
     if record is not None:
         record.notes[name] = text
+
+
+def add_received(size: int) -> None:
+    """Adds the bytes of a message to the request being served, if one is."""
+    record = _record.get()
+    if record is not None:
+        record.received += size
+
+
+def take_received() -> int:
+    """The bytes that were added since this was asked last."""
+    record = _record.get()
+    if record is None:
+        return 0
+    found, record.received = record.received, 0
+    return found
+
+
+def add_work(items: float) -> None:
+    """Adds work to the request being served, if one is: what it costs beyond the items that it names."""
+    record = _record.get()
+    if record is not None:
+        record.work += items
+
+
+def take_work() -> float:
+    """The work that was added since this was asked last."""
+    record = _record.get()
+    if record is None:
+        return 0.0
+    found, record.work = record.work, 0.0
+    return found

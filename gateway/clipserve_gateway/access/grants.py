@@ -42,6 +42,8 @@ class Grant:
         labels: the same of label sets.
         models: the same of models.
         rate: None does not limit it.
+        calls: that may be under way at a time; 0 leaves that to the server.
+        streams: the same of streams among them.
         expires: from this moment on it allows nothing.
     """
 
@@ -51,6 +53,8 @@ class Grant:
     labels: tuple[str, ...] = ALL_NAMES
     models: tuple[str, ...] = ALL_NAMES
     rate: Rate | None = None
+    calls: int = 0
+    streams: int = 0
     expires: dt.datetime | None = None
 
     @property

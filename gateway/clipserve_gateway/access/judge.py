@@ -10,6 +10,7 @@ from typing import Any, Protocol, TypeVar
 
 from clipserve_gateway import stages
 from clipserve_gateway.access.caller import Caller, current
+from clipserve_gateway.access.cost import afterwards, cost
 from clipserve_gateway.access.gate import Gate
 from clipserve_gateway.access.grants import Grant, Named
 from clipserve_gateway.access.methods import RPCS, Rpc
@@ -60,7 +61,7 @@ class Judge:
         try:
             caller = self._now(caller)
             named = await self._judge(caller.grant, rpc, request)
-            await self._pace(caller, cost(rpc, request))
+            await self._pace(caller, cost(rpc, request, stages.take_received()))
         except (PermissionDenied, RateLimited, Unauthenticated) as error:
             self._metrics.rejected.labels(error.reason.lower()).inc()
             raise
@@ -136,6 +137,10 @@ class Judge:
         setattr(request, rpc.collection, meaning)
         return True
 
+    def charge(self, caller: Caller, items: int) -> None:
+        """Takes the items from the caller's rate; where it has too few, its next calls wait."""
+        self._gate.reserve(caller, items)
+
     async def _pace(self, caller: Caller, items: int) -> None:
         """Keeps the caller to its rate: streams are slowed down, other calls refused."""
         if caller.streaming:
@@ -170,6 +175,9 @@ def rpc_of(request: Any) -> Rpc:
     return RPCS[request.DESCRIPTOR.name.removesuffix("Request")]
 
 
-def cost(rpc: Rpc, request: Any) -> int:
-    """Items that a request counts for, at least 1."""
-    return max(1, len(getattr(request, rpc.items))) if rpc.items else 1
+def settle(answer_bytes: int) -> None:
+    """Has the caller being served pay for what its request took beyond what it named, and for the answer."""
+    judge, caller = presiding.get(), current.get()
+    items = afterwards(answer_bytes)
+    if judge is not None and caller is not None and items:
+        judge.charge(caller, items)

@@ -1,7 +1,7 @@
 """The token file: one token a line, with what it allows.
 
     NAME  TOKEN or sha256:HEX  [methods=…] [collections=…] [labels=…] [models=…]
-        [rate=…] [burst=…] [expires=…]
+        [rate=…] [burst=…] [calls=…] [streams=…] [expires=…]
 
 Messages about it tell lines and words by their numbers: what stands there may be a secret.
 """
@@ -188,6 +188,13 @@ def read_number(value: str) -> float:
     return number
 
 
+def read_count(value: str) -> int:
+    """A whole number from 1 on."""
+    if not (value.isascii() and value.isdigit() and 0 < int(value[:12]) < 10**9):
+        raise BadTokenFile(f"{value[:20]} is no whole number above 0")
+    return int(value)
+
+
 def read_moment(value: str) -> dt.datetime:
     """A moment; a date alone is its first one, and UTC is meant where no offset is given."""
     try:
@@ -206,5 +213,7 @@ OPTIONS: dict[str, Callable[[str], Any]] = {
     "models": read_models,
     "rate": read_number,
     "burst": read_number,
+    "calls": read_count,
+    "streams": read_count,
     "expires": read_moment,
 }
