@@ -17,5 +17,5 @@ def test_the_gateways_memory_holds_what_its_settings_allow(manifests: Any) -> No
     names = {name.removeprefix("CLIPSERVE_").lower(): value for name, value in manifests.settings.items()}
     settings = Settings(**{name: value for name, value in names.items() if name in Settings.model_fields})
     threads = settings.decode_threads or int(limits["cpu"])
-    takes = bound(threads, settings.max_image_pixels, settings.max_inflight_bytes)
+    takes = bound(threads, settings.max_image_pixels, 0) + settings.max_held_bytes
     assert IDLE + settings.label_cache_bytes + takes <= memory
