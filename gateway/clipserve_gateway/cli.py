@@ -84,7 +84,8 @@ def token(name: str, out: Path | None, options: tuple[str, ...]) -> None:
     """Make a token: its line for the token file on standard output, the token itself on standard error.
 
     The line holds the token's SHA-256 only. Options say what the token allows, everything by default:
-    methods=, collections=, labels=, models=, rate=, burst=, calls=, streams= and expires=; docs/security.md explains them.
+    methods=, collections=, labels=, models=, rate=, burst=, calls=, streams= and expires=;
+    docs/security.md explains them.
 
     \b
     clipserve-gateway token --name web --out web.token methods=read collections='shop_*' >> tokens
