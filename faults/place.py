@@ -141,10 +141,17 @@ class Place:
         data: str = "",
         ready: bool = True,
         env: Mapping[str, str] | None = None,
+        callbacks: Path | None = None,
     ) -> Gateway:
-        """A gateway of its own; `ready` waits until it serves a model."""
+        """A gateway of its own; `ready` waits until it serves a model.
+
+        Into `callbacks` it writes what its event loop does (support.watched_gateway).
+        """
         folder = self.subfolder("gateway")
-        gateway = start_gateway(triton, data or str(folder / "data"), folder, *options, env=env)
+        watched: dict[str, Any] = {}
+        if callbacks is not None:
+            watched["program"] = (sys.executable, "-m", "support.watched_gateway", callbacks)
+        gateway = start_gateway(triton, data or str(folder / "data"), folder, *options, env=env, **watched)
         self._stack.callback(end, gateway.process)
         self._logs[gateway.log] = 0
         if ready:

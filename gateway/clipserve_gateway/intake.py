@@ -19,6 +19,7 @@ from clipserve_gateway.call_limits import CallLimits
 from clipserve_gateway.deadline import Deadline
 from clipserve_gateway.errors import InvalidInput
 from clipserve_gateway.metrics import Metrics
+from clipserve_gateway.off_loop import BYTES_ON_LOOP
 from clipserve_gateway.settings import Settings
 from clipserve_gateway.slow_callers import Reading, Sending, SlowCallers
 from clipserve_gateway.stages import add_received, stage
@@ -146,7 +147,9 @@ class Messages:
         add_received(len(data))
         # The next one will probably be as large.
         self._expected = len(data)
-        return self._parse(data)
+        if len(data) <= BYTES_ON_LOOP:
+            return self._parse(data)
+        return await asyncio.to_thread(self._parse, data)
 
     async def only(self) -> Message:
         """The message of a call that has one; its room is held until the call's task has ended."""

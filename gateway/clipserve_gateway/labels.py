@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import hashlib
 import json
@@ -25,6 +26,9 @@ PROMPTS_PER_ITEM = 10
 PROMPTS_PER_STEP = 2048
 """Prompts embedded between two looks at the deadline; what is done by then is kept for the next caller."""
 
+
+LABELS_AT_ONCE = 128
+"""Labels whose prompts are averaged before others get the event loop: some 5 ms."""
 
 LABEL_OVERHEAD = 512
 """Bytes a cached label takes beside its numbers: key, objects and their place in the table (estimated)."""
@@ -147,6 +151,8 @@ class LabelCache:
             stages.add_work(len(prompts) / PROMPTS_PER_ITEM)
             embedded = await self._embedder.embed_texts(spec, prompts, latest())
             for i, name in enumerate(names):
+                if i % LABELS_AT_ONCE == LABELS_AT_ONCE - 1:
+                    await asyncio.sleep(0)
                 of_label = embedded[i * len(labels.templates) : (i + 1) * len(labels.templates)]
                 entries[name] = entry = mean_label(of_label, name)
                 remember(self._labels, (prefix, name), entry)

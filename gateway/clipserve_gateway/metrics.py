@@ -50,6 +50,12 @@ class Metrics:
             buckets=ITEMS,
             registry=registry,
         )
+        self.event_loop_lag = Histogram(
+            "clipserve_event_loop_lag_seconds",
+            "By how much the event loop is late, looked at four times a second: all calls wait that long.",
+            buckets=SECONDS,
+            registry=registry,
+        )
         self.batch_items = Histogram(
             "clipserve_batch_items", "Items of one call.", buckets=ITEMS, registry=registry
         )

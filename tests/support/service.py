@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -105,7 +105,12 @@ class Gateway:
 
 
 def start_gateway(
-    triton: str, data: str, folder: Path, *options: str, env: Mapping[str, str] | None = None
+    triton: str,
+    data: str,
+    folder: Path,
+    *options: str,
+    env: Mapping[str, str] | None = None,
+    program: Sequence[str | Path] = (BIN / "clipserve-gateway",),
 ) -> Gateway:
     """Starts a gateway of its own on free ports, unless told others, and waits until it listens.
 
@@ -114,7 +119,7 @@ def start_gateway(
     log = folder / "gateway.log"
     log.touch()
     begin = log.stat().st_size
-    command = [BIN / "clipserve-gateway", "serve", "--triton", triton, "--data", data]
+    command = [*program, "serve", "--triton", triton, "--data", data]
     command += ["--port", "0", "--http-port", "0", "--drain-seconds", "0", *options]
     process = launch(command, log=log, cwd=ROOT, env=env)
     end = time.monotonic() + START_SECONDS

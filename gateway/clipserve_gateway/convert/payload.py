@@ -5,7 +5,8 @@ from __future__ import annotations
 import datetime as dt
 import math
 import re
-from collections.abc import Iterable, Mapping
+import sys
+from collections.abc import Iterable, Mapping, Sequence
 
 from clipserve.v1 import collection_pb2, common_pb2
 from google.protobuf.timestamp_pb2 import Timestamp
@@ -15,6 +16,8 @@ from clipserve_gateway.types import Payload, PayloadType, PayloadValue
 
 FIELD_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,63}")
 MAX_FIELDS = 64
+MOST_COUNTED = 32
+"""Payloads of more points are written in a thread whatever is in them."""
 
 TYPES = {
     common_pb2.PAYLOAD_TYPE_STRING: PayloadType.STRING,
@@ -110,6 +113,20 @@ def read_payload(
 def write_payload(payload: Payload) -> dict[str, common_pb2.Value]:
     """A point's payload."""
     return {name: write_value(value) for name, value in payload.items()}
+
+
+def payload_steps(payloads: Sequence[Payload]) -> int:
+    """About how many steps it takes to write them (see off_loop); not counted where they are many."""
+    if len(payloads) > MOST_COUNTED:
+        return sys.maxsize
+    return sum(value_steps(value) for payload in payloads for value in payload.values())
+
+
+def value_steps(value: PayloadValue) -> int:
+    """One for a value, and for each text of a list; one more for every 256 characters."""
+    if isinstance(value, list):
+        return len(value)
+    return 1 + len(value) // 256 if isinstance(value, str) else 1
 
 
 def write_value(value: PayloadValue) -> common_pb2.Value:

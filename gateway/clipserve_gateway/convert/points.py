@@ -8,11 +8,11 @@ from clipserve.v1 import collection_pb2, common_pb2
 
 from clipserve_gateway.collection_spec import CollectionSpec
 from clipserve_gateway.convert.collections import write_model
-from clipserve_gateway.convert.common import check_count, check_text, read_image
+from clipserve_gateway.convert.common import check_count, check_fits, check_text, read_image
 from clipserve_gateway.convert.embedding import read_embedding, write_embedding
 from clipserve_gateway.convert.filters import read_filter
 from clipserve_gateway.convert.pages import write_page_token
-from clipserve_gateway.convert.payload import read_payload, write_payload
+from clipserve_gateway.convert.payload import payload_steps, read_payload, write_payload
 from clipserve_gateway.convert.status import item_status
 from clipserve_gateway.errors import ClipserveError, InvalidInput, InvalidPayload, LimitExceeded
 from clipserve_gateway.point_ops import NewPoint, Page
@@ -163,6 +163,22 @@ def write_point(point: Point) -> collection_pb2.Point:
     elif point.source is not None:
         written.text = point.source.content.decode()
     return written
+
+
+def write_steps(points: Sequence[Point]) -> int:
+    """About how many steps it takes to write points (see off_loop)."""
+    sources = sum(len(point.source.content) for point in points if point.source is not None)
+    return payload_steps([point.payload for point in points]) + sources // 256
+
+
+def write_points(
+    points: Sequence[Point], spec: CollectionSpec, limits: Limits
+) -> collection_pb2.GetPointsResponse:
+    """The points that were asked for by id; LimitExceeded where they are too large for a message."""
+    response = collection_pb2.GetPointsResponse(
+        points=map(write_point, points), model=write_model(spec.serving)
+    )
+    return check_fits(response, limits, "ids")
 
 
 def write_scroll(page: Page, spec: CollectionSpec, limits: Limits) -> collection_pb2.ScrollPointsResponse:

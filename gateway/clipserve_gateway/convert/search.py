@@ -11,7 +11,7 @@ from clipserve_gateway.convert.collections import write_model
 from clipserve_gateway.convert.common import check_count, check_fits, check_text, read_image, read_top_k
 from clipserve_gateway.convert.embedding import read_embedding
 from clipserve_gateway.convert.filters import read_filter
-from clipserve_gateway.convert.payload import write_payload
+from clipserve_gateway.convert.payload import payload_steps, write_payload
 from clipserve_gateway.convert.points import check_id
 from clipserve_gateway.duplicates import Group
 from clipserve_gateway.errors import InvalidInput, LimitExceeded
@@ -117,6 +117,12 @@ def read_duplicate_threshold(request: clip_pb2.SearchRequest) -> float | None:
     if not 0 < threshold <= 1:
         raise InvalidInput("duplicate_threshold is a cosine, above 0 to 1", field="duplicate_threshold")
     return threshold if request.group_duplicates else None
+
+
+def write_steps(outcome: SearchOutcome) -> int:
+    """About how many steps it takes to write the hits (see off_loop)."""
+    hits = [hit for group in outcome.groups for hit in (group.hit, *group.duplicates)]
+    return payload_steps([hit.payload for hit in hits])
 
 
 def write_search(outcome: SearchOutcome, limits: Limits) -> clip_pb2.SearchResponse:

@@ -8,6 +8,7 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 
 from clipserve_gateway.index import lance_filter, lance_rows
 from clipserve_gateway.index.columns import columns
@@ -18,9 +19,12 @@ from clipserve_gateway.index.lance_sync import TableSync
 from clipserve_gateway.index.lance_upkeep import Upkeep
 from clipserve_gateway.index.lance_write import retrying
 from clipserve_gateway.index.lance_writer import Writer
+from clipserve_gateway.off_loop import off_loop
 from clipserve_gateway.types import Filter, Floats, Hit, IndexState, Point, TableSpec, TableStatus
 
 EF, REFINE = 128, 2
+BYTES_IN_A_STEP = 32
+"""Of Arrow's columns, as far as off_loop counts: some values of a list each."""
 MOST_TIES = 10_000
 """Of more points with one score than this, those with the first ids may be missed."""
 
@@ -72,7 +76,7 @@ class LanceTable:
             self.spec, with_embeddings=with_embeddings, with_sources=with_sources
         )
         table = await self._table.query().where(lance_filter.among(ids)).select(wanted).to_arrow()
-        found = {point.id: point for point in lance_rows.to_points(self.spec, table)}
+        found = {point.id: point for point in await self._points(table)}
         return [found[id] for id in ids if id in found]
 
     async def scroll(
@@ -83,7 +87,10 @@ class LanceTable:
             self.spec, with_embeddings=with_embeddings, with_sources=with_sources
         )
         table = await self._scroll.page(after, limit, self._condition(filter), wanted)
-        return lance_rows.to_points(self.spec, table)
+        return await self._points(table)
+
+    async def _points(self, table: pa.Table) -> list[Point]:
+        return await off_loop(table.nbytes // BYTES_IN_A_STEP, lambda: lance_rows.to_points(self.spec, table))
 
     async def search(
         self, embedding: Floats, *, top_k: int, filter: Filter | None, with_payload: bool
@@ -108,7 +115,9 @@ class LanceTable:
             # Payloads only of those that are answered: of all of them they might fill the memory.
             query = query.select(["id", "_distance"])
         scores = np.clip(1 - distances.astype(np.float32), -1, 1).tolist()
-        rows = zip(table["id"].to_pylist(), scores, lance_rows.payloads(self.spec, table), strict=True)
+        steps = table.nbytes // BYTES_IN_A_STEP
+        payloads = await off_loop(steps, lambda: lance_rows.payloads(self.spec, table))
+        rows = zip(table["id"].to_pylist(), scores, payloads, strict=True)
         hits = sorted((Hit(*row) for row in rows), key=lambda hit: (-hit.score, hit.id))[:top_k]
         return await self._with_payloads(hits) if with_payload and limit > top_k + 1 else hits
 

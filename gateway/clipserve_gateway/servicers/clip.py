@@ -14,18 +14,22 @@ from clipserve_gateway.access.judge import judged
 from clipserve_gateway.admission import cost_of
 from clipserve_gateway.classify import SCORES_ON_LOOP, Classifier
 from clipserve_gateway.convert import clip as convert
-from clipserve_gateway.convert.search import read_search, write_search
+from clipserve_gateway.convert.search import read_search, write_search, write_steps
 from clipserve_gateway.convert.status import item_status
 from clipserve_gateway.embed import Embedder
 from clipserve_gateway.errors import ClipserveError
 from clipserve_gateway.index.base import Engine
 from clipserve_gateway.label_sets import LabelSets
 from clipserve_gateway.models import Models
+from clipserve_gateway.off_loop import off_loop
 from clipserve_gateway.read_size import bytes_to_read
 from clipserve_gateway.search import Searcher
 from clipserve_gateway.servicers.calls import Calls
 from clipserve_gateway.servicers.pipeline import in_order
 from clipserve_gateway.types import Limits
+
+NUMBERS_IN_A_STEP = 64
+"""Of an embedding, as far as off_loop counts."""
 
 
 class ClipServicer(clip_pb2_grpc.ClipServiceServicer):
@@ -57,10 +61,13 @@ class ClipServicer(clip_pb2_grpc.ClipServiceServicer):
         self, request: clip_pb2.ClassifyRequest, context: ServicerContext
     ) -> clip_pb2.ClassifyResponse | bytes:
         """Scores every image against every label. The answer is encoded already."""
-        call = convert.read_classify(request, self._limits)
+        labels_named = len(request.labels.names) + len(request.labels.templates)
+        call = await off_loop(labels_named, lambda: convert.read_classify(request, self._limits))
         async with self._calls.place(cost_of(call.images), context) as deadline:
             labels, ref = await self._label_sets.choose(call.labels, call.ref)
-            convert.check_classify_answer(call, labels, self._limits)
+            await off_loop(
+                len(labels.names), lambda: convert.check_classify_answer(call, labels, self._limits)
+            )
             outcome = await self._classifier.classify(
                 call.model,
                 call.images,
@@ -90,7 +97,8 @@ class ClipServicer(clip_pb2_grpc.ClipServiceServicer):
                 call.model, call.inputs, normalize=call.normalize, deadline=deadline
             )
         self._calls.count_errors(item.error for item in outcome.items)
-        return convert.write_embed(outcome, call)
+        numbers = len(outcome.items) * outcome.spec.embed_dim
+        return await off_loop(numbers // NUMBERS_IN_A_STEP, lambda: convert.write_embed(outcome, call))
 
     async def EmbedStream(
         self, requests: AsyncIterator[clip_pb2.EmbedStreamRequest], context: ServicerContext
@@ -110,16 +118,16 @@ class ClipServicer(clip_pb2_grpc.ClipServiceServicer):
         async for response in in_order(requests, answer, window=self._limits.stream_window):
             yield response
 
-    async def Search(
-        self, request: clip_pb2.SearchRequest, context: ServicerContext
-    ) -> clip_pb2.SearchResponse:
-        """Finds the points nearest to what is looked for."""
+    async def Search(self, request: clip_pb2.SearchRequest, context: ServicerContext) -> bytes:
+        """Finds the points nearest to what is looked for. The answer is encoded already."""
         query = read_search(request, self._limits)
         cost = cost_of(part.source for part in query.parts)
         reads = bytes_to_read(query.most_hits, self._limits, with_payload=query.with_payload)
         async with self._calls.place(cost, context, reads=reads) as deadline:
             outcome = await self._searcher.search(query, deadline=deadline)
-        return write_search(outcome, self._limits)
+        return await off_loop(
+            write_steps(outcome), lambda: write_search(outcome, self._limits).SerializeToString()
+        )
 
     async def GetServerInfo(
         self, request: clip_pb2.GetServerInfoRequest, context: ServicerContext

@@ -19,6 +19,7 @@ from clipserve_gateway.convert.common import check_fits
 from clipserve_gateway.convert.status import item_status
 from clipserve_gateway.errors import ClipserveError
 from clipserve_gateway.migration import Migrator
+from clipserve_gateway.off_loop import off_loop
 from clipserve_gateway.point_ops import PointOps
 from clipserve_gateway.read_size import bytes_to_read
 from clipserve_gateway.servicers.calls import Calls
@@ -27,6 +28,10 @@ from clipserve_gateway.types import Limits
 
 MAX_FILTER = 1_000
 """Characters of a filter in the audit log."""
+
+
+VALUES_OF_A_POINT = 64
+"""In its payload, as far as off_loop is told: lists may have more, of points that are few then."""
 
 
 class CollectionServicer(collection_pb2_grpc.CollectionServiceServicer):
@@ -129,7 +134,8 @@ class CollectionServicer(collection_pb2_grpc.CollectionServiceServicer):
         self, request: collection_pb2.UpsertPointsRequest, context: ServicerContext, *, patient: bool = False
     ) -> collection_pb2.UpsertPointsResponse:
         spec = await self._points.collection(request.collection)
-        found = points.read_points(request, spec, self._limits)
+        many = len(request.points) * VALUES_OF_A_POINT
+        found = await off_loop(many, lambda: points.read_points(request, spec, self._limits))
         cost = cost_of(it if isinstance(it, ClipserveError) else it.source for it in found)
         ids = ids_fact([point.id for point in request.points])
         async with self._calls.place(cost, context, patient=patient) as deadline:
@@ -182,10 +188,8 @@ class CollectionServicer(collection_pb2_grpc.CollectionServiceServicer):
                 entry["deleted"] = deleted
         return collection_pb2.DeletePointsResponse(deleted=deleted)
 
-    async def GetPoints(
-        self, request: collection_pb2.GetPointsRequest, context: ServicerContext
-    ) -> collection_pb2.GetPointsResponse:
-        """Gets points by id."""
+    async def GetPoints(self, request: collection_pb2.GetPointsRequest, context: ServicerContext) -> bytes:
+        """Gets points by id. The answer is encoded already."""
         ids = points.read_ids(request.ids, self._limits)
         spec = await self._points.collection(request.collection)
         reads = bytes_to_read(
@@ -203,15 +207,15 @@ class CollectionServicer(collection_pb2_grpc.CollectionServiceServicer):
                 max_bytes=self._limits.max_message_bytes,
                 deadline=deadline,
             )
-        response = collection_pb2.GetPointsResponse(
-            points=map(points.write_point, found), model=convert.write_model(spec.serving)
+        return await off_loop(
+            points.write_steps(found),
+            lambda: points.write_points(found, spec, self._limits).SerializeToString(),
         )
-        return check_fits(response, self._limits, "ids")
 
     async def ScrollPoints(
         self, request: collection_pb2.ScrollPointsRequest, context: ServicerContext
-    ) -> collection_pb2.ScrollPointsResponse:
-        """Pages through the points in the order of their ids."""
+    ) -> bytes:
+        """Pages through the points in the order of their ids. The answer is encoded already."""
         after, size = pages.read_page(request, self._limits.max_page_size)
         spec = await self._points.collection(request.collection)
         filter = points.read_optional_filter(request, spec, self._limits)
@@ -232,7 +236,10 @@ class CollectionServicer(collection_pb2_grpc.CollectionServiceServicer):
                 max_bytes=self._limits.max_message_bytes,
                 deadline=deadline,
             )
-        return points.write_scroll(page, spec, self._limits)
+        return await off_loop(
+            points.write_steps(page.points),
+            lambda: points.write_scroll(page, spec, self._limits).SerializeToString(),
+        )
 
     async def CountPoints(
         self, request: collection_pb2.CountPointsRequest, context: ServicerContext

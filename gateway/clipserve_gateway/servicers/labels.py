@@ -11,6 +11,7 @@ from clipserve_gateway.convert import labels as convert
 from clipserve_gateway.convert import pages
 from clipserve_gateway.convert.common import check_fits
 from clipserve_gateway.label_sets import LabelSets, summary
+from clipserve_gateway.off_loop import off_loop
 from clipserve_gateway.types import Limits
 
 
@@ -27,7 +28,8 @@ class LabelSetServicer(labels_pb2_grpc.LabelSetServiceServicer):
     ) -> labels_pb2.PutLabelSetResponse:
         """Keeps a label set under a name, as its next version."""
         name = convert.read_name(request.name, "name")
-        labels = convert.read_labels(request.labels, self._limits)
+        steps = len(request.labels.names) + len(request.labels.templates)
+        labels = await off_loop(steps, lambda: convert.read_labels(request.labels, self._limits))
         with self._audit.change("PutLabelSet", context.peer(), label_set=name) as entry:
             stored, created = await self._label_sets.put(name, labels)
             entry["after"] = stored.ref.version

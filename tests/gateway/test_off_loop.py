@@ -1,0 +1,88 @@
+"""Work on large messages leaves the event loop, work on small ones does not; the loop's lag is measured."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+from pathlib import Path
+
+import grpc
+import pytest
+from clipserve.v1 import clip_pb2, clip_pb2_grpc, common_pb2
+from clipserve_gateway import interceptors
+from clipserve_gateway.convert.payload import payload_steps
+from clipserve_gateway.loop_lag import watch_lag
+from clipserve_gateway.off_loop import BYTES_ON_LOOP, STEPS_ON_LOOP, off_loop
+from clipserve_gateway.server import Gateway
+from clipserve_gateway.settings import Settings
+from support.callbacks import Callback, watching
+from support.fakes import DIM, FakeBackend
+from support.hostile.sending import METHODS
+from support.largest import largest, payload
+
+
+async def test_only_much_work_goes_to_a_thread() -> None:
+    here = threading.current_thread()
+    assert await off_loop(STEPS_ON_LOOP, threading.current_thread) is here
+    assert await off_loop(STEPS_ON_LOOP + 1, threading.current_thread) is not here
+
+
+async def test_large_messages_are_parsed_in_a_thread(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    threads: list[threading.Thread] = []
+    parsed = interceptors.parsed
+
+    def noted(*args: object, **options: object) -> object:
+        threads.append(threading.current_thread())
+        return parsed(*args, **options)
+
+    monkeypatch.setattr(interceptors, "parsed", noted)
+    gateway = Gateway(Settings(port=0, http_port=0, data=str(tmp_path)), FakeBackend())
+    await gateway.start()
+    await gateway.models.refresh()
+    async with grpc.aio.insecure_channel(f"127.0.0.1:{gateway.port}") as channel:
+        stub = clip_pb2_grpc.ClipServiceStub(channel)
+        for size in (100, BYTES_ON_LOOP + 1):
+            inputs = [clip_pb2.EmbedInput(image=common_pb2.Image(content=bytes(size)))]
+            await stub.Embed(clip_pb2.EmbedRequest(inputs=inputs))
+    await gateway.stop(drain_seconds=0, grace_seconds=1)
+    assert [thread is threading.current_thread() for thread in threads] == [True, False]
+
+
+def test_payloads_are_weighed_by_their_values() -> None:
+    assert payload_steps([{"a": 1, "b": "x" * 1_000, "c": ["t"] * 70}]) == 1 + 4 + 70
+    assert payload_steps([{}] * 1_000) > STEPS_ON_LOOP
+    assert len(payload(0)) == 64
+
+
+def test_every_rpc_has_a_largest_request() -> None:
+    assert {it.method for it in largest(DIM)} == set(METHODS)
+
+
+async def test_a_callback_that_holds_the_loop_is_recorded_by_its_processor_time() -> None:
+    found: list[Callback] = []
+
+    async def hold() -> None:
+        until = time.thread_time() + 0.03
+        while time.thread_time() < until:
+            pass
+
+    async def wait() -> None:
+        time.sleep(0.05)
+
+    with watching(found.append, 0.02):
+        await asyncio.gather(hold(), wait())
+    assert len(found) == 1
+    assert found[0].seconds >= 0.03
+    assert found[0].what.endswith("hold")
+
+
+async def test_the_loops_lag_is_told() -> None:
+    lags: list[float] = []
+    watcher = asyncio.create_task(watch_lag(lags.append))
+    await asyncio.sleep(0)
+    time.sleep(0.4)
+    while not lags:
+        await asyncio.sleep(0.01)
+    watcher.cancel()
+    assert lags[0] >= 0.1
