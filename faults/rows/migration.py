@@ -1,0 +1,184 @@
+"""Migrations while callers read and write the same points through two gateways."""
+
+from __future__ import annotations
+
+import math
+import random
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+
+import clipserve
+from clipserve import Point
+from support.service import Gateway
+
+from faults.delay_model import DelayModel, Knobs
+from faults.linear import History, Op, State, TooHard, unexplained
+from faults.place import Place
+from faults.row import Promise, at_least, at_most, row
+from faults.watch import wait_until
+
+COLLECTION, ALIAS, MODEL, TARGET = "moving", "current", "delay", "target"
+WORKERS = 6
+COLD, HOT = 600, 10
+"""Points that are only there to be embedded, and those that everybody reads and writes."""
+READY_SECONDS = 90.0
+MOST_WAIT = 5.0
+
+
+class Worker(threading.Thread):
+    """Reads, writes and deletes hot points, one call after the other and without retries, until stopped."""
+
+    def __init__(self, number: int, addresses: list[str], history: History, stop: threading.Event) -> None:
+        super().__init__(daemon=True)
+        self._chance = random.Random(number)
+        self._number = number
+        self._addresses = addresses
+        self._history = history
+        self._ended = stop
+        self._serial = 0
+        self.codes: Counter[str] = Counter()
+        self.slowest_write = 0.0
+
+    def run(self) -> None:
+        """Half of the calls go by the alias. The addresses may change while it runs."""
+        clients: dict[str, clipserve.Client] = {}
+        while not self._ended.is_set():
+            address = self._addresses[self._chance.randrange(len(self._addresses))]
+            if address not in clients:
+                clients[address] = clipserve.Client(address, retry=None, timeout=30)
+            self._call(clients[address], self._chance.choice((COLLECTION, ALIAS)))
+        for client in clients.values():
+            client.close()
+
+    def _call(self, client: clipserve.Client, name: str) -> None:
+        id = f"hot-{self._chance.randrange(HOT)}"
+        kind = self._chance.choice(("read", "read", "write", "write", "delete"))
+        self._serial += 1
+        value = f"{self._number}.{self._serial}"
+        written = value if kind == "write" else None
+        begin, end, code = time.monotonic(), math.inf, "OK"
+        found: State = None
+        try:
+            if kind == "read":
+                found = payload_of(client.get_points(name, [id]))
+            elif kind == "write":
+                client.upsert(name, [Point(id, text=value, payload={"value": value})])
+            else:
+                client.delete_points(name, [id])
+            end = time.monotonic()
+        except clipserve.ClipserveError as error:
+            code = error.code or type(error).__name__
+            time.sleep(0.05)
+        self.codes[code] += 1
+        if kind != "read":
+            self._history.add(id, Op(begin, end, written))
+            self.slowest_write = max(self.slowest_write, min(end, time.monotonic()) - begin)
+        elif code == "OK":
+            self._history.add(id, Op(begin, end, found, read=True))
+
+
+def payload_of(points: list[Point]) -> State:
+    """What a point says it is; None where there is none."""
+    return str(points[0].payload["value"]) if points else None
+
+
+@row("migration-update")
+def migration_update(place: Place) -> Iterator[Promise]:
+    """Two gateways on one store, and 6 callers that read, write and delete the same 10 points through both of
+    them, by the collection's name and by an alias. Meanwhile the collection is migrated; the gateway that
+    does it gets SIGKILL half-way, and another one is started; it is switched, rolled back, switched again and
+    ended, through either gateway. What each caller saw is checked for linearizability, point by point."""
+    model = place.model()
+    DelayModel(model.repository.parent, TARGET, Knobs(seed=1))
+    triton = place.triton(model.repository)
+    data = str(place.subfolder("data"))
+    options = ("--default-model", MODEL, "--canary-seconds", "600")
+    first = place.gateway(triton.address, *options, data=data)
+    second = place.gateway(triton.address, *options, data=data)
+    one, two = place.client(first), place.client(second)
+    one.create_collection(COLLECTION, model=MODEL, schema={"value": "string"}, keep_sources=True)
+    one.put_alias(ALIAS, COLLECTION)
+    cold = [Point(f"cold-{n:04}", text=f"thing {n}") for n in range(COLD)]
+    one.upsert(COLLECTION, cold)
+    history, stop = History(), threading.Event()
+    addresses = [first.address, second.address]
+    workers = [Worker(n, addresses, history, stop) for n in range(WORKERS)]
+    for worker in workers:
+        worker.start()
+    try:
+        third = move(
+            place, first, one, two, addresses, lambda: place.gateway(triton.address, *options, data=data)
+        )
+    finally:
+        stop.set()
+        for worker in workers:
+            worker.join(60)
+    alive = sum(worker.is_alive() for worker in workers)
+    for n in range(HOT):
+        for client in (two, third):
+            begin = time.monotonic()
+            found = payload_of(client.get_points(COLLECTION, [f"hot-{n}"]))
+            history.add(f"hot-{n}", Op(begin, time.monotonic(), found, read=True))
+    codes = sum((worker.codes for worker in workers), Counter[str]())
+    yield at_least("reads that were answered", history.count(read=True), 300)
+    yield at_least("writes and deletes that were acknowledged", history.count(read=False), 300)
+    what = "points whose reads no order of the writes explains"
+    try:
+        bad = unexplained(history.keys)
+        yield Promise(what, f"{len(bad)} of {len(history.keys)}: {', '.join(bad)}".rstrip(": "), not bad)
+    except TooHard as error:
+        yield Promise(what, f"not known: {error}", False)
+    seen = ", ".join(f"{count:,} {code}" for code, count in codes.most_common())
+    allowed = {"OK", "UNAVAILABLE", "ABORTED", "DEADLINE_EXCEEDED", "CANCELLED"}
+    yield Promise("callers hear nothing but OK and what may be tried again", seen, set(codes) <= allowed)
+    hot = two.get_points(COLLECTION, [f"hot-{n}" for n in range(HOT)])
+    left = two.count(COLLECTION) - len(hot)
+    yield Promise("points that nobody wrote to are all there", f"{left} of {COLD}", left == COLD)
+    yield Promise("no caller hangs", f"{alive}", not alive)
+    slowest = max(worker.slowest_write for worker in workers)
+    yield at_most("the slowest write, held back by a switch", slowest, MOST_WAIT)
+
+
+def move(
+    place: Place,
+    first: Gateway,
+    one: clipserve.Client,
+    two: clipserve.Client,
+    addresses: list[str],
+    another: Callable[[], Gateway],
+) -> clipserve.Client:
+    """The migration from its start to its end; a client of the gateway that was started in the middle."""
+    one.start_migration(COLLECTION, TARGET)
+    begun = wait_until(lambda: migrated(two) > 0, READY_SECONDS)
+    assert begun < READY_SECONDS, "the migration does not begin"
+    first.process.kill()
+    first.process.wait()
+    gateway = another()
+    third = place.client(gateway)
+    addresses[0] = gateway.address
+    ready = wait_until(lambda: state(two) == "ready", READY_SECONDS)
+    assert ready < READY_SECONDS, two.get_collection(COLLECTION).migration
+    two.switch_migration(COLLECTION)
+    time.sleep(1.0)
+    third.roll_back_migration(ALIAS)
+    time.sleep(1.0)
+    third.switch_migration(COLLECTION)
+    time.sleep(1.0)
+    two.end_migration(ALIAS)
+    time.sleep(1.0)
+    assert two.get_collection(COLLECTION).model.name == TARGET
+    return third
+
+
+def migrated(client: clipserve.Client) -> int:
+    """Points that have been looked at."""
+    migration = client.get_collection(COLLECTION).migration
+    return 0 if migration is None else migration.done
+
+
+def state(client: clipserve.Client) -> str:
+    """How far the migration has come."""
+    migration = client.get_collection(COLLECTION).migration
+    return "" if migration is None else migration.state
