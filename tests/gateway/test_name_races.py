@@ -24,7 +24,7 @@ def s3_environment():
 async def store(request, tmp_path, monkeypatch):
     """A store's URI, and how many rounds a race there may take."""
     if request.param == "disk":
-        return str(tmp_path / "store"), 5
+        return str(tmp_path / "store"), 4
     for name, value in request.getfixturevalue("s3_environment").items():
         monkeypatch.setenv(name, value)
     return f"s3://{BUCKET}/{request.node.name.translate(str.maketrans('[]', '--'))}", 4
@@ -46,6 +46,7 @@ def gateways(store, engine):
             made = [Gateway(store[0], action) for action in actions]
             for gateway in made:
                 stack.callback(gateway.end)
+            assert [gateway.answer() for gateway in made] == ["ready"] * len(made)
             return made
 
         yield start
