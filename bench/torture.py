@@ -30,9 +30,12 @@ import time
 from pathlib import Path
 
 import click
+from torture_history import histories
 from torture_ledger import Ledger, check
 from torture_torn import torn_disk
 from torture_writer import torment
+
+from faults.linear import unexplained
 
 
 @click.group(invoke_without_command=True, help=__doc__)
@@ -78,6 +81,8 @@ def torture(folder: Path, points: int, seed: int, seconds: float) -> bool:
         for problem in found["wrong"][:5]:
             print(f"  kill {kill + 1}: {problem}")
     ledger = Ledger(folder / "log")
+    known = histories(folder / "log")
+    bad = unexplained(known)
     torn = asyncio.run(torn_disk(folder))
     print(f"seed {seed}, {points} kills in {time.monotonic() - began:.0f} s")
     print(f"operations {ledger.intents}, acknowledged {ledger.acknowledgements}", end=", ")
@@ -87,6 +92,7 @@ def torture(folder: Path, points: int, seed: int, seconds: float) -> bool:
     )
     promises = [
         ("acknowledged operations are there after a process crash", f"{lost} lost or changed", lost == 0),
+        ("every point's history is linearizable", f"{len(bad)} of {len(known)} are not", not bad),
         *torn,
     ]
     for promise, seen, kept in promises:
