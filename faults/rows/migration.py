@@ -26,7 +26,7 @@ COLD, HOT = 600, 4
 TURN = 1.0
 """Seconds after which other points are written, and these are only read: what is lost stays lost."""
 READY_SECONDS = 90.0
-MOST_WAIT = 5.0
+MOST_WAIT = 10.0
 
 
 class Worker(threading.Thread):
@@ -95,9 +95,10 @@ def payload_of(points: list[Point]) -> State:
 @row("migration-update")
 def migration_update(place: Place) -> Iterator[Promise]:
     """Two gateways on one store, and 6 callers that read, write and delete the same few points through
-    both of them, by the collection's name and by an alias. Meanwhile the collection is migrated; the gateway that
-    does it gets SIGKILL half-way, and another one is started; it is switched, rolled back, switched again and
-    ended, through either gateway. What each caller saw is checked for linearizability, point by point."""
+    both of them, by the collection's name and by an alias. Meanwhile the collection is migrated; the
+    gateway that does it gets SIGKILL half-way, and another one is started; it is switched, rolled back,
+    switched again and ended, through either gateway. What each caller saw is checked for
+    linearizability, point by point."""
     model = place.model()
     DelayModel(model.repository.parent, TARGET, Knobs(seed=1))
     triton = place.triton(model.repository)
