@@ -15,6 +15,7 @@ import traceback
 from pathlib import Path
 
 import click
+from clipserve_gateway.proxies import except_this_machine
 
 import faults.rows  # noqa: F401  (enters the rows)
 from faults.place import Place
@@ -35,6 +36,8 @@ from faults.row import ROWS, Promise, Row, promises
 @click.option("--keep", is_flag=True, help="Leave the folder with all logs.")
 def main(rows: str, list_them: bool, seconds: float, tries: int, swaps: int, out: Path, keep: bool) -> None:
     """See the module's docstring."""
+    # All that is called runs on this machine.
+    except_this_machine()
     chosen = [name.strip() for name in rows.split(",") if name.strip()] or list(ROWS)
     if unknown := [name for name in chosen if name not in ROWS]:
         raise click.UsageError(f"no row {unknown[0]!r}; there are: {', '.join(ROWS)}")

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import random
 import socket
 import struct
 
 PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
-DATA, HEADERS, RST_STREAM, SETTINGS, PING, CONTINUATION = 0, 1, 3, 4, 6, 9
+DATA, HEADERS, RST_STREAM, SETTINGS, PING, WINDOW_UPDATE, CONTINUATION = 0, 1, 3, 4, 6, 8, 9
 END_STREAM, END_HEADERS = 1, 4
 CANCEL = 8
 INITIAL_WINDOW_SIZE = 4
@@ -63,6 +64,65 @@ def message(data: bytes, compressed: bool = False) -> bytes:
 def call(stream: int, path: bytes, data: bytes, *more: tuple[bytes, bytes], flags: int = END_STREAM) -> bytes:
     """A call whose DATA frame has these bytes (at most 16 kB); by default it is the last one."""
     return frame(HEADERS, END_HEADERS, stream, headers(path, *more)) + frame(DATA, flags, stream, data)
+
+
+class Sender:
+    """A connection that sends one call with a long message, as far as the server lets it."""
+
+    def __init__(self, address: str, path: bytes, data: bytes) -> None:
+        self._connection = greeted(address)
+        self._connection.sendall(frame(HEADERS, END_HEADERS, 1, headers(path)))
+        self._connection.setblocking(False)
+        self._data, self._sent, self._read = memoryview(data), 0, b""
+        self._windows = {0: 65_535, 1: 65_535}
+        self._out = b""
+
+    def __enter__(self) -> Sender:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._connection.close()
+
+    def push(self) -> int:
+        """Takes in what the server says, and sends what it allows; the bytes of the message sent."""
+        try:
+            self._hear()
+            if self._out:
+                self._out = self._out[self._connection.send(self._out) :]
+            room = min(16_384, len(self._data) - self._sent, *self._windows.values())
+            if self._out or room <= 0:
+                return 0
+            self._out = frame(DATA, 0, 1, bytes(self._data[self._sent : self._sent + room]))
+        except BlockingIOError:
+            return 0
+        except OSError:
+            # The server has ended the connection.
+            self._windows[0] = 0
+            return 0
+        self._sent += room
+        for stream in self._windows:
+            self._windows[stream] -= room
+        return room
+
+    def _hear(self) -> None:
+        with contextlib.suppress(BlockingIOError):
+            self._read += self._connection.recv(65_536)
+        while len(self._read) >= 9 and len(self._read) >= (end := 9 + int.from_bytes(self._read[:3], "big")):
+            kind, flags, stream = self._read[3], self._read[4], int.from_bytes(self._read[5:9], "big")
+            payload, self._read = self._read[9:end], self._read[end:]
+            if kind == WINDOW_UPDATE and stream in self._windows:
+                self._windows[stream] += int.from_bytes(payload, "big")
+            elif kind == SETTINGS and not flags:
+                self._settings(payload)
+            elif kind == PING and not flags:
+                self._out += frame(PING, 1, 0, payload)
+
+    def _settings(self, payload: bytes) -> None:
+        for at in range(0, len(payload), 6):
+            name, value = struct.unpack(">HI", payload[at : at + 6])
+            if name == INITIAL_WINDOW_SIZE:
+                self._windows[1] += value - 65_535
+        self._out += frame(SETTINGS, 1, 0)
 
 
 def named(service: bytes) -> bytes:

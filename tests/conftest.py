@@ -7,7 +7,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from clipserve_gateway.proxies import except_this_machine
 from support.milvus_server import MilvusServer
+
+# Tests speak to this machine only, by urllib and gRPC, which obey the environment's proxy.
+except_this_machine()
 
 
 @pytest.fixture(autouse=True)

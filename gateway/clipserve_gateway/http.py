@@ -61,11 +61,13 @@ class HttpServer:
         self._arriving: dict[asyncio.Task, None] = {}
         """Connections whose request has not arrived; the oldest is first."""
         self._connections: set[asyncio.Task] = set()
+        self._serving = threading.Event()
         self._thread = threading.Thread(target=self._run, name="http", daemon=True)
 
     def start(self) -> None:
         """Begins to answer."""
         self._thread.start()
+        self._serving.wait()
 
     def stop(self) -> None:
         """Stops answering and frees the port."""
@@ -79,11 +81,13 @@ class HttpServer:
             self._serve, sock=self._listener, limit=MAX_HEAD_BYTES, backlog=BACKLOG
         )
         server = self._loop.run_until_complete(serving)
+        self._loop.call_soon(self._serving.set)
         self._loop.run_forever()
         server.close()
-        for connection in self._connections:
-            connection.cancel()
-        self._loop.run_until_complete(asyncio.gather(*self._connections, return_exceptions=True))
+        tasks = asyncio.all_tasks(self._loop)
+        for task in tasks:
+            task.cancel()
+        self._loop.run_until_complete(asyncio.gather(*tasks, return_exceptions=True))
         self._loop.close()
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
