@@ -14,6 +14,7 @@ import clipserve_gateway
 from clipserve_gateway import logs
 from clipserve_gateway.backup.command import backup, restore
 from clipserve_gateway.blas import use_one_blas_thread
+from clipserve_gateway.file_modes import create_private_files
 from clipserve_gateway.guard.settings import GuardSettings
 from clipserve_gateway.memory import use_few_arenas
 from clipserve_gateway.options import read, settings_from, settings_options
@@ -53,6 +54,7 @@ def serve(**options: Any) -> None:
 
     settings = settings_from(options)
     logs.configure(settings.log_level)
+    create_private_files()
     use_few_arenas()
     use_one_blas_thread()
     sys.exit(asyncio.run(serve_until_signal(settings)))
@@ -135,6 +137,11 @@ def token(name: str, out: Path | None, options: tuple[str, ...]) -> None:
     show_default=True,
     help="Tritons to start; all but the first take free ports, and logs with .1, .2 … after the name.",
 )
+@click.option(
+    "--trust-model-repository",
+    is_flag=True,
+    help="Serve models that other users of this machine can write, too: they are programs that Triton runs.",
+)
 @settings_options(without=("triton",))
 @settings_options(GuardSettings, without=Settings.model_fields)
 def up(
@@ -145,6 +152,7 @@ def up(
     triton_metrics_port: int,
     triton_log: Path | None,
     replicas: int,
+    trust_model_repository: bool,
     **options: Any,
 ) -> None:
     """Start the real Triton and the gateway beside it, on this machine, without a container.
@@ -165,9 +173,14 @@ def up(
     guarding = read(GuardSettings, options)
     # People watch this one; the log line of each call is for those who ask for it.
     logs.configure(settings.log_level if "log_level" in settings.model_fields_set else "WARNING")
+    create_private_files()
     use_few_arenas()
     use_one_blas_thread()
-    sys.exit(asyncio.run(run_up(settings, guarding, model_repository, models_env, wanted, triton_log)))
+    running = run_up(
+        *(settings, guarding, model_repository, models_env, wanted, triton_log),
+        trust_repository=trust_model_repository,
+    )
+    sys.exit(asyncio.run(running))
 
 
 main.add_command(store)

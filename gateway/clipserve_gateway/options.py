@@ -36,13 +36,24 @@ def settings_options(
                 continue
             default = "" if field.default is None else f"default: {field.default!s}; "
             note = f"{field.description}  [{default}env: CLIPSERVE_{name.upper()}]"
-            option = click.option(
-                "--" + name.replace("_", "-"), name, type=kind_of(field.annotation), default=None, help=note
-            )
+            flag = "--" + name.replace("_", "-")
+            if field.annotation is SecretStr:
+                command = click.option(flag, name, hidden=True, callback=refuse_secret)(command)
+                continue
+            option = click.option(flag, name, type=kind_of(field.annotation), default=None, help=note)
             command = option(command)
         return command
 
     return decorate
+
+
+def refuse_secret(ctx: click.Context, option: click.Parameter, value: str | None) -> None:
+    """Ends the command where a secret stands on its command line; the value is not shown once more."""
+    if value is not None:
+        raise click.UsageError(
+            f"{option.opts[0]}: others on this machine see command lines in the list of processes; set "
+            f"CLIPSERVE_{str(option.name).upper()}, or name a file with {option.opts[0]}-file"
+        )
 
 
 def settings_from(options: dict[str, Any]) -> Settings:

@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import importlib
+import logging
+import os
 import os.path
 import urllib.parse
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from clipserve_gateway.errors import ImageTooLarge, InvalidInput
+from clipserve_gateway.open_below import NotBelow, open_below
 from clipserve_gateway.types import EncodedImage, Input
+
+log = logging.getLogger(__name__)
 
 SCHEMES = ("file", "s3", "gs")
 TEXT_SUFFIX = ".txt"
@@ -62,17 +67,13 @@ class SourceReader:
             return await asyncio.to_thread(self._read, parse(uri))
 
     def _read(self, place: Place) -> Input:
-        fs = importlib.import_module("pyarrow.fs")
         try:
-            if place.scheme == "file":
-                system, path = fs.LocalFileSystem(), resolved(place)
-            else:
-                system, _ = fs.FileSystem.from_uri(f"{place.scheme}://{place.host}/")
-                path = place.host + place.path
-            with system.open_input_stream(path) as stream:
-                content = stream.read(self._max_bytes + 1)
+            content = self._local(place) if place.scheme == "file" else self._remote(place)
         except (OSError, ValueError) as error:
-            return InvalidInput(f"its source cannot be read: {str(error)[:200]}")
+            # Which file it is, and where links lead, is for the log.
+            why = "there is none" if isinstance(error, FileNotFoundError) else "the server's log says why"
+            log.info("a source cannot be read: %s", str(error)[:500])
+            return InvalidInput(f"its source cannot be read: {why}", detail=str(error)[:500])
         if len(content) > self._max_bytes:
             return ImageTooLarge(f"its source has more than {self._max_bytes} bytes")
         if not place.path.endswith(TEXT_SUFFIX):
@@ -81,6 +82,23 @@ class SourceReader:
             return str(content, "utf-8")
         except UnicodeDecodeError:
             return InvalidInput("its source is no text in UTF-8")
+
+    def _local(self, place: Place) -> bytes:
+        """Up to a byte more than the limit; of a larger file, nothing is read."""
+        prefix = next((prefix for prefix in self._prefixes if prefix.holds(place)), None)
+        if prefix is None:
+            raise NotBelow("it was moved out of the folder")
+        with open_below(prefix.path, place.path) as file:
+            if os.fstat(file.fileno()).st_size > self._max_bytes:
+                return bytes(self._max_bytes + 1)
+            return file.read(self._max_bytes + 1)
+
+    def _remote(self, place: Place) -> bytes:
+        """Up to a byte more than the limit."""
+        fs = importlib.import_module("pyarrow.fs")
+        system, _ = fs.FileSystem.from_uri(f"{place.scheme}://{place.host}/")
+        with system.open_input_stream(place.host + place.path) as stream:
+            return bytes(stream.read(self._max_bytes + 1))
 
 
 def parse(uri: str) -> Place:

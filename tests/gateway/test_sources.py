@@ -1,9 +1,13 @@
 from __future__ import annotations
 
+import contextlib
 import os
+import subprocess
+import sys
 
 import pytest
 from clipserve_gateway.errors import ImageTooLarge, InvalidInput
+from clipserve_gateway.open_below import open_below
 from clipserve_gateway.sources import SourceReader, parse
 from clipserve_gateway.types import EncodedImage
 
@@ -112,3 +116,53 @@ async def test_a_file_without_the_right_to_read_it_is_told(reader, photos):
         pytest.skip("root may read every file")
     (photos / "a b.jpg").chmod(0)
     assert "cannot be read" in (await reader.read(photos.as_uri() + "/a%20b.jpg")).message
+
+
+@pytest.mark.parametrize("name", ["pipe.jpg", "folder.jpg", "device.jpg"])
+async def test_only_regular_files_are_read(reader, photos, name):
+    os.mkfifo(photos / "pipe.jpg")
+    (photos / "folder.jpg").mkdir()
+    (photos / "device.jpg").symlink_to("/dev/zero")
+    found = await reader.read(f"{photos.as_uri()}/{name}")
+    assert isinstance(found, InvalidInput)
+    assert str(photos) not in found.message
+
+
+async def test_a_large_file_is_not_read(reader, photos):
+    with (photos / "huge.jpg").open("wb") as file:
+        file.truncate(1 << 40)
+    assert isinstance(await reader.read(photos.as_uri() + "/huge.jpg"), ImageTooLarge)
+
+
+async def test_errors_do_not_tell_where_files_lie(reader, photos):
+    found = await reader.read(photos.as_uri() + "/missing.jpg")
+    assert "there is none" in found.message
+    assert str(photos) not in found.message
+
+
+async def test_a_folder_that_is_swapped_for_a_link_is_never_followed(photos):
+    """Another process swaps a folder for a link to a private one all the while."""
+    program = (
+        "import os, sys\n"
+        "os.chdir(sys.argv[1])\n"
+        "os.mkdir('swap'); open('swap/key', 'wb').write(b'mine')\n"
+        "os.symlink(sys.argv[2], 'link')\n"
+        "print('ready', flush=True)\n"
+        "while True:\n"
+        "    os.rename('swap', 'kept'); os.rename('link', 'swap')\n"
+        "    os.rename('swap', 'link'); os.rename('kept', 'swap')\n"
+    )
+    private = str(photos.parent / "photos-private")
+    swapper = subprocess.Popen([sys.executable, "-c", program, str(photos), private], stdout=subprocess.PIPE)
+    try:
+        assert swapper.stdout is not None
+        swapper.stdout.readline()
+        found = set()
+        for _ in range(4_000):
+            with contextlib.suppress(OSError), open_below(str(photos), f"{photos}/swap/key") as file:
+                found.add(file.read())
+    finally:
+        swapper.kill()
+        swapper.wait()
+        swapper.stdout.close()
+    assert found == {b"mine"}

@@ -171,6 +171,11 @@ def server_options(command: Callable[..., None]) -> Callable[..., None]:
         chosen |= {name: value for name, value in before.items() if not on_command_line(ctx, name)}
         typed = {name for name in chosen if name in before or on_command_line(ctx, name)}
         ctx.meta[SERVER] = server = Server(**one_token(chosen, typed))
+        if server.token and "token" in typed:
+            say(
+                "Warning: others may see --token among the processes; use --token-file or CLIPSERVE_TOKEN",
+                err=True,
+            )
         command(server=server, **given)
 
     return with_options(with_server)

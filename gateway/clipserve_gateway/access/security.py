@@ -13,6 +13,7 @@ from clipserve_gateway.access.gate import Gate
 from clipserve_gateway.access.interceptor import AccessInterceptor
 from clipserve_gateway.access.judge import Judge, ModelNames, Names
 from clipserve_gateway.access.tls import server_tls
+from clipserve_gateway.file_modes import warn_of_secrets
 from clipserve_gateway.metrics import Metrics
 from clipserve_gateway.settings import Settings
 
@@ -25,6 +26,8 @@ class Security:
     def __init__(self, settings: Settings) -> None:
         """Raises BadFile, which names the setting, for files that cannot be used."""
         self._host = settings.host
+        names = ("token_file", "tls_key", "milvus_token_file", "triton_headers_file")
+        self._secrets = [(name, getattr(settings, name)) for name in names]
         self._tls = server_tls(settings)
         self._gate = Gate(settings)
 
@@ -52,7 +55,8 @@ class Security:
         return f"{connection}, {'no tokens' if self._gate.tokens is None else 'tokens'}"
 
     def warn(self) -> None:
-        """Says in the log what cannot be meant."""
+        """Says in the log what cannot be meant, and which secrets others may read."""
+        warn_of_secrets(self._secrets)
         if self._gate.tokens is not None and self._tls is None and not is_loopback(self._host):
             log.warning(
                 "token_file is set and tls_certificate is not: tokens travel to %s in the clear", self._host

@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator, Sequence
 from typing import Any
 
 from clipserve_gateway.errors import TableNotFound
+from clipserve_gateway.file_modes import warn_of_folder
 from clipserve_gateway.index import lance_care, store_format
 from clipserve_gateway.index.base import Document
 from clipserve_gateway.index.lance_documents import LanceDocuments
@@ -65,6 +66,8 @@ class LanceEngine:
             async with self._opening:
                 if self._documents is None:
                     lancedb = await asyncio.to_thread(importlib.import_module, "lancedb")
+                    if self._folder is not None:
+                        warn_of_folder(self._folder)
                     async with guarded():
                         # Interval zero: what another process has written is seen by the next read.
                         interval = dt.timedelta(0)

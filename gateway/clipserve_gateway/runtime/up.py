@@ -21,6 +21,7 @@ from clipserve_gateway.listeners import holder, taken
 from clipserve_gateway.model_versions import ModelVersions
 from clipserve_gateway.runtime.data_folder import DataUnusable, check_data
 from clipserve_gateway.runtime.install import TritonInstall, TritonMissing, find_install
+from clipserve_gateway.runtime.model_folder import RepositoryUnsafe, check_repository
 from clipserve_gateway.runtime.old_versions import remove_old_versions
 from clipserve_gateway.runtime.ports import PortInUse, free_ports
 from clipserve_gateway.runtime.run_folder import NoPlainFolder, temporary_folder
@@ -36,7 +37,10 @@ from clipserve_gateway.types import ModelSpec
 
 TRIES = 3
 """Starts on ports that are chosen here, where others take them."""
-FAILURES = (TritonMissing, DataUnusable, NoPlainFolder, PortInUse, TritonFailed, BadFile, PortTaken)
+FAILURES = (
+    *(TritonMissing, DataUnusable, RepositoryUnsafe, NoPlainFolder),
+    *(PortInUse, TritonFailed, BadFile, PortTaken),
+)
 """Of a start; their messages are for people."""
 OPTIONS = ("--triton-port", "--triton-http-port", "--triton-metrics-port")
 
@@ -53,6 +57,8 @@ async def run_up(
     models_env: Path,
     wanted: Sequence[TritonPorts],
     log: Path | None,
+    *,
+    trust_repository: bool = False,
 ) -> int:
     """Runs a Triton on each of the wanted ports, and the gateway, until SIGINT or SIGTERM.
 
@@ -64,6 +70,7 @@ async def run_up(
     try:
         install = await asyncio.to_thread(find_install, models_env)
         await asyncio.to_thread(check_data, settings.data)
+        await asyncio.to_thread(check_repository, repository, trusted=trust_repository)
         for tries_left in reversed(range(TRIES)):
             ports = choose(wanted)
             try:
