@@ -139,6 +139,16 @@ class CollectionOps:
         """Removes a collection with all its points; CollectionHasAliases, which names the shown ones."""
         await self._catalog.drop(name, shown.name)
 
+    async def purge(self, name: str) -> None:
+        """Takes what was deleted or replaced in a collection out of all files now; see Engine.purge."""
+
+        async def erase(spec: CollectionSpec) -> None:
+            for generation in spec.generations:
+                await self._engine.purge(spec.table_of(generation))
+
+        await self._catalog.reading(name, erase, field="name")
+        await self._engine.purge_documents()
+
     async def put_alias(self, alias: str, collection: str) -> str:
         """Lets an alias mean a collection; what it meant before, empty if it is new."""
         return await self._catalog.put_alias(alias, collection)

@@ -100,6 +100,13 @@ class Settings(TritonKey):
         description="Acknowledge writes in a local folder only after they are synced to the disk, so that "
         "they survive a power cut.",
     )
+    erase_seconds: int = Field(
+        900,
+        ge=0,
+        description="Within this time points that were deleted or replaced leave all files of a local folder "
+        "or bucket; files that hold such points are written anew, every third of it at most. 0: only "
+        "`collections purge` does it.",
+    )
     milvus_token: SecretStr = Field(
         SecretStr(""), description="Milvus's USER:PASSWORD or API key, where it asks for one."
     )

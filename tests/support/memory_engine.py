@@ -182,6 +182,12 @@ class MemoryEngine:
     async def status(self, table: TableSpec) -> TableStatus:
         return TableStatus(len(self._table(table)), 0, IndexState.NONE)
 
+    async def purge(self, table: TableSpec) -> None:
+        self._table(table)
+
+    async def purge_documents(self) -> None:
+        """Nothing is kept."""
+
     async def optimize(self, table: TableSpec) -> None:
         self._table(table)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from typing import Any
 
 from clipserve_gateway.index import milvus_address
 from clipserve_gateway.index.base import Engine
@@ -12,15 +13,15 @@ from clipserve_gateway.index.milvus_address import MilvusOptions
 from clipserve_gateway.settings import Settings
 
 
-def open_engine(uri: str, milvus: MilvusOptions | None = None, *, sync_writes: bool = True) -> Engine:
+def open_engine(uri: str, milvus: MilvusOptions | None = None, **local: Any) -> Engine:
     """The engine for a URI: Milvus, milvus-lite, or LanceDB in a folder or object storage.
 
     `milvus` is how Milvus is to be used; its address and database are those of the URI. Nothing is opened
-    before its first use.
+    before its first use. `local` are the options of LanceEngine.
     """
     found = milvus_address.parse(uri)
     if found is None:
-        return LanceEngine(uri, sync_writes=sync_writes)
+        return LanceEngine(uri, **local)
     address, database = found
     options = milvus or MilvusOptions(address)
     return MilvusEngine(dataclasses.replace(options, address=address, database=database))
@@ -37,4 +38,6 @@ def engine_of(settings: Settings) -> Engine:
         consistency=settings.milvus_consistency,
         timeout=settings.milvus_timeout_seconds,
     )
-    return open_engine(settings.data, milvus, sync_writes=settings.sync_writes)
+    return open_engine(
+        settings.data, milvus, sync_writes=settings.sync_writes, erase_seconds=settings.erase_seconds
+    )

@@ -152,6 +152,14 @@ class Engine(Protocol):
         """How many points there are, and how far their index has come."""
         ...
 
+    async def purge(self, table: TableSpec) -> None:
+        """Takes points that were deleted or replaced out of all files now, as far as the engine can."""
+        ...
+
+    async def purge_documents(self) -> None:
+        """The same for documents."""
+        ...
+
     async def optimize(self, table: TableSpec) -> None:
         """Does now what otherwise is done in time: indexes that are due are built when it returns."""
         ...

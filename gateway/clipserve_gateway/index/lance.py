@@ -4,32 +4,26 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import datetime as dt
-import importlib
 from collections.abc import AsyncIterator, Sequence
-from typing import Any
 
 from clipserve_gateway.errors import TableNotFound
-from clipserve_gateway.file_modes import warn_of_folder
-from clipserve_gateway.index import lance_care, store_format
-from clipserve_gateway.index.base import Document
-from clipserve_gateway.index.lance_documents import LanceDocuments
+from clipserve_gateway.index import lance_care
 from clipserve_gateway.index.lance_lease import LEASES, Lease
-from clipserve_gateway.index.lance_recovery import recover
 from clipserve_gateway.index.lance_rows import arrow_schema
-from clipserve_gateway.index.lance_sync import TableSync, local_folder, sync_path
+from clipserve_gateway.index.lance_store import CATALOG as CATALOG
+from clipserve_gateway.index.lance_store import LanceStore
+from clipserve_gateway.index.lance_sweep import Sweep
+from clipserve_gateway.index.lance_sync import sync_path
 from clipserve_gateway.index.lance_table import LanceTable
+from clipserve_gateway.index.lance_upkeep import Upkeep
 from clipserve_gateway.index.lance_write import guarded, storage_failed
 from clipserve_gateway.types import Filter, Floats, Hit, Point, TableSpec, TableStatus
 
-CATALOG = "clipserve_catalog"
 FACTS = b"clipserve.facts"
 """Key of a table's facts in the metadata of its schema."""
-METADATA_CACHE_BYTES = 16 * 1024 * 1024
-"""What Lance may keep of manifests and files it has seen: each commit adds some, by default up to 1 GiB."""
 
 
-class LanceEngine:
+class LanceEngine(LanceStore):
     """See Engine. `uri` is a folder, or `s3://bucket/prefix`.
 
     Every read sees everything that was acknowledged before, by any process on the store. Processes may share
@@ -45,86 +39,28 @@ class LanceEngine:
     name = "lancedb"
     keeps_sources = True
 
-    def __init__(self, uri: str, *, sync_writes: bool = True) -> None:
-        """`sync_writes`: a write in a folder returns after its files are synced to the disk."""
-        self._uri = uri
-        self._folder = local_folder(uri)
-        self._sync_writes = sync_writes
-        self._database: Any = None
-        self._documents: LanceDocuments | None = None
-        self._opening = asyncio.Lock()
-        self._leases: asyncio.Task[LanceDocuments] | None = None
+    def __init__(self, uri: str, *, sync_writes: bool = True, erase_seconds: float = 0) -> None:
+        """`sync_writes`: a write in a folder returns after its files are synced to the disk.
+
+        `erase_seconds`: within this time deleted points leave all files; 0 leaves it to purge.
+        """
+        super().__init__(uri, sync_writes=sync_writes)
+        self._sweep = Sweep(self._all_tables, self._erase, erase_seconds)
         self._tables: dict[str, LanceTable] = {}
         """Writers of a table share one."""
 
     async def open(self) -> None:
-        """Opens the store, once. Importing LanceDB takes a second or two, in a thread."""
-        await self._ready()
-
-    async def _ready(self) -> LanceDocuments:
-        if self._documents is None:
-            async with self._opening:
-                if self._documents is None:
-                    lancedb = await asyncio.to_thread(importlib.import_module, "lancedb")
-                    if self._folder is not None:
-                        warn_of_folder(self._folder)
-                    async with guarded():
-                        # Interval zero: what another process has written is seen by the next read.
-                        interval = dt.timedelta(0)
-                        session = lancedb.Session(metadata_cache_size_bytes=METADATA_CACHE_BYTES)
-                        self._database = await lancedb.connect_async(
-                            self._uri, read_consistency_interval=interval, session=session
-                        )
-                        documents = await self._open_documents(CATALOG)
-                        store_format.check_format(await documents.get(store_format.KEY))
-                        self._documents = documents
-        return self._documents
-
-    async def _open_documents(self, table: str) -> LanceDocuments:
-        return await LanceDocuments.open(self._database, table, await self._recovered(table))
-
-    async def _recovered(self, table: str) -> TableSync:
-        """What syncs a table, after it was brought back to its last whole version."""
-        if self._folder is None:
-            return TableSync(None)
-        folder = self._folder / f"{table}.lance"
-        await asyncio.to_thread(recover, folder)
-        return TableSync(folder if self._sync_writes else None)
+        """Opens the store, and begins to erase what was deleted."""
+        await super().open()
+        self._sweep.start()
 
     async def close(self) -> None:
         """See Engine."""
+        await self._sweep.close()
         for table in list(self._tables.values()):
             await table.close()
         self._tables.clear()
-        if self._documents is not None:
-            await self._documents.close()
-        if self._leases is not None:
-            with contextlib.suppress(Exception):
-                await (await self._leases).close()
-
-    async def get_document(self, key: str) -> Document | None:
-        """See Engine."""
-        documents = await self._ready()
-        async with guarded():
-            return await documents.get(key)
-
-    async def put_document(self, key: str, value: bytes, *, version: int) -> bool:
-        """See Engine."""
-        documents = await self._ready()
-        async with guarded():
-            return await documents.put(key, value, version=version)
-
-    async def delete_document(self, key: str, *, version: int) -> bool:
-        """See Engine."""
-        documents = await self._ready()
-        async with guarded():
-            return await documents.delete(key, version=version)
-
-    async def documents(self, prefix: str) -> list[Document]:
-        """See Engine."""
-        documents = await self._ready()
-        async with guarded():
-            return await documents.having(prefix)
+        await super().close()
 
     async def create_table(self, table: TableSpec, facts: bytes = b"") -> None:
         """See Engine."""
@@ -154,16 +90,22 @@ class LanceEngine:
 
     async def tables(self) -> list[str]:
         """See Engine."""
-        await self._ready()
-        names: list[str] = []
-        token: str | None = None
-        async with guarded():
-            while True:
-                page = await self._database.list_tables(page_token=token)
-                names += page.tables
-                token = page.page_token
-                if not token:
-                    return [name for name in names if name not in (CATALOG, LEASES)]
+        return [name for name in await self._all_tables() if name not in (CATALOG, LEASES)]
+
+    async def _erase(self, name: str) -> None:
+        """Takes deleted rows out of a table's files, in two visits."""
+        opened = self._tables.get(name) or (await self._ready() if name == CATALOG else None)
+        if opened is not None:
+            await opened.erase()
+        elif name != LEASES:
+            lease, sync = Lease(self._open_leases, name), await self._recovered(name)
+            table = await self._database.open_table(name)
+            await Upkeep(table, name, asyncio.Lock(), lease=lease, sync=sync).erase()
+
+    async def purge(self, table: TableSpec) -> None:
+        """See Engine."""
+        async with self._table(table) as opened:
+            await opened.purge()
 
     async def put_table_facts(self, table: str, facts: bytes) -> None:
         """See Engine."""
@@ -284,11 +226,6 @@ class LanceEngine:
             opened = self._tables[spec.name] = LanceTable(found, spec, lease, sync)
         opened.adopt(spec)
         return opened
-
-    async def _open_leases(self) -> LanceDocuments:
-        if self._leases is None or (self._leases.done() and self._leases.exception()):
-            self._leases = asyncio.create_task(self._open_documents(LEASES))
-        return await asyncio.shield(self._leases)
 
     async def _is_gone(self, table: str) -> bool:
         try:

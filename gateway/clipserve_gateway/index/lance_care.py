@@ -71,13 +71,14 @@ def renew_files(dataset: Any, untouched: Collection[int] = ()) -> None:
         rewrite(dataset, files - chosen)
 
 
-def rewrite(dataset: Any, others: Collection[int]) -> None:
-    """Writes all files but the `others` anew, merged, without their deleted rows."""
+def rewrite(dataset: Any, others: Collection[int], deleted: float = DELETED) -> None:
+    """Writes all files but the `others` anew, merged; those without deleted rows where more than the part
+    `deleted` of their rows is deleted."""
     rows = rows_per_file(dataset)
     dataset.optimize.compact_files(
         target_rows_per_fragment=rows,
         batch_size=max(1, min(rows * BATCH_BYTES // FILE_BYTES, 8192)),
-        materialize_deletions_threshold=DELETED,
+        materialize_deletions_threshold=deleted,
         excluded_fragment_ids=sorted(others),
     )
 
@@ -111,7 +112,7 @@ def newest_portion(sizes: Sequence[int], least: int = 0) -> int:
 
 def drop_old_versions(dataset: Any) -> None:
     """Removes versions that no reader is at any more, and the files that only they had."""
-    dataset.cleanup_old_versions(older_than=KEEP_VERSIONS)
+    dataset.cleanup_old_versions(older_than=KEEP_VERSIONS, error_if_tagged_old_versions=False)
 
 
 def index(dataset: Any, wanted: Index, *, all_rows: bool = False) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import datetime as dt
 import secrets
 from typing import Any
 
@@ -99,6 +100,14 @@ class LanceDocuments:
         """See Engine.documents."""
         rows = await self._rows(f"starts_with(key, {text(prefix)})")
         return sorted(map(document, rows), key=lambda it: it.key)
+
+    async def erase(self) -> None:
+        """Takes deleted documents out of the table's files, in two visits."""
+        await self._upkeep.erase()
+
+    async def purge(self) -> None:
+        """See Engine.purge_documents."""
+        await self._upkeep.erase(dt.timedelta(seconds=1), wait=True)
 
     async def close(self) -> None:
         """Waits for upkeep under way."""

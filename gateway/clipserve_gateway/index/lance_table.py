@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import datetime as dt
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
@@ -25,6 +26,8 @@ from clipserve_gateway.types import Filter, Floats, Hit, IndexState, Point, Tabl
 EF, REFINE = 128, 2
 BYTES_IN_A_STEP = 32
 """Of Arrow's columns, as far as off_loop counts: some values of a list each."""
+PURGE_KEEP = dt.timedelta(seconds=2)
+"""So long may reads go on that were under way at a purge."""
 MOST_TIES = 10_000
 """Of more points with one score than this, those with the first ids may be missed."""
 
@@ -156,6 +159,14 @@ class LanceTable:
     async def optimize(self) -> None:
         """See Engine."""
         await self._upkeep.work()
+
+    async def erase(self) -> None:
+        """Takes deleted rows out of the table's files, in two visits."""
+        await self._upkeep.erase()
+
+    async def purge(self) -> None:
+        """See Engine."""
+        await self._upkeep.erase(PURGE_KEEP, wait=True)
 
     async def close(self) -> None:
         """Waits for the writes that are under way, and for upkeep."""

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import datetime as dt
+import functools
 import logging
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any, Protocol, TypeVar
 
-from clipserve_gateway.index import lance_care
+from clipserve_gateway.index import lance_care, lance_erase
 from clipserve_gateway.index.lance_indexes import Index
 from clipserve_gateway.index.lance_sync import TableSync
 from clipserve_gateway.index.lance_write import is_conflict, retrying
@@ -114,6 +116,34 @@ class Upkeep:
             async with self._indexing:
                 await self._index(all_rows=True)
             await self._merge_files()
+
+    async def erase(self, keep: dt.timedelta = lance_care.KEEP_VERSIONS, *, wait: bool = False) -> None:
+        """Takes deleted rows out of the newest version's files, and removes versions older than `keep`.
+
+        Another process that maintains the table is waited for with `wait`; without, it is left to that.
+        """
+        async with self._lease.held(wait=wait) as mine:
+            if not mine:
+                return
+            async with self._indexing, self._merging:
+                if await self._on_dataset(lance_erase.is_due):
+                    await self._over_writers(lance_erase.renew)
+                await self._over_writers(lance_erase.drop_leftovers)
+                await self._sync.sync()
+            if wait:
+                # Reads under way are at an older version.
+                await asyncio.sleep(keep.total_seconds())
+            await self._on_dataset(functools.partial(lance_erase.drop_old_versions, keep=keep))
+
+    async def _over_writers(self, work: Callable[[Any], Any]) -> None:
+        """Does what writers may get in the way of; then they wait for it."""
+        try:
+            await self._on_dataset(work)
+        except Exception as error:
+            if not is_conflict(error):
+                raise
+            async with self._writing:
+                await retrying(lambda: self._on_dataset(work))
 
     async def _run(self) -> None:
         """Waits until it is worth it, and works, until nothing is left to do."""

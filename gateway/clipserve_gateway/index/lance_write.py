@@ -82,7 +82,8 @@ async def retrying(write: Callable[[], Awaitable[Any]]) -> Any:
 def is_conflict(error: Exception) -> bool:
     """Whether another commit got in the way, so that trying again may help."""
     message = str(error).lower()
-    return "commit conflict" in message or "concurrent" in message or "too much write contention" in message
+    signs = ("commit conflict", "concurrent", "too much write contention", "merge operation reduced")
+    return any(sign in message for sign in signs)
 
 
 @asynccontextmanager

@@ -302,6 +302,16 @@ class MilvusEngine:
             return TableStatus(points, indexed, IndexState.BUILDING)
         return TableStatus(points, indexed, IndexState.READY if indexed else IndexState.NONE)
 
+    async def purge(self, table: TableSpec) -> None:
+        """See Engine. Asks for a compaction; Milvus removes old files later, by its own settings."""
+        await self._call("flush", table.name)
+        await self._call("compact", table.name)
+
+    async def purge_documents(self) -> None:
+        """See Engine; likewise."""
+        await self._call("flush", milvus_documents.TABLE)
+        await self._call("compact", milvus_documents.TABLE)
+
     async def optimize(self, table: TableSpec) -> None:
         """See Engine. Seals what was written and waits until it is indexed."""
         await self._call("flush", table.name)
