@@ -27,8 +27,8 @@ from clipserve_gateway.backup.report import Report
 from clipserve_gateway.collection_spec import COLLECTIONS, read_spec
 from clipserve_gateway.errors import ClipserveError
 from clipserve_gateway.index.base import Document
-from clipserve_gateway.index.lance import CATALOG
 from clipserve_gateway.index.lance_backup import Copied, LanceStore, Vanished, local_folder
+from clipserve_gateway.index.lance_store import CATALOG
 from clipserve_gateway.index.lance_write import storage_failed
 from clipserve_gateway.index.store_format import KEY, check_format, format_of
 from clipserve_gateway.label_sets import HEADS

@@ -10,8 +10,7 @@ from clipserve_gateway.errors import TableNotFound
 from clipserve_gateway.index import lance_care
 from clipserve_gateway.index.lance_lease import LEASES, Lease
 from clipserve_gateway.index.lance_rows import arrow_schema
-from clipserve_gateway.index.lance_store import CATALOG as CATALOG
-from clipserve_gateway.index.lance_store import LanceStore
+from clipserve_gateway.index.lance_store import CATALOG, LanceStore
 from clipserve_gateway.index.lance_sweep import Sweep
 from clipserve_gateway.index.lance_sync import sync_path
 from clipserve_gateway.index.lance_table import LanceTable

@@ -11,10 +11,12 @@ import importlib
 from typing import Any
 
 from clipserve_gateway.index import lance_care
+from clipserve_gateway.index.lance_write import is_conflict
 
 MOST_FILES = 10_000
 """Leftover files that are removed in one go."""
 ATTEMPTS = 5
+SUPERSEDE_ATTEMPTS = 50
 
 
 def is_due(dataset: Any) -> bool:
@@ -118,11 +120,23 @@ def renew_index(dataset: Any, description: Any) -> None:
 
 
 def supersede(dataset: Any) -> None:
-    """Commits a version with the same rows.
+    """Commits a version with the same rows as the newest.
 
-    It fails where another commit came first, and every write that began before it fails as well and is
-    written again, to other files.
+    Every write that began before it fails and is written again, to other files. It fails itself where
+    another commit comes first, and is then tried on top of that.
     """
+    for attempt in range(SUPERSEDE_ATTEMPTS):
+        dataset.checkout_latest()
+        try:
+            commit_same(dataset)
+            return
+        except OSError as error:
+            if not is_conflict(error) or attempt == SUPERSEDE_ATTEMPTS - 1:
+                raise
+
+
+def commit_same(dataset: Any) -> None:
+    """Commits a version with the same rows; raises OSError where another one came first."""
     lance = importlib.import_module("lance")
     fragments = [fragment.metadata for fragment in dataset.get_fragments()]
     same = lance.LanceOperation.Merge(fragments, dataset.lance_schema)
