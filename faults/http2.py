@@ -6,6 +6,7 @@ import contextlib
 import random
 import socket
 import struct
+import time
 
 PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 DATA, HEADERS, RST_STREAM, SETTINGS, PING, WINDOW_UPDATE, CONTINUATION = 0, 1, 3, 4, 6, 8, 9
@@ -160,3 +161,43 @@ def resets(streams: range) -> list[bytes]:
         frame(HEADERS, END_HEADERS, stream, block) + frame(RST_STREAM, 0, stream, struct.pack(">I", CANCEL))
         for stream in streams
     ]
+
+
+def send_part(connection: socket.socket, stream: int, size: int, part: int, seconds: float = 2.0) -> int:
+    """Begins a call of Embed with a message of so many bytes, and sends a part of it; how much was taken.
+
+    Sends as flow control lets it, and stops where the server takes nothing for some time or ends the call.
+    """
+    connection.sendall(frame(HEADERS, END_HEADERS, stream, headers()))
+    rest = memoryview(b"\0" + struct.pack(">I", size) + bytes(part))
+    # What the peer has announced comes with its first frames; nothing is sent before.
+    windows, sent, buffer = {0: 65_535, stream: 65_535}, 0, b""
+    connection.settimeout(0.05)
+    last = time.monotonic()
+    while sent < len(rest) and time.monotonic() - last < seconds:
+        room = min(windows[0], windows[stream], 16_384, len(rest) - sent)
+        if room > 0:
+            connection.settimeout(seconds)
+            try:
+                connection.sendall(frame(DATA, 0, stream, bytes(rest[sent : sent + room])))
+            except OSError:
+                return sent
+            connection.settimeout(0.05)
+            windows[0] -= room
+            windows[stream] -= room
+            sent += room
+            last = time.monotonic()
+            continue
+        with contextlib.suppress(TimeoutError):
+            piece = connection.recv(65_536)
+            if not piece:
+                return sent
+            buffer += piece
+        while len(buffer) >= 9 and len(buffer) >= 9 + (length := int.from_bytes(buffer[:3], "big")):
+            kind, of, payload = buffer[3], int.from_bytes(buffer[5:9], "big"), buffer[9 : 9 + length]
+            buffer = buffer[9 + length :]
+            if kind == WINDOW_UPDATE and of in windows:
+                windows[of] += int.from_bytes(payload, "big")
+            elif kind == RST_STREAM and of == stream:
+                return sent
+    return sent
