@@ -3,6 +3,7 @@
 from faults.rows import (
     answers,
     backup,
+    byte_floods,
     callers,
     disk,
     host,
@@ -23,6 +24,7 @@ from faults.rows import (
 __all__ = [
     "answers",
     "backup",
+    "byte_floods",
     "callers",
     "disk",
     "host",
