@@ -10,7 +10,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from bootstrap import kubectl, libpython, pip, state, torch_index
+from bootstrap import kubectl, libpython, lock, pip, state, torch_index
 from bootstrap.busybox import install_busybox
 from bootstrap.machine import MB
 from bootstrap.progress import Lines, Step
@@ -19,14 +19,10 @@ from bootstrap.stages import GATEWAY_ENV, MODELS_ENV, Stage, digest
 from bootstrap.whole import lost_files
 
 CONSTRAINTS = {GATEWAY_ENV: "constraints/gateway.txt", MODELS_ENV: "constraints/models.txt"}
-REQUIREMENTS = {
-    "gateway": ["clipserve[cli,gateway]"],
-    "tools": ["clipserve[cli,gateway,milvus,dev]"],
-    "torch": ["torch", "torchvision"],
-    "models": ["clipserve[exporter]"],
-    "test-tools": ["clipserve[test]"],
-}
-"""What pip is asked for in each stage; the constraints say which versions."""
+REQUIREMENTS = {"tools": ["clipserve[cli,gateway,milvus,dev]"], "torch": ["torch", "torchvision"]}
+"""What pip is asked for in stages without a lock file; the constraints say which versions."""
+LOCKED = ("gateway", "models", "triton", "test-tools")
+"""Stages whose packages a lock file lists, all of them, with their hashes."""
 
 
 DISK_FULL = "the disk is full; make room"
@@ -157,11 +153,11 @@ class Installer:
             size = self._torch(stage, step)
             self._trim_torch()
             self._state.device = self._device
-        elif stage.name == "triton":
-            # Its wheel asks for numpy < 2 and for packages that only its own Python layer needs.
-            size = self._pip(
-                stage.name, ["install", "--no-deps", "nvidia-pytriton", *self._constraints], step
-            )
+        elif stage.name in LOCKED:
+            # Not what its packages ask for: the lock file has that. The wheel of Triton asks for numpy < 2 and
+            # for packages that only its own Python layer needs.
+            words = ["install", "--no-deps", "--require-hashes", "-r", lock.path_of(stage.name)]
+            size = self._pip(stage.name, words, step)
         else:
             size = self._pip(stage.name, ["install", *REQUIREMENTS[stage.name], *self._constraints], step)
         if stage.proof and not any(path.exists() for path in self.path.glob(stage.proof)):

@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from bootstrap.lock import path_of
+
 GATEWAY_ENV, MODELS_ENV = ".venv", ".venv-models"
 
 
@@ -38,13 +40,13 @@ def stages(device: str, *, tests: bool) -> list[Stage]:
     project, gateway, models = "pyproject.toml", "constraints/gateway.txt", "constraints/models.txt"
     build, torch_mb = ("without CUDA", (235, 640)) if device == "cpu" else ("with CUDA", (2600, 4600))
     ordered = [
-        Stage("gateway", "gateway, SDK and CLI", GATEWAY_ENV, (project, gateway), 280, 770,
+        Stage("gateway", "gateway, SDK and CLI", GATEWAY_ENV, (project, path_of("gateway")), 280, 770,
               f"{SITE}/lancedb/__init__.py"),
         Stage("torch", f"torch {build}", MODELS_ENV, (project, models), *torch_mb,
               f"{SITE}/torch/__init__.py"),
-        Stage("models", "open_clip and the exporter", MODELS_ENV, (project, models), 30, 280,
+        Stage("models", "open_clip and the exporter", MODELS_ENV, (project, path_of("models")), 30, 280,
               f"{SITE}/open_clip/__init__.py"),
-        Stage("triton", "Triton Inference Server", MODELS_ENV, (project, models), 55, 150,
+        Stage("triton", "Triton Inference Server", MODELS_ENV, (project, path_of("triton")), 55, 150,
               f"{SITE}/pytriton/tritonserver/bin/tritonserver"),
         Stage("libpython", "the shared libpython that Triton's Python backend loads", MODELS_ENV, (), 3, 8,
               "lib/libpython3.*.so.1.0"),
@@ -55,7 +57,7 @@ def stages(device: str, *, tests: bool) -> list[Stage]:
                   f"{SITE}/pytest/__init__.py"),
             Stage("kubectl", "kubectl", GATEWAY_ENV, ("constraints/kubectl.txt",), 37, 60),
             Stage("busybox", "busybox", GATEWAY_ENV, (), 1, 1),
-            Stage("test-tools", "pytest", MODELS_ENV, (project, models), 2, 10, f"{SITE}/pytest/__init__.py"),
+            Stage("test-tools", "pytest", MODELS_ENV, (project, path_of("test-tools")), 2, 10, f"{SITE}/pytest/__init__.py"),
         ]  # fmt: skip
     return ordered
 

@@ -10,12 +10,12 @@ ARG PIP_EXTRA_INDEX_URL
 ENV PIP_DISABLE_PIP_VERSION_CHECK=1
 RUN python -m venv --without-pip /opt/clipserve
 WORKDIR /src
-COPY pyproject.toml README.md LICENSE ./
-COPY constraints/gateway.txt constraints/
-# The dependencies come first, with empty packages: their layer stays while only our sources change.
+COPY constraints/locks/image.txt constraints/locks/
+# The dependencies come first, each file checked against its hash: their layer stays while only our sources change.
 RUN --mount=type=cache,target=/root/.cache/pip \
-    mkdir client gateway exporter \
-    && pip --python /opt/clipserve/bin/python install -c constraints/gateway.txt '.[gateway,milvus]'
+    pip --python /opt/clipserve/bin/python install --no-deps --require-hashes -r constraints/locks/image.txt
+COPY pyproject.toml README.md LICENSE ./
+RUN mkdir exporter
 COPY client client
 COPY gateway gateway
 RUN --mount=type=cache,target=/root/.cache/pip \

@@ -15,15 +15,16 @@ ARG PIP_EXTRA_INDEX_URL
 ARG TORCH_INDEX=https://download.pytorch.org/whl/cpu
 ENV PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_ROOT_USER_ACTION=ignore
 WORKDIR /src
-COPY pyproject.toml README.md LICENSE ./
-COPY constraints/models.txt constraints/
-# torch first and alone, then the other dependencies with empty packages: these layers stay while only our
-# sources change.
+COPY constraints constraints
+# torch first and alone (its files differ by index, so it has no hashes), then the other dependencies, each file
+# checked against its hash: these layers stay while only our sources change.
 RUN --mount=type=cache,target=/root/.cache/pip \
     pip install ${TORCH_INDEX:+--no-deps --index-url "$TORCH_INDEX"} torch==2.13.0 torchvision==0.28.0 \
     && pip install -c constraints/models.txt torch torchvision
 RUN --mount=type=cache,target=/root/.cache/pip \
-    mkdir client gateway exporter && pip install -c constraints/models.txt '.[exporter]'
+    pip install --no-deps --require-hashes -r constraints/locks/models.txt
+COPY pyproject.toml README.md LICENSE ./
+RUN mkdir gateway
 COPY client client
 COPY exporter exporter
 RUN --mount=type=cache,target=/root/.cache/pip \

@@ -52,8 +52,11 @@ def installer(root: Path, environment: str = GATEWAY_ENV, device: str = "cpu") -
 def test_an_environment_is_made_and_filled(root, pips):
     installer(root).install([PART, OTHER])
     assert (root / ".venv" / "bin" / "python").exists()
-    wanted = [install.REQUIREMENTS[name][0] for name in ("gateway", "tools")]
-    assert [words[1] for words in pips] == ["--no-deps", *wanted]
+    project, locked, tools = pips
+    assert project == ["install", "--no-deps", "-e", "."]
+    lock = ["-r", "constraints/locks/gateway.txt"]
+    assert locked == ["install", "--no-deps", "--require-hashes", *lock]
+    assert tools == ["install", *install.REQUIREMENTS["tools"], "-c", "constraints/gateway.txt"]
     assert set(state.load(root / ".venv").done) == {"gateway", "tools"}
 
 
@@ -71,7 +74,7 @@ def test_only_what_changed_is_installed_again(root, pips):
     (root / "pyproject.toml").write_text("[project]\nname = 'x'\n")
     assert installer(root).missing([PART, OTHER]) == [PART, OTHER]
     installer(root).install([PART])
-    assert "clipserve[cli,gateway]" in pips[-1]
+    assert "constraints/locks/gateway.txt" in pips[-1]
     assert (root / ".venv" / "pyvenv.cfg").exists()
 
 
