@@ -6,6 +6,7 @@ PYTHON ?= python3
 # Which build of torch: auto takes CUDA where there is an NVIDIA driver; cpu and cuda decide.
 DEVICE ?= auto
 VENV := .venv
+AUDIT := build/setup/audit
 MODELS := .venv-models
 REPOSITORY := build/model_repository
 RESULTS := build/tests
@@ -21,7 +22,7 @@ unexport PYTHONPATH PYTHONHOME PYTHONSTARTUP
 
 .DEFAULT_GOAL := help
 .PHONY: help setup setup-tests doctor fresh demo serve test test-all bench bench-full bench-search faults soak
-.PHONY: torture fuzz lint protos clean
+.PHONY: torture fuzz lint protos sbom audit clean
 
 help: ## Show these targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -110,6 +111,17 @@ lint: setup-tests ## Linter, formatter, type checker, import rules, protos
 	@$(VENV)/bin/lint-imports --no-cache >/dev/null || $(VENV)/bin/lint-imports --no-cache
 	@$(VENV)/bin/buf lint
 	@echo "✓ lint"
+
+$(AUDIT)/.ready: constraints/audit.txt
+	@$(PYTHON) -E -s -m venv $(AUDIT)
+	@$(AUDIT)/bin/python -m pip install -q -r $<
+	@touch $@
+
+sbom: $(AUDIT)/.ready ## List what runs in production, as CycloneDX JSON, in build/sbom
+	@$(AUDIT)/bin/python -m bootstrap.audit sbom
+
+audit: $(AUDIT)/.ready ## Ask an advisory service what is known against it (exit code 2: not checked)
+	@$(AUDIT)/bin/python -m bootstrap.audit check
 
 protos: setup-tests ## Write the stubs anew from protos/
 	@$(VENV)/bin/python -m grpc_tools.protoc -I protos --python_out=client --pyi_out=client \

@@ -154,8 +154,8 @@ class Installer:
             self._trim_torch()
             self._state.device = self._device
         elif stage.name in LOCKED:
-            # Not what its packages ask for: the lock file has that. The wheel of Triton asks for numpy < 2 and
-            # for packages that only its own Python layer needs.
+            # The lock file has all that is needed. The wheel of Triton asks for more: for numpy < 2, and for
+            # packages that only its own Python layer needs.
             words = ["install", "--no-deps", "--require-hashes", "-r", lock.path_of(stage.name)]
             size = self._pip(stage.name, words, step)
         else:

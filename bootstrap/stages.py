@@ -57,7 +57,8 @@ def stages(device: str, *, tests: bool) -> list[Stage]:
                   f"{SITE}/pytest/__init__.py"),
             Stage("kubectl", "kubectl", GATEWAY_ENV, ("constraints/kubectl.txt",), 37, 60),
             Stage("busybox", "busybox", GATEWAY_ENV, (), 1, 1),
-            Stage("test-tools", "pytest", MODELS_ENV, (project, path_of("test-tools")), 2, 10, f"{SITE}/pytest/__init__.py"),
+            Stage("test-tools", "pytest", MODELS_ENV, (project, path_of("test-tools")), 2, 10,
+                  f"{SITE}/pytest/__init__.py"),
         ]  # fmt: skip
     return ordered
 

@@ -1,0 +1,85 @@
+"""What the production packages are (an SBOM in CycloneDX JSON), and what is known against them.
+
+    python -m bootstrap.audit sbom    writes build/sbom/gateway.json and build/sbom/models.json
+    python -m bootstrap.audit check   asks an advisory service; exit code 2 where packages were not checked
+
+Both read the lock files and constraints, so they tell of every supported Python and processor, not of this
+machine's. Runs with the environment that has constraints/audit.txt.
+"""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+from bootstrap.lock import blocks
+
+PARTS = {"gateway": ("image",), "models": ("models", "triton")}
+"""Lock files of each image."""
+UNHASHED = re.compile(r"(?:torch|torchvision)==\S+")
+UNREACHABLE = re.compile(
+    r"ConnectionError|ConnectTimeout|NameResolutionError|Max retries|ServiceError|ProxyError"
+)
+
+SKIPPED = "could not be audited"
+
+
+def requirements(root: Path, part: str) -> str:
+    """The packages of an image, torch too, as a requirements file without hashes."""
+    found: dict[str, None] = {}
+    for name in PARTS[part]:
+        for block in blocks((root / "constraints" / "locks" / f"{name}.txt").read_text()):
+            found[block.split("\\\n")[0].strip()] = None
+    if part == "models":
+        lines = (root / "constraints" / "models.txt").read_text().splitlines()
+        found.update(dict.fromkeys(line for line in lines if UNHASHED.fullmatch(line)))
+    return "\n".join(found) + "\n"
+
+
+def written(root: Path, part: str) -> Path:
+    """The requirements in a file."""
+    path = root / "build" / "sbom" / f"{part}.txt"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(requirements(root, part))
+    return path
+
+
+def write_sbom(root: Path, part: str) -> int:
+    """Writes one SBOM; the exit code."""
+    source = written(root, part)
+    target = source.with_suffix(".json")
+    command = [sys.executable, "-m", "cyclonedx_py", "requirements", str(source), "--of", "JSON"]
+    command += ["--pyproject", str(root / "pyproject.toml"), "--output-reproducible", "-o", str(target)]
+    code = subprocess.run(command, check=False).returncode
+    if code == 0:
+        print(target.relative_to(root))
+    return code
+
+
+def check(root: Path, part: str) -> int:
+    """Asks what is known against the packages; 0 for nothing, 1 for something, 2 for not checked."""
+    command = [sys.executable, "-m", "pip_audit", "--progress-spinner", "off", "--disable-pip", "--no-deps"]
+    done = subprocess.run(
+        [*command, "-r", str(written(root, part))], capture_output=True, text=True, check=False
+    )
+    if done.returncode and UNREACHABLE.search(done.stderr):
+        print(f"{part}: the advisory service cannot be reached; nothing was checked", file=sys.stderr)
+        return 2
+    skipped = (done.stdout + done.stderr).count(SKIPPED)
+    if skipped:
+        print(f"{part}: the advisory service knows nothing of {skipped} packages", file=sys.stderr)
+    print(f"{part}: {(done.stdout + done.stderr).strip()}")
+    return min(done.returncode, 1) or 2 * bool(skipped)
+
+
+def main(command: str) -> int:
+    """Does it for each image; the highest exit code."""
+    root = Path(__file__).parents[1]
+    work = {"sbom": write_sbom, "check": check}[command]
+    return max(work(root, part) for part in PARTS)
+
+
+if __name__ == "__main__":
+    sys.exit(main(*sys.argv[1:]))
