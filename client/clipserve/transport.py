@@ -19,6 +19,10 @@ from clipserve.status import Failure, read_failure
 from clipserve.token import Metadata, TokenSource, bearer
 from clipserve.v1 import clip_pb2_grpc, collection_pb2_grpc, labels_pb2_grpc
 
+EXPECTED = "x-clipserve-bytes"
+"""Header that tells how large the call's message is."""
+LARGE_BYTES = 1 << 20
+
 Priority = Literal["interactive", "bulk"]
 
 
@@ -122,13 +126,18 @@ class Transport:
         method = self.method(name)
         deadline = time.monotonic() + timeout
         attempts = CallAttempts(self.retry, self.budget, deadline=deadline, idempotent=idempotent)
+        size = request.ByteSize()
+        # A server with little room lets a large message wait before it is sent, not when half of it is there.
+        large = ((EXPECTED, str(size)),) if size > LARGE_BYTES else ()
         while True:
             left = max(0.0, deadline - time.monotonic())
             try:
                 if scope is None:
-                    answer = method(request, timeout=left, metadata=self.metadata())
+                    answer = method(request, timeout=left, metadata=self.metadata() + large)
                 else:
-                    start = functools.partial(method.future, request, timeout=left, metadata=self.metadata())
+                    start = functools.partial(
+                        method.future, request, timeout=left, metadata=self.metadata() + large
+                    )
                     answer = scope.answer(start)
             except grpc.RpcError as error:
                 failure = self.failure(error, rebase, timeout)

@@ -370,3 +370,13 @@ def test_an_unknown_service_is_said_so(server: FakeServer, client: Client):
     server.script("Embed", Refused("UNIMPLEMENTED", "", "Method not found!", details=False))
     with pytest.raises(clipserve.Unimplemented, match="does not know this call"):
         client.embed_texts(["x"])
+
+
+def test_a_large_message_tells_its_size_and_a_small_one_does_not(make_server):
+    server = make_server(max_message_bytes=8 << 20, max_text_bytes=4 << 20)
+    with Client(server.address) as client:
+        client.embed_texts(["a dog"])
+        client.embed_texts(["x" * (3 << 20)])
+    small, large = (call.metadata.get("x-clipserve-bytes") for call in server.seen("Embed"))
+    assert small is None
+    assert (3 << 20) < int(large) < (3 << 20) + 100
