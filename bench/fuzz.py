@@ -5,6 +5,7 @@ python bench/fuzz.py --cases 100000
 python bench/fuzz.py --cases 1000 --kind images --seed 7 --target 127.0.0.1:8600 --pid 4711
 python bench/fuzz.py replay build/fuzz/7-123 --target 127.0.0.1:8600
 python bench/fuzz.py bombs --callers 64
+python bench/fuzz.py loop
 
 Without a target it starts Triton and a gateway of its own. Cases are made of seed and number, from the named
 cases of tests/support/hostile: bits flipped, parts of files doubled, lengths and numbers changed, files
@@ -39,6 +40,7 @@ sys.path.append(str(Path(__file__).parents[1] / "tests"))
 
 from fuzz_bombs import measure_bombs
 from fuzz_calls import KINDS
+from fuzz_loop import measure_loop
 from fuzz_report import Report, show
 from fuzz_run import again, fuzz
 from fuzz_target import Target, own
@@ -102,6 +104,15 @@ def bombs(callers: int, pixels: int, target: str, pid: int) -> None:
     with at(target, pid) as gateway:
         kept = asyncio.run(measure_bombs(gateway, callers, pixels))
     sys.exit(0 if kept else 1)
+
+
+@main.command("loop")
+def loop() -> None:
+    """Sends the largest request of each RPC, and times the event loop's callbacks (a minute)."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    with tempfile.TemporaryDirectory(prefix="fuzz-") as folder:
+        click.echo("· starting a gateway whose event loop is watched", err=True)
+        sys.exit(0 if measure_loop(Path(folder)) else 1)
 
 
 @contextlib.contextmanager

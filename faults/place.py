@@ -151,6 +151,7 @@ class Place:
         watched: dict[str, Any] = {}
         if callbacks is not None:
             watched["program"] = (sys.executable, "-m", "support.watched_gateway", callbacks)
+            env = dict(env or {}) | {"PYTHONPATH": os.pathsep.join(sys.path)}
         gateway = start_gateway(triton, data or str(folder / "data"), folder, *options, env=env, **watched)
         self._stack.callback(end, gateway.process)
         self._logs[gateway.log] = 0

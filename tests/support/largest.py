@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from typing import NamedTuple
 
@@ -10,10 +11,13 @@ import numpy as np
 from clipserve.v1 import clip_pb2, collection_pb2, common_pb2, labels_pb2
 from google.protobuf.message import Message
 
+from support.hostile.bombs import until_serving
 from support.hostile.files import saved
-from support.hostile.sending import Outcome, send
+from support.hostile.sending import OPTIONS, Outcome, send
 
 COLLECTION, ALIAS, LABELS = "largest", "largest_alias", "largest_labels"
+SECONDS = 300.0
+"""Of one call."""
 POINTS = 1_000
 """In the collection."""
 LIST = 1_300
@@ -224,3 +228,41 @@ def largest(dim: int) -> Iterator[Largest]:
     # Refused, but read before that.
     many = collection_pb2.GetPointsRequest(collection=COLLECTION, ids=["x"] * 15_000_000)
     yield Largest(collection + "GetPoints", many, ("INVALID_ARGUMENT",))
+
+
+class Answered(NamedTuple):
+    """How a call ended: when, on the monotonic clock, and whether it should end so."""
+
+    method: str
+    begin: float
+    end: float
+    code: str
+    message: str
+    expected: bool
+
+
+async def answers(address: str) -> list[Answered]:
+    """Builds the world on a gateway, then sends the largest requests one after the other."""
+    found = []
+    await until_serving(address)
+    async with grpc.aio.insecure_channel(address, options=OPTIONS) as channel:
+        info = (await must(channel, "ClipService/GetServerInfo", clip_pb2.GetServerInfoRequest())).responses[
+            0
+        ]
+        dim = info.models[0].ref.embed_dim
+        await build(channel, dim)
+        for it in largest(dim):
+            data = it.request.SerializeToString()
+            begin = time.monotonic()
+            outcome = await send(channel, it.method, data, timeout=SECONDS)
+            found.append(
+                Answered(
+                    it.method,
+                    begin,
+                    time.monotonic(),
+                    outcome.code,
+                    outcome.message,
+                    outcome.code in it.codes,
+                )
+            )
+    return found
