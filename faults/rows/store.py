@@ -105,3 +105,43 @@ def lost_catalog(place: Place) -> Iterator[Promise]:
         again = wait_until(lambda: refusal(client, "first") == "OK", RECOVERY)
         yield at_most("writes are taken again, without a restart, within", again, RECOVERY)
     gateway.stop()
+
+
+@row("purge", quick=True)
+def purge(place: Place) -> Iterator[Promise]:
+    """Points are deleted and replaced, and a collection is dropped; the data folder is searched for their
+    vectors and payloads, before and after a purge."""
+    _, triton, _ = place.service()
+    data = place.subfolder("data")
+    gateway = place.gateway(triton.address, data=str(data))
+    with clipserve.Client(gateway.address, retry=None) as client:
+        client.create_collection("kept", schema={"word": "string"})
+        client.create_collection("dropped", schema={"word": "string"})
+        client.upsert("kept", [with_word(f"kept-{n}", f"stays-{n}", n) for n in range(POINTS)])
+        client.upsert("dropped", [with_word("d", "word-of-dropped", 1)])
+        client.upsert("kept", [with_word("kept-0", "after-replace", 1_000)])
+        client.delete_points("kept", ["kept-1"])
+        client.delete_points("kept", filter="word == 'stays-2!'")
+        gone = [embedding(n) for n in (0, 1, 2)] + [f"stays-{n}".encode() + b"!" for n in (0, 1, 2)]
+        before = bytes_found(data, gone)
+        yield Promise("the bytes are there before", f"{before} of {len(gone)}", before > 0)
+        client.purge_collection("kept")
+        client.delete_collection("dropped")
+        after = bytes_found(data, [*gone, b"word-of-dropped"])
+        yield Promise("after a purge and a drop none is in any file", f"{after} found", after == 0)
+        left = client.count("kept")
+        yield Promise("what was not deleted is there", f"{left} points", left == POINTS - 2)
+        same = contents(client, "kept")["kept-5"] == embedding(5)
+        yield Promise("byte for byte", "yes" if same else "no", same)
+    gateway.stop()
+
+
+def with_word(id: str, word: str, serial: int) -> Point:
+    """A point with a payload and a known vector."""
+    return Point(id, embedding=np.frombuffer(embedding(serial), "<f4"), payload={"word": f"{word}!"})
+
+
+def bytes_found(folder: Path, wanted: list[bytes]) -> int:
+    """How many of the byte strings are in some file of a folder."""
+    content = b"\0".join(path.read_bytes() for path in folder.rglob("*") if path.is_file())
+    return sum(it in content for it in wanted)

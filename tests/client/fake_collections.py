@@ -62,6 +62,13 @@ class FakeCollections(Guard, collection_pb2_grpc.CollectionServiceServicer):
 
         return self.call("DeleteCollection", 0, context, answer)
 
+    def PurgeCollection(self, request: Any, context: grpc.ServicerContext) -> Any:
+        def answer() -> Any:
+            self.store.get(request.name)
+            return collection_pb2.PurgeCollectionResponse()
+
+        return self.call("PurgeCollection", 0, context, answer)
+
     def PutAlias(self, request: Any, context: grpc.ServicerContext) -> Any:
         def answer() -> Any:
             return collection_pb2.PutAliasResponse(previous_collection=self.store.put_alias(request.alias))

@@ -65,6 +65,16 @@ class CollectionCases:
         with pytest.raises(clipserve.CollectionExists):
             service.create_collection(alias)
 
+    def test_a_purge_leaves_what_was_not_deleted(self, service, new_collection):
+        name, alias = new_collection().name, new_alias()
+        service.put_alias(alias, name)
+        service.upsert(name, [Point("a", text="a"), Point("b", text="b")])
+        service.delete_points(name, ["a"])
+        service.purge_collection(alias)
+        assert [point.id for point in service.scroll(name)] == ["b"]
+        with pytest.raises(clipserve.CollectionNotFound):
+            service.purge_collection("no_such_collection")
+
     def test_collections_with_aliases_are_not_deleted(self, service, new_collection):
         name, alias = new_collection().name, new_alias()
         service.put_alias(alias, name)

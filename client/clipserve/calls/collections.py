@@ -58,6 +58,14 @@ class CollectionCalls(Calls):
         request = collection_pb2.DeleteCollectionRequest(name=name)
         self._call("DeleteCollection", request, timeout, idempotent=False)
 
+    def purge_collection(self, name: str, *, timeout: float | None = None) -> None:
+        """Takes points that were deleted or replaced out of all files now; raises CollectionNotFound.
+
+        Takes some seconds, and longer for large collections: their files are written anew.
+        """
+        request = collection_pb2.PurgeCollectionRequest(name=name)
+        self._call("PurgeCollection", request, timeout)
+
     def put_alias(self, alias: str, collection: str, *, timeout: float | None = None) -> str:
         """Makes an alias, or lets it mean another collection from this moment on.
 

@@ -279,6 +279,16 @@ class DeleteCollectionResponse(_message.Message):
     __slots__ = ()
     def __init__(self) -> None: ...
 
+class PurgeCollectionRequest(_message.Message):
+    __slots__ = ("name",)
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    def __init__(self, name: _Optional[str] = ...) -> None: ...
+
+class PurgeCollectionResponse(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
+
 class UpsertPointsRequest(_message.Message):
     __slots__ = ("collection", "points", "fingerprint")
     COLLECTION_FIELD_NUMBER: _ClassVar[int]

@@ -57,6 +57,11 @@ class CollectionServiceStub(object):
                 request_serializer=clipserve_dot_v1_dot_collection__pb2.DeleteCollectionRequest.SerializeToString,
                 response_deserializer=clipserve_dot_v1_dot_collection__pb2.DeleteCollectionResponse.FromString,
                 _registered_method=True)
+        self.PurgeCollection = channel.unary_unary(
+                '/clipserve.v1.CollectionService/PurgeCollection',
+                request_serializer=clipserve_dot_v1_dot_collection__pb2.PurgeCollectionRequest.SerializeToString,
+                response_deserializer=clipserve_dot_v1_dot_collection__pb2.PurgeCollectionResponse.FromString,
+                _registered_method=True)
         self.PutAlias = channel.unary_unary(
                 '/clipserve.v1.CollectionService/PutAlias',
                 request_serializer=clipserve_dot_v1_dot_collection__pb2.PutAliasRequest.SerializeToString,
@@ -153,6 +158,14 @@ class CollectionServiceServicer(object):
 
     def DeleteCollection(self, request, context):
         """Deletes a collection and all its points, for good.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def PurgeCollection(self, request, context):
+        """Takes points that were deleted or replaced out of all files now, instead of in some minutes. Returns when
+        it is done. On Milvus it asks for a compaction only.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -276,6 +289,11 @@ def add_CollectionServiceServicer_to_server(servicer, server):
                     servicer.DeleteCollection,
                     request_deserializer=clipserve_dot_v1_dot_collection__pb2.DeleteCollectionRequest.FromString,
                     response_serializer=clipserve_dot_v1_dot_collection__pb2.DeleteCollectionResponse.SerializeToString,
+            ),
+            'PurgeCollection': grpc.unary_unary_rpc_method_handler(
+                    servicer.PurgeCollection,
+                    request_deserializer=clipserve_dot_v1_dot_collection__pb2.PurgeCollectionRequest.FromString,
+                    response_serializer=clipserve_dot_v1_dot_collection__pb2.PurgeCollectionResponse.SerializeToString,
             ),
             'PutAlias': grpc.unary_unary_rpc_method_handler(
                     servicer.PutAlias,
@@ -454,6 +472,33 @@ class CollectionService(object):
             '/clipserve.v1.CollectionService/DeleteCollection',
             clipserve_dot_v1_dot_collection__pb2.DeleteCollectionRequest.SerializeToString,
             clipserve_dot_v1_dot_collection__pb2.DeleteCollectionResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def PurgeCollection(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/clipserve.v1.CollectionService/PurgeCollection',
+            clipserve_dot_v1_dot_collection__pb2.PurgeCollectionRequest.SerializeToString,
+            clipserve_dot_v1_dot_collection__pb2.PurgeCollectionResponse.FromString,
             options,
             channel_credentials,
             insecure,

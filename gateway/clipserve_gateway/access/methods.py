@@ -44,6 +44,7 @@ RPCS: dict[str, Rpc] = {
     "GetCollection": Rpc("read", collection="name"),
     "ListCollections": Rpc("read"),
     "DeleteCollection": Rpc("admin", names=("name",)),
+    "PurgeCollection": Rpc("admin", collection="name"),
     "PutAlias": Rpc("admin", names=("alias.name", "alias.collection")),
     "DeleteAlias": Rpc("admin", names=("name",)),
     "ListAliases": Rpc("read"),

@@ -94,6 +94,14 @@ class CollectionServicer(collection_pb2_grpc.CollectionServiceServicer):
             await self._collections.drop(request.name, shown=visible)
         return collection_pb2.DeleteCollectionResponse()
 
+    async def PurgeCollection(
+        self, request: collection_pb2.PurgeCollectionRequest, context: ServicerContext
+    ) -> collection_pb2.PurgeCollectionResponse:
+        """Takes points that were deleted or replaced out of all files now."""
+        with self._audit.change("PurgeCollection", context.peer(), collection=request.name):
+            await self._collections.purge(request.name)
+        return collection_pb2.PurgeCollectionResponse()
+
     async def PutAlias(
         self, request: collection_pb2.PutAliasRequest, context: ServicerContext
     ) -> collection_pb2.PutAliasResponse:

@@ -128,7 +128,7 @@ async def test_every_rpc_that_changes_something_is_told(ops, lines):
         "UpsertPoints": {"collection": "pets", "points": points("a")},
         "DeletePoints": {"collection": "pets", "ids": ["a"]},
     }
-    by_name = {"CreateCollection", "DeleteCollection", "DeleteAlias"}
+    by_name = {"CreateCollection", "DeleteCollection", "PurgeCollection", "DeleteAlias"}
     await send(ops, "CreateCollection", name="pets")
     for name in [*sorted(CHANGES - {"DeleteCollection"}), "DeleteCollection"]:
         fields = requests.get(name) or {"name" if name in by_name else "collection": "pets"}
