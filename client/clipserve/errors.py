@@ -206,6 +206,12 @@ class MigrationConflict(FailedPrecondition):
     reason = "MIGRATION_CONFLICT"
 
 
+class StoreNotWritable(FailedPrecondition):
+    """The server's catalog does not account for its tables: nothing is written, reads go on."""
+
+    reason = "STORE_NOT_WRITABLE"
+
+
 class SourcesNotKept(FailedPrecondition):
     """What the points were made of is neither kept nor to be read again."""
 

@@ -55,6 +55,7 @@ BY_REASON: dict[str, type[ClipserveError]] = {
         errors.CollectionHasAliases,
         errors.MigrationConflict,
         errors.SourcesNotKept,
+        errors.StoreNotWritable,
         errors.Conflict,
         errors.FingerprintMismatch,
         errors.DimensionMismatch,

@@ -89,6 +89,7 @@ EXPORTED = {
     "SourcesNotKept",
     "StorageFailed",
     "StorageUnavailable",
+    "StoreNotWritable",
     "StoredPoint",
     "Tls",
     "TokenFile",
