@@ -73,6 +73,9 @@ class Limits:
     max_page_size: int = 0
     max_label_bytes: int = 0
     max_filter_bytes: int = 0
+    max_held_bytes: int = 0
+    max_calls_per_caller: int = 0
+    max_streams_per_caller: int = 0
 
 
 @dataclass(frozen=True)

@@ -73,6 +73,9 @@ class Limits:
     max_page_size: int
     max_label_bytes: int
     max_filter_bytes: int
+    max_held_bytes: int
+    max_calls_per_caller: int
+    max_streams_per_caller: int
 
 
 @dataclass(frozen=True)

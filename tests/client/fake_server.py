@@ -34,6 +34,9 @@ DEFAULT_LIMITS = {
     "max_page_size": 7,
     "max_label_bytes": 4096,
     "max_filter_bytes": 256 * 1024,
+    "max_held_bytes": 1024 * 1024 * 1024,
+    "max_calls_per_caller": 1024,
+    "max_streams_per_caller": 256,
 }
 
 
