@@ -25,7 +25,8 @@ from clipserve_gateway.migration_compare import Drawn, compare
 from clipserve_gateway.sources import SourceReader
 from clipserve_gateway.types import EncodedImage, Input, Point
 
-BATCH = 64
+BATCH = 16
+"""Points in memory at a time with their sources, which may have 20 MiB each."""
 EMBED_SECONDS = 120.0
 OVERLAP_K = 10
 BEAT_POINTS = 512
