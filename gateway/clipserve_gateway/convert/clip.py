@@ -11,6 +11,7 @@ from clipserve_gateway.classify import ClassifyOutcome
 from clipserve_gateway.convert.common import (
     check_count,
     check_text,
+    hashed,
     read_each,
     read_image,
     read_top_k,
@@ -83,9 +84,11 @@ def read_classify(request: clip_pb2.ClassifyRequest, limits: Limits) -> Classify
     if request.score_mode not in READ_MODES:
         raise InvalidInput(f"score_mode {request.score_mode} is not known", field="score_mode")
     labels, ref = read_choice(request, limits)
+    images = read_each(read_image, request.images)
+    hashed(images)
     return ClassifyCall(
         model=request.model,
-        images=read_each(read_image, request.images),
+        images=images,
         labels=labels,
         ref=ref,
         top_k=read_top_k(request.top_k, DEFAULT_TOP_K),
@@ -171,9 +174,11 @@ def read_embed(request: clip_pb2.EmbedRequest, limits: Limits) -> EmbedCall:
             return item.text
         raise InvalidInput("set image or text")
 
+    inputs = read_each(read_input, request.inputs)
+    hashed(inputs)
     return EmbedCall(
         model=request.model,
-        inputs=read_each(read_input, request.inputs),
+        inputs=inputs,
         normalize=not request.raw,
         format=request.format,
     )

@@ -8,7 +8,7 @@ from clipserve.v1 import collection_pb2, common_pb2
 
 from clipserve_gateway.collection_spec import CollectionSpec
 from clipserve_gateway.convert.collections import write_model
-from clipserve_gateway.convert.common import check_count, check_fits, check_text, read_image
+from clipserve_gateway.convert.common import check_count, check_fits, check_text, hashed, read_image
 from clipserve_gateway.convert.embedding import read_embedding, write_embedding
 from clipserve_gateway.convert.filters import read_filter
 from clipserve_gateway.convert.pages import write_page_token
@@ -40,6 +40,7 @@ def read_points(
             )
         first_seen[point.id] = i
         points.append(read_point(point, collection, limits))
+    hashed(point.source for point in points if isinstance(point, NewPoint))
     return points
 
 

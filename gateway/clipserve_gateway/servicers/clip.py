@@ -21,7 +21,7 @@ from clipserve_gateway.errors import ClipserveError
 from clipserve_gateway.index.base import Engine
 from clipserve_gateway.label_sets import LabelSets
 from clipserve_gateway.models import Models
-from clipserve_gateway.off_loop import off_loop
+from clipserve_gateway.off_loop import STEPS_OF_AN_INPUT, off_loop
 from clipserve_gateway.read_size import bytes_to_read
 from clipserve_gateway.search import Searcher
 from clipserve_gateway.servicers.calls import Calls
@@ -61,8 +61,9 @@ class ClipServicer(clip_pb2_grpc.ClipServiceServicer):
         self, request: clip_pb2.ClassifyRequest, context: ServicerContext
     ) -> clip_pb2.ClassifyResponse | bytes:
         """Scores every image against every label. The answer is encoded already."""
-        labels_named = len(request.labels.names) + len(request.labels.templates)
-        call = await off_loop(labels_named, lambda: convert.read_classify(request, self._limits))
+        steps = len(request.labels.names) + len(request.labels.templates)
+        steps += STEPS_OF_AN_INPUT * len(request.images)
+        call = await off_loop(steps, lambda: convert.read_classify(request, self._limits))
         async with self._calls.place(cost_of(call.images), context) as deadline:
             labels, ref = await self._label_sets.choose(call.labels, call.ref)
             await off_loop(
@@ -90,7 +91,8 @@ class ClipServicer(clip_pb2_grpc.ClipServiceServicer):
     async def _embed(
         self, request: clip_pb2.EmbedRequest, context: ServicerContext, *, patient: bool = False
     ) -> clip_pb2.EmbedResponse:
-        call = convert.read_embed(request, self._limits)
+        steps = STEPS_OF_AN_INPUT * len(request.inputs)
+        call = await off_loop(steps, lambda: convert.read_embed(request, self._limits))
         convert.check_embed_answer(call, self._models.get(call.model).embed_dim, self._limits)
         async with self._calls.place(cost_of(call.inputs), context, patient=patient) as deadline:
             outcome = await self._embedder.embed(

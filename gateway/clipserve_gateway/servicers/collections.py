@@ -19,7 +19,7 @@ from clipserve_gateway.convert.common import check_fits
 from clipserve_gateway.convert.status import item_status
 from clipserve_gateway.errors import ClipserveError
 from clipserve_gateway.migration import Migrator
-from clipserve_gateway.off_loop import off_loop
+from clipserve_gateway.off_loop import STEPS_OF_AN_INPUT, off_loop
 from clipserve_gateway.point_ops import PointOps
 from clipserve_gateway.read_size import bytes_to_read
 from clipserve_gateway.servicers.calls import Calls
@@ -28,10 +28,6 @@ from clipserve_gateway.types import Limits
 
 MAX_FILTER = 1_000
 """Characters of a filter in the audit log."""
-
-
-VALUES_OF_A_POINT = 64
-"""In its payload, as far as off_loop is told: lists may have more, of points that are few then."""
 
 
 class CollectionServicer(collection_pb2_grpc.CollectionServiceServicer):
@@ -142,8 +138,8 @@ class CollectionServicer(collection_pb2_grpc.CollectionServiceServicer):
         self, request: collection_pb2.UpsertPointsRequest, context: ServicerContext, *, patient: bool = False
     ) -> collection_pb2.UpsertPointsResponse:
         spec = await self._points.collection(request.collection)
-        many = len(request.points) * VALUES_OF_A_POINT
-        found = await off_loop(many, lambda: points.read_points(request, spec, self._limits))
+        steps = STEPS_OF_AN_INPUT * len(request.points)
+        found = await off_loop(steps, lambda: points.read_points(request, spec, self._limits))
         cost = cost_of(it if isinstance(it, ClipserveError) else it.source for it in found)
         ids = ids_fact([point.id for point in request.points])
         async with self._calls.place(cost, context, patient=patient) as deadline:
