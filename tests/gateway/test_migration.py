@@ -102,7 +102,7 @@ def texts(count, **payload):
 
 async def test_a_collection_moves_to_another_model_and_back_and_stays(domain):
     before = await domain.create(keep_sources=True)
-    count = 2 * BATCH + 3
+    count = 7 * BATCH + 3
     await domain.upsert("pets", *texts(count, year=1))
     started = await domain.migrator.start("pets", OTHER)
     assert (started.model, started.migration.state, started.migration.total) == (
