@@ -12,8 +12,13 @@ from clipserve_gateway.embed import Embedder
 from clipserve_gateway.metrics import Metrics
 from clipserve_gateway.settings import Settings
 from clipserve_gateway.types import EncodedImage
+from hypothesis import settings
 from PIL import Image
 from support.fakes import FakeEncoder, fake_models
+
+# The machine is shared: how long one example takes says nothing.
+settings.register_profile("clipserve", deadline=None)
+settings.load_profile("clipserve")
 
 
 @pytest.fixture
