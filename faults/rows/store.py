@@ -50,7 +50,7 @@ def store_command(data: Path, *words: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, capture_output=True, text=True, check=False)
 
 
-@row("lost-catalog", quick=True)
+@row("lost-catalog")
 def lost_catalog(place: Place) -> Iterator[Promise]:
     """The catalog is replaced by a copy that is older than a collection, then removed, while the gateway is
     stopped; then it is rebuilt from the tables."""

@@ -91,6 +91,7 @@ def test_large_messages_of_many_stay_within_the_budget_and_small_ones_are_answer
     assert wait_until(lambda: gateway.rss - start < 200 * MIB)
 
 
+@pytest.mark.slow
 def test_messages_that_never_end_hold_no_more_than_the_budget(gateway):
     """Eight connections send 30 MiB of a message of 40, in each of two calls, and then nothing more."""
     address = f"127.0.0.1:{gateway.port}"

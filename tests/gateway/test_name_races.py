@@ -20,7 +20,7 @@ def s3_environment():
         yield environment
 
 
-@pytest.fixture(params=["disk", "s3"])
+@pytest.fixture(params=["disk", pytest.param("s3", marks=pytest.mark.slow)])
 async def store(request, tmp_path, monkeypatch):
     """A store's URI, and how many rounds a race there may take."""
     if request.param == "disk":
