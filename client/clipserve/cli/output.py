@@ -66,7 +66,8 @@ class Rate(ProgressColumn):
 
     def render(self, task: Task) -> Text:
         """The current rate, or the whole run's when it is over."""
-        speed = task.finished_speed or task.speed
+        # Rich leaves the time before the first step out: of a few large steps it tells far too high a rate.
+        speed = task.completed / task.finished_time if task.finished_time else task.speed
         return Text(f"{speed:,.1f}/s" if speed else "–/s", style="cyan")
 
 
