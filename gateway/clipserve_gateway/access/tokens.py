@@ -98,7 +98,9 @@ def lines_of(text: str) -> Iterator[tuple[int, list[str]]]:
 def read_line(words: list[str]) -> tuple[bytes, Grant]:
     """A token's digest, and what it allows."""
     if len(words) < 2:
-        raise BadTokenFile("a name and a token belong on it")
+        raise BadTokenFile(
+            "a name and a token belong on it (the file that a client uses, with one token, is another)"
+        )
     name, token, *options = words
     if not NAME.fullmatch(name):
         raise BadTokenFile("the name (word 1) may have 1 to 64 letters, digits and any of _ . @ -")

@@ -72,7 +72,7 @@ def test_a_name_may_have_two_tokens(tmp_path):
     ("line", "words"),
     [
         ("web", "line 2: a name and a token"),
-        (SECRET, "line 2: a name and a token"),
+        (SECRET, "line 2: a name and a token belong on it (the file that a client uses"),
         ("web short", "line 2: the token"),
         (f'web "{SECRET}"', "line 2: the token"),
         (f"web naïve-{SECRET}", "line 2: the token"),
