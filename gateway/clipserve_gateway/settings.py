@@ -110,7 +110,7 @@ class Settings(TritonKey):
     milvus_token: SecretStr = Field(
         SecretStr(""), description="Milvus's USER:PASSWORD or API key, where it asks for one."
     )
-    milvus_token_file: str = Field("", description="File that holds it instead, e.g. of a mounted secret.")
+    milvus_token_file: str = Field("", description="File with the token for Milvus, e.g. a mounted secret.")
     milvus_ca: str = Field("", description="Certificate authority of Milvus (PEM file) for milvuss://.")
     milvus_replicas: int = Field(
         1, ge=1, le=64, description="In-memory replicas of each new collection: more searches at once."

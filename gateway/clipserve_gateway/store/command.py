@@ -9,8 +9,9 @@ from typing import Any, TypeVar
 import click
 
 from clipserve_gateway.errors import ClipserveError
-from clipserve_gateway.index import engine_of
+from clipserve_gateway.index import engine_of, milvus_address
 from clipserve_gateway.index.base import Engine
+from clipserve_gateway.index.lance_sync import local_folder
 from clipserve_gateway.options import Command, settings_from, settings_options
 from clipserve_gateway.settings import Settings
 from clipserve_gateway.store import repair
@@ -24,11 +25,22 @@ def store_options() -> Callable[[Command], Command]:
     return settings_options(without=set(names) - {"data", "sync_writes"})
 
 
+def check_is_store(uri: str) -> None:
+    """Refuses a local folder without tables: a wrong --data must not look like a store where all is well."""
+    folder = local_folder(uri) if milvus_address.parse(uri) is None else None
+    if folder is not None and not any(folder.glob("*.lance")):
+        raise click.ClickException(
+            f"there is no store in {uri}: name its folder with --data or CLIPSERVE_DATA"
+        )
+
+
 def on_engine(options: dict[str, Any], work: Callable[[Engine], Awaitable[T]]) -> T:
     """Does something with the engine; its errors end the command."""
+    settings = settings_from(options)
+    check_is_store(settings.data)
 
     async def run() -> T:
-        engine = engine_of(settings_from(options))
+        engine = engine_of(settings)
         try:
             return await work(engine)
         finally:

@@ -62,7 +62,9 @@ async def describe(engine: Engine, table: str, *, known: bool) -> Orphan:
 async def check_is_orphan(engine: Engine, table: str) -> None:
     """Raises TableNotFound where there is no such table, Conflict where a collection has it."""
     if not is_ours(table) or table not in await engine.tables():
-        raise TableNotFound(f"there is no table {table!r} of a collection")
+        raise TableNotFound(
+            f"there is no table {table!r}; `clipserve-gateway store orphans` lists those to name"
+        )
     if table in (found := await listed(engine)):
         raise Conflict(f"table {table!r} belongs to collection {found[table][0].name!r}")
 

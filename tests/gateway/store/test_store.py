@@ -199,3 +199,12 @@ async def test_the_commands_tell_and_repair(tmp_path):
     done = await command("orphans", "--delete", made.serving.table)
     assert done.exit_code == 1
     assert "belongs to collection 'pets'" in done.output
+
+
+@pytest.mark.parametrize("words", [["orphans"], ["rebuild"], ["forget", "pets"]])
+def test_the_commands_refuse_a_folder_that_holds_no_store(tmp_path, words):
+    place = tmp_path / "mistyped"
+    done = CliRunner().invoke(main, ["store", *words, "--data", str(place)])
+    assert done.exit_code == 1
+    assert f"there is no store in {place}: name its folder with --data" in done.output
+    assert not place.exists()
