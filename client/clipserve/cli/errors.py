@@ -7,8 +7,10 @@ from typing import IO, Any
 import click
 
 from clipserve import errors
+from clipserve.channel import target_uri
 from clipserve.cli.terminal import say
 from clipserve.errors import ClipserveError
+from clipserve.proxy import proxy_for
 from clipserve.safe_text import json_text
 
 FAILED = 1
@@ -96,6 +98,8 @@ def sentence(error: ClipserveError, target: str, *, tls: bool) -> str:
                 "start one with `clipserve-gateway up`, name another with --target or CLIPSERVE_TARGET, "
                 "or use --tls or --ca if it speaks TLS"
             )
+        if proxy := proxy_for(target_uri(target)):
+            return f"no server answers at {target} through {proxy}: {why}; {hint}"
         return f"no server answers at {target} ({why}); {hint}"
     hint = next((HINTS[kind] for kind in type(error).__mro__ if kind in HINTS), "")
     return f"{error}; {hint}" if hint else str(error)
