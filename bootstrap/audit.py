@@ -68,9 +68,9 @@ def check(root: Path, part: str) -> int:
         print(f"{part}: the advisory service cannot be reached; nothing was checked", file=sys.stderr)
         return 2
     skipped = (done.stdout + done.stderr).count(SKIPPED)
-    if skipped:
-        print(f"{part}: the advisory service knows nothing of {skipped} packages", file=sys.stderr)
     print(f"{part}: {(done.stdout + done.stderr).strip()}")
+    if skipped:
+        print(f"✗ {part}: {skipped} packages were not checked; the advisory service knows nothing of them")
     return min(done.returncode, 1) or 2 * bool(skipped)
 
 
