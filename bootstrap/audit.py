@@ -70,7 +70,10 @@ def check(root: Path, part: str) -> int:
     skipped = (done.stdout + done.stderr).count(SKIPPED)
     print(f"{part}: {(done.stdout + done.stderr).strip()}")
     if skipped:
-        print(f"✗ {part}: {skipped} packages were not checked; the advisory service knows nothing of them")
+        sys.stdout.flush()
+        print(
+            f"{part}: {skipped} packages were not checked: the advisory service says nothing", file=sys.stderr
+        )
     return min(done.returncode, 1) or 2 * bool(skipped)
 
 
