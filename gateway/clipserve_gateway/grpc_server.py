@@ -11,6 +11,7 @@ import grpc
 from grpc import aio
 from grpc._cython import cygrpc
 
+from clipserve_gateway.large_headers import LargeHeaders
 from clipserve_gateway.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -24,6 +25,7 @@ IDENTITY_ONLY = 1
 def grpc_server(settings: Settings, interceptors: Sequence[aio.ServerInterceptor]) -> aio.Server:
     """A server with the options that the settings ask for."""
     options = server_options(settings)
+    interceptors = (LargeHeaders(), *interceptors)
     server = aio.server(interceptors=interceptors, options=options)
     if hasattr(cygrpc.AioServer, "_make_request_call_future"):
         # The library's own core has no port and is not started yet.

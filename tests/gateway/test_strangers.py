@@ -121,6 +121,23 @@ def test_calls_that_are_reset(gateway: Gateway, path: str) -> None:
     assert serves(gateway)
 
 
+def test_headers_beyond_the_limit_end_a_connection_that_acknowledges_no_settings(gateway: Gateway) -> None:
+    # The first call teaches the server a header; each byte of the second repeats it.
+    long = b"x" * 1000
+    learn = b"\x40\x01a\x7f" + bytes([(len(long) - 127) % 128 + 128, (len(long) - 127) // 128]) + long
+    flags = http2.END_HEADERS
+    with http2.greeted(gateway.address) as connection:
+        connection.settimeout(20)
+        connection.sendall(http2.frame(http2.HEADERS, flags, 1, http2.headers(http2.CHECK) + learn))
+        for stream in (3, 5, 7):
+            block = http2.headers(http2.CHECK) + b"\xbe" * 100
+            connection.sendall(http2.frame(http2.HEADERS, flags, stream, block))
+        with contextlib.suppress(ConnectionResetError):
+            while connection.recv(65_536):
+                pass
+    assert serves(gateway)
+
+
 def test_compressed_messages_are_refused_by_name(gateway: Gateway) -> None:
     options = [("grpc.use_local_subchannel_pool", 1)]
     with grpc.insecure_channel(gateway.address, options, compression=grpc.Compression.Gzip) as channel:
