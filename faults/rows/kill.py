@@ -144,14 +144,16 @@ def gateway_killed(place: Place) -> Iterator[Promise]:
     yield at_most("the longest start until it is ready", slowest, 30.0)
 
 
-def write_and_kill(client: clipserve.Client, gateway: Gateway, ledger: Ledger) -> set[str]:
-    """Lets workers write, and kills the gateway some time after the first acknowledgement."""
+def write_and_kill(
+    client: clipserve.Client, gateway: Gateway, ledger: Ledger, least_seconds: float = 0.0
+) -> set[str]:
+    """Lets workers write, and kills the gateway at least so long after the first acknowledgement."""
     first = threading.Event()
     workers = [Worker(str(n), client, ledger, first) for n in range(WORKERS)]
     for worker in workers:
         worker.start()
     assert first.wait(30), "no operation was acknowledged"
-    time.sleep(random.uniform(0.0, MOST_SECONDS))
+    time.sleep(least_seconds + random.uniform(0.0, MOST_SECONDS))
     gateway.process.kill()
     gateway.process.wait()
     for worker in workers:

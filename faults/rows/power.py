@@ -15,6 +15,8 @@ from faults.row import Promise, at_least, row
 from faults.rows.kill import COLLECTION, Ledger, contents, point, problems, write_and_kill
 
 IMAGES = 6
+LEAST_SECONDS = 1.5
+"""Of writes before the cut."""
 
 
 @row("power-cut")
@@ -58,5 +60,5 @@ def crash(place: Place, triton: str, sync: str) -> tuple[Path, Path, Ledger]:
     gateway = place.gateway(triton, "--sync-writes", sync, data=os.path.realpath(data), env=recording(record))
     with clipserve.Client(gateway.address, retry=None, timeout=20) as client:
         client.create_collection(COLLECTION, schema={"serial": "int"})
-        write_and_kill(client, gateway, ledger)
+        write_and_kill(client, gateway, ledger, LEAST_SECONDS)
     return record, Path(os.path.realpath(data)), ledger

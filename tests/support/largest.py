@@ -167,6 +167,7 @@ def largest(dim: int) -> Iterator[Largest]:
     yield Largest(
         collection + "DeleteCollection", ours.DeleteCollectionRequest(name="nothing"), ("NOT_FOUND",)
     )
+    yield Largest(collection + "PurgeCollection", ours.PurgeCollectionRequest(name=COLLECTION))
     yield Largest(
         collection + "PutAlias", ours.PutAliasRequest(alias=ours.Alias(name=ALIAS, collection=COLLECTION))
     )
