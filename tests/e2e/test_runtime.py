@@ -314,7 +314,8 @@ def test_a_damaged_libpython_is_named(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "fault", [pytest.param(name, marks=pytest.mark.slow if name == "wrong" else []) for name in FAULTS]
+    "fault",
+    [pytest.param(name, marks=pytest.mark.slow if name in ("wrong", "tower") else []) for name in FAULTS],
 )
 def test_a_start_that_fails_ends_at_once_with_cause_remedy_and_log(tmp_path, models, fault):
     break_it, cause = FAULTS[fault]
@@ -369,6 +370,7 @@ def test_a_chosen_port_that_another_process_takes_is_chosen_anew(tmp_path):
     assert service.stop() == 0
 
 
+@pytest.mark.slow
 def test_odd_paths_and_a_bare_environment_do_not_matter(tmp_path):
     odd = tmp_path / "Möbel \"und\" 'so' $HOME `x`"
     odd.mkdir()

@@ -60,7 +60,7 @@ class Guarded:
 def guarded(tmp_path_factory):
     folder = tmp_path_factory.mktemp("guarded")
     for block in BLOCKS:
-        if block.startswith(("openssl", "clipserve-gateway token")):
+        if block.startswith("openssl") or "clipserve-gateway token" in block:
             paste(folder, block)
     files = {"tls-certificate": "tls.crt", "tls-key": "tls.key", "tls-client-ca": "ca.crt"}
     files["token-file"] = "tokens"

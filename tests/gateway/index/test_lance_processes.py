@@ -39,7 +39,10 @@ async def all_ids(engine, table=SHARED):
     return found
 
 
-@pytest.mark.parametrize(("store", "processes", "times"), [("on_disk", 4, 50), ("on_s3", 2, 12)])
+@pytest.mark.parametrize(
+    ("store", "processes", "times"),
+    [("on_disk", 4, 25), pytest.param("on_s3", 2, 12, marks=pytest.mark.slow)],
+)
 async def test_no_increment_of_a_counter_is_lost(request, store, processes, times):
     uri = request.getfixturevalue(store)
     running = [start("increment", uri, "counter", times) for _ in range(processes)]
@@ -51,7 +54,9 @@ async def test_no_increment_of_a_counter_is_lost(request, store, processes, time
     await engine.close()
 
 
-@pytest.mark.parametrize(("store", "points"), [("on_disk", 80), ("on_s3", 20)])
+@pytest.mark.parametrize(
+    ("store", "points"), [("on_disk", 40), pytest.param("on_s3", 20, marks=pytest.mark.slow)]
+)
 async def test_writers_side_by_side_lose_no_point_and_write_no_id_twice(request, store, points):
     uri = request.getfixturevalue(store)
     engine = LanceEngine(uri)
