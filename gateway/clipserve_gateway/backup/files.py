@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
 import os
 import stat
@@ -10,8 +11,11 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from clipserve_gateway.backup.errors import BackupError
+
 FILE_MODE, FOLDER_MODE = 0o600, 0o700
 BLOCK = 1 << 20
+MAX_SMALL = 256 << 20
 
 Advance = Callable[[int], None]
 """Told of bytes that are done."""
@@ -49,6 +53,24 @@ def facts_of(path: Path, advance: Advance) -> FileFacts:
             size += len(block)
             advance(len(block))
     return FileFacts(size, found.hexdigest())
+
+
+def read_small(path: Path) -> bytes:
+    """The content of a file of at most 256 MiB. Raises OSError, also for what is not a regular file."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+    with open(descriptor, "rb") as file:
+        found = os.fstat(descriptor)
+        if not stat.S_ISREG(found.st_mode):
+            raise OSError(errno.EINVAL, "not a regular file", str(path))
+        if found.st_size > MAX_SMALL:
+            raise OSError(errno.EFBIG, "larger than 256 MiB", str(path))
+        return file.read(MAX_SMALL)
+
+
+def refuse_inside(place: Path, folder: Path, words: str) -> None:
+    """BackupError for a place that is the folder, or lies in it."""
+    if place.resolve().is_relative_to(folder.resolve()):
+        raise BackupError(f"{place} lies in {words}")
 
 
 def make_durable(folder: Path) -> None:

@@ -15,7 +15,15 @@ from dataclasses import asdict, dataclass
 from pathlib import Path, PurePosixPath
 
 from clipserve_gateway.backup.errors import BackupError
-from clipserve_gateway.backup.files import Advance, FileFacts, facts_of, files_below, write_private
+from clipserve_gateway.backup.files import (
+    Advance,
+    FileFacts,
+    facts_of,
+    files_below,
+    read_small,
+    write_private,
+)
+from clipserve_gateway.index.lance_store import CATALOG
 from clipserve_gateway.index.store_format import FORMAT
 
 BACKUP_FORMAT = 1
@@ -65,8 +73,8 @@ def write_manifest(folder: Path, manifest: Manifest) -> None:
 def read_manifest(folder: Path) -> Manifest:
     """The manifest of a backup. BackupError for a folder that is not a backup, or for a newer gateway's."""
     try:
-        content = (folder / MANIFEST).read_bytes()
-        checksum = (folder / CHECKSUM).read_text(encoding="ascii", errors="replace").strip()
+        content = read_small(folder / MANIFEST)
+        checksum = read_small(folder / CHECKSUM).decode(errors="replace").strip()
     except OSError as error:
         name = Path(error.filename or folder).name
         raise BackupError(
@@ -82,8 +90,13 @@ def read_manifest(folder: Path) -> Manifest:
             )
         facts["tables"] = {table_name(name): TableFacts(**it) for name, it in facts["tables"].items()}
         facts["files"] = {checked(name): FileFacts(**it) for name, it in facts["files"].items()}
+        if CATALOG not in facts["tables"]:
+            raise ValueError("the catalog is not among the tables")
+        counts = [facts["aliases"], facts["label_sets"], *facts["collections"].values()]
+        if not all(type(count) is int and count >= 0 for count in counts):
+            raise ValueError("a count is not a whole number")
         return Manifest(**facts)
-    except (ValueError, TypeError, KeyError, AttributeError) as error:
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
         raise BackupError(f"{folder / MANIFEST} cannot be read: {error!r}") from error
 
 

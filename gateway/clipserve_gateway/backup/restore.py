@@ -11,7 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from clipserve_gateway.backup.errors import BackupError
-from clipserve_gateway.backup.files import FOLDER_MODE, bytes_below, make_durable, sync
+from clipserve_gateway.backup.files import FOLDER_MODE, bytes_below, make_durable, refuse_inside, sync
 from clipserve_gateway.backup.manifest import STORE, Manifest, read_manifest, verify
 from clipserve_gateway.backup.report import Report
 from clipserve_gateway.backup.take import watched, words_of
@@ -40,6 +40,7 @@ async def restore(backup: Path, uri: str, report: Report) -> Manifest:
         if folder is None:
             await refuse_tables(uri)
         else:
+            refuse_inside(folder, backup, "the backup: restore into a folder outside of it")
             refuse_entries(folder)
         manifest = await check(backup, report)
         if folder is None:

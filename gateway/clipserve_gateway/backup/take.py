@@ -21,7 +21,14 @@ from pathlib import Path
 import clipserve_gateway
 from clipserve_gateway.alias_documents import ALIASES
 from clipserve_gateway.backup.errors import BackupError
-from clipserve_gateway.backup.files import bytes_below, facts_of, files_below, make_durable, sync
+from clipserve_gateway.backup.files import (
+    bytes_below,
+    facts_of,
+    files_below,
+    make_durable,
+    refuse_inside,
+    sync,
+)
 from clipserve_gateway.backup.manifest import STORE, Manifest, TableFacts, write_manifest
 from clipserve_gateway.backup.report import Report
 from clipserve_gateway.collection_spec import COLLECTIONS, read_spec
@@ -32,6 +39,8 @@ from clipserve_gateway.index.lance_store import CATALOG
 from clipserve_gateway.index.lance_write import storage_failed
 from clipserve_gateway.index.store_format import KEY, check_format, format_of
 from clipserve_gateway.label_sets import HEADS
+from clipserve_gateway.store.check import StoreState
+from clipserve_gateway.store.tables import RECORDS, is_ours
 
 ATTEMPTS = 3
 """Times that a backup is begun anew because a table was dropped while it was copied."""
@@ -48,6 +57,8 @@ async def take(uri: str, target: Path, report: Report) -> Manifest:
     """
     check_target(target)
     folder = local_folder(uri)
+    if folder is not None:
+        refuse_inside(target, folder, "the store: name a folder outside of it")
     if folder is not None and not (folder / f"{CATALOG}.lance").is_dir():
         raise BackupError(f"there is no store in {uri}: {CATALOG}.lance is missing")
     unfinished = target.with_name(f".{target.name}.{os.getpid()}.part")
@@ -85,9 +96,11 @@ async def copy_all(store: LanceStore, target: Path, report: Report) -> Manifest:
     """Copies catalog and tables. Raises Vanished, ClipserveError, OSError."""
     created = dt.datetime.now(dt.timezone.utc)
     copies = LanceStore(str(target / STORE))
+    there = await store.tables()
     tables = {CATALOG: await store.copy(CATALOG, copies.place(CATALOG))}
     documents = {it.key: it for it in await copies.documents()}
     check_format(documents.get(KEY))
+    await refuse_unlisted(store, there, documents)
     collections: dict[str, int] = {}
     for key, document in sorted(documents.items()):
         if not key.startswith(COLLECTIONS):
@@ -114,6 +127,17 @@ async def copy_all(store: LanceStore, target: Path, report: Report) -> Manifest:
     )
     write_manifest(target, manifest)
     return manifest
+
+
+async def refuse_unlisted(store: LanceStore, there: list[str], documents: dict[str, Document]) -> None:
+    """BackupError where the catalog does not know some of the tables that were there before it was read."""
+    specs = [read_spec(it.value) for key, it in documents.items() if key.startswith(COLLECTIONS)]
+    known = {generation.table for spec in specs for generation in spec.generations}
+    unlisted = [it for it in there if is_ours(it) and it not in known and RECORDS + it not in documents]
+    still = await store.tables() if unlisted else []
+    state = StoreState(unlisted=tuple(it for it in unlisted if it in still))
+    if state.problem:
+        raise BackupError(f"the backup would not be whole: {state.problem}")
 
 
 def counted(documents: dict[str, Document], prefix: str) -> int:

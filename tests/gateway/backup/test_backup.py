@@ -20,7 +20,7 @@ import pytest
 from click.testing import CliRunner
 from clipserve_gateway.backup import take as taking
 from clipserve_gateway.backup.errors import BackupError
-from clipserve_gateway.backup.restore import restore
+from clipserve_gateway.backup.restore import check, restore
 from clipserve_gateway.backup.take import take
 from clipserve_gateway.catalog import Catalog
 from clipserve_gateway.cli import main
@@ -226,6 +226,9 @@ def rewrite(backup, change):
             "not the name of a table",
         ),
         (lambda facts: facts.pop("tables"), "cannot be read"),
+        (lambda facts: facts["tables"].pop("clipserve_catalog"), "the catalog is not among the tables"),
+        (lambda facts: facts.update(aliases="1"), "a count is not a whole number"),
+        (lambda facts: facts["collections"].update(pets=None), "a count is not a whole number"),
         (lambda facts: facts["tables"]["c_pets_1_1"].update(rows=1), "has 58 rows, not 1"),
     ],
 )
@@ -253,6 +256,40 @@ async def test_nothing_is_restored_over_anything(store, backup, tmp_path):
         await restore(backup, str(tmp_path / "used"), quiet)
     (tmp_path / "mounted" / "lost+found").mkdir(parents=True)
     await restore(backup, str(tmp_path / "mounted"), quiet)
+
+
+async def test_a_manifest_nested_too_deep_is_refused(backup, tmp_path):
+    content = b"[" * 200_000
+    (backup / "manifest.json").write_bytes(content)
+    (backup / "manifest.sha256").write_text(hashlib.sha256(content).hexdigest())
+    with pytest.raises(BackupError, match="cannot be read"):
+        await restore(backup, str(tmp_path / "again"), quiet)
+
+
+@pytest.mark.parametrize("name", ["manifest.json", "manifest.sha256"])
+async def test_a_pipe_in_the_place_of_a_manifest_is_refused_at_once(backup, tmp_path, name):
+    (backup / name).unlink()
+    os.mkfifo(backup / name)
+    with pytest.raises(BackupError, match="not a regular file"):
+        await restore(backup, str(tmp_path / "again"), quiet)
+
+
+async def test_backup_and_store_do_not_lie_in_each_other(store, backup, tmp_path):
+    for inside in (backup, backup / "store", backup / "store" / "new", backup / ".." / "backup" / "new"):
+        with pytest.raises(BackupError, match="lies in the backup"):
+            await restore(backup, str(inside), quiet)
+    await check(backup, quiet)
+    for inside in (tmp_path / "data" / "new.lance", tmp_path / "data" / ".." / "data" / "new"):
+        with pytest.raises(BackupError, match="lies in the store"):
+            await take(store.uri, inside, quiet)
+
+
+async def test_a_store_whose_catalog_is_older_than_its_tables_is_not_backed_up(store, tmp_path):
+    table = next(it.name for it in (tmp_path / "data").glob("c_pets_*.lance"))
+    shutil.copytree(tmp_path / "data" / table, tmp_path / "data" / "c_other_6b0d327b_a7e2e65d.lance")
+    with pytest.raises(BackupError, match="the catalog does not know 1 table"):
+        await take(store.uri, tmp_path / "partial", quiet)
+    assert not (tmp_path / "partial").exists()
 
 
 async def test_a_backup_is_not_written_over_anything(store, backup, tmp_path):
