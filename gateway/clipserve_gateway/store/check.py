@@ -78,17 +78,19 @@ async def look(engine: Engine) -> StoreState:
     tables = [name for name in await engine.tables() if is_ours(name)]
     after = await listed(engine)
     records = {it.key.removeprefix(RECORDS): it for it in await engine.documents(RECORDS)}
-    alone = sorted(set(tables) - set(before) - set(after))
+    # A drop by another gateway may have ended between the tables and the records.
+    still = set(await engine.tables())
+    alone = sorted((set(tables) & still) - set(before) - set(after))
     dropping = [name for name in alone if name in records and is_being_dropped(records[name])]
     state = StoreState(
         orphans=tuple(name for name in alone if name in records and name not in dropping),
         unlisted=tuple(name for name in alone if name not in records),
-        missing=tuple(sorted((set(before) & set(after)) - set(tables))),
+        missing=tuple(sorted((set(before) & set(after)) - set(tables) - still)),
     )
     if not state.problem:
         for name in dropping:
             await drop_table(engine, name)
-        for name in sorted(set(after) - set(records)):
+        for name in sorted((set(after) & still) - set(records)):
             await engine.put_table_facts(name, facts_of(*after[name]))
             await write_record(engine, name)
     return state

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 from collections import defaultdict
 from collections.abc import Collection
 from dataclasses import dataclass
 
-from clipserve_gateway.collection_spec import COLLECTIONS, CollectionSpec, read_spec
+from clipserve_gateway.collection_spec import COLLECTIONS, CollectionSpec, read_spec, write_spec
 from clipserve_gateway.errors import ClipserveError, Conflict, TableNotFound
 from clipserve_gateway.index.base import Engine
 from clipserve_gateway.store.check import listed, look
@@ -82,12 +83,21 @@ async def accept(engine: Engine, table: str) -> None:
 
 
 async def forget(engine: Engine, collection: str) -> None:
-    """Takes a collection whose table is missing off the catalog. Raises Conflict where it is there."""
+    """Takes a collection whose table is missing off the catalog, or a migration whose other table is.
+
+    Raises Conflict where no table is missing.
+    """
     document = await engine.get_document(COLLECTIONS + collection)
     if document is None:
         raise Conflict(f"there is no collection {collection!r}")
     tables = await engine.tables()
     spec = read_spec(document.value)
+    other = None if spec.migration is None else spec.migration.other.table
+    if spec.serving.table in tables and other is not None and other not in tables:
+        value = write_spec(dataclasses.replace(spec, migration=None))
+        if not await engine.put_document(document.key, value, version=document.version):
+            raise Conflict(f"collection {collection!r} is being changed by others; try again")
+        return
     if spec.serving.table in tables:
         raise Conflict(f"collection {collection!r} has its table; delete it as usual")
     await engine.delete_document(document.key, version=document.version)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import datetime as dt
 import shutil
 
@@ -11,7 +12,14 @@ import pytest
 from click.testing import CliRunner
 from clipserve_gateway.catalog import Catalog
 from clipserve_gateway.cli import main
-from clipserve_gateway.collection_spec import COLLECTIONS, CollectionSpec, Generation, write_spec
+from clipserve_gateway.collection_spec import (
+    COLLECTIONS,
+    CollectionSpec,
+    Generation,
+    Migration,
+    MigrationState,
+    write_spec,
+)
 from clipserve_gateway.errors import Conflict, StoreNotWritable
 from clipserve_gateway.index.lance import LanceEngine
 from clipserve_gateway.metrics import Metrics
@@ -120,6 +128,34 @@ async def test_what_an_interrupted_create_left_is_kept_and_stops_no_writes(engin
     await repair.delete(engine, left.serving.table)
     assert left.serving.table not in await engine.tables()
     assert (await look(engine)).orphans == ()
+
+
+async def test_a_drop_by_another_gateway_while_the_store_is_looked_at_is_no_lost_catalog(
+    engine, made, monkeypatch
+):
+    documents = engine.documents
+
+    async def slowly(prefix):
+        if prefix == RECORDS:
+            await Catalog(engine).drop("pets")
+        return await documents(prefix)
+
+    monkeypatch.setattr(engine, "documents", slowly)
+    assert (await look(engine)).problem == ""
+
+
+async def test_a_migration_whose_table_is_missing_can_be_taken_off(engine, made):
+    pets = made[0]
+    other = dataclasses.replace(pets.serving, table=new_table_name("pets"))
+    created = dt.datetime(2026, 1, 2, tzinfo=dt.timezone.utc)
+    moving = dataclasses.replace(pets, migration=Migration(MigrationState.RUNNING, other, created, 1))
+    document = await engine.get_document(COLLECTIONS + "pets")
+    await engine.put_document(document.key, write_spec(moving), version=document.version)
+    assert "lists 1 table" in (await look(engine)).problem
+    await repair.forget(engine, "pets")
+    assert (await look(engine)).problem == ""
+    assert (await Catalog(engine).get("pets")).migration is None
+    assert await engine.count(pets.table) == 1
 
 
 async def test_an_interrupted_drop_is_finished(engine, made, monkeypatch):
