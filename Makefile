@@ -75,7 +75,7 @@ tests-whole:
 	@$(VENV)/bin/python -m pytest tests/contract tests/e2e $(CHOSEN) --junitxml=$(RESULTS)/whole.xml; code=$$?; \
 		$(MODELS)/bin/python -m pytest tests/exporter $(CHOSEN) --junitxml=$(RESULTS)/exporter.xml && exit $$code
 
-faults: setup-tests ## Break one thing after another under load (13 minutes); ROWS=a,b for some
+faults: setup-tests ## Break one thing after another under load (20 minutes); ROWS=a,b for some
 	@$(VENV)/bin/python -m faults --rows '$(ROWS)'
 
 soak: setup-tests $(REPOSITORY)/.ready ## Half an hour of mixed load: does the gateway grow?
