@@ -69,7 +69,8 @@ def read_small(path: Path) -> bytes:
 
 def refuse_inside(place: Path, folder: Path, words: str) -> None:
     """BackupError for a place that is the folder, or lies in it."""
-    if place.resolve().is_relative_to(folder.resolve()):
+    # Not Path.resolve, which raises RuntimeError on a loop of links.
+    if Path(os.path.realpath(place)).is_relative_to(os.path.realpath(folder)):
         raise BackupError(f"{place} lies in {words}")
 
 

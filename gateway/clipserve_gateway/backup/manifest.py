@@ -93,6 +93,8 @@ def read_manifest(folder: Path) -> Manifest:
         if CATALOG not in facts["tables"]:
             raise ValueError("the catalog is not among the tables")
         counts = [facts["aliases"], facts["label_sets"], *facts["collections"].values()]
+        counts += [count for it in facts["tables"].values() for count in (it.rows, it.version)]
+        counts += [it.bytes for it in facts["files"].values()]
         if not all(type(count) is int and count >= 0 for count in counts):
             raise ValueError("a count is not a whole number")
         return Manifest(**facts)

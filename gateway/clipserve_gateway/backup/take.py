@@ -135,7 +135,10 @@ async def refuse_unlisted(store: LanceStore, there: list[str], documents: dict[s
     known = {generation.table for spec in specs for generation in spec.generations}
     unlisted = [it for it in there if is_ours(it) and it not in known and RECORDS + it not in documents]
     still = await store.tables() if unlisted else []
-    state = StoreState(unlisted=tuple(it for it in unlisted if it in still))
+    state = StoreState(
+        unlisted=tuple(it for it in unlisted if it in still),
+        missing=tuple(sorted(known - set(await store.tables()))) if known - set(there) else (),
+    )
     if state.problem:
         raise BackupError(f"the backup would not be whole: {state.problem}")
 

@@ -108,6 +108,5 @@ def rebuild(tables: tuple[str, ...], **options: Any) -> None:
 @click.argument("collection")
 @store_options()
 def forget(collection: str, **options: Any) -> None:
-    """Take a collection off the catalog whose table is not there any more."""
-    on_engine(options, lambda engine: repair.forget(engine, collection))
-    click.echo(f"collection {collection} is not listed any more")
+    """Take a collection off the catalog whose table is gone, or its migration whose table is."""
+    click.echo(on_engine(options, lambda engine: repair.forget(engine, collection)))

@@ -8,6 +8,7 @@ from collections import defaultdict
 from collections.abc import Collection
 from dataclasses import dataclass
 
+from clipserve_gateway.alias_documents import ALIASES
 from clipserve_gateway.collection_spec import COLLECTIONS, CollectionSpec, read_spec, write_spec
 from clipserve_gateway.errors import ClipserveError, Conflict, TableNotFound
 from clipserve_gateway.index.base import Engine
@@ -82,8 +83,10 @@ async def accept(engine: Engine, table: str) -> None:
     await write_record(engine, table)
 
 
-async def forget(engine: Engine, collection: str) -> None:
+async def forget(engine: Engine, collection: str) -> str:
     """Takes a collection whose table is missing off the catalog, or a migration whose other table is.
+
+    Returns a sentence that says which.
 
     Raises Conflict where no table is missing.
     """
@@ -97,10 +100,11 @@ async def forget(engine: Engine, collection: str) -> None:
         value = write_spec(dataclasses.replace(spec, migration=None))
         if not await engine.put_document(document.key, value, version=document.version):
             raise Conflict(f"collection {collection!r} is being changed by others; try again")
-        return
+        return f"the migration of collection {collection} is over; it answers as before"
     if spec.serving.table in tables:
         raise Conflict(f"collection {collection!r} has its table; delete it as usual")
     await engine.delete_document(document.key, version=document.version)
+    return f"collection {collection} is not listed any more"
 
 
 async def rebuild(engine: Engine, chosen: Collection[str] = ()) -> Rebuilt:
@@ -124,6 +128,9 @@ async def rebuild(engine: Engine, chosen: Collection[str] = ()) -> Rebuilt:
             left |= {it.table: f"several tables are of {name!r}; choose one with --table" for it in wanted}
             continue
         [orphan] = wanted
+        if await engine.get_document(ALIASES + name) is not None:
+            left[orphan.table] = f"there is an alias {name!r}; delete it first"
+            continue
         await write_record(engine, orphan.table)
         value = await engine.table_facts(orphan.table)
         if await engine.put_document(COLLECTIONS + name, value, version=0):

@@ -227,6 +227,7 @@ def rewrite(backup, change):
         ),
         (lambda facts: facts.pop("tables"), "cannot be read"),
         (lambda facts: facts["tables"].pop("clipserve_catalog"), "the catalog is not among the tables"),
+        (lambda facts: next(iter(facts["files"].values())).update(bytes="1"), "not a whole number"),
         (lambda facts: facts.update(aliases="1"), "a count is not a whole number"),
         (lambda facts: facts["collections"].update(pets=None), "a count is not a whole number"),
         (lambda facts: facts["tables"]["c_pets_1_1"].update(rows=1), "has 58 rows, not 1"),

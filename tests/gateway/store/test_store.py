@@ -23,6 +23,7 @@ from clipserve_gateway.collection_spec import (
 from clipserve_gateway.errors import Conflict, StoreNotWritable
 from clipserve_gateway.index.lance import LanceEngine
 from clipserve_gateway.metrics import Metrics
+from clipserve_gateway.name_claims import CLAIMS
 from clipserve_gateway.store import guard, repair
 from clipserve_gateway.store.check import look
 from clipserve_gateway.store.guard import guarded
@@ -152,7 +153,7 @@ async def test_a_migration_whose_table_is_missing_can_be_taken_off(engine, made)
     document = await engine.get_document(COLLECTIONS + "pets")
     await engine.put_document(document.key, write_spec(moving), version=document.version)
     assert "lists 1 table" in (await look(engine)).problem
-    await repair.forget(engine, "pets")
+    assert "migration" in await repair.forget(engine, "pets")
     assert (await look(engine)).problem == ""
     assert (await Catalog(engine).get("pets")).migration is None
     assert await engine.count(pets.table) == 1
@@ -181,6 +182,18 @@ async def test_a_catalog_is_rebuilt_from_the_tables(engine, made):
     assert done.left == {}
     assert [await Catalog(gateway).get(it.name) for it in made] == made
     await gateway.upsert(made[0].table, [Point("x", {}, VECTOR)])
+
+
+async def test_a_rebuild_takes_no_name_that_is_an_alias(engine, made):
+    await lose_catalog(engine)
+    catalog = Catalog(engine)
+    await repair.rebuild(engine, [made[1].serving.table])
+    for prefix in (COLLECTIONS + "pets", RECORDS + made[0].serving.table, CLAIMS + "pets"):
+        await lose_catalog(engine, prefix)
+    await catalog.put_alias("pets", "shop")
+    rebuilt = await repair.rebuild(engine)
+    assert rebuilt.collections == ()
+    assert "there is an alias 'pets'" in rebuilt.left[made[0].serving.table]
 
 
 async def test_of_two_tables_of_one_name_none_is_taken_by_chance(engine, made):
