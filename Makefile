@@ -58,21 +58,24 @@ test: ## Lint, unit, contract and end-to-end tests (a quarter of an hour the fir
 test-all: ## The tests, and the heavier ones too
 	@$(MAKE) --no-print-directory tests
 
-# In two halves side by side: most tests wait for processes that start, stop and are killed.
-.PHONY: tests tests-gateway tests-whole
+# In three parts side by side: most tests wait for processes that start, stop and are killed.
+.PHONY: tests tests-gateway tests-whole tests-rest
 tests:
 	@$(MAKE) --no-print-directory setup-tests
 	@$(MAKE) --no-print-directory $(REPOSITORY)/.ready lint
-	@echo "· the tests, in two halves; what they print is shown when a half is done"
+	@echo "· the tests, in three parts; what they print is shown when a part is done"
 	@rm -rf $(RESULTS)
-	@$(MAKE) --no-print-directory -k -j2 --output-sync=target tests-gateway tests-whole; \
-		code=$$?; $(VENV)/bin/python tests/support/summary.py $(addprefix $(RESULTS)/,gateway.xml whole.xml exporter.xml) && exit $$code
+	@$(MAKE) --no-print-directory -k -j3 --output-sync=target tests-gateway tests-whole tests-rest; \
+		code=$$?; $(VENV)/bin/python tests/support/summary.py $(addprefix $(RESULTS)/,gateway.xml whole.xml client.xml exporter.xml) && exit $$code
 
 tests-gateway:
-	@$(VENV)/bin/python -m pytest tests/bootstrap tests/client tests/gateway $(CHOSEN) --junitxml=$(RESULTS)/gateway.xml
+	@$(VENV)/bin/python -m pytest tests/gateway $(CHOSEN) --junitxml=$(RESULTS)/gateway.xml
 
 tests-whole:
-	@$(VENV)/bin/python -m pytest tests/contract tests/e2e $(CHOSEN) --junitxml=$(RESULTS)/whole.xml; code=$$?; \
+	@$(VENV)/bin/python -m pytest tests/contract tests/e2e $(CHOSEN) --junitxml=$(RESULTS)/whole.xml
+
+tests-rest:
+	@$(VENV)/bin/python -m pytest tests/bootstrap tests/client $(CHOSEN) --junitxml=$(RESULTS)/client.xml; code=$$?; \
 		$(MODELS)/bin/python -m pytest tests/exporter $(CHOSEN) --junitxml=$(RESULTS)/exporter.xml && exit $$code
 
 faults: setup-tests ## Break one thing after another under load (20 minutes); ROWS=a,b for some

@@ -56,6 +56,7 @@ async def until_back(engine, table: TableSpec) -> int:
     raise AssertionError("the engine does not find its server again")
 
 
+@pytest.mark.slow
 async def test_a_killed_server_that_comes_back_is_found_again_with_all_that_was_acknowledged(own_server):
     engine = open_engine(own_server.uri, MilvusOptions("", timeout=3))
     table = spec()
