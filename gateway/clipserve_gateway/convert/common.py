@@ -64,12 +64,15 @@ def read_image(image: common_pb2.Image, path: str = "") -> EncodedImage | RawIma
 
 def check_text(text: str, limits: Limits, field: str) -> None:
     """LimitExceeded if the text is too long to be looked at."""
+    check_bytes("text", text, limits.max_text_bytes, field)
+
+
+def check_bytes(what: str, text: str, limit: int, field: str) -> None:
+    """LimitExceeded for a text of more bytes in UTF-8; `what` names it in the message."""
     # A character takes at most 4 bytes: most texts need no encoding to be measured.
-    if len(text) * 4 > limits.max_text_bytes and len(text.encode()) > limits.max_text_bytes:
+    if len(text) * 4 > limit and len(text.encode()) > limit:
         raise LimitExceeded(
-            f"the text has more than {limits.max_text_bytes} bytes",
-            field=field,
-            metadata={"limit": str(limits.max_text_bytes)},
+            f"the {what} has more than {limit} bytes", field=field, metadata={"limit": str(limit)}
         )
 
 

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 from clipserve.v1 import clip_pb2, labels_pb2
 
-from clipserve_gateway.convert.common import check_text, write_time
+from clipserve_gateway.convert.common import check_bytes, check_text, write_time
 from clipserve_gateway.errors import InvalidInput, LimitExceeded
 from clipserve_gateway.label_sets import LabelSetSummary
 from clipserve_gateway.types import LabelSet, LabelSetRef, Limits, NoneOfTheAbove
@@ -62,12 +62,7 @@ def read_labels(labels: clip_pb2.LabelSet, limits: Limits) -> LabelSet:
 
 def check_label(name: str, limits: Limits, field: str) -> None:
     """LimitExceeded for a label of too many bytes: each answer repeats it."""
-    if len(name.encode()) > limits.max_label_bytes:
-        raise LimitExceeded(
-            f"the label has more than {limits.max_label_bytes} bytes",
-            field=field,
-            metadata={"limit": str(limits.max_label_bytes)},
-        )
+    check_bytes("label", name, limits.max_label_bytes, field)
 
 
 def check_prompts(names: Sequence[str], templates: Sequence[str], limits: Limits) -> None:
