@@ -10,6 +10,7 @@ import stat
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO
 
 from clipserve_gateway.backup.errors import BackupError
 
@@ -41,28 +42,31 @@ def files_below(folder: Path) -> Iterator[str]:
             yield Path(root, name).relative_to(folder).as_posix()
 
 
-def facts_of(path: Path, advance: Advance) -> FileFacts:
-    """Reads a file. Raises OSError, also for what is not a regular file."""
+@contextlib.contextmanager
+def regular_file(path: Path) -> Iterator[BinaryIO]:
+    """A file to read; a pipe is not waited for. Raises OSError, also for what is not a regular file."""
     descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
     with open(descriptor, "rb") as file:
         if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-            raise OSError(f"{path} is not a regular file")
-        found, size = hashlib.sha256(), 0
+            raise OSError(errno.EINVAL, "not a regular file", str(path))
+        yield file
+
+
+def facts_of(path: Path, advance: Advance) -> FileFacts:
+    """Reads a file. Raises OSError, also for what is not a regular file."""
+    with regular_file(path) as file:
+        digest, size = hashlib.sha256(), 0
         while block := file.read(BLOCK):
-            found.update(block)
+            digest.update(block)
             size += len(block)
             advance(len(block))
-    return FileFacts(size, found.hexdigest())
+    return FileFacts(size, digest.hexdigest())
 
 
 def read_small(path: Path) -> bytes:
     """The content of a file of at most 256 MiB. Raises OSError, also for what is not a regular file."""
-    descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
-    with open(descriptor, "rb") as file:
-        found = os.fstat(descriptor)
-        if not stat.S_ISREG(found.st_mode):
-            raise OSError(errno.EINVAL, "not a regular file", str(path))
-        if found.st_size > MAX_SMALL:
+    with regular_file(path) as file:
+        if os.fstat(file.fileno()).st_size > MAX_SMALL:
             raise OSError(errno.EFBIG, "larger than 256 MiB", str(path))
         return file.read(MAX_SMALL)
 
