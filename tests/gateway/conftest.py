@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from pathlib import Path
 
 import numpy as np
 import pytest
 from clipserve_gateway.decode_pool import DecodePool
 from clipserve_gateway.embed import Embedder
 from clipserve_gateway.metrics import Metrics
+from clipserve_gateway.server import Gateway
 from clipserve_gateway.settings import Settings
 from clipserve_gateway.types import EncodedImage
 from hypothesis import settings
 from PIL import Image
-from support.fakes import FakeEncoder, fake_models
+from support.callers import write_tokens
+from support.fakes import FakeBackend, FakeEncoder, fake_models
 
 # The machine is shared: how long one example takes says nothing.
 settings.register_profile("clipserve", deadline=None)
@@ -49,3 +52,24 @@ def picture() -> Callable[..., EncodedImage]:
         return EncodedImage(file.getvalue())
 
     return make
+
+
+@pytest.fixture
+async def serve(tmp_path: Path) -> AsyncIterator[Callable[..., Awaitable[Gateway]]]:
+    """Starts gateways with these settings, and with tokens where lines of a token file are given."""
+    gateways: list[Gateway] = []
+
+    async def start(*lines: str, **settings: object) -> Gateway:
+        if lines:
+            settings["token_file"] = str(write_tokens(tmp_path, *lines))
+        gateway = Gateway(
+            Settings(port=0, http_port=0, data=str(tmp_path / "data"), **settings), FakeBackend()
+        )
+        gateways.append(gateway)
+        await gateway.start()
+        await gateway.models.refresh()
+        return gateway
+
+    yield start
+    for gateway in gateways:
+        await gateway.stop(drain_seconds=0, grace_seconds=1)

@@ -9,12 +9,9 @@ import pytest
 from clipserve.v1 import clip_pb2, clip_pb2_grpc
 from clipserve_gateway.call_limits import CallLimits
 from clipserve_gateway.errors import Overloaded
-from clipserve_gateway.server import Gateway
-from clipserve_gateway.settings import Settings
-from support.fakes import FakeBackend
+from support.callers import secret
 
-TOKEN = "clipserve_0123456789abcdef"
-METADATA = (("authorization", f"Bearer {TOKEN}"),)
+METADATA = (("authorization", f"Bearer {secret('web')}"),)
 
 
 def test_streams_are_calls_and_have_a_limit_of_their_own():
@@ -35,15 +32,8 @@ def test_streams_are_calls_and_have_a_limit_of_their_own():
 
 
 @pytest.fixture
-async def gateway(tmp_path):
-    tokens = tmp_path / "tokens"
-    tokens.write_text(f"web {TOKEN} calls=3 streams=1\n")
-    settings = Settings(port=0, http_port=0, data=str(tmp_path / "data"), token_file=str(tokens))
-    gateway = Gateway(settings, FakeBackend())
-    await gateway.start()
-    await gateway.models.refresh()
-    yield gateway
-    await gateway.stop(drain_seconds=0, grace_seconds=1)
+async def gateway(serve):
+    return await serve("web calls=3 streams=1")
 
 
 async def test_the_tokens_calls_are_counted_over_all_its_connections(gateway):

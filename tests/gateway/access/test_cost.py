@@ -11,13 +11,10 @@ from clipserve.v1 import clip_pb2, clip_pb2_grpc, collection_pb2, common_pb2
 from clipserve_gateway import stages
 from clipserve_gateway.access.cost import ITEM_BYTES, afterwards, cost
 from clipserve_gateway.access.methods import RPCS
-from clipserve_gateway.server import Gateway
-from clipserve_gateway.settings import Settings
 from PIL import Image
-from support.fakes import FakeBackend
+from support.callers import secret
 
-TOKEN = "clipserve_0123456789abcdef"
-METADATA = (("authorization", f"Bearer {TOKEN}"),)
+METADATA = (("authorization", f"Bearer {secret('web')}"),)
 
 
 @pytest.mark.parametrize(
@@ -46,15 +43,8 @@ def test_work_and_answers_count_once():
 
 
 @pytest.fixture
-async def gateway(tmp_path):
-    tokens = tmp_path / "tokens"
-    tokens.write_text(f"web {TOKEN} rate=0.001 burst=10\n")
-    settings = Settings(port=0, http_port=0, data=str(tmp_path / "data"), token_file=str(tokens))
-    gateway = Gateway(settings, FakeBackend())
-    await gateway.start()
-    await gateway.models.refresh()
-    yield gateway
-    await gateway.stop(drain_seconds=0, grace_seconds=1)
+async def gateway(serve):
+    return await serve("web rate=0.001 burst=10")
 
 
 @pytest.fixture
