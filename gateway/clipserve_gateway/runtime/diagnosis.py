@@ -50,6 +50,8 @@ class Diagnosis:
     """The port that is taken, if that is the cause."""
     known: bool = True
     """Whether the log explains the failure. If not, its last lines should be shown."""
+    transient: bool = False
+    """Whether the same start may succeed when it is tried again."""
 
 
 NO_ANSWER = (
@@ -68,7 +70,7 @@ Finder = Callable[[str, Evidence], "Diagnosis | None"]
 def diagnose(log_text: str, evidence: Evidence) -> Diagnosis:
     """The cause of a failed start."""
     text = f"{log_text}\n{evidence.symptom}"
-    for find in (taken_port, full_shared_memory, by_log, by_signal, few_open_files, bad_model):
+    for find in (taken_port, full_shared_memory, by_log, lost_race, by_signal, few_open_files, bad_model):
         diagnosis = find(text, evidence)
         if diagnosis:
             return diagnosis
@@ -118,6 +120,20 @@ def by_log(text: str, evidence: Evidence) -> Diagnosis | None:
             words["path"] = words.get("path") or words.get("before", "")
             return Diagnosis(cause.format_map(words).replace(": .", "."), remedy)
     return None
+
+
+def lost_race(text: str, evidence: Evidence) -> Diagnosis | None:
+    """Triton's Python backend aborts now and then at a lock in shared memory: a known fault of its own.
+
+    See triton-inference-server/server, issue 8882. Little shared memory has the same effect, at every start.
+    """
+    if "boost::interprocess::lock_exception" not in text or has_small_shared_memory(evidence):
+        return None
+    return Diagnosis(
+        "Triton's Python backend crashed at a lock in shared memory, a known fault of Triton.",
+        "Start again.",
+        transient=True,
+    )
 
 
 def by_signal(text: str, evidence: Evidence) -> Diagnosis | None:

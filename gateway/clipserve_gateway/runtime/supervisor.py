@@ -20,6 +20,8 @@ GOOD_SECONDS = 60.0
 """One that was ready for so long begins with the first pause again."""
 STARTING_SECONDS = 0.3
 """Pause between looks at one that has not answered yet."""
+FIRST_STARTS = 3
+"""Starts in all before the first is ready, where each fails for a reason that may pass by itself."""
 FIRST_START_SECONDS = 1.0
 """Longest pause between looks until the first one is ready: somebody waits for it."""
 LOST_SECONDS = 3.0
@@ -103,6 +105,8 @@ class Supervisor:
         """Since the last start."""
         self._first = True
         """It has never been ready."""
+        self._first_starts = 0
+        """How many starts there were while that is so."""
         self._lost: dict[int, float] = {}
         """When stubs were first seen to have ended, by pid."""
         self._no_space_since: float | None = None
@@ -140,17 +144,23 @@ class Supervisor:
                 await self._start()
                 failure = await self._failure()
             except (TritonFailed, OSError) as error:
+                if self._first:
+                    raise
                 failure = str(error)
 
     async def _start(self) -> None:
         self._judgement = Judgement(self._settings)
         self._was_ready, self._ready_since = False, None
         self._lost, self._no_space_since = {}, None
+        self._first_starts += self._first
         await self._triton.start()
         self._say(f"· Triton (pid {self._triton.pid}) loads its models; its log: {self._triton.log}")
 
     async def _failure(self) -> str:
-        """Waits until Triton ends or must be ended; why. TritonFailed if it has never been ready."""
+        """Waits until Triton ends or must be ended; why.
+
+        TritonFailed if it has never been ready, unless the reason may pass and few starts were made.
+        """
         ended = asyncio.ensure_future(self._triton.wait())
         dead = asyncio.ensure_future(self._watch())
         try:
@@ -163,7 +173,9 @@ class Supervisor:
         if self._first:
             failure = self.failed(exit_code, symptom)
             await self._triton.kill()
-            raise failure
+            if not failure.may_pass or self._first_starts >= FIRST_STARTS:
+                raise failure
+            return str(failure)
         what = f"is killed: {symptom}" if exit_code is None else f"ended with code {exit_code}"
         words = self._triton.last_words()
         await self._triton.kill()

@@ -44,6 +44,11 @@ class TritonFailed(Exception):
         super().__init__(message)
         self.diagnosis = diagnosis
 
+    @property
+    def may_pass(self) -> bool:
+        """Whether the same start may succeed when it is tried again."""
+        return self.diagnosis is not None and self.diagnosis.transient
+
 
 class TritonProcess:
     """A tritonserver on 127.0.0.1 that ends with the process that started it; it may be started again."""

@@ -57,6 +57,10 @@ PYTHON_ERROR = """\
 E1130 02:06:51.640586 29278 model_lifecycle.cc:642] "failed to load 'demo_image' version 1: Internal: \
 SyntaxError: invalid syntax (model.py, line 18)"
 """
+LOST_RACE = """\
+terminate called after throwing an instance of 'boost::interprocess::lock_exception'
+  what():  boost::interprocess::lock_exception
+"""
 NO_MODULE = """\
 I1130 02:05:42.261900 28188 pb_stub.cc:366]  Failed to initialize Python stub: ModuleNotFoundError: No \
 module named 'torch'
@@ -232,6 +236,16 @@ def test_the_end_of_a_process_says_more_than_that_it_is_not_healthy(evidence: Ev
     diagnosis = diagnose(BEGINNING + DEAD_STUB, evidence)
     assert cause in diagnosis.cause
     assert_is_a_sentence(diagnosis)
+
+
+def test_a_crash_at_a_lock_of_the_python_backend_may_pass_unless_shared_memory_is_small() -> None:
+    lost = diagnose(BEGINNING + LOST_RACE, Evidence(exit_code=-6, shared_memory=24 << 30))
+    assert lost.transient
+    assert "a known fault of Triton" in lost.cause
+    assert_is_a_sentence(lost)
+    small = diagnose(BEGINNING + LOST_RACE, Evidence(exit_code=-6, shared_memory=1 << 20))
+    assert not small.transient
+    assert "/dev/shm holds only 1 MiB" in small.cause
 
 
 def test_what_is_full_is_a_small_shared_memory_or_else_a_disk() -> None:

@@ -44,6 +44,7 @@ class FakeProcess:
         self.load_failed = False
         self.no_space = False
         self.explains = True
+        self.may_pass = False
         self.broken: Exception | None = None
         self._ended: asyncio.Future[int]
 
@@ -77,7 +78,8 @@ class FakeProcess:
         return self.load_failed
 
     def diagnose(self, exit_code: int | None, symptom: str) -> Diagnosis:
-        return Diagnosis(f"exit code {exit_code}: {symptom}.", "Mend it.", known=self.explains)
+        cause = f"exit code {exit_code}: {symptom}."
+        return Diagnosis(cause, "Mend it.", known=self.explains, transient=self.may_pass)
 
 
 class Play:
@@ -299,6 +301,36 @@ async def test_a_first_one_that_ends_before_it_is_ready_ends_all_with_cause_reme
     with pytest.raises(TritonFailed, match=expected) as failed:
         await Play(scene).run(60)
     assert failed.value.diagnosis.known
+
+
+async def test_a_first_one_that_fails_for_a_reason_which_may_pass_is_started_again():
+    def scene(play: Play) -> Look:
+        if play.triton.pid == 1:
+            play.triton.die(-6)
+        return NOBODY if play.triton.pid == 1 else GOOD
+
+    play = Play(scene)
+    play.triton.may_pass = True
+    await play.run(20)
+    assert play.triton.pid == 2
+    assert play.supervisor.ready
+    assert play.pauses == [0.5]
+    assert "exit code -6" in play.said[1]
+
+
+@pytest.mark.parametrize(("lasting_from", "starts"), [(9, 3), (2, 2)])
+async def test_a_first_one_is_given_up_after_three_such_starts_or_one_that_fails_otherwise(
+    lasting_from, starts
+):
+    def scene(play: Play) -> Look:
+        play.triton.may_pass = play.triton.pid < lasting_from
+        play.triton.die(-6)
+        return NOBODY
+
+    play = Play(scene)
+    with pytest.raises(TritonFailed, match="exit code -6"):
+        await play.run(60)
+    assert len(play.starts) == starts
 
 
 async def test_the_log_is_quoted_only_where_it_explains_nothing():
