@@ -16,6 +16,7 @@ from pathlib import Path, PurePosixPath
 
 from clipserve_gateway.backup.errors import BackupError
 from clipserve_gateway.backup.files import (
+    MAX_SMALL,
     Advance,
     FileFacts,
     facts_of,
@@ -64,8 +65,15 @@ class Manifest:
 
 
 def write_manifest(folder: Path, manifest: Manifest) -> None:
-    """Writes both files."""
+    """Writes both files. BackupError, and nothing is written, where no restore would read them."""
     content = json.dumps(asdict(manifest), indent=1, sort_keys=True).encode()
+    if len(content) > MAX_SMALL:
+        raise BackupError(
+            f"the store has {len(manifest.files):,} files: the backup's manifest would have "
+            f"{len(content) >> 20:,} MiB, and a restore reads at most {MAX_SMALL >> 20} MiB. A gateway that serves "
+            "the store merges small files within minutes: back up again then, or save each collection with "
+            "`clipserve export`; nothing was kept"
+        )
     write_private(folder / MANIFEST, content)
     write_private(folder / CHECKSUM, hashlib.sha256(content).hexdigest().encode() + b"\n")
 

@@ -18,6 +18,7 @@ import lance
 import numpy as np
 import pytest
 from click.testing import CliRunner
+from clipserve_gateway.backup import manifest as backup_manifest
 from clipserve_gateway.backup import take as taking
 from clipserve_gateway.backup.errors import BackupError
 from clipserve_gateway.backup.restore import check, restore
@@ -265,6 +266,20 @@ async def test_a_manifest_nested_too_deep_is_refused(backup, tmp_path):
     (backup / "manifest.sha256").write_text(hashlib.sha256(content).hexdigest())
     with pytest.raises(BackupError, match="cannot be read"):
         await restore(backup, str(tmp_path / "again"), quiet)
+
+
+async def test_a_manifest_that_no_restore_would_read_is_refused_when_it_is_made(
+    backup, tmp_path, monkeypatch
+):
+    size = (backup / "manifest.json").stat().st_size
+    store = tmp_path / "again"
+    await restore(backup, str(store), quiet)
+    monkeypatch.setattr(backup_manifest, "MAX_SMALL", size // 2)
+    with pytest.raises(BackupError, match=r"the store has \d+ files.*`clipserve export`; nothing was kept"):
+        await take(str(store), tmp_path / "second", quiet)
+    assert not [path for path in tmp_path.iterdir() if "second" in path.name]
+    monkeypatch.setattr(backup_manifest, "MAX_SMALL", 2 * size)
+    await take(str(store), tmp_path / "second", quiet)
 
 
 @pytest.mark.parametrize("name", ["manifest.json", "manifest.sha256"])
