@@ -70,7 +70,7 @@ def write_manifest(folder: Path, manifest: Manifest) -> None:
     if len(content) > MAX_SMALL:
         raise BackupError(
             f"the store has {len(manifest.files):,} files: the backup's manifest would have "
-            f"{len(content) >> 20:,} MiB, and a restore reads at most {MAX_SMALL >> 20} MiB. A gateway that serves "
+            f"{len(content) >> 20:,} MiB, a restore reads {MAX_SMALL >> 20} at most. A gateway that serves "
             "the store merges small files within minutes: back up again then, or save each collection with "
             "`clipserve export`; nothing was kept"
         )
