@@ -15,7 +15,7 @@ from clipserve_gateway.types import IndexOptions, PayloadType, TableSpec
 
 COLLECTIONS = "names/collection/"
 """Prefix of the keys of collections' documents."""
-NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{2,63}")
+NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_-]{2,63}")
 """Of collections and aliases; nothing is ever called otherwise."""
 
 

@@ -14,7 +14,7 @@ from client.fake_model import by_model, embed_text, packed, unit
 from clipserve.v1 import collection_pb2, common_pb2
 from google.protobuf.timestamp_pb2 import Timestamp
 
-NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{2,63}")
+NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_-]{2,63}")
 KINDS = {
     common_pb2.PAYLOAD_TYPE_STRING: "string_value",
     common_pb2.PAYLOAD_TYPE_INT: "int_value",

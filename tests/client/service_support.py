@@ -38,7 +38,7 @@ def new_collection(service: Client) -> Iterator[Callable[..., clipserve.Collecti
     names: list[str] = []
 
     def make(**kwargs: object) -> clipserve.Collection:
-        names.append(f"case_{uuid.uuid4().hex}")
+        names.append(f"case-{uuid.uuid4()}")
         return service.create_collection(names[-1], schema=SCHEMA, **kwargs)
 
     yield make

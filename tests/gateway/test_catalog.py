@@ -110,7 +110,7 @@ async def test_what_is_not_there_is_not_found_and_the_field_is_named(catalog):
 
 
 @pytest.mark.parametrize(
-    "name", ["", "ab", "1abc", "a b c", "a" * 65, "a" * 1_000_000, "pets\n", "pets\0", "x' OR 1"]
+    "name", ["", "ab", "1abc", "-abc", "a b c", "a" * 65, "a" * 1_000_000, "pets\n", "pets\0", "x' OR 1"]
 )
 async def test_what_cannot_be_a_name_is_not_found_without_asking_the_engine(
     catalog, engine, monkeypatch, name

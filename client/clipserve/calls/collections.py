@@ -32,7 +32,7 @@ class CollectionCalls(Calls):
         """Makes an empty collection for one model.
 
         Args:
-            name: 3 to 64 letters, digits and underscores, no digit first.
+            name: 3 to 64 letters, digits, `_` and `-`; the first is a letter or `_`.
             schema: type of each payload field: string, int, double, bool, timestamp or string_list.
             model: whose embeddings it will hold; empty means the server's default.
             keep_sources: stores with every point what it was made of, so that the collection can move to

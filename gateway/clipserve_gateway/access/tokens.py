@@ -26,7 +26,7 @@ NAME = re.compile(r"[\w.@-]{1,64}", re.ASCII)
 TOKEN = re.compile(r"[A-Za-z0-9._~+/-]{16,512}=*")
 """What RFC 6750 lets a bearer token be, and not so short that it could be guessed."""
 HASHED = re.compile(r"sha256:([0-9a-f]{64})")
-PATTERN = re.compile(r"[\w*?]{1,64}", re.ASCII)
+PATTERN = re.compile(r"[\w*?-]{1,64}", re.ASCII)
 NAME_PATTERN = re.compile(r"[\w.@+*?-]{1,256}", re.ASCII)
 """Of label sets and models, whose names have more characters than those of collections."""
 
@@ -157,7 +157,7 @@ def read_methods(value: str) -> frozenset[str]:
 
 def read_collections(value: str) -> tuple[str, ...]:
     """Patterns of collections and aliases."""
-    return read_patterns(value, PATTERN, "collections={}: letters, digits, underscores, * and ?")
+    return read_patterns(value, PATTERN, "collections={}: letters, digits and any of _ - * ?")
 
 
 def read_label_sets(value: str) -> tuple[str, ...]:

@@ -62,7 +62,7 @@ def read_collection_name(name: str, field: str) -> str:
     """The name of a new collection or alias."""
     if not NAME.fullmatch(name):
         raise InvalidInput(
-            f"{name[:80]!r}: 3 to 64 letters, digits and underscores, no digit first", field=field
+            f"{name[:80]!r}: 3 to 64 letters, digits, _ and -; the first is a letter or _", field=field
         )
     return name
 

@@ -24,7 +24,15 @@ TABLE_NAME = re.compile(r"c_\w+_([0-9a-f]{8,15})_[0-9a-f]{8}")
 
 def new_table_name(collection: str) -> str:
     """A name that no table has had: the collection's for people to see, the time, and chance."""
-    return f"c_{collection}_{int(time.time()):08x}_{secrets.token_hex(4)}"
+    return f"c_{escaped(collection)}_{int(time.time()):08x}_{secrets.token_hex(4)}"
+
+
+def escaped(collection: str) -> str:
+    """The collection's name in letters, digits and underscores, which is all that Milvus allows.
+
+    Two names never become one: `_` is written as `__`, `-` as `_h`.
+    """
+    return collection.replace("_", "__").replace("-", "_h")
 
 
 def is_ours(table: str) -> bool:

@@ -23,6 +23,8 @@ def test_without_rules_everything_is_allowed_for_ever():
         ("my_shop_a", False),
         ("Shop_a", False),
         ("pets", True),
+        ("my-photos", True),
+        ("my_photos", False),
         ("pets2", False),
         ("", False),
         ("shop_a\nsecret", True),
@@ -30,7 +32,7 @@ def test_without_rules_everything_is_allowed_for_ever():
     ],
 )
 def test_a_pattern_is_for_whole_names_and_minds_case(name, seen):
-    assert Grant("shop", collections=("shop_*", "pets")).sees(name) is seen
+    assert Grant("shop", collections=("shop_*", "my-*", "pets")).sees(name) is seen
 
 
 def test_long_names_cost_no_time():

@@ -37,11 +37,11 @@ def test_a_hash_stands_for_the_token_and_does_not_open_the_door_itself(tmp_path)
 
 
 def test_all_options_are_read(tmp_path):
-    line = f"web {SECRET} methods=read,UpsertPoints collections=shop_*,pets labels=shop.*,b-1 "
+    line = f"web {SECRET} methods=read,UpsertPoints collections=shop_*,my-*,pets labels=shop.*,b-1 "
     line += "models=ViT-B-32* rate=2.5 burst=64 "
     grant = read(tmp_path, line + "expires=2100-01-31T12:00:00+02:00").find(digest_of(SECRET))
     assert grant.methods == methods_of("read") | {"UpsertPoints"}
-    assert grant.collections == ("shop_*", "pets")
+    assert grant.collections == ("shop_*", "my-*", "pets")
     assert grant.labels == ("shop.*", "b-1")
     assert grant.models == ("ViT-B-32*",)
     assert grant.rate == Rate(2.5, 64)
@@ -85,7 +85,7 @@ def test_a_name_may_have_two_tokens(tmp_path):
         (f"web {SECRET} rate=1 methods=", "line 2: word 4"),
         (f"web {SECRET} rate=1 rate=2", "line 2: rate= stands there twice"),
         (f"web {SECRET} methods=Serach", "line 2: methods=Serach"),
-        (f"web {SECRET} collections=a-b", "line 2: collections=a-b"),
+        (f"web {SECRET} collections=a/b", "line 2: collections=a/b"),
         (f"web {SECRET} labels=a/b", "line 2: labels=a/b"),
         (f"web {SECRET} models=[a]", "line 2: models=[a]"),
         (f"web {SECRET} models=a,,b", "line 2: models="),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import datetime as dt
+import re
 import shutil
 
 import numpy as np
@@ -14,6 +15,7 @@ from clipserve_gateway.catalog import Catalog
 from clipserve_gateway.cli import main
 from clipserve_gateway.collection_spec import (
     COLLECTIONS,
+    NAME,
     CollectionSpec,
     Generation,
     Migration,
@@ -27,8 +29,10 @@ from clipserve_gateway.name_claims import CLAIMS
 from clipserve_gateway.store import guard, repair
 from clipserve_gateway.store.check import look
 from clipserve_gateway.store.guard import guarded
-from clipserve_gateway.store.tables import RECORDS, create_table, new_table_name
+from clipserve_gateway.store.tables import RECORDS, create_table, escaped, is_ours, new_table_name
 from clipserve_gateway.types import PayloadType, Point, TableSpec
+from hypothesis import given
+from hypothesis import strategies as st
 from support.memory_engine import MemoryEngine
 
 VECTOR = np.eye(8, dtype=np.float32)[0]
@@ -257,3 +261,26 @@ def test_the_commands_refuse_a_folder_that_holds_no_store(tmp_path, words):
     assert done.exit_code == 1
     assert f"there is no store in {place}: name its folder with --data" in done.output
     assert not place.exists()
+
+
+@given(st.lists(st.from_regex(NAME, fullmatch=True), min_size=2, max_size=6, unique=True))
+def test_tables_are_named_by_letters_digits_and_underscores_and_no_two_names_become_one(names):
+    assert len({escaped(name) for name in names}) == len(names)
+    for name in names:
+        table = new_table_name(name)
+        assert re.fullmatch(r"[A-Za-z][A-Za-z0-9_]{0,254}", table)  # what Milvus allows
+        assert is_ours(table)
+
+
+async def test_names_that_differ_in_a_hyphen_only_are_two_collections(engine):
+    catalog = Catalog(engine)
+    for name in ("my-photos", "my_photos", "my__photos", "my_hphotos"):
+        it = spec(name)
+        await catalog.create(it)
+        await catalog.put_alias(f"{name}-now", name)
+        await engine.upsert(it.table, [Point(name, {"year": 1}, VECTOR)])
+    for name in ("my-photos", "my_photos", "my__photos", "my_hphotos"):
+        found = await catalog.get(f"{name}-now")
+        assert found.name == name
+        assert [point.id for point in await engine.scroll(found.table, after="", limit=9)] == [name]
+    assert (await look(engine)).problem == ""
