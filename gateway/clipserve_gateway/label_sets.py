@@ -8,14 +8,20 @@ import json
 from collections.abc import Callable
 from dataclasses import dataclass
 
-import numpy as np
 from cachetools import TTLCache
 
 from clipserve_gateway.catalog import BELIEF_SECONDS
 from clipserve_gateway.errors import Conflict, LabelSetNotFound
 from clipserve_gateway.index.base import Document, Engine
-from clipserve_gateway.labels import LabelEmbeddings, content_key, remember
-from clipserve_gateway.types import LabelSet, LabelSetRef, NoneOfTheAbove
+from clipserve_gateway.labels import LabelEmbeddings, remember
+from clipserve_gateway.text_store import (
+    TEXT_VERSION,
+    TextEmbeddings,
+    content_key,
+    read_embeddings,
+    write_embeddings,
+)
+from clipserve_gateway.types import LabelSet, LabelSetRef, ModelSpec, NoneOfTheAbove
 
 HEADS, VERSIONS, EMBEDDINGS = "labels/head/", "labels/version/", "labels/embeddings/"
 UPDATE_ATTEMPTS = 16
@@ -193,22 +199,25 @@ class LabelSets:
         for document in [*found, *([] if version is None else [version])]:
             await self._engine.delete_document(document.key, version=document.version)
 
-    async def embeddings(self, ref: LabelSetRef, fingerprint: str, dim: int) -> LabelEmbeddings | None:
-        """The embeddings kept for a model, if there are any."""
-        document = await self._engine.get_document(f"{EMBEDDINGS}{path(ref)}/{fingerprint}")
-        if document is None:
-            return None
-        truncated, matrix = document.value[:4], document.value[4:]
-        rows = np.frombuffer(matrix, "<f4").reshape(-1, dim).astype(np.float32)
-        return LabelEmbeddings(rows, int.from_bytes(truncated, "little"))
+    async def embeddings(self, ref: LabelSetRef, spec: ModelSpec, rows: int) -> LabelEmbeddings | None:
+        """The embeddings kept for a model, if there are any of as many rows."""
+        document = await self._engine.get_document(embeddings_key(ref, spec))
+        found = None if document is None else read_embeddings(document.value, rows, spec.embed_dim)
+        return None if found is None else LabelEmbeddings(found.matrix, found.truncated)
 
-    async def keep_embeddings(self, ref: LabelSetRef, fingerprint: str, found: LabelEmbeddings) -> None:
+    async def keep_embeddings(self, ref: LabelSetRef, spec: ModelSpec, found: LabelEmbeddings) -> None:
         """Keeps the embeddings for a model; whoever came first wins, they are the same."""
-        value = found.truncated_prompts.to_bytes(4, "little") + found.matrix.astype("<f4").tobytes()
-        await self._engine.put_document(f"{EMBEDDINGS}{path(ref)}/{fingerprint}", value, version=0)
+        value = write_embeddings(TextEmbeddings(found.matrix, found.truncated_prompts))
+        await self._engine.put_document(embeddings_key(ref, spec), value, version=0)
         if await self._engine.get_document(VERSIONS + path(ref)) is None:
             # It was deleted while it was used; nothing must be left of it.
             await self._remove(ref)
+
+
+def embeddings_key(ref: LabelSetRef, spec: ModelSpec) -> str:
+    """Where the embeddings of a version by a model are kept; as earlier releases did for TEXT_VERSION 1."""
+    version = f"/{TEXT_VERSION}" if TEXT_VERSION > 1 else ""
+    return f"{EMBEDDINGS}{path(ref)}/{spec.fingerprint}{version}"
 
 
 def hash_of(labels: LabelSet) -> str:

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import hashlib
-import json
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -19,6 +17,7 @@ from clipserve_gateway.concurrency import SingleFlight
 from clipserve_gateway.deadline import Deadline
 from clipserve_gateway.errors import ClipserveError
 from clipserve_gateway.metrics import Metrics
+from clipserve_gateway.text_store import TextEmbeddings, TextStore, content_key, known_texts
 from clipserve_gateway.types import Embedded, Floats, LabelSet, LabelSetRef, ModelSpec
 
 PROMPTS_PER_ITEM = 10
@@ -63,11 +62,11 @@ class _Label:
 class EmbeddingStore(Protocol):
     """Keeps the embeddings of named label sets."""
 
-    async def embeddings(self, ref: LabelSetRef, fingerprint: str, dim: int) -> LabelEmbeddings | None:
-        """The embeddings kept for a model, if there are any."""
+    async def embeddings(self, ref: LabelSetRef, spec: ModelSpec, rows: int) -> LabelEmbeddings | None:
+        """The embeddings kept for a model, if there are any of as many rows."""
         ...
 
-    async def keep_embeddings(self, ref: LabelSetRef, fingerprint: str, found: LabelEmbeddings) -> None:
+    async def keep_embeddings(self, ref: LabelSetRef, spec: ModelSpec, found: LabelEmbeddings) -> None:
         """Keeps the embeddings for a model."""
         ...
 
@@ -77,15 +76,21 @@ class LabelCache:
 
     A third of the bytes holds whole label sets, ready to multiply; a third those that have a name, so that
     no other ones push them out; a third single labels, so that a changed set encodes only what is new in
-    it. Named sets are looked for in the store too, and put there.
+    it. Named sets are looked for in the store too, and put there; so are those that come with the SDK.
     """
 
     def __init__(
-        self, embedder: TextEmbedder, max_bytes: int, metrics: Metrics, store: EmbeddingStore | None = None
+        self,
+        embedder: TextEmbedder,
+        max_bytes: int,
+        metrics: Metrics,
+        store: EmbeddingStore | None = None,
+        texts: TextStore | None = None,
     ) -> None:
         self._embedder = embedder
         self._metrics = metrics
         self._store = store
+        self._texts = texts
         self._sets: LRUCache[str, LabelEmbeddings] = LRUCache(max_bytes // 3, getsizeof=matrix_bytes)
         self._named: LRUCache[str, LabelEmbeddings] = LRUCache(max_bytes // 3, getsizeof=matrix_bytes)
         self._labels: LRUCache[tuple[str, str], _Label] = LRUCache(max_bytes // 3, getsizeof=label_bytes)
@@ -129,17 +134,40 @@ class LabelCache:
     ) -> LabelEmbeddings:
         if ref is None or self._store is None:
             return await self._build(spec, labels, latest)
-        found = await self._store.embeddings(ref, spec.fingerprint, spec.embed_dim)
-        if found is None or len(found.matrix) != len(labels.answers):
+        found = await self._store.embeddings(ref, spec, len(labels.answers))
+        if found is None:
             found = await self._build(spec, labels, latest)
             # They only save work later: a store that cannot be written must not fail a classification.
             with contextlib.suppress(ClipserveError):
-                await self._store.keep_embeddings(ref, spec.fingerprint, found)
+                await self._store.keep_embeddings(ref, spec, found)
         return found
 
     async def _build(
         self, spec: ModelSpec, labels: LabelSet, latest: Callable[[], Deadline]
     ) -> LabelEmbeddings:
+        names = await self._names(spec, labels, latest)
+        if labels.none_of_the_above is None:
+            return LabelEmbeddings(names.matrix, names.truncated)
+        latest().check("encode")
+        none = mean_label(await self._embedder.embed_texts(spec, labels.none_of_the_above.prompts, latest()))
+        return LabelEmbeddings(
+            np.vstack([names.matrix, none.embedding]), names.truncated + none.truncated_prompts
+        )
+
+    async def _names(
+        self, spec: ModelSpec, labels: LabelSet, latest: Callable[[], Deadline]
+    ) -> TextEmbeddings:
+        """The embeddings of the names: kept ones, if these names and templates come with the SDK."""
+        digest = names_digest(labels)
+        if self._texts is None or digest not in known_texts().values():
+            return await self._encode_names(spec, labels, latest)
+        return await self._texts.get_or_make(
+            spec, digest, len(labels.names), lambda: self._encode_names(spec, labels, latest)
+        )
+
+    async def _encode_names(
+        self, spec: ModelSpec, labels: LabelSet, latest: Callable[[], Deadline]
+    ) -> TextEmbeddings:
         prefix = content_key(spec.fingerprint, spec.version, labels.templates)
         entries = {name: self._labels.get((prefix, name)) for name in labels.names}
         missing = [name for name, entry in entries.items() if entry is None]
@@ -157,12 +185,14 @@ class LabelCache:
                 entries[name] = entry = mean_label(of_label, name)
                 remember(self._labels, (prefix, name), entry)
         done = [entry for entry in entries.values() if entry is not None]
-        if labels.none_of_the_above is not None:
-            latest().check("encode")
-            whole = await self._embedder.embed_texts(spec, labels.none_of_the_above.prompts, latest())
-            done.append(mean_label(whole))
-        matrix = np.stack([entry.embedding for entry in done])
-        return LabelEmbeddings(matrix, sum(entry.truncated_prompts for entry in done))
+        return TextEmbeddings(
+            np.stack([entry.embedding for entry in done]), sum(entry.truncated_prompts for entry in done)
+        )
+
+
+def names_digest(labels: LabelSet) -> str:
+    """Equal where the names and the prompts they are put into are."""
+    return content_key(labels.templates, labels.names)
 
 
 def mean_label(prompts: Sequence[Embedded], name: str = "") -> _Label:
@@ -178,11 +208,6 @@ def mean_label(prompts: Sequence[Embedded], name: str = "") -> _Label:
     mean = rows.mean(axis=0)
     mean = (mean / np.linalg.norm(mean)).astype(np.float32)
     return _Label(mean, sum(prompt.truncated for prompt in prompts), len(name.encode()))
-
-
-def content_key(*parts: object) -> str:
-    """A hash that equals another exactly where all parts do."""
-    return hashlib.sha256(json.dumps(parts, ensure_ascii=True).encode()).hexdigest()
 
 
 def matrix_bytes(entry: LabelEmbeddings) -> int:

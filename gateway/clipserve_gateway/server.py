@@ -57,6 +57,7 @@ from clipserve_gateway.settings import Settings
 from clipserve_gateway.sources import SourceReader
 from clipserve_gateway.statistics import Statistics
 from clipserve_gateway.store.guard import guarded
+from clipserve_gateway.text_store import TextStore
 from clipserve_gateway.triton import TritonEncoder
 from clipserve_gateway.types import ModelSpec
 
@@ -151,7 +152,9 @@ class Gateway:
         limits = self.settings.limits
         engine, catalog, embedder = self._engine, self._catalog, self._collection_embedder
         label_sets = LabelSets(engine)
-        labels = LabelCache(self._embedder, self.settings.label_cache_bytes, self.metrics, label_sets)
+        labels = LabelCache(
+            self._embedder, self.settings.label_cache_bytes, self.metrics, label_sets, TextStore(engine)
+        )
         classifier = Classifier(self.models, self._embedder, labels)
         calls = Calls(
             self.settings.default_timeout_seconds, self._admission, self._intake.budget, self.metrics
