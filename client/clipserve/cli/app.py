@@ -74,7 +74,8 @@ def main(**given: Any) -> None:
       clipserve search "a dog playing in the snow" -c holiday -k 5 --sheet hits.png
 
     Every command has --help with examples, and --json for machines. CLIPSERVE_TARGET names the gateway;
-    so does --target, before or after the command.
+    so does --target, before or after the command. Where a command takes a file, a text or a list, - is
+    standard input.
     """
     keep_for_commands(click.get_current_context(), given)
 

@@ -11,8 +11,9 @@ from rich.text import Text
 
 from clipserve.cli.common import expanded, read_labels, shown
 from clipserve.cli.errors import ITEMS_FAILED
-from clipserve.cli.options import FILE, Server, model_option, server_options, template_option
+from clipserve.cli.options import Server, model_option, server_options, template_option
 from clipserve.cli.output import bar, error_facts, number, percent, print_json, progress, show_errors
+from clipserve.cli.stdin import FILE_OR_STDIN, LIST_OR_STDIN, PICTURES_OR_STDIN, picture_input
 from clipserve.cli.terminal import console, say, table
 from clipserve.labels import NAMES
 from clipserve.types import ClassifyResult, LabelScore
@@ -24,11 +25,16 @@ MANY = 1_000
 
 
 @click.command()
-@click.argument(
-    "images", nargs=-1, required=True, metavar="IMAGE...", type=click.Path(path_type=Path, exists=True)
+@click.argument("images", nargs=-1, required=True, metavar="IMAGE...", type=PICTURES_OR_STDIN)
+@click.option(
+    "--labels",
+    "-l",
+    multiple=True,
+    metavar="A,B,C",
+    type=LIST_OR_STDIN,
+    help="Labels, with commas between; - reads them from standard input, one a line.",
 )
-@click.option("--labels", "-l", multiple=True, metavar="A,B,C", help="Labels, with commas between.")
-@click.option("--labels-file", type=FILE, help="Labels, one a line.")
+@click.option("--labels-file", type=FILE_OR_STDIN, help="Labels, one a line.")
 @click.option(
     "--label-set",
     metavar="NAME[@VERSION]",
@@ -62,7 +68,7 @@ def classify(
     model: str,
     server: Server,
 ) -> None:
-    """Name what pictures show. An IMAGE is a file, or a folder of files.
+    """Name what pictures show. An IMAGE is a file, a folder of files, or - for standard input.
 
     Label sets that come along are cifar10 and imagenet1k. Any other name, and any name with a version, is
     one that the server keeps: `clipserve labels` lists those, and puts them there. They have their own
@@ -75,6 +81,7 @@ def classify(
       clipserve classify photos/ --label-set birds@2
       clipserve classify a.jpg b.jpg --labels-file birds.txt -t "a photo of a {}, a type of bird."
       clipserve classify cat.jpg --labels "indoors,furry,blue" --mode independent --threshold 0.2
+      curl -s https://example.com/cat.jpg | clipserve classify - --labels "cat,dog,bird"
     """
     chosen = read_labels(labels, labels_file, label_set, templates)
     given, stored = (None, chosen) if isinstance(chosen, str) else (chosen, None)
@@ -87,7 +94,7 @@ def classify(
         many = len(files) > 16 or prompts > MANY
         with progress(doing, len(files), show=many and not server.as_json) as advance:
             result = client.classify(
-                files,
+                [picture_input(file) for file in files],
                 given,
                 label_set=stored,
                 top_k=top or ALL,

@@ -9,7 +9,8 @@ from pathlib import Path
 import click
 
 from clipserve.cli.errors import Failure
-from clipserve.files import find_images, read_text
+from clipserve.cli.stdin import STDIN, text_of
+from clipserve.files import find_images
 from clipserve.filters import Filter, parse_filter
 from clipserve.labels import NAMES, LabelSet, label_set, parse_ref
 
@@ -38,12 +39,8 @@ def expanded(paths: Sequence[Path]) -> list[Path]:
 
 
 def lines_of(path: Path) -> list[str]:
-    """The lines of a text file that are not empty."""
-    try:
-        text = read_text(path)
-    except UnicodeDecodeError:
-        raise click.UsageError(f"{path} is no text in UTF-8") from None
-    return [line.strip() for line in text.splitlines() if line.strip()]
+    """The lines of a text file, or of standard input, that are not empty; click.UsageError."""
+    return [line.strip() for line in text_of(path).splitlines() if line.strip()]
 
 
 def read_labels(
@@ -65,7 +62,8 @@ def read_labels(
         return named
     if labels_file is not None:
         return LabelSet(tuple(lines_of(labels_file)), tuple(templates))
-    names = [name.strip() for group in labels for name in group.split(",") if name.strip()]
+    groups = [lines_of(STDIN) if group == str(STDIN) else group.split(",") for group in labels]
+    names = [name.strip() for group in groups for name in group if name.strip()]
     return LabelSet(tuple(names), tuple(templates))
 
 

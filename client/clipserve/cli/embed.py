@@ -11,8 +11,9 @@ import numpy as np
 
 from clipserve.cli.common import expanded, lines_of, shown
 from clipserve.cli.errors import ITEMS_FAILED
-from clipserve.cli.options import FILE, OUT, Server, model_option, server_options
+from clipserve.cli.options import OUT, Server, model_option, server_options
 from clipserve.cli.output import error_facts, finite, print_json, progress, show_errors
+from clipserve.cli.stdin import FILE_OR_STDIN, PICTURES_OR_STDIN, TEXT_OR_STDIN, picture_input
 from clipserve.cli.terminal import say
 from clipserve.client import Client
 from clipserve.errors import ClipserveError
@@ -35,9 +36,17 @@ class Embedded:
 
 
 @click.command()
-@click.argument("images", nargs=-1, metavar="[IMAGE]...", type=click.Path(path_type=Path, exists=True))
-@click.option("--text", "-t", "texts", multiple=True, metavar="TEXT", help="A text to embed; repeatable.")
-@click.option("--texts-file", type=FILE, help="Texts to embed, one a line.")
+@click.argument("images", nargs=-1, metavar="[IMAGE]...", type=PICTURES_OR_STDIN)
+@click.option(
+    "--text",
+    "-t",
+    "texts",
+    multiple=True,
+    metavar="TEXT",
+    type=TEXT_OR_STDIN,
+    help="A text to embed, - for standard input; repeatable.",
+)
+@click.option("--texts-file", type=FILE_OR_STDIN, help="Texts to embed, one a line.")
 @click.option(
     "--out", "--output", "-o", "output", type=OUT, help="Where to write: .npy, .npz (with names) or .json."
 )
@@ -53,7 +62,7 @@ def embed(
     model: str,
     server: Server,
 ) -> None:
-    """Turn pictures and texts into embeddings. An IMAGE is a file, or a folder of files.
+    """Turn pictures and texts into embeddings. An IMAGE is a file, a folder, or - for standard input.
 
     Pictures come first, in the order given, then texts. Rows of pictures that failed are NaN.
 
@@ -62,6 +71,7 @@ def embed(
       clipserve embed photos/ -o photos.npz
       clipserve embed cat.jpg --text "a cat" --json
       clipserve embed --texts-file captions.txt -o captions.npy
+      cut -f2 captions.tsv | clipserve embed --texts-file - -o captions.npy
     """
     if output is not None and output.suffix not in SUFFIXES:
         raise click.BadParameter(f"{output.name} must end in {', '.join(SUFFIXES)}", param_hint="--out")
@@ -97,7 +107,11 @@ def embed_all(
         if files:
             results.append(
                 client.embed_images(
-                    files, model=model, normalize=not raw, on_error="return", progress=advance
+                    [picture_input(file) for file in files],
+                    model=model,
+                    normalize=not raw,
+                    on_error="return",
+                    progress=advance,
                 )
             )
         if lines:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -10,8 +11,9 @@ from rich.text import Text
 
 from clipserve.cli.common import lines_of
 from clipserve.cli.errors import ITEMS_FAILED
-from clipserve.cli.options import FILE, OUT, Server, model_option, server_options, template_option
+from clipserve.cli.options import OUT, Server, model_option, server_options, template_option
 from clipserve.cli.output import bar, percent, print_json, progress, waiting
+from clipserve.cli.stdin import FILE_OR_STDIN, file_of
 from clipserve.cli.terminal import console, error_console, say, table
 from clipserve.evaluation.cifar10 import load_cifar10
 from clipserve.evaluation.dataset import Dataset
@@ -35,10 +37,12 @@ LISTED = 20
     help="Where the set lies: a folder or file.",
 )
 @click.option("--split", default="", metavar="NAME", help="Part of the set.  [default: test, or val]")
-@click.option("--ground-truth", type=FILE, help="imagenet: list of labels for a flat folder of pictures.")
-@click.option("--names", type=FILE, help="folder: names of the classes, lines of folder and name.")
+@click.option(
+    "--ground-truth", type=FILE_OR_STDIN, help="imagenet: list of labels for a flat folder of pictures."
+)
+@click.option("--names", type=FILE_OR_STDIN, help="folder: names of the classes, lines of folder and name.")
 @template_option
-@click.option("--templates-file", "--templates", type=FILE, help="Prompts, one a line.")
+@click.option("--templates-file", "--templates", type=FILE_OR_STDIN, help="Prompts, one a line.")
 @click.option("--limit", "-n", type=click.IntRange(1), help="Pictures at most, evenly spread over the set.")
 @click.option("--report", "report_file", type=OUT, help="Draw what was confused: .html or .png.")
 @click.option(
@@ -83,7 +87,8 @@ def evaluate(
         "imagenet": lambda: load_imagenet(data, split, ground_truth),
         "folder": lambda: load_folder(data, split, names),
     }
-    with waiting(f"Reading {data}", show=not server.as_json):
+    with waiting(f"Reading {data}", show=not server.as_json), contextlib.ExitStack() as files:
+        ground_truth, names = (path and files.enter_context(file_of(path)) for path in (ground_truth, names))
         found = loaders[dataset]().limited(limit)
     with server.client(patient=True) as client:
         evaluator = Evaluator(client, found, templates=prompts, model=model)

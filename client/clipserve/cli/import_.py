@@ -12,8 +12,9 @@ import click
 from clipserve.cli.common import need_pyarrow, shown
 from clipserve.cli.errors import ITEMS_FAILED, Failure
 from clipserve.cli.import_target import Plan, ensure_collection, fitting_fields, refuse_changes
-from clipserve.cli.options import FILE, Server, server_options
+from clipserve.cli.options import Server, server_options
 from clipserve.cli.output import error_facts, per_second, print_json, progress, show_errors
+from clipserve.cli.stdin import FILE_OR_STDIN, file_of
 from clipserve.cli.terminal import say
 from clipserve.errors import ClipserveError
 from clipserve.types import Collection
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 
 
 @click.command("import")
-@click.argument("file", type=FILE, metavar="FILE.parquet")
+@click.argument("file", type=FILE_OR_STDIN, metavar="FILE.parquet")
 @click.option("--collection", "-c", required=True, metavar="NAME", help="Where the points go.")
 @click.option(
     "--create/--no-create", default=True, show_default=True, help="Make the collection if it is not there."
@@ -84,6 +85,7 @@ def import_(
       clipserve import holiday.parquet -c holiday --skip-existing
       clipserve import backup.parquet -c holiday --replace
       clipserve import backup.parquet -c holiday_large --from-sources --model large
+      ssh backups cat holiday.parquet | clipserve import - -c holiday
       clipserve import laion.parquet -c laion --id-column key --embedding-column vector --model demo
     """
     need_pyarrow()
@@ -93,7 +95,8 @@ def import_(
 
     try:
         with (
-            PointFile(file, id_column, embedding_column) as points,
+            file_of(file) as path,
+            PointFile(path, id_column, embedding_column) as points,
             server.client(patient=True) as client,
         ):
             if from_sources and points.columns.source is None:

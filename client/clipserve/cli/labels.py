@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -13,10 +12,10 @@ from rich.text import Text
 
 from clipserve.cli import label_files
 from clipserve.cli.common import ListByDefault, lines_of
-from clipserve.cli.options import FILE, Server, server_options, template_option
+from clipserve.cli.options import Server, server_options, template_option
 from clipserve.cli.output import print_json
+from clipserve.cli.stdin import FILE_OR_STDIN, text_of
 from clipserve.cli.terminal import confirm, console, say, table
-from clipserve.files import MAX_TEXT_BYTES, read_text
 from clipserve.labels import parse_ref
 from clipserve.types import LabelSetInfo
 
@@ -40,9 +39,11 @@ def labels() -> None:
 
 @labels.command()
 @click.argument("name")
-@click.argument("file", type=click.Path(path_type=Path, exists=True, dir_okay=False, allow_dash=True))
+@click.argument("file", type=FILE_OR_STDIN)
 @template_option
-@click.option("--templates", "templates_file", type=FILE, help="Prompts like --template, one a line.")
+@click.option(
+    "--templates", "templates_file", type=FILE_OR_STDIN, help="Prompts like --template, one a line."
+)
 @server_options
 def put(
     name: str,
@@ -70,10 +71,7 @@ def put(
       printf 'cat\\ndog\\n' | clipserve labels put pets -
       clipserve labels put pets pets.json
     """
-    try:
-        found = label_files.read(read_all(file))
-    except UnicodeDecodeError:
-        raise click.UsageError("the file is no text in UTF-8") from None
+    found = label_files.read(text_of(file))
     prompts = (*templates, *(lines_of(templates_file) if templates_file else ()))
     if prompts:
         found = dataclasses.replace(found, templates=prompts)
@@ -144,16 +142,6 @@ def rm(name: str, yes: bool, server: Server) -> None:
         print_json({"name": name, "deleted": deleted})
     else:
         say(f"removed {name} ({deleted} version{'s' * (deleted != 1)})")
-
-
-def read_all(file: Path) -> str:
-    """The text of a file, or of standard input for `-`; click.UsageError if it is too long."""
-    if str(file) != "-":
-        return read_text(file)
-    content = sys.stdin.buffer.read(MAX_TEXT_BYTES + 1)
-    if len(content) > MAX_TEXT_BYTES:
-        raise click.UsageError(f"standard input has more than {MAX_TEXT_BYTES:,} bytes")
-    return str(content, "utf-8-sig")
 
 
 def reference(text: str) -> tuple[str, int]:

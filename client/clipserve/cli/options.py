@@ -13,6 +13,7 @@ import click
 from click.core import ParameterSource
 
 from clipserve.channel import DEFAULT_TARGET, Tls
+from clipserve.cli.stdin import TEXT_OR_STDIN
 from clipserve.cli.terminal import say
 from clipserve.client import Client
 from clipserve.retry import RetryPolicy
@@ -227,6 +228,7 @@ def template_option(command: Callable[..., None]) -> Callable[..., None]:
         "templates",
         multiple=True,
         metavar="TEXT",
+        type=TEXT_OR_STDIN,
         help="Prompt with {} where the label goes; repeatable.",
     )(command)
 
@@ -250,6 +252,7 @@ def filter_option(command: Callable[..., None]) -> Callable[..., None]:
         "-f",
         "filter_text",
         metavar="TEXT",
+        type=TEXT_OR_STDIN,
         help="""Only points like this, e.g. 'folder == "sea" and bytes > 100000'.""",
     )(command)
 

@@ -16,7 +16,7 @@ class Query:
     """One of text, image and like (or none of them where `plus` says enough), and what weighs with it."""
 
     text: str | None
-    image: Path | None
+    image: Path | bytes | None
     like: str | None
     plus: tuple[str, ...]
     minus: tuple[str, ...]
@@ -54,8 +54,13 @@ class Query:
         """The query in words."""
         plus = [
             *([f"“{self.text}”"] if self.text is not None else []),
-            *([f"like {self.image.name}"] if self.image is not None else []),
+            *([f"like {image_name(self.image)}"] if self.image is not None else []),
             *([f"like {self.like}"] if self.like is not None else []),
             *(f"“{text}”" for text in self.plus),
         ]
         return " + ".join(plus) + "".join(f" − “{text}”" for text in self.minus)
+
+
+def image_name(image: Path | bytes) -> str:
+    """What a picture is called: its file's name."""
+    return image.name if isinstance(image, Path) else "the picture on standard input"

@@ -8,9 +8,10 @@ import click
 
 from clipserve.cli.common import read_filter
 from clipserve.cli.hits import document, entry, not_shown, picture_of, show
-from clipserve.cli.options import FILE, OUT, Server, filter_option, root_option, server_options
+from clipserve.cli.options import OUT, Server, filter_option, root_option, server_options
 from clipserve.cli.output import print_json
 from clipserve.cli.query import Query
+from clipserve.cli.stdin import FILE_OR_STDIN, TEXT_OR_STDIN, picture_input
 from clipserve.cli.terminal import say
 from clipserve.cli.where import parse_where
 from clipserve.client import Client
@@ -21,11 +22,15 @@ from clipserve.types import SearchResult
 
 
 @click.command()
-@click.argument("text", required=False)
-@click.option("--image", "-i", type=FILE, help="Search with a picture instead of a text.")
+@click.argument("text", required=False, type=TEXT_OR_STDIN)
+@click.option("--image", "-i", type=FILE_OR_STDIN, help="Search with a picture instead of a text.")
 @click.option("--like", metavar="ID", help="Search for what is like a point of the collection.")
-@click.option("--plus", multiple=True, metavar="TEXT", help="Add a text to the query; repeatable.")
-@click.option("--minus", multiple=True, metavar="TEXT", help="Lead away from a text; repeatable.")
+@click.option(
+    "--plus", multiple=True, metavar="TEXT", type=TEXT_OR_STDIN, help="Add a text to the query; repeatable."
+)
+@click.option(
+    "--minus", multiple=True, metavar="TEXT", type=TEXT_OR_STDIN, help="Lead away from a text; repeatable."
+)
 @click.option("--collection", "-c", required=True, metavar="NAME", help="Where to search.")
 @click.option("--top", "-k", default=10, show_default=True, type=click.IntRange(1), help="Hits at most.")
 @click.option("--threshold", type=click.FloatRange(-1, 1), help="Leave out hits with a lower cosine.")
@@ -63,7 +68,7 @@ def search(
 
     Scores are cosines, and which are high depends on the model and on the kind of query. The column `beats`
     can be compared: 99.9 % means that of a thousand pairs that have nothing to do with each other, one is as
-    near as this. Queries of several parts have none.
+    near as this. Queries of several parts have none. A text or picture that is - is read from standard input.
 
     \b
     Examples:
@@ -74,7 +79,7 @@ def search(
       clipserve search "a red car" -c holiday --filter 'folder in ["a", "b"] and bytes > 100000'
       clipserve search "a red car" -c holiday --threshold 0.2 --json
     """
-    query = Query(text, image, like, plus, minus)
+    query = Query(text, None if image is None else picture_input(image), like, plus, minus)
     query.check()
     if sheet is not None and sheet.suffix not in SUFFIXES:
         raise click.BadParameter(f"{sheet.name} must end in {' or '.join(SUFFIXES)}", param_hint="--sheet")
