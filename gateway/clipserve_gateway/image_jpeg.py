@@ -12,6 +12,8 @@ MAX_SCANS = 100
 """Scans of a progressive JPEG. Encoders write about ten; libtiff draws the line at the same number."""
 MAX_HEADER_BYTES = 1 << 20
 """Of the segments that are kept; tables and the frame's header have a few thousand bytes."""
+MAX_FILL_BYTES = 1 << 20
+"""Between segments. Decoders skip them; a segment of declared length 0 or 1 leaves its data there."""
 WINDOW_BYTES = 1 << 18
 """Searched at a time. A search holds the interpreter: 256 KiB take at most some 6 ms."""
 
@@ -31,18 +33,18 @@ def check_scans(jpeg: bytes) -> None:
 
 def without_metadata(jpeg: bytes) -> bytes:
     """A JPEG without EXIF, color profile and the like. ImageUnreadable for too many pieces, or no picture."""
-    kept, position, fill = [jpeg[:2]], 2, MAX_PIECES
+    kept, position, fill = [jpeg[:2]], 2, MAX_FILL_BYTES
     room = MAX_HEADER_BYTES
     for _ in range(MAX_PIECES):
         end = min(len(jpeg), position + fill + 2)
         after = marker_end(jpeg, position, end)
         if not after and end < len(jpeg):
-            raise too_many_pieces()
+            raise ImageUnreadable(f"the JPEG has more than {MAX_FILL_BYTES} bytes between its segments")
         if not after:
             return b"".join([*kept, jpeg[position:]])
         kind = jpeg[after - 1]
         if kind == SCAN:
-            return b"".join([*kept, jpeg[position:]])
+            return b"".join([*kept, jpeg[after - 2 :]])
         if kind == END:
             raise ImageUnreadable("the JPEG ends before its picture")
         fill -= after - 2 - position

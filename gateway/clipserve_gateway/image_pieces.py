@@ -5,7 +5,7 @@ from __future__ import annotations
 from clipserve_gateway.errors import ImageUnreadable
 
 MAX_PIECES = 10_000
-"""Segments, chunks, blocks, or bytes of fill before the picture; ordinary files have less than a hundred."""
+"""Segments, chunks or blocks before the picture; ordinary files have less than a hundred."""
 
 
 def too_many_pieces() -> ImageUnreadable:

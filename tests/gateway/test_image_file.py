@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import struct
 from collections.abc import Callable
@@ -9,11 +10,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from clipserve_gateway import image_file
+from clipserve_gateway import image_file, image_jpeg
 from clipserve_gateway.errors import ImageFormatUnsupported, ImageUnreadable
 from clipserve_gateway.image_file import BoundedFile, open_file
 from clipserve_gateway.image_jpeg import scans, without_metadata
 from clipserve_gateway.image_tiff import essential_tiff
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
 from PIL import Image, ImageCms
 from support.hostile.files import LONG, SHORT, gray_tiff, saved
 from support.hostile.images_tiff import big, signed, twice
@@ -59,6 +62,40 @@ def test_metadata_is_left_out_and_the_picture_stays() -> None:
     assert b"remark" not in bare
     np.testing.assert_array_equal(Image.open(io.BytesIO(bare)), Image.open(io.BytesIO(full)))
     assert without_metadata(bare) == bare
+
+
+JPEG = jpeg()
+STARTS = [i for i in range(2, JPEG.index(b"\xff\xda") + 1) if JPEG[i] == 0xFF and JPEG[i + 1] > 0xBF]
+
+
+@given(
+    st.sampled_from([*range(0xE0, 0xF0), 0xFE]),
+    st.sampled_from([0, 1]),
+    st.one_of(st.binary(max_size=40), st.sampled_from([b"a", b"\0", b"\xff", b"\xff\0", b"\xff\xe1\0\x10"])),
+    st.sampled_from([1, 3, 1_500]),
+    st.sampled_from(STARTS),
+)
+@example(0xE1, 0, b"<x:xmpmeta/>", 2_000, 2)
+@example(0xE2, 1, b"ICC_PROFILE\0", 2_000, STARTS[-1])
+@settings(max_examples=60, deadline=None)
+def test_a_segment_of_impossible_length_is_read_as_pillow_reads_it(
+    kind: int, length: int, data: bytes, times: int, at: int
+) -> None:
+    segment = bytes([0xFF, kind, 0, length]) + (data * times)[:60_000]
+    content = JPEG[:at] + segment + JPEG[at:]
+    try:
+        expected = np.asarray(Image.open(io.BytesIO(content)))
+    except (OSError, SyntaxError):
+        return
+    if segment.count(b"\xff\xe1") < image_jpeg.MAX_PIECES // 2:
+        np.testing.assert_array_equal(Image.open(open_file(content)), expected)
+
+
+def test_bytes_between_segments_are_bounded() -> None:
+    for count, passes in ((image_jpeg.MAX_FILL_BYTES, True), (image_jpeg.MAX_FILL_BYTES + 1, False)):
+        content = JPEG[:2] + b"\xff" * count + JPEG[2:]
+        with contextlib.nullcontext() if passes else pytest.raises(ImageUnreadable, match="between its"):
+            assert open_file(content).getvalue() == JPEG
 
 
 def test_what_says_how_colors_are_coded_stays() -> None:
