@@ -15,7 +15,7 @@ from bootstrap.busybox import install_busybox
 from bootstrap.machine import MB
 from bootstrap.progress import Lines, Step
 from bootstrap.pythons import Python
-from bootstrap.stages import GATEWAY_ENV, MODELS_ENV, Stage, digest
+from bootstrap.stages import GATEWAY_ENV, MODELS_ENV, SITE, Stage, digest
 from bootstrap.whole import lost_files
 
 CONSTRAINTS = {GATEWAY_ENV: "constraints/gateway.txt", MODELS_ENV: "constraints/models.txt"}
@@ -24,6 +24,9 @@ REQUIREMENTS = {"tools": ["clipserve[cli,gateway,milvus,dev]"], "torch": ["torch
 LOCKED = ("gateway", "models", "triton", "test-tools")
 """Stages whose packages a lock file lists, all of them, with their hashes."""
 
+
+SOURCES = ("client", "gateway", "exporter")
+SOURCES_FILE = "clipserve-sources.pth"
 
 DISK_FULL = "the disk is full; make room"
 LITTLE_ROOM = 50 * MB
@@ -132,6 +135,7 @@ class Installer:
         """The project itself, as it lies in its folder, without what it needs."""
         with self.source_lock:
             self._pip("project", ["install", "--no-deps", "-e", "."], None)
+        write_source_paths(self.path, self.root)
 
     def _run(self, stage: Stage, step: Step) -> None:
         begin = time.monotonic()
@@ -227,6 +231,17 @@ class Installer:
     def _note_writing(self, stage: str) -> None:
         self._state.writing = stage
         state.save(self.path, self._state)
+
+
+def write_source_paths(environment: Path, root: Path) -> None:
+    """Puts the folders of the sources on the environment's module path.
+
+    pip's editable install finds the packages by a hook that Python asks last, after any folder named
+    `clipserve`, as the clone itself, beside the script that runs.
+    """
+    folders = [root / name for name in SOURCES if (root / name).is_dir()]
+    for site in environment.glob(SITE):
+        (site / SOURCES_FILE).write_text("".join(f"{os.path.realpath(it)}\n" for it in folders))
 
 
 def empty(folder: Path, *, but: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -58,6 +59,21 @@ def test_an_environment_is_made_and_filled(root, pips):
     assert locked == ["install", "--no-deps", "--require-hashes", *lock]
     assert tools == ["install", *install.REQUIREMENTS["tools"], "-c", "constraints/gateway.txt"]
     assert set(state.load(root / ".venv").done) == {"gateway", "tools"}
+
+
+def test_a_folder_of_the_packages_name_beside_a_script_does_not_hide_the_package(root, pips, tmp_path):
+    package = root / "client" / "clipserve" / "__init__.py"
+    package.parent.mkdir(parents=True)
+    package.write_text("")
+    installer(root).install([PART])
+    elsewhere = tmp_path / "elsewhere"
+    (elsewhere / "clipserve" / "client").mkdir(parents=True)
+    (elsewhere / "script.py").write_text("import clipserve; print(clipserve.__file__)")
+    python = root / ".venv" / "bin" / "python"
+    done = subprocess.run(
+        [python, "-E", "script.py"], cwd=elsewhere, capture_output=True, text=True, check=True
+    )
+    assert done.stdout.strip() == str(package)
 
 
 def test_a_second_run_does_nothing(root, pips):
