@@ -63,10 +63,11 @@ def serve(**options: Any) -> None:
 @main.command()
 @settings_options(GuardSettings)
 def guard(**options: Any) -> None:
-    """Watch one Triton from beside it: do its models still answer as their exports recorded?
+    """Watch one Triton and check the answers of its models.
 
-    /readyz says whether callers belong there, /healthz whether it may live on: the probes of Triton's
-    container. /alive says whether the guard itself works; /metrics is for Prometheus.
+    It runs beside that Triton and compares answers with those that the exports recorded. /readyz says whether
+    callers belong there, /healthz whether it may live on: the probes of Triton's container. /alive says
+    whether the guard itself works; /metrics is for Prometheus.
 
     \b
     clipserve-gateway guard --triton 127.0.0.1:8001 --host 0.0.0.0
@@ -83,11 +84,12 @@ def guard(**options: Any) -> None:
 @click.option("--out", type=click.Path(path_type=Path), help="Write the token itself to this new file.")
 @click.argument("options", nargs=-1, metavar="[OPTION=VALUE]...")
 def token(name: str, out: Path | None, options: tuple[str, ...]) -> None:
-    """Make a token: its line for the token file on standard output, the token itself on standard error.
+    """Make a token for the token file.
 
-    The line holds the token's SHA-256 only. Options say what the token allows, everything by default:
-    methods=, collections=, labels=, models=, rate=, burst=, calls=, streams= and expires=;
-    docs/security.md explains them.
+    Writes its line for the token file on standard output, the token itself on standard error. The line holds
+    the token's SHA-256 only. Options say what the token allows, everything by default: methods=,
+    collections=, labels=, models=, rate=, burst=, calls=, streams= and expires=; docs/security.md explains
+    them.
 
     \b
     clipserve-gateway token --name web --out web.token methods=read collections='shop_*' >> tokens
@@ -155,10 +157,10 @@ def up(
     trust_model_repository: bool,
     **options: Any,
 ) -> None:
-    """Start the real Triton and the gateway beside it, on this machine, without a container.
+    """Start Triton and the gateway on this machine.
 
-    A Triton that dies is started again, and so is one that answers wrong or not at all for long. Ctrl-C or
-    SIGTERM stops both.
+    It is the real Triton, without a container. A Triton that dies is started again, and so is one that
+    answers wrong or not at all for long. Ctrl-C or SIGTERM stops both.
 
     \b
     clipserve-export --model demo --format python --out build/model_repository

@@ -19,7 +19,7 @@ from clipserve.types import Collection
 
 @click.group(cls=ListByDefault)
 def collections() -> None:
-    """List, show and remove collections, and give them further names.
+    """List, show, purge and remove collections; set aliases.
 
     \b
     Examples:
@@ -68,7 +68,7 @@ def show(found: Sequence[Collection]) -> None:
 @click.argument("name")
 @server_options
 def show_one(name: str, server: Server) -> None:
-    """Show a collection: its schema, its index, its scores and its migration."""
+    """Show a collection: schema, index, scores and migration."""
     with server.client() as client:
         found = client.get_collection(name)
     if server.as_json:
@@ -105,10 +105,10 @@ def remove(
 @click.argument("name")
 @server_options
 def purge(name: str, server: Server) -> None:
-    """Take points that were deleted or replaced out of the server's files now.
+    """Take deleted points out of the server's files now.
 
-    Without this it happens by itself within 15 minutes, unless the server is set otherwise. Raise --timeout
-    for large collections.
+    Replaced points too. Without this it happens by itself within 15 minutes, unless the server is set
+    otherwise. Raise --timeout for large collections.
     """
     with server.client() as client:
         client.purge_collection(name)

@@ -59,11 +59,11 @@ def dedupe(
     yes: bool,
     server: Server,
 ) -> None:
-    """Find near-duplicates in a collection, exactly: every picture is compared with those that lead a group.
+    """Find near-duplicates in a collection, exactly.
 
-    A group's first is the one to keep, and each of the others is within the threshold of that very one: a
-    long series of pictures that change little by little does not become one group. --delete deletes points;
-    files are never touched.
+    Every picture is compared with those that lead a group. A group's first is the one to keep, and each of
+    the others is within the threshold of that very one: a long series of pictures that change little by
+    little does not become one group. --delete deletes points; files are never touched.
 
     \b
     Examples:

@@ -18,7 +18,7 @@ from clipserve.cli.terminal import confirm, say
 @click.option("--yes", "-y", is_flag=True, help="Do not ask.")
 @server_options
 def delete(ids: tuple[str, ...], collection: str, filter_text: str | None, yes: bool, server: Server) -> None:
-    """Delete points of a collection: those with these IDs, or all that meet a condition.
+    """Delete points of a collection by ID, or by a condition.
 
     IDs of - are read from standard input, one a line; that needs --yes. Files are never touched.
 

@@ -64,7 +64,7 @@ def evaluate(
     model: str,
     server: Server,
 ) -> None:
-    """Measure how well a model names the pictures of a labelled set, zero-shot.
+    """Measure zero-shot accuracy on a labelled set of pictures.
 
     \b
     cifar10   its Python or binary batches, archives of these, .npz, Parquet, or a folder for each class

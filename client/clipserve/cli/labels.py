@@ -22,10 +22,10 @@ from clipserve.types import LabelSetInfo
 
 @click.group(cls=ListByDefault)
 def labels() -> None:
-    """Keep label sets on the server, under names, so that they are sent and encoded once.
+    """Keep named label sets on the server.
 
-    Each change makes a new version, and the versions before stay until they are removed: NAME means the
-    latest, NAME@3 the third.
+    They are sent and encoded once. Each change makes a new version, and the versions before stay until they
+    are removed: NAME means the latest, NAME@3 the third.
 
     \b
     Examples:
@@ -91,7 +91,9 @@ def put(
 @click.argument("name", metavar="NAME[@VERSION]")
 @server_options
 def get(name: str, server: Server) -> None:
-    """Print a label set, as JSON that `put` reads; with --json also what is known of it.
+    """Print a label set, as JSON that `put` reads.
+
+    With --json also what is known of it.
 
     \b
     Examples:

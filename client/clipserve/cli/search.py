@@ -64,11 +64,12 @@ def search(
     root: Path | None,
     server: Server,
 ) -> None:
-    """Find the pictures that are nearest to TEXT, to another picture, or to one that is in the collection.
+    """Find the pictures nearest to a text or a picture.
 
-    Scores are cosines, and which are high depends on the model and on the kind of query. The column `beats`
-    can be compared: 99.9 % means that of a thousand pairs that have nothing to do with each other, one is as
-    near as this. Queries of several parts have none. A text or picture that is - is read from standard input.
+    The query is TEXT, a picture file, or a picture of the collection. Scores are cosines, and which are high
+    depends on the model and on the kind of query. The column `beats` can be compared: 99.9 % means that of a
+    thousand pairs that have nothing to do with each other, one is as near as this. Queries of several parts
+    have none. A text or picture that is - is read from standard input.
 
     \b
     Examples:

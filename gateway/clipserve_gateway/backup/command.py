@@ -38,7 +38,7 @@ json_option = click.option("--json", "as_json", is_flag=True, help="Print one JS
 @data_option
 @json_option
 def backup(target: Path, data: str, as_json: bool) -> None:
-    """Copy the whole store into the new folder FOLDER, while gateways go on serving.
+    """Copy a whole store into a new folder, while it is served.
 
     Holds all collections with their points, sources and migrations, aliases and label sets. Every write that
     was acknowledged before the backup began is in it; each collection is as it was at one moment. FOLDER
@@ -60,9 +60,10 @@ def backup(target: Path, data: str, as_json: bool) -> None:
 @click.option("--check", "only_check", is_flag=True, help="Only read and check the backup; write nothing.")
 @json_option
 def restore(source: Path, data: str, only_check: bool, as_json: bool) -> None:
-    """Check the backup in FOLDER and copy it to a store that is empty; then start gateways on it.
+    """Check a backup and copy it to an empty store.
 
-    A backup with a damaged, missing or additional file is refused, and so is a store that holds anything.
+    Start gateways on it after that. A backup with a damaged, missing or additional file is refused, and so is
+    a store that holds anything.
 
     \b
     clipserve-gateway restore /backups/monday --data /srv/clipserve-new

@@ -54,7 +54,7 @@ def on_engine(options: dict[str, Any], work: Callable[[Engine], Awaitable[T]]) -
 
 @click.group()
 def store() -> None:
-    """Look after the store itself: tables that belong to no collection, and a lost catalog."""
+    """Repair a store: a lost catalog, tables without a collection."""
 
 
 @store.command()
@@ -62,7 +62,7 @@ def store() -> None:
 @click.option("--accept", "accept", metavar="NAME", help="Keep this table out of use; writes go on then.")
 @store_options()
 def orphans(delete: str | None, accept: str | None, **options: Any) -> None:
-    """List the tables that belong to no collection, or delete or accept one of them.
+    """List tables without a collection; delete or accept one.
 
     The gateway never deletes them by itself. Works while gateways run.
     """
@@ -108,5 +108,8 @@ def rebuild(tables: tuple[str, ...], **options: Any) -> None:
 @click.argument("collection")
 @store_options()
 def forget(collection: str, **options: Any) -> None:
-    """Take a collection off the catalog whose table is gone, or its migration whose table is."""
+    """Take a collection off the catalog after its table was lost.
+
+    Where only the table of its migration was lost, that migration ends.
+    """
     click.echo(on_engine(options, lambda engine: repair.forget(engine, collection)))
