@@ -356,6 +356,24 @@ def test_a_file_without_a_token_is_named(run, tmp_path, text):
     assert "of-mine" not in found
 
 
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("# ours\nweb sha256:{}\n", "lines of the gateway's token file"),
+        ("web sha256:{}\nclipserve_s3cret-s3cret\n", "as `clipserve-gateway token --out FILE` writes it"),
+        ("sha256:{}", "which a client cannot use"),
+        ("web s3cret-s3cret-s3cret methods=read\nops s3cret\n", "without its name, into a file of its own"),
+    ],
+)
+def test_the_gateways_token_file_is_told_from_a_clients(run, tmp_path, text, words):
+    file = tmp_path / "token"
+    file.write_text(text.format("0b" * 32))
+    found = " ".join(run("info", "--token-file", file, code=1).output.split())
+    assert words in found
+    assert "s3cret" not in found
+    assert "0b0b" not in found
+
+
 @pytest.mark.parametrize("token", ["s3cret with spaces", "s3crét", "s3cret\n"])
 def test_a_token_that_cannot_be_sent_is_not_shown(run, token):
     for words in (["info"], ["info", "--json"]):
