@@ -31,6 +31,8 @@ from clipserve_gateway.model_config import IMAGE_SUFFIX, TEXT_SUFFIX, model_name
 
 WRONGS = 2
 """Wrong answers in a row after which a model that was never right is given up."""
+LOADING = "Triton has not loaded it"
+"""Detail of a model that Triton lists, and neither serves nor has failed to load."""
 
 
 @dataclass(frozen=True)
@@ -55,6 +57,13 @@ class Change:
 
     good: bool
     text: str
+    waits: bool = False
+    """Whether nothing is known to be wrong with it: Triton loads it."""
+
+    @property
+    def sign(self) -> str:
+        """What stands before the sentence."""
+        return "✓" if self.good else "·" if self.waits else "✗"
 
 
 class Judgement:
@@ -171,7 +180,8 @@ class _Standing:
         """When its trouble began; None while there is none."""
         self._symptom = ""
         self._detail = ""
-        self._told = ""
+        self._told: tuple[str, bool] | None = None
+        """What was said last, and whether Triton was loading it."""
 
     @property
     def in_trouble(self) -> bool:
@@ -223,9 +233,12 @@ class _Standing:
         return None if was_good else self._tell("makes progress again")
 
     def _tell(self, what: str) -> Change | None:
-        if what == self._told:
+        if (what, self._detail == LOADING) == self._told:
             return None
-        self._told = what
-        before = "" if self.good else "; it was right before" if self.proved else "; it was never right"
+        self._told = what, self._detail == LOADING
+        if not self.good and not self.proved and self._detail == LOADING:
+            return Change(False, f"model {self._name} is not served yet: {LOADING}", waits=True)
+        never = "; it was never right" if self._wrong else "; it has not answered yet"
+        before = "" if self.good else "; it was right before" if self.proved else never
         detail = f": {self._detail}" if self._detail else ""
         return Change(self.good, f"model {self._name} {what}{detail}{before}")

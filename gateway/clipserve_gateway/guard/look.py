@@ -10,7 +10,7 @@ from typing import Protocol
 from clipserve_gateway import errors
 from clipserve_gateway.deadline import Deadline
 from clipserve_gateway.encoder import Encoder
-from clipserve_gateway.guard.judgement import Look
+from clipserve_gateway.guard.judgement import LOADING, Look
 from clipserve_gateway.known_answer import FINE, Finding, examine
 from clipserve_gateway.model_config import (
     IMAGE_SUFFIX,
@@ -100,7 +100,7 @@ def failure_of(model: str, index: LoadedVersions, failures: Mapping[str, str]) -
         reason = " ".join(failures.get(tower, "").partition("\n\nAt:")[0].split())
         if reason:
             return f"Triton cannot load {tower}: {reason[:LONGEST_REASON]}"
-    return "Triton has not loaded it"
+    return LOADING
 
 
 async def find(

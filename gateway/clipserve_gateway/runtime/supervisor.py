@@ -199,10 +199,7 @@ class Supervisor:
                 self._say(text)
             # That all is well is told for the gateway and all its models together.
             told = [change for change in changes if self._was_ready or not change.good]
-            lines = [
-                f"{'✓' if change.good else '✗'} Triton (pid {self._triton.pid}): {change.text}"
-                for change in told
-            ]
+            lines = [f"{change.sign} Triton (pid {self._triton.pid}): {change.text}" for change in told]
             self._note_readiness()
             # Until the first is ready, what is wrong is told once it is clear that it does not end the start.
             held = lines if self._first else []

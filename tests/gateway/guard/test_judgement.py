@@ -205,7 +205,20 @@ def test_models_that_do_not_load_are_no_reason_for_a_restart():
     watch = Watch()
     assert watch.dies_after(Look(True, unready={"demo": "Triton has not loaded it"})) is None
     assert not watch.ready
-    assert "model demo does not answer: Triton has not loaded it; it was never right" in watch.told
+    assert watch.told == ["model demo is not served yet: Triton has not loaded it"]
+
+
+def test_a_model_that_loads_is_not_called_wrong_and_one_that_cannot_load_is():
+    loading = Look(True, unready={"demo": "Triton has not loaded it"})
+    failed = Look(True, unready={"demo": "Triton cannot load demo_image: no file"})
+    judgement, now = Judgement(GuardSettings()), 0.0
+    told = []
+    for look in [loading] * 3 + [failed] * 3 + [found(demo=RIGHT)]:
+        told += judgement.judge(look, now)
+        now += PAUSE
+    assert [(it.good, it.waits) for it in told] == [(False, True), (False, False), (True, False)]
+    assert "never right" not in told[0].text
+    assert told[1].text.endswith("Triton cannot load demo_image: no file; it has not answered yet")
 
 
 def test_a_model_that_was_right_and_is_loaded_no_more_is_a_fault():
