@@ -18,6 +18,12 @@ class PortTaken(Exception):
     """The address cannot be listened on."""
 
 
+def taken_ports(settings: Settings) -> list[str]:
+    """A sentence for each port that the settings name and that another process listens on."""
+    given = {"--port": settings.port, "--http-port": settings.http_port}
+    return [taken(port, option) for option, port in given.items() if port and listens(port)]
+
+
 def listen_grpc(settings: Settings, security: Security, server: grpc.aio.Server) -> int:
     """Lets the server listen; its port. Raises PortTaken."""
     address = f"{settings.host}:{settings.port}"
@@ -26,7 +32,7 @@ def listen_grpc(settings: Settings, security: Security, server: grpc.aio.Server)
     except RuntimeError:
         port = 0
     if port == 0 and listens(settings.port):
-        raise PortTaken(taken(settings.port, "--port"))
+        raise PortTaken("\n".join(taken_ports(settings)))
     if port == 0:
         raise PortTaken(f"cannot listen on {address}; choose another address with --host and --port")
     return port

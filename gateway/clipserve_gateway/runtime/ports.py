@@ -20,29 +20,40 @@ TRIES = 200
 
 
 class PortInUse(Exception):
-    """Somebody else listens on the port, or this user may not; the message says who, and what to do."""
+    """Ports that somebody else listens on, or that this user may not use.
+
+    Attributes:
+        problems: a sentence for each port: who has it, and what to do.
+    """
+
+    def __init__(self, *problems: str) -> None:
+        super().__init__("\n".join(problems))
+        self.problems = problems
 
 
 def free_ports(*wanted: int, options: Sequence[str] = ()) -> list[int]:
-    """The wanted ports, with a free one for each 0, no two alike; PortInUse if a wanted one is taken.
+    """The wanted ports, with a free one for each 0, no two alike; PortInUse for those that are taken.
 
     `options` are the names of the command-line options that set them. Who takes one of these ports seconds
     later is somebody who wants just that: no outgoing connection gets one from the kernel.
     """
     names = [*options, *["another option"] * len(wanted)]
+    problems: list[str] = []
     with contextlib.ExitStack() as held:
         probes = [held.enter_context(socket.socket()) for _ in wanted]
         # Those that are given come first, so that none of them is chosen for another.
         for probe, port, name in sorted(zip(probes, wanted, names, strict=False), key=lambda it: not it[1]):
-            if port:
-                bind(probe, port, name)
-            else:
+            if not port:
                 bind_free(probe)
+            elif problem := bind(probe, port, name):
+                problems.append(problem)
+        if problems:
+            raise PortInUse(*problems)
         return [int(probe.getsockname()[1]) for probe in probes]
 
 
-def bind(probe: socket.socket, port: int, option: str) -> None:
-    """Binds to a port that was given; PortInUse if that cannot be."""
+def bind(probe: socket.socket, port: int, option: str) -> str:
+    """Binds to a port that was given; why that cannot be, or empty."""
     # Connections that have ended keep a port from being bound for a minute otherwise. A port that is chosen
     # goes without: two sockets with this option may be bound to one port.
     probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -50,10 +61,9 @@ def bind(probe: socket.socket, port: int, option: str) -> None:
         probe.bind(("127.0.0.1", port))
     except OSError as error:
         if error.errno == errno.EADDRINUSE:
-            raise PortInUse(taken(port, option)) from error
-        raise PortInUse(
-            f"port {port} cannot be used ({error.strerror}); choose another one with {option}"
-        ) from error
+            return taken(port, option)
+        return f"port {port} cannot be used ({error.strerror}); choose another one with {option}"
+    return ""
 
 
 def bind_free(probe: socket.socket) -> None:

@@ -18,6 +18,7 @@ from clipserve_gateway.guard.look import look_at
 from clipserve_gateway.guard.settings import GuardSettings
 from clipserve_gateway.lifecycle import tend_memory
 from clipserve_gateway.listeners import holder, taken
+from clipserve_gateway.listening import taken_ports
 from clipserve_gateway.model_versions import ModelVersions
 from clipserve_gateway.runtime.data_folder import DataUnusable, check_data
 from clipserve_gateway.runtime.install import TritonInstall, TritonMissing, find_install
@@ -72,7 +73,7 @@ async def run_up(
         await asyncio.to_thread(check_data, settings.data)
         await asyncio.to_thread(check_repository, repository, trusted=trust_repository)
         for tries_left in reversed(range(TRIES)):
-            ports = choose(wanted)
+            ports = choose(wanted, settings)
             try:
                 await run_on(settings, guard, install, repository, ports, log, stop)
                 break
@@ -93,13 +94,16 @@ async def run_up(
     return 0
 
 
-def choose(wanted: Sequence[TritonPorts]) -> list[TritonPorts]:
-    """The wanted ports, with a free one for each 0; PortInUse if one that was given is taken."""
+def choose(wanted: Sequence[TritonPorts], settings: Settings) -> list[TritonPorts]:
+    """Triton's ports as wanted, with a free one for each 0.
+
+    PortInUse if one that was given is taken; it names the gateway's own ports that are taken as well.
+    """
     flat = [port for each in wanted for port in (each.grpc, each.http, each.metrics)]
     try:
         found = free_ports(*flat, options=OPTIONS)
     except PortInUse as error:
-        raise PortInUse(f"Triton's {error}") from error
+        raise PortInUse(*(f"Triton's {it}" for it in error.problems), *taken_ports(settings)) from error
     return [TritonPorts(*found[first : first + 3]) for first in range(0, len(found), 3)]
 
 

@@ -83,6 +83,36 @@ def test_a_taken_port_is_named_with_its_holder_and_the_option_to_change(taken: i
     )
 
 
+def test_all_taken_ports_are_told_at_once(taken: int, tmp_path: Path) -> None:
+    with socket.socket() as other, socket.socket() as third:
+        for it in (other, third):
+            it.bind(("127.0.0.1", 0))
+            it.listen()
+        second, own = other.getsockname()[1], third.getsockname()[1]
+        settings = Settings(data=str(tmp_path), port=0, http_port=own)
+        with pytest.raises(PortInUse) as refused:
+            choose([TritonPorts(taken, 0, second)], settings)
+    lines = str(refused.value).splitlines()
+    assert [line.partition(" is taken by")[0] for line in lines] == [
+        f"Triton's port {taken}",
+        f"Triton's port {second}",
+        f"port {own}",
+    ]
+    options = [re.search(r"with (--\S+)", line) for line in lines]
+    assert [it and it[1] for it in options] == ["--triton-port", "--triton-metrics-port", "--http-port"]
+
+
+async def test_both_ports_of_a_gateway_are_told_at_once(taken: int, tmp_path: Path) -> None:
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        other.listen()
+        settings = Settings(data=str(tmp_path), port=taken, http_port=other.getsockname()[1])
+        gateway = Gateway(settings, FakeBackend())
+        with pytest.raises(PortTaken, match=r"(?s)port \d+ is taken.* --port .*\nport \d+ .* --http-port "):
+            await gateway.start()
+        await gateway.stop(drain_seconds=0, grace_seconds=0)
+
+
 def test_the_holder_is_the_process_that_listens_and_not_one_that_is_connected(taken: int) -> None:
     code = (
         f"import socket, sys; it = socket.create_connection(('127.0.0.1', {taken})); print(1, flush=True); \
@@ -118,7 +148,7 @@ def test_a_port_that_was_given_keeps_its_option_and_one_that_was_chosen_has_none
 
 def test_each_triton_gets_three_ports_and_keeps_those_that_were_given() -> None:
     [given] = free_ports(0)
-    first, second = choose([TritonPorts(0, given, 0), TritonPorts(0, 0, 0)])
+    first, second = choose([TritonPorts(0, given, 0), TritonPorts(0, 0, 0)], Settings())
     assert first.http == given
     assert len({first.grpc, first.http, first.metrics, second.grpc, second.http, second.metrics}) == 6
 
