@@ -93,8 +93,11 @@ class Migrator:
         spec = await self._catalog.get(name, fresh=True)
         model = self._models.get(to_model, field="to_model")
         if model.fingerprint == spec.fingerprint:
+            same = "" if model.name == spec.model else f", and model {model.name!r} has the same weights"
             raise MigrationConflict(
-                f"collection {spec.name!r} is of {model.name} {model.fingerprint[:12]} already",
+                f"collection {spec.name!r} is already embedded by model {spec.model!r}{same} (fingerprint "
+                f"{model.fingerprint[:12]}): its embeddings would not change. The collection finds its "
+                f"model by the name {spec.model!r}: keep that model served",
                 field="to_model",
             )
         await self._filler.check_sources(spec)

@@ -20,13 +20,14 @@ from clipserve_gateway.errors import (
 )
 from clipserve_gateway.index.lance import LanceEngine
 from clipserve_gateway.metrics import Metrics
+from clipserve_gateway.migration import Migrator
 from clipserve_gateway.migration_fill import BATCH, Filler
 from clipserve_gateway.point_ops import NewPoint
 from clipserve_gateway.search import Part
 from clipserve_gateway.settings import Settings
 from clipserve_gateway.types import Eq, Point, Source
 from support.domain import OTHER, SOON, Domain, picture, stored_picture, two_models
-from support.fakes import DIM, SPEC, fake_models
+from support.fakes import DIM, SPEC, FakeTriton, fake_models, towers
 from support.memory_engine import MemoryEngine
 
 pytestmark = pytest.mark.usefixtures("no_waiting")
@@ -137,11 +138,25 @@ async def test_a_migration_that_is_given_up_leaves_the_collection_as_it_was(doma
     assert await domain.engine.tables() == [before.serving.table]
 
 
+async def test_a_model_of_the_same_weights_is_named_beside_the_collections_own(domain):
+    await domain.create(keep_sources=True)
+    models = await fake_models(FakeTriton(*towers(), *towers(model="twin")), default="fake")
+    migrator = Migrator(domain.engine, domain.catalog, models, domain.embedder, domain.sources)
+    with pytest.raises(MigrationConflict) as caught:
+        await migrator.start("pets", "twin")
+    assert (
+        "is already embedded by model 'fake', and model 'twin' has the same weights (" in caught.value.message
+    )
+    assert "its embeddings would not change" in caught.value.message
+    assert len(await domain.engine.tables()) == 1
+
+
 async def test_what_cannot_begin_is_refused(domain):
     await domain.create(keep_sources=True)
     with pytest.raises(MigrationConflict) as caught:
         await domain.migrator.start("pets", "fake")
     assert caught.value.field == "to_model"
+    assert caught.value.message.startswith("collection 'pets' is already embedded by model 'fake' (")
     with pytest.raises(ModelNotFound) as missing:
         await domain.migrator.start("pets", "nope")
     assert missing.value.field == "to_model"
