@@ -92,7 +92,9 @@ class Models:
         wanted = name or self.default
         if not wanted:
             raise errors.InvalidInput(
-                f"name a model: this server has {self._known()} and no default", field=field
+                f"name a model: this server has {self._known()} and no default (its operator sets one with "
+                "CLIPSERVE_DEFAULT_MODEL or --default-model)",
+                field=field,
             )
         if wanted in self._waiting:
             raise errors.ModelLoading(f"model {wanted!r} is not ready; try again in a few seconds")

@@ -14,7 +14,9 @@ async def test_a_single_model_is_the_default():
 
 async def test_of_several_models_one_must_be_named():
     models = await fake_models(FakeTriton(*towers(), *towers(model="other", fingerprint="0" * 64)))
-    with pytest.raises(errors.InvalidInput, match="fake, other"):
+    with pytest.raises(
+        errors.InvalidInput, match=r"fake, other.* CLIPSERVE_DEFAULT_MODEL or --default-model"
+    ):
         models.get("")
     assert models.get("other").fingerprint == "0" * 64
 
