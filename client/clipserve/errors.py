@@ -10,6 +10,16 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from clipserve.safe_text import shortened
+
+
+class InputWarning(UserWarning):
+    """Something in a call is probably not what was meant; the call goes on."""
+
+
+class LabelsWarning(InputWarning):
+    """Labels are the same text to the model, or lose their end; the result's `warnings` say which."""
+
 
 @dataclass(frozen=True)
 class Violation:
@@ -51,6 +61,7 @@ class ClipserveError(Exception):
         retry_after: float | None = None,
         request_id: str = "",
     ) -> None:
+        message = shortened(message)
         super().__init__(message)
         self.message = message
         self.code = code or self.code

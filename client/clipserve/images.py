@@ -17,6 +17,8 @@ import numpy.typing as npt
 
 from clipserve.errors import ImageTooLarge, ImageUnreadable
 from clipserve.files import FileTooLarge, read_regular
+from clipserve.safe_text import quoted, shortened
+from clipserve.text_checks import encoded_kind
 from clipserve.v1 import common_pb2
 
 if TYPE_CHECKING:
@@ -61,9 +63,18 @@ def read_file(path: str | os.PathLike[str], limit: int = MAX_FILE_BYTES) -> byte
     except FileTooLarge as error:
         raise too_large(error.size, limit) from error
     except (OSError, ValueError) as error:
-        why = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
-        hint = "; URLs are not fetched, download it first" if "://" in os.fspath(path) else ""
-        raise ImageUnreadable(f"cannot read {os.fspath(path)!r}: {why}{hint}") from error
+        raise ImageUnreadable(unreadable(os.fspath(path), error)) from error
+
+
+def unreadable(path: str, error: OSError | ValueError) -> str:
+    """Why a picture's file cannot be read, and what to do."""
+    kind = encoded_kind(path)
+    if kind == "a URL":
+        return f"{quoted(path)} is a URL, and URLs are not fetched: download the picture first"
+    if kind:
+        return f"{quoted(path)} is {kind}, not a path: decode it with base64.b64decode and pass the bytes"
+    why = error.strerror if isinstance(error, OSError) and error.strerror else shortened(str(error), 200)
+    return f"cannot read {quoted(path, 200)}: {why}"
 
 
 def too_large(size: int, limit: int) -> ImageTooLarge:

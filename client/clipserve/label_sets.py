@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import datetime as dt
+from collections.abc import Iterable
 
 from clipserve.labels import LabelSet, NoneOfTheAbove
-from clipserve.types import LabelSetInfo, NamedLabelSet
+from clipserve.types import LabelSetInfo, LabelWarning, NamedLabelSet
 from clipserve.v1 import clip_pb2, labels_pb2
 
 
@@ -49,6 +50,19 @@ def read_info(info: labels_pb2.LabelSetInfo) -> LabelSetInfo:
         content_hash=info.content_hash,
         create_time=info.create_time.ToDatetime(dt.timezone.utc),
         versions=tuple(info.versions),
+    )
+
+
+REASONS = {
+    clip_pb2.LABEL_WARNING_REASON_SAME: "same",
+    clip_pb2.LABEL_WARNING_REASON_CUT: "cut",
+}
+
+
+def read_warnings(warnings: Iterable[clip_pb2.LabelWarning]) -> tuple[LabelWarning, ...]:
+    """What is to be known of labels; of a newer server also for reasons that are not known here."""
+    return tuple(
+        LabelWarning(REASONS.get(it.reason, ""), tuple(it.labels), it.count, it.message) for it in warnings
     )
 
 

@@ -41,6 +41,30 @@ def json_text(document: Mapping[str, Any], indent: int | None = None) -> str:
     return UNSAFE_BUT_LINES.sub(lambda found: json.dumps(found[0])[1:-1], text)
 
 
+QUOTED = 80
+"""Characters of a value that an error quotes."""
+LONG_WORD = re.compile(r"\S{200,}")
+
+
+def quoted(value: object, limit: int = QUOTED) -> str:
+    """The value as Python writes it, for a message: of a long text its beginning, and how long it is."""
+    if isinstance(value, str | bytes) and len(value) > limit:
+        unit = "characters" if isinstance(value, str) else "bytes"
+        return f"{value[: limit - 20]!r}… ({len(value):,} {unit})"
+    text = repr(value)
+    return text if len(text) <= 2 * limit else f"{text[: limit - 20]}… ({len(text):,} characters)"
+
+
+def shortened(message: str, limit: int = 2_000) -> str:
+    """A message in which values of others are cut: words of 200 characters and more, and what is beyond
+    `limit` characters but for the end, which says what to do."""
+    text = LONG_WORD.sub(lambda word: f"{word[0][:60]}… ({len(word[0]):,} characters)", message)
+    if len(text) <= limit:
+        return text
+    end = limit // 4
+    return f"{text[: limit - end]} … {text[-end:]}"
+
+
 def escaped(found: re.Match[str]) -> str:
     """One character as Python writes it."""
     return found[0].encode("unicode_escape").decode()

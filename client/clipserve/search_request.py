@@ -11,6 +11,7 @@ import numpy.typing as npt
 from clipserve.filters import Filter, to_filter
 from clipserve.images import MAX_FILE_BYTES, ImageLike, write_image
 from clipserve.payload import utf8, write_embedding
+from clipserve.text_checks import TextCheck
 from clipserve.types import Weighted
 from clipserve.v1 import clip_pb2
 
@@ -100,6 +101,17 @@ def write_weighted(parts: Sequence[Weighted], max_file_bytes: int) -> clip_pb2.W
             raise ValueError(f"weighted[{i}]: a weight is finite and not 0, not {part.weight}")
         write_query(query.parts.add(weight=part.weight), *given, max_file_bytes)
     return query
+
+
+def query_check(text: str | None, weighted: Sequence[Weighted]) -> TextCheck:
+    """A look at the texts of a query."""
+    check = TextCheck()
+    if text is not None:
+        check.see("text", text)
+    for i, part in enumerate(weighted):
+        if part.text is not None:
+            check.see(f"weighted[{i}].text", part.text)
+    return check
 
 
 def duplicate_threshold(wanted: bool | float) -> float:

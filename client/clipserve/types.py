@@ -131,6 +131,21 @@ class Classification:
 
 
 @dataclass(frozen=True)
+class LabelWarning:
+    """Something about labels that a person should know."""
+
+    reason: str
+    """``same``: the labels are one text to the model and share one probability. ``cut``: prompts of the
+    labels are longer than the model's context and lose their end."""
+    labels: tuple[int, ...]
+    """Positions in the caller's labels, the first 16; empty where it is about none of the above."""
+    count: int
+    """How many labels there are."""
+    message: str
+    """One sentence for people."""
+
+
+@dataclass(frozen=True)
 class ClassifyResult:
     """A sequence of classifications, one for each image in the order given."""
 
@@ -144,6 +159,8 @@ class ClassifyResult:
     """Prompts that lost their end because they are longer than the model's context."""
     label_set: str | None = None
     """The stored label set that was used, with its version: ``pets@3``."""
+    warnings: tuple[LabelWarning, ...] = ()
+    """What is to be known of the labels."""
 
     def __len__(self) -> int:
         return len(self.results)
@@ -383,6 +400,8 @@ class UpsertResult:
     """The collection's model; None if no point reached the server."""
     errors: Mapping[int, ClipserveError] = field(default_factory=dict)
     """Errors by the point's position."""
+    truncated: tuple[int, ...] = ()
+    """Positions of points whose text lost its end because it is longer than the model's context."""
 
 
 @dataclass(frozen=True)
@@ -401,6 +420,8 @@ class LabelSetInfo:
     """When this version was put."""
     versions: tuple[int, ...]
     """Versions that are kept, oldest first."""
+    warnings: tuple[LabelWarning, ...] = ()
+    """What is to be known of the labels; told when they are put, and not kept."""
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,7 @@ import numpy.typing as npt
 from clipserve_gateway.concurrency import both
 from clipserve_gateway.deadline import Deadline
 from clipserve_gateway.embed import Embedder, normalized
+from clipserve_gateway.label_warnings import LabelWarning
 from clipserve_gateway.labels import LabelCache
 from clipserve_gateway.models import Models
 from clipserve_gateway.stages import stage
@@ -71,11 +72,12 @@ class RankedLabels(Sequence[LabelScore]):
 
 @dataclass(frozen=True)
 class ClassifyOutcome:
-    """The model that answered, one result for each image, and how many prompts were cut."""
+    """The model that answered, one result for each image, how many prompts were cut, and what to tell."""
 
     spec: ModelSpec
     items: list[Classified]
     truncated_prompts: int
+    warnings: tuple[LabelWarning, ...] = ()
 
 
 class Classifier:
@@ -115,7 +117,7 @@ class Classifier:
                 results = await asyncio.to_thread(
                     rank, spec, items, label_embeddings.matrix, labels, top_k, mode
                 )
-        return ClassifyOutcome(spec, results, label_embeddings.truncated_prompts)
+        return ClassifyOutcome(spec, results, label_embeddings.truncated_prompts, label_embeddings.warnings)
 
 
 def rank(

@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 import numpy as np
@@ -16,6 +16,7 @@ from clipserve_gateway import stages
 from clipserve_gateway.concurrency import SingleFlight
 from clipserve_gateway.deadline import Deadline
 from clipserve_gateway.errors import ClipserveError
+from clipserve_gateway.label_warnings import LabelWarning, find_warnings
 from clipserve_gateway.metrics import Metrics
 from clipserve_gateway.text_store import TextEmbeddings, TextStore, content_key, known_texts
 from clipserve_gateway.types import Embedded, Floats, LabelSet, LabelSetRef, ModelSpec
@@ -43,10 +44,11 @@ class TextEmbedder(Protocol):
 
 @dataclass(frozen=True)
 class LabelEmbeddings:
-    """Normalized float32 [L, D], and how many prompts were cut at the model's context."""
+    """Normalized float32 [L, D], how many prompts were cut at the model's context, and what to tell."""
 
     matrix: Floats
     truncated_prompts: int
+    warnings: tuple[LabelWarning, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -121,6 +123,7 @@ class LabelCache:
         async def build(latest: Callable[[], Deadline]) -> LabelEmbeddings:
             start = time.perf_counter()
             built = await self._build_or_load(spec, labels, latest, ref)
+            built = replace(built, warnings=await find_warnings(labels, spec.context_length))
             self._metrics.label_cache_build_seconds.observe(time.perf_counter() - start)
             remember(cache, key, built)
             size = self._sets.currsize + self._named.currsize + self._labels.currsize

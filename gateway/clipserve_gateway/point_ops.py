@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import secrets
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TypeVar
 
 import numpy as np
@@ -31,40 +31,21 @@ from clipserve_gateway.errors import (
 )
 from clipserve_gateway.index.base import Engine
 from clipserve_gateway.kept_source import source_bytes, stored_source
+from clipserve_gateway.point_values import NewPoint, Page, UpsertOutcome
 from clipserve_gateway.read_size import STEP_WITH_SOURCES
 from clipserve_gateway.sources import SourceReader
 from clipserve_gateway.stages import stage
 from clipserve_gateway.types import (
+    Embedded,
     Filter,
     Floats,
     Input,
-    Payload,
     Point,
     TableSpec,
 )
 from clipserve_gateway.writing import ATTEMPTS, confirm, delete_everywhere, have_landed, writable
 
 T = TypeVar("T")
-
-
-@dataclass(frozen=True)
-class NewPoint:
-    """A point to write: what to embed, or its normalized embedding."""
-
-    id: str
-    source: Input | Floats
-    payload: Payload
-    source_uri: str = ""
-    kept_source: Input | None = None
-    """What a given embedding was made of."""
-
-
-@dataclass(frozen=True)
-class Page:
-    """Points in the order of their ids; `more` is whether others follow."""
-
-    points: list[Point]
-    more: bool
 
 
 class PointOps:
@@ -89,8 +70,8 @@ class PointOps:
         *,
         fingerprint: str,
         deadline: Deadline,
-    ) -> list[ClipserveError | None]:
-        """Writes the good points; what is wrong with each of the others.
+    ) -> UpsertOutcome:
+        """Writes the good points.
 
         Raises FingerprintMismatch where `fingerprint`, or the model as it is served now, is not the
         collection's; CollectionNotFound where the collection was dropped, or made anew, in the meantime.
@@ -98,7 +79,7 @@ class PointOps:
         created = collection.create_time
         for _ in range(ATTEMPTS):
             check_fingerprint(collection.name, collection.serving, fingerprint)
-            statuses, written = await self._embedded(collection, points, deadline)
+            outcome, written = await self._embedded(collection, points, deadline)
             deadline.check("index")
             lease = await writable(self._catalog, collection.name, deadline)
             if lease.spec.create_time != created:
@@ -112,7 +93,7 @@ class PointOps:
                                 await in_time(self._engine.upsert(table, rows), deadline, "index")
                     landed = functools.partial(have_landed, self._engine, written[0][1])
                     await confirm(self._catalog, lease, deadline, landed)
-                    return statuses
+                    return outcome
                 except TableNotFound:
                     lease = await self._catalog.lease(collection.name, fresh=True)
             # Its migration began, was switched or ended while the points were being embedded.
@@ -121,7 +102,7 @@ class PointOps:
 
     async def _embedded(
         self, collection: CollectionSpec, points: Sequence[NewPoint | InvalidInput], deadline: Deadline
-    ) -> tuple[list[ClipserveError | None], list[tuple[Generation, list[Point]]]]:
+    ) -> tuple[UpsertOutcome, list[tuple[Generation, list[Point]]]]:
         """What is wrong with each point, and the rows of the good ones for each generation."""
         found = [
             await self._embeddings(collection, generation, points, deadline)
@@ -129,11 +110,15 @@ class PointOps:
         ]
         statuses: list[ClipserveError | None] = []
         rows: list[list[Point]] = [[] for _ in found]
-        for point, *embeddings in zip(points, *found, strict=True):
-            errors = [item for item in embeddings if isinstance(item, ClipserveError)]
+        truncated: list[bool] = []
+        for point, *embedded in zip(points, *found, strict=True):
+            truncated.append(any(item.truncated for item in embedded))
+            outcomes = [outcome_of(item) for item in embedded]
+            errors = [item for item in outcomes if isinstance(item, ClipserveError)]
             if errors or isinstance(point, InvalidInput):
                 statuses.append(errors[0])
                 continue
+            embeddings = [item for item in outcomes if isinstance(item, np.ndarray)]
             source, stamp = None, secrets.randbelow(2**63 - 1) + 1
             if collection.keep_sources:
                 source = await stored_source(point.source if point.kept_source is None else point.kept_source)
@@ -142,7 +127,7 @@ class PointOps:
             if statuses[-1] is None:
                 for row, stored in zip(rows, made, strict=True):
                     row.append(stored)
-        return statuses, list(zip(collection.generations, rows, strict=True))
+        return UpsertOutcome(statuses, truncated), list(zip(collection.generations, rows, strict=True))
 
     def _refusal(self, collection: CollectionSpec, point: Point) -> InvalidInput | None:
         """Why the engine cannot hold a point."""
@@ -158,7 +143,7 @@ class PointOps:
         generation: Generation,
         points: Sequence[NewPoint | InvalidInput],
         deadline: Deadline,
-    ) -> list[Floats | ClipserveError]:
+    ) -> list[Embedded]:
         """The embedding of each point by a generation's model, or why there is none."""
         serving = generation == collection.serving
         inputs: list[Input | Floats | ClipserveError] = []
@@ -184,7 +169,11 @@ class PointOps:
         to_embed = [item for item in inputs if not isinstance(item, np.ndarray | ClipserveError)]
         made = iter(await self._embedder.embed(collection.name, generation, to_embed, deadline))
         return [
-            item if isinstance(item, np.ndarray | ClipserveError) else outcome_of(next(made))
+            Embedded(item)
+            if isinstance(item, np.ndarray)
+            else Embedded(error=item)
+            if isinstance(item, ClipserveError)
+            else next(made)
             for item in inputs
         ]
 

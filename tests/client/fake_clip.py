@@ -9,7 +9,7 @@ import grpc
 import numpy as np
 from client.fake_base import Guard, Refused, State, invalid
 from client.fake_images import embed_image
-from client.fake_labels import LabelSetStore, check_labels
+from client.fake_labels import LabelSetStore, check_labels, label_warnings
 from client.fake_model import CONTEXT_WORDS, LOGIT_SCALE, OTHER, by_model, embed_text, packed, unit
 from client.fake_points import FakeStore
 from client.fake_search import search
@@ -107,7 +107,12 @@ class FakeClip(Guard, clip_pb2_grpc.ClipServiceServicer):
             scores = self.scores(embeddings @ vector, labels, request.top_k or 5, mode)
             results.append(clip_pb2.ClassifyResult(scores=scores))
         return clip_pb2.ClassifyResponse(
-            results=results, model=model, score_mode=mode, logit_scale=LOGIT_SCALE, label_set=ref
+            results=results,
+            model=model,
+            score_mode=mode,
+            logit_scale=LOGIT_SCALE,
+            label_set=ref,
+            warnings=label_warnings(labels),
         )
 
     def labels_of(self, request: Any) -> tuple[clip_pb2.LabelSet, clip_pb2.LabelSetRef | None]:

@@ -7,6 +7,7 @@ from typing import Any
 
 import grpc
 from client.fake_base import Guard, Refused, State, invalid, page_of
+from client.fake_model import CONTEXT_WORDS
 from client.fake_points import FakeCollection, FakeStore
 from client.fake_search import statistics
 from clipserve.v1 import collection_pb2, collection_pb2_grpc, common_pb2
@@ -113,7 +114,10 @@ class FakeCollections(Guard, collection_pb2_grpc.CollectionServiceServicer):
         if request.fingerprint not in ("", collection.model.fingerprint):
             raise Refused("FAILED_PRECONDITION", "FINGERPRINT_MISMATCH", "another model", "fingerprint")
         statuses = [self.upsert_one(collection, point, i) for i, point in enumerate(request.points)]
-        return collection_pb2.UpsertPointsResponse(statuses=statuses, model=collection.model)
+        truncated = [i for i, it in enumerate(request.points) if len(it.text.split()) > CONTEXT_WORDS]
+        return collection_pb2.UpsertPointsResponse(
+            statuses=statuses, model=collection.model, truncated=truncated
+        )
 
     def upsert_one(self, collection: FakeCollection, point: Any, i: int) -> common_pb2.ItemStatus:
         try:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
 import grpc
 from client.fake_base import Guard, Refused, State, invalid, page_of
+from client.fake_model import CONTEXT_WORDS
 from clipserve.v1 import clip_pb2, labels_pb2, labels_pb2_grpc
 from google.protobuf.timestamp_pb2 import Timestamp
 
@@ -23,10 +25,10 @@ def check_labels(labels: clip_pb2.LabelSet, limits: clip_pb2.Limits) -> None:
     if len(names) > limits.max_labels:
         raise invalid("LIMIT_EXCEEDED", "too many labels", "labels.names")
     for i, name in enumerate(names):
-        if not name.strip() or name in names[:i]:
-            raise invalid("INVALID_INPUT", "empty or repeated label", f"labels.names[{i}]")
+        if not name.strip() or name in names[:i] or "\0" in name:
+            raise invalid("INVALID_INPUT", "empty, repeated or broken label", f"labels.names[{i}]")
     for i, template in enumerate(labels.templates):
-        if template.count("{}") != 1:
+        if template.count("{}") != 1 or set("{}") & set(template.replace("{}", "")):
             raise invalid("INVALID_INPUT", "one {} please", f"labels.templates[{i}]")
     if len(labels.thresholds) not in (0, len(names)):
         raise invalid("INVALID_INPUT", "one threshold for each label", "labels.thresholds")
@@ -34,6 +36,20 @@ def check_labels(labels: clip_pb2.LabelSet, limits: clip_pb2.Limits) -> None:
         (labels.none_of_the_above.name or "none of the above") in names
     ):
         raise invalid("INVALID_INPUT", "that is a label already", "labels.none_of_the_above.name")
+
+
+def label_warnings(labels: clip_pb2.LabelSet) -> Iterator[clip_pb2.LabelWarning]:
+    """As the real server, for the fake model: it knows words in lower case, CONTEXT_WORDS of them."""
+    same: dict[tuple[str, ...], list[int]] = {}
+    for i, name in enumerate(labels.names):
+        same.setdefault(tuple(name.lower().split()[: CONTEXT_WORDS - 4]), []).append(i)
+    cut = [i for i, name in enumerate(labels.names) if len(name.split()) > CONTEXT_WORDS - 4]
+    found = [("CUT", cut), *(("SAME", group) for group in same.values() if len(group) > 1)]
+    for reason, some in found if cut else found[1:]:
+        names = ", ".join(labels.names[i][:20] for i in some)
+        yield clip_pb2.LabelWarning(
+            reason=f"LABEL_WARNING_REASON_{reason}", labels=some, count=len(some), message=f"look at {names}"
+        )
 
 
 @dataclass(frozen=True)
@@ -112,7 +128,9 @@ class FakeLabelSets(Guard, labels_pb2_grpc.LabelSetServiceServicer):
             labels.CopyFrom(request.labels)
             labels.templates.extend([] if labels.templates else ["a photo of a {}."])
             kept, created = self.store.put(request.name, labels)
-            return labels_pb2.PutLabelSetResponse(info=self.store.info(kept), created=created)
+            return labels_pb2.PutLabelSetResponse(
+                info=self.store.info(kept), created=created, warnings=label_warnings(labels)
+            )
 
         return self.call("PutLabelSet", len(request.labels.names), context, answer)
 

@@ -29,7 +29,7 @@ from client.service_support import (
     new_name,
     service,
 )
-from clipserve import F, Point
+from clipserve import F, Point, Weighted
 from PIL import Image
 
 __all__ = ["ServiceCases", "new_collection", "new_name", "service"]
@@ -125,6 +125,35 @@ class ServiceCases(CollectionCases, SearchCases, LabelSetCases, MigrationCases):
         )
         assert seen == sorted(seen)
         assert seen[-1] == count
+
+    def test_texts_of_points_that_lose_their_end_are_told(self, service, new_collection):
+        collection = new_collection()
+        points = [
+            Point("a", text="a dog"),
+            Point("b", text="word " * 500),
+            Point("c", image=png(1)),
+            Point("d", text="word " * 200),
+        ]
+        assert service.upsert(collection.name, points).truncated == (1, 3)
+        [first, second] = service.upsert_stream(collection.name, [points[:2], points[2:]])
+        assert (first.truncated, second.truncated) == ((1,), (1,))
+
+    def test_a_text_that_looks_like_a_picture_is_told_once_for_all(self, service, new_collection):
+        texts = ["a dog", "https://example.org/dove.jpg", "data:image/png;base64," + "A" * 10_000]
+        with pytest.warns(clipserve.InputWarning, match=r"texts\[1\] looks like a URL") as warned:
+            service.embed_texts(texts)
+        assert len(warned) == 1
+        assert warned[0].filename == __file__
+        assert "1 more" in str(warned[0].message)
+        collection = new_collection()
+        with pytest.warns(clipserve.InputWarning, match="text looks like a data URI"):
+            service.search(collection.name, text=texts[2])
+        with pytest.warns(clipserve.InputWarning, match=r"weighted\[1\].text looks like a URL"):
+            service.search(collection.name, weighted=[Weighted(1, text="a"), Weighted(1, text=texts[1])])
+        with pytest.warns(clipserve.InputWarning, match=r"points\[0\].text looks like the path of a file"):
+            service.upsert(collection.name, [Point("a", text=__file__)])
+        with pytest.warns(clipserve.InputWarning, match=r"labels\[1\] looks like a URL"):
+            service.classify([png(1)], ["dog", texts[1]])
 
     def test_no_items_is_an_empty_answer(self, service):
         dim = service.embed_texts(["x"]).model.embed_dim

@@ -106,3 +106,36 @@ class LabelSetCases:
         assert abs(found["nothing"].cosine - found["cat"].cosine) < CLOSE
         assert found["nothing"].above_threshold is True
         assert found["cat"].above_threshold is False
+
+    def test_labels_that_are_the_same_to_the_model_or_too_long_are_told(self, service, new_name):
+        long = "word " * 100
+        names = ["Cat", "dog", "cat ", "CAT", long + "a", long + "b"]
+        with pytest.warns(clipserve.LabelsWarning) as warned:
+            result = service.classify([png(1)], names, top_k=6)
+        assert len(result[0].scores) == 6
+        assert {(it.reason, it.labels, it.count) for it in result.warnings} == {
+            ("same", (0, 2, 3), 3),
+            ("same", (4, 5), 2),
+            ("cut", (4, 5), 2),
+        }
+        assert [str(one.message) for one in warned] == [it.message for it in result.warnings]
+        with pytest.warns(clipserve.LabelsWarning):
+            info, _ = service.put_label_set(new_name(), names)
+        assert info.warnings == result.warnings
+        with pytest.warns(clipserve.LabelsWarning):
+            assert service.classify([png(1)], label_set=info.name).warnings == result.warnings
+
+    def test_good_labels_give_no_warning(self, service, recwarn):
+        assert service.classify([png(1)], ["cat", "dog"]).warnings == ()
+        assert not recwarn.list
+
+    @pytest.mark.parametrize("template", ["{{}}", "a {} {x}", "a {", "{} {}", "a photo", "{label}"])
+    def test_templates_have_one_place_for_the_label_and_no_other_braces(self, service, template):
+        with pytest.raises(clipserve.InvalidInput) as caught:
+            service.classify([png(1)], ["cat"], templates=["a {}", template])
+        assert caught.value.field == "labels.templates[1]"
+
+    def test_labels_with_a_nul_are_refused(self, service):
+        with pytest.raises(clipserve.InvalidInput) as caught:
+            service.classify([png(1)], ["dog", "c\0a\0t\0"])
+        assert caught.value.field == "labels.names[1]"

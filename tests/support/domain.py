@@ -63,7 +63,8 @@ class Domain:
     ) -> list[ClipserveError | None]:
         """Writes points."""
         spec = await self.points.collection(name)
-        return await self.points.upsert(spec, points, fingerprint=fingerprint, deadline=SOON)
+        outcome = await self.points.upsert(spec, points, fingerprint=fingerprint, deadline=SOON)
+        return outcome.statuses
 
     async def search(self, name: str, *parts: Part, **changes: object) -> SearchOutcome:
         """Searches, for everything unless told otherwise."""

@@ -16,7 +16,8 @@ from clipserve.jobs.classify import ClassifyJob
 from clipserve.jobs.embed import EmbedJob
 from clipserve.labels import LabelSet, to_label_set
 from clipserve.responses import read_search
-from clipserve.search_request import search_request
+from clipserve.search_request import query_check, search_request
+from clipserve.told import warn_of_texts
 from clipserve.types import ClassifyResult, EmbedResult, SearchResult, Weighted
 
 
@@ -174,4 +175,5 @@ class ClipCalls(Calls):
             consistency=consistency,
             group_duplicates=group_duplicates,
         )
+        warn_of_texts(query_check(text, weighted or ()))
         return read_search(self._call("Search", request, timeout))

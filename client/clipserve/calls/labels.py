@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 
 from clipserve.calls.base import Calls
-from clipserve.label_sets import read_info, read_named, write_labels
+from clipserve.label_sets import read_info, read_named, read_warnings, write_labels
 from clipserve.labels import LabelSet, to_label_set
 from clipserve.single import PAGE_SIZE
+from clipserve.told import label_check, warn_of_labels, warn_of_texts
 from clipserve.types import LabelSetInfo, NamedLabelSet
 from clipserve.v1 import clip_pb2, labels_pb2
 
@@ -26,16 +28,20 @@ class LabelSetCalls(Calls):
     ) -> tuple[LabelSetInfo, bool]:
         """Keeps a label set under a name, as its next version; the same as the latest changes nothing.
 
-        Returns what is kept now, and whether that is a new version.
+        Returns what is kept now, and whether that is a new version. Gives a LabelsWarning where the model
+        cannot tell labels apart or cuts them.
 
         Args:
             name: 1 to 128 letters, digits, `_`, `.` and `-`, a letter or `_` first.
             templates, thresholds: as in `classify`; given apart they win over those of a LabelSet.
         """
-        message = write_labels(to_label_set(labels, templates, thresholds))
-        request = labels_pb2.PutLabelSetRequest(name=name, labels=message)
+        given = to_label_set(labels, templates, thresholds)
+        request = labels_pb2.PutLabelSetRequest(name=name, labels=write_labels(given))
         response = self._call("PutLabelSet", request, timeout)
-        return read_info(response.info), bool(response.created)
+        found = read_warnings(response.warnings)
+        warn_of_texts(label_check(given))
+        warn_of_labels(found)
+        return replace(read_info(response.info), warnings=found), bool(response.created)
 
     def get_label_set(self, name: str, version: int = 0, *, timeout: float | None = None) -> NamedLabelSet:
         """A stored label set; version 0 is the latest. Raises LabelSetNotFound."""

@@ -16,6 +16,8 @@ from google.protobuf.message import Message
 from clipserve.errors import BatchError, ClipserveError, FingerprintMismatch, LimitExceeded, Violation
 from clipserve.requests import Chunk, Item, Room, cut
 from clipserve.responses import read_model
+from clipserve.text_checks import TextCheck
+from clipserve.told import warn_of_texts
 from clipserve.types import ModelRef, ServerInfo
 from clipserve.v1 import common_pb2
 
@@ -55,6 +57,7 @@ class Job(ABC, Generic[R]):
         self._items = items
         self._on_error = on_error
         self._model: ModelRef | None = None
+        self._texts = TextCheck()
 
     def chunks(self, info: ServerInfo, batch_size: int) -> Iterator[Chunk]:
         """The requests, in order; each is built when it is asked for."""
@@ -95,9 +98,14 @@ class Job(ABC, Generic[R]):
     def result(self) -> R:
         """The outcome; raises BatchError if items failed and the caller wants that raised."""
         outcome = self.outcome()
+        self.warn()
         if self.errors and self._on_error == "raise":
             raise BatchError(dict(sorted(self.errors.items())), self.total, outcome)
         return outcome
+
+    def warn(self) -> None:
+        """Gives the warnings of the call."""
+        warn_of_texts(self._texts)
 
     def _written(self, room: Room, info: ServerInfo) -> Iterator[Item]:
         for position, item in enumerate(self._items):

@@ -9,11 +9,12 @@ from clipserve.errors import Conflict, LimitExceeded
 from clipserve.images import ImageLike
 from clipserve.jobs.base import Job, OnError
 from clipserve.jobs.inputs import read_image
-from clipserve.label_sets import read_ref, write_labels
+from clipserve.label_sets import read_ref, read_warnings, write_labels
 from clipserve.labels import LabelSet, parse_ref
 from clipserve.requests import Chunk, Room, check_list, rebaser, room_for, wire_size
 from clipserve.responses import MODE_NAMES, MODES, read_classification
-from clipserve.types import Classification, ClassifyResult, ServerInfo
+from clipserve.told import label_check, warn_of_labels
+from clipserve.types import Classification, ClassifyResult, LabelWarning, ServerInfo
 from clipserve.v1 import clip_pb2
 
 SECONDS_PER_PROMPT = 0.01
@@ -55,6 +56,7 @@ class ClassifyJob(Job[ClassifyResult]):
         self._ref: clip_pb2.LabelSetRef | None = None
         if isinstance(labels, LabelSet):
             self._labels = write_labels(labels)
+            self._texts = label_check(labels)
             self._count = len(labels.names) + (labels.none_of_the_above is not None)
             self._widest = max(len(name.encode()) for name in answers(self._labels))
             self._label_seconds = SECONDS_PER_PROMPT * len(labels.names) * max(1, len(labels.templates))
@@ -71,6 +73,7 @@ class ClassifyJob(Job[ClassifyResult]):
         self._scale = 0.0
         self._truncated = 0
         self._label_set: str | None = None
+        self._warnings: tuple[LabelWarning, ...] = ()
 
     def room(self, info: ServerInfo, batch_size: int) -> Room:
         """Every request repeats the labels; answers hold the best of them for each image."""
@@ -114,6 +117,7 @@ class ClassifyJob(Job[ClassifyResult]):
         self._scale = response.logit_scale
         self._mode = MODE_NAMES.get(response.score_mode, self._mode)
         self._truncated = max(self._truncated, response.truncated_prompts)
+        self._warnings = read_warnings(response.warnings)
         if response.HasField("label_set"):
             self._note_label_set(read_ref(response.label_set))
         rebase = rebaser(self.name, chunk.positions)
@@ -143,4 +147,10 @@ class ClassifyJob(Job[ClassifyResult]):
             logit_scale=self._scale,
             truncated_prompts=self._truncated,
             label_set=self._label_set,
+            warnings=self._warnings,
         )
+
+    def warn(self) -> None:
+        """Of labels that are no words, or that the model cannot tell apart."""
+        super().warn()
+        warn_of_labels(self._warnings)

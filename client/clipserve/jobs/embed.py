@@ -60,6 +60,7 @@ class EmbedJob(Job[EmbedResult]):
             message = clip_pb2.EmbedInput(image=read_image(item, info))
         else:
             message = clip_pb2.EmbedInput(text=read_text(item, info))
+            self._texts.see(f"texts[{self.total - 1}]", item)
         return message, wire_size(message)
 
     def request(self, values: Sequence[Any]) -> clip_pb2.EmbedRequest:

@@ -40,6 +40,7 @@ class UpsertJob(Job[UpsertResult]):
         self._fingerprint = fingerprint
         self._first_seen: dict[str, int] = {}
         self._written_count = 0
+        self._truncated: list[int] = []
 
     def room(self, info: ServerInfo, batch_size: int) -> Room:
         """Answers are small."""
@@ -71,6 +72,7 @@ class UpsertJob(Job[UpsertResult]):
             message.image.CopyFrom(read_image(item.image, info))
         elif item.text is not None:
             message.text = read_text(item.text, info)
+            self._texts.see(f"points[{self.total - 1}].text", item.text)
         return message, wire_size(message)
 
     def request(self, values: Sequence[Any]) -> collection_pb2.UpsertPointsRequest:
@@ -82,6 +84,7 @@ class UpsertJob(Job[UpsertResult]):
     def take(self, chunk: Chunk, response: collection_pb2.UpsertPointsResponse) -> None:
         """Notes what was written."""
         self._note_model(response.model)
+        self._truncated += [chunk.positions[i] for i in response.truncated]
         rebase = rebaser(self.name, chunk.positions)
         for position, status in zip(chunk.positions, response.statuses, strict=True):
             error = read_item(status, rebase)
@@ -92,7 +95,9 @@ class UpsertJob(Job[UpsertResult]):
 
     def outcome(self) -> UpsertResult:
         """How many were written."""
-        return UpsertResult(self._written_count, self._model, dict(sorted(self.errors.items())))
+        return UpsertResult(
+            self._written_count, self._model, dict(sorted(self.errors.items())), tuple(self._truncated)
+        )
 
 
 def write_kept_source(message: collection_pb2.PointInput, point: Point, info: ServerInfo) -> None:

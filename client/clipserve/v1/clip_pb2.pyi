@@ -14,6 +14,12 @@ class ScoreMode(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     SCORE_MODE_SOFTMAX: _ClassVar[ScoreMode]
     SCORE_MODE_INDEPENDENT: _ClassVar[ScoreMode]
 
+class LabelWarningReason(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    LABEL_WARNING_REASON_UNSPECIFIED: _ClassVar[LabelWarningReason]
+    LABEL_WARNING_REASON_SAME: _ClassVar[LabelWarningReason]
+    LABEL_WARNING_REASON_CUT: _ClassVar[LabelWarningReason]
+
 class Consistency(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     __slots__ = ()
     CONSISTENCY_UNSPECIFIED: _ClassVar[Consistency]
@@ -22,6 +28,9 @@ class Consistency(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
 SCORE_MODE_UNSPECIFIED: ScoreMode
 SCORE_MODE_SOFTMAX: ScoreMode
 SCORE_MODE_INDEPENDENT: ScoreMode
+LABEL_WARNING_REASON_UNSPECIFIED: LabelWarningReason
+LABEL_WARNING_REASON_SAME: LabelWarningReason
+LABEL_WARNING_REASON_CUT: LabelWarningReason
 CONSISTENCY_UNSPECIFIED: Consistency
 CONSISTENCY_BOUNDED: Consistency
 CONSISTENCY_STRONG: Consistency
@@ -73,20 +82,34 @@ class ClassifyRequest(_message.Message):
     def __init__(self, model: _Optional[str] = ..., images: _Optional[_Iterable[_Union[_common_pb2.Image, _Mapping]]] = ..., labels: _Optional[_Union[LabelSet, _Mapping]] = ..., top_k: _Optional[int] = ..., score_mode: _Optional[_Union[ScoreMode, str]] = ..., label_set: _Optional[_Union[LabelSetRef, _Mapping]] = ...) -> None: ...
 
 class ClassifyResponse(_message.Message):
-    __slots__ = ("results", "model", "score_mode", "logit_scale", "truncated_prompts", "label_set")
+    __slots__ = ("results", "model", "score_mode", "logit_scale", "truncated_prompts", "label_set", "warnings")
     RESULTS_FIELD_NUMBER: _ClassVar[int]
     MODEL_FIELD_NUMBER: _ClassVar[int]
     SCORE_MODE_FIELD_NUMBER: _ClassVar[int]
     LOGIT_SCALE_FIELD_NUMBER: _ClassVar[int]
     TRUNCATED_PROMPTS_FIELD_NUMBER: _ClassVar[int]
     LABEL_SET_FIELD_NUMBER: _ClassVar[int]
+    WARNINGS_FIELD_NUMBER: _ClassVar[int]
     results: _containers.RepeatedCompositeFieldContainer[ClassifyResult]
     model: _common_pb2.ModelRef
     score_mode: ScoreMode
     logit_scale: float
     truncated_prompts: int
     label_set: LabelSetRef
-    def __init__(self, results: _Optional[_Iterable[_Union[ClassifyResult, _Mapping]]] = ..., model: _Optional[_Union[_common_pb2.ModelRef, _Mapping]] = ..., score_mode: _Optional[_Union[ScoreMode, str]] = ..., logit_scale: _Optional[float] = ..., truncated_prompts: _Optional[int] = ..., label_set: _Optional[_Union[LabelSetRef, _Mapping]] = ...) -> None: ...
+    warnings: _containers.RepeatedCompositeFieldContainer[LabelWarning]
+    def __init__(self, results: _Optional[_Iterable[_Union[ClassifyResult, _Mapping]]] = ..., model: _Optional[_Union[_common_pb2.ModelRef, _Mapping]] = ..., score_mode: _Optional[_Union[ScoreMode, str]] = ..., logit_scale: _Optional[float] = ..., truncated_prompts: _Optional[int] = ..., label_set: _Optional[_Union[LabelSetRef, _Mapping]] = ..., warnings: _Optional[_Iterable[_Union[LabelWarning, _Mapping]]] = ...) -> None: ...
+
+class LabelWarning(_message.Message):
+    __slots__ = ("reason", "labels", "count", "message")
+    REASON_FIELD_NUMBER: _ClassVar[int]
+    LABELS_FIELD_NUMBER: _ClassVar[int]
+    COUNT_FIELD_NUMBER: _ClassVar[int]
+    MESSAGE_FIELD_NUMBER: _ClassVar[int]
+    reason: LabelWarningReason
+    labels: _containers.RepeatedScalarFieldContainer[int]
+    count: int
+    message: str
+    def __init__(self, reason: _Optional[_Union[LabelWarningReason, str]] = ..., labels: _Optional[_Iterable[int]] = ..., count: _Optional[int] = ..., message: _Optional[str] = ...) -> None: ...
 
 class ClassifyResult(_message.Message):
     __slots__ = ("status", "scores")

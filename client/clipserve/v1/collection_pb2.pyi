@@ -300,12 +300,14 @@ class UpsertPointsRequest(_message.Message):
     def __init__(self, collection: _Optional[str] = ..., points: _Optional[_Iterable[_Union[PointInput, _Mapping]]] = ..., fingerprint: _Optional[str] = ...) -> None: ...
 
 class UpsertPointsResponse(_message.Message):
-    __slots__ = ("statuses", "model")
+    __slots__ = ("statuses", "model", "truncated")
     STATUSES_FIELD_NUMBER: _ClassVar[int]
     MODEL_FIELD_NUMBER: _ClassVar[int]
+    TRUNCATED_FIELD_NUMBER: _ClassVar[int]
     statuses: _containers.RepeatedCompositeFieldContainer[_common_pb2.ItemStatus]
     model: _common_pb2.ModelRef
-    def __init__(self, statuses: _Optional[_Iterable[_Union[_common_pb2.ItemStatus, _Mapping]]] = ..., model: _Optional[_Union[_common_pb2.ModelRef, _Mapping]] = ...) -> None: ...
+    truncated: _containers.RepeatedScalarFieldContainer[int]
+    def __init__(self, statuses: _Optional[_Iterable[_Union[_common_pb2.ItemStatus, _Mapping]]] = ..., model: _Optional[_Union[_common_pb2.ModelRef, _Mapping]] = ..., truncated: _Optional[_Iterable[int]] = ...) -> None: ...
 
 class UpsertPointsStreamRequest(_message.Message):
     __slots__ = ("batch_id", "request")

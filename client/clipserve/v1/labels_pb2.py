@@ -26,7 +26,7 @@ from clipserve.v1 import clip_pb2 as clipserve_dot_v1_dot_clip__pb2
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x19\x63lipserve/v1/labels.proto\x12\x0c\x63lipserve.v1\x1a\x17\x63lipserve/v1/clip.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xd7\x01\n\x0cLabelSetInfo\x12&\n\x03ref\x18\x01 \x01(\x0b\x32\x19.clipserve.v1.LabelSetRef\x12\x13\n\x0blabel_count\x18\x02 \x01(\r\x12\x16\n\x0etemplate_count\x18\x03 \x01(\r\x12\x19\n\x11none_of_the_above\x18\x04 \x01(\x08\x12\x14\n\x0c\x63ontent_hash\x18\x05 \x01(\t\x12/\n\x0b\x63reate_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x10\n\x08versions\x18\x07 \x03(\r\"J\n\x12PutLabelSetRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12&\n\x06labels\x18\x02 \x01(\x0b\x32\x16.clipserve.v1.LabelSet\"P\n\x13PutLabelSetResponse\x12(\n\x04info\x18\x01 \x01(\x0b\x32\x1a.clipserve.v1.LabelSetInfo\x12\x0f\n\x07\x63reated\x18\x02 \x01(\x08\"<\n\x12GetLabelSetRequest\x12&\n\x03ref\x18\x01 \x01(\x0b\x32\x19.clipserve.v1.LabelSetRef\"g\n\x13GetLabelSetResponse\x12(\n\x04info\x18\x01 \x01(\x0b\x32\x1a.clipserve.v1.LabelSetInfo\x12&\n\x06labels\x18\x02 \x01(\x0b\x32\x16.clipserve.v1.LabelSet\"=\n\x14ListLabelSetsRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\"`\n\x15ListLabelSetsResponse\x12.\n\nlabel_sets\x18\x01 \x03(\x0b\x32\x1a.clipserve.v1.LabelSetInfo\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"?\n\x15\x44\x65leteLabelSetRequest\x12&\n\x03ref\x18\x01 \x01(\x0b\x32\x19.clipserve.v1.LabelSetRef\")\n\x16\x44\x65leteLabelSetResponse\x12\x0f\n\x07\x64\x65leted\x18\x01 \x01(\r2\xf0\x02\n\x0fLabelSetService\x12R\n\x0bPutLabelSet\x12 .clipserve.v1.PutLabelSetRequest\x1a!.clipserve.v1.PutLabelSetResponse\x12R\n\x0bGetLabelSet\x12 .clipserve.v1.GetLabelSetRequest\x1a!.clipserve.v1.GetLabelSetResponse\x12X\n\rListLabelSets\x12\".clipserve.v1.ListLabelSetsRequest\x1a#.clipserve.v1.ListLabelSetsResponse\x12[\n\x0e\x44\x65leteLabelSet\x12#.clipserve.v1.DeleteLabelSetRequest\x1a$.clipserve.v1.DeleteLabelSetResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x19\x63lipserve/v1/labels.proto\x12\x0c\x63lipserve.v1\x1a\x17\x63lipserve/v1/clip.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xd7\x01\n\x0cLabelSetInfo\x12&\n\x03ref\x18\x01 \x01(\x0b\x32\x19.clipserve.v1.LabelSetRef\x12\x13\n\x0blabel_count\x18\x02 \x01(\r\x12\x16\n\x0etemplate_count\x18\x03 \x01(\r\x12\x19\n\x11none_of_the_above\x18\x04 \x01(\x08\x12\x14\n\x0c\x63ontent_hash\x18\x05 \x01(\t\x12/\n\x0b\x63reate_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x10\n\x08versions\x18\x07 \x03(\r\"J\n\x12PutLabelSetRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12&\n\x06labels\x18\x02 \x01(\x0b\x32\x16.clipserve.v1.LabelSet\"~\n\x13PutLabelSetResponse\x12(\n\x04info\x18\x01 \x01(\x0b\x32\x1a.clipserve.v1.LabelSetInfo\x12\x0f\n\x07\x63reated\x18\x02 \x01(\x08\x12,\n\x08warnings\x18\x03 \x03(\x0b\x32\x1a.clipserve.v1.LabelWarning\"<\n\x12GetLabelSetRequest\x12&\n\x03ref\x18\x01 \x01(\x0b\x32\x19.clipserve.v1.LabelSetRef\"g\n\x13GetLabelSetResponse\x12(\n\x04info\x18\x01 \x01(\x0b\x32\x1a.clipserve.v1.LabelSetInfo\x12&\n\x06labels\x18\x02 \x01(\x0b\x32\x16.clipserve.v1.LabelSet\"=\n\x14ListLabelSetsRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\"`\n\x15ListLabelSetsResponse\x12.\n\nlabel_sets\x18\x01 \x03(\x0b\x32\x1a.clipserve.v1.LabelSetInfo\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"?\n\x15\x44\x65leteLabelSetRequest\x12&\n\x03ref\x18\x01 \x01(\x0b\x32\x19.clipserve.v1.LabelSetRef\")\n\x16\x44\x65leteLabelSetResponse\x12\x0f\n\x07\x64\x65leted\x18\x01 \x01(\r2\xf0\x02\n\x0fLabelSetService\x12R\n\x0bPutLabelSet\x12 .clipserve.v1.PutLabelSetRequest\x1a!.clipserve.v1.PutLabelSetResponse\x12R\n\x0bGetLabelSet\x12 .clipserve.v1.GetLabelSetRequest\x1a!.clipserve.v1.GetLabelSetResponse\x12X\n\rListLabelSets\x12\".clipserve.v1.ListLabelSetsRequest\x1a#.clipserve.v1.ListLabelSetsResponse\x12[\n\x0e\x44\x65leteLabelSet\x12#.clipserve.v1.DeleteLabelSetRequest\x1a$.clipserve.v1.DeleteLabelSetResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -38,19 +38,19 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_PUTLABELSETREQUEST']._serialized_start=319
   _globals['_PUTLABELSETREQUEST']._serialized_end=393
   _globals['_PUTLABELSETRESPONSE']._serialized_start=395
-  _globals['_PUTLABELSETRESPONSE']._serialized_end=475
-  _globals['_GETLABELSETREQUEST']._serialized_start=477
-  _globals['_GETLABELSETREQUEST']._serialized_end=537
-  _globals['_GETLABELSETRESPONSE']._serialized_start=539
-  _globals['_GETLABELSETRESPONSE']._serialized_end=642
-  _globals['_LISTLABELSETSREQUEST']._serialized_start=644
-  _globals['_LISTLABELSETSREQUEST']._serialized_end=705
-  _globals['_LISTLABELSETSRESPONSE']._serialized_start=707
-  _globals['_LISTLABELSETSRESPONSE']._serialized_end=803
-  _globals['_DELETELABELSETREQUEST']._serialized_start=805
-  _globals['_DELETELABELSETREQUEST']._serialized_end=868
-  _globals['_DELETELABELSETRESPONSE']._serialized_start=870
-  _globals['_DELETELABELSETRESPONSE']._serialized_end=911
-  _globals['_LABELSETSERVICE']._serialized_start=914
-  _globals['_LABELSETSERVICE']._serialized_end=1282
+  _globals['_PUTLABELSETRESPONSE']._serialized_end=521
+  _globals['_GETLABELSETREQUEST']._serialized_start=523
+  _globals['_GETLABELSETREQUEST']._serialized_end=583
+  _globals['_GETLABELSETRESPONSE']._serialized_start=585
+  _globals['_GETLABELSETRESPONSE']._serialized_end=688
+  _globals['_LISTLABELSETSREQUEST']._serialized_start=690
+  _globals['_LISTLABELSETSREQUEST']._serialized_end=751
+  _globals['_LISTLABELSETSRESPONSE']._serialized_start=753
+  _globals['_LISTLABELSETSRESPONSE']._serialized_end=849
+  _globals['_DELETELABELSETREQUEST']._serialized_start=851
+  _globals['_DELETELABELSETREQUEST']._serialized_end=914
+  _globals['_DELETELABELSETRESPONSE']._serialized_start=916
+  _globals['_DELETELABELSETRESPONSE']._serialized_end=957
+  _globals['_LABELSETSERVICE']._serialized_start=960
+  _globals['_LABELSETSERVICE']._serialized_end=1328
 # @@protoc_insertion_point(module_scope)

@@ -37,12 +37,14 @@ class PutLabelSetRequest(_message.Message):
     def __init__(self, name: _Optional[str] = ..., labels: _Optional[_Union[_clip_pb2.LabelSet, _Mapping]] = ...) -> None: ...
 
 class PutLabelSetResponse(_message.Message):
-    __slots__ = ("info", "created")
+    __slots__ = ("info", "created", "warnings")
     INFO_FIELD_NUMBER: _ClassVar[int]
     CREATED_FIELD_NUMBER: _ClassVar[int]
+    WARNINGS_FIELD_NUMBER: _ClassVar[int]
     info: LabelSetInfo
     created: bool
-    def __init__(self, info: _Optional[_Union[LabelSetInfo, _Mapping]] = ..., created: bool = ...) -> None: ...
+    warnings: _containers.RepeatedCompositeFieldContainer[_clip_pb2.LabelWarning]
+    def __init__(self, info: _Optional[_Union[LabelSetInfo, _Mapping]] = ..., created: bool = ..., warnings: _Optional[_Iterable[_Union[_clip_pb2.LabelWarning, _Mapping]]] = ...) -> None: ...
 
 class GetLabelSetRequest(_message.Message):
     __slots__ = ("ref",)

@@ -18,7 +18,7 @@ from clipserve_gateway.convert.common import (
     write_model,
 )
 from clipserve_gateway.convert.embedding import write_embedding
-from clipserve_gateway.convert.labels import read_labels, read_ref, write_ref
+from clipserve_gateway.convert.labels import read_labels, read_ref, write_ref, write_warning
 from clipserve_gateway.convert.status import item_status
 from clipserve_gateway.embed import EmbedOutcome
 from clipserve_gateway.errors import InvalidInput, LimitExceeded
@@ -141,6 +141,7 @@ def write_classify(outcome: ClassifyOutcome, mode: ScoreMode, ref: LabelSetRef |
         logit_scale=outcome.spec.logit_scale,
         truncated_prompts=outcome.truncated_prompts,
         label_set=None if ref is None else write_ref(ref),
+        warnings=map(write_warning, outcome.warnings),
     )
     return b"".join([*parts, rest.SerializeToString()])
 

@@ -11,12 +11,16 @@ from clipserve.v1 import clip_pb2, labels_pb2
 from clipserve_gateway.convert.common import check_bytes, check_text, write_time
 from clipserve_gateway.errors import InvalidInput, LimitExceeded
 from clipserve_gateway.label_sets import LabelSetSummary
+from clipserve_gateway.label_warnings import LabelWarning
 from clipserve_gateway.types import LabelSet, LabelSetRef, Limits, NoneOfTheAbove
 
 DEFAULT_TEMPLATE = "a photo of a {}."
 NONE_NAME = "none of the above"
 NONE_PROMPTS = ("a photo.", "a picture of something.", "an image.", "a photo of something else.")
 MAX_NONE_PROMPTS = 100
+CONTROL = re.compile(r"[\x00-\x08\x0e-\x1b\x7f-\x84\x86-\x9f]")
+"""Control characters that are not white space."""
+BRACE = re.compile(r"[{}]")
 LABEL_SET_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]{0,127}")
 
 
@@ -49,10 +53,7 @@ def read_labels(labels: clip_pb2.LabelSet, limits: Limits) -> LabelSet:
         first_seen[name] = i
         check_label(name, limits, field)
     for i, template in enumerate(templates):
-        field = f"labels.templates[{i}]"
-        if template.count("{}") != 1:
-            raise InvalidInput("a template needs exactly one {} where the label goes", field=field)
-        check_text(template, limits, field)
+        check_template(template, limits, f"labels.templates[{i}]")
     check_prompts(names, templates, limits)
     none = None
     if labels.HasField("none_of_the_above"):
@@ -61,8 +62,33 @@ def read_labels(labels: clip_pb2.LabelSet, limits: Limits) -> LabelSet:
 
 
 def check_label(name: str, limits: Limits, field: str) -> None:
-    """LimitExceeded for a label of too many bytes: each answer repeats it."""
+    """LimitExceeded for a label of too many bytes (each answer repeats it), InvalidInput for a control
+    character."""
     check_bytes("label", name, limits.max_label_bytes, field)
+    check_characters("label", name, field)
+
+
+def check_template(template: str, limits: Limits, field: str) -> None:
+    """InvalidInput unless it has one `{}` and no other braces; LimitExceeded if it is too long."""
+    check_text(template, limits, field)
+    check_characters("template", template, field)
+    if template.count("{}") != 1 or BRACE.search(template.replace("{}", "")):
+        raise InvalidInput(
+            f"a template needs exactly one {{}} where the label goes and no other braces, not "
+            f"{template[:80]!r}",
+            field=field,
+        )
+
+
+def check_characters(what: str, text: str, field: str) -> None:
+    """InvalidInput for control characters other than white space: no language has them."""
+    found = CONTROL.search(text)
+    if found is not None:
+        hint = "; text in UTF-16 must be made UTF-8 first" if found[0] == "\0" else ""
+        raise InvalidInput(
+            f"the {what} has a control character (U+{ord(found[0]):04X}) at position {found.start()}{hint}",
+            field=field,
+        )
 
 
 def check_prompts(names: Sequence[str], templates: Sequence[str], limits: Limits) -> None:
@@ -110,9 +136,10 @@ def read_none_of_the_above(
             metadata={"limit": str(MAX_NONE_PROMPTS)},
         )
     for i, prompt in enumerate(prompts):
-        if "{}" in prompt:
-            raise InvalidInput("write the whole prompt, without {}", field=f"{path}.prompts[{i}]")
         check_text(prompt, limits, f"{path}.prompts[{i}]")
+        check_characters("prompt", prompt, f"{path}.prompts[{i}]")
+        if BRACE.search(prompt):
+            raise InvalidInput("write the whole prompt, without braces", field=f"{path}.prompts[{i}]")
     check_cosine(none.threshold, f"{path}.threshold")
     return NoneOfTheAbove(name, prompts, none.threshold)
 
@@ -152,6 +179,23 @@ def write_labels(labels: LabelSet) -> clip_pb2.LabelSet:
         written.none_of_the_above.prompts.extend(none.prompts)
         written.none_of_the_above.threshold = none.threshold
     return written
+
+
+WARNING_REASONS = {
+    "same": clip_pb2.LABEL_WARNING_REASON_SAME,
+    "cut": clip_pb2.LABEL_WARNING_REASON_CUT,
+}
+MAX_WARNED_LABELS = 16
+
+
+def write_warning(warning: LabelWarning) -> clip_pb2.LabelWarning:
+    """What a person should know of some labels."""
+    return clip_pb2.LabelWarning(
+        reason=WARNING_REASONS[warning.reason],
+        labels=warning.labels[:MAX_WARNED_LABELS],
+        count=len(warning.labels),
+        message=warning.message,
+    )
 
 
 def write_info(stored: LabelSetSummary) -> labels_pb2.LabelSetInfo:

@@ -14,8 +14,8 @@ from clipserve_gateway.convert.filters import read_filter
 from clipserve_gateway.convert.pages import write_page_token
 from clipserve_gateway.convert.payload import payload_steps, read_payload, write_payload
 from clipserve_gateway.convert.status import item_status
-from clipserve_gateway.errors import ClipserveError, InvalidInput, InvalidPayload, LimitExceeded
-from clipserve_gateway.point_ops import NewPoint, Page
+from clipserve_gateway.errors import InvalidInput, InvalidPayload, LimitExceeded
+from clipserve_gateway.point_ops import NewPoint, Page, UpsertOutcome
 from clipserve_gateway.types import EncodedImage, Filter, Floats, Limits, Point, RawImage
 
 MAX_ID_BYTES = 512
@@ -105,15 +105,16 @@ def check_id(id: str, field: str) -> None:
 
 
 def write_upsert(
-    statuses: Sequence[ClipserveError | None], points: Sequence[NewPoint | InvalidInput], spec: CollectionSpec
+    outcome: UpsertOutcome, points: Sequence[NewPoint | InvalidInput], spec: CollectionSpec
 ) -> collection_pb2.UpsertPointsResponse:
     """What became of each point."""
     return collection_pb2.UpsertPointsResponse(
         statuses=[
             item_status(error, point_path(point, i))
-            for i, (error, point) in enumerate(zip(statuses, points, strict=True))
+            for i, (error, point) in enumerate(zip(outcome.statuses, points, strict=True))
         ],
         model=write_model(spec.serving),
+        truncated=[i for i, cut in enumerate(outcome.truncated) if cut],
     )
 
 

@@ -144,12 +144,12 @@ class CollectionServicer(collection_pb2_grpc.CollectionServiceServicer):
         ids = ids_fact([point.id for point in request.points])
         async with self._calls.place(cost, context, patient=patient) as deadline:
             with self._audit.change("UpsertPoints", context.peer(), collection=spec.name, **ids) as entry:
-                statuses = await self._points.upsert(
+                outcome = await self._points.upsert(
                     spec, found, fingerprint=request.fingerprint, deadline=deadline
                 )
-                entry["refused"] = sum(status is not None for status in statuses)
-        self._calls.count_errors(statuses)
-        return points.write_upsert(statuses, found, spec)
+                entry["refused"] = sum(status is not None for status in outcome.statuses)
+        self._calls.count_errors(outcome.statuses)
+        return points.write_upsert(outcome, found, spec)
 
     async def UpsertPointsStream(
         self, requests: AsyncIterator[collection_pb2.UpsertPointsStreamRequest], context: ServicerContext

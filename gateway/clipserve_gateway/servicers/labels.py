@@ -11,6 +11,8 @@ from clipserve_gateway.convert import labels as convert
 from clipserve_gateway.convert import pages
 from clipserve_gateway.convert.common import check_fits
 from clipserve_gateway.label_sets import LabelSets, summary
+from clipserve_gateway.label_warnings import DEFAULT_CONTEXT, find_warnings
+from clipserve_gateway.models import Models
 from clipserve_gateway.off_loop import off_loop
 from clipserve_gateway.types import Limits
 
@@ -18,8 +20,9 @@ from clipserve_gateway.types import Limits
 class LabelSetServicer(labels_pb2_grpc.LabelSetServiceServicer):
     """See protos/clipserve/v1/labels.proto."""
 
-    def __init__(self, label_sets: LabelSets, limits: Limits, audit: AuditLog) -> None:
+    def __init__(self, label_sets: LabelSets, models: Models, limits: Limits, audit: AuditLog) -> None:
         self._label_sets = label_sets
+        self._models = models
         self._limits = limits
         self._audit = audit
 
@@ -34,7 +37,13 @@ class LabelSetServicer(labels_pb2_grpc.LabelSetServiceServicer):
             stored, created = await self._label_sets.put(name, labels)
             entry["after"] = stored.ref.version
             entry["created"] = created
-        return labels_pb2.PutLabelSetResponse(info=convert.write_info(summary(stored)), created=created)
+        contexts = [spec.context_length for spec, _ in self._models.all()]
+        warnings = await find_warnings(labels, min(contexts, default=DEFAULT_CONTEXT))
+        return labels_pb2.PutLabelSetResponse(
+            info=convert.write_info(summary(stored)),
+            created=created,
+            warnings=map(convert.write_warning, warnings),
+        )
 
     async def GetLabelSet(
         self, request: labels_pb2.GetLabelSetRequest, context: ServicerContext

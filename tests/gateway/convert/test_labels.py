@@ -8,6 +8,7 @@ import pytest
 from clipserve.v1 import clip_pb2
 from clipserve_gateway.convert.clip import read_classify
 from clipserve_gateway.convert.labels import (
+    CONTROL,
     NONE_NAME,
     NONE_PROMPTS,
     read_labels,
@@ -15,11 +16,15 @@ from clipserve_gateway.convert.labels import (
     read_ref,
     write_info,
     write_labels,
+    write_warning,
 )
 from clipserve_gateway.errors import InvalidInput, LimitExceeded
 from clipserve_gateway.label_sets import StoredLabelSet, summary
+from clipserve_gateway.label_warnings import LabelWarning
 from clipserve_gateway.settings import Settings
 from clipserve_gateway.types import LabelSetRef, NoneOfTheAbove
+from hypothesis import given
+from hypothesis import strategies as st
 
 LIMITS = Settings().limits
 None_ = clip_pb2.NoneOfTheAbove
@@ -43,6 +48,9 @@ def test_none_of_the_above_has_a_name_and_prompts_of_its_own():
     [
         (None_(name="cat"), "name"),
         (None_(prompts=["a photo of a {}."]), "prompts[0]"),
+        (None_(prompts=["a photo.", "a {label}"]), "prompts[1]"),
+        (None_(prompts=["a\0"]), "prompts[0]"),
+        (None_(name="no\x1bne"), "name"),
         (None_(prompts=["a"] * 101), "prompts"),
         (None_(threshold=math.nan), "threshold"),
         (None_(threshold=2), "threshold"),
@@ -61,6 +69,47 @@ def test_what_is_written_reads_back_the_same():
     assert read_labels(write_labels(read), LIMITS) == read
     plain = read_labels(labels("cat"), LIMITS)
     assert read_labels(write_labels(plain), LIMITS) == plain
+
+
+@pytest.mark.parametrize(
+    "template", ["", "a photo", "{} {}", "{{}}", "a {} {x}", "{label}", "a {", "} {}", "{}{", "{0}", "a {}\0"]
+)
+def test_templates_have_one_place_and_no_other_braces(template):
+    with pytest.raises(InvalidInput) as caught:
+        read_labels(labels("cat", templates=["{}", template]), LIMITS)
+    assert caught.value.field == "labels.templates[1]"
+
+
+@given(st.text(max_size=20), st.text(max_size=20))
+def test_what_is_taken_for_a_template_holds_the_label_as_it_is(before, after):
+    template = f"{before}{{}}{after}"
+    try:
+        read = read_labels(labels("cat", templates=[template]), LIMITS)
+    except InvalidInput:
+        assert {"{", "}"} & {*before, *after} or CONTROL.search(template)
+    else:
+        assert read.templates[0].replace("{}", "cat") == f"{before}cat{after}"
+        assert not {"{", "}"} & {*before, *after}
+
+
+@pytest.mark.parametrize("name", ["c\0a\0t\0", "\x1b[1mcat", "cat\x7f", "\x9bcat"])
+def test_labels_have_no_control_characters(name):
+    with pytest.raises(InvalidInput, match="control character") as caught:
+        read_labels(labels("dog", name), LIMITS)
+    assert caught.value.field == "labels.names[1]"
+
+
+@pytest.mark.parametrize("name", ["ice\tcream", "two\nlines", "a\u200bb", "\u202ex", "🐕", "a\u00a0b"])
+def test_labels_may_have_white_space_and_any_letters(name):
+    assert read_labels(labels(name), LIMITS).names == (name,)
+
+
+def test_warnings_name_the_first_labels_and_count_all():
+    warning = LabelWarning("same", tuple(range(40)), "they are the same")
+    written = write_warning(warning)
+    assert (list(written.labels), written.count) == (list(range(16)), 40)
+    assert written.reason == clip_pb2.LABEL_WARNING_REASON_SAME
+    assert written.message == "they are the same"
 
 
 @pytest.mark.parametrize("name", ["pets", "_", "a.b-c_9", "A" * 128])

@@ -1,0 +1,111 @@
+"""Texts that are a URL, a data URI or a path, and long values in errors."""
+
+from __future__ import annotations
+
+import base64
+import warnings
+from pathlib import Path
+
+import clipserve
+import pytest
+from clipserve.images import write_image
+from clipserve.safe_text import quoted, shortened
+from clipserve.text_checks import TextCheck, kind_of
+from hypothesis import given
+from hypothesis import strategies as st
+
+PNG = base64.b64encode(b"\x89PNG\r\n\x1a\n" + bytes(200)).decode()
+
+
+@pytest.mark.parametrize(
+    ("text", "kind"),
+    [
+        ("https://example.org/dove.jpg", "a URL"),
+        (" HTTP://example.org/a?b=c\n", "a URL"),
+        ("s3://bucket/1.jpg", "a URL"),
+        ("file:///data/1.jpg", "a URL"),
+        ("data:image/png;base64," + PNG, "a data URI"),
+        ("data:,hello", "a data URI"),
+        (PNG, "a picture in base64"),
+        ("/9j/" + "A" * 100, "a picture in base64"),
+        ("a photo of a dog.", ""),
+        ("see https://example.org for more", ""),
+        ("data: what the model learns from", ""),
+        ("indoor/outdoor", ""),
+        ("", ""),
+        (".", ""),
+        ("...", ""),
+        ("a\0b.jpg", ""),
+        ("\ud800.jpg", ""),
+        ("word " * 100_000 + ".", ""),
+    ],
+)
+def test_what_a_text_looks_like(text: str, kind: str) -> None:
+    assert kind_of(text) == kind
+
+
+def test_a_path_is_one_where_something_lies(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "cat.jpg").touch()
+    (tmp_path / "dog").touch()
+    monkeypatch.chdir(tmp_path)
+    assert kind_of("cat.jpg") == kind_of("./dog") == kind_of(str(tmp_path / "dog")) == "the path of a file"
+    assert kind_of("dog") == "", "a word stays a word"
+    assert kind_of("bird.jpg") == ""
+
+
+def test_one_sentence_is_about_all_texts_of_a_call() -> None:
+    check = TextCheck()
+    for i, text in enumerate(["a dog", "https://a.org/" + "x" * 5_000, "http://b.org"]):
+        check.see(f"texts[{i}]", text)
+    sentence = check.sentence()
+    assert "texts[1] looks like a URL" in sentence
+    assert "1 more" in sentence
+    assert "as an image" in sentence
+    assert len(sentence) < 400
+    assert TextCheck().sentence() == ""
+
+
+@pytest.mark.parametrize(
+    ("image", "words"),
+    [
+        ("https://example.org/dove.jpg", "URLs are not fetched: download"),
+        ("data:image/png;base64," + PNG * 4_000, "b64decode"),
+        (PNG * 4_000, "b64decode"),
+        ("x" * 1_000_000, "cannot read"),
+        ("missing.jpg", "No such file"),
+    ],
+)
+def test_a_picture_that_is_no_path_says_so_in_few_words(image: str, words: str) -> None:
+    with pytest.raises(clipserve.ImageUnreadable) as caught:
+        write_image(image)
+    assert words in str(caught.value)
+    assert image[:20] in str(caught.value)
+    assert len(str(caught.value)) < 500
+
+
+@given(st.text(max_size=400), st.integers(1, 20))
+def test_quoted_and_shortened_texts_are_short(text: str, times: int) -> None:
+    assert len(quoted(text * times)) < 1_000
+    assert len(shortened(text * times)) < 2_500
+    if len(repr(text)) <= 80:
+        assert quoted(text) == repr(text)
+    if len(text) < 200:
+        assert shortened(text) == text
+
+
+def test_errors_of_the_client_are_short() -> None:
+    error = clipserve.InvalidInput(f"the text {'a' * 1_000_000!r} is wrong; write another")
+    assert len(str(error)) < 200
+    assert str(error).endswith("is wrong; write another")
+    words = clipserve.InvalidInput("word " * 100_000 + "; do this")
+    assert len(str(words)) < 2_500
+    assert str(words).endswith("; do this")
+
+
+def test_warnings_name_the_line_of_the_caller() -> None:
+    from clipserve.told import warn
+
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        warn("look", clipserve.InputWarning)
+    assert caught[0].filename == __file__
