@@ -9,6 +9,7 @@ from typing import Any, TypeAlias
 
 import grpc
 
+from clipserve import forks
 from clipserve._version import __version__
 from clipserve.files import MAX_SECRET_BYTES, read_regular
 from clipserve.proxy import is_local, is_own, proxy_variable
@@ -95,7 +96,8 @@ def channel_options(uri: str, tls: Tls | None = None) -> list[Option]:
 
 
 def open_channel(uri: str, tls: Tls | None = None) -> grpc.Channel:
-    """A sync channel; it connects with the first call."""
+    """A sync channel; it connects with the first call. Raises ClientNotUsable."""
+    forks.opens_channel()
     options = channel_options(uri, tls)
     if tls is None:
         return grpc.insecure_channel(uri, options)

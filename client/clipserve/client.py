@@ -21,6 +21,9 @@ from clipserve.transport import Priority, Transport
 class Client(ClipCalls, CollectionCalls, PointCalls, MigrationCalls, LabelSetCalls):
     """A connection to a clipserve gateway. Thread-safe; make one and keep it.
 
+    A forked child may go on using it, unless the process was forked while a thread was in a call: every call
+    of the child then raises ClientNotUsable. Start such children with multiprocessing's "spawn".
+
     Args:
         target: `HOST[:PORT]` (a name is resolved to all its addresses, and calls go to them in turn), or a
             gRPC URI such as `dns:///gateway:8600` or `unix:/run/clipserve.sock`.
@@ -70,13 +73,12 @@ class Client(ClipCalls, CollectionCalls, PointCalls, MigrationCalls, LabelSetCal
         if token and security is None and not is_local(uri):
             warnings.warn(f"the token travels to {target} in the clear; use TLS", stacklevel=2)
         self.target = target
-        self._channel = open_channel(uri, security)
-        transport = Transport(self._channel, uri, token, retry or NO_RETRIES, priority)
+        transport = Transport(open_channel(uri, security), uri, token, retry or NO_RETRIES, priority)
         super().__init__(transport, timeout=timeout, batch_size=batch_size, in_flight=in_flight)
 
     def close(self) -> None:
-        """Closes the connection."""
-        self._channel.close()
+        """Closes the connection; later calls raise ClientNotUsable."""
+        self._transport.close()
 
     def __enter__(self) -> Client:
         return self

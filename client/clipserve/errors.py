@@ -305,6 +305,12 @@ class Unimplemented(ClipserveError):
     code = "UNIMPLEMENTED"
 
 
+class ClientNotUsable(FailedPrecondition):
+    """The client was closed, or its process was forked from one that was in a call: nothing was sent."""
+
+    reason = "CLIENT_CLOSED"
+
+
 class InternalError(ClipserveError):
     """The server failed; its log says more under `request_id`."""
 

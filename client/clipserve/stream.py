@@ -14,6 +14,7 @@ from typing import Any, Generic, TypeVar
 
 import grpc
 
+from clipserve import forks
 from clipserve.errors import Conflict, DeadlineExceeded, InternalError, Overloaded, Unavailable
 from clipserve.jobs.base import Job, StreamMethod
 from clipserve.requests import Chunk, rebaser
@@ -76,10 +77,11 @@ class Link:
 
     def _read(self, start: Callable[[], Any]) -> None:
         try:
-            call = start()
-            self._calls.put(call)
-            for response in call:
-                self._incoming.put(response)
+            with forks.in_call():
+                call = start()
+                self._calls.put(call)
+                for response in call:
+                    self._incoming.put(response)
             self._incoming.put(None)
         except Exception as error:
             self._incoming.put(error)
@@ -176,6 +178,7 @@ class BatchStream(Generic[R]):
         elif isinstance(answer, grpc.RpcError):
             self._again(self._transport.failure(answer, self._rebase()))
         elif isinstance(answer, Exception):
+            self._transport.check()
             raise answer
         else:
             self._take(answer)

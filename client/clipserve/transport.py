@@ -12,7 +12,8 @@ from typing import Any, Literal
 import grpc
 from google.protobuf.message import Message
 
-from clipserve.errors import Cancelled, ClipserveError
+from clipserve import forks
+from clipserve.errors import Cancelled, ClientNotUsable, ClipserveError
 from clipserve.proxy import proxy_for
 from clipserve.retry import CallAttempts, RetryBudget, RetryPolicy
 from clipserve.status import Failure, read_failure
@@ -98,9 +99,24 @@ class Transport:
             collection_pb2_grpc.CollectionServiceStub(channel),
             labels_pb2_grpc.LabelSetServiceStub(channel),
         )
+        self._closed = False
+
+    def close(self) -> None:
+        """Closes the channel; calls that are under way end as Cancelled."""
+        self._closed = True
+        # gRPC may hang there.
+        if not forks.is_broken():
+            self._channel.close()
+
+    def check(self) -> None:
+        """Raises ClientNotUsable where no call can be made."""
+        forks.check()
+        if self._closed:
+            raise ClientNotUsable("the client is closed; make a new one")
 
     def method(self, name: str) -> Any:
-        """The callable of an RPC."""
+        """The callable of an RPC. Raises as check does."""
+        self.check()
         return next(getattr(stub, name) for stub in self._stubs if hasattr(stub, name))
 
     def metadata(self) -> Metadata:
@@ -131,26 +147,30 @@ class Transport:
         large = ((EXPECTED, str(size)),) if size > LARGE_BYTES else ()
         while True:
             left = max(0.0, deadline - time.monotonic())
+            metadata = self.metadata() + large
             try:
-                if scope is None:
-                    answer = method(request, timeout=left, metadata=self.metadata() + large)
-                else:
-                    start = functools.partial(
-                        method.future, request, timeout=left, metadata=self.metadata() + large
-                    )
-                    answer = scope.answer(start)
+                with forks.in_call():
+                    if scope is None:
+                        answer = method(request, timeout=left, metadata=metadata)
+                    else:
+                        start = functools.partial(method.future, request, timeout=left, metadata=metadata)
+                        answer = scope.answer(start)
+                    self.budget.succeeded()
+                    return answer
+            except ValueError:
+                # What gRPC says if the channel was closed since we looked.
+                self.check()
+                raise
             except grpc.RpcError as error:
                 failure = self.failure(error, rebase, timeout)
-                delay = attempts.next_delay(failure, time.monotonic())
+                with forks.in_call():
+                    delay = attempts.next_delay(failure, time.monotonic())
                 if delay is None:
                     raise failure.error from error
                 if scope is None:
                     time.sleep(delay)
                 else:
                     scope.wait(delay)
-            else:
-                self.budget.succeeded()
-                return answer
 
     def failure(
         self, error: grpc.RpcError, rebase: Callable[[str], str] = str, timeout: float = 0
@@ -160,7 +180,10 @@ class Transport:
         failure = read_failure(
             code.name if code else "UNKNOWN", error.details() or "", error.trailing_metadata() or (), rebase
         )
-        if not failure.answered:
+        if self._closed and failure.error.code == "CANCELLED":
+            failure.error.message = "the client was closed before the answer came"
+            failure.error.args = (failure.error.message,)
+        elif not failure.answered:
             describe(failure.error, self.uri, timeout)
         return failure
 

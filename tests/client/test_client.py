@@ -380,3 +380,26 @@ def test_a_large_message_tells_its_size_and_a_small_one_does_not(make_server):
     small, large = (call.metadata.get("x-clipserve-bytes") for call in server.seen("Embed"))
     assert small is None
     assert (3 << 20) < int(large) < (3 << 20) + 100
+
+
+def test_a_closed_client_says_so(server):
+    client = Client(server.address)
+    client.embed_texts(["x"])
+    client.close()
+    for use in (
+        client.info,
+        lambda: client.embed_texts(["x"] * 50),
+        lambda: list(client.embed_stream([["x"]], kind="texts")),
+    ):
+        with pytest.raises(clipserve.ClientNotUsable, match="the client is closed; make a new one") as raised:
+            use()
+        assert raised.value.reason == "CLIENT_CLOSED"
+
+
+def test_calls_that_are_under_way_when_the_client_is_closed_say_so(server):
+    server.script("Embed", 2.0)
+    client = Client(server.address, retry=FAST)
+    client.info()
+    threading.Timer(0.2, client.close).start()
+    with pytest.raises(clipserve.Cancelled, match="the client was closed before the answer came"):
+        client.embed_texts(["x"])

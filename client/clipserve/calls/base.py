@@ -42,14 +42,13 @@ class Calls:
         self._batch_size = batch_size
         self._in_flight = in_flight
         self._info: tuple[float, ServerInfo] | None = None
-        self._info_lock = threading.Lock()
+        """Read and replaced as a whole, so it needs no lock: a lock might be held when the process forks."""
 
     def info(self, *, timeout: float | None = None) -> ServerInfo:
         """The server's models and limits, asked anew."""
         response = self._call("GetServerInfo", clip_pb2.GetServerInfoRequest(), timeout)
         found = read_server_info(response)
-        with self._info_lock:
-            self._info = (time.monotonic(), found)
+        self._info = (time.monotonic(), found)
         return found
 
     def _call(self, name: str, request: Message, timeout: float | None, *, idempotent: bool = True) -> Any:
@@ -91,8 +90,7 @@ class Calls:
                             progress(chunk.positions[-1] + 1)
             except (LimitExceeded, ResourceExhausted):
                 # The limits may have changed under us: ask for them before the next call.
-                with self._info_lock:
-                    self._info = None
+                self._info = None
                 raise
         if progress is not None:
             progress(job.total)
@@ -114,8 +112,7 @@ class Calls:
         return BatchStream(self._transport, method, parts, window=window, timeout=patience).results()
 
     def _cached_info(self, timeout: float | None = None) -> ServerInfo:
-        with self._info_lock:
-            cached = self._info
+        cached = self._info
         if cached is not None and time.monotonic() - cached[0] < INFO_SECONDS:
             return cached[1]
         return self.info(timeout=timeout)
