@@ -1,13 +1,11 @@
 """Whatever callers hold a picture in becomes an Image message.
 
-Encoded bytes and files go as they are; arrays and decoded RGB pictures go as raw pixels. A Pillow image
-with alpha, a palette, gray or CMYK goes as PNG or TIFF, so that the server's own rules apply to it and the
-same picture has the same embedding whichever way it comes. Pillow itself is not needed.
+Encoded bytes and files go as they are; arrays and decoded RGB pictures go as raw pixels. A Pillow image of
+another mode goes so that it has the embedding of the file it came from. Pillow itself is not needed.
 """
 
 from __future__ import annotations
 
-import io
 import os
 import sys
 from typing import TYPE_CHECKING, Any, TypeAlias, Union
@@ -17,6 +15,7 @@ import numpy.typing as npt
 
 from clipserve.errors import ImageTooLarge, ImageUnreadable
 from clipserve.files import FileTooLarge, read_regular
+from clipserve.pillow_images import write_pillow
 from clipserve.safe_text import quoted, shortened
 from clipserve.text_checks import encoded_kind
 from clipserve.v1 import common_pb2
@@ -31,7 +30,6 @@ ImageLike: TypeAlias = Union[
 
 MAX_FILE_BYTES = 256 * 1024 * 1024
 """Bytes of a picture's file that are read where the server's own limit is not known."""
-PNG_MODES = ("1", "L", "LA", "P", "RGBA", "I;16", "I")
 
 
 def write_image(image: ImageLike, max_file_bytes: int = MAX_FILE_BYTES) -> common_pb2.Image:
@@ -114,23 +112,3 @@ def is_pillow(image: object) -> bool:
     """Whether it is a Pillow image. Whoever has one has imported Pillow, so this need not."""
     module = sys.modules.get("PIL.Image")
     return module is not None and isinstance(image, module.Image)
-
-
-def write_pillow(image: Any) -> common_pb2.Image:
-    """The message for a Pillow image, without loss."""
-    if image.mode == "RGB":
-        return write_array(np.asarray(image))
-    if image.mode in PNG_MODES:
-        return common_pb2.Image(content=saved(image, "PNG"))
-    if image.mode == "CMYK":
-        return common_pb2.Image(content=saved(image, "TIFF"))
-    if image.mode == "F":
-        raise ValueError("floating-point pixels have no agreed range; scale them to 0–255 and convert('L')")
-    return write_array(np.asarray(image.convert("RGB")))
-
-
-def saved(image: Any, format: str) -> bytes:
-    """The image as a file."""
-    file = io.BytesIO()
-    image.save(file, format)
-    return file.getvalue()

@@ -13,8 +13,9 @@ comparing only with embeddings of the same pixels, so what that order makes of o
 - Of animations and multi-page files, the first frame is taken.
 
 Where open_clip gives no sensible picture, this module departs from it: 16-bit gray keeps its upper byte, as
-16-bit color does (open_clip clips it to white), and pixels of 32-bit integers or floating point, which have
-no agreed range, are refused.
+16-bit color does (open_clip clips it to white), 12-bit gray its upper eight bits, a palette with alpha is
+resized as one without, and pixels of 32-bit integers or floating point, which have no agreed range, are
+refused.
 
 Fast mode lets the JPEG decoder scale down by 2, 4 or 8, to no less than twice the target. The target is
 that of the original size, so the crop does not move. And it resizes no more of any picture than the crop:
@@ -65,8 +66,10 @@ FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "PPM")
 WHOLE_PIXELS = 1 << 24
 """Up to so many pixels (64 MiB) a resized image is made whole, as open_clip does; beyond, only its crop."""
 
-NEAREST_MODES = ("1", "P")
+NEAREST_MODES = ("1", "P", "PA")
 """Resized by nearest neighbor, where a rounding chooses another pixel."""
+BITS_PER_SAMPLE = 258
+"""A TIFF tag."""
 
 image_decoders.install()
 
@@ -204,9 +207,10 @@ def decoded(found: Opened) -> Pixels:
 
 
 def eight_bit(image: Image.Image) -> Image.Image:
-    """The image with at most 8 bits a channel: of 16-bit gray, the upper byte."""
+    """The image with at most 8 bits a channel: of gray with 16 bits (a TIFF's 12), the upper eight."""
     if image.mode.startswith("I"):
-        return Image.fromarray((np.asarray(image) >> 8).clip(0, 255).astype(np.uint8))
+        twelve = getattr(image, "tag_v2", {}).get(BITS_PER_SAMPLE) == (12,)
+        return Image.fromarray((np.asarray(image) >> (4 if twelve else 8)).clip(0, 255).astype(np.uint8))
     return image
 
 
@@ -217,7 +221,7 @@ def fitted(
     left, top = round((target[0] - size) / 2), round((target[1] - size) / 2)
     part = fast and image.mode not in NEAREST_MODES
     if not part and target[0] * target[1] <= WHOLE_PIXELS:
-        whole = image.resize(target, Image.Resampling.BICUBIC, box=(0, 0, *region))
+        whole = image.resize(target, filter_of(image), box=(0, 0, *region))
         crop = whole.crop((left, top, left + size, top + size))
     else:
         crop = crop_resized(image, (region[0] / target[0], region[1] / target[1]), (left, top), size)
@@ -240,6 +244,10 @@ def crop_resized(
     high = [min(whole, math.ceil(end + r)) for (_, end), r, whole in zip(box, reach, image.size, strict=True)]
     part = image.crop((low[0], low[1], high[0], high[1]))
     (x0, x1), (y0, y1) = box
-    return part.resize(
-        (size, size), Image.Resampling.BICUBIC, box=(x0 - low[0], y0 - low[1], x1 - low[0], y1 - low[1])
-    )
+    within = (x0 - low[0], y0 - low[1], x1 - low[0], y1 - low[1])
+    return part.resize((size, size), filter_of(image), box=within)
+
+
+def filter_of(image: Image.Image) -> Image.Resampling:
+    """How an image is resized; Pillow itself does not know that palette indices with alpha have no mean."""
+    return Image.Resampling.NEAREST if image.mode in NEAREST_MODES else Image.Resampling.BICUBIC

@@ -1,0 +1,160 @@
+"""A Pillow image that the SDK sends has the pixels of the file that it came from, in every mode."""
+
+from __future__ import annotations
+
+import io
+import struct
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+from clipserve.images import ImageLike, write_image
+from clipserve_gateway.errors import ImageFormatUnsupported
+from clipserve_gateway.preprocess import ImageLimits, load_image, load_raw
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image, ImageCms
+
+LIMITS = ImageLimits(1 << 24, 1 << 24)
+PHOTO = (
+    Image.open(Path(__file__).parents[2] / "demo" / "photos" / "cat.jpg").convert("RGB").resize((150, 100))
+)
+GRAY = np.asarray(PHOTO.convert("L")).astype(np.uint16) * 257
+SIZE = 32
+
+Pixels = npt.NDArray[np.uint8]
+
+
+def with_alpha() -> Image.Image:
+    image = PHOTO.copy()
+    image.putalpha(Image.linear_gradient("L").resize(image.size))
+    return image
+
+
+def lab() -> Image.Image:
+    srgb, target = ImageCms.createProfile("sRGB"), ImageCms.createProfile("LAB")
+    made = ImageCms.profileToProfile(PHOTO, srgb, target, outputMode="LAB")
+    assert made is not None
+    return made
+
+
+def sixteen(mode: str, values: npt.NDArray[np.uint16] = GRAY) -> Image.Image:
+    order = ">u2" if mode == "I;16B" else "<u2"
+    return Image.frombytes(mode, values.shape[::-1], values.astype(order).tobytes())
+
+
+def twelve_bit_tiff() -> bytes:
+    """A TIFF of 12 bits a sample, two samples in three bytes."""
+    values = (GRAY >> 4).astype(int)
+    first, second = values[:, 0::2], values[:, 1::2]
+    data = (
+        np.stack([first >> 4, (first & 15) << 4 | second >> 8, second & 255], -1).astype(np.uint8).tobytes()
+    )
+    height, width = values.shape
+    tags = ((256, width), (257, height), (258, 12), (259, 1), (262, 1), (273, 8), (277, 1), (278, height))
+    entries = b"".join(struct.pack("<HHLL", tag, 4, 1, value) for tag, value in (*tags, (279, len(data))))
+    return struct.pack("<2sHL", b"II", 42, 8 + len(data)) + data + struct.pack("<H", 9) + entries + bytes(4)
+
+
+def saved(image: Image.Image, kind: str, **options: Any) -> bytes:
+    file = io.BytesIO()
+    image.save(file, kind, **options)
+    return file.getvalue()
+
+
+def of_file(content: bytes) -> Pixels:
+    return load_image(content, SIZE, limits=LIMITS, fast=False)
+
+
+def of_sdk(image: ImageLike) -> Pixels:
+    message = write_image(image)
+    if message.WhichOneof("source") == "content":
+        return of_file(message.content)
+    raw = message.raw
+    return load_raw(raw.rgb, raw.width, raw.height, SIZE, limits=LIMITS, fast=False)
+
+
+FILES = {
+    "1": lambda: saved(PHOTO.convert("1"), "PNG"),
+    "L": lambda: saved(PHOTO.convert("L"), "JPEG"),
+    "LA": lambda: saved(with_alpha().convert("LA"), "PNG"),
+    "LA in a TIFF": lambda: saved(with_alpha().convert("LA"), "TIFF"),
+    "P": lambda: saved(PHOTO.quantize(200), "PNG", transparency=3),
+    "P in a GIF": lambda: saved(PHOTO.quantize(64), "GIF"),
+    "PA": lambda: saved(PHOTO.quantize(200).convert("PA"), "TIFF"),
+    "RGB": lambda: saved(PHOTO, "PNG"),
+    "RGBA": lambda: saved(with_alpha(), "WEBP", lossless=True),
+    "RGBX": lambda: saved(PHOTO.convert("RGBX"), "TIFF"),
+    "CMYK": lambda: saved(PHOTO.convert("CMYK"), "JPEG"),
+    "CMYK, turned": lambda: saved(PHOTO.convert("CMYK"), "TIFF", tiffinfo={274: 6}),
+    "LAB": lambda: saved(lab(), "TIFF"),
+    "I;16": lambda: saved(sixteen("I;16"), "PNG"),
+    "I;16, turned": lambda: saved(sixteen("I;16"), "TIFF", tiffinfo={274: 6}),
+    "I;16 of 12 bits": twelve_bit_tiff,
+    "I;16B": lambda: saved(sixteen("I;16B"), "TIFF"),
+    "I": lambda: b"P5 150 100 65535\n" + GRAY.astype(">u2").tobytes(),
+    "I of 12 bits": lambda: b"P5 150 100 4095\n" + (GRAY >> 4).astype(">u2").tobytes(),
+}
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_an_opened_image_is_its_file(name: str) -> None:
+    content = FILES[name]()
+    image = Image.open(io.BytesIO(content))
+    assert image.mode == name.partition(" ")[0].rstrip(",") or name == "RGBX"
+    np.testing.assert_array_equal(of_sdk(image), of_file(content))
+
+
+@pytest.mark.parametrize("name", [name for name in FILES if name.startswith("I")])
+def test_gray_of_16_bits_looks_like_gray_of_8(name: str) -> None:
+    eight = of_file(saved(PHOTO.convert("L"), "PNG", icc_profile=None))
+    found = of_file(FILES[name]())
+    if name.endswith("turned"):
+        eight = np.rot90(eight, -1)
+    assert np.abs(found.astype(int) - eight).mean() < 1
+
+
+@given(
+    st.sampled_from(["I;16", "I;16L", "I;16B", "I;16N"]),
+    st.lists(st.integers(0, 65535), min_size=12, max_size=12),
+)
+@settings(max_examples=40, deadline=None)
+def test_byte_orders_of_16_bits_change_nothing(mode: str, values: list[int]) -> None:
+    array = np.array(values, np.uint16).reshape(3, 4)
+    np.testing.assert_array_equal(of_sdk(sixteen(mode, array)), of_file(saved(sixteen("I;16", array), "PNG")))
+
+
+@pytest.mark.parametrize(
+    ("mode", "same"),
+    [
+        ("La", lambda: with_alpha().convert("LA")),
+        ("RGBa", with_alpha),
+        ("PA", lambda: PHOTO.quantize(200)),
+        ("RGBX", lambda: PHOTO),
+        ("HSV", lambda: PHOTO),
+        ("YCbCr", lambda: PHOTO),
+    ],
+)
+def test_modes_that_no_file_has_are_those_they_stand_for(mode: str, same: Any) -> None:
+    difference = np.abs(of_sdk(same().convert(mode)).astype(int) - of_sdk(same()))
+    assert difference.mean() < 2
+
+
+@pytest.mark.parametrize("kind", [np.int32, np.float32])
+@pytest.mark.parametrize("scale", [1, 1 / 257, 4, -1])
+def test_pixels_without_an_agreed_range_are_refused_as_file_and_as_image(kind: type, scale: float) -> None:
+    image = Image.fromarray((GRAY.astype(float) * scale).astype(kind))
+    with pytest.raises(ValueError, match="no agreed range; scale them to 0–255"):
+        write_image(image)
+    with pytest.raises(ImageFormatUnsupported, match="no agreed range"):
+        of_file(saved(image, "TIFF"))
+    with pytest.raises(ValueError, match="no agreed range"):
+        write_image(Image.open(io.BytesIO(saved(image, "TIFF"))))
+
+
+def test_an_image_of_no_pixels_is_refused() -> None:
+    for mode in ("RGB", "L", "CMYK"):
+        with pytest.raises(ValueError, match="at least one pixel"):
+            write_image(Image.new(mode, (0, 5)))
