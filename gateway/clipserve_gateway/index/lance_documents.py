@@ -75,6 +75,7 @@ class LanceDocuments:
         rows = pa.Table.from_pylist([row], schema=SCHEMA)
         condition = f"target.version = {version}" if version else False
         async with self._writing:
+            self._sync.check()
             result = await merge(self._table, "key", rows, replace=condition)
             await self._sync.sync()
         self._upkeep.committed()
@@ -91,6 +92,7 @@ class LanceDocuments:
             return False
         condition = f"key = {text(key)} AND version = {version}"
         async with self._writing:
+            self._sync.check()
             result = await retrying(lambda: self._table.delete(condition))
             await self._sync.sync()
         self._upkeep.committed()

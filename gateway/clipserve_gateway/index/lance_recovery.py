@@ -2,6 +2,7 @@
 
 These versions were not acknowledged, since a write is acknowledged after its sync. They are moved aside, not
 deleted. Versions up to the table's mark were synced: damage there is another fault, and is never rolled back.
+After a sync that failed, all versions since are moved aside, whole as they may look.
 """
 
 from __future__ import annotations
@@ -9,11 +10,13 @@ from __future__ import annotations
 import json
 import logging
 import os
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 from clipserve_gateway.errors import StorageFailed
-from clipserve_gateway.index.lance_sync import HINT, VERSIONS, marked_version, sync_path, version_of
+from clipserve_gateway.index.lance_mark import Mark, change_mark, read_mark
+from clipserve_gateway.index.lance_sync import HINT, VERSIONS, sync_path, version_of
 
 log = logging.getLogger(__name__)
 
@@ -23,31 +26,32 @@ DATA_END, ARROW_END = b"LANC", b"ARROW1"
 """Last bytes of a whole file."""
 
 
-def recover(folder: Path) -> None:
-    """Moves versions aside that are not whole. Raises StorageFailed where one is that was synced."""
+def recover(folder: Path) -> int:
+    """Moves versions aside that are not whole; the newest version that stays, or 0.
+
+    Raises StorageFailed where one is damaged that was synced.
+    """
+    if read_mark(folder).failed:
+        forget_unsynced(folder)
     checked: set[int] = set()
     while True:
-        names = sorted(os.listdir(folder / VERSIONS)) if (folder / VERSIONS).is_dir() else []
-        versions = {version_of(name): name for name in names if version_of(name)}
+        versions = versions_of(folder)
         newest = max(versions, default=0)
         remove_wrong_hint(folder / VERSIONS / HINT, newest)
         if not newest or newest in checked:
-            return
+            return newest
         checked.add(newest)
         problem = damage(folder, newest)
         if not problem:
-            return
+            return newest
         if max(map(version_of, os.listdir(folder / VERSIONS)), default=0) != newest:
             # Another process committed meanwhile, and may have removed what this version needs.
             continue
-        if newest <= marked_version(folder):
+        if newest <= read_mark(folder).version:
             raise StorageFailed(
                 f"version {newest} of {folder.name} is damaged ({problem}): restore the store from a copy"
             )
-        (folder / DAMAGED).mkdir(exist_ok=True)
-        os.replace(folder / VERSIONS / versions[newest], folder / DAMAGED / versions[newest])
-        (folder / VERSIONS / HINT).unlink(missing_ok=True)
-        sync_path(folder / VERSIONS)
+        move_aside(folder, [versions[newest]])
         log.error(
             "version %d of %s is not whole (%s), as after a power cut. No write in it was acknowledged: it "
             "was moved to %s, and the table goes on from the version before",
@@ -56,6 +60,42 @@ def recover(folder: Path) -> None:
             problem,
             DAMAGED,
         )
+
+
+def versions_of(folder: Path) -> dict[int, str]:
+    """The versions that have a manifest, with its name."""
+    names = sorted(os.listdir(folder / VERSIONS)) if (folder / VERSIONS).is_dir() else []
+    return {version_of(name): name for name in names if version_of(name)}
+
+
+def move_aside(folder: Path, manifests: Iterable[str]) -> None:
+    """Takes versions out of the table."""
+    (folder / DAMAGED).mkdir(exist_ok=True)
+    for name in manifests:
+        os.replace(folder / VERSIONS / name, folder / DAMAGED / name)
+    (folder / VERSIONS / HINT).unlink(missing_ok=True)
+    sync_path(folder / VERSIONS)
+
+
+def forget_unsynced(folder: Path) -> None:
+    """After a sync that failed: goes back to the last version that is known to be on the disk."""
+    with change_mark(folder) as change:
+        mark = change.read()
+        # Another process may have done it meanwhile.
+        if not mark.failed:
+            return
+        later = {version: name for version, name in versions_of(folder).items() if version > mark.version}
+        move_aside(folder, later.values())
+        change.write(Mark(mark.version))
+        change.sync()
+    log.error(
+        "a sync of %s failed before: %d versions after version %d may not be on the disk. No write in them "
+        "was acknowledged: they were moved to %s, and the table goes on from that version",
+        folder.name,
+        len(later),
+        mark.version,
+        DAMAGED,
+    )
 
 
 def remove_wrong_hint(path: Path, newest: int) -> None:

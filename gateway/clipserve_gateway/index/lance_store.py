@@ -65,8 +65,8 @@ class LanceStore:
         if self._folder is None:
             return TableSync(None)
         folder = self._folder / f"{table}.lance"
-        await asyncio.to_thread(recover, folder)
-        return TableSync(folder if self._sync_writes else None)
+        newest = await asyncio.to_thread(recover, folder)
+        return TableSync(folder if self._sync_writes else None, newest)
 
     async def close(self) -> None:
         """See Engine."""

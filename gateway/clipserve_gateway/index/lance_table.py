@@ -65,6 +65,7 @@ class LanceTable:
 
     async def _delete(self, condition: str) -> int:
         async with self._writing:
+            self._sync.check()
             result = await retrying(lambda: self._table.delete(condition))
             await self._sync.sync()
         if result.num_deleted_rows:

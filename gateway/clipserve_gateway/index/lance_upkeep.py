@@ -236,6 +236,7 @@ class Upkeep:
 
     async def _index(self, *, all_rows: bool = False) -> None:
         for index in self.indexes:
+            self._sync.check()
             async with self._merging:
                 dataset = await self._open()
                 self._untouched = await asyncio.to_thread(lance_care.fragment_ids, dataset)
@@ -245,6 +246,7 @@ class Upkeep:
                 self._untouched = set()
 
     async def _on_dataset(self, work: Callable[[Any], T]) -> T:
+        self._sync.check()
         return await asyncio.to_thread(work, await self._open())
 
     async def _open(self) -> Any:

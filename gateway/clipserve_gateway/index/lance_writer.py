@@ -101,6 +101,7 @@ class Writer:
                     chosen[point.id] = point
         try:
             if chosen:
+                self._sync.check()
                 rows = await asyncio.to_thread(lance_rows.to_arrow, self._spec, list(chosen.values()))
                 await merge(self._table, "id", rows, replace=batch[0].replace)
                 self._committed()
