@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import BinaryIO
 
+from clipserve.text_encoding import decoded
+
 SUFFIXES = frozenset(
     (".jpg", ".jpeg", ".jpe", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".ppm", ".pgm", ".pbm")
 )
@@ -154,5 +156,5 @@ def read_regular(path: str | os.PathLike[str] | Below, limit: int) -> bytes:
 
 
 def read_text(path: str | os.PathLike[str], limit: int = MAX_TEXT_BYTES) -> str:
-    """A text file in UTF-8, with or without a byte order mark. Raises OSError and UnicodeDecodeError."""
-    return str(read_regular(path, limit), "utf-8-sig")
+    """The text of a file; see text_encoding for what is read. Raises OSError and NotText."""
+    return decoded(read_regular(path, limit))

@@ -9,7 +9,7 @@ import grpc
 import numpy as np
 from client.fake_base import Guard, Refused, State, invalid
 from client.fake_images import embed_image
-from client.fake_labels import LabelSetStore, check_labels, label_warnings
+from client.fake_labels import LabelSetStore, check_labels, cut_prompts, label_warnings
 from client.fake_model import CONTEXT_WORDS, LOGIT_SCALE, OTHER, by_model, embed_text, packed, unit
 from client.fake_points import FakeStore
 from client.fake_search import search
@@ -112,6 +112,7 @@ class FakeClip(Guard, clip_pb2_grpc.ClipServiceServicer):
             score_mode=mode,
             logit_scale=LOGIT_SCALE,
             label_set=ref,
+            truncated_prompts=cut_prompts(labels),
             warnings=label_warnings(labels),
         )
 

@@ -52,6 +52,13 @@ def label_warnings(labels: clip_pb2.LabelSet) -> Iterator[clip_pb2.LabelWarning]
         )
 
 
+def cut_prompts(labels: clip_pb2.LabelSet) -> int:
+    """Prompts of more words than the fake model reads."""
+    templates = list(labels.templates) or ["a photo of a {}."]
+    prompts = [template.replace("{}", name) for name in labels.names for template in templates]
+    return sum(len(prompt.split()) > CONTEXT_WORDS for prompt in prompts)
+
+
 @dataclass(frozen=True)
 class Kept:
     """One version of a label set."""

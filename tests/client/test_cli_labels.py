@@ -84,15 +84,15 @@ def test_label_sets_are_listed_and_removed(run, answer, birds):
     [
         ("", "holds no labels"),
         ("# nothing\n", "holds no labels"),
-        ("{", "no JSON"),
-        ("{\n]", "line 2 is no JSON"),
+        ("{", "is not JSON"),
+        ("{\n]", "standard input: line 2 is not JSON"),
         ("{}", "names is missing"),
-        ('{"names": "cat"}', "names is no list of strings"),
-        ('{"names": ["cat", 1]}', "names[1] is no string"),
+        ('{"names": "cat"}', "names is not a list of strings"),
+        ('{"names": ["cat", 1]}', "names[1] is not a string"),
         ('{"names": ["cat"], "template": ["{}"]}', "has no 'template'"),
-        ('{"names": ["cat"], "thresholds": ["high"]}', "thresholds[0] is no number"),
-        ('{"names": ["cat"], "thresholds": 0.5}', "thresholds is no list"),
-        ('{"names": ["cat"], "none_of_the_above": "none"}', "none_of_the_above is no JSON object"),
+        ('{"names": ["cat"], "thresholds": ["high"]}', "thresholds[0] is not a number"),
+        ('{"names": ["cat"], "thresholds": 0.5}', "thresholds is not a list"),
+        ('{"names": ["cat"], "none_of_the_above": "none"}', "none_of_the_above is not a JSON object"),
         ('{"names": ["cat"], "none_of_the_above": {"prompt": ""}}', "has no 'prompt'"),
     ],
 )
@@ -101,8 +101,10 @@ def test_files_that_hold_no_labels_say_why(run, text, hint):
 
 
 def test_what_the_server_refuses_is_named(run):
-    text = run("labels", "put", "pets", "-", input="cat\ncat\n", code=1).output
-    assert "labels.names[1]" in text
+    text = run("labels", "put", "pets", "-", input="cat\n\n# no\nc\0\n", code=2).output
+    assert "standard input: it has NUL bytes" in text
+    text = run("labels", "put", "pets", "-", "-t", "{}", "-t", "{{}}", input="cat\n", code=1).output
+    assert "Error: --template, template 2: " in text
     run("labels", "get", "pets@0", code=2)
     run("labels", "rm", "@3", "-y", code=2)
 
@@ -111,7 +113,7 @@ names = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=8
 cosines = st.floats(-1, 1, width=32)
 label_sets = st.builds(
     LabelSet,
-    st.lists(names, min_size=1, max_size=4).map(tuple),
+    st.lists(names, min_size=1, max_size=4, unique=True).map(tuple),
     st.lists(names, max_size=3).map(tuple),
     st.lists(cosines, max_size=4).map(tuple),
     st.none() | st.builds(NoneOfTheAbove, names, st.lists(names, max_size=2).map(tuple), cosines),
@@ -120,7 +122,7 @@ label_sets = st.builds(
 
 @given(label_sets)
 def test_every_label_set_comes_back_from_its_file(labels):
-    found = label_files.read(json.dumps(label_files.document(labels)))
+    found = label_files.read(json.dumps(label_files.document(labels)), "a.json").labels
     assert (found.names, found.templates) == (labels.names, labels.templates)
     assert [label_files.short(value) for value in found.thresholds] == list(found.thresholds)
     assert found.thresholds == pytest.approx(labels.thresholds, abs=1e-7)
@@ -128,11 +130,10 @@ def test_every_label_set_comes_back_from_its_file(labels):
 
 
 def test_no_label_is_asked_for_by_true():
-    assert (
-        label_files.read('{"names": ["a"], "none_of_the_above": true}').none_of_the_above == NoneOfTheAbove()
-    )
+    read = label_files.read('{"names": ["a"], "none_of_the_above": true}', "a.json")
+    assert read.labels.none_of_the_above == NoneOfTheAbove()
     with pytest.raises(click.UsageError):
-        label_files.read('{"names": ["a"], "none_of_the_above": 5}')
+        label_files.read('{"names": ["a"], "none_of_the_above": 5}', "a.json")
 
 
 def test_pictures_are_named_by_stored_labels(run, answer, photos, birds):

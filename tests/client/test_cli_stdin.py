@@ -119,7 +119,7 @@ def test_stdin_is_given_for_one_thing_only(run, words):
 def test_an_empty_or_unreadable_stdin_says_so(run):
     assert "standard input is empty" in run("embed", "-", "--json", input=b"", code=1).output
     result = run("embed", "--texts-file", "-", "--json", input=b"\xff\xfe\xfa", code=2)
-    assert "standard input is not text in UTF-8" in result.output
+    assert "standard input: it begins like UTF-16-LE" in result.output
 
 
 def test_a_file_named_like_it_is_given_with_its_folder(answer, tmp_path, monkeypatch):

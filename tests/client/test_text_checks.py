@@ -109,3 +109,73 @@ def test_warnings_name_the_line_of_the_caller() -> None:
         warnings.simplefilter("always")
         warn("look", clipserve.InputWarning)
     assert caught[0].filename == __file__
+
+
+DATA = "data:image/png;base64," + PNG * 30
+
+
+@pytest.mark.parametrize("text", ["https://example.org/dove.jpg", DATA, PNG, "photos/a.png"])
+def test_commands_tell_that_a_text_is_no_picture(run, answer, photos, monkeypatch, tmp_path, text):
+    monkeypatch.chdir(tmp_path)
+    run("index", photos, "-c", "holiday")
+    (tmp_path / "texts.txt").write_text(f"a dog\n{text}\n")
+    for words in (
+        ("search", text, "-c", "holiday"),
+        ("search", "a dog", "--minus", text, "-c", "holiday"),
+        ("embed", "--text", text, "-o", tmp_path / "a.npy"),
+        ("embed", "--texts-file", tmp_path / "texts.txt", "-o", tmp_path / "a.npy"),
+        ("classify", photos / "a.png", "-l", "a dog", "-l", f'"{text}"'),
+    ):
+        told = [line for line in run(*words).stderr.splitlines() if line.startswith("Warning: ")]
+        [line] = told
+        assert "It is read as words; nothing is opened or fetched" in line
+        assert len(line) < 400
+    answer("search", text, "-c", "holiday")
+
+
+@pytest.mark.parametrize(
+    ("image", "words"),
+    [
+        ("https://example.org/dove.jpg", "is a URL, not a path; URLs are not fetched: download it first"),
+        (DATA, "is a data URI, not a path; write it to a file"),
+        ("x" * 100_000, "does not exist"),
+        ("word " * 20_000, "does not exist"),
+    ],
+)
+def test_commands_name_what_is_no_picture_in_few_words(run, photos, image, words):
+    for command in (
+        ("embed", image, "--json"),
+        ("classify", image, "-l", "cat"),
+        ("search", "--image", image, "-c", "holiday"),
+        ("index", image, "-c", "holiday"),
+        ("evaluate", "folder", "--data", image),
+        ("classify", photos, "--labels-file", image),
+        ("--ca", image, "info"),
+    ):
+        told = run(*command, code=2).stderr
+        assert words in told
+        assert len(told) < 2_500
+
+
+def test_long_values_are_short_in_every_error_of_the_command_line(run, photos):
+    long = "y" * 100_000
+    for command in (
+        ("search", "a", "-c", long),
+        ("search", "a", "-c", "holiday", "--filter", long),
+        ("search", "a", "-c", "holiday", "-w", long),
+        ("search", "a", "-c", "holiday", "--top", long),
+        ("labels", "get", long),
+        ("labels", "get", long + "@x"),
+        ("classify", photos, "--label-set", long + "@x"),
+        ("classify", photos, "--labels", '"' + long),
+        ("classify", photos, "--labels", "a", "--mode", long),
+        ("collections", "show", long),
+        ("embed", "--text", "a", "-o", long),
+        ("--target", long + " ", "info"),
+        ("info", "--target", "a:" + long),
+        ("info", "--" + long),
+        (long,),
+    ):
+        result = run(*command, code=None)
+        assert result.exit_code not in (0, None)
+        assert len(result.output) < 2_500, command[:2]

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
+import warnings
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 import click
 
@@ -20,13 +23,14 @@ from clipserve.cli.import_ import import_
 from clipserve.cli.index import index
 from clipserve.cli.info import info
 from clipserve.cli.labels import labels
+from clipserve.cli.listed import PLACES
 from clipserve.cli.migrate import migrate
 from clipserve.cli.options import SERVER, hidden_server_options, keep_for_commands
 from clipserve.cli.search import search
-from clipserve.cli.terminal import escaping
-from clipserve.errors import ClipserveError
+from clipserve.cli.terminal import escaping, say
+from clipserve.errors import ClipserveError, InputWarning, LabelsWarning
 from clipserve.evaluation.dataset import DatasetError
-from clipserve.safe_text import one_line
+from clipserve.safe_text import one_line, shortened
 
 
 class Commands(click.Group):
@@ -34,19 +38,23 @@ class Commands(click.Group):
 
     def main(self, *args: Any, **options: Any) -> Any:
         """Runs the command; all that it prints is escaped."""
-        with escaping():
+        with escaping(), telling_warnings():
             return super().main(*args, **options)
+
+    def make_context(self, *args: Any, **options: Any) -> click.Context:
+        """Reads the options before the command."""
+        with short_usage_errors():
+            return super().make_context(*args, **options)
 
     def invoke(self, ctx: click.Context) -> Any:
         """Runs the chosen command."""
         try:
-            return super().invoke(ctx)
-        except click.UsageError as error:
-            error.message = one_line(error.message)  # type: ignore[misc]  # final, for click's own reasons
-            raise
+            with short_usage_errors():
+                return super().invoke(ctx)
         except ClipserveError as error:
-            server = ctx.meta[SERVER]
-            raise failure(error, server.target, server.as_json, tls=server.security is not None) from error
+            server, places = ctx.meta[SERVER], ctx.meta.get(PLACES, {})
+            tls = server.security is not None
+            raise failure(error, server.target, server.as_json, tls=tls, places=places) from error
         except DatasetError as error:
             raise Failure(str(error)) from error
         except BrokenPipeError:
@@ -54,6 +62,41 @@ class Commands(click.Group):
         except OSError as error:
             name = Path(error.filename).as_posix() if isinstance(error.filename, str) else ""
             raise Failure(f"{name}: {error.strerror or error}" if name else str(error)) from error
+
+
+@contextlib.contextmanager
+def short_usage_errors() -> Iterator[None]:
+    """Cuts the values that click quotes in its errors, and writes them on one line."""
+    try:
+        yield
+    except click.UsageError as error:
+        error.message = one_line(shortened(error.message))  # type: ignore[misc]  # final, for click's reasons
+        raise
+
+
+@contextlib.contextmanager
+def telling_warnings() -> Iterator[None]:
+    """Prints the client's warnings as sentences; commands print those of labels themselves, with lines."""
+
+    def tell(
+        message: Warning | str,
+        category: type[Warning],
+        filename: str,
+        lineno: int,
+        file: TextIO | None = None,
+        line: str | None = None,
+    ) -> None:
+        if issubclass(category, InputWarning):
+            say(f"Warning: {message}", err=True)
+        else:
+            before(message, category, filename, lineno, file, line)
+
+    with warnings.catch_warnings():
+        before = warnings.showwarning
+        warnings.simplefilter("always", InputWarning)
+        warnings.simplefilter("ignore", LabelsWarning)
+        warnings.showwarning = tell
+        yield
 
 
 @click.group(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Literal
 
@@ -11,10 +12,11 @@ from rich.text import Text
 
 from clipserve.cli.common import expanded, read_labels, shown
 from clipserve.cli.errors import ITEMS_FAILED
+from clipserve.cli.label_notes import show_cut_prompts, show_warnings, use
 from clipserve.cli.options import Server, model_option, server_options, template_option
 from clipserve.cli.output import bar, error_facts, number, percent, print_json, progress, show_errors
 from clipserve.cli.stdin import FILE_OR_STDIN, LIST_OR_STDIN, PICTURES_OR_STDIN, picture_input
-from clipserve.cli.terminal import console, say, table
+from clipserve.cli.terminal import console, table
 from clipserve.labels import NAMES
 from clipserve.types import ClassifyResult, LabelScore
 
@@ -32,9 +34,12 @@ MANY = 1_000
     multiple=True,
     metavar="A,B,C",
     type=LIST_OR_STDIN,
-    help="Labels, with commas between; - reads them from standard input, one a line.",
+    help="Labels, with commas between; one in quotes may hold commas: '\"salt, pepper\",cat'. - reads them "
+    "from standard input, one a line.",
 )
-@click.option("--labels-file", type=FILE_OR_STDIN, help="Labels, one a line.")
+@click.option(
+    "--labels-file", type=FILE_OR_STDIN, help="Labels, one a line, or JSON; as `clipserve labels put` reads."
+)
 @click.option(
     "--label-set",
     metavar="NAME[@VERSION]",
@@ -84,7 +89,9 @@ def classify(
       curl -s https://example.com/cat.jpg | clipserve classify - --labels "cat,dog,bird"
     """
     chosen = read_labels(labels, labels_file, label_set, templates)
-    given, stored = (None, chosen) if isinstance(chosen, str) else (chosen, None)
+    given, stored = (
+        (None, chosen) if isinstance(chosen, str) else (use(chosen, tell=not server.as_json), None)
+    )
     if stored and (templates or threshold is not None):
         raise click.UsageError(f"label set {stored} has its own templates and thresholds on the server")
     files = expanded(images)
@@ -108,6 +115,8 @@ def classify(
     if server.as_json:
         print_json(document(files, result))
     else:
+        show_warnings(result.warnings)
+        show_cut_prompts(result.truncated_prompts)
         show(files, result)
         show_errors(failed)
     if failed:
@@ -138,6 +147,7 @@ def document(files: Sequence[Path], result: ClassifyResult) -> dict[str, Any]:
         "label_set": result.label_set,
         "mode": result.mode,
         "truncated_prompts": result.truncated_prompts,
+        "warnings": [asdict(warning) for warning in result.warnings],
         "results": rows,
     }
 
@@ -158,8 +168,6 @@ def show(files: Sequence[Path], result: ClassifyResult) -> None:
             )
     if made.row_count:
         console().print(made)
-    if result.truncated_prompts:
-        say(f"{result.truncated_prompts} prompts were too long for the model: cut off", err=True)
 
 
 def verdict(score: LabelScore) -> str:

@@ -8,11 +8,17 @@ from pathlib import Path
 
 import click
 
+from clipserve.cli import label_files
 from clipserve.cli.errors import Failure
-from clipserve.cli.stdin import STDIN, text_of
+from clipserve.cli.label_files import LabelFile, read_prompts
+from clipserve.cli.listed import Listed, entries, from_commas, from_lines
+from clipserve.cli.stdin import STDIN, name_of, text_of
 from clipserve.files import find_images
 from clipserve.filters import Filter, parse_filter
 from clipserve.labels import NAMES, LabelSet, label_set, parse_ref
+from clipserve.safe_text import quoted
+from clipserve.text_checks import is_path
+from clipserve.text_encoding import lines_in
 
 
 class ListByDefault(click.Group):
@@ -40,20 +46,27 @@ def expanded(paths: Sequence[Path]) -> list[Path]:
 
 def lines_of(path: Path) -> list[str]:
     """The lines of a text file, or of standard input, that are not empty; click.UsageError."""
-    return [line.strip() for line in text_of(path).splitlines() if line.strip()]
+    return [line.strip() for line in lines_in(text_of(path)) if line.strip()]
+
+
+def given_templates(templates: Sequence[str], file: Path | None) -> Listed:
+    """Templates of options, then those of a file; click.UsageError."""
+    options = entries(templates, "--template", "template")
+    return options + read_prompts(text_of(file), name_of(file)) if file is not None else options
 
 
 def read_labels(
     labels: Sequence[str], labels_file: Path | None, named: str | None, templates: Sequence[str]
-) -> LabelSet | str:
+) -> LabelFile | str:
     """Labels from exactly one of the three options, or the name of a stored label set; click.UsageError."""
     if sum((bool(labels), labels_file is not None, named is not None)) != 1:
         raise click.UsageError(
             'say which labels to choose from: --labels "cat,dog", --labels-file FILE or --label-set NAME'
         )
+    prompts = given_templates(templates, None)
     if named in NAMES:
-        found = label_set(named)
-        return LabelSet(found.names, tuple(templates) or found.templates)
+        shipped = label_set(named)
+        return LabelFile(shipped, entries(shipped.names, named, "label")).with_templates(prompts)
     if named is not None:
         try:
             parse_ref(named)
@@ -61,10 +74,21 @@ def read_labels(
             raise click.BadParameter(str(error), param_hint="--label-set") from None
         return named
     if labels_file is not None:
-        return LabelSet(tuple(lines_of(labels_file)), tuple(templates))
-    groups = [lines_of(STDIN) if group == str(STDIN) else group.split(",") for group in labels]
-    names = [name.strip() for group in groups for name in group if name.strip()]
-    return LabelSet(tuple(names), tuple(templates))
+        return label_files.read(text_of(labels_file), name_of(labels_file)).with_templates(prompts)
+    if tuple(labels) == (str(STDIN),):
+        return label_files.read(text_of(STDIN), name_of(STDIN)).with_templates(prompts)
+    if len(labels) == 1 and is_path(labels[0]):
+        raise click.UsageError(f"--labels {quoted(labels[0])} is a file; read it with --labels-file")
+    names = Listed()
+    for group in labels:
+        if group == str(STDIN):
+            names += from_lines(text_of(STDIN), name_of(STDIN))
+        else:
+            names += entries(from_commas(group, "--labels"), "--labels", "label", len(names.texts) + 1)
+    if not names.texts:
+        raise click.UsageError("--labels names no label")
+    names.check_distinct()
+    return LabelFile(LabelSet(names.texts), names).with_templates(prompts)
 
 
 def read_filter(text: str | None, schema: Mapping[str, str]) -> Filter | None:

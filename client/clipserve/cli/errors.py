@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import IO, Any
 
 import click
 
 from clipserve import errors
 from clipserve.channel import target_uri
+from clipserve.cli.listed import Place, with_places
 from clipserve.cli.terminal import say
 from clipserve.errors import ClipserveError
 from clipserve.proxy import proxy_for
-from clipserve.safe_text import json_text
+from clipserve.safe_text import json_text, shortened
 
 FAILED = 1
 ITEMS_FAILED = 3
@@ -56,7 +59,7 @@ class Failure(click.ClickException):
     """An error as the command shows it."""
 
     def __init__(self, message: str, exit_code: int = FAILED, facts: dict[str, Any] | None = None) -> None:
-        super().__init__(message)
+        super().__init__(shortened(message))
         self.exit_code = exit_code  # type: ignore[misc]  # click reads it from the instance
         self.facts = facts
 
@@ -68,8 +71,18 @@ class Failure(click.ClickException):
             say(f"Error: {self.message}", err=True)
 
 
-def failure(error: ClipserveError, target: str, as_json: bool, *, tls: bool = False) -> Failure:
-    """The failure that an error of the client is; `tls` is whether it was spoken."""
+def failure(
+    error: ClipserveError,
+    target: str,
+    as_json: bool,
+    *,
+    tls: bool = False,
+    places: Mapping[str, Sequence[Place]] = MappingProxyType({}),
+) -> Failure:
+    """The failure that an error of the client is.
+
+    `tls` is whether it was spoken; `places` is where labels and templates come from.
+    """
     facts = {
         "code": error.code,
         "reason": error.reason,
@@ -84,7 +97,8 @@ def failure(error: ClipserveError, target: str, as_json: bool, *, tls: bool = Fa
     )
     if isinstance(error, errors.ResourceExhausted) and error.retry_after is None:
         code = FAILED
-    return Failure(sentence(error, target, tls=tls), code, facts if as_json else None)
+    message = with_places(sentence(error, target, tls=tls), places)
+    return Failure(message, code, facts if as_json else None)
 
 
 def sentence(error: ClipserveError, target: str, *, tls: bool) -> str:

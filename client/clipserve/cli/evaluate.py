@@ -9,10 +9,13 @@ from pathlib import Path
 import click
 from rich.text import Text
 
-from clipserve.cli.common import lines_of
+from clipserve.cli.common import given_templates
 from clipserve.cli.errors import ITEMS_FAILED
+from clipserve.cli.label_notes import show_cut_prompts, show_warnings
+from clipserve.cli.listed import PLACES
 from clipserve.cli.options import OUT, Server, model_option, server_options, template_option
 from clipserve.cli.output import bar, percent, print_json, progress, waiting
+from clipserve.cli.paths import ExistingPath
 from clipserve.cli.stdin import FILE_OR_STDIN, file_of
 from clipserve.cli.terminal import console, error_console, say, table
 from clipserve.evaluation.cifar10 import load_cifar10
@@ -33,7 +36,7 @@ LISTED = 20
 @click.option(
     "--data",
     required=True,
-    type=click.Path(path_type=Path, exists=True),
+    type=ExistingPath(path_type=Path, exists=True),
     help="Where the set lies: a folder or file.",
 )
 @click.option("--split", default="", metavar="NAME", help="Part of the set.  [default: test, or val]")
@@ -81,7 +84,10 @@ def evaluate(
     """
     check_suffix(report_file, REPORT_SUFFIXES, "--report")
     check_suffix(predictions_file, PREDICTION_SUFFIXES, "--predictions")
-    prompts = [*templates, *(lines_of(templates_file) if templates_file else [])]
+    prompts = given_templates(templates, templates_file)
+    if not server.as_json:
+        prompts.tell()
+    click.get_current_context().meta[PLACES] = {"templates": prompts.places}
     loaders: dict[str, Callable[[], Dataset]] = {
         "cifar10": lambda: load_cifar10(data, split or "test"),
         "imagenet": lambda: load_imagenet(data, split, ground_truth),
@@ -91,13 +97,16 @@ def evaluate(
         ground_truth, names = (path and files.enter_context(file_of(path)) for path in (ground_truth, names))
         found = loaders[dataset]().limited(limit)
     with server.client(patient=True) as client:
-        evaluator = Evaluator(client, found, templates=prompts, model=model)
+        evaluator = Evaluator(client, found, templates=prompts.texts, model=model)
         count = len(evaluator.templates)
         building = f"Encoding {len(evaluator.ranking.labels):,} labels × {count} templates"
         with waiting(building, show=not server.as_json):
             evaluator.encode_labels()
         with progress("Classifying", len(found.samples), show=not server.as_json) as advance:
             result = evaluator.run(advance)
+    if not server.as_json:
+        show_warnings(result.warnings)
+        show_cut_prompts(result.truncated_prompts)
     if report_file is not None:
         write_report(result, report_file)
     if predictions_file is not None:

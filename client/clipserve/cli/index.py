@@ -20,6 +20,7 @@ from clipserve.cli.index_target import (
 )
 from clipserve.cli.options import OUT, Server, model_option, parallel_option, server_options
 from clipserve.cli.output import error_facts, per_second, print_json, progress, show_errors, waiting
+from clipserve.cli.paths import ExistingPath
 from clipserve.cli.terminal import say
 from clipserve.errors import ClipserveError, ImageUnreadable
 from clipserve.files import find_images
@@ -32,7 +33,7 @@ from clipserve.types import Collection
 
 
 @click.command()
-@click.argument("folder", type=click.Path(path_type=Path, exists=True, file_okay=False))
+@click.argument("folder", type=ExistingPath(path_type=Path, exists=True, file_okay=False))
 @click.option(
     "--collection", "-c", required=True, metavar="NAME", help="Collection; made if it is not there."
 )

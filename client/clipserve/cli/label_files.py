@@ -1,15 +1,18 @@
-"""Label sets as files: one label a line, or JSON with all that a label set has."""
+"""Label sets as files: one label a line, or JSON with all of a label set. Every command reads them here."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import click
 import numpy as np
 
+from clipserve.cli.listed import Listed, Place, from_lines
 from clipserve.labels import LabelSet, NoneOfTheAbove
+from clipserve.safe_text import quoted
 
 KEYS = ("names", "templates", "thresholds", "none_of_the_above")
 NONE_KEYS = ("name", "prompts", "threshold")
@@ -17,22 +20,103 @@ TOLD = "info"
 """Printed by `labels get --json`, and passed over when that is read again."""
 
 
-def read(text: str) -> LabelSet:
-    """The label set; click.UsageError for what is none."""
-    if text.lstrip().startswith("{"):
-        try:
-            return read_document(json.loads(text))
-        except json.JSONDecodeError as error:
-            raise wrong(f"line {error.lineno} is no JSON: {error.msg}") from None
-    lines = (line.strip() for line in text.splitlines())
-    return LabelSet(tuple(line for line in lines if line and not line.startswith("#")))
+@dataclass(frozen=True)
+class LabelFile:
+    """A label set, and where its names and templates stand."""
+
+    labels: LabelSet
+    names: Listed
+    templates: Listed = field(default_factory=Listed)
+
+    def with_templates(self, templates: Listed) -> LabelFile:
+        """The same with other templates, if there are any."""
+        if not templates.texts:
+            return self
+        return LabelFile(replace(self.labels, templates=templates.texts), self.names, templates)
+
+
+def read(text: str, source: str) -> LabelFile:
+    """The label set in a text; click.UsageError, which names `source` and the line, for what holds none.
+
+    JSON begins with a brace, or is a list of strings. Anything else is one label a line: see from_lines.
+    """
+    try:
+        found = read_json(text, source)
+        if found is None:
+            names = from_lines(text, source)
+            found = LabelFile(LabelSet(names.texts), names)
+    except Wrong as error:
+        raise click.UsageError(f"{source}: {error}") from None
+    if not found.names.texts:
+        raise click.UsageError(f"{source} holds no labels; write one a line")
+    found.names.check_distinct()
+    return found
+
+
+def read_prompts(text: str, source: str) -> Listed:
+    """Prompts one a line, as labels are written; or a JSON list of strings. click.UsageError."""
+    try:
+        given = json_list(text, source)
+    except Wrong as error:
+        raise click.UsageError(f"{source}: {error}") from None
+    return from_lines(text, source) if given is None else given
+
+
+class Wrong(ValueError):
+    """What is wrong with a file, in words that follow its name."""
+
+
+def read_json(text: str, source: str) -> LabelFile | None:
+    """The label set in JSON; None for text that is not meant to be JSON."""
+    names = json_list(text, source)
+    if names is not None:
+        return LabelFile(LabelSet(names.texts), names)
+    if not text.lstrip().startswith("{"):
+        return None
+    try:
+        labels = read_document(json.loads(text, object_pairs_hook=without_repeats))
+    except json.JSONDecodeError as error:
+        raise Wrong(f"line {error.lineno} is not JSON: {error.msg}") from None
+    except RecursionError:
+        raise Wrong("the JSON has too many brackets in brackets") from None
+    return LabelFile(
+        labels,
+        Listed(labels.names, positions("name", labels.names, source)),
+        Listed(labels.templates, positions("template", labels.templates, source)),
+    )
+
+
+def json_list(text: str, source: str) -> Listed | None:
+    """The texts of a JSON list of strings; None for any other text: a label may begin with a bracket."""
+    if not text.lstrip().startswith("["):
+        return None
+    try:
+        found = json.loads(text)
+    except (ValueError, RecursionError):
+        return None
+    texts = texts_of(found, "the list")
+    return Listed(texts, positions("entry", texts, source))
+
+
+def positions(unit: str, texts: Sequence[str], source: str) -> tuple[Place, ...]:
+    """The places of JSON's entries, counted from 1 as lines are."""
+    return tuple(Place(source, unit, i) for i in range(1, len(texts) + 1))
+
+
+def without_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """An object; Wrong where it has a key twice, of which JSON readers keep one."""
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        keys = [key for key, _ in pairs]
+        raise Wrong(f"{next(key for key in keys if keys.count(key) > 1)!r} is there twice")
+    return found
 
 
 def read_document(found: dict[str, Any]) -> LabelSet:
-    """A JSON document's label set."""
+    """A JSON document's label set; Wrong."""
     check_keys(found, (*KEYS, TOLD), "a label set")
     if "names" not in found:
-        raise wrong("names is missing: a list of labels")
+        raise Wrong("names is missing: a list of labels")
     none = found.get("none_of_the_above") or None
     if none is True:
         none = {}
@@ -45,7 +129,7 @@ def read_document(found: dict[str, Any]) -> LabelSet:
         )
     thresholds = found.get("thresholds") or []
     if not isinstance(thresholds, list):
-        raise wrong("thresholds is no list of numbers")
+        raise Wrong("thresholds is not a list of numbers")
     return LabelSet(
         texts_of(found["names"], "names"),
         texts_of(found.get("templates") or [], "templates"),
@@ -55,38 +139,33 @@ def read_document(found: dict[str, Any]) -> LabelSet:
 
 
 def check_keys(found: Any, known: Sequence[str], what: str) -> None:
-    """click.UsageError for keys that mean nothing here."""
+    """Wrong for keys that mean nothing here."""
     if not isinstance(found, dict):
-        raise wrong(f"{what} is no JSON object with {', '.join(known)}")
+        raise Wrong(f"{what} is not a JSON object with {', '.join(known)}")
     for key in found:
         if key not in known:
-            raise wrong(f"{what} has no {key!r}; there are {', '.join(known)}")
+            raise Wrong(f"{what} has no {quoted(key)}; there are {', '.join(known)}")
 
 
 def text_of(value: Any, what: str) -> str:
     """A string."""
     if not isinstance(value, str):
-        raise wrong(f"{what} is no string")
+        raise Wrong(f"{what} is not a string")
     return value
 
 
 def texts_of(values: Any, what: str) -> tuple[str, ...]:
     """Strings."""
     if not isinstance(values, list | tuple):
-        raise wrong(f"{what} is no list of strings")
+        raise Wrong(f"{what} is not a list of strings")
     return tuple(text_of(value, f"{what}[{i}]") for i, value in enumerate(values))
 
 
 def number_of(value: Any, what: str) -> float:
     """A number."""
     if isinstance(value, bool) or not isinstance(value, int | float):
-        raise wrong(f"{what} is no number")
+        raise Wrong(f"{what} is not a number")
     return float(value)
-
-
-def wrong(message: str) -> click.UsageError:
-    """The error."""
-    return click.UsageError(f"the file holds no labels: {message}")
 
 
 def document(labels: LabelSet) -> dict[str, Any]:

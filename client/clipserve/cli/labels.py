@@ -11,10 +11,11 @@ import click
 from rich.text import Text
 
 from clipserve.cli import label_files
-from clipserve.cli.common import ListByDefault, lines_of
+from clipserve.cli.common import ListByDefault, given_templates
+from clipserve.cli.label_notes import show_warnings, use
 from clipserve.cli.options import Server, server_options, template_option
 from clipserve.cli.output import print_json
-from clipserve.cli.stdin import FILE_OR_STDIN, text_of
+from clipserve.cli.stdin import FILE_OR_STDIN, name_of, text_of
 from clipserve.cli.terminal import confirm, console, say, table
 from clipserve.labels import parse_ref
 from clipserve.types import LabelSetInfo
@@ -54,7 +55,8 @@ def put(
 ) -> None:
     """Keep the labels of FILE under NAME; - is standard input.
 
-    FILE has one label a line (empty lines and lines that begin with # are passed over), or is JSON. Templates
+    FILE has one label a line, or is JSON. Empty lines and lines that begin with a # and a space are passed
+    over; a line in quotes is what stands in them. `classify --labels-file` reads the same files. Templates
     given as options win over those of the file.
 
     \b
@@ -71,16 +73,15 @@ def put(
       printf 'cat\\ndog\\n' | clipserve labels put pets -
       clipserve labels put pets pets.json
     """
-    found = label_files.read(text_of(file))
-    prompts = (*templates, *(lines_of(templates_file) if templates_file else ()))
-    if prompts:
-        found = dataclasses.replace(found, templates=prompts)
-    if not found.names:
-        raise click.UsageError("the file holds no labels; write one a line")
+    given = label_files.read(text_of(file), name_of(file))
+    labels = use(given.with_templates(given_templates(templates, templates_file)), tell=not server.as_json)
     with server.client() as client:
-        info, created = client.put_label_set(name, found)
+        info, created = client.put_label_set(name, labels)
+    if not server.as_json:
+        show_warnings(info.warnings)
     if server.as_json:
-        print_json({"created": created, **facts(info)})
+        told = [dataclasses.asdict(warning) for warning in info.warnings]
+        print_json({"created": created, **facts(info), "warnings": told})
     elif created:
         say(f"kept {name}@{info.version}: {info.label_count:,} labels × {info.template_count} templates")
     else:
@@ -156,8 +157,10 @@ def reference(text: str) -> tuple[str, int]:
 
 def facts(info: LabelSetInfo) -> dict[str, Any]:
     """What is known of a label set, for machines."""
+    known = dataclasses.asdict(info)
+    del known["warnings"]  # known right after a put alone
     return {
-        **dataclasses.asdict(info),
+        **known,
         "versions": list(info.versions),
         "create_time": info.create_time.isoformat(),
     }

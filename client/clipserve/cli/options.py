@@ -13,6 +13,7 @@ import click
 from click.core import ParameterSource
 
 from clipserve.channel import DEFAULT_TARGET, Tls
+from clipserve.cli.paths import ExistingPath
 from clipserve.cli.stdin import TEXT_OR_STDIN
 from clipserve.cli.terminal import say
 from clipserve.client import Client
@@ -25,9 +26,9 @@ PATIENT = RetryPolicy(attempts=8, initial_backoff=0.2, max_backoff=5.0)
 IN_FLIGHT = 4
 """Requests of one call that are under way at a time."""
 
-FILE = click.Path(path_type=Path, exists=True, dir_okay=False)
-FOLDER = click.Path(path_type=Path, exists=True, file_okay=False)
-ANY = click.Path(path_type=Path, exists=True)
+FILE = ExistingPath(path_type=Path, exists=True, dir_okay=False)
+FOLDER = ExistingPath(path_type=Path, exists=True, file_okay=False)
+ANY = ExistingPath(path_type=Path, exists=True)
 OUT = click.Path(path_type=Path, dir_okay=False, writable=True)
 
 SERVER = "clipserve.server"

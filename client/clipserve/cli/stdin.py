@@ -12,10 +12,12 @@ from typing import Any, BinaryIO
 
 import click
 
+from clipserve.cli.paths import ExistingPath
 from clipserve.cli.terminal import say
 from clipserve.errors import ImageUnreadable
 from clipserve.files import MAX_TEXT_BYTES, FileRefused, FileTooLarge, read_text
 from clipserve.images import MAX_FILE_BYTES
+from clipserve.text_encoding import NotText, decoded
 
 STDIN = Path("-")
 """What the options below make of `-`. A file of that name is given as `./-`."""
@@ -23,7 +25,7 @@ CLAIMED = "clipserve.stdin"
 """Key in the context's `meta`: the parameter that standard input was given for."""
 
 
-class PathOrStdin(click.Path):
+class PathOrStdin(ExistingPath):
     """An existing file (or folder, where those are wanted too), or STDIN."""
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
@@ -97,12 +99,16 @@ def read_stdin(limit: int) -> bytes:
 
 
 def text_of(path: Path) -> str:
-    """The text of a file or of standard input, in UTF-8; click.UsageError for other bytes. Raises OSError."""
+    """The text of a file or of standard input; click.UsageError for bytes that are not. Raises OSError."""
     try:
-        return str(read_stdin(MAX_TEXT_BYTES), "utf-8-sig") if path == STDIN else read_text(path)
-    except UnicodeDecodeError:
-        name = "standard input" if path == STDIN else path
-        raise click.UsageError(f"{name} is not text in UTF-8") from None
+        return decoded(read_stdin(MAX_TEXT_BYTES)) if path == STDIN else read_text(path)
+    except NotText as error:
+        raise click.UsageError(f"{name_of(path)}: {error}") from None
+
+
+def name_of(path: Path) -> str:
+    """The path as messages name it."""
+    return "standard input" if path == STDIN else str(path)
 
 
 def picture_input(path: Path) -> Path | bytes:

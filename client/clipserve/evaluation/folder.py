@@ -9,6 +9,7 @@ from pathlib import Path
 
 from clipserve.evaluation.dataset import Dataset, DatasetError, Sample
 from clipserve.files import find_images, is_image, read_text
+from clipserve.text_encoding import NotText, lines_in
 
 SPLITS = ("test", "val", "valid", "validation", "train")
 
@@ -72,9 +73,9 @@ def spoken(folder: str) -> str:
 def read_lines(path: Path) -> list[str]:
     """The lines of a text file; DatasetError."""
     try:
-        return read_text(path).splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        why = error.strerror if isinstance(error, OSError) else "it is not text in UTF-8"
+        return lines_in(read_text(path))
+    except (OSError, NotText) as error:
+        why = error.strerror if isinstance(error, OSError) else str(error)
         raise DatasetError(f"{path} cannot be read: {why}") from error
 
 

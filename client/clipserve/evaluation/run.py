@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from clipserve.client import Client
 from clipserve.evaluation.dataset import Dataset, DatasetError, Sample
 from clipserve.evaluation.scores import Prediction, Ranking, Tally
 from clipserve.labels import LabelSet
-from clipserve.types import Classification, ClassifyResult, ModelRef
+from clipserve.types import Classification, ClassifyResult, LabelWarning, ModelRef
 
 TOP = 5
 DEFAULT_TEMPLATES = ("a photo of a {}.",)
@@ -30,6 +30,10 @@ class Evaluation:
     """Time of the first picture, for which the server encodes all prompts unless it knows them already."""
     seconds: float
     """Time of all pictures after that."""
+    truncated_prompts: int = 0
+    """Prompts that lost their end because they are longer than the model's context."""
+    warnings: tuple[LabelWarning, ...] = ()
+    """What is to be known of the labels."""
 
     @property
     def images_per_second(self) -> float:
@@ -51,6 +55,8 @@ class Evaluation:
             "label_seconds": self.label_seconds,
             "seconds": self.seconds,
             "images_per_second": self.images_per_second,
+            "truncated_prompts": self.truncated_prompts,
+            "warnings": [asdict(warning) for warning in self.warnings],
             "per_class": self.tally.per_class(),
             "confusions": self.tally.confusions(20),
             "errors": [{"name": p.name, "error": p.error} for p in self.predictions if p.error][:100],
@@ -110,6 +116,8 @@ class Evaluator:
             predictions=predictions,
             label_seconds=self._label_seconds,
             seconds=seconds,
+            truncated_prompts=result.truncated_prompts,
+            warnings=result.warnings,
         )
 
     def _classify(self, count: int, progress: Callable[[int], None] | None) -> ClassifyResult:

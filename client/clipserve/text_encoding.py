@@ -1,0 +1,61 @@
+"""Text files as they come: UTF-8, or UTF-16 and UTF-32 with a byte order mark. Nothing else is guessed."""
+
+from __future__ import annotations
+
+import codecs
+import re
+
+MARKS = (
+    (codecs.BOM_UTF8, "UTF-8"),
+    (codecs.BOM_UTF32_LE, "UTF-32-LE"),
+    (codecs.BOM_UTF32_BE, "UTF-32-BE"),
+    (codecs.BOM_UTF16_LE, "UTF-16-LE"),
+    (codecs.BOM_UTF16_BE, "UTF-16-BE"),
+)
+"""Longer marks first: that of UTF-32-LE begins as that of UTF-16-LE."""
+LINE_END = re.compile(r"\r\n|\r|\n")
+
+
+class NotText(ValueError):
+    """Bytes that are not text in a known encoding; the message says what they may be and what to do."""
+
+
+def encoding_of(content: bytes) -> tuple[str, int]:
+    """Name of the encoding that the byte order mark tells, and how many bytes the mark has. UTF-8 without."""
+    for mark, name in MARKS:
+        if content.startswith(mark):
+            return name, len(mark)
+    return "UTF-8", 0
+
+
+def decoded(content: bytes) -> str:
+    """The text. NotText, which names the line and the likely encoding."""
+    encoding, start = encoding_of(content)
+    if encoding == "UTF-8" and b"\0" in content:
+        raise NotText(f"{without_mark(content)}; save it as UTF-8")
+    try:
+        return str(content[start:], encoding)
+    except UnicodeDecodeError as error:
+        if encoding != "UTF-8":
+            raise NotText(f"it begins like {encoding} but is not valid in it; save it as UTF-8") from None
+        line = len(LINE_END.findall(content[start : start + error.start].decode("utf-8"))) + 1
+        raise NotText(
+            f"line {line} is not valid UTF-8 (byte 0x{error.object[error.start]:02X}); the file may be in an "
+            "older encoding, for example Windows-1252: save it as UTF-8"
+        ) from None
+
+
+def without_mark(content: bytes) -> str:
+    """What bytes with NULs among them are likely to be."""
+    even, odd = content[0::2].count(0), content[1::2].count(0)
+    for name, mine, other in (("UTF-16-LE", odd, even), ("UTF-16-BE", even, odd)):
+        if mine >= len(content) // 4 and not other:
+            return f"it looks like {name} without a byte order mark"
+    return "it has NUL bytes, so it is not text in UTF-8"
+
+
+def lines_in(text: str) -> list[str]:
+    """The lines as editors number them: they end in LF, CR LF or CR alone. What follows the last line end
+    is a line if it is not empty."""
+    lines = LINE_END.split(text)
+    return lines if lines[-1] else lines[:-1]
