@@ -73,7 +73,9 @@ class Client(ClipCalls, CollectionCalls, PointCalls, MigrationCalls, LabelSetCal
         if token and security is None and not is_local(uri):
             warnings.warn(f"the token travels to {target} in the clear; use TLS", stacklevel=2)
         self.target = target
-        transport = Transport(open_channel(uri, security), uri, token, retry or NO_RETRIES, priority)
+        transport = Transport(
+            open_channel(uri, security), uri, token, retry or NO_RETRIES, priority, security
+        )
         super().__init__(transport, timeout=timeout, batch_size=batch_size, in_flight=in_flight)
 
     def close(self) -> None:

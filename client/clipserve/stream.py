@@ -208,7 +208,7 @@ class BatchStream(Generic[R]):
         self._close()
         delay = self._attempts.next_delay(failure, time.monotonic())
         if delay is None:
-            raise failure.error
+            raise self._transport.explained(failure.error)
         time.sleep(delay)
         for part in self._unanswered:
             if part.chunk is not None:

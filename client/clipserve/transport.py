@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import re
 import threading
 import time
 from collections.abc import Callable
@@ -13,16 +14,22 @@ import grpc
 from google.protobuf.message import Message
 
 from clipserve import forks
-from clipserve.errors import Cancelled, ClientNotUsable, ClipserveError
+from clipserve.channel import Tls
+from clipserve.errors import Cancelled, ClientNotUsable, ClipserveError, Unavailable
 from clipserve.proxy import proxy_for
 from clipserve.retry import CallAttempts, RetryBudget, RetryPolicy
 from clipserve.status import Failure, read_failure
 from clipserve.token import Metadata, TokenSource, bearer
+from clipserve.unreachable import Cause, cause_of
 from clipserve.v1 import clip_pb2_grpc, collection_pb2_grpc, labels_pb2_grpc
 
 EXPECTED = "x-clipserve-bytes"
 """Header that tells how large the call's message is."""
 LARGE_BYTES = 1 << 20
+NO_CONNECTION = re.compile(r"last error: |errors resolving ")
+"""In what gRPC says when no connection comes about."""
+CAUSE_SECONDS = 10.0
+"""How long the cause that was found is believed, while gRPC says the same."""
 
 Priority = Literal["interactive", "bulk"]
 
@@ -86,8 +93,12 @@ class Transport:
         token: TokenSource,
         retry: RetryPolicy,
         priority: Priority,
+        tls: Tls | None = None,
     ) -> None:
         self.uri = uri
+        self._tls = tls
+        self._cause: tuple[str, float, Cause | None] = ("", 0.0, None)
+        """What gRPC said, when, and what it was found to mean."""
         self.retry = retry
         self.budget = RetryBudget(retry)
         self._channel = channel
@@ -166,11 +177,24 @@ class Transport:
                 with forks.in_call():
                     delay = attempts.next_delay(failure, time.monotonic())
                 if delay is None:
-                    raise failure.error from error
+                    raise self.explained(failure.error) from error
                 if scope is None:
                     time.sleep(delay)
                 else:
                     scope.wait(delay)
+
+    def explained(self, error: ClipserveError) -> ClipserveError:
+        """The same error; one of a server that cannot be reached says why, as far as can be found out."""
+        if isinstance(error, Unavailable) and NO_CONNECTION.search(error.message):
+            said, then, cause = self._cause
+            if said != error.message or time.monotonic() - then > CAUSE_SECONDS:
+                cause = cause_of(self.uri, self._tls)
+                self._cause = (error.message, time.monotonic(), cause)
+            if cause is not None:
+                error.message = f"cannot reach a server at {place(self.uri)}: {cause.words}"
+                error.metadata["cause"] = cause.name
+                error.args = (error.message,)
+        return error
 
     def failure(
         self, error: grpc.RpcError, rebase: Callable[[str], str] = str, timeout: float = 0
@@ -190,13 +214,20 @@ class Transport:
 
 def describe(error: ClipserveError, uri: str, timeout: float) -> None:
     """Says in words of ours what gRPC itself found out."""
-    where = uri.removeprefix("dns:///")
-    if proxy := proxy_for(uri):
-        where = f"{where} through {proxy}"
+    where = place(uri)
     if error.code == "UNAVAILABLE":
-        error.message = f"cannot reach a server at {where}: {error.message}"
+        # gRPC ends what OpenSSL says with the state of another check, which passed.
+        why = error.message.removesuffix(": OK")
+        error.message = f"cannot reach a server at {where}: {why}"
     elif error.code == "DEADLINE_EXCEEDED" and timeout:
         error.message = f"no answer from {where} within {timeout:g} s"
     elif error.code == "UNIMPLEMENTED":
         error.message = f"the server at {where} does not know this call: {error.message}"
     error.args = (error.message,)
+
+
+def place(uri: str) -> str:
+    """A target as people know it, with the proxy that leads to it."""
+    where = uri.removeprefix("dns:///")
+    proxy = proxy_for(uri)
+    return f"{where} through {proxy}" if proxy else where

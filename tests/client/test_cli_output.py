@@ -23,10 +23,10 @@ def test_where_a_proxy_is_used_the_sentence_names_it_and_no_password(monkeypatch
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("http_proxy", "http://me:secret@127.0.0.1:9")
     error = Unavailable("cannot reach a server at 192.0.2.1:8600: Connection refused")
-    text = sentence(error, "192.0.2.1:8600", tls=False)
+    text = sentence(error, "192.0.2.1:8600")
     assert text.startswith(
         "no server answers at 192.0.2.1:8600 through the proxy 127.0.0.1:9 "
         "(http_proxy is set; no_proxy=192.0.2.1 goes around it): Connection refused; "
     )
     assert "secret" not in text
-    assert "proxy" not in sentence(error, "localhost:8600", tls=False)
+    assert "proxy" not in sentence(error, "localhost:8600")

@@ -29,6 +29,7 @@ EXPORTED = {
     "Classification",
     "ClassifyResult",
     "Client",
+    "ClientNotUsable",
     "ClipserveError",
     "Collection",
     "CollectionExists",

@@ -53,8 +53,7 @@ class Commands(click.Group):
                 return super().invoke(ctx)
         except ClipserveError as error:
             server, places = ctx.meta[SERVER], ctx.meta.get(PLACES, {})
-            tls = server.security is not None
-            raise failure(error, server.target, server.as_json, tls=tls, places=places) from error
+            raise failure(error, server.target, server.as_json, places=places) from error
         except DatasetError as error:
             raise Failure(str(error)) from error
         except BrokenPipeError:

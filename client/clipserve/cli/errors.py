@@ -13,8 +13,8 @@ from clipserve.channel import target_uri
 from clipserve.cli.listed import Place, with_places
 from clipserve.cli.terminal import say
 from clipserve.errors import ClipserveError
-from clipserve.proxy import proxy_for
 from clipserve.safe_text import json_text, shortened
+from clipserve.transport import place
 
 FAILED = 1
 ITEMS_FAILED = 3
@@ -55,6 +55,18 @@ HINTS: dict[type[ClipserveError], str] = {
 }
 
 
+CAUSES = {
+    "NO_TLS": "leave out --tls, --ca, --cert and --server-name (or CLIPSERVE_TLS and the like)",
+    "TLS": "see --tls and --ca",
+    "NOT_TRUSTED": "see --ca",
+    "WRONG_NAME": "see --target and --server-name",
+    "CERTIFICATE_REQUIRED": "see --cert and --key",
+    "EXPIRED": "tell those who run the server",
+}
+"""What to look at, by the cause for which a server cannot be reached."""
+START = "start one with `clipserve-gateway up`, or name another with --target or CLIPSERVE_TARGET"
+
+
 class Failure(click.ClickException):
     """An error as the command shows it."""
 
@@ -76,13 +88,9 @@ def failure(
     target: str,
     as_json: bool,
     *,
-    tls: bool = False,
     places: Mapping[str, Sequence[Place]] = MappingProxyType({}),
 ) -> Failure:
-    """The failure that an error of the client is.
-
-    `tls` is whether it was spoken; `places` is where labels and templates come from.
-    """
+    """The failure that an error of the client is; `places` is where labels and templates come from."""
     facts = {
         "code": error.code,
         "reason": error.reason,
@@ -97,23 +105,15 @@ def failure(
     )
     if isinstance(error, errors.ResourceExhausted) and error.retry_after is None:
         code = FAILED
-    message = with_places(sentence(error, target, tls=tls), places)
+    message = with_places(sentence(error, target), places)
     return Failure(message, code, facts if as_json else None)
 
 
-def sentence(error: ClipserveError, target: str, *, tls: bool) -> str:
+def sentence(error: ClipserveError, target: str) -> str:
     """What happened, and what to do."""
     if isinstance(error, errors.Unavailable) and not error.reason:
-        why = error.message.rsplit(": ", 1)[-1]
-        if tls:
-            hint = "does it speak TLS, and do --ca, --cert, --key and the name in its certificate fit?"
-        else:
-            hint = (
-                "start one with `clipserve-gateway up`, name another with --target or CLIPSERVE_TARGET, "
-                "or use --tls or --ca if it speaks TLS"
-            )
-        if proxy := proxy_for(target_uri(target)):
-            return f"no server answers at {target} through {proxy}: {why}; {hint}"
-        return f"no server answers at {target} ({why}); {hint}"
+        why = error.message.partition(": ")[2] or error.message
+        hint = CAUSES.get(error.metadata.get("cause", ""), START)
+        return f"no server answers at {place(target_uri(target))}: {why}; {hint}"
     hint = next((HINTS[kind] for kind in type(error).__mro__ if kind in HINTS), "")
     return f"{error}; {hint}" if hint else str(error)
