@@ -89,6 +89,7 @@ torture: setup-tests ## Kill a writer fifty times and look for lost points (some
 
 fuzz: setup-tests $(REPOSITORY)/.ready ## Send 100,000 harmed inputs to the service (about six minutes)
 	@$(VENV)/bin/python bench/fuzz.py
+	@$(VENV)/bin/python bench/fuzz.py scoped
 	@$(VENV)/bin/python bench/fuzz.py loop
 
 bench: setup-tests ## Measure speed end to end, beside ceilings (an hour); SUITES=images,search for some

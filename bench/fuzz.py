@@ -6,11 +6,13 @@ python bench/fuzz.py --cases 1000 --kind images --seed 7 --target 127.0.0.1:8600
 python bench/fuzz.py replay build/fuzz/7-123 --target 127.0.0.1:8600
 python bench/fuzz.py bombs --callers 64
 python bench/fuzz.py loop
+python bench/fuzz.py scoped --pairs 10000
 
 Without a target it starts Triton and a gateway of its own. Cases are made of seed and number, from the named
 cases of tests/support/hostile: bits flipped, parts of files doubled, lengths and numbers changed, files
 spliced, fields of messages set to what they should not be, and blindly. Many go as items of one call, with
-sound neighbors.
+sound neighbors. Health and reflection, which need no token, get requests that are long, malformed, compressed
+or not UTF-8.
 
 \b
 Of every call it is asked that
@@ -18,7 +20,7 @@ Of every call it is asked that
 - what is refused has a reason, and a field where the input is at fault;
 - sound neighbors in the same call get the embeddings they had when they were alone, to 1e-4;
 and of the gateway that at the end it is the same process, SERVING, with its points unchanged, without a
-traceback in its log, and that its memory stayed below what its settings say.
+traceback or control character in its log, and that its memory stayed below what its settings say.
 
 Collections, aliases and label sets that harmed requests make are left behind: do not send them to a gateway
 whose collections matter. Calls that break a promise are kept in a folder, and can be sent again.
@@ -43,6 +45,7 @@ from fuzz_calls import KINDS
 from fuzz_loop import measure_loop
 from fuzz_report import Report, show
 from fuzz_run import again, fuzz
+from fuzz_scoped import fuzz_scoped, prepare, token_lines
 from fuzz_target import Target, own
 
 
@@ -104,6 +107,30 @@ def bombs(callers: int, pixels: int, target: str, pid: int) -> None:
     with at(target, pid) as gateway:
         kept = asyncio.run(measure_bombs(gateway, callers, pixels))
     sys.exit(0 if kept else 1)
+
+
+@main.command("scoped")
+@click.option("--pairs", default=5_000, show_default=True, help="How many requests, each sent twice.")
+@click.option("--seed", default=0, show_default=True, help="Of chance; 0 takes a new one.")
+@click.option("--callers", default=12, show_default=True, help="Calls under way at a time.")
+def scoped(pairs: int, seed: int, callers: int) -> None:
+    """Asks with a token for a few names about other names: no answer may tell whether those exist."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    seed = seed or random.SystemRandom().randrange(1, 2**31)
+    lines, tokens = token_lines()
+    with tempfile.TemporaryDirectory(prefix="fuzz-") as folder:
+        file = Path(folder) / "tokens"
+        file.write_text("\n".join(lines) + "\n")
+        click.echo("· starting Triton and a gateway that asks for tokens", err=True)
+        with own(Path(folder), "--token-file", str(file)) as gateway:
+            dim = prepare(gateway.address, tokens["ops"])
+            report = asyncio.run(fuzz_scoped(gateway.address, tokens["shop"], dim, pairs, seed, callers))
+            report.findings += [f"in the log: {line[:400]}" for line in gateway.errors()[:5]]
+    click.echo(f"seed {seed}: {report.probes:,} pairs: {dict(report.outcomes.most_common())}")
+    for finding in report.findings:
+        click.echo(f"FAIL  {finding}")
+    click.echo("" if report.findings else "pass  no answer told of a name that the token may not see")
+    sys.exit(1 if report.findings else 0)
 
 
 @main.command("loop")

@@ -9,6 +9,7 @@ from random import Random
 from clipserve.v1 import clip_pb2, collection_pb2, common_pb2
 from fuzz_messages import harmed_bytes, harmed_message, harmed_vector
 from fuzz_mutate import harmed, odd_text
+from fuzz_open import open_call
 from google.protobuf.message import Message
 from support.hostile.filters import FILTERS
 from support.hostile.images import IMAGES, SOUND
@@ -21,7 +22,8 @@ ITEMS = 24
 """Cases of one call that takes many."""
 SEED_BYTES = 20_000
 """Files from which others are made have no more."""
-KINDS = {"images": 45, "texts": 20, "vectors": 10, "payloads": 10, "filters": 4, "requests": 5, "bytes": 6}
+KINDS = {"images": 43, "texts": 20, "vectors": 10, "payloads": 10, "filters": 4, "requests": 5, "bytes": 6}
+KINDS |= {"open": 2}
 """Of a hundred cases."""
 RARE = ("CollectionService/CreateCollection", "LabelSetService/PutLabelSet", "CollectionService/PutAlias")
 """What they make stays: they are called a fifth as often as others."""
@@ -40,6 +42,8 @@ class Plan:
     cases: int = 1
     paths: tuple[str, ...] = ()
     """Of the items that are cases, where there are several; beside them stand neighbors."""
+    compressed: bool = False
+    """How an open call is sent."""
 
 
 class Plans:
@@ -55,13 +59,16 @@ class Plans:
         self._odd_payloads = [it for it in PAYLOADS if len(it.value) < 100]
         self._odd_filters = [it.value for it in FILTERS if it.value.ByteSize() <= SEED_BYTES]
         # A call of many cases stands for as many of one.
-        single = ("filters", "requests", "bytes")
+        single = ("filters", "requests", "bytes", "open")
         self._weights = {kind: KINDS[kind] * (ITEMS if kind in single else 1) for kind in kinds}
 
     def make(self, number: int) -> Plan:
         """The call of that number."""
         chance = Random(f"{self._seed}/{number}")
         [kind] = chance.choices(list(self._weights), list(self._weights.values()))
+        if kind == "open":
+            method, data, compressed = open_call(chance)
+            return Plan(number, kind, method, data, compressed=compressed)
         method, request, paths = getattr(self, f"_{kind}")(chance)
         data = request if isinstance(request, bytes) else request.SerializeToString()
         return Plan(number, kind, method, data, len(paths) or 1, tuple(paths))

@@ -7,6 +7,7 @@ from collections import Counter
 import numpy as np
 from clipserve.v1 import common_pb2
 from fuzz_calls import Plan
+from fuzz_open import open_fault
 from support.hostile.checks import code_name
 from support.hostile.sending import Outcome
 from support.hostile.world import World, vector
@@ -41,6 +42,8 @@ def statuses(plan: Plan, outcome: Outcome) -> list[common_pb2.ItemStatus]:
 
 def fault(plan: Plan, outcome: Outcome, world: World) -> str:
     """What is wrong; empty if nothing."""
+    if plan.kind == "open":
+        return open_fault(plan.request, plan.compressed, outcome)
     if outcome.code not in PROMISED:
         return f"the call ended with {outcome.code}: {outcome.message[:300]}"
     if outcome.code != "OK":

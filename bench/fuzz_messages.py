@@ -46,6 +46,9 @@ NAMES = (
     "tags",
     "taken",
     "{}",
+    "\x1b]52;c;aGk=\x07",
+    "\x9b31m\r\x00",
+    "\u202egpj",
 )
 REPEATS = (2, 3, 17, 101, 257)
 

@@ -7,11 +7,13 @@ import json
 import time
 from collections import Counter, defaultdict
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import grpc
 from fuzz_calls import Plan, Plans
 from fuzz_check import fault, tally
+from fuzz_open import send_open
 from fuzz_report import Report, bar
 from fuzz_target import Target
 from grpc_health.v1 import health_pb2, health_pb2_grpc
@@ -68,7 +70,7 @@ class Run:
             self.sent += 1
             self.planned += plan.cases
             began = time.monotonic()
-            outcome = await send(self._world.channel, plan.method, plan.request, timeout=TIMEOUT)
+            outcome = await deliver(self._world.channel, plan)
             seconds = time.monotonic() - began
             self.slowest = sorted([*self.slowest, (seconds, plan)], key=lambda it: -it[0])[:5]
             self.outcomes[plan.kind] += tally(plan, outcome)
@@ -84,9 +86,17 @@ class Run:
         folder.mkdir(parents=True, exist_ok=True)
         (folder / "request.bin").write_bytes(plan.request)
         facts = {"method": plan.method, "kind": plan.kind, "number": plan.number, "wrong": wrong}
-        facts |= {"cases": plan.cases, "paths": plan.paths}
+        facts |= {"cases": plan.cases, "paths": plan.paths, "compressed": plan.compressed}
         (folder / "call.json").write_text(json.dumps(facts, indent=1))
         return f"python bench/fuzz.py replay {folder}"
+
+
+async def deliver(channel: grpc.aio.Channel, plan: Plan) -> Outcome:
+    """Makes the call."""
+    if plan.kind == "open":
+        how = plan.compressed
+        return await send_open(channel, plan.method, plan.request, compressed=how, timeout=TIMEOUT)
+    return await send(channel, plan.method, plan.request, timeout=TIMEOUT)
 
 
 async def again(target: Target, folder: Path) -> str:
@@ -95,9 +105,10 @@ async def again(target: Target, folder: Path) -> str:
     request = (folder / "request.bin").read_bytes()
     paths = tuple(facts["paths"])
     plan = Plan(facts["number"], facts["kind"], facts["method"], request, facts["cases"], paths)
+    plan = replace(plan, compressed=facts.get("compressed", False))
     async with grpc.aio.insecure_channel(target.address, options=OPTIONS) as channel:
         world = await build(channel)
-        outcome: Outcome = await send(channel, plan.method, plan.request, timeout=TIMEOUT)
+        outcome = await deliver(channel, plan)
         print(
             f"{plan.method}, {len(request):,} bytes: {outcome.code} {outcome.reason} {outcome.message[:300]}"
         )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,6 +14,8 @@ from support.service import start
 MIB = 1 << 20
 WORDS = ("Traceback (most recent call last)", '"traceback"', '"level": "ERROR"', '"level": "CRITICAL"')
 """What must not be in a log."""
+CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
+"""Nor these characters: they may change what a terminal shows."""
 
 
 @dataclass
@@ -60,14 +63,14 @@ class Target:
         """Lines of its log that tell of a fault."""
         if self.log is None:
             return []
-        lines = self.log.read_text(errors="replace").splitlines()
-        return [line for line in lines if any(word in line for word in WORDS)]
+        lines = self.log.read_bytes().decode(errors="replace").split("\n")
+        return [line for line in lines if any(word in line for word in WORDS) or CONTROLS.search(line)]
 
 
 @contextlib.contextmanager
-def own(folder: Path) -> Iterator[Target]:
+def own(folder: Path, *options: str) -> Iterator[Target]:
     """Triton and a gateway as `clipserve-gateway up` runs them, stopped at the end."""
-    service = start(folder)
+    service = start(folder, *options)
     try:
         yield Target(service.address, service.process.pid, service.log)
     finally:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import collections
+import contextlib
 import gzip
 import io
 import os
@@ -9,13 +10,14 @@ import struct
 import subprocess
 import sys
 import tarfile
+import tracemalloc
 import zipfile
 
 import numpy as np
 import pytest
 from clipserve.evaluation.cifar10 import batch_samples, file_samples
 from clipserve.evaluation.dataset import DatasetError
-from clipserve.evaluation.unpickle import load_plain
+from clipserve.evaluation.unpickle import ALLOWED, load_plain
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
@@ -107,6 +109,57 @@ def test_damaged_pickles_are_refused_or_read_but_never_crash(protocol, data):
         load_plain(damaged)
     except DatasetError:
         return
+
+
+def sized(form: str, opcode: bytes, content: bytes) -> bytes:
+    return opcode + struct.pack(form, len(content)) + content
+
+
+NAMED = [f"c{module}\n{name}\n".encode() for module, name in ALLOWED]
+MEMO = st.sampled_from([0, 1, 2, 255, 256, 65_536, 2**31, 2**32 - 1])
+CONTENT = st.binary(max_size=12)
+STEPS_OF_PICKLES = st.one_of(
+    st.sampled_from(
+        [b"N", b"]", b"}", b")", b"(", b"0", b"1", b"2", b"a", b"e", b"l", b"t", b"s", b"u", b"d"]
+    ),
+    st.sampled_from([b"\x85", b"\x86", b"\x87", b"\x94", b"R", b"b", b"\x88", b"\x93", *NAMED]),
+    st.builds(lambda index: b"r" + struct.pack("<I", index), MEMO),
+    st.builds(lambda index: b"j" + struct.pack("<I", index), MEMO),
+    st.builds(lambda index: f"p{index}\n".encode(), MEMO),
+    st.builds(lambda index: f"g{index}\n".encode(), MEMO),
+    st.builds(lambda number: b"J" + struct.pack("<i", number), st.integers(-(2**31), 2**31 - 1)),
+    st.builds(lambda content: sized("<B", b"\x8a", content), CONTENT),
+    st.builds(lambda content: sized("<I", b"B", content), CONTENT),
+    st.builds(lambda content: sized("<I", b"X", content), CONTENT),
+    st.builds(lambda size: b"\x8e" + struct.pack("<Q", size), st.sampled_from([0, 1, 2**40, 2**63])),
+    st.builds(lambda size: b"\x95" + struct.pack("<Q", size), st.sampled_from([0, 1, 2**40, 2**63])),
+)
+"""Each is one step of the machine, sound in itself."""
+MEMORY_PER_BYTE, MEMORY_AT_LEAST = 400, 200_000
+
+
+@given(st.lists(STEPS_OF_PICKLES, max_size=60), st.sampled_from([1, 1, 1, 40]))
+def test_steps_in_any_order_take_memory_by_their_own_size(steps, times):
+    content = b"\x80\x04" + b"".join(steps) * times + b"."
+    tracemalloc.start()
+    try:
+        load_plain(content)
+    except DatasetError:
+        pass
+    finally:
+        _, peak = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+    assert peak < MEMORY_AT_LEAST + MEMORY_PER_BYTE * len(content)
+
+
+@given(
+    st.sampled_from([b"]", b"}", b"("]),
+    st.integers(1, 3_000),
+    st.sampled_from([b"a", b"s", b"l", b"d", b"\x85"]),
+)
+def test_nesting_of_any_depth_ends_without_recursion(opened, depth, closed):
+    with contextlib.suppress(DatasetError):
+        load_plain(b"\x80\x02" + opened * depth + closed * (depth - 1) + b".")
 
 
 MEGABYTE = 1024 * 1024

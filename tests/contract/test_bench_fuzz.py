@@ -7,12 +7,15 @@ import os
 import sys
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
+from random import Random
 
+import grpc
 import pytest
 from clipserve_gateway.server import Gateway
 from clipserve_gateway.settings import Settings
 from support.fakes import FakeBackend, FakeEncoder
 from support.hostile.blind import ColorBlind
+from support.hostile.sending import Outcome
 
 # Pillow's warnings about odd files: the server ignores them.
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning:PIL")
@@ -56,6 +59,51 @@ async def test_a_sound_gateway_keeps_every_promise(serving, tmp_path):
     assert "IMAGE_UNREADABLE" in said
     assert "at most" in said
     assert not list((tmp_path).glob("kept*"))
+
+
+async def test_open_calls_end_as_promised(serving, monkeypatch):
+    monkeypatch.syspath_prepend(str(BENCH))
+    from fuzz_open import open_call, open_fault, send_open
+
+    found, codes = [], set()
+    async with grpc.aio.insecure_channel(await serving(ColorBlind())) as channel:
+        for number in range(120):
+            method, data, compressed = open_call(Random(number))
+            outcome = await send_open(channel, method, data, compressed=compressed, timeout=30)
+            found += [open_fault(data, compressed, outcome)]
+            codes.add(outcome.code)
+    assert [it for it in found if it] == []
+    assert codes == {"OK", "UNIMPLEMENTED", "RESOURCE_EXHAUSTED", "INVALID_ARGUMENT", "NOT_FOUND"}
+
+
+def test_an_open_call_that_takes_a_long_request_is_found_out(monkeypatch):
+    monkeypatch.syspath_prepend(str(BENCH))
+    from fuzz_open import open_fault
+
+    assert "not refused" in open_fault(bytes(1025), False, Outcome("OK"))
+    assert "ended with UNKNOWN" in open_fault(b"", True, Outcome("UNKNOWN"))
+    assert open_fault(bytes(1025), True, Outcome("UNIMPLEMENTED")) == ""
+
+
+async def test_a_token_for_a_few_names_learns_nothing_of_others(tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(str(BENCH))
+    from fuzz_scoped import fuzz_scoped, prepare, token_lines
+
+    lines, tokens = token_lines()
+    (tmp_path / "tokens").write_text("\n".join(lines))
+    settings = Settings(port=0, http_port=0, data=str(tmp_path / "data"), token_file=str(tmp_path / "tokens"))
+    gateway = Gateway(settings, FakeBackend(encoder=ColorBlind()))
+    await gateway.start()
+    await gateway.models.refresh()
+    address = f"127.0.0.1:{gateway.port}"
+    dim = await asyncio.to_thread(prepare, address, tokens["ops"])
+    report = await fuzz_scoped(address, tokens["shop"], dim, 400, seed=5, callers=8)
+    assert report.findings == []
+    assert report.outcomes["PERMISSION_DENIED"] > 100
+    # A token that may see all is told the difference, so the check can fail.
+    seen = await fuzz_scoped(address, tokens["ops"], dim, 100, seed=5, callers=8)
+    assert [it for it in seen.findings if "tells whether a name exists" in it]
+    await gateway.stop(drain_seconds=0, grace_seconds=1)
 
 
 async def test_a_broken_one_is_found_out_and_the_call_can_be_sent_again(serving, tmp_path):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field
 
 import grpc
@@ -41,7 +41,13 @@ def request_type(method: str) -> type[Message]:
     return GetMessageClass(METHODS[method].input_type)
 
 
-async def send(channel: grpc.aio.Channel, method: str, *requests: bytes, timeout: float = 30.0) -> Outcome:
+async def send(
+    channel: grpc.aio.Channel,
+    method: str,
+    *requests: bytes,
+    timeout: float = 30.0,
+    metadata: Sequence[tuple[str, str]] = (),
+) -> Outcome:
     """Calls a method with requests as they are; streams take several."""
     about = METHODS[method]
     path, answer = f"/{about.containing_service.full_name}/{about.name}", GetMessageClass(about.output_type)
@@ -49,11 +55,11 @@ async def send(channel: grpc.aio.Channel, method: str, *requests: bytes, timeout
     try:
         if about.client_streaming:
             call = channel.stream_stream(path, response_deserializer=answer.FromString)
-            async for response in call(stream(requests), timeout=timeout):
+            async for response in call(stream(requests), timeout=timeout, metadata=metadata):
                 responses += [response]
         else:
             call = channel.unary_unary(path, response_deserializer=answer.FromString)
-            responses.append(await call(*requests, timeout=timeout))
+            responses.append(await call(*requests, timeout=timeout, metadata=metadata))
     except grpc.aio.AioRpcError as error:
         return refusal(error, responses)
     return Outcome("OK", responses=responses)
