@@ -1,45 +1,23 @@
-"""Finding pictures in folders, and the one reader of local files: regular ones, and no more than wanted."""
+"""The one reader of local files: regular ones, and no more than wanted."""
 
 from __future__ import annotations
 
 import errno
 import os
 import stat
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import BinaryIO
 
 from clipserve.text_encoding import decoded
 
-SUFFIXES = frozenset(
-    (".jpg", ".jpeg", ".jpe", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".ppm", ".pgm", ".pbm")
-)
 MAX_TEXT_BYTES = 64 * 1024 * 1024
 """Of a file of labels, prompts, names or texts."""
 MAX_SECRET_BYTES = 1024 * 1024
 """Of a token, a certificate or a key."""
 READ = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
 """How files are opened: without waiting for whoever writes a pipe."""
-
-
-def is_image(path: Path) -> bool:
-    """Whether a file's name says that it is a picture."""
-    return path.suffix.lower() in SUFFIXES
-
-
-def find_images(folder: Path, *, on_error: Callable[[OSError], object] | None = None) -> Iterator[Path]:
-    """Files below `folder` whose names say that they are pictures, in the order of their names.
-
-    Hidden files and folders are passed over, links to folders are not followed. Folders that cannot be read
-    are passed over too; `on_error` hears of each, its `filename` is the folder.
-    """
-    for place, folders, files in os.walk(folder, onerror=on_error):
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
-        for name in sorted(files):
-            path = Path(place, name)
-            if not name.startswith(".") and is_image(path):
-                yield path
 
 
 class FileRefused(OSError):

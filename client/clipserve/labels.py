@@ -10,6 +10,8 @@ from importlib import resources
 
 NAMES = ("cifar10", "imagenet1k")
 """Label sets in data/."""
+ONLY_MEASURED = ("cifar100",)
+"""Vocabularies in data/ that `clipserve evaluate` needs alone."""
 
 
 @dataclass(frozen=True)
@@ -51,8 +53,11 @@ class Vocabulary:
 
 @functools.cache
 def vocabulary(name: str) -> Vocabulary:
-    """Class names and templates of `cifar10` (10, 18) or `imagenet1k` (1,000, 80); ValueError for others."""
-    if name not in NAMES:
+    """Class names and templates: `cifar10` (10, 18), `cifar100` (100, 18) or `imagenet1k` (1,000, 80).
+
+    ValueError for others.
+    """
+    if name not in (*NAMES, *ONLY_MEASURED):
         raise ValueError(f"no label set {name!r}; there are {', '.join(NAMES)}")
     text = (resources.files("clipserve") / "data" / f"{name}.json").read_text(encoding="utf-8")
     found = json.loads(text)

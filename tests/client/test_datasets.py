@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
+import gzip
 import io
 import pickle
 import tarfile
 
 import numpy as np
 import pyarrow
+import pyarrow.ipc
 import pytest
 from client.pictures import pixels, png, saved
-from clipserve.evaluation.cifar10 import load_cifar10
+from clipserve.evaluation.cifar import load_cifar10, load_cifar100
 from clipserve.evaluation.dataset import Dataset, DatasetError, Sample
 from clipserve.evaluation.folder import load_folder
 from clipserve.evaluation.imagenet import load_imagenet, synsets
-from clipserve.files import find_images
 from clipserve.labels import vocabulary
+from clipserve.picture_files import find_images
 from PIL import Image
 from pyarrow import parquet
 
@@ -176,6 +178,223 @@ def test_archives_that_are_no_cifar10_say_why(tmp_path, arrays, text):
         load_cifar10(tmp_path)
 
 
+def shard(path, start, count=2, **columns):
+    """A Parquet file as Hugging Face writes them, with pictures `start` … and labels of the same numbers."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    files = [{"bytes": png(i), "path": None} for i in range(start, start + count)]
+    table = {"img": files, "label": list(range(start, start + count))} | columns
+    parquet.write_table(pyarrow.table(table), path)
+    return path
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        ["plain_text/train-00000-of-00002.parquet", "plain_text/train-00001-of-00002.parquet"],
+        ["train-00000-of-00002-a09b74b3ef9c3b56.parquet", "train-00001-of-00002-f3f2bc5e4bd9bc6f.parquet"],
+        ["plain_text/train/0000.parquet", "plain_text/train/0001.parquet"],
+        ["train_2.parquet", "train_10.parquet"],
+    ],
+)
+def test_all_shards_are_read_in_order_and_counted(tmp_path, names):
+    for i, name in enumerate(names):
+        shard(tmp_path / name, 2 * i)
+    shard(tmp_path / "plain_text" / "test-00000-of-00001.parquet", 8)
+    dataset = load_cifar10(tmp_path, "train")
+    assert [sample.label for sample in dataset.samples] == [0, 1, 2, 3]
+    assert dataset.facts()["files_read"] == [name.split("/")[-1] for name in names]
+    assert dataset.sentences()[:2] == [
+        f"read 4 pictures of 4 classes from {', '.join(name.split('/')[-1] for name in names)}",
+        "CIFAR-10 train as published has 50,000 pictures",
+    ]
+    assert [sample.label for sample in load_cifar10(tmp_path).samples] == [8, 9]
+
+
+def test_a_missing_shard_and_several_sets_are_refused_by_name(tmp_path):
+    first = shard(tmp_path / "train-00000-of-00003.parquet", 0)
+    shard(tmp_path / "train-00002-of-00003.parquet", 2)
+    with pytest.raises(DatasetError, match="has 2 of the 3 files of its train split"):
+        load_cifar10(tmp_path, "train")
+    assert len(load_cifar10(first).samples) == 2
+    shard(tmp_path / "copy" / "train.parquet", 4)
+    with pytest.raises(DatasetError, match=r"more than one set: copy/train.parquet, train-00000-of-00003"):
+        load_cifar10(tmp_path, "train")
+    for place in ("a", "b"):
+        (tmp_path / place).mkdir()
+        (tmp_path / place / "test_batch").write_bytes(batch())
+    with pytest.raises(DatasetError, match=r"more than one set: a/test_batch, b/test_batch; name one"):
+        load_cifar10(tmp_path)
+    check(load_cifar10(tmp_path / "b"))
+
+
+@pytest.mark.parametrize(
+    ("images", "labels", "text"),
+    [
+        (
+            [{"bytes": None, "path": "x.png"}],
+            [1],
+            "column 'img' of row 0 names the file 'x.png' and does not",
+        ),
+        ([{"bytes": None, "path": None}], [1], "column 'img' of row 0 has no bytes"),
+        ([None, None], [1, 2], "column 'img' of row 0 is empty"),
+        (["x.png"], [1], "column 'img' of row 0 is of type str"),
+        ([b"x", b"x"], [1, None], "column 'label' of row 1 is empty"),
+        ([b"x"], ["zebra"], "column 'label' of row 0 is 'zebra'"),
+        ([b"x"], [1.5], "column 'label' of row 0 is 1.5"),
+        ([b"x"], [10], "has label 10; CIFAR-10 has 0 to 9"),
+    ],
+)
+def test_tables_that_do_not_fit_name_row_and_column(tmp_path, images, labels, text):
+    parquet.write_table(pyarrow.table({"img": images, "label": labels}), tmp_path / "test.parquet")
+    with pytest.raises(DatasetError, match=text):
+        load_cifar10(tmp_path)
+
+
+def test_pictures_may_be_a_column_of_bytes_and_labels_names(tmp_path):
+    table = pyarrow.table({"image": [png(i) for i in range(2)], "label": ["cat", "ship"], "x": [1, 2]})
+    parquet.write_table(table, tmp_path / "test.parquet")
+    assert [(s.image, s.label) for s in load_cifar10(tmp_path).samples] == [(png(0), 3), (png(1), 8)]
+
+
+@pytest.mark.parametrize("stream", [True, False])
+def test_the_arrow_files_of_datasets_are_read(tmp_path, stream):
+    table = pyarrow.table({"img": [{"bytes": png(0), "path": "a.png"}], "label": [6]})
+    (tmp_path / "test").mkdir()
+    path = tmp_path / "test" / "data-00000-of-00001.arrow"
+    with (pyarrow.ipc.new_stream if stream else pyarrow.ipc.new_file)(str(path), table.schema) as writer:
+        writer.write_table(table)
+    assert [(s.image, s.label) for s in load_cifar10(tmp_path).samples] == [(png(0), 6)]
+    path.write_bytes(path.read_bytes()[:200])
+    with pytest.raises(DatasetError, match="not a readable Arrow file"):
+        load_cifar10(tmp_path)
+
+
+@pytest.mark.parametrize("suffix", [".gz", ".pkl", ".pickle.gz", ".bin.gz", ""])
+def test_batches_may_be_compressed_or_have_a_suffix(tmp_path, suffix):
+    content = records() if ".bin" in suffix else batch()
+    packed = suffix.endswith(".gz") or not suffix  # what was unpacked by name only
+    (tmp_path / f"test_batch{suffix}").write_bytes(gzip.compress(content) if packed else content)
+    check(load_cifar10(tmp_path))
+    check(load_cifar10(tmp_path / f"test_batch{suffix}"))
+
+
+@pytest.mark.parametrize("protocol", range(pickle.HIGHEST_PROTOCOL + 1))
+@pytest.mark.parametrize("kind", [np.int64, np.uint8, np.int32])
+def test_pickled_labels_may_be_numbers_of_numpy(tmp_path, protocol, kind):
+    content = pickle.dumps({"data": list(PLANES), "labels": [kind(label) for label in LABELS]}, protocol)
+    (tmp_path / "test_batch").write_bytes(content)
+    check(load_cifar10(tmp_path))
+
+
+def test_the_archive_of_keras_is_read_from_a_folder(tmp_path):
+    arrays = {"x_train": IMAGES[:1], "y_train": np.array([[7]]), "x_test": IMAGES, "y_test": np.array(LABELS)}
+    np.savez(tmp_path / "cifar10.npz", **arrays)
+    check(load_cifar10(tmp_path))
+    check(load_cifar10(tmp_path / "cifar10.npz"))
+    assert [sample.label for sample in load_cifar10(tmp_path, "train").samples] == [7]
+
+
+def test_numbered_archives_of_arrays_are_one_set_and_versions_are_not(tmp_path):
+    for i in (0, 1):
+        np.savez(
+            tmp_path / f"test_{i}.npz", images=IMAGES[2 * i : 2 * i + 2], labels=LABELS[2 * i : 2 * i + 2]
+        )
+    check(load_cifar10(tmp_path))
+    for i in (1, 2):
+        np.savez(tmp_path / f"train_v{i}.npz", images=IMAGES, labels=LABELS)
+    with pytest.raises(DatasetError, match=r"more than one set: train_v1.npz, train_v2.npz"):
+        load_cifar10(tmp_path, "train")
+
+
+@pytest.mark.parametrize(
+    ("images", "labels"), [("cifar10.1_v6_data.npy", "cifar10.1_v6_labels.npy"), ("x_test.npy", "y_test.npy")]
+)
+def test_pairs_of_arrays_are_read(tmp_path, images, labels):
+    np.save(tmp_path / images, IMAGES)
+    np.save(tmp_path / labels, np.array(LABELS))
+    dataset = load_cifar10(tmp_path)
+    check(dataset)
+    check(load_cifar10(tmp_path / images))
+    assert dataset.name == ("CIFAR-10.1 v6" if "10.1" in images else "CIFAR-10 test")
+    (tmp_path / labels).unlink()
+    with pytest.raises(DatasetError, match="has no file of labels beside it"):
+        load_cifar10(tmp_path / images)
+
+
+def test_cifar10_1_has_two_versions_and_no_training_pictures(tmp_path):
+    for version in ("v4", "v6"):
+        np.save(tmp_path / f"cifar10.1_{version}_data.npy", IMAGES)
+        np.save(tmp_path / f"cifar10.1_{version}_labels.npy", np.array(LABELS))
+    with pytest.raises(DatasetError, match=r"more than one set: cifar10\.1_v4_data\.npy"):
+        load_cifar10(tmp_path)
+    assert load_cifar10(tmp_path / "cifar10.1_v4_data.npy").account.expected == 2_021
+    with pytest.raises(DatasetError, match="no CIFAR-10 train set"):
+        load_cifar10(tmp_path, "train")
+
+
+FINE = [3, 0, 99, 42]
+
+
+def cifar100(kind):
+    """Names and contents of CIFAR-100's test files."""
+    coarse = b"".join(bytes([9, label]) + row.tobytes() for label, row in zip(FINE, PLANES, strict=True))
+    pickled = pickle.dumps({b"data": PLANES, b"fine_labels": FINE, b"coarse_labels": [1] * COUNT}, 2)
+    table = io.BytesIO()
+    columns = {
+        "img": [{"bytes": png(i)} for i in range(COUNT)],
+        "fine_label": FINE,
+        "coarse_label": [1] * COUNT,
+    }
+    parquet.write_table(pyarrow.table(columns), table)
+    return {
+        "python": ("cifar-100-python/test", pickled),
+        "binary": ("cifar-100-binary/test.bin", coarse),
+        "python archive": ("cifar-100-python.tar.gz", archive({"cifar-100-python/test": pickled})),
+        "binary archive": ("cifar-100-binary.tar.gz", archive({"cifar-100-binary/test.bin": coarse})),
+        "parquet": ("cifar100/test-00000-of-00001.parquet", table.getvalue()),
+    }[kind]
+
+
+@pytest.mark.parametrize("kind", ["python", "binary", "python archive", "binary archive", "parquet"])
+def test_cifar100_is_read_with_its_fine_labels_and_is_not_taken_for_cifar10(tmp_path, kind):
+    name, content = cifar100(kind)
+    path = tmp_path / name
+    path.parent.mkdir(exist_ok=True)
+    path.write_bytes(content)
+    for place in (tmp_path, path):
+        dataset = load_cifar100(place)
+        assert [sample.label for sample in dataset.samples] == FINE
+        assert (len(dataset.classes), len(dataset.templates)) == (100, 18)
+        with pytest.raises(
+            DatasetError, match="is CIFAR-100, not CIFAR-10: use `clipserve evaluate cifar100`"
+        ):
+            load_cifar10(place)
+
+
+@pytest.mark.parametrize(("name", "content"), [("test_batch", batch()), ("test_batch.bin", records())])
+def test_cifar10_is_not_taken_for_cifar100(tmp_path, name, content):
+    (tmp_path / name).write_bytes(content)
+    for place in (tmp_path, tmp_path / name):
+        with pytest.raises(
+            DatasetError, match="is CIFAR-10, not CIFAR-100: use `clipserve evaluate cifar10`"
+        ):
+            load_cifar100(place)
+
+
+def test_folders_of_cifar100_have_spaces_or_underscores(tmp_path):
+    tree(tmp_path, "train/maple_tree/a.png", "train/aquarium fish/b.png")
+    dataset = load_cifar100(tmp_path, "train")
+    assert [dataset.classes[sample.label] for sample in dataset.samples] == ["aquarium fish", "maple tree"]
+
+
+def test_a_file_tells_its_split(tmp_path):
+    for i in range(1, 6):
+        (tmp_path / f"data_batch_{i}").write_bytes(batch())
+    assert load_cifar10(tmp_path / "data_batch_2").name == "CIFAR-10 train"
+    assert load_cifar10(shard(tmp_path / "train.parquet", 0)).name == "CIFAR-10 train"
+    assert load_cifar10(shard(tmp_path / "other.parquet", 0)).name == "CIFAR-10 test"
+
+
 def test_missing_paths_and_splits_say_so(tmp_path):
     with pytest.raises(DatasetError, match="does not exist"):
         load_cifar10(tmp_path / "missing")
@@ -201,8 +420,55 @@ def test_folders_are_classes(tmp_path):
     ]
 
 
+def test_a_class_whose_pictures_cannot_be_read_stays_a_class(tmp_path):
+    """A measurement without its hardest class would say 100 %."""
+    tree(tmp_path, "dog/a.jpg", "cat/deep/b.jpg", "docs/c.txt", "d.png", "__MACOSX/dog/._a.jpg", "e.txt")
+    heic(tmp_path, "bird/a.HEIC", "bird/b.heic", "cat/c.heic")
+    dataset = load_folder(tmp_path)
+    assert dataset.classes == ("bird", "cat", "dog")
+    assert [(s.name, s.label) for s in dataset.samples] == [("cat/deep/b.jpg", 1), ("dog/a.jpg", 2)]
+    assert dataset.account.lost_classes == ("bird",)
+    assert dataset.facts() == {
+        "pictures_read": 2,
+        "files_read": [],
+        "classes_without_pictures": ["bird"],
+        "folders_left_out": ["docs"],
+        "passed_over": {"heic": 3, "txt": 2, "outside of the classes' folders": 1},
+        "passed_over_folders": {"__MACOSX": 1},
+    }
+    assert dataset.sentences() == [
+        "read 2 pictures of 2 classes",
+        "classes without pictures, kept as labels: bird",
+        "no classes of the set, left out: docs",
+        "passed over: heic 3, txt 2, outside of the classes' folders 1; folders: __MACOSX 1; "
+        "convert heic to JPEG or PNG",
+    ]
+
+
+def heic(root, *paths):
+    tree(root, *paths)
+    for path in paths:
+        (root / path).write_bytes(b"\0\0\0\x18ftypheic\0\0\0\0mif1heic" + bytes(200))
+
+
+def test_folders_without_a_readable_picture_say_what_they_hold(tmp_path):
+    heic(tmp_path, "bird/a.heic")
+    with pytest.raises(DatasetError, match=r"no folders with pictures .*\(passed over: heic 1; convert heic"):
+        load_folder(tmp_path)
+
+
+def test_pictures_without_class_in_imagenet_are_told(tmp_path):
+    tree(tmp_path, "n01440764/a.JPEG", "n99999999/d.JPEG")
+    facts = load_imagenet(tmp_path).facts()
+    assert facts["folders_left_out"] == ["n99999999"]
+    assert len(facts["classes_without_pictures"]) == 999
+    tree(tmp_path / "flat", "a.JPEG", "b.JPEG")
+    (tmp_path / "flat" / "val.txt").write_text("b.JPEG 7\n")
+    assert load_imagenet(tmp_path / "flat").facts()["passed_over"] == {"not in the list": 1, "txt": 1}
+
+
 def test_splits_are_chosen(tmp_path):
-    tree(tmp_path, "train/cat/a.jpg", "val/cat/b.jpg")
+    tree(tmp_path, "train/cat/a.jpg", "val/cat/b.jpg", "__MACOSX/x", ".git/x")
     assert [s.name for s in load_folder(tmp_path).samples] == ["cat/b.jpg"]
     assert [s.name for s in load_folder(tmp_path, "train").samples] == ["cat/a.jpg"]
     with pytest.raises(DatasetError, match="no folder 'test'"):

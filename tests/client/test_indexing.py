@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 from client.pictures import png
-from clipserve.files import find_images
 from clipserve.indexing.facts import SCHEMA, Picture
 from clipserve.indexing.reading import Candidate, Reader
+from clipserve.picture_files import PassedOver, find_images
 
 FIELDS = frozenset(SCHEMA)
 PIXELS = png(1)
@@ -118,15 +118,15 @@ def test_folders_that_cannot_be_read_are_told(tmp_path, close_folder):
         (tmp_path / name).mkdir()
         (tmp_path / name / "a.png").write_bytes(PIXELS)
     close_folder(tmp_path / "closed")
-    unread = []
-    assert list(find_images(tmp_path, on_error=unread.append)) == [tmp_path / "open" / "a.png"]
-    assert [error.filename for error in unread] == [str(tmp_path / "closed")]
+    passed_over = PassedOver()
+    assert list(find_images(tmp_path, passed_over)) == [tmp_path / "open" / "a.png"]
+    assert [error.filename for error in passed_over.unread] == [str(tmp_path / "closed")]
 
 
 def test_folders_that_vanish_are_told_and_loops_end(tmp_path):
     (tmp_path / "a.png").write_bytes(PIXELS)
     (tmp_path / "loop").symlink_to(tmp_path)
     assert list(find_images(tmp_path)) == [tmp_path / "a.png"]
-    unread = []
-    assert list(find_images(tmp_path / "gone", on_error=unread.append)) == []
-    assert [error.filename for error in unread] == [str(tmp_path / "gone")]
+    passed_over = PassedOver()
+    assert list(find_images(tmp_path / "gone", passed_over)) == []
+    assert [error.filename for error in passed_over.unread] == [str(tmp_path / "gone")]

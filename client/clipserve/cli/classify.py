@@ -10,7 +10,7 @@ from typing import Any, Literal
 import click
 from rich.text import Text
 
-from clipserve.cli.common import expanded, read_labels, shown
+from clipserve.cli.common import expanded, read_labels, say_passed_over, shown, unread_folders
 from clipserve.cli.errors import ITEMS_FAILED
 from clipserve.cli.label_notes import show_cut_prompts, show_warnings, use
 from clipserve.cli.options import Server, model_option, server_options, template_option
@@ -94,7 +94,8 @@ def classify(
     )
     if stored and (templates or threshold is not None):
         raise click.UsageError(f"label set {stored} has its own templates and thresholds on the server")
-    files = expanded(images)
+    files, passed_over = expanded(images)
+    unread = unread_folders(passed_over)
     with server.client() as client:
         prompts = len(given.names) * max(1, len(given.templates)) if given else 0
         doing = f"Classifying (first encoding {prompts:,} prompts)" if prompts > MANY else "Classifying"
@@ -111,21 +112,25 @@ def classify(
                 on_error="return",
                 progress=advance,
             )
-    failed = [(shown(files[i]), error) for i, error in result.errors.items()]
+    failed = unread + [(shown(files[i]), error) for i, error in result.errors.items()]
     if server.as_json:
-        print_json(document(files, result))
+        rows = [{"image": name, "error": error_facts(name, error)} for name, error in unread]
+        print_json(document(files, result, rows) | passed_over.facts())
     else:
         show_warnings(result.warnings)
         show_cut_prompts(result.truncated_prompts)
         show(files, result)
         show_errors(failed)
+        say_passed_over(passed_over)
     if failed:
         raise SystemExit(ITEMS_FAILED)
 
 
-def document(files: Sequence[Path], result: ClassifyResult) -> dict[str, Any]:
-    """The result for machines."""
-    rows: list[dict[str, Any]] = []
+def document(
+    files: Sequence[Path], result: ClassifyResult, unread: Sequence[dict[str, Any]]
+) -> dict[str, Any]:
+    """The result for machines; rows of folders that could not be read come first."""
+    rows = list(unread)
     for file, item in zip(files, result, strict=True):
         if item.error is not None:
             rows.append({"image": shown(file), "error": error_facts(shown(file), item.error)})

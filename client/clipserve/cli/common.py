@@ -13,9 +13,11 @@ from clipserve.cli.errors import Failure
 from clipserve.cli.label_files import LabelFile, read_prompts
 from clipserve.cli.listed import Listed, entries, from_commas, from_lines
 from clipserve.cli.stdin import STDIN, name_of, text_of
-from clipserve.files import find_images
+from clipserve.cli.terminal import say
+from clipserve.errors import ClipserveError, ImageUnreadable
 from clipserve.filters import Filter, parse_filter
 from clipserve.labels import NAMES, LabelSet, label_set, parse_ref
+from clipserve.picture_files import PassedOver, find_images
 from clipserve.safe_text import quoted
 from clipserve.text_checks import is_path
 from clipserve.text_encoding import lines_in
@@ -36,12 +38,41 @@ def shown(name: str | Path) -> str:
     return str(name).encode(errors="replace").decode()
 
 
-def expanded(paths: Sequence[Path]) -> list[Path]:
-    """Files as they are, folders as the pictures in them; click.UsageError if nothing is left."""
-    found = [file for path in paths for file in (find_images(path) if path.is_dir() else [path])]
+def expanded(paths: Sequence[Path]) -> tuple[list[Path], PassedOver]:
+    """Files as they are, folders as the pictures in them, and what else the folders hold.
+
+    click.UsageError if nothing is left.
+    """
+    passed_over = PassedOver()
+    found = [file for path in paths for file in (find_images(path, passed_over) if path.is_dir() else [path])]
     if paths and not found:
-        raise click.UsageError(f"no pictures found in {', '.join(map(shown, paths))}")
-    return found
+        raise click.UsageError(no_pictures(", ".join(map(shown, paths)), passed_over))
+    return found, passed_over
+
+
+def no_pictures(place: str, passed_over: PassedOver) -> str:
+    """That there are none, and what there is instead."""
+    there = f" (passed over: {passed_over.words()})" if passed_over else ""
+    return f"no pictures found in {place}{there}"
+
+
+def unread_folders(passed_over: PassedOver, root: Path | None = None) -> list[tuple[str, ClipserveError]]:
+    """Folders that could not be read, listed as failed pictures are; their names are relative to `root`."""
+
+    def name(error: OSError) -> str:
+        folder = Path(error.filename)
+        return shown(f"{(folder.relative_to(root) if root else folder).as_posix()}/")
+
+    return [
+        (name(error), ImageUnreadable(f"cannot read this folder: {error.strerror}"))
+        for error in passed_over.unread
+    ]
+
+
+def say_passed_over(passed_over: PassedOver) -> None:
+    """Says on standard error what was passed over, if anything was."""
+    if passed_over:
+        say(f"passed over: {passed_over.words()}", err=True)
 
 
 def lines_of(path: Path) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,7 @@ from typing import Any
 import click
 import numpy as np
 
-from clipserve.cli.common import expanded, lines_of, shown
+from clipserve.cli.common import expanded, lines_of, say_passed_over, shown, unread_folders
 from clipserve.cli.errors import ITEMS_FAILED
 from clipserve.cli.options import OUT, Server, model_option, server_options
 from clipserve.cli.output import error_facts, finite, print_json, progress, show_errors
@@ -33,6 +34,11 @@ class Embedded:
     model: ModelRef | None
     failed: list[tuple[str, ClipserveError]]
     truncated: list[str]
+
+    @property
+    def good(self) -> int:
+        """How many rows are embeddings."""
+        return len(self.names) - len(self.failed)
 
 
 @click.command()
@@ -64,7 +70,8 @@ def embed(
 ) -> None:
     """Turn pictures and texts into embeddings. An IMAGE is a file, a folder, or - for standard input.
 
-    Pictures come first, in the order given, then texts. Rows of pictures that failed are NaN.
+    Pictures come first, in the order given, then texts. Rows of pictures that failed are NaN; where all
+    failed, no file is written.
 
     \b
     Examples:
@@ -77,24 +84,35 @@ def embed(
         raise click.BadParameter(f"{output.name} must end in {', '.join(SUFFIXES)}", param_hint="--out")
     if output is None and not server.as_json:
         raise click.UsageError("say where the embeddings go: --out FILE.npz, or --json")
-    files = expanded(images)
+    files, passed_over = expanded(images)
     lines = [*texts, *(lines_of(texts_file) if texts_file else [])]
     if not files and not lines:
         raise click.UsageError("give pictures, --text or --texts-file")
     with server.client(patient=True) as client:
         found = embed_all(client, files, lines, model=model, raw=raw, show=not server.as_json)
-    if output is not None:
+    if output is not None and found.good:
         write(found, output)
+    failed = found.failed + unread_folders(passed_over)
     if server.as_json:
-        print_json(document(found, with_embeddings=output is None))
+        written = {"written": found.good if output else 0} | passed_over.facts()
+        print_json(document(found, failed, with_embeddings=output is None) | written)
     else:
-        show_errors(found.failed)
+        show_errors(failed)
         for text in found.truncated:
             say(f"too long for the model, lost its end: {text[:60]}…", err=True)
-        rows, dim = found.embeddings.shape
-        say(f"wrote {rows} × {dim} embeddings to {output}")
-    if found.failed:
+        say_passed_over(passed_over)
+        say(summary(found, output), err=not found.good)
+    if failed:
         raise SystemExit(ITEMS_FAILED)
+
+
+def summary(found: Embedded, output: Path | None) -> str:
+    """What was written, and which rows of it are no embeddings."""
+    rows, dim = found.embeddings.shape
+    if not found.good:
+        return f"wrote nothing to {output}: none of the inputs could be embedded"
+    lacking = f" and {rows - found.good:,} rows of NaN, for those that failed," if found.failed else ""
+    return f"wrote {found.good:,} × {dim} embeddings{lacking} to {output}"
 
 
 def embed_all(
@@ -148,10 +166,12 @@ def write(found: Embedded, path: Path) -> None:
             fingerprint=np.array(found.model.fingerprint if found.model else ""),
         )
     else:
-        path.write_text(json_text(finite(document(found))), encoding="utf-8")
+        path.write_text(json_text(finite(document(found, found.failed))), encoding="utf-8")
 
 
-def document(found: Embedded, *, with_embeddings: bool = True) -> dict[str, Any]:
+def document(
+    found: Embedded, failed: Sequence[tuple[str, ClipserveError]], *, with_embeddings: bool = True
+) -> dict[str, Any]:
     """The result for machines."""
     rows: list[dict[str, Any]] = [{"name": name} for name in found.names]
     if with_embeddings:
@@ -162,6 +182,6 @@ def document(found: Embedded, *, with_embeddings: bool = True) -> dict[str, Any]
         "fingerprint": found.model.fingerprint if found.model else None,
         "dim": found.embeddings.shape[1],
         "truncated": found.truncated,
-        "errors": [error_facts(name, error) for name, error in found.failed],
+        "errors": [error_facts(name, error) for name, error in failed],
         "rows": rows,
     }

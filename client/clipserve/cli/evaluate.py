@@ -18,7 +18,7 @@ from clipserve.cli.output import bar, percent, print_json, progress, waiting
 from clipserve.cli.paths import ExistingPath
 from clipserve.cli.stdin import FILE_OR_STDIN, file_of
 from clipserve.cli.terminal import console, error_console, say, table
-from clipserve.evaluation.cifar10 import load_cifar10
+from clipserve.evaluation.cifar import load_cifar10, load_cifar100
 from clipserve.evaluation.dataset import Dataset
 from clipserve.evaluation.folder import load_folder
 from clipserve.evaluation.imagenet import load_imagenet
@@ -32,7 +32,7 @@ LISTED = 20
 
 
 @click.command()
-@click.argument("dataset", type=click.Choice(["cifar10", "imagenet", "folder"]))
+@click.argument("dataset", type=click.Choice(["cifar10", "cifar100", "imagenet", "folder"]))
 @click.option(
     "--data",
     required=True,
@@ -70,11 +70,14 @@ def evaluate(
     """Measure zero-shot accuracy on a labelled set of pictures.
 
     \b
-    cifar10   its Python or binary batches, archives of these, .npz, Parquet, or a folder for each class
+    cifar10   its Python or binary batches, archives of these, .npz, .npy, Parquet or Arrow files,
+              or a folder for each class; also CIFAR-10.1
+    cifar100  the same, with its 100 fine labels
     imagenet  folders named n01440764 …, or the flat validation set with a list of labels
     folder    any folder for each class, named after what it shows
 
-    cifar10 and imagenet bring the 18 and 80 templates that were published with CLIP.
+    cifar10, cifar100 and imagenet bring the 18, 18 and 80 templates that were published with CLIP. What was
+    read, and what was passed over, is said before the work begins.
 
     \b
     Examples:
@@ -89,13 +92,18 @@ def evaluate(
         prompts.tell()
     click.get_current_context().meta[PLACES] = {"templates": prompts.places}
     loaders: dict[str, Callable[[], Dataset]] = {
-        "cifar10": lambda: load_cifar10(data, split or "test"),
+        "cifar10": lambda: load_cifar10(data, split),
+        "cifar100": lambda: load_cifar100(data, split),
         "imagenet": lambda: load_imagenet(data, split, ground_truth),
         "folder": lambda: load_folder(data, split, names),
     }
     with waiting(f"Reading {data}", show=not server.as_json), contextlib.ExitStack() as files:
         ground_truth, names = (path and files.enter_context(file_of(path)) for path in (ground_truth, names))
-        found = loaders[dataset]().limited(limit)
+        whole = loaders[dataset]()
+    found = whole.limited(limit)
+    if not server.as_json:
+        for sentence in whole.sentences():
+            say(sentence, err=True)
     with server.client(patient=True) as client:
         evaluator = Evaluator(client, found, templates=prompts.texts, model=model)
         count = len(evaluator.templates)
@@ -112,13 +120,13 @@ def evaluate(
     if predictions_file is not None:
         write_predictions(result, predictions_file)
     if server.as_json:
-        print_json(result.summary())
+        print_json(result.summary() | whole.facts())
     else:
         show(result)
         show_failed(result)
         for written in filter(None, (report_file, predictions_file)):
             say(f"wrote {written}")
-    if result.tally.failed:
+    if result.tally.failed or whole.account.lost_classes:
         raise SystemExit(ITEMS_FAILED)
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from clipserve.cli.common import shown
+from clipserve.cli.common import no_pictures, say_passed_over, shown, unread_folders
 from clipserve.cli.errors import ITEMS_FAILED, Failure
 from clipserve.cli.index_target import (
     check_prefix,
@@ -22,12 +22,12 @@ from clipserve.cli.options import OUT, Server, model_option, parallel_option, se
 from clipserve.cli.output import error_facts, per_second, print_json, progress, show_errors, waiting
 from clipserve.cli.paths import ExistingPath
 from clipserve.cli.terminal import say
-from clipserve.errors import ClipserveError, ImageUnreadable
-from clipserve.files import find_images
+from clipserve.errors import ClipserveError
 from clipserve.indexing.facts import Picture
 from clipserve.indexing.reading import Reader
 from clipserve.indexing.roots import note_root
 from clipserve.indexing.run import IndexRun
+from clipserve.picture_files import PassedOver, find_images
 from clipserve.safe_text import json_text
 from clipserve.types import Collection
 
@@ -73,7 +73,10 @@ def index(
 
     A picture's id is its path below FOLDER, so nothing is there twice. Run again, it writes what is new or
     changed and passes over pictures whose content is known; after Ctrl-C or a failure, the same command
-    goes on. Pictures that cannot be read are passed over and listed at the end.
+    goes on. Pictures that cannot be read are listed at the end.
+
+    Files are pictures by what they hold, whatever their names. Other files, hidden ones and folders such as
+    @eaDir and __MACOSX are passed over; the summary counts them by kind.
 
     Where ids are taken by points of another folder, nothing is written: give this folder's ids a --prefix,
     or overwrite those points with --replace. A folder that was moved, with the same pictures, is known again.
@@ -91,18 +94,17 @@ def index(
       clipserve search "a dog playing in the snow" -c holiday --sheet hits.png
     """
     root = folder.resolve()
-    unread: list[OSError] = []
+    passed_over = PassedOver()
     with waiting(f"Looking for pictures in {shown(folder)}", show=not server.as_json):
-        pictures = [Picture(root, path, prefix) for path in find_images(root, on_error=unread.append)]
+        pictures = [Picture(root, path, prefix) for path in find_images(root, passed_over)]
     if not pictures:
-        why = f" ({unread[0].strerror})" if unread else ""
-        raise Failure(f"no pictures found in {shown(folder)}{why}")
+        raise Failure(no_pictures(shown(folder), passed_over))
     note_root(root)
     with server.client(patient=True, in_flight=parallel) as client:
         found = ensure_collection(client, collection, model, keep_sources)
         if found.count and not replace:
             refuse_others(client, found, pictures, show=not server.as_json)
-        gone = gone_points(client, found, root, pictures, unread, sure=yes) if prune else []
+        gone = gone_points(client, found, root, pictures, passed_over.unread, sure=yes) if prune else []
         reader = Reader(frozenset(found.schema), client.info().limits.max_image_bytes, trust_times=fast)
         warn_if_blind(found, fast)
         with progress("Indexing", len(pictures), show=not server.as_json) as advance:
@@ -119,14 +121,15 @@ def index(
                 run.run()
         pruned = client.delete_points(collection, gone) if gone else 0
         total = client.count(collection)
-    failed = [(name_of(error, root), unreadable(error)) for error in unread]
+    failed = unread_folders(passed_over, root)
     failed += [(shown(name), error) for name, error in run.failures]
     if errors_file is not None:
         write_errors(errors_file, failed)
     if server.as_json:
-        print_json(document(found, run, failed, pruned, total))
+        print_json(document(found, run, failed, pruned, total) | passed_over.facts())
     else:
         show_errors(failed, more="all with --errors FILE")
+        say_passed_over(passed_over)
         show(found, run, len(failed), pruned, total)
     if failed:
         raise SystemExit(ITEMS_FAILED)
@@ -146,17 +149,6 @@ def how_to_go_on(run: IndexRun, total: int) -> Iterator[None]:
         if isinstance(error, KeyboardInterrupt):
             raise click.Abort from None
         raise
-
-
-def name_of(error: OSError, root: Path) -> str:
-    """The folder that could not be read, as it is listed."""
-    folder = Path(error.filename)
-    return shown(f"{folder.relative_to(root).as_posix()}/")
-
-
-def unreadable(error: OSError) -> ClipserveError:
-    """The error of a folder, as those of pictures are."""
-    return ImageUnreadable(f"cannot read this folder: {error.strerror}")
 
 
 def write_errors(path: Path, failed: Sequence[tuple[str, ClipserveError]]) -> None:

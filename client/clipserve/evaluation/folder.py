@@ -4,14 +4,36 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
-from clipserve.evaluation.dataset import Dataset, DatasetError, Sample
-from clipserve.files import find_images, is_image, read_text
+from clipserve.evaluation.dataset import Account, Dataset, DatasetError, Sample
+from clipserve.file_kinds import CONVERTIBLE
+from clipserve.files import read_text
+from clipserve.picture_files import NOT_OPENED, PassedOver, find_images, is_system_folder, other_kind
 from clipserve.text_encoding import NotText, lines_in
 
 SPLITS = ("test", "val", "valid", "validation", "train")
+OUTSIDE = "outside of the classes' folders"
+""""Kind" of the pictures that lie beside the folders."""
+
+
+@dataclass(frozen=True)
+class ClassFolder:
+    """A folder that may be a class."""
+
+    name: str
+    files: Sequence[Path]
+    """Its pictures, by name."""
+    passed_over: PassedOver
+
+    @property
+    def lost(self) -> bool:
+        """Whether it has pictures, of which none can be read."""
+        return not self.files and bool(
+            self.passed_over.unread or self.passed_over.files.keys() & (CONVERTIBLE | NOT_OPENED)
+        )
 
 
 def load_folder(path: Path, split: str = "", names: Path | None = None) -> Dataset:
@@ -19,18 +41,28 @@ def load_folder(path: Path, split: str = "", names: Path | None = None) -> Datas
 
     Classes are named after their folders, with spaces for underscores, or as `names` says: lines of folder
     and name, with a tab or comma between. Where the folders are splits, `split` says which is meant; the
-    first of test and val by default.
+    first of test and val by default. A folder whose pictures cannot be read is a class without pictures; one
+    without any pictures is no class.
     """
     path = chosen_split(path, split)
     folders = class_folders(path)
-    if not folders:
-        raise DatasetError(f"{path} has no folders with pictures in them; expected one for each class")
+    outside = files_outside(path)
+    classes = [folder for folder in folders if folder.files or folder.lost]
+    if not any(folder.files for folder in folders):
+        there = passed_over_in(folders, outside)
+        raise DatasetError(
+            f"{path} has no folders with pictures in them; expected one for each class"
+            + (f" (passed over: {there.words()})" if there else "")
+        )
     given = read_names(names) if names else {}
-    missing = [folder for folder in folders if given and folder not in given]
+    missing = [folder.name for folder in classes if given and folder.name not in given]
     if missing:
         raise DatasetError(f"{names} has no name for the folder {missing[0]!r}")
-    classes = tuple(given.get(folder, spoken(folder)) for folder in folders)
-    return Dataset(path.name, classes, folder_samples(path, folders))
+    called = tuple(given.get(folder.name, spoken(folder.name)) for folder in classes)
+    labels = {folder.name: label for label, folder in enumerate(classes)}
+    return Dataset(
+        path.name, called, folder_samples(path, folders, labels), account=account_of(folders, labels, outside)
+    )
 
 
 def chosen_split(path: Path, split: str) -> Path:
@@ -41,28 +73,67 @@ def chosen_split(path: Path, split: str) -> Path:
         if not (path / split).is_dir():
             raise DatasetError(f"{path} has no folder {split!r}")
         return path / split
-    children = [entry.name for entry in os.scandir(path) if entry.is_dir()]
+    children = folder_names(path)
     if children and all(name.lower() in SPLITS for name in children):
         return path / min(children, key=lambda name: SPLITS.index(name.lower()))
     return path
 
 
-def class_folders(path: Path) -> list[str]:
-    """Names of the folders with pictures in them, sorted."""
-    if not path.is_dir():
-        return []
-    folders = sorted(entry.name for entry in os.scandir(path) if entry.is_dir() and entry.name[0] != ".")
-    return [name for name in folders if next(find_images(path / name), None) is not None]
+def folder_names(path: Path) -> list[str]:
+    """Names of the folders in a folder, sorted, without those that no one keeps pictures in."""
+    return sorted(
+        entry.name for entry in os.scandir(path) if entry.is_dir() and not is_system_folder(entry.name)
+    )
 
 
-def folder_samples(path: Path, folders: Sequence[str]) -> list[Sample]:
-    """The pictures of each class folder; a class without a folder has none."""
+def class_folders(path: Path) -> list[ClassFolder]:
+    """The folders in `path` and the pictures below each, sorted."""
+    found = []
+    for name in folder_names(path) if path.is_dir() else ():
+        passed_over = PassedOver()
+        found.append(ClassFolder(name, sorted(find_images(path / name, passed_over)), passed_over))
+    return found
+
+
+def files_outside(path: Path) -> PassedOver:
+    """The files that lie beside the folders of classes, and the folders that are none."""
+    found = PassedOver()
+    for entry in os.scandir(path):
+        if entry.is_dir():
+            found.folders.update([entry.name] if is_system_folder(entry.name) else [])
+        else:
+            hidden = entry.name.startswith(".")
+            found.files["hidden" if hidden else other_kind(Path(entry.path)) or OUTSIDE] += 1
+    return found
+
+
+def folder_samples(path: Path, folders: Sequence[ClassFolder], labels: Mapping[str, int]) -> list[Sample]:
+    """The pictures of each folder that `labels` has, by its name; a class without a folder has none."""
     return [
-        Sample(file.relative_to(path).as_posix(), file, label)
-        for label, folder in enumerate(folders)
-        if (path / folder).is_dir()
-        for file in sorted(find_images(path / folder))
+        Sample(file.relative_to(path).as_posix(), file, labels[folder.name])
+        for folder in folders
+        if folder.name in labels
+        for file in folder.files
     ]
+
+
+def account_of(
+    folders: Sequence[ClassFolder], labels: Mapping[str, int], outside: PassedOver | None = None
+) -> Account:
+    """What of the folders is not in the set."""
+    return Account(
+        passed_over=passed_over_in(folders, outside),
+        folders_left_out=tuple(folder.name for folder in folders if folder.name not in labels),
+        lost_classes=tuple(folder.name for folder in folders if folder.name in labels and folder.lost),
+    )
+
+
+def passed_over_in(folders: Sequence[ClassFolder], outside: PassedOver | None = None) -> PassedOver:
+    """What was passed over in all of them."""
+    found = PassedOver()
+    for passed_over in (*(folder.passed_over for folder in folders), *([outside] if outside else [])):
+        found.add(passed_over)
+    return found
 
 
 def spoken(folder: str) -> str:
@@ -90,6 +161,3 @@ def read_names(path: Path) -> dict[str, str]:
             raise DatasetError(f"{path}:{number}: expected a folder and a name, with a tab or comma between")
         found[folder.strip()] = name.strip()
     return found
-
-
-__all__ = ["chosen_split", "class_folders", "folder_samples", "is_image", "load_folder", "read_names"]

@@ -19,10 +19,10 @@ from collections.abc import Mapping, Sequence
 from importlib import resources
 from pathlib import Path
 
-from clipserve.evaluation.dataset import Dataset, DatasetError, Sample
-from clipserve.evaluation.folder import chosen_split, class_folders, folder_samples, read_lines
-from clipserve.files import find_images
+from clipserve.evaluation.dataset import Account, Dataset, DatasetError, Sample
+from clipserve.evaluation.folder import account_of, chosen_split, class_folders, folder_samples, read_lines
 from clipserve.labels import vocabulary
+from clipserve.picture_files import PassedOver, find_images
 
 NUMBERED = re.compile(r"_(\d{8})$")
 LISTS = (
@@ -36,6 +36,8 @@ LISTS = (
 )
 MOST_DIGITS = 9
 CLASSES = 1000
+UNLISTED = "not in the list"
+""""Kind" of the pictures that a list of labels leaves out."""
 
 
 @functools.cache
@@ -54,14 +56,17 @@ def load_imagenet(path: Path, split: str = "", ground_truth: Path | None = None)
     words = vocabulary("imagenet1k")
     path = chosen_split(path, split or ("val" if (path / "val").is_dir() else ""))
     by_wnid, _ = synsets()
-    folders = [name for name in class_folders(path) if name in by_wnid]
-    if folders and ground_truth is None:
-        samples = folder_samples(path, sorted(by_wnid))
+    folders = class_folders(path)
+    if ground_truth is None and any(folder.files and folder.name in by_wnid for folder in folders):
+        samples, account = folder_samples(path, folders, by_wnid), account_of(folders, by_wnid)
     else:
-        samples = flat_samples(path, ground_truth or find_list(path))
+        samples, account = flat_samples(path, ground_truth or find_list(path))
     if not samples:
-        raise DatasetError(f"no pictures found in {path}")
-    return Dataset(f"ImageNet {path.name}", words.classes, samples, words.templates)
+        there = account.passed_over
+        raise DatasetError(
+            f"no pictures found in {path}" + (f" (passed over: {there.words()})" if there else "")
+        )
+    return Dataset(f"ImageNet {path.name}", words.classes, samples, words.templates, account)
 
 
 def find_list(path: Path) -> Path:
@@ -77,15 +82,19 @@ def find_list(path: Path) -> Path:
     )
 
 
-def flat_samples(path: Path, ground_truth: Path) -> list[Sample]:
-    """The pictures of one folder with the labels of a list."""
-    files = sorted(find_images(path))
+def flat_samples(path: Path, ground_truth: Path) -> tuple[list[Sample], Account]:
+    """The pictures of one folder with the labels of a list, and those that have none."""
+    passed_over = PassedOver()
+    files = sorted(find_images(path, passed_over))
     labels = read_list(ground_truth, [file.name for file in files])
-    return [
+    unlisted = sum(label < 0 for label in labels)
+    passed_over.files.update({UNLISTED: unlisted} if unlisted else {})
+    samples = [
         Sample(file.relative_to(path).as_posix(), file, label)
         for file, label in zip(files, labels, strict=True)
         if label >= 0
     ]
+    return samples, Account(passed_over=passed_over)
 
 
 def read_list(path: Path, names: Sequence[str]) -> list[int]:

@@ -86,6 +86,17 @@ def from_buffer(data: Any, kind: Any, shape: Any, order: Any) -> StoredArray:
     return found
 
 
+def stored_number(kind: Any, data: Any = b"") -> int | float | bool:
+    """In place of numpy's `scalar`: a number of an array, which lists of labels often hold."""
+    if not isinstance(kind, StoredType) or not isinstance(data, bytes):
+        raise DatasetError("a pickled number is malformed")
+    dtype = kind.dtype()
+    if len(data) != dtype.itemsize:
+        raise DatasetError("a pickled number is malformed: its bytes do not fit its type")
+    number: int | float | bool = np.frombuffer(data, dtype)[0].item()
+    return number
+
+
 def encoded(value: Any, encoding: Any = "utf-8") -> bytes:
     """In place of `_codecs.encode`, by which Python 3 writes bytes into old pickles."""
     if not isinstance(value, str) or encoding not in ("latin1", "latin-1", "utf-8", "ascii"):
@@ -107,6 +118,7 @@ ALLOWED: dict[tuple[str, str], Callable[..., Any]] = {
     ("__builtin__", "bytes"): no_bytes,
     ("builtins", "bytes"): no_bytes,
     **{(f"numpy.{core}.multiarray", "_reconstruct"): stored_array for core in ("core", "_core")},
+    **{(f"numpy.{core}.multiarray", "scalar"): stored_number for core in ("core", "_core")},
     **{(f"numpy.{core}.numeric", "_frombuffer"): from_buffer for core in ("core", "_core")},
 }
 
