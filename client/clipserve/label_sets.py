@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime as dt
 from collections.abc import Iterable
 
-from clipserve.labels import LabelSet, NoneOfTheAbove
+from clipserve.labels import LabelSet, NoneOfTheAbove, parse_ref
 from clipserve.types import LabelSetInfo, LabelWarning, NamedLabelSet
 from clipserve.v1 import clip_pb2, labels_pb2
 
@@ -19,6 +19,16 @@ def write_labels(labels: LabelSet) -> clip_pb2.LabelSet:
             clip_pb2.NoneOfTheAbove(name=none.name, prompts=none.prompts, threshold=none.threshold)
         )
     return message
+
+
+def prepare_request(labels: LabelSet | str, model: str) -> clip_pb2.PrepareLabelsRequest:
+    """A PrepareLabels request for labels, or for a stored label set (`pets@3`)."""
+    if isinstance(labels, LabelSet):
+        return clip_pb2.PrepareLabelsRequest(model=model, labels=write_labels(labels))
+    name, version = parse_ref(labels)
+    return clip_pb2.PrepareLabelsRequest(
+        model=model, label_set=clip_pb2.LabelSetRef(name=name, version=version)
+    )
 
 
 def read_labels(labels: clip_pb2.LabelSet) -> LabelSet:

@@ -14,7 +14,7 @@ from clipserve_gateway.concurrency import both
 from clipserve_gateway.deadline import Deadline
 from clipserve_gateway.embed import Embedder, normalized
 from clipserve_gateway.label_warnings import LabelWarning
-from clipserve_gateway.labels import LabelCache
+from clipserve_gateway.labels import LabelCache, Prepared
 from clipserve_gateway.models import Models
 from clipserve_gateway.stages import stage
 from clipserve_gateway.types import (
@@ -118,6 +118,13 @@ class Classifier:
                     rank, spec, items, label_embeddings.matrix, labels, top_k, mode
                 )
         return ClassifyOutcome(spec, results, label_embeddings.truncated_prompts, label_embeddings.warnings)
+
+    async def prepare(
+        self, model: str, labels: LabelSet, *, seconds: float, deadline: Deadline, ref: LabelSetRef | None
+    ) -> tuple[ModelSpec, Prepared]:
+        """Encodes labels ahead of `classify`, as LabelCache.prepare does, and with which model."""
+        spec = self._models.get(model)
+        return spec, await self._labels.prepare(spec, labels, deadline, ref, seconds=seconds)
 
 
 def rank(

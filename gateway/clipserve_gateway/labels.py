@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Protocol
 
 import numpy as np
@@ -16,22 +16,31 @@ from clipserve_gateway import stages
 from clipserve_gateway.concurrency import SingleFlight
 from clipserve_gateway.deadline import Deadline
 from clipserve_gateway.errors import ClipserveError
-from clipserve_gateway.label_warnings import LabelWarning, find_warnings
+from clipserve_gateway.label_embeddings import (
+    Label,
+    LabelEmbeddings,
+    Prepared,
+    label_bytes,
+    labels_prefix,
+    matrix_bytes,
+    mean_label,
+    names_digest,
+    set_key,
+)
+from clipserve_gateway.label_warnings import find_warnings
 from clipserve_gateway.metrics import Metrics
-from clipserve_gateway.text_store import TextEmbeddings, TextStore, content_key, known_texts
-from clipserve_gateway.types import Embedded, Floats, LabelSet, LabelSetRef, ModelSpec
+from clipserve_gateway.text_store import TextEmbeddings, TextStore, known_texts
+from clipserve_gateway.types import Embedded, LabelSet, LabelSetRef, ModelSpec
 
 PROMPTS_PER_ITEM = 10
 """Prompts that had to be encoded count for one item of a caller's rate; those that are known cost nothing."""
 PROMPTS_PER_STEP = 2048
 """Prompts embedded between two looks at the deadline; what is done by then is kept for the next caller."""
-
+PROMPTS_PER_REPORT = 512
+"""The same where somebody waits to hear how far it has come: a second or a few on a CPU."""
 
 LABELS_AT_ONCE = 128
 """Labels whose prompts are averaged before others get the event loop: some 5 ms."""
-
-LABEL_OVERHEAD = 512
-"""Bytes a cached label takes beside its numbers: key, objects and their place in the table (estimated)."""
 
 
 class TextEmbedder(Protocol):
@@ -40,25 +49,6 @@ class TextEmbedder(Protocol):
     async def embed_texts(self, spec: ModelSpec, texts: Sequence[str], deadline: Deadline) -> list[Embedded]:
         """Raw embeddings in order."""
         ...
-
-
-@dataclass(frozen=True)
-class LabelEmbeddings:
-    """Normalized float32 [L, D], how many prompts were cut at the model's context, and what to tell."""
-
-    matrix: Floats
-    truncated_prompts: int
-    warnings: tuple[LabelWarning, ...] = ()
-
-
-@dataclass(frozen=True)
-class _Label:
-    """One label's normalized embedding, float32 [D]."""
-
-    embedding: Floats
-    truncated_prompts: int
-    name_bytes: int
-    """Of its key in the cache."""
 
 
 class EmbeddingStore(Protocol):
@@ -95,7 +85,7 @@ class LabelCache:
         self._texts = texts
         self._sets: LRUCache[str, LabelEmbeddings] = LRUCache(max_bytes // 3, getsizeof=matrix_bytes)
         self._named: LRUCache[str, LabelEmbeddings] = LRUCache(max_bytes // 3, getsizeof=matrix_bytes)
-        self._labels: LRUCache[tuple[str, str], _Label] = LRUCache(max_bytes // 3, getsizeof=label_bytes)
+        self._labels: LRUCache[tuple[str, str], Label] = LRUCache(max_bytes // 3, getsizeof=label_bytes)
         self._flights: SingleFlight[LabelEmbeddings] = SingleFlight()
 
     async def get(
@@ -105,10 +95,7 @@ class LabelCache:
 
         `ref` is the name and version under which the label set is kept, if it is.
         """
-        none = labels.none_of_the_above
-        key = content_key(
-            spec.fingerprint, spec.version, labels.templates, labels.names, none and none.prompts
-        )
+        key = set_key(spec, labels)
         cache = self._sets if ref is None else self._named
         found = cache.get(key)
         stages.count("cache_hit", int(found is not None))
@@ -168,59 +155,89 @@ class LabelCache:
             spec, digest, len(labels.names), lambda: self._encode_names(spec, labels, latest)
         )
 
+    async def prepare(
+        self,
+        spec: ModelSpec,
+        labels: LabelSet,
+        deadline: Deadline,
+        ref: LabelSetRef | None = None,
+        *,
+        seconds: float,
+    ) -> Prepared:
+        """Encodes labels whose embeddings are not known; begins no more of them after some seconds."""
+        encoded = 0
+        total = len(labels.names) * len(labels.templates)
+        if set_key(spec, labels) not in (self._sets if ref is None else self._named):
+            if not await self._is_kept(spec, labels, ref):
+                encoded = await self._encode_missing(
+                    spec, labels, lambda: deadline, step=PROMPTS_PER_REPORT, until=Deadline.after(seconds)
+                )
+                left = sum(entry is None for entry in self._entries(spec, labels).values())
+                if left:
+                    return Prepared(total, total - left * len(labels.templates), encoded)
+            await self.get(spec, labels, deadline, ref)
+        return Prepared(total, total, encoded)
+
+    async def _is_kept(self, spec: ModelSpec, labels: LabelSet, ref: LabelSetRef | None) -> bool:
+        """Whether the store has the embeddings."""
+        if ref is not None and self._store is not None:
+            return await self._store.embeddings(ref, spec, len(labels.answers)) is not None
+        digest = names_digest(labels)
+        if self._texts is None or digest not in known_texts().values():
+            return False
+        return await self._texts.load(spec, digest, len(labels.names)) is not None
+
+    def _entries(self, spec: ModelSpec, labels: LabelSet) -> dict[str, Label | None]:
+        """The embeddings of single labels, as far as they are known."""
+        prefix = labels_prefix(spec, labels)
+        return {name: self._labels.get((prefix, name)) for name in labels.names}
+
     async def _encode_names(
         self, spec: ModelSpec, labels: LabelSet, latest: Callable[[], Deadline]
     ) -> TextEmbeddings:
-        prefix = content_key(spec.fingerprint, spec.version, labels.templates)
-        entries = {name: self._labels.get((prefix, name)) for name in labels.names}
-        missing = [name for name, entry in entries.items() if entry is None]
-        step = max(1, PROMPTS_PER_STEP // len(labels.templates))
-        for start in range(0, len(missing), step):
-            names = missing[start : start + step]
-            prompts = [template.replace("{}", name) for name in names for template in labels.templates]
-            latest().check("encode")
-            stages.add_work(len(prompts) / PROMPTS_PER_ITEM)
-            embedded = await self._embedder.embed_texts(spec, prompts, latest())
-            for i, name in enumerate(names):
-                if i % LABELS_AT_ONCE == LABELS_AT_ONCE - 1:
-                    await asyncio.sleep(0)
-                of_label = embedded[i * len(labels.templates) : (i + 1) * len(labels.templates)]
-                entries[name] = entry = mean_label(of_label, name)
-                remember(self._labels, (prefix, name), entry)
+        entries = self._entries(spec, labels)
+        await self._encode_missing(spec, labels, latest, entries)
         done = [entry for entry in entries.values() if entry is not None]
         return TextEmbeddings(
             np.stack([entry.embedding for entry in done]), sum(entry.truncated_prompts for entry in done)
         )
 
+    async def _encode_missing(
+        self,
+        spec: ModelSpec,
+        labels: LabelSet,
+        latest: Callable[[], Deadline],
+        entries: dict[str, Label | None] | None = None,
+        *,
+        step: int = PROMPTS_PER_STEP,
+        until: Deadline | None = None,
+    ) -> int:
+        """Encodes the labels that are not in `entries` and puts them there and into the cache.
 
-def names_digest(labels: LabelSet) -> str:
-    """Equal where the names and the prompts they are put into are."""
-    return content_key(labels.templates, labels.names)
-
-
-def mean_label(prompts: Sequence[Embedded], name: str = "") -> _Label:
-    """A label's embedding: normalized mean of its normalized prompt embeddings.
-
-    As in CLIP's and open_clip's zero-shot classifiers. Raises the error of a prompt that has one.
-    """
-    for prompt in prompts:
-        if prompt.error is not None:
-            raise prompt.error
-    rows = np.stack([prompt.embedding for prompt in prompts if prompt.embedding is not None])
-    rows = rows / np.linalg.norm(rows, axis=1, keepdims=True)
-    mean = rows.mean(axis=0)
-    mean = (mean / np.linalg.norm(mean)).astype(np.float32)
-    return _Label(mean, sum(prompt.truncated for prompt in prompts), len(name.encode()))
-
-
-def matrix_bytes(entry: LabelEmbeddings) -> int:
-    """Bytes that label embeddings take."""
-    return entry.matrix.nbytes
-
-
-def label_bytes(entry: _Label) -> int:
-    """Bytes that one label takes."""
-    return entry.embedding.nbytes + entry.name_bytes + LABEL_OVERHEAD
+        `step` prompts at a time; after the first ones, none is begun after `until`. Returns how many prompts
+        were encoded.
+        """
+        entries = self._entries(spec, labels) if entries is None else entries
+        prefix, templates = labels_prefix(spec, labels), labels.templates
+        missing = [name for name, entry in entries.items() if entry is None]
+        step = max(1, step // len(templates))
+        encoded = 0
+        for start in range(0, len(missing), step):
+            if start and until is not None and until.remaining() <= 0:
+                break
+            names = missing[start : start + step]
+            prompts = [template.replace("{}", name) for name in names for template in templates]
+            latest().check("encode")
+            stages.add_work(len(prompts) / PROMPTS_PER_ITEM)
+            embedded = await self._embedder.embed_texts(spec, prompts, latest())
+            encoded += len(prompts)
+            for i, name in enumerate(names):
+                if i % LABELS_AT_ONCE == LABELS_AT_ONCE - 1:
+                    await asyncio.sleep(0)
+                of_label = embedded[i * len(templates) : (i + 1) * len(templates)]
+                entries[name] = entry = mean_label(of_label, name)
+                remember(self._labels, (prefix, name), entry)
+        return encoded
 
 
 def remember(cache: Cache, key: object, value: object) -> None:

@@ -15,6 +15,9 @@ from client.fake_points import FakeStore
 from client.fake_search import search
 from clipserve.v1 import clip_pb2, clip_pb2_grpc
 
+PREPARED_PROMPTS = 600
+"""Of one PrepareLabels."""
+
 
 class FakeClip(Guard, clip_pb2_grpc.ClipServiceServicer):
     """ClipService."""
@@ -23,6 +26,7 @@ class FakeClip(Guard, clip_pb2_grpc.ClipServiceServicer):
         super().__init__(state)
         self.store = store
         self.label_sets = label_sets
+        self.known_labels: dict[tuple[str, ...], set[str]] = {}
 
     def GetServerInfo(self, request: Any, context: grpc.ServicerContext) -> Any:
         def answer() -> Any:
@@ -88,6 +92,26 @@ class FakeClip(Guard, clip_pb2_grpc.ClipServiceServicer):
 
     def Classify(self, request: Any, context: grpc.ServicerContext) -> Any:
         return self.call("Classify", len(request.images), context, lambda: self.classify(request))
+
+    def PrepareLabels(self, request: Any, context: grpc.ServicerContext) -> Any:
+        def answer() -> Any:
+            model = self.state.named(request.model)
+            labels, ref = self.labels_of(request)
+            templates = max(1, len(labels.templates))
+            known = self.known_labels.setdefault((model.name, *labels.templates), set())
+            new = [name for name in labels.names if name not in known][
+                : max(1, PREPARED_PROMPTS // templates)
+            ]
+            known.update(new)
+            return clip_pb2.PrepareLabelsResponse(
+                model=model,
+                label_set=ref,
+                total=len(labels.names) * templates,
+                done=sum(name in known for name in labels.names) * templates,
+                encoded=len(new) * templates,
+            )
+
+        return self.call("PrepareLabels", 0, context, answer)
 
     def classify(self, request: Any) -> clip_pb2.ClassifyResponse:
         self.check_count(len(request.images), "images")

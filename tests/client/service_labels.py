@@ -139,3 +139,23 @@ class LabelSetCases:
         with pytest.raises(clipserve.InvalidInput) as caught:
             service.classify([png(1)], ["dog", "c\0a\0t\0"])
         assert caught.value.field == "labels.names[1]"
+
+    def test_labels_are_prepared_ahead_and_then_known(self, service, new_name):
+        name = new_name()
+        names, templates = [f"{name} {i}" for i in range(30)], ["a {}", "the {}"]
+        seen = []
+        encoded = service.prepare_labels(
+            names, templates=templates, progress=lambda done, total: seen.append((done, total))
+        )
+        assert encoded == 60
+        assert seen[-1] == (60, 60)
+        assert seen == sorted(seen)
+        assert service.prepare_labels(names, templates=templates) == 0
+        service.put_label_set(name, names, templates=templates)
+        assert service.prepare_labels(label_set=name) == 0
+        assert service.prepare_labels(names, templates=["one {}"]) == 30
+        with pytest.raises(clipserve.LabelSetNotFound):
+            service.prepare_labels(label_set=f"{name}-missing")
+        with pytest.raises(clipserve.InvalidInput) as caught:
+            service.prepare_labels(["cat", ""])
+        assert caught.value.field == "labels.names[1]"

@@ -6,6 +6,7 @@ import json
 
 import click
 import pytest
+from client.fake_server import Refused
 from clipserve.cli import label_files
 from clipserve.labels import LabelSet, NoneOfTheAbove
 from hypothesis import given
@@ -153,3 +154,21 @@ def test_stored_labels_have_their_own_templates(run, photos, birds):
         assert "its own templates and thresholds" in text
     assert "`clipserve labels`" in run("classify", photos / "a.png", "--label-set", "none", code=1).output
     assert "pets@3" in run("classify", photos / "a.png", "--label-set", "a@b", code=2).output
+
+
+def test_progress_is_shown_where_prompts_are_encoded_and_not_where_they_are_known(run, photos, server):
+    words = ("classify", photos / "a.png", "--label-set", "imagenet1k", "-t", "a {}", "-t", "the {}")
+    told = run(*words).stderr
+    assert "Encoding prompts, once for this model" in told
+    assert "1996/1996" in told
+    assert "ncoding" not in run(*words).stderr
+    assert run(*words, "--json").stderr == ""
+
+
+def test_an_older_server_encodes_labels_for_the_first_picture(run, photos, server):
+    server.script("PrepareLabels", *[Refused("UNIMPLEMENTED", "", "unknown", details=False)] * 2)
+    words = ("-t", "a {}", "-t", "the {}")
+    text = run("classify", photos / "a.png", "--label-set", "imagenet1k", *words).output
+    assert "probability" in text
+    run("evaluate", "folder", "--data", photos)
+    assert len(server.seen("PrepareLabels")) == 2

@@ -113,3 +113,40 @@ async def test_a_set_larger_than_the_cache_is_answered_all_the_same(embedder, me
 async def test_truncated_prompts_are_counted(cache):
     built = await cache.get(SPEC, LabelSet(("dog", "word " * 100), ("a {}", "the {}")), SOON)
     assert built.truncated_prompts == 2
+
+
+MANY = LabelSet(tuple(f"label {i}" for i in range(300)), ("a {}", "the {}", "{}", "one {}"))
+
+
+async def test_labels_are_prepared_step_by_step_and_then_known(cache, encoder, metrics):
+    seen = []
+    while not seen or seen[-1].done < seen[-1].total:
+        seen.append(await cache.prepare(SPEC, MANY, SOON, seconds=0))
+    assert [(it.done, it.total, it.encoded) for it in seen] == [
+        (512, 1200, 512),
+        (1024, 1200, 512),
+        (1200, 1200, 176),
+    ]
+    encoder.text_batches.clear()
+    assert (await cache.get(SPEC, MANY, SOON)).matrix.shape == (300, SPEC.embed_dim)
+    assert (await cache.prepare(SPEC, MANY, SOON, seconds=0)).encoded == 0
+    assert encoder.text_batches == []
+
+
+async def test_prepared_labels_are_those_that_would_be_encoded(cache, embedder):
+    await cache.prepare(SPEC, MANY, SOON, seconds=0)
+    found = await cache.get(SPEC, MANY, SOON)
+    alone = await LabelCache(embedder, 1 << 20, Metrics()).get(SPEC, MANY, SOON)
+    np.testing.assert_allclose(found.matrix, alone.matrix, atol=1e-6)
+
+
+async def test_labels_that_do_not_fit_into_memory_are_told_and_encoded_all_the_same(embedder):
+    cache = LabelCache(embedder, 0, Metrics())
+    first = await cache.prepare(SPEC, MANY, SOON, seconds=3600)
+    assert (first.done, first.encoded) == (0, 1200)
+    assert (await cache.get(SPEC, MANY, SOON)).matrix.shape == (300, SPEC.embed_dim)
+
+
+async def test_preparing_ends_with_the_callers_time(cache):
+    with pytest.raises(errors.DeadlineExceeded):
+        await cache.prepare(SPEC, MANY, Deadline.after(0), seconds=1)

@@ -90,6 +90,17 @@ async def test_labels_of_callers_are_not_kept(engine: Engine, embedder: Embedder
     assert await engine.documents("") == []
 
 
+async def test_kept_labels_need_no_preparation(
+    engine: Engine, embedder: Embedder, encoder: FakeEncoder
+) -> None:
+    first = await started(embedder, engine).prepare(SPEC, CIFAR10, SOON, seconds=1)
+    assert (first.total, first.done, first.encoded) == (180, 180, 180)
+    encoder.text_batches.clear()
+    again = await started(embedder, engine).prepare(SPEC, CIFAR10, SOON, seconds=1)
+    assert (again.total, again.done, again.encoded) == (180, 180, 0)
+    assert encoder.text_batches == []
+
+
 async def test_a_store_that_cannot_be_written_fails_no_call(
     embedder: Embedder, monkeypatch: pytest.MonkeyPatch
 ) -> None:

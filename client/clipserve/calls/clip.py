@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, Literal
 
 import numpy.typing as npt
@@ -14,6 +14,7 @@ from clipserve.images import MAX_FILE_BYTES, ImageLike
 from clipserve.jobs.base import OnError
 from clipserve.jobs.classify import ClassifyJob
 from clipserve.jobs.embed import EmbedJob
+from clipserve.label_sets import prepare_request
 from clipserve.labels import LabelSet, to_label_set
 from clipserve.responses import read_search
 from clipserve.search_request import query_check, search_request
@@ -67,6 +68,39 @@ class ClipCalls(Calls):
             on_error=on_error,
         )
         return self._run(job, timeout, progress)
+
+    def prepare_labels(
+        self,
+        labels: Iterable[str] | LabelSet | None = None,
+        *,
+        label_set: str | None = None,
+        templates: Sequence[str] | None = None,
+        model: str = "",
+        progress: Callable[[int, int], None] | None = None,
+        timeout: float | None = None,
+    ) -> int:
+        """Has the server encode labels ahead of `classify`, which else does so in its first call.
+
+        Returns how many prompts had to be encoded: 0 where all were known. Raises Unimplemented where the
+        server is older than this.
+
+        Args:
+            labels, label_set, templates, model: as in `classify`.
+            progress: is called with the number of prompts that are known so far, and of all.
+        """
+        if (labels is None) == (label_set is None):
+            raise TypeError("prepare_labels needs exactly one of labels and label_set")
+        chosen = label_set if label_set is not None else to_label_set(labels or (), templates)
+        request, encoded, before = prepare_request(chosen, model), 0, -1
+        while True:
+            response = self._call("PrepareLabels", request, timeout)
+            encoded += response.encoded
+            if progress is not None:
+                progress(response.done, response.total)
+            # A server that cannot keep so many labels comes no further.
+            if not before < response.done < response.total:
+                return encoded
+            before = response.done
 
     def embed_images(
         self,

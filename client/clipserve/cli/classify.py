@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -14,16 +15,26 @@ from clipserve.cli.common import expanded, read_labels, say_passed_over, shown, 
 from clipserve.cli.errors import ITEMS_FAILED
 from clipserve.cli.label_notes import show_cut_prompts, show_warnings, use
 from clipserve.cli.options import Server, model_option, server_options, template_option
-from clipserve.cli.output import bar, error_facts, number, percent, print_json, progress, show_errors
+from clipserve.cli.output import (
+    bar,
+    encoding,
+    error_facts,
+    number,
+    percent,
+    print_json,
+    progress,
+    show_errors,
+)
 from clipserve.cli.stdin import FILE_OR_STDIN, LIST_OR_STDIN, PICTURES_OR_STDIN, picture_input
 from clipserve.cli.terminal import console, table
+from clipserve.errors import Unimplemented
 from clipserve.labels import NAMES
 from clipserve.types import ClassifyResult, LabelScore
 
 ALL = 2**31 - 1
 """More labels than there are: all of them."""
 MANY = 1_000
-"""Prompts that take a server long enough for a person to wonder."""
+"""Prompts that take a server long enough for a person to wonder. Of a stored label set they are not known."""
 
 
 @click.command()
@@ -97,10 +108,12 @@ def classify(
     files, passed_over = expanded(images)
     unread = unread_folders(passed_over)
     with server.client() as client:
-        prompts = len(given.names) * max(1, len(given.templates)) if given else 0
-        doing = f"Classifying (first encoding {prompts:,} prompts)" if prompts > MANY else "Classifying"
-        many = len(files) > 16 or prompts > MANY
-        with progress(doing, len(files), show=many and not server.as_json) as advance:
+        prompts = len(given.names) * max(1, len(given.templates)) if given else MANY + 1
+        if prompts > MANY and not server.as_json:
+            # An older server encodes them for the first picture.
+            with contextlib.suppress(Unimplemented), encoding() as tell:
+                client.prepare_labels(given, label_set=stored, model=model, progress=tell)
+        with progress("Classifying", len(files), show=len(files) > 16 and not server.as_json) as advance:
             result = client.classify(
                 [picture_input(file) for file in files],
                 given,

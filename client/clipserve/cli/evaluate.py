@@ -14,7 +14,7 @@ from clipserve.cli.errors import ITEMS_FAILED
 from clipserve.cli.label_notes import show_cut_prompts, show_warnings
 from clipserve.cli.listed import PLACES
 from clipserve.cli.options import OUT, Server, model_option, server_options, template_option
-from clipserve.cli.output import bar, percent, print_json, progress, waiting
+from clipserve.cli.output import bar, encoding, percent, print_json, progress, waiting
 from clipserve.cli.paths import ExistingPath
 from clipserve.cli.stdin import FILE_OR_STDIN, file_of
 from clipserve.cli.terminal import console, error_console, say, table
@@ -106,10 +106,8 @@ def evaluate(
             say(sentence, err=True)
     with server.client(patient=True) as client:
         evaluator = Evaluator(client, found, templates=prompts.texts, model=model)
-        count = len(evaluator.templates)
-        building = f"Encoding {len(evaluator.ranking.labels):,} labels × {count} templates"
-        with waiting(building, show=not server.as_json):
-            evaluator.encode_labels()
+        with encoding(show=not server.as_json) as tell:
+            evaluator.encode_labels(tell)
         with progress("Classifying", len(found.samples), show=not server.as_json) as advance:
             result = evaluator.run(advance)
     if not server.as_json:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import Any
 
 import click
@@ -94,6 +94,24 @@ def waiting(description: str, *, show: bool = True) -> Iterator[None]:
     with Progress(*columns, console=out, transient=True, disable=not (show and out.is_terminal)) as shown:
         shown.add_task(one_line(description), total=None)
         yield
+
+
+@contextmanager
+def encoding(*, show: bool = True) -> Iterator[Callable[[int, int], None]]:
+    """A bar on stderr where prompts have to be encoded; yields a function that takes how many of how many
+    are known. Nothing is shown where all were known."""
+    with ExitStack() as shown:
+        advance: Callable[[int], None] | None = None
+
+        def tell(done: int, total: int) -> None:
+            nonlocal advance
+            if advance is None and done < total:
+                words = "Encoding prompts, once for this model"
+                advance = shown.enter_context(progress(words, total, show=show))
+            if advance is not None:
+                advance(done)
+
+        yield tell
 
 
 def per_second(count: int, seconds: float) -> float:

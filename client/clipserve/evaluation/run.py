@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
 from clipserve.client import Client
+from clipserve.errors import Unimplemented
 from clipserve.evaluation.dataset import Dataset, DatasetError, Sample
 from clipserve.evaluation.scores import Prediction, Ranking, Tally
 from clipserve.labels import LabelSet
@@ -27,7 +29,7 @@ class Evaluation:
     tally: Tally
     predictions: Sequence[Prediction]
     label_seconds: float
-    """Time of the first picture, for which the server encodes all prompts unless it knows them already."""
+    """Time until the first picture is classified: the server encodes all prompts that it does not know."""
     seconds: float
     """Time of all pictures after that."""
     truncated_prompts: int = 0
@@ -80,14 +82,23 @@ class Evaluator:
         self.dataset = dataset
         self.ranking = Ranking(dataset.classes)
         self.templates = tuple(templates) or dataset.templates or DEFAULT_TEMPLATES
+        self._labels = LabelSet(self.ranking.labels, self.templates)
         self._client = client
         self._model = model
         self._timeout = timeout
         self._label_seconds = 0.0
 
-    def encode_labels(self) -> None:
-        """Has one picture classified, for which the server encodes all prompts unless it knows them."""
+    def encode_labels(self, progress: Callable[[int, int], None] | None = None) -> None:
+        """Has the server encode all prompts that it does not know, and classify one picture.
+
+        `progress` is called with the number of prompts that are known so far, and of all.
+        """
         begun = time.perf_counter()
+        # An older server encodes them for the first picture.
+        with contextlib.suppress(Unimplemented):
+            self._client.prepare_labels(
+                self._labels, model=self._model, progress=progress, timeout=self._timeout
+            )
         self._classify(1, None)
         self._label_seconds = time.perf_counter() - begun
 
@@ -123,7 +134,7 @@ class Evaluator:
     def _classify(self, count: int, progress: Callable[[int], None] | None) -> ClassifyResult:
         return self._client.classify(
             (sample.image for sample in self.dataset.samples[:count]),
-            LabelSet(self.ranking.labels, self.templates),
+            self._labels,
             top_k=TOP,
             model=self._model,
             on_error="return",

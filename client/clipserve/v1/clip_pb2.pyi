@@ -111,6 +111,32 @@ class LabelWarning(_message.Message):
     message: str
     def __init__(self, reason: _Optional[_Union[LabelWarningReason, str]] = ..., labels: _Optional[_Iterable[int]] = ..., count: _Optional[int] = ..., message: _Optional[str] = ...) -> None: ...
 
+class PrepareLabelsRequest(_message.Message):
+    __slots__ = ("model", "labels", "label_set", "max_milliseconds")
+    MODEL_FIELD_NUMBER: _ClassVar[int]
+    LABELS_FIELD_NUMBER: _ClassVar[int]
+    LABEL_SET_FIELD_NUMBER: _ClassVar[int]
+    MAX_MILLISECONDS_FIELD_NUMBER: _ClassVar[int]
+    model: str
+    labels: LabelSet
+    label_set: LabelSetRef
+    max_milliseconds: int
+    def __init__(self, model: _Optional[str] = ..., labels: _Optional[_Union[LabelSet, _Mapping]] = ..., label_set: _Optional[_Union[LabelSetRef, _Mapping]] = ..., max_milliseconds: _Optional[int] = ...) -> None: ...
+
+class PrepareLabelsResponse(_message.Message):
+    __slots__ = ("model", "label_set", "total", "done", "encoded")
+    MODEL_FIELD_NUMBER: _ClassVar[int]
+    LABEL_SET_FIELD_NUMBER: _ClassVar[int]
+    TOTAL_FIELD_NUMBER: _ClassVar[int]
+    DONE_FIELD_NUMBER: _ClassVar[int]
+    ENCODED_FIELD_NUMBER: _ClassVar[int]
+    model: _common_pb2.ModelRef
+    label_set: LabelSetRef
+    total: int
+    done: int
+    encoded: int
+    def __init__(self, model: _Optional[_Union[_common_pb2.ModelRef, _Mapping]] = ..., label_set: _Optional[_Union[LabelSetRef, _Mapping]] = ..., total: _Optional[int] = ..., done: _Optional[int] = ..., encoded: _Optional[int] = ...) -> None: ...
+
 class ClassifyResult(_message.Message):
     __slots__ = ("status", "scores")
     STATUS_FIELD_NUMBER: _ClassVar[int]

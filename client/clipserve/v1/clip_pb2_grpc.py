@@ -44,6 +44,11 @@ class ClipServiceStub(object):
                 request_serializer=clipserve_dot_v1_dot_clip__pb2.ClassifyRequest.SerializeToString,
                 response_deserializer=clipserve_dot_v1_dot_clip__pb2.ClassifyResponse.FromString,
                 _registered_method=True)
+        self.PrepareLabels = channel.unary_unary(
+                '/clipserve.v1.ClipService/PrepareLabels',
+                request_serializer=clipserve_dot_v1_dot_clip__pb2.PrepareLabelsRequest.SerializeToString,
+                response_deserializer=clipserve_dot_v1_dot_clip__pb2.PrepareLabelsResponse.FromString,
+                _registered_method=True)
         self.Embed = channel.unary_unary(
                 '/clipserve.v1.ClipService/Embed',
                 request_serializer=clipserve_dot_v1_dot_clip__pb2.EmbedRequest.SerializeToString,
@@ -76,6 +81,14 @@ class ClipServiceServicer(object):
 
     def Classify(self, request, context):
         """Scores every image against every label.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def PrepareLabels(self, request, context):
+        """Encodes labels ahead of Classify, for some time, and tells how far it has come; call it again until done
+        is total. Classify encodes what is left.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -117,6 +130,11 @@ def add_ClipServiceServicer_to_server(servicer, server):
                     servicer.Classify,
                     request_deserializer=clipserve_dot_v1_dot_clip__pb2.ClassifyRequest.FromString,
                     response_serializer=clipserve_dot_v1_dot_clip__pb2.ClassifyResponse.SerializeToString,
+            ),
+            'PrepareLabels': grpc.unary_unary_rpc_method_handler(
+                    servicer.PrepareLabels,
+                    request_deserializer=clipserve_dot_v1_dot_clip__pb2.PrepareLabelsRequest.FromString,
+                    response_serializer=clipserve_dot_v1_dot_clip__pb2.PrepareLabelsResponse.SerializeToString,
             ),
             'Embed': grpc.unary_unary_rpc_method_handler(
                     servicer.Embed,
@@ -171,6 +189,33 @@ class ClipService(object):
             '/clipserve.v1.ClipService/Classify',
             clipserve_dot_v1_dot_clip__pb2.ClassifyRequest.SerializeToString,
             clipserve_dot_v1_dot_clip__pb2.ClassifyResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def PrepareLabels(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/clipserve.v1.ClipService/PrepareLabels',
+            clipserve_dot_v1_dot_clip__pb2.PrepareLabelsRequest.SerializeToString,
+            clipserve_dot_v1_dot_clip__pb2.PrepareLabelsResponse.FromString,
             options,
             channel_credentials,
             insecure,

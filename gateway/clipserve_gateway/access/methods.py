@@ -36,6 +36,7 @@ class Rpc:
 
 RPCS: dict[str, Rpc] = {
     "Classify": Rpc("read", model="model", label_set="label_set.name", items="images"),
+    "PrepareLabels": Rpc("read", model="model", label_set="label_set.name"),
     "Embed": Rpc("read", model="model", items="inputs"),
     "EmbedStream": Rpc("read"),
     "Search": Rpc("read", collection="collection"),

@@ -22,6 +22,7 @@ from clipserve_gateway.convert.labels import read_labels, read_ref, write_ref, w
 from clipserve_gateway.convert.status import item_status
 from clipserve_gateway.embed import EmbedOutcome
 from clipserve_gateway.errors import InvalidInput, LimitExceeded
+from clipserve_gateway.labels import Prepared
 from clipserve_gateway.types import (
     Classified,
     EncodedImage,
@@ -36,6 +37,8 @@ from clipserve_gateway.types import (
 )
 
 DEFAULT_TOP_K = 5
+PREPARE_MS = 1_000
+MAX_PREPARE_MS = 10_000
 SCORE_BYTES = 32
 """Of one score in an answer beside its label, at most."""
 RESULT_BYTES = 1_024
@@ -78,6 +81,40 @@ class EmbedCall:
     format: int
 
 
+@dataclass(frozen=True)
+class PrepareCall:
+    """A PrepareLabels request, checked."""
+
+    model: str
+    labels: LabelSet | None
+    ref: LabelSetRef | None
+    seconds: float
+
+
+def read_prepare(request: clip_pb2.PrepareLabelsRequest, limits: Limits) -> PrepareCall:
+    """Raises InvalidInput for what is wrong with it."""
+    if request.max_milliseconds > MAX_PREPARE_MS:
+        raise InvalidInput(
+            f"max_milliseconds is {request.max_milliseconds}; at most {MAX_PREPARE_MS}",
+            field="max_milliseconds",
+        )
+    labels, ref = read_choice(request, limits)
+    return PrepareCall(request.model, labels, ref, (request.max_milliseconds or PREPARE_MS) / 1000)
+
+
+def write_prepared(
+    spec: ModelSpec, prepared: Prepared, ref: LabelSetRef | None
+) -> clip_pb2.PrepareLabelsResponse:
+    """How far the labels have come."""
+    return clip_pb2.PrepareLabelsResponse(
+        model=write_model(spec),
+        label_set=None if ref is None else write_ref(ref),
+        total=prepared.total,
+        done=prepared.done,
+        encoded=prepared.encoded,
+    )
+
+
 def read_classify(request: clip_pb2.ClassifyRequest, limits: Limits) -> ClassifyCall:
     """Raises InvalidInput for what is wrong with the whole call; images are checked one by one."""
     check_count(len(request.images), limits.max_items_per_call, "images")
@@ -97,7 +134,7 @@ def read_classify(request: clip_pb2.ClassifyRequest, limits: Limits) -> Classify
 
 
 def read_choice(
-    request: clip_pb2.ClassifyRequest, limits: Limits
+    request: clip_pb2.ClassifyRequest | clip_pb2.PrepareLabelsRequest, limits: Limits
 ) -> tuple[LabelSet, None] | tuple[None, LabelSetRef]:
     """The labels, or the name they are kept under: exactly one of the two."""
     if request.HasField("labels") and request.HasField("label_set"):

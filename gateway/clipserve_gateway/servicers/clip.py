@@ -11,7 +11,7 @@ from grpc.aio import ServicerContext
 import clipserve_gateway
 from clipserve_gateway.access.caller import visible
 from clipserve_gateway.access.judge import judged
-from clipserve_gateway.admission import cost_of
+from clipserve_gateway.admission import Cost, cost_of
 from clipserve_gateway.classify import SCORES_ON_LOOP, Classifier
 from clipserve_gateway.convert import clip as convert
 from clipserve_gateway.convert.search import read_search, write_search, write_steps
@@ -83,6 +83,19 @@ class ClipServicer(clip_pb2_grpc.ClipServiceServicer):
                 return convert.write_classify(outcome, call.mode, ref)
             async with self._writing:
                 return await asyncio.to_thread(convert.write_classify, outcome, call.mode, ref)
+
+    async def PrepareLabels(
+        self, request: clip_pb2.PrepareLabelsRequest, context: ServicerContext
+    ) -> clip_pb2.PrepareLabelsResponse:
+        """Encodes labels ahead of Classify, for some time."""
+        steps = len(request.labels.names) + len(request.labels.templates)
+        call = await off_loop(steps, lambda: convert.read_prepare(request, self._limits))
+        async with self._calls.place(Cost(1, 0), context) as deadline:
+            labels, ref = await self._label_sets.choose(call.labels, call.ref)
+            spec, prepared = await self._classifier.prepare(
+                call.model, labels, seconds=call.seconds, deadline=deadline, ref=ref
+            )
+        return convert.write_prepared(spec, prepared, ref)
 
     async def Embed(self, request: clip_pb2.EmbedRequest, context: ServicerContext) -> clip_pb2.EmbedResponse:
         """Embeds any mix of images and texts."""

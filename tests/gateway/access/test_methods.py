@@ -83,6 +83,6 @@ def test_a_stream_carries_the_requests_of_a_unary_twin_of_its_kind(method):
 
 
 def test_only_calls_that_change_nothing_are_for_reading():
-    verbs = ("Get", "List", "Search", "Scroll", "Count", "Classify", "Embed")
+    verbs = ("Get", "List", "Search", "Scroll", "Count", "Classify", "Prepare", "Embed")
     assert methods_of("read") == {name for name in RPCS if name.startswith(verbs)}
     assert methods_of("write") == {"UpsertPoints", "UpsertPointsStream", "DeletePoints"}
