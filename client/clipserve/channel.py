@@ -13,6 +13,7 @@ from clipserve import forks
 from clipserve._version import __version__
 from clipserve.files import MAX_SECRET_BYTES, read_regular
 from clipserve.proxy import is_local, is_own, proxy_variable
+from clipserve.safe_text import quoted
 
 DEFAULT_TARGET = "localhost:8600"
 DEFAULT_PORT = 8600
@@ -61,14 +62,16 @@ def target_uri(target: str) -> str:
     if target.startswith(SCHEMES):
         return target
     if not target or "://" in target or "/" in target:
-        raise ValueError(f"{target!r} is no server; write HOST:PORT, for example {DEFAULT_TARGET}")
+        raise ValueError(f"{quoted(target)} is no server; write HOST:PORT, for example {DEFAULT_TARGET}")
     host, colon, port = target.rpartition(":")
     if not colon or port.endswith("]"):
         return f"dns:///{target}:{DEFAULT_PORT}"
     if ":" in host and not host.startswith("["):
-        raise ValueError(f"{target!r}: write IPv6 addresses in brackets, for example [::1]:{DEFAULT_PORT}")
+        raise ValueError(
+            f"{quoted(target)}: write IPv6 addresses in brackets, for example [::1]:{DEFAULT_PORT}"
+        )
     if not port.isdigit() or not 0 < int(port) < 65536:
-        raise ValueError(f"{target!r}: the port must be a number from 1 to 65535")
+        raise ValueError(f"{quoted(target)}: the port must be a number from 1 to 65535")
     return f"dns:///{target}"
 
 

@@ -14,6 +14,7 @@ from clipserve.calls.points import PointCalls
 from clipserve.channel import DEFAULT_TARGET, Tls, open_channel, target_uri
 from clipserve.proxy import is_local
 from clipserve.retry import NO_RETRIES, RetryPolicy
+from clipserve.safe_text import quoted
 from clipserve.token import TokenSource, bearer
 from clipserve.transport import Priority, Transport
 
@@ -63,7 +64,9 @@ class Client(ClipCalls, CollectionCalls, PointCalls, MigrationCalls, LabelSetCal
         if batch_size < 1 or in_flight < 1:
             raise ValueError("batch_size and in_flight must be at least 1")
         if priority not in get_args(Priority):
-            raise ValueError(f"priority is {priority!r}; it must be one of {', '.join(get_args(Priority))}")
+            raise ValueError(
+                f"priority is {quoted(priority)}; it must be one of {', '.join(get_args(Priority))}"
+            )
         if timeout is not None and not timeout > 0:
             raise ValueError(f"timeout is {timeout}; it must be above 0 seconds")
         security = Tls() if tls is True else tls or None

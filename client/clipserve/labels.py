@@ -8,6 +8,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from importlib import resources
 
+from clipserve.safe_text import quoted
+
 NAMES = ("cifar10", "imagenet1k")
 """Label sets in data/."""
 ONLY_MEASURED = ("cifar100",)
@@ -58,7 +60,7 @@ def vocabulary(name: str) -> Vocabulary:
     ValueError for others.
     """
     if name not in (*NAMES, *ONLY_MEASURED):
-        raise ValueError(f"no label set {name!r}; there are {', '.join(NAMES)}")
+        raise ValueError(f"no label set {quoted(name)}; there are {', '.join(NAMES)}")
     text = (resources.files("clipserve") / "data" / f"{name}.json").read_text(encoding="utf-8")
     found = json.loads(text)
     return Vocabulary(tuple(found["names"]), tuple(found["templates"]))
@@ -98,5 +100,7 @@ def parse_ref(text: str) -> tuple[str, int]:
     """Name and version of a stored label set: `pets@3`, or `pets` for the latest (0); ValueError."""
     name, at, version = text.partition("@")
     if not name or (at and not (version.isascii() and version.isdigit() and 0 < int(version) < 2**32)):
-        raise ValueError(f"{text!r} is no stored label set; write NAME or NAME@VERSION, for example pets@3")
+        raise ValueError(
+            f"{quoted(text)} is no stored label set; write NAME or NAME@VERSION, for example pets@3"
+        )
     return name, int(version or 0)

@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 from google.protobuf.timestamp_pb2 import Timestamp
 
+from clipserve.safe_text import quoted
 from clipserve.types import Floats, Payload, PayloadValue
 from clipserve.v1 import collection_pb2, common_pb2
 
@@ -75,7 +76,7 @@ def utf8(text: str) -> str:
     try:
         text.encode()
     except UnicodeEncodeError as error:
-        raise ValueError(f"{text!r} cannot be written in UTF-8") from error
+        raise ValueError(f"{quoted(text)} cannot be written in UTF-8") from error
     return text
 
 
@@ -104,7 +105,9 @@ def write_schema(schema: Mapping[str, str]) -> list[collection_pb2.PayloadField]
     """The fields of a schema; ValueError for types that are none."""
     for name, kind in schema.items():
         if kind not in TYPES:
-            raise ValueError(f"field {name!r} cannot be of type {kind!r}; there are {', '.join(TYPES)}")
+            raise ValueError(
+                f"field {quoted(name)} cannot be of type {quoted(kind)}; there are {', '.join(TYPES)}"
+            )
     return [collection_pb2.PayloadField(name=name, type=TYPES[kind]) for name, kind in schema.items()]
 
 

@@ -11,6 +11,7 @@ import numpy.typing as npt
 from clipserve.filters import Filter, to_filter
 from clipserve.images import MAX_FILE_BYTES, ImageLike, write_image
 from clipserve.payload import utf8, write_embedding
+from clipserve.safe_text import quoted
 from clipserve.text_checks import TextCheck
 from clipserve.types import Weighted
 from clipserve.v1 import clip_pb2
@@ -44,7 +45,7 @@ def search_request(
     if sum(query is not None for query in (text, image, embedding, like, weighted)) != 1:
         raise TypeError("search needs exactly one of text, image, embedding, like and weighted")
     if consistency not in CONSISTENCIES:
-        raise ValueError(f"consistency is 'bounded' or 'strong', not {consistency!r}")
+        raise ValueError(f"consistency is 'bounded' or 'strong', not {quoted(consistency)}")
     if isinstance(payload_fields, str):
         raise TypeError("payload_fields is a list of str, not a single str")
     request = clip_pb2.SearchRequest(

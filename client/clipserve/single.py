@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from clipserve.collection_responses import METRICS
 from clipserve.filters import Filter, to_filter
 from clipserve.payload import write_schema
+from clipserve.safe_text import quoted
 from clipserve.types import IndexOptions
 from clipserve.v1 import collection_pb2, common_pb2
 
@@ -20,7 +21,7 @@ def create_request(
 ) -> collection_pb2.CreateCollectionRequest:
     """A CreateCollection request; ValueError for types, metrics or options that are none."""
     if metric not in METRICS:
-        raise ValueError(f"metric is {' or '.join(map(repr, METRICS))}, not {metric!r}")
+        raise ValueError(f"metric is {' or '.join(map(repr, METRICS))}, not {quoted(metric)}")
     options = dataclasses.asdict(index)
     for option, value in options.items():
         if not 0 <= value < 2**32:

@@ -60,7 +60,9 @@ class AliasDocuments:
                 continue
             if not await touch():
                 await undo()
-                raise CollectionNotFound(f"there is no collection {collection!r}", field="alias.collection")
+                raise CollectionNotFound(
+                    f"there is no collection {collection[:80]!r}", field="alias.collection"
+                )
             return "" if found is None else read_alias(found)
         raise Conflict(f"alias {alias!r} is being changed by others; try again")
 

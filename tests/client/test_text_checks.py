@@ -179,3 +179,32 @@ def test_long_values_are_short_in_every_error_of_the_command_line(run, photos):
         result = run(*command, code=None)
         assert result.exit_code not in (0, None)
         assert len(result.output) < 2_500, command[:2]
+
+
+LONG = "y" * 100_000
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        lambda client: clipserve.parse_filter(LONG),
+        lambda client: clipserve.parse_filter('a == "' + LONG),
+        lambda client: clipserve.label_set(LONG),
+        lambda client: client.classify([], label_set=LONG + "@x"),
+        lambda client: client.classify([], ["a"], mode=LONG),
+        lambda client: client.embed_texts([], on_error=LONG),
+        lambda client: client.search("a", text="b", consistency=LONG),
+        lambda client: client.search("a", image=LONG),
+        lambda client: client.create_collection("abc", metric=LONG),
+        lambda client: client.create_collection("abc", schema={LONG: LONG}),
+        lambda client: client.get_collection(LONG),
+        lambda client: client.get_label_set(LONG),
+        lambda client: clipserve.Client("a:" + LONG),
+        lambda client: clipserve.Client("http://" + LONG),
+        lambda client: clipserve.Client("a", priority=LONG),
+    ],
+)
+def test_long_values_are_short_in_every_error_of_the_sdk(client, wrong):
+    with pytest.raises((ValueError, TypeError, clipserve.ClipserveError)) as caught:
+        wrong(client)
+    assert len(str(caught.value)) < 1_000

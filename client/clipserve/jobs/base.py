@@ -16,6 +16,7 @@ from google.protobuf.message import Message
 from clipserve.errors import BatchError, ClipserveError, FingerprintMismatch, LimitExceeded, Violation
 from clipserve.requests import Chunk, Item, Room, cut
 from clipserve.responses import read_model
+from clipserve.safe_text import quoted
 from clipserve.text_checks import TextCheck
 from clipserve.told import warn_of_texts
 from clipserve.types import ModelRef, ServerInfo
@@ -50,7 +51,7 @@ class Job(ABC, Generic[R]):
 
     def __init__(self, name: str, items: Iterable[Any], on_error: OnError = "raise") -> None:
         if on_error not in ("raise", "return"):
-            raise ValueError(f"on_error is 'raise' or 'return', not {on_error!r}")
+            raise ValueError(f"on_error is 'raise' or 'return', not {quoted(on_error)}")
         self.name = name
         self.total = 0
         self.errors: dict[int, ClipserveError] = {}

@@ -13,6 +13,7 @@ from clipserve.label_sets import read_ref, read_warnings, write_labels
 from clipserve.labels import LabelSet, parse_ref
 from clipserve.requests import Chunk, Room, check_list, rebaser, room_for, wire_size
 from clipserve.responses import MODE_NAMES, MODES, read_classification
+from clipserve.safe_text import quoted
 from clipserve.told import label_check, warn_of_labels
 from clipserve.types import Classification, ClassifyResult, LabelWarning, ServerInfo
 from clipserve.v1 import clip_pb2
@@ -50,7 +51,7 @@ class ClassifyJob(Job[ClassifyResult]):
     ) -> None:
         check_list(images, "images", "images")
         if mode not in MODES:
-            raise ValueError(f"mode is {' or '.join(map(repr, MODES))}, not {mode!r}")
+            raise ValueError(f"mode is {' or '.join(map(repr, MODES))}, not {quoted(mode)}")
         super().__init__("images", images, on_error)
         self._labels: clip_pb2.LabelSet | None = None
         self._ref: clip_pb2.LabelSetRef | None = None

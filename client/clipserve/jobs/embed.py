@@ -11,6 +11,7 @@ from clipserve.jobs.base import Job, OnError, StreamMethod
 from clipserve.jobs.inputs import read_image, read_text
 from clipserve.payload import read_embedding
 from clipserve.requests import Chunk, Room, check_list, rebaser, room_for, wire_size
+from clipserve.safe_text import quoted
 from clipserve.status import read_item
 from clipserve.types import EmbedResult, Floats, ServerInfo
 from clipserve.v1 import clip_pb2
@@ -32,7 +33,7 @@ class EmbedJob(Job[EmbedResult]):
         on_error: OnError = "raise",
     ) -> None:
         if kind not in ("images", "texts"):
-            raise ValueError(f"kind is 'images' or 'texts', not {kind!r}")
+            raise ValueError(f"kind is 'images' or 'texts', not {quoted(kind)}")
         check_list(items, kind, "images" if kind == "images" else "str")
         super().__init__(kind, items, on_error)
         self._images = kind == "images"

@@ -52,9 +52,9 @@ def read_schema(fields: Iterable[collection_pb2.PayloadField]) -> dict[str, Payl
                 field=f"{path}.name",
             )
         if field.name.lower() in seen:
-            raise InvalidInput(f"field {field.name!r} is there already", field=f"{path}.name")
+            raise InvalidInput(f"field {field.name[:80]!r} is there already", field=f"{path}.name")
         if field.type not in TYPES:
-            raise InvalidInput(f"field {field.name!r} needs a type", field=f"{path}.type")
+            raise InvalidInput(f"field {field.name[:80]!r} needs a type", field=f"{path}.type")
         seen.add(field.name.lower())
         schema[field.name] = TYPES[field.type]
     return schema

@@ -53,7 +53,10 @@ def item_status(error: errors.ClipserveError | None, prefix: str = "") -> common
         return common_pb2.ItemStatus()
     located = error.at(prefix) if prefix else error
     return common_pb2.ItemStatus(
-        code=code_of(error).value[0], reason=error.reason, field=located.field, message=error.message
+        code=code_of(error).value[0],
+        reason=error.reason,
+        field=clipped(located.field),
+        message=clipped(error.message),
     )
 
 

@@ -42,6 +42,11 @@ def test_statuses_fit_into_headers_whatever_the_input_was():
     assert sum(len(value) for _, value in trailers(rpc_status(error), error)) < 6_000
 
 
+def test_statuses_of_items_are_short_too():
+    status = item_status(errors.InvalidInput("é" * 100_000, field="x" * 100_000), "images[3]")
+    assert status.ByteSize() < 3_000
+
+
 def test_an_items_path_goes_before_its_errors_own():
     status = item_status(errors.ImageUnreadable("broken", field="content"), "images[3]")
     assert (status.field, status.reason, status.code) == ("images[3].content", "IMAGE_UNREADABLE", 3)
