@@ -181,6 +181,12 @@ class AlreadyExists(ClipserveError):
     code = "ALREADY_EXISTS"
 
 
+class PointExists(AlreadyExists):
+    """The collection has a point with the id of one that must be new."""
+
+    reason = "POINT_EXISTS"
+
+
 class CollectionExists(AlreadyExists):
     """A collection of that name is there already."""
 

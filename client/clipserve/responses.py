@@ -41,6 +41,7 @@ def read_server_info(response: clip_pb2.GetServerInfoResponse) -> ServerInfo:
         engine=response.engine,
         keeps_sources=response.keeps_sources,
         restores_sources=response.restores_sources,
+        inserts_new_points=response.inserts_new_points,
     )
 
 

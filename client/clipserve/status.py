@@ -52,6 +52,7 @@ BY_REASON: dict[str, type[ClipserveError]] = {
         errors.LabelSetNotFound,
         errors.PointNotFound,
         errors.CollectionExists,
+        errors.PointExists,
         errors.CollectionHasAliases,
         errors.MigrationConflict,
         errors.SourcesNotKept,

@@ -93,6 +93,8 @@ class ServerInfo:
     """Whether collections can keep what their points were made of."""
     restores_sources: bool = False
     """Whether points may be written with an embedding and what it was made of."""
+    inserts_new_points: bool = False
+    """Whether ``Point.must_be_new`` is heeded."""
 
 
 @dataclass(frozen=True)
@@ -372,6 +374,9 @@ class Point:
     source_uri: str = ""
     """Where the image or text can be read again when the collection moves to another model, e.g.
     ``file:///data/photos/1.jpg``; at most 2,048 bytes."""
+    must_be_new: bool = False
+    """Write it only if the collection has no point of this id; else its error is `PointExists`. A call that
+    was repeated after a lost answer finds its own point. Needs ``ServerInfo.inserts_new_points``."""
 
 
 @dataclass(frozen=True, eq=False)

@@ -163,6 +163,12 @@ class TableNotFound(CollectionNotFound):
     """The table of a collection is gone: it was dropped, or its migration has ended."""
 
 
+class PointExists(ClipserveError):
+    """The collection has a point with the id of one that must be new."""
+
+    reason = "POINT_EXISTS"
+
+
 class CollectionExists(ClipserveError):
     """A collection of that name is there already."""
 

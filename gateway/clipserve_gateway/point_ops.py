@@ -31,7 +31,7 @@ from clipserve_gateway.errors import (
 )
 from clipserve_gateway.index.base import Engine
 from clipserve_gateway.kept_source import source_bytes, stored_source
-from clipserve_gateway.point_values import NewPoint, Page, UpsertOutcome
+from clipserve_gateway.point_values import NewPoint, Page, UpsertOutcome, ids_to_insert
 from clipserve_gateway.read_size import STEP_WITH_SOURCES
 from clipserve_gateway.sources import SourceReader
 from clipserve_gateway.stages import stage
@@ -44,6 +44,7 @@ from clipserve_gateway.types import (
     TableSpec,
 )
 from clipserve_gateway.writing import ATTEMPTS, confirm, delete_everywhere, have_landed, writable
+from clipserve_gateway.writing_new import write_rows
 
 T = TypeVar("T")
 
@@ -76,7 +77,7 @@ class PointOps:
         Raises FingerprintMismatch where `fingerprint`, or the model as it is served now, is not the
         collection's; CollectionNotFound where the collection was dropped, or made anew, in the meantime.
         """
-        created = collection.create_time
+        created, new = collection.create_time, ids_to_insert(points)
         for _ in range(ATTEMPTS):
             check_fingerprint(collection.name, collection.serving, fingerprint)
             outcome, written = await self._embedded(collection, points, deadline)
@@ -87,13 +88,10 @@ class PointOps:
             if lease.spec.generations == collection.generations:
                 try:
                     with stage("index"):
-                        for generation, rows in reversed(written):
-                            if rows:
-                                table = collection.table_of(generation)
-                                await in_time(self._engine.upsert(table, rows), deadline, "index")
-                    landed = functools.partial(have_landed, self._engine, written[0][1])
+                        kept, taken = await write_rows(self._engine, collection, written, new, deadline)
+                    landed = functools.partial(have_landed, self._engine, kept[0][1])
                     await confirm(self._catalog, lease, deadline, landed)
-                    return outcome
+                    return outcome.without(points, taken)
                 except TableNotFound:
                     lease = await self._catalog.lease(collection.name, fresh=True)
             # Its migration began, was switched or ended while the points were being embedded.

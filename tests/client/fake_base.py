@@ -95,6 +95,7 @@ class State:
     model: common_pb2.ModelRef = field(default_factory=lambda: MODEL)
     keeps_sources: bool = True
     restores_sources: bool = True
+    inserts_new_points: bool = True
     in_flight: int = 0
     most_in_flight: int = 0
     lock: threading.Lock = field(default_factory=threading.Lock)

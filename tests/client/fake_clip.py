@@ -50,6 +50,7 @@ class FakeClip(Guard, clip_pb2_grpc.ClipServiceServicer):
                 engine="fake",
                 keeps_sources=self.state.keeps_sources,
                 restores_sources=self.state.restores_sources,
+                inserts_new_points=self.state.inserts_new_points,
             )
 
         return self.call("GetServerInfo", 0, context, answer)

@@ -121,7 +121,8 @@ class FakeCollections(Guard, collection_pb2_grpc.CollectionServiceServicer):
 
     def upsert_one(self, collection: FakeCollection, point: Any, i: int) -> common_pb2.ItemStatus:
         try:
-            self.store.upsert(collection, point)
+            with self.state.lock:
+                self.store.upsert(collection, point)
         except Refused as refused:
             return refused.at(f"points[{i}]").status()
         return common_pb2.ItemStatus()

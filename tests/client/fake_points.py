@@ -220,6 +220,8 @@ class FakeStore:
         for name, value in point.payload.items():
             if collection.schema.get(name) != value.WhichOneof("kind"):
                 raise invalid("PAYLOAD_INVALID", "does not fit the schema", f'payload["{name}"]')
+        if point.must_be_new and point.id in collection.every:
+            raise Refused("ALREADY_EXISTS", "POINT_EXISTS", "another has this id", "id")
         source: dict[str, Any] = {}
         if collection.request.keep_sources and kind == "image":
             source = {"image_content": encoded(point.image, self._state.limits)}

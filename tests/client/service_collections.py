@@ -65,6 +65,24 @@ class CollectionCases:
         with pytest.raises(clipserve.CollectionExists):
             service.create_collection(alias)
 
+    def test_a_point_that_must_be_new_replaces_none(self, service, new_collection):
+        name = new_collection().name
+        service.upsert(name, [Point("there", text="a", payload={"year": 1})])
+        points = [
+            Point(id, text="b", payload={"year": 2}, must_be_new=True) for id in ("there", "new", "other")
+        ]
+        points.append(Point("plain", text="c"))
+        result = service.upsert(name, points, on_error="return")
+        assert result.written == 3
+        assert {place: type(error) for place, error in result.errors.items()} == {0: clipserve.PointExists}
+        assert result.errors[0].field == "points[0].id"
+        assert {it.id: it.payload.get("year") for it in service.scroll(name)} == {
+            "there": 1,
+            "new": 2,
+            "other": 2,
+            "plain": None,
+        }
+
     def test_a_purge_leaves_what_was_not_deleted(self, service, new_collection):
         name, alias = new_collection().name, new_alias()
         service.put_alias(alias, name)

@@ -83,6 +83,7 @@ EXPORTED = {
     "PayloadValue",
     "PermissionDenied",
     "Point",
+    "PointExists",
     "PointNotFound",
     "RateLimited",
     "ResourceExhausted",

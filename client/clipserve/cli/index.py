@@ -105,7 +105,8 @@ def index(
         if found.count and not replace:
             refuse_others(client, found, pictures, show=not server.as_json)
         gone = gone_points(client, found, root, pictures, passed_over.unread, sure=yes) if prune else []
-        reader = Reader(frozenset(found.schema), client.info().limits.max_image_bytes, trust_times=fast)
+        about = client.info()
+        reader = Reader(frozenset(found.schema), about.limits.max_image_bytes, trust_times=fast)
         warn_if_blind(found, fast)
         with progress("Indexing", len(pictures), show=not server.as_json) as advance:
             run = IndexRun(
@@ -115,6 +116,7 @@ def index(
                 reader,
                 known=found.count > 0,
                 replace=replace,
+                insert_only=about.inserts_new_points,
                 progress=advance,
             )
             with how_to_go_on(run, len(pictures)):

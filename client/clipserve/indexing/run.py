@@ -6,11 +6,13 @@ import contextlib
 import time
 from collections import Counter
 from collections.abc import Callable, Generator, Iterator, Sequence
+from itertools import islice
 
 from clipserve.client import Client
-from clipserve.errors import ClipserveError, Conflict
+from clipserve.errors import ClipserveError, Conflict, PointExists
 from clipserve.indexing.facts import Picture
-from clipserve.indexing.reading import Candidate, Reader, State, look_up
+from clipserve.indexing.origin import origin_of
+from clipserve.indexing.reading import ASKED, Candidate, Reader, State, look_up
 from clipserve.types import Point
 
 
@@ -35,6 +37,7 @@ class IndexRun:
         *,
         known: bool,
         replace: bool = False,
+        insert_only: bool = False,
         progress: Callable[[int], None],
     ) -> None:
         """A run that has not begun.
@@ -42,6 +45,8 @@ class IndexRun:
         Args:
             known: False for a collection without points.
             replace: overwrite points of other folders, whatever their content.
+            insert_only: the server can write a new point only where none has its id, so that two runs at the
+                same time do not overwrite each other's.
             progress: is called with `done`.
         """
         self.counts: Counter[State] = Counter()
@@ -55,6 +60,7 @@ class IndexRun:
         self._reader = reader
         self._known = known
         self._replace = replace
+        self._insert_only = insert_only and not replace
         self._progress = progress
         self._sent: list[tuple[Picture, State]] = []
         self._settled = 0
@@ -66,12 +72,16 @@ class IndexRun:
             result = self._client.upsert(
                 self._collection, points, on_error="return", progress=self._note_answers
             )
+        taken: list[tuple[Picture, State]] = []
         for position, (picture, state) in enumerate(self._sent):
             error = result.errors.get(position)
             if error is None:
                 self.counts[state] += 1
+            elif isinstance(error, PointExists):
+                taken.append((picture, state))
             else:
                 self._fail(picture, error)
+        self._settle_taken(taken)
         self.failures.sort(key=lambda failure: failure[0])
         self.seconds = time.perf_counter() - start
 
@@ -90,7 +100,7 @@ class IndexRun:
                     self._settle()
                 elif reading.replaces_other and not self._replace:
                     # Written since the folder was compared with the collection.
-                    self._fail(picture, Conflict(f"a point of another folder has the id {picture.id!r}"))
+                    self._fail(picture, of_another(picture))
                     self._settle()
                 elif reading.state == "unchanged":
                     self.counts["unchanged"] += 1
@@ -103,7 +113,20 @@ class IndexRun:
                         image=reading.content,
                         payload=reading.payload,
                         source_uri=picture.uri,
+                        must_be_new=self._insert_only and reading.state == "new",
                     )
+
+    def _settle_taken(self, taken: Sequence[tuple[Picture, State]]) -> None:
+        """Tells this folder's own points, by a call that was repeated or a run beside, from others'."""
+        left = iter(taken)
+        while some := list(islice(left, ASKED)):
+            points = self._client.get_points(self._collection, [picture.id for picture, _ in some])
+            stored = {point.id: point for point in points}
+            for picture, state in some:
+                if picture.id in stored and origin_of(picture, stored[picture.id]) == "own":
+                    self.counts[state] += 1
+                else:
+                    self._fail(picture, of_another(picture))
 
     def _fail(self, picture: Picture, error: ClipserveError) -> None:
         self.counts["failed"] += 1
@@ -118,3 +141,11 @@ class IndexRun:
     def _note_answers(self, answered: int) -> None:
         self.done = self._settled + answered
         self._progress(self.done)
+
+
+def of_another(picture: Picture) -> Conflict:
+    """The error of a picture whose id is taken."""
+    return Conflict(
+        f"a point of another folder has the id {picture.id!r}; give this folder's pictures ids of their own "
+        "with --prefix NAME/, or overwrite those points with --replace"
+    )

@@ -63,8 +63,15 @@ class UpsertJob(Job[UpsertResult]):
         if first != self.total - 1:
             raise InvalidInput(f"id {item.id[:80]!r} is already that of points[{first}]", field="id")
         message = collection_pb2.PointInput(
-            id=item.id, payload=write_payload(item.payload), source_uri=utf8(item.source_uri)
+            id=item.id,
+            payload=write_payload(item.payload),
+            source_uri=utf8(item.source_uri),
+            must_be_new=item.must_be_new,
         )
+        if item.must_be_new and not info.inserts_new_points:
+            raise FailedPrecondition(
+                "this server is too old for points that must be new; update it, or leave out must_be_new"
+            )
         if item.embedding is not None:
             message.embedding.CopyFrom(write_embedding(item.embedding))
             write_kept_source(message, item, info)

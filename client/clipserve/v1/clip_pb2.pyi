@@ -307,7 +307,7 @@ class GetServerInfoRequest(_message.Message):
     def __init__(self) -> None: ...
 
 class GetServerInfoResponse(_message.Message):
-    __slots__ = ("version", "models", "default_model", "limits", "engine", "keeps_sources", "restores_sources")
+    __slots__ = ("version", "models", "default_model", "limits", "engine", "keeps_sources", "restores_sources", "inserts_new_points")
     VERSION_FIELD_NUMBER: _ClassVar[int]
     MODELS_FIELD_NUMBER: _ClassVar[int]
     DEFAULT_MODEL_FIELD_NUMBER: _ClassVar[int]
@@ -315,6 +315,7 @@ class GetServerInfoResponse(_message.Message):
     ENGINE_FIELD_NUMBER: _ClassVar[int]
     KEEPS_SOURCES_FIELD_NUMBER: _ClassVar[int]
     RESTORES_SOURCES_FIELD_NUMBER: _ClassVar[int]
+    INSERTS_NEW_POINTS_FIELD_NUMBER: _ClassVar[int]
     version: str
     models: _containers.RepeatedCompositeFieldContainer[ModelInfo]
     default_model: str
@@ -322,7 +323,8 @@ class GetServerInfoResponse(_message.Message):
     engine: str
     keeps_sources: bool
     restores_sources: bool
-    def __init__(self, version: _Optional[str] = ..., models: _Optional[_Iterable[_Union[ModelInfo, _Mapping]]] = ..., default_model: _Optional[str] = ..., limits: _Optional[_Union[Limits, _Mapping]] = ..., engine: _Optional[str] = ..., keeps_sources: bool = ..., restores_sources: bool = ...) -> None: ...
+    inserts_new_points: bool
+    def __init__(self, version: _Optional[str] = ..., models: _Optional[_Iterable[_Union[ModelInfo, _Mapping]]] = ..., default_model: _Optional[str] = ..., limits: _Optional[_Union[Limits, _Mapping]] = ..., engine: _Optional[str] = ..., keeps_sources: bool = ..., restores_sources: bool = ..., inserts_new_points: bool = ...) -> None: ...
 
 class ModelInfo(_message.Message):
     __slots__ = ("ref", "ready", "architecture", "pretrained", "image_size", "context_length", "logit_scale", "logit_bias", "precision")

@@ -170,7 +170,7 @@ class Alias(_message.Message):
     def __init__(self, name: _Optional[str] = ..., collection: _Optional[str] = ...) -> None: ...
 
 class PointInput(_message.Message):
-    __slots__ = ("id", "image", "text", "embedding", "payload", "source_uri", "kept_image", "kept_text")
+    __slots__ = ("id", "image", "text", "embedding", "payload", "source_uri", "kept_image", "kept_text", "must_be_new")
     class PayloadEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -186,6 +186,7 @@ class PointInput(_message.Message):
     SOURCE_URI_FIELD_NUMBER: _ClassVar[int]
     KEPT_IMAGE_FIELD_NUMBER: _ClassVar[int]
     KEPT_TEXT_FIELD_NUMBER: _ClassVar[int]
+    MUST_BE_NEW_FIELD_NUMBER: _ClassVar[int]
     id: str
     image: _common_pb2.Image
     text: str
@@ -194,7 +195,8 @@ class PointInput(_message.Message):
     source_uri: str
     kept_image: _common_pb2.Image
     kept_text: str
-    def __init__(self, id: _Optional[str] = ..., image: _Optional[_Union[_common_pb2.Image, _Mapping]] = ..., text: _Optional[str] = ..., embedding: _Optional[_Union[_common_pb2.Embedding, _Mapping]] = ..., payload: _Optional[_Mapping[str, _common_pb2.Value]] = ..., source_uri: _Optional[str] = ..., kept_image: _Optional[_Union[_common_pb2.Image, _Mapping]] = ..., kept_text: _Optional[str] = ...) -> None: ...
+    must_be_new: bool
+    def __init__(self, id: _Optional[str] = ..., image: _Optional[_Union[_common_pb2.Image, _Mapping]] = ..., text: _Optional[str] = ..., embedding: _Optional[_Union[_common_pb2.Embedding, _Mapping]] = ..., payload: _Optional[_Mapping[str, _common_pb2.Value]] = ..., source_uri: _Optional[str] = ..., kept_image: _Optional[_Union[_common_pb2.Image, _Mapping]] = ..., kept_text: _Optional[str] = ..., must_be_new: bool = ...) -> None: ...
 
 class Point(_message.Message):
     __slots__ = ("id", "payload", "embedding", "image_content", "text", "source_uri")

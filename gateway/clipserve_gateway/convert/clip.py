@@ -286,4 +286,5 @@ def write_server_info(
         engine=engine,
         keeps_sources=keeps_sources,
         restores_sources=True,
+        inserts_new_points=True,
     )

@@ -59,7 +59,7 @@ def read_point(
         if len(point.source_uri.encode()) > MAX_URI_BYTES:
             raise LimitExceeded(f"a source_uri has at most {MAX_URI_BYTES} bytes", field="source_uri")
         source, kept = read_source(point, limits), read_kept_source(point, collection, limits)
-        return NewPoint(point.id, source, payload, point.source_uri, kept)
+        return NewPoint(point.id, source, payload, point.source_uri, kept, point.must_be_new)
     except InvalidInput as error:
         return error
 

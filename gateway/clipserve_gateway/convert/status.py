@@ -24,6 +24,7 @@ CODES: dict[type[errors.ClipserveError], grpc.StatusCode] = {
     errors.MigrationConflict: grpc.StatusCode.FAILED_PRECONDITION,
     errors.SourcesNotKept: grpc.StatusCode.FAILED_PRECONDITION,
     errors.Conflict: grpc.StatusCode.ABORTED,
+    errors.PointExists: grpc.StatusCode.ALREADY_EXISTS,
     errors.CollectionExists: grpc.StatusCode.ALREADY_EXISTS,
     errors.FingerprintMismatch: grpc.StatusCode.FAILED_PRECONDITION,
     errors.DimensionMismatch: grpc.StatusCode.FAILED_PRECONDITION,
