@@ -11,7 +11,7 @@ from pathlib import Path
 
 DECODING = re.compile(r"^clipserve_decode_cpu_seconds_total (\S+)", re.MULTILINE)
 STAGE = re.compile(r'^clipserve_stage_seconds_sum\{stage="(\w+)"\} (\S+)', re.MULTILINE)
-CALLS = re.compile(r'^clipserve_request_seconds_sum\{method="\w+"\} (\S+)', re.MULTILINE)
+CALLS = re.compile(r"^clipserve_request_seconds_sum\{[^}]*\} (\S+)", re.MULTILINE)
 
 
 @dataclass(frozen=True)

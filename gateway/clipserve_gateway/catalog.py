@@ -28,6 +28,7 @@ from clipserve_gateway.errors import (
 )
 from clipserve_gateway.index.base import Document, Engine
 from clipserve_gateway.name_claims import NameClaims
+from clipserve_gateway.stages import note
 from clipserve_gateway.store.tables import create_table, drop_table
 
 T = TypeVar("T")
@@ -92,17 +93,16 @@ class Catalog:
 
     async def lease(self, name: str, *, fresh: bool = False, field: str = "collection") -> Lease:
         """As `get`, with the time until which work may rely on it."""
+        now = begin = time.monotonic()
         target, since = self._aliases.get(name, (name, math.inf))
         known = self._known.get(target)
         if known is not None and not fresh:
             begin = min(known.since, since)
-            age = time.monotonic() - begin
-            if age < known.belief:
-                if age > known.belief / 2:
-                    self._renew(name)
-                return Lease(known.spec, begin + known.belief)
-        begin = time.monotonic()
-        known = await self._read(name, field)
+        if known is None or fresh or now - begin >= known.belief:
+            begin, known = now, await self._read(name, field)
+        elif now - begin > known.belief / 2:
+            self._renew(name)
+        note("model", known.spec.model)
         return Lease(known.spec, begin + known.belief)
 
     async def _read(self, name: str, field: str) -> _Known:

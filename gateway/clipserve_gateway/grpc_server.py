@@ -12,12 +12,17 @@ from grpc import aio
 from grpc._cython import cygrpc
 
 from clipserve_gateway.large_headers import LargeHeaders
+from clipserve_gateway.loop_lag import LoopWaits
 from clipserve_gateway.settings import Settings
+from clipserve_gateway.stages import note_arrival
 
 log = logging.getLogger(__name__)
 
 PENDING_CALLS = 20_000
 """Calls that the gRPC core may hold before this process takes them up."""
+TAKEN_AT_ONCE = 32
+"""Calls of one method that are taken up in one turn of the event loop. The others wait in the gRPC core,
+where this process sees neither how many they are nor how long they wait."""
 IDENTITY_ONLY = 1
 """Bit set of compression algorithms: messages as they are, and no others."""
 
@@ -75,6 +80,7 @@ class _Core(cygrpc.AioServer):
     def __init__(self, loop: asyncio.AbstractEventLoop, *arguments: Any) -> None:
         super().__init__(loop, *arguments)
         self._event_loop = loop
+        self._waits = LoopWaits.of(loop)
         self._call_interceptors = arguments[2]
         self._handlers: dict[str, grpc.RpcMethodHandler] = {}
         self._calls: set[asyncio.Task[None]] = set()
@@ -84,9 +90,9 @@ class _Core(cygrpc.AioServer):
         super().add_registered_method_handlers(handlers)
         self._handlers |= handlers
 
-    def _make_request_call_future(self, method: bytes | None) -> asyncio.Future[None]:
+    def _make_request_call_future(self, method: bytes | None) -> asyncio.Future[list[None]]:
         """The library asks for this once for each method (None: all others) and waits until it is done."""
-        return self._event_loop.create_task(self._take_up(method))
+        return asyncio.gather(*(self._take_up(method) for _ in range(TAKEN_AT_ONCE)))
 
     async def _take_up(self, method: bytes | None) -> None:
         """Takes up calls until the server stops; then it raises what the library expects."""
@@ -94,6 +100,7 @@ class _Core(cygrpc.AioServer):
         handlers = cygrpc._MethodResolver([], self._handlers if method else {})
         while True:
             state = await (self._request_registered_call(method) if method else self._request_call())
+            note_arrival(self._waits.came())
             answering = cygrpc._handle_rpc(
                 path, handlers, self._call_interceptors, state, self._event_loop, False
             )

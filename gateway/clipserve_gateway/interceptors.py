@@ -144,7 +144,7 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
     ) -> AsyncIterator[Ending]:
         """Whatever is raised inside becomes the call's ending, and is raised no further."""
         method = details.method.rpartition("/")[2]
-        start = time.perf_counter()
+        start = stages.arrival()
         with stages.recording() as record:
             ending = Ending(request_id_of(details), record)
             record.request_id = ending.request_id
@@ -171,10 +171,11 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
 
     def _observe(self, method: str, seconds: float, ending: Ending) -> None:
         record, failure = ending.record, ending.failure
-        self._requests(method, ending.code.name).inc()
+        model = record.notes.get("model", "")
+        self._requests(method, ending.code.name, model).inc()
         if ending.code in DROPPED:
             self._metrics.dropped.labels(stage_of(record, failure), DROPPED[ending.code]).inc()
-        self._request_seconds(method).observe(seconds)
+        self._time(method, model)
         for name, spent in record.seconds.items():
             self._stage_seconds(name).observe(spent)
         fields: dict[str, Any] = {
@@ -194,6 +195,19 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
                 peer = record.notes.get("peer", "")
                 self._audit.record("refused", method=method, peer=peer, outcome=failure.reason)
         log.info("call", extra={"fields": fields})
+
+    def _time(self, method: str, model: str) -> None:
+        """Observes the call's time once its answer has been sent, which takes turns of the event loop too."""
+        arrival, histogram = stages.arrival(), self._request_seconds(method, model)
+
+        def observe(_: object = None) -> None:
+            histogram.observe(time.perf_counter() - arrival)
+
+        task = asyncio.current_task()
+        if task is None:
+            observe()
+        else:
+            task.add_done_callback(observe)
 
 
 async def abort(context: grpc.aio.ServicerContext, ending: Ending) -> AssertionError:

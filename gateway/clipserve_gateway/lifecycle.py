@@ -7,7 +7,6 @@ import asyncio
 import click
 
 from clipserve_gateway.access.files import BadFile
-from clipserve_gateway.loop_lag import watch_lag
 from clipserve_gateway.memory import freeze_what_stays, give_back_freed
 from clipserve_gateway.server import Gateway, PortTaken
 from clipserve_gateway.settings import Settings
@@ -23,13 +22,9 @@ async def serve_until_signal(settings: Settings) -> int:
     except (BadFile, PortTaken) as error:
         click.echo(f"clipserve-gateway: {error}", err=True)
         return 1
-    beside = [
-        asyncio.create_task(tend_memory(gateway)),
-        asyncio.create_task(watch_lag(gateway.metrics.event_loop_lag.observe)),
-    ]
+    tending = asyncio.create_task(tend_memory(gateway))
     await stop.wait()
-    for task in beside:
-        task.cancel()
+    tending.cancel()
     await gateway.stop(drain_seconds=settings.drain_seconds, grace_seconds=settings.grace_seconds)
     return 0
 

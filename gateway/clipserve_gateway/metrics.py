@@ -22,12 +22,15 @@ class Metrics:
         PlatformCollector(registry=registry)
         GCCollector(registry=registry)
         self.requests = Counter(
-            "clipserve_requests_total", "Calls answered.", ["method", "code"], registry=registry
+            "clipserve_requests_total",
+            "Calls answered; of calls that need no model, `model` is empty.",
+            ["method", "code", "model"],
+            registry=registry,
         )
         self.request_seconds = Histogram(
             "clipserve_request_seconds",
-            "Time from a call's arrival to its answer.",
-            ["method"],
+            "Time from a call's arrival until its answer has been sent, waits for the event loop included.",
+            ["method", "model"],
             buckets=SECONDS,
             registry=registry,
         )
@@ -46,7 +49,7 @@ class Metrics:
         self.encode_rows = Histogram(
             "clipserve_encode_rows",
             "Rows of one call to Triton: images or texts, of one or several calls of ours.",
-            ["tower"],
+            ["tower", "model"],
             buckets=ITEMS,
             registry=registry,
         )
@@ -122,9 +125,8 @@ class Metrics:
         )
         self.stage_saturation = Gauge(
             "clipserve_stage_saturation",
-            "How full a stage is, 0–1: admission (calls under way), bytes "
-            "(messages held), decode, encode (rows sent to or waiting "
-            "for Triton).",
+            "How full a stage is, 0–1: loop (the event loop's time), admission (calls under way), bytes "
+            "(messages held), decode, encode (rows sent to or waiting for Triton).",
             ["stage"],
             registry=registry,
         )
@@ -140,7 +142,6 @@ class Metrics:
             ["replica", "model"],
             registry=registry,
         )
-
         self.store_writable = Gauge(
             "clipserve_store_writable",
             "Whether the catalog accounts for the tables; 0 refuses writes. Absent until it was looked at.",

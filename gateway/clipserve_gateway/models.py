@@ -10,6 +10,7 @@ from typing import Protocol
 from clipserve_gateway import errors
 from clipserve_gateway.metrics import Metrics
 from clipserve_gateway.model_config import TOWERS, LoadedVersions, TowerConfig, is_tower, pair, tower_name
+from clipserve_gateway.stages import note
 from clipserve_gateway.types import ModelSpec
 
 log = logging.getLogger(__name__)
@@ -96,6 +97,9 @@ class Models:
                 "CLIPSERVE_DEFAULT_MODEL or --default-model)",
                 field=field,
             )
+        if wanted in self._waiting or wanted in self._specs:
+            # Names that callers make up would be metrics without end.
+            note("model", wanted)
         if wanted in self._waiting:
             raise errors.ModelLoading(f"model {wanted!r} is not ready; try again in a few seconds")
         if wanted not in self._specs:

@@ -125,7 +125,7 @@ class Replicas:
         return min(1.0, fullest)
 
     async def _call(self, spec: ModelSpec, tower: Tower, rows: Rows, deadline: Deadline) -> Floats:
-        self._metrics.encode_rows.labels(tower).observe(len(rows))
+        self._metrics.encode_rows.labels(tower, spec.name).observe(len(rows))
         failure: errors.ClipserveError | None = None
         tried: Replica | None = None
         for _ in range(ATTEMPTS):

@@ -40,6 +40,7 @@ from clipserve_gateway.known_answer import Finding
 from clipserve_gateway.label_sets import LabelSets
 from clipserve_gateway.labels import LabelCache
 from clipserve_gateway.listening import PortTaken, listen_grpc, listen_http
+from clipserve_gateway.loop_lag import LoopWatch
 from clipserve_gateway.metrics import Metrics
 from clipserve_gateway.migration import Migrator
 from clipserve_gateway.models import Models, ModelSource
@@ -121,7 +122,9 @@ class Gateway:
         room = Cost(settings.max_inflight_items, settings.max_inflight_bytes)
         self._admission = Admission(room, settings.bulk_share, self.metrics)
         self._intake = intake_of(settings, self.metrics)
+        self._loop_watch = LoopWatch(self.metrics.event_loop_lag.observe)
         self.metrics.watch_saturation(
+            loop=self._loop_watch.saturation,
             admission=self._admission.saturation,
             bytes=self._intake.budget.saturation,
             decode=self._pool.saturation,
@@ -197,6 +200,7 @@ class Gateway:
         self._http = self._listen_http()
         await self._server.start()
         self._http.start()
+        self._tasks.append(asyncio.create_task(self._loop_watch.watch(), name="watch event loop"))
         self._tasks.append(asyncio.create_task(self.models.watch(), name="watch models"))
         self._tasks.append(asyncio.create_task(self._take_calls(), name="take calls"))
         self._tasks.append(asyncio.create_task(self._intake.slow.watch(), name="watch slow callers"))

@@ -34,6 +34,18 @@ class Record:
 
 
 _record: contextvars.ContextVar[Record | None] = contextvars.ContextVar("record", default=None)
+_arrival: contextvars.ContextVar[float | None] = contextvars.ContextVar("arrival", default=None)
+
+
+def note_arrival(moment: float) -> None:
+    """A call arrived then, on the clock of time.perf_counter; tasks that are made from here on serve it."""
+    _arrival.set(moment)
+
+
+def arrival() -> float:
+    """When the call being served arrived, on the clock of time.perf_counter; now where that is not known."""
+    known = _arrival.get()
+    return time.perf_counter() if known is None else known
 
 
 @contextlib.contextmanager

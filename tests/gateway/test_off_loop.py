@@ -10,9 +10,9 @@ from pathlib import Path
 import grpc
 import pytest
 from clipserve.v1 import clip_pb2, clip_pb2_grpc, common_pb2
-from clipserve_gateway import interceptors
+from clipserve_gateway import interceptors, loop_lag
 from clipserve_gateway.convert.payload import payload_steps
-from clipserve_gateway.loop_lag import watch_lag
+from clipserve_gateway.loop_lag import LoopWatch
 from clipserve_gateway.off_loop import BYTES_ON_LOOP, STEPS_ON_LOOP, off_loop
 from clipserve_gateway.server import Gateway
 from clipserve_gateway.settings import Settings
@@ -79,10 +79,71 @@ async def test_a_callback_that_holds_the_loop_is_recorded_by_its_processor_time(
 
 async def test_the_loops_lag_is_told() -> None:
     lags: list[float] = []
-    watcher = asyncio.create_task(watch_lag(lags.append))
+    watcher = asyncio.create_task(LoopWatch(lags.append).watch())
     await asyncio.sleep(0)
     time.sleep(0.4)
     while not lags:
         await asyncio.sleep(0.01)
     watcher.cancel()
     assert lags[0] >= 0.1
+
+
+async def test_a_full_loop_is_saturated_and_an_idle_one_is_not(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(loop_lag, "LOOK_SECONDS", 0.02)
+    monkeypatch.setattr(loop_lag, "MEMORY_SECONDS", 0.1)
+    looks: list[float] = []
+    watch = LoopWatch(looks.append)
+    assert watch.saturation() == 0
+    watcher = asyncio.create_task(watch.watch())
+    while watch.saturation() < 0.9:
+        # Much work in small pieces: no timer is late, and yet nothing more can be done.
+        time.sleep(0.001)
+        await asyncio.sleep(0)
+    while watch.saturation() > 0.1:
+        await asyncio.sleep(0.01)
+    time.sleep(1)
+    assert watch.saturation() > 0.9, "a loop that is stuck tells it"
+    watcher.cancel()
+
+
+async def test_two_watches_of_one_loop_do_not_disturb_each_other() -> None:
+    loop = asyncio.get_running_loop()
+    waits = loop_lag.LoopWaits.of(loop)
+    assert loop_lag.LoopWaits.of(loop) is waits
+    idle = waits.idle
+    await asyncio.sleep(0.02)
+    assert waits.idle >= idle + 0.01
+
+
+async def test_the_time_of_a_call_begins_when_it_arrives_not_when_the_loop_comes_to_it(
+    tmp_path: Path,
+) -> None:
+    gateway = Gateway(Settings(port=0, http_port=0, data=str(tmp_path)), FakeBackend())
+    await gateway.start()
+    await gateway.begun()
+
+    def calls() -> None:
+        with grpc.insecure_channel(f"127.0.0.1:{gateway.port}") as channel:
+            info = clip_pb2_grpc.ClipServiceStub(channel).GetServerInfo
+            info(clip_pb2.GetServerInfoRequest(), wait_for_ready=True)
+            connected.set()
+            waiting = [info.future(clip_pb2.GetServerInfoRequest()) for _ in range(50)]
+            for call in waiting:
+                call.result()
+
+    connected = threading.Event()
+    calling = asyncio.create_task(asyncio.to_thread(calls))
+    while not connected.is_set():
+        await asyncio.sleep(0.001)
+    time.sleep(0.5)
+    await calling
+
+    def told(name: str) -> float:
+        labels = {"method": "GetServerInfo", "model": ""}
+        return gateway.metrics.registry.get_sample_value(f"clipserve_request_seconds_{name}", labels) or 0.0
+
+    while told("count") < 51:
+        await asyncio.sleep(0.01)
+    seconds = told("sum")
+    await gateway.stop(drain_seconds=0, grace_seconds=1)
+    assert seconds > 50 * 0.15, "on average a quarter of a second each"

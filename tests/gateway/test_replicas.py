@@ -177,7 +177,7 @@ async def test_rows_of_several_callers_go_in_one_call_and_each_gets_its_own(flee
         sample.value
         for metric in fleet.metrics.encode_rows.collect()
         for sample in metric.samples
-        if sample.name.endswith("_sum") and sample.labels == {"tower": "image"}
+        if sample.name.endswith("_sum") and sample.labels == {"tower": "image", "model": "fake"}
     ]
     assert rows == 24
 
