@@ -101,6 +101,11 @@ def metric(http: str, name: str, **labels: str) -> float:
     )
 
 
+def serves(http: str) -> bool:
+    """Whether a gateway has a model that Triton serves."""
+    return metric(http, "clipserve_model_ready") > 0
+
+
 def connections(port: int) -> int:
     """TCP connections to a port of this machine that its owner has not closed."""
     listening, waiting = "0A", "06"

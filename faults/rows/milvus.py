@@ -15,6 +15,7 @@ from faults.calls import Calls
 from faults.flows import Flow, embedding
 from faults.place import Place
 from faults.row import Promise, at_most, only, row
+from faults.watch import http_status, metric, wait_until
 
 COLLECTION = "points"
 AWAY = 8.0
@@ -45,12 +46,18 @@ def milvus_down(place: Place) -> Iterator[Promise]:
             time.sleep(4)
             broken = time.monotonic()
             milvus.kill()
-            time.sleep(AWAY)
+            told = wait_until(lambda: metric(gateway.http, "clipserve_engine_up") == 0, AWAY)
+            ready = http_status(f"{gateway.http}/readyz")
+            time.sleep(max(0.0, broken + AWAY - time.monotonic()))
             milvus.start()
             back = time.monotonic()
             time.sleep(MILVUS_RECOVERY + 4)
             calls = load.finish()
             yield from of_milvus(calls, broken, back)
+            yield at_most("clipserve_engine_up says so within", told, AWAY)
+            yield Promise("the gateway stays ready: /readyz", f"{ready}", ready == 200)
+            up = metric(gateway.http, "clipserve_engine_up")
+            yield Promise("and clipserve_engine_up is 1 again", f"{up:g}", up == 1)
             written = [f"upsert-{n}" for n in calls.of("upsert").ok.records["number"]]
             there = {it.id for it in client.get_points(COLLECTION, written)}
             yield Promise(

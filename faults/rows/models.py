@@ -76,7 +76,7 @@ def wrong_weights_only(place: Place) -> Iterator[Promise]:
     broken = time.monotonic()
     model.turn(mode="wrong")
     time.sleep(SOON + 1)
-    ready = http_status(f"{gateway.http}/readyz")
+    told, ready = metric(gateway.http, "clipserve_model_ready"), http_status(f"{gateway.http}/readyz")
     back = time.monotonic()
     model.turn(mode="ok")
     time.sleep(2.5)
@@ -86,7 +86,8 @@ def wrong_weights_only(place: Place) -> Iterator[Promise]:
     yield at_most("the last wrong answer comes within", last, SOON)
     later = calls.begun(broken + SOON, back)
     yield only("then callers get UNAVAILABLE", later.codes, "UNAVAILABLE", least=20)
-    yield Promise("/readyz says so", f"{ready}", ready == 503)
+    yield Promise("clipserve_model_ready says so", f"{told:g}", told == 0)
+    yield Promise("the gateway stays ready: /readyz", f"{ready}", ready == 200)
     yield at_most("all calls are OK again within", calls.last_failure_after(back), 2.0)
 
 

@@ -15,7 +15,7 @@ from faults import http2
 from faults.flows import Flow
 from faults.place import Place
 from faults.row import Promise, at_least, at_most, only, row
-from faults.watch import Watch, http_status, metric, wait_until
+from faults.watch import Watch, metric, serves, wait_until
 
 WATCHERS = 40
 """Connections that watch and read nothing."""
@@ -40,15 +40,15 @@ def stalled_watch(place: Place) -> Iterator[Promise]:
         time.sleep(1)
         first = new_client(gateway.address)
         triton.kill()
-        gone = wait_until(lambda: http_status(f"{gateway.http}/readyz") == 503, 20)
+        gone = wait_until(lambda: not serves(gateway.http), 20)
         triton.start()
-        back = wait_until(lambda: http_status(f"{gateway.http}/readyz") == 200, 30)
+        back = wait_until(lambda: serves(gateway.http), 30)
         second = new_client(gateway.address)
         begin = time.monotonic()
         code = gateway.stop()
         stopped = time.monotonic() - begin
     yield at_most("a new client of the SDK is answered within", first, 2.0)
-    yield at_most("/readyz tells that Triton is gone within", gone, 10.0)
+    yield at_most("clipserve_model_ready tells that Triton is gone within", gone, 10.0)
     yield at_most("and that it is back within", back, 15.0)
     yield at_most("then a new client is answered within", second, 2.0)
     yield Promise("SIGTERM: exit code", str(code), code == 0)

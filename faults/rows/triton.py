@@ -9,7 +9,7 @@ from faults.flows import Flow
 from faults.place import Place
 from faults.row import Promise, at_most, only, row
 from faults.rows.recovery import recovered, wait_recovered
-from faults.watch import http_status, metric, wait_until
+from faults.watch import http_status, metric, serves, wait_until
 
 FIRST_MOMENTS = 0.5
 """Seconds after the fault in which failures may take longer."""
@@ -27,7 +27,8 @@ def killed(place: Place) -> Iterator[Promise]:
     time.sleep(1)
     broken = time.monotonic()
     triton.kill()
-    said = wait_until(lambda: http_status(f"{gateway.http}/readyz") == 503, LOOK_OUT_SECONDS)
+    said = wait_until(lambda: not serves(gateway.http), LOOK_OUT_SECONDS)
+    up, ready = metric(gateway.http, "clipserve_triton_up"), http_status(f"{gateway.http}/readyz")
     time.sleep(max(0.0, broken + LOOK_OUT_SECONDS - time.monotonic()))
     restart = time.monotonic()
     back = triton.start()
@@ -39,7 +40,9 @@ def killed(place: Place) -> Iterator[Promise]:
     # Its start takes the cores that callers and gateway need.
     later = away.begun(broken + FIRST_MOMENTS, restart).failed
     yield at_most("from 0.5 s on, p99 of failures", later.quantile(0.99), 0.25)
-    yield at_most("/readyz says so within", said, LOOK_OUT_SECONDS)
+    yield at_most("clipserve_model_ready says so within", said, LOOK_OUT_SECONDS)
+    yield Promise("clipserve_triton_up too", f"{up:g}", up == 0)
+    yield Promise("the gateway stays ready: /readyz", f"{ready}", ready == 200)
     yield from recovered(calls, back)
 
 

@@ -44,8 +44,8 @@ def main() -> None:
 def serve(**options: Any) -> None:
     """Serve, beside a Triton that runs elsewhere.
 
-    Starts at once and becomes ready when Triton serves a model; a Triton that goes and comes back is found
-    again without a restart. SIGTERM drains and stops.
+    Starts at once and takes calls, whether or not Triton is there; a Triton that goes and comes back is
+    found again without a restart. SIGTERM drains and stops.
 
     \b
     clipserve-gateway serve --triton triton.models.svc:8001 --host 0.0.0.0

@@ -256,6 +256,10 @@ class StorageFailed(ClipserveError):
     reason = "STORAGE_FAILED"
 
 
+class StorageRefused(StorageFailed):
+    """The index answers, and refuses this gateway: its credentials, its rights or its release."""
+
+
 class StoreNotWritable(ClipserveError):
     """The catalog does not account for the tables, so that nothing may be written; reads go on."""
 

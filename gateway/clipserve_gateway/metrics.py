@@ -142,6 +142,15 @@ class Metrics:
             ["replica", "model"],
             registry=registry,
         )
+        self.triton_up = Gauge(
+            "clipserve_triton_up", "Whether a Triton answers.", ["replica"], registry=registry
+        )
+        self.engine_up = Gauge(
+            "clipserve_engine_up",
+            "Whether the index's engine answered the last read of its catalog; 0 before the first one.",
+            [],
+            registry=registry,
+        )
         self.store_writable = Gauge(
             "clipserve_store_writable",
             "Whether the catalog accounts for the tables; 0 refuses writes. Absent until it was looked at.",

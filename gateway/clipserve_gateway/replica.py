@@ -11,6 +11,7 @@ from collections.abc import Awaitable, Callable
 from typing import Protocol, TypeVar
 
 from clipserve_gateway import errors
+from clipserve_gateway.breaker import Breaker
 from clipserve_gateway.deadline import Deadline
 from clipserve_gateway.encoder import Encoder
 from clipserve_gateway.known_answer import PAUSE_SECONDS, Finding, Verdict, examine
@@ -32,8 +33,6 @@ log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
-STALL_SECONDS = 0.5
-"""A call that waits so long, while nothing else is heard either, makes one ask whether anybody is there."""
 ASK_AGAIN_SECONDS = 1.0
 """How long a replica that has become suspect may take to say that it is still there."""
 
@@ -68,20 +67,16 @@ class Replica:
         self._towers: dict[str, TowerConfig] = {}
         self._standings: dict[ModelSpec, Standing] = {}
         self._examinations: dict[ModelSpec, asyncio.Task[None]] = {}
-        self._down: asyncio.Future[None] | None = None
-        """Done while the replica is down; None before it was first reached."""
+        self._breaker = Breaker(address, metrics, self.ask_again)
         self._idle = asyncio.Event()
         self._idle.set()
         self._last_success = 0.0
-        self._last_heard = 0.0
-        """When it last answered anything."""
         self._asking: asyncio.Task[None] | None = None
-        self._complaint = ""
 
     @property
     def up(self) -> bool:
         """Whether it answered when it was last asked."""
-        return self._down is not None and not self._down.done()
+        return self._breaker.up
 
     def answering(self, spec: ModelSpec) -> ServedModel | None:
         """What answers calls for a specification here: it, or its equal, if its known answers are right."""
@@ -92,6 +87,10 @@ class Replica:
         """Whether a model's known answers are right here, in the version in service."""
         current = self.versions.current.get(model)
         return current is not None and self._right(current.spec)
+
+    def models_in_service(self) -> list[str]:
+        """Models that answer right here, as long as the replica answers at all."""
+        return [model for model in self.versions.current if self.good(model)] if self.up else []
 
     def _right(self, spec: ModelSpec) -> bool:
         standing = self._standings.get(spec)
@@ -116,18 +115,15 @@ class Replica:
 
         Raises ModelUnavailable at once when the replica goes down meanwhile, or what the work raises.
         """
-        down = self._down
-        if down is None or down.done():
-            raise self._unavailable()
         standing = self._standings[spec]
         self.in_flight += 1
         self._idle.clear()
-        calling = asyncio.ensure_future(work())
         try:
             with standing.calling(tower_name(spec.name, tower)):
-                result = await self._unless_down(calling, down)
+                result = await self._breaker.run(work)
         except errors.ServerUnavailable as error:
-            self._suspect(error.logged)
+            # Whoever comes next must not wait for the same.
+            self._breaker.go_down(error.logged)
             raise
         except errors.ModelUnavailable as error:
             # It was there a moment ago: Triton is stopping, or has unloaded this version.
@@ -136,31 +132,10 @@ class Replica:
             raise
         finally:
             self.in_flight -= 1
-            calling.cancel()
             if not self.in_flight:
                 self._idle.set()
-        self._last_success = self._last_heard = time.monotonic()
+        self._last_success = self._breaker.heard = time.monotonic()
         return result
-
-    async def _unless_down(self, calling: asyncio.Future[T], down: asyncio.Future[None]) -> T:
-        waiting: set[asyncio.Future] = {calling, down}
-        done: set[asyncio.Future] = set()
-        while not done:
-            done, _ = await asyncio.wait(waiting, timeout=STALL_SECONDS, return_when=asyncio.FIRST_COMPLETED)
-            if not done and time.monotonic() - self._last_heard >= STALL_SECONDS:
-                self.ask_again()
-        if not calling.done():
-            raise self._unavailable()
-        return calling.result()
-
-    def _unavailable(self) -> errors.ServerUnavailable:
-        return errors.ServerUnavailable("the inference server does not answer; try again in a few seconds")
-
-    def _suspect(self, complaint: str) -> None:
-        """Somebody found nobody here: whoever comes next must not wait for the same."""
-        if self._down is not None and not self._down.done():
-            self._down.set_result(None)
-        self._complain(complaint)
 
     def ask_again(self) -> None:
         """Refreshes now, not at the next look-out; once at a time."""
@@ -171,10 +146,10 @@ class Replica:
         """Asks what it serves and examines what is due. Never raises for a replica that is down."""
         try:
             if not await self._ask(timeout) and not await self._ask(timeout):
-                self._suspect(f"no answer in two times {timeout:g} s")
+                self._breaker.go_down(f"no answer in two times {timeout:g} s")
                 return
         except errors.ClipserveError as error:
-            self._suspect(error.logged)
+            self._breaker.go_down(error.logged)
             return
         self.versions.update(self.loaded, self._towers)
         for name, complaint in self.versions.newly_refused.items():
@@ -184,7 +159,7 @@ class Replica:
         if returned:
             # What it answered before it went says nothing: it may be another process.
             self._forget()
-            self._down = asyncio.get_running_loop().create_future()
+            self._breaker.come_up()
         loaded = {it.spec for it in self.versions}
         for spec in list(self._standings):
             # Another model of the same name, or another version, has a standing of its own.
@@ -194,7 +169,7 @@ class Replica:
             self._switch(spec)
         await self._examine_due(timeout)
         if returned and self.up:
-            self._complain("")
+            self._breaker.complain("")
 
     async def _ask(self, timeout: float) -> bool:
         """What it serves; false if it is late, and answers nobody else either."""
@@ -205,7 +180,7 @@ class Replica:
             towers = await self.connection.towers(names, timeout)
         except errors.DeadlineExceeded:
             return self._last_success >= begin
-        self._last_heard = time.monotonic()
+        self._breaker.heard = time.monotonic()
         self.loaded, self._towers = loaded, {tower.triton_name: tower for tower in towers}
         return True
 
@@ -259,14 +234,6 @@ class Replica:
         self._metrics.canary_ok.labels(self.address, spec.name).set(1)
         log.info("replica %s: model %s is in service in version %s", self.address, spec.name, spec.version)
 
-    def _complain(self, complaint: str) -> None:
-        """Logs a complaint when it is new; an empty one says that all is well again."""
-        if complaint and not self._complaint:
-            log.warning("replica %s: %s", self.address, complaint)
-        elif not complaint and self._complaint:
-            log.info("replica %s is back", self.address)
-        self._complaint = complaint
-
     def _forget(self) -> None:
         for spec in list(self._standings):
             self._drop(spec)
@@ -292,7 +259,6 @@ class Replica:
         """Ends the connection; calls under way fail."""
         if self._asking is not None:
             self._asking.cancel()
-        if self._down is not None and not self._down.done():
-            self._down.set_result(None)
+        self._breaker.forget()
         self._forget()
         await self.connection.close()

@@ -6,7 +6,7 @@ import asyncio
 import functools
 import logging
 from collections import Counter
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence, Set
 
 from clipserve_gateway import errors
 from clipserve_gateway.addresses import Resolver
@@ -39,7 +39,8 @@ LEAVE_SECONDS = 60.0
 class Replicas:
     """The encoder and the source of models that the gateway uses.
 
-    Names are looked up again at every refresh, so replicas may come and go. A call that a replica fails goes
+    Names are looked up again at every refresh, so replicas may come and go. One that is gone from the names
+    serves on until another one answers right for its models. A call that a replica fails goes
     to another one, once: encoding changes nothing, so it may be done twice. Belongs to one event loop.
     """
 
@@ -226,11 +227,19 @@ class Replicas:
                 self._replicas[address] = Replica(
                     address, self._connect(address), self._metrics, examine_seconds=self._examine_seconds
                 )
-        for address in self._replicas.keys() - set(addresses):
+        named = set(addresses)
+        for address in self._replicas.keys() - named:
+            if self._needed(self._replicas[address], named):
+                continue
             log.info("replica %s is gone from the names", address)
             leaving = asyncio.create_task(self._replicas.pop(address).leave(LEAVE_SECONDS))
             self._tasks.add(leaving)
             leaving.add_done_callback(self._tasks.discard)
+
+    def _needed(self, leaving: Replica, named: Set[str]) -> bool:
+        """Whether a replica that is gone from the names still answers for a model that no other does yet."""
+        others = [self._replicas[address] for address in named]
+        return any(not any(it.good(model) for it in others) for model in leaving.models_in_service())
 
     async def close(self) -> None:
         """Ends all connections; calls under way fail."""

@@ -30,7 +30,6 @@ from clipserve_gateway.collection_ops import CollectionOps
 from clipserve_gateway.decode_pool import DecodePool
 from clipserve_gateway.embed import Embedder
 from clipserve_gateway.encoder import QueueingEncoder
-from clipserve_gateway.errors import ClipserveError
 from clipserve_gateway.grpc_server import grpc_server
 from clipserve_gateway.http import HttpServer, loop_check
 from clipserve_gateway.index import engine_of
@@ -45,12 +44,13 @@ from clipserve_gateway.metrics import Metrics
 from clipserve_gateway.migration import Migrator
 from clipserve_gateway.models import Models, ModelSource
 from clipserve_gateway.point_ops import PointOps
+from clipserve_gateway.readiness import Readiness
 from clipserve_gateway.replicas import Replicas
 from clipserve_gateway.search import Searcher
 from clipserve_gateway.servicers.calls import Calls
 from clipserve_gateway.servicers.clip import ClipServicer
 from clipserve_gateway.servicers.collections import CollectionServicer
-from clipserve_gateway.servicers.health import CALLS_SERVICE, MODEL_SERVICE, HealthServicer
+from clipserve_gateway.servicers.health import HealthServicer
 from clipserve_gateway.servicers.labels import LabelSetServicer
 from clipserve_gateway.servicers.reflection import ReflectionServicer
 from clipserve_gateway.servicers.under_way import UnderWay
@@ -100,7 +100,6 @@ class Gateway:
         self.metrics = Metrics()
         self._audit = AuditLog(settings.audit_log, self.metrics)
         self.port = 0
-        self._stopping = False
         self._health = HealthServicer()
         self._under_way = UnderWay(f"/{health.SERVICE_NAME}/", f"/{reflection.SERVICE_NAME}/")
         self._backend = backend or Replicas(
@@ -115,7 +114,7 @@ class Gateway:
             default=settings.default_model,
             poll_seconds=settings.model_poll_seconds,
             metrics=self.metrics,
-            on_change=self._tell_health,
+            on_change=self._tell_models,
             shown=self.security.shows_model,
         )
         self._pool = DecodePool(self.metrics, settings.decode_threads, settings.bulk_share)
@@ -131,6 +130,9 @@ class Gateway:
             encode=self._backend.saturation,
         )
         self._engine = guarded(engine_of(settings), self.metrics)
+        self._readiness = Readiness(
+            self.models, self._engine, self._health, SERVICES, remote="://" in settings.data
+        )
         self._catalog = Catalog(self._engine)
         self._embedder = Embedder(
             self.models,
@@ -148,7 +150,6 @@ class Gateway:
         )
         self._server = self._build_server()
         self._tasks: list[asyncio.Task[None]] = []
-        self._opening: asyncio.Task[None]
         self._http: HttpServer | None = None
 
     def _build_server(self) -> grpc.aio.Server:
@@ -194,18 +195,14 @@ class Gateway:
 
     async def start(self) -> None:
         """Listens, and begins to look for models; does not wait for Triton. Raises PortTaken."""
-        self._health.set(CALLS_SERVICE, False)
-        await self._tell_health()
         self.port = listen_grpc(self.settings, self.security, self._server)
         self._http = self._listen_http()
         await self._server.start()
         self._http.start()
         self._tasks.append(asyncio.create_task(self._loop_watch.watch(), name="watch event loop"))
         self._tasks.append(asyncio.create_task(self.models.watch(), name="watch models"))
-        self._tasks.append(asyncio.create_task(self._take_calls(), name="take calls"))
+        self._tasks.append(asyncio.create_task(self._readiness.watch(), name="take calls"))
         self._tasks.append(asyncio.create_task(self._intake.slow.watch(), name="watch slow callers"))
-        self._opening = asyncio.create_task(self._open_engine(), name="open engine")
-        self._tasks.append(self._opening)
         self._tasks.append(asyncio.create_task(self._migrator.watch(), name="watch migrations"))
         self._tasks.append(asyncio.create_task(self.security.watch(), name="watch certificates and tokens"))
         where = f"{self.settings.host}:{self.port}, {self.security.words}"
@@ -214,24 +211,12 @@ class Gateway:
 
     async def begun(self) -> None:
         """Waits until models have been looked for and the engine has been opened, or could not be."""
-        await self.models.looked.wait()
-        await asyncio.wait({self._opening})
-
-    async def _take_calls(self) -> None:
-        await self.models.looked.wait()
-        self._health.set(CALLS_SERVICE, True)
-
-    async def _open_engine(self) -> None:
-        """Spares the first caller the wait; an engine that cannot be opened is tried again by each call."""
-        try:
-            await self._engine.open()
-        except ClipserveError as error:
-            log.error("%s", error.logged)
+        await self._readiness.begun()
 
     def _listen_http(self) -> HttpServer:
         checks = {
             "/healthz": loop_check(asyncio.get_running_loop(), self._pool.ping),
-            "/readyz": self._unready,
+            "/readyz": self._readiness.unready,
         }
         return listen_http(self.settings, self.metrics.registry, checks)
 
@@ -240,24 +225,16 @@ class Gateway:
         """Port of the HTTP endpoints; 0 before the start."""
         return self._http.port if self._http else 0
 
-    def ready(self) -> bool:
-        """Whether calls are taken and some model is served."""
-        return not self._stopping and self.models.ready()
-
     def recent(self, address: str, spec: ModelSpec) -> Finding | None:
         """See Backend."""
         return self._backend.recent(address, spec)
-
-    def _unready(self) -> str:
-        return "" if self.ready() else "no model is ready, or shutting down"
 
     async def stop(self, *, drain_seconds: float, grace_seconds: float) -> None:
         """Says NOT_SERVING, waits for endpoints to notice, lets running calls finish, and closes all.
 
         New calls are still served while endpoints notice; no acknowledged write is lost.
         """
-        self._stopping = True
-        self._health.shut_down()
+        self._readiness.shut_down()
         await asyncio.sleep(drain_seconds)
         await self._stop_server(grace_seconds)
         for task in self._tasks:
@@ -288,9 +265,5 @@ class Gateway:
         await self._server.stop(None)
         await stopping
 
-    async def _tell_health(self) -> None:
-        """Keeps grpc.health.v1 equal to what the models say."""
-        for spec, up in self.models.all():
-            self._health.set(MODEL_SERVICE + spec.name, up)
-        for name in ("", *SERVICES):
-            self._health.set(name, self.models.ready())
+    async def _tell_models(self) -> None:
+        await self._readiness.tell_models()

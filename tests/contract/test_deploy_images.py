@@ -17,7 +17,7 @@ from typing import Any
 
 import pytest
 import yaml
-from clipserve_gateway import cli, errors
+from clipserve_gateway import cli
 from clipserve_gateway.server import Gateway
 from clipserve_gateway.settings import Settings
 from support.fakes import FakeBackend
@@ -182,20 +182,19 @@ async def test_compose_asks_whether_the_gateway_is_ready(tmp_path: Path) -> None
         "test"
     ]
     assert (asked, python) == ("CMD", "python")
-    triton = FakeBackend()
-    gateway = Gateway(Settings(port=0, http_port=0, data=str(tmp_path)), triton)
+    gateway = Gateway(Settings(port=0, http_port=0, data=str(tmp_path)), FakeBackend())
     await gateway.start()
+    await gateway.begun()
     ours = f"127.0.0.1:{Settings.model_fields['http_port'].default}"
     script = [it.replace(ours, f"127.0.0.1:{gateway.http_port}") for it in arguments]
     assert script != arguments
     try:
-        for error, code in ((errors.ModelUnavailable("down"), 1), (None, 0)):
-            triton.source.error = error
-            await gateway.models.refresh()
+        for code in (0, 1):
             process = await asyncio.create_subprocess_exec(
                 sys.executable, *script, stderr=asyncio.subprocess.DEVNULL
             )
             assert await process.wait() == code
+            gateway._readiness.shut_down()
     finally:
         await gateway.stop(drain_seconds=0, grace_seconds=0)
 

@@ -9,7 +9,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from clipserve_gateway import errors, known_answer, replica, standing
+from clipserve_gateway import breaker, errors, known_answer, replica, standing
 from clipserve_gateway.deadline import Deadline
 from clipserve_gateway.known_answer import inputs_of
 from clipserve_gateway.metrics import Metrics
@@ -279,7 +279,7 @@ async def test_calls_under_way_fail_as_soon_as_it_is_known_that_nobody_answers(f
 
 
 async def test_who_hangs_is_found_out_by_the_calls_that_wait_without_a_look_out(fleet, monkeypatch):
-    monkeypatch.setattr(replica, "STALL_SECONDS", 0.02)
+    monkeypatch.setattr(breaker, "STALL_SECONDS", 0.02)
     monkeypatch.setattr(replica, "ASK_AGAIN_SECONDS", 0.02)
     for fake in fleet.both:
         fake.silent.clear()
@@ -290,7 +290,7 @@ async def test_who_hangs_is_found_out_by_the_calls_that_wait_without_a_look_out(
 
 
 async def test_who_takes_long_for_a_call_and_answers_questions_stays(fleet, monkeypatch):
-    monkeypatch.setattr(replica, "STALL_SECONDS", 0.02)
+    monkeypatch.setattr(breaker, "STALL_SECONDS", 0.02)
     encode, release = FakeReplica._encode, asyncio.Event()
 
     async def long(self, spec, answering, deadline):
@@ -474,6 +474,67 @@ async def test_a_replica_that_leaves_the_names_finishes_its_calls(fleet, monkeyp
     await asyncio.sleep(0.01)
     assert first.closed
     assert fleet.ok(1) is None
+
+
+def named(fleet: Fleet, monkeypatch: pytest.MonkeyPatch, *addresses: str) -> None:
+    """From now on the names lead to these addresses."""
+
+    async def found() -> list[str]:
+        return list(addresses)
+
+    monkeypatch.setattr(fleet.pool._resolver, "addresses", found)
+
+
+async def test_the_last_replica_serves_on_until_the_next_one_answers_right(monkeypatch):
+    fleet = Fleet()
+    named(fleet, monkeypatch, "127.0.0.1:1")
+    await fleet.refresh()
+    fleet.fakes["127.0.0.1:2"] = second = FakeReplica()
+    second.silent.clear()
+    named(fleet, monkeypatch, "127.0.0.1:2")
+    await fleet.refresh(timeout=0.05)
+    assert (await fleet.ask()).shape == (1, DIM), "the new one has not answered yet"
+    first = fleet.fakes["127.0.0.1:1"]
+    assert not first.closed
+    second.silent.set()
+    await fleet.reexamine()
+    await fleet.refresh()
+    assert await shares(fleet, 2) == [0, 2]
+    await asyncio.sleep(0.01)
+    assert first.closed
+    await fleet.pool.close()
+
+
+async def test_one_that_left_the_names_and_ended_is_not_waited_for(monkeypatch):
+    fleet = Fleet()
+    named(fleet, monkeypatch, "127.0.0.1:1")
+    await fleet.refresh()
+    fleet.fakes["127.0.0.1:2"] = FakeReplica()
+    fleet.both[1].silent.clear()
+    named(fleet, monkeypatch, "127.0.0.1:2")
+    fleet.both[0].away = True
+    for _ in range(2):
+        with pytest.raises(errors.ServerUnavailable):
+            await fleet.refresh(timeout=0.05)
+    await asyncio.sleep(0.01)
+    assert fleet.both[0].closed
+    await fleet.pool.close()
+
+
+async def test_which_tritons_answer_is_told(fleet):
+    def up() -> list[float | None]:
+        value = fleet.metrics.registry.get_sample_value
+        return [value("clipserve_triton_up", {"replica": f"127.0.0.1:{n}"}) for n in (1, 2)]
+
+    assert up() == [1, 1]
+    fleet.both[0].away = True
+    await fleet.refresh()
+    assert up() == [0, 1]
+    fleet.both[0].away = False
+    await fleet.refresh()
+    assert up() == [1, 1]
+    await fleet.pool.close()
+    assert up() == [None, None]
 
 
 async def test_all_connections_are_closed_at_the_end(fleet):

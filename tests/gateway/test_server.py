@@ -459,18 +459,19 @@ async def test_collections_are_listed_page_by_page(collections):
 async def test_health_follows_the_models(gateway, backend, channel):
     health = health_pb2_grpc.HealthStub(channel)
     serving, not_serving = health_pb2.HealthCheckResponse.SERVING, health_pb2.HealthCheckResponse.NOT_SERVING
-    names = ("", "clipserve.v1.ClipService", MODEL_SERVICE + SPEC.name)
+    names = ("", "clipserve.v1.ClipService", CALLS_SERVICE, MODEL_SERVICE + SPEC.name)
 
     async def statuses():
         return [(await health.Check(health_pb2.HealthCheckRequest(service=name))).status for name in names]
 
-    assert await statuses() == [serving] * 3
+    await gateway.begun()
+    assert await statuses() == [serving] * 4
     backend.source.error = errors.ModelUnavailable("down")
     await gateway.models.refresh()
-    assert await statuses() == [not_serving] * 3
+    assert await statuses() == [serving, serving, serving, not_serving]
     backend.source.error = None
     await gateway.models.refresh()
-    assert await statuses() == [serving] * 3
+    assert await statuses() == [serving] * 4
 
 
 def get(gateway, path: str) -> tuple[int, str]:
@@ -481,19 +482,30 @@ def get(gateway, path: str) -> tuple[int, str]:
         return error.code, error.read().decode()
 
 
-async def test_the_http_port_tells_life_readiness_and_metrics(gateway, backend, clip):
+async def test_the_http_port_tells_life_readiness_and_metrics(gateway, backend, clip, collections):
+    await gateway.begun()
     await clip.Embed(clip_pb2.EmbedRequest(inputs=[text("a")]))
+    await refusal(clip.Embed(clip_pb2.EmbedRequest(model="made up", inputs=[text("a")])))
+    await collections.ListCollections(collection_pb2.ListCollectionsRequest())
+    seconds, labels = "clipserve_request_seconds_count", {"method": "Embed", "model": SPEC.name}
+    while not gateway.metrics.registry.get_sample_value(seconds, labels):
+        await asyncio.sleep(0.01)
     assert (await asyncio.to_thread(get, gateway, "/healthz"))[0] == 200
     assert (await asyncio.to_thread(get, gateway, "/readyz"))[0] == 200
     backend.source.error = errors.ModelUnavailable("down")
     await gateway.models.refresh()
     assert (await asyncio.to_thread(get, gateway, "/healthz"))[0] == 200
-    assert (await asyncio.to_thread(get, gateway, "/readyz"))[0] == 503
+    assert (await asyncio.to_thread(get, gateway, "/readyz"))[0] == 200
     assert (await asyncio.to_thread(get, gateway, "/nope"))[0] == 404
     _, metrics = await asyncio.to_thread(get, gateway, "/metrics")
-    assert 'clipserve_requests_total{code="OK",method="Embed"} 1.0' in metrics
+    assert 'clipserve_requests_total{code="OK",method="Embed",model="fake"} 1.0' in metrics
+    assert 'clipserve_request_seconds_count{method="Embed",model="fake"} 1.0' in metrics
+    assert 'clipserve_requests_total{code="NOT_FOUND",method="Embed",model=""} 1.0' in metrics
+    assert 'clipserve_requests_total{code="OK",method="ListCollections",model=""} 1.0' in metrics
     assert 'clipserve_model_ready{model="fake"} 0.0' in metrics
-    assert "clipserve_saturation 0.0" in metrics
+    assert "clipserve_engine_up 1.0" in metrics
+    assert 'clipserve_stage_saturation{stage="decode"} 0.0' in metrics
+    assert 'clipserve_stage_saturation{stage="loop"} 0.' in metrics
 
 
 async def test_a_taken_port_is_told(gateway, tmp_path):
@@ -537,7 +549,6 @@ async def test_callers_do_not_come_before_models_have_been_looked_for(tmp_path):
         assert (await health.Check(wanted)).status == health_pb2.HealthCheckResponse.NOT_SERVING
         looking.set()
         await gateway.begun()
-        await asyncio.sleep(0)
         assert (await health.Check(wanted)).status == health_pb2.HealthCheckResponse.SERVING
     await gateway.stop(drain_seconds=0, grace_seconds=1)
 

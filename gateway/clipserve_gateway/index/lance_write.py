@@ -11,7 +11,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from clipserve_gateway.errors import ClipserveError, StorageFailed
+from clipserve_gateway.errors import ClipserveError, StorageFailed, StorageRefused
 
 PRIMARY_KEY = {"lance-schema:unenforced-primary-key": "true"}
 """Of a column: makes two commits of one new key a conflict. Without it both insert their row."""
@@ -34,6 +34,10 @@ FAILURES = (
         "the index cannot be written: make its place writable for the gateway's user or credentials",
     ),
     (
+        ("nosuchbucket", "bucket does not exist"),
+        "the index's bucket is not there: make it, or correct the setting `data`",
+    ),
+    (
         ("os error 5", "input/output error"),
         "the disk that holds the index fails: check it; what was acknowledged is on it",
     ),
@@ -43,6 +47,8 @@ FAILURES = (
     ),
 )
 """Parts of LanceDB's messages, in lower case, and what people are told then."""
+REFUSALS = FAILURES[1:3]
+"""Those that a wrong setting of this gateway causes."""
 
 
 RUST_PLACE = re.compile(r",? /\S+\.rs:\d+:\d+")
@@ -102,5 +108,6 @@ def storage_failed(error: Exception) -> ClipserveError:
     message = str(error)
     for signs, advice in FAILURES:
         if any(sign in message.lower() for sign in signs):
-            return StorageFailed(advice, detail=RUST_PLACE.sub("", message)[:500])
+            kind = StorageRefused if (signs, advice) in REFUSALS else StorageFailed
+            return kind(advice, detail=RUST_PLACE.sub("", message)[:500])
     return StorageFailed("the index could not read or write", detail=RUST_PLACE.sub("", message)[:500])

@@ -11,7 +11,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-from clipserve_gateway.errors import StorageFailed, StorageUnavailable, TableNotFound
+from clipserve_gateway.errors import StorageFailed, StorageRefused, StorageUnavailable, TableNotFound
 from clipserve_gateway.index.milvus_address import MilvusOptions
 from clipserve_gateway.proxies import channel_options, proxy_hint
 
@@ -23,6 +23,9 @@ GIVEN_UP_SECONDS = 1.0
 SLOW = {"load_collection": 60.0, "flush": 60.0}
 """Seconds for what takes a server seconds when all is well."""
 NOT_FOUND, NOT_LOADED = 100, 101
+REFUSED = frozenset({800, 1400, 1401})
+"""Milvus's codes for a database that is not there, a caller that is not known, and one that lacks rights."""
+REFUSED_NAMES = frozenset({"UNAUTHENTICATED", "PERMISSION_DENIED"})
 NOT_READY = frozenset({2, NOT_LOADED, 500, 501, 502, 503, 504, 901})
 """Milvus's codes for a server, replica, shard or node that is not there yet or any more."""
 AWAY = frozenset({"UNAVAILABLE", "DEADLINE_EXCEEDED", "CANCELLED"})
@@ -46,7 +49,8 @@ class MilvusConnection:
     async def call(self, method: str, *args: Any, **kwargs: Any) -> Any:
         """The answer of a method of pymilvus's client.
 
-        Raises StorageUnavailable where no server answers in time, TableNotFound, or StorageFailed.
+        Raises StorageUnavailable where no server answers in time, TableNotFound, StorageRefused for wrong
+        credentials, or StorageFailed.
         """
         work = functools.partial(self._call, method, *args, **kwargs)
         return await asyncio.get_running_loop().run_in_executor(self._threads, work)
@@ -96,6 +100,9 @@ class MilvusConnection:
         if name in AWAY or code in NOT_READY or any(words in said for words in AWAY_WORDS):
             self._away_until = time.monotonic() + GIVEN_UP_SECONDS
             return self._unavailable("try again in a few seconds", said)
+        if name in REFUSED_NAMES or code in REFUSED:
+            advice = "Milvus refuses this gateway: check milvus_token, its user's rights and the database"
+            return StorageRefused(advice, detail=said)
         return StorageFailed("Milvus refused", detail=said)
 
     def _unavailable(self, words: str, said: str) -> StorageUnavailable:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import json
 
-from clipserve_gateway.errors import StorageFailed
+from clipserve_gateway.errors import StorageFailed, StorageRefused
 from clipserve_gateway.index.base import Document, Engine
 
 FORMAT = 1
@@ -17,10 +17,10 @@ KEY = "store/format"
 
 
 def check_format(document: Document | None) -> None:
-    """StorageFailed for a store that a newer gateway wrote."""
+    """StorageRefused for a store that a newer gateway wrote."""
     found = format_of(document)
     if found > FORMAT:
-        raise StorageFailed(
+        raise StorageRefused(
             f"the store has format {found}, and this gateway reads formats up to {FORMAT}: a newer gateway "
             "wrote it; update this one"
         )

@@ -1,15 +1,16 @@
-"""An engine that refuses to write while the catalog does not account for the tables."""
+"""An engine that does not write while the catalog does not account for the tables, and tells if it is up."""
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import functools
 import logging
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 from typing import Any, cast
 
-from clipserve_gateway.errors import StoreNotWritable
+from clipserve_gateway.errors import StorageFailed, StorageUnavailable, StoreNotWritable
 from clipserve_gateway.index.base import Engine
 from clipserve_gateway.metrics import Metrics
 from clipserve_gateway.store.check import StoreState, look
@@ -27,6 +28,8 @@ WRITES = {
     "purge",
     "purge_documents",
 }
+READS = {"get_document", "documents"}
+"""What every gateway asks the engine again and again, even without calls."""
 AGAIN_SECONDS = 5.0
 """While writes are refused, the store is looked at again this often at most."""
 
@@ -43,7 +46,27 @@ class GuardedEngine:
 
     def __getattr__(self, name: str) -> Any:
         found = getattr(self._engine, name)
-        return self._guarded(found) if name in WRITES else found
+        if name in WRITES:
+            return self._guarded(found)
+        return self._noted(found) if name in READS else found
+
+    def _noted(self, method: Callable[..., Awaitable[Any]]) -> Callable[..., Awaitable[Any]]:
+        @functools.wraps(method)
+        async def read(*args: Any, **kwargs: Any) -> Any:
+            with self._telling():
+                return await method(*args, **kwargs)
+
+        return read
+
+    @contextlib.contextmanager
+    def _telling(self) -> Iterator[None]:
+        """Tells whether the engine does what is asked of it inside."""
+        try:
+            yield
+        except (StorageFailed, StorageUnavailable):
+            self._metrics.engine_up.set(0)
+            raise
+        self._metrics.engine_up.set(1)
 
     def _guarded(self, method: Callable[..., Awaitable[Any]]) -> Callable[..., Awaitable[Any]]:
         @functools.wraps(method)
@@ -56,7 +79,8 @@ class GuardedEngine:
 
     async def open(self) -> None:
         """Opens the engine and looks at the store. Raises StorageFailed, StorageUnavailable."""
-        await self._engine.open()
+        with self._telling():
+            await self._engine.open()
         await self._look()
 
     async def _check(self) -> None:

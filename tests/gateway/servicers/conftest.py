@@ -16,7 +16,7 @@ from support.fakes import FakeBackend
 async def gateway(tmp_path: Path) -> AsyncIterator[Gateway]:
     gateway = Gateway(Settings(port=0, http_port=0, data=str(tmp_path)), FakeBackend())
     await gateway.start()
-    await gateway.models.refresh()
+    await gateway.begun()
     yield gateway
     await gateway.stop(drain_seconds=0, grace_seconds=1)
 

@@ -12,14 +12,15 @@ import pytest
 from clipserve_gateway import errors
 from clipserve_gateway.server import Gateway
 from clipserve_gateway.servicers import health, open_calls
-from clipserve_gateway.servicers.health import CALLS_SERVICE, HealthServicer
+from clipserve_gateway.servicers.health import CALLS_SERVICE, MODEL_SERVICE, HealthServicer
 from clipserve_gateway.settings import Settings
 from grpc_health.v1 import health_pb2, health_pb2_grpc
-from support.fakes import FakeBackend
+from support.fakes import SPEC, FakeBackend
 
 from faults import http2
 
 Request = health_pb2.HealthCheckRequest
+MODEL = MODEL_SERVICE + SPEC.name
 Status = health_pb2.HealthCheckResponse
 LONG = 600.0
 """Seconds that would be noticed."""
@@ -70,14 +71,14 @@ async def test_a_watch_follows_and_check_knows_names(gateway, channel):
     assert not gateway._health._peers
 
 
-@pytest.mark.parametrize("service", [b"", CALLS_SERVICE.encode(), b"each its own"])
+@pytest.mark.parametrize("service", [MODEL.encode(), CALLS_SERVICE.encode(), b"each its own"])
 async def test_watchers_that_do_not_read_delay_nobody(gateway, channel, service, monkeypatch):
     monkeypatch.setattr(open_calls, "WRITE_SECONDS", 0.05)
     names = [service] * 4 if service != b"each its own" else [b"x%d" % n for n in range(4)]
     backend = gateway._backend
     with stalled(gateway, names), stalled(gateway, names):
         await until(lambda: watches(gateway) == 8)
-        reader = health_pb2_grpc.HealthStub(channel).Watch(Request(service=""))
+        reader = health_pb2_grpc.HealthStub(channel).Watch(Request(service=MODEL))
         assert (await reader.read()).status == Status.SERVING
         backend.source.error = errors.ModelUnavailable("down")
         await gateway.models.refresh()
@@ -85,7 +86,6 @@ async def test_watchers_that_do_not_read_delay_nobody(gateway, channel, service,
         backend.source.error = None
         await gateway.models.refresh()
         assert (await reader.read()).status == Status.SERVING
-        assert gateway.ready()
         # They hold no place among the watches, only among those of their connection.
         await until(lambda: watches(gateway) == 1)
         assert sum(gateway._health._peers.values()) == 9
@@ -119,7 +119,7 @@ async def test_a_stop_waits_for_no_watcher(tmp_path):
 async def test_those_who_read_hear_of_a_stop_before_it(tmp_path):
     gateway = Gateway(Settings(port=0, http_port=0, data=str(tmp_path)), FakeBackend())
     await gateway.start()
-    await gateway.models.refresh()
+    await gateway.begun()
     async with grpc.aio.insecure_channel(f"127.0.0.1:{gateway.port}") as channel:
         watch = health_pb2_grpc.HealthStub(channel).Watch(Request())
         assert (await watch.read()).status == Status.SERVING
