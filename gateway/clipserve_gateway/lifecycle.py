@@ -11,11 +11,13 @@ from clipserve_gateway.memory import freeze_what_stays, give_back_freed
 from clipserve_gateway.server import Gateway, PortTaken
 from clipserve_gateway.settings import Settings
 from clipserve_gateway.signals import stop_on_signals
+from clipserve_gateway.threads import use_named_workers
 
 
 async def serve_until_signal(settings: Settings) -> int:
     """Runs a gateway until SIGINT or SIGTERM; the process's exit code."""
     stop = stop_on_signals()
+    use_named_workers(asyncio.get_running_loop())
     try:
         gateway = Gateway(settings)
         await gateway.start()

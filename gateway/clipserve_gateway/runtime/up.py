@@ -33,6 +33,7 @@ from clipserve_gateway.safe_text import safe_lines
 from clipserve_gateway.server import Gateway, PortTaken
 from clipserve_gateway.settings import Settings, host_environment
 from clipserve_gateway.signals import stop_on_signals
+from clipserve_gateway.threads import use_named_workers
 from clipserve_gateway.triton import TritonEncoder
 from clipserve_gateway.types import ModelSpec
 
@@ -68,6 +69,7 @@ async def run_up(
     ends all.
     """
     stop = stop_on_signals()
+    use_named_workers(asyncio.get_running_loop())
     try:
         install = await asyncio.to_thread(find_install, models_env)
         await asyncio.to_thread(check_data, settings.data)
