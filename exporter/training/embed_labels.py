@@ -26,7 +26,7 @@ from clipserve_exporter import demo
 from clipserve_exporter.text_tower import TextTower
 
 ROOT = Path(__file__).parents[2]
-SETS = ("cifar10", "imagenet1k")
+SETS = ("cifar10", "cifar100", "imagenet1k")
 OUT = ROOT / "gateway/clipserve_gateway/data/demo_texts.npz"
 CONFIG = ROOT / "model_repository/demo_text/config.pbtxt"
 BATCH = 2_000

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from clipserve.labels import NAMES, label_set
+from clipserve.labels import NAMES, ONLY_MEASURED, label_set, vocabulary
 from clipserve_gateway import text_store
 from clipserve_gateway.embed import Embedder
 from clipserve_gateway.errors import StorageFailed
@@ -33,6 +33,7 @@ from support.fakes import SPEC, FakeEncoder
 from support.memory_engine import MemoryEngine
 
 ROOT = Path(__file__).parents[2]
+SETS = (*NAMES, *ONLY_MEASURED)
 CIFAR10 = LabelSet(label_set("cifar10").names, label_set("cifar10").templates)
 
 
@@ -134,9 +135,9 @@ async def test_what_comes_along_is_neither_made_nor_written(monkeypatch: pytest.
 
 
 def test_the_known_texts_are_those_of_the_sdk() -> None:
-    sets = {name: label_set(name) for name in NAMES}
+    sets = {name: vocabulary(name).label_set() for name in SETS}
     digests = {name: names_digest(LabelSet(one.names, one.templates)) for name, one in sets.items()}
-    assert {name: known_texts()[name] for name in NAMES} == digests
+    assert {name: known_texts()[name] for name in SETS} == digests
 
 
 def test_the_embeddings_that_come_along_are_of_the_demo_model_and_of_all_known_texts() -> None:
@@ -144,9 +145,9 @@ def test_the_embeddings_that_come_along_are_of_the_demo_model_and_of_all_known_t
     fingerprint = re.search(r'"fingerprint" value \{ string_value: "(\w{64})"', config)[1]
     wanted = {document_key(fingerprint, digest) for digest in known_texts().values()}
     assert set(shipped_embeddings()) == wanted, "run exporter/training/embed_labels.py"
-    for name in NAMES:
+    for name in SETS:
         matrix = shipped_embeddings()[document_key(fingerprint, known_texts()[name])].matrix
-        assert matrix.shape == (len(label_set(name).names), 256)
+        assert matrix.shape == (len(vocabulary(name).label_set().names), 256)
         assert matrix.dtype == np.float32
         np.testing.assert_allclose(np.linalg.norm(matrix, axis=1), 1, atol=1e-5)
 
