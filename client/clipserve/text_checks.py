@@ -36,7 +36,7 @@ def is_path(text: str) -> bool:
     if len(text) > PATH_LENGTH or not re.search(r"[./\\]", text.strip(".")):
         return False
     try:
-        return os.path.exists(text)
+        return os.path.exists(os.path.expanduser(text))
     except ValueError:  # a NUL, or what no file name can hold
         return False
 

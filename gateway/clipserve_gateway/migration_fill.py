@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+import logging
 from collections.abc import Awaitable, Callable, Collection, Sequence
 
 import numpy as np
@@ -24,6 +25,8 @@ from clipserve_gateway.lanes import Lane, in_lane
 from clipserve_gateway.migration_compare import Drawn, compare
 from clipserve_gateway.sources import SourceReader
 from clipserve_gateway.types import EncodedImage, Input, Point
+
+log = logging.getLogger(__name__)
 
 BATCH = 16
 """Points in memory at a time with their sources, which may have 20 MiB each."""
@@ -89,6 +92,9 @@ class Filler:
         deadline = Deadline.after(EMBED_SECONDS)
         with in_lane(Lane.BULK):
             items = await self._embedder.embed(spec.name, spec.generations[1], inputs, deadline)
+        if cut := sum(item.truncated for item in items):
+            model = spec.generations[1].model
+            log.warning("%d texts of %s are too long for model %s and lose their end", cut, spec.name, model)
         failures: Failures = []
         rows: list[Point] = []
         for point, item in zip(points, items, strict=True):

@@ -179,6 +179,14 @@ async def test_steps_out_of_turn_are_refused(domain, monkeypatch):
         await domain.migrator.roll_back("pets")
 
 
+async def test_texts_that_lose_their_end_at_the_other_model_are_logged(domain, caplog):
+    await domain.create(keep_sources=True)
+    await domain.upsert("pets", *texts(3), NewPoint("long", "word " * 100, {}))
+    await domain.migrator.start("pets", OTHER)
+    await until(domain, MigrationState.READY)
+    assert "1 texts of pets are too long for model other and lose their end" in caplog.text
+
+
 async def test_without_sources_nothing_begins_and_no_table_is_left(domain):
     await domain.create()
     await domain.upsert("pets", *texts(3))
