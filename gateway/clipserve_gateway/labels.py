@@ -151,9 +151,15 @@ class LabelCache:
         digest = names_digest(labels)
         if self._texts is None or digest not in known_texts().values():
             return await self._encode_names(spec, labels, latest)
-        return await self._texts.get_or_make(
+        found = await self._texts.get_or_make(
             spec, digest, len(labels.names), lambda: self._encode_names(spec, labels, latest)
         )
+        if not found.truncated:
+            # So that a set that differs in some labels encodes only these.
+            prefix = labels_prefix(spec, labels)
+            for name, row in zip(labels.names, found.matrix, strict=True):
+                remember(self._labels, (prefix, name), Label(row, 0, len(name.encode())))
+        return found
 
     async def prepare(
         self,

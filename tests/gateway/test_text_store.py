@@ -73,6 +73,18 @@ async def test_an_answer_for_none_of_them_is_put_behind_the_kept_names(
     assert np.linalg.norm(found.matrix[-1]) == pytest.approx(1, abs=1e-6)
 
 
+async def test_a_set_like_a_kept_one_encodes_only_what_is_new_in_it(
+    engine: Engine, embedder: Embedder, encoder: FakeEncoder
+) -> None:
+    made = await started(embedder, engine).get(SPEC, CIFAR10, SOON)
+    cache = started(embedder, engine)
+    await cache.get(SPEC, CIFAR10, SOON)
+    encoder.text_batches.clear()
+    found = await cache.get(SPEC, replace(CIFAR10, names=("bear", *CIFAR10.names[2:])), SOON)
+    assert sum(count for count, _ in encoder.text_batches) == len(CIFAR10.templates)
+    np.testing.assert_array_equal(found.matrix[1:], made.matrix[2:])
+
+
 async def test_another_model_and_other_prompts_are_embedded_anew(
     engine: Engine, embedder: Embedder, encoder: FakeEncoder
 ) -> None:
