@@ -28,7 +28,7 @@ NOT_OPENED = frozenset((BROKEN_LINK, UNREADABLE))
 """Kinds of files that may be pictures."""
 LINKS = "links"
 """Stands for links to folders, which are not followed: they can lead round in circles."""
-NAMED = 8
+NAMED = 20
 """Kinds that a sentence names."""
 
 
@@ -62,7 +62,7 @@ class PassedOver:
         if self.unread:
             parts.append(f"folders that cannot be read: {len(self.unread)} ({self.unread[0].strerror})")
         pictures = [kind for kind, _ in self.files.most_common() if kind in CONVERTIBLE]
-        parts += [f"convert {' and '.join(pictures[:NAMED])} to JPEG or PNG"] if pictures else []
+        parts += [f"convert {', '.join(pictures[:NAMED])} to JPEG or PNG"] if pictures else []
         return "; ".join(parts)
 
     def facts(self) -> dict[str, Any]:
@@ -75,7 +75,7 @@ def counted(counts: Mapping[str, int]) -> str:
     most = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
     more = len(most) - NAMED
     return ", ".join(f"{name} {count:,}" for name, count in most[:NAMED]) + (
-        f" and {more} more kinds" if more > 0 else ""
+        f" and {more} more" if more > 0 else ""
     )
 
 

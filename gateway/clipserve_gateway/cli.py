@@ -19,6 +19,7 @@ from clipserve_gateway.guard.settings import GuardSettings
 from clipserve_gateway.memory import use_few_arenas
 from clipserve_gateway.options import read, settings_from, settings_options
 from clipserve_gateway.proxies import except_this_machine
+from clipserve_gateway.runtime.settings import LocalTritonSettings
 from clipserve_gateway.settings import Settings, default_models_env
 from clipserve_gateway.store.command import store
 
@@ -123,11 +124,6 @@ def token(name: str, out: Path | None, options: tuple[str, ...]) -> None:
     help="Virtual environment with nvidia-pytriton and torch.  [default: .venv-models]",
 )
 @click.option(
-    "--triton-port", type=int, default=8701, help="Triton's gRPC port.  [default: 8701; 0: a free one]"
-)
-@click.option("--triton-http-port", type=int, default=8700, help="Triton's HTTP port.  [default: 8700]")
-@click.option("--triton-metrics-port", type=int, default=8702, help="Triton's metrics port.  [default: 8702]")
-@click.option(
     "--triton-log",
     type=click.Path(path_type=Path),
     help="Triton's log.  [default: triton.log in the data folder]",
@@ -144,14 +140,12 @@ def token(name: str, out: Path | None, options: tuple[str, ...]) -> None:
     is_flag=True,
     help="Serve models that other users of this machine can write, too: they are programs that Triton runs.",
 )
+@settings_options(LocalTritonSettings)
 @settings_options(without=("triton",))
 @settings_options(GuardSettings, without=Settings.model_fields)
 def up(
     model_repository: Path,
     models_env: Path,
-    triton_port: int,
-    triton_http_port: int,
-    triton_metrics_port: int,
     triton_log: Path | None,
     replicas: int,
     trust_model_repository: bool,
@@ -169,7 +163,8 @@ def up(
     from clipserve_gateway.runtime.triton_process import TritonPorts
     from clipserve_gateway.runtime.up import run_up
 
-    wanted = [TritonPorts(triton_port, triton_http_port, triton_metrics_port)]
+    local = read(LocalTritonSettings, options)
+    wanted = [TritonPorts(local.triton_port, local.triton_http_port, local.triton_metrics_port)]
     wanted += [TritonPorts(0, 0, 0)] * (replicas - 1)
     settings = settings_from(options)
     guarding = read(GuardSettings, options)

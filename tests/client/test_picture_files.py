@@ -134,10 +134,10 @@ def test_hidden_files_links_and_folders_of_systems_are_counted(tmp_path):
 def test_kinds_are_told_in_words_the_most_frequent_first():
     passed_over = PassedOver()
     passed_over.files.update({"pdf": 1, "heic": 1_234, "nef": 2})
-    passed_over.folders.update({f"f{i}": 1 for i in range(10)})
+    passed_over.folders.update({f"f{i:02}": 1 for i in range(22)})
     assert passed_over.words() == (
-        "heic 1,234, nef 2, pdf 1; folders: f0 1, f1 1, f2 1, f3 1, f4 1, f5 1, f6 1, f7 1 and 2 more kinds; "
-        "convert heic and nef to JPEG or PNG"
+        f"heic 1,234, nef 2, pdf 1; folders: {', '.join(f'f{i:02} 1' for i in range(20))} and 2 more; "
+        "convert heic, nef to JPEG or PNG"
     )
 
 

@@ -51,5 +51,6 @@ def test_every_link_leads_somewhere():
 
 
 def test_every_setting_that_is_named_exists():
-    settings = {f"CLIPSERVE_{name.upper()}" for name in clipserve_gateway.cli.Settings.model_fields}
+    declared = (clipserve_gateway.cli.Settings, clipserve_gateway.cli.LocalTritonSettings)
+    settings = {f"CLIPSERVE_{name.upper()}" for kind in declared for name in kind.model_fields}
     assert set(re.findall(r"CLIPSERVE_[A-Z_]+", README)) <= settings

@@ -5,6 +5,8 @@ from click.testing import CliRunner
 from clipserve_gateway.access.tokens import digest_of, read_token_file
 from clipserve_gateway.cli import main, settings_from
 from clipserve_gateway.guard.settings import GuardSettings
+from clipserve_gateway.options import read
+from clipserve_gateway.runtime.settings import LocalTritonSettings
 from clipserve_gateway.settings import Settings
 from clipserve_gateway.types import Limits
 
@@ -25,6 +27,18 @@ def test_every_setting_of_the_guard_is_an_option_with_its_variable(command):
         if not (command == "up" and name == "triton"):
             assert "--" + name.replace("_", "-") + " " in helped
             assert f"CLIPSERVE_{name.upper()}" in helped
+
+
+def test_every_port_of_a_local_triton_is_an_option_with_its_variable(monkeypatch):
+    helped = CliRunner().invoke(main, ["up", "--help"]).output.replace("\n", " ")
+    for name in LocalTritonSettings.model_fields:
+        assert "--" + name.replace("_", "-") + " " in helped
+        assert f"CLIPSERVE_{name.upper()}" in helped
+        monkeypatch.setenv(f"CLIPSERVE_{name.upper()}", "65536")
+        found = CliRunner().invoke(main, ["up"])
+        assert (found.exit_code, f"bad setting: {name}" in found.output) == (2, True)
+        monkeypatch.setenv(f"CLIPSERVE_{name.upper()}", "0")
+    assert set(read(LocalTritonSettings, {"triton_port": 9}).model_dump().values()) == {9, 0}
 
 
 def test_settings_that_the_gateway_and_its_guard_share_mean_the_same():
