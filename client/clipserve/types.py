@@ -138,7 +138,7 @@ class LabelWarning:
 
     reason: str
     """``same``: the labels are one text to the model and share one probability. ``cut``: prompts of the
-    labels are longer than the model's context and lose their end."""
+    labels are longer than the model's context and lose their end. Empty where it is something else."""
     labels: tuple[int, ...]
     """Positions in the caller's labels, the first 16; empty where it is about none of the above."""
     count: int

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, TypeAlias
 
+from clipserve_gateway.deadline import Deadline
+from clipserve_gateway.errors import DeadlineExceeded
 from clipserve_gateway.tokenizer import tokenizer_for
-from clipserve_gateway.types import LabelSet
+from clipserve_gateway.types import LabelSet, Tokens
 
 DEFAULT_CONTEXT = 77
 """Tokens of CLIP's own context, for label sets that are put while no model is served."""
@@ -18,7 +20,12 @@ NAMED = 3
 """Labels that a sentence names."""
 NAME_LENGTH = 60
 """Characters of a label in a sentence."""
-LABELS_ON_LOOP = 32
+CHARACTERS_ON_LOOP = 512
+"""Of all labels: some 0.5 ms."""
+LABELS_AT_ONCE = 100
+"""Labels that are tokenized between two looks at the deadline."""
+BRIEF_SECONDS = 10.0
+Encode: TypeAlias = Callable[[Sequence[str]], Iterator[Tokens]]
 
 
 @dataclass(frozen=True)
@@ -27,25 +34,47 @@ class LabelWarning:
 
     Attributes:
         reason: `same`: the labels are one text to the model, and share one probability. `cut`: prompts of
-            the labels are longer than the model's context and lose their end.
+            the labels are longer than the model's context and lose their end. Empty: neither was looked for.
         labels: positions in the label set's names, rising; none for the prompts of none of the above.
     """
 
-    reason: Literal["same", "cut"]
+    reason: Literal["same", "cut", ""]
     labels: tuple[int, ...]
     message: str
 
 
-async def find_warnings(labels: LabelSet, context_length: int) -> tuple[LabelWarning, ...]:
-    """The warnings for a model of this context (tokens), at most WARNINGS; many labels go to a thread."""
-    if len(labels.names) <= LABELS_ON_LOOP:
-        return label_warnings(labels, context_length)
-    return await asyncio.to_thread(label_warnings, labels, context_length)
+async def find_warnings_briefly(labels: LabelSet, context_length: int) -> tuple[LabelWarning, ...]:
+    """The warnings, or one that says that it would take too long to find them."""
+    try:
+        return await find_warnings(labels, context_length, Deadline.after(BRIEF_SECONDS))
+    except DeadlineExceeded:
+        return (LabelWarning("", (), "so much text was not searched for equal or long labels"),)
 
 
-def label_warnings(labels: LabelSet, context_length: int) -> tuple[LabelWarning, ...]:
-    """See find_warnings. Takes about 15 µs a label."""
-    found = [*cut_labels(labels, context_length), *same_labels(labels, context_length)]
+async def find_warnings(
+    labels: LabelSet, context_length: int, deadline: Deadline
+) -> tuple[LabelWarning, ...]:
+    """The warnings for a model of this context (tokens), at most WARNINGS; DeadlineExceeded.
+
+    Takes some 50 µs a label, and up to 15 ms for one of 4 KiB: many or long ones go to a thread.
+    """
+    if sum(map(len, labels.names)) <= CHARACTERS_ON_LOOP:
+        return label_warnings(labels, context_length, deadline)
+    return await asyncio.to_thread(label_warnings, labels, context_length, deadline)
+
+
+def label_warnings(
+    labels: LabelSet, context_length: int, deadline: Deadline | None = None
+) -> tuple[LabelWarning, ...]:
+    """See find_warnings."""
+
+    def encode(texts: Sequence[str]) -> Iterator[Tokens]:
+        for first in range(0, len(texts), LABELS_AT_ONCE):
+            if deadline is not None:
+                deadline.check("tokenize")
+            yield from tokenizer_for(context_length).encode(texts[first : first + LABELS_AT_ONCE])
+
+    found = [*cut_labels(labels, context_length, encode), *same_labels(labels, encode)]
     if len(found) <= WARNINGS:
         return tuple(found)
     rest = found[WARNINGS - 1 :]
@@ -54,13 +83,13 @@ def label_warnings(labels: LabelSet, context_length: int) -> tuple[LabelWarning,
     return (*found[: WARNINGS - 1], LabelWarning("same", positions, message))
 
 
-def same_labels(labels: LabelSet, context_length: int) -> list[LabelWarning]:
+def same_labels(labels: LabelSet, encode: Encode) -> list[LabelWarning]:
     """Groups of labels whose prompts have the same token ids."""
     # Of all templates, the shortest leaves most room for what labels differ in.
     template = min(labels.templates, key=len)
     prompts = [template.replace("{}", name) for name in labels.names]
     groups: defaultdict[bytes, list[int]] = defaultdict(list)
-    for i, tokens in enumerate(tokenizer_for(context_length).encode(prompts)):
+    for i, tokens in enumerate(encode(prompts)):
         groups[tokens.ids.tobytes()].append(i)
     return [
         LabelWarning(
@@ -73,9 +102,8 @@ def same_labels(labels: LabelSet, context_length: int) -> list[LabelWarning]:
     ]
 
 
-def cut_labels(labels: LabelSet, context_length: int) -> list[LabelWarning]:
+def cut_labels(labels: LabelSet, context_length: int, encode: Encode) -> list[LabelWarning]:
     """Labels some of whose prompts lose their end, and the same for none of the above."""
-    encode = tokenizer_for(context_length).encode
     longest = max(labels.templates, key=len)
     # A token has at least a byte, so a short prompt needs no look.
     room = context_length - 2 - len(longest.encode())

@@ -110,7 +110,7 @@ class LabelCache:
         async def build(latest: Callable[[], Deadline]) -> LabelEmbeddings:
             start = time.perf_counter()
             built = await self._build_or_load(spec, labels, latest, ref)
-            built = replace(built, warnings=await find_warnings(labels, spec.context_length))
+            built = replace(built, warnings=await find_warnings(labels, spec.context_length, latest()))
             self._metrics.label_cache_build_seconds.observe(time.perf_counter() - start)
             remember(cache, key, built)
             size = self._sets.currsize + self._named.currsize + self._labels.currsize

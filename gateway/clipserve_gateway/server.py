@@ -186,7 +186,8 @@ class Gateway:
             CollectionServicer(collections, points, self._migrator, limits, calls, self._audit), server
         )
         labels_pb2_grpc.add_LabelSetServiceServicer_to_server(
-            LabelSetServicer(label_sets, self.models, limits, self._audit), server
+            LabelSetServicer(label_sets, self.models, limits, self._audit),
+            server,
         )
         self._health.add_to(server)
         if self.settings.reflection:

@@ -7,8 +7,10 @@ import unicodedata
 import numpy as np
 import pytest
 from clipserve.labels import NAMES, label_set
+from clipserve_gateway.deadline import Deadline
 from clipserve_gateway.embed import Embedder
-from clipserve_gateway.label_warnings import WARNINGS, label_warnings
+from clipserve_gateway.errors import DeadlineExceeded
+from clipserve_gateway.label_warnings import WARNINGS, find_warnings, find_warnings_briefly, label_warnings
 from clipserve_gateway.labels import LabelCache
 from clipserve_gateway.metrics import Metrics
 from clipserve_gateway.tokenizer import OpenAITokenizer
@@ -84,6 +86,16 @@ def test_of_many_groups_the_last_warning_sums_up() -> None:
     assert len(found) == WARNINGS
     assert sorted(i for warning in found for i in warning.labels) == list(range(80))
     assert "25 more groups" in found[-1].message
+
+
+async def test_the_search_for_warnings_takes_no_longer_than_it_may(monkeypatch: pytest.MonkeyPatch) -> None:
+    long = LabelSet(tuple(f"{i} " + "é" * 1_000 for i in range(300)), PLAIN)
+    with pytest.raises(DeadlineExceeded):
+        await find_warnings(long, 77, Deadline.after(0.05))
+    assert await find_warnings(LabelSet(("cat",), PLAIN), 77, SOON) == ()
+    monkeypatch.setattr("clipserve_gateway.label_warnings.BRIEF_SECONDS", 0.05)
+    [warning] = await find_warnings_briefly(long, 77)
+    assert "was not searched" in warning.message
 
 
 words = st.sampled_from(

@@ -184,6 +184,7 @@ def write_labels(labels: LabelSet) -> clip_pb2.LabelSet:
 WARNING_REASONS = {
     "same": clip_pb2.LABEL_WARNING_REASON_SAME,
     "cut": clip_pb2.LABEL_WARNING_REASON_CUT,
+    "": clip_pb2.LABEL_WARNING_REASON_UNSPECIFIED,
 }
 MAX_WARNED_LABELS = 16
 

@@ -11,7 +11,7 @@ from clipserve_gateway.convert import labels as convert
 from clipserve_gateway.convert import pages
 from clipserve_gateway.convert.common import check_fits
 from clipserve_gateway.label_sets import LabelSets, summary
-from clipserve_gateway.label_warnings import DEFAULT_CONTEXT, find_warnings
+from clipserve_gateway.label_warnings import DEFAULT_CONTEXT, find_warnings_briefly
 from clipserve_gateway.models import Models
 from clipserve_gateway.off_loop import off_loop
 from clipserve_gateway.types import Limits
@@ -33,12 +33,12 @@ class LabelSetServicer(labels_pb2_grpc.LabelSetServiceServicer):
         name = convert.read_name(request.name, "name")
         steps = len(request.labels.names) + len(request.labels.templates)
         labels = await off_loop(steps, lambda: convert.read_labels(request.labels, self._limits))
+        contexts = [spec.context_length for spec, _ in self._models.all()]
+        warnings = await find_warnings_briefly(labels, min(contexts, default=DEFAULT_CONTEXT))
         with self._audit.change("PutLabelSet", context.peer(), label_set=name) as entry:
             stored, created = await self._label_sets.put(name, labels)
             entry["after"] = stored.ref.version
             entry["created"] = created
-        contexts = [spec.context_length for spec, _ in self._models.all()]
-        warnings = await find_warnings(labels, min(contexts, default=DEFAULT_CONTEXT))
         return labels_pb2.PutLabelSetResponse(
             info=convert.write_info(summary(stored)),
             created=created,
