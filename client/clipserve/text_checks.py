@@ -14,6 +14,8 @@ BASE64 = re.compile(r"(?:/9j/|iVBORw0KGgo|R0lGOD|UklGR)[A-Za-z0-9+/]{60}")
 """How JPEG, PNG, GIF and WebP begin in base64."""
 PATH_LENGTH = 4096
 """Characters of the longest path."""
+LOOKED_UP = 1_000
+"""Texts of a call that are looked for on disk: the first ones."""
 
 
 def kind_of(text: str) -> str:
@@ -48,10 +50,13 @@ class TextCheck:
     first: str = ""
     """The first text that looks like something else: where it is, what it looks like, and how it begins."""
     count: int = 0
+    seen: int = 0
 
     def see(self, where: str, text: str) -> None:
         """Looks at one text; `where` names it, for example `texts[3]`."""
-        kind = kind_of(text)
+        self.seen += 1
+        # On a slow disk the rest would cost more than the hint is worth.
+        kind = kind_of(text) if self.seen <= LOOKED_UP else encoded_kind(text)
         if kind:
             self.count += 1
             self.first = self.first or f"{where} looks like {kind}: {quoted(text)}"

@@ -165,6 +165,14 @@ def test_progress_is_shown_where_prompts_are_encoded_and_not_where_they_are_know
     assert run(*words, "--json").stderr == ""
 
 
+def test_many_labels_of_a_file_are_better_put(run, photos, tmp_path):
+    file = tmp_path / "labels.txt"
+    file.write_text("".join(f"label {i}\n" for i in range(600)))
+    words = ("classify", photos / "a.png", "--labels-file", file, "-t", "a {}", "-t", "the {}")
+    assert "`clipserve labels put NAME FILE`" in run(*words).stderr
+    assert run(*words).stderr == ""
+
+
 def test_an_older_server_encodes_labels_for_the_first_picture(run, photos, server):
     server.script("PrepareLabels", *[Refused("UNIMPLEMENTED", "", "unknown", details=False)] * 2)
     words = ("-t", "a {}", "-t", "the {}")

@@ -65,6 +65,17 @@ def test_one_sentence_is_about_all_texts_of_a_call() -> None:
     assert TextCheck().sentence() == ""
 
 
+def test_of_many_texts_only_the_first_are_looked_for_on_disk(monkeypatch: pytest.MonkeyPatch) -> None:
+    looked: list[str] = []
+    monkeypatch.setattr("clipserve.text_checks.is_path", lambda text: bool(looked.append(text)))
+    check = TextCheck()
+    for i in range(3_000):
+        check.see(f"texts[{i}]", "a.jpg")
+    assert len(looked) == 1_000
+    check.see("texts[3000]", "https://a.org")
+    assert check.count == 1
+
+
 @pytest.mark.parametrize(
     ("image", "words"),
     [

@@ -38,8 +38,8 @@ def test_the_shell_example_runs_line_by_line(live, folder):
     assert len(commands) >= 13
     for line in commands:
         words = shlex.split(line, comments=True)
-        if {"imagenet1k", "migrate"} & set(words):
-            continue  # 80,000 prompts: too long for this suite; and there is no model `large` here
+        if "migrate" in words:
+            continue  # there is no model `large` here
         done = subprocess.run(
             [BIN / words[0], *words[1:]],
             cwd=folder,

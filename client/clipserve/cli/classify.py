@@ -26,7 +26,7 @@ from clipserve.cli.output import (
     show_errors,
 )
 from clipserve.cli.stdin import FILE_OR_STDIN, LIST_OR_STDIN, PICTURES_OR_STDIN, picture_input
-from clipserve.cli.terminal import console, table
+from clipserve.cli.terminal import console, say, table
 from clipserve.errors import Unimplemented
 from clipserve.labels import NAMES
 from clipserve.types import ClassifyResult, LabelScore
@@ -112,7 +112,9 @@ def classify(
         if prompts > MANY and not server.as_json:
             # An older server encodes them for the first picture.
             with contextlib.suppress(Unimplemented), encoding() as tell:
-                client.prepare_labels(given, label_set=stored, model=model, progress=tell)
+                encoded = client.prepare_labels(given, label_set=stored, model=model, progress=tell)
+                if encoded and label_set is None:
+                    say("`clipserve labels put NAME FILE` keeps such labels encoded on the server", err=True)
         with progress("Classifying", len(files), show=len(files) > 16 and not server.as_json) as advance:
             result = client.classify(
                 [picture_input(file) for file in files],
