@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 import pytest
 from client.fake_server import Refused
 from client.pictures import png
-from clipserve.parquet import load, write
+from clipserve.parquet import existing, load, write
 from clipserve.types import IndexOptions, Point
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -331,6 +331,7 @@ def test_files_of_others_are_imported(run, answer, client, tmp_path):
     found = answer("import", path, *options, code=3)
     assert (found["written"], found["failed"], found["created"]) == (3, 3, True)
     assert found["left_out"] == ["place"]
+    assert "struct<lat: double>" in found["left_out_reasons"]["place"]
     assert sorted(error["name"] for error in found["errors"]) == ["k3", "k4", "k5"]
     assert dict(client.get_collection("foreign").schema) == {"caption": "string"}
     assert dict(stored(client, "foreign")["k0"].payload) == {"caption": "a dog"}
@@ -339,6 +340,35 @@ def test_files_of_others_are_imported(run, answer, client, tmp_path):
     assert "its embedding has 1 numbers, not 16" in result.stderr
     assert "wrote 3 of 6 points" in result.stdout
     assert "3 failed" in result.stdout
+
+
+@pytest.mark.parametrize("size", [1, 2, 100])
+def test_of_rows_with_one_id_the_first_is_written(run, answer, client, tmp_path, monkeypatch, size):
+    monkeypatch.setattr(load, "ROWS", size)
+    monkeypatch.setattr(existing, "ROWS", size)
+    path = tmp_path / "twice.parquet"
+    ids, vectors = ["a", "a", "b", "a", "c"], rows(5)
+    pq.write_table(pa.table({"id": ids, "embedding": vectors.tolist(), "n": range(5)}), path)
+    for options in ((), (), ("--replace",), ("--skip-existing",)):
+        found = answer("import", path, "-c", "twice", *options, code=3)
+        assert found["written"] + found["skipped"] == 3
+        assert [(error["name"], error["message"]) for error in found["errors"]] == [
+            ("a", "row 2 is left out: row 1 of the file has this id"),
+            ("a", "row 4 is left out: row 1 of the file has this id"),
+        ]
+        assert {id: point.payload["n"] for id, point in stored(client, "twice").items()} == {
+            "a": 0,
+            "b": 2,
+            "c": 4,
+        }
+
+
+def test_a_file_without_an_embedding_is_refused_for_that(run, client, tmp_path):
+    path = tmp_path / "none.parquet"
+    pq.write_table(pa.table({"id": ["a"], "embedding": pa.array([None], pa.list_(pa.float32()))}), path)
+    text = run("import", path, "-c", "none", code=1).output
+    assert "no row of the file has an embedding in column 'embedding'" in text
+    assert client.list_collections() == ()
 
 
 def test_fields_that_a_collection_has_not_are_left_out_and_others_must_agree(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -71,7 +71,9 @@ def import_(
 
     Files of `clipserve export` know their schema and the model that made their embeddings; a collection of
     another model refuses them, unless they hold sources to embed anew. Other files need a column of ids and
-    one of embeddings; their other columns become payload fields as far as their types allow.
+    one of embeddings; their other columns become payload fields as far as their types have one meaning there
+    (the others are named, with the reason). Of several rows with one id, the first is written and the others
+    are listed as failed.
 
     Embeddings are normalized by the server; those of an export arrive bit by bit. What points were made of
     is restored where the file has it (`clipserve export --sources`) and the collection keeps it.
@@ -127,7 +129,7 @@ def import_(
     if server.as_json:
         print_json(document(found, file, points, run, created, total))
     else:
-        show(found, points, run, schema, total)
+        show(found, points, run, total)
     if run.failures:
         raise SystemExit(ITEMS_FAILED)
 
@@ -165,7 +167,8 @@ def document(
         "keep_sources": found.keep_sources,
         "skipped": run.skipped,
         "failed": len(run.failures),
-        "left_out": left_out(found.schema, points),
+        "left_out": list(left_out(found, points)),
+        "left_out_reasons": left_out(found, points),
         "points": total,
         "seconds": run.seconds,
         "points_per_second": per_second(run.done, run.seconds),
@@ -173,17 +176,20 @@ def document(
     }
 
 
-def left_out(schema: Mapping[str, str], file: PointFile) -> list[str]:
-    """Columns that were not read."""
-    missing = [column for name, column in file.columns.payload.items() if name not in schema]
-    return [*file.columns.ignored, *missing]
+def left_out(found: Collection, file: PointFile) -> dict[str, str]:
+    """Columns that were not read, and why."""
+    missing = {
+        column: f"{found.name} has no field {name!r}"
+        for name, column in file.columns.payload.items()
+        if name not in found.schema
+    }
+    return {**file.columns.ignored, **missing}
 
 
-def show(found: Collection, file: PointFile, run: LoadRun, schema: Mapping[str, str], total: int) -> None:
+def show(found: Collection, file: PointFile, run: LoadRun, total: int) -> None:
     """The summary."""
-    not_read = left_out(schema, file)
-    if not_read:
-        say(f"left out, as {found.name} has no such fields: {', '.join(map(shown, not_read))}", err=True)
+    for column, why in left_out(found, file).items():
+        say(f"column {shown(column)} is left out: {why}", err=True)
     named: list[tuple[str, ClipserveError]] = [(shown(name), error) for name, error in run.failures]
     show_errors(named)
     sources = f", {run.with_source:,} with their source" if found.keep_sources else ""

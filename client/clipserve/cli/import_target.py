@@ -114,7 +114,9 @@ def make_collection(client: Client, name: str, file: PointFile, model: str, plan
 
 
 def check_dim(name: str, dim: int | None, file: PointFile) -> None:
-    """Failure if the file's embeddings have another dimension; None is not known."""
+    """Failure if the file has no embeddings, or some of another dimension; None is not known."""
+    if file.rows and not file.dim:
+        raise Failure(f"no row of the file has an embedding in column {file.columns.embedding!r}")
     if dim is not None and file.rows and file.dim != dim:
         raise Failure(
             f"the embeddings of the file have {file.dim} numbers, those of {name} {dim}; "

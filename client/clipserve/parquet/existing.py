@@ -41,8 +41,14 @@ def compare(
     """Looks up the ids of all rows. `progress` is called with the number of rows compared so far."""
     found = Existing()
     compared = 0
+    seen: set[str] = set()
     for rows in file.batches(ROWS, dict(schema), with_embeddings=with_embeddings):
-        points = {row.point.id: row.point for row in rows if row.point is not None}
+        points: dict[str, Point] = {}
+        for row in rows:
+            # Of rows with one id, an import writes the first.
+            if row.point is not None and row.point.id not in seen:
+                seen.add(row.point.id)
+                points[row.point.id] = row.point
         stored = (
             client.get_points(collection, list(points), with_embeddings=with_embeddings) if points else ()
         )

@@ -76,7 +76,8 @@ class LoadRun:
         self._from_sources = from_sources
         self._with_sources = from_sources or (keep_sources and file.columns.source is not None)
         self._guards_sources = keep_sources and not may_lose_sources
-        self._seen: set[str] = set()
+        self._rows_of: dict[str, int] = {}
+        """The first row of each id."""
         self._progress = progress
         self._sent: deque[list[Point]] = deque()
 
@@ -118,13 +119,15 @@ class LoadRun:
         """The points to write; the other rows are accounted for here."""
         points = []
         for row in rows:
-            if row.point is not None and row.point.id in self._seen:
-                self.failures.append((row.name, InvalidInput("an earlier row of the file has this id")))
-            elif row.point is not None:
-                self._seen.add(row.point.id)
+            if row.point is None:
+                self.failures.append((row.name, row.error or InvalidInput("it is no point")))
+                continue
+            first = self._rows_of.setdefault(row.point.id, row.number)
+            if first == row.number:
                 points.append(row.point)
-            elif row.error is not None:
-                self.failures.append((row.name, row.error))
+            else:
+                why = f"row {row.number:,} is left out: row {first:,} of the file has this id"
+                self.failures.append((row.name, InvalidInput(why)))
         found = len(points)
         if self._skip_existing and points:
             there = {it.id for it in self._client.get_points(self._collection, [p.id for p in points])}

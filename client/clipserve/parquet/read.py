@@ -3,24 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
-import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
-from clipserve.errors import ClipserveError, InvalidEmbedding, InvalidInput, InvalidPayload
-from clipserve.files import open_regular
-from clipserve.parquet.columns import Columns, choose_columns, read_column, texts_of
+from clipserve.errors import ClipserveError, InvalidInput, InvalidPayload
+from clipserve.parquet.columns import Columns, choose_columns
+from clipserve.parquet.embeddings import read_embeddings, usual_length
+from clipserve.parquet.footer import marked_columns, open_parquet
 from clipserve.parquet.layout import EMBEDDING, ID, FileError, FileFacts, read_facts
-from clipserve.types import Floats, PayloadValue, Point
+from clipserve.parquet.types import plain
+from clipserve.parquet.values import ids_of, read_column, texts_of
+from clipserve.types import PayloadValue, Point
 
-BUFFER = 1024 * 1024
-"""Bytes that are read of a column at a time; whole row groups of foreign files may be larger than memory."""
+LOOKED_AT = 1_024
+"""Rows whose embeddings tell the file's dimension."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,6 +30,8 @@ class Row:
     name: str
     """The point's id, or the row's number where it has none."""
     point: Point | None
+    number: int
+    """The row's place in the file, from 1."""
     error: ClipserveError | None = None
     """Why the row is no point."""
 
@@ -47,16 +49,21 @@ class PointFile:
     def __init__(self, path: Path, id_column: str = ID, embedding_column: str = EMBEDDING) -> None:
         """Opens the file; FileError if it is of no use. Close it, or use it in a `with`."""
         try:
-            # A pipe would be waited for.
-            open_regular(path).close()
-            self._file = pq.ParquetFile(path, buffer_size=BUFFER, pre_buffer=False)
+            self._file, schema = open_parquet(path)
         except pa.ArrowInvalid as error:
             raise FileError(f"it is no Parquet file: {error}") from error
-        schema = self._file.schema_arrow
-        self.facts: FileFacts | None = read_facts(schema)
-        self.columns: Columns = choose_columns(schema, id_column, embedding_column, self.facts)
-        self.rows: int = self._file.metadata.num_rows
-        self.dim = self._dim(schema.field(embedding_column).type)
+        except pa.ArrowException as error:
+            raise FileError(f"it cannot be read: {error}") from error
+        try:
+            self.facts: FileFacts | None = read_facts(schema)
+            self.columns: Columns = choose_columns(
+                schema, id_column, embedding_column, self.facts, marked_columns(self._file)
+            )
+            self.rows: int = self._file.metadata.num_rows
+            self.dim = self._dim(plain(schema.field(embedding_column).type))
+        except BaseException:
+            self._file.close()
+            raise
 
     def __enter__(self) -> PointFile:
         return self
@@ -71,11 +78,10 @@ class PointFile:
     def _dim(self, kind: Any) -> int:
         if pa.types.is_fixed_size_list(kind):
             return int(kind.list_size)
-        for batch in self._file.iter_batches(64, columns=[self.columns.embedding]):
-            lengths = pc.list_value_length(batch.column(0)).drop_null()
-            longest = pc.max(lengths).as_py()
-            if longest:
-                return int(longest)
+        with readable(1):
+            for batch in self._file.iter_batches(LOOKED_AT, columns=[self.columns.embedding]):
+                if length := usual_length(batch.column(0)):
+                    return length
         return 0
 
     def batches(
@@ -98,23 +104,23 @@ class PointFile:
         names += [columns.source, columns.source_kind] * with_sources
         wanted = [name for name in names if name is not None]
         first = 1
-        try:
-            for batch in self._file.iter_batches(size, columns=wanted):
+        batches = self._file.iter_batches(size, columns=wanted)
+        while True:
+            with readable(first):
+                batch = next(batches, None)
+                if batch is None:
+                    return
                 # Arrow gives columns in the file's order.
                 table = {name: batch.column(batch.schema.get_field_index(name)) for name in wanted}
-                yield self._rows(table, fields, schema, first)
-                first += batch.num_rows
-        except pa.ArrowException as error:
-            raise FileError(f"it is broken from row {first:,} on: {error}") from error
-        except OSError as error:
-            # Arrow tells of broken pages this way too.
-            raise FileError(f"it cannot be read from row {first:,} on: {error}") from error
+                rows = self._rows(table, fields, schema, first)
+            yield rows
+            first += batch.num_rows
 
     def _rows(
         self, table: dict[str, Any], fields: dict[str, str], schema: dict[str, str], first: int
     ) -> list[Row]:
         columns = self.columns
-        ids = [None if id is None else str(id) for id in texts_of(table[columns.id])]
+        ids = ids_of(table[columns.id])
         payloads: dict[str, list[Any]] = {
             name: read_column(table[column], schema[name]) for name, column in fields.items()
         }
@@ -127,14 +133,25 @@ class PointFile:
             sources = [both(*pair) for pair in zip(sources, kept, strict=True)]
         rows = []
         for i, (id, uri, source) in enumerate(zip(ids, uris, sources, strict=True)):
-            name = id or f"row {first + i}"
+            number = first + i
+            name = id if id and isinstance(id, str) else f"row {number}"
             payload = {key: values[i] for key, values in payloads.items() if values[i] is not None}
-            error = problem(id, payload, source)
-            if error is not None:
-                rows.append(Row(name, None, error))
-            else:
-                rows.append(Row(name, made_point(id or "", payload, uri, source)))
+            error = problem(id, payload, uri, source)
+            point = None if error is not None else made_point(name, payload, uri, source)
+            rows.append(Row(name, point, number, error))
         return rows
+
+
+@contextmanager
+def readable(row: int) -> Iterator[None]:
+    """FileError for a file that is broken from a row on."""
+    try:
+        yield
+    except pa.ArrowException as error:
+        raise FileError(f"it is broken from row {row:,} on: {error}") from error
+    except OSError as error:
+        # Arrow tells of broken pages this way too.
+        raise FileError(f"it cannot be read from row {row:,} on: {error}") from error
 
 
 def both(
@@ -150,10 +167,16 @@ def both(
     return embedding | source
 
 
-def problem(id: str | None, payload: dict[str, Any], source: Any) -> ClipserveError | None:
+def problem(
+    id: str | ValueError | None, payload: dict[str, Any], uri: Any, source: Any
+) -> ClipserveError | None:
     """Why a row is no point."""
+    if isinstance(id, ValueError):
+        return InvalidInput(f"its id is {id}")
     if not id:
         return InvalidInput("it has no id")
+    if isinstance(uri, ValueError):
+        return InvalidInput(f"its source_uri is {uri}")
     if isinstance(source, ClipserveError):
         return source
     for name, value in payload.items():
@@ -165,30 +188,6 @@ def problem(id: str | None, payload: dict[str, Any], source: Any) -> ClipserveEr
 def made_point(id: str, payload: dict[str, PayloadValue], uri: str | None, source: Any) -> Point:
     """The point."""
     return Point(id, payload=payload, source_uri=uri or "", **source)
-
-
-def read_embeddings(array: Any, dim: int) -> list[dict[str, Any] | ClipserveError]:
-    """For each row `{"embedding": float32 [dim]}`, or why there is none."""
-    lengths = pc.list_value_length(array)
-    fits = pc.fill_null(pc.equal(lengths, dim or -1), False)
-    numbers = array.filter(fits).flatten().cast(pa.float32(), safe=False)
-    # Places without a number come out as NaN.
-    rows: Floats = numbers.to_numpy(zero_copy_only=False).reshape(pc.sum(fits).as_py() or 0, dim)
-    finite: npt.NDArray[np.bool_] = np.asarray(np.isfinite(rows).all(axis=1))
-    found: list[dict[str, Any] | ClipserveError] = []
-    place = 0
-    for fit, length in zip(fits.to_pylist(), lengths.to_pylist(), strict=True):
-        if not fit:
-            why = (
-                "it has no embedding" if length is None else f"its embedding has {length} numbers, not {dim}"
-            )
-            found.append(InvalidEmbedding(why))
-            continue
-        whole = finite[place]
-        row = rows[place]
-        place += 1
-        found.append({"embedding": row} if whole else InvalidEmbedding("its embedding is not finite"))
-    return found
 
 
 def read_sources(contents: Any, which: Any) -> list[dict[str, Any] | ClipserveError | None]:

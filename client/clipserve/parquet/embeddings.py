@@ -1,0 +1,56 @@
+"""Embeddings of Parquet files. Arrays are lists, as `footer.open_parquet` reads them, of any numbers."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from clipserve.errors import ClipserveError, InvalidEmbedding
+from clipserve.types import Floats
+
+
+def usual_length(array: Any) -> int:
+    """How many numbers most of the lists have; 0 if none has any."""
+    lengths = pc.list_value_length(array).drop_null()
+    counts = pc.value_counts(lengths.filter(pc.greater(lengths, 0))).to_pylist()
+    return max(counts, key=lambda it: it["counts"])["values"] if counts else 0
+
+
+def read_embeddings(array: Any, dim: int) -> list[dict[str, Any] | ClipserveError]:
+    """For each row `{"embedding": float32 [dim]}`, or why there is none."""
+    lengths = pc.list_value_length(array)
+    fits = pc.fill_null(pc.equal(lengths, dim or -1), False)
+    count = pc.sum(fits).as_py() or 0
+    numbers = array.filter(fits).flatten()
+    there = numbers.is_valid().to_numpy(zero_copy_only=False).reshape(count, dim).all(axis=1)
+    rows: Floats = as_float32(numbers).reshape(count, dim)
+    finite: npt.NDArray[np.bool_] = np.asarray(np.isfinite(rows).all(axis=1))
+    found: list[dict[str, Any] | ClipserveError] = []
+    place = 0
+    for fit, length in zip(fits.to_pylist(), lengths.to_pylist(), strict=True):
+        if not fit:
+            why = (
+                "it has no embedding" if length is None else f"its embedding has {length} numbers, not {dim}"
+            )
+            found.append(InvalidEmbedding(why))
+            continue
+        if not there[place]:
+            found.append(InvalidEmbedding("its embedding has an empty place"))
+        elif not finite[place]:
+            found.append(InvalidEmbedding("its embedding is not finite"))
+        else:
+            found.append({"embedding": rows[place]})
+        place += 1
+    return found
+
+
+def as_float32(numbers: Any) -> Floats:
+    """The numbers, rounded to float32; NaN where there is none."""
+    if pa.types.is_decimal(numbers.type):
+        # Arrow has no way from narrow decimals to float32.
+        numbers = numbers.cast(pa.float64())
+    return np.asarray(numbers.cast(pa.float32(), safe=False).to_numpy(zero_copy_only=False), np.float32)
