@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from typing import Protocol
 
 from clipserve_gateway import errors
@@ -31,6 +31,19 @@ class ModelSource(Protocol):
         ...
 
 
+class FirstModel(Protocol):
+    """Remembers the model that was there first."""
+
+    @property
+    def name(self) -> str:
+        """The model; empty while none is known."""
+        ...
+
+    async def settle(self, listed: Collection[str]) -> None:
+        """Takes note of the models that there are now."""
+        ...
+
+
 class Models:
     """The models by name, kept up to date by `watch`.
 
@@ -49,6 +62,7 @@ class Models:
         metrics: Metrics,
         on_change: Callable[[], Awaitable[None]],
         shown: Callable[[str], bool] = lambda name: True,
+        first: FirstModel | None = None,
     ) -> None:
         self._source = source
         self._default = default
@@ -64,6 +78,7 @@ class Models:
         """Set once Triton has been asked, whatever it said."""
         self._on_change = on_change
         self._shown = shown
+        self._first = first
 
     def all(self) -> list[tuple[ModelSpec, bool]]:
         """Every known model and whether it is ready, by name."""
@@ -75,10 +90,20 @@ class Models:
 
     @property
     def default(self) -> str:
-        """Name of the model that answers where none is named; empty if there is no such model."""
-        if self._default or len(self._specs or self._waiting) != 1:
+        """Name of the model that answers where none is named; empty if there is no such model.
+
+        It is the one that was set, else the first one, else the only one.
+        """
+        if self._default:
             return self._default
-        return next(iter(self._specs or self._waiting))
+        listed = self._listed()
+        if self._first is not None and self._first.name in listed:
+            return self._first.name
+        return next(iter(listed)) if len(listed) == 1 else ""
+
+    def _listed(self) -> set[str]:
+        """The models that Triton lists, served or not."""
+        return self._specs.keys() | self._waiting
 
     def get(self, name: str, *, field: str = "model") -> ModelSpec:
         """The model of that name (the default one for an empty name), if it is ready.
@@ -133,6 +158,8 @@ class Models:
         self._reached = True
         self._complain("Triton", "")
         await self._update(*self._assemble(index, {tower.triton_name: tower for tower in towers}))
+        if self._first is not None and not self._default:
+            await self._first.settle(self._listed())
 
     def _assemble(
         self, index: LoadedVersions, towers: dict[str, TowerConfig]

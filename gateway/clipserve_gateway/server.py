@@ -30,6 +30,7 @@ from clipserve_gateway.collection_ops import CollectionOps
 from clipserve_gateway.decode_pool import DecodePool
 from clipserve_gateway.embed import Embedder
 from clipserve_gateway.encoder import QueueingEncoder
+from clipserve_gateway.first_model import FirstModel
 from clipserve_gateway.grpc_server import grpc_server
 from clipserve_gateway.http import HttpServer, loop_check
 from clipserve_gateway.index import engine_of
@@ -109,6 +110,8 @@ class Gateway:
             examine_seconds=settings.canary_seconds,
             bulk_share=settings.bulk_share,
         )
+        self._engine = guarded(engine_of(settings), self.metrics)
+        self._first_model = FirstModel(self._engine)
         self.models = Models(
             self._backend,
             default=settings.default_model,
@@ -116,6 +119,7 @@ class Gateway:
             metrics=self.metrics,
             on_change=self._tell_models,
             shown=self.security.shows_model,
+            first=self._first_model,
         )
         self._pool = DecodePool(self.metrics, settings.decode_threads, settings.bulk_share)
         room = Cost(settings.max_inflight_items, settings.max_inflight_bytes)
@@ -129,7 +133,6 @@ class Gateway:
             decode=self._pool.saturation,
             encode=self._backend.saturation,
         )
-        self._engine = guarded(engine_of(settings), self.metrics)
         self._readiness = Readiness(
             self.models, self._engine, self._health, SERVICES, remote="://" in settings.data
         )
@@ -242,6 +245,7 @@ class Gateway:
             task.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await task
+        await self._first_model.close()
         await self._migrator.close()
         await self._statistics.close()
         await self._catalog.close()

@@ -123,7 +123,9 @@ class Settings(TritonKey):
     )
     milvus_timeout_seconds: float = Field(10.0, gt=0, description="Time for one call to Milvus.")
     default_model: str = Field(
-        "", description="Model for requests that name none; not needed where Triton serves one model only."
+        "",
+        description="Model for requests that name none. By default it is the first one that Triton served "
+        "alone, as the store remembers it.",
     )
     model_poll_seconds: float = Field(2.0, gt=0, description="How often Triton is asked for its models.")
     decode_threads: int = Field(

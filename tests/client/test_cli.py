@@ -474,3 +474,9 @@ def test_moments_without_a_zone_are_utc():
 def test_conditions_that_cannot_be_say_why(condition, text):
     with pytest.raises(click.BadParameter, match=re.escape(text)):
         parse_where([condition], SCHEMA)
+
+
+def test_info_tells_which_model_answers_where_none_is_named(run):
+    words = run("info").stdout
+    assert "fake (default)" in words
+    assert "calls that name no model are answered by fake; the server's CLIPSERVE_DEFAULT_MODEL" in words

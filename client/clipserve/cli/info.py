@@ -51,8 +51,18 @@ def show(target: str, found: ServerInfo) -> None:
             Text(model.ref.fingerprint[:12]),
         )
     out.print(models if found.models else "no models; is Triton running?")
+    if len(found.models) > 1:
+        out.print(Text(which_default(found), "dim"))
     limits = table("limit", ("value", "right"), title="")
     for name, value in asdict(found.limits).items():
         limits.add_row(name.removeprefix("max_").replace("_", " "), f"{value:,}")
     out.print()
     out.print(limits)
+
+
+def which_default(found: ServerInfo) -> str:
+    """What happens to calls that name none of several models."""
+    setting = "the server's CLIPSERVE_DEFAULT_MODEL"
+    if found.default_model:
+        return f"calls that name no model are answered by {found.default_model}; {setting} chooses another"
+    return f"calls must name a model, until {setting} chooses one for those that do not"

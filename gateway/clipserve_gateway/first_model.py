@@ -1,0 +1,88 @@
+"""The model that answers where none is named and none is set: the first that was served alone.
+
+It is kept in the engine's documents, for all gateways and over restarts. So a second model changes nothing
+for callers that name none.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import time
+from collections.abc import Callable, Collection
+
+from clipserve_gateway.errors import ClipserveError
+from clipserve_gateway.index.base import Engine
+
+log = logging.getLogger(__name__)
+
+KEY = "models/first"
+READ_SECONDS = 5.0
+"""How long the models wait for the engine, where only its document can tell which was the first."""
+GONE_SECONDS = 60.0
+"""After the first model is gone for so long, the only other one takes its place. A model that is exported
+again may be missing for a moment."""
+
+
+class FirstModel:
+    """Belongs to one event loop.
+
+    Attributes:
+        name: the model; empty while none is known.
+    """
+
+    def __init__(self, engine: Engine, clock: Callable[[], float] = time.monotonic) -> None:
+        self.name = ""
+        self._engine = engine
+        self._clock = clock
+        self._other: tuple[str, float] | None = None
+        """The only model, where that is not the first, and since when."""
+        self._read = False
+        self._stored = ""
+        self._agreeing: asyncio.Task[None] | None = None
+
+    async def settle(self, listed: Collection[str]) -> None:
+        """Takes note of the models that there are now. Does not raise; waits only where it must."""
+        self._choose(listed)
+        if self._read and self._stored == self.name:
+            return
+        if self._agreeing is None or self._agreeing.done():
+            self._agreeing = asyncio.create_task(self._agree(), name="keep the first model")
+        if listed and not self.name:
+            await asyncio.wait({self._agreeing}, timeout=READ_SECONDS)
+
+    def _choose(self, listed: Collection[str]) -> None:
+        only = next(iter(listed)) if len(listed) == 1 else ""
+        if not only or only == self.name:
+            self._other = None
+        elif not self.name:
+            self.name = only
+        elif self._other is None or self._other[0] != only:
+            self._other = (only, self._clock())
+        elif self._clock() - self._other[1] >= GONE_SECONDS:
+            self.name, self._other = only, None
+
+    async def _agree(self) -> None:
+        """Reads the document, once, and writes it where it says otherwise."""
+        try:
+            document = await self._engine.get_document(KEY)
+            kept = document.value.decode() if document is not None else ""
+            if not self._read:
+                self.name, self._read = kept or self.name, True
+            if kept != self.name:
+                version = document.version if document is not None else 0
+                if not await self._engine.put_document(KEY, self.name.encode(), version=version):
+                    # Another gateway was first.
+                    self._read = False
+                    return
+            self._stored = self.name
+        except ClipserveError as error:
+            log.warning("which model was the first cannot be kept: %s", error.logged)
+
+    async def close(self) -> None:
+        """Ends what is under way."""
+        if self._agreeing is not None:
+            self._agreeing.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._agreeing

@@ -1,0 +1,155 @@
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+from clipserve_gateway import errors
+from clipserve_gateway.first_model import GONE_SECONDS, KEY, FirstModel
+from support.fakes import FakeTriton, fake_models, towers
+from support.memory_engine import MemoryEngine
+
+OTHER = towers(model="other", fingerprint="0" * 64)
+
+
+def add(source, found):
+    source.found |= {tower.triton_name: tower for tower in found}
+    source.ready |= {tower.triton_name: True for tower in found}
+
+
+def remove(source, model):
+    for tower in ("image", "text"):
+        del source.ready[f"{model}_{tower}"]
+
+
+async def started(engine, source, **options):
+    """Models as a gateway has them after its start, and what remembers the first."""
+    first = FirstModel(engine, **options)
+    models = await fake_models(source, first=first)
+    if first._agreeing is not None:
+        await first._agreeing
+    return models, first
+
+
+async def test_the_first_model_answers_where_none_is_named_after_a_second_one_came():
+    source = FakeTriton()
+    models, _ = await started(MemoryEngine(), source)
+    add(source, OTHER)
+    await models.refresh()
+    assert models.default == models.get("").name == "fake"
+
+
+@pytest.mark.parametrize("both", [True, False])
+async def test_other_gateways_and_later_starts_know_which_was_the_first(both):
+    engine, source = MemoryEngine(), FakeTriton()
+    await started(engine, source)
+    add(source, OTHER)
+    if not both:
+        remove(source, "fake")
+    models, _ = await started(engine, source)
+    assert models.default == ("fake" if both else "other")
+    if not both:
+        add(source, towers())
+        await models.refresh()
+        assert models.default == "fake"
+
+
+async def test_of_several_at_the_very_first_start_one_must_be_named():
+    models, first = await started(MemoryEngine(), FakeTriton(*towers(), *OTHER))
+    assert (models.default, first.name) == ("", "")
+    with pytest.raises(errors.InvalidInput, match="fake, other"):
+        models.get("")
+
+
+async def test_a_model_that_is_loaded_first_by_chance_is_not_the_first():
+    source = FakeTriton(*towers(), *OTHER)
+    source.ready["fake_text"] = False
+    models, first = await started(MemoryEngine(), source)
+    assert (models.default, first.name) == ("", "")
+
+
+async def test_while_the_first_model_is_loaded_no_other_answers_for_it():
+    engine, source = MemoryEngine(), FakeTriton()
+    await started(engine, source)
+    add(source, OTHER)
+    source.ready["fake_text"] = False
+    models, _ = await started(engine, source)
+    with pytest.raises(errors.ModelLoading):
+        models.get("")
+
+
+async def test_a_set_default_wins_and_is_not_remembered():
+    engine, source = MemoryEngine(), FakeTriton(*towers(), *OTHER)
+    models = await fake_models(source, first=FirstModel(engine), default="other")
+    assert models.get("").name == "other"
+    assert await engine.get_document(KEY) is None
+
+
+async def test_the_only_model_left_is_the_first_after_a_while_and_not_at_once():
+    now = [0.0]
+    engine, source = MemoryEngine(), FakeTriton()
+    models, first = await started(engine, source, clock=lambda: now[0])
+    add(source, OTHER)
+    remove(source, "fake")
+    await models.refresh()
+    assert (models.default, first.name) == ("other", "fake")
+    now[0] += GONE_SECONDS - 1
+    await models.refresh()
+    assert first.name == "fake"
+    # It comes back, and the time counts anew.
+    add(source, towers())
+    await models.refresh()
+    remove(source, "fake")
+    now[0] += GONE_SECONDS
+    await models.refresh()
+    assert first.name == "fake"
+    now[0] += GONE_SECONDS
+    await models.refresh()
+    await first._agreeing
+    assert first.name == "other"
+    assert (await engine.get_document(KEY)).value == b"other"
+
+
+async def test_of_two_gateways_that_start_at_once_the_one_that_wrote_first_decides():
+    engine = MemoryEngine()
+    one, two = FirstModel(engine), FirstModel(engine)
+    await asyncio.gather(one.settle({"a"}), two.settle({"b"}))
+    for _ in range(3):
+        for first, listed in ((one, {"a", "b"}), (two, {"a", "b"})):
+            await first._agreeing
+            await first.settle(listed)
+    assert one.name == two.name == (await engine.get_document(KEY)).value.decode()
+
+
+class BrokenEngine(MemoryEngine):
+    """Cannot read or write documents for some calls."""
+
+    failures = 2
+
+    async def get_document(self, key):
+        if self.failures:
+            self.failures -= 1
+            raise errors.StorageFailed("the disk is full")
+        return await super().get_document(key)
+
+
+async def test_an_engine_that_fails_is_asked_again_and_the_models_serve_on():
+    engine, source = BrokenEngine(), FakeTriton()
+    models, first = await started(engine, source)
+    assert models.default == "fake"
+    for _ in range(2):
+        await models.refresh()
+        await first._agreeing
+    assert (await engine.get_document(KEY)).value == b"fake"
+    await first.close()
+
+
+async def test_an_engine_that_hangs_holds_the_start_up_for_a_moment_only(monkeypatch):
+    class Hanging(MemoryEngine):
+        async def get_document(self, key):
+            await asyncio.Event().wait()
+
+    monkeypatch.setattr("clipserve_gateway.first_model.READ_SECONDS", 0.01)
+    first = FirstModel(Hanging())
+    models = await fake_models(FakeTriton(*towers(), *OTHER), first=first)
+    assert models.get("other").name == "other"
+    await first.close()
