@@ -18,6 +18,7 @@ from client.pictures import png
 from clipserve.indexing import reading
 from clipserve.indexing.reading import Candidate
 from clipserve.types import Point
+from clipserve.v1 import common_pb2
 
 
 def summary(found):
@@ -371,3 +372,42 @@ def test_points_that_another_run_writes_meanwhile_are_not_overwritten(answer, ph
 @pytest.mark.parametrize("prefix", ["x" * 257, "a\nb/"])
 def test_prefixes_are_short_and_printable(run, photos, prefix):
     assert "--prefix" in run("index", photos, "-c", "holiday", "--prefix", prefix, code=2).stderr
+
+
+REPLACED = common_pb2.ModelRef(name="fake", fingerprint="e" * 64, embed_dim=16)
+
+
+def test_pictures_of_a_replaced_model_do_not_pass_as_unchanged(run, answer, photos, server):
+    answer("index", photos, "-c", "plain")
+    answer("index", photos, "-c", "kept", "--keep-sources")
+    server.state.model = REPLACED
+    before = len(server.seen("UpsertPoints"))
+    for name, kept in (("plain", "no"), ("kept", "yes")):
+        text = run("index", photos, "-c", name, code=1).stderr
+        assert f"{name} holds embeddings of model fake (ffffffffffff…)" in text
+        assert "the server has another one of that name (eeeeeeeeeeee…); nothing was indexed" in text
+        assert f"`clipserve migrate {name} --to-model fake`" in text
+        assert f"(here: {kept})" in text
+    assert len(server.seen("UpsertPoints")) == before
+
+
+def test_pictures_of_a_model_that_is_gone_do_not_pass_as_unchanged(run, answer, photos, server):
+    answer("index", photos, "-c", "holiday")
+    server.state.model = common_pb2.ModelRef(name="new", fingerprint="e" * 64, embed_dim=16)
+    text = run("index", photos, "-c", "holiday", code=1).stderr
+    assert "the server has no such model; nothing was indexed" in text
+    assert "`clipserve migrate holiday --to-model NAME`" in text
+
+
+def test_a_migration_from_a_replaced_model_is_ended_before_pictures_are_indexed(run, answer, photos, server):
+    answer("index", photos, "-c", "holiday", "--keep-sources")
+    run("migrate", "holiday", "--to-model", "other", "--no-switch")
+    answer("index", photos, "-c", "holiday")
+    server.state.model = REPLACED
+    text = run("index", photos, "-c", "holiday", code=1).stderr
+    assert "Its migration to other is under way (`clipserve migrate holiday --status`)" in text
+    run("migrate", "holiday", "--switch", "--yes")
+    text = run("index", photos, "-c", "holiday", code=1).stderr
+    assert "End its migration first: `clipserve migrate holiday --end`" in text
+    run("migrate", "holiday", "--end", "--yes")
+    assert summary(answer("index", photos, "-c", "holiday")) == {"unchanged": 5, "points": 5}

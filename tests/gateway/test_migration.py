@@ -581,3 +581,22 @@ async def test_the_fingerprint_of_a_migrated_collection_is_the_new_models(domain
     assert await domain.upsert("pets", NewPoint("a", "a", {}), fingerprint="0" * 64) == [None]
     with pytest.raises(Exception, match=SPEC.fingerprint):
         await domain.upsert("pets", NewPoint("a", "a", {}), fingerprint=SPEC.fingerprint)
+
+
+async def test_a_collection_of_a_replaced_model_moves_to_the_one_that_took_its_name(encoder, pool):
+    source = FakeTriton()
+    models = await fake_models(source)
+    embedder = Embedder(models, encoder, pool, Settings().limits, Metrics(), fast_decode=True)
+    domain = Domain(MemoryEngine(), models, embedder)
+    await domain.create(keep_sources=True)
+    await domain.upsert("pets", NewPoint("dog", "a dog", {}))
+    source.found = {it.triton_name: it for it in towers(fingerprint="e" * 64)}
+    await models.refresh()
+    await domain.migrator.start("pets", "fake")
+    await until(domain, MigrationState.READY)
+    await domain.migrator.switch("pets", without_failed=False)
+    spec = await domain.migrator.end("pets")
+    assert (spec.serving.model, spec.fingerprint) == ("fake", "e" * 64)
+    assert await domain.upsert("pets", NewPoint("cat", "a cat", {})) == [None]
+    assert [it.hit.id for it in (await domain.search("pets", Part("a dog"))).groups] == ["dog", "cat"]
+    await domain.close()

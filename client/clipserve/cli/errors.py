@@ -43,7 +43,9 @@ HINTS: dict[type[ClipserveError], str] = {
     errors.MigrationConflict: "`clipserve migrate COLLECTION --status` shows how it stands",
     errors.Conflict: "try again",
     errors.StorageUnavailable: "wait until the index engine answers",
-    errors.FingerprintMismatch: "index the pictures again with this model, or name the collection's own",
+    errors.FingerprintMismatch: "where a collection's model was replaced, "
+    "`clipserve migrate COLLECTION --to-model NAME` embeds its points anew; embeddings that are given must "
+    "be of the collection's own model",
     errors.ModelUnavailable: "wait until it is loaded; `clipserve info` shows when it is ready",
     errors.Overloaded: "try again later",
     errors.RateLimited: "wait, or use a token with a higher rate",

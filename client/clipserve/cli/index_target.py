@@ -42,7 +42,45 @@ def ensure_collection(client: Client, name: str, model: str, keep_sources: bool)
         )
     if keep_sources and not found.keep_sources:
         raise Failure(f"{name} was made without --keep-sources; leave it out, or choose another collection")
+    refuse_replaced(client, found)
     return found
+
+
+def refuse_replaced(client: Client, found: Collection) -> None:
+    """Failure where the server has not the model that made the collection's embeddings.
+
+    Its pictures would pass as unchanged, and no search finds them.
+    """
+    served = {model.name: model.ref.fingerprint for model in client.info().models}
+    migration = found.migration
+    models = [found.model] if migration is None else [migration.source, migration.target]
+    for model in models:
+        now = served.get(model.name)
+        if now == model.fingerprint:
+            continue
+        has = f"another one of that name ({now[:12]}…)" if now else "no such model"
+        what = (
+            f"{found.name} holds embeddings of model {model.name} ({model.fingerprint[:12]}…), and the "
+            f"server has {has}; nothing was indexed. "
+        )
+        raise Failure(what + what_to_do(found, model.name if now else "NAME"))
+
+
+def what_to_do(found: Collection, model: str) -> str:
+    """How a collection gets embeddings of a model that is served."""
+    command = f"clipserve migrate {found.name}"
+    if found.migration is not None and found.migration.state == "switched":
+        return f"End its migration first: `{command} --end`"
+    if found.migration is not None:
+        return (
+            f"Its migration to {found.migration.target.name} is under way (`{command} --status`): index "
+            "again when that has been switched and ended"
+        )
+    return (
+        f"Embed its points anew with `{command} --to-model {model}`, which needs their sources: kept ones "
+        f"(here: {'yes' if found.keep_sources else 'no'}), or files that the server may read "
+        "(CLIPSERVE_SOURCE_PREFIXES). Or index into a new collection: --collection OTHER"
+    )
 
 
 def gone_points(
