@@ -46,7 +46,8 @@ class Client(ClipCalls, CollectionCalls, PointCalls, MigrationCalls, LabelSetCal
     Methods that take lists have `on_error`: with ``"raise"`` (the default) they raise BatchError if some
     items failed, after all others were answered, and the exception's `result` holds those; with ``"return"``
     they return the result, whose `errors` says what failed. `progress` is called with the number of items
-    answered so far.
+    answered so far; requests then begin with one item and grow to what takes half a second, up to
+    `batch_size`, so that it is called soon and a stop leaves little under way.
     """
 
     def __init__(

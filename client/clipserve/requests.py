@@ -60,13 +60,17 @@ class Room:
         return size <= self.hard_bytes
 
 
-def cut(items: Iterable[Item], room: Room) -> Iterator[list[Item]]:
-    """The items in their order, in lists that fit into a request each. Every item alone must fit."""
+def cut(items: Iterable[Item], room: Room, most: Callable[[], int] | None = None) -> Iterator[list[Item]]:
+    """The items in their order, in lists that fit into a request each. Every item alone must fit.
+
+    `most` says how many items the list that is being made has at most, no fewer than 1.
+    """
     batch: list[Item] = []
     size = 0
     limit = min(room.soft_bytes, room.hard_bytes)
     for item in items:
-        if batch and (len(batch) >= room.items or size + item.size > limit):
+        count = room.items if most is None else min(room.items, most())
+        if batch and (len(batch) >= count or size + item.size > limit):
             yield batch
             batch, size = [], 0
         batch.append(item)

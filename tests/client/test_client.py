@@ -133,6 +133,14 @@ def test_several_requests_are_in_flight_but_not_more_than_allowed(server):
     assert 2 <= server.state.most_in_flight <= 3
 
 
+def test_the_first_sign_of_progress_is_that_of_one_item(server, client):
+    seen = []
+    client.embed_texts([f"{i}" for i in range(50)], progress=seen.append)
+    assert (seen[0], seen[-1]) == (1, 50)
+    sizes = [call.items for call in server.seen("Embed")]
+    assert (sizes[0], sum(sizes)) == (1, 50)
+
+
 def test_a_failed_request_cancels_the_others(server, client):
     client.info()
     server.script("Embed", Refused("INTERNAL", "INFERENCE_FAILED", "no"), 5.0, 5.0, 5.0)

@@ -50,6 +50,14 @@ def test_items_are_drawn_only_as_needed():
     assert len(drawn) == 5
 
 
+def test_requests_grow_as_they_are_told_to():
+    made = []
+    for batch in cut([Item(i, None, 1) for i in range(20)], Room(5, 100), lambda: len(made) + 1):
+        assert len(batch) <= len(made) + 1
+        made.append(len(batch))
+    assert made == [1, 2, 3, 4, 5, 5]
+
+
 def test_wide_answers_make_small_requests():
     room = room_for(max_items=256, max_message_bytes=1_001_024, answer_bytes=100_000, batch_size=64)
     assert room.items == 10

@@ -12,6 +12,7 @@ from google.protobuf.message import Message
 
 from clipserve.errors import LimitExceeded, ResourceExhausted
 from clipserve.jobs.base import Job, StreamMethod
+from clipserve.pace import Pace
 from clipserve.pipeline import in_order
 from clipserve.requests import Chunk, rebaser
 from clipserve.responses import read_server_info
@@ -65,13 +66,18 @@ class Calls:
             request.page_token = response.next_page_token
 
     def _run(self, job: Job[R], timeout: float | None, progress: Progress | None = None) -> R:
-        """Sends a job's requests, a few at a time, and returns its result."""
+        """Sends a job's requests, a few at a time, and returns its result.
+
+        Where somebody watches the progress, requests are small enough to show it.
+        """
         fixed = timeout or self._timeout
+        pace = None if progress is None else Pace(self._batch_size)
         caller = threading.current_thread()
         with Scope() as scope:
 
             def answer(chunk: Chunk) -> Any:
-                return self._transport.unary(
+                start = time.monotonic()
+                response = self._transport.unary(
                     job.method,
                     chunk.request,
                     timeout=fixed or DEFAULT_TIMEOUT + job.extra_seconds(chunk),
@@ -79,8 +85,12 @@ class Calls:
                     rebase=rebaser(job.name, chunk.positions),
                     scope=None if threading.current_thread() is caller else scope,
                 )
+                if pace is not None:
+                    pace.note(len(chunk.positions), time.monotonic() - start)
+                return response
 
-            chunks = job.chunks(self._cached_info(timeout), self._batch_size)
+            most = None if pace is None else lambda: pace.size
+            chunks = job.chunks(self._cached_info(timeout), self._batch_size, most)
             try:
                 pairs = in_order(chunks, answer, width=self._in_flight, cancel=scope.cancel)
                 with contextlib.closing(pairs):

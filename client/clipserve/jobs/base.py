@@ -7,7 +7,7 @@ the answers back to `take` in order, and returns `result`. Sync and async client
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Generic, Literal, TypeAlias, TypeVar
 
@@ -60,10 +60,12 @@ class Job(ABC, Generic[R]):
         self._model: ModelRef | None = None
         self._texts = TextCheck()
 
-    def chunks(self, info: ServerInfo, batch_size: int) -> Iterator[Chunk]:
-        """The requests, in order; each is built when it is asked for."""
+    def chunks(
+        self, info: ServerInfo, batch_size: int, most: Callable[[], int] | None = None
+    ) -> Iterator[Chunk]:
+        """The requests, in order; each is built when it is asked for, with `most()` items at most."""
         room = self.room(info, batch_size)
-        for batch in cut(self._written(room, info), room):
+        for batch in cut(self._written(room, info), room, most):
             yield Chunk(self.request([item.value for item in batch]), [item.position for item in batch])
 
     @abstractmethod
