@@ -40,6 +40,7 @@ class FirstModel:
         """The only model, where that is not the first, and since when."""
         self._read = False
         self._stored = ""
+        self._complaint = ""
         self._agreeing: asyncio.Task[None] | None = None
 
     async def settle(self, listed: Collection[str]) -> None:
@@ -76,9 +77,12 @@ class FirstModel:
                     # Another gateway was first.
                     self._read = False
                     return
-            self._stored = self.name
+            self._stored, self._complaint = self.name, ""
         except ClipserveError as error:
-            log.warning("which model was the first cannot be kept: %s", error.logged)
+            # Each look at the models tries again.
+            if error.logged != self._complaint:
+                log.warning("which model was the first cannot be kept: %s", error.logged)
+            self._complaint = error.logged
 
     async def close(self) -> None:
         """Ends what is under way."""
