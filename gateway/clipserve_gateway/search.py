@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import dataclasses
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -19,8 +18,9 @@ from clipserve_gateway.collection_embed import (
 )
 from clipserve_gateway.collection_spec import CollectionSpec
 from clipserve_gateway.deadline import Deadline
-from clipserve_gateway.duplicates import Group, grouped
+from clipserve_gateway.duplicates import Group
 from clipserve_gateway.errors import ClipserveError, InvalidInput, PointNotFound
+from clipserve_gateway.group_search import MOST_HITS, Found, find_groups, nearest, with_payloads
 from clipserve_gateway.index.base import Engine
 from clipserve_gateway.stages import stage
 from clipserve_gateway.statistics import QueryKind, ScoreBackground, Statistics
@@ -28,8 +28,6 @@ from clipserve_gateway.types import Filter, Floats, Hit, Input
 
 SMALLEST_SUM = 1e-3
 """Length below which a sum of unit vectors, the heaviest of weight 1, has no direction worth searching in."""
-MOST_CANDIDATES = 4_096
-"""Hits looked at for groups of duplicates, at most."""
 
 
 @dataclass(frozen=True)
@@ -76,7 +74,7 @@ class Query:
     def most_hits(self) -> int:
         """Hits that are read at a time, at most."""
         wanted = self.top_k + len(self.parts)
-        return wanted if self.duplicate_threshold is None else max(wanted, MOST_CANDIDATES)
+        return wanted if self.duplicate_threshold is None else max(wanted, MOST_HITS)
 
 
 @dataclass(frozen=True)
@@ -87,6 +85,8 @@ class SearchOutcome:
     groups: list[Group]
     truncated: bool
     background: ScoreBackground | None
+    incomplete: bool = False
+    """Whether points were not looked at that could make other groups of duplicates."""
 
 
 class Searcher:
@@ -117,12 +117,13 @@ class Searcher:
         deadline.check("search")
         with stage("search"):
             found = await in_time(self._groups(query, collection, embedding, filter), deadline, "search")
+        groups = found.groups
         if query.score_threshold is not None:
-            found = [group for group in found if group.hit.score >= query.score_threshold]
+            groups = [group for group in groups if group.hit.score >= query.score_threshold]
         if fields:
-            found = [only(group, fields) for group in found]
+            groups = [only(group, fields) for group in groups]
         background = self._statistics.get(collection, query.kind) if query.kind else None
-        return SearchOutcome(collection, found, truncated, background)
+        return SearchOutcome(collection, groups, truncated, background, found.incomplete)
 
     async def _embedding(
         self, collection: CollectionSpec, parts: Sequence[Part], deadline: Deadline
@@ -177,46 +178,31 @@ class Searcher:
 
     async def _groups(
         self, query: Query, collection: CollectionSpec, embedding: Floats, filter: Filter | None
-    ) -> list[Group]:
+    ) -> Found:
         """The hits, each with its near-duplicates where they are wanted."""
         named = {part.source.id for part in query.parts if isinstance(part.source, Like)}
-        wanted = query.top_k + len(named)
-        if query.duplicate_threshold is not None:
-            wanted = min(4 * wanted, MOST_CANDIDATES)
-        while True:
-            hits = await self._hits(query, collection, embedding, filter, wanted)
-            complete = len(hits) < wanted or wanted >= MOST_CANDIDATES
-            hits = [hit for hit in hits if hit.id not in named]
-            if query.duplicate_threshold is None:
-                return [Group(hit) for hit in hits[: query.top_k]]
-            vectors = await self._vectors(collection, hits)
-            hits = [hit for hit in hits if hit.id in vectors]
-            groups = await asyncio.to_thread(grouped, hits, vectors, query.duplicate_threshold, query.top_k)
-            if len(groups) >= query.top_k or complete:
-                return groups
-            wanted = min(4 * wanted, MOST_CANDIDATES)
-
-    async def _hits(
-        self,
-        query: Query,
-        collection: CollectionSpec,
-        embedding: Floats,
-        filter: Filter | None,
-        wanted: int,
-    ) -> list[Hit]:
-        return await self._engine.search(
-            collection.table,
-            embedding,
-            top_k=wanted,
-            filter=filter,
-            with_payload=query.with_payload,
-            consistent=query.consistent,
+        table = collection.table
+        if query.duplicate_threshold is None:
+            hits = await self._engine.search(
+                table,
+                embedding,
+                top_k=query.top_k + len(named),
+                filter=filter,
+                with_payload=query.with_payload,
+                consistent=query.consistent,
+            )
+            others = [hit for hit in hits if hit.id not in named]
+            return Found([Group(hit) for hit in others[: query.top_k]])
+        found = await find_groups(
+            nearest(self._engine, table, embedding, filter, consistent=query.consistent),
+            query.duplicate_threshold,
+            query.top_k,
+            without=named,
+            lowest=query.score_threshold,
         )
-
-    async def _vectors(self, collection: CollectionSpec, hits: Sequence[Hit]) -> dict[str, Floats]:
-        ids = [hit.id for hit in hits]
-        points = await self._engine.fetch(collection.table, ids, with_embeddings=True) if ids else []
-        return {point.id: point.embedding for point in points if point.embedding is not None}
+        if not query.with_payload:
+            return found
+        return Found(await with_payloads(self._engine, table, found.groups), found.incomplete)
 
 
 def only(group: Group, fields: Sequence[str]) -> Group:

@@ -249,11 +249,12 @@ class Point:
 
 @dataclass(frozen=True)
 class Hit:
-    """A point that was found; score is the cosine, −1…1."""
+    """A point that was found; score is the cosine, −1…1, a float32. The embedding only where asked for."""
 
     id: str
     score: float
     payload: Payload
+    embedding: Floats | None = field(default=None, compare=False)
 
 
 class IndexState(enum.Enum):

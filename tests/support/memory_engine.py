@@ -162,12 +162,20 @@ class MemoryEngine:
         top_k: int,
         filter: Filter | None = None,
         with_payload: bool = True,
+        with_embeddings: bool = False,
+        below: float | None = None,
         consistent: bool = False,
     ) -> list[Hit]:
         hits = [
-            Hit(it.id, float(np.dot(it.embedding, embedding)), it.payload if with_payload else {})
+            Hit(
+                it.id,
+                float(np.dot(it.embedding, embedding)),
+                it.payload if with_payload else {},
+                it.embedding if with_embeddings else None,
+            )
             for it in self._matching(table, filter)
         ]
+        hits = [hit for hit in hits if below is None or hit.score < below]
         return sorted(hits, key=lambda hit: (-hit.score, hit.id))[:top_k]
 
     async def sample(self, table: TableSpec, limit: int) -> Floats:

@@ -135,9 +135,14 @@ class Engine(Protocol):
         top_k: int,
         filter: Filter | None = None,
         with_payload: bool = True,
+        with_embeddings: bool = False,
+        below: float | None = None,
         consistent: bool = False,
     ) -> list[Hit]:
-        """The nearest points to a normalized float32 [D], best first; equal scores in the order of ids."""
+        """The nearest points to a normalized float32 [D], best first; equal scores in the order of ids.
+
+        With `below`, above -1 to 1, those of the points that have a lower score.
+        """
         ...
 
     async def sample(self, table: TableSpec, limit: int) -> Floats:

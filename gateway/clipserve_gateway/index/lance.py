@@ -173,11 +173,20 @@ class LanceEngine(LanceStore):
         top_k: int,
         filter: Filter | None = None,
         with_payload: bool = True,
+        with_embeddings: bool = False,
+        below: float | None = None,
         consistent: bool = False,
     ) -> list[Hit]:
         """See Engine. Always consistent."""
         async with self._table(table) as opened:
-            return await opened.search(embedding, top_k=top_k, filter=filter, with_payload=with_payload)
+            return await opened.search(
+                embedding,
+                top_k=top_k,
+                filter=filter,
+                with_payload=with_payload,
+                with_embeddings=with_embeddings,
+                below=below,
+            )
 
     async def sample(self, table: TableSpec, limit: int) -> Floats:
         """See Engine."""

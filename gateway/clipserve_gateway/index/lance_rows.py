@@ -11,7 +11,7 @@ import pyarrow as pa
 from clipserve_gateway.index.columns import columns
 from clipserve_gateway.index.lance_write import PRIMARY_KEY
 from clipserve_gateway.index.moments import from_microseconds, to_microseconds
-from clipserve_gateway.types import Floats, Payload, PayloadType, Point, Source, TableSpec
+from clipserve_gateway.types import Floats, Hit, Payload, PayloadType, Point, Source, TableSpec
 
 ARROW_TYPES = {
     PayloadType.STRING: pa.string(),
@@ -87,6 +87,33 @@ def to_points(spec: TableSpec, table: pa.Table) -> list[Point]:
         strict=True,
     )
     return [Point(*row) for row in rows]
+
+
+def scores(table: pa.Table) -> Floats:
+    """The cosine of each row that a search found."""
+    found: Floats = np.clip(1 - table["_distance"].to_numpy().astype(np.float32), -1, 1)
+    return found
+
+
+def distance_below(score: float) -> float:
+    """The least distance of points whose score is lower, as `scores` rounds them."""
+    lower = np.nextafter(np.float32(score), np.float32(-2))
+    distance = np.float32(1 - (float(score) + float(lower)) / 2)
+    while np.float32(1) - distance >= np.float32(score):
+        distance = np.nextafter(distance, np.float32(3))
+    return float(distance)
+
+
+def to_hits(spec: TableSpec, table: pa.Table) -> list[Hit]:
+    """Rows that a search found, best first; equal scores in the order of ids."""
+    rows = zip(
+        table["id"].to_pylist(),
+        scores(table).tolist(),
+        payloads(spec, table),
+        embeddings(table, spec.dim) if "embedding" in table.column_names else [None] * len(table),
+        strict=True,
+    )
+    return sorted((Hit(*row) for row in rows), key=lambda hit: (-hit.score, hit.id))
 
 
 def payloads(spec: TableSpec, table: pa.Table) -> list[Payload]:

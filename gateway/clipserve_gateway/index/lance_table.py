@@ -97,13 +97,23 @@ class LanceTable:
         return await off_loop(table.nbytes // BYTES_IN_A_STEP, lambda: lance_rows.to_points(self.spec, table))
 
     async def search(
-        self, embedding: Floats, *, top_k: int, filter: Filter | None, with_payload: bool
+        self,
+        embedding: Floats,
+        *,
+        top_k: int,
+        filter: Filter | None,
+        with_payload: bool,
+        with_embeddings: bool = False,
+        below: float | None = None,
     ) -> list[Hit]:
         """See Engine. LanceDB's cosine distance is 1 − cosine."""
         query = self._table.vector_search(embedding).distance_type("cosine").refine_factor(REFINE)
-        names = columns(self.spec.schema).values() if with_payload else []
-        query = query.select(["id", "_distance", *names])
-        if self.spec.index.exact:
+        bare = ["id", "_distance", *(["embedding"] if with_embeddings else [])]
+        query = query.select([*bare, *(columns(self.spec.schema).values() if with_payload else [])])
+        if below is not None:
+            query = query.distance_range(lower_bound=lance_rows.distance_below(below))
+        if self.spec.index.exact or below is not None:
+            # The index would look at all that is nearer first.
             query = query.bypass_vector_index()
         if filter is not None:
             query = query.where(self._condition(filter))
@@ -112,17 +122,14 @@ class LanceTable:
         while True:
             ef = max(self.spec.index.ef_search or EF, 2 * limit)
             table = await query.limit(limit).ef(ef).to_arrow()
-            distances = table["_distance"].to_numpy()
-            if len(table) < limit or distances[-1] > distances[top_k - 1] or limit >= MOST_TIES:
+            found = lance_rows.scores(table)
+            if len(table) < limit or found[-1] < found[top_k - 1] or limit >= MOST_TIES:
                 break
             limit = min(4 * limit, MOST_TIES)
             # Payloads only of those that are answered: of all of them they might fill the memory.
-            query = query.select(["id", "_distance"])
-        scores = np.clip(1 - distances.astype(np.float32), -1, 1).tolist()
+            query = query.select(bare)
         steps = table.nbytes // BYTES_IN_A_STEP
-        payloads = await off_loop(steps, lambda: lance_rows.payloads(self.spec, table))
-        rows = zip(table["id"].to_pylist(), scores, payloads, strict=True)
-        hits = sorted((Hit(*row) for row in rows), key=lambda hit: (-hit.score, hit.id))[:top_k]
+        hits = await off_loop(steps, lambda: lance_rows.to_hits(self.spec, table)[:top_k])
         return await self._with_payloads(hits) if with_payload and limit > top_k + 1 else hits
 
     async def _with_payloads(self, hits: Sequence[Hit]) -> list[Hit]:

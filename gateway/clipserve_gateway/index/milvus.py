@@ -25,14 +25,13 @@ from clipserve_gateway.index.milvus_rows import (
     check,
     column_names,
     id_in,
-    payload,
     to_point,
     to_row,
 )
+from clipserve_gateway.index.milvus_search import search_params, to_hits
 from clipserve_gateway.types import Filter, Floats, Hit, IndexState, Point, TableSpec, TableStatus
 
 M, EF_CONSTRUCTION = 16, 200
-EF_SEARCH, EF_FILTERED = 128, 256
 MOST_HITS = 16_384
 """What Milvus returns of one query or search, at most."""
 IDS_AT_ONCE = 1_000
@@ -231,13 +230,17 @@ class MilvusEngine:
         top_k: int,
         filter: Filter | None = None,
         with_payload: bool = True,
+        with_embeddings: bool = False,
+        below: float | None = None,
         consistent: bool = False,
     ) -> list[Hit]:
         """See Engine."""
+        fields = column_names(table) if with_payload else ["id"]
+        fields += ["embedding"] if with_embeddings else []
         wanted = top_k + TIES
         while True:
             wanted = min(wanted, MOST_HITS)
-            hits = await self._hits(table, embedding, wanted, filter, with_payload, consistent)
+            hits = await self._hits(table, embedding, wanted, filter, fields, below, consistent)
             hits.sort(key=lambda hit: (-hit.score, hit.id))
             # All that tie with the last one wanted must be known before the first of them are chosen.
             if len(hits) < wanted or wanted == MOST_HITS or hits[-1].score < hits[top_k - 1].score:
@@ -250,10 +253,10 @@ class MilvusEngine:
         embedding: Floats,
         wanted: int,
         filter: Filter | None,
-        with_payload: bool,
+        fields: list[str],
+        below: float | None,
         consistent: bool,
     ) -> list[Hit]:
-        ef = max(table.index.ef_search or (EF_SEARCH if filter is None else EF_FILTERED), wanted)
         found = await self._call(
             "search",
             table.name,
@@ -261,19 +264,11 @@ class MilvusEngine:
             anns_field="embedding",
             limit=wanted,
             filter="" if filter is None else render(filter, table.schema),
-            output_fields=column_names(table) if with_payload else ["id"],
-            search_params={"metric_type": "COSINE", "params": {} if table.index.exact else {"ef": ef}},
+            output_fields=fields,
+            search_params=search_params(table, wanted, below, filtered=filter is not None),
             consistency_level="Strong" if consistent else self._options.consistency.capitalize(),
         )
-        return [
-            Hit(
-                hit["id"],
-                # Rounding may lead a hair beyond.
-                float(np.clip(hit["distance"], -1, 1)),
-                payload(table, hit["entity"]) if with_payload else {},
-            )
-            for hit in found[0]
-        ]
+        return to_hits(table, found[0], fields)
 
     async def sample(self, table: TableSpec, limit: int) -> Floats:
         """See Engine. Points are drawn by the hashes of their ids."""
