@@ -83,6 +83,7 @@ def read_search(response: clip_pb2.SearchResponse) -> SearchResult:
         hits=tuple(read_hit(hit) for hit in response.hits),
         model=read_model(response.model),
         truncated=response.truncated,
+        incomplete=response.incomplete,
     )
 
 

@@ -234,6 +234,8 @@ class SearchResult:
     model: ModelRef
     truncated: bool
     """Whether the query text lost its end because it is longer than the model's context."""
+    incomplete: bool = False
+    """Of grouped hits: whether very many points lie as near, so that other groups may be missing."""
 
     def __len__(self) -> int:
         return len(self.hits)

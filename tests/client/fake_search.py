@@ -23,6 +23,8 @@ EVERYDAY = (
 )
 FEWEST_POINTS = 20
 """Of fewer points no percentile is told."""
+COMPARED = 50
+"""Points that are compared for groups, at most."""
 
 
 def search(store: FakeStore, request: Any, limits: clip_pb2.Limits) -> clip_pb2.SearchResponse:
@@ -53,6 +55,7 @@ def search(store: FakeStore, request: Any, limits: clip_pb2.Limits) -> clip_pb2.
         hits=[write_hit(group, request, background) for group in groups],
         model=collection.model,
         truncated=any(len(words) > CONTEXT_WORDS for words in texts),
+        incomplete=request.group_duplicates and len(scored) > COMPARED,
     )
 
 

@@ -178,3 +178,13 @@ def test_points_that_meet_a_filter_are_deleted(run, answer, indexed, client):
 @pytest.mark.parametrize("words", [(), ("a.png", "--filter", "bytes > 1")])
 def test_what_to_delete_is_said_once(run, words):
     assert "one of them" in run("delete", "-c", "holiday", *words, "-y", code=2).output
+
+
+def test_groups_that_may_be_missing_are_told(run, answer, client):
+    client.create_collection("crowd")
+    client.upsert("crowd", [Point(f"p{i}", text="a dog") for i in range(60)])
+    words = ("search", "a dog", "-c", "crowd")
+    assert "groups may be missing" in run(*words, "--group-duplicates").stderr
+    assert answer(*words, "--group-duplicates")["incomplete"] is True
+    assert "may be missing" not in run(*words).stderr
+    assert answer(*words)["incomplete"] is False

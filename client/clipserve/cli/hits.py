@@ -81,6 +81,7 @@ def document(result: SearchResult, root: Path | None) -> dict[str, Any]:
         "model": result.model.name,
         "fingerprint": result.model.fingerprint,
         "truncated": result.truncated,
+        "incomplete": result.incomplete,
         "hits": [{"rank": rank, **facts(hit, root)} for rank, hit in enumerate(result, 1)],
     }
 

@@ -106,6 +106,8 @@ def search(
         if sheet is not None:
             say()
             say(f"wrote {sheet}")
+    if result.incomplete:
+        say("very many points lie as near as the best: groups may be missing that come after them", err=True)
     if result.truncated:
         say("the text was too long for the model and lost its end", err=True)
 

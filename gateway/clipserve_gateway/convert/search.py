@@ -131,6 +131,7 @@ def write_search(outcome: SearchOutcome, limits: Limits) -> clip_pb2.SearchRespo
         hits=[write_group(group, outcome.background) for group in outcome.groups],
         model=write_model(outcome.collection.serving),
         truncated=outcome.truncated,
+        incomplete=outcome.incomplete,
     )
     return check_fits(response, limits, "top_k")
 

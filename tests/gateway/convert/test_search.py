@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 import math
 
 import numpy as np
@@ -130,3 +131,9 @@ def test_an_answer_too_large_for_a_message_says_what_to_ask_less_of():
     with pytest.raises(LimitExceeded) as caught:
         write_search(outcome(*[large] * 70), LIMITS)
     assert caught.value.field == "top_k"
+
+
+def test_groups_that_may_be_missing_are_told():
+    found = outcome(Group(Hit("a", 0.5, {})))
+    assert not write_search(found, LIMITS).incomplete
+    assert write_search(dataclasses.replace(found, incomplete=True), LIMITS).incomplete

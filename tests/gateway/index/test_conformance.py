@@ -219,6 +219,37 @@ async def test_ties_across_the_last_place_go_to_the_first_ids(engine, table):
     assert await found(engine, table, 1, top_k=5) == ids[:5]
 
 
+async def test_hits_below_a_score_go_on_where_others_ended(engine, table):
+    # Three points of each score.
+    await engine.upsert(table, [point(f"{i:03d}", i // 3, year=i) for i in range(60)])
+    options = {"with_payload": False, "consistent": True}
+    every = await engine.search(table, unit(7), top_k=100, **options)
+    found, below = [], None
+    while hits := await engine.search(table, unit(7), top_k=6, below=below, **options):
+        found += hits
+        below = hits[-1].score
+        assert len({hit.score for hit in hits}) == 2
+    assert [hit.id for hit in found] == [hit.id for hit in every]
+    first = every[0].score
+    some = await engine.search(table, unit(7), top_k=100, below=first, filter=Range("year", lt=30), **options)
+    assert [hit.id for hit in some] == [hit.id for hit in every[3:] if hit.id < "030"]
+    assert await engine.search(table, unit(7), top_k=5, below=every[-1].score, **options) == []
+
+
+async def test_hits_carry_embeddings_when_asked_for(engine, table):
+    await engine.upsert(table, [point(str(i), i) for i in range(5)])
+    for below in (None, 1.0):
+        hits = await engine.search(
+            table, unit(9), top_k=5, with_payload=False, with_embeddings=True, below=below, consistent=True
+        )
+        assert len(hits) == 5
+        for hit in hits:
+            np.testing.assert_allclose(hit.embedding, unit(int(hit.id)), atol=1e-6)
+            assert hit.payload == {}
+    [hit] = await engine.search(table, unit(9), top_k=1, consistent=True)
+    assert hit.embedding is None
+
+
 async def test_the_filter_is_applied_before_the_nearest_are_taken(engine, table):
     await engine.upsert(table, [point(str(i), i, year=i) for i in range(50)])
     assert await found(engine, table, 3, 1, Eq("year", 40)) == ["40"]
