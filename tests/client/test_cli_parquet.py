@@ -132,7 +132,7 @@ def test_an_export_that_fails_leaves_nothing_behind(run, album, server, tmp_path
     assert list(tmp_path.glob("**/*out*")) == []
 
 
-def test_sources_travel_too_and_may_be_embedded_anew(run, answer, photos, client, tmp_path):
+def test_sources_travel_too_and_may_be_embedded_anew(run, answer, photos, client, server, tmp_path):
     run("index", photos, "-c", "kept", "--keep-sources")
     out = tmp_path / "kept.parquet"
     answer("export", "-c", "kept", out, "--sources")
@@ -141,6 +141,8 @@ def test_sources_travel_too_and_may_be_embedded_anew(run, answer, photos, client
     assert row["source_uri"] == (photos / "a.png").as_uri()
     found = answer("import", out, "-c", "anew", "--from-sources")
     assert (found["written"], found["failed"], found["left_out"]) == (5, 0, [])
+    sizes = [call.items for call in server.seen("UpsertPointsStream")]
+    assert (sizes[0], sum(sizes)) == (1, 5)
     assert client.get_collection("anew").keep_sources
     [point] = client.get_points("anew", ["a.png"], with_sources=True)
     assert point.image == (photos / "a.png").read_bytes()

@@ -18,6 +18,7 @@ from clipserve.errors import (
     StorageFailed,
     Unauthenticated,
 )
+from clipserve.pace import Pace
 from clipserve.parquet.read import PointFile, Row
 from clipserve.types import Point
 
@@ -79,7 +80,10 @@ class LoadRun:
         self._rows_of: dict[str, int] = {}
         """The first row of each id."""
         self._progress = progress
-        self._sent: deque[list[Point]] = deque()
+        # To embed takes long: a batch that is large would show nothing, and be under way after a stop.
+        self._pace = Pace(ROWS_WITH_SOURCES) if from_sources else None
+        self._sent: deque[tuple[list[Point], float]] = deque()
+        """Batches under way, and when they were sent."""
 
     def run(self) -> None:
         """Does it all. Raises ClipserveError or FileError; what it has written stays."""
@@ -89,7 +93,9 @@ class LoadRun:
                 self._collection, batches, fingerprint=self._fingerprint, on_error="return"
             )
             for result in results:
-                points = self._sent.popleft()
+                points, since = self._sent.popleft()
+                if self._pace is not None:
+                    self._pace.note(len(points), time.perf_counter() - since)
                 self.written += result.written
                 for position, error in result.errors.items():
                     if concerns_all(error):
@@ -111,9 +117,11 @@ class LoadRun:
             with_sources=self._with_sources,
         ):
             points = self._wanted(rows)
-            if points:
-                self._sent.append(points)
-                yield points
+            while points:
+                count = len(points) if self._pace is None else self._pace.size
+                self._sent.append((points[:count], time.perf_counter()))
+                yield points[:count]
+                points = points[count:]
 
     def _wanted(self, rows: list[Row]) -> list[Point]:
         """The points to write; the other rows are accounted for here."""
