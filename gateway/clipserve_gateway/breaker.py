@@ -10,6 +10,7 @@ from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
 from clipserve_gateway import errors
+from clipserve_gateway.logs import level_of_missing
 from clipserve_gateway.metrics import Metrics
 
 log = logging.getLogger(__name__)
@@ -38,6 +39,9 @@ class Breaker:
         self._down: asyncio.Future[None] | None = None
         """Done while the replica is down; None before it was first reached."""
         self._complaint = ""
+        self._told = 0
+        """The level at which the complaint was logged."""
+        self._begun = time.monotonic()
 
     @property
     def up(self) -> bool:
@@ -67,12 +71,13 @@ class Breaker:
             self._metrics.triton_up.remove(self._address)
 
     def complain(self, complaint: str) -> None:
-        """Logs a complaint when it is new; an empty one says that all is well again."""
-        if complaint and not self._complaint:
-            log.warning("replica %s: %s", self._address, complaint)
+        """Logs a complaint when it is new, or no longer that of a start; an empty one ends it."""
+        level = level_of_missing(self._begun, seen=self._down is not None) if complaint else 0
+        if level > self._told:
+            log.log(level, "replica %s: %s", self._address, complaint)
         elif not complaint and self._complaint:
             log.info("replica %s is back", self._address)
-        self._complaint = complaint
+        self._complaint, self._told = complaint, max(level, self._told) if complaint else 0
 
     async def run(self, work: Callable[[], Awaitable[T]]) -> T:
         """The result of one call; ServerUnavailable at once where the replica is down, or goes down."""

@@ -6,8 +6,12 @@ import datetime as dt
 import functools
 import json
 import logging
+import time
 
 from clipserve_gateway.safe_text import safe_json
+
+STARTING_SECONDS = 180.0
+"""What has not been there yet may still be starting: as long as a guard gives a Triton by default."""
 
 encode = json.JSONEncoder(ensure_ascii=False, default=str).encode
 
@@ -50,3 +54,12 @@ def configure(level: str) -> None:
     handler.setFormatter(JsonFormatter())
     logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
     logging.getLogger("grpc._cython.cygrpc").addFilter(is_ours)
+
+
+def level_of_missing(since: float, *, seen: bool) -> int:
+    """The level at which to log that something is missing, which has been looked for `since` then.
+
+    A service beside a Triton that starts as well has nothing to warn of. `since` is by time.monotonic().
+    """
+    starting = not seen and time.monotonic() - since < STARTING_SECONDS
+    return logging.INFO if starting else logging.WARNING

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections.abc import Awaitable, Callable, Collection, Sequence
 from typing import Protocol
 
 from clipserve_gateway import errors
+from clipserve_gateway.logs import level_of_missing
 from clipserve_gateway.metrics import Metrics
 from clipserve_gateway.model_config import TOWERS, LoadedVersions, TowerConfig, is_tower, pair, tower_name
 from clipserve_gateway.stages import note
@@ -72,8 +74,9 @@ class Models:
         self._ready: dict[str, bool] = {}
         self._waiting: set[str] = set()
         """Models that Triton lists, and does not serve whole now."""
-        self._complaints: dict[str, str] = {}
+        self._complaints: dict[str, tuple[str, int]] = {}
         self._reached = False
+        self._begun = time.monotonic()
         self.looked = asyncio.Event()
         """Set once Triton has been asked, whatever it said."""
         self._on_change = on_change
@@ -151,7 +154,7 @@ class Models:
             index = await self._source.repository_index(timeout)
             towers = await self._source.towers([n for n, up in index.items() if up and is_tower(n)], timeout)
         except errors.ClipserveError as error:
-            self._complain("Triton", error.logged)
+            self._complain("Triton", error.logged, level_of_missing(self._begun, seen=self._reached))
             self._waiting -= self._specs.keys()
             await self._update(self._specs, dict.fromkeys(self._specs, False))
             return
@@ -168,16 +171,18 @@ class Models:
         specs, ready = {}, {}
         self._waiting = set()
         for name, found in pair(index, towers).items():
-            complaint = ""
+            complaint, level = "", logging.WARNING
             if isinstance(found, ModelSpec):
                 specs[name], ready[name] = found, True
             else:
                 complaint = str(found or f"model {name} is not ready in Triton")
+                if not found:
+                    level = level_of_missing(self._begun, seen=name in self._specs)
                 if name in self._specs:
                     specs[name], ready[name] = self._specs[name], False
                 if name in self._specs or all(tower_name(name, it) in index for it in TOWERS):
                     self._waiting.add(name)
-            self._complain(name, complaint)
+            self._complain(name, complaint, level)
         return specs, ready
 
     async def _update(self, specs: dict[str, ModelSpec], ready: dict[str, bool]) -> None:
@@ -198,8 +203,9 @@ class Models:
         self._specs, self._ready = specs, ready
         await self._on_change()
 
-    def _complain(self, about: str, complaint: str) -> None:
-        """Logs a complaint when it is new, not at every poll."""
-        if complaint and self._complaints.get(about) != complaint:
-            log.warning("%s", complaint)
-        self._complaints[about] = complaint
+    def _complain(self, about: str, complaint: str, level: int = logging.WARNING) -> None:
+        """Logs a complaint when it is new, or its level higher than before, not at every poll."""
+        before, told = self._complaints.get(about, ("", 0))
+        if complaint and (complaint != before or level > told):
+            log.log(level, "%s", complaint)
+        self._complaints[about] = complaint, level

@@ -1,7 +1,10 @@
 from __future__ import annotations
 
+import logging
+
 import pytest
-from clipserve_gateway import errors
+from clipserve_gateway import errors, logs
+from clipserve_gateway.breaker import Breaker
 from clipserve_gateway.metrics import Metrics
 from support.fakes import FakeTriton, fake_models, towers
 
@@ -141,3 +144,54 @@ async def test_the_only_model_is_the_default_while_it_is_loaded():
     await models.refresh()
     with pytest.raises(errors.ModelUnavailable):
         models.get("")
+
+
+def levels(caplog) -> list[int]:
+    found = [record.levelno for record in caplog.records]
+    caplog.clear()
+    return found
+
+
+async def test_a_triton_that_starts_is_no_warning_and_one_that_stays_away_is(caplog, monkeypatch):
+    caplog.set_level(logging.INFO)
+    source = FakeTriton()
+    source.error = errors.ModelUnavailable("down")
+    models = await fake_models(source)
+    await models.refresh()
+    assert levels(caplog) == [logging.INFO]
+    monkeypatch.setattr(logs, "STARTING_SECONDS", 0.0)
+    await models.refresh()
+    await models.refresh()
+    assert levels(caplog) == [logging.WARNING]
+
+
+async def test_a_model_that_loads_is_no_warning_and_one_that_goes_is(caplog):
+    caplog.set_level(logging.INFO)
+    source = FakeTriton()
+    source.ready["fake_text"] = False
+    models = await fake_models(source)
+    assert levels(caplog) == [logging.INFO]
+    source.ready["fake_text"] = True
+    await models.refresh()
+    caplog.clear()
+    source.ready["fake_text"] = False
+    await models.refresh()
+    assert logging.WARNING in levels(caplog)
+
+
+async def test_a_replica_that_starts_is_no_warning_and_one_that_goes_is(caplog, monkeypatch):
+    caplog.set_level(logging.INFO)
+    breaker = Breaker("a:1", Metrics(), lambda: None)
+    breaker.go_down("no answer")
+    breaker.go_down("no answer")
+    assert levels(caplog) == [logging.INFO]
+    breaker.come_up()
+    breaker.complain("")
+    assert levels(caplog) == [logging.INFO]
+    breaker.go_down("no answer")
+    breaker.go_down("no answer")
+    assert levels(caplog) == [logging.WARNING]
+    monkeypatch.setattr(logs, "STARTING_SECONDS", 0.0)
+    never = Breaker("b:1", Metrics(), lambda: None)
+    never.go_down("no answer")
+    assert levels(caplog) == [logging.WARNING]
