@@ -36,6 +36,19 @@ def test_every_command_and_option_exists(words):
     assert {word for word in words if word.startswith("-")} <= options
 
 
+def test_every_model_is_exported_before_a_command_names_it():
+    """A person tries the lines in the order in which they stand."""
+    exported, named = set(), set()
+    for words in shell_lines():
+        if words[0].endswith("clipserve-export"):
+            exported.add(words[words.index("--model") + 1].lower())
+        elif words[0] == "clipserve":
+            wanted = {words[i + 1] for i, word in enumerate(words) if word in ("--model", "--to-model")}
+            assert wanted <= exported, words
+            named |= wanted
+    assert named
+
+
 def test_every_option_of_the_exporter_exists():
     source = (ROOT / "exporter" / "clipserve_exporter" / "cli.py").read_text()
     lines = [words for words in shell_lines() if words[0].endswith("clipserve-export")]
