@@ -47,6 +47,8 @@ class Exported:
     folders: list[Path]
     random: bool
     """Whether the weights are random, for want of better ones."""
+    warning: str = ""
+    """What a person should check; empty if nothing."""
 
 
 def export(
@@ -86,7 +88,7 @@ def export(
             for tower, graph in (("image", image), ("text", text))
         },
     )
-    return Exported(facts, cases, folders, random=not source.pretrained)
+    return Exported(facts, cases, folders, random=not source.pretrained, warning=source.warning)
 
 
 def check_name(name: str) -> None:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import difflib
 import pickle
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from clipserve_exporter.errors import ExportError
 from clipserve_exporter.source import SERVED
 from clipserve_exporter.text_tower import VOCABULARY
 from clipserve_exporter.torchvision_shim import make_importable
+from clipserve_exporter.weights_file import NOT_WEIGHTS, read_weights
 
 make_importable()
 
@@ -23,8 +25,6 @@ import open_clip  # noqa: E402  (needs torchvision to be importable)
 from open_clip import factory  # noqa: E402
 from open_clip import pretrained as tags  # noqa: E402
 
-NOT_WEIGHTS = ("input_resolution", "context_length", "vocab_size")
-"""Numbers that OpenAI's archives keep among the weights."""
 QUICK = "-quickgelu"
 
 
@@ -103,12 +103,13 @@ def created(
 ) -> nn.Module:
     """The model that open_clip makes; ExportError where it does not."""
     try:
-        return open_clip.create_model(
-            name,
-            pretrained=pretrained or None,
-            force_preprocess_cfg=dict(preprocess or {}),
-            require_pretrained=required,
-        )
+        with files_read_by_content():
+            return open_clip.create_model(
+                name,
+                pretrained=pretrained or None,
+                force_preprocess_cfg=dict(preprocess or {}),
+                require_pretrained=required,
+            )
     except (RuntimeError, OSError, ValueError, KeyError, pickle.UnpicklingError) as error:
         if Path(pretrained).is_file() or name.startswith(factory.LOCAL_DIR_PREFIX):
             raise ExportError(
@@ -119,6 +120,35 @@ def created(
             f"the weights {pretrained or name}{f' ({where})' if where else ''} could not be downloaded; "
             f"{GIVE_FILES}"
         ) from error
+
+
+@contextlib.contextmanager
+def files_read_by_content() -> Iterator[None]:
+    """Lets open_clip read files of weights as we do: it goes by their suffixes, and knows few wrappings."""
+    read = factory.load_state_dict
+    factory.load_state_dict = lambda path, device="cpu", weights_only=True: read_weights(path)
+    try:
+        yield
+    finally:
+        factory.load_state_dict = read
+
+
+def activation_warning(name: str, pretrained: str) -> str:
+    """What to check where a file does not tell which kind of GELU its weights have; empty elsewhere."""
+    if ":" in name or not pretrained:
+        return ""
+    tag, file = tag_and_file(name, pretrained)
+    quick = is_quick(config_of(name))
+    other = name.removesuffix(QUICK) + ("" if quick else QUICK)
+    if tag or file is None or is_torchscript(file) or other not in open_clip.list_models():
+        return ""
+    kinds = ("QuickGELU", "GELU") if quick else ("GELU", "QuickGELU")
+    return (
+        f"{file.name} does not tell which activation its weights were trained with. {name} has {kinds[0]}. "
+        f"If they were trained with {kinds[1]}, every embedding is wrong: use --model {other}. "
+        "OpenAI's, MetaCLIP's and DFN's weights have QuickGELU, most of LAION's GELU. "
+        "--pretrained TAG=FILE says which weights they are, and then this is checked"
+    )
 
 
 def tag_and_file(name: str, pretrained: str) -> tuple[str, Path | None]:
@@ -180,8 +210,8 @@ def is_torchscript(path: Path) -> bool:
 
 def load_archive(model: nn.Module, path: Path) -> None:
     """Takes over the weights of a TorchScript archive; ExportError if they are another architecture's."""
-    state = torch.jit.load(path, map_location="cpu").state_dict()
     try:
+        state = torch.jit.load(path, map_location="cpu").state_dict()
         model.load_state_dict(
             {name: value.float() for name, value in state.items() if name not in NOT_WEIGHTS}
         )

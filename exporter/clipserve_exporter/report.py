@@ -53,6 +53,8 @@ class Report:
         facts = exported.facts
         if exported.random:
             self._say("! The weights are RANDOM: the embeddings mean nothing. Give --pretrained.", "bold red")
+        if exported.warning:
+            self._say(f"! {exported.warning}.", "bold yellow")
         for folder in exported.folders:
             self._say(f"✓ {folder}")
         self._say(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -41,6 +41,8 @@ class Source:
     preprocess: Preprocess
     context_length: int
     embed_dim: int
+    warning: str = ""
+    """What the weights do not tell, and a person should check."""
 
     @property
     def logit_scale(self) -> float:
@@ -82,7 +84,8 @@ def load(model: str, pretrained: str = "", seed: int = 0) -> Source:
     from clipserve_exporter import open_clip_models
 
     loaded, name, weights = open_clip_models.load(model, pretrained, seed)
-    return described(loaded, name, open_clip_models.config_of(model), weights)
+    source = described(loaded, name, open_clip_models.config_of(model), weights)
+    return replace(source, warning=open_clip_models.activation_warning(model, pretrained))
 
 
 def load_demo(pretrained: str = "") -> Source:

@@ -84,6 +84,32 @@ def test_openais_archives_need_their_kind_of_gelu(architecture: str, tmp_path: P
         load("narrow", str(tmp_path / "archive.pt"))
 
 
+@pytest.mark.parametrize(
+    ("name", "has", "other"),
+    [("narrow", "narrow has GELU.", "narrow-quickgelu"), ("narrow-quickgelu", "has QuickGELU.", "narrow.")],
+)
+def test_a_file_that_does_not_tell_its_kind_of_gelu_is_warned_of(
+    architecture: str, tmp_path: Path, name: str, has: str, other: str
+) -> None:
+    save_file(load(architecture).model.state_dict(), tmp_path / "weights.safetensors")
+    warning = load(name, str(tmp_path / "weights.safetensors")).warning
+    assert warning.startswith("weights.safetensors does not tell which activation")
+    assert has in warning
+    assert f"use --model {other}" in warning
+
+
+def test_weights_that_tell_their_kind_of_gelu_are_not_warned_of(
+    architecture: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = load(architecture).model
+    torch.jit.save(torch.jit.script(Archive(model)), tmp_path / "archive.pt")
+    torch.save(model.state_dict(), tmp_path / "weights.pt")
+    known = {"published": {"quick_gelu": True}}
+    monkeypatch.setitem(open_clip.pretrained._PRETRAINED, architecture, known)
+    for pretrained in ("", tmp_path / "archive.pt", f"published={tmp_path / 'weights.pt'}"):
+        assert load(architecture, str(pretrained)).warning == ""
+
+
 def test_tags_need_their_kind_of_gelu(architecture: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(
         open_clip.pretrained._PRETRAINED, architecture, {"published": {"mean": (0.5, 0.5, 0.5)}}
@@ -139,7 +165,7 @@ def test_weights_of_another_architecture_are_refused(architecture: str, tmp_path
 
 def test_a_file_that_holds_no_weights_is_refused(architecture: str, tmp_path: Path) -> None:
     (tmp_path / "notes.pt").write_text("no weights")
-    with pytest.raises(ExportError, match=r"notes\.pt do not fit"):
+    with pytest.raises(ExportError, match=r"notes\.pt is no file of weights"):
         load(architecture, str(tmp_path / "notes.pt"))
 
 

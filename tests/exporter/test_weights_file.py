@@ -1,0 +1,153 @@
+"""Weights are found in files of any name and in the usual wrappings; other files are told apart."""
+
+from __future__ import annotations
+
+import argparse
+import gzip
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from clipserve_exporter.errors import ExportError
+from clipserve_exporter.weights_file import read_weights
+from safetensors.torch import save_file
+from torch import Tensor
+
+WEIGHTS = {
+    "logit_scale": torch.tensor(4.6),
+    "visual.proj": torch.arange(12.0).reshape(3, 4),
+    "token_embedding.weight": torch.ones(8, 2),
+}
+
+
+def prefixed(prefix: str) -> dict[str, Tensor]:
+    return {prefix + name: value for name, value in WEIGHTS.items()}
+
+
+def assert_weights(path: Path) -> None:
+    weights = read_weights(path)
+    assert set(weights) == set(WEIGHTS)
+    for name, value in WEIGHTS.items():
+        torch.testing.assert_close(weights[name], value, rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("name", ["w.safetensors", "W.SAFETENSORS", "w.pt", "weights", "w.bin.download"])
+@pytest.mark.parametrize("save", [torch.save, save_file])
+def test_the_name_of_a_file_says_nothing(tmp_path: Path, name: str, save: Callable[..., None]) -> None:
+    save(WEIGHTS, str(tmp_path / name))
+    assert_weights(tmp_path / name)
+
+
+def test_files_of_torch_before_its_archives_are_read(tmp_path: Path) -> None:
+    torch.save(WEIGHTS, tmp_path / "old.pth", _use_new_zipfile_serialization=False)
+    assert_weights(tmp_path / "old.pth")
+
+
+@pytest.mark.parametrize(
+    "wrapped",
+    [
+        {"state_dict": WEIGHTS},
+        {"model": WEIGHTS, "optimizer": {"state": {0: {"step": torch.tensor(1.0)}}}, "epoch": 3},
+        {"model_state_dict": WEIGHTS, "step": torch.tensor(3), "loss": 0.1},
+        {"state_dict": {"model": WEIGHTS}},
+        {"epoch": 1, "name": "x", "args": argparse.Namespace(lr=0.1), "state_dict": prefixed("module.")},
+        prefixed("module."),
+        prefixed("_orig_mod."),
+        prefixed("module._orig_mod."),
+        {"state_dict": prefixed("model.")},
+        {"ema": WEIGHTS},
+        WEIGHTS | {"input_resolution": torch.tensor(224), "vocab_size": torch.tensor(49408)},
+    ],
+)
+def test_the_usual_wrappings_are_taken_off(tmp_path: Path, wrapped: dict[str, Any]) -> None:
+    torch.save(wrapped, tmp_path / "training.pt")
+    assert_weights(tmp_path / "training.pt")
+
+
+@pytest.mark.parametrize("names", [("state_dict", "model"), ("ema", "net")])
+def test_of_several_sets_of_weights_none_is_guessed(tmp_path: Path, names: tuple[str, str]) -> None:
+    torch.save(dict.fromkeys(names, WEIGHTS), tmp_path / "two.pt")
+    with pytest.raises(ExportError, match=rf"several sets of weights \({names[0]}, {names[1]}\)"):
+        read_weights(tmp_path / "two.pt")
+
+
+def safetensors() -> bytes:
+    from safetensors.torch import save
+
+    return save(WEIGHTS)
+
+
+def pointer(size: int = 605157884) -> bytes:
+    return f"version https://git-lfs.github.com/spec/v1\noid sha256:{'0' * 64}\nsize {size}\n".encode()
+
+
+def header(text: str) -> bytes:
+    return len(text).to_bytes(8, "little") + text.encode()
+
+
+@pytest.mark.parametrize(
+    ("content", "sentence"),
+    [
+        (b"", "is empty"),
+        (bytes(4096), "begins with zeros: its download broke off"),
+        (pointer(), "is a Git LFS pointer .* `git lfs pull`"),
+        (b"<!DOCTYPE html><html><body>Sign in</body></html>", "is a web page"),
+        (b"\xef\xbb\xbf\n <html>", "is a web page"),
+        (json.dumps({"weight_map": {"a": "b"}}).encode(), "is JSON and not weights"),
+        (gzip.compress(b"x"), "is compressed with gzip"),
+        (b"no weights", "is no file of weights"),
+        (b"\x80\x02}q\x00.", "is no file of weights, or it is damaged"),
+        (safetensors()[:-1], r"is cut off: it has [\d,]+ of [\d,]+ bytes"),
+        (safetensors()[:60], "is cut off: it has 60 of"),
+        (safetensors()[:12], "is cut off: it has 12 of"),
+        (header('{"a": 1}'), "is a damaged safetensors file"),
+        (header("{nothing"), "is a damaged safetensors file"),
+        (header("{}"), "holds no weights"),
+    ],
+)
+def test_what_else_a_file_is_is_said_in_a_sentence(tmp_path: Path, content: bytes, sentence: str) -> None:
+    (tmp_path / "weights.pt").write_bytes(content)
+    with pytest.raises(ExportError, match=rf"weights\.pt {sentence}") as raised:
+        read_weights(tmp_path / "weights.pt")
+    assert "weights_only" not in str(raised.value)
+    assert "\n" not in str(raised.value)
+
+
+@pytest.mark.parametrize("share", [0.02, 0.3, 0.9, 0.999])
+@pytest.mark.parametrize("zipped", [True, False])
+def test_a_file_of_torch_that_is_cut_off_is_told(tmp_path: Path, share: float, zipped: bool) -> None:
+    path = tmp_path / "cut.pt"
+    torch.save(WEIGHTS, path, _use_new_zipfile_serialization=zipped)
+    path.write_bytes(path.read_bytes()[: int(path.stat().st_size * share)])
+    with pytest.raises(ExportError, match=r"cut\.pt is (cut off|no file of weights, or it is damaged)"):
+        read_weights(path)
+
+
+def test_objects_that_could_run_code_are_refused_without_advice_to_run_them(tmp_path: Path) -> None:
+    torch.save(torch.nn.Linear(2, 2), tmp_path / "module.pt")
+    with pytest.raises(
+        ExportError, match=r"holds Python objects .*could run code. Save the weights alone"
+    ) as raised:
+        read_weights(tmp_path / "module.pt")
+    assert "weights_only" not in str(raised.value)
+
+
+def test_names_of_another_library_are_told(tmp_path: Path) -> None:
+    save_file({"text_model.embeddings.position_ids": torch.ones(1), "vision_model.x": torch.ones(2)},
+              str(tmp_path / "model.safetensors"))  # fmt: skip
+    with pytest.raises(ExportError, match="as in Hugging Face's transformers"):
+        read_weights(tmp_path / "model.safetensors")
+
+
+def test_a_mapping_without_tensors_names_what_it_holds(tmp_path: Path) -> None:
+    torch.save({"epoch": 3, "loss": 0.5}, tmp_path / "log.pt")
+    with pytest.raises(ExportError, match="holds no weights: only epoch, loss"):
+        read_weights(tmp_path / "log.pt")
+
+
+def test_a_file_that_cannot_be_opened_is_told(tmp_path: Path) -> None:
+    with pytest.raises(ExportError, match="cannot be read"):
+        read_weights(tmp_path)
