@@ -1,17 +1,16 @@
-"""What pictures drawn with Pillow share: fonts, colors, text that fits."""
+"""What pictures drawn with Pillow share: colors, shapes, text that fits."""
 
 from __future__ import annotations
 
-import contextlib
-import functools
+import bisect
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, TypeAlias
 
+from clipserve.fonts import runs, width_of
 from clipserve.safe_text import one_line
 
 if TYPE_CHECKING:
-    from PIL import Image, ImageDraw, ImageFont
-
-    Font: TypeAlias = ImageFont.ImageFont | ImageFont.FreeTypeFont
+    from PIL import Image, ImageDraw
 
 Color: TypeAlias = tuple[int, int, int]
 
@@ -25,15 +24,10 @@ RIGHT: Color = (13, 118, 110)
 WRONG: Color = (190, 60, 30)
 LONGEST = 500
 """Characters of a text that are drawn at most: a line has room for fewer, and fitting takes time for each."""
+NOTE = 18
+"""Height of a line of notes."""
 SMOOTH = 4
 """Pixels drawn for one that is shown, each way."""
-WIDE_SCRIPTS = (
-    "NotoSansCJK-Regular.ttc",
-    "DejaVuSans.ttf",
-    "Arial Unicode.ttf",
-    "arial.ttf",
-)
-"""Fonts of the system with more than Latin letters, tried where a text needs them."""
 
 
 def mix(low: Color, high: Color, share: float) -> Color:
@@ -60,38 +54,12 @@ def css(color: Color) -> str:
     return "#{:02x}{:02x}{:02x}".format(*color)
 
 
-def font(size: int, text: str = "") -> Font:
-    """A font that comes with Pillow, or one of the system for letters that this has not."""
-    wide = any(ord(letter) > 0x17F and letter not in "–—…−·×’“”" for letter in text)
-    return wide_font(size) if wide else plain_font(size)
-
-
-@functools.cache
-def plain_font(size: int) -> Font:
-    """The font that comes with Pillow: Latin letters."""
-    from PIL import ImageFont
-
-    return ImageFont.load_default(size)
-
-
-@functools.cache
-def wide_font(size: int) -> Font:
-    """The first font of the system with more letters; else the plain one."""
-    from PIL import ImageFont
-
-    for name in WIDE_SCRIPTS:
-        with contextlib.suppress(OSError):
-            return ImageFont.truetype(name, size)
-    return plain_font(size)
-
-
-def fitted(text: str, width: float, chosen: Font) -> str:
+def fitted(text: str, width: float, size: int) -> str:
     """The text, with its end replaced by an ellipsis where it is wider than `width` pixels."""
-    if chosen.getlength(text) <= width:
+    if width_of(text, size) <= width:
         return text
-    while text and chosen.getlength(text + "…") > width:
-        text = text[:-1]
-    return text.rstrip() + "…"
+    kept = bisect.bisect(range(1, len(text)), width, key=lambda end: width_of(text[:end] + "…", size))
+    return text[:kept].rstrip() + "…"
 
 
 def rounded(
@@ -116,6 +84,12 @@ def rounded(
         image.paste(paint, (left, top), mask.resize(size, Image.Resampling.BOX))
 
 
+def write_notes(draw: ImageDraw.ImageDraw, notes: Sequence[str], at: tuple[int, int], width: int) -> None:
+    """Writes lines below each other, `at` being where the space for them begins."""
+    for number, note in enumerate(notes):
+        write(draw, (at[0], at[1] + (number + 1) * NOTE), note, 12, MUTED, width=width)
+
+
 def write(
     draw: ImageDraw.ImageDraw,
     at: tuple[float, float],
@@ -129,11 +103,14 @@ def write(
 ) -> None:
     """Writes one line, unsafe characters escaped.
 
-    `anchor` as Pillow has it: `ls` is the left end of the baseline.
+    `anchor` as Pillow has it: `ls` is the left end of the baseline, `mm` the middle.
     """
     text = one_line(text[:LONGEST])
-    chosen = font(size, text)
     if width is not None:
-        text = fitted(text, width, chosen)
+        text = fitted(text, width, size)
     weight = 0.35 if bold else 0
-    draw.text(at, text, fill=color, font=chosen, anchor=anchor, stroke_width=weight, stroke_fill=color)
+    left = at[0] - width_of(text, size) * {"l": 0, "m": 0.5, "r": 1}[anchor[0]]
+    for font, piece in runs(text, size):
+        place = (left, at[1])
+        draw.text(place, piece, color, font, f"l{anchor[1]}", stroke_width=weight, stroke_fill=color)
+        left += font.getlength(piece)

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from clipserve.page import escape, page
-from clipserve.sheet import SUFFIXES, Entry
+from clipserve.sheet import SUFFIXES, Entry, notes_of
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -66,8 +66,8 @@ def write_group_sheet(sheet: GroupSheet, path: Path) -> int:
 
 def html_body(rows: Sequence[Row]) -> tuple[str, list[str]]:
     """Style and contents of the page."""
+    from clipserve.sheet_html import SEEN_NOTE, figure
     from clipserve.sheet_html import STYLE as TILES
-    from clipserve.sheet_html import figure
 
     def parts() -> Iterator[str]:
         for number, row in enumerate(rows, 1):
@@ -76,6 +76,7 @@ def html_body(rows: Sequence[Row]) -> tuple[str, list[str]]:
             yield "</div>"
         if not rows:
             yield "<p>no near-duplicates</p>"
+        yield SEEN_NOTE
 
     return TILES + STYLE, list(parts())
 
@@ -84,14 +85,17 @@ def draw_sheet(sheet: GroupSheet) -> Image.Image:
     """Title, then row below row."""
     from PIL import Image, ImageDraw
 
-    from clipserve.drawing import MUTED, PAPER, write
+    from clipserve.drawing import MUTED, NOTE, PAPER, write, write_notes
     from clipserve.sheet_png import CAPTION, GAP, HEAD, MARGIN, TILE, tile
 
     heading = 34
     pitch = heading + TILE + CAPTION + GAP
     columns = max([3, *(min(len(row.entries), SHOWN_MEMBERS) for row in sheet.rows)])
     width = 2 * MARGIN + columns * (TILE + GAP) - GAP
-    image = Image.new("RGB", (width, HEAD + (pitch * len(sheet.rows) or 60) + MARGIN), PAPER)
+    below = HEAD + (pitch * len(sheet.rows) or 60)
+    entries = [entry for row in sheet.rows for entry in row.entries[:SHOWN_MEMBERS]]
+    notes = notes_of((sheet.title, sheet.subtitle), entries)
+    image = Image.new("RGB", (width, below + len(notes) * NOTE + MARGIN), PAPER)
     draw = ImageDraw.Draw(image)
     write(draw, (MARGIN, 62), sheet.title, 30, bold=True, width=width - 2 * MARGIN)
     write(draw, (MARGIN, 90), sheet.subtitle, 15, MUTED, width=width - 2 * MARGIN)
@@ -102,4 +106,5 @@ def draw_sheet(sheet: GroupSheet) -> Image.Image:
             tile(image, draw, entry, rank, (MARGIN + (rank - 1) * (TILE + GAP), top + heading))
     if not sheet.rows:
         write(draw, (MARGIN, HEAD + 20), "no near-duplicates", 18, MUTED)
+    write_notes(draw, notes, (MARGIN, below), width - 2 * MARGIN)
     return image

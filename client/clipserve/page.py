@@ -23,7 +23,7 @@ th { color: var(--muted); font-weight: 600; }
 .number { text-align: right; }
 .figures { display: flex; flex-wrap: wrap; gap: 14px; margin: 26px 0 0; }
 .figure { background: var(--card); border-radius: 10px; padding: 14px 20px; min-width: 132px; }
-.figure b { display: block; font-size: 26px; line-height: 1.25; }
+.figure b { display: block; white-space: nowrap; font-size: 26px; line-height: 1.25; }
 .figure span { color: var(--muted); }
 """
 

@@ -10,6 +10,7 @@ import io
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from clipserve.v1 import common_pb2
 
@@ -57,13 +58,18 @@ def write_pillow(image: Any) -> common_pb2.Image:
 
 
 def sixteen_bit(image: Any) -> Any:
-    """The image with 16-bit pixels in the byte order of mode `I;16`, 0–65535."""
+    """The image with 16-bit pixels in the byte order of mode `I;16`."""
     from PIL import Image
 
-    pixels = np.asarray(image).astype("<u2")
+    return Image.frombytes("I;16", image.size, full_range(image).tobytes())
+
+
+def full_range(image: Any) -> npt.NDArray[np.uint16]:
+    """The pixels of a gray image of 12 or 16 bits, 0–65535, little-endian [H, W]."""
+    pixels: npt.NDArray[np.uint16] = np.asarray(image).astype("<u2")
     if getattr(image, "tag_v2", {}).get(BITS_PER_SAMPLE) == (12,):
-        pixels <<= 4  # a TIFF's 12 bits, 0–4095
-    return Image.frombytes("I;16", image.size, pixels.tobytes())
+        pixels <<= 4
+    return pixels
 
 
 def as_file(image: Any) -> common_pb2.Image:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from clipserve.thumbnail import Picture
+from clipserve.drawing import LONGEST
+from clipserve.thumbnail import SEEN, Picture
 
 SUFFIXES = (".html", ".png")
 SMALL_PICTURES = 4
@@ -44,6 +45,14 @@ class Sheet:
     """Best first."""
     query: Picture = None
     """The picture that was searched with, if any."""
+
+
+def notes_of(texts: Iterable[str], entries: Iterable[Entry]) -> list[str]:
+    """What a drawn sheet says below its pictures."""
+    from clipserve.fonts import UNKNOWN_NOTE, has_unknown
+
+    written = (*texts, *(text for entry in entries for text in (entry.name, entry.note)))
+    return [SEEN, *([UNKNOWN_NOTE] if any(has_unknown(text[:LONGEST]) for text in written) else [])]
 
 
 def write_sheet(sheet: Sheet, path: Path) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 from clipserve.files import Below
 from clipserve.page import escape, page
 from clipserve.sheet import SMALL_PICTURES, Entry, Sheet
-from clipserve.thumbnail import NotShown, Picture, thumbnail
+from clipserve.thumbnail import SEEN, NotShown, Picture, thumbnail
 
 SIDE = 480
 """Longer side of the pictures, twice what is shown, for fine screens."""
@@ -36,7 +36,9 @@ figcaption b { font-variant-numeric: tabular-nums; margin-left: 6px; }
   color: var(--muted); font-size: 12.5px; }
 .more img { width: 40px; height: 40px; object-fit: cover; border-radius: 5px; border: 1px solid var(--line); }
 a.name:hover { text-decoration: underline; }
+.seen { margin-top: 36px; font-size: 13px; }
 """
+SEEN_NOTE = f'<p class="seen">{escape(SEEN)}</p>'
 
 
 def sheet_html(sheet: Sheet) -> str:
@@ -48,12 +50,13 @@ def sections(sheet: Sheet) -> Iterator[str]:
     """What stands below the title."""
     if sheet.query:
         yield picture(sheet.query, "what was searched with", "query")
-    if not sheet.entries:
+    if sheet.entries:
+        yield '<div class="hits">'
+        yield from (figure(entry, rank) for rank, entry in enumerate(sheet.entries, 1))
+        yield "</div>"
+    else:
         yield "<p>nothing found</p>"
-        return
-    yield '<div class="hits">'
-    yield from (figure(entry, rank) for rank, entry in enumerate(sheet.entries, 1))
-    yield "</div>"
+    yield SEEN_NOTE
 
 
 def figure(entry: Entry, rank: int) -> str:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from PIL import Image, ImageDraw
 
-from clipserve.drawing import ACCENT, CARD, INK, LINE, MUTED, PAPER, rounded, write
-from clipserve.sheet import SMALL_PICTURES, Entry, Sheet
+from clipserve.drawing import ACCENT, CARD, INK, LINE, MUTED, NOTE, PAPER, rounded, write, write_notes
+from clipserve.sheet import SMALL_PICTURES, Entry, Sheet, notes_of
 from clipserve.thumbnail import NotShown, thumbnail
 
 MARGIN = 40
@@ -29,7 +29,9 @@ def sheet_png(sheet: Sheet) -> Image.Image:
     rows = -(-len(sheet.entries) // columns)
     head = HEAD + (QUERY + 24 if sheet.query else 0)
     width = 2 * MARGIN + columns * TILE + (columns - 1) * GAP
-    height = head + rows * pitch + MARGIN - GAP if rows else head + 60
+    below = head + rows * pitch - GAP if rows else head + 40
+    notes = notes_of((sheet.title, sheet.subtitle), sheet.entries)
+    height = below + len(notes) * NOTE + MARGIN
     image = Image.new("RGB", (width, height), PAPER)
     draw = ImageDraw.Draw(image)
     write(draw, (MARGIN, 62), sheet.title, 30, bold=True, width=width - 2 * MARGIN)
@@ -42,6 +44,7 @@ def sheet_png(sheet: Sheet) -> Image.Image:
         tile(image, draw, entry, i + 1, (left, top))
     if not sheet.entries:
         write(draw, (MARGIN, head + 20), "nothing found", 18, MUTED)
+    write_notes(draw, notes, (MARGIN, below), width - 2 * MARGIN)
     return image
 
 

@@ -7,7 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
+import numpy as np
+
 from clipserve.files import Below, read_regular
+from clipserve.pillow_images import full_range
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -18,6 +21,12 @@ MAX_BYTES = 256 * 1024 * 1024
 """Nor are larger files."""
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "PPM")
 """What is looked for in a file, whatever its name. Some others start programs."""
+PALETTES = ("1", "P", "PA")
+SEEN = (
+    "Pictures are shown as the model gets them: EXIF orientation is not applied, alpha is dropped. "
+    "It sees the square in the middle."
+)
+"""What `as_seen` does, and what sheets say of it."""
 
 
 @dataclass(frozen=True)
@@ -32,8 +41,8 @@ Picture: TypeAlias = Path | Below | bytes | NotShown | None
 
 
 def thumbnail(source: Picture, width: int, height: int) -> Image.Image | NotShown:
-    """The picture, upright and on white, as large as fits."""
-    from PIL import Image, ImageOps
+    """The picture, RGB, as the model sees it, as large as fits."""
+    from PIL import Image
 
     if source is None:
         return NotShown("its point does not say where it lies")
@@ -48,20 +57,19 @@ def thumbnail(source: Picture, width: int, height: int) -> Image.Image | NotShow
             if image.width * image.height > MAX_PIXELS:
                 return NotShown(f"it has more than {MAX_PIXELS // 1_000_000} million pixels")
             image.draft("RGB", (2 * width, 2 * height))
-            upright = ImageOps.exif_transpose(image)
-            return ImageOps.contain(on_white(upright), (width, height), Image.Resampling.LANCZOS)
-    except (OSError, ValueError, SyntaxError, MemoryError, Image.DecompressionBombError):
+            return as_seen(image, width, height)
+    except Exception:  # whatever a broken file makes its decoder raise
         return NotShown("it is not a picture, or a broken one")
 
 
-def on_white(image: Image.Image) -> Image.Image:
-    """RGB, with white where the picture is transparent."""
+def as_seen(image: Image.Image, width: int, height: int) -> Image.Image:
+    """The picture as large as fits, RGB, with the server's policy for what pictures may be; see SEEN."""
     from PIL import Image
 
-    if image.mode.startswith("I;16"):
-        image = image.point(lambda value: value / 256).convert("L")
-    if "A" in image.getbands() or "transparency" in image.info:
-        layer = image.convert("RGBA")
-        image = Image.new("RGBA", layer.size, "white")
-        image.alpha_composite(layer)
-    return image.convert("RGB")
+    image.load()
+    scale = min(width / image.width, height / image.height)
+    size = max(1, round(image.width * scale)), max(1, round(image.height * scale))
+    if image.mode.startswith("I"):
+        image = Image.fromarray((full_range(image) >> 8).astype(np.uint8))
+    smooth = Image.Resampling.NEAREST if image.mode in PALETTES else Image.Resampling.LANCZOS
+    return image.resize(size, smooth).convert("RGB")

@@ -123,6 +123,13 @@ def test_a_sheet_shows_a_row_for_each_group(run, photos, tmp_path, suffix):
         assert "sea/copy.png" in page
 
 
+def test_a_sheet_shows_pictures_that_only_the_server_has(run, client, tmp_path):
+    client.create_collection("kept", keep_sources=True)
+    client.upsert("kept", [Point(f"p{i}", image=png(i % 3)) for i in range(6)])
+    run("dedupe", "-c", "kept", "-t", "0.999", "--sheet", tmp_path / "out.html")
+    assert (tmp_path / "out.html").read_text().count("data:image/jpeg") == 6
+
+
 @pytest.fixture
 def entries(tmp_path):
     made = []

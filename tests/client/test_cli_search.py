@@ -156,6 +156,29 @@ def test_sheets_show_groups_and_percentiles(run, answer, tmp_path):
         assert image.height < with_groups
 
 
+@pytest.mark.parametrize("keep_sources", [True, False])
+def test_sheets_show_pictures_that_only_the_server_has(run, client, tmp_path, keep_sources):
+    client.create_collection("kept", schema={"path": "string"}, keep_sources=keep_sources)
+    pictures = [Point(f"p{i}", image=png(i), payload={"path": f"p{i}.png"}) for i in range(18)]
+    client.upsert("kept", [*pictures, Point("words", text="a text")])
+    words = ("search", "--like", "p1", "-c", "kept", "-k", "99", "--sheet", tmp_path / "hits.html")
+    said = run(*words).stderr
+    page = (tmp_path / "hits.html").read_text()
+    assert page.count("data:image/jpeg") == (18 if keep_sources else 0)  # the query's too
+    assert ("its point was made of a text" in page) == keep_sources
+    assert ("17 pictures are not shown: its folder was not indexed" in said) == (not keep_sources)
+
+
+def test_the_file_on_this_machine_is_preferred_to_the_kept_picture(run, client, indexed, tmp_path):
+    client.create_collection("kept", schema={"path": "string"}, keep_sources=True)
+    client.upsert("kept", [Point("a", image=png(1), payload={"path": "a.png"})])
+    (indexed / "a.png").write_bytes(png(1, 90, 20))
+    run("search", "x", "-c", "kept", "--root", indexed, "--sheet", tmp_path / "hits.html")
+    (found,) = re.findall(r'base64,([^"]+)"', (tmp_path / "hits.html").read_text())
+    with Image.open(io.BytesIO(base64.b64decode(found))) as image:
+        assert image.height > image.width
+
+
 def test_points_are_deleted_by_id(run, answer, indexed, client):
     text = run("delete", "-c", "holiday", "a.png", "missing", input="y\n")
     assert "Delete 2 points of holiday" in text.stderr

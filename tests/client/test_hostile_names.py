@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import re
 
 import pytest
 from client.pictures import png
@@ -48,7 +49,7 @@ def test_sheets_are_written_whatever_the_names_are(tmp_path, name, suffix):
 def test_of_a_very_long_name_only_the_beginning_is_fitted(tmp_path, monkeypatch):
     lengths = []
 
-    def noting(text, width, chosen):
+    def noting(text, width, size):
         lengths.append(len(text))
         return text[:10]
 
@@ -70,6 +71,12 @@ def test_reports_are_written_whatever_the_classes_are_called(client, tmp_path):
     assert UNSAFE_BUT_LINES.search(page) is None
     assert "<script" not in page
     assert report_png(found).width > 100
+
+
+def test_percentages_of_a_report_are_not_wrapped(client):
+    page = report_html(make_report(evaluation(client, ["one", "two"])))
+    assert re.search(r"\.share, \.number \{[^}]*white-space: nowrap", page)
+    assert page.count('<span class="share"><span class="bar">') >= 2
 
 
 @pytest.mark.parametrize("text", ["=1+1", "+1", "-1", "@SUM(A1)", "\t=1", "\r=1", "\n=1"])

@@ -7,9 +7,10 @@ import re
 import numpy as np
 import pytest
 from client.pictures import pixels, png, saved
-from clipserve.sheet import Entry, Sheet, write_sheet
+from clipserve.group_sheet import GroupSheet, Row, write_group_sheet
+from clipserve.sheet import Entry, Sheet, notes_of, write_sheet
 from clipserve.sheet_png import columns_for
-from clipserve.thumbnail import NotShown, thumbnail
+from clipserve.thumbnail import SEEN, NotShown, thumbnail
 from PIL import Image
 
 
@@ -78,14 +79,36 @@ def test_few_places_stay_empty(count, columns):
     assert columns_for(count) == columns
 
 
-def test_thumbnails_are_upright_and_fill_their_place():
+def test_thumbnails_fill_their_place_and_are_not_turned():
     image = Image.fromarray(pixels(1, 40, 80))
     exif = Image.Exif()
     exif[0x0112] = 6
-    file = io.BytesIO()
-    image.save(file, "JPEG", exif=exif)
-    found = thumbnail(file.getvalue(), 100, 100)
-    assert found.size == (50, 100)
+    for kind in ("JPEG", "PNG", "WEBP"):
+        file = io.BytesIO()
+        image.save(file, kind, exif=exif)
+        found = thumbnail(file.getvalue(), 100, 100)
+        assert found.size == (100, 50)
+
+
+@pytest.mark.parametrize(("width", "height"), [(5000, 3), (3, 5000), (70_000, 1), (1, 1)])
+def test_sheets_show_pictures_of_any_shape(tmp_path, width, height):
+    path = tmp_path / "long.png"
+    path.write_bytes(saved(Image.new("RGB", (width, height), "red")))
+    entries = [Entry("long.png", 0.5, path, duplicates=[Entry("long.png", 0.4, path)])]
+    for suffix in (".html", ".png"):
+        write_sheet(Sheet("title", "subtitle", entries, query=path), tmp_path / f"out{suffix}")
+        write_group_sheet(GroupSheet("title", "subtitle", [Row(entries)]), tmp_path / f"groups{suffix}")
+    assert (tmp_path / "out.html").read_text().count("data:image/jpeg") == 3
+    with Image.open(tmp_path / "out.png") as image:
+        assert any(color == (255, 0, 0) for _, color in image.getcolors(1_000_000))
+
+
+def test_sheets_say_that_pictures_are_shown_as_the_model_sees_them(sheet, tmp_path):
+    write_sheet(sheet, tmp_path / "out.html")
+    write_group_sheet(GroupSheet("t", "s", [Row(sheet.entries)]), tmp_path / "groups.html")
+    for name in ("out.html", "groups.html"):
+        assert SEEN in (tmp_path / name).read_text()
+    assert notes_of([], sheet.entries) == [SEEN]
 
 
 @pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "RGBA", "CMYK", "I;16"])
@@ -99,9 +122,11 @@ def test_thumbnails_of_any_mode_are_rgb(mode):
     assert max(found.size) == 50
 
 
-def test_transparent_pictures_lie_on_white():
-    found = thumbnail(saved(Image.new("RGBA", (10, 10), (255, 0, 0, 0))), 20, 20)
-    assert found.getpixel((5, 5)) == (255, 255, 255)
+def test_alpha_is_dropped_as_the_server_drops_it():
+    half = thumbnail(saved(Image.new("RGBA", (10, 10), (255, 0, 0, 100))), 20, 20)
+    assert half.getpixel((5, 5)) == (255, 0, 0)
+    none = thumbnail(saved(Image.new("RGBA", (10, 10), (255, 0, 0, 0))), 20, 20)
+    assert none.getpixel((5, 5)) == (0, 0, 0)
 
 
 @pytest.mark.parametrize("source", [b"", b"junk", png(1)[:50], None])

@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 from clipserve.images import ImageLike, write_image
+from clipserve.thumbnail import NotShown, thumbnail
 from clipserve_gateway.errors import ImageFormatUnsupported
 from clipserve_gateway.preprocess import ImageLimits, load_image, load_raw
 from hypothesis import given, settings
@@ -105,6 +106,18 @@ def test_an_opened_image_is_its_file(name: str) -> None:
     image = Image.open(io.BytesIO(content))
     assert image.mode == name.partition(" ")[0].rstrip(",") or name == "RGBX"
     np.testing.assert_array_equal(of_sdk(image), of_file(content))
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_sheets_show_what_the_model_sees(name: str) -> None:
+    content = FILES[name]()
+    shown = thumbnail(content, 1000, SIZE) if "turned" not in name else thumbnail(content, SIZE, 1000)
+    assert not isinstance(shown, NotShown)
+    left, top = (shown.width - SIZE) // 2, (shown.height - SIZE) // 2
+    seen = np.asarray(shown.crop((left, top, left + SIZE, top + SIZE))).astype(int)
+    if Image.open(io.BytesIO(content)).mode not in ("1", "P", "PA"):  # those are sampled, at other points
+        assert np.abs(seen - of_file(content)).mean() < 4
+    assert np.abs(seen.mean((0, 1)) - of_file(content).mean((0, 1))).max() < 15
 
 
 @pytest.mark.parametrize("name", [name for name in FILES if name.startswith("I")])

@@ -10,10 +10,11 @@ import click
 import numpy as np
 
 from clipserve.cli.common import read_filter
-from clipserve.cli.dedupe_words import SHOWN_GROUPS, Scanned, document, show, write_sheet
+from clipserve.cli.dedupe_words import SHOWN_GROUPS, Scanned, document, show, shown_members, write_sheet
 from clipserve.cli.errors import Failure
 from clipserve.cli.options import OUT, Server, filter_option, root_option, server_options
 from clipserve.cli.output import print_json, progress
+from clipserve.cli.sheet_pictures import pictures_of
 from clipserve.cli.terminal import confirm, say
 from clipserve.client import Client
 from clipserve.duplicates import Group, find_groups
@@ -82,7 +83,9 @@ def dedupe(
         points = get_members(client, collection, scanned, listed)
         if sheet is not None:
             title = f"Near-duplicates in {collection}"
-            write_sheet(sheet, title, threshold, scanned, groups, points, root)
+            on_sheet = [points[id] for id in shown_members(sheet, scanned, groups) if id in points]
+            pictures = pictures_of(client, collection, on_sheet, root)
+            write_sheet(sheet, title, threshold, scanned, groups, points, pictures)
         if not server.as_json:
             show(scanned, groups, points, root)
             if sheet is not None:

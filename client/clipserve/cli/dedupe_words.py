@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,13 +11,15 @@ import numpy as np
 import numpy.typing as npt
 from rich.text import Text
 
+from clipserve import group_sheet
 from clipserve.cli.common import shown
-from clipserve.cli.hits import name_of, path_of, picture_of
+from clipserve.cli.hits import name_of, path_of
 from clipserve.cli.output import number
 from clipserve.cli.terminal import console, say, table
 from clipserve.duplicates import Group
 from clipserve.group_sheet import GroupSheet, Row, write_group_sheet
 from clipserve.sheet import Entry
+from clipserve.thumbnail import Picture
 from clipserve.types import Collection, Floats, StoredPoint
 
 SHOWN_GROUPS = 20
@@ -45,12 +47,10 @@ def described(id: str, points: dict[str, StoredPoint], root: Path | None) -> tup
     return (name_of(point), path_of(point, root)) if point else (id, None)
 
 
-def member(id: str, cosine: float, points: dict[str, StoredPoint], root: Path | None) -> Entry:
+def member(id: str, cosine: float, points: dict[str, StoredPoint], pictures: Mapping[str, Picture]) -> Entry:
     """A point on a sheet."""
     point = points.get(id)
-    return (
-        Entry(id, cosine, None) if point is None else Entry(name_of(point), cosine, picture_of(point, root))
-    )
+    return Entry(name_of(point) if point else id, cosine, pictures.get(id))
 
 
 def show(
@@ -82,6 +82,12 @@ def show(
     )
 
 
+def shown_members(path: Path, scanned: Scanned, groups: Sequence[Group]) -> list[str]:
+    """Ids of the points whose pictures a sheet of that name shows."""
+    shown = groups[: group_sheet.SHOWN_GROUPS[path.suffix]]
+    return [scanned.ids[row] for group in shown for row in group.members[: group_sheet.SHOWN_MEMBERS]]
+
+
 def write_sheet(
     path: Path,
     title: str,
@@ -89,13 +95,13 @@ def write_sheet(
     scanned: Scanned,
     groups: Sequence[Group],
     points: dict[str, StoredPoint],
-    root: Path | None,
+    pictures: Mapping[str, Picture],
 ) -> None:
     """The sheet."""
     rows = []
     for group in groups:
         entries = [
-            member(scanned.ids[row], cosine, points, root)
+            member(scanned.ids[row], cosine, points, pictures)
             for row, cosine in zip(group.members, group.cosines, strict=True)
         ]
         rows.append(Row(entries))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +14,8 @@ from clipserve.cli.output import number
 from clipserve.cli.terminal import console, say, table
 from clipserve.files import Below, open_below
 from clipserve.indexing.roots import known_root
-from clipserve.sheet import Entry
-from clipserve.thumbnail import NotShown
+from clipserve.sheet import SMALL_PICTURES, Entry
+from clipserve.thumbnail import NotShown, Picture
 from clipserve.types import Hit, SearchResult, StoredPoint
 
 PERCENTILE = "beats: share of unrelated pairs in this collection that score lower"
@@ -98,11 +98,11 @@ def facts(hit: Hit, root: Path | None) -> dict[str, Any]:
     }
 
 
-def entry(hit: Hit, root: Path | None) -> Entry:
-    """A hit on a sheet, with its near-duplicates."""
-    duplicates = tuple(entry(duplicate, root) for duplicate in hit.duplicates)
+def entry(hit: Hit, pictures: Mapping[str, Picture]) -> Entry:
+    """A hit on a sheet, with its near-duplicates; their pictures are given by id."""
+    duplicates = tuple(entry(duplicate, pictures) for duplicate in hit.duplicates)
     note = "" if hit.percentile is None else f"beats {percentile(hit.percentile)}"
-    return Entry(name_of(hit), hit.score, picture_of(hit, root), note, duplicates)
+    return Entry(name_of(hit), hit.score, pictures.get(hit.id), note, duplicates)
 
 
 def not_shown(entries: tuple[Entry, ...]) -> list[str]:
@@ -122,7 +122,7 @@ def not_shown(entries: tuple[Entry, ...]) -> list[str]:
 
 
 def every(entries: tuple[Entry, ...]) -> Iterator[Entry]:
-    """The entries, and those below them."""
+    """The entries, and those below them that are shown."""
     for one in entries:
         yield one
-        yield from every(tuple(one.duplicates))
+        yield from one.duplicates[:SMALL_PICTURES]

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import click
 
 from clipserve.cli.common import read_filter
-from clipserve.cli.hits import document, entry, not_shown, picture_of, show
+from clipserve.cli.hits import document, entry, not_shown, show
 from clipserve.cli.options import OUT, Server, filter_option, root_option, server_options
 from clipserve.cli.output import print_json
 from clipserve.cli.query import Query
+from clipserve.cli.sheet_pictures import pictures_of, shown_points
 from clipserve.cli.stdin import FILE_OR_STDIN, TEXT_OR_STDIN, picture_input
 from clipserve.cli.terminal import say
 from clipserve.cli.where import parse_where
@@ -93,9 +95,13 @@ def search(
             filter=condition(client, collection, where, filter_text),
             group_duplicates=group_duplicates,
         )
-        shown = query_picture(client, collection, query, root) if sheet is not None else None
+        pictures: dict[str, Picture] = {}
+        shown = None
+        if sheet is not None:
+            pictures = pictures_of(client, collection, shown_points(result), root)
+            shown = query_picture(client, collection, query, root)
     if sheet is not None:
-        made = make_sheet(result, query, shown, collection, root)
+        made = make_sheet(result, query, shown, collection, pictures)
         write_sheet(made, sheet)
         for sentence in not_shown(tuple(made.entries)):
             say(sentence, err=True)
@@ -129,14 +135,15 @@ def query_picture(client: Client, collection: str, query: Query, root: Path | No
     """The picture that was searched with, if there is one."""
     if query.like is None:
         return query.image
-    return next((picture_of(point, root) for point in client.get_points(collection, [query.like])), None)
+    points = client.get_points(collection, [query.like])
+    return pictures_of(client, collection, points, root).get(query.like)
 
 
 def make_sheet(
-    result: SearchResult, query: Query, shown: Picture, collection: str, root: Path | None
+    result: SearchResult, query: Query, shown: Picture, collection: str, pictures: Mapping[str, Picture]
 ) -> Sheet:
-    """What the contact sheet shows."""
-    entries = tuple(entry(hit, root) for hit in result)
+    """What the contact sheet shows; the hits' pictures are given by id."""
+    entries = tuple(entry(hit, pictures) for hit in result)
     count = f"{len(entries)} best of {collection}" if entries else f"nothing in {collection}"
     judged = " and the share of unrelated pairs that they beat" if any(one.note for one in entries) else ""
     return Sheet(

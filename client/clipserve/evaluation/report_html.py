@@ -24,6 +24,7 @@ STYLE = """
 .bar { display: inline-block; width: 160px; height: 10px; border-radius: 5px; background: var(--card);
   overflow: hidden; vertical-align: middle; margin-right: 8px; }
 .bar i { display: block; height: 100%; background: var(--accent); }
+.share, .number { white-space: nowrap; }
 .columns { display: grid; grid-template-columns: repeat(auto-fit, minmax(420px, 1fr)); gap: 0 48px; }
 summary { cursor: pointer; color: var(--accent); margin-bottom: 12px; }
 svg text { font: 12px system-ui, sans-serif; fill: var(--muted); }
@@ -108,7 +109,7 @@ def class_table(rows: Iterable[ClassRow]) -> str:
 def bar(share: float, color: str = "var(--accent)") -> str:
     """A share as a bar and a number."""
     filled = f'<i style="width:{100 * share:.1f}%;background:{color}"></i>'
-    return f'<span class="bar">{filled}</span>{percent(share)}'
+    return f'<span class="share"><span class="bar">{filled}</span>{percent(share)}</span>'
 
 
 def table(heads: Sequence[str], rows: Iterable[Sequence[str]], numbers: Sequence[int] = ()) -> str:

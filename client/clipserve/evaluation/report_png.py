@@ -15,12 +15,12 @@ from clipserve.drawing import (
     MUTED,
     PAPER,
     WRONG,
-    font,
     heat,
     rounded,
     write,
 )
 from clipserve.evaluation.report import BINS, ClassRow, Matrix, Mistake, Report, percent
+from clipserve.fonts import UNKNOWN_NOTE, has_unknown, width_of
 from clipserve.safe_text import one_line
 
 MARGIN = 48
@@ -43,6 +43,8 @@ def canvas(report: Report, width: int, height: int) -> tuple[Image.Image, ImageD
     draw = ImageDraw.Draw(image)
     write(draw, (MARGIN, 78), report.title, 34, bold=True, width=width - 2 * MARGIN)
     write(draw, (MARGIN, 108), report.subtitle, 16, MUTED, width=width - 2 * MARGIN)
+    if any(has_unknown(row.name[:LONGEST]) for row in report.classes):
+        write(draw, (MARGIN, 126), UNKNOWN_NOTE, 12, MUTED, width=width - 2 * MARGIN)
     step = min(190, (width - 2 * MARGIN) // max(1, len(report.figures)))
     for i, (name, value) in enumerate(report.figures):
         left = MARGIN + i * step
@@ -60,7 +62,7 @@ def matrix_png(report: Report, matrix: Matrix) -> Image.Image:
     columns = matrix.columns
     cell = CELL if len(columns) <= 20 else 34
     text = 15 if cell == CELL else 11
-    longest = max((font(16, name).getlength(one_line(name[:LONGEST])) for name in columns), default=0)
+    longest = max((width_of(one_line(name[:LONGEST]), 16) for name in columns), default=0)
     label = int(min(240, longest)) + 20
     left, top = MARGIN + label, HEAD + 30 + label
     width = max(left + len(columns) * cell + 96 + MARGIN, 4 * 190 + 2 * MARGIN)

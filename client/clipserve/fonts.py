@@ -1,0 +1,161 @@
+"""Fonts for text in pictures: the one that comes with Pillow, and the system's for letters that it lacks."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import shutil
+import subprocess
+import unicodedata
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, TypeAlias
+
+if TYPE_CHECKING:
+    from PIL import ImageFont
+
+    Font: TypeAlias = ImageFont.ImageFont | ImageFont.FreeTypeFont
+
+KNOWN_FILES = (
+    "NotoSansCJK-Regular.ttc",
+    "DejaVuSans.ttf",
+    "Arial Unicode.ttf",
+    "PingFang.ttc",
+    "Hiragino Sans GB.ttc",
+    "AppleSDGothicNeo.ttc",
+    "arial.ttf",
+    "msyh.ttc",
+    "msgothic.ttc",
+    "malgun.ttf",
+)
+"""Fonts with more than Latin letters of macOS, Windows and Linux; fontconfig knows others."""
+SUFFIXES = (".ttf", ".otf", ".ttc")
+LIST_SECONDS = 10
+INVISIBLE = ("Zs", "Mn", "Me", "Mc", "Cf")
+"""Categories of characters that are drawn with the letter before them: spaces, marks, joiners."""
+UNKNOWN = "?"
+"""Drawn for a letter that no font has."""
+UNKNOWN_NOTE = (
+    f"{UNKNOWN} stands for letters that no font on this machine has: "
+    "install one (Debian: fonts-noto-cjk), or write the sheet as .html"
+)
+NO_LETTER = "\U0010ffff"
+"""No font has it."""
+TEST_SIZE = 16
+
+
+@dataclass(frozen=True)
+class FontFile:
+    """A font of the system."""
+
+    path: str
+    index: int = 0
+    """Of the font in a file of several."""
+    letters: tuple[range, ...] = ()
+    """Code points that it is said to have; none if that is not known."""
+
+    def may_have(self, letter: str) -> bool:
+        """Whether it is worth a try."""
+        return not self.letters or any(ord(letter) in some for some in self.letters)
+
+
+@functools.cache
+def plain_font(size: int) -> Font:
+    """The font that comes with Pillow: letters without accents."""
+    from PIL import ImageFont
+
+    return ImageFont.load_default(size)
+
+
+@functools.cache
+def system_fonts() -> tuple[FontFile, ...]:
+    """The fonts to look for letters in, the better known first."""
+    return (*map(FontFile, KNOWN_FILES), *listed_fonts())
+
+
+def listed_fonts() -> Iterator[FontFile]:
+    """What fontconfig lists; nothing where that is not installed."""
+    program = shutil.which("fc-list")
+    if program is None:
+        return
+    command = [program, "--format", "%{file}|%{index}|%{charset}\n"]
+    with contextlib.suppress(OSError, subprocess.SubprocessError):
+        done = subprocess.run(command, capture_output=True, timeout=LIST_SECONDS, check=True)
+        for line in done.stdout.decode(errors="surrogateescape").splitlines():
+            path, index, letters = [*line.rsplit("|", 2), "", ""][:3]
+            if path.endswith(SUFFIXES):
+                yield FontFile(path, int(index or 0) & 0xFFFF, read_ranges(letters))
+
+
+def read_ranges(text: str) -> tuple[range, ...]:
+    """The code points of a list like `20-7e a9`."""
+    ends = (part.partition("-") for part in text.split())
+    return tuple(range(int(low, 16), int(high or low, 16) + 1) for low, _, high in ends)
+
+
+@functools.cache
+def loaded(file: FontFile, size: int) -> Font | None:
+    """The font of that file; None if it is not there, or has its letters as pixels of other sizes."""
+    from PIL import ImageFont
+
+    with contextlib.suppress(OSError, ValueError):
+        return ImageFont.truetype(file.path, size, index=file.index)
+    return None
+
+
+@functools.cache
+def file_for(letter: str) -> FontFile | None:
+    """The first font of the system that has a letter; None where no font has it."""
+    for file in system_fonts():
+        if file.may_have(letter):
+            font = loaded(file, TEST_SIZE)
+            if font is not None and draws(font, letter):
+                return file
+    return None
+
+
+@functools.cache
+def plain_has(letter: str) -> bool:
+    """Whether the font that comes with Pillow has a letter."""
+    return draws(plain_font(TEST_SIZE), letter)
+
+
+def draws(font: Font, letter: str) -> bool:
+    """Whether a font draws a letter otherwise than one it does not have."""
+    drawn, missing = font.getmask(letter), font.getmask(NO_LETTER)
+    return drawn.size != missing.size or bytes(drawn) != bytes(missing)
+
+
+def is_known(letter: str) -> bool:
+    """Whether any font has a letter."""
+    return unicodedata.category(letter) in INVISIBLE or plain_has(letter) or file_for(letter) is not None
+
+
+def has_unknown(text: str) -> bool:
+    """Whether a text has letters that no font has."""
+    return not all(map(is_known, set(text)))
+
+
+def runs(text: str, size: int) -> list[tuple[Font, str]]:
+    """The text in pieces of one font each; a letter that no font has becomes UNKNOWN."""
+    if text.isascii():
+        return [(plain_font(size), text)]
+    found: list[tuple[Font, str]] = []
+    for letter in text:
+        known = is_known(letter)
+        if found and unicodedata.category(letter) in INVISIBLE:
+            font = found[-1][0]
+        else:
+            file = None if not known or plain_has(letter) else file_for(letter)
+            font = (file and loaded(file, size)) or plain_font(size)
+        drawn = letter if known else UNKNOWN
+        if found and found[-1][0] is font:
+            found[-1] = (font, found[-1][1] + drawn)
+        else:
+            found.append((font, drawn))
+    return found
+
+
+def width_of(text: str, size: int) -> float:
+    """Pixels that the text takes."""
+    return sum(font.getlength(piece) for font, piece in runs(text, size))
