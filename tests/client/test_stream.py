@@ -140,7 +140,7 @@ def test_a_closed_client_streams_no_more(server):
     client = Client(server.address)
     client.info()
     client.close()
-    with pytest.raises(ValueError, match=r"(?i)closed"):
+    with pytest.raises(clipserve.ClientNotUsable, match="closed"):
         list(client.embed_stream(texts(3), kind="texts"))
-    with pytest.raises(ValueError, match=r"(?i)closed"):
+    with pytest.raises(clipserve.ClientNotUsable, match="closed"):
         client.embed_texts(["x"])
