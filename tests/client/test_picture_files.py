@@ -228,6 +228,15 @@ def test_evaluate_tells_a_class_that_has_no_readable_picture(run, tmp_path):
     assert document["classes_without_pictures"] == ["bird"]
     assert document["passed_over"] == {"heic": 1}
     assert [row["class"] for row in document["per_class"]] == ["bird", "cat", "dog"]
-    result = run(*words, code=3)
+    result = run(*words, "--report", tmp_path / "report.html", code=3)
+    assert "Classes without pictures" in (tmp_path / "report.html").read_text()
     assert "read 3 pictures of 2 classes" in result.stderr
     assert "classes without pictures, kept as labels: bird" in result.stderr
+
+
+def test_evaluate_tells_a_class_whose_pictures_all_fail(run, tmp_path):
+    fill(tmp_path / "cat", {"a.jpg": HEIC, "b.jpg": b"not a picture"})
+    fill(tmp_path / "dog", {"a.png": png(2), "b.jpg": HEIC})
+    words = ("evaluate", "folder", "--data", tmp_path)
+    assert json.loads(run(*words, "--json", code=3).stdout)["unread_classes"] == ["cat"]
+    assert "classes of which no picture could be read: cat" in run(*words, code=3).stderr

@@ -19,7 +19,7 @@ from clipserve.cli.paths import ExistingPath
 from clipserve.cli.stdin import FILE_OR_STDIN, file_of
 from clipserve.cli.terminal import console, error_console, say, table
 from clipserve.evaluation.cifar import load_cifar10, load_cifar100
-from clipserve.evaluation.dataset import Dataset
+from clipserve.evaluation.dataset import Dataset, shortened
 from clipserve.evaluation.folder import load_folder
 from clipserve.evaluation.imagenet import load_imagenet
 from clipserve.evaluation.predictions import SUFFIXES as PREDICTION_SUFFIXES
@@ -172,3 +172,5 @@ def show_failed(result: Evaluation) -> None:
         error_console().print(Text.assemble(("✗ ", "red"), prediction.name, (f"  {prediction.error}", "dim")))
     if failed:
         say(f"{len(failed)} pictures failed and are not counted", err=True)
+    if result.unread_classes:
+        say(f"classes of which no picture could be read: {shortened(result.unread_classes)}", err=True)

@@ -102,6 +102,8 @@ def make_report(evaluation: Evaluation) -> Report:
     ]
     if tally.failed:
         figures.append(("Failed", f"{tally.failed:,}"))
+    if empty := sum(not row.images for row in rows):
+        figures.append(("Classes without pictures", f"{empty:,}"))
     prompts = f"{len(evaluation.templates)} template{'s' if len(evaluation.templates) > 1 else ''}"
     setting = f"{len(tally.classes):,} classes, {prompts}"
     return Report(

@@ -42,6 +42,13 @@ class Evaluation:
         """Pictures classified in a second, labels being known."""
         return len(self.predictions) / self.seconds if self.seconds else float("nan")
 
+    @property
+    def unread_classes(self) -> tuple[str, ...]:
+        """Classes of which there are pictures, and all failed."""
+        counted = self.tally.confusion.sum(axis=1)
+        failed = sorted({prediction.label for prediction in self.predictions if prediction.error})
+        return tuple(self.tally.classes[label] for label in failed if not counted[label])
+
     def summary(self) -> dict[str, Any]:
         """All that can be said in numbers, ready for JSON."""
         return {
@@ -50,6 +57,7 @@ class Evaluation:
             "fingerprint": self.model.fingerprint,
             "images": len(self.predictions),
             "failed": self.tally.failed,
+            "unread_classes": list(self.unread_classes),
             "classes": len(self.tally.classes),
             "templates": len(self.templates),
             "top1": self.tally.accuracy,
