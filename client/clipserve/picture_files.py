@@ -61,7 +61,7 @@ class PassedOver:
         parts += [f"folders: {counted(self.folders)}"] if self.folders else []
         if self.unread:
             parts.append(f"folders that cannot be read: {len(self.unread)} ({self.unread[0].strerror})")
-        pictures = [kind for kind, _ in self.files.most_common() if kind in CONVERTIBLE]
+        pictures = sorted(self.files.keys() & CONVERTIBLE)
         parts += [f"convert {', '.join(pictures[:NAMED])} to JPEG or PNG"] if pictures else []
         return "; ".join(parts)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 
 import numpy as np
 import pytest
@@ -232,6 +233,7 @@ def test_evaluate_tells_a_class_that_has_no_readable_picture(run, tmp_path):
     assert "Classes without pictures" in (tmp_path / "report.html").read_text()
     assert "read 3 pictures of 2 classes" in result.stderr
     assert "classes without pictures, kept as labels: bird" in result.stderr
+    assert re.search(r"^bird +0 +– +–$", result.stdout, re.MULTILINE)
 
 
 def test_evaluate_tells_a_class_whose_pictures_all_fail(run, tmp_path):

@@ -148,15 +148,17 @@ def show(result: Evaluation) -> None:
         f"{result.images_per_second:,.1f}",
     )
     out.print(headline)
-    rows = [row for row in tally.per_class() if row["images"]]
+    rows = tally.per_class()
     title = "\nclasses"
     if len(rows) > LISTED:
+        rows = [row for row in rows if row["images"]]
         rows = sorted(rows, key=lambda row: (row["top1"], row["top5"]))[:LISTED]
-        title = f"\nthe {LISTED} hardest classes"
+        title = f"\nthe {min(LISTED, len(rows))} hardest classes"
     classes = table("class", ("images", "right"), ("top-1", "right"), "", ("top-5", "right"), title=title)
     for row in rows:
         top1, top5 = row["top1"], row["top5"]
-        classes.add_row(Text(row["class"]), f"{row['images']:,}", percent(top1), bar(top1), percent(top5))
+        drawn = bar(top1) if row["images"] else ""
+        classes.add_row(Text(row["class"]), f"{row['images']:,}", percent(top1), drawn, percent(top5))
     out.print(classes)
     mistakes = table("shows", "named", ("images", "right"), title="\nmost frequent mistakes")
     for mistake in tally.confusions(10):

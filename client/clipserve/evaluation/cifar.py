@@ -28,7 +28,7 @@ from clipserve.evaluation.cifar_sets import (
     other_set,
 )
 from clipserve.evaluation.cifar_tables import table_samples
-from clipserve.evaluation.dataset import Account, Dataset, DatasetError, Sample
+from clipserve.evaluation.dataset import Account, Dataset, DatasetError, Sample, shortened
 from clipserve.evaluation.folder import account_of, class_folders, folder_samples
 from clipserve.files import open_regular
 from clipserve.labels import vocabulary
@@ -91,6 +91,11 @@ def in_folders(path: Path, split: str, ours: CifarSet) -> tuple[list[Sample], Ac
         return samples, account_of(folders, labels)
     if find_files(path, split, other_set(ours)):
         raise is_other(str(path), ours)
+    other = next(it for it in SPLITS if it != split)
+    if found := find_files(path, other, ours):
+        raise DatasetError(
+            f"{path} has no {split} split, but {shortened([file.name for file in found])}: --split {other}"
+        )
     raise DatasetError(
         f"no {ours.name} {split} set found in {path}; expected its Python or binary batches, their .tar.gz, "
         "an .npz, a pair of .npy, Parquet or Arrow files whose names or folders say the split, or a folder "
