@@ -184,7 +184,10 @@ def test_places_in_words():
     assert joined(places) == "a.txt, lines 1, 4 and 7"
     assert joined([*places[:1], Place("--labels", "label", 2)]) == "a.txt, line 1; --labels, label 2"
     assert joined([]) == ""
-    known = {"names": places}
+    known = {"names": places, "texts": places[2:]}
+    assert with_places("texts[0] and labels[1] and alltexts[0]", known) == (
+        "a.txt, line 7 and a.txt, line 4 and alltexts[0]"
+    )
     assert with_places("labels.names[1]: no. See labels.names[9], labels.templates[0]", known) == (
         "a.txt, line 4: no. See labels.names[9], labels.templates[0]"
     )

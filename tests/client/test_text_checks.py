@@ -129,7 +129,7 @@ DATA = "data:image/png;base64," + PNG * 30
 def test_commands_tell_that_a_text_is_no_picture(run, answer, photos, monkeypatch, tmp_path, text):
     monkeypatch.chdir(tmp_path)
     run("index", photos, "-c", "holiday")
-    (tmp_path / "texts.txt").write_text(f"a dog\n{text}\n")
+    (tmp_path / "texts.txt").write_text(f"a dog\n\n{text}\n")
     for words in (
         ("search", text, "-c", "holiday"),
         ("search", "a dog", "--minus", text, "-c", "holiday"),
@@ -141,6 +141,8 @@ def test_commands_tell_that_a_text_is_no_picture(run, answer, photos, monkeypatc
         [line] = told
         assert "It is read as words; nothing is opened or fetched" in line
         assert len(line) < 400
+    file = ("embed", "--text", "a", "--texts-file", tmp_path / "texts.txt", "-o", tmp_path / "a.npy")
+    assert f"{tmp_path}/texts.txt, line 3 looks like" in run(*file).stderr
     answer("search", text, "-c", "holiday")
 
 

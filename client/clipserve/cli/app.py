@@ -23,7 +23,7 @@ from clipserve.cli.import_ import import_
 from clipserve.cli.index import index
 from clipserve.cli.info import info
 from clipserve.cli.labels import labels
-from clipserve.cli.listed import PLACES
+from clipserve.cli.listed import PLACES, with_places
 from clipserve.cli.migrate import migrate
 from clipserve.cli.options import SERVER, hidden_server_options, keep_for_commands
 from clipserve.cli.search import search
@@ -86,7 +86,8 @@ def telling_warnings() -> Iterator[None]:
         line: str | None = None,
     ) -> None:
         if issubclass(category, InputWarning):
-            say(f"Warning: {message}", err=True)
+            ctx = click.get_current_context(silent=True)
+            say(f"Warning: {with_places(str(message), ctx.meta.get(PLACES, {}) if ctx else {})}", err=True)
         else:
             before(message, category, filename, lineno, file, line)
 

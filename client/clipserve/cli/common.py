@@ -20,7 +20,6 @@ from clipserve.labels import NAMES, LabelSet, label_set, parse_ref
 from clipserve.picture_files import PassedOver, find_images
 from clipserve.safe_text import quoted
 from clipserve.text_checks import is_path
-from clipserve.text_encoding import lines_in
 
 
 class ListByDefault(click.Group):
@@ -73,11 +72,6 @@ def say_passed_over(passed_over: PassedOver) -> None:
     """Says on standard error what was passed over, if anything was."""
     if passed_over:
         say(f"passed over: {passed_over.words()}", err=True)
-
-
-def lines_of(path: Path) -> list[str]:
-    """The lines of a text file, or of standard input, that are not empty; click.UsageError."""
-    return [line.strip() for line in lines_in(text_of(path)) if line.strip()]
 
 
 def given_templates(templates: Sequence[str], file: Path | None) -> Listed:

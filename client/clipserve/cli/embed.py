@@ -10,11 +10,19 @@ from typing import Any
 import click
 import numpy as np
 
-from clipserve.cli.common import expanded, lines_of, say_passed_over, shown, unread_folders
+from clipserve.cli.common import expanded, say_passed_over, shown, unread_folders
 from clipserve.cli.errors import ITEMS_FAILED
+from clipserve.cli.listed import PLACES, entries, plain_lines
 from clipserve.cli.options import OUT, Server, model_option, server_options
 from clipserve.cli.output import error_facts, finite, print_json, progress, show_errors
-from clipserve.cli.stdin import FILE_OR_STDIN, PICTURES_OR_STDIN, TEXT_OR_STDIN, picture_input
+from clipserve.cli.stdin import (
+    FILE_OR_STDIN,
+    PICTURES_OR_STDIN,
+    TEXT_OR_STDIN,
+    name_of,
+    picture_input,
+    text_of,
+)
 from clipserve.cli.terminal import say
 from clipserve.client import Client
 from clipserve.errors import ClipserveError
@@ -85,7 +93,11 @@ def embed(
     if output is None and not server.as_json:
         raise click.UsageError("say where the embeddings go: --out FILE.npz, or --json")
     files, passed_over = expanded(images)
-    lines = [*texts, *(lines_of(texts_file) if texts_file else [])]
+    listed = entries(texts, "--text", "text")
+    if texts_file is not None:
+        listed += plain_lines(text_of(texts_file), name_of(texts_file))
+    lines = list(listed.texts)
+    click.get_current_context().meta[PLACES] = {"texts": listed.places}
     if not files and not lines:
         raise click.UsageError("give pictures, --text or --texts-file")
     with server.client(patient=True) as client:

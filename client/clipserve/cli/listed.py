@@ -19,7 +19,9 @@ COMMENT = re.compile(r"#+(?:\s|$)")
 WHOLE_QUOTE = re.compile(r'"((?:[^"]|"")*)"')
 PLACES = "clipserve.places"
 """Key in the context's `meta`: where the labels and templates of the command come from."""
-FIELD = re.compile(r"labels\.(names|templates)\[(\d+)\]")
+FIELD = re.compile(r"\b(labels\.names|labels\.templates|labels|texts)\[(\d+)\]")
+"""Fields of the server, and arguments of the SDK."""
+KINDS = {"labels": "names", "labels.names": "names", "labels.templates": "templates", "texts": "texts"}
 
 
 @dataclass(frozen=True)
@@ -96,6 +98,13 @@ def from_lines(text: str, source: str) -> Listed:
     return Listed(tuple(texts), tuple(places), tuple(notes))
 
 
+def plain_lines(text: str, source: str) -> Listed:
+    """One text a line, whatever it holds, without the white space around it. Empty lines are passed over."""
+    lines = [(i, line.strip()) for i, line in enumerate(lines_in(text), 1)]
+    places = tuple(Place(source, "line", i) for i, line in lines if line)
+    return Listed(tuple(line for _, line in lines if line), places)
+
+
 def unquoted(line: str, place: Place) -> str:
     """The line without the quotes around all of it; click.UsageError for a quote that does not close."""
     whole = WHOLE_QUOTE.fullmatch(line)
@@ -122,10 +131,10 @@ def from_commas(text: str, source: str) -> tuple[str, ...]:
 
 
 def with_places(message: str, places: Mapping[str, Sequence[Place]]) -> str:
-    """The message with places for the fields of labels and templates, as far as they are known."""
+    """The message with places for the fields of labels, templates and texts, as far as they are known."""
 
     def place(found: re.Match[str]) -> str:
-        known, i = places.get(found[1], ()), int(found[2])
+        known, i = places.get(KINDS[found[1]], ()), int(found[2])
         return str(known[i]) if i < len(known) else found[0]
 
     return FIELD.sub(place, message)
