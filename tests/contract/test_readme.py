@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 import shlex
 from pathlib import Path
 
+import click
 import clipserve.cli
 import clipserve_gateway.cli
 import pytest
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text()
+EXAMPLE = re.compile(r"^(?:[^`.]*\| )?clipserve(-gateway)? ")
 COMMANDS = {"clipserve": clipserve.cli.main, "clipserve-gateway": clipserve_gateway.cli.main}
 
 
@@ -29,11 +32,35 @@ def test_every_make_target_exists():
     assert named <= targets
 
 
-@pytest.mark.parametrize("words", [words for words in shell_lines() if words[0] in COMMANDS], ids=shlex.join)
+def help_lines(command: click.Command) -> list[list[str]]:
+    """The examples in the help of a command and of those below it, as words."""
+    lines = [line.strip() for line in (command.help or "").splitlines()]
+    # What stands before a pipe, and behind a redirection, is the shell's.
+    found = [shlex.split(line[line.index("clipserve") :]) for line in lines if EXAMPLE.search(line)]
+    found = [list(itertools.takewhile(lambda word: word not in ("<", ">", ">>", "|"), it)) for it in found]
+    below = command.commands.values() if isinstance(command, click.Group) else ()
+    return found + [words for each in below for words in help_lines(each)]
+
+
+DOCUMENTED = [words for words in shell_lines() if words[0] in COMMANDS]
+IN_HELP = [words for command in COMMANDS.values() for words in help_lines(command)]
+
+
+@pytest.mark.parametrize("words", DOCUMENTED + IN_HELP, ids=shlex.join)
 def test_every_command_and_option_exists(words):
-    command = COMMANDS[words[0]].commands[words[1]]
-    options = {name for parameter in command.params for name in parameter.opts}
-    assert {word for word in words if word.startswith("-")} <= options
+    command, rest = COMMANDS[words[0]], words[1:]
+    while isinstance(command, click.Group) and rest and rest[0] in command.commands:
+        command, rest = command.commands[rest[0]], rest[1:]
+    if isinstance(command, click.Group) and rest and rest[0].startswith("-"):
+        command = command.commands["list"]  # what such a group does by default
+    options = {name for parameter in command.params for name in (*parameter.opts, *parameter.secondary_opts)}
+    assert {word.partition("=")[0] for word in rest if word.startswith("-") and word != "-"} <= options
+    if isinstance(command, click.Group):
+        assert not rest, "no such command"
+
+
+def test_help_has_examples():
+    assert len(IN_HELP) > 40
 
 
 def test_every_model_is_exported_before_a_command_names_it():
