@@ -67,7 +67,7 @@ def test_the_usual_wrappings_are_taken_off(tmp_path: Path, wrapped: dict[str, An
     assert_weights(tmp_path / "training.pt")
 
 
-@pytest.mark.parametrize("names", [("state_dict", "model"), ("ema", "net")])
+@pytest.mark.parametrize("names", [("state_dict", "model"), ("net", "ema")])
 def test_of_several_sets_of_weights_none_is_guessed(tmp_path: Path, names: tuple[str, str]) -> None:
     torch.save(dict.fromkeys(names, WEIGHTS), tmp_path / "two.pt")
     with pytest.raises(ExportError, match=rf"several sets of weights \({names[0]}, {names[1]}\)"):
