@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import ipaddress
 import logging
 import socket
 
@@ -40,12 +41,23 @@ class Resolver:
         if endpoint.startswith("unix:"):
             return [endpoint]
         host, _, port = endpoint.rpartition(":")
+        if is_address(host):
+            return [endpoint]
         looking = asyncio.get_running_loop().getaddrinfo(host.strip("[]"), port, type=socket.SOCK_STREAM)
         try:
             self._found[endpoint] = addresses_of(await asyncio.wait_for(looking, RESOLVE_SECONDS))
         except (OSError, asyncio.TimeoutError) as error:
             log.debug("cannot look up %s: %s", host, error)
         return self._found.get(endpoint, [])
+
+
+def is_address(host: str) -> bool:
+    """Whether there is nothing to look up."""
+    try:
+        ipaddress.ip_address(host.strip("[]"))
+    except ValueError:
+        return False
+    return True
 
 
 def addresses_of(answer: list[tuple]) -> list[str]:

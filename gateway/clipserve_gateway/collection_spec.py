@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import datetime as dt
 import enum
+import functools
 import json
 import re
 from collections.abc import Mapping
@@ -17,6 +18,8 @@ COLLECTIONS = "names/collection/"
 """Prefix of the keys of collections' documents."""
 NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_-]{2,63}")
 """Of collections and aliases; nothing is ever called otherwise."""
+READ = 1024
+"""Documents whose collections are kept: every look at the catalog finds the same ones."""
 
 
 @dataclass(frozen=True)
@@ -154,6 +157,7 @@ def write_spec(spec: CollectionSpec) -> bytes:
     return json.dumps(dataclasses.asdict(spec), default=plain).encode()
 
 
+@functools.lru_cache(maxsize=READ)
 def read_spec(document: bytes) -> CollectionSpec:
     """The collection that a document describes."""
     facts = json.loads(document)

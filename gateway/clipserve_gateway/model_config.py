@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import base64
 import binascii
+import functools
 import math
 import re
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TypeAlias
 
 from clipserve_gateway.types import KnownAnswer, ModelSpec, Tower
@@ -20,6 +21,8 @@ VERSION = "model_version"
 """Parameter with the number of the version that a configuration describes."""
 FIRST_FORM = "1"
 """The version of exports that name none."""
+PARSED = 256
+"""Models whose specifications are kept: every look at Triton finds the same ones."""
 HIGHEST_VERSION = 2**63 - 1
 
 LoadedVersions: TypeAlias = Mapping[str, Collection[str]]
@@ -37,7 +40,7 @@ class TowerConfig:
 
     triton_name: str
     max_batch_size: int
-    parameters: Mapping[str, str]
+    parameters: Mapping[str, str] = field(hash=False)
     instances: int = 1
     share_cores: bool = False
 
@@ -70,6 +73,7 @@ def model_name(triton_name: str) -> str:
     return triton_name
 
 
+@functools.lru_cache(maxsize=PARSED)
 def parse_model(image: TowerConfig, text: TowerConfig) -> ModelSpec:
     """The model that two towers make up.
 

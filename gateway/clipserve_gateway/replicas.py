@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import functools
 import logging
+import math
+import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence, Set
 
@@ -32,6 +34,9 @@ ATTEMPTS = 2
 VERSIONS = 4
 """Of a model, that calls may be under way for."""
 
+NAMES_SECONDS = 5.0
+"""Between two look-ups of the names while all replicas answer; while one does not, each look does it."""
+
 LEAVE_SECONDS = 60.0
 """How long calls to a replica that is gone from the names may still take."""
 
@@ -39,9 +44,9 @@ LEAVE_SECONDS = 60.0
 class Replicas:
     """The encoder and the source of models that the gateway uses.
 
-    Names are looked up again at every refresh, so replicas may come and go. One that is gone from the names
-    serves on until another one answers right for its models. A call that a replica fails goes
-    to another one, once: encoding changes nothing, so it may be done twice. Belongs to one event loop.
+    Names are looked up again and again, so replicas may come and go. One that is gone from the names serves
+    on until another one answers right for its models. A call that a replica fails goes to another one, once:
+    encoding changes nothing, so it may be done twice. Belongs to one event loop.
     """
 
     def __init__(
@@ -67,6 +72,8 @@ class Replicas:
         """The version of each model that `towers` told last."""
         self._tasks: set[asyncio.Task[None]] = set()
         self._turn = 0
+        self._addresses: list[str] = []
+        self._looked_up = -math.inf
 
     async def encode_image(self, spec: ModelSpec, pixels: Pixels, deadline: Deadline) -> Floats:
         """See Encoder."""
@@ -164,8 +171,8 @@ class Replicas:
     async def repository_index(self, timeout: float) -> dict[str, frozenset[str]]:
         """Every Triton model, and the versions of it that replicas serve and give known answers with.
 
-        Looks the names up again, refreshes all replicas and examines those that are due. Raises
-        ServerUnavailable where none answers.
+        Looks the names up again where it is time, refreshes all replicas and examines those that are due.
+        Raises ServerUnavailable where none answers.
         """
         await self._look_up()
         replicas = list(self._replicas.values())
@@ -221,7 +228,10 @@ class Replicas:
         return max(having, key=rank, default=None)
 
     async def _look_up(self) -> None:
-        addresses = await self._resolver.addresses()
+        now, well = time.monotonic(), bool(self._replicas) and all(it.up for it in self._replicas.values())
+        if not well or now - self._looked_up >= NAMES_SECONDS:
+            self._looked_up, self._addresses = now, await self._resolver.addresses()
+        addresses = self._addresses
         for address in addresses:
             if address not in self._replicas:
                 self._replicas[address] = Replica(

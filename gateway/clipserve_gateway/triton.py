@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+import math
+import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -22,6 +24,8 @@ log = logging.getLogger(__name__)
 
 MODEL_INFER = "/inference.GRPCInferenceService/ModelInfer"
 MAX_MESSAGE_BYTES = 256 * 1024 * 1024
+CONFIG_SECONDS = 5.0
+"""A configuration that is changed in place, without a new version, is seen within this time."""
 
 CHANNEL_OPTIONS: list[tuple[str, object]] = [
     ("grpc.max_send_message_length", MAX_MESSAGE_BYTES),
@@ -58,6 +62,10 @@ class TritonEncoder:
             MODEL_INFER, response_deserializer=service_pb2.ModelInferResponse.FromString
         )
         self._headers = tuple((headers or {}).items())
+        self._index: Any = None
+        """What Triton said of its models last."""
+        self._configs: dict[str, tuple[float, TowerConfig]] = {}
+        """As they were read while the index was this one, and when."""
 
     async def close(self) -> None:
         """Closes the channel; calls under way fail."""
@@ -85,24 +93,21 @@ class TritonEncoder:
         return embeddings_of(answer, len(batch), spec.embed_dim)
 
     async def towers(self, names: Sequence[str], timeout: float) -> list[TowerConfig]:
-        """The configurations of the Triton models named; those that are gone by now are passed over."""
+        """The configurations of the Triton models named; those that are gone by now are passed over.
+
+        One that was read a moment ago is not asked for again while the index of models stays the same.
+        """
         found = []
         for name in names:
-            try:
-                response = await self._ask("ModelConfig", service_pb2.ModelConfigRequest(name=name), timeout)
-            except errors.ModelNotFound:
-                continue
-            config = response.config
-            parameters = {key: value.string_value for key, value in config.parameters.items()}
-            # Those of a group run on each of its GPUs.
-            instances = sum(group.count * max(1, len(group.gpus)) for group in config.instance_group)
-            # As the exporter's Python backend has it; the libtorch backend has no such parameter.
-            share_cores = parameters.get("threads") == "0" and not any(
-                group.kind == group.KIND_GPU for group in config.instance_group
-            )
-            found.append(
-                TowerConfig(config.name, config.max_batch_size, parameters, max(1, instances), share_cores)
-            )
+            read, known = self._configs.get(name, (-math.inf, None))
+            if known is None or time.monotonic() - read >= CONFIG_SECONDS:
+                try:
+                    request = service_pb2.ModelConfigRequest(name=name)
+                    read, known = time.monotonic(), tower_of(await self._ask("ModelConfig", request, timeout))
+                except errors.ModelNotFound:
+                    continue
+                self._configs[name] = read, known
+            found.append(known)
         return found
 
     async def repository_index(self, timeout: float) -> dict[str, frozenset[str]]:
@@ -110,7 +115,11 @@ class TritonEncoder:
 
         Raises ServerUnavailable or DeadlineExceeded where Triton does not answer.
         """
+        before, self._index = self._index, None
         index = await self._ask("RepositoryIndex", service_pb2.RepositoryIndexRequest(), timeout)
+        if index != before:
+            self._configs.clear()
+        self._index = index
         ready: dict[str, frozenset[str]] = {}
         for model in index.models:
             versions = {model.version} if model.state == "READY" else set()
@@ -148,6 +157,19 @@ class TritonEncoder:
         if isinstance(failure, errors.ServerUnavailable):
             failure.detail = self._proxy
         return failure
+
+
+def tower_of(response: Any) -> TowerConfig:
+    """What Triton says of the configuration of one of its models."""
+    config = response.config
+    parameters = {key: value.string_value for key, value in config.parameters.items()}
+    # Those of a group run on each of its GPUs.
+    instances = sum(group.count * max(1, len(group.gpus)) for group in config.instance_group)
+    # As the exporter's Python backend has it; the libtorch backend has no such parameter.
+    share_cores = parameters.get("threads") == "0" and not any(
+        group.kind == group.KIND_GPU for group in config.instance_group
+    )
+    return TowerConfig(config.name, config.max_batch_size, parameters, max(1, instances), share_cores)
 
 
 def translate(error: grpc.aio.AioRpcError) -> errors.ClipserveError:

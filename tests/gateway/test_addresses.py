@@ -30,6 +30,14 @@ def test_every_address_of_a_name_counts_once_and_ipv4_goes_first():
     assert addresses_of(six) == ["[::1]:8001"]
 
 
+async def test_an_address_is_not_looked_up(monkeypatch):
+    def asked(*_: object) -> None:
+        raise AssertionError("there is nothing to look up")
+
+    monkeypatch.setattr(socket, "getaddrinfo", asked)
+    assert await Resolver("10.0.0.1:8001,[::1]:3").addresses() == ["10.0.0.1:8001", "[::1]:3"]
+
+
 async def test_a_name_that_cannot_be_looked_up_keeps_its_addresses(monkeypatch):
     resolver = Resolver("localhost:1,127.0.0.1:2,unix:/x")
     first = await resolver.addresses()

@@ -9,7 +9,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from clipserve_gateway import breaker, errors, known_answer, replica, standing
+from clipserve_gateway import breaker, errors, known_answer, replica, replicas, standing
 from clipserve_gateway.deadline import Deadline
 from clipserve_gateway.known_answer import inputs_of
 from clipserve_gateway.metrics import Metrics
@@ -456,16 +456,23 @@ async def test_the_configuration_that_most_have_is_told(fleet):
     assert (await fleet.pool.towers(["fake_image"], 1.0))[0].parameters["fingerprint"] == "e" * 64
 
 
+def named(fleet: Fleet, monkeypatch: pytest.MonkeyPatch, *addresses: str) -> None:
+    """From now on the names lead to these addresses."""
+
+    async def found() -> list[str]:
+        return list(addresses)
+
+    monkeypatch.setattr(fleet.pool._resolver, "addresses", found)
+    monkeypatch.setattr(replicas, "NAMES_SECONDS", 0.0)
+
+
 async def test_a_replica_that_leaves_the_names_finishes_its_calls(fleet, monkeypatch):
     first, _ = fleet.both
     first.silent.clear()
     waiting = asyncio.gather(fleet.ask(), fleet.ask())
     await asyncio.sleep(0.01)
 
-    async def without_the_first() -> list[str]:
-        return ["127.0.0.1:2"]
-
-    monkeypatch.setattr(fleet.pool._resolver, "addresses", without_the_first)
+    named(fleet, monkeypatch, "127.0.0.1:2")
     await fleet.refresh()
     assert await shares(fleet, 1) == [0, 1]
     assert not first.closed
@@ -476,13 +483,30 @@ async def test_a_replica_that_leaves_the_names_finishes_its_calls(fleet, monkeyp
     assert fleet.ok(1) is None
 
 
-def named(fleet: Fleet, monkeypatch: pytest.MonkeyPatch, *addresses: str) -> None:
-    """From now on the names lead to these addresses."""
+async def test_names_are_looked_up_rarely_while_all_replicas_answer(monkeypatch):
+    fleet = Fleet()
+    looks = 0
 
     async def found() -> list[str]:
-        return list(addresses)
+        nonlocal looks
+        looks += 1
+        return ["127.0.0.1:1"]
 
     monkeypatch.setattr(fleet.pool._resolver, "addresses", found)
+    for _ in range(3):
+        await fleet.refresh()
+    assert looks == 1
+    fleet.fakes["127.0.0.1:1"].away = True
+    for _ in range(3):
+        with pytest.raises(errors.ServerUnavailable):
+            await fleet.refresh()
+    assert looks == 3, "the first look was made while it was still up"
+    monkeypatch.setattr(replicas, "NAMES_SECONDS", 0.0)
+    fleet.fakes["127.0.0.1:1"].away = False
+    await fleet.refresh()
+    await fleet.refresh()
+    assert looks == 5
+    await fleet.pool.close()
 
 
 async def test_the_last_replica_serves_on_until_the_next_one_answers_right(monkeypatch):

@@ -20,6 +20,8 @@ COMMITS = 20
 """Upkeep comes sooner than with points: documents are read all the time, and their table is small."""
 KEPT_BYTES = 32 << 20
 """Of documents as they were at the table's present version."""
+LISTED_BYTES = 8 << 20
+"""The same, of those below a prefix."""
 
 SCHEMA = pa.schema(
     [
@@ -42,6 +44,8 @@ class LanceDocuments:
         self._upkeep = Upkeep(table, table.name, self._writing, commits=COMMITS, sync=sync)
         self._kept: LRUCache[str, tuple[Document | None]] = LRUCache(KEPT_BYTES, size)
         self._kept_version = 0
+        self._lists: LRUCache[str, tuple[int, list[Document]]] = LRUCache(LISTED_BYTES, list_size)
+        """By prefix: a version of the table, and the documents that have it then."""
 
     @classmethod
     async def open(cls, database: Any, table: str, sync: TableSync) -> LanceDocuments:
@@ -99,9 +103,17 @@ class LanceDocuments:
         return bool(result.num_deleted_rows)
 
     async def having(self, prefix: str) -> list[Document]:
-        """See Engine.documents."""
-        rows = await self._rows(f"starts_with(key, {text(prefix)})")
-        return sorted(map(document, rows), key=lambda it: it.key)
+        """See Engine.documents. Reads them where the table's version has changed."""
+        version = await self._table.version()
+        kept = self._lists.get(prefix)
+        if kept is None or kept[0] != version:
+            # What is read may be newer than `version`: then the next call finds another one and reads anew.
+            rows = await self._rows(f"starts_with(key, {text(prefix)})")
+            kept = version, sorted(map(document, rows), key=lambda it: it.key)
+            self._lists.pop(prefix, None)
+            if list_size(kept) <= LISTED_BYTES:
+                self._lists[prefix] = kept
+        return list(kept[1])
 
     async def erase(self) -> None:
         """Takes deleted documents out of the table's files, in two visits."""
@@ -127,3 +139,8 @@ def document(row: dict[str, Any]) -> Document:
 def size(kept: tuple[Document | None]) -> int:
     """About the bytes that a kept document takes."""
     return 256 + (len(kept[0].value) if kept[0] else 0)
+
+
+def list_size(kept: tuple[int, list[Document]]) -> int:
+    """About the bytes that a kept list takes."""
+    return sum(map(size, ((it,) for it in kept[1])), 256)

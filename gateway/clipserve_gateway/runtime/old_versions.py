@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import fcntl
+import functools
 import logging
 import os
 import shutil
@@ -74,14 +75,20 @@ def locked(repository: Path) -> Iterator[None]:
         os.close(handle)
 
 
+@functools.lru_cache(maxsize=64)
+def versions_of(text: str) -> tuple[str, list[str]]:
+    """The version that a configuration describes, and those that it has Triton serve. Takes milliseconds."""
+    config = text_format.Parse(text, model_config_pb2.ModelConfig())
+    described = config.parameters[VERSION].string_value if VERSION in config.parameters else FIRST_FORM
+    return described, [str(number) for number in config.version_policy.specific.versions]
+
+
 def others_named(folder: Path, version: str) -> list[str]:
     """Versions with a folder that the configuration has Triton serve beside the one that it describes.
 
     None where it describes another one than `version`.
     """
-    config = text_format.Parse((folder / CONFIG).read_text(encoding="utf-8"), model_config_pb2.ModelConfig())
-    described = config.parameters[VERSION].string_value if VERSION in config.parameters else FIRST_FORM
+    described, named = versions_of((folder / CONFIG).read_text(encoding="utf-8"))
     if described != version:
         return []
-    named = [str(number) for number in config.version_policy.specific.versions]
     return [number for number in named if number != version and (folder / number).is_dir()]
