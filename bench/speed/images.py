@@ -19,6 +19,7 @@ from bench.speed.photos import folder_of, photographs
 from bench.speed.scale import Bar, Scale
 from bench.speed.systems import Clipserve, Lines, Load, clipserve_of, export, worker_of
 from bench.speed.turns import WARM, Turn, answered, beyond_decoding, by_turns, median, ratio, written
+from bench.speed.watch import idle_shares
 
 PHOTOS = 1024
 """More than callers: equal pictures under way are computed once."""
@@ -29,6 +30,8 @@ SLICE = 1.0
 ENOUGH = 100
 """Calls that a 99th percentile is taken of, at least."""
 LONGEST = 60.0
+SETTLE = 10.0
+"""Seconds without calls before idle cost is measured."""
 PEER_AGREE = 4
 
 CEILING, OURS, TRITON, BLOG = "ceiling", "clipserve", "Triton alone", "open_clip, one by one"
@@ -67,6 +70,8 @@ def suite(model: str, scale: Scale, load: Load, folder: Path) -> tuple[dict[str,
             callers: asdict(answered(f"{callers} callers", senders[OURS](scale.seconds, callers=callers)))
             for callers in scale.concurrency
         }
+        click.echo(f"· {model}: what an idle gateway takes", err=True)
+        idle = idle_shares(service.watched("image", load), SETTLE, scale.idle)
     facts = {
         "model": model,
         "ceilings": ways,
@@ -74,9 +79,15 @@ def suite(model: str, scale: Scale, load: Load, folder: Path) -> tuple[dict[str,
         "turns": written(turns),
         "offered": offered,
         "concurrency": concurrency,
+        "idle": idle,
     }
     names = [peer.name for peer in peers]
-    return facts, bars(model, turns, offered, names, agreements)
+    return facts, [*bars(model, turns, offered, names, agreements), idle_bar(model, idle)]
+
+
+def idle_bar(model: str, idle: dict[str, float]) -> Bar:
+    """What was promised of a gateway that nobody calls."""
+    return Bar(f"{model}: an idle gateway, % of a core", 100 * idle["gateway"], 1.0, most=True)
 
 
 def senders_of(

@@ -92,13 +92,16 @@ def pictures(facts: Facts) -> str:
     parts = ", ".join(f"{name} {ms:.2f}" for name, ms in cpu.items() if name != "decoding")
     spent = medians([turn.stage_ms for turn in turns[OURS]])
     stages = ", ".join(f"{name} {ms:.1f}" for name, ms in spent.items())
+    idle = facts.get("idle", {})
     offered = [
         (
             point["system"],
             f"{point['offered']:.1f} ({point['part']:.0%})",
             f"{point['rate']:.1f}",
             *(f"{point[q]:.0f}" for q in ("p50", "p95", "p99")),
-            f"{beyond_decoding(point['cpu_ms']):.2f}" if point["system"] == OURS else "–",
+            f"{beyond_decoding(point['cpu_ms'], idle_ms(idle, point['rate'])):.2f}"
+            if point["system"] == OURS
+            else "–",
             str(sum(point["failures"].values())),
         )
         for point in facts["offered"]
@@ -114,6 +117,7 @@ def pictures(facts: Facts) -> str:
         + table(("the ceiling's ways, pictures/s", *(f"batches of {batch}" for batch in batches)), tried)
         + f"\n\nCPU milliseconds a picture: {parts}; of the gateway's, decoding takes {cpu['decoding']:.2f}. "
         f"Milliseconds that a picture spent in each stage, waits included: {stages}.\n\n"
+        + at_rest(idle)
         + table(
             (
                 "system",
@@ -122,7 +126,7 @@ def pictures(facts: Facts) -> str:
                 "p50 ms",
                 "p95 ms",
                 "p99 ms",
-                "gateway CPU ms beyond decoding",
+                "gateway CPU ms beyond decoding" + (" and idle cost" if idle else ""),
                 "failed",
             ),
             offered,
@@ -130,6 +134,17 @@ def pictures(facts: Facts) -> str:
         + "\n\n"
         + table(("callers", "pictures/s", "p50 ms", "p99 ms"), callers)
     )
+
+
+def at_rest(idle: Facts) -> str:
+    """What processes take while nobody calls, if that was measured."""
+    shares = ", ".join(f"{name} {share:.2%}" for name, share in idle.items() if name in ("gateway", "Triton"))
+    return f"While nobody calls, of one core: {shares}.\n\n" if idle else ""
+
+
+def idle_ms(idle: Facts, rate: float) -> float:
+    """Milliseconds of idle cost that fall to one item."""
+    return 1000 * float(idle.get("gateway", 0.0)) / rate if rate else 0.0
 
 
 def texts(facts: Facts) -> str:

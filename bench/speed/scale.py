@@ -24,6 +24,8 @@ class Scale:
     points: int
     items: tuple[int, ...]
     labels: tuple[int, ...]
+    idle: float
+    """Seconds without calls in which idle cost is measured."""
 
     @property
     def more_rounds(self) -> int:
@@ -43,6 +45,7 @@ MINUTES = Scale(
     points=100_000,
     items=(1, 8, 64, 256),
     labels=(1, 100, 1_000, 10_000),
+    idle=20.0,
 )
 FULL = Scale(
     seconds=10.0,
@@ -56,6 +59,7 @@ FULL = Scale(
     points=100_000,
     items=(1, 2, 4, 8, 16, 32, 64, 128, 256),
     labels=(1, 10, 100, 1_000, 10_000),
+    idle=60.0,
 )
 
 

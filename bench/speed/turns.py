@@ -58,9 +58,9 @@ def turn_of(done: Done, seconds: float, items: int, meter: Meter | None = None) 
     return Turn(float(counts.sum()) * items / span, p50, p95, p99, done.failures, cpu, stages)
 
 
-def beyond_decoding(cpu_ms: Mapping[str, float]) -> float:
-    """The gateway's own part of the CPU time of an item."""
-    return cpu_ms["gateway"] - cpu_ms["decoding"]
+def beyond_decoding(cpu_ms: Mapping[str, float], idle: float = 0.0) -> float:
+    """The gateway's own part of the CPU time of an item, without `idle` milliseconds of it."""
+    return cpu_ms["gateway"] - cpu_ms["decoding"] - idle
 
 
 Systems = Mapping[str, Callable[[], Turn]]

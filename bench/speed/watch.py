@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import time
 import urllib.request
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -57,6 +58,15 @@ class Meter:
         cpu, stages = self._before
         self.cpu = {name: value - cpu[name] for name, value in self._watched.cpu().items()}
         self.stages = {name: value - stages.get(name, 0.0) for name, value in self._watched.stages().items()}
+
+
+def idle_shares(watched: Watched, settle: float, seconds: float) -> dict[str, float]:
+    """Of one core, what each process takes while nobody calls, 0–1: after so long, for so long."""
+    time.sleep(settle)
+    begin = time.monotonic()
+    with Meter(watched) as meter:
+        time.sleep(seconds)
+    return {name: spent / (time.monotonic() - begin) for name, spent in meter.cpu.items()}
 
 
 def cpu_seconds(pid: int) -> float:

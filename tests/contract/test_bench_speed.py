@@ -28,6 +28,7 @@ from bench.speed.plots import draw
 from bench.speed.report import markdown
 from bench.speed.scale import MINUTES, Bar
 from bench.speed.turns import Turn, by_turns, ratio, turn_of
+from bench.speed.watch import Watched, idle_shares
 
 ROOT = Path(__file__).parents[2]
 
@@ -224,6 +225,26 @@ def test_a_suites_results_take_the_place_of_its_earlier_ones_and_leave_the_other
     assert {suite: run["facts"] for suite, run in found.items()} == {
         suite: runs[suite]["facts"] for suite in found
     }
+
+
+def test_what_an_idle_gateway_takes_is_shown_apart():
+    runs = json.loads((ROOT / "bench" / "results" / "speed.json").read_text())
+    facts = runs["images"]["facts"][0]
+    ours = next(point for point in facts["offered"] if point["system"] == "clipserve")
+    ours |= {"rate": 20.0, "cpu_ms": {"gateway": 10.0, "decoding": 3.0}}
+    facts["idle"] = {"gateway": 0.01, "Triton": 0.002, "model": 0.0, "load": 0.0}
+    shown = markdown(runs)
+    assert "While nobody calls, of one core: gateway 1.00%, Triton 0.20%." in shown
+    assert "| 6.50 |" in shown, "a hundredth of a core is half a millisecond of each of 20 pictures a second"
+    assert images.idle_bar("demo", facts["idle"]).kept
+    assert not images.idle_bar("demo", {"gateway": 0.02}).kept
+
+
+def test_idle_cost_is_that_of_the_process():
+    with subprocess.Popen([sys.executable, "-c", "while True: pass"]) as busy:
+        found = idle_shares(Watched({"gateway": [busy.pid]}), settle=0.0, seconds=0.3)
+        busy.kill()
+    assert found["gateway"] > 0.05
 
 
 def test_results_are_shown_and_drawn(tmp_path):
