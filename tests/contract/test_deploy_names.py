@@ -20,6 +20,7 @@ from clipserve_gateway.guard.metrics import GuardMetrics
 from clipserve_gateway.guard.serve import Guard
 from clipserve_gateway.guard.settings import GuardSettings
 from clipserve_gateway.metrics import Metrics
+from clipserve_gateway.replicas import NAMES_SECONDS
 from clipserve_gateway.server import Gateway
 from clipserve_gateway.settings import Settings
 from clipserve_gateway.triton import CHANNEL_OPTIONS
@@ -180,7 +181,9 @@ def test_triton_may_finish_before_it_is_killed(manifests: Any) -> None:
 def test_triton_serves_on_until_every_gateway_has_left_it(gpu: Any, monkeypatch: Any) -> None:
     """After SIGTERM it refuses calls, so by then no gateway may send it any."""
     poll = settings(gpu, monkeypatch).model_poll_seconds
-    assert seconds_before_sigterm(gpu.container("triton")) >= poll + RESOLVE_SECONDS + DNS_DELAY
+    assert (
+        seconds_before_sigterm(gpu.container("triton")) >= poll + NAMES_SECONDS + RESOLVE_SECONDS + DNS_DELAY
+    )
 
 
 def test_triton_allows_the_gateways_pings(manifests: Any) -> None:
