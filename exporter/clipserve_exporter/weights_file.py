@@ -104,8 +104,9 @@ def read_pickle(path: Path) -> Any:
     """What a file of torch.save holds, as far as it is data and not code."""
     try:
         # Training programs keep their options beside the weights; the class holds data only.
-        with torch.serialization.safe_globals([argparse.Namespace]):
-            return torch.load(path, map_location="cpu", weights_only=True)
+        with torch.serialization.safe_globals([argparse.Namespace]), path.open("rb") as file:
+            # Of a path torch looks at the suffix.
+            return torch.load(file, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         code = re.search(r"GLOBAL ([\w.]+)|Unsupported (?:class|global): ([\w.]+)", str(error))
         if code:
