@@ -52,8 +52,8 @@ class Guard:
             )
             was_ready, was_alive = self._judgement.ready, self._judgement.alive
             for change in self._judgement.judge(look, time.monotonic()):
-                bad = logging.WARNING if change.waits else logging.ERROR
-                log.log(logging.INFO if change.good else bad, "%s", change.text)
+                fine = change.good or change.waits
+                log.log(logging.INFO if fine else logging.ERROR, "%s", change.text)
             self._metrics.judged(self._judgement.models)
             self._tell(was_ready, was_alive)
             await asyncio.sleep(self._judgement.pause)

@@ -101,6 +101,21 @@ async def test_changes_are_logged_once(watched, caplog):
     ]
 
 
+async def test_a_model_that_triton_loads_is_no_warning(caplog):
+    caplog.set_level(logging.INFO, "clipserve_gateway.guard")
+    watched = Watched()
+    watched.triton.source.ready["fake_text"] = False
+    watching = asyncio.create_task(watched.guard.watch())
+    for _ in range(500):
+        if caplog.records:
+            break
+        await asyncio.sleep(0.01)
+    watching.cancel()
+    assert [(record.levelname, record.getMessage()) for record in caplog.records] == [
+        ("INFO", "model fake is not served yet: Triton has not loaded it")
+    ]
+
+
 async def test_other_pages_are_not_there(watched):
     status, text = await watched.get("/nope")
     assert (status, text) == (404, "there are /readyz, /healthz, /alive and /metrics\n")
