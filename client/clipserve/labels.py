@@ -18,12 +18,13 @@ ONLY_MEASURED = ("cifar100",)
 
 @dataclass(frozen=True)
 class NoneOfTheAbove:
-    """One more answer, for pictures that no label fits; it is scored like a label and stands after all."""
+    """One more answer, for pictures that no label fits; it stands after all labels."""
 
     name: str = ""
     """What it is called in answers; empty means ``none of the above``."""
     prompts: tuple[str, ...] = ()
-    """Whole prompts, without `{}`, at most 100; none means the server's, which say little."""
+    """Whole prompts, without braces, at most 100, by which it is scored like a label. None lets the server's
+    negative words stand for it: several hundred names of things that are far from the labels."""
     threshold: float = 0.0
     """Cosine from which it counts as present, −1…1; used where the label set has thresholds."""
 

@@ -84,6 +84,7 @@ def read_search(response: clip_pb2.SearchResponse) -> SearchResult:
         model=read_model(response.model),
         truncated=response.truncated,
         incomplete=response.incomplete,
+        weak_match=response.weak_match,
     )
 
 

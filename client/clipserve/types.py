@@ -207,8 +207,9 @@ class Hit:
     """Cosine of query and point, −1…1, higher is better."""
     payload: Payload = field(default_factory=dict)
     percentile: float | None = None
-    """Share of unrelated pairs with a lower score, 0…100; comparable across queries and models. None for
-    queries that are neither a text alone nor a picture or id alone, and until the server has measured."""
+    """Share of unrelated pairs that match less well, 0…100; comparable across queries and models, and low for
+    words that the model does not know. None for queries that are neither a text alone nor a picture or id
+    alone, and in collections of fewer than 20 points."""
     duplicates: tuple[Hit, ...] = ()
     """Near-duplicates that were left out for this hit, best first, at most 100."""
 
@@ -236,6 +237,8 @@ class SearchResult:
     """Whether the query text lost its end because it is longer than the model's context."""
     incomplete: bool = False
     """Of grouped hits: whether very many points lie as near, so that other groups may be missing."""
+    weak_match: bool = False
+    """Whether nothing here matches well: there are hits, and not even the best has a percentile of 95."""
 
     def __len__(self) -> int:
         return len(self.hits)

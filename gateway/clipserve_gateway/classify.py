@@ -13,9 +13,11 @@ import numpy.typing as npt
 from clipserve_gateway.concurrency import both
 from clipserve_gateway.deadline import Deadline
 from clipserve_gateway.embed import Embedder, normalized
+from clipserve_gateway.label_embeddings import LabelEmbeddings, Prepared
 from clipserve_gateway.label_warnings import LabelWarning
-from clipserve_gateway.labels import LabelCache, Prepared
+from clipserve_gateway.labels import LabelCache
 from clipserve_gateway.models import Models
+from clipserve_gateway.negative_words import WORDS, log_sum
 from clipserve_gateway.stages import stage
 from clipserve_gateway.types import (
     Classified,
@@ -111,12 +113,11 @@ class Classifier:
         )
         items = [normalized(item) for item in embedded]
         with stage("score"):
-            if len(items) * len(labels.answers) <= SCORES_ON_LOOP:
-                results = rank(spec, items, label_embeddings.matrix, labels, top_k, mode)
+            scores = len(labels.answers) + (WORDS if labels.needs_negative_words else 0)
+            if len(items) * scores <= SCORES_ON_LOOP:
+                results = rank(spec, items, label_embeddings, labels, top_k, mode)
             else:
-                results = await asyncio.to_thread(
-                    rank, spec, items, label_embeddings.matrix, labels, top_k, mode
-                )
+                results = await asyncio.to_thread(rank, spec, items, label_embeddings, labels, top_k, mode)
         return ClassifyOutcome(spec, results, label_embeddings.truncated_prompts, label_embeddings.warnings)
 
     async def prepare(
@@ -128,19 +129,25 @@ class Classifier:
 
 
 def rank(
-    spec: ModelSpec, items: Sequence[Embedded], matrix: Floats, labels: LabelSet, top_k: int, mode: ScoreMode
+    spec: ModelSpec,
+    items: Sequence[Embedded],
+    embeddings: LabelEmbeddings,
+    labels: LabelSet,
+    top_k: int,
+    mode: ScoreMode,
 ) -> list[Classified]:
-    """Scores every good item against all answers (float32 [L, D]) and keeps the `top_k` best."""
+    """Scores every good item against all answers and keeps the `top_k` best."""
     results = [Classified(error=item.error) for item in items]
     good = {i: item.embedding for i, item in enumerate(items) if item.embedding is not None}
     if not good:
         return results
-    cosines = np.stack(list(good.values())) @ matrix.T
-    np.clip(cosines, -1.0, 1.0, out=cosines)
-    probabilities = probability(cosines, spec, mode)
+    cosines, logits = scored(np.stack(list(good.values())), embeddings, spec.logit_scale)
+    # Only in a softmax do many words weigh together.
+    ranked_by = logits if mode is ScoreMode.SOFTMAX else cosines
+    probabilities = probability(cosines, logits, spec, mode)
     names, thresholds = labels.answers, np.asarray(labels.answer_thresholds, np.float32)
     for row, i in enumerate(good):
-        best = np.argsort(-cosines[row], kind="stable")[:top_k]
+        best = np.argsort(-ranked_by[row], kind="stable")[:top_k]
         best_cosines = cosines[row, best]
         results[i] = Classified(
             RankedLabels(
@@ -154,14 +161,33 @@ def rank(
     return results
 
 
-def probability(cosines: Floats, spec: ModelSpec, mode: ScoreMode) -> np.ndarray | None:
+def scored(
+    images: Floats, embeddings: LabelEmbeddings, logit_scale: float
+) -> tuple[Floats, npt.NDArray[np.float64]]:
+    """Cosines of images (float32 [B, D]) with all answers, and what they weigh in a softmax: [B, L] each.
+
+    The weight of a label is logit_scale × cosine. Where negative words stand for none of the above, its
+    cosine is that of the nearest one, and its weight is such that its odds are those of NegativeWords.weigh.
+    """
+    cosines = np.clip(images @ embeddings.matrix.T, -1.0, 1.0)
+    logits = cosines.astype(np.float64) * logit_scale
+    if embeddings.negative is not None:
+        nearest, odds = embeddings.negative.weigh(images, cosines, logit_scale)
+        none = odds + log_sum(cosines, logit_scale)
+        cosines = np.hstack([cosines, nearest[:, None]])
+        logits = np.hstack([logits, none[:, None]])
+    return cosines, logits
+
+
+def probability(
+    cosines: Floats, logits: npt.NDArray[np.float64], spec: ModelSpec, mode: ScoreMode
+) -> np.ndarray | None:
     """Probabilities float64 [B, L], or None where the model gives no meaningful ones.
 
     Softmax over labels of logit_scale × cosine (+ logit_bias, which cancels), as in CLIP; or, for models
     trained that way, sigmoid(logit_scale × cosine + logit_bias), as in SigLIP. A sigmoid without the
     learned bias would call nearly everything certain, so there is none then.
     """
-    logits = cosines.astype(np.float64) * spec.logit_scale
     if mode is ScoreMode.SOFTMAX:
         powers = np.exp(logits - logits.max(axis=1, keepdims=True))
         return powers / powers.sum(axis=1, keepdims=True)
@@ -169,4 +195,4 @@ def probability(cosines: Floats, spec: ModelSpec, mode: ScoreMode) -> np.ndarray
         return None
     # exp of large numbers overflows to inf, and 1 / inf is the right 0.
     with np.errstate(over="ignore"):
-        return 1.0 / (1.0 + np.exp(-(logits + spec.logit_bias)))
+        return 1.0 / (1.0 + np.exp(-(cosines.astype(np.float64) * spec.logit_scale + spec.logit_bias)))

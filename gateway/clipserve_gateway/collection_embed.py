@@ -50,12 +50,17 @@ class CollectionEmbedder:
         """Normalized embeddings in order; FingerprintMismatch if the model is not what it was."""
         if not inputs:
             return []
-        model = self._models.get(generation.model, field="collection")
-        check_fingerprint(collection, generation, model.fingerprint)
+        self.model(collection, generation)
         outcome = await self._embedder.embed(generation.model, inputs, deadline=deadline)
         # The model may have been replaced in between.
         check_fingerprint(collection, generation, outcome.spec.fingerprint)
         return outcome.items
+
+    def model(self, collection: str, generation: Generation) -> ModelSpec:
+        """The model that made the embeddings; FingerprintMismatch if it is not what it was."""
+        model = self._models.get(generation.model, field="collection")
+        check_fingerprint(collection, generation, model.fingerprint)
+        return model
 
 
 def check_fingerprint(collection: str, generation: Generation, fingerprint: str) -> None:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from clipserve_gateway.label_warnings import LabelWarning
+from clipserve_gateway.negative_words import NegativeWords
 from clipserve_gateway.text_store import content_key
 from clipserve_gateway.types import Embedded, Floats, LabelSet, ModelSpec
 
@@ -22,6 +23,8 @@ class LabelEmbeddings:
     matrix: Floats
     truncated_prompts: int
     warnings: tuple[LabelWarning, ...] = ()
+    negative: NegativeWords | None = None
+    """What stands for none of the above, where it has no row of its own in the matrix."""
 
 
 @dataclass(frozen=True)
@@ -75,8 +78,8 @@ def mean_label(prompts: Sequence[Embedded], name: str = "") -> Label:
 
 
 def matrix_bytes(entry: LabelEmbeddings) -> int:
-    """Bytes that label embeddings take."""
-    return entry.matrix.nbytes
+    """Bytes that label embeddings take; the negative words are shared by all."""
+    return entry.matrix.nbytes + (0 if entry.negative is None else entry.negative.far.nbytes)
 
 
 def label_bytes(entry: Label) -> int:

@@ -7,6 +7,7 @@ import datetime as dt
 import json
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 from cachetools import TTLCache
 
@@ -24,6 +25,7 @@ from clipserve_gateway.text_store import (
 from clipserve_gateway.types import LabelSet, LabelSetRef, ModelSpec, NoneOfTheAbove
 
 HEADS, VERSIONS, EMBEDDINGS = "labels/head/", "labels/version/", "labels/embeddings/"
+FORMER_PROMPTS = ("a photo.", "a picture of something.", "an image.", "a photo of something else.")
 UPDATE_ATTEMPTS = 16
 CACHE_BYTES = 32 << 20
 """Of label sets that calls find without asking the engine."""
@@ -243,8 +245,12 @@ def read_head(document: Document) -> _Head:
 
 def write_version(stored: StoredLabelSet) -> bytes:
     """A version's document."""
+    labels = dataclasses.asdict(stored.labels)
+    if stored.labels.needs_negative_words:
+        # Releases without negative words read the prompts, which were the default then.
+        labels["none_of_the_above"] |= {"prompts": FORMER_PROMPTS, "negative_words": True}
     facts = {
-        "labels": dataclasses.asdict(stored.labels),
+        "labels": labels,
         "content_hash": stored.content_hash,
         "create_time": stored.create_time.isoformat(),
     }
@@ -260,7 +266,13 @@ def read_version(ref: LabelSetRef, document: Document, head: _Head) -> StoredLab
         names=tuple(found["names"]),
         templates=tuple(found["templates"]),
         thresholds=tuple(found["thresholds"]),
-        none_of_the_above=none and NoneOfTheAbove(none["name"], tuple(none["prompts"]), none["threshold"]),
+        none_of_the_above=none and read_none(none),
     )
     created = dt.datetime.fromisoformat(facts["create_time"])
     return StoredLabelSet(ref, labels, facts["content_hash"], created, head.versions)
+
+
+def read_none(facts: dict[str, Any]) -> NoneOfTheAbove:
+    """None of the above as it was kept; where nothing speaks of negative words, by prompts."""
+    prompts = () if facts.get("negative_words") else tuple(facts["prompts"])
+    return NoneOfTheAbove(facts["name"], prompts, facts["threshold"])

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Protocol
 
@@ -29,8 +29,9 @@ from clipserve_gateway.label_embeddings import (
 )
 from clipserve_gateway.label_warnings import find_warnings
 from clipserve_gateway.metrics import Metrics
-from clipserve_gateway.text_store import TextEmbeddings, TextStore, known_texts
-from clipserve_gateway.types import Embedded, LabelSet, LabelSetRef, ModelSpec
+from clipserve_gateway.negative_words import NegativeWordCache, far_words
+from clipserve_gateway.text_store import TextEmbedder, TextEmbeddings, TextStore, known_texts
+from clipserve_gateway.types import LabelSet, LabelSetRef, ModelSpec
 
 PROMPTS_PER_ITEM = 10
 """Prompts that had to be encoded count for one item of a caller's rate; those that are known cost nothing."""
@@ -41,14 +42,6 @@ PROMPTS_PER_REPORT = 512
 
 LABELS_AT_ONCE = 128
 """Labels whose prompts are averaged before others get the event loop: some 5 ms."""
-
-
-class TextEmbedder(Protocol):
-    """Embeds texts with a model."""
-
-    async def embed_texts(self, spec: ModelSpec, texts: Sequence[str], deadline: Deadline) -> list[Embedded]:
-        """Raw embeddings in order."""
-        ...
 
 
 class EmbeddingStore(Protocol):
@@ -87,6 +80,7 @@ class LabelCache:
         self._named: LRUCache[str, LabelEmbeddings] = LRUCache(max_bytes // 3, getsizeof=matrix_bytes)
         self._labels: LRUCache[tuple[str, str], Label] = LRUCache(max_bytes // 3, getsizeof=label_bytes)
         self._flights: SingleFlight[LabelEmbeddings] = SingleFlight()
+        self._negative_words = NegativeWordCache(embedder, texts)
 
     async def get(
         self, spec: ModelSpec, labels: LabelSet, deadline: Deadline, ref: LabelSetRef | None = None
@@ -110,6 +104,9 @@ class LabelCache:
         async def build(latest: Callable[[], Deadline]) -> LabelEmbeddings:
             start = time.perf_counter()
             built = await self._build_or_load(spec, labels, latest, ref)
+            if labels.needs_negative_words:
+                words = await self._negative_words.get(spec, latest)
+                built = replace(built, negative=await asyncio.to_thread(far_words, words, built.matrix))
             built = replace(built, warnings=await find_warnings(labels, spec.context_length, latest()))
             self._metrics.label_cache_build_seconds.observe(time.perf_counter() - start)
             remember(cache, key, built)
@@ -124,7 +121,7 @@ class LabelCache:
     ) -> LabelEmbeddings:
         if ref is None or self._store is None:
             return await self._build(spec, labels, latest)
-        found = await self._store.embeddings(ref, spec, len(labels.answers))
+        found = await self._store.embeddings(ref, spec, labels.rows)
         if found is None:
             found = await self._build(spec, labels, latest)
             # They only save work later: a store that cannot be written must not fail a classification.
@@ -136,7 +133,7 @@ class LabelCache:
         self, spec: ModelSpec, labels: LabelSet, latest: Callable[[], Deadline]
     ) -> LabelEmbeddings:
         names = await self._names(spec, labels, latest)
-        if labels.none_of_the_above is None:
+        if labels.none_of_the_above is None or labels.needs_negative_words:
             return LabelEmbeddings(names.matrix, names.truncated)
         latest().check("encode")
         none = mean_label(await self._embedder.embed_texts(spec, labels.none_of_the_above.prompts, latest()))
@@ -187,7 +184,7 @@ class LabelCache:
     async def _is_kept(self, spec: ModelSpec, labels: LabelSet, ref: LabelSetRef | None) -> bool:
         """Whether the store has the embeddings."""
         if ref is not None and self._store is not None:
-            return await self._store.embeddings(ref, spec, len(labels.answers)) is not None
+            return await self._store.embeddings(ref, spec, labels.rows) is not None
         digest = names_digest(labels)
         if self._texts is None or digest not in known_texts().values():
             return False

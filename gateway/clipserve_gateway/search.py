@@ -23,7 +23,7 @@ from clipserve_gateway.errors import ClipserveError, InvalidInput, PointNotFound
 from clipserve_gateway.group_search import MOST_HITS, Found, find_groups, nearest, with_payloads
 from clipserve_gateway.index.base import Engine
 from clipserve_gateway.stages import stage
-from clipserve_gateway.statistics import QueryKind, ScoreBackground, Statistics
+from clipserve_gateway.statistics import GOOD_PERCENTILE, Judge, QueryKind, Statistics
 from clipserve_gateway.types import Filter, Floats, Hit, Input
 
 SMALLEST_SUM = 1e-3
@@ -84,9 +84,17 @@ class SearchOutcome:
     collection: CollectionSpec
     groups: list[Group]
     truncated: bool
-    background: ScoreBackground | None
+    judge: Judge | None
+    """What places their scores among those of unrelated pairs."""
     incomplete: bool = False
     """Whether points were not looked at that could make other groups of duplicates."""
+
+    @property
+    def weak_match(self) -> bool:
+        """Whether there are hits, and not even the best one stands out from unrelated pairs."""
+        if self.judge is None or not self.groups:
+            return False
+        return self.judge.percentile(self.groups[0].hit.score) < GOOD_PERCENTILE
 
 
 class Searcher:
@@ -113,6 +121,9 @@ class Searcher:
     async def _search(self, query: Query, collection: CollectionSpec, deadline: Deadline) -> SearchOutcome:
         check_fingerprint(collection.name, collection.serving, query.fingerprint)
         filter, fields = query.filter(collection), query.payload_fields(collection)
+        if query.kind:
+            # Those of a first search are made meanwhile.
+            self._statistics.get(collection, query.kind)
         embedding, truncated = await self._embedding(collection, query.parts, deadline)
         deadline.check("search")
         with stage("search"):
@@ -122,8 +133,9 @@ class Searcher:
             groups = [group for group in groups if group.hit.score >= query.score_threshold]
         if fields:
             groups = [only(group, fields) for group in groups]
-        background = self._statistics.get(collection, query.kind) if query.kind else None
-        return SearchOutcome(collection, groups, truncated, background, found.incomplete)
+        background = await self._statistics.soon(collection, query.kind, deadline) if query.kind else None
+        judge = None if background is None else background.judge(embedding)
+        return SearchOutcome(collection, groups, truncated, judge, found.incomplete)
 
     async def _embedding(
         self, collection: CollectionSpec, parts: Sequence[Part], deadline: Deadline

@@ -147,7 +147,8 @@ class Gateway:
         )
         self._collection_embedder = CollectionEmbedder(self.models, self._embedder)
         self._sources = SourceReader(settings.allowed_sources, settings.max_image_bytes)
-        self._statistics = Statistics(self._engine, self._collection_embedder)
+        self._texts = TextStore(self._engine)
+        self._statistics = Statistics(self._engine, self._collection_embedder, self._texts)
         self._migrator = Migrator(
             self._engine, self._catalog, self.models, self._collection_embedder, self._sources
         )
@@ -160,7 +161,7 @@ class Gateway:
         engine, catalog, embedder = self._engine, self._catalog, self._collection_embedder
         label_sets = LabelSets(engine)
         labels = LabelCache(
-            self._embedder, self.settings.label_cache_bytes, self.metrics, label_sets, TextStore(engine)
+            self._embedder, self.settings.label_cache_bytes, self.metrics, label_sets, self._texts
         )
         classifier = Classifier(self.models, self._embedder, labels)
         calls = Calls(

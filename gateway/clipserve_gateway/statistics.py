@@ -3,13 +3,15 @@
 A cosine says little by itself: 0.25 is high between a text and a picture, and low between two pictures.
 So each score is placed among those of pairs that have nothing to do with each other: everyday texts with
 sampled points, for text queries; sampled points with one another, for queries by picture or id.
+
+Texts that the model was not taught have high cosines too, with the same few points. So a text query is not
+judged by its cosine itself but by how far that stands out from the query's mean cosine, times how far the
+query is from nonsense (ReferenceTexts.meaning). A query by picture is judged by its cosine.
 """
 
 from __future__ import annotations
 
 import asyncio
-import functools
-import importlib.resources
 import logging
 import time
 from collections.abc import Sequence
@@ -25,6 +27,8 @@ from clipserve_gateway.deadline import Deadline
 from clipserve_gateway.errors import ClipserveError
 from clipserve_gateway.index.base import Engine
 from clipserve_gateway.lanes import Lane, in_lane
+from clipserve_gateway.reference_texts import ReferenceTextCache, ReferenceTexts
+from clipserve_gateway.text_store import TextStore
 from clipserve_gateway.types import Floats
 
 log = logging.getLogger(__name__)
@@ -36,11 +40,34 @@ SAMPLED_POINTS = 512
 FEWEST_POINTS = 20
 """Of fewer points no percentile is told."""
 RENEW_SECONDS = 30.0
+RENEW_SECONDS_FEW = 0.5
+"""The same for a collection that had too few points: its first ones may just have come."""
 GROWTH = 0.1
 """Share of points come or gone from which statistics are made anew."""
 EMBED_SECONDS = 60.0
+WAIT_SECONDS = 5.0
+"""A collection's first searches wait so long for its statistics, at most, and half their time."""
 COLLECTIONS = 64
 """Collections whose statistics are kept in memory: about 3 MB each."""
+GOOD_PERCENTILE = 95.0
+"""Where no hit has this percentile, nothing matches the query well."""
+
+
+@dataclass(frozen=True)
+class Judge:
+    """Places the scores of one query among those of unrelated pairs."""
+
+    mean: float
+    """Of the query's cosines with the sampled points; 0 where cosines are compared as they are."""
+    weight: float
+    """0 … 1, what the differences from the mean are multiplied by."""
+    unrelated: Floats
+    """The same of unrelated pairs, sorted float32 [pairs]."""
+
+    def percentile(self, score: float) -> float:
+        """Share of unrelated pairs that stand out less, 0…100."""
+        standing = np.float32((score - self.mean) * self.weight)
+        return 100.0 * float(np.searchsorted(self.unrelated, standing)) / len(self.unrelated)
 
 
 @dataclass(frozen=True)
@@ -49,10 +76,20 @@ class ScoreBackground:
 
     query: QueryKind
     cosines: Floats
+    standing: Floats
+    """How far they stand out (see above), sorted float32 [pairs]."""
+    sample_mean: Floats
+    """Mean of the sampled points' embeddings, float32 [D]."""
+    texts: ReferenceTexts | None
+    """For text queries."""
 
-    def percentile(self, score: float) -> float:
-        """Share of unrelated pairs with a lower cosine, 0…100."""
-        return 100.0 * float(np.searchsorted(self.cosines, np.float32(score))) / len(self.cosines)
+    def judge(self, query: Floats) -> Judge:
+        """For the scores of a query, normalized float32 [D]."""
+        if self.texts is None:
+            return Judge(0.0, 1.0, self.standing)
+        return Judge(
+            float(query @ self.sample_mean), float(self.texts.meaning(query[None])[0]), self.standing
+        )
 
     def quantile(self, share: float) -> float:
         """The cosine below which this share (0…1) of the pairs lies."""
@@ -67,22 +104,43 @@ class _Entry:
     since: float
     backgrounds: dict[QueryKind, ScoreBackground]
 
+    @property
+    def old(self) -> bool:
+        """Whether it is time to look whether they still hold."""
+        lasts = RENEW_SECONDS if self.backgrounds else RENEW_SECONDS_FEW
+        return time.monotonic() - self.since > lasts
+
 
 class Statistics:
     """Score statistics of collections: made in the background when asked for, and kept in memory."""
 
-    def __init__(self, engine: Engine, embedder: CollectionEmbedder) -> None:
+    def __init__(self, engine: Engine, embedder: CollectionEmbedder, texts: TextStore) -> None:
         self._engine = engine
-        self._embedder = embedder
+        self._texts = ReferenceTextCache(embedder, texts)
         self._entries: LRUCache[str, _Entry] = LRUCache(COLLECTIONS)
+        self._slow: LRUCache[str, None] = LRUCache(COLLECTIONS)
         self._tasks: dict[str, asyncio.Task[None]] = {}
 
     def get(self, spec: CollectionSpec, kind: QueryKind) -> ScoreBackground | None:
         """The statistics at hand, if any; those that are missing or old are made for the next caller."""
         entry = self._entries.get(spec.serving.table)
-        if entry is None or time.monotonic() - entry.since > RENEW_SECONDS:
+        if entry is None or entry.old:
             self._renew(spec)
         return entry.backgrounds.get(kind) if entry is not None else None
+
+    async def soon(self, spec: CollectionSpec, kind: QueryKind, deadline: Deadline) -> ScoreBackground | None:
+        """The statistics, as `get` gives them; waits a while for the first ones of a collection."""
+        table = spec.serving.table
+        found, task = self.get(spec, kind), self._tasks.get(table)
+        if found is not None or task is None or table in self._slow:
+            return found
+        await asyncio.wait({task}, timeout=max(0.0, min(WAIT_SECONDS, deadline.remaining() / 2)))
+        entry = self._entries.get(table)
+        if entry is None:
+            # Not made in time, or not at all: later searches go on without.
+            self._slow[table] = None
+            return None
+        return entry.backgrounds.get(kind)
 
     async def all(self, spec: CollectionSpec) -> list[ScoreBackground]:
         """The statistics at hand, by kind of query."""
@@ -100,7 +158,8 @@ class Statistics:
         entry = self._entries.get(table)
         try:
             points = await self._engine.count(spec.table)
-            if entry is not None and abs(points - entry.points) <= GROWTH * entry.points:
+            alike = entry is not None and bool(entry.backgrounds) == (points >= FEWEST_POINTS)
+            if entry is not None and alike and abs(points - entry.points) <= GROWTH * entry.points:
                 self._entries[table] = _Entry(entry.points, time.monotonic(), entry.backgrounds)
                 return
             found = await self._measure(spec) if points >= FEWEST_POINTS else {}
@@ -111,13 +170,11 @@ class Statistics:
 
     async def _measure(self, spec: CollectionSpec) -> dict[QueryKind, ScoreBackground]:
         sample = await self._engine.sample(spec.table, SAMPLED_POINTS)
-        deadline = Deadline.after(EMBED_SECONDS)
         with in_lane(Lane.BULK):
-            items = await self._embedder.embed(spec.name, spec.serving, everyday_texts(), deadline)
-        texts = [item.embedding for item in items if item.embedding is not None]
-        if not texts or len(sample) < FEWEST_POINTS:
+            texts = await self._texts.get(spec.name, spec.serving, Deadline.after(EMBED_SECONDS))
+        if len(sample) < FEWEST_POINTS:
             return {}
-        return await asyncio.to_thread(backgrounds, sample, np.stack(texts))
+        return await asyncio.to_thread(backgrounds, sample, texts)
 
     async def close(self) -> None:
         """Ends what is under way."""
@@ -127,17 +184,18 @@ class Statistics:
         await asyncio.gather(*tasks, return_exceptions=True)
 
 
-def backgrounds(sample: Floats, texts: Floats) -> dict[QueryKind, ScoreBackground]:
-    """Statistics of sampled points (float32 [N, D]) and everyday texts (float32 [T, D]), all normalized."""
-    pairs = (sample @ sample.T)[~np.eye(len(sample), dtype=bool)]
+def backgrounds(sample: Floats, texts: ReferenceTexts) -> dict[QueryKind, ScoreBackground]:
+    """Statistics of sampled points, normalized float32 [N, D]."""
+    center = sample.mean(axis=0)
+    pairs = np.sort((sample @ sample.T)[~np.eye(len(sample), dtype=bool)])
+    cosines = texts.everyday @ sample.T
+    standing = (cosines - cosines.mean(axis=1, keepdims=True)) * texts.meaning(texts.everyday)[:, None]
     return {
-        "text": ScoreBackground("text", np.sort((texts @ sample.T).reshape(-1))),
-        "image": ScoreBackground("image", np.sort(pairs)),
+        "text": ScoreBackground("text", sorted_all(cosines), sorted_all(standing), center, texts),
+        "image": ScoreBackground("image", pairs, pairs, center, None),
     }
 
 
-@functools.cache
-def everyday_texts() -> tuple[str, ...]:
-    """A few hundred things people look for, of all kinds."""
-    words = importlib.resources.files("clipserve_gateway").joinpath("data/everyday.txt").read_text("utf-8")
-    return tuple(f"a photo of {line.strip()}" for line in words.splitlines() if line.strip())
+def sorted_all(values: Floats) -> Floats:
+    """All numbers of an array, sorted."""
+    return np.sort(values.reshape(-1))

@@ -11,21 +11,33 @@ import contextlib
 import functools
 import hashlib
 import json
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from importlib import resources
+from typing import Protocol
 
 import numpy as np
 
+from clipserve_gateway.deadline import Deadline
 from clipserve_gateway.errors import ClipserveError
 from clipserve_gateway.index.base import Engine
-from clipserve_gateway.types import Floats, ModelSpec
+from clipserve_gateway.types import Embedded, Floats, ModelSpec
 
 TEXT_VERSION = 1
 """Raise it when the same texts get other token ids, or prompts are averaged in another way: embeddings that
 were kept before are then not used any more. A test says when that is."""
 PREFIX = "texts/"
 DATA = resources.files("clipserve_gateway") / "data"
+SHIPPED = ("demo_texts.npz", "demo_prompts.npz")
+"""Files in DATA with embeddings of the demo model."""
+
+
+class TextEmbedder(Protocol):
+    """Embeds texts with a model."""
+
+    async def embed_texts(self, spec: ModelSpec, texts: Sequence[str], deadline: Deadline) -> list[Embedded]:
+        """Raw embeddings in order."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -103,12 +115,14 @@ def known_texts() -> dict[str, str]:
 def shipped_embeddings() -> dict[str, TextEmbeddings]:
     """The embeddings that come with this package, by document key. Read once, in some milliseconds.
 
-    exporter/training/embed_labels.py writes them.
+    exporter/training/embed_labels.py and embed_prompts.py write them.
     """
-    with (DATA / "demo_texts.npz").open("rb") as file, np.load(file, allow_pickle=False) as arrays:
-        fingerprint = str(arrays["fingerprint"])
-        return {
-            document_key(fingerprint, digest): TextEmbeddings(arrays[name], truncated=0)
-            for name, digest in known_texts().items()
-            if name in arrays.files
-        }
+    found = {}
+    for file in SHIPPED:
+        with (DATA / file).open("rb") as opened, np.load(opened, allow_pickle=False) as arrays:
+            fingerprint = str(arrays["fingerprint"])
+            for name, digest in known_texts().items():
+                if name in arrays.files:
+                    matrix = arrays[name].astype(np.float32)
+                    found[document_key(fingerprint, digest)] = TextEmbeddings(matrix, truncated=0)
+    return found

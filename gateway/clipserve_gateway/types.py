@@ -130,10 +130,11 @@ class ScoreMode(enum.Enum):
 
 @dataclass(frozen=True)
 class NoneOfTheAbove:
-    """An answer for pictures that fit no label, scored by whole prompts of its own."""
+    """An answer for pictures that fit no label."""
 
     name: str
-    prompts: tuple[str, ...]
+    prompts: tuple[str, ...] = ()
+    """Whole prompts by which it is scored like a label; none lets negative words stand for it."""
     threshold: float = 0.0
 
 
@@ -151,6 +152,16 @@ class LabelSet:
         """The labels and, after them, none of the above."""
         none = self.none_of_the_above
         return self.names if none is None else (*self.names, none.name)
+
+    @property
+    def needs_negative_words(self) -> bool:
+        """Whether none of the above has no prompts of its own."""
+        return self.none_of_the_above is not None and not self.none_of_the_above.prompts
+
+    @property
+    def rows(self) -> int:
+        """Embeddings of its own: one for each answer, unless negative words stand for the last."""
+        return len(self.answers) - self.needs_negative_words
 
     @property
     def answer_thresholds(self) -> tuple[float, ...]:

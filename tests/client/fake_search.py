@@ -25,6 +25,7 @@ FEWEST_POINTS = 20
 """Of fewer points no percentile is told."""
 COMPARED = 50
 """Points that are compared for groups, at most."""
+GOOD_PERCENTILE = 95
 
 
 def search(store: FakeStore, request: Any, limits: clip_pb2.Limits) -> clip_pb2.SearchResponse:
@@ -51,11 +52,13 @@ def search(store: FakeStore, request: Any, limits: clip_pb2.Limits) -> clip_pb2.
     groups = grouped(scored, request, collection)[: request.top_k or 10]
     background = pairs_of(collection, kind_of(parts))
     texts = [part.text.split() for part, kind, _, _ in parts if kind == "text"]
+    hits = [write_hit(group, request, background) for group in groups]
     return clip_pb2.SearchResponse(
-        hits=[write_hit(group, request, background) for group in groups],
+        hits=hits,
         model=collection.model,
         truncated=any(len(words) > CONTEXT_WORDS for words in texts),
         incomplete=request.group_duplicates and len(scored) > COMPARED,
+        weak_match=bool(hits) and background is not None and hits[0].percentile < GOOD_PERCENTILE,
     )
 
 

@@ -95,9 +95,10 @@ class SearchCases:
         fill(service, name, 30)
         for hits in (service.search(name, text="a dog", top_k=30), service.search(name, like="p3", top_k=30)):
             told = [hit.percentile for hit in hits if hit.percentile is not None]
-            assert len(told) in (0, len(hits))
+            assert len(told) == len(hits), "the first search too"
             assert told == sorted(told, reverse=True)
             assert all(0 <= percentile <= 100 for percentile in told)
+            assert hits.weak_match == (told[0] < 95)
         embedding = service.embed_images([png(1)]).embeddings[0]
         assert service.search(name, embedding=embedding)[0].percentile is None
         parts = [Weighted(1, text="a"), Weighted(1, text="b")]

@@ -74,6 +74,15 @@ def test_info_shows_models_and_limits(run, answer, server):
     assert found["limits"]["max_items_per_call"] == 16
 
 
+def test_classify_offers_none_of_the_above(answer, run, photos):
+    words = ("classify", photos / "a.png", "--labels", "cat,dog", "-k", "0")
+    for more, expected in (((), {"cat", "dog"}), (("--none",), {"cat", "dog", "none of the above"})):
+        [row] = answer(*words, *more)["results"]
+        assert {score["label"] for score in row["labels"]} == expected
+    text = run("classify", photos / "a.png", "--label-set", "pets", "--none", code=2).output
+    assert "says itself whether none of the above is offered" in " ".join(text.split())
+
+
 def test_classify_names_pictures(run, answer, photos):
     text = run("classify", photos / "a.png", "--labels", "cat, dog,bird", "-k", "2").output
     assert "a.png" in text

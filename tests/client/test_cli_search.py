@@ -119,6 +119,17 @@ def test_percentiles_are_shown_where_there_are_any(answer, run, many):
     assert answer("search", "a", "--plus", "b", "-c", many)["hits"][0]["percentile"] is None
 
 
+def test_a_search_in_which_nothing_matches_well_says_so(answer, run, client, many, tmp_path):
+    (tmp_path / "same.png").write_bytes(png(3))
+    texts = (f"thing {i}" for i in range(40))
+    unknown = next(text for text in texts if client.search(many, text=text).weak_match)
+    for words, weak in (((unknown,), True), (("--image", tmp_path / "same.png"), False)):
+        found = answer("search", *words, "-c", many)
+        assert found["weak_match"] is weak
+        assert (found["hits"][0]["percentile"] < 95) is weak
+        assert ("nothing here matches well" in run("search", *words, "-c", many).stdout) is weak
+
+
 @pytest.mark.parametrize(
     ("value", "text"),
     [(None, "–"), (0.0, "0 %"), (99.976, "99.97 %"), (99.999, "99.99 %"), (50.5, "50.5 %"), (100.0, "100 %")],

@@ -1,7 +1,5 @@
 from __future__ import annotations
 
-import asyncio
-
 import numpy as np
 import pytest
 from clipserve_gateway.errors import (
@@ -13,6 +11,7 @@ from clipserve_gateway.errors import (
     PointNotFound,
 )
 from clipserve_gateway.point_ops import NewPoint
+from clipserve_gateway.reference_texts import reference_prompts
 from clipserve_gateway.search import Like, Part
 from clipserve_gateway.types import EncodedImage, Eq
 from support.domain import Domain, picture
@@ -169,13 +168,12 @@ async def test_groups_are_filled_up_from_further_down(domain):
     assert len(outcome.groups[0].duplicates) == 100
 
 
-async def test_scores_are_judged_once_there_are_points_enough(domain):
+async def test_scores_of_single_queries_are_judged_by_their_kind(domain):
     await domain.upsert("pets", *(NewPoint(f"{i}", picture(i), {}) for i in range(40)))
-    assert (await domain.search("pets", Part("a dog"))).background is None
-    await asyncio.gather(*domain.statistics._tasks.values())
-    text = (await domain.search("pets", Part("a dog"))).background
-    assert text.query == "text"
+    text = (await domain.search("pets", Part("a dog"))).judge
+    pictures = 40 * 39
+    assert len(text.unrelated) == 40 * len(reference_prompts().everyday)
     for query in (Part(picture(1)), Part(Like("1"))):
-        assert (await domain.search("pets", query)).background.query == "image"
+        assert len((await domain.search("pets", query)).judge.unrelated) == pictures
     for query in ((Part(direction(1)),), (Part("a"), Part("b"))):
-        assert (await domain.search("pets", *query)).background is None
+        assert (await domain.search("pets", *query)).judge is None

@@ -19,6 +19,8 @@ from clipserve_gateway.index.base import Engine
 from clipserve_gateway.index.lance import LanceEngine
 from clipserve_gateway.labels import LabelCache, names_digest
 from clipserve_gateway.metrics import Metrics
+from clipserve_gateway.negative_words import negative_digest, negative_prompts
+from clipserve_gateway.reference_texts import reference_digest, reference_list
 from clipserve_gateway.text_store import (
     TEXT_VERSION,
     TextEmbeddings,
@@ -162,6 +164,21 @@ def test_the_embeddings_that_come_along_are_of_the_demo_model_and_of_all_known_t
         assert matrix.shape == (len(vocabulary(name).label_set().names), 256)
         assert matrix.dtype == np.float32
         np.testing.assert_allclose(np.linalg.norm(matrix, axis=1), 1, atol=1e-5)
+
+
+def test_the_prompts_that_come_along_are_those_that_are_asked_for() -> None:
+    config = (ROOT / "model_repository/demo_text/config.pbtxt").read_text()
+    fingerprint = re.search(r'"fingerprint" value \{ string_value: "(\w{64})"', config)[1]
+    lists = {
+        "reference": (reference_digest(), reference_list()),
+        "negative": (negative_digest(), negative_prompts()),
+    }
+    for name, (digest, prompts) in lists.items():
+        assert known_texts()[name] == digest, "run exporter/training/embed_prompts.py"
+        matrix = shipped_embeddings()[document_key(fingerprint, digest)].matrix
+        assert matrix.shape == (len(prompts), 256)
+        assert matrix.dtype == np.float32
+        np.testing.assert_allclose(np.linalg.norm(matrix, axis=1), 1, atol=2e-3)
 
 
 def test_other_token_ids_need_another_text_version() -> None:

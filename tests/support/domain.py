@@ -21,6 +21,7 @@ from clipserve_gateway.point_ops import NewPoint, PointOps
 from clipserve_gateway.search import Part, Query, Searcher, SearchOutcome
 from clipserve_gateway.sources import SourceReader
 from clipserve_gateway.statistics import Statistics
+from clipserve_gateway.text_store import TextStore
 from clipserve_gateway.types import EncodedImage, PayloadType
 from PIL import Image
 
@@ -48,7 +49,7 @@ class Domain:
         self.embedder = CollectionEmbedder(models, embedder)
         self.catalog = Catalog(engine)
         self.sources = SourceReader(prefixes, MAX_BYTES)
-        self.statistics = Statistics(engine, self.embedder)
+        self.statistics = Statistics(engine, self.embedder, TextStore(engine))
         self.collections = CollectionOps(engine, self.catalog, models, self.statistics)
         self.points = PointOps(engine, self.catalog, self.embedder, self.sources)
         self.searcher = Searcher(engine, self.catalog, self.embedder, self.statistics)

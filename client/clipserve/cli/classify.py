@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -28,7 +29,7 @@ from clipserve.cli.output import (
 from clipserve.cli.stdin import FILE_OR_STDIN, LIST_OR_STDIN, PICTURES_OR_STDIN, picture_input
 from clipserve.cli.terminal import console, say, table
 from clipserve.errors import Unimplemented
-from clipserve.labels import NAMES
+from clipserve.labels import NAMES, NoneOfTheAbove
 from clipserve.types import ClassifyResult, LabelScore
 
 ALL = 2**31 - 1
@@ -57,6 +58,7 @@ MANY = 1_000
     help=f"Labels and templates: {' or '.join(NAMES)}, which come along, or a set that the server keeps.",
 )
 @template_option
+@click.option("--none", is_flag=True, help="Offer `none of the above` too, for pictures that no label fits.")
 @click.option(
     "--top", "-k", default=5, show_default=True, type=click.IntRange(0), help="Labels to show; 0: all."
 )
@@ -78,6 +80,7 @@ def classify(
     labels_file: Path | None,
     label_set: str | None,
     templates: tuple[str, ...],
+    none: bool,
     top: int,
     mode: Literal["softmax", "independent"],
     threshold: float | None,
@@ -93,6 +96,7 @@ def classify(
     \b
     Examples:
       clipserve classify cat.jpg --labels "cat,dog,bird"
+      clipserve classify photos/ --labels "cat,dog,bird" --none
       clipserve classify photos/ --label-set imagenet1k -k 3
       clipserve classify photos/ --label-set birds@2
       clipserve classify a.jpg b.jpg --labels-file birds.txt -t "a photo of a {}, a type of bird."
@@ -103,8 +107,15 @@ def classify(
     given, stored = (
         (None, chosen) if isinstance(chosen, str) else (use(chosen, tell=not server.as_json), None)
     )
-    if stored and (templates or threshold is not None):
-        raise click.UsageError(f"label set {stored} has its own templates and thresholds on the server")
+    if stored and (templates or threshold is not None or none):
+        what = (
+            "says itself whether none of the above is offered"
+            if none
+            else "has its own templates and thresholds"
+        )
+        raise click.UsageError(f"label set {stored} {what}, on the server")
+    if given and none:
+        given = dataclasses.replace(given, none_of_the_above=NoneOfTheAbove())
     files, passed_over = expanded(images)
     unread = unread_folders(passed_over)
     with server.client() as client:

@@ -18,7 +18,8 @@ from clipserve.sheet import SMALL_PICTURES, Entry
 from clipserve.thumbnail import NotShown, Picture
 from clipserve.types import Hit, SearchResult, StoredPoint
 
-PERCENTILE = "beats: share of unrelated pairs in this collection that score lower"
+PERCENTILE = "beats: share of unrelated pairs in this collection that match less well"
+WEAK = "nothing here matches well: unrelated pairs are often as near as the best hit"
 
 
 def path_of(hit: Hit | StoredPoint, root: Path | None = None) -> Path | None:
@@ -73,6 +74,8 @@ def show(result: SearchResult, root: Path | None) -> None:
     console().print(made)
     if judged:
         console().print(Text(PERCENTILE, "dim"))
+    if result.weak_match:
+        say(WEAK)
 
 
 def document(result: SearchResult, root: Path | None) -> dict[str, Any]:
@@ -82,6 +85,7 @@ def document(result: SearchResult, root: Path | None) -> dict[str, Any]:
         "fingerprint": result.model.fingerprint,
         "truncated": result.truncated,
         "incomplete": result.incomplete,
+        "weak_match": result.weak_match,
         "hits": [{"rank": rank, **facts(hit, root)} for rank, hit in enumerate(result, 1)],
     }
 

@@ -70,8 +70,9 @@ def search(
 
     The query is TEXT, a picture file, or a picture of the collection. Scores are cosines, and which are high
     depends on the model and on the kind of query. The column `beats` can be compared: 99.9 % means that of a
-    thousand pairs that have nothing to do with each other, one is as near as this. Queries of several parts
-    have none. A text or picture that is - is read from standard input.
+    thousand pairs that have nothing to do with each other, one is as near as this. It is low for words that
+    the model does not know. Where not even the best hit has 95 %, nothing here matches well. Queries of
+    several parts have none. A text or picture that is - is read from standard input.
 
     \b
     Examples:
@@ -146,6 +147,8 @@ def make_sheet(
     entries = tuple(entry(hit, pictures) for hit in result)
     count = f"{len(entries)} best of {collection}" if entries else f"nothing in {collection}"
     judged = " and the share of unrelated pairs that they beat" if any(one.note for one in entries) else ""
+    if result.weak_match:
+        judged += " · nothing here matches well"
     return Sheet(
         title=query.title(),
         subtitle=f"{count} · model {result.model.name} · scores are cosines{judged}",

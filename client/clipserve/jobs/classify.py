@@ -20,6 +20,8 @@ from clipserve.v1 import clip_pb2
 
 SECONDS_PER_PROMPT = 0.01
 """Added to the default timeout: 1,000 labels in 80 templates take a slow server many minutes, once."""
+NEGATIVE_WORDS = 1_000
+"""Prompts of the server's negative words, which are encoded once for each model."""
 STORED_SECONDS = 240.0
 """Added for a stored label set, whose size is not known here: its first user waits until it is encoded."""
 STORED_NAME_BYTES = 256
@@ -60,7 +62,10 @@ class ClassifyJob(Job[ClassifyResult]):
             self._texts = label_check(labels)
             self._count = len(labels.names) + (labels.none_of_the_above is not None)
             self._widest = max(len(name.encode()) for name in answers(self._labels))
-            self._label_seconds = SECONDS_PER_PROMPT * len(labels.names) * max(1, len(labels.templates))
+            prompts = len(labels.names) * max(1, len(labels.templates))
+            if labels.none_of_the_above is not None and not labels.none_of_the_above.prompts:
+                prompts += NEGATIVE_WORDS
+            self._label_seconds = SECONDS_PER_PROMPT * prompts
         else:
             name, version = parse_ref(labels)
             self._ref = clip_pb2.LabelSetRef(name=name, version=version)

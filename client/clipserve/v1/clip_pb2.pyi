@@ -272,16 +272,18 @@ class WeightedPart(_message.Message):
     def __init__(self, weight: _Optional[float] = ..., text: _Optional[str] = ..., image: _Optional[_Union[_common_pb2.Image, _Mapping]] = ..., embedding: _Optional[_Union[_common_pb2.Embedding, _Mapping]] = ..., like: _Optional[str] = ...) -> None: ...
 
 class SearchResponse(_message.Message):
-    __slots__ = ("hits", "model", "truncated", "incomplete")
+    __slots__ = ("hits", "model", "truncated", "incomplete", "weak_match")
     HITS_FIELD_NUMBER: _ClassVar[int]
     MODEL_FIELD_NUMBER: _ClassVar[int]
     TRUNCATED_FIELD_NUMBER: _ClassVar[int]
     INCOMPLETE_FIELD_NUMBER: _ClassVar[int]
+    WEAK_MATCH_FIELD_NUMBER: _ClassVar[int]
     hits: _containers.RepeatedCompositeFieldContainer[SearchHit]
     model: _common_pb2.ModelRef
     truncated: bool
     incomplete: bool
-    def __init__(self, hits: _Optional[_Iterable[_Union[SearchHit, _Mapping]]] = ..., model: _Optional[_Union[_common_pb2.ModelRef, _Mapping]] = ..., truncated: bool = ..., incomplete: bool = ...) -> None: ...
+    weak_match: bool
+    def __init__(self, hits: _Optional[_Iterable[_Union[SearchHit, _Mapping]]] = ..., model: _Optional[_Union[_common_pb2.ModelRef, _Mapping]] = ..., truncated: bool = ..., incomplete: bool = ..., weak_match: bool = ...) -> None: ...
 
 class SearchHit(_message.Message):
     __slots__ = ("id", "score", "payload", "percentile", "duplicates")

@@ -16,7 +16,6 @@ from clipserve_gateway.types import LabelSet, LabelSetRef, Limits, NoneOfTheAbov
 
 DEFAULT_TEMPLATE = "a photo of a {}."
 NONE_NAME = "none of the above"
-NONE_PROMPTS = ("a photo.", "a picture of something.", "an image.", "a photo of something else.")
 MAX_NONE_PROMPTS = 100
 CONTROL = re.compile(r"[\x00-\x08\x0e-\x1b\x7f-\x84\x86-\x9f]")
 """Control characters that are not white space."""
@@ -125,7 +124,7 @@ def read_none_of_the_above(
 ) -> NoneOfTheAbove:
     """The answer for pictures that fit no label; its name must be none of theirs."""
     path = "labels.none_of_the_above"
-    name, prompts = none.name or NONE_NAME, tuple(none.prompts) or NONE_PROMPTS
+    name, prompts = none.name or NONE_NAME, tuple(none.prompts)
     if name in names:
         raise InvalidInput(f"{name[:100]!r} is one of the labels", field=f"{path}.name")
     check_label(name, limits, f"{path}.name")

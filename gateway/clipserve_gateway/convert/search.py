@@ -16,7 +16,7 @@ from clipserve_gateway.convert.points import check_id
 from clipserve_gateway.duplicates import Group
 from clipserve_gateway.errors import InvalidInput, LimitExceeded
 from clipserve_gateway.search import Like, Part, Query, SearchOutcome
-from clipserve_gateway.statistics import ScoreBackground
+from clipserve_gateway.statistics import Judge
 from clipserve_gateway.types import Filter, Floats, Hit, Input, Limits
 
 DEFAULT_TOP_K = 10
@@ -128,26 +128,27 @@ def write_steps(outcome: SearchOutcome) -> int:
 def write_search(outcome: SearchOutcome, limits: Limits) -> clip_pb2.SearchResponse:
     """The hits, best first."""
     response = clip_pb2.SearchResponse(
-        hits=[write_group(group, outcome.background) for group in outcome.groups],
+        hits=[write_group(group, outcome.judge) for group in outcome.groups],
         model=write_model(outcome.collection.serving),
         truncated=outcome.truncated,
         incomplete=outcome.incomplete,
+        weak_match=outcome.weak_match,
     )
     return check_fits(response, limits, "top_k")
 
 
-def write_group(group: Group, background: ScoreBackground | None) -> clip_pb2.SearchHit:
+def write_group(group: Group, judge: Judge | None) -> clip_pb2.SearchHit:
     """A hit with its near-duplicates."""
-    written = write_hit(group.hit, background)
-    written.duplicates.extend(write_hit(hit, background) for hit in group.duplicates)
+    written = write_hit(group.hit, judge)
+    written.duplicates.extend(write_hit(hit, judge) for hit in group.duplicates)
     return written
 
 
-def write_hit(hit: Hit, background: ScoreBackground | None) -> clip_pb2.SearchHit:
+def write_hit(hit: Hit, judge: Judge | None) -> clip_pb2.SearchHit:
     """One hit, judged by the scores of unrelated pairs where these are known."""
     return clip_pb2.SearchHit(
         id=hit.id,
         score=hit.score,
         payload=write_payload(hit.payload),
-        percentile=None if background is None else background.percentile(hit.score),
+        percentile=None if judge is None else judge.percentile(hit.score),
     )

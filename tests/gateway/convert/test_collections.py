@@ -47,7 +47,7 @@ def test_a_collection_is_written_with_all_that_is_known_of_it():
         7,
         ("alias",),
         TableStatus(7, 3, IndexState.BUILDING),
-        (ScoreBackground("text", cosines),),
+        (ScoreBackground("text", cosines, cosines, np.zeros(2, np.float32), None),),
     )
     written = write_collection(facts)
     assert (written.name, written.count, written.aliases) == ("pets", 7, ["alias"])

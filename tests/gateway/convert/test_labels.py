@@ -10,7 +10,6 @@ from clipserve_gateway.convert.clip import read_classify
 from clipserve_gateway.convert.labels import (
     CONTROL,
     NONE_NAME,
-    NONE_PROMPTS,
     read_labels,
     read_name,
     read_ref,
@@ -37,7 +36,7 @@ def labels(*names: str, **rest) -> clip_pb2.LabelSet:
 def test_none_of_the_above_has_a_name_and_prompts_of_its_own():
     assert read_labels(labels("cat"), LIMITS).none_of_the_above is None
     default = read_labels(labels("cat", none_of_the_above=None_()), LIMITS).none_of_the_above
-    assert default == NoneOfTheAbove(NONE_NAME, NONE_PROMPTS, 0.0)
+    assert default == NoneOfTheAbove(NONE_NAME, (), 0.0)
     given = None_(name="nothing", prompts=["a photo."], threshold=0.25)
     found = read_labels(labels("cat", none_of_the_above=given), LIMITS).none_of_the_above
     assert found == NoneOfTheAbove("nothing", ("a photo.",), 0.25)

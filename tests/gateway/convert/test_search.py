@@ -11,7 +11,7 @@ from clipserve_gateway.duplicates import Group
 from clipserve_gateway.errors import InvalidInput, LimitExceeded
 from clipserve_gateway.search import Like, Part, SearchOutcome
 from clipserve_gateway.settings import Settings
-from clipserve_gateway.statistics import ScoreBackground
+from clipserve_gateway.statistics import Judge
 from clipserve_gateway.types import Eq, Hit
 from support.convert import spec
 from support.domain import SCHEMA
@@ -111,19 +111,22 @@ def test_fields_that_the_schema_has_not_are_named():
     assert caught.value.field == "payload_fields[1]"
 
 
-def outcome(*groups: Group, background: ScoreBackground | None = None) -> SearchOutcome:
-    return SearchOutcome(spec(), list(groups), False, background)
+def outcome(*groups: Group, judge: Judge | None = None) -> SearchOutcome:
+    return SearchOutcome(spec(), list(groups), False, judge)
 
 
 def test_hits_carry_their_duplicates_and_percentiles():
-    background = ScoreBackground("text", np.array([0.0, 0.5, 0.6, 0.7], np.float32))
+    judge = Judge(0.0, 1.0, np.array([0.0, 0.5, 0.6, 0.7], np.float32))
     group = Group(Hit("a", 0.65, {"year": 1}), (Hit("b", 0.1, {}),))
-    response = write_search(outcome(group, background=background), LIMITS)
+    response = write_search(outcome(group, judge=judge), LIMITS)
     assert response.model.fingerprint == spec().fingerprint
     [hit] = response.hits
     assert (hit.id, hit.payload["year"].int_value, hit.percentile) == ("a", 1, 75)
     assert [(it.id, it.percentile) for it in hit.duplicates] == [("b", 25)]
-    assert not write_search(outcome(group), LIMITS).hits[0].HasField("percentile")
+    assert response.weak_match
+    apart = write_search(outcome(group), LIMITS)
+    assert not apart.hits[0].HasField("percentile")
+    assert not apart.weak_match
 
 
 def test_an_answer_too_large_for_a_message_says_what_to_ask_less_of():
