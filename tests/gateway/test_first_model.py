@@ -2,10 +2,14 @@ from __future__ import annotations
 
 import asyncio
 
+import grpc
 import pytest
+from clipserve.v1 import clip_pb2, clip_pb2_grpc
 from clipserve_gateway import errors
 from clipserve_gateway.first_model import GONE_SECONDS, KEY, FirstModel
-from support.fakes import FakeTriton, fake_models, towers
+from clipserve_gateway.server import Gateway
+from clipserve_gateway.settings import Settings
+from support.fakes import FakeBackend, FakeTriton, fake_models, towers
 from support.memory_engine import MemoryEngine
 
 OTHER = towers(model="other", fingerprint="0" * 64)
@@ -153,3 +157,24 @@ async def test_an_engine_that_hangs_holds_the_start_up_for_a_moment_only(monkeyp
     models = await fake_models(FakeTriton(*towers(), *OTHER), first=first)
     assert models.get("other").name == "other"
     await first.close()
+
+
+async def test_a_gateway_that_is_started_anew_answers_callers_that_name_none_as_before(tmp_path):
+    source = FakeTriton()
+    for start in range(2):
+        settings = Settings(port=0, http_port=0, data=str(tmp_path))
+        gateway = Gateway(settings, FakeBackend(source))
+        await gateway.start()
+        await gateway.begun()
+        await gateway.models.refresh()
+        await gateway._first_model._agreeing
+        if start == 0:
+            add(source, OTHER)
+            await gateway.models.refresh()
+        async with grpc.aio.insecure_channel(f"127.0.0.1:{gateway.port}") as channel:
+            clip = clip_pb2_grpc.ClipServiceStub(channel)
+            request = clip_pb2.EmbedRequest(inputs=[clip_pb2.EmbedInput(text="a dog")])
+            assert (await clip.Embed(request)).model.name == "fake"
+            info = await clip.GetServerInfo(clip_pb2.GetServerInfoRequest())
+        assert (info.default_model, len(info.models)) == ("fake", 2)
+        await gateway.stop(drain_seconds=0, grace_seconds=1)
