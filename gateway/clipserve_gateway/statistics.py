@@ -45,7 +45,7 @@ RENEW_SECONDS_FEW = 0.5
 GROWTH = 0.1
 """Share of points come or gone from which statistics are made anew."""
 EMBED_SECONDS = 60.0
-WAIT_SECONDS = 5.0
+WAIT_SECONDS = 15.0
 """A collection's first searches wait so long for its statistics, at most, and half their time."""
 COLLECTIONS = 64
 """Collections whose statistics are kept in memory: about 3 MB each."""
