@@ -63,9 +63,10 @@ def put(
       {"names": ["cat", "dog"],
        "templates": ["a photo of a {}."],
        "thresholds": [0.22, 0.24],
-       "none_of_the_above": {"name": "something else", "prompts": ["a photo."], "threshold": 0.2}}
+       "none_of_the_above": {"name": "something else", "threshold": 0.2}}
 
-    Only names is needed. A threshold is the cosine from which a label counts as present.
+    Only names is needed. A threshold is the cosine from which a label counts as present. None of the
+    above is scored by words that are far from the labels, or by "prompts" of its own where it has some.
 
     \b
     Examples:
