@@ -69,7 +69,7 @@ if TYPE_CHECKING:
         Violation,
     )
     from clipserve.filters import F, Filter, parse_filter
-    from clipserve.images import ImageLike
+    from clipserve.images import ExactPixels, ImageLike
     from clipserve.labels import LabelSet, NoneOfTheAbove, label_set
     from clipserve.retry import RetryPolicy
     from clipserve.token import TokenFile
@@ -123,6 +123,7 @@ __all__ = [
     "DeadlineExceeded",
     "DimensionMismatch",
     "EmbedResult",
+    "ExactPixels",
     "F",
     "FailedPoint",
     "FailedPrecondition",

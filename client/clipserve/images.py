@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import sys
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeAlias, Union
 
 import numpy as np
@@ -24,12 +25,30 @@ if TYPE_CHECKING:
     from PIL import Image as PillowImage
 
 ImageLike: TypeAlias = Union[
-    bytes, bytearray, memoryview, str, "os.PathLike[str]", npt.NDArray[np.uint8], "PillowImage.Image"
+    bytes,
+    bytearray,
+    memoryview,
+    str,
+    "os.PathLike[str]",
+    npt.NDArray[np.uint8],
+    "PillowImage.Image",
+    "ExactPixels",
 ]
-"""Bytes of an encoded file, a path (str or PathLike), uint8 [H, W, 3] RGB, or a Pillow image."""
+"""Bytes of an encoded file, a path (str or PathLike), uint8 [H, W, 3] RGB, a Pillow image, or ExactPixels."""
 
 MAX_FILE_BYTES = 256 * 1024 * 1024
 """Bytes of a picture's file that are read where the server's own limit is not known."""
+
+
+@dataclass(frozen=True)
+class ExactPixels:
+    """An image that the server decodes exactly as open_clip does, where it would do so faster.
+
+    Takes two to five times the time for a large JPEG. For comparing with other implementations, and for
+    pictures of fine regular texture.
+    """
+
+    image: ImageLike
 
 
 def write_image(image: ImageLike, max_file_bytes: int = MAX_FILE_BYTES) -> common_pb2.Image:
@@ -39,6 +58,10 @@ def write_image(image: ImageLike, max_file_bytes: int = MAX_FILE_BYTES) -> commo
     cannot be read or is not a regular one, and ImageTooLarge, before it is read, for one with more than
     `max_file_bytes`. What encoded bytes hold is found out by the server.
     """
+    if isinstance(image, ExactPixels):
+        message = write_image(image.image, max_file_bytes)
+        message.exact_pixels = True
+        return message
     if isinstance(image, bytes):
         return common_pb2.Image(content=image)
     if isinstance(image, bytearray | memoryview):

@@ -156,11 +156,10 @@ class Embedder:
             return image
         try:
             if isinstance(image, EncodedImage):
-                return await self._load(spec, image.content, deadline)
+                return await self._load(spec, image, deadline)
             raw = (image.rgb, image.width, image.height, spec.image_size)
-            work = functools.partial(
-                preprocess.load_raw, *raw, limits=self._image_limits, fast=self._fast_decode
-            )
+            fast = self._fast_decode and not image.exact
+            work = functools.partial(preprocess.load_raw, *raw, limits=self._image_limits, fast=fast)
             return await self._pool.run(work, deadline=deadline)
         except errors.InvalidInput as error:
             return error if error.field else error.at("content")
@@ -171,9 +170,10 @@ class Embedder:
             log.exception("an image's decoder failed")
             return errors.ImageUnreadable("the image cannot be decoded", field="content")
 
-    async def _load(self, spec: ModelSpec, content: bytes, deadline: Deadline) -> Pixels:
+    async def _load(self, spec: ModelSpec, image: EncodedImage, deadline: Deadline) -> Pixels:
         """Pixels of an encoded image; of images that take much memory, one at a time."""
-        limits, fast, size = self._image_limits, self._fast_decode, spec.image_size
+        limits, size, content = self._image_limits, spec.image_size, image.content
+        fast = self._fast_decode and not image.exact
         costs: list[int] = []
         small = functools.partial(
             preprocess.load_small, content, size, limits=limits, fast=fast, on_large=costs.append

@@ -17,9 +17,10 @@ Where open_clip gives no sensible picture, this module departs from it: 16-bit g
 resized as one without, and pixels of 32-bit integers or floating point, which have no agreed range, are
 refused.
 
-Fast mode lets the JPEG decoder scale down by 2, 4 or 8, to no less than twice the target. The target is
-that of the original size, so the crop does not move. And it resizes no more of any picture than the crop:
-one pixel in some thousands then differs by 1, for a quarter of the work (of a 4:3 picture).
+Fast mode lets the JPEG decoder scale down by 2, 4 or 8, to no less than SCALED_SIDES times the target. The
+target is that of the original size, so the crop does not move. Pictures that this would change, which are
+those with much pure black or white and those almost of one color, are decoded once more, exactly. And fast
+mode resizes no more of any picture than the crop (see `fitting`). docs/performance.md has what this changes.
 """
 
 from __future__ import annotations
@@ -31,8 +32,6 @@ import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TypeVar
-
-import numpy as np
 
 # The formats that are accepted, by name: else the first WebP or TIFF has Pillow import all it knows.
 from PIL import (  # noqa: F401
@@ -53,6 +52,7 @@ from clipserve_gateway.errors import (
     ImageTooLarge,
     ImageUnreadable,
 )
+from clipserve_gateway.fitting import WHOLE_PIXELS, eight_bit, fitted, is_clipped, is_flat, resized
 from clipserve_gateway.image_file import READS_TO_DECODE, open_file
 from clipserve_gateway.image_limits import ImageLimits, check_header, check_pixels
 from clipserve_gateway.image_memory import BUFFER_BYTES, LARGE_BYTES, decoder_bytes
@@ -63,13 +63,8 @@ T = TypeVar("T")
 
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "PPM")
 
-WHOLE_PIXELS = 1 << 24
-"""Up to so many pixels (64 MiB) a resized image is made whole, as open_clip does; beyond, only its crop."""
-
-NEAREST_MODES = ("1", "P", "PA")
-"""Resized by nearest neighbor, where a rounding chooses another pixel."""
-BITS_PER_SAMPLE = 258
-"""A TIFF tag."""
+SCALED_SIDES = 4
+"""Sides of the target that a scaled JPEG has at least; fewer change the embeddings of photographs, too."""
 
 image_decoders.install()
 
@@ -89,6 +84,8 @@ class Opened:
     """Width and height once it is resized."""
     size: int
     fast: bool
+    scaled: bool
+    """Whether the decoder makes it smaller."""
     pixels: int
     """Of the file."""
     bytes: int
@@ -102,7 +99,8 @@ def load_image(content: bytes, size: int, *, limits: ImageLimits, fast: bool) ->
     decoder raise becomes ImageUnreadable. Nothing is decoded before the header has passed.
     """
     found = opened(content, size, limits=limits, fast=fast)
-    return guarded(lambda: decoded(found))
+    pixels = guarded(lambda: decoded(found))
+    return load_image(content, size, limits=limits, fast=False) if pixels is None else pixels
 
 
 def load_small(
@@ -121,7 +119,10 @@ def load_small(
     if found.bytes > LARGE_BYTES:
         on_large(math.ceil(found.pixels / 1e6))
         return None
-    return guarded(lambda: decoded(found))
+    pixels = guarded(lambda: decoded(found))
+    if pixels is None:
+        return load_small(content, size, limits=limits, fast=False, on_large=on_large)
+    return pixels
 
 
 def opened(content: bytes, size: int, *, limits: ImageLimits, fast: bool) -> Opened:
@@ -178,76 +179,27 @@ def guarded(step: Callable[[], T]) -> T:
         raise ImageUnreadable(f"the image cannot be decoded: {str(error)[:200]}") from error
 
 
-def resized(width: int, height: int, size: int) -> tuple[int, int]:
-    """Width and height once the shortest side is `size`."""
-    if width <= height:
-        return size, int(size * height / width)
-    return int(size * width / height), size
-
-
 def prepared(image: Image.Image, content: bytes, size: int, *, fast: bool) -> Opened:
     """The image with all that is known before it is decoded."""
-    pixels, target = image.width * image.height, resized(image.width, image.height, size)
-    draft = image.draft("RGB", (2 * target[0], 2 * target[1])) if fast else None
+    original, target = image.size, resized(image.width, image.height, size)
+    pixels = image.width * image.height
+    draft = image.draft("RGB", (SCALED_SIDES * target[0], SCALED_SIDES * target[1])) if fast else None
     # A scaled JPEG's last row and column may stand for less than a whole pixel.
     region = draft[1][2:] if draft else image.size
     whole = target[0] * target[1] <= WHOLE_PIXELS
     # Pillow resizes across first, then down.
     resizing = 4 * (target[0] * image.height + target[0] * target[1]) if whole else 0
     memory = BUFFER_BYTES + decoder_bytes(image, pixels, content) + resizing
-    return Opened(image, region, target, size, fast, pixels, memory)
+    return Opened(image, region, target, size, fast, image.size != original, pixels, memory)
 
 
-def decoded(found: Opened) -> Pixels:
-    """Decodes an opened image and fits it."""
+def decoded(found: Opened) -> Pixels | None:
+    """Decodes an opened image and fits it; None for a picture that is to be decoded exactly, and was not."""
     check_wanted("decode")
     found.image.load()
     check_wanted("decode")
-    return fitted(eight_bit(found.image), found.region, found.target, found.size, fast=found.fast)
-
-
-def eight_bit(image: Image.Image) -> Image.Image:
-    """The image with at most 8 bits a channel: of gray with 16 bits (a TIFF's 12), the upper eight."""
-    if image.mode.startswith("I"):
-        twelve = getattr(image, "tag_v2", {}).get(BITS_PER_SAMPLE) == (12,)
-        return Image.fromarray((np.asarray(image) >> (4 if twelve else 8)).clip(0, 255).astype(np.uint8))
-    return image
-
-
-def fitted(
-    image: Image.Image, region: tuple[float, float], target: tuple[int, int], size: int, *, fast: bool
-) -> Pixels:
-    """Resizes the image's `region` (width, height from its origin) to `target`, crops the center; RGB."""
-    left, top = round((target[0] - size) / 2), round((target[1] - size) / 2)
-    part = fast and image.mode not in NEAREST_MODES
-    if not part and target[0] * target[1] <= WHOLE_PIXELS:
-        whole = image.resize(target, filter_of(image), box=(0, 0, *region))
-        crop = whole.crop((left, top, left + size, top + size))
-    else:
-        crop = crop_resized(image, (region[0] / target[0], region[1] / target[1]), (left, top), size)
-    return np.asarray(crop.convert("RGB"))
-
-
-def crop_resized(
-    image: Image.Image, step: tuple[float, float], corner: tuple[int, int], size: int
-) -> Image.Image:
-    """The crop of a resized image that is never made whole; differs from it by rounding at most.
-
-    Args:
-        step: pixels of the image for one pixel of the crop, across and down.
-        corner: left and top of the crop in the resized image.
-    """
-    box = [(at * s, (at + size) * s) for at, s in zip(corner, step, strict=True)]
-    # Bicubic reads two steps beyond. Pillow keeps a box in single precision: small numbers stay exact.
-    reach = [2 * max(1.0, s) + 1 for s in step]
-    low = [max(0, math.floor(start - r)) for (start, _), r in zip(box, reach, strict=True)]
-    high = [min(whole, math.ceil(end + r)) for (_, end), r, whole in zip(box, reach, image.size, strict=True)]
-    part = image.crop((low[0], low[1], high[0], high[1]))
-    (x0, x1), (y0, y1) = box
-    within = (x0 - low[0], y0 - low[1], x1 - low[0], y1 - low[1])
-    return part.resize((size, size), filter_of(image), box=within)
-
-
-def filter_of(image: Image.Image) -> Image.Resampling:
-    """How an image is resized; Pillow itself does not know that palette indices with alpha have no mean."""
-    return Image.Resampling.NEAREST if image.mode in NEAREST_MODES else Image.Resampling.BICUBIC
+    image = eight_bit(found.image)
+    pixels = fitted(image, found.region, found.target, found.size, fast=found.fast)
+    if found.scaled and (is_flat(pixels) or is_clipped(image, found.region, found.target, found.size)):
+        return None
+    return pixels

@@ -133,8 +133,8 @@ class Settings(TritonKey):
     )
     fast_decode: bool = Field(
         True,
-        description="Decode large JPEGs at a reduced scale and resize no more than the crop (cosine to the "
-        "exact path ≥ 0.999); false reproduces open_clip's pixels to the bit.",
+        description="Decode large JPEGs at a reduced scale and resize no more than the crop (of photographs "
+        "and screenshots, cosine to the exact path ≥ 0.999); false reproduces open_clip's pixels to the bit.",
     )
     label_cache_bytes: int = Field(256 * MIB, ge=0, description="Memory for cached label embeddings.")
     default_timeout_seconds: float = Field(

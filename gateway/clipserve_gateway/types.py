@@ -32,6 +32,8 @@ class EncodedImage:
     """An encoded file, as it came in."""
 
     content: bytes
+    exact: bool = False
+    """Whether it is to be decoded exactly, whatever the server's setting."""
 
 
 @dataclass(frozen=True)
@@ -41,6 +43,8 @@ class RawImage:
     rgb: bytes
     width: int
     height: int
+    exact: bool = False
+    """As in EncodedImage."""
 
 
 Image: TypeAlias = EncodedImage | RawImage | InvalidInput

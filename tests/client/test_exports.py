@@ -39,6 +39,7 @@ EXPORTED = {
     "DeadlineExceeded",
     "DimensionMismatch",
     "EmbedResult",
+    "ExactPixels",
     "F",
     "FailedPoint",
     "FailedPrecondition",

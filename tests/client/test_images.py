@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from client.pictures import pixels, png
 from clipserve.errors import ImageUnreadable
-from clipserve.images import write_image
+from clipserve.images import ExactPixels, write_image
 from PIL import Image
 
 
@@ -75,6 +75,14 @@ def test_pillow_images_keep_their_mode_without_loss(mode):
 
 def test_pillow_rgb_goes_as_raw_pixels():
     assert write_image(Image.fromarray(pixels(1))).raw.rgb == pixels(1).tobytes()
+
+
+@pytest.mark.parametrize("image", [png(1), pixels(1), Image.fromarray(pixels(1)).convert("L")], ids=type)
+def test_exact_pixels_are_asked_for_with_the_picture(image):
+    plain, exact = write_image(image), write_image(ExactPixels(image))
+    assert (plain.exact_pixels, exact.exact_pixels) == (False, True)
+    exact.ClearField("exact_pixels")
+    assert exact == plain
 
 
 def test_pillow_floats_are_refused():

@@ -109,6 +109,27 @@ async def test_a_decoder_that_fails_as_none_should_costs_one_image(embedder, pic
     assert "a decoder's own" in caplog.text
 
 
+@pytest.mark.parametrize("fast_decode", [True, False])
+@pytest.mark.parametrize("raw", [True, False])
+async def test_a_picture_may_ask_for_exact_pixels(pool, encoder, picture, monkeypatch, fast_decode, raw):
+    asked = []
+    for name in ("load_small", "load_raw"):
+        load = getattr(preprocess, name)
+
+        def noting(*args, load=load, fast, **options):
+            asked.append(fast)
+            return load(*args, fast=fast, **options)
+
+        monkeypatch.setattr(preprocess, name, noting)
+    embedder = Embedder(
+        await fake_models(), encoder, pool, Settings().limits, Metrics(), fast_decode=fast_decode
+    )
+    for exact in (False, True):
+        image = RawImage(b"abcdefghijkl", 2, 2, exact) if raw else EncodedImage(picture(1).content, exact)
+        assert (await embedder.embed("", [image], deadline=SOON)).items[0].error is None
+    assert asked == [fast_decode, False]
+
+
 async def test_numbers_that_are_not_finite_cost_their_own_item_and_no_second_try(pool):
     class Overflowing(FakeEncoder):
         async def _answer(self, batch, found):

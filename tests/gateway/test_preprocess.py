@@ -62,6 +62,27 @@ def scene(width: int, height: int) -> Image.Image:
     return image
 
 
+def drawing(name: str, width: int, height: int) -> Image.Image:
+    """What scaled decoding would change: much pure black or white, or almost one color."""
+    y, x = np.mgrid[0:height, 0:width]
+    image = Image.new("RGB", (width, height), "white")
+    if name == "chart":
+        for i, color in enumerate(("red", "blue", "green")):
+            heights = height * (0.5 + 0.3 * np.sin(np.arange(width) / (9 + i)))
+            ImageDraw.Draw(image).line(list(enumerate(heights.tolist())), color, 2)
+    elif name == "letters":
+        for top in range(0, height, 20):
+            ImageDraw.Draw(image).text((5, top), "letters in front of white " * 6, "black")
+    elif name != "one color":
+        values = {
+            "lines": y % 2 * 255,
+            "checks": (x + y) % 2 * 255,
+            "stars": (np.random.default_rng(0).random((height, width)) < 0.0005) * 255,
+        }
+        image = Image.fromarray(values[name].astype(np.uint8)).convert("RGB")
+    return image
+
+
 def exact(content: bytes, size: int = 64) -> Array:
     return load_image(content, size, limits=LIMITS, fast=False)
 
@@ -103,6 +124,42 @@ class TestFidelity:
         fast, whole = load_image(content, 224, limits=LIMITS, fast=True), exact(content, 224)
         assert mean_difference(fast, whole) < 0.7
         assert np.abs(fast.astype(int) - whole).max() < 48
+
+    @pytest.mark.parametrize(
+        ("side", "scale"), [((1280, 960), 1), ((2000, 1500), 1), ((2400, 1792), 2), ((4800, 3584), 4)]
+    )
+    def test_large_photographs_are_decoded_at_no_less_than_four_times_the_target(
+        self, side: tuple[int, int], scale: int
+    ) -> None:
+        content = encoded(Image.new("RGB", side, "teal"), "JPEG")
+        found = preprocess.opened(content, 224, limits=LIMITS, fast=True)
+        assert found.image.size == (side[0] // scale, side[1] // scale)
+        assert found.scaled == (scale > 1)
+
+    @pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP"])
+    @pytest.mark.parametrize("name", ["lines", "checks", "stars", "chart", "letters", "one color"])
+    def test_drawings_and_fine_textures_are_exact_in_fast_mode_too(self, name: str, kind: str) -> None:
+        image = drawing(name, 1000, 800)
+        content = encoded(image, kind, **({"lossless": True, "method": 0} if kind == "WEBP" else {}))
+        fast = load_image(content, 96, limits=LIMITS, fast=True)
+        scaled = preprocess.opened(content, 96, limits=LIMITS, fast=True).scaled
+        assert scaled == (kind == "JPEG")
+        differs = np.abs(fast.astype(int) - exact(content, 96))
+        if scaled or name in ("lines", "checks", "stars", "one color"):
+            assert differs.max() == 0
+        else:  # resized no more than the crop
+            assert differs.max() <= 1
+
+    def test_a_drawing_that_takes_much_memory_is_not_decoded_whole_beside_others(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        content = encoded(drawing("chart", 1200, 1000), "JPEG")
+        monkeypatch.setattr(preprocess, "LARGE_BYTES", 7 << 20)
+        told: list[int] = []
+        assert preprocess.load_small(content, 96, limits=LIMITS, fast=True, on_large=told.append) is None
+        assert told == [2]
+        photo = encoded(Image.open(PHOTOS / "cat.jpg").resize((1200, 1000)), "JPEG")
+        assert preprocess.load_small(photo, 96, limits=LIMITS, fast=True) is not None
 
     def test_fast_mode_crops_where_the_original_size_says(self) -> None:
         # 3 × 8 + 1 rows and columns: a target taken from the scaled size would be another.

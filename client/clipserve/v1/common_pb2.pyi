@@ -39,12 +39,14 @@ PAYLOAD_TYPE_TIMESTAMP: PayloadType
 PAYLOAD_TYPE_STRING_LIST: PayloadType
 
 class Image(_message.Message):
-    __slots__ = ("content", "raw")
+    __slots__ = ("content", "raw", "exact_pixels")
     CONTENT_FIELD_NUMBER: _ClassVar[int]
     RAW_FIELD_NUMBER: _ClassVar[int]
+    EXACT_PIXELS_FIELD_NUMBER: _ClassVar[int]
     content: bytes
     raw: RawImage
-    def __init__(self, content: _Optional[bytes] = ..., raw: _Optional[_Union[RawImage, _Mapping]] = ...) -> None: ...
+    exact_pixels: bool
+    def __init__(self, content: _Optional[bytes] = ..., raw: _Optional[_Union[RawImage, _Mapping]] = ..., exact_pixels: bool = ...) -> None: ...
 
 class RawImage(_message.Message):
     __slots__ = ("rgb", "width", "height")

@@ -48,7 +48,7 @@ def read_image(image: common_pb2.Image, path: str = "") -> EncodedImage | RawIma
     if source == "content":
         if not image.content:
             raise ImageUnreadable("the image has no bytes", field=path + "content")
-        return EncodedImage(image.content)
+        return EncodedImage(image.content, image.exact_pixels)
     raw = image.raw
     if not raw.width or not raw.height:
         side = "height" if raw.width else "width"
@@ -59,7 +59,7 @@ def read_image(image: common_pb2.Image, path: str = "") -> EncodedImage | RawIma
             f"{raw.width} × {raw.height} RGB pixels take {size} bytes, not {len(raw.rgb)}",
             field=path + "raw.rgb",
         )
-    return RawImage(raw.rgb, raw.width, raw.height)
+    return RawImage(raw.rgb, raw.width, raw.height, image.exact_pixels)
 
 
 def check_text(text: str, limits: Limits, field: str) -> None:
