@@ -2,8 +2,9 @@
 # A model repository in an image: exported and checked against open_clip while it is built, tiny when it is done.
 # Run, it copies the models into a folder and verifies them; Triton mounts that folder read-only.
 #   docker build -f deploy/docker/models.Dockerfile -t clipserve-models:0.1.0-demo-fp32 .
-#   docker build -f deploy/docker/models.Dockerfile -t clipserve-models:0.1.0-vit-b-32-fp16 \
-#     --build-arg MODEL=ViT-B-32 --build-arg PRETRAINED=laion2b_s34b_b79k --build-arg PRECISION=fp16 .
+#   docker build -f deploy/docker/models.Dockerfile -t clipserve-models:0.1.0-vit-b-32-fp16-4x64 \
+#     --build-arg MODEL=ViT-B-32 --build-arg PRETRAINED=laion2b_s34b_b79k --build-arg PRECISION=fp16 \
+#     --build-arg INSTANCES=4 --build-arg IMAGE_BATCH=64 .
 ARG PYTHON_IMAGE=python:3.11-slim-bookworm
 ARG BUSYBOX_IMAGE=busybox:1.37.0-musl
 
@@ -34,9 +35,14 @@ ARG MODEL=demo
 ARG PRETRAINED=
 ARG NAME=
 ARG PRECISION=fp32
+# Empty: the exporter's own. Measured on an H200: 4 instances, batches of 64 (docs/gpu.md).
+ARG INSTANCES=
+ARG IMAGE_BATCH=
+ARG TEXT_BATCH=
 RUN case "$MODEL" in demo|hf-hub:*) ;; *) : "${PRETRAINED:?without it the weights would be random}" ;; esac \
     && clipserve-export --model "$MODEL" ${PRETRAINED:+--pretrained "$PRETRAINED"} ${NAME:+--name "$NAME"} \
-      --precision "$PRECISION" --format libtorch --out /models
+      ${INSTANCES:+--instances "$INSTANCES"} ${IMAGE_BATCH:+--image-batch "$IMAGE_BATCH"} \
+      ${TEXT_BATCH:+--text-batch "$TEXT_BATCH"} --precision "$PRECISION" --format libtorch --out /models
 WORKDIR /models
 RUN find . -type f -exec sha256sum {} + > /models.sha256
 

@@ -94,15 +94,32 @@ def render(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Manifest
     def run(name: str) -> Manifests:
         if name not in done:
             folder = shown(name) if name in SHOWN else KUSTOMIZE / "overlays" / name
-            result = subprocess.run(
-                [need_kubectl(), "kustomize", folder], capture_output=True, text=True, check=False, timeout=60
-            )
-            assert result.returncode == 0, result.stderr
-            assert result.stderr == "", "kustomize has nothing to complain about"
-            done[name] = Manifests([it for it in yaml.safe_load_all(result.stdout) if it])
+            done[name] = rendered(folder)
         return done[name]
 
     return run
+
+
+@pytest.fixture
+def render_with(tmp_path: Path) -> Callable[[str, str], Manifests]:
+    """Renders an overlay with a component on top."""
+
+    def run(overlay: str, component: str) -> Manifests:
+        shutil.copytree(KUSTOMIZE, tmp_path / "kustomize")
+        file = tmp_path / "kustomize" / "overlays" / overlay / "kustomization.yaml"
+        file.write_text(f"{file.read_text()}\ncomponents: [../../components/{component}]\n")
+        return rendered(file.parent)
+
+    return run
+
+
+def rendered(folder: Path) -> Manifests:
+    """What kubectl makes of a folder; it has nothing to complain about."""
+    command = [need_kubectl(), "kustomize", folder]
+    result = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+    assert result.returncode == 0, result.stderr
+    assert result.stderr == "", "kustomize has nothing to complain about"
+    return Manifests([it for it in yaml.safe_load_all(result.stdout) if it])
 
 
 @pytest.fixture(params=RENDERED)

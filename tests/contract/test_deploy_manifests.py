@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -228,6 +229,60 @@ def test_only_shared_collections_open_a_way_out_of_the_cluster(gpu: Any, product
     assert world(production) == 1
 
 
+def may_send(policy: dict[str, Any], address: str, port: int) -> bool:
+    """Whether a policy lets packets out to an address that is no pod's."""
+    return any(
+        ipaddress.ip_address(address) in ipaddress.ip_network(peer["ipBlock"]["cidr"])
+        for rule in policy["spec"]["egress"]
+        if port in (it["port"] for it in rule["ports"])
+        for peer in rule["to"]
+        if "ipBlock" in peer
+    )
+
+
+@pytest.mark.parametrize("address", ["169.254.20.10", "169.254.169.254"])
+def test_names_are_looked_up_at_the_node_too(manifests: Any, address: str) -> None:
+    policy = manifests.one("NetworkPolicy", "clipserve-gateway")
+    assert may_send(policy, address, 53), "NodeLocal DNSCache; GKE's Cloud DNS"
+    assert not may_send(policy, "8.8.8.8", 53)
+
+
+def test_shared_collections_reach_the_store_and_the_identity_of_their_pod(gpu: Any, production: Any) -> None:
+    policy = production.one("NetworkPolicy", "clipserve-gateway")
+    ways = [("52.216.0.1", 443), ("169.254.170.23", 80), ("fd00:ec2::23", 80), ("169.254.169.252", 988)]
+    for address, port in ways:
+        assert may_send(policy, address, port)
+        assert not may_send(gpu.one("NetworkPolicy", "clipserve-gateway"), address, port)
+    in_cluster = [
+        (peer["namespaceSelector"]["matchLabels"]["kubernetes.io/metadata.name"], rule["ports"][0]["port"])
+        for rule in policy["spec"]["egress"]
+        for peer in rule["to"]
+        if "namespaceSelector" in peer
+    ]
+    assert ("minio", 9000) in in_cluster
+
+
+COMPONENTS = sorted(path.name for path in (KUSTOMIZE / "components").iterdir())
+
+
+@pytest.mark.parametrize("component", COMPONENTS)
+@pytest.mark.parametrize("overlay", ["cpu-dev", "gpu"])
+def test_every_overlay_takes_every_component(render_with: Any, overlay: str, component: str) -> None:
+    manifests = render_with(overlay, component)
+    for it in manifests.objects:
+        kubernetes_validate.validate(it, OLDEST, strict=True)
+    gateway = manifests.one("Deployment", "clipserve-gateway")
+    claimed = any("persistentVolumeClaim" in it for it in pod(gateway)["volumes"])
+    assert claimed == bool(manifests.of("PersistentVolumeClaim"))
+    assert claimed == (component in ("load-balancer", "security"))
+
+
+def test_a_load_balancer_outside_of_the_cluster_reaches_the_gateways_calls_alone(render_with: Any) -> None:
+    policy = render_with("gpu", "load-balancer").one("NetworkPolicy", "clipserve-gateway")["spec"]
+    outside = [rule for rule in policy["ingress"] if any("ipBlock" in peer for peer in rule["from"])]
+    assert [rule["ports"] for rule in outside] == [[{"port": "grpc"}]]
+
+
 def test_pods_keep_the_restricted_security_standard(manifests: Any) -> None:
     for deployment in manifests.of("Deployment"):
         spec = pod(deployment)
@@ -310,12 +365,14 @@ def test_triton_that_is_judged_dead_is_not_kept_waiting_for_callers_to_leave(man
 
 def test_gpus_are_asked_for_on_nodes_that_have_them(manifests: Any, gpu: Any) -> None:
     triton = pod(gpu.one("Deployment", "clipserve-triton"))
-    assert triton["nodeSelector"] == {"nvidia.com/gpu.present": "true"}
+    assert "nodeSelector" not in triton, (
+        "a label that only GPU Feature Discovery gives would leave pods Pending"
+    )
     (toleration,) = triton["tolerations"]
     assert (toleration["key"], toleration["operator"]) == ("nvidia.com/gpu", "Exists")
     assert gpu.container("triton")["resources"]["limits"]["nvidia.com/gpu"] == "1", "one Triton to a GPU"
-    if "nodeSelector" not in pod(manifests.one("Deployment", "clipserve-triton")):
-        assert "nvidia.com/gpu" not in manifests.container("triton")["resources"]["limits"]
+    asks = "nvidia.com/gpu" in manifests.container("triton")["resources"]["limits"]
+    assert asks == ("tolerations" in pod(manifests.one("Deployment", "clipserve-triton")))
 
 
 def test_the_settings_are_those_of_the_generated_config_map(manifests: Any) -> None:

@@ -29,10 +29,13 @@ from support.tools import missing
 from tritonclient.grpc import InferenceServerClient, InferInput
 from tritonclient.utils import InferenceServerException
 
-MODELS_ENV = Path(__file__).parents[2] / ".venv-models"
+ROOT = Path(__file__).parents[2]
+MODELS_ENV = ROOT / ".venv-models"
 POD_UID = "5d9ad3a4-4b1c-4f86-8c59-a3c1c2f0c1a7"
 RELEASES = {"2.51.0": "24.10"}
 """Container releases by server version."""
+FIXED = "26.08"
+"""The first release with the fixes of 2025 and 2026, and with a dynamic batcher that never starves."""
 
 CONFIG = """
 name: "echo" backend: "python" max_batch_size: 4
@@ -216,6 +219,13 @@ def test_it_exports_the_metrics_that_autoscaling_reads(
     assert "summary" not in text
 
 
-def test_the_container_is_the_release_that_is_tested_here(triton: Triton, container: dict[str, Any]) -> None:
-    version = triton.client.get_server_metadata().version
-    assert container["image"] == f"nvcr.io/nvidia/tritonserver:{RELEASES[version]}-py3"
+def test_the_container_is_a_release_with_the_fixes_and_the_readme_says_which_was_tried(
+    triton: Triton, container: dict[str, Any]
+) -> None:
+    release = container["image"].removeprefix("nvcr.io/nvidia/tritonserver:").removesuffix("-py3")
+    assert release >= FIXED
+    tried = RELEASES[triton.client.get_server_metadata().version]
+    words = " ".join((ROOT / "deploy" / "README.md").read_text().split())
+    assert f"({tried})" in words
+    assert f"The {release} image of Triton" in words
+    assert f"tritonserver:{release}-py3" in (ROOT / "deploy" / "compose.yaml").read_text()
