@@ -3,7 +3,8 @@
 The real service with the demo model gets a mix of calls, good and bad ones, cancelled ones, and callers that
 vanish. Memory, file descriptors and threads of the gateway are sampled all the while. After the first third,
 the line through what remains must rise by less than a megabyte of memory a minute, and by less than five
-descriptors and five threads in all; and every call must end as its kind should.
+descriptors and five threads in all; no pool of threads may get five more; and every call must end as its kind
+should.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ from faults.flows import Flow
 from faults.place import Load, Place
 from faults.report import tell_promises
 from faults.row import Promise, at_most, only
-from faults.watch import MIB, Usage, Watch
+from faults.watch import MIB, Usage, Watch, thread_pools
 
 SAMPLE_SECONDS = 5.0
 VANISH_SECONDS = 20.0
@@ -80,29 +81,32 @@ def main(minutes: float, out: Path) -> None:
             with clipserve.Client(service.address) as client:
                 client.create_collection(COLLECTION)
             with Watch(service.process.pid, SAMPLE_SECONDS) as watch:
-                calls = soak(place, service, minutes * 60)
+                calls, pools = soak(place, service, minutes * 60)
         finally:
             place.close()
             code = service.stop()
-    promises = [*growth(watch.samples), *endings(calls), Promise("exit code 0", f"{code}", code == 0)]
+    promises = [*growth(watch.samples), *pool_growth(pools), *endings(calls)]
+    promises.append(Promise("exit code 0", f"{code}", code == 0))
     out.mkdir(parents=True, exist_ok=True)
-    (out / "soak.json").write_text(json.dumps(facts(watch.samples, calls, promises), indent=1))
+    (out / "soak.json").write_text(json.dumps(facts(watch.samples, pools, calls, promises), indent=1))
     draw(watch.samples, out / "soak.png")
     tell_promises(promises)
     click.echo(f"{out}/soak.json, {out}/soak.png")
     sys.exit(0 if all(promise.kept for promise in promises) else 1)
 
 
-def soak(place: Place, service: Service, seconds: float) -> Calls:
-    """Everything that callers do, for so long."""
+def soak(place: Place, service: Service, seconds: float) -> tuple[Calls, list[dict[str, float]]]:
+    """Everything that callers do, for so long; and the threads of each pool, from time to time."""
+    pools = []
     load = place.load(service.address, *FLOWS)
     end = time.monotonic() + seconds
     while (left := end - time.monotonic()) > 0:
         vanishing: Load = place.load(service.address, Flow("gone", "stream", callers=2, timeout=60))
         time.sleep(min(left, 1.0))
         vanishing.kill()
+        pools.append(thread_pools(service.http))
         time.sleep(max(0.0, min(VANISH_SECONDS, end - time.monotonic())))
-    return load.finish(most_late=10.0)
+    return load.finish(most_late=10.0), pools
 
 
 def growth(samples: list[Usage]) -> list[Promise]:
@@ -122,15 +126,29 @@ def growth(samples: list[Usage]) -> list[Promise]:
     ]
 
 
+def pool_growth(pools: list[dict[str, float]]) -> list[Promise]:
+    """Which pools of threads became larger than they were when the gateway was warm."""
+    warm = int(WARM * len(pools)) + 1
+    found = []
+    for pool in sorted(set().union(*pools)):
+        before, after = (max(it.get(pool, 0) for it in part) for part in (pools[:warm], pools))
+        grown = after - before
+        found.append(at_most(f"the pool {pool}, of {before:g} threads, grows by", grown, THREADS, ""))
+    return found
+
+
 def endings(calls: Calls) -> list[Promise]:
     """Whether the calls of each flow ended as they should."""
     return [only(flow.name, calls.of(flow.name).codes, *ENDS.get(flow.name, ("OK",))) for flow in FLOWS]
 
 
-def facts(samples: list[Usage], calls: Calls, promises: list[Promise]) -> dict[str, object]:
+def facts(
+    samples: list[Usage], pools: list[dict[str, float]], calls: Calls, promises: list[Promise]
+) -> dict[str, object]:
     """All that was seen."""
     return {
         "samples": [asdict(it) for it in samples],
+        "threads": pools,
         "calls": {flow: dict(calls.of(flow).codes) for flow in calls.flows},
         "p99_seconds": {flow: round(calls.of(flow).quantile(0.99), 4) for flow in calls.flows},
         "promises": [asdict(promise) for promise in promises],

@@ -101,6 +101,14 @@ def metric(http: str, name: str, **labels: str) -> float:
     )
 
 
+def thread_pools(http: str) -> dict[str, float]:
+    """How many threads each pool of a gateway has."""
+    with urllib.request.urlopen(f"{http}/metrics", timeout=10) as answer:
+        families = list(text_string_to_metric_families(answer.read().decode()))
+    (threads,) = (it for it in families if it.name == "clipserve_threads")
+    return {sample.labels["pool"]: sample.value for sample in threads.samples}
+
+
 def serves(http: str) -> bool:
     """Whether a gateway has a model that Triton serves."""
     return metric(http, "clipserve_model_ready") > 0

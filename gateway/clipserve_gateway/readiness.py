@@ -80,11 +80,14 @@ class Readiness:
         opening = asyncio.create_task(self._engine.open())
         opening.add_done_callback(tell)
         try:
-            await asyncio.wait({opening}, timeout=OPEN_SECONDS)
-        except asyncio.CancelledError:
+            done, _ = await asyncio.wait({opening}, timeout=OPEN_SECONDS)
+            if not done:
+                self._tried.set()
+                self._tell()
+                await asyncio.wait({opening})
+        finally:
             opening.cancel()
-            raise
-        refusal = opening.exception() if opening.done() else None
+        refusal = opening.exception()
         return refusal.message if isinstance(refusal, StorageRefused) else ""
 
     async def begun(self) -> None:

@@ -26,7 +26,8 @@ TASKS = Path("/proc/self/task")
 MAIN, OTHER = "main", "other"
 LIBRARIES = {
     "grpc": ("grpc", "event_engine", "lifeguard", "Thread-", "default-exec", "resolver-exec"),
-    "engine": ("lance", "tokio", "jemalloc"),
+    "engine": ("lance", "LanceDB", "tokio", "jemalloc"),
+    OTHER: ("asyncio-waitpid",),
 }
 """Pools of libraries, and how the names of their threads begin; `Thread-1` is gRPC's poller, in Python."""
 

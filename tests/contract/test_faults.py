@@ -12,6 +12,7 @@ from click.testing import CliRunner
 
 import faults.rows  # noqa: F401  (enters the rows)
 from faults import __main__ as command
+from faults import soak
 from faults.calls import RECORD, Calls
 from faults.flows import KINDS, Flow, embedding
 from faults.place import LoadTooSlow, Place, check_rate
@@ -29,6 +30,13 @@ def test_a_figure_that_is_none_breaks_its_promise():
     assert not at_most("p99", math.nan, 1.0).kept
     assert not at_least("share", math.nan, 1.0).kept
     assert at_most("p99", 0.05, 0.1).seen == "50 ms"
+
+
+def test_a_pool_of_threads_that_grows_after_the_first_third_breaks_its_promise():
+    pools = [{"work": n, "engine": e} for n, e in ((2, 10), (6, 30), (6, 30), (6, 31), (6, 36), (5, 12))]
+    engine, work = soak.pool_growth(pools)
+    assert (engine.kept, work.kept) == (False, True)
+    assert "engine, of 30 threads" in engine.what
 
 
 def test_codes_of_no_calls_show_nothing():

@@ -77,6 +77,26 @@ async def test_an_engine_that_hangs_is_not_waited_for(tmp_path, monkeypatch) -> 
     await found.stop(drain_seconds=0, grace_seconds=0)
 
 
+async def test_an_engine_that_refuses_late_is_heard(tmp_path, monkeypatch) -> None:
+    monkeypatch.setattr(readiness, "OPEN_SECONDS", 0.05)
+    found = Gateway(Settings(port=0, http_port=0, data=str(tmp_path)), FakeBackend())
+    late = asyncio.Event()
+
+    async def open() -> None:
+        await late.wait()
+        raise StorageRefused("no such database")
+
+    monkeypatch.setattr(found._engine._engine, "open", open)
+    await found.start()
+    await found.begun()
+    assert found._readiness.unready() == ""
+    late.set()
+    while not found._readiness.unready():
+        await asyncio.sleep(0.01)
+    assert found._health._statuses[CALLS_SERVICE] == 2
+    await found.stop(drain_seconds=0, grace_seconds=0)
+
+
 async def test_an_engine_that_refuses_the_gateway_stops_its_rollout(tmp_path, monkeypatch) -> None:
     monkeypatch.setattr(readiness, "AGAIN_SECONDS", 0.01)
     refusals: list[Exception | None] = [StorageRefused("wrong credentials")]

@@ -22,6 +22,7 @@ from clipserve_gateway.threads import pool_of, thread_names, use_named_workers
         ("Thread-1 (_poll_wrapper)", "grpc"),
         ("event_engine", "grpc"),
         ("lancedb-tokio-w", "engine"),
+        ("LanceDBBackgroundEventLoop", "engine"),
         ("", ""),
     ],
 )
