@@ -6,8 +6,10 @@ import asyncio
 import threading
 
 import pytest
+from clipserve_gateway import lifecycle
 from clipserve_gateway.decode_pool import DecodePool
 from clipserve_gateway.metrics import Metrics
+from clipserve_gateway.settings import host_environment
 from clipserve_gateway.threads import pool_of, thread_names, use_named_workers
 
 
@@ -61,3 +63,17 @@ def test_the_loops_own_workers_have_a_name_and_a_bound(monkeypatch: pytest.Monke
         return set(await asyncio.gather(*(asyncio.to_thread(meet) for _ in range(10))))
 
     assert asyncio.run(names()) == {f"work_{n}" for n in range(5)}
+
+
+@pytest.mark.parametrize(("cores", "reads"), [(1, "2"), (4, "4"), (64, "8")])
+def test_the_engines_reads_follow_the_cores(monkeypatch: pytest.MonkeyPatch, cores: int, reads: str) -> None:
+    monkeypatch.setattr(lifecycle, "available_cores", lambda: cores)
+    monkeypatch.setenv(lifecycle.ENGINE_READS, "")
+    monkeypatch.delenv(lifecycle.ENGINE_READS)
+    lifecycle.use_few_engine_threads("s3://bucket/data")
+    assert lifecycle.ENGINE_READS not in host_environment()
+    lifecycle.use_few_engine_threads("data")
+    assert host_environment()[lifecycle.ENGINE_READS] == reads
+    monkeypatch.setenv(lifecycle.ENGINE_READS, "5")
+    lifecycle.use_few_engine_threads("data")
+    assert host_environment()[lifecycle.ENGINE_READS] == "5", "who sets it is heeded"

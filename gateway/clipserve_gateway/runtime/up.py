@@ -16,7 +16,7 @@ from clipserve_gateway.access.files import BadFile
 from clipserve_gateway.guard.judgement import Look
 from clipserve_gateway.guard.look import look_at
 from clipserve_gateway.guard.settings import GuardSettings
-from clipserve_gateway.lifecycle import tend_memory
+from clipserve_gateway.lifecycle import tend_memory, use_few_engine_threads
 from clipserve_gateway.listeners import holder, taken
 from clipserve_gateway.listening import taken_ports
 from clipserve_gateway.model_versions import ModelVersions
@@ -69,6 +69,7 @@ async def run_up(
     ends all.
     """
     stop = stop_on_signals()
+    use_few_engine_threads(settings.data)
     use_named_workers(asyncio.get_running_loop())
     try:
         install = await asyncio.to_thread(find_install, models_env)
