@@ -68,11 +68,11 @@ class DecodePool:
                 add_work(cost)
                 self._large.check(current_lane(), cost, deadline)
                 turn = await self._large.enter(cost, deadline=deadline)
-                held.callback(lambda: self._large.leave(cost, turn if deadline.remaining() > 0 else None))
+                held.callback(lambda: self._large.leave(turn, cost, done=deadline.remaining() > 0))
             # Waiting here, not in the executor's own queue, is what lets a cancelled caller's work vanish.
             visit = await self.gate.enter(cost=cost, deadline=deadline)
             late = deadline.remaining() <= 0
-            held.callback(self.gate.leave, 1, None if late else visit)
+            held.callback(self.gate.leave, visit, done=not late)
             deadline.check("decode")
             loop = asyncio.get_running_loop()
             answer: asyncio.Future[T] = loop.create_future()

@@ -17,7 +17,7 @@ from clipserve_gateway.concurrency import gather
 from clipserve_gateway.deadline import Deadline
 from clipserve_gateway.decode_pool import DecodePool
 from clipserve_gateway.encoder import QueueingEncoder, padded
-from clipserve_gateway.lanes import current_lane
+from clipserve_gateway.lanes import Lane, current_lane
 from clipserve_gateway.metrics import Metrics
 from clipserve_gateway.models import Models
 from clipserve_gateway.sharing import Sharing
@@ -41,6 +41,10 @@ log = logging.getLogger(__name__)
 IMAGES_PER_CALL = 8
 """Images sent to Triton in one call: enough to spread a call's cost, few enough that the calls of one
 request decode and encode side by side and mix with other requests in Triton's batches."""
+
+BULK_CHUNKS = 2
+"""Of those calls, of one bulk request to a slow tower at a time: one is decoded while another is encoded. To
+decode all of them at once would take the cores from interactive calls."""
 
 SHORT_TEXTS = 1024
 """Characters that are tokenized on the event loop (about 0.2 ms): to go to a thread costs as much."""
@@ -117,8 +121,14 @@ class Embedder:
         self._encoder.check(spec, "image", len(images), deadline)
         size = min(IMAGES_PER_CALL, spec.max_image_batch)
         chunks = [images[i : i + size] for i in range(0, len(images), size)]
-        done = await gather(*(self._shared_image_chunk(spec, chunk, deadline) for chunk in chunks))
-        return [item for chunk in done for item in chunk]
+        bounded = current_lane() is Lane.BULK and self._encoder.bounds_bulk(spec, "image")
+        turns = asyncio.Semaphore(BULK_CHUNKS if bounded else len(chunks))
+
+        async def one(chunk: Sequence[Image]) -> list[Embedded]:
+            async with turns:
+                return await self._shared_image_chunk(spec, chunk, deadline)
+
+        return [item for chunk in await gather(*map(one, chunks)) for item in chunk]
 
     async def _shared_image_chunk(
         self, spec: ModelSpec, images: Sequence[Image], deadline: Deadline

@@ -37,6 +37,10 @@ class QueueingEncoder(Encoder, Protocol):
         """Raises Overloaded where so many rows, sent now, would come back after the deadline."""
         ...
 
+    def bounds_bulk(self, spec: ModelSpec, tower: Tower) -> bool:
+        """Whether bulk work gets little of a tower at a time, so that it need not be prepared long before."""
+        ...
+
 
 def padded(spec: ModelSpec, ids: Sequence[Ids]) -> Ids:
     """Texts as one int32 [B, L], filled up with 0; L is the longest text's length, or the model's own.

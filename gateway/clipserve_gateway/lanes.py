@@ -6,17 +6,16 @@ import asyncio
 import contextlib
 import contextvars
 import enum
-import math
 import time
 from collections.abc import AsyncIterator, Hashable, Iterator
 from typing import NamedTuple
 
 from clipserve_gateway.deadline import Deadline
 from clipserve_gateway.errors import DeadlineExceeded, Overloaded
+from clipserve_gateway.pace import Pace
+from clipserve_gateway.presence import Presence
 from clipserve_gateway.rounds import Rounds
 
-MEMORY_SECONDS = 3.0
-"""How far back a pace is looked for; one pause counts as no more, be it ever so long."""
 HOPELESS = 0.5
 """Work that has less time left than this part of what work takes is not begun."""
 CAUTION = 1.25
@@ -56,30 +55,21 @@ def in_lane(lane: Lane) -> Iterator[None]:
         _caller.set(before[1])
 
 
-class _Pace:
-    """Seconds to a unit, over the last moments: sums that fade (many units may come in one moment)."""
-
-    def __init__(self) -> None:
-        self._seconds = 0.0
-        self._units = 0.0
-
-    @property
-    def value(self) -> float | None:
-        """None before the first measurement."""
-        return self._seconds / self._units if self._units else None
-
-    def add(self, seconds: float, units: int) -> None:
-        seconds = min(seconds, MEMORY_SECONDS)
-        fading = math.exp(-seconds / MEMORY_SECONDS)
-        self._seconds = self._seconds * fading + seconds
-        self._units = self._units * fading + units
-
-
 class Visit(NamedTuple):
-    """Work inside: when it came in, on the monotonic clock, and the units inside then, its own too."""
+    """Work inside: when it came in, on the monotonic clock, the units inside then, its own too; its lane."""
 
     began: float
     inside: int
+    lane: Lane
+
+
+class BulkRoom(NamedTuple):
+    """What of bulk may be inside at a time, until interactive work waits: then lanes get their shares."""
+
+    rows: int
+    """Units of one visit, as it is best cut; a larger one goes alone."""
+    units: int
+    visits: int
 
 
 class _Turn:
@@ -112,20 +102,30 @@ class Gate:
         room: units of work (images, rows) that may be inside at a time.
         bulk_share: of what passes while both lanes wait, the part that is bulk, 0–1.
         stage: what the work is, for errors.
+        presence: where interactive work is counted.
+
+    Attributes:
+        bulk_room: what of it bulk gets; None for as much as there is.
     """
 
-    def __init__(self, room: int, bulk_share: float, stage: str = "encode") -> None:
+    def __init__(
+        self, room: int, bulk_share: float, stage: str = "encode", presence: Presence | None = None
+    ) -> None:
         self.room = room
+        self.bulk_room: BulkRoom | None = None
         self._stage = stage
+        self._presence = presence or Presence()
         self.inside = 0
+        self._bulk_units = 0
+        self._bulk_visits = 0
         self._weights = {Lane.INTERACTIVE: 1.0 - bulk_share, Lane.BULK: bulk_share}
         self._queues: dict[Lane, Rounds[_Turn]] = {lane: Rounds() for lane in Lane}
         self._waiting = dict.fromkeys(Lane, 0)
         # Stride scheduling (Waldspurger and Weihl, 1995): the lane with the lower pass goes next.
         self._passes = dict.fromkeys(Lane, 0.0)
-        self._pace = _Pace()
+        self._pace = Pace()
         """At which work gets done while others wait."""
-        self._stay = _Pace()
+        self._stay = Pace()
         """Of one piece of work, inside."""
 
     @property
@@ -171,16 +171,17 @@ class Gate:
         turn, after all.
         """
         self.check(current_lane(), units, deadline)
-        visit, done = await self.enter(units, deadline=deadline), False
-        try:
-            if deadline.remaining() < HOPELESS * (self._stay.value or 0.0):
-                raise DeadlineExceeded(
-                    f"the deadline would pass during {self._stage}", metadata={"stage": self._stage}
-                )
-            yield
-            done = True
-        finally:
-            self.leave(units, visit if done else None)
+        with self._presence.counted(current_lane() is Lane.INTERACTIVE):
+            visit, done = await self.enter(units, deadline=deadline), False
+            try:
+                if deadline.remaining() < HOPELESS * (self._stay.value or 0.0):
+                    raise DeadlineExceeded(
+                        f"the deadline would pass during {self._stage}", metadata={"stage": self._stage}
+                    )
+                yield
+                done = True
+            finally:
+                self.leave(visit, units, done=done)
 
     async def enter(
         self, units: int = 1, *, cost: int | None = None, deadline: Deadline | None = None
@@ -193,8 +194,9 @@ class Gate:
         """
         lane, caller = current_lane(), _caller.get()
         cost = units if cost is None else cost
-        if not self.waiting and self._fits(units):
-            return self._let_in(units)
+        # Bulk that waits for room of its own keeps nobody else out.
+        if self._fits(lane, units) and not any(map(self._has_turn, Lane)):
+            return self._let_in(lane, units)
         others = [self._passes[it] for it in Lane if len(self._queues[it])]
         if not len(self._queues[lane]) and others:
             # Who had nothing to do has no claim to what it missed.
@@ -210,7 +212,7 @@ class Gate:
             return await turn.come
         except asyncio.CancelledError:
             if not turn.come.cancelled() and not turn.come.exception():
-                self.leave(units)
+                self.leave(turn.come.result(), units, done=False)
             else:
                 self._give_up(lane, caller, turn)
             raise
@@ -226,21 +228,34 @@ class Gate:
             self._waiting[lane] -= turn.units
             self._admit()
 
-    def leave(self, units: int = 1, done: Visit | None = None) -> None:
-        """Makes room for others. `done` is the visit of work that was done."""
-        if done is not None:
-            self._measure(units, done)
-        self.inside -= units
+    def leave(self, visit: Visit, units: int = 1, *, done: bool) -> None:
+        """Makes room for others. `done` says whether the work of the visit was done."""
+        if done:
+            self._measure(units, visit)
+        self._count(visit.lane, -units, -1)
         self._admit()
 
-    def _fits(self, units: int) -> bool:
-        return self.inside == 0 or self.inside + units <= self.room
+    def _fits(self, lane: Lane, units: int) -> bool:
+        return self._may(lane, units) and (self.inside == 0 or self.inside + units <= self.room)
+
+    def _may(self, lane: Lane, units: int) -> bool:
+        """Whether a lane's own room allows it."""
+        room = self.bulk_room
+        if lane is not Lane.BULK or room is None or not self._bulk_visits or self._waiting[Lane.INTERACTIVE]:
+            return True
+        return self._bulk_visits < room.visits and self._bulk_units + units <= room.units
+
+    def _count(self, lane: Lane, units: int, visits: int) -> None:
+        self.inside += units
+        if lane is Lane.BULK:
+            self._bulk_units += units
+            self._bulk_visits += visits
 
     def _admit(self) -> None:
-        while queues := [lane for lane in Lane if len(self._queues[lane])]:
+        while queues := [lane for lane in Lane if self._has_turn(lane)]:
             lane = min(queues, key=lambda it: self._passes[it])
             turn = self._queues[lane].next()
-            if not self._fits(turn.units) and not turn.come.done():
+            if not self._fits(lane, turn.units) and not turn.come.done():
                 return
             gone = turn.come.done()
             self._queues[lane].take(0 if gone else turn.cost)
@@ -248,11 +263,18 @@ class Gate:
             if gone:
                 continue
             self._passes[lane] += turn.cost / self._weights[lane]
-            turn.come.set_result(self._let_in(turn.units))
+            turn.come.set_result(self._let_in(lane, turn.units))
 
-    def _let_in(self, units: int) -> Visit:
-        self.inside += units
-        return Visit(time.monotonic(), self.inside)
+    def _has_turn(self, lane: Lane) -> bool:
+        """Whether somebody of that lane waits, and for no room of the lane's own."""
+        if not len(self._queues[lane]):
+            return False
+        turn = self._queues[lane].next()
+        return turn.come.done() or self._may(lane, turn.units)
+
+    def _let_in(self, lane: Lane, units: int) -> Visit:
+        self._count(lane, units, 1)
+        return Visit(time.monotonic(), self.inside, lane)
 
     def _measure(self, units: int, visit: Visit) -> None:
         stay = time.monotonic() - visit.began

@@ -36,13 +36,18 @@ class BadModelConfig(ValueError):
 @dataclass(frozen=True)
 class TowerConfig:
     """One Triton model: its name, batch limit, string parameters, how many instances run side by side, and
-    whether each has its own device or threads, or all share the cores."""
+    whether each has its own device or threads, or all share the cores.
+
+    Attributes:
+        bulk_batch: rows of a call of bulk work while there is interactive work; 0 where it needs no bound.
+    """
 
     triton_name: str
     max_batch_size: int
     parameters: Mapping[str, str] = field(hash=False)
     instances: int = 1
     share_cores: bool = False
+    bulk_batch: int = 0
 
     @property
     def version(self) -> str:
@@ -53,6 +58,17 @@ class TowerConfig:
     def calls(self) -> int:
         """Calls that do not slow each other down."""
         return 1 if self.share_cores else self.instances
+
+
+def bulk_batch_of(parameters: Mapping[str, str], most: int, *, free: bool) -> int:
+    """Rows of one call of bulk work while there is interactive work, at a tower on a CPU.
+
+    The exporter has measured it, or it is an eighth of a batch. A whole batch where another instance, with
+    cores of its own, stays `free`.
+    """
+    measured = parameters.get("bulk_batch", "")
+    rows = int(measured) if measured.isdecimal() else max(1, most // 8)
+    return max(1, most if free else min(rows, most))
 
 
 def is_tower(triton_name: str) -> bool:

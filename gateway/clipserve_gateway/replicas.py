@@ -10,16 +10,20 @@ import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence, Set
 
+import numpy as np
+
 from clipserve_gateway import errors
 from clipserve_gateway.addresses import Resolver
 from clipserve_gateway.batching import Batcher
+from clipserve_gateway.bulk import bulk_room
 from clipserve_gateway.deadline import Deadline
 from clipserve_gateway.encoder import Rows
 from clipserve_gateway.known_answer import Finding
-from clipserve_gateway.lanes import Gate, current_lane
+from clipserve_gateway.lanes import Gate, Lane, current_lane
 from clipserve_gateway.metrics import Metrics
 from clipserve_gateway.model_config import TowerConfig, model_name
 from clipserve_gateway.model_versions import ServedModel
+from clipserve_gateway.presence import Presence
 from clipserve_gateway.replica import Connection, Replica
 from clipserve_gateway.types import Floats, Ids, ModelSpec, Pixels, Tower
 
@@ -65,6 +69,8 @@ class Replicas:
         self._examine_seconds = examine_seconds
         self._bulk_share = bulk_share
         self._replicas: dict[str, Replica] = {}
+        self._presence = Presence()
+        """Of interactive work, at whichever tower: all of a machine use the same cores."""
         self._gates: dict[tuple[str, Tower], Gate] = {}
         self._batchers: dict[tuple[str, Tower], dict[tuple[str, str], Batcher]] = {}
         """Of each tower: by version and fingerprint, the latest last."""
@@ -88,10 +94,22 @@ class Replicas:
         gate, _ = self._way(spec, tower)
         gate.check(current_lane(), rows, deadline)
 
+    def bounds_bulk(self, spec: ModelSpec, tower: Tower) -> bool:
+        """See QueueingEncoder."""
+        return self._way(spec, tower)[0].bulk_room is not None
+
     async def _encode(self, spec: ModelSpec, tower: Tower, rows: Rows, deadline: Deadline) -> Floats:
-        gate, batcher = self._way(spec, tower)
-        async with gate.passing(len(rows), deadline):
-            return await batcher.run(rows, deadline)
+        answers: list[Floats] = []
+        while len(rows):
+            gate, batcher = self._way(spec, tower)
+            # Interactive work may have come or gone since the last call.
+            most = batcher.most
+            if gate.bulk_room is not None and current_lane() is Lane.BULK:
+                most = gate.bulk_room.rows
+            call, rows = rows[:most], rows[most:]
+            async with gate.passing(len(call), deadline):
+                answers.append(await batcher.run(call, deadline))
+        return answers[0] if len(answers) == 1 else np.concatenate(answers)
 
     def _way(self, spec: ModelSpec, tower: Tower) -> tuple[Gate, Batcher]:
         """Where rows for a tower wait (in here, where lanes are told apart, not in Triton's queue), and where
@@ -101,8 +119,12 @@ class Replicas:
         most = spec.max_image_batch if tower == "image" else spec.max_text_batch
         gate = self._gates.get((spec.name, tower))
         if gate is None:
-            gate = self._gates[spec.name, tower] = Gate(1, self._bulk_share)
+            gate = self._gates[spec.name, tower] = Gate(1, self._bulk_share, presence=self._presence)
         gate.room = BATCHES_PER_REPLICA * most * max(1, len(towers))
+        gate.bulk_room = bulk_room(towers, most, interactive=self._presence.recent)
+        if gate.bulk_room is not None:
+            # An interactive call finds room beside all that bulk may have.
+            gate.room = max(gate.room, gate.bulk_room.units + most)
         batcher = self._batcher(spec, tower)
         batcher.most = most
         batcher.calls = max(1, sum(it.calls for it in towers))

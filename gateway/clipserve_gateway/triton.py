@@ -16,7 +16,7 @@ from clipserve_gateway import errors
 from clipserve_gateway.deadline import Deadline, cut_off
 from clipserve_gateway.encoder import Rows
 from clipserve_gateway.infer import embeddings_of, request_of
-from clipserve_gateway.model_config import TowerConfig, tower_name
+from clipserve_gateway.model_config import TowerConfig, bulk_batch_of, tower_name
 from clipserve_gateway.proxies import channel_options, proxy_hint
 from clipserve_gateway.types import Floats, Ids, ModelSpec, Pixels, Tower
 
@@ -164,12 +164,14 @@ def tower_of(response: Any) -> TowerConfig:
     config = response.config
     parameters = {key: value.string_value for key, value in config.parameters.items()}
     # Those of a group run on each of its GPUs.
-    instances = sum(group.count * max(1, len(group.gpus)) for group in config.instance_group)
+    instances = max(1, sum(group.count * max(1, len(group.gpus)) for group in config.instance_group))
+    gpu = any(group.kind == group.KIND_GPU for group in config.instance_group)
     # As the exporter's Python backend has it; the libtorch backend has no such parameter.
-    share_cores = parameters.get("threads") == "0" and not any(
-        group.kind == group.KIND_GPU for group in config.instance_group
-    )
-    return TowerConfig(config.name, config.max_batch_size, parameters, max(1, instances), share_cores)
+    on_cpu = not gpu and "threads" in parameters
+    share_cores = on_cpu and parameters["threads"] == "0"
+    free = instances > 1 and not share_cores
+    bulk_batch = bulk_batch_of(parameters, config.max_batch_size, free=free) if on_cpu else 0
+    return TowerConfig(config.name, config.max_batch_size, parameters, instances, share_cores, bulk_batch)
 
 
 def translate(error: grpc.aio.AioRpcError) -> errors.ClipserveError:

@@ -184,6 +184,30 @@ async def test_what_would_come_too_late_is_refused_before_it_is_decoded(pool, pi
     assert not decoded
 
 
+@pytest.mark.parametrize(("lane", "bounded", "most"), [
+    (Lane.BULK, True, 2), (Lane.BULK, False, 8), (Lane.INTERACTIVE, True, 8),
+])  # fmt: skip
+async def test_bulk_is_not_decoded_long_before_a_slow_tower_takes_it(pool, picture, lane, bounded, most):
+    under_way = [0]
+
+    class Slow(FakeEncoder):
+        def bounds_bulk(self, spec, tower):
+            return bounded
+
+        async def encode_image(self, spec, pixels, deadline):
+            under_way.append(under_way[-1] + 1)
+            found = await super().encode_image(spec, pixels, deadline)
+            under_way.append(under_way[-1] - 1)
+            return found
+
+    encoder = Slow(delay=0.1)
+    embedder = Embedder(await fake_models(), encoder, pool, Settings().limits, Metrics(), fast_decode=True)
+    with in_lane(lane):
+        outcome = await embedder.embed("", [picture(n) for n in range(32)], deadline=SOON)
+    assert all(item.error is None for item in outcome.items)
+    assert max(under_way) == most
+
+
 async def test_isolating_finds_every_bad_item_and_keeps_every_good_one():
     async def encode(batch):
         if (batch == 13).any():

@@ -9,7 +9,7 @@ from types import SimpleNamespace
 import pytest
 from clipserve_gateway.deadline import Deadline
 from clipserve_gateway.errors import DeadlineExceeded, Overloaded
-from clipserve_gateway.lanes import Gate, Lane, current_lane, in_lane
+from clipserve_gateway.lanes import BulkRoom, Gate, Lane, current_lane, in_lane
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -71,6 +71,38 @@ async def test_while_both_wait_bulk_gets_its_share_and_no_more(line):
     await line.let_go(100)
     shares = line.passed[2:].count(BULK)
     assert 8 <= shares <= 12
+
+
+async def test_bulk_keeps_to_its_own_room_and_others_pass_beside_it(line):
+    line.gate.room, line.gate.bulk_room = 6, BulkRoom(rows=1, units=2, visits=9)
+    await line.queue(BULK, 5)
+    assert (line.gate.inside, line.gate.waiting) == (2, 3)
+    await line.queue(INTERACTIVE, 2)
+    assert (line.gate.inside, line.gate.waiting) == (4, 3)
+    await line.let_go(1)
+    assert line.passed == [BULK] * 2 + [INTERACTIVE] * 2 + [BULK]
+    line.gate.bulk_room = None
+    await line.let_go(1)
+    assert (line.gate.inside, line.gate.waiting) == (5, 0)
+
+
+@pytest.mark.parametrize("room", [BulkRoom(2, units=2, visits=9), BulkRoom(2, units=99, visits=1)])
+async def test_bulk_work_larger_than_its_room_goes_one_by_one(line, room):
+    line.gate.room, line.gate.bulk_room = 20, room
+    await line.queue(BULK, 2, units=8)
+    assert line.gate.inside == 8
+    await line.let_go(1)
+    assert line.gate.inside == 8
+
+
+@pytest.mark.parametrize("room", [1, 4])
+async def test_where_both_wait_bulk_has_its_share_whatever_its_room(line, room):
+    line.gate.room, line.gate.bulk_room = 4, BulkRoom(1, room, room)
+    await line.queue(INTERACTIVE, 4)
+    await line.queue(BULK, 100)
+    await line.queue(INTERACTIVE, 200)
+    await line.let_go(100)
+    assert 8 <= line.passed[4:].count(BULK) <= 12
 
 
 async def test_either_lane_has_all_of_it_alone(line):
@@ -229,11 +261,13 @@ async def test_a_stream_may_be_closed_in_another_context_than_it_was_begun_in():
     st.lists(
         st.tuples(st.sampled_from(["queue", "go", "cancel"]), st.sampled_from(list(Lane)), st.integers(1, 4)),
         max_size=40,
-    )
+    ),
+    st.sampled_from([None, BulkRoom(1, 1, 1), BulkRoom(2, 2, 2)]),
 )
-def test_whatever_happens_everybody_passes_or_gives_up_in_the_end(steps):
+def test_whatever_happens_everybody_passes_or_gives_up_in_the_end(steps, bulk_room):
     async def run() -> None:
         line = Line(Gate(3, bulk_share=0.1))
+        line.gate.bulk_room = bulk_room
         for step, lane, number in steps:
             if step == "queue":
                 await line.queue(lane, 1, number)

@@ -12,6 +12,7 @@ import pytest
 from clipserve_gateway import breaker, errors, known_answer, replica, replicas, standing
 from clipserve_gateway.deadline import Deadline
 from clipserve_gateway.known_answer import inputs_of
+from clipserve_gateway.lanes import Lane, in_lane
 from clipserve_gateway.metrics import Metrics
 from clipserve_gateway.model_config import parse_model
 from clipserve_gateway.replicas import Replicas
@@ -202,6 +203,82 @@ async def test_instances_that_share_cores_have_one_call_at_each_replica_before_r
     await fleet.refresh()
     _, images = fleet.pool._way(fleet.spec, "image")
     assert (images.calls, images.instances) == (2, 6)
+
+
+async def bulk_sizes(fleet: Fleet, rows: int) -> list[int]:
+    """Rows of each call that so many rows of bulk work go in, of which as many as may be are under way."""
+    sizes: list[int] = []
+    under_way: list[asyncio.Event] = []
+
+    async def send(spec, tower, batch, deadline):
+        sizes.append(len(batch))
+        under_way.append(asyncio.Event())
+        await under_way[-1].wait()
+        return np.zeros((len(batch), DIM), np.float32)
+
+    real, fleet.pool._call = fleet.pool._call, send
+    fleet.pool._batchers.clear()
+    batch = np.repeat(PICTURE, rows, axis=0)
+    deadline = Deadline.after(5)
+    with in_lane(Lane.BULK):
+        asking = [
+            asyncio.create_task(fleet.pool.encode_image(fleet.spec, part, deadline))
+            for part in np.split(batch, rows // 2)
+        ]
+    await asyncio.sleep(0.12)
+    first = len(under_way)
+    while not all(task.done() for task in asking):
+        for event in under_way:
+            event.set()
+        await asyncio.sleep(0)
+    assert sum(sizes) == rows
+    fleet.pool._call = real
+    fleet.pool._batchers.clear()
+    return sizes[:first]
+
+
+async def test_bulk_alone_has_one_call_at_each_instance_and_fewer_beside_interactive_work(fleet):
+    for fake, instances in zip(fleet.both, (2, 1), strict=True):
+        fake.found["fake_image"] = dataclasses.replace(
+            fake.found["fake_image"], instances=instances, bulk_batch=2
+        )
+    await fleet.refresh()
+    # Four pictures are a batch.
+    assert sum(await bulk_sizes(fleet, 32)) == (2 + 1) * 4
+    await fleet.ask()
+    assert await bulk_sizes(fleet, 32) == [2, 2]
+
+
+async def test_a_batch_of_bulk_work_is_cut_where_its_calls_are_small(fleet):
+    for fake in fleet.both:
+        fake.found["fake_image"] = dataclasses.replace(fake.found["fake_image"], bulk_batch=1)
+    await fleet.refresh()
+    pictures = np.random.default_rng(0).integers(0, 255, (4, *PICTURE.shape[1:]), np.uint8)
+    whole = await fleet.pool.encode_image(fleet.spec, pictures, Deadline.after(5))
+    before = sum(fake.calls for fake in fleet.both)
+    with in_lane(Lane.BULK):
+        cut = await fleet.pool.encode_image(fleet.spec, pictures, Deadline.after(5))
+    np.testing.assert_array_equal(cut, whole)
+    assert sum(fake.calls for fake in fleet.both) - before == 4
+
+
+async def test_interactive_work_passes_bulk_that_waits(fleet):
+    for fake in fleet.both:
+        fake.found["fake_image"] = dataclasses.replace(fake.found["fake_image"], bulk_batch=2)
+    await fleet.refresh()
+    for fake in fleet.both:
+        fake.silent.clear()
+    with in_lane(Lane.BULK):
+        jobs = [asyncio.create_task(fleet.ask()) for _ in range(50)]
+    await asyncio.sleep(0.01)
+    gate, _ = fleet.pool._way(fleet.spec, "image")
+    assert (gate.inside, gate.waiting) == (8, 42), "a batch for each replica"
+    person = asyncio.create_task(fleet.ask())
+    await asyncio.sleep(0.01)
+    assert (gate.inside, gate.waiting) == (9, 42)
+    for fake in fleet.both:
+        fake.silent.set()
+    await asyncio.gather(person, *jobs)
 
 
 async def test_one_with_more_under_way_gets_fewer(fleet):

@@ -187,6 +187,10 @@ class FakeEncoder:
     def check(self, spec: ModelSpec, tower: Tower, rows: int, deadline: Deadline) -> None:
         """Takes everything."""
 
+    def bounds_bulk(self, spec: ModelSpec, tower: Tower) -> bool:
+        """Is as fast as bulk work can be."""
+        return False
+
     async def encode_image(self, spec: ModelSpec, pixels: Pixels, deadline: Deadline) -> Floats:
         """Means of eight stripes of the picture."""
         self.image_batches.append(pixels.shape)

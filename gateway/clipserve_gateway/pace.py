@@ -1,0 +1,27 @@
+"""How fast something goes, over the last moments."""
+
+from __future__ import annotations
+
+import math
+
+MEMORY_SECONDS = 3.0
+"""Averaging window; longer gaps are clipped to it."""
+
+
+class Pace:
+    """Seconds to a unit, over the last moments: sums that fade (many units may come in one moment)."""
+
+    def __init__(self) -> None:
+        self._seconds = 0.0
+        self._units = 0.0
+
+    @property
+    def value(self) -> float | None:
+        """None before the first measurement."""
+        return self._seconds / self._units if self._units else None
+
+    def add(self, seconds: float, units: int) -> None:
+        seconds = min(seconds, MEMORY_SECONDS)
+        fading = math.exp(-seconds / MEMORY_SECONDS)
+        self._seconds = self._seconds * fading + seconds
+        self._units = self._units * fading + units
