@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import io
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -11,7 +12,11 @@ import numpy as np
 from clipserve.v1 import clip_pb2, collection_pb2, common_pb2
 from PIL import Image
 
+from faults import ROOT
 from faults.backend.answers import DIM
+
+PHOTOS = 32
+"""Of one call of embed_photos."""
 
 
 @dataclass(frozen=True)
@@ -72,6 +77,12 @@ def picture(number: int) -> bytes:
     return file.getvalue()
 
 
+@functools.lru_cache(maxsize=1)
+def photos() -> list[bytes]:
+    """The demo's pictures, JPEGs."""
+    return [file.read_bytes() for file in sorted((ROOT / "demo" / "pictures").glob("*.jpg"))]
+
+
 def embedding(number: int, dim: int = DIM) -> bytes:
     """One of endlessly many embeddings: float32 [dim] of length exactly 1, so that nobody changes a bit.
 
@@ -92,6 +103,20 @@ def embed_image(flow: Flow, number: int) -> clip_pb2.EmbedRequest:
 
 def embed_batch(flow: Flow, number: int) -> clip_pb2.EmbedRequest:
     inputs = [clip_pb2.EmbedInput(text=text(number * 64 + n)) for n in range(64)]
+    return clip_pb2.EmbedRequest(model=flow.model, inputs=inputs)
+
+
+def embed_photo(flow: Flow, number: int) -> clip_pb2.EmbedRequest:
+    return photos_from(flow, number, 1)
+
+
+def embed_photos(flow: Flow, number: int) -> clip_pb2.EmbedRequest:
+    return photos_from(flow, number * PHOTOS, PHOTOS)
+
+
+def photos_from(flow: Flow, first: int, count: int) -> clip_pb2.EmbedRequest:
+    found = (photos()[number % len(photos())] for number in range(first, first + count))
+    inputs = [clip_pb2.EmbedInput(image=common_pb2.Image(content=photo)) for photo in found]
     return clip_pb2.EmbedRequest(model=flow.model, inputs=inputs)
 
 
@@ -135,6 +160,8 @@ KINDS = {
     "embed_text": Kind("Embed", embed_text),
     "embed_image": Kind("Embed", embed_image),
     "embed_batch": Kind("Embed", embed_batch),
+    "embed_photo": Kind("Embed", embed_photo),
+    "embed_photos": Kind("Embed", embed_photos),
     "bad_image": Kind("Embed", bad_image),
     "bad_request": Kind("Embed", bad_request),
     "classify": Kind("Classify", classify),

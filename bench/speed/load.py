@@ -47,6 +47,8 @@ class Order:
     rate: float = 0.0
     first: int = 0
     """Position of the first request."""
+    priority: str = ""
+    """Of gRPC calls: interactive or bulk."""
 
 
 @dataclass(frozen=True)
@@ -115,8 +117,10 @@ class Senders:
             self._channels[order.target] = grpc.aio.insecure_channel(order.target, options=OPTIONS)
         method = self._channels[order.target].unary_unary(order.path)
 
+        metadata = (("x-clipserve-priority", order.priority),) if order.priority else ()
+
         async def send(request: bytes) -> bytes:
-            return await method(request, timeout=TIMEOUT)
+            return await method(request, timeout=TIMEOUT, metadata=metadata)
 
         return send
 

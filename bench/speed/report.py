@@ -21,6 +21,7 @@ def markdown(runs: Facts) -> str:
         *(pictures(it) for it in facts.get("images", ())),
         *(texts(it) for it in facts.get("texts", ())),
         *(labels(it) for it in facts.get("labels", ())),
+        *(lanes(it) for it in facts.get("lanes", ())),
     ]
     for name, section in (("search", search), ("decoding", decoding), ("growth", growth)):
         if name in facts:
@@ -175,6 +176,20 @@ def labels(facts: Facts) -> str:
         f"80 templates: {ours * 1000:.0f} ms a label ({built['labels'][0]:,} labels), open_clip's builder "
         f"{theirs * 1000:.0f} ms ({built['labels'][1]} labels): {built['gain']:.1f} times as fast.\n\n"
         + table(("warm labels", "Classify p50 ms, one caller"), rows)
+    )
+
+
+def lanes(facts: Facts) -> str:
+    """One model's lone callers beside a bulk job."""
+    rows = [
+        (name, *(spread(found, what, 0) for what in ("p50", "p95", "p99")))
+        for name, found in read(facts["turns"]).items()
+    ]
+    bulk = ", ".join(f"{name} {statistics.median(rates):.1f}" for name, rates in facts["bulk"].items())
+    return (
+        f"## A lone caller beside a bulk job, {facts['model']}\n\n"
+        + table(("the caller's", "p50 ms", "p95 ms", "p99 ms"), rows)
+        + f"\n\nThe bulk job's pictures/s: {bulk}."
     )
 
 

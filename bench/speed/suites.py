@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from bench.speed import decoding, growth, images, labels, searches, texts
+from bench.speed import decoding, growth, images, labels, lanes, searches, texts
 from bench.speed.scale import Bar, Scale
 from bench.speed.systems import Load
 
@@ -38,6 +38,7 @@ SUITES: dict[str, Run] = {
     "images": of_each(images.suite),
     "texts": of_each(texts.suite),
     "labels": of_each(labels.suite),
+    "lanes": of_each(lanes.suite),
     "search": of_last(searches.suite),
     "decoding": of_first(decoding.suite),
     "growth": of_first(growth.suite),

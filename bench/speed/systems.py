@@ -88,11 +88,19 @@ class Load:
         return str(file)
 
     def send(
-        self, target: str, path: str, requests: str, seconds: float, *, callers: int = 0, rate: float = 0.0
+        self,
+        target: str,
+        path: str,
+        requests: str,
+        seconds: float,
+        *,
+        callers: int = 0,
+        rate: float = 0.0,
+        priority: str = "",
     ) -> Done:
         """See Order. Each time, other requests come first."""
         self._sent += 97
-        order = Order(target, path, requests, seconds, callers, rate, self._sent)
+        order = Order(target, path, requests, seconds, callers, rate, self._sent, priority)
         return Done(**self.lines.ask(asdict(order)))
 
     def turn(
@@ -127,19 +135,21 @@ FIXED = "-fixed"
 """Ends the name of a model whose texts all have the full length."""
 
 
-def export(model: str, *, fixed_too: bool = False) -> Path:
+def export(model: str, *, fixed_too: bool = False, by_trial: bool = False) -> Path:
     """A repository of that model, made on first use; with it, if asked, the same with texts of full length.
 
-    Models without weights get random ones.
+    Models without weights get random ones. `by_trial` exports as the README does: a trial chooses instances
+    and batches.
     """
     name = model.lower()
-    repository = BUILD / (f"{name}-both" if fixed_too else name)
+    repository = BUILD / (f"{name}-both" if fixed_too else f"{name}-by-trial" if by_trial else name)
+    options = () if by_trial else SERVING.get(name, SHARING)
     for suffix, length in (("", "auto"), (FIXED, "fixed"))[: 1 + fixed_too]:
         if not (repository / f"{name}{suffix}_text").exists():
             click.echo(f"· exporting {name}{suffix}", err=True)
             command: list[object] = [MODELS_ENV / "bin" / "clipserve-export", "--model", model]
             command += ["--name", name + suffix, "--text-length", length]
-            command += ["--format", "python", "--out", repository, *SERVING.get(name, SHARING)]
+            command += ["--format", "python", "--out", repository, *options]
             subprocess.run(list(map(str, command)), check=True, stdout=subprocess.DEVNULL)
     return repository
 

@@ -3,6 +3,7 @@
 from faults.rows import (
     answers,
     backup,
+    bulk,
     byte_floods,
     callers,
     disk,
@@ -25,6 +26,7 @@ from faults.rows import (
 __all__ = [
     "answers",
     "backup",
+    "bulk",
     "byte_floods",
     "callers",
     "disk",
