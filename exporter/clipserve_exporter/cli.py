@@ -7,6 +7,7 @@ import os
 import re
 import time
 from pathlib import Path
+from typing import Literal
 
 import click
 
@@ -58,8 +59,8 @@ def list_models(context: click.Context, option: click.Parameter, wanted: bool) -
     "--out", type=click.Path(file_okay=False, path_type=Path), required=True, help="Model repository."
 )
 @click.option(
-    "--image-batch", type=click.IntRange(1), default=Serving.image_batch, show_default=True,
-    help="Largest batch of images.",
+    "--image-batch", type=click.IntRange(1),
+    help=f"Largest batch of images.  [default: by a trial, see below; else {Serving.image_batch}]",
 )  # fmt: skip
 @click.option(
     "--text-batch", type=click.IntRange(1), default=Serving.text_batch, show_default=True,
@@ -70,13 +71,15 @@ def list_models(context: click.Context, option: click.Parameter, wanted: bool) -
     help="Microseconds that a request may wait for others to join its batch.",
 )  # fmt: skip
 @click.option(
-    "--instances", type=click.IntRange(1), default=Serving.instances, show_default=True,
-    help="Instances of each tower, on each device.",
+    "--instances", type=click.IntRange(1),
+    help="Instances of each tower, on each device.  "
+    f"[default: by a trial, see below; else {Serving.instances}]",
 )  # fmt: skip
 @click.option(
-    "--threads", type=click.IntRange(0), default=Serving.threads, show_default=True,
+    "--threads", metavar="INTEGER|split", callback=lambda context, option, value: threads_of(value),
     help="Threads of an instance of the Python backend; 0 = all cores that are granted, and while others are "
-    "at work, its part of them.",
+    "at work, its part of them; split = always its part of them.  "
+    f"[default: by a trial, see below; else {Serving.threads}]",
 )  # fmt: skip
 @click.option(
     "--text-length", type=click.Choice(["auto", "fixed"]), default="auto", show_default=True,
@@ -94,11 +97,11 @@ def main(
     precision: str,
     format_: str,
     out: Path,
-    image_batch: int,
+    image_batch: int | None,
     text_batch: int,
     queue_delay_us: int,
-    instances: int,
-    threads: int,
+    instances: int | None,
+    threads: int | Literal["split"] | None,
     text_length: str,
     seed: int,
 ) -> None:
@@ -107,6 +110,10 @@ def main(
     Each is a TorchScript file with its configuration. Both are compared with open_clip itself, over batch
     sizes and text lengths; what differs is not written, and what was there before stays. A name that is
     served already gets a new version: the old one serves until the new one does.
+
+    For --format python on a CPU a short trial on this machine chooses instances, threads and the batch of
+    images, and says what it measured: so export where you serve. There is no trial if you give any of the
+    three, or with --precision fp16.
     """
     begin = time.monotonic()
     from clipserve_exporter.report import Report
@@ -119,6 +126,8 @@ def main(
     try:
         with stoppable(), report:
             report.begin("import torch and open_clip")
+            import torch
+
             from clipserve_exporter.export import Order, export
 
             exported = export(
@@ -131,20 +140,36 @@ def main(
                     out=out,
                     seed=seed,
                     serving=Serving(
-                        image_batch=image_batch,
+                        image_batch=image_batch or Serving.image_batch,
                         text_batch=text_batch,
                         queue_delay_us=queue_delay_us,
-                        instances=instances,
-                        threads=threads,
+                        instances=instances or Serving.instances,
+                        threads=Serving.threads if threads is None else threads,
                     ),
                     fixed_text=text_length == "fixed",
+                    trial=format_ == "python"
+                    and precision != "fp16"
+                    and image_batch is instances is threads is None
+                    and not torch.cuda.is_available(),
                 ),
                 report.begin,
                 report.seen,
+                report.tried,
             )
     except ExportError as error:
         raise click.ClickException(str(error)) from error
     report.finish(exported, time.monotonic() - begin)
+
+
+def threads_of(value: str | None) -> int | Literal["split"] | None:
+    """The option --threads."""
+    if value is None:
+        return None
+    if value == "split":
+        return "split"
+    if not value.isdecimal():
+        raise click.BadParameter(f"{value!r} is neither a whole number from 0 on nor split")
+    return int(value)
 
 
 def default_name(model: str) -> str:

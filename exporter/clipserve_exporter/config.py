@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import re
 from dataclasses import dataclass
+from typing import Literal
 
 SCHEMA = "1"
 MODEL_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
@@ -63,8 +64,12 @@ class Serving:
     queue_delay_us: int = 1000
     """How long a request may wait for others to join its batch."""
     instances: int = 1
-    threads: int = 0
-    """Threads of the Python backend's torch; 0 = the cores that are granted, shared with who else works."""
+    threads: int | Literal["split"] = 0
+    """Threads of the Python backend's torch; 0 = the cores that are granted, shared with who else works;
+    split = an equal part of them for each instance."""
+    image_bulk_batch: int = 0
+    """Largest batch of bulk work on a CPU while there is interactive work; 0 = not measured."""
+    text_bulk_batch: int = 0
 
 
 def render(facts: ModelFacts, serving: Serving, tower: str) -> str:
@@ -174,6 +179,9 @@ def parameters(facts: ModelFacts, serving: Serving, tower: str) -> dict[str, str
         found["logit_bias"] = repr(facts.logit_bias)
     if facts.format == "python":
         found["threads"] = str(serving.threads)
+        bulk = serving.image_bulk_batch if tower == "image" else serving.text_bulk_batch
+        if bulk:
+            found["bulk_batch"] = str(bulk)
     return found | {
         "fingerprint": facts.fingerprint,
         "weights_sha256": facts.weights_sha256,

@@ -18,8 +18,10 @@ from clipserve_exporter.repository import TowerFiles, write
 from clipserve_exporter.source import Source, load
 from clipserve_exporter.text_tower import is_ragged
 from clipserve_exporter.torchscript import export_image, export_text
+from clipserve_exporter.trial import Trial, Tried, run_trial
 
-STEPS = ("load", "image tower", "text tower", "parity", "canary", "write")
+STEPS = ("load", "image tower", "text tower", "parity", "canary", "trial", "write")
+"""The trial only where one is wanted."""
 
 
 @dataclass(frozen=True)
@@ -36,6 +38,8 @@ class Order:
     serving: Serving
     fixed_text: bool = False
     """Whether to encode every text at the full length, also where its own length would do."""
+    trial: bool = False
+    """Whether a trial on this machine chooses instances, threads and the batch of images."""
 
 
 @dataclass(frozen=True)
@@ -49,14 +53,17 @@ class Exported:
     """Whether the weights are random, for want of better ones."""
     warning: str = ""
     """What a person should check; empty if nothing."""
+    trial: Trial | None = None
 
 
 def export(
     order: Order,
     step: Callable[[str], None] = lambda name: None,
     seen: Callable[[parity.Case], None] = lambda case: None,
+    tried: Callable[[Tried], None] = lambda one: None,
 ) -> Exported:
-    """Exports a model; `step` hears each of STEPS as it begins, `seen` each comparison.
+    """Exports a model; `step` hears each of STEPS as it begins, `seen` each comparison, `tried` each
+    measurement of the trial.
 
     Raises ExportError, in which case the repository is as it was before.
     """
@@ -78,17 +85,22 @@ def export(
     require_parity(cases, order.precision)
     step("canary")
     facts = facts_of(source, order)
+    trial = None
+    if order.trial:
+        step("trial")
+        trial = run_trial(facts, image, text, order.serving, tried)
+    serving = trial.serving if trial else order.serving
     step("write")
     folders = write(
         order.out,
         {
             f"{order.name}_{tower}": TowerFiles(
-                render(facts, order.serving, tower), graph, order.format == "python"
+                render(facts, serving, tower), graph, order.format == "python"
             )
             for tower, graph in (("image", image), ("text", text))
         },
     )
-    return Exported(facts, cases, folders, random=not source.pretrained, warning=source.warning)
+    return Exported(facts, cases, folders, random=not source.pretrained, warning=source.warning, trial=trial)
 
 
 def check_name(name: str) -> None:

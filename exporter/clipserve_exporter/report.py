@@ -12,6 +12,34 @@ from rich.table import Table
 if TYPE_CHECKING:
     from clipserve_exporter.export import Exported
     from clipserve_exporter.parity import Case
+    from clipserve_exporter.trial import Trial, Tried
+
+
+def trial_words(trial: Trial) -> str:
+    """What a trial chose, and what it would have been with other instances."""
+    chosen, shared = trial.chosen, trial.serving.instances > 1 and trial.serving.threads == 0
+    words = (
+        f"✓ chosen by a trial on this machine: {instances_words(chosen)}"
+        f"{' while all are at work' if shared else ''}, batches of {trial.serving.image_batch}: "
+        f"{chosen.rate:.3g} images/s; one image alone {trial.one_seconds * 1000:.0f} ms"
+    )
+    best: dict[int, Tried] = {}
+    for it in trial.tried:
+        if it.tower == "image" and it.instances != chosen.instances:
+            before = best.get(it.instances)
+            best[it.instances] = it if before is None or it.rate > before.rate else before
+    return words + "".join(
+        f"; {instances_words(it)}: {it.rate:.3g} images/s at best, in batches of {it.rows}"
+        for it in best.values()
+    )
+
+
+def instances_words(tried: Tried) -> str:
+    """How many instances, with how many threads each."""
+    instances, threads = tried.instances, tried.threads
+    return (
+        f"{instances} instance{'s' if instances > 1 else ''} of {threads} thread{'s' if threads > 1 else ''}"
+    )
 
 
 class Report:
@@ -48,6 +76,11 @@ class Report:
         self._cases.append(case)
         self._progress.update(self._task, description=f"parity: {case.tower}, {case.what}")
 
+    def tried(self, one: Tried) -> None:
+        """A measurement of the trial was made."""
+        what = f"{one.instances} × {one.threads} threads, batches of {one.rows}"
+        self._progress.update(self._task, description=f"trial: {one.tower}, {what}")
+
     def finish(self, exported: Exported, seconds: float) -> None:
         """The export is done."""
         facts = exported.facts
@@ -55,6 +88,12 @@ class Report:
             self._say("! The weights are RANDOM: the embeddings mean nothing. Give --pretrained.", "bold red")
         if exported.warning:
             self._say(f"! {exported.warning}.", "bold yellow")
+        if exported.trial is not None:
+            self._say(trial_words(exported.trial))
+            if exported.trial.busy:
+                self._say(
+                    "! Other programs are busy on this machine: export again when they are not.", "bold"
+                )
         for folder in exported.folders:
             self._say(f"✓ {folder}")
         self._say(

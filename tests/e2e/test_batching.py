@@ -68,10 +68,14 @@ def test_a_batch_says_what_its_parts_say(client, count):
         assert float(alone @ together[i]) > 0.99999
 
 
-async def test_triton_tells_that_a_towers_instances_share_the_cores(live):
+async def test_triton_tells_how_a_towers_instances_use_the_cores(live):
     triton = TritonEncoder(live.triton)
     try:
         towers = await triton.towers(["demo_image", "demo_text"], 10)
     finally:
         await triton.close()
-    assert [(tower.share_cores, tower.calls) for tower in towers] == [(True, 1)] * 2
+    # A trial on this machine has chosen.
+    for tower in towers:
+        assert tower.share_cores == (tower.parameters["threads"] == "0")
+        assert tower.calls == (1 if tower.share_cores else tower.instances)
+        assert 1 <= tower.bulk_batch <= tower.max_batch_size

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import clipserve_exporter
 import pytest
+from clipserve_exporter.backend.clipserve_process import bound_memory
 
 BACKEND = Path(clipserve_exporter.__file__).parent / "backend"
 INSTANCE = """
@@ -148,3 +149,33 @@ def test_a_failure_at_work_ends_it(monkeypatch, instance):
     with pytest.raises(ZeroDivisionError):
         fail()
     assert instance().begin() == 2, "beside the one before, not beside this process"
+
+
+@pytest.mark.parametrize(
+    ("setting", "counts", "threads"),
+    [
+        ("0", [2], 0),
+        ("3", [2], 3),
+        ("split", [1], 5),
+        ("split", [2], 2),
+        ("split", [1, 2], 1),
+        ("split", [9], 1),
+    ],
+)
+def test_an_instance_has_the_threads_that_are_set_or_an_equal_part_of_the_cores(
+    monkeypatch: pytest.MonkeyPatch, setting: str, counts: list[int], threads: int
+) -> None:
+    import clipserve_cores
+
+    monkeypatch.setattr(clipserve_cores, "granted_cores", lambda: 5)
+    assert clipserve_cores.threads_of(setting, [{"count": count} for count in counts]) == threads
+
+
+@pytest.mark.parametrize(("largest", "kept"), [(1, None), (16, None), (17, "0"), (64, "0")])
+def test_scratch_memory_is_not_kept_for_many_batch_sizes(largest: int, kept: str | None) -> None:
+    environment: dict[str, str] = {}
+    bound_memory(largest, environment)
+    assert environment.get("ONEDNN_PRIMITIVE_CACHE_CAPACITY") == kept
+    environment = {"ONEDNN_PRIMITIVE_CACHE_CAPACITY": "7"}
+    bound_memory(largest, environment)
+    assert environment == {"ONEDNN_PRIMITIVE_CACHE_CAPACITY": "7"}

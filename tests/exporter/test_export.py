@@ -48,7 +48,7 @@ def read(path: Path) -> tuple[pb.ModelConfig, dict[str, str]]:
 def test_an_export_answers_its_own_canary(order: Callable[..., Order]) -> None:
     steps: list[str] = []
     exported = export(order(), steps.append)
-    assert tuple(steps) == STEPS
+    assert tuple(steps) == tuple(name for name in STEPS if name != "trial")
     assert all(case.good for case in exported.cases)
     assert exported.random
     _, parameters = read(exported.folders[1] / "config.pbtxt")

@@ -1,1 +1,1 @@
-"""What is copied beside model.pt for Triton's Python backend; never imported by the exporter."""
+"""What is copied beside model.pt for Triton's Python backend; trials run a tower in the same way."""

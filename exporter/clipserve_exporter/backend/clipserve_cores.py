@@ -4,9 +4,9 @@ import contextlib
 import fcntl
 import os
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 EXECUTABLE = Path("/proc/self/exe")
 PID_BITS = 22
@@ -67,3 +67,14 @@ def granted_cores() -> int:
     except (OSError, ValueError):
         pass
     return max(1, int(cores))
+
+
+def threads_of(setting: str, groups: Sequence[dict[str, Any]]) -> int:
+    """Threads of one instance; 0 where all instances share the cores.
+
+    `split` gives each instance an equal part of the cores that this machine has.
+    """
+    if setting != "split":
+        return int(setting)
+    instances = sum(int(group["count"]) for group in groups)
+    return max(1, granted_cores() // max(1, instances))

@@ -5,25 +5,23 @@ where that fails, each goes alone, so that only the one at fault is refused. Ten
 copies, and no numpy whose version could differ from the server's.
 """
 
-import ctypes
 import json
 import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-# Before torch is imported: OpenMP threads that spin while they wait steal the cores of the others.
-os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+from clipserve_process import ENVIRONMENT, bound_memory, keep_memory
+
+# Before torch is imported.
+os.environ.update(ENVIRONMENT | os.environ)
 
 import torch
 import triton_python_backend_utils as pb_utils
-from clipserve_cores import SharedCores, granted_cores
+from clipserve_cores import SharedCores, granted_cores, threads_of
 from torch import Tensor
 
 INPUT, OUTPUT = "INPUT__0", "OUTPUT__0"
-
-MALLOPT = {-8: 1, -4: 0, -1: (1 << 31) - 1, -2: 64 << 20}
-"""Options of glibc's malloc.h: M_ARENA_MAX, M_MMAP_MAX, M_TRIM_THRESHOLD and M_TOP_PAD."""
 
 
 class TritonPythonModel:
@@ -31,26 +29,26 @@ class TritonPythonModel:
 
     def initialize(self, args: dict[str, Any]) -> None:
         """Loads the model on the device that this instance was given."""
-        parameters = {
-            key: value["string_value"]
-            for key, value in json.loads(args["model_config"])["parameters"].items()
-        }
+        config = json.loads(args["model_config"])
+        parameters = {key: value["string_value"] for key, value in config["parameters"].items()}
         gpu = args["model_instance_kind"] == "GPU" and torch.cuda.is_available()
-        threads = int(parameters.get("threads", "0"))
+        threads = threads_of(parameters.get("threads", "0"), config.get("instance_group", ()))
         self.cores = None if gpu or threads else SharedCores(granted_cores())
         # Beside a GPU torch only joins rows, which more threads make slower.
-        torch.set_num_threads(self.cores.cores if self.cores else threads or 1)
+        torch.set_num_threads(self.cores.cores if self.cores else 1 if gpu else threads)
         self.device = torch.device(f"cuda:{args['model_instance_device_id']}" if gpu else "cpu")
         file = Path(args["model_repository"]) / args["model_version"] / "model.pt"
         self.model = torch.jit.load(str(file), map_location=self.device).eval()
         if not gpu:
             # After the weights, which are better off in mappings of their own.
             keep_memory()
+            if parameters["tower"] == "image":
+                bound_memory(config["max_batch_size"])
         self.ragged = parameters.get("text_length") == "ragged" and parameters["tower"] == "text"
         self.longest = int(parameters["context_length"])
         self.staging: Tensor | None = None
         if gpu and parameters["tower"] == "image":
-            side, rows = int(parameters["image_size"]), json.loads(args["model_config"])["max_batch_size"]
+            side, rows = int(parameters["image_size"]), config["max_batch_size"]
             # From page-locked memory a copy to the device takes a sixth of the time.
             self.staging = torch.empty((rows, side, side, 3), dtype=torch.uint8, pin_memory=True)
 
@@ -115,15 +113,3 @@ def refusal(error: Exception) -> Any:
     """An error as a response: its last line, which in TorchScript's traces says what happened."""
     lines = str(error).strip().splitlines() or [type(error).__name__]
     return pb_utils.InferenceResponse([], pb_utils.TritonError(lines[-1][:300]))
-
-
-def keep_memory() -> None:
-    """Has the C library keep what layers free for the next layers.
-
-    By default it maps tens of megabytes anew for each layer of a batch, and the kernel clears them: more than
-    half of the time that a convolutional tower takes for 32 images. Does nothing with another C library.
-    """
-    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
-    if mallopt is not None:
-        for option, value in MALLOPT.items():
-            mallopt(option, value)

@@ -14,7 +14,7 @@ OPEN_FILES = "Raise the limit to 1024 or more: `ulimit -n 1024`."
 NO_ADDRESS_SPACE = "Triton has used up its address space"
 """Of a symptom: it waits for ever for a thread that it cannot create."""
 INSTALLED = (
-    "torch|numpy|triton_python_backend_utils|clipserve_cores|"
+    "torch|numpy|triton_python_backend_utils|clipserve_cores|clipserve_process|"
     "encodings|filelock|fsspec|jinja2|markupsafe|mpmath|networkx|setuptools|sympy|typing_extensions"
 )
 """Modules that the models' environment should have: what our models import, and what those import.
