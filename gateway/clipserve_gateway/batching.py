@@ -21,6 +21,8 @@ MOST_WAIT = 0.1
 """Seconds."""
 MOST_WAIT_BESIDE = 1.0
 """Seconds that few rows wait while an instance works on nothing, whose cores others use."""
+LATE = 1.25
+"""Of the usual time of a call, after which they go: beside it they would have only a part of the cores."""
 ENOUGH, ENOUGH_ROWS = 0.125, 4
 """Of a batch, and no fewer than so many rows, are worth taking cores from the calls under way."""
 FRESH = 0.25
@@ -120,7 +122,7 @@ class Batcher:
         if self._idle:
             # What is sent sooner would not wait in Triton: an instance would begin with it. Who has no time
             # is better off so.
-            until = self._usual
+            until = LATE * self._usual
             most = min(MOST_WAIT_BESIDE, max(0.0, deadline.remaining() - self._usual))
         return min(most, max(until - spent, min(LEAST_WAIT, lead)))
 
