@@ -114,6 +114,15 @@ def serves(http: str) -> bool:
     return metric(http, "clipserve_model_ready") > 0
 
 
+def takes_calls(http: str) -> bool:
+    """Whether a gateway is ready; one whose collections are elsewhere first opens their engine."""
+    try:
+        with urllib.request.urlopen(f"{http}/readyz", timeout=10) as answer:
+            return bool(answer.status == 200)
+    except urllib.error.HTTPError:
+        return False
+
+
 def connections(port: int) -> int:
     """TCP connections to a port of this machine that its owner has not closed."""
     listening, waiting = "0A", "06"
