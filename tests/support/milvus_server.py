@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import secrets
 import subprocess
 import time
 import urllib.error
 import urllib.request
 from pathlib import Path
 
+import pymilvus
 from clipserve_gateway.runtime.ports import free_ports
 
 from support.launch import launch
@@ -43,6 +45,14 @@ class MilvusServer:
     def uri(self) -> str:
         """For open_engine."""
         return f"milvus://127.0.0.1:{self.port}"
+
+    def new_database(self) -> str:
+        """A URI for open_engine, of an empty database."""
+        name = f"test_{secrets.token_hex(6)}"
+        client = pymilvus.MilvusClient(f"http://127.0.0.1:{self.port}")
+        client.create_database(name)
+        client.close()
+        return f"{self.uri}/{name}"
 
     def start(self) -> None:
         """Starts it on its ports and data, and waits until it serves."""
