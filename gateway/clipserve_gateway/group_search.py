@@ -30,8 +30,12 @@ IDS_AT_ONCE = 1_024
 class Candidates(Protocol):
     """The points of a table by their score, without payloads."""
 
-    async def __call__(self, top_k: int, below: float | None) -> list[Hit]:
+    async def hits(self, top_k: int, below: float | None) -> list[Hit]:
         """The nearest with their embeddings; with `below`, of those with a lower score."""
+        ...
+
+    async def count(self) -> int:
+        """How many there are."""
         ...
 
 
@@ -59,11 +63,16 @@ async def find_groups(
     """
     grouping = Grouping(threshold, top_k)
     size, below, skipped = min(FIRST * (top_k + len(without)), MOST_HITS), None, False
+    seen = 0
     for _ in range(PAGES):
-        hits = await candidates(size, below)
+        hits = await candidates.hits(size, below)
         last = hits[-1].score if hits else -1.0
-        whole = len(hits) < size
-        if not whole:
+        whole = False
+        if len(hits) < size:
+            # Among equal points, graphs that are searched may find no way to the others.
+            whole = seen + len(hits) >= await candidates.count()
+            below, skipped = last, skipped or not whole
+        else:
             better = [hit for hit in hits if hit.score > last]
             if better:
                 # Others with the last score may follow: the next part begins with all of them.
@@ -73,9 +82,10 @@ async def find_groups(
                 continue
             else:
                 below, skipped = last, True
+        seen += len(hits)
         await add(grouping, [hit for hit in hits if hit.id not in without])
         enough = grouping.full or (lowest is not None and last < lowest)
-        if whole or enough or (below is not None and below <= -1):
+        if whole or enough or not hits or (below is not None and below <= -1):
             return Found(grouping.groups, skipped)
         size = min(GROWTH * size, MOST_HITS)
     return Found(grouping.groups, True)
@@ -113,22 +123,30 @@ async def with_payloads(engine: Engine, table: TableSpec, groups: Sequence[Group
     return found
 
 
-def nearest(
-    engine: Engine, table: TableSpec, embedding: Floats, filter: Filter | None, *, consistent: bool
-) -> Candidates:
+@dataclass(frozen=True)
+class Nearest:
     """The candidates in a table."""
 
-    async def candidates(top_k: int, below: float | None) -> list[Hit]:
-        return await engine.search(
-            table,
-            embedding,
+    engine: Engine
+    table: TableSpec
+    embedding: Floats
+    filter: Filter | None
+    consistent: bool
+
+    async def hits(self, top_k: int, below: float | None) -> list[Hit]:
+        """See Candidates."""
+        return await self.engine.search(
+            self.table,
+            self.embedding,
             top_k=top_k,
-            filter=filter,
+            filter=self.filter,
             with_payload=False,
             with_embeddings=True,
             # Engines may find cosines a hair above 1.
             below=None if below is None or below > 1 else below,
-            consistent=consistent,
+            consistent=self.consistent,
         )
 
-    return candidates
+    async def count(self) -> int:
+        """See Candidates."""
+        return await self.engine.count(self.table, self.filter)

@@ -20,7 +20,7 @@ from clipserve_gateway.collection_spec import CollectionSpec
 from clipserve_gateway.deadline import Deadline
 from clipserve_gateway.duplicates import Group
 from clipserve_gateway.errors import ClipserveError, InvalidInput, PointNotFound
-from clipserve_gateway.group_search import MOST_HITS, Found, find_groups, nearest, with_payloads
+from clipserve_gateway.group_search import MOST_HITS, Found, Nearest, find_groups, with_payloads
 from clipserve_gateway.index.base import Engine
 from clipserve_gateway.stages import stage
 from clipserve_gateway.statistics import GOOD_PERCENTILE, Judge, QueryKind, Statistics
@@ -206,7 +206,7 @@ class Searcher:
             others = [hit for hit in hits if hit.id not in named]
             return Found([Group(hit) for hit in others[: query.top_k]])
         found = await find_groups(
-            nearest(self._engine, table, embedding, filter, consistent=query.consistent),
+            Nearest(self._engine, table, embedding, filter, query.consistent),
             query.duplicate_threshold,
             query.top_k,
             without=named,

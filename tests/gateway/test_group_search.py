@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from clipserve_gateway import group_search
 from clipserve_gateway.duplicates import Grouping
-from clipserve_gateway.group_search import PAGES, find_groups, nearest, with_payloads
+from clipserve_gateway.group_search import PAGES, Nearest, find_groups, with_payloads
 from clipserve_gateway.index.lance_rows import distance_below
 from clipserve_gateway.point_ops import NewPoint
 from clipserve_gateway.search import Like, Part
@@ -37,6 +37,19 @@ def by_all(engine_hits, threshold, top_k):
     return [group.hit.id for group in grouping.groups]
 
 
+class Watched(Nearest):
+    """Notes how many hits were asked for. Searches from above find no more than `reach`."""
+
+    def __init__(self, engine, reach=10_000):
+        super().__init__(engine, SPEC, QUERY, None, True)
+        self.__dict__.update(asked=[], reach=reach)
+
+    async def hits(self, top_k, below):
+        self.asked.append(top_k)
+        found = await super().hits(top_k, below)
+        return found if below is not None else found[: self.reach]
+
+
 @pytest.fixture
 def small_parts(monkeypatch):
     monkeypatch.setattr(group_search, "MOST_HITS", 8)
@@ -51,8 +64,8 @@ def small_parts(monkeypatch):
 @example(degrees=[20] * 50 + [90], threshold=0.9, top_k=2, most=8)
 async def test_parts_find_the_groups_of_the_whole_or_say_that_they_may_not(degrees, threshold, top_k, most):
     engine = await engine_with(degrees)
-    candidates = nearest(engine, SPEC, QUERY, None, consistent=True)
-    expected = by_all(await candidates(len(degrees), None), threshold, top_k)
+    candidates = Nearest(engine, SPEC, QUERY, None, True)
+    expected = by_all(await candidates.hits(len(degrees), None), threshold, top_k)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(group_search, "MOST_HITS", most)
         found = await find_groups(candidates, threshold, top_k)
@@ -68,7 +81,7 @@ async def test_parts_find_the_groups_of_the_whole_or_say_that_they_may_not(degre
 @pytest.mark.usefixtures("small_parts")
 async def test_groups_behind_a_mass_of_equal_points_are_found():
     engine = await engine_with([5.0] * 500 + [20 + 10 * i for i in range(12)])
-    candidates = nearest(engine, SPEC, QUERY, None, consistent=True)
+    candidates = Nearest(engine, SPEC, QUERY, None, True)
     found = await find_groups(candidates, 0.999, 10)
     assert [group.hit.id for group in found.groups] == ["00000", *(f"{500 + i:05}" for i in range(9))]
     assert found.incomplete, "not all of the equal points were looked at"
@@ -78,7 +91,7 @@ async def test_groups_behind_a_mass_of_equal_points_are_found():
 async def test_a_mass_of_points_that_are_almost_equal_is_gone_through_or_told():
     for count, incomplete in ((40, False), (8 * (PAGES + 1), True)):
         engine = await engine_with([5 + i / 1e4 for i in range(count)] + [60.0, 90.0])
-        candidates = nearest(engine, SPEC, QUERY, None, consistent=True)
+        candidates = Nearest(engine, SPEC, QUERY, None, True)
         found = await find_groups(candidates, 0.999, 3)
         assert (len(found.groups), found.incomplete) == (1 if incomplete else 3, incomplete)
 
@@ -86,20 +99,25 @@ async def test_a_mass_of_points_that_are_almost_equal_is_gone_through_or_told():
 @pytest.mark.usefixtures("small_parts")
 async def test_points_below_the_lowest_score_are_not_looked_at():
     engine = await engine_with([5 + i / 1e4 for i in range(8 * (PAGES + 1))] + [60.0] * 100)
-    asked = []
-
-    async def candidates(top_k, below):
-        asked.append(top_k)
-        return await nearest(engine, SPEC, QUERY, None, consistent=True)(top_k, below)
-
+    candidates = Watched(engine)
     found = await find_groups(candidates, 0.999, 3, lowest=float(np.cos(np.radians(5.0005))))
     assert not found.incomplete
-    assert len(asked) < PAGES
+    assert len(candidates.asked) < PAGES
+
+
+@pytest.mark.usefixtures("small_parts")
+async def test_groups_that_a_search_finds_no_way_to_are_looked_for_below():
+    engine = await engine_with([5.0] * 50 + [20 + 10 * i for i in range(5)])
+    found = await find_groups(Watched(engine, reach=3), 0.999, 10)
+    assert [group.hit.id for group in found.groups] == ["00000", *(f"{50 + i:05}" for i in range(5))]
+    assert found.incomplete, "not all of the equal points were looked at"
+    found = await find_groups(Watched(engine, reach=0), 0.999, 10)
+    assert (found.groups, found.incomplete) == ([], True)
 
 
 async def test_a_point_that_is_gone_gives_its_place_to_its_first_duplicate():
     engine = await engine_with([0, 1, 40])
-    found = await find_groups(nearest(engine, SPEC, QUERY, None, consistent=True), 0.9, 3)
+    found = await find_groups(Nearest(engine, SPEC, QUERY, None, True), 0.9, 3)
     await engine.delete(SPEC, ["00000", "00002"])
     [group] = await with_payloads(engine, SPEC, found.groups)
     assert (group.hit.id, group.duplicates) == ("00001", ())
