@@ -23,7 +23,7 @@ from faults.calls import Calls
 from faults.delay_model import SERVING, DelayModel, Knobs
 from faults.flows import Flow
 from faults.processes import Triton
-from faults.watch import serves, takes_calls, tracebacks, wait_until
+from faults.watch import SCRAPE_SECONDS, serves, takes_calls, tracebacks, wait_until
 
 READY_SECONDS = 60.0
 OUT, LOG = "calls.npz", "load.log"
@@ -202,7 +202,11 @@ class Place:
 
 def wait_ready(gateway: Gateway) -> None:
     """Waits until a gateway takes calls and serves a model."""
-    seconds = wait_until(lambda: takes_calls(gateway.http) and serves(gateway.http), READY_SECONDS)
+
+    def ready() -> bool:
+        return takes_calls(gateway.http) and serves(gateway.http)
+
+    seconds = wait_until(ready, READY_SECONDS, SCRAPE_SECONDS)
     assert seconds < READY_SECONDS, gateway.log.read_text()[-3000:]
 
 

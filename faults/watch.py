@@ -18,6 +18,8 @@ from prometheus_client.parser import text_string_to_metric_families
 
 MIB = 1024 * 1024
 EVERY_SECONDS = 0.1
+SCRAPE_SECONDS = 0.25
+"""Between two looks at a gateway's metrics: they cost the gateway milliseconds each."""
 
 
 @dataclass(frozen=True)

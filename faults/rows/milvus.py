@@ -15,7 +15,7 @@ from faults.calls import Calls
 from faults.flows import Flow, embedding
 from faults.place import Place
 from faults.row import Promise, at_most, only, row
-from faults.watch import http_status, metric, wait_until
+from faults.watch import SCRAPE_SECONDS, http_status, metric, wait_until
 
 COLLECTION = "points"
 AWAY = 8.0
@@ -46,7 +46,7 @@ def milvus_down(place: Place) -> Iterator[Promise]:
             time.sleep(4)
             broken = time.monotonic()
             milvus.kill()
-            told = wait_until(lambda: metric(gateway.http, "clipserve_engine_up") == 0, AWAY)
+            told = wait_until(lambda: metric(gateway.http, "clipserve_engine_up") == 0, AWAY, SCRAPE_SECONDS)
             ready = http_status(f"{gateway.http}/readyz")
             time.sleep(max(0.0, broken + AWAY - time.monotonic()))
             milvus.start()

@@ -9,7 +9,7 @@ from support.service import Gateway
 
 from faults.calls import Calls
 from faults.row import Promise, at_most, only
-from faults.watch import serves, wait_until
+from faults.watch import SCRAPE_SECONDS, serves, wait_until
 
 RECOVERY = 5.0
 """Seconds from the moment that all could be well to the moment that it is."""
@@ -19,7 +19,7 @@ PROOF = 1.5
 
 def wait_recovered(gateway: Gateway) -> None:
     """Waits until the gateway serves a model again, or should, and a little longer."""
-    wait_until(lambda: serves(gateway.http), RECOVERY)
+    wait_until(lambda: serves(gateway.http), RECOVERY, SCRAPE_SECONDS)
     time.sleep(PROOF)
 
 

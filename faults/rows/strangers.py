@@ -15,7 +15,7 @@ from faults import http2
 from faults.flows import Flow
 from faults.place import Place
 from faults.row import Promise, at_least, at_most, only, row
-from faults.watch import Watch, metric, serves, wait_until
+from faults.watch import SCRAPE_SECONDS, Watch, metric, serves, wait_until
 
 WATCHERS = 40
 """Connections that watch and read nothing."""
@@ -40,9 +40,9 @@ def stalled_watch(place: Place) -> Iterator[Promise]:
         time.sleep(1)
         first = new_client(gateway.address)
         triton.kill()
-        gone = wait_until(lambda: not serves(gateway.http), 20)
+        gone = wait_until(lambda: not serves(gateway.http), 20, SCRAPE_SECONDS)
         triton.start()
-        back = wait_until(lambda: serves(gateway.http), 30)
+        back = wait_until(lambda: serves(gateway.http), 30, SCRAPE_SECONDS)
         second = new_client(gateway.address)
         begin = time.monotonic()
         code = gateway.stop()

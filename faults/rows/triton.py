@@ -9,7 +9,7 @@ from faults.flows import Flow
 from faults.place import Place
 from faults.row import Promise, at_most, only, row
 from faults.rows.recovery import recovered, wait_recovered
-from faults.watch import http_status, metric, serves, wait_until
+from faults.watch import SCRAPE_SECONDS, http_status, metric, serves, wait_until
 
 FIRST_MOMENTS = 0.5
 """Seconds after the fault in which failures may take longer."""
@@ -27,7 +27,7 @@ def killed(place: Place) -> Iterator[Promise]:
     time.sleep(1)
     broken = time.monotonic()
     triton.kill()
-    said = wait_until(lambda: not serves(gateway.http), LOOK_OUT_SECONDS)
+    said = wait_until(lambda: not serves(gateway.http), LOOK_OUT_SECONDS, SCRAPE_SECONDS)
     up, ready = metric(gateway.http, "clipserve_triton_up"), http_status(f"{gateway.http}/readyz")
     time.sleep(max(0.0, broken + LOOK_OUT_SECONDS - time.monotonic()))
     restart = time.monotonic()
