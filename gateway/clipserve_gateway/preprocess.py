@@ -19,7 +19,7 @@ refused.
 
 Fast mode lets the JPEG decoder scale down by 2, 4 or 8, to no less than SCALED_SIDES times the target. The
 target is that of the original size, so the crop does not move. Pictures that this would change, which are
-those with much pure black or white and those almost of one color, are decoded once more, exactly. And fast
+drawings on one background, halftones and those almost of one color, are decoded once more, exactly. And fast
 mode resizes no more of any picture than the crop (see `fitting`). docs/performance.md has what this changes.
 """
 
@@ -52,7 +52,7 @@ from clipserve_gateway.errors import (
     ImageTooLarge,
     ImageUnreadable,
 )
-from clipserve_gateway.fitting import WHOLE_PIXELS, eight_bit, fitted, is_clipped, is_flat, resized
+from clipserve_gateway.fitting import WHOLE_PIXELS, eight_bit, fitted, is_delicate, is_flat, resized
 from clipserve_gateway.image_file import READS_TO_DECODE, open_file
 from clipserve_gateway.image_limits import ImageLimits, check_header, check_pixels
 from clipserve_gateway.image_memory import BUFFER_BYTES, LARGE_BYTES, decoder_bytes
@@ -200,6 +200,6 @@ def decoded(found: Opened) -> Pixels | None:
     check_wanted("decode")
     image = eight_bit(found.image)
     pixels = fitted(image, found.region, found.target, found.size, fast=found.fast)
-    if found.scaled and (is_flat(pixels) or is_clipped(image, found.region, found.target, found.size)):
+    if found.scaled and (is_flat(pixels) or is_delicate(image, found.region, found.target, found.size)):
         return None
     return pixels

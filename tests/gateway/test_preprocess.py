@@ -63,10 +63,10 @@ def scene(width: int, height: int) -> Image.Image:
 
 
 def drawing(name: str, width: int, height: int) -> Image.Image:
-    """What scaled decoding would change: much pure black or white, or almost one color."""
+    """What scaled decoding would change: lines on one background, halftone, almost one color."""
     y, x = np.mgrid[0:height, 0:width]
-    image = Image.new("RGB", (width, height), "white")
-    if name == "chart":
+    image = Image.new("RGB", (width, height), (235, 230, 220) if name == "pale chart" else "white")
+    if name.endswith("chart"):
         for i, color in enumerate(("red", "blue", "green")):
             heights = height * (0.5 + 0.3 * np.sin(np.arange(width) / (9 + i)))
             ImageDraw.Draw(image).line(list(enumerate(heights.tolist())), color, 2)
@@ -77,6 +77,7 @@ def drawing(name: str, width: int, height: int) -> Image.Image:
         values = {
             "lines": y % 2 * 255,
             "checks": (x + y) % 2 * 255,
+            "halftone": 30 + 195 * (np.hypot(x % 6 - 3, y % 6 - 3) * width > x * 4),
             "stars": (np.random.default_rng(0).random((height, width)) < 0.0005) * 255,
         }
         image = Image.fromarray(values[name].astype(np.uint8)).convert("RGB")
@@ -137,7 +138,9 @@ class TestFidelity:
         assert found.scaled == (scale > 1)
 
     @pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP"])
-    @pytest.mark.parametrize("name", ["lines", "checks", "stars", "chart", "letters", "one color"])
+    @pytest.mark.parametrize(
+        "name", ["lines", "checks", "stars", "halftone", "chart", "pale chart", "letters", "one color"]
+    )
     def test_drawings_and_fine_textures_are_exact_in_fast_mode_too(self, name: str, kind: str) -> None:
         image = drawing(name, 1000, 800)
         content = encoded(image, kind, **({"lossless": True, "method": 0} if kind == "WEBP" else {}))
