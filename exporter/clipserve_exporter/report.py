@@ -17,10 +17,10 @@ if TYPE_CHECKING:
 
 def trial_words(trial: Trial) -> str:
     """What a trial chose, and what it would have been with other instances."""
-    chosen, shared = trial.chosen, trial.serving.instances > 1 and trial.serving.threads == 0
+    chosen = trial.chosen
     words = (
-        f"✓ chosen by a trial on this machine: {instances_words(chosen)}"
-        f"{' while all are at work' if shared else ''}, batches of {trial.serving.image_batch}: "
+        f"✓ chosen by a trial on this machine: {instances_words(chosen)}, "
+        f"batches of {trial.serving.image_batch}: "
         f"{chosen.rate:.3g} images/s; one image alone {trial.one_seconds * 1000:.0f} ms"
     )
     best: dict[int, Tried] = {}

@@ -33,11 +33,11 @@ ENOUGH = 0.95
 LEAST_BATCH = 4
 """Smaller ones would cost Triton and the gateway too many calls."""
 SLOWER = 1.5
-"""By how much one image may take longer on an equal part of the cores; beyond that instances share all."""
+"""By how much one image may take longer on a part of the cores than on all of them."""
 LONGEST_SECONDS = 2.0
 """Batches that take longer are not tried: somebody may have to wait for one."""
 BESIDE = 1.5
-"""A batch of bulk work takes no longer than so many batches of one row, where no instance stays free."""
+"""A batch of bulk work takes no longer than so many batches of one row, where there is one instance."""
 SECONDS, RUNS = 0.2, 2
 """Of each look, at least."""
 LOOKS = 2
@@ -72,8 +72,7 @@ class Trial:
     @property
     def one_seconds(self) -> float:
         """Of one image alone."""
-        instances = 1 if self.serving.threads == 0 else self.serving.instances
-        return one_row(by_instances(self.tried, instances)).seconds
+        return one_row(by_instances(self.tried, self.serving.instances)).seconds
 
     @property
     def chosen(self) -> Tried:
@@ -89,7 +88,7 @@ def run_trial(
     serving: Serving,
     seen: Callable[[Tried], None] = lambda tried: None,
 ) -> Trial:
-    """Tries the image tower, and the text tower where no instance stays free of bulk work.
+    """Tries the image tower, and the text tower where there is one instance.
 
     `seen` hears of each measurement. What the trial does not choose stays as `serving` has it. Raises
     ExportError.
@@ -102,7 +101,7 @@ def run_trial(
         with workers(image, Path(name) / "image.pt", "image", facts.image_size, counts[-1]) as processes:
             tried = measured("image", [(processes[:count], cores // count) for count in counts], seen)
         chosen = choose(tried, serving)
-        if chosen.threads == 0:
+        if chosen.instances == 1:
             kind = facts.text_length
             tokens = facts.context_length if kind == "fixed" else min(SHORT_TEXT, facts.context_length)
             with workers(text, Path(name) / "text.pt", kind, tokens, 1) as processes:
@@ -119,17 +118,15 @@ def run_trial(
 def choose(tried: Sequence[Tried], serving: Serving) -> Serving:
     """The fewest instances that are nearly as fast as any, and their smallest batch that is.
 
-    Each has an equal part of the cores, or all share the cores, so that one image alone has all of them.
+    Each has an equal part of the cores. Where one image takes much longer so, there are not as many.
     """
-    best = {
-        count: max(it.rate for it in by_instances(tried, count)) for count in {it.instances for it in tried}
-    }
+    whole = one_row(by_instances(tried, 1)).seconds
+    counts = {it.instances for it in tried if it.rows == 1 and it.seconds <= SLOWER * whole}
+    best = {count: max(it.rate for it in by_instances(tried, count)) for count in counts}
     instances = min(count for count, rate in best.items() if rate >= ENOUGH * max(best.values()))
     rows = min(it.rows for it in by_instances(tried, instances) if it.rate >= ENOUGH * best[instances])
     rows = max(rows, LEAST_BATCH)
-    part, whole = (one_row(by_instances(tried, count)).seconds for count in (instances, 1))
-    split = instances > 1 and part <= SLOWER * whole
-    return replace(serving, instances=instances, image_batch=rows, threads="split" if split else 0)
+    return replace(serving, instances=instances, image_batch=rows, threads="split" if instances > 1 else 0)
 
 
 def by_instances(tried: Sequence[Tried], count: int) -> list[Tried]:
@@ -143,7 +140,7 @@ def one_row(tried: Sequence[Tried]) -> Tried:
 
 
 def bulk_batch(tried: Sequence[Tried]) -> int:
-    """Rows of bulk work's batches where no instance stays free: interactive calls wait for one of them."""
+    """Rows of bulk work's batches where there is one instance: interactive calls wait for one of them."""
     one = one_row(tried).seconds
     return max(it.rows for it in tried if it.rows == 1 or it.seconds <= BESIDE * one)
 
