@@ -6,9 +6,12 @@ import os
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
-from support.milvus_server import MilvusServer
+
+if TYPE_CHECKING:
+    from support.milvus_server import MilvusServer
 
 # Tests speak to this machine only, by urllib and gRPC, which obey the environment's proxy.
 for variable in ("no_proxy", "NO_PROXY"):
@@ -26,6 +29,9 @@ def no_state_of_the_user(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pyte
 @pytest.fixture(scope="session")
 def milvus() -> Iterator[MilvusServer]:
     """One real Milvus server for all tests: it needs seconds to start."""
+    # The models' environment has no pymilvus.
+    from support.milvus_server import MilvusServer
+
     with tempfile.TemporaryDirectory(prefix="clipserve-milvus-", ignore_cleanup_errors=True) as folder:
         server = MilvusServer(Path(folder))
         server.start()
