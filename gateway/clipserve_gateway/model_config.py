@@ -63,12 +63,11 @@ class TowerConfig:
 def bulk_batch_of(parameters: Mapping[str, str], most: int, *, free: bool) -> int:
     """Rows of one call of bulk work while there is interactive work, at a tower on a CPU.
 
-    The exporter has measured it, or it is an eighth of a batch. A whole batch where another instance, with
-    cores of its own, stays `free`.
+    A whole batch where another instance, with cores of its own, stays `free`; else what the exporter's trial
+    has measured, or 0 where there was none: what is small for this tower is not known then.
     """
     measured = parameters.get("bulk_batch", "")
-    rows = int(measured) if measured.isdecimal() else max(1, most // 8)
-    return max(1, most if free else min(rows, most))
+    return most if free else min(int(measured), most) if measured.isdecimal() else 0
 
 
 def is_tower(triton_name: str) -> bool:

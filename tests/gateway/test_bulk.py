@@ -35,19 +35,18 @@ def test_beside_interactive_work_an_instance_stays_free_or_calls_are_small(tower
 def test_the_exporters_measurement_decides_how_small():
     assert bulk_batch_of({"bulk_batch": "3"}, 32, free=False) == 3
     assert bulk_batch_of({"bulk_batch": "64"}, 32, free=False) == 32
-    assert bulk_batch_of({}, 32, free=False) == 4
-    assert bulk_batch_of({}, 4, free=False) == 1
+    assert bulk_batch_of({}, 32, free=False) == 0
     assert bulk_batch_of({}, 32, free=True) == 32
 
 
 @pytest.mark.parametrize(
     ("kind", "instances", "parameters", "share_cores", "rows"),
     [
-        ("KIND_CPU", 1, {"threads": "0"}, True, 2),
+        ("KIND_CPU", 1, {"threads": "0"}, True, 0),
         ("KIND_CPU", 1, {"threads": "0", "bulk_batch": "5"}, True, 5),
         ("KIND_CPU", 2, {"threads": "0", "bulk_batch": "5"}, True, 5),
         ("KIND_CPU", 2, {"threads": "split"}, False, 16),
-        ("KIND_CPU", 1, {"threads": "3"}, False, 2),
+        ("KIND_CPU", 1, {"threads": "3"}, False, 0),
         ("KIND_GPU", 1, {"threads": "0"}, False, 0),
         ("KIND_CPU", 1, {}, False, 0),
     ],
