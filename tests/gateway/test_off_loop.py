@@ -12,6 +12,7 @@ import pytest
 from clipserve.v1 import clip_pb2, clip_pb2_grpc, common_pb2
 from clipserve_gateway import interceptors, loop_lag
 from clipserve_gateway.convert.payload import payload_steps
+from clipserve_gateway.grpc_server import TAKEN_AT_ONCE
 from clipserve_gateway.loop_lag import LoopWatch
 from clipserve_gateway.off_loop import BYTES_ON_LOOP, STEPS_ON_LOOP, off_loop
 from clipserve_gateway.server import Gateway
@@ -20,6 +21,8 @@ from support.callbacks import Callback, watching
 from support.fakes import DIM, FakeBackend
 from support.hostile.sending import METHODS
 from support.largest import largest, payload
+
+CALLS, BLOCKED = TAKEN_AT_ONCE // 2, 0.4
 
 
 async def test_only_much_work_goes_to_a_thread() -> None:
@@ -122,28 +125,34 @@ async def test_the_time_of_a_call_begins_when_it_arrives_not_when_the_loop_comes
     await gateway.start()
     await gateway.begun()
 
+    connected, blocked, sent = threading.Event(), threading.Event(), threading.Event()
+
     def calls() -> None:
         with grpc.insecure_channel(f"127.0.0.1:{gateway.port}") as channel:
             info = clip_pb2_grpc.ClipServiceStub(channel).GetServerInfo
             info(clip_pb2.GetServerInfoRequest(), wait_for_ready=True)
             connected.set()
-            waiting = [info.future(clip_pb2.GetServerInfoRequest()) for _ in range(50)]
+            blocked.wait()
+            waiting = [info.future(clip_pb2.GetServerInfoRequest()) for _ in range(CALLS)]
+            # They wait on the other side, whose loop stands still.
+            time.sleep(BLOCKED)
+            sent.set()
             for call in waiting:
                 call.result()
 
-    connected = threading.Event()
     calling = asyncio.create_task(asyncio.to_thread(calls))
     while not connected.is_set():
         await asyncio.sleep(0.001)
-    time.sleep(0.5)
+    blocked.set()
+    sent.wait()
     await calling
 
     def told(name: str) -> float:
         labels = {"method": "GetServerInfo", "model": ""}
         return gateway.metrics.registry.get_sample_value(f"clipserve_request_seconds_{name}", labels) or 0.0
 
-    while told("count") < 51:
+    while told("count") < CALLS + 1:
         await asyncio.sleep(0.01)
     seconds = told("sum")
     await gateway.stop(drain_seconds=0, grace_seconds=1)
-    assert seconds > 50 * 0.15, "on average a quarter of a second each"
+    assert seconds > 0.8 * CALLS * BLOCKED / 2, "they came at some time while the loop stood still"

@@ -137,6 +137,7 @@ def largest(dim: int) -> Iterator[Largest]:
     yield Largest(
         clip + "Classify", clip_pb2.ClassifyRequest(images=[image] * 100, label_set=ref, top_k=10_000)
     )
+    yield Largest(clip + "PrepareLabels", clip_pb2.PrepareLabelsRequest(labels=label_set()))
     one_each = clip_pb2.LabelSet(names=[f"other {name}" for name in names()])
     yield Largest(clip + "Classify", clip_pb2.ClassifyRequest(images=[image], labels=one_each, top_k=5))
     yield Largest(clip + "Classify", clip_pb2.ClassifyRequest(images=[big] * 250, label_set=ref, top_k=5))
