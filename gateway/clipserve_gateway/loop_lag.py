@@ -57,7 +57,7 @@ class LoopWaits:
         """`select` waits."""
         self.idle = 0.0
         self._select = select
-        self._woke = self._came = time.perf_counter()
+        self._woke = self._came = self._came_before = time.perf_counter()
 
     @classmethod
     def of(cls, loop: asyncio.AbstractEventLoop) -> LoopWaits:
@@ -80,12 +80,16 @@ class LoopWaits:
             waited = now - begin if timeout is None or timeout > 0 else 0.0
             self.idle += waited
             # What was there at once came while the loop was busy, nobody knows when; so half-way on average.
+            self._came_before = self._came
             self._came = now if waited > AT_ONCE_SECONDS else (self._woke + now) / 2
             self._woke = now
 
     def came(self) -> float:
-        """When what the loop has just taken up came to it, on the clock of time.perf_counter."""
-        return self._came
+        """When it came to the loop what a task goes on with now, on the clock of time.perf_counter.
+
+        The loop hears of it in one turn, and tasks that wait for it go on in the next.
+        """
+        return self._came_before
 
 
 def weight(seconds: float) -> float:
