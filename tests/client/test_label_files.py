@@ -76,6 +76,34 @@ def test_what_is_wrong_with_a_file_is_named_with_its_line(run, photos, tmp_path,
         assert words in run(*command, code=2).stderr.replace(str(tmp_path) + "/", "")
 
 
+@pytest.mark.parametrize(
+    ("name", "content", "words"),
+    [
+        ("a.txt", '[\n"cat",\n"dog",\n]\n', "a.txt: line"),
+        ("a.txt", '[\r\n"cat"\r\n"dog"\r\n]', "a.txt: line 3 is not JSON: Expecting ',' delimiter"),
+        ("a.txt", '["cat", "dog",]', "a.txt: line 1 is not JSON"),
+        ("a.txt", '["cat",\n "dog"', "a.txt: line 2 is not JSON"),
+        ("a.txt", "[\ncat\n]", "a.txt: line 2 is not JSON"),
+        ("a.JSON", "cat\ndog\n", "a.JSON: line 1 is not JSON"),
+        ("a.json", '"cat"', "a.json: the JSON is not a list of strings"),
+        ("a.json", "[cat, dog]", "a.json: line 1 is not JSON"),
+        ("a.json", "[" * 100_000, "a.json: the JSON has too many brackets"),
+    ],
+)
+def test_what_is_meant_to_be_json_is_json_or_an_error(name, content, words):
+    for read in label_files.read, label_files.read_prompts:
+        with pytest.raises(click.UsageError) as error:
+            read(content, name)
+        assert words in error.value.message
+
+
+def test_a_json_list_from_standard_input_stands_among_other_labels(answer, run, photos):
+    words = ("classify", photos / "a.png", "-k", "0", "-l", "owl", "-l", "-")
+    found = answer(*words, input='["cat", "dog"]')
+    assert {score["label"] for score in found["results"][0]["labels"]} == {"owl", "cat", "dog"}
+    assert "line 3 is not JSON" in run(*words, input='[\n"cat"\n"dog"\n]', code=2).stderr
+
+
 def test_errors_of_the_server_name_the_line_and_the_field(run, photos, tmp_path):
     file, prompts = tmp_path / "labels.txt", tmp_path / "prompts.txt"
     file.write_bytes(b"cat\n# a comment\n\ndog\n")

@@ -11,7 +11,7 @@ import click
 from clipserve.cli import label_files
 from clipserve.cli.errors import Failure
 from clipserve.cli.label_files import LabelFile, read_prompts
-from clipserve.cli.listed import Listed, entries, from_commas, from_lines
+from clipserve.cli.listed import Listed, entries, from_commas
 from clipserve.cli.stdin import STDIN, name_of, text_of
 from clipserve.cli.terminal import say
 from clipserve.errors import ClipserveError, ImageUnreadable
@@ -107,7 +107,7 @@ def read_labels(
     names = Listed()
     for group in labels:
         if group == str(STDIN):
-            names += from_lines(text_of(STDIN), name_of(STDIN))
+            names += read_prompts(text_of(STDIN), name_of(STDIN))
         else:
             names += entries(from_commas(group, "--labels"), "--labels", "label", len(names.texts) + 1)
     if not names.texts:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -13,11 +14,14 @@ import numpy as np
 from clipserve.cli.listed import Listed, Place, from_lines
 from clipserve.labels import LabelSet, NoneOfTheAbove
 from clipserve.safe_text import quoted
+from clipserve.text_encoding import lines_in
 
 KEYS = ("names", "templates", "thresholds", "none_of_the_above")
 NONE_KEYS = ("name", "prompts", "threshold")
 TOLD = "info"
 """Printed by `labels get --json`, and passed over when that is read again."""
+BEGINS_JSON = re.compile(r'\s*(?:\[[^\S\r\n]*(?:["\r\n]|\Z)|\{[^\S\r\n]*(?:[\r\n]|\Z))')
+"""A bracket or brace alone on the first line, or a bracket and a quote."""
 
 
 @dataclass(frozen=True)
@@ -38,7 +42,8 @@ class LabelFile:
 def read(text: str, source: str) -> LabelFile:
     """The label set in a text; click.UsageError, which names `source` and the line, for what holds none.
 
-    JSON begins with a brace, or is a list of strings. Anything else is one label a line: see from_lines.
+    JSON begins with a brace, or is a list of strings: see is_json. Anything else is one label a line: see
+    from_lines.
     """
     try:
         found = read_json(text, source)
@@ -68,17 +73,10 @@ class Wrong(ValueError):
 
 def read_json(text: str, source: str) -> LabelFile | None:
     """The label set in JSON; None for text that is not meant to be JSON."""
-    names = json_list(text, source)
-    if names is not None:
-        return LabelFile(LabelSet(names.texts), names)
     if not text.lstrip().startswith("{"):
-        return None
-    try:
-        labels = read_document(json.loads(text, object_pairs_hook=without_repeats))
-    except json.JSONDecodeError as error:
-        raise Wrong(f"line {error.lineno} is not JSON: {error.msg}") from None
-    except RecursionError:
-        raise Wrong("the JSON has too many brackets in brackets") from None
+        names = json_list(text, source)
+        return None if names is None else LabelFile(LabelSet(names.texts), names)
+    labels = read_document(parsed(text))
     return LabelFile(
         labels,
         Listed(labels.names, positions("name", labels.names, source)),
@@ -87,15 +85,39 @@ def read_json(text: str, source: str) -> LabelFile | None:
 
 
 def json_list(text: str, source: str) -> Listed | None:
-    """The texts of a JSON list of strings; None for any other text: a label may begin with a bracket."""
-    if not text.lstrip().startswith("["):
+    """The texts of a JSON list of strings; None for text that is not meant to be JSON."""
+    meant = is_json(text, source)
+    if not meant and not text.lstrip().startswith("["):
         return None
     try:
-        found = json.loads(text)
-    except (ValueError, RecursionError):
+        found = parsed(text)
+    except Wrong:
+        if meant:
+            raise
         return None
-    texts = texts_of(found, "the list")
+    texts = texts_of(found, "the list" if isinstance(found, list) else "the JSON")
     return Listed(texts, positions("entry", texts, source))
+
+
+def is_json(text: str, source: str) -> bool:
+    """Whether a text is meant to be JSON, well-formed or not: `[red] car` is a label."""
+    if not text.strip():
+        return False
+    return source.lower().endswith(".json") or BEGINS_JSON.match(text) is not None
+
+
+def parsed(text: str) -> Any:
+    """The JSON in a text; Wrong, with the line."""
+    try:
+        return json.loads(text, object_pairs_hook=without_repeats)
+    except json.JSONDecodeError as error:
+        line = len(lines_in(text[: error.pos] + "."))
+        raise Wrong(
+            f"line {line} is not JSON: {error.msg}; correct it, or write one entry a line, in quotes where "
+            "it begins with a bracket"
+        ) from None
+    except RecursionError:
+        raise Wrong("the JSON has too many brackets in brackets") from None
 
 
 def positions(unit: str, texts: Sequence[str], source: str) -> tuple[Place, ...]:
