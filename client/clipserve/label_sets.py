@@ -6,12 +6,38 @@ import datetime as dt
 from collections.abc import Iterable
 
 from clipserve.labels import LabelSet, NoneOfTheAbove, parse_ref
+from clipserve.text_encoding import utf8
 from clipserve.types import LabelSetInfo, LabelWarning, NamedLabelSet
 from clipserve.v1 import clip_pb2, labels_pb2
 
 
 def write_labels(labels: LabelSet) -> clip_pb2.LabelSet:
-    """The message for a label set."""
+    """The message for a label set; ValueError, which names the field, for what cannot be sent."""
+    try:
+        return message_of(labels)
+    except UnicodeEncodeError:
+        check_texts(labels)
+        raise
+    except OverflowError:
+        raise ValueError("a threshold is a cosine, -1 to 1") from None
+
+
+def check_texts(labels: LabelSet) -> None:
+    """NotText for the first text that cannot be written in UTF-8."""
+    none = labels.none_of_the_above or NoneOfTheAbove()
+    texts = {
+        "labels": labels.names,
+        "labels.templates": labels.templates,
+        "none_of_the_above.name": (none.name,),
+        "none_of_the_above.prompts": none.prompts,
+    }
+    for what, several in texts.items():
+        for i, text in enumerate(several):
+            utf8(text, what if what.endswith(".name") else f"{what}[{i}]")
+
+
+def message_of(labels: LabelSet) -> clip_pb2.LabelSet:
+    """The message; UnicodeEncodeError or OverflowError for what cannot be sent."""
     none = labels.none_of_the_above
     message = clip_pb2.LabelSet(names=labels.names, templates=labels.templates, thresholds=labels.thresholds)
     if none is not None:
@@ -24,10 +50,10 @@ def write_labels(labels: LabelSet) -> clip_pb2.LabelSet:
 def prepare_request(labels: LabelSet | str, model: str) -> clip_pb2.PrepareLabelsRequest:
     """A PrepareLabels request for labels, or for a stored label set (`pets@3`)."""
     if isinstance(labels, LabelSet):
-        return clip_pb2.PrepareLabelsRequest(model=model, labels=write_labels(labels))
+        return clip_pb2.PrepareLabelsRequest(model=utf8(model, "model"), labels=write_labels(labels))
     name, version = parse_ref(labels)
     return clip_pb2.PrepareLabelsRequest(
-        model=model, label_set=clip_pb2.LabelSetRef(name=name, version=version)
+        model=utf8(model, "model"), label_set=clip_pb2.LabelSetRef(name=name, version=version)
     )
 
 

@@ -9,11 +9,14 @@ from dataclasses import dataclass
 from importlib import resources
 
 from clipserve.safe_text import quoted
+from clipserve.text_encoding import utf8
 
 NAMES = ("cifar10", "imagenet1k")
 """Label sets in data/."""
 ONLY_MEASURED = ("cifar100",)
 """Vocabularies in data/ that `clipserve evaluate` needs alone."""
+FLOAT_BITS = 127
+"""Bits of the largest integers that a float32 surely holds."""
 
 
 @dataclass(frozen=True)
@@ -92,14 +95,22 @@ def to_label_set(
     return LabelSet(
         base.names,
         base.templates if templates is None else tuple(templates),
-        base.thresholds if thresholds is None else tuple(float(value) for value in thresholds),
+        base.thresholds if thresholds is None else to_cosines(thresholds),
         base.none_of_the_above,
     )
 
 
+def to_cosines(values: Sequence[float]) -> tuple[float, ...]:
+    """Thresholds as floats; ValueError for an integer that is too large for one."""
+    for i, value in enumerate(values):
+        if isinstance(value, int) and value.bit_length() > FLOAT_BITS:
+            raise ValueError(f"thresholds[{i}]: a threshold is a cosine, -1 to 1")
+    return tuple(map(float, values))
+
+
 def parse_ref(text: str) -> tuple[str, int]:
     """Name and version of a stored label set: `pets@3`, or `pets` for the latest (0); ValueError."""
-    name, at, version = text.partition("@")
+    name, at, version = utf8(text).partition("@")
     if not name or (at and not (version.isascii() and version.isdigit() and 0 < int(version) < 2**32)):
         raise ValueError(
             f"{quoted(text)} is no stored label set; write NAME or NAME@VERSION, for example pets@3"

@@ -11,6 +11,7 @@ import numpy.typing as npt
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from clipserve.safe_text import quoted
+from clipserve.text_encoding import utf8
 from clipserve.types import Floats, Payload, PayloadValue
 from clipserve.v1 import collection_pb2, common_pb2
 
@@ -69,15 +70,6 @@ def read_moment(text: str) -> dt.datetime:
     """An ISO 8601 date or moment; UTC where it names no zone. ValueError for others."""
     moment = dt.datetime.fromisoformat(text.strip().replace("Z", "+00:00"))
     return moment if moment.tzinfo else moment.replace(tzinfo=dt.timezone.utc)
-
-
-def utf8(text: str) -> str:
-    """The text; ValueError if it holds what UTF-8 cannot, as names of files may."""
-    try:
-        text.encode()
-    except UnicodeEncodeError as error:
-        raise ValueError(f"{quoted(text)} cannot be written in UTF-8") from error
-    return text
 
 
 def read_value(value: common_pb2.Value) -> PayloadValue:

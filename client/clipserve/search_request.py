@@ -10,9 +10,10 @@ import numpy.typing as npt
 
 from clipserve.filters import Filter, to_filter
 from clipserve.images import MAX_FILE_BYTES, ImageLike, write_image
-from clipserve.payload import utf8, write_embedding
+from clipserve.payload import write_embedding
 from clipserve.safe_text import quoted
 from clipserve.text_checks import TextCheck
+from clipserve.text_encoding import utf8
 from clipserve.types import Weighted
 from clipserve.v1 import clip_pb2
 
@@ -49,7 +50,7 @@ def search_request(
     if isinstance(payload_fields, str):
         raise TypeError("payload_fields is a list of str, not a single str")
     request = clip_pb2.SearchRequest(
-        collection=collection,
+        collection=utf8(collection),
         top_k=top_k,
         score_threshold=score_threshold,
         omit_payload=not with_payload,

@@ -5,6 +5,8 @@ from __future__ import annotations
 import codecs
 import re
 
+from clipserve.safe_text import quoted
+
 MARKS = (
     (codecs.BOM_UTF8, "UTF-8"),
     (codecs.BOM_UTF32_LE, "UTF-32-LE"),
@@ -52,6 +54,25 @@ def without_mark(content: bytes) -> str:
         if mine >= len(content) // 4 and not other:
             return f"it looks like {name} without a byte order mark"
     return "it has NUL bytes, so it is not text in UTF-8"
+
+
+def utf8(text: str, what: str = "") -> str:
+    """The text; NotText if it holds what UTF-8 cannot, as names of files may. `what` names it."""
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        raise not_utf8(error, what) from None
+    return text
+
+
+def not_utf8(error: UnicodeEncodeError, what: str = "") -> NotText:
+    """What is wrong with a text that cannot be written in UTF-8."""
+    character = error.object[error.start]
+    number = ord(character)
+    # Python reads a byte that is no UTF-8 as one of these.
+    cause = f"byte 0x{number - 0xDC00:02X}" if 0xDC80 <= number <= 0xDCFF else f"{character!r} alone"
+    words = f"{quoted(error.object)} is not text in UTF-8 ({cause}); write it in UTF-8"
+    return NotText(f"{what}: {words}" if what else words)
 
 
 def lines_in(text: str) -> list[str]:

@@ -8,6 +8,7 @@ from typing import Literal
 from clipserve.calls.base import Calls
 from clipserve.collection_responses import read_collection
 from clipserve.single import PAGE_SIZE, create_request
+from clipserve.text_encoding import utf8
 from clipserve.types import Collection, IndexOptions
 from clipserve.v1 import collection_pb2
 
@@ -44,7 +45,7 @@ class CollectionCalls(Calls):
 
     def get_collection(self, name: str, *, timeout: float | None = None) -> Collection:
         """One collection, with the state of its index and of its migration; raises CollectionNotFound."""
-        request = collection_pb2.GetCollectionRequest(name=name)
+        request = collection_pb2.GetCollectionRequest(name=utf8(name, "name"))
         return read_collection(self._call("GetCollection", request, timeout).collection)
 
     def list_collections(self, *, timeout: float | None = None) -> tuple[Collection, ...]:

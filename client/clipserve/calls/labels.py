@@ -9,6 +9,7 @@ from clipserve.calls.base import Calls
 from clipserve.label_sets import read_info, read_named, read_warnings, write_labels
 from clipserve.labels import LabelSet, to_label_set
 from clipserve.single import PAGE_SIZE
+from clipserve.text_encoding import utf8
 from clipserve.told import label_check, warn_of_labels, warn_of_texts
 from clipserve.types import LabelSetInfo, NamedLabelSet
 from clipserve.v1 import clip_pb2, labels_pb2
@@ -36,7 +37,7 @@ class LabelSetCalls(Calls):
             templates, thresholds: as in `classify`; given apart they win over those of a LabelSet.
         """
         given = to_label_set(labels, templates, thresholds)
-        request = labels_pb2.PutLabelSetRequest(name=name, labels=write_labels(given))
+        request = labels_pb2.PutLabelSetRequest(name=utf8(name, "name"), labels=write_labels(given))
         response = self._call("PutLabelSet", request, timeout)
         found = read_warnings(response.warnings)
         warn_of_texts(label_check(given))

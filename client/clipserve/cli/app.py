@@ -31,6 +31,7 @@ from clipserve.cli.terminal import escaping, say
 from clipserve.errors import ClipserveError, InputWarning, LabelsWarning
 from clipserve.evaluation.dataset import DatasetError
 from clipserve.safe_text import one_line, shortened
+from clipserve.text_encoding import NotText, not_utf8
 
 
 class Commands(click.Group):
@@ -54,6 +55,12 @@ class Commands(click.Group):
         except ClipserveError as error:
             server, places = ctx.meta[SERVER], ctx.meta.get(PLACES, {})
             raise failure(error, server.target, server.as_json, places=places) from error
+        except NotText as error:
+            raise usage(str(error), ctx) from error
+        except UnicodeEncodeError as error:
+            if error.encoding != "utf-8":
+                raise
+            raise usage(str(not_utf8(error)), ctx) from error
         except DatasetError as error:
             raise Failure(str(error)) from error
         except BrokenPipeError:
@@ -61,6 +68,11 @@ class Commands(click.Group):
         except OSError as error:
             name = Path(error.filename).as_posix() if isinstance(error.filename, str) else ""
             raise Failure(f"{name}: {error.strerror or error}" if name else str(error)) from error
+
+
+def usage(message: str, ctx: click.Context) -> click.UsageError:
+    """An argument or label that cannot be sent, with the line or option that it stands in."""
+    return click.UsageError(one_line(shortened(with_places(message, ctx.meta.get(PLACES, {})))), ctx)
 
 
 @contextlib.contextmanager

@@ -116,6 +116,10 @@ def parsed(text: str) -> Any:
             f"line {line} is not JSON: {error.msg}; correct it, or write one entry a line, in quotes where "
             "it begins with a bracket"
         ) from None
+    except Wrong:
+        raise
+    except ValueError:  # what Python says of thousands of digits
+        raise Wrong("the JSON has a number of too many digits") from None
     except RecursionError:
         raise Wrong("the JSON has too many brackets in brackets") from None
 
@@ -187,7 +191,10 @@ def number_of(value: Any, what: str) -> float:
     """A number."""
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise Wrong(f"{what} is not a number")
-    return float(value)
+    try:
+        return float(value)
+    except OverflowError:
+        raise Wrong(f"{what} is far too large: a threshold is a cosine, -1 to 1") from None
 
 
 def document(labels: LabelSet) -> dict[str, Any]:

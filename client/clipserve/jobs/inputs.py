@@ -6,7 +6,7 @@ from typing import Any
 
 from clipserve.errors import LimitExceeded
 from clipserve.images import ImageLike, too_large, write_image
-from clipserve.payload import utf8
+from clipserve.text_encoding import utf8
 from clipserve.types import ServerInfo
 from clipserve.v1 import common_pb2
 
