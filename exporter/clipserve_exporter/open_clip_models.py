@@ -5,19 +5,18 @@ from __future__ import annotations
 import contextlib
 import difflib
 import pickle
-import zipfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from clipserve_exporter.errors import ExportError
 from clipserve_exporter.source import SERVED
 from clipserve_exporter.text_tower import VOCABULARY
 from clipserve_exporter.torchvision_shim import make_importable
-from clipserve_exporter.weights_file import NOT_WEIGHTS, read_weights
+from clipserve_exporter.weights_file import NOT_WEIGHTS, is_torchscript, read_weights
 
 make_importable()
 
@@ -44,11 +43,13 @@ def load(name: str, pretrained: str, seed: int) -> tuple[nn.Module, str, str]:
         model = created(name, pretrained, required=checkpoint is not None)
         return model, folder.resolve().name, Path(checkpoint).name if checkpoint else ""
     tag, file = tag_and_file(name, pretrained)
-    require_activation(name, tag, file)
+    archive = file if file is not None and is_torchscript(file) else None
+    state = archive_weights(archive) if archive else {}
+    require_activation(name, tag, archive is not None)
     preprocess = dict(tags.get_pretrained_cfg(name, tag)) if tag else {}
-    if file is not None and is_torchscript(file):
+    if archive:
         model = created(name, "", preprocess)
-        load_archive(model, file)
+        take_over(model, state, archive)
     else:
         model = created(name, str(file or tag), preprocess, required=bool(pretrained))
     return model, name, tag or (file.name if file else "")
@@ -187,11 +188,11 @@ def require_openai_tokenizer(name: str, text: Mapping[str, Any]) -> None:
         )
 
 
-def require_activation(name: str, tag: str, file: Path | None) -> None:
+def require_activation(name: str, tag: str, archive: bool) -> None:
     """ExportError where the weights were trained with the other kind of GELU: nothing else would tell."""
     config = tags.get_pretrained_cfg(name, tag) if tag else {}
-    # All that OpenAI published as archives was trained with the quick one.
-    archive = file is not None and not tag and is_torchscript(file)
+    # All that OpenAI published as archives was trained with the quick one; a tag says more.
+    archive = archive and not tag
     if not config and not archive:
         return
     quick = archive or is_quick(config)
@@ -200,21 +201,23 @@ def require_activation(name: str, tag: str, file: Path | None) -> None:
         raise ExportError(f"these weights were trained with another activation; use --model {other}")
 
 
-def is_torchscript(path: Path) -> bool:
-    """Whether a file is a TorchScript archive, as OpenAI published its weights in."""
-    if not zipfile.is_zipfile(path):
-        return False
-    with zipfile.ZipFile(path) as archive:
-        return any("/code/" in entry for entry in archive.namelist())
-
-
-def load_archive(model: nn.Module, path: Path) -> None:
-    """Takes over the weights of a TorchScript archive; ExportError if they are another architecture's."""
+def archive_weights(path: Path) -> dict[str, Tensor]:
+    """The weights of a CLIP model in a TorchScript archive; ExportError if it holds none."""
     try:
         state = torch.jit.load(path, map_location="cpu").state_dict()
-        model.load_state_dict(
-            {name: value.float() for name, value in state.items() if name not in NOT_WEIGHTS}
+    except Exception as error:  # Of a damaged archive torch raises whatever its bytes happen to lead to.
+        raise ExportError(f"{path} is a damaged TorchScript archive: {first_line(error)}") from error
+    if "logit_scale" not in state:
+        raise ExportError(
+            f"{path} is a TorchScript archive of another model: it holds no CLIP weights (no logit_scale)"
         )
+    return {name: value.float() for name, value in state.items() if name not in NOT_WEIGHTS}
+
+
+def take_over(model: nn.Module, state: Mapping[str, Tensor], path: Path) -> None:
+    """Puts weights into a model; ExportError if they are another architecture's."""
+    try:
+        model.load_state_dict(state)
     except RuntimeError as error:
         raise ExportError(f"the weights of {path} do not fit: {first_line(error)}") from error
 

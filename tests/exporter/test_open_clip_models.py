@@ -84,6 +84,21 @@ def test_openais_archives_need_their_kind_of_gelu(architecture: str, tmp_path: P
         load("narrow", str(tmp_path / "archive.pt"))
 
 
+def test_an_archive_of_another_model_is_told(architecture: str, tmp_path: Path) -> None:
+    torch.jit.save(torch.jit.script(torch.nn.Linear(2, 2)), tmp_path / "archive.pt")
+    with pytest.raises(ExportError, match=r"archive of another model: it holds no CLIP weights"):
+        load(architecture, str(tmp_path / "archive.pt"))
+
+
+def test_a_damaged_archive_is_told(architecture: str, tmp_path: Path) -> None:
+    torch.jit.save(torch.jit.script(torch.nn.Linear(2, 2)), tmp_path / "archive.pt")
+    whole = (tmp_path / "archive.pt").read_bytes()
+    for damaged in (whole.replace(b"PK\1\2", b"PK\0\0"), whole.replace(b"torch.nn", b"\xfforch.nn")):
+        (tmp_path / "archive.pt").write_bytes(damaged)
+        with pytest.raises(ExportError, match="damaged"):
+            load(architecture, str(tmp_path / "archive.pt"))
+
+
 @pytest.mark.parametrize(
     ("name", "has", "other"),
     [("narrow", "narrow has GELU.", "narrow-quickgelu"), ("narrow-quickgelu", "has QuickGELU.", "narrow.")],

@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import argparse
 import gzip
+import io
 import json
+import os
+import tarfile
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from clipserve_exporter.errors import ExportError
@@ -59,6 +64,10 @@ def test_files_of_torch_before_its_archives_are_read(tmp_path: Path) -> None:
         prefixed("module._orig_mod."),
         {"state_dict": prefixed("model.")},
         {"ema": WEIGHTS},
+        prefixed("module.") | {"n_averaged": torch.tensor(3)},
+        {"state_dict": prefixed("model.module.") | {"model.n_averaged": torch.tensor(3)}},
+        {"model": WEIGHTS, "loss": np.float64(0.5), "kind": np.dtype("float32"), "path": Path("a")},
+        {"model": WEIGHTS, "random": np.random.RandomState(0).get_state(), "scores": [np.float32(1)]},
         WEIGHTS | {"input_resolution": torch.tensor(224), "vocab_size": torch.tensor(49408)},
     ],
 )
@@ -88,6 +97,19 @@ def header(text: str) -> bytes:
     return len(text).to_bytes(8, "little") + text.encode()
 
 
+def zipped(files: dict[str, bytes]) -> bytes:
+    with zipfile.ZipFile(file := io.BytesIO(), "w") as archive:
+        for name, content in files.items():
+            archive.writestr(name, content)
+    return file.getvalue()
+
+
+def tarred(kind: int) -> bytes:
+    with tarfile.open(fileobj=(file := io.BytesIO()), mode="w", format=kind) as archive:
+        archive.addfile(tarfile.TarInfo("weights.pt"))
+    return file.getvalue()
+
+
 @pytest.mark.parametrize(
     ("content", "sentence"),
     [
@@ -105,7 +127,13 @@ def header(text: str) -> bytes:
         (safetensors()[:12], "is cut off: it has 12 of"),
         (header('{"a": 1}'), "is a damaged safetensors file"),
         (header("{nothing"), "is a damaged safetensors file"),
-        (header("{}"), "holds no weights"),
+        (header("{}"), "holds no weights: it has no entries"),
+        (header('{"a": ' + "[" * 100_000), "is a damaged safetensors file"),
+        (header('{"a": {"data_offsets": [0, Infinity]}}'), "is a damaged safetensors file"),
+        (header('{"a": {"data_offsets": [0, -8]}}'), "is a damaged safetensors file"),
+        (zipped({"model.pt": b"x"}), "is a ZIP archive and no file of torch.save; unpack it first"),
+        (tarred(tarfile.USTAR_FORMAT), "is a tar archive; unpack it first"),
+        (tarred(tarfile.GNU_FORMAT), "is a tar archive; unpack it first"),
     ],
 )
 def test_what_else_a_file_is_is_said_in_a_sentence(tmp_path: Path, content: bytes, sentence: str) -> None:
@@ -126,10 +154,72 @@ def test_a_file_of_torch_that_is_cut_off_is_told(tmp_path: Path, share: float, z
         read_weights(path)
 
 
+@pytest.mark.parametrize("zipped", [True, False])
+def test_a_file_of_torch_cut_at_any_length_is_refused(tmp_path: Path, zipped: bool) -> None:
+    path = tmp_path / "cut.pt"
+    torch.save({"a": torch.ones(2), "b": torch.ones(1)}, path, _use_new_zipfile_serialization=zipped)
+    whole = path.read_bytes()
+    for length in range(len(whole)):
+        path.write_bytes(whole[:length])
+        with pytest.raises(ExportError):
+            read_weights(path)
+
+
+@pytest.mark.parametrize("zipped", [True, False])
+def test_a_damaged_file_of_torch_is_read_or_refused(tmp_path: Path, zipped: bool) -> None:
+    path = tmp_path / "damaged.pt"
+    torch.save({"a": torch.ones(2), "b": torch.ones(1)}, path, _use_new_zipfile_serialization=zipped)
+    whole = path.read_bytes()
+    refused = 0
+    for place in range(0, len(whole), 3):
+        path.write_bytes(whole[:place] + bytes([whole[place] ^ 0x15]) + whole[place + 1 :])
+        try:
+            assert read_weights(path)
+        except ExportError:
+            refused += 1
+    assert refused > 20
+
+
+def test_an_archive_with_a_damaged_list_of_entries_is_told(tmp_path: Path) -> None:
+    torch.save(WEIGHTS, tmp_path / "damaged.pt")
+    whole = (tmp_path / "damaged.pt").read_bytes()
+    (tmp_path / "damaged.pt").write_bytes(whole.replace(b"PK\1\2", b"PK\0\0"))
+    with pytest.raises(ExportError, match=r"damaged\.pt is damaged: the list of its entries"):
+        read_weights(tmp_path / "damaged.pt")
+
+
+def test_a_wrapping_that_holds_itself_ends(tmp_path: Path) -> None:
+    wrapping: dict[str, Any] = {}
+    wrapping["model"] = wrapping
+    torch.save(wrapping, tmp_path / "ring.pt")
+    with pytest.raises(ExportError, match="holds no weights: it has more than 16 wrappings"):
+        read_weights(tmp_path / "ring.pt")
+
+
+def test_arrays_in_place_of_tensors_are_told(tmp_path: Path) -> None:
+    torch.save({"model": {"visual.proj": np.ones(3)}}, tmp_path / "arrays.pt")
+    with pytest.raises(ExportError, match=r"holds no weights: visual\.proj are NumPy's and not tensors"):
+        read_weights(tmp_path / "arrays.pt")
+
+
+def test_a_pipe_is_refused_before_it_is_opened(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    for path in (tmp_path / "pipe", "/dev/zero"):
+        with pytest.raises(ExportError, match="is a pipe or a device"):
+            read_weights(path)
+
+
+def test_a_torchscript_archive_is_told(tmp_path: Path) -> None:
+    torch.jit.script(torch.nn.Linear(2, 2)).save(str(tmp_path / "script.pt"))
+    with pytest.raises(ExportError, match=r"is a TorchScript archive; name it with --pretrained"):
+        read_weights(tmp_path / "script.pt")
+
+
 def test_objects_that_could_run_code_are_refused_without_advice_to_run_them(tmp_path: Path) -> None:
     torch.save(torch.nn.Linear(2, 2), tmp_path / "module.pt")
     with pytest.raises(
-        ExportError, match=r"holds Python objects .*could run code. Save the weights alone"
+        ExportError,
+        match=r"objects \(torch\.nn\.modules\.linear\.Linear\) .*run code. Save the weights alone",
     ) as raised:
         read_weights(tmp_path / "module.pt")
     assert "weights_only" not in str(raised.value)
