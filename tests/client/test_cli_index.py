@@ -29,7 +29,7 @@ def summary(found):
 def test_folders_are_indexed_and_found(run, answer, photos, client):
     text = run("index", photos, "-c", "holiday").stdout
     assert re.search(
-        r"^indexed 5 pictures in \S+ s \(\S+ pictures/s\): 5 new, 0 changed, 0 unchanged; ", text
+        r"^looked at 5 pictures in \S+ s \(\S+ pictures/s\): 5 new, 0 changed, 0 unchanged; ", text
     )
     assert text.endswith("holiday has 5 points now\n")
     found = answer("search", "--image", photos / "sea" / "c.png", "-c", "holiday", "-k", "2")
@@ -101,7 +101,7 @@ def test_broken_files_are_passed_over_and_listed(run, answer, photos, tmp_path):
     result = run("index", photos, "-c", "holiday", code=3)
     for name in names:
         assert name in result.stderr
-    assert "indexed 9 pictures" in result.stdout
+    assert "looked at 9 pictures" in result.stdout
     assert "5 new, 0 changed, 0 unchanged, 4 failed; holiday has 5" in result.stdout
     out = tmp_path / "errors.jsonl"
     found = answer("index", photos, "-c", "holiday", "--errors", out, code=3)

@@ -191,7 +191,7 @@ def show(found: Collection, run: IndexRun, failed: int, pruned: int, total: int)
     counts = ", ".join(f"{run.counts[state]:,} {state}" for state in ("new", "changed", "unchanged"))
     more = (f", {failed:,} failed" if failed else "") + (f", {pruned:,} pruned" if pruned else "")
     say(
-        f"indexed {run.done:,} pictures in {run.seconds:.1f} s "
+        f"looked at {run.done:,} pictures in {run.seconds:.1f} s "
         f"({per_second(run.done, run.seconds):,.1f} pictures/s): {counts}{more}; "
         f"{found.name} has {total:,} points now"
     )
