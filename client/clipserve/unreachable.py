@@ -65,9 +65,7 @@ def cause_of(uri: str, tls: Tls | None) -> Cause | None:
             return probed(connection, host, tls)
     if refused is None:
         return None
-    return Cause(
-        "REFUSED", "connection refused: nothing listens there; is it running, and is the port right?"
-    )
+    return Cause("REFUSED", "connection refused: nothing listens there; check that it runs, and its port")
 
 
 def probed(connection: socket.socket, host: str, tls: Tls | None) -> Cause | None:
@@ -88,10 +86,10 @@ def plain_cause(connection: socket.socket) -> Cause | None:
             return None
         if begin.startswith(b"HTTP/"):
             return Cause(
-                "NOT_GRPC", "the server speaks HTTP/1.1 and not gRPC; is it the port of its metrics?"
+                "NOT_GRPC", "the server speaks HTTP/1.1 and not gRPC; this may be the port of its metrics"
             )
         if begin and begin[0] != TLS_ALERT:
-            return Cause("NOT_GRPC", "what listens there does not speak gRPC; is the port right?")
+            return Cause("NOT_GRPC", "what listens there does not speak gRPC; check the port")
     if speaks_tls(peer):
         return Cause("TLS", "the server speaks TLS; connect with TLS")
     return None
