@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import html
 import re
+import unicodedata
 from collections.abc import Iterator
 
 import ftfy
+from ftfy.fixes import unescape_html
 
 LINE = 20_000
 """Characters. Longer lines are cut at a space and mended part by part, as ftfy itself does at a million."""
@@ -26,6 +28,14 @@ AMPERSANDS = re.compile(r"&(?:(?:amp|AMP|#0{0,20}38|#[xX]0{0,20}26);)+")
 
 AUTO = ftfy.TextFixerConfig(explain=False)
 NO_ENTITIES = AUTO._replace(unescape_html=False)
+ENTITY = re.compile(r"&(?:[#\w]+;)+|&[#\w]+")
+"""An entity, or one of one; more than is one."""
+FILLERS = frozenset(
+    "\u034f\u115f\u1160\u17b4\u17b5\u180b\u180c\u180d\u180f\u2800\u3164\uffa0"
+    + "".join(map(chr, range(0xFE00, 0xFE10)))
+)
+"""Letters and marks that are not to be seen: fillers, variation selectors, the empty braille pattern."""
+INVISIBLE = ("Cc", "Cf", "Cs", "Zs", "Zl", "Zp")
 SPACES = str.maketrans("\t\n\r", "   ")
 
 
@@ -55,6 +65,27 @@ def clean(text: str, enough: int) -> tuple[str, bool]:
 def unescaped(text: str) -> str:
     """The text without HTML entities. Python alone gives up on numbers of some thousand digits."""
     return html.unescape(LONG_NUMBER.sub(lambda found: f"&#{found[1].lstrip('0')[:8] or 0}", text))
+
+
+def is_blank(text: str) -> bool:
+    """Whether nothing is to be seen of the text once it is clean: `&nbsp;`, a zero-width space."""
+    # Only few texts have nothing but entities, so only these are read.
+    return not is_visible(ENTITY.sub("", text)) and not is_visible(opened(text))
+
+
+def is_visible(text: str) -> bool:
+    """Whether any of the characters is to be seen."""
+    return any(
+        character not in FILLERS and unicodedata.category(character) not in INVISIBLE for character in text
+    )
+
+
+def opened(text: str) -> str:
+    """The text without entities, its characters in plain forms: with the braces that the model sees."""
+    if text.isascii() and "&" not in text:
+        return text
+    found = unescape_html(AMPERSANDS.sub("&amp;", text))
+    return unicodedata.normalize("NFKC", unescaped(unescaped(found)))
 
 
 def lines(text: str) -> Iterator[str]:

@@ -17,6 +17,8 @@ from hypothesis import strategies as st
 FILES = {
     "crlf.txt": (b"cat\r\ndog\r\n", ("cat", "dog")),
     "old-mac.txt": (b"cat\rdog\r", ("cat", "dog")),
+    "two-marks.txt": (b"\xef\xbb\xbf\xef\xbb\xbfcat\ndog", ("cat", "dog")),
+    "two-marks.json": ('\ufeff\ufeff["cat", "dog"]'.encode("utf-16-le"), ("cat", "dog")),
     "mark.txt": ("\ufeffcat\ndog".encode(), ("cat", "dog")),
     "utf16.txt": ("\ufeffcat\r\ndög\r\n".encode("utf-16-le"), ("cat", "dög")),
     "utf16be.txt": ("\ufeffcat\ndög".encode("utf-16-be"), ("cat", "dög")),

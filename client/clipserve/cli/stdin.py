@@ -99,9 +99,12 @@ def read_stdin(limit: int) -> bytes:
 
 
 def text_of(path: Path) -> str:
-    """The text of a file or of standard input; click.UsageError for bytes that are not. Raises OSError."""
+    """The text of a file or of standard input; click.UsageError for bytes that are not. Raises OSError.
+
+    Byte order marks before it are no part of it: files that programs put together may have several.
+    """
     try:
-        return decoded(read_stdin(MAX_TEXT_BYTES)) if path == STDIN else read_text(path)
+        return (decoded(read_stdin(MAX_TEXT_BYTES)) if path == STDIN else read_text(path)).lstrip("\ufeff")
     except NotText as error:
         raise click.UsageError(f"{name_of(path)}: {error}") from None
 

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 
 from clipserve.v1 import clip_pb2, labels_pb2
 
+from clipserve_gateway.clean_text import is_blank, opened
 from clipserve_gateway.convert.common import check_bytes, check_text, write_time
 from clipserve_gateway.errors import InvalidInput, LimitExceeded
 from clipserve_gateway.label_sets import LabelSetSummary
@@ -43,14 +44,15 @@ def read_labels(labels: clip_pb2.LabelSet, limits: Limits) -> LabelSet:
     first_seen: dict[str, int] = {}
     for i, name in enumerate(names):
         field = f"labels.names[{i}]"
-        if not name.strip():
-            raise InvalidInput("a label must not be empty", field=field)
         if name in first_seen:
             raise InvalidInput(
                 f"label {name[:100]!r} is already labels.names[{first_seen[name]}]", field=field
             )
         first_seen[name] = i
         check_label(name, limits, field)
+        if is_blank(name):
+            told = f"; of {name[:80]!r} nothing is left to be seen" if name.strip() else ""
+            raise InvalidInput(f"a label must not be empty{told}", field=field)
     for i, template in enumerate(templates):
         check_template(template, limits, f"labels.templates[{i}]")
     check_prompts(names, templates, limits)
@@ -71,9 +73,9 @@ def check_template(template: str, limits: Limits, field: str) -> None:
     """InvalidInput unless it has one `{}` and no other braces; LimitExceeded if it is too long."""
     check_text(template, limits, field)
     check_characters("template", template, field)
-    if template.count("{}") != 1 or BRACE.search(template.replace("{}", "")):
+    if template.count("{}") != 1 or BRACE.search(opened(template.replace("{}", " "))):
         raise InvalidInput(
-            f"a template needs exactly one {{}} where the label goes and no other braces, not "
+            f"a template needs exactly one {{}} where the label goes and no other braces of any kind, not "
             f"{template[:80]!r}",
             field=field,
         )
@@ -137,7 +139,7 @@ def read_none_of_the_above(
     for i, prompt in enumerate(prompts):
         check_text(prompt, limits, f"{path}.prompts[{i}]")
         check_characters("prompt", prompt, f"{path}.prompts[{i}]")
-        if BRACE.search(prompt):
+        if BRACE.search(opened(prompt)):
             raise InvalidInput("write the whole prompt, without braces", field=f"{path}.prompts[{i}]")
     check_cosine(none.threshold, f"{path}.threshold")
     return NoneOfTheAbove(name, prompts, none.threshold)

@@ -6,8 +6,10 @@ import math
 
 import pytest
 from clipserve.v1 import clip_pb2
+from clipserve_gateway.clean_text import opened
 from clipserve_gateway.convert.clip import read_classify
 from clipserve_gateway.convert.labels import (
+    BRACE,
     CONTROL,
     NONE_NAME,
     read_labels,
@@ -71,7 +73,19 @@ def test_what_is_written_reads_back_the_same():
 
 
 @pytest.mark.parametrize(
-    "template", ["", "a photo", "{} {}", "{{}}", "a {} {x}", "{label}", "a {", "} {}", "{}{", "{0}", "a {}\0"]
+    "template",
+    [
+        *("", "a photo", "{} {}", "{{}}", "a {} {x}", "{label}", "a {", "} {}", "{}{", "{0}", "a {}\0"),
+        *(
+            "｛｝ {}",
+            "{} ｛",
+            "﹛﹜ {}",
+            "&#123;&#125; {}",
+            "{} &lbrace;",
+            "{} &LCUB;",
+            "{} &amp;amp;#x7B;",
+        ),
+    ],
 )
 def test_templates_have_one_place_and_no_other_braces(template):
     with pytest.raises(InvalidInput) as caught:
@@ -85,7 +99,7 @@ def test_what_is_taken_for_a_template_holds_the_label_as_it_is(before, after):
     try:
         read = read_labels(labels("cat", templates=[template]), LIMITS)
     except InvalidInput:
-        assert {"{", "}"} & {*before, *after} or CONTROL.search(template)
+        assert BRACE.search(opened(f"{before} {after}")) or CONTROL.search(template)
     else:
         assert read.templates[0].replace("{}", "cat") == f"{before}cat{after}"
         assert not {"{", "}"} & {*before, *after}
@@ -96,6 +110,44 @@ def test_labels_have_no_control_characters(name):
     with pytest.raises(InvalidInput, match="control character") as caught:
         read_labels(labels("dog", name), LIMITS)
     assert caught.value.field == "labels.names[1]"
+
+
+BLANK = [
+    *(
+        "",
+        " ",
+        "\u3000",
+        "&nbsp;",
+        " &nbsp &#32;",
+        "&#x20;",
+        "&NBSP;",
+        "&amp;amp;nbsp;",
+        "&shy;",
+        "&zwj;",
+        "&NewLine;",
+    ),
+    *("\u200b", "\ufeff", "\u2060\u200d", "\u202e", "\u2800", "\u3164", "\ufe0f", "&ZeroWidthSpace;"),
+]
+
+
+@pytest.mark.parametrize("name", BLANK)
+def test_a_label_of_which_nothing_is_to_be_seen_is_refused(name):
+    with pytest.raises(InvalidInput, match="a label must not be empty") as caught:
+        read_labels(labels("dog", name), LIMITS)
+    assert caught.value.field == "labels.names[1]"
+
+
+@pytest.mark.parametrize(
+    "name", ["&", "&amp;", "AT&T", "R&D;", "&#9731;", "&eacute;", "❤\ufe0f", "\u200bcat", "&cat", "."]
+)
+def test_a_label_of_which_anything_is_to_be_seen_is_taken(name):
+    assert read_labels(labels("dog", name), LIMITS).names == ("dog", name)
+
+
+@pytest.mark.parametrize("prompt", ["a ｛", "a &#123;"])
+def test_prompts_of_none_of_the_above_have_no_braces_of_any_kind(prompt):
+    with pytest.raises(InvalidInput, match="without braces"):
+        read_labels(labels("cat", none_of_the_above=None_(prompts=[prompt])), LIMITS)
 
 
 @pytest.mark.parametrize("name", ["ice\tcream", "two\nlines", "a\u200bb", "\u202ex", "🐕", "a\u00a0b"])
