@@ -191,8 +191,7 @@ class Catalog:
             await drop_table(self._engine, spec.serving.table)
 
         free = functools.partial(self._check_free, name, "name")
-        if not await self._claims.make(name, "collection", free, make, undo):
-            raise CollectionExists(f"there is a collection {name!r} already", field="name")
+        await self._claims.make_or_wait(name, "collection", free, make, undo)
         self._known[name] = _Known(spec, 1, begin)
 
     async def _check_free(self, name: str, field: str) -> None:

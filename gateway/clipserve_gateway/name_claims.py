@@ -21,6 +21,8 @@ from clipserve_gateway.index.base import Engine
 CLAIMS = "names/claim/"
 ABANDONED_SECONDS = 60.0
 """A claim of this age without a collection or alias was left by a gateway that died."""
+LOOK_SECONDS = 0.05
+"""Between two looks at a name that another caller is just making something of."""
 
 Kind: TypeAlias = Literal["collection", "alias"]
 
@@ -39,6 +41,24 @@ class NameClaims:
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
+
+    async def make_or_wait(
+        self,
+        name: str,
+        kind: Kind,
+        check_free: Callable[[], Awaitable[None]],
+        make: Callable[[], Awaitable[bool]],
+        undo: Callable[[], Awaitable[None]],
+    ) -> None:
+        """As `make`, and waits while another caller is just making one of that name.
+
+        So `check_free` raises for a name only when what has it can be read. If the other caller fails, it is
+        made here. The wait ends with its call, or when the other's claim has grown old.
+        """
+        while True:
+            if await self.make(name, kind, check_free, make, undo):
+                return
+            await asyncio.sleep(LOOK_SECONDS)
 
     async def make(
         self,

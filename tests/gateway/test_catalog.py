@@ -13,9 +13,11 @@ from clipserve_gateway.errors import (
     CollectionHasAliases,
     CollectionNotFound,
     Conflict,
+    StorageFailed,
     TableNotFound,
 )
 from clipserve_gateway.index.lance import LanceEngine
+from clipserve_gateway.name_claims import CLAIMS
 from clipserve_gateway.store.tables import new_table_name
 from clipserve_gateway.types import IndexOptions, PayloadType
 from support.memory_engine import MemoryEngine
@@ -96,6 +98,75 @@ async def test_of_creates_at_once_by_two_gateways_one_wins(catalog, other, engin
     results = await asyncio.gather(catalog.create(spec()), other.create(spec()), return_exceptions=True)
     assert sorted(type(it).__name__ for it in results) == ["CollectionExists", "NoneType"]
     assert await engine.tables() == [(await catalog.get("pets", fresh=True)).serving.table]
+
+
+class SlowEngine(MemoryEngine):
+    """Makes a table only when it may; counts the looks at claims."""
+
+    def __init__(self):
+        super().__init__()
+        self.may, self.begun, self.looked = asyncio.Event(), asyncio.Event(), asyncio.Event()
+        self.looks, self.failure = 0, None
+
+    async def create_table(self, table, facts=b""):
+        self.begun.set()
+        await self.may.wait()
+        failure, self.failure = self.failure, None
+        if failure is not None:
+            raise failure
+        await super().create_table(table, facts)
+
+    async def get_document(self, key):
+        if key.startswith(CLAIMS):
+            self.looks += 1
+            if self.looks == 4:
+                self.looked.set()
+        return await super().get_document(key)
+
+
+async def two_creates(engine):
+    """Of two gateways: the one that makes it and waits for its table, the one that waits for that."""
+    first = asyncio.create_task(Catalog(engine).create(spec()))
+    await engine.begun.wait()
+    second = asyncio.create_task(Catalog(engine).create(spec()))
+    looked = asyncio.create_task(engine.looked.wait())
+    await asyncio.wait({second, looked}, return_when=asyncio.FIRST_COMPLETED)
+    looked.cancel()
+    assert not second.done()
+    return first, second
+
+
+async def test_a_collection_that_exists_can_be_read_also_while_another_caller_makes_it():
+    engine = SlowEngine()
+    first, second = await two_creates(engine)
+    engine.may.set()
+    with pytest.raises(CollectionExists):
+        await second
+    # Read before the other caller has its answer, too.
+    assert (await Catalog(engine).get("pets")).name == "pets"
+    await first
+
+
+async def test_whoever_waited_for_a_caller_that_failed_makes_the_collection():
+    engine = SlowEngine()
+    first, second = await two_creates(engine)
+    engine.failure = StorageFailed("the disk is full")
+    engine.may.set()
+    with pytest.raises(StorageFailed):
+        await first
+    await second
+    assert await engine.tables() == [(await Catalog(engine).get("pets")).serving.table]
+
+
+async def test_a_caller_that_waits_no_longer_leaves_the_name_to_the_other():
+    engine = SlowEngine()
+    first, second = await two_creates(engine)
+    second.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await second
+    engine.may.set()
+    await first
+    assert await engine.tables() == [(await Catalog(engine).get("pets")).serving.table]
 
 
 async def test_what_is_not_there_is_not_found_and_the_field_is_named(catalog):
