@@ -180,3 +180,12 @@ def test_an_older_server_encodes_labels_for_the_first_picture(run, photos, serve
     assert "probability" in text
     run("evaluate", "folder", "--data", photos)
     assert len(server.seen("PrepareLabels")) == 2
+
+
+@pytest.mark.parametrize("name", ["imagenet1k", "cifar10", "cifar100"])
+def test_names_of_label_sets_that_come_along_are_not_put(run, client, tmp_path, name):
+    (tmp_path / "a.txt").write_text("cat\ndog\n")
+    told = " ".join(run("labels", "put", name, tmp_path / "a.txt", code=2).stderr.split())
+    assert f"{name} is a label set that comes with this command" in told
+    assert name not in {info.name for info in client.list_label_sets()}
+    run("labels", "put", f"my-{name}", tmp_path / "a.txt")

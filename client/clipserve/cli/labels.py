@@ -17,7 +17,7 @@ from clipserve.cli.options import Server, server_options, template_option
 from clipserve.cli.output import print_json
 from clipserve.cli.stdin import FILE_OR_STDIN, name_of, text_of
 from clipserve.cli.terminal import confirm, console, say, table
-from clipserve.labels import parse_ref
+from clipserve.labels import NAMES, ONLY_MEASURED, parse_ref
 from clipserve.types import LabelSetInfo
 
 
@@ -74,6 +74,12 @@ def put(
       printf 'cat\\ndog\\n' | clipserve labels put pets -
       clipserve labels put pets pets.json
     """
+    if name in (*NAMES, *ONLY_MEASURED):
+        raise click.BadParameter(
+            f"{name} is a label set that comes with this command, so a set of your own would be mistaken for "
+            f"it; choose another name, for example my-{name}",
+            param_hint="NAME",
+        )
     given = label_files.read(text_of(file), name_of(file))
     labels = use(given.with_templates(given_templates(templates, templates_file)), tell=not server.as_json)
     with server.client() as client:
