@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import re
@@ -120,6 +121,18 @@ def test_thresholds_give_verdicts(answer, run, photos):
 )
 def test_labels_must_be_said_once(run, photos, words):
     assert "Error:" in run("classify", photos / "a.png", *words, code=2).output
+
+
+def test_labels_that_are_given_in_two_ways_are_named(run, photos, tmp_path):
+    (tmp_path / "a.txt").write_text("a")
+    ways = {"--labels": "a", "--labels-file": tmp_path / "a.txt", "--label-set": "pets"}
+    for one, other in itertools.combinations(ways, 2):
+        told = run("classify", photos / "a.png", one, ways[one], other, ways[other], code=2).stderr
+        assert f"give only one of {one} and {other}" in told
+    every = [word for way in ways.items() for word in way]
+    told = run("classify", photos / "a.png", *every, code=2).stderr
+    assert "give only one of --labels, --labels-file and --label-set" in told
+    assert "say which labels to choose from" in run("classify", photos / "a.png", code=2).stderr
 
 
 def test_broken_pictures_are_listed_and_the_exit_code_says_so(run, answer, photos):

@@ -84,7 +84,12 @@ def read_labels(
     labels: Sequence[str], labels_file: Path | None, named: str | None, templates: Sequence[str]
 ) -> LabelFile | str:
     """Labels from exactly one of the three options, or the name of a stored label set; click.UsageError."""
-    if sum((bool(labels), labels_file is not None, named is not None)) != 1:
+    options = {"--labels": bool(labels), "--labels-file": labels_file is not None}
+    options["--label-set"] = named is not None
+    given = [option for option, there in options.items() if there]
+    if len(given) > 1:
+        raise click.UsageError(f"give only one of {', '.join(given[:-1])} and {given[-1]}")
+    if not given:
         raise click.UsageError(
             'say which labels to choose from: --labels "cat,dog", --labels-file FILE or --label-set NAME'
         )
