@@ -1,7 +1,7 @@
 """The model that answers where none is named and none is set: the first that was served alone.
 
 It is kept in the engine's documents, for all gateways and over restarts. So a second model changes nothing
-for callers that name none.
+for callers that name none, nor does the first one's removal: an operator's setting alone does.
 """
 
 from __future__ import annotations
@@ -9,8 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import time
-from collections.abc import Callable, Collection
+from collections.abc import Collection
 
 from clipserve_gateway.errors import ClipserveError
 from clipserve_gateway.index.base import Engine
@@ -20,9 +19,6 @@ log = logging.getLogger(__name__)
 KEY = "models/first"
 READ_SECONDS = 5.0
 """How long the models wait for the engine, where only its document can tell which was the first."""
-GONE_SECONDS = 60.0
-"""After the first model is gone for so long, the only other one takes its place. A model that is exported
-again may be missing for a moment."""
 
 
 class FirstModel:
@@ -32,12 +28,9 @@ class FirstModel:
         name: the model; empty while none is known.
     """
 
-    def __init__(self, engine: Engine, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, engine: Engine) -> None:
         self.name = ""
         self._engine = engine
-        self._clock = clock
-        self._other: tuple[str, float] | None = None
-        """The only model, where that is not the first, and since when."""
         self._read = False
         self._stored = ""
         self._complaint = ""
@@ -54,15 +47,8 @@ class FirstModel:
             await asyncio.wait({self._agreeing}, timeout=READ_SECONDS)
 
     def _choose(self, listed: Collection[str]) -> None:
-        only = next(iter(listed)) if len(listed) == 1 else ""
-        if not only or only == self.name:
-            self._other = None
-        elif not self.name:
-            self.name = only
-        elif self._other is None or self._other[0] != only:
-            self._other = (only, self._clock())
-        elif self._clock() - self._other[1] >= GONE_SECONDS:
-            self.name, self._other = only, None
+        if not self.name and len(listed) == 1:
+            self.name = next(iter(listed))
 
     async def _agree(self) -> None:
         """Reads the document, once, and writes it where it says otherwise."""

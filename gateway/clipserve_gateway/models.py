@@ -95,13 +95,13 @@ class Models:
     def default(self) -> str:
         """Name of the model that answers where none is named; empty if there is no such model.
 
-        It is the one that was set, else the first one, else the only one.
+        It is the one that was set, else the first one, be it served or not, else the only one.
         """
         if self._default:
             return self._default
-        listed = self._listed()
-        if self._first is not None and self._first.name in listed:
+        if self._first is not None and self._first.name:
             return self._first.name
+        listed = self._listed()
         return next(iter(listed)) if len(listed) == 1 else ""
 
     def _listed(self) -> set[str]:
@@ -130,6 +130,12 @@ class Models:
             note("model", wanted)
         if wanted in self._waiting:
             raise errors.ModelLoading(f"model {wanted!r} is not ready; try again in a few seconds")
+        if wanted not in self._specs and not name:
+            raise errors.ModelNotFound(
+                f"the default model, {wanted!r}, is not there; name a model (there are: {self._known()}), or "
+                "let the operator choose another default with CLIPSERVE_DEFAULT_MODEL or --default-model",
+                field=field,
+            )
         if wanted not in self._specs:
             raise errors.ModelNotFound(f"no model {wanted[:80]!r}; there are: {self._known()}", field=field)
         if not self._ready[wanted]:

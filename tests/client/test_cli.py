@@ -17,8 +17,10 @@ from client.fake_server import Refused
 from client.pictures import pixels, png
 from clipserve import Client
 from clipserve.cli import main
+from clipserve.cli.info import which_default
 from clipserve.cli.where import parse_where
 from clipserve.filters import And, Eq, F, Not, Range
+from clipserve.types import Limits, ModelInfo, ModelRef, ServerInfo
 from PIL import Image
 
 COMMANDS = ("info", "classify", "embed", "index", "search", "collections", "evaluate")
@@ -503,3 +505,11 @@ def test_info_tells_which_model_answers_where_none_is_named(run):
     words = run("info").stdout
     assert "fake (default)" in words
     assert "calls that name no model are answered by fake; the server's CLIPSERVE_DEFAULT_MODEL" in words
+
+
+def test_info_tells_that_the_default_model_is_not_there():
+    model = ModelInfo(ModelRef("other", "0" * 64, 4), True, "Fake-4", "", 4, 8, 1.0, None, "fp32")
+    found = ServerInfo("1", (model,), "fake", Limits(*range(1, 12)))
+    words = which_default(found)
+    assert "the default model, fake, is not there" in words
+    assert "CLIPSERVE_DEFAULT_MODEL" in words

@@ -6,7 +6,7 @@ import grpc
 import pytest
 from clipserve.v1 import clip_pb2, clip_pb2_grpc
 from clipserve_gateway import errors
-from clipserve_gateway.first_model import GONE_SECONDS, KEY, FirstModel
+from clipserve_gateway.first_model import KEY, FirstModel
 from clipserve_gateway.server import Gateway
 from clipserve_gateway.settings import Settings
 from support.fakes import FakeBackend, FakeTriton, fake_models, towers
@@ -25,9 +25,9 @@ def remove(source, model):
         del source.ready[f"{model}_{tower}"]
 
 
-async def started(engine, source, **options):
+async def started(engine, source):
     """Models as a gateway has them after its start, and what remembers the first."""
-    first = FirstModel(engine, **options)
+    first = FirstModel(engine)
     models = await fake_models(source, first=first)
     if first._agreeing is not None:
         await first._agreeing
@@ -50,11 +50,14 @@ async def test_other_gateways_and_later_starts_know_which_was_the_first(both):
     if not both:
         remove(source, "fake")
     models, _ = await started(engine, source)
-    assert models.default == ("fake" if both else "other")
+    assert models.default == "fake"
     if not both:
+        with pytest.raises(errors.ModelNotFound, match=r"'fake'.* CLIPSERVE_DEFAULT_MODEL"):
+            models.get("")
+        assert models.get("other").name == "other"
         add(source, towers())
         await models.refresh()
-        assert models.default == "fake"
+        assert models.get("").name == "fake"
 
 
 async def test_of_several_at_the_very_first_start_one_must_be_named():
@@ -88,29 +91,20 @@ async def test_a_set_default_wins_and_is_not_remembered():
     assert await engine.get_document(KEY) is None
 
 
-async def test_the_only_model_left_is_the_first_after_a_while_and_not_at_once():
-    now = [0.0]
+async def test_no_other_model_takes_the_place_of_a_first_one_that_is_gone():
     engine, source = MemoryEngine(), FakeTriton()
-    models, first = await started(engine, source, clock=lambda: now[0])
+    models, first = await started(engine, source)
     add(source, OTHER)
     remove(source, "fake")
-    await models.refresh()
-    assert (models.default, first.name) == ("other", "fake")
-    now[0] += GONE_SECONDS - 1
-    await models.refresh()
-    assert first.name == "fake"
-    # It comes back, and the time counts anew.
+    for _ in range(3):
+        await models.refresh()
+    assert (models.default, first.name) == ("fake", "fake")
+    with pytest.raises(errors.ModelNotFound, match=r"'fake'.*there are: other.* CLIPSERVE_DEFAULT_MODEL"):
+        models.get("")
     add(source, towers())
     await models.refresh()
-    remove(source, "fake")
-    now[0] += GONE_SECONDS
-    await models.refresh()
-    assert first.name == "fake"
-    now[0] += GONE_SECONDS
-    await models.refresh()
-    await first._agreeing
-    assert first.name == "other"
-    assert (await engine.get_document(KEY)).value == b"other"
+    assert models.get("").name == "fake"
+    assert (await engine.get_document(KEY)).value == b"fake"
 
 
 async def test_of_two_gateways_that_start_at_once_the_one_that_wrote_first_decides():

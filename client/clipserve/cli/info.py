@@ -51,7 +51,8 @@ def show(target: str, found: ServerInfo) -> None:
             Text(model.ref.fingerprint[:12]),
         )
     out.print(models if found.models else "no models; is Triton running?")
-    if len(found.models) > 1:
+    names = {model.name for model in found.models}
+    if len(names) > 1 or (names and found.default_model not in names):
         out.print(Text(which_default(found), "dim"))
     limits = table("limit", ("value", "right"), title="")
     for name, value in asdict(found.limits).items():
@@ -63,6 +64,11 @@ def show(target: str, found: ServerInfo) -> None:
 def which_default(found: ServerInfo) -> str:
     """What happens to calls that name none of several models."""
     setting = "the server's CLIPSERVE_DEFAULT_MODEL"
+    if found.default_model and all(model.name != found.default_model for model in found.models):
+        return (
+            f"the default model, {found.default_model}, is not there: calls must name a model, until it is "
+            f"back or {setting} chooses another"
+        )
     if found.default_model:
         return f"calls that name no model are answered by {found.default_model}; {setting} chooses another"
     return f"calls must name a model, until {setting} chooses one for those that do not"
