@@ -513,3 +513,15 @@ def test_info_tells_that_the_default_model_is_not_there():
     words = which_default(found)
     assert "the default model, fake, is not there" in words
     assert "CLIPSERVE_DEFAULT_MODEL" in words
+
+
+@pytest.mark.parametrize("models", [(), (False,)])
+def test_info_of_a_server_without_a_ready_model_says_to_try_again(run, monkeypatch, models):
+    ref = ModelRef("other", "0" * 64, 4)
+    found = tuple(ModelInfo(ref, ready, "Fake-4", "", 4, 8, 1.0, None, "fp32") for ready in models)
+    info = ServerInfo("1", found, "", Limits(*range(1, 12)))
+    monkeypatch.setattr(Client, "info", lambda self: info)
+    assert "no model is ready yet" in run("info", code=4).stderr
+    result = run("info", "--json", code=4)
+    assert len(json.loads(result.stdout)["models"]) == len(models)
+    assert json.loads(result.stderr)["error"]["code"] == "UNAVAILABLE"

@@ -7,10 +7,16 @@ from dataclasses import asdict
 import click
 from rich.text import Text
 
+from clipserve.cli.errors import TRY_AGAIN, Failure
 from clipserve.cli.options import Server, server_options
 from clipserve.cli.output import print_json
 from clipserve.cli.terminal import console, table
 from clipserve.types import ServerInfo
+
+NOT_READY = (
+    "no model is ready yet; models may still be loading: try again in a few seconds, then look whether "
+    "Triton runs and has models"
+)
 
 
 @click.command()
@@ -29,6 +35,9 @@ def info(server: Server) -> None:
         print_json({"target": server.target, **asdict(found)})
     else:
         show(server.target, found)
+    if not any(model.ready for model in found.models):
+        facts = {"code": "UNAVAILABLE", "reason": "MODEL_UNAVAILABLE", "field": "", "metadata": {}}
+        raise Failure(NOT_READY, TRY_AGAIN, {**facts, "request_id": ""} if server.as_json else None)
 
 
 def show(target: str, found: ServerInfo) -> None:
@@ -50,7 +59,8 @@ def show(target: str, found: ServerInfo) -> None:
             Text(model.precision),
             Text(model.ref.fingerprint[:12]),
         )
-    out.print(models if found.models else "no models; is Triton running?")
+    if found.models:
+        out.print(models)
     names = {model.name for model in found.models}
     if len(names) > 1 or (names and found.default_model not in names):
         out.print(Text(which_default(found), "dim"))
