@@ -24,6 +24,7 @@ OFF = ("0", "false", "no", "off")
 
 # Sets of threads: their changes need no lock. A lock might be held when the process is forked.
 _in_call: set[int] = set()
+_in_stream: set[int] = set()
 _forking: set[int] = set()
 _broken = False
 """Whether this process was forked while a thread was in a call."""
@@ -70,12 +71,24 @@ def in_call() -> Iterator[None]:
         _in_call.discard(thread)
 
 
+@contextlib.contextmanager
+def in_stream() -> Iterator[None]:
+    """The same around an open stream, whose end no fork waits for."""
+    thread = threading.get_ident()
+    _in_stream.add(thread)
+    try:
+        with in_call():
+            yield
+    finally:
+        _in_stream.discard(thread)
+
+
 def _before() -> None:
-    """Waits for the calls of other threads; not at all inside a call of this one, which cannot end."""
+    """Waits for the calls of other threads; not where one will not end: a stream, or a call of this thread."""
     thread = threading.get_ident()
     _forking.add(thread)
     end = time.monotonic() + FORK_SECONDS
-    while _in_call and thread not in _in_call and time.monotonic() < end:
+    while _in_call and not _in_stream and thread not in _in_call and time.monotonic() < end:
         time.sleep(LOOK_SECONDS)
 
 
@@ -88,6 +101,7 @@ def _after_in_child() -> None:
     unsupported = _has_channel and os.environ.get(FORK_SUPPORT, "").lower() in OFF
     _broken = _broken or unsupported or bool(_in_call)
     _in_call.clear()
+    _in_stream.clear()
     _forking.clear()
 
 

@@ -77,7 +77,7 @@ class Link:
 
     def _read(self, start: Callable[[], Any]) -> None:
         try:
-            with forks.in_call():
+            with forks.in_stream():
                 call = start()
                 self._calls.put(call)
                 for response in call:
@@ -166,6 +166,7 @@ class BatchStream(Generic[R]):
 
     def _receive(self, *, wait: bool) -> bool:
         """Takes one answer; False if there is none yet."""
+        forks.check()
         try:
             answer = self._open().receive(self._timeout if wait else 0)
         except queue.Empty:

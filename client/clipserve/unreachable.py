@@ -6,6 +6,7 @@ Each address of the target is tried once more, for a second at most, with Python
 from __future__ import annotations
 
 import contextlib
+import os
 import re
 import socket
 import ssl
@@ -23,6 +24,16 @@ HELLO = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes((0, 0, 0, 4, 0, 0, 0, 0, 0))
 """What a client of HTTP/2 begins with: the preface, and an empty SETTINGS frame."""
 TLS_ALERT = 0x15
 SETTINGS = 0x04
+NO_TLS = (
+    "WRONG_VERSION_NUMBER",
+    "HTTP_REQUEST",
+    "UNKNOWN_PROTOCOL",
+    "PACKET_LENGTH_TOO_LONG",
+    "RECORD_LAYER_FAILURE",
+)
+"""What OpenSSL says of an answer that is no TLS."""
+CERTIFICATE_ALERTS = ("CERTIFICATE_REQUIRED", "BAD_CERTIFICATE", "UNKNOWN_CA", "HANDSHAKE_FAILURE")
+"""In what OpenSSL says where the server refuses the client's certificate, or that it shows none."""
 
 
 @dataclass(frozen=True)
@@ -114,37 +125,61 @@ def speaks_tls(peer: tuple[str, int]) -> bool:
 
 def tls_cause(connection: socket.socket, host: str, tls: Tls) -> Cause | None:
     """Begins TLS, as the client was told to."""
+    try:
+        context = context_of(tls)
+    except (ssl.SSLError, ValueError) as error:
+        return Cause("BAD_CERTIFICATE", f"{own_files(tls, error)}; TLS cannot begin with it")
     name = tls.server_name or host
     try:
-        with context_of(tls).wrap_socket(connection, server_hostname=name) as secure:
+        with context.wrap_socket(connection, server_hostname=name) as secure:
             # With TLS 1.3 a server refuses a client's certificate after the handshake.
             secure.recv(1)
     except ssl.SSLCertVerificationError as error:
         return certificate_cause(error, name)
     except ssl.SSLError as error:
         reason = error.reason or ""
-        if "CERTIFICATE_REQUIRED" in reason or "HANDSHAKE_FAILURE" in reason or "BAD_CERTIFICATE" in reason:
-            return Cause(
-                "CERTIFICATE_REQUIRED",
-                "the server wants a client's certificate (mTLS) that it trusts; show one",
-            )
-        if "ALERT" not in reason and reason not in ("UNEXPECTED_EOF_WHILE_READING",):
+        if any(word in reason for word in CERTIFICATE_ALERTS):
+            words = "the server wants a client's certificate (mTLS) that it trusts; show one"
+            return Cause("CERTIFICATE_REQUIRED", words)
+        if reason in NO_TLS:
             return Cause("NO_TLS", "the server does not speak TLS; connect without TLS")
     return None
 
 
+def own_files(tls: Tls, error: Exception) -> str:
+    """Which of the client's own files is not what it should be."""
+    if tls.ca is not None and not is_pem(tls.ca, b"CERTIFICATE"):
+        return "the authority's file holds no certificate (PEM)"
+    if tls.certificate is not None and not is_pem(tls.certificate, b"CERTIFICATE"):
+        return "the client's certificate is no certificate (PEM)"
+    if tls.key is not None and not is_pem(tls.key, b"PRIVATE KEY"):
+        return "the client's key is no private key (PEM)"
+    if "MISMATCH" in (getattr(error, "reason", None) or ""):
+        return "the client's key does not belong to its certificate"
+    return f"the client's certificate files cannot be used ({getattr(error, 'reason', None) or error})"
+
+
+def is_pem(source: str | os.PathLike[str] | bytes, kind: bytes) -> bool:
+    """Whether a file, or the bytes themselves, hold something of a kind."""
+    return re.search(rb"-----BEGIN [A-Z0-9 ]*" + kind + b"-----", pem(source) or b"") is not None
+
+
 def context_of(tls: Tls) -> ssl.SSLContext:
-    """The same trust and the same certificate as the client's."""
+    """The same trust and the same certificate as the client's. Raises ssl.SSLError, or ValueError."""
+    kinds = ((tls.ca, b"CERTIFICATE"), (tls.certificate, b"CERTIFICATE"), (tls.key, b"PRIVATE KEY"))
+    if any(source is not None and not is_pem(source, kind) for source, kind in kinds):
+        raise ValueError("no PEM")
     authority = pem(tls.ca)
-    context = ssl.create_default_context(cadata=authority.decode("ascii") if authority else None)
+    context = ssl.create_default_context(cadata=authority.decode("ascii", "replace") if authority else None)
     context.set_alpn_protocols(["h2"])
     certificate, key = pem(tls.certificate), pem(tls.key)
-    if certificate and key:
+    if certificate is not None and key is not None:
         # Python reads these from files only.
         with tempfile.NamedTemporaryFile() as file:
             file.write(certificate + b"\n" + key)
             file.flush()
-            context.load_cert_chain(file.name)
+            # A key with a password would be asked for at the terminal.
+            context.load_cert_chain(file.name, password="")
     return context
 
 

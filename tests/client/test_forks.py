@@ -107,6 +107,28 @@ def test_a_fork_inside_a_call_of_the_same_thread_does_not_wait_for_it() -> None:
     assert printed == "3 True"
 
 
+def test_a_fork_does_not_wait_for_a_stream_and_its_child_is_told_so() -> None:
+    printed = run("""
+        opened, may_end = threading.Event(), threading.Event()
+
+        def stream():
+            with forks.in_stream():
+                opened.set()
+                may_end.wait()
+
+        thread = threading.Thread(target=stream)
+        thread.start()
+        opened.wait()
+        began = time.monotonic()
+        code = in_child(forks.check)
+        print(code, time.monotonic() - began < forks.FORK_SECONDS)
+        may_end.set()
+        thread.join()
+        print(in_child(forks.check))
+        """)
+    assert printed.split() == ["3", "True", "0"]
+
+
 @pytest.mark.parametrize(("value", "code"), [("0", 3), ("false", 3), ("1", 0)])
 def test_a_child_without_fork_support_is_told_so_where_a_client_was_made(value: str, code: int) -> None:
     script = """

@@ -68,6 +68,31 @@ def test_a_certificate_of_ours_that_is_missing_is_told(authority, host, tmp_path
     assert error.metadata["cause"] == "CERTIFICATE_REQUIRED"
 
 
+OTHER = Authority("other").issue()
+
+
+@pytest.mark.parametrize(
+    ("files", "words"),
+    [
+        ({"ca": b"no certificate"}, "the authority's file holds no certificate (PEM)"),
+        ({"ca": b""}, "the authority's file holds no certificate (PEM)"),
+        ({"certificate": b"none", "key": OTHER.key}, "the client's certificate is no certificate (PEM)"),
+        ({"certificate": OTHER.key, "key": OTHER.certificate}, "the client's certificate is no certificate"),
+        ({"certificate": OTHER.certificate, "key": b"none"}, "the client's key is no private key (PEM)"),
+        (
+            {"certificate": OTHER.certificate, "key": Authority("third").issue().key},
+            "the client's key does not belong to its certificate",
+        ),
+    ],
+)
+def test_files_of_ours_that_are_not_what_they_should_be_are_told(tls_server, authority, files, words):
+    tls = Tls(**({"ca": authority.certificate} | files))
+    error = raised(tls_server.address, tls=tls)
+    assert words in error.message
+    assert "without TLS" not in error.message
+    assert error.metadata["cause"] == "BAD_CERTIFICATE"
+
+
 @contextlib.contextmanager
 def asking_for_certificates(authority: Authority, folder: Path) -> Iterator[int]:
     """A TLS server that refuses whoever shows no certificate; its port."""

@@ -63,6 +63,7 @@ CAUSES = {
     "NOT_TRUSTED": "see --ca",
     "WRONG_NAME": "see --target and --server-name",
     "CERTIFICATE_REQUIRED": "see --cert and --key",
+    "BAD_CERTIFICATE": "see --ca, --cert and --key",
     "EXPIRED": "tell those who run the server",
 }
 """What to look at, by the cause for which a server cannot be reached."""
