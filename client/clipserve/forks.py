@@ -84,7 +84,7 @@ def in_stream() -> Iterator[None]:
 
 
 def _before() -> None:
-    """Waits for the calls of other threads; not where one will not end: a stream, or a call of this thread."""
+    """Waits for the calls of other threads; not where one will not end: a stream, or one of this thread."""
     thread = threading.get_ident()
     _forking.add(thread)
     end = time.monotonic() + FORK_SECONDS
