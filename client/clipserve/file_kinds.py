@@ -53,7 +53,13 @@ BRANDS = {
 """Of ISO base media files, by kind; others hold films."""
 BMP_HEADERS = (12, 16, 40, 52, 56, 64, 108, 124)
 """Bytes of the second header of a BMP. Texts begin with BM too."""
-PPM = re.compile(rb"P[1-6]\s(?:\s|#[^\n]*\n)*[0-9]+\s")
+BETWEEN = rb"(?:\s|#[^\n]*\n)"
+NUMBER = BETWEEN + rb"+[0-9]+"
+PPM = re.compile(
+    rb"P(?:(?:1(?:%(n)s){2}|[23](?:%(n)s){3})%(b)s+(?:[0-9#]|\Z)|(?:4(?:%(n)s){2}|[56](?:%(n)s){3})\s)"
+    % {b"n": NUMBER, b"b": BETWEEN}
+)
+"""Width and height and, but for bits, the largest value. Texts begin with P3 and a number too."""
 SVG = re.compile(rb"(?:\xef\xbb\xbf)?\s*(?:<\?xml[^>]*>\s*)?(?:<![^>]*>\s*)*<svg[\s>]")
 PLAIN = re.compile(r"[a-z0-9]{1,8}")
 

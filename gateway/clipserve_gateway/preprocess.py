@@ -28,6 +28,7 @@ from __future__ import annotations
 import io
 import logging
 import math
+import re
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -125,6 +126,12 @@ def load_small(
     return pixels
 
 
+PYTHON_WORDS = re.compile(
+    r"\w\(\)|\bb'|invalid literal|could not convert|unpack|object|index out of range|argument|codec|^\W*$"
+)
+"""In messages of Python itself, which say nothing of an image to who sent it."""
+
+
 def opened(content: bytes, size: int, *, limits: ImageLimits, fast: bool) -> Opened:
     """The image, up to its header; raises as load_image does."""
     if len(content) > limits.max_bytes:
@@ -176,7 +183,8 @@ def guarded(step: Callable[[], T]) -> T:
     except MemoryError:
         raise ImageTooLarge("the image needs more memory than there is") from None
     except Exception as error:
-        raise ImageUnreadable(f"the image cannot be decoded: {str(error)[:200]}") from error
+        why = "it is damaged, or no image" if PYTHON_WORDS.search(str(error)) else str(error)[:200]
+        raise ImageUnreadable(f"the image cannot be decoded: {why}") from error
 
 
 def prepared(image: Image.Image, content: bytes, size: int, *, fast: bool) -> Opened:

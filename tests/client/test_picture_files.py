@@ -41,6 +41,11 @@ OTHERS = {
     "notes.txt": (b"BMW, P5 100 and GIF89 are words", "txt"),
     "prices": (b"BMW 5 100 90", "other"),
     "plan": (b"P5 is the fifth", "other"),
+    "list.txt": (b"P3 12 nice words", "txt"),
+    "songs": (b"P3 12 14 16 nice words", "other"),
+    "sizes": (b"P6 12 14 nice words", "other"),
+    "bits": (b"P1 12 nice words", "other"),
+    "comments": (b"P2 # 7 7 7\n12 # 7\n14 words", "other"),
     "Thumbs.db": (b"\xd0\xcf\x11\xe0", "db"),
     "odd.name with spaces": (b"x", "other"),
     "nothing": (b"", "empty"),
@@ -52,6 +57,8 @@ def picture(i, format):
 
 
 PICTURES = {
+    "plain.txt": b"P3 # by hand\n1 # wide\n1\n255\n1 2 3\n",
+    "plain bits": b"P1\n2 1\n1 0\n",
     "IMG_1.heic": picture(1, "JPEG"),
     "a.jfif": picture(2, "JPEG"),
     "b.pjpeg": picture(3, "JPEG"),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import io
+import re
 import struct
 import subprocess
 import sys
@@ -449,3 +450,12 @@ class TestRefusals:
             return
         assert pixels.shape == (16, 16, 3)
         assert pixels.dtype == np.uint8
+
+
+@pytest.mark.parametrize(
+    "content", [b"P3 12 nice words", b"P6 eight 8 255\n", b"P6 8 8 nice\n", b"P3 1 1 255\nred 0 0"]
+)
+def test_a_text_that_begins_like_a_ppm_is_refused_without_words_of_python(content):
+    with pytest.raises(ImageUnreadable) as caught:
+        load_image(content, 32, limits=LIMITS, fast=False)
+    assert not re.search(r"invalid literal|int\(|b'", str(caught.value))
