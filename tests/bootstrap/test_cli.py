@@ -54,6 +54,7 @@ def test_it_imports_the_standard_library_only():
     assert set(done.stdout.split()) == {"bootstrap"}
 
 
+@pytest.mark.slow
 def test_a_machine_that_cannot_reach_the_index_says_so_and_keeps_its_state(copy, tmp_path):
     done = run(
         copy, "install", PIP_INDEX_URL="http://127.0.0.1:9/simple", PIP_RETRIES="0", PIP_NO_INDEX="0",

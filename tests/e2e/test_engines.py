@@ -68,7 +68,8 @@ def stored(client: clipserve.Client, name: str) -> list[tuple]:
     ]
 
 
-@pytest.mark.parametrize("first", ["lancedb", pytest.param("milvus", marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("first", ["lancedb", "milvus"])
 def test_points_move_from_one_engine_to_the_other_and_back_unchanged(live, on_milvus, tmp_path, first):
     addresses = {"lancedb": live.address, "milvus": on_milvus.address}
     second = next(name for name in addresses if name != first)

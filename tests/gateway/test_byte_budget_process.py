@@ -52,6 +52,7 @@ def wait_until(true, seconds: float = 90.0) -> bool:
     return True
 
 
+@pytest.mark.slow
 def test_large_messages_of_many_stay_within_the_budget_and_small_ones_are_answered(gateway):
     """Each of 24 connections uploads 40 MiB, a third of them in streams: a gigabyte in all."""
     address = f"127.0.0.1:{gateway.port}"
