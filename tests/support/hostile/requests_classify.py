@@ -73,6 +73,7 @@ CLASSIFY: list[Call] = [
     classify("a label twice", "labels.names[2]", labels=labels("a", "b", "a")),
     classify("a label of nothing", "labels.names[0]", labels=labels("")),
     classify("a label of spaces", "labels.names[1]", labels=labels("a", " \t\u3000")),
+    classify("labels of nothing that shows", "labels.names[0]", labels=labels("\u200b", "\ufeff", "\u202e")),
     classify("a label over a mebibyte", "labels.names[0]", LIMIT, labels=labels("a" * (2**20 + 1))),
     classify("a label of 4097 bytes", "labels.names[1]", LIMIT, labels=labels("a", "ä" * 2_048 + "b")),
     classify(
@@ -160,7 +161,6 @@ CLASSIFY: list[Call] = [
     prepare("labels twice", "label_set", label_set=clip_pb2.LabelSetRef(name="pets")),
     prepare("by a model that is not there", "model", "MODEL_NOT_FOUND", MISSING, model="nope"),
     prepare("sound ones", "", ANSWERED, "OK"),
-    classify("labels of nothing that shows", "", ANSWERED, "OK", labels=labels("\u200b", "\ufeff", "\u202e")),
     classify("labels that are templates", "", ANSWERED, "OK", labels=labels("{}", "{}{}", "%s")),
     classify("none of prompts of nothing", "", ANSWERED, "OK", labels=none(prompts=["", " "])),
 ]
