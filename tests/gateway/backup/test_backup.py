@@ -500,6 +500,7 @@ def test_the_commands_say_what_they_did(tmp_path):
         assert "Milvus's own tools" in done.output
 
 
+@pytest.mark.slow
 def test_a_backup_that_is_stopped_leaves_nothing_behind(tmp_path):
     async def fill():
         await (await Store(tmp_path / "data").fill()).close()

@@ -7,10 +7,13 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 TORTURE = Path(__file__).parents[3] / "bench" / "torture.py"
 PROMISES = 8
 
 
+@pytest.mark.slow
 def test_acknowledged_operations_survive_kills_and_torn_disks():
     """The torture bench with two kills; `make torture` runs it with fifty."""
     command = [sys.executable, str(TORTURE), "--points", "2", "--seconds", "1"]

@@ -39,10 +39,8 @@ async def all_ids(engine, table=SHARED):
     return found
 
 
-@pytest.mark.parametrize(
-    ("store", "processes", "times"),
-    [("on_disk", 4, 25), pytest.param("on_s3", 2, 12, marks=pytest.mark.slow)],
-)
+@pytest.mark.slow
+@pytest.mark.parametrize(("store", "processes", "times"), [("on_disk", 4, 25), ("on_s3", 2, 12)])
 async def test_no_increment_of_a_counter_is_lost(request, store, processes, times):
     uri = request.getfixturevalue(store)
     running = [start("increment", uri, "counter", times) for _ in range(processes)]

@@ -67,6 +67,7 @@ async def test_an_exact_table_gets_no_vector_index(engine):
     assert (status.points, status.indexed, status.state) == (FROM, 0, IndexState.NONE)
 
 
+@pytest.mark.slow
 async def test_a_table_that_changes_all_the_time_stays_small_and_right(engine, tmp_path):
     await engine.create_table(TABLE)
     await engine.upsert(TABLE, points([str(n) for n in range(1000)]))
