@@ -58,6 +58,7 @@ def attempt(words: list[str], folder: Path, address: str) -> str:
     return done.stdout
 
 
+@pytest.mark.slow
 def test_every_line_works_in_reading_order(live, folder):
     tried = []
     for language, step in steps():
