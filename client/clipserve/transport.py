@@ -191,9 +191,8 @@ class Transport:
                 cause = cause_of(self.uri, self._tls)
                 self._cause = (error.message, time.monotonic(), cause)
             if cause is not None:
-                error.message = f"cannot reach a server at {place(self.uri)}: {cause.words}"
+                reword(error, f"cannot reach a server at {place(self.uri)}: {cause.words}")
                 error.metadata["cause"] = cause.name
-                error.args = (error.message,)
         return error
 
     def failure(
@@ -205,8 +204,7 @@ class Transport:
             code.name if code else "UNKNOWN", error.details() or "", error.trailing_metadata() or (), rebase
         )
         if self._closed and failure.error.code == "CANCELLED":
-            failure.error.message = "the client was closed before the answer came"
-            failure.error.args = (failure.error.message,)
+            reword(failure.error, "the client was closed before the answer came")
         elif not failure.answered:
             describe(failure.error, self.uri, timeout)
         return failure
@@ -218,12 +216,17 @@ def describe(error: ClipserveError, uri: str, timeout: float) -> None:
     if error.code == "UNAVAILABLE":
         # gRPC ends what OpenSSL says with the state of another check, which passed.
         why = error.message.removesuffix(": OK")
-        error.message = f"cannot reach a server at {where}: {why}"
+        reword(error, f"cannot reach a server at {where}: {why}")
     elif error.code == "DEADLINE_EXCEEDED" and timeout:
-        error.message = f"no answer from {where} within {timeout:g} s"
+        reword(error, f"no answer from {where} within {timeout:g} s")
     elif error.code == "UNIMPLEMENTED":
-        error.message = f"the server at {where} does not know this call: {error.message}"
-    error.args = (error.message,)
+        reword(error, f"the server at {where} does not know this call: {error.message}")
+
+
+def reword(error: ClipserveError, message: str) -> None:
+    """Gives an error other words."""
+    error.message = message
+    error.args = (message,)
 
 
 def place(uri: str) -> str:

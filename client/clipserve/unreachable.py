@@ -6,7 +6,6 @@ Each address of the target is tried once more, for a second at most, with Python
 from __future__ import annotations
 
 import contextlib
-import os
 import re
 import socket
 import ssl
@@ -60,7 +59,7 @@ def cause_of(uri: str, tls: Tls | None) -> Cause | None:
     except (OSError, UnicodeError):
         return Cause("NO_ADDRESS", f"the name {host} has no address; is it spelled right?")
     end = time.monotonic() + PROBE_SECONDS
-    refused = None
+    refused = False
     for family, _, _, _, address in found[:MAX_ADDRESSES]:
         left = end - time.monotonic()
         if left <= 0:
@@ -70,11 +69,11 @@ def cause_of(uri: str, tls: Tls | None) -> Cause | None:
             try:
                 connection.connect(address)
             except OSError as error:
-                refused = refused or (error if isinstance(error, ConnectionRefusedError) else None)
+                refused = refused or isinstance(error, ConnectionRefusedError)
                 continue
             # A name with several addresses: gRPC needs one that works.
             return probed(connection, host, tls)
-    if refused is None:
+    if not refused:
         return None
     return Cause("REFUSED", "connection refused: nothing listens there; check that it runs, and its port")
 
@@ -93,7 +92,7 @@ def plain_cause(connection: socket.socket) -> Cause | None:
     connection.sendall(HELLO)
     with contextlib.suppress(ConnectionError):
         begin = connection.recv(9)
-        if len(begin) == 9 and begin[3] == SETTINGS and not begin.startswith(b"HTTP/"):
+        if len(begin) == 9 and begin[3] == SETTINGS:
             return None
         if begin.startswith(b"HTTP/"):
             return Cause(
@@ -125,10 +124,13 @@ def speaks_tls(peer: tuple[str, int]) -> bool:
 
 def tls_cause(connection: socket.socket, host: str, tls: Tls) -> Cause | None:
     """Begins TLS, as the client was told to."""
+    why = bad_file(tls)
     try:
-        context = context_of(tls)
-    except (ssl.SSLError, ValueError) as error:
-        return Cause("BAD_CERTIFICATE", f"{own_files(tls, error)}; TLS cannot begin with it")
+        context = None if why else context_of(tls)
+    except ssl.SSLError as error:
+        why, context = unusable(error), None
+    if context is None:
+        return Cause("BAD_CERTIFICATE", f"{why}; TLS cannot begin with it")
     name = tls.server_name or host
     try:
         with context.wrap_socket(connection, server_hostname=name) as secure:
@@ -146,29 +148,29 @@ def tls_cause(connection: socket.socket, host: str, tls: Tls) -> Cause | None:
     return None
 
 
-def own_files(tls: Tls, error: Exception) -> str:
-    """Which of the client's own files is not what it should be."""
-    if tls.ca is not None and not is_pem(tls.ca, b"CERTIFICATE"):
-        return "the authority's file holds no certificate (PEM)"
-    if tls.certificate is not None and not is_pem(tls.certificate, b"CERTIFICATE"):
-        return "the client's certificate is no certificate (PEM)"
-    if tls.key is not None and not is_pem(tls.key, b"PRIVATE KEY"):
-        return "the client's key is no private key (PEM)"
-    if "MISMATCH" in (getattr(error, "reason", None) or ""):
+def bad_file(tls: Tls) -> str:
+    """Which of the client's own files is not what it should be; empty if each is."""
+    for source, kind, words in (
+        (tls.ca, b"CERTIFICATE", "the authority's file holds no certificate (PEM)"),
+        (tls.certificate, b"CERTIFICATE", "the client's certificate is no certificate (PEM)"),
+        (tls.key, b"PRIVATE KEY", "the client's key is no private key (PEM)"),
+    ):
+        if source is not None and not re.search(
+            b"-----BEGIN [A-Z0-9 ]*" + kind + b"-----", pem(source) or b""
+        ):
+            return words
+    return ""
+
+
+def unusable(error: ssl.SSLError) -> str:
+    """Why files that look right cannot be used."""
+    if "MISMATCH" in (error.reason or ""):
         return "the client's key does not belong to its certificate"
-    return f"the client's certificate files cannot be used ({getattr(error, 'reason', None) or error})"
-
-
-def is_pem(source: str | os.PathLike[str] | bytes, kind: bytes) -> bool:
-    """Whether a file, or the bytes themselves, hold something of a kind."""
-    return re.search(rb"-----BEGIN [A-Z0-9 ]*" + kind + b"-----", pem(source) or b"") is not None
+    return f"the client's certificate files cannot be used ({error.reason or error})"
 
 
 def context_of(tls: Tls) -> ssl.SSLContext:
-    """The same trust and the same certificate as the client's. Raises ssl.SSLError, or ValueError."""
-    kinds = ((tls.ca, b"CERTIFICATE"), (tls.certificate, b"CERTIFICATE"), (tls.key, b"PRIVATE KEY"))
-    if any(source is not None and not is_pem(source, kind) for source, kind in kinds):
-        raise ValueError("no PEM")
+    """The same trust and the same certificate as the client's. Raises ssl.SSLError."""
     authority = pem(tls.ca)
     context = ssl.create_default_context(cadata=authority.decode("ascii", "replace") if authority else None)
     context.set_alpn_protocols(["h2"])
