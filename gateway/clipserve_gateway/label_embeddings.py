@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from clipserve_gateway.embedding_rows import rows_of
 from clipserve_gateway.label_warnings import LabelWarning
 from clipserve_gateway.negative_words import NegativeWords
 from clipserve_gateway.text_store import content_key
@@ -67,10 +68,7 @@ def mean_label(prompts: Sequence[Embedded], name: str = "") -> Label:
 
     As in CLIP's and open_clip's zero-shot classifiers. Raises the error of a prompt that has one.
     """
-    for prompt in prompts:
-        if prompt.error is not None:
-            raise prompt.error
-    rows = np.stack([prompt.embedding for prompt in prompts if prompt.embedding is not None])
+    rows = rows_of(prompts)
     rows = rows / np.linalg.norm(rows, axis=1, keepdims=True)
     mean = rows.mean(axis=0)
     mean = (mean / np.linalg.norm(mean)).astype(np.float32)

@@ -145,8 +145,8 @@ class LabelCache:
         self, spec: ModelSpec, labels: LabelSet, latest: Callable[[], Deadline]
     ) -> TextEmbeddings:
         """The embeddings of the names: kept ones, if these names and templates come with the SDK."""
-        digest = names_digest(labels)
-        if self._texts is None or digest not in known_texts().values():
+        digest = known_digest(labels)
+        if self._texts is None or not digest:
             return await self._encode_names(spec, labels, latest)
         found = await self._texts.get_or_make(
             spec, digest, len(labels.names), lambda: self._encode_names(spec, labels, latest)
@@ -185,8 +185,8 @@ class LabelCache:
         """Whether the store has the embeddings."""
         if ref is not None and self._store is not None:
             return await self._store.embeddings(ref, spec, labels.rows) is not None
-        digest = names_digest(labels)
-        if self._texts is None or digest not in known_texts().values():
+        digest = known_digest(labels)
+        if self._texts is None or not digest:
             return False
         return await self._texts.load(spec, digest, len(labels.names)) is not None
 
@@ -241,6 +241,12 @@ class LabelCache:
                 entries[name] = entry = mean_label(of_label, name)
                 remember(self._labels, (prefix, name), entry)
         return encoded
+
+
+def known_digest(labels: LabelSet) -> str:
+    """Names the labels in the store of texts; empty where they do not come with the SDK."""
+    digest = names_digest(labels)
+    return digest if digest in known_texts().values() else ""
 
 
 def remember(cache: Cache, key: object, value: object) -> None:

@@ -9,7 +9,6 @@ stand some general prompts for pictures of nothing. bench/unknown.py measures wh
 from __future__ import annotations
 
 import functools
-import importlib.resources
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -19,9 +18,10 @@ from cachetools import LRUCache
 
 from clipserve_gateway.concurrency import Turns
 from clipserve_gateway.deadline import Deadline
+from clipserve_gateway.embedding_rows import directions, rows_of
 from clipserve_gateway.errors import StorageFailed, StorageUnavailable
-from clipserve_gateway.text_store import TextEmbedder, TextEmbeddings, TextStore, content_key
-from clipserve_gateway.types import Embedded, Floats, ModelSpec
+from clipserve_gateway.text_store import TextEmbedder, TextEmbeddings, TextStore, content_key, data_lines
+from clipserve_gateway.types import Floats, ModelSpec
 
 PROMPT = "a photo of a {}."
 WORDS = 500
@@ -29,25 +29,31 @@ WORDS = 500
 NEAR = 0.8
 """Words with this cosine to a label, both taken from the mean of all words, may mean the same."""
 GENERAL = (
-    *(
-        "random noise",
-        "static",
-        "a screenshot",
-        "a screenshot of a window",
-        "a texture",
-        "a pattern",
-        "stripes",
-    ),
-    *("a checkerboard", "a blank page", "a page of text", "text", "a diagram", "a chart", "a bar chart"),
-    *(
-        "a line graph",
-        "an abstract picture",
-        "a solid color",
-        "a table of numbers",
-        "a gradient",
-        "a scribble",
-    ),
-    *("a document", "a web site", "a blurry picture", "a dark picture", "geometric shapes"),
+    "random noise",
+    "static",
+    "a screenshot",
+    "a screenshot of a window",
+    "a texture",
+    "a pattern",
+    "stripes",
+    "a checkerboard",
+    "a blank page",
+    "a page of text",
+    "text",
+    "a diagram",
+    "a chart",
+    "a bar chart",
+    "a line graph",
+    "an abstract picture",
+    "a solid color",
+    "a table of numbers",
+    "a gradient",
+    "a scribble",
+    "a document",
+    "a web site",
+    "a blurry picture",
+    "a dark picture",
+    "geometric shapes",
 )
 """Prompts for pictures that show no thing at all."""
 GENERAL_SHARE = 0.3
@@ -67,9 +73,7 @@ MODELS = 16
 @functools.cache
 def negative_prompts() -> tuple[str, ...]:
     """The words' prompts, and after them GENERAL."""
-    text = importlib.resources.files("clipserve_gateway").joinpath("data/negative_words.txt")
-    words = text.read_text("utf-8").split("\n")
-    return (*(PROMPT.replace("{}", word) for word in words if word), *GENERAL)
+    return (*(PROMPT.replace("{}", word) for word in data_lines("negative_words.txt")), *GENERAL)
 
 
 def negative_digest() -> str:
@@ -130,11 +134,6 @@ def far_words(words: Floats, labels: Floats) -> NegativeWords:
     return NegativeWords(words, order[nearest[order] < NEAR])
 
 
-def directions(vectors: Floats) -> Floats:
-    """Vectors [N, D] made as long as 1; those without a direction stay as they are."""
-    return vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-6)
-
-
 class NegativeWordCache:
     """The words by each model: embedded once, kept in memory and in the store."""
 
@@ -178,11 +177,3 @@ class NegativeWordCache:
             embedded = await self._embedder.embed_texts(spec, prompts[start : start + STEP], latest())
             done.append(directions(rows_of(embedded)))
         return TextEmbeddings(np.concatenate(done), truncated=0)
-
-
-def rows_of(embedded: list[Embedded]) -> Floats:
-    """Embeddings as rows; raises the error of one that has none."""
-    for one in embedded:
-        if one.error is not None:
-            raise one.error
-    return np.stack([one.embedding for one in embedded if one.embedding is not None])

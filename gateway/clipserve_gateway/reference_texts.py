@@ -7,7 +7,6 @@ another. So a query that lies near strings without a meaning says little, whatev
 from __future__ import annotations
 
 import functools
-import importlib.resources
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -19,11 +18,10 @@ from clipserve_gateway.collection_embed import CollectionEmbedder
 from clipserve_gateway.collection_spec import Generation
 from clipserve_gateway.concurrency import SingleFlight
 from clipserve_gateway.deadline import Deadline
-from clipserve_gateway.text_store import TextEmbeddings, TextStore, content_key
+from clipserve_gateway.embedding_rows import directions, rows_of
+from clipserve_gateway.text_store import TextEmbeddings, TextStore, content_key, data_lines
 from clipserve_gateway.types import Floats
 
-SMALLEST = 1e-6
-"""Length below which what is left of an embedding has no direction."""
 MODELS = 16
 """Models whose reference texts are kept in memory: about a megabyte each."""
 
@@ -40,7 +38,8 @@ class ReferencePrompts(NamedTuple):
 @functools.cache
 def reference_prompts() -> ReferencePrompts:
     """The texts that come with this package."""
-    return ReferencePrompts(tuple(f"a photo of {line}" for line in lines("everyday")), lines("nonsense"))
+    everyday = tuple(f"a photo of {line}" for line in data_lines("everyday.txt"))
+    return ReferencePrompts(everyday, data_lines("nonsense.txt"))
 
 
 def reference_list() -> tuple[str, ...]:
@@ -51,12 +50,6 @@ def reference_list() -> tuple[str, ...]:
 def reference_digest() -> str:
     """Names the texts in the store."""
     return content_key("reference", reference_list())
-
-
-def lines(name: str) -> tuple[str, ...]:
-    """The lines of a text file in data/."""
-    text = importlib.resources.files("clipserve_gateway").joinpath(f"data/{name}.txt").read_text("utf-8")
-    return tuple(line.strip() for line in text.split("\n") if line.strip())
 
 
 @dataclass(frozen=True)
@@ -85,11 +78,6 @@ class ReferenceTexts:
         nearest = (directions(queries - self._center) @ self._nonsense_directions.T).max(axis=1)
         meaning: Floats = 1 - np.clip(nearest, 0, 1)
         return meaning
-
-
-def directions(vectors: Floats) -> Floats:
-    """Vectors [N, D] made as long as 1; those without a direction stay as they are."""
-    return vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), SMALLEST)
 
 
 class ReferenceTextCache:
@@ -122,11 +110,7 @@ class ReferenceTextCache:
 
         async def make() -> TextEmbeddings:
             items = await self._embedder.embed(collection, generation, texts, deadline)
-            for item in items:
-                if item.error is not None:
-                    raise item.error
-            rows = [item.embedding for item in items if item.embedding is not None]
-            return TextEmbeddings(np.stack(rows), sum(item.truncated for item in items))
+            return TextEmbeddings(rows_of(items), sum(item.truncated for item in items))
 
         found = await self._store.get_or_make(spec, reference_digest(), len(texts), make)
         split = len(reference_prompts().everyday)

@@ -81,6 +81,12 @@ class TextStore:
         return None if document is None else read_embeddings(document.value, rows, spec.embed_dim)
 
 
+def data_lines(name: str) -> tuple[str, ...]:
+    """The lines of a text file in data/ that are not empty, without the white space around them."""
+    text = (DATA / name).read_text(encoding="utf-8")
+    return tuple(line.strip() for line in text.split("\n") if line.strip())
+
+
 def document_key(fingerprint: str, digest: str) -> str:
     """Where the embeddings of some texts by a model are kept."""
     return f"{PREFIX}{TEXT_VERSION}/{fingerprint}/{digest}"

@@ -11,7 +11,7 @@ from typing import Any
 import click
 import numpy as np
 
-from clipserve.cli.listed import Listed, Place, from_lines
+from clipserve.cli.listed import Listed, entries, from_lines
 from clipserve.labels import LabelSet, NoneOfTheAbove
 from clipserve.safe_text import quoted
 from clipserve.text_encoding import lines_in
@@ -78,9 +78,7 @@ def read_json(text: str, source: str) -> LabelFile | None:
         return None if names is None else LabelFile(LabelSet(names.texts), names)
     labels = read_document(parsed(text))
     return LabelFile(
-        labels,
-        Listed(labels.names, positions("name", labels.names, source)),
-        Listed(labels.templates, positions("template", labels.templates, source)),
+        labels, entries(labels.names, source, "name"), entries(labels.templates, source, "template")
     )
 
 
@@ -95,8 +93,7 @@ def json_list(text: str, source: str) -> Listed | None:
         if meant:
             raise
         return None
-    texts = texts_of(found, "the list" if isinstance(found, list) else "the JSON")
-    return Listed(texts, positions("entry", texts, source))
+    return entries(texts_of(found, "the list" if isinstance(found, list) else "the JSON"), source, "entry")
 
 
 def is_json(text: str, source: str) -> bool:
@@ -122,11 +119,6 @@ def parsed(text: str) -> Any:
         raise Wrong("the JSON has a number of too many digits") from None
     except RecursionError:
         raise Wrong("the JSON has too many brackets in brackets") from None
-
-
-def positions(unit: str, texts: Sequence[str], source: str) -> tuple[Place, ...]:
-    """The places of JSON's entries, counted from 1 as lines are."""
-    return tuple(Place(source, unit, i) for i in range(1, len(texts) + 1))
 
 
 def without_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
