@@ -21,8 +21,8 @@ import click
 import numpy as np
 import torch
 from clipserve_exporter.offline import Towers
-from clipserve_gateway import preprocess
-from clipserve_gateway.preprocess import ImageLimits, load_image
+from clipserve_gateway.inputs import preprocess
+from clipserve_gateway.inputs.preprocess import ImageLimits, load_image
 from fast_decode_pictures import pictures
 from PIL import Image
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import statistics
 
-from clipserve_gateway.cores import available_cores
+from clipserve_gateway.process.cores import available_cores
 from fuzz_report import console
 from fuzz_target import MIB, Target
 from support.hostile.bombs import bombs, bound, clear_peak, raid

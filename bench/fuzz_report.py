@@ -7,8 +7,8 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
-from clipserve_gateway.cores import available_cores
-from clipserve_gateway.image_memory import LARGE_BYTES, MOST_BYTES
+from clipserve_gateway.inputs.image_memory import LARGE_BYTES, MOST_BYTES
+from clipserve_gateway.process.cores import available_cores
 from clipserve_gateway.settings import Settings
 from fuzz_calls import Plan
 from fuzz_target import MIB, Target

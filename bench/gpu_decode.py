@@ -6,7 +6,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-from clipserve_gateway.preprocess import load_image
+from clipserve_gateway.inputs.preprocess import load_image
 from decode import LIMITS, SIZES, TARGET, photograph
 
 

@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from clipserve_gateway.index import open_engine
 from clipserve_gateway.index.base import Engine
+from clipserve_gateway.index.engines import open_engine
 from clipserve_gateway.types import Filter, Floats, TableSpec
 from search_data import FILTERS, SCHEMA, World, name, nearest, point
 

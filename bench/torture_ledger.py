@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 from clipserve_gateway.index.base import Document
-from clipserve_gateway.index.lance import LanceEngine
+from clipserve_gateway.index.lance.engine import LanceEngine
 from clipserve_gateway.types import PayloadType, Point, Source, TableSpec
 
 DIM = 16

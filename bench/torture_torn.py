@@ -9,7 +9,7 @@ from pathlib import Path
 
 import lance
 from clipserve_gateway.errors import StorageFailed
-from clipserve_gateway.index.lance import LanceEngine
+from clipserve_gateway.index.lance.engine import LanceEngine
 from torture_ledger import TABLE, contents, point, unlike
 
 NEW_ID = "0-new"

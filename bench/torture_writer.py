@@ -10,8 +10,11 @@ import random
 from pathlib import Path
 from typing import Any
 
-from clipserve_gateway.index import lance_care, lance_indexes, lance_lease, lance_upkeep
-from clipserve_gateway.index.lance import LanceEngine
+from clipserve_gateway.index.lance import indexes as lance_indexes
+from clipserve_gateway.index.lance import lease as lance_lease
+from clipserve_gateway.index.lance import maintenance as lance_care
+from clipserve_gateway.index.lance import maintenance_schedule as lance_upkeep
+from clipserve_gateway.index.lance.engine import LanceEngine
 from clipserve_gateway.types import And, Eq
 from torture_ledger import GROUPS, TABLE, Ledger, Log, point, value
 

@@ -15,7 +15,7 @@ import traceback
 from pathlib import Path
 
 import click
-from clipserve_gateway.proxies import except_this_machine
+from clipserve_gateway.process.proxies import except_this_machine
 
 import faults.rows  # noqa: F401  (enters the rows)
 from faults.place import Place

@@ -16,8 +16,8 @@ import numpy as np
 from clipserve_exporter.config import Canary, ModelFacts, Serving, quoted, render
 from clipserve_exporter.repository import write
 from clipserve_exporter.versions import CONFIG, FIRST_FORM, served_version
-from clipserve_gateway import preprocess
-from clipserve_gateway.tokenizer import tokenizer_for
+from clipserve_gateway.inputs import preprocess
+from clipserve_gateway.inputs.tokenizer import tokenizer_for
 from PIL import Image
 
 from faults.backend import answers

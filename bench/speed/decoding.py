@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import click
-from clipserve_gateway import preprocess
+from clipserve_gateway.inputs import preprocess
 
 from bench.speed import images, messages
 from bench.speed.photos import folder_of, photographs

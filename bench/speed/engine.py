@@ -19,7 +19,7 @@ import grpc.aio
 import lancedb
 import numpy as np
 from clipserve.v1 import clip_pb2
-from clipserve_gateway.index.lance_table import EF, REFINE
+from clipserve_gateway.index.lance.table import EF, REFINE
 from search_data import World
 
 TOP_K = 10

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import TypeVar
 
 from clipserve.v1 import clip_pb2, common_pb2
-from clipserve_gateway import preprocess
+from clipserve_gateway.inputs import preprocess
 from tritonclient.grpc import service_pb2
 
 T = TypeVar("T")

@@ -17,7 +17,7 @@ from pathlib import Path
 
 import click
 import numpy as np
-from clipserve_gateway.runtime.ports import free_port
+from clipserve_gateway.local.ports import free_port
 from support.launch import launch
 
 from bench.speed import BUILD, PEER_ENV, ROOT, messages

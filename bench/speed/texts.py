@@ -12,7 +12,7 @@ import click
 import clipserve
 import numpy as np
 from clipserve.labels import label_set
-from clipserve_gateway.tokenizer import tokenizer_for
+from clipserve_gateway.inputs.tokenizer import tokenizer_for
 
 from bench.speed import messages
 from bench.speed.scale import Bar, Scale

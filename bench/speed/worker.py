@@ -24,7 +24,7 @@ import numpy as np
 import torch
 from clipserve_exporter.offline import Towers, exact_pixels
 from clipserve_exporter.source import load
-from clipserve_gateway.preprocess import ImageLimits, load_image
+from clipserve_gateway.inputs.preprocess import ImageLimits, load_image
 from PIL import Image
 
 Facts = dict[str, Any]

@@ -15,8 +15,8 @@ from pathlib import Path
 
 import numpy as np
 from clipserve import Client
-from clipserve_gateway.negative_words import negative_digest, negative_prompts
-from clipserve_gateway.reference_texts import reference_digest, reference_list
+from clipserve_gateway.collection.reference_texts import reference_digest, reference_list
+from clipserve_gateway.inference.negative_words import negative_digest, negative_prompts
 
 DATA = Path(__file__).parents[2] / "gateway/clipserve_gateway/data"
 

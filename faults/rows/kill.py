@@ -10,7 +10,7 @@ from collections.abc import Iterator
 import clipserve
 import numpy as np
 from clipserve import Point
-from clipserve_gateway import preprocess
+from clipserve_gateway.inputs import preprocess
 from support.service import Gateway
 
 from faults.backend import answers

@@ -14,7 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 import grpc
 from clipserve.v1 import clip_pb2, clip_pb2_grpc, common_pb2
 from clipserve_exporter.config import Serving
-from clipserve_gateway.cores import available_cores
+from clipserve_gateway.process.cores import available_cores
 from PIL import Image
 from support.callbacks import Callback
 from support.hostile.bombs import bound

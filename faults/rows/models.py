@@ -7,7 +7,7 @@ import zlib
 from collections.abc import Iterator
 
 import numpy as np
-from clipserve_gateway.tokenizer import tokenizer_for
+from clipserve_gateway.inputs.tokenizer import tokenizer_for
 
 from faults.calls import Calls
 from faults.delay_model import CONTEXT, DelayModel, right_texts

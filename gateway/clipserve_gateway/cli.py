@@ -11,15 +11,15 @@ from typing import Any
 import click
 
 import clipserve_gateway
-from clipserve_gateway import logs
 from clipserve_gateway.backup.command import backup, restore
-from clipserve_gateway.blas import use_one_blas_thread
-from clipserve_gateway.file_modes import create_private_files
 from clipserve_gateway.guard.settings import GuardSettings
-from clipserve_gateway.memory import use_few_arenas
+from clipserve_gateway.local.settings import LocalTritonSettings
 from clipserve_gateway.options import read, settings_from, settings_options
-from clipserve_gateway.proxies import except_this_machine
-from clipserve_gateway.runtime.settings import LocalTritonSettings
+from clipserve_gateway.process import logs
+from clipserve_gateway.process.blas import use_one_blas_thread
+from clipserve_gateway.process.file_modes import create_private_files
+from clipserve_gateway.process.memory import use_few_arenas
+from clipserve_gateway.process.proxies import except_this_machine
 from clipserve_gateway.settings import Settings, default_models_env
 from clipserve_gateway.store.command import store
 
@@ -160,8 +160,8 @@ def up(
     clipserve-export --model demo --format python --out build/model_repository
     clipserve-gateway up --model-repository build/model_repository
     """
-    from clipserve_gateway.runtime.triton_process import TritonPorts
-    from clipserve_gateway.runtime.up import run_up
+    from clipserve_gateway.local.triton_process import TritonPorts
+    from clipserve_gateway.local.up import run_up
 
     local = read(LocalTritonSettings, options)
     wanted = [TritonPorts(local.triton_port, local.triton_http_port, local.triton_metrics_port)]

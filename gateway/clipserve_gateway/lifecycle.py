@@ -6,13 +6,13 @@ import asyncio
 
 import click
 
-from clipserve_gateway.access.files import BadFile
-from clipserve_gateway.cores import available_cores
-from clipserve_gateway.memory import freeze_what_stays, give_back_freed
+from clipserve_gateway.process.cores import available_cores
+from clipserve_gateway.process.memory import freeze_what_stays, give_back_freed
+from clipserve_gateway.process.signals import stop_on_signals
+from clipserve_gateway.process.threads import use_named_workers
+from clipserve_gateway.process.watched_files import BadFile
 from clipserve_gateway.server import Gateway, PortTaken
 from clipserve_gateway.settings import Settings, change_environment, host_environment
-from clipserve_gateway.signals import stop_on_signals
-from clipserve_gateway.threads import use_named_workers
 
 ENGINE_READS = "LANCE_IO_THREADS"
 """LanceDB's variable: how many pieces of files it reads at a time for one piece of work."""

@@ -9,8 +9,8 @@ import grpc
 from prometheus_client import CollectorRegistry
 
 from clipserve_gateway.access.security import Security
-from clipserve_gateway.http import Check, HttpServer
-from clipserve_gateway.listeners import listens, taken
+from clipserve_gateway.process.http import Check, HttpServer
+from clipserve_gateway.process.listeners import listens, taken
 from clipserve_gateway.settings import Settings
 
 

@@ -20,47 +20,48 @@ from clipserve.v1 import (
 from grpc_health.v1 import health
 from grpc_reflection.v1alpha import reflection
 
+from clipserve_gateway.access.audit_log import AuditLog
 from clipserve_gateway.access.security import Security
-from clipserve_gateway.admission import Admission, Cost
-from clipserve_gateway.audit import AuditLog
-from clipserve_gateway.catalog import Catalog
-from clipserve_gateway.classify import Classifier
-from clipserve_gateway.collection_embed import CollectionEmbedder
-from clipserve_gateway.collection_ops import CollectionOps
-from clipserve_gateway.decode_pool import DecodePool
-from clipserve_gateway.embed import Embedder
-from clipserve_gateway.encoder import QueueingEncoder
-from clipserve_gateway.first_model import FirstModel
-from clipserve_gateway.grpc_server import grpc_server
-from clipserve_gateway.http import HttpServer, loop_check
-from clipserve_gateway.index import engine_of
-from clipserve_gateway.intake import intake_of
-from clipserve_gateway.interceptors import CallInterceptor
-from clipserve_gateway.known_answer import Finding
-from clipserve_gateway.label_sets import LabelSets
-from clipserve_gateway.labels import LabelCache
+from clipserve_gateway.collection.catalog import Catalog
+from clipserve_gateway.collection.embedding import CollectionEmbedder
+from clipserve_gateway.collection.label_sets import LabelSets
+from clipserve_gateway.collection.management import CollectionOps
+from clipserve_gateway.collection.migration import Migrator
+from clipserve_gateway.collection.points import PointOps
+from clipserve_gateway.collection.score_statistics import Statistics
+from clipserve_gateway.collection.search import Searcher
+from clipserve_gateway.collection.sources import SourceReader
+from clipserve_gateway.flow.admission import Admission, Cost
+from clipserve_gateway.index.engines import engine_of
+from clipserve_gateway.inference.classifier import Classifier
+from clipserve_gateway.inference.embedder import Embedder
+from clipserve_gateway.inference.first_model import FirstModel
+from clipserve_gateway.inference.label_cache import LabelCache
+from clipserve_gateway.inference.text_store import TextStore
+from clipserve_gateway.inputs.decode_pool import DecodePool
 from clipserve_gateway.listening import PortTaken, listen_grpc, listen_http
-from clipserve_gateway.loop_lag import LoopWatch
 from clipserve_gateway.metrics import Metrics
-from clipserve_gateway.migration import Migrator
-from clipserve_gateway.models import Models, ModelSource
-from clipserve_gateway.point_ops import PointOps
-from clipserve_gateway.readiness import Readiness
-from clipserve_gateway.replicas import Replicas
-from clipserve_gateway.search import Searcher
-from clipserve_gateway.servicers.calls import Calls
+from clipserve_gateway.process.http import HttpServer, loop_check
+from clipserve_gateway.process.loop_lag import LoopWatch
+from clipserve_gateway.process.threads import ThreadCollector
+from clipserve_gateway.servicers.admitted_call import Calls
+from clipserve_gateway.servicers.call_interceptor import CallInterceptor
 from clipserve_gateway.servicers.clip import ClipServicer
 from clipserve_gateway.servicers.collections import CollectionServicer
+from clipserve_gateway.servicers.grpc_server import grpc_server
 from clipserve_gateway.servicers.health import HealthServicer
+from clipserve_gateway.servicers.intake import intake_of
 from clipserve_gateway.servicers.labels import LabelSetServicer
+from clipserve_gateway.servicers.readiness import Readiness
 from clipserve_gateway.servicers.reflection import ReflectionServicer
 from clipserve_gateway.servicers.under_way import UnderWay
 from clipserve_gateway.settings import Settings
-from clipserve_gateway.sources import SourceReader
-from clipserve_gateway.statistics import Statistics
 from clipserve_gateway.store.guard import guarded
-from clipserve_gateway.text_store import TextStore
-from clipserve_gateway.triton import TritonEncoder
+from clipserve_gateway.triton.canary import Finding
+from clipserve_gateway.triton.client import TritonEncoder
+from clipserve_gateway.triton.encoder import QueueingEncoder
+from clipserve_gateway.triton.models import Models, ModelSource
+from clipserve_gateway.triton.replica_pool import Replicas
 from clipserve_gateway.types import ModelSpec
 
 __all__ = ["Backend", "Gateway", "PortTaken"]
@@ -99,6 +100,7 @@ class Gateway:
         self.settings = settings
         self.security = Security(settings)
         self.metrics = Metrics()
+        self.metrics.registry.register(ThreadCollector())
         self._audit = AuditLog(settings.audit_log, self.metrics)
         self.port = 0
         self._health = HealthServicer()

@@ -15,7 +15,6 @@ from typing import Literal
 from pydantic import Field, SecretStr, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from clipserve_gateway.addresses import split
 from clipserve_gateway.types import Limits
 
 MIB = 1024 * 1024
@@ -41,6 +40,18 @@ class TritonKey(BaseSettings):
     def triton_headers(self) -> dict[str, str]:
         """Headers for every call to Triton."""
         return read_headers(self.triton_headers_file)
+
+
+def parse_endpoints(target: str) -> list[str]:
+    """The endpoints of a setting like `a:8001,b:8001`. ValueError if one of them is not HOST:PORT."""
+    endpoints = [part.strip().removeprefix("dns:///") for part in target.split(",") if part.strip()]
+    if not endpoints:
+        raise ValueError("name at least one HOST:PORT")
+    for endpoint in endpoints:
+        host, _, port = endpoint.rpartition(":")
+        if not endpoint.startswith("unix:") and (not host or not port.isdigit()):
+            raise ValueError(f"{endpoint!r} is not HOST:PORT")
+    return endpoints
 
 
 class Settings(TritonKey):
@@ -238,7 +249,7 @@ class Settings(TritonKey):
     @field_validator("triton")
     @classmethod
     def _names_endpoints(cls, target: str) -> str:
-        split(target)
+        parse_endpoints(target)
         return target
 
     @property

@@ -11,7 +11,7 @@ import kubernetes_validate
 import pytest
 import yaml
 from clipserve_gateway.cli import settings_from
-from clipserve_gateway.index import engine_of
+from clipserve_gateway.index.engines import engine_of
 
 KUSTOMIZE = Path(__file__).parents[2] / "deploy" / "kustomize"
 OLDEST = "1.30"

@@ -12,18 +12,19 @@ from typing import Any
 
 import pytest
 import yaml
-from clipserve_gateway import cli, errors, http
-from clipserve_gateway.addresses import RESOLVE_SECONDS
+from clipserve_gateway import cli, errors
 from clipserve_gateway.cli import settings_from
-from clipserve_gateway.guard.look import LAST_SECONDS
 from clipserve_gateway.guard.metrics import GuardMetrics
+from clipserve_gateway.guard.probe import LAST_SECONDS
 from clipserve_gateway.guard.serve import Guard
 from clipserve_gateway.guard.settings import GuardSettings
 from clipserve_gateway.metrics import Metrics
-from clipserve_gateway.replicas import NAMES_SECONDS
+from clipserve_gateway.process import http
 from clipserve_gateway.server import Gateway
 from clipserve_gateway.settings import Settings
-from clipserve_gateway.triton import CHANNEL_OPTIONS
+from clipserve_gateway.triton.client import CHANNEL_OPTIONS
+from clipserve_gateway.triton.replica_pool import NAMES_SECONDS
+from clipserve_gateway.triton.resolver import RESOLVE_SECONDS
 from support.fakes import FakeBackend
 
 ROOT = Path(__file__).parents[2]

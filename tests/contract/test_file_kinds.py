@@ -7,8 +7,8 @@ import io
 import pytest
 from clipserve.file_kinds import HEAD_BYTES, READ, kind_of
 from clipserve_gateway.errors import ImageError
-from clipserve_gateway.image_limits import ImageLimits
-from clipserve_gateway.preprocess import FORMATS, load_image
+from clipserve_gateway.inputs.image_limits import ImageLimits
+from clipserve_gateway.inputs.preprocess import FORMATS, load_image
 from PIL import Image
 
 SAVED = (

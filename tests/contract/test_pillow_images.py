@@ -13,7 +13,7 @@ import pytest
 from clipserve.images import ImageLike, write_image
 from clipserve.thumbnail import NotShown, thumbnail
 from clipserve_gateway.errors import ImageFormatUnsupported
-from clipserve_gateway.preprocess import ImageLimits, load_image, load_raw
+from clipserve_gateway.inputs.preprocess import ImageLimits, load_image, load_raw
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageCms

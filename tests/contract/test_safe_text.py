@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 
 from clipserve import safe_text as sdk
-from clipserve_gateway import safe_text as gateway
+from clipserve_gateway.process import safe_text as gateway
 
 
 def test_sdk_and_gateway_escape_the_same_characters():

@@ -8,7 +8,7 @@ import urllib.request
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-from clipserve_gateway.triton import TritonEncoder
+from clipserve_gateway.triton.client import TritonEncoder
 from support.service import ROOT
 
 CALLERS = 16

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from clipserve_gateway.decode_pool import DecodePool
-from clipserve_gateway.embed import Embedder
+from clipserve_gateway.inference.embedder import Embedder
+from clipserve_gateway.inputs.decode_pool import DecodePool
 from clipserve_gateway.metrics import Metrics
 from clipserve_gateway.server import Gateway
 from clipserve_gateway.settings import Settings

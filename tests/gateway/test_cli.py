@@ -5,8 +5,8 @@ from click.testing import CliRunner
 from clipserve_gateway.access.tokens import digest_of, read_token_file
 from clipserve_gateway.cli import main, settings_from
 from clipserve_gateway.guard.settings import GuardSettings
+from clipserve_gateway.local.settings import LocalTritonSettings
 from clipserve_gateway.options import read
-from clipserve_gateway.runtime.settings import LocalTritonSettings
 from clipserve_gateway.settings import Settings
 from clipserve_gateway.types import Limits
 

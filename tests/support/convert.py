@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 
-from clipserve_gateway.collection_spec import CollectionSpec, Generation
+from clipserve_gateway.collection.spec import CollectionSpec, Generation
 
 from support.domain import SCHEMA
 

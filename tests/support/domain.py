@@ -7,21 +7,21 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-from clipserve_gateway.catalog import Catalog
-from clipserve_gateway.collection_embed import CollectionEmbedder
-from clipserve_gateway.collection_ops import CollectionOps
-from clipserve_gateway.collection_spec import CollectionSpec
-from clipserve_gateway.deadline import Deadline
-from clipserve_gateway.embed import Embedder
+from clipserve_gateway.collection.catalog import Catalog
+from clipserve_gateway.collection.embedding import CollectionEmbedder
+from clipserve_gateway.collection.management import CollectionOps
+from clipserve_gateway.collection.migration import Migrator
+from clipserve_gateway.collection.points import NewPoint, PointOps
+from clipserve_gateway.collection.score_statistics import Statistics
+from clipserve_gateway.collection.search import Part, Query, Searcher, SearchOutcome
+from clipserve_gateway.collection.sources import SourceReader
+from clipserve_gateway.collection.spec import CollectionSpec
 from clipserve_gateway.errors import ClipserveError
+from clipserve_gateway.flow.deadline import Deadline
 from clipserve_gateway.index.base import Engine
-from clipserve_gateway.migration import Migrator
-from clipserve_gateway.models import Models
-from clipserve_gateway.point_ops import NewPoint, PointOps
-from clipserve_gateway.search import Part, Query, Searcher, SearchOutcome
-from clipserve_gateway.sources import SourceReader
-from clipserve_gateway.statistics import Statistics
-from clipserve_gateway.text_store import TextStore
+from clipserve_gateway.inference.embedder import Embedder
+from clipserve_gateway.inference.text_store import TextStore
+from clipserve_gateway.triton.models import Models
 from clipserve_gateway.types import EncodedImage, PayloadType
 from PIL import Image
 

@@ -15,7 +15,7 @@ import subprocess
 import sys
 
 import numpy as np
-from clipserve_gateway.index.lance import LanceEngine
+from clipserve_gateway.index.lance.engine import LanceEngine
 from clipserve_gateway.types import PayloadType, Point, TableSpec
 
 SHARED = TableSpec("shared", 4, {"n": PayloadType.INT, "by": PayloadType.STRING})

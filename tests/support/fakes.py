@@ -10,11 +10,11 @@ from collections.abc import Callable
 
 import numpy as np
 from clipserve_gateway import errors
-from clipserve_gateway.deadline import Deadline
-from clipserve_gateway.known_answer import inputs_of
+from clipserve_gateway.flow.deadline import Deadline
 from clipserve_gateway.metrics import Metrics
-from clipserve_gateway.model_config import TowerConfig
-from clipserve_gateway.models import Models
+from clipserve_gateway.triton.canary import inputs_of
+from clipserve_gateway.triton.model_config import TowerConfig
+from clipserve_gateway.triton.models import Models
 from clipserve_gateway.types import Floats, Ids, KnownAnswer, ModelSpec, Pixels, Tower
 from PIL import Image
 

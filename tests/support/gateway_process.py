@@ -11,10 +11,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from clipserve_gateway.lifecycle import tend_memory
-from clipserve_gateway.memory import use_few_arenas
+from clipserve_gateway.process.memory import use_few_arenas
+from clipserve_gateway.process.signals import stop_on_signals
 from clipserve_gateway.server import Gateway
 from clipserve_gateway.settings import Settings
-from clipserve_gateway.signals import stop_on_signals
 
 from support.fakes import FakeBackend
 

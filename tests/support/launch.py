@@ -8,7 +8,7 @@ import subprocess
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from clipserve_gateway.runtime.ending import die_with_parent
+from clipserve_gateway.local.die_with_parent import die_with_parent
 
 
 def launch(

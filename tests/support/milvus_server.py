@@ -10,7 +10,7 @@ import urllib.request
 from pathlib import Path
 
 import pymilvus
-from clipserve_gateway.runtime.ports import free_ports
+from clipserve_gateway.local.ports import free_ports
 
 from support.launch import launch
 

@@ -15,12 +15,12 @@ import subprocess
 import sys
 from collections.abc import Coroutine
 
-from clipserve_gateway.catalog import Catalog
-from clipserve_gateway.collection_spec import CollectionSpec, Generation
+from clipserve_gateway.collection.catalog import Catalog
+from clipserve_gateway.collection.label_sets import LabelSets
+from clipserve_gateway.collection.spec import CollectionSpec, Generation
+from clipserve_gateway.collection.tables import new_table_name
 from clipserve_gateway.errors import ClipserveError
-from clipserve_gateway.index.lance import LanceEngine
-from clipserve_gateway.label_sets import LabelSets
-from clipserve_gateway.store.tables import new_table_name
+from clipserve_gateway.index.lance.engine import LanceEngine
 from clipserve_gateway.types import LabelSet
 
 TARGET = "target"

@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from clipserve_gateway.runtime.command import environment_from
-from clipserve_gateway.runtime.install import find_install
-from clipserve_gateway.runtime.ports import free_port
-from clipserve_gateway.runtime.run_folder import lay_out
+from clipserve_gateway.local.command import environment_from
+from clipserve_gateway.local.install import find_install
+from clipserve_gateway.local.ports import free_port
+from clipserve_gateway.local.run_folder import lay_out
 from tritonclient.grpc import InferenceServerClient, InferInput
 from tritonclient.utils import InferenceServerException
 

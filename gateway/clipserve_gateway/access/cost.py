@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from clipserve_gateway import stages
 from clipserve_gateway.access.methods import Rpc
+from clipserve_gateway.flow import stages
 
 ITEM_BYTES = 4 << 20
 """A message or an answer counts for at least one item for so many bytes."""

@@ -9,12 +9,12 @@ from typing import Any
 import grpc
 from grpc_health.v1 import health
 
-from clipserve_gateway import stages
+from clipserve_gateway.access.authorizer import Judge, presiding
 from clipserve_gateway.access.caller import Caller, current
-from clipserve_gateway.access.gate import Gate
-from clipserve_gateway.access.judge import Judge, presiding
+from clipserve_gateway.access.token_gate import Gate
 from clipserve_gateway.convert.status import code_of, rpc_status, trailers
 from clipserve_gateway.errors import ClipserveError
+from clipserve_gateway.flow import stages
 from clipserve_gateway.metrics import Metrics
 
 OURS = "/clipserve.v1."

@@ -6,7 +6,7 @@ import ssl
 
 import grpc
 
-from clipserve_gateway.access.files import BadFile, Watched, read_bytes
+from clipserve_gateway.process.watched_files import BadFile, Watched, read_bytes
 from clipserve_gateway.settings import Settings
 
 

@@ -17,7 +17,7 @@ import click
 from clipserve_gateway.backup.errors import BackupError
 from clipserve_gateway.backup.manifest import Manifest
 from clipserve_gateway.backup.report import Report
-from clipserve_gateway.index import milvus_address
+from clipserve_gateway.index.milvus import options as milvus_address
 from clipserve_gateway.settings import Settings
 
 PRIVATE_UMASK = 0o077

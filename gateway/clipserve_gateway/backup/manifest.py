@@ -24,7 +24,7 @@ from clipserve_gateway.backup.files import (
     read_small,
     write_private,
 )
-from clipserve_gateway.index.lance_store import CATALOG
+from clipserve_gateway.index.lance.store import CATALOG
 from clipserve_gateway.index.store_format import FORMAT
 
 BACKUP_FORMAT = 1

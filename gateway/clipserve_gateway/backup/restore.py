@@ -16,8 +16,8 @@ from clipserve_gateway.backup.manifest import STORE, Manifest, read_manifest, ve
 from clipserve_gateway.backup.report import Report
 from clipserve_gateway.backup.take import watched, words_of
 from clipserve_gateway.errors import ClipserveError
-from clipserve_gateway.index.lance_backup import SUFFIX, LanceStore, Vanished, local_folder
-from clipserve_gateway.index.lance_store import CATALOG
+from clipserve_gateway.index.lance.backup import SUFFIX, LanceStore, Vanished, local_folder
+from clipserve_gateway.index.lance.store import CATALOG
 
 STAGING = ".clipserve-restore"
 HARMLESS = {"lost+found"}

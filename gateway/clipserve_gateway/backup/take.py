@@ -19,7 +19,6 @@ from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
 import clipserve_gateway
-from clipserve_gateway.alias_documents import ALIASES
 from clipserve_gateway.backup.errors import BackupError
 from clipserve_gateway.backup.files import (
     bytes_below,
@@ -31,16 +30,17 @@ from clipserve_gateway.backup.files import (
 )
 from clipserve_gateway.backup.manifest import STORE, Manifest, TableFacts, write_manifest
 from clipserve_gateway.backup.report import Report
-from clipserve_gateway.collection_spec import COLLECTIONS, read_spec
+from clipserve_gateway.collection.alias_documents import ALIASES
+from clipserve_gateway.collection.label_sets import HEADS
+from clipserve_gateway.collection.spec import COLLECTIONS, read_spec
+from clipserve_gateway.collection.tables import RECORDS, is_ours
 from clipserve_gateway.errors import ClipserveError
 from clipserve_gateway.index.base import Document
-from clipserve_gateway.index.lance_backup import Copied, LanceStore, Vanished, local_folder
-from clipserve_gateway.index.lance_store import CATALOG
-from clipserve_gateway.index.lance_write import storage_failed
+from clipserve_gateway.index.lance.backup import Copied, LanceStore, Vanished, local_folder
+from clipserve_gateway.index.lance.commits import storage_failed
+from clipserve_gateway.index.lance.store import CATALOG
 from clipserve_gateway.index.store_format import KEY, check_format, format_of
-from clipserve_gateway.label_sets import HEADS
 from clipserve_gateway.store.check import StoreState
-from clipserve_gateway.store.tables import RECORDS, is_ours
 
 ATTEMPTS = 3
 """Times that a backup is begun anew because a table was dropped while it was copied."""

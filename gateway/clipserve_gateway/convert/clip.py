@@ -7,7 +7,6 @@ from dataclasses import asdict, dataclass
 
 from clipserve.v1 import clip_pb2, common_pb2
 
-from clipserve_gateway.classify import ClassifyOutcome
 from clipserve_gateway.convert.common import (
     check_count,
     check_text,
@@ -20,9 +19,10 @@ from clipserve_gateway.convert.common import (
 from clipserve_gateway.convert.embedding import write_embedding
 from clipserve_gateway.convert.labels import read_labels, read_ref, write_ref, write_warning
 from clipserve_gateway.convert.status import item_status
-from clipserve_gateway.embed import EmbedOutcome
 from clipserve_gateway.errors import InvalidInput, LimitExceeded
-from clipserve_gateway.labels import Prepared
+from clipserve_gateway.inference.classifier import ClassifyOutcome
+from clipserve_gateway.inference.embedder import EmbedOutcome
+from clipserve_gateway.inference.label_cache import Prepared
 from clipserve_gateway.types import (
     Classified,
     EncodedImage,

@@ -6,8 +6,9 @@ from dataclasses import dataclass
 
 from clipserve.v1 import collection_pb2, common_pb2
 
-from clipserve_gateway.collection_ops import CollectionFacts
-from clipserve_gateway.collection_spec import (
+from clipserve_gateway.collection.management import CollectionFacts
+from clipserve_gateway.collection.score_statistics import ScoreBackground
+from clipserve_gateway.collection.spec import (
     NAME,
     CollectionSpec,
     Generation,
@@ -18,7 +19,6 @@ from clipserve_gateway.collection_spec import (
 from clipserve_gateway.convert.common import write_time
 from clipserve_gateway.convert.payload import read_schema, write_schema
 from clipserve_gateway.errors import InvalidInput
-from clipserve_gateway.statistics import ScoreBackground
 from clipserve_gateway.types import IndexOptions, IndexState, PayloadType, TableStatus
 
 INDEX_RANGES = {"m": (4, 128), "ef_construction": (8, 4_096), "ef_search": (8, 4_096)}

@@ -8,11 +8,11 @@ from collections.abc import Sequence
 
 from clipserve.v1 import clip_pb2, labels_pb2
 
-from clipserve_gateway.clean_text import is_blank, opened
+from clipserve_gateway.collection.label_sets import LabelSetSummary
 from clipserve_gateway.convert.common import check_bytes, check_text, write_time
 from clipserve_gateway.errors import InvalidInput, LimitExceeded
-from clipserve_gateway.label_sets import LabelSetSummary
-from clipserve_gateway.label_warnings import LabelWarning
+from clipserve_gateway.inference.label_warnings import LabelWarning
+from clipserve_gateway.inputs.clean_text import is_blank, opened
 from clipserve_gateway.types import LabelSet, LabelSetRef, Limits, NoneOfTheAbove
 
 DEFAULT_TEMPLATE = "a photo of a {}."

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 
 from clipserve.v1 import collection_pb2, common_pb2
 
-from clipserve_gateway.collection_spec import CollectionSpec
+from clipserve_gateway.collection.points import NewPoint, Page, UpsertOutcome
+from clipserve_gateway.collection.spec import CollectionSpec
 from clipserve_gateway.convert.collections import write_model
 from clipserve_gateway.convert.common import check_count, check_fits, check_text, hashed, read_image
 from clipserve_gateway.convert.embedding import read_embedding, write_embedding
@@ -15,7 +16,6 @@ from clipserve_gateway.convert.pages import write_page_token
 from clipserve_gateway.convert.payload import payload_steps, read_payload, write_payload
 from clipserve_gateway.convert.status import item_status
 from clipserve_gateway.errors import InvalidInput, InvalidPayload, LimitExceeded
-from clipserve_gateway.point_ops import NewPoint, Page, UpsertOutcome
 from clipserve_gateway.types import EncodedImage, Filter, Floats, Limits, Point, RawImage
 
 MAX_ID_BYTES = 512

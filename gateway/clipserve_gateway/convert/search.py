@@ -6,17 +6,17 @@ import math
 
 from clipserve.v1 import clip_pb2
 
-from clipserve_gateway.collection_spec import CollectionSpec
+from clipserve_gateway.collection.duplicates import Group
+from clipserve_gateway.collection.score_statistics import Judge
+from clipserve_gateway.collection.search import Like, Part, Query, SearchOutcome
+from clipserve_gateway.collection.spec import CollectionSpec
 from clipserve_gateway.convert.collections import write_model
 from clipserve_gateway.convert.common import check_count, check_fits, check_text, read_image, read_top_k
 from clipserve_gateway.convert.embedding import read_embedding
 from clipserve_gateway.convert.filters import read_filter
 from clipserve_gateway.convert.payload import payload_steps, write_payload
 from clipserve_gateway.convert.points import check_id
-from clipserve_gateway.duplicates import Group
 from clipserve_gateway.errors import InvalidInput, LimitExceeded
-from clipserve_gateway.search import Like, Part, Query, SearchOutcome
-from clipserve_gateway.statistics import Judge
 from clipserve_gateway.types import Filter, Floats, Hit, Input, Limits
 
 DEFAULT_TOP_K = 10

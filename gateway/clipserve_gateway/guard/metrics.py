@@ -5,8 +5,8 @@ from __future__ import annotations
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from prometheus_client.process_collector import ProcessCollector
 
-from clipserve_gateway.known_answer import Finding
 from clipserve_gateway.metrics import SECONDS
+from clipserve_gateway.triton.canary import Finding
 
 
 class GuardMetrics:

@@ -9,14 +9,14 @@ import time
 
 import click
 
-from clipserve_gateway.guard.judgement import Judgement
-from clipserve_gateway.guard.look import Connection, look_at
 from clipserve_gateway.guard.metrics import GuardMetrics
+from clipserve_gateway.guard.probe import Connection, look_at
 from clipserve_gateway.guard.settings import GuardSettings
-from clipserve_gateway.http import HttpServer, loop_check
-from clipserve_gateway.model_versions import ModelVersions
-from clipserve_gateway.signals import stop_on_signals
-from clipserve_gateway.triton import TritonEncoder
+from clipserve_gateway.guard.triton_health import Judgement
+from clipserve_gateway.process.http import HttpServer, loop_check
+from clipserve_gateway.process.signals import stop_on_signals
+from clipserve_gateway.triton.client import TritonEncoder
+from clipserve_gateway.triton.model_versions import ModelVersions
 
 log = logging.getLogger(__name__)
 

@@ -9,23 +9,23 @@ from clipserve.v1 import clip_pb2, clip_pb2_grpc
 from grpc.aio import ServicerContext
 
 import clipserve_gateway
+from clipserve_gateway.access.authorizer import judged
 from clipserve_gateway.access.caller import visible
-from clipserve_gateway.access.judge import judged
-from clipserve_gateway.admission import Cost, cost_of
-from clipserve_gateway.classify import SCORES_ON_LOOP, Classifier
+from clipserve_gateway.collection.label_sets import LabelSets
+from clipserve_gateway.collection.read_size import bytes_to_read
+from clipserve_gateway.collection.search import Searcher
 from clipserve_gateway.convert import clip as convert
 from clipserve_gateway.convert.search import read_search, write_search, write_steps
 from clipserve_gateway.convert.status import item_status
-from clipserve_gateway.embed import Embedder
 from clipserve_gateway.errors import ClipserveError
+from clipserve_gateway.flow.admission import Cost, cost_of
 from clipserve_gateway.index.base import Engine
-from clipserve_gateway.label_sets import LabelSets
-from clipserve_gateway.models import Models
-from clipserve_gateway.off_loop import STEPS_OF_AN_INPUT, off_loop
-from clipserve_gateway.read_size import bytes_to_read
-from clipserve_gateway.search import Searcher
-from clipserve_gateway.servicers.calls import Calls
-from clipserve_gateway.servicers.pipeline import in_order
+from clipserve_gateway.inference.classifier import SCORES_ON_LOOP, Classifier
+from clipserve_gateway.inference.embedder import Embedder
+from clipserve_gateway.process.off_loop import STEPS_OF_AN_INPUT, off_loop
+from clipserve_gateway.servicers.admitted_call import Calls
+from clipserve_gateway.servicers.ordered_stream import in_order
+from clipserve_gateway.triton.models import Models
 from clipserve_gateway.types import Limits
 
 NUMBERS_IN_A_STEP = 64

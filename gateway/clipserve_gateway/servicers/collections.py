@@ -7,23 +7,23 @@ from collections.abc import AsyncIterator
 from clipserve.v1 import collection_pb2, collection_pb2_grpc
 from grpc.aio import ServicerContext
 
+from clipserve_gateway.access.audit_log import AuditLog, ids_fact
+from clipserve_gateway.access.authorizer import judged
 from clipserve_gateway.access.caller import visible
-from clipserve_gateway.access.judge import judged
-from clipserve_gateway.admission import Cost, cost_of
-from clipserve_gateway.audit import AuditLog, ids_fact
-from clipserve_gateway.collection_ops import CollectionOps
-from clipserve_gateway.concurrency import Turns
+from clipserve_gateway.collection.management import CollectionOps
+from clipserve_gateway.collection.migration import Migrator
+from clipserve_gateway.collection.points import PointOps
+from clipserve_gateway.collection.read_size import bytes_to_read
 from clipserve_gateway.convert import collections as convert
 from clipserve_gateway.convert import pages, points
 from clipserve_gateway.convert.common import check_fits
 from clipserve_gateway.convert.status import item_status
 from clipserve_gateway.errors import ClipserveError
-from clipserve_gateway.migration import Migrator
-from clipserve_gateway.off_loop import STEPS_OF_AN_INPUT, off_loop
-from clipserve_gateway.point_ops import PointOps
-from clipserve_gateway.read_size import bytes_to_read
-from clipserve_gateway.servicers.calls import Calls
-from clipserve_gateway.servicers.pipeline import in_order
+from clipserve_gateway.flow.admission import Cost, cost_of
+from clipserve_gateway.flow.concurrency import Turns
+from clipserve_gateway.process.off_loop import STEPS_OF_AN_INPUT, off_loop
+from clipserve_gateway.servicers.admitted_call import Calls
+from clipserve_gateway.servicers.ordered_stream import in_order
 from clipserve_gateway.types import Limits
 
 MAX_FILTER = 1_000

@@ -5,15 +5,15 @@ from __future__ import annotations
 from clipserve.v1 import labels_pb2, labels_pb2_grpc
 from grpc.aio import ServicerContext
 
+from clipserve_gateway.access.audit_log import AuditLog
 from clipserve_gateway.access.caller import visible
-from clipserve_gateway.audit import AuditLog
+from clipserve_gateway.collection.label_sets import LabelSets, summary
 from clipserve_gateway.convert import labels as convert
 from clipserve_gateway.convert import pages
 from clipserve_gateway.convert.common import check_fits
-from clipserve_gateway.label_sets import LabelSets, summary
-from clipserve_gateway.label_warnings import DEFAULT_CONTEXT, find_warnings_briefly
-from clipserve_gateway.models import Models
-from clipserve_gateway.off_loop import off_loop
+from clipserve_gateway.inference.label_warnings import DEFAULT_CONTEXT, find_warnings_briefly
+from clipserve_gateway.process.off_loop import off_loop
+from clipserve_gateway.triton.models import Models
 from clipserve_gateway.types import Limits
 
 

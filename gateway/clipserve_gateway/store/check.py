@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from clipserve_gateway.collection_spec import COLLECTIONS, CollectionSpec, Generation, read_spec
-from clipserve_gateway.index.base import Engine
-from clipserve_gateway.store.tables import (
+from clipserve_gateway.collection.spec import COLLECTIONS, CollectionSpec, Generation, read_spec
+from clipserve_gateway.collection.tables import (
     RECORDS,
     drop_table,
     facts_of,
@@ -14,6 +13,7 @@ from clipserve_gateway.store.tables import (
     is_ours,
     write_record,
 )
+from clipserve_gateway.index.base import Engine
 
 SHOWN = 3
 """Tables that a sentence names."""

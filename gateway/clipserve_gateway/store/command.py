@@ -9,9 +9,10 @@ from typing import Any, TypeVar
 import click
 
 from clipserve_gateway.errors import ClipserveError
-from clipserve_gateway.index import engine_of, milvus_address
 from clipserve_gateway.index.base import Engine
-from clipserve_gateway.index.lance_sync import local_folder
+from clipserve_gateway.index.engines import engine_of
+from clipserve_gateway.index.lance.sync import local_folder
+from clipserve_gateway.index.milvus import options as milvus_address
 from clipserve_gateway.options import Command, settings_from, settings_options
 from clipserve_gateway.settings import Settings
 from clipserve_gateway.store import repair

@@ -8,12 +8,12 @@ from collections import defaultdict
 from collections.abc import Collection
 from dataclasses import dataclass
 
-from clipserve_gateway.alias_documents import ALIASES
-from clipserve_gateway.collection_spec import COLLECTIONS, CollectionSpec, read_spec, write_spec
+from clipserve_gateway.collection.alias_documents import ALIASES
+from clipserve_gateway.collection.spec import COLLECTIONS, CollectionSpec, read_spec, write_spec
+from clipserve_gateway.collection.tables import drop_table, is_ours, write_record
 from clipserve_gateway.errors import ClipserveError, Conflict, TableNotFound
 from clipserve_gateway.index.base import Engine
 from clipserve_gateway.store.check import listed, look
-from clipserve_gateway.store.tables import drop_table, is_ours, write_record
 
 
 @dataclass(frozen=True)

@@ -8,9 +8,9 @@ import stat
 import grpc
 import pytest
 from clipserve.v1 import clip_pb2, collection_pb2, common_pb2
-from clipserve_gateway.access.files import BadFile
+from clipserve_gateway.access.audit_log import MAX_IDS
 from clipserve_gateway.access.methods import methods_of
-from clipserve_gateway.audit import MAX_IDS
+from clipserve_gateway.process.watched_files import BadFile
 from support.callers import send
 from support.wire import refusal
 

@@ -8,9 +8,9 @@ import io
 import grpc
 import pytest
 from clipserve.v1 import clip_pb2, clip_pb2_grpc, collection_pb2, common_pb2
-from clipserve_gateway import stages
 from clipserve_gateway.access.cost import ITEM_BYTES, afterwards, cost
 from clipserve_gateway.access.methods import RPCS
+from clipserve_gateway.flow import stages
 from PIL import Image
 from support.callers import secret
 

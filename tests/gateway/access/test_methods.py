@@ -6,7 +6,7 @@ from operator import attrgetter
 
 import pytest
 from clipserve.v1 import clip_pb2, collection_pb2, labels_pb2
-from clipserve_gateway.access.judge import rpc_of
+from clipserve_gateway.access.authorizer import rpc_of
 from clipserve_gateway.access.methods import GROUPS, RPCS, methods_of
 from google.protobuf.descriptor import Descriptor
 from google.protobuf.message_factory import GetMessageClass

@@ -11,9 +11,9 @@ import grpc
 import numpy as np
 import pytest
 from clipserve.v1 import clip_pb2, clip_pb2_grpc, collection_pb2, collection_pb2_grpc
-from clipserve_gateway.access import files
-from clipserve_gateway.access.judge import Judge
+from clipserve_gateway.access.authorizer import Judge
 from clipserve_gateway.access.methods import RPCS, methods_of
+from clipserve_gateway.process import watched_files
 from google.protobuf.message_factory import GetMessageClass
 from google.rpc import error_details_pb2
 from grpc_health.v1 import health_pb2, health_pb2_grpc
@@ -361,7 +361,7 @@ async def test_tokens_change_without_a_restart(serve, calls, tmp_path):
 async def test_a_broken_token_file_changes_nothing_and_is_told_once(
     serve, calls, tmp_path, caplog, monkeypatch
 ):
-    monkeypatch.setattr(files, "LOOK_SECONDS", 0.02)
+    monkeypatch.setattr(watched_files, "LOOK_SECONDS", 0.02)
     gateway = await serve("ops")
     (tmp_path / "tokens").write_text("ops too-short")
 
@@ -379,7 +379,7 @@ async def test_a_broken_token_file_changes_nothing_and_is_told_once(
 async def test_a_token_withdrawn_during_a_stream_ends_with_the_next_message(
     serve, calls, tmp_path, monkeypatch
 ):
-    monkeypatch.setattr(files, "LOOK_SECONDS", 0.02)
+    monkeypatch.setattr(watched_files, "LOOK_SECONDS", 0.02)
     gateway = await serve("web")
     web = calls(gateway, "web")
     queue: asyncio.Queue[int | None] = asyncio.Queue()

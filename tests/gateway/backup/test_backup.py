@@ -23,13 +23,14 @@ from clipserve_gateway.backup import take as taking
 from clipserve_gateway.backup.errors import BackupError
 from clipserve_gateway.backup.restore import check, restore
 from clipserve_gateway.backup.take import take
-from clipserve_gateway.catalog import Catalog
 from clipserve_gateway.cli import main
-from clipserve_gateway.collection_spec import CollectionSpec, Generation, Migration, MigrationState
+from clipserve_gateway.collection.catalog import Catalog
+from clipserve_gateway.collection.label_sets import LabelSets
+from clipserve_gateway.collection.spec import CollectionSpec, Generation, Migration, MigrationState
 from clipserve_gateway.errors import StorageFailed
-from clipserve_gateway.index import open_engine, store_format
-from clipserve_gateway.index.lance_backup import LanceStore, Vanished
-from clipserve_gateway.label_sets import LabelSets
+from clipserve_gateway.index import store_format
+from clipserve_gateway.index.engines import open_engine
+from clipserve_gateway.index.lance.backup import LanceStore, Vanished
 from clipserve_gateway.types import LabelSet, LabelSetRef, PayloadType, Point, Source
 
 NOW = dt.datetime(2026, 1, 1, tzinfo=dt.timezone.utc)
@@ -509,7 +510,7 @@ def test_a_backup_that_is_stopped_leaves_nothing_behind(tmp_path):
     # Slow enough to be stopped in between.
     code = (
         "import time\n"
-        "from clipserve_gateway.index import lance_backup\n"
+        "from clipserve_gateway.index.lance import backup as lance_backup\n"
         "count = lance_backup.data_bytes\n"
         "def data_bytes(dataset):\n"
         "    print('copying', flush=True)\n"

@@ -3,12 +3,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from clipserve.v1 import collection_pb2
-from clipserve_gateway.collection_ops import CollectionFacts
-from clipserve_gateway.collection_spec import CollectionSpec, Migration, MigrationState, Overlap
+from clipserve_gateway.collection.management import CollectionFacts
+from clipserve_gateway.collection.score_statistics import ScoreBackground
+from clipserve_gateway.collection.spec import CollectionSpec, Migration, MigrationState, Overlap
 from clipserve_gateway.convert.collections import read_create, write_collection
 from clipserve_gateway.convert.pages import read_page, write_page_token
 from clipserve_gateway.errors import InvalidInput
-from clipserve_gateway.statistics import ScoreBackground
 from clipserve_gateway.types import IndexOptions, IndexState, TableStatus
 from hypothesis import given
 from hypothesis import strategies as st

@@ -6,7 +6,7 @@ import math
 
 import pytest
 from clipserve.v1 import clip_pb2
-from clipserve_gateway.clean_text import opened
+from clipserve_gateway.collection.label_sets import StoredLabelSet, summary
 from clipserve_gateway.convert.clip import read_classify
 from clipserve_gateway.convert.labels import (
     BRACE,
@@ -20,8 +20,8 @@ from clipserve_gateway.convert.labels import (
     write_warning,
 )
 from clipserve_gateway.errors import InvalidInput, LimitExceeded
-from clipserve_gateway.label_sets import StoredLabelSet, summary
-from clipserve_gateway.label_warnings import LabelWarning
+from clipserve_gateway.inference.label_warnings import LabelWarning
+from clipserve_gateway.inputs.clean_text import opened
 from clipserve_gateway.settings import Settings
 from clipserve_gateway.types import LabelSetRef, NoneOfTheAbove
 from hypothesis import given

@@ -3,9 +3,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from clipserve.v1 import collection_pb2, common_pb2
+from clipserve_gateway.collection.points import Page
 from clipserve_gateway.convert.points import read_deletion, read_points, write_point, write_scroll
 from clipserve_gateway.errors import ClipserveError, InvalidInput
-from clipserve_gateway.point_ops import Page
 from clipserve_gateway.settings import Settings
 from clipserve_gateway.types import Eq, Point, Source
 from support.convert import spec

@@ -6,12 +6,12 @@ import math
 import numpy as np
 import pytest
 from clipserve.v1 import clip_pb2, common_pb2
+from clipserve_gateway.collection.duplicates import Group
+from clipserve_gateway.collection.score_statistics import Judge
+from clipserve_gateway.collection.search import Like, Part, SearchOutcome
 from clipserve_gateway.convert.search import read_search, write_search
-from clipserve_gateway.duplicates import Group
 from clipserve_gateway.errors import InvalidInput, LimitExceeded
-from clipserve_gateway.search import Like, Part, SearchOutcome
 from clipserve_gateway.settings import Settings
-from clipserve_gateway.statistics import Judge
 from clipserve_gateway.types import Eq, Hit
 from support.convert import spec
 from support.domain import SCHEMA

@@ -6,8 +6,8 @@ import os
 from collections.abc import AsyncIterator, Callable
 
 import pytest
-from clipserve_gateway.index import open_engine
 from clipserve_gateway.index.base import Engine
+from clipserve_gateway.index.engines import open_engine
 from support.memory_engine import MemoryEngine
 
 ENGINES = ("memory", "lance", "milvus", pytest.param("milvus-lite", marks=pytest.mark.slow))

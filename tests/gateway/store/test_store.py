@@ -11,9 +11,10 @@ import shutil
 import numpy as np
 import pytest
 from click.testing import CliRunner
-from clipserve_gateway.catalog import Catalog
 from clipserve_gateway.cli import main
-from clipserve_gateway.collection_spec import (
+from clipserve_gateway.collection.catalog import Catalog
+from clipserve_gateway.collection.name_claims import CLAIMS
+from clipserve_gateway.collection.spec import (
     COLLECTIONS,
     NAME,
     CollectionSpec,
@@ -22,14 +23,13 @@ from clipserve_gateway.collection_spec import (
     MigrationState,
     write_spec,
 )
+from clipserve_gateway.collection.tables import RECORDS, create_table, escaped, is_ours, new_table_name
 from clipserve_gateway.errors import Conflict, StoreNotWritable
-from clipserve_gateway.index.lance import LanceEngine
+from clipserve_gateway.index.lance.engine import LanceEngine
 from clipserve_gateway.metrics import Metrics
-from clipserve_gateway.name_claims import CLAIMS
 from clipserve_gateway.store import guard, repair
 from clipserve_gateway.store.check import look
 from clipserve_gateway.store.guard import guarded
-from clipserve_gateway.store.tables import RECORDS, create_table, escaped, is_ours, new_table_name
 from clipserve_gateway.types import PayloadType, Point, TableSpec
 from hypothesis import given
 from hypothesis import strategies as st

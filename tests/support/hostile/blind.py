@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
-from clipserve_gateway.deadline import Deadline
+from clipserve_gateway.flow.deadline import Deadline
 from clipserve_gateway.types import Floats, ModelSpec, Pixels
 
 from support.fakes import FakeEncoder

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import grpc
 from clipserve.v1 import clip_pb2, common_pb2
-from clipserve_gateway.image_memory import LARGE_BYTES, MOST_BYTES
+from clipserve_gateway.inputs.image_memory import LARGE_BYTES, MOST_BYTES
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from support.hostile.dear import DEAR

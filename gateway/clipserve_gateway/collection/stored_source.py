@@ -1,0 +1,24 @@
+"""What is stored of the images and texts that points were made of."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+
+from clipserve_gateway.inputs import preprocess
+from clipserve_gateway.types import EncodedImage, Floats, Input, Point, RawImage, Source
+
+
+async def stored_source(source: Input | Floats) -> Source | None:
+    """The source as it is stored; None for an embedding. Raw pixels become a PNG, which loses nothing."""
+    if isinstance(source, EncodedImage):
+        return Source("image", source.content)
+    if isinstance(source, RawImage):
+        png = await asyncio.to_thread(preprocess.to_png, source.rgb, source.width, source.height)
+        return Source("image", png)
+    return Source("text", source.encode()) if isinstance(source, str) else None
+
+
+def source_bytes(points: Sequence[Point]) -> int:
+    """Bytes of the sources of points."""
+    return sum(len(point.source.content) for point in points if point.source is not None)

@@ -1,0 +1,1 @@
+"""LanceDB as an engine: the one place of its libraries."""

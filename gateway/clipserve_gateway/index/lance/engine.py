@@ -1,0 +1,243 @@
+"""LanceDB, the embedded engine: a folder on disk, or object storage."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Sequence
+
+from clipserve_gateway.errors import TableNotFound
+from clipserve_gateway.index.lance import maintenance as lance_care
+from clipserve_gateway.index.lance.commits import guarded, storage_failed
+from clipserve_gateway.index.lance.lease import LEASES, Lease
+from clipserve_gateway.index.lance.maintenance_schedule import Upkeep
+from clipserve_gateway.index.lance.rows import arrow_schema
+from clipserve_gateway.index.lance.store import CATALOG, LanceStore
+from clipserve_gateway.index.lance.sweep import Sweep
+from clipserve_gateway.index.lance.sync import sync_path
+from clipserve_gateway.index.lance.table import LanceTable
+from clipserve_gateway.types import Filter, Floats, Hit, Point, TableSpec, TableStatus
+
+FACTS = b"clipserve.facts"
+"""Key of a table's facts in the metadata of its schema."""
+
+
+class LanceEngine(LanceStore):
+    """See Engine. `uri` is a folder, or `s3://bucket/prefix`.
+
+    Every read sees everything that was acknowledged before, by any process on the store. Processes may share
+    a store: on one machine a folder on its own disk (network file systems do not promise what commits need),
+    else object storage.
+
+    Object storage takes its place and credentials from the usual variables: AWS_ACCESS_KEY_ID,
+    AWS_SECRET_ACCESS_KEY, AWS_SESSION_TOKEN, AWS_REGION, or the machine's own role. Servers other than
+    Amazon's need AWS_ENDPOINT (or AWS_ENDPOINT_URL), and AWS_ALLOW_HTTP=true where that is plain http. The
+    server must honor `If-None-Match` on PUT: without it, processes overwrite each other's commits.
+    """
+
+    name = "lancedb"
+    keeps_sources = True
+
+    def __init__(self, uri: str, *, sync_writes: bool = True, erase_seconds: float = 0) -> None:
+        """`sync_writes`: a write in a folder returns after its files are synced to the disk.
+
+        `erase_seconds`: within this time deleted points leave all files; 0 leaves it to purge.
+        """
+        super().__init__(uri, sync_writes=sync_writes)
+        self._sweep = Sweep(self._all_tables, self._erase, erase_seconds)
+        self._tables: dict[str, LanceTable] = {}
+        """Writers of a table share one."""
+
+    async def open(self) -> None:
+        """Opens the store, and begins to erase what was deleted."""
+        await super().open()
+        self._sweep.start()
+
+    async def close(self) -> None:
+        """See Engine."""
+        await self._sweep.close()
+        for table in list(self._tables.values()):
+            await table.close()
+        self._tables.clear()
+        await super().close()
+
+    async def create_table(self, table: TableSpec, facts: bytes = b"") -> None:
+        """See Engine."""
+        await self._ready()
+        schema = arrow_schema(table).with_metadata({FACTS: facts})
+        async with guarded():
+            try:
+                await self._database.create_table(table.name, schema=schema, mode="create")
+            except Exception as error:
+                # A full disk leaves half a table behind, which would be listed.
+                if "already exists" not in str(error):
+                    with contextlib.suppress(Exception):
+                        await self._database.drop_table(table.name, ignore_missing=True)
+                raise
+            await (await self._recovered(table.name)).sync()
+
+    async def drop_table(self, table: str) -> None:
+        """See Engine."""
+        await self._ready()
+        async with guarded():
+            opened = self._tables.pop(table, None)
+            if opened is not None:
+                await opened.close()
+            await self._database.drop_table(table, ignore_missing=True)
+            if self._folder is not None and self._sync_writes:
+                await asyncio.to_thread(sync_path, self._folder)
+
+    async def tables(self) -> list[str]:
+        """See Engine."""
+        return [name for name in await self._all_tables() if name not in (CATALOG, LEASES)]
+
+    async def _erase(self, name: str) -> None:
+        """Takes deleted rows out of a table's files, in two visits."""
+        opened = self._tables.get(name) or (await self._ready() if name == CATALOG else None)
+        if opened is not None:
+            await opened.erase()
+        elif name != LEASES:
+            lease, sync = Lease(self._open_leases, name), await self._recovered(name)
+            table = await self._database.open_table(name)
+            await Upkeep(table, name, asyncio.Lock(), lease=lease, sync=sync).erase()
+
+    async def purge(self, table: TableSpec) -> None:
+        """See Engine."""
+        async with self._table(table) as opened:
+            await opened.purge()
+
+    async def put_table_facts(self, table: str, facts: bytes) -> None:
+        """See Engine."""
+        await self._ready()
+        async with guarded():
+            await lance_care.add_schema_metadata(await self._database.open_table(table), FACTS, facts)
+
+    async def table_facts(self, table: str) -> bytes:
+        """See Engine."""
+        await self._ready()
+        async with guarded():
+            schema = await (await self._database.open_table(table)).schema()
+        return bytes((schema.metadata or {}).get(FACTS, b""))
+
+    def check(self, table: TableSpec, point: Point) -> None:
+        """See Engine: it holds whatever the contract allows."""
+
+    async def upsert(self, table: TableSpec, points: Sequence[Point], *, replace: bool = True) -> None:
+        """See Engine. Points that fill several commits are written one commit after the other."""
+        async with self._table(table) as opened:
+            await opened.upsert(points, replace=replace)
+
+    async def delete(self, table: TableSpec, ids: Sequence[str]) -> int:
+        """See Engine."""
+        async with self._table(table) as opened:
+            return await opened.delete(ids)
+
+    async def delete_where(self, table: TableSpec, filter: Filter) -> int:
+        """See Engine."""
+        async with self._table(table) as opened:
+            return await opened.delete_where(filter)
+
+    async def fetch(
+        self,
+        table: TableSpec,
+        ids: Sequence[str],
+        *,
+        with_embeddings: bool = False,
+        with_sources: bool = False,
+    ) -> list[Point]:
+        """See Engine."""
+        async with self._table(table) as opened:
+            return await opened.fetch(ids, with_embeddings=with_embeddings, with_sources=with_sources)
+
+    async def scroll(
+        self,
+        table: TableSpec,
+        *,
+        after: str,
+        limit: int,
+        filter: Filter | None = None,
+        with_embeddings: bool = False,
+        with_sources: bool = False,
+    ) -> list[Point]:
+        """See Engine."""
+        async with self._table(table) as opened:
+            return await opened.scroll(
+                after, limit, filter, with_embeddings=with_embeddings, with_sources=with_sources
+            )
+
+    async def search(
+        self,
+        table: TableSpec,
+        embedding: Floats,
+        *,
+        top_k: int,
+        filter: Filter | None = None,
+        with_payload: bool = True,
+        with_embeddings: bool = False,
+        below: float | None = None,
+        consistent: bool = False,
+    ) -> list[Hit]:
+        """See Engine. Always consistent."""
+        async with self._table(table) as opened:
+            return await opened.search(
+                embedding,
+                top_k=top_k,
+                filter=filter,
+                with_payload=with_payload,
+                with_embeddings=with_embeddings,
+                below=below,
+            )
+
+    async def sample(self, table: TableSpec, limit: int) -> Floats:
+        """See Engine."""
+        async with self._table(table) as opened:
+            return await opened.sample(limit)
+
+    async def count(self, table: TableSpec, filter: Filter | None = None) -> int:
+        """See Engine."""
+        async with self._table(table) as opened:
+            return await opened.count(filter)
+
+    async def status(self, table: TableSpec) -> TableStatus:
+        """See Engine."""
+        async with self._table(table) as opened:
+            return await opened.status()
+
+    async def optimize(self, table: TableSpec) -> None:
+        """See Engine."""
+        async with self._table(table) as opened:
+            await opened.optimize()
+
+    @contextlib.asynccontextmanager
+    async def _table(self, spec: TableSpec) -> AsyncIterator[LanceTable]:
+        """The table; what fails because it was dropped meanwhile becomes TableNotFound."""
+        await self._ready()
+        try:
+            opened = self._tables.get(spec.name)
+            if opened is None or opened.spec != spec:
+                opened = await self._open_table(spec)
+            yield opened
+        except Exception as error:
+            if await self._is_gone(spec.name):
+                if (gone := self._tables.pop(spec.name, None)) is not None:
+                    await gone.close()
+                raise TableNotFound(f"there is no table {spec.name!r}") from error
+            raise storage_failed(error) from error
+
+    async def _open_table(self, spec: TableSpec) -> LanceTable:
+        sync = await self._recovered(spec.name)
+        found = await self._database.open_table(spec.name)
+        # Another call may have opened it meanwhile.
+        opened = self._tables.get(spec.name)
+        if opened is None:
+            lease = Lease(self._open_leases, spec.name)
+            opened = self._tables[spec.name] = LanceTable(found, spec, lease, sync)
+        opened.adopt(spec)
+        return opened
+
+    async def _is_gone(self, table: str) -> bool:
+        try:
+            await self._database.open_table(table)
+        except Exception as error:
+            return "not found" in str(error).lower()
+        return False

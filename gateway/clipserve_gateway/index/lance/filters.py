@@ -1,0 +1,58 @@
+"""Filters as LanceDB's SQL. Every value is written as a literal of its type; nothing of it is ever syntax."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Mapping, Sequence
+
+from clipserve_gateway.index.columns import columns
+from clipserve_gateway.index.timestamps import to_microseconds
+from clipserve_gateway.types import And, Eq, Filter, In, Not, Or, PayloadType, PayloadValue, Range
+
+
+def render(filter: Filter, schema: Mapping[str, PayloadType]) -> str:
+    """The SQL condition; true or false for every row, never null: a comparison with no value is false."""
+    if isinstance(filter, And | Or):
+        glue = " AND " if isinstance(filter, And) else " OR "
+        return "(" + glue.join(render(part, schema) for part in filter.filters) + ")"
+    if isinstance(filter, Not):
+        return f"(NOT {render(filter.filter, schema)})"
+    column = columns(schema)[filter.field]
+    return f"({column} IS NOT NULL AND {comparison(filter, column, schema[filter.field])})"
+
+
+def comparison(filter: Eq | In | Range, column: str, kind: PayloadType) -> str:
+    """The condition on a column that has a value."""
+    if isinstance(filter, Range):
+        signs = ((">", filter.gt), (">=", filter.gte), ("<", filter.lt), ("<=", filter.lte))
+        bounds = [f"{column} {sign} {literal(bound)}" for sign, bound in signs if bound is not None]
+        return " AND ".join(bounds)
+    values = filter.values if isinstance(filter, In) else (filter.value,)
+    if kind is PayloadType.STRING_LIST:
+        return f"array_has_any({column}, make_array({', '.join(map(literal, values))}))"
+    return f"{column} IN ({', '.join(map(literal, values))})"
+
+
+def literal(value: PayloadValue) -> str:
+    """A value as SQL; numbers are cast, because a bare literal may be read as another type."""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, int):
+        return f"CAST('{value}' AS BIGINT)"
+    if isinstance(value, float):
+        return f"CAST('{value!r}' AS DOUBLE)"
+    if isinstance(value, dt.datetime):
+        return literal(to_microseconds(value))
+    if isinstance(value, str):
+        return text(value)
+    raise TypeError(f"{type(value).__name__} is no value to compare with")
+
+
+def text(value: str) -> str:
+    """A string literal."""
+    return "'" + value.replace("'", "''") + "'"
+
+
+def among(ids: Sequence[str]) -> str:
+    """The condition that a row's id is one of these."""
+    return f"id IN ({', '.join(map(text, ids))})"

@@ -1,0 +1,124 @@
+"""A LanceDB store: how it is opened, and the documents in it."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import datetime as dt
+import importlib
+from typing import Any
+
+from clipserve_gateway.index import store_format
+from clipserve_gateway.index.base import Document
+from clipserve_gateway.index.lance.commits import guarded
+from clipserve_gateway.index.lance.documents import LanceDocuments
+from clipserve_gateway.index.lance.lease import LEASES
+from clipserve_gateway.index.lance.recovery import recover
+from clipserve_gateway.index.lance.sync import TableSync, local_folder
+from clipserve_gateway.process.file_modes import warn_of_folder
+
+CATALOG = "clipserve_catalog"
+METADATA_CACHE_BYTES = 16 * 1024 * 1024
+"""What Lance may keep of manifests and files it has seen: each commit adds some, by default up to 1 GiB."""
+
+
+class LanceStore:
+    """See Engine: the part of it that is of documents."""
+
+    def __init__(self, uri: str, *, sync_writes: bool) -> None:
+        self._uri = uri
+        self._folder = local_folder(uri)
+        self._sync_writes = sync_writes
+        self._database: Any = None
+        self._documents: LanceDocuments | None = None
+        self._opening = asyncio.Lock()
+        self._leases: asyncio.Task[LanceDocuments] | None = None
+
+    async def open(self) -> None:
+        """Opens the store, once. Importing LanceDB takes a second or two, in a thread."""
+        await self._ready()
+
+    async def _ready(self) -> LanceDocuments:
+        if self._documents is None:
+            async with self._opening:
+                if self._documents is None:
+                    lancedb = await asyncio.to_thread(importlib.import_module, "lancedb")
+                    if self._folder is not None:
+                        warn_of_folder(self._folder)
+                    async with guarded():
+                        # Interval zero: what another process has written is seen by the next read.
+                        interval = dt.timedelta(0)
+                        session = lancedb.Session(metadata_cache_size_bytes=METADATA_CACHE_BYTES)
+                        self._database = await lancedb.connect_async(
+                            self._uri, read_consistency_interval=interval, session=session
+                        )
+                        documents = await self._open_documents(CATALOG)
+                        store_format.check_format(await documents.get(store_format.KEY))
+                        self._documents = documents
+        return self._documents
+
+    async def _open_documents(self, table: str) -> LanceDocuments:
+        return await LanceDocuments.open(self._database, table, await self._recovered(table))
+
+    async def _recovered(self, table: str) -> TableSync:
+        """What syncs a table, after it was brought back to its last whole version."""
+        if self._folder is None:
+            return TableSync(None)
+        folder = self._folder / f"{table}.lance"
+        newest = await asyncio.to_thread(recover, folder)
+        return TableSync(folder if self._sync_writes else None, newest)
+
+    async def close(self) -> None:
+        """See Engine."""
+        if self._documents is not None:
+            await self._documents.close()
+        if self._leases is not None:
+            with contextlib.suppress(Exception):
+                await (await self._leases).close()
+
+    async def get_document(self, key: str) -> Document | None:
+        """See Engine."""
+        documents = await self._ready()
+        async with guarded():
+            return await documents.get(key)
+
+    async def put_document(self, key: str, value: bytes, *, version: int) -> bool:
+        """See Engine."""
+        documents = await self._ready()
+        async with guarded():
+            return await documents.put(key, value, version=version)
+
+    async def delete_document(self, key: str, *, version: int) -> bool:
+        """See Engine."""
+        documents = await self._ready()
+        async with guarded():
+            return await documents.delete(key, version=version)
+
+    async def documents(self, prefix: str) -> list[Document]:
+        """See Engine."""
+        documents = await self._ready()
+        async with guarded():
+            return await documents.having(prefix)
+
+    async def purge_documents(self) -> None:
+        """See Engine."""
+        documents = await self._ready()
+        async with guarded():
+            await documents.purge()
+
+    async def _open_leases(self) -> LanceDocuments:
+        if self._leases is None or (self._leases.done() and self._leases.exception()):
+            self._leases = asyncio.create_task(self._open_documents(LEASES))
+        return await asyncio.shield(self._leases)
+
+    async def _all_tables(self) -> list[str]:
+        await self._ready()
+        names: list[str] = []
+        token: str | None = None
+        async with guarded():
+            while True:
+                page = await self._database.list_tables(page_token=token)
+                names += page.tables
+                token = page.page_token
+                if not token:
+                    return names

@@ -1,0 +1,1 @@
+"""Milvus as an engine: the one place of its library."""

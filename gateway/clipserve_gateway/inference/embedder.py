@@ -1,0 +1,276 @@
+"""Embeds any mix of images and texts; a bad item never fails its neighbors."""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import logging
+import math
+from collections.abc import Awaitable, Callable, Hashable, Sequence
+from dataclasses import dataclass
+from typing import TypeVar
+
+import numpy as np
+
+from clipserve_gateway import errors
+from clipserve_gateway.flow.concurrency import gather
+from clipserve_gateway.flow.deadline import Deadline
+from clipserve_gateway.flow.lanes import Lane, current_lane
+from clipserve_gateway.flow.shared_batches import Sharing
+from clipserve_gateway.flow.stages import stage
+from clipserve_gateway.inputs import preprocess
+from clipserve_gateway.inputs.decode_pool import DecodePool
+from clipserve_gateway.inputs.tokenizer import tokenizer_for
+from clipserve_gateway.metrics import Metrics
+from clipserve_gateway.triton.encoder import QueueingEncoder, padded
+from clipserve_gateway.triton.models import Models
+from clipserve_gateway.types import (
+    Embedded,
+    EncodedImage,
+    Floats,
+    Ids,
+    Image,
+    Input,
+    Limits,
+    ModelSpec,
+    Pixels,
+    Tokens,
+)
+
+log = logging.getLogger(__name__)
+
+IMAGES_PER_CALL = 8
+"""Images sent to Triton in one call: enough to spread a call's cost, few enough that the calls of one
+request decode and encode side by side and mix with other requests in Triton's batches."""
+
+BULK_CHUNKS = 2
+"""Of those calls, of one bulk request to a slow tower at a time: one is decoded while another is encoded. To
+decode all of them at once would take the cores from interactive calls."""
+
+SHORT_TEXTS = 1024
+"""Characters that are tokenized on the event loop (about 0.2 ms): to go to a thread costs as much."""
+
+PROMPTS_IN_FLIGHT = 4
+"""Text batches of one request that Triton holds at a time: enough to keep it busy, and other callers'
+texts get their turn."""
+
+
+Batch = TypeVar("Batch", Pixels, Ids)
+
+
+@dataclass(frozen=True)
+class EmbedOutcome:
+    """The model that answered, and one result for each input."""
+
+    spec: ModelSpec
+    items: list[Embedded]
+
+
+class Embedder:
+    """Bytes and texts in, embeddings out."""
+
+    def __init__(
+        self,
+        models: Models,
+        encoder: QueueingEncoder,
+        pool: DecodePool,
+        limits: Limits,
+        metrics: Metrics,
+        *,
+        fast_decode: bool,
+    ) -> None:
+        self._models = models
+        self._encoder = encoder
+        self._pool = pool
+        self._image_limits = preprocess.ImageLimits(limits.max_image_bytes, limits.max_image_pixels)
+        self._fast_decode = fast_decode
+        self._images: Sharing[Embedded] = Sharing(metrics)
+        self._texts: Sharing[Embedded] = Sharing(metrics)
+
+    async def embed(
+        self, model: str, inputs: Sequence[Input], *, normalize: bool = True, deadline: Deadline
+    ) -> EmbedOutcome:
+        """Embeds `inputs` in order with the named model (the default one for an empty name).
+
+        Bad items come back with their error. Raises ModelNotFound, ModelUnavailable, Overloaded or
+        DeadlineExceeded for what concerns the whole call.
+        """
+        spec = self._models.get(model)
+        items: list[Embedded] = [Embedded()] * len(inputs)
+        images = [(i, item) for i, item in enumerate(inputs) if not isinstance(item, str)]
+        texts = [(i, item) for i, item in enumerate(inputs) if isinstance(item, str)]
+        parts = []
+        if images:
+            parts.append(self.embed_images(spec, [item for _, item in images], deadline))
+        if texts:
+            parts.append(self.embed_texts(spec, [item for _, item in texts], deadline))
+        results = [result for part in await gather(*parts) for result in part]
+        for (i, _), result in zip([*images, *texts], results, strict=True):
+            items[i] = normalized(result) if normalize else result
+        return EmbedOutcome(spec, items)
+
+    async def embed_images(
+        self, spec: ModelSpec, images: Sequence[Image], deadline: Deadline
+    ) -> list[Embedded]:
+        """Raw embeddings of images, in order.
+
+        Raises Overloaded at once where the answer would come after the deadline.
+        """
+        if not images:
+            return []
+        self._pool.check(len(images), deadline)
+        self._encoder.check(spec, "image", len(images), deadline)
+        size = min(IMAGES_PER_CALL, spec.max_image_batch)
+        chunks = [images[i : i + size] for i in range(0, len(images), size)]
+        bounded = current_lane() is Lane.BULK and self._encoder.bounds_bulk(spec, "image")
+        turns = asyncio.Semaphore(BULK_CHUNKS if bounded else len(chunks))
+
+        async def one(chunk: Sequence[Image]) -> list[Embedded]:
+            async with turns:
+                return await self._shared_image_chunk(spec, chunk, deadline)
+
+        return [item for chunk in await gather(*map(one, chunks)) for item in chunk]
+
+    async def _shared_image_chunk(
+        self, spec: ModelSpec, images: Sequence[Image], deadline: Deadline
+    ) -> list[Embedded]:
+        return await self._images.run(
+            [share_key(spec, image) for image in images],
+            deadline,
+            lambda new: self._embed_image_chunk(spec, [images[i] for i in new], deadline),
+        )
+
+    async def _embed_image_chunk(
+        self, spec: ModelSpec, images: Sequence[Image], deadline: Deadline
+    ) -> list[Embedded]:
+        with stage("decode"):
+            decoded = await gather(*(self._decode(spec, image, deadline) for image in images))
+        good = [pixels for pixels in decoded if not isinstance(pixels, errors.ClipserveError)]
+        encoded: list[Embedded] = []
+        if good:
+            with stage("encode"):
+                encode = functools.partial(self._encoder.encode_image, spec, deadline=deadline)
+                # One is not copied.
+                batch = good[0][np.newaxis] if len(good) == 1 else np.stack(good)
+                encoded = await isolating(encode, batch)
+        answers = iter(encoded)
+        return [
+            Embedded(error=pixels) if isinstance(pixels, errors.ClipserveError) else next(answers)
+            for pixels in decoded
+        ]
+
+    async def _decode(
+        self, spec: ModelSpec, image: Image, deadline: Deadline
+    ) -> Pixels | errors.InvalidInput:
+        """Pixels of one image, or what is wrong with it."""
+        if isinstance(image, errors.InvalidInput):
+            return image
+        try:
+            if isinstance(image, EncodedImage):
+                return await self._load(spec, image, deadline)
+            raw = (image.rgb, image.width, image.height, spec.image_size)
+            fast = self._fast_decode and not image.exact
+            work = functools.partial(preprocess.load_raw, *raw, limits=self._image_limits, fast=fast)
+            return await self._pool.run(work, deadline=deadline)
+        except errors.InvalidInput as error:
+            return error if error.field else error.at("content")
+        except errors.ClipserveError:
+            raise
+        except Exception:
+            # Whatever a decoder does with one image, the others of its batch are answered.
+            log.exception("an image's decoder failed")
+            return errors.ImageUnreadable("the image cannot be decoded", field="content")
+
+    async def _load(self, spec: ModelSpec, image: EncodedImage, deadline: Deadline) -> Pixels:
+        """Pixels of an encoded image; of images that take much memory, one at a time."""
+        limits, size, content = self._image_limits, spec.image_size, image.content
+        fast = self._fast_decode and not image.exact
+        costs: list[int] = []
+        small = functools.partial(
+            preprocess.load_small, content, size, limits=limits, fast=fast, on_large=costs.append
+        )
+        found = await self._pool.run(small, deadline=deadline)
+        if found is not None:
+            return found
+        large = functools.partial(preprocess.load_image, content, size, limits=limits, fast=fast)
+        return await self._pool.run(large, deadline=deadline, alone=True, cost=max(costs, default=1))
+
+    async def embed_texts(self, spec: ModelSpec, texts: Sequence[str], deadline: Deadline) -> list[Embedded]:
+        """Raw embeddings of texts, in order.
+
+        Raises Overloaded at once where the answer would come after the deadline.
+        """
+        if not texts:
+            return []
+        self._encoder.check(spec, "text", min(len(texts), spec.max_text_batch), deadline)
+        return await self._texts.run(
+            [share_key(spec, text) for text in texts],
+            deadline,
+            lambda new: self._embed_new_texts(spec, [texts[i] for i in new], deadline),
+        )
+
+    async def _embed_new_texts(
+        self, spec: ModelSpec, texts: Sequence[str], deadline: Deadline
+    ) -> list[Embedded]:
+        deadline.check("tokenize")
+        with stage("tokenize"):
+            encode = tokenizer_for(spec.context_length).encode
+            short = sum(map(len, texts)) <= SHORT_TEXTS
+            tokens = encode(texts) if short else await asyncio.to_thread(encode, texts)
+        with stage("encode"):
+            return await self._encode_tokens(spec, tokens, deadline)
+
+    async def _encode_tokens(
+        self, spec: ModelSpec, tokens: Sequence[Tokens], deadline: Deadline
+    ) -> list[Embedded]:
+        """Encodes texts of like length together, so that little of a batch is padding."""
+        order = sorted(range(len(tokens)), key=lambda i: len(tokens[i].ids))
+        batches = [order[i : i + spec.max_text_batch] for i in range(0, len(order), spec.max_text_batch)]
+        gate = asyncio.Semaphore(PROMPTS_IN_FLIGHT)
+        encode = functools.partial(self._encoder.encode_text, spec, deadline=deadline)
+
+        async def one(batch: list[int]) -> list[Embedded]:
+            async with gate:
+                return await isolating(encode, padded(spec, [tokens[i].ids for i in batch]))
+
+        results: list[Embedded] = [Embedded()] * len(tokens)
+        for batch, found in zip(batches, await gather(*map(one, batches)), strict=True):
+            for i, item in zip(batch, found, strict=True):
+                results[i] = Embedded(item.embedding, tokens[i].truncated, item.error)
+        return results
+
+
+def share_key(spec: ModelSpec, item: Input) -> Hashable:
+    """Equal for inputs that one computation may serve. Lanes do not share: people would wait for jobs."""
+    if isinstance(item, errors.InvalidInput):
+        return id(item)
+    return spec.name, spec.fingerprint, spec.version, current_lane(), item
+
+
+async def isolating(encode: Callable[[Batch], Awaitable[Floats]], batch: Batch) -> list[Embedded]:
+    """Encodes a batch; one that fails is halved until the items at fault stand alone."""
+    try:
+        return [checked(row) for row in await encode(batch)]
+    except errors.InferenceFailed as error:
+        if len(batch) == 1:
+            return [Embedded(error=error)]
+    half = len(batch) // 2
+    parts = await gather(isolating(encode, batch[:half]), isolating(encode, batch[half:]))
+    return [item for part in parts for item in part]
+
+
+def checked(row: Floats) -> Embedded:
+    """A row of numbers that are all finite, or an error."""
+    if np.isfinite(row).all():
+        return Embedded(row)
+    return Embedded(error=errors.InferenceFailed("the model answered numbers that are not finite"))
+
+
+def normalized(item: Embedded) -> Embedded:
+    """The same item with an embedding of length 1; InferenceFailed where it has no direction."""
+    if item.embedding is None:
+        return item
+    norm = math.sqrt(item.embedding.dot(item.embedding))
+    if norm == 0:
+        return Embedded(error=errors.InferenceFailed("the model answered an embedding of zeros"))
+    return Embedded((item.embedding / norm).astype(np.float32), item.truncated)

@@ -1,0 +1,255 @@
+"""Label embeddings: built from prompts, kept in memory, shared by the calls that need them."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Protocol
+
+import numpy as np
+from cachetools import Cache, LRUCache
+
+from clipserve_gateway.errors import ClipserveError
+from clipserve_gateway.flow import stages
+from clipserve_gateway.flow.concurrency import SingleFlight
+from clipserve_gateway.flow.deadline import Deadline
+from clipserve_gateway.inference.label_embeddings import (
+    Label,
+    LabelEmbeddings,
+    Prepared,
+    label_bytes,
+    labels_prefix,
+    matrix_bytes,
+    mean_label,
+    names_digest,
+    set_key,
+)
+from clipserve_gateway.inference.label_warnings import find_warnings
+from clipserve_gateway.inference.negative_words import NegativeWordCache, far_words
+from clipserve_gateway.inference.text_store import TextEmbedder, TextEmbeddings, TextStore, known_texts
+from clipserve_gateway.metrics import Metrics
+from clipserve_gateway.types import LabelSet, LabelSetRef, ModelSpec
+
+PROMPTS_PER_ITEM = 10
+"""Prompts that had to be encoded count for one item of a caller's rate; those that are known cost nothing."""
+PROMPTS_PER_STEP = 2048
+"""Prompts embedded between two looks at the deadline; what is done by then is kept for the next caller."""
+PROMPTS_PER_REPORT = 512
+"""The same where somebody waits to hear how far it has come: a second or a few on a CPU."""
+
+LABELS_AT_ONCE = 128
+"""Labels whose prompts are averaged before others get the event loop: some 5 ms."""
+
+
+class EmbeddingStore(Protocol):
+    """Keeps the embeddings of named label sets."""
+
+    async def embeddings(self, ref: LabelSetRef, spec: ModelSpec, rows: int) -> LabelEmbeddings | None:
+        """The embeddings kept for a model, if there are any of as many rows."""
+        ...
+
+    async def keep_embeddings(self, ref: LabelSetRef, spec: ModelSpec, found: LabelEmbeddings) -> None:
+        """Keeps the embeddings for a model."""
+        ...
+
+
+class LabelCache:
+    """Label embeddings by content: (labels in order, templates, model and its version).
+
+    A third of the bytes holds whole label sets, ready to multiply; a third those that have a name, so that
+    no other ones push them out; a third single labels, so that a changed set encodes only what is new in
+    it. Named sets are looked for in the store too, and put there; so are those that come with the SDK.
+    """
+
+    def __init__(
+        self,
+        embedder: TextEmbedder,
+        max_bytes: int,
+        metrics: Metrics,
+        store: EmbeddingStore | None = None,
+        texts: TextStore | None = None,
+    ) -> None:
+        self._embedder = embedder
+        self._metrics = metrics
+        self._store = store
+        self._texts = texts
+        self._sets: LRUCache[str, LabelEmbeddings] = LRUCache(max_bytes // 3, getsizeof=matrix_bytes)
+        self._named: LRUCache[str, LabelEmbeddings] = LRUCache(max_bytes // 3, getsizeof=matrix_bytes)
+        self._labels: LRUCache[tuple[str, str], Label] = LRUCache(max_bytes // 3, getsizeof=label_bytes)
+        self._flights: SingleFlight[LabelEmbeddings] = SingleFlight()
+        self._negative_words = NegativeWordCache(embedder, texts)
+
+    async def get(
+        self, spec: ModelSpec, labels: LabelSet, deadline: Deadline, ref: LabelSetRef | None = None
+    ) -> LabelEmbeddings:
+        """The embeddings of a label set's answers; one build at a time for each set.
+
+        `ref` is the name and version under which the label set is kept, if it is.
+        """
+        key = set_key(spec, labels)
+        cache = self._sets if ref is None else self._named
+        found = cache.get(key)
+        stages.count("cache_hit", int(found is not None))
+        if found is not None:
+            self._metrics.label_cache_hits.inc()
+            return found
+        if key in self._flights:
+            self._metrics.label_cache_coalesced.inc()
+        else:
+            self._metrics.label_cache_misses.inc()
+
+        async def build(latest: Callable[[], Deadline]) -> LabelEmbeddings:
+            start = time.perf_counter()
+            built = await self._build_or_load(spec, labels, latest, ref)
+            if labels.needs_negative_words:
+                words = await self._negative_words.get(spec, latest)
+                built = replace(built, negative=await asyncio.to_thread(far_words, words, built.matrix))
+            built = replace(built, warnings=await find_warnings(labels, spec.context_length, latest()))
+            self._metrics.label_cache_build_seconds.observe(time.perf_counter() - start)
+            remember(cache, key, built)
+            size = self._sets.currsize + self._named.currsize + self._labels.currsize
+            self._metrics.label_cache_bytes.set(size)
+            return built
+
+        return await self._flights.run(key, deadline, build)
+
+    async def _build_or_load(
+        self, spec: ModelSpec, labels: LabelSet, latest: Callable[[], Deadline], ref: LabelSetRef | None
+    ) -> LabelEmbeddings:
+        if ref is None or self._store is None:
+            return await self._build(spec, labels, latest)
+        found = await self._store.embeddings(ref, spec, labels.rows)
+        if found is None:
+            found = await self._build(spec, labels, latest)
+            # They only save work later: a store that cannot be written must not fail a classification.
+            with contextlib.suppress(ClipserveError):
+                await self._store.keep_embeddings(ref, spec, found)
+        return found
+
+    async def _build(
+        self, spec: ModelSpec, labels: LabelSet, latest: Callable[[], Deadline]
+    ) -> LabelEmbeddings:
+        names = await self._names(spec, labels, latest)
+        if labels.none_of_the_above is None or labels.needs_negative_words:
+            return LabelEmbeddings(names.matrix, names.truncated)
+        latest().check("encode")
+        none = mean_label(await self._embedder.embed_texts(spec, labels.none_of_the_above.prompts, latest()))
+        return LabelEmbeddings(
+            np.vstack([names.matrix, none.embedding]), names.truncated + none.truncated_prompts
+        )
+
+    async def _names(
+        self, spec: ModelSpec, labels: LabelSet, latest: Callable[[], Deadline]
+    ) -> TextEmbeddings:
+        """The embeddings of the names: kept ones, if these names and templates come with the SDK."""
+        digest = known_digest(labels)
+        if self._texts is None or not digest:
+            return await self._encode_names(spec, labels, latest)
+        found = await self._texts.get_or_make(
+            spec, digest, len(labels.names), lambda: self._encode_names(spec, labels, latest)
+        )
+        if not found.truncated:
+            # So that a set that differs in some labels encodes only these.
+            prefix = labels_prefix(spec, labels)
+            for name, row in zip(labels.names, found.matrix, strict=True):
+                remember(self._labels, (prefix, name), Label(row, 0, len(name.encode())))
+        return found
+
+    async def prepare(
+        self,
+        spec: ModelSpec,
+        labels: LabelSet,
+        deadline: Deadline,
+        ref: LabelSetRef | None = None,
+        *,
+        seconds: float,
+    ) -> Prepared:
+        """Encodes labels whose embeddings are not known; begins no more of them after some seconds."""
+        encoded = 0
+        total = len(labels.names) * len(labels.templates)
+        if set_key(spec, labels) not in (self._sets if ref is None else self._named):
+            if not await self._is_kept(spec, labels, ref):
+                encoded = await self._encode_missing(
+                    spec, labels, lambda: deadline, step=PROMPTS_PER_REPORT, until=Deadline.after(seconds)
+                )
+                left = sum(entry is None for entry in self._entries(spec, labels).values())
+                if left:
+                    return Prepared(total, total - left * len(labels.templates), encoded)
+            await self.get(spec, labels, deadline, ref)
+        return Prepared(total, total, encoded)
+
+    async def _is_kept(self, spec: ModelSpec, labels: LabelSet, ref: LabelSetRef | None) -> bool:
+        """Whether the store has the embeddings."""
+        if ref is not None and self._store is not None:
+            return await self._store.embeddings(ref, spec, labels.rows) is not None
+        digest = known_digest(labels)
+        if self._texts is None or not digest:
+            return False
+        return await self._texts.load(spec, digest, len(labels.names)) is not None
+
+    def _entries(self, spec: ModelSpec, labels: LabelSet) -> dict[str, Label | None]:
+        """The embeddings of single labels, as far as they are known."""
+        prefix = labels_prefix(spec, labels)
+        return {name: self._labels.get((prefix, name)) for name in labels.names}
+
+    async def _encode_names(
+        self, spec: ModelSpec, labels: LabelSet, latest: Callable[[], Deadline]
+    ) -> TextEmbeddings:
+        entries = self._entries(spec, labels)
+        await self._encode_missing(spec, labels, latest, entries)
+        done = [entry for entry in entries.values() if entry is not None]
+        return TextEmbeddings(
+            np.stack([entry.embedding for entry in done]), sum(entry.truncated_prompts for entry in done)
+        )
+
+    async def _encode_missing(
+        self,
+        spec: ModelSpec,
+        labels: LabelSet,
+        latest: Callable[[], Deadline],
+        entries: dict[str, Label | None] | None = None,
+        *,
+        step: int = PROMPTS_PER_STEP,
+        until: Deadline | None = None,
+    ) -> int:
+        """Encodes the labels that are not in `entries` and puts them there and into the cache.
+
+        `step` prompts at a time; after the first ones, none is begun after `until`. Returns how many prompts
+        were encoded.
+        """
+        entries = self._entries(spec, labels) if entries is None else entries
+        prefix, templates = labels_prefix(spec, labels), labels.templates
+        missing = [name for name, entry in entries.items() if entry is None]
+        step = max(1, step // len(templates))
+        encoded = 0
+        for start in range(0, len(missing), step):
+            if start and until is not None and until.remaining() <= 0:
+                break
+            names = missing[start : start + step]
+            prompts = [template.replace("{}", name) for name in names for template in templates]
+            latest().check("encode")
+            stages.add_work(len(prompts) / PROMPTS_PER_ITEM)
+            embedded = await self._embedder.embed_texts(spec, prompts, latest())
+            encoded += len(prompts)
+            for i, name in enumerate(names):
+                if i % LABELS_AT_ONCE == LABELS_AT_ONCE - 1:
+                    await asyncio.sleep(0)
+                of_label = embedded[i * len(templates) : (i + 1) * len(templates)]
+                entries[name] = entry = mean_label(of_label, name)
+                remember(self._labels, (prefix, name), entry)
+        return encoded
+
+
+def known_digest(labels: LabelSet) -> str:
+    """Names the labels in the store of texts; empty where they do not come with the SDK."""
+    digest = names_digest(labels)
+    return digest if digest in known_texts().values() else ""
+
+
+def remember(cache: Cache, key: object, value: object) -> None:
+    """Keeps a value unless it alone is larger than the cache."""
+    if cache.getsizeof(value) <= cache.maxsize:
+        cache[key] = value

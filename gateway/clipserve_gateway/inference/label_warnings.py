@@ -1,0 +1,134 @@
+"""What a person should know of labels: which are the same text to the model, and which lose their end."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Literal, TypeAlias
+
+from clipserve_gateway.errors import DeadlineExceeded
+from clipserve_gateway.flow.deadline import Deadline
+from clipserve_gateway.inputs.tokenizer import tokenizer_for
+from clipserve_gateway.types import LabelSet, Tokens
+
+DEFAULT_CONTEXT = 77
+"""Tokens of CLIP's own context, for label sets that are put while no model is served."""
+WARNINGS = 16
+NAMED = 3
+"""Labels that a sentence names."""
+NAME_LENGTH = 60
+"""Characters of a label in a sentence."""
+CHARACTERS_ON_LOOP = 512
+"""Of all labels: some 0.5 ms."""
+LABELS_AT_ONCE = 100
+"""Labels that are tokenized between two looks at the deadline."""
+BRIEF_SECONDS = 10.0
+Encode: TypeAlias = Callable[[Sequence[str]], Iterator[Tokens]]
+
+
+@dataclass(frozen=True)
+class LabelWarning:
+    """One thing that a person should know.
+
+    Attributes:
+        reason: `same`: the labels are one text to the model, and share one probability. `cut`: prompts of
+            the labels are longer than the model's context and lose their end. Empty: neither was looked for.
+        labels: positions in the label set's names, rising; none for the prompts of none of the above.
+    """
+
+    reason: Literal["same", "cut", ""]
+    labels: tuple[int, ...]
+    message: str
+
+
+async def find_warnings_briefly(labels: LabelSet, context_length: int) -> tuple[LabelWarning, ...]:
+    """The warnings, or one that says that it would take too long to find them."""
+    try:
+        return await find_warnings(labels, context_length, Deadline.after(BRIEF_SECONDS))
+    except DeadlineExceeded:
+        return (LabelWarning("", (), "so much text was not searched for equal or long labels"),)
+
+
+async def find_warnings(
+    labels: LabelSet, context_length: int, deadline: Deadline
+) -> tuple[LabelWarning, ...]:
+    """The warnings for a model of this context (tokens), at most WARNINGS; DeadlineExceeded.
+
+    Takes some 50 µs a label, and up to 15 ms for one of 4 KiB: many or long ones go to a thread.
+    """
+    if sum(map(len, labels.names)) <= CHARACTERS_ON_LOOP:
+        return label_warnings(labels, context_length, deadline)
+    return await asyncio.to_thread(label_warnings, labels, context_length, deadline)
+
+
+def label_warnings(
+    labels: LabelSet, context_length: int, deadline: Deadline | None = None
+) -> tuple[LabelWarning, ...]:
+    """See find_warnings."""
+
+    def encode(texts: Sequence[str]) -> Iterator[Tokens]:
+        for first in range(0, len(texts), LABELS_AT_ONCE):
+            if deadline is not None:
+                deadline.check("tokenize")
+            yield from tokenizer_for(context_length).encode(texts[first : first + LABELS_AT_ONCE])
+
+    found = [*cut_labels(labels, context_length, encode), *same_labels(labels, encode)]
+    if len(found) <= WARNINGS:
+        return tuple(found)
+    rest = found[WARNINGS - 1 :]
+    positions = tuple(sorted(position for warning in rest for position in warning.labels))
+    message = f"there are {len(rest)} more groups of labels that are the same text to the model"
+    return (*found[: WARNINGS - 1], LabelWarning("same", positions, message))
+
+
+def same_labels(labels: LabelSet, encode: Encode) -> list[LabelWarning]:
+    """Groups of labels whose prompts have the same token ids."""
+    # Of all templates, the shortest leaves most room for what labels differ in.
+    template = min(labels.templates, key=len)
+    prompts = [template.replace("{}", name) for name in labels.names]
+    groups: defaultdict[bytes, list[int]] = defaultdict(list)
+    for i, tokens in enumerate(encode(prompts)):
+        groups[tokens.ids.tobytes()].append(i)
+    return [
+        LabelWarning(
+            "same",
+            tuple(group),
+            f"{named(labels, group)} are the same text to the model and share one probability; keep one",
+        )
+        for group in groups.values()
+        if len(group) > 1
+    ]
+
+
+def cut_labels(labels: LabelSet, context_length: int, encode: Encode) -> list[LabelWarning]:
+    """Labels some of whose prompts lose their end, and the same for none of the above."""
+    longest = max(labels.templates, key=len)
+    # A token has at least a byte, so a short prompt needs no look.
+    room = context_length - 2 - len(longest.encode())
+    long = [i for i, name in enumerate(labels.names) if len(name.encode()) > room]
+    tokens = encode([longest.replace("{}", labels.names[i]) for i in long])
+    cut = [i for i, one in zip(long, tokens, strict=True) if one.truncated]
+    why = f"the model reads {context_length} tokens"
+    found = []
+    if cut:
+        verb = "is too long and loses its end" if len(cut) == 1 else "are too long and lose their end"
+        found.append(LabelWarning("cut", tuple(cut), f"{named(labels, cut)} {verb}: {why}"))
+    none = labels.none_of_the_above
+    if none is not None and any(one.truncated for one in encode(none.prompts)):
+        found.append(LabelWarning("cut", (), f"prompts of {quoted(none.name)} lose their end: {why}"))
+    return found
+
+
+def named(labels: LabelSet, positions: Sequence[int]) -> str:
+    """The labels in words: all of a few, the first ones of many."""
+    names = [quoted(labels.names[i]) for i in positions[:NAMED]]
+    more = len(positions) - len(names)
+    names += [f"{more} more"] if more else []
+    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
+
+
+def quoted(name: str) -> str:
+    """A label in quotes, cut where it is long."""
+    return repr(name if len(name) <= NAME_LENGTH else name[: NAME_LENGTH - 1] + "…")

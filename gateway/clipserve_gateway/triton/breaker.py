@@ -1,0 +1,104 @@
+"""Whether one Triton answers: calls to one that does not fail at once."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import time
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
+
+from clipserve_gateway import errors
+from clipserve_gateway.metrics import Metrics
+from clipserve_gateway.process.logs import level_of_missing
+
+log = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+STALL_SECONDS = 0.5
+"""A call that waits so long, while nothing else is heard either, makes one ask whether anybody is there."""
+
+
+class Breaker:
+    """A circuit breaker. Belongs to one event loop.
+
+    A replica is down from the moment that it does not answer until it answers again.
+
+    Attributes:
+        heard: when it last answered anything, on the monotonic clock.
+    """
+
+    def __init__(self, address: str, metrics: Metrics, on_stall: Callable[[], None]) -> None:
+        """`on_stall` is called where calls wait and nothing is heard."""
+        self.heard = 0.0
+        self._address = address
+        self._metrics = metrics
+        self._on_stall = on_stall
+        self._down: asyncio.Future[None] | None = None
+        """Done while the replica is down; None before it was first reached."""
+        self._complaint = ""
+        self._told = 0
+        """The level at which the complaint was logged."""
+        self._begun = time.monotonic()
+
+    @property
+    def up(self) -> bool:
+        """Whether it answered when it was last asked."""
+        return self._down is not None and not self._down.done()
+
+    def come_up(self) -> None:
+        """It answers."""
+        self._down = asyncio.get_running_loop().create_future()
+        self._metrics.triton_up.labels(self._address).set(1)
+
+    def go_down(self, complaint: str) -> None:
+        """It does not answer: calls under way fail, and no others are sent."""
+        self.close()
+        self._metrics.triton_up.labels(self._address).set(0)
+        self.complain(complaint)
+
+    def close(self) -> None:
+        """Ends calls under way."""
+        if self._down is not None and not self._down.done():
+            self._down.set_result(None)
+
+    def forget(self) -> None:
+        """The replica is not told of any more."""
+        self.close()
+        with contextlib.suppress(KeyError):
+            self._metrics.triton_up.remove(self._address)
+
+    def complain(self, complaint: str) -> None:
+        """Logs a complaint when it is new, or no longer that of a start; an empty one ends it."""
+        level = level_of_missing(self._begun, seen=self._down is not None) if complaint else 0
+        if level > self._told:
+            log.log(level, "replica %s: %s", self._address, complaint)
+        elif not complaint and self._complaint:
+            log.info("replica %s is back", self._address)
+        self._complaint, self._told = complaint, max(level, self._told) if complaint else 0
+
+    async def run(self, work: Callable[[], Awaitable[T]]) -> T:
+        """The result of one call; ServerUnavailable at once where the replica is down, or goes down."""
+        down = self._down
+        if down is None or down.done():
+            raise self._unavailable()
+        calling = asyncio.ensure_future(work())
+        try:
+            waiting: set[asyncio.Future] = {calling, down}
+            done: set[asyncio.Future] = set()
+            while not done:
+                done, _ = await asyncio.wait(
+                    waiting, timeout=STALL_SECONDS, return_when=asyncio.FIRST_COMPLETED
+                )
+                if not done and time.monotonic() - self.heard >= STALL_SECONDS:
+                    self._on_stall()
+            if not calling.done():
+                raise self._unavailable()
+            return calling.result()
+        finally:
+            calling.cancel()
+
+    def _unavailable(self) -> errors.ServerUnavailable:
+        return errors.ServerUnavailable("the inference server does not answer; try again in a few seconds")

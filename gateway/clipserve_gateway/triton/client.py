@@ -1,0 +1,195 @@
+"""The encoder that Triton implements, and what Triton says of its models."""
+
+from __future__ import annotations
+
+import logging
+import math
+import time
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import grpc
+from tritonclient.grpc import service_pb2, service_pb2_grpc
+
+from clipserve_gateway import errors
+from clipserve_gateway.flow.deadline import Deadline, cut_off
+from clipserve_gateway.process.proxies import channel_options, proxy_hint
+from clipserve_gateway.triton.encoder import Rows
+from clipserve_gateway.triton.messages import embeddings_of, request_of
+from clipserve_gateway.triton.model_config import TowerConfig, bulk_batch_of, tower_name
+from clipserve_gateway.types import Floats, Ids, ModelSpec, Pixels, Tower
+
+log = logging.getLogger(__name__)
+
+MODEL_INFER = "/inference.GRPCInferenceService/ModelInfer"
+MAX_MESSAGE_BYTES = 256 * 1024 * 1024
+CONFIG_SECONDS = 5.0
+"""A configuration that is changed in place, without a new version, is seen within this time."""
+
+CHANNEL_OPTIONS: list[tuple[str, object]] = [
+    ("grpc.max_send_message_length", MAX_MESSAGE_BYTES),
+    ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
+    # A Triton that comes back is found within a second or two.
+    ("grpc.initial_reconnect_backoff_ms", 200),
+    ("grpc.min_reconnect_backoff_ms", 200),
+    ("grpc.max_reconnect_backoff_ms", 1000),
+    ("grpc.keepalive_time_ms", 10_000),
+    ("grpc.keepalive_timeout_ms", 5_000),
+]
+
+
+class TritonEncoder:
+    """Encodes through one Triton.
+
+    Belongs to the event loop it was made on.
+    """
+
+    def __init__(self, target: str, headers: Mapping[str, str] | None = None) -> None:
+        """`target` is HOST:PORT, or unix:PATH.
+
+        `headers` go with every call: the key of what Triton's operator restricts.
+        """
+        self._proxy = proxy_hint(target)
+        if self._proxy:
+            log.warning("%s", self._proxy)
+        options = [*CHANNEL_OPTIONS, *channel_options(target)]
+        self._channel = grpc.aio.insecure_channel(target, options=options)
+        # Types of the asyncio stub are those of the other one.
+        self._stub: Any = service_pb2_grpc.GRPCInferenceServiceStub(self._channel)
+        # Requests are bytes already.
+        self._infer: Any = self._channel.unary_unary(
+            MODEL_INFER, response_deserializer=service_pb2.ModelInferResponse.FromString
+        )
+        self._headers = tuple((headers or {}).items())
+        self._index: Any = None
+        """What Triton said of its models last."""
+        self._configs: dict[str, tuple[float, TowerConfig]] = {}
+        """As they were read while the index was this one, and when."""
+
+    async def close(self) -> None:
+        """Closes the channel; calls under way fail."""
+        await self._channel.close()
+
+    async def encode_image(self, spec: ModelSpec, pixels: Pixels, deadline: Deadline) -> Floats:
+        """See Encoder."""
+        return await self._encode(spec, "image", pixels, deadline)
+
+    async def encode_text(self, spec: ModelSpec, ids: Ids, deadline: Deadline) -> Floats:
+        """See Encoder."""
+        return await self._encode(spec, "text", ids, deadline)
+
+    async def _encode(self, spec: ModelSpec, tower: Tower, batch: Rows, deadline: Deadline) -> Floats:
+        deadline.check("encode")
+        request = request_of(tower_name(spec.name, tower), spec.version, batch)
+        try:
+            answer = await self._infer(request, metadata=self._headers, timeout=deadline.remaining())
+        except grpc.aio.AioRpcError as error:
+            failure = self._translated(error)
+            if isinstance(failure, errors.ModelNotFound):
+                # It was there a moment ago: that Triton is stopping, or has unloaded this version.
+                failure = errors.ModelLoading(f"model {spec.name!r} is not served just now; try again")
+            raise failure from error
+        return embeddings_of(answer, len(batch), spec.embed_dim)
+
+    async def towers(self, names: Sequence[str], timeout: float) -> list[TowerConfig]:
+        """The configurations of the Triton models named; those that are gone by now are passed over.
+
+        One that was read a moment ago is not asked for again while the index of models stays the same.
+        """
+        found = []
+        for name in names:
+            read, known = self._configs.get(name, (-math.inf, None))
+            if known is None or time.monotonic() - read >= CONFIG_SECONDS:
+                try:
+                    request = service_pb2.ModelConfigRequest(name=name)
+                    read, known = time.monotonic(), tower_of(await self._ask("ModelConfig", request, timeout))
+                except errors.ModelNotFound:
+                    continue
+                self._configs[name] = read, known
+            found.append(known)
+        return found
+
+    async def repository_index(self, timeout: float) -> dict[str, frozenset[str]]:
+        """Every model in Triton's repository, and which of its versions are ready.
+
+        Raises ServerUnavailable or DeadlineExceeded where Triton does not answer.
+        """
+        before, self._index = self._index, None
+        index = await self._ask("RepositoryIndex", service_pb2.RepositoryIndexRequest(), timeout)
+        if index != before:
+            self._configs.clear()
+        self._index = index
+        ready: dict[str, frozenset[str]] = {}
+        for model in index.models:
+            versions = {model.version} if model.state == "READY" else set()
+            ready[model.name] = ready.get(model.name, frozenset()) | versions
+        return ready
+
+    async def load_failures(self, timeout: float) -> dict[str, str]:
+        """Why each Triton model is not ready; empty where Triton does not say, or loads it just now.
+
+        Raises as repository_index does.
+        """
+        index = await self._ask("RepositoryIndex", service_pb2.RepositoryIndexRequest(), timeout)
+        ready = {model.name for model in index.models if model.state == "READY"}
+        return {model.name: model.reason for model in index.models if model.name not in ready}
+
+    async def completed(self, timeout: float) -> dict[str, int]:
+        """How many inputs each Triton model has answered since it was loaded.
+
+        Raises as repository_index does.
+        """
+        statistics = await self._ask("ModelStatistics", service_pb2.ModelStatisticsRequest(), timeout)
+        counts: Counter[str] = Counter()
+        for model in statistics.model_stats:
+            counts[model.name] += model.inference_count
+        return dict(counts)
+
+    async def _ask(self, method: str, request: object, timeout: float) -> Any:
+        try:
+            return await getattr(self._stub, method)(request, metadata=self._headers, timeout=timeout)
+        except grpc.aio.AioRpcError as error:
+            raise self._translated(error) from error
+
+    def _translated(self, error: grpc.aio.AioRpcError) -> errors.ClipserveError:
+        failure = translate(error)
+        if isinstance(failure, errors.ServerUnavailable):
+            failure.detail = self._proxy
+        return failure
+
+
+def tower_of(response: Any) -> TowerConfig:
+    """What Triton says of the configuration of one of its models."""
+    config = response.config
+    parameters = {key: value.string_value for key, value in config.parameters.items()}
+    # Those of a group run on each of its GPUs.
+    instances = max(1, sum(group.count * max(1, len(group.gpus)) for group in config.instance_group))
+    gpu = any(group.kind == group.KIND_GPU for group in config.instance_group)
+    # As the exporter's Python backend has it; the libtorch backend has no such parameter.
+    on_cpu = not gpu and "threads" in parameters
+    share_cores = on_cpu and parameters["threads"] == "0"
+    free = instances > 1 and not share_cores
+    bulk_batch = bulk_batch_of(parameters, config.max_batch_size, free=free) if on_cpu else 0
+    return TowerConfig(config.name, config.max_batch_size, parameters, instances, share_cores, bulk_batch)
+
+
+def translate(error: grpc.aio.AioRpcError) -> errors.ClipserveError:
+    """What an error of Triton's means here.
+
+    Triton tells a full queue and an expired one by the words of UNAVAILABLE alone.
+    """
+    code, words = error.code(), error.details() or ""
+    if "Exceeds maximum queue size" in words:
+        return errors.Overloaded("the model's queue is full; try again later")
+    if code is grpc.StatusCode.DEADLINE_EXCEEDED or "timeout expired" in words.lower():
+        return cut_off("encode")
+    if code is grpc.StatusCode.NOT_FOUND or "unknown model" in words or "no available versions" in words:
+        return errors.ModelNotFound("Triton does not serve this model", detail=words[:300])
+    if "protocol is restricted" in words:
+        return errors.ModelUnavailable(
+            "the inference server wants a key that this gateway does not show (CLIPSERVE_TRITON_HEADERS_FILE)"
+        )
+    if code in (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED):
+        return errors.ServerUnavailable("the inference server does not answer; try again in a few seconds")
+    return errors.InferenceFailed("the inference server refused the input", detail=words[:300])

@@ -1,0 +1,117 @@
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+from clipserve_gateway.errors import DeadlineExceeded, InvalidInput
+from clipserve_gateway.flow.concurrency import SingleFlight, Turns, both, gather
+from clipserve_gateway.flow.deadline import Deadline
+
+SOON = Deadline.after(3600)
+
+
+async def value(result, delay=0.0):
+    await asyncio.sleep(delay)
+    return result
+
+
+async def test_results_come_in_order_whatever_ends_first():
+    assert await gather(value(1, 0.02), value(2), value(3, 0.01)) == [1, 2, 3]
+    assert await both(value("a", 0.01), value(2)) == ("a", 2)
+
+
+async def test_one_failure_cancels_the_others():
+    ended = []
+
+    async def slow():
+        try:
+            await asyncio.sleep(30)
+        finally:
+            ended.append(True)
+
+    async def bad():
+        await asyncio.sleep(0)
+        raise InvalidInput("bad")
+
+    with pytest.raises(InvalidInput):
+        await gather(slow(), bad(), slow())
+    await asyncio.sleep(0)
+    assert ended == [True, True]
+
+
+async def test_a_failed_flight_fails_all_its_callers_and_the_next_call_flies_anew():
+    flights = SingleFlight()
+    begun = []
+
+    async def build(latest):
+        begun.append(latest())
+        await asyncio.sleep(0.01)
+        raise InvalidInput("bad")
+
+    found = await asyncio.gather(*(flights.run("key", SOON, build) for _ in range(3)), return_exceptions=True)
+    assert [type(error) for error in found] == [InvalidInput] * 3
+    with pytest.raises(InvalidInput):
+        await flights.run("key", SOON, build)
+    assert len(begun) == 2
+
+
+async def test_a_flight_knows_the_latest_deadline_of_its_callers():
+    flights = SingleFlight()
+    seen = []
+
+    async def build(latest):
+        await asyncio.sleep(0.02)
+        seen.append(latest())
+
+    early, late = Deadline.after(5), Deadline.after(50)
+    await asyncio.gather(flights.run(1, early, build), flights.run(1, late, build))
+    assert seen == [late]
+
+
+async def test_a_deadline_that_has_passed_is_told_at_once():
+    async def build(latest):
+        await asyncio.sleep(30)
+
+    with pytest.raises(DeadlineExceeded):
+        await SingleFlight().run(1, Deadline.after(-1), build)
+
+
+async def test_those_that_share_a_key_go_one_after_another_and_others_side_by_side():
+    turns, order, go_on = Turns(), [], asyncio.Event()
+
+    async def work(name, keys, wait):
+        async with turns.after_others(keys):
+            order.append(name)
+            if wait:
+                await go_on.wait()
+
+    calls = [("first", "ab", True), ("second", "bc", False), ("apart", "d", False), ("third", "c", False)]
+    tasks = [asyncio.ensure_future(work(*call)) for call in calls]
+    await asyncio.sleep(0.01)
+    assert order == ["first", "apart"]
+    go_on.set()
+    await asyncio.gather(*tasks)
+    assert order == ["first", "apart", "second", "third"]
+
+
+async def test_a_turn_that_is_cancelled_or_fails_lets_the_next_one_go():
+    turns, done = Turns(), []
+
+    async def fail():
+        async with turns.after_others("a"):
+            await asyncio.sleep(0.01)
+            raise InvalidInput("bad")
+
+    async def work(name):
+        async with turns.after_others("a"):
+            done.append(name)
+
+    failing = asyncio.ensure_future(fail())
+    await asyncio.sleep(0)
+    waiting, last = asyncio.ensure_future(work("waiting")), asyncio.ensure_future(work("last"))
+    await asyncio.sleep(0)
+    waiting.cancel()
+    with pytest.raises(InvalidInput):
+        await failing
+    await last
+    assert done == ["last"]

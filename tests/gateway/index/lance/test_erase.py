@@ -1,0 +1,184 @@
+"""What was deleted, replaced or dropped is in no file any more: a search for its bytes, on disk and on S3."""
+
+from __future__ import annotations
+
+import asyncio
+import datetime as dt
+import os
+from pathlib import Path
+
+import boto3
+import numpy as np
+import pytest
+from clipserve_gateway.index.lance import erase as lance_erase
+from clipserve_gateway.index.lance import indexes as lance_indexes
+from clipserve_gateway.index.lance import maintenance as lance_care
+from clipserve_gateway.index.lance import table as lance_table
+from clipserve_gateway.index.lance.engine import LanceEngine
+from clipserve_gateway.index.lance.maintenance_schedule import Upkeep
+from clipserve_gateway.types import Eq, PayloadType, Point, Source, TableSpec
+from support.s3_server import s3_server
+
+DIM, ROWS = 16, 400
+TABLE = TableSpec(
+    "points", DIM, {"word": PayloadType.STRING, "tags": PayloadType.STRING_LIST}, keep_sources=True
+)
+
+
+def point(id: str, seed: int) -> Point:
+    vector = np.random.default_rng(seed).standard_normal(DIM).astype(np.float32)
+    payload = {"word": f"word-{id}-{seed}", "tags": [f"tag-{id}-{seed}"]}
+    source = Source("text", np.random.default_rng(seed).bytes(64))
+    return Point(id, payload, vector / np.linalg.norm(vector), source)
+
+
+def secrets(it: Point) -> list[bytes]:
+    """What must not be found."""
+    assert it.embedding is not None
+    assert it.source is not None
+    words = [str(it.payload["word"]).encode(), it.payload["tags"][0].encode()]
+    return [*words, it.source.content, it.embedding.tobytes()]
+
+
+def found_in(folder: Path, wanted: list[bytes]) -> set[bytes]:
+    content = b"\0".join(path.read_bytes() for path in folder.rglob("*") if path.is_file())
+    return {it for it in wanted if it in content}
+
+
+@pytest.fixture(autouse=True)
+def small(monkeypatch):
+    monkeypatch.setattr(lance_indexes, "VECTOR_INDEX_FROM_ROWS", 300)
+    monkeypatch.setattr(lance_table, "VECTOR_INDEX_FROM_ROWS", 300)
+    monkeypatch.setattr(lance_indexes, "ID_INDEX_FROM_ROWS", 100)
+    monkeypatch.setattr(lance_table, "PURGE_KEEP", dt.timedelta(milliseconds=100))
+
+
+@pytest.fixture(scope="module")
+def s3():
+    with s3_server() as environment:
+        yield environment
+
+
+@pytest.fixture
+async def engine(tmp_path):
+    engine = LanceEngine(str(tmp_path / "store"))
+    await engine.create_table(TABLE)
+    yield engine
+    await engine.close()
+
+
+async def fill(engine) -> dict[str, Point]:
+    points = {f"{n:04}": point(f"{n:04}", n) for n in range(ROWS)}
+    await engine.upsert(TABLE, list(points.values()))
+    await engine.optimize(TABLE)
+    return points
+
+
+async def test_deleted_and_replaced_points_are_in_no_file_after_a_purge(engine, tmp_path):
+    points = await fill(engine)
+    folder = tmp_path / "store" / "points.lance"
+    gone = [points.pop(id) for id in ("0000", "0123", "0399")]
+    wanted = [it for one in gone for it in secrets(one)]
+    assert any(it in found_in(folder, wanted) for it in [gone[0].source.content, gone[0].embedding.tobytes()])
+    assert await engine.delete(TABLE, [it.id for it in gone[:2]]) == 2
+    assert await engine.delete_where(TABLE, Eq("word", gone[2].payload["word"])) == 1
+    replaced = points["0200"]
+    points["0200"] = point("0200", 10_000)
+    await engine.upsert(TABLE, [points["0200"]])
+    await engine.purge(TABLE)
+    assert found_in(folder, [*wanted, *secrets(replaced)]) == set()
+    assert await engine.count(TABLE) == len(points)
+    [kept] = await engine.fetch(TABLE, ["0200"], with_embeddings=True, with_sources=True)
+    assert kept.embedding.tobytes() == points["0200"].embedding.tobytes()
+    [best, *_] = await engine.search(TABLE, points["0007"].embedding, top_k=3)
+    assert best.id == "0007"
+
+
+async def test_points_whose_files_are_deleted_whole_leave_the_indexes_too(engine, tmp_path):
+    points = await fill(engine)
+    first = list(points.values())
+    fresh = [point(f"new-{n:04}", 20_000 + n) for n in range(50)]
+    await engine.upsert(TABLE, fresh)
+    await engine.delete(TABLE, list(points))
+    await engine.purge(TABLE)
+    folder = tmp_path / "store" / "points.lance"
+    assert found_in(folder, [it for one in first for it in secrets(one)]) == set()
+    dataset = lance_care.open_dataset(str(folder), None)
+    assert not lance_erase.is_due(dataset)
+    assert await engine.count(TABLE) == 50
+    assert [it.id for it in await engine.search(TABLE, fresh[3].embedding, top_k=1)] == [fresh[3].id]
+
+
+async def test_two_sweeps_erase_what_was_deleted_before_a_restart(tmp_path, monkeypatch):
+    monkeypatch.setattr(lance_care, "KEEP_VERSIONS", dt.timedelta(0))
+    engine = LanceEngine(str(tmp_path / "store"))
+    await engine.create_table(TABLE)
+    points = await fill(engine)
+    gone = points["0123"]
+    await engine.delete(TABLE, ["0123"])
+    await engine.put_document("labels/x", b"document to delete", version=0)
+    await engine.delete_document("labels/x", version=1)
+    await engine.close()
+    engine = LanceEngine(str(tmp_path / "store"), erase_seconds=900)
+    await engine.open()
+    real = Upkeep.erase
+    monkeypatch.setattr(Upkeep, "erase", lambda it, keep=dt.timedelta(0), **how: real(it, keep, **how))
+    await engine._sweep.sweep()
+    await engine._sweep.sweep()
+    assert found_in(tmp_path / "store", [*secrets(gone), b"document to delete"]) == set()
+    await engine.close()
+
+
+async def test_a_purge_under_writes_loses_nothing_and_leaves_no_leftovers(engine, tmp_path):
+    points = await fill(engine)
+    other = LanceEngine(str(tmp_path / "store"))
+    written: list[str] = []
+    stop = asyncio.Event()
+
+    async def write(to: LanceEngine, name: str) -> None:
+        n = 0
+        while not stop.is_set():
+            id = f"{name}-{n:04}"
+            await to.upsert(TABLE, [point(id, 30_000 + n)])
+            written.append(id)
+            n += 1
+
+    writers = [asyncio.create_task(write(engine, "a")), asyncio.create_task(write(other, "b"))]
+    gone = [points[f"{n:04}"] for n in range(0, 40, 10)]
+    for it in gone:
+        await engine.delete(TABLE, [it.id])
+        await engine.purge(TABLE)
+    stop.set()
+    await asyncio.gather(*writers)
+    assert len(written) > 4
+    there = await engine.fetch(TABLE, written)
+    assert len(there) == len(written)
+    await engine.purge(TABLE)
+    folder = tmp_path / "store" / "points.lance"
+    assert found_in(folder, [it for one in gone for it in secrets(one)]) == set()
+    assert lance_erase.leftovers(lance_care.open_dataset(str(folder), None)) == set()
+    await other.close()
+
+
+async def test_nothing_is_left_in_a_bucket_either(s3, monkeypatch):
+    for name, value in s3.items():
+        monkeypatch.setenv(name, value)
+    uri = f"s3://clipserve/erase-{os.urandom(4).hex()}"
+    engine = LanceEngine(uri)
+    await engine.create_table(TABLE)
+    await engine.upsert(TABLE, [point(f"{n:04}", n) for n in range(50)])
+    gone = point("0007", 7)
+    client = boto3.client("s3", endpoint_url=s3["AWS_ENDPOINT"])
+
+    def found() -> set[bytes]:
+        listed = client.list_objects_v2(Bucket="clipserve", Prefix=uri.split("/", 3)[3])["Contents"]
+        bodies = [client.get_object(Bucket="clipserve", Key=it["Key"])["Body"].read() for it in listed]
+        return {it for it in secrets(gone) if any(it in body for body in bodies)}
+
+    assert found()
+    await engine.delete(TABLE, ["0007"])
+    await engine.purge(TABLE)
+    assert found() == set()
+    assert await engine.count(TABLE) == 49
+    await engine.drop_table("points")
+    await engine.close()

@@ -1,0 +1,87 @@
+"""A start that fails, with a gateway and a Triton that are not real."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from clipserve_gateway.guard.settings import GuardSettings
+from clipserve_gateway.local import up
+from clipserve_gateway.local.triton_process import TritonFailed, TritonPorts
+from clipserve_gateway.settings import Settings
+
+LOG = logging.getLogger("clipserve_gateway.triton.replica")
+
+
+class FakeGateway:
+    """Complains of a missing Triton whenever it is asked for anything."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.models = SimpleNamespace(ready=lambda: False)
+
+    async def start(self) -> None:
+        LOG.warning("nobody there")
+
+    async def stop(self, **_: float) -> None:
+        LOG.warning("nobody there")
+
+
+class FakeTriton:
+    """Cannot be started."""
+
+    address, pid, log = "127.0.0.1:1", 0, Path("/tmp/triton.log")
+
+    def __init__(self, *_: Any) -> None:
+        self.ends: list[str] = []
+        made.append(self)
+
+    async def start(self) -> None:
+        raise TritonFailed("it holds no models")
+
+    async def kill(self) -> None:
+        self.ends.append("kill")
+
+    async def stop(self) -> None:
+        self.ends.append("stop")
+
+
+made: list[FakeTriton] = []
+
+
+@pytest.fixture
+def stage(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def tend_memory(_: object) -> None:
+        await asyncio.sleep(100)
+
+    made.clear()
+    monkeypatch.setattr(up, "Gateway", FakeGateway)
+    monkeypatch.setattr(up, "TritonProcess", FakeTriton)
+    monkeypatch.setattr(up, "tend_memory", tend_memory)
+
+
+async def run(tmp_path: Path) -> None:
+    settings = Settings(data=str(tmp_path))
+    ports = [TritonPorts(1, 2, 3), TritonPorts(4, 5, 6)]
+    with pytest.raises(TritonFailed, match="it holds no models"):
+        await up.run_on(settings, GuardSettings(), None, tmp_path, ports, None, asyncio.Event())  # type: ignore[arg-type]
+
+
+@pytest.mark.usefixtures("stage")
+async def test_the_gateway_does_not_complain_of_a_triton_that_did_not_start(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    LOG.setLevel(logging.WARNING)
+    await run(tmp_path)
+    assert not caplog.records
+    assert LOG.level == logging.WARNING, "as before"
+    LOG.setLevel(logging.NOTSET)
+
+
+@pytest.mark.usefixtures("stage")
+async def test_after_a_failed_start_every_triton_is_killed_without_waiting(tmp_path: Path) -> None:
+    await run(tmp_path)
+    assert [triton.ends for triton in made] == [["kill", "stop"]] * 2

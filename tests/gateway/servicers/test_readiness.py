@@ -1,0 +1,164 @@
+"""Whether a gateway takes calls: what all gateways share does not decide that, a wrong setting does."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from pathlib import Path
+
+import grpc
+import pytest
+from clipserve.v1 import clip_pb2, clip_pb2_grpc
+from clipserve_gateway import errors
+from clipserve_gateway.errors import StorageFailed, StorageRefused, StorageUnavailable
+from clipserve_gateway.index.lance.commits import storage_failed
+from clipserve_gateway.index.milvus.connection import MilvusConnection
+from clipserve_gateway.index.milvus.options import MilvusOptions
+from clipserve_gateway.server import Gateway
+from clipserve_gateway.servicers import readiness
+from clipserve_gateway.servicers.health import CALLS_SERVICE
+from clipserve_gateway.settings import Settings
+from support.fakes import FakeBackend
+
+
+def gateway(folder: Path, monkeypatch: pytest.MonkeyPatch, error: Callable[[], Exception | None]) -> Gateway:
+    """One whose engine cannot be opened while there is an error."""
+    found = Gateway(Settings(port=0, http_port=0, data=str(folder)), FakeBackend())
+    engine = found._engine._engine
+    opening = engine.open
+
+    async def open() -> None:
+        if (why := error()) is not None:
+            raise why
+        await opening()
+
+    monkeypatch.setattr(engine, "open", open)
+    return found
+
+
+def engine_up(gateway: Gateway) -> float | None:
+    return gateway.metrics.registry.get_sample_value("clipserve_engine_up")
+
+
+@pytest.mark.parametrize("error", [StorageUnavailable("Milvus does not answer"), StorageFailed("disk")])
+async def test_an_engine_that_is_away_leaves_the_gateway_ready(tmp_path, monkeypatch, error) -> None:
+    found = gateway(tmp_path, monkeypatch, lambda: error)
+    await found.start()
+    await found.begun()
+    assert found._readiness.unready() == ""
+    assert engine_up(found) == 0
+    async with grpc.aio.insecure_channel(f"127.0.0.1:{found.port}") as channel:
+        request = clip_pb2.EmbedRequest(inputs=[clip_pb2.EmbedInput(text="a dog")])
+        assert len((await clip_pb2_grpc.ClipServiceStub(channel).Embed(request)).results) == 1
+    await found.stop(drain_seconds=0, grace_seconds=0)
+
+
+async def test_only_an_engine_elsewhere_is_waited_for(tmp_path, monkeypatch) -> None:
+    for remote in (True, False):
+        found = Gateway(Settings(port=0, http_port=0, data=str(tmp_path)), FakeBackend())
+        found._readiness._remote = remote
+        opened = asyncio.Event()
+        monkeypatch.setattr(found._engine._engine, "open", opened.wait)
+        await found.start()
+        await found.models.looked.wait()
+        assert (found._readiness.unready() == "the index is being opened") is remote
+        opened.set()
+        await found.begun()
+        assert found._readiness.unready() == ""
+        await found.stop(drain_seconds=0, grace_seconds=0)
+
+
+async def test_an_engine_that_hangs_is_not_waited_for(tmp_path, monkeypatch) -> None:
+    monkeypatch.setattr(readiness, "OPEN_SECONDS", 0.05)
+    found = Gateway(Settings(port=0, http_port=0, data=str(tmp_path)), FakeBackend())
+    monkeypatch.setattr(found._engine._engine, "open", asyncio.Event().wait)
+    await found.start()
+    await found.begun()
+    assert found._readiness.unready() == ""
+    await found.stop(drain_seconds=0, grace_seconds=0)
+
+
+async def test_an_engine_that_refuses_late_is_heard(tmp_path, monkeypatch) -> None:
+    monkeypatch.setattr(readiness, "OPEN_SECONDS", 0.05)
+    found = Gateway(Settings(port=0, http_port=0, data=str(tmp_path)), FakeBackend())
+    late = asyncio.Event()
+
+    async def open() -> None:
+        await late.wait()
+        raise StorageRefused("no such database")
+
+    monkeypatch.setattr(found._engine._engine, "open", open)
+    await found.start()
+    await found.begun()
+    assert found._readiness.unready() == ""
+    late.set()
+    while not found._readiness.unready():
+        await asyncio.sleep(0.01)
+    assert found._health._statuses[CALLS_SERVICE] == 2
+    await found.stop(drain_seconds=0, grace_seconds=0)
+
+
+async def test_an_engine_that_refuses_the_gateway_stops_its_rollout(tmp_path, monkeypatch) -> None:
+    monkeypatch.setattr(readiness, "AGAIN_SECONDS", 0.01)
+    refusals: list[Exception | None] = [StorageRefused("wrong credentials")]
+    found = gateway(tmp_path, monkeypatch, lambda: refusals[-1])
+    await found.start()
+    await found.begun()
+    assert found._readiness.unready() == "the index refuses this gateway: wrong credentials"
+    assert engine_up(found) == 0
+    refusals.append(None)
+    while found._readiness.unready():
+        await asyncio.sleep(0.01)
+    assert engine_up(found) == 1
+    await found.stop(drain_seconds=0, grace_seconds=0)
+    assert found._readiness.unready() == "shutting down"
+
+
+async def test_readyz_is_the_health_that_clients_watch(tmp_path) -> None:
+    backend = FakeBackend()
+    backend.source.error = errors.ServerUnavailable("no Triton at all")
+    found = Gateway(Settings(port=0, http_port=0, data=str(tmp_path)), backend)
+    assert found._readiness.unready() != ""
+    assert found._health._statuses[CALLS_SERVICE] == 2
+    await found.start()
+    await found.begun()
+    assert found._readiness.unready() == ""
+    assert found._health._statuses[CALLS_SERVICE] == 1
+    await found.stop(drain_seconds=0, grace_seconds=0)
+    assert found._readiness.unready() != ""
+    assert found._health._statuses[CALLS_SERVICE] == 2
+
+
+@pytest.mark.parametrize(
+    ("message", "refused"),
+    [
+        ("Generic S3 error: status: 403 Forbidden, InvalidAccessKeyId", True),
+        ("LanceError(IO): Permission denied (os error 13)", True),
+        ("the request failed: NoSuchBucket: The specified bucket does not exist", True),
+        ("No space left on device (os error 28)", False),
+        ("error sending request for url (http://127.0.0.1:9): connection refused", False),
+    ],
+)
+def test_what_the_store_says_tells_refusals_from_failures(message: str, refused: bool) -> None:
+    assert (type(storage_failed(OSError(message))) is StorageRefused) is refused
+
+
+class MilvusError(Exception):
+    def __init__(self, code: object) -> None:
+        super().__init__("auth check failure, please check username and password")
+        self.code = code
+
+
+@pytest.mark.parametrize(
+    ("code", "kind"),
+    [
+        (lambda: grpc.StatusCode.UNAUTHENTICATED, StorageRefused),
+        (lambda: grpc.StatusCode.PERMISSION_DENIED, StorageRefused),
+        (800, StorageRefused),
+        (lambda: grpc.StatusCode.UNAVAILABLE, StorageUnavailable),
+        (1100, StorageFailed),
+    ],
+)
+def test_what_milvus_says_does_too(code: object, kind: type[Exception]) -> None:
+    connection = MilvusConnection(MilvusOptions("http://127.0.0.1:9"))
+    assert type(connection._translated(MilvusError(code))) is kind

@@ -1,0 +1,110 @@
+"""A model's known answer: read from its configuration, asked for, and compared."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+import pytest
+from clipserve_gateway import errors
+from clipserve_gateway.flow.deadline import Deadline
+from clipserve_gateway.triton.canary import Verdict, compare, examine, pause_after
+from clipserve_gateway.triton.model_config import parse_model
+from clipserve_gateway.types import Floats, ModelSpec
+from support.fakes import DIM, SPEC, FakeEncoder, known_parameters, towers
+
+
+class Failing(FakeEncoder):
+    """Answers with an error."""
+
+    def __init__(self, error: errors.ClipserveError) -> None:
+        super().__init__()
+        self.error = error
+
+    async def _answer(self, batch: np.ndarray, found: np.ndarray) -> Floats:
+        raise self.error
+
+
+@pytest.fixture
+def spec() -> ModelSpec:
+    """The fake model with what it really answers."""
+    return parse_model(*towers(**known_parameters()))
+
+
+async def test_a_model_that_answers_as_recorded_is_right(spec):
+    assert (await examine(FakeEncoder(), spec, Deadline.after(5))).verdict is Verdict.RIGHT
+
+
+@pytest.mark.parametrize("tower", ["image", "text"])
+async def test_another_answer_is_wrong_and_the_tower_is_named(spec, tower):
+    other = np.random.default_rng(3).standard_normal(DIM).astype("<f4").tobytes()
+    known = dataclasses.replace(spec.known_answer, **{f"{tower}_embedding": other})
+    found = await examine(FakeEncoder(), dataclasses.replace(spec, known_answer=known), Deadline.after(5))
+    assert found.verdict is Verdict.WRONG
+    assert f"fake_{tower}: cosine" in found.detail
+
+
+@pytest.mark.parametrize(
+    ("error", "verdict"),
+    [
+        (errors.ModelUnavailable("gone"), Verdict.MISSING),
+        (errors.DeadlineExceeded("late"), Verdict.MISSING),
+        (errors.Overloaded("full"), Verdict.BUSY),
+        (errors.InferenceFailed("CUDA error"), Verdict.WRONG),
+    ],
+)
+async def test_errors_are_told_apart(spec, error, verdict):
+    found = await examine(Failing(error), spec, Deadline.after(5))
+    assert found.verdict is verdict
+    assert error.message in found.detail
+
+
+async def test_a_model_without_a_record_cannot_be_judged():
+    assert (await examine(FakeEncoder(), SPEC, Deadline.after(5))).verdict is Verdict.UNKNOWN
+
+
+@pytest.mark.parametrize(
+    ("answer", "complaint"),
+    [
+        ([1.0, 0.0], ""),
+        ([0.999, 0.01], ""),
+        ([1.05, 0.0], "length"),
+        ([1.0, 0.1], "cosine"),
+        ([np.nan, 0.0], "length is nan"),
+        ([0.0, 0.0], "length is 0"),
+    ],
+)
+def test_answers_are_compared_by_direction_and_length(answer, complaint):
+    found = compare(np.array(answer, np.float32), np.array([1.0, 0.0], np.float32))
+    assert complaint in found
+    assert bool(found) == bool(complaint)
+
+
+@pytest.mark.parametrize("tower", ["image", "text"])
+async def test_the_tower_at_fault_is_told_apart_from_the_words(spec, tower):
+    other = np.random.default_rng(3).standard_normal(DIM).astype("<f4").tobytes()
+    known = dataclasses.replace(spec.known_answer, **{f"{tower}_embedding": other})
+    found = await examine(FakeEncoder(), dataclasses.replace(spec, known_answer=known), Deadline.after(5))
+    assert found.tower == f"fake_{tower}"
+
+
+async def test_a_recorded_question_that_cannot_be_read_is_a_bad_export(spec):
+    known = dataclasses.replace(spec.known_answer, image=b"no picture")
+    found = await examine(FakeEncoder(), dataclasses.replace(spec, known_answer=known), Deadline.after(5))
+    assert found.verdict is Verdict.WRONG
+    assert "bad question" in found.detail
+
+
+@pytest.mark.parametrize(
+    ("took", "wanted", "pause"),
+    [
+        (0.0, None, 5.0),
+        (0.04, None, 5.0),
+        (0.2, None, 20.0),
+        (7.0, None, 30.0),
+        (7.0, 0.5, 0.5),
+        (0.0, 60.0, 60.0),
+    ],
+)
+def test_slow_models_are_asked_less_often_unless_it_is_told_how_often(took, wanted, pause):
+    assert pause_after(took, wanted) == pytest.approx(pause)

@@ -1,0 +1,120 @@
+from __future__ import annotations
+
+import pytest
+from clipserve_gateway.triton.model_config import BadModelConfig, TowerConfig, model_name, pair, parse_model
+from clipserve_gateway.types import ModelSpec
+from support.fakes import DIM, towers
+
+
+def test_two_towers_make_a_model():
+    spec = parse_model(*towers(logit_bias="-10.5", text_length="fixed"))
+    assert (spec.name, spec.embed_dim, spec.image_size, spec.context_length) == ("fake", 8, 16, 77)
+    assert (spec.logit_scale, spec.logit_bias, spec.fixed_text_length) == (20.0, -10.5, True)
+    assert (spec.max_image_batch, spec.max_text_batch) == (4, 8)
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("schema", "2"),
+        ("tokenizer", "sentencepiece"),
+        ("resize", "squash"),
+        ("interpolation", "nearest"),
+        ("crop", "none"),
+        ("fingerprint", "short"),
+        ("embed_dim", "many"),
+        ("embed_dim", "0"),
+        ("embed_dim", "1.5"),
+        ("logit_scale", "nan"),
+        ("logit_bias", "much"),
+        ("text_length", "sometimes"),
+    ],
+)
+def test_a_parameter_that_the_gateway_cannot_serve_is_named(key, value):
+    with pytest.raises(BadModelConfig, match=key):
+        parse_model(*towers(**{key: value}))
+
+
+@pytest.mark.parametrize(
+    "key", ["schema", "fingerprint", "embed_dim", "logit_scale", "text_length", "precision"]
+)
+def test_a_missing_parameter_is_named(key):
+    image, text = towers()
+    for tower in (image, text):
+        del tower.parameters[key]
+    with pytest.raises(BadModelConfig, match=key):
+        parse_model(image, text)
+
+
+def test_towers_of_different_models_do_not_pair():
+    image, text = towers()
+    changed = TowerConfig(text.triton_name, 8, dict(text.parameters) | {"fingerprint": "0" * 64})
+    with pytest.raises(BadModelConfig, match="fingerprint"):
+        parse_model(image, changed)
+
+
+RECORD = {
+    "canary_image_png": "UE5H",
+    "canary_image_embedding": "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=",
+    "canary_text": "a canary",
+    "canary_text_embedding": "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=",
+}
+
+
+def test_the_known_answer_of_the_export_is_read():
+    known = parse_model(*towers(**RECORD)).known_answer
+    assert known is not None
+    assert (known.image, known.text) == (b"PNG", "a canary")
+    assert len(known.image_embedding) == len(known.text_embedding) == 4 * DIM
+    assert parse_model(*towers()).known_answer is None
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [("canary_image_png", "no base64!"), ("canary_text_embedding", "AAAA"), ("canary_image_embedding", "")],
+)
+def test_a_broken_known_answer_is_named(key, value):
+    with pytest.raises(BadModelConfig, match=key):
+        parse_model(*towers(**RECORD | {key: value}))
+
+
+def test_pairs_tell_what_each_listed_model_is_or_why_it_is_none():
+    found = {it.triton_name: it for it in (*towers(), *towers(model="bad", embed_dim="many"))}
+    index = dict.fromkeys(["fake_image", "fake_text", "bad_image", "bad_text", "half_image", "other"], "1")
+    pairs = pair(index, found)
+    assert pairs["fake"] == parse_model(*towers())
+    assert isinstance(pairs["bad"], BadModelConfig)
+    assert pairs["half"] is None
+    assert pairs.keys() == {"fake", "bad", "half"}
+
+
+def test_towers_are_a_model_only_in_one_version_that_both_have_loaded():
+    def paired(image: str, text: str, loaded: str) -> object:
+        of_image, of_text = towers(model_version=image)[0], towers(model_version=text)[1]
+        found = {it.triton_name: it for it in (of_image, of_text)}
+        return pair(dict.fromkeys(found, frozenset({loaded, "3"})), found)["fake"]
+
+    spec = paired("7", "7", loaded="7")
+    assert isinstance(spec, ModelSpec)
+    assert spec.version == "7"
+    assert paired("7", "8", loaded="7") is None
+    assert paired("8", "8", loaded="7") is None
+
+
+def test_a_configuration_that_names_no_version_describes_version_1():
+    assert parse_model(*towers()).version == "1"
+    found = {it.triton_name: it for it in towers()}
+    assert isinstance(pair(dict.fromkeys(found, ("1",)), found)["fake"], ModelSpec)
+    assert pair(dict.fromkeys(found, ("2",)), found)["fake"] is None
+
+
+@pytest.mark.parametrize("version", ["", "0", "-1", "x", "1.0", str(2**63), "²"])
+def test_a_version_is_a_positive_int64(version):
+    with pytest.raises(BadModelConfig, match="model_version"):
+        parse_model(*towers(model_version=version))
+
+
+def test_a_name_loses_one_suffix_only():
+    assert model_name("demo_image") == model_name("demo_text") == "demo"
+    assert model_name("shop_text_image") == "shop_text"
+    assert model_name("other") == "other"
