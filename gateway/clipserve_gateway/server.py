@@ -21,7 +21,6 @@ from grpc_health.v1 import health
 from grpc_reflection.v1alpha import reflection
 
 from clipserve_gateway.access.audit_log import AuditLog
-from clipserve_gateway.access.security import Security
 from clipserve_gateway.collection.catalog import Catalog
 from clipserve_gateway.collection.embedding import CollectionEmbedder
 from clipserve_gateway.collection.label_sets import LabelSets
@@ -54,6 +53,7 @@ from clipserve_gateway.servicers.intake import intake_of
 from clipserve_gateway.servicers.labels import LabelSetServicer
 from clipserve_gateway.servicers.readiness import Readiness
 from clipserve_gateway.servicers.reflection import ReflectionServicer
+from clipserve_gateway.servicers.security import Security
 from clipserve_gateway.servicers.under_way import UnderWay
 from clipserve_gateway.settings import Settings
 from clipserve_gateway.store.guard import guarded

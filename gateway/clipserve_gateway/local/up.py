@@ -20,7 +20,6 @@ from clipserve_gateway.listening import taken_ports
 from clipserve_gateway.local.data_folder import DataUnusable, check_data
 from clipserve_gateway.local.install import TritonInstall, TritonMissing, find_install
 from clipserve_gateway.local.model_folder import RepositoryUnsafe, check_repository
-from clipserve_gateway.local.old_versions import remove_old_versions
 from clipserve_gateway.local.ports import PortInUse, free_ports
 from clipserve_gateway.local.run_folder import NoPlainFolder, temporary_folder
 from clipserve_gateway.local.supervisor import Supervisor
@@ -35,6 +34,7 @@ from clipserve_gateway.server import Gateway, PortTaken
 from clipserve_gateway.settings import Settings, host_environment
 from clipserve_gateway.triton.client import TritonEncoder
 from clipserve_gateway.triton.model_versions import ModelVersions
+from clipserve_gateway.triton.old_versions import remove_old_versions
 from clipserve_gateway.types import ModelSpec
 
 TRIES = 3

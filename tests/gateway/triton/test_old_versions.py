@@ -10,8 +10,8 @@ from types import SimpleNamespace
 
 import pytest
 from clipserve_exporter.versions import policy_of, served_version, versioned
-from clipserve_gateway.local import old_versions
-from clipserve_gateway.local.old_versions import remove_before, remove_old_versions
+from clipserve_gateway.triton import old_versions
+from clipserve_gateway.triton.old_versions import remove_before, remove_old_versions
 from clipserve_gateway.types import ModelSpec
 from support.fakes import SPEC
 

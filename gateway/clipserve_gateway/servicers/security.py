@@ -9,12 +9,12 @@ import grpc
 
 from clipserve_gateway.access.authorizer import Judge, ModelNames, Names
 from clipserve_gateway.access.caller import visible
-from clipserve_gateway.access.interceptor import AccessInterceptor
-from clipserve_gateway.access.tls import server_tls
 from clipserve_gateway.access.token_gate import Gate
 from clipserve_gateway.metrics import Metrics
 from clipserve_gateway.process.file_modes import warn_of_secrets
 from clipserve_gateway.process.watched_files import watch
+from clipserve_gateway.servicers.access_interceptor import AccessInterceptor
+from clipserve_gateway.servicers.tls import server_tls
 from clipserve_gateway.settings import Settings
 
 log = logging.getLogger(__name__)
