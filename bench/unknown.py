@@ -22,8 +22,8 @@ import click
 import numpy as np
 import numpy.typing as npt
 from clipserve import Client, LabelSet, NoneOfTheAbove, Point
-from clipserve.evaluation.cifar import load_cifar10
-from clipserve.evaluation.dataset import Dataset
+from clipserve.tools.evaluation.cifar import load_cifar10
+from clipserve.tools.evaluation.dataset import Dataset
 from PIL import Image, ImageDraw
 
 DEMO = Path(__file__).parents[1] / "demo"

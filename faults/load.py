@@ -18,9 +18,9 @@ from typing import Any
 
 import grpc
 import numpy as np
-from clipserve.channel import channel_options, target_uri
-from clipserve.status import code_name, read_failure
+from clipserve.transport.channel import channel_options, target_uri
 from clipserve.v1 import clip_pb2, clip_pb2_grpc, collection_pb2_grpc
+from clipserve.wire.status import code_name, read_failure
 
 from faults.calls import RECORD, Calls
 from faults.flows import KINDS, Flow

@@ -17,7 +17,6 @@ from typing import TYPE_CHECKING, Any
 from clipserve._version import __version__
 
 if TYPE_CHECKING:
-    from clipserve.channel import Tls
     from clipserve.client import Client
     from clipserve.errors import (
         AliasNotFound,
@@ -68,11 +67,13 @@ if TYPE_CHECKING:
         Unimplemented,
         Violation,
     )
-    from clipserve.filters import F, Filter, parse_filter
-    from clipserve.images import ExactPixels, ImageLike
+    from clipserve.filters.conditions import F, Filter
+    from clipserve.filters.text import parse_filter
+    from clipserve.inputs.image_like import ExactPixels, ImageLike
     from clipserve.labels import LabelSet, NoneOfTheAbove, label_set
     from clipserve.retry import RetryPolicy
     from clipserve.token import TokenFile
+    from clipserve.transport.channel import Tls
     from clipserve.types import (
         Classification,
         ClassifyResult,
@@ -102,7 +103,18 @@ if TYPE_CHECKING:
         Weighted,
     )
 
-MODULES = ("errors", "types", "labels", "filters", "images", "retry", "token", "channel", "client")
+MODULES = (
+    "errors",
+    "types",
+    "labels",
+    "filters.conditions",
+    "filters.text",
+    "inputs.image_like",
+    "retry",
+    "token",
+    "transport.channel",
+    "client",
+)
 """Where the public names live, the lightest first."""
 
 __all__ = [

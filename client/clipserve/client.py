@@ -11,12 +11,12 @@ from clipserve.calls.collections import CollectionCalls
 from clipserve.calls.labels import LabelSetCalls
 from clipserve.calls.migrations import MigrationCalls
 from clipserve.calls.points import PointCalls
-from clipserve.channel import DEFAULT_TARGET, Tls, open_channel, target_uri
-from clipserve.proxy import is_local
 from clipserve.retry import NO_RETRIES, RetryPolicy
 from clipserve.safe_text import quoted
 from clipserve.token import TokenSource, bearer
-from clipserve.transport import Priority, Transport
+from clipserve.transport.channel import DEFAULT_TARGET, Tls, open_channel, target_uri
+from clipserve.transport.proxy import is_local
+from clipserve.transport.unary_call import Priority, Transport
 
 
 class Client(ClipCalls, CollectionCalls, PointCalls, MigrationCalls, LabelSetCalls):

@@ -8,8 +8,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from importlib import resources
 
+from clipserve.inputs.text_encoding import utf8
 from clipserve.safe_text import quoted
-from clipserve.text_encoding import utf8
 
 NAMES = ("cifar10", "imagenet1k")
 """Label sets in data/."""

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from clipserve.errors import RateLimited
-from clipserve.status import Failure
+from clipserve.wire.status import Failure
 
 
 @dataclass(frozen=True)

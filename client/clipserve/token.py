@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import TypeAlias
 
 from clipserve.errors import Unauthenticated
-from clipserve.files import MAX_SECRET_BYTES, read_regular
+from clipserve.inputs.files import MAX_SECRET_BYTES, read_regular
 
 TokenSource: TypeAlias = str | Callable[[], str] | None
 Metadata: TypeAlias = tuple[tuple[str, str], ...]

@@ -14,7 +14,7 @@ from clipserve.errors import ClipserveError
 from clipserve.labels import LabelSet
 
 if TYPE_CHECKING:
-    from clipserve.images import ImageLike
+    from clipserve.inputs.image_like import ImageLike
 
 Floats: TypeAlias = npt.NDArray[np.float32]
 

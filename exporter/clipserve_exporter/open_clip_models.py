@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from clipserve_exporter.errors import ExportError
-from clipserve_exporter.source import SERVED
+from clipserve_exporter.preprocessing import SERVED
 from clipserve_exporter.text_tower import VOCABULARY
 from clipserve_exporter.torchvision_shim import make_importable
 from clipserve_exporter.weights_file import NOT_WEIGHTS, is_torchscript, read_weights

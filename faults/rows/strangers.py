@@ -8,7 +8,7 @@ import time
 from collections.abc import Iterator
 
 import grpc
-from clipserve.channel import channel_options, target_uri
+from clipserve.transport.channel import channel_options, target_uri
 from clipserve.v1 import clip_pb2, clip_pb2_grpc
 
 from faults import http2

@@ -13,7 +13,7 @@ from click.testing import CliRunner
 from client.fake_server import FakeServer
 from client.pictures import png
 from clipserve import Client, RetryPolicy
-from clipserve.cli import main
+from clipserve.tools.cli import main
 from hypothesis import settings
 from support.certificates import Authority
 

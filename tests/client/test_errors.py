@@ -5,7 +5,7 @@ import pickle
 import grpc
 import pytest
 from client.fake_server import Refused
-from clipserve import errors, status
+from clipserve import errors
 from clipserve.errors import (
     BatchError,
     ClientNotUsable,
@@ -15,6 +15,7 @@ from clipserve.errors import (
     Violation,
 )
 from clipserve.v1 import common_pb2
+from clipserve.wire import status
 from clipserve_gateway import errors as gateway
 from hypothesis import given
 from hypothesis import strategies as st

@@ -17,8 +17,8 @@ HEAVY = (
     "click",
     "rich",
     "clipserve_gateway",
-    "clipserve.cli",
-    "clipserve.evaluation",
+    "clipserve.tools.cli",
+    "clipserve.tools.evaluation",
 )
 
 EXPORTED = {

@@ -1,8 +1,8 @@
 from __future__ import annotations
 
 import pytest
-from clipserve.label_sets import read_labels, write_labels
 from clipserve.labels import LabelSet, NoneOfTheAbove, label_set, parse_ref, to_label_set, vocabulary
+from clipserve.wire.label_sets import read_labels, write_labels
 
 
 def test_imagenet_has_its_thousand_classes_and_eighty_templates():

@@ -6,9 +6,9 @@ import json
 
 import click
 import pytest
-from clipserve.cli import label_files
+from clipserve.inputs.text_encoding import NotText, not_utf8, utf8
 from clipserve.labels import LabelSet, NoneOfTheAbove
-from clipserve.text_encoding import NotText, not_utf8, utf8
+from clipserve.tools.cli import label_files
 
 CAFE = "caf\udce9"
 """What Python makes of an argument in Latin-1."""

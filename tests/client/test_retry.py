@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 from clipserve.errors import Overloaded, RateLimited, ResourceExhausted, Unavailable
 from clipserve.retry import CallAttempts, RetryBudget, RetryPolicy
-from clipserve.status import BY_CODE, Failure
+from clipserve.wire.status import BY_CODE, Failure
 from hypothesis import given
 from hypothesis import strategies as st
 

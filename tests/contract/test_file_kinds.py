@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 
 import pytest
-from clipserve.file_kinds import HEAD_BYTES, READ, kind_of
+from clipserve.inputs.file_kinds import HEAD_BYTES, READ, kind_of
 from clipserve_gateway.errors import ImageError
 from clipserve_gateway.inputs.image_limits import ImageLimits
 from clipserve_gateway.inputs.preprocess import FORMATS, load_image

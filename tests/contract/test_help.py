@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import click
 import pytest
 from click.testing import CliRunner
-from clipserve.cli import main as client
+from clipserve.tools.cli import main as client
 from clipserve_gateway.cli import main as gateway
 
 COLUMNS = 80

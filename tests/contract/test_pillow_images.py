@@ -10,8 +10,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pytest
-from clipserve.images import ImageLike, write_image
-from clipserve.thumbnail import NotShown, thumbnail
+from clipserve.inputs.image_like import ImageLike
+from clipserve.tools.sheets.thumbnail import NotShown, thumbnail
+from clipserve.wire.images import write_image
 from clipserve_gateway.errors import ImageFormatUnsupported
 from clipserve_gateway.inputs.preprocess import ImageLimits, load_image, load_raw
 from hypothesis import given, settings

@@ -8,14 +8,14 @@ import shlex
 from pathlib import Path
 
 import click
-import clipserve.cli
+import clipserve.tools.cli
 import clipserve_gateway.cli
 import pytest
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text()
 EXAMPLE = re.compile(r"^(?:[^`.]*\| )?clipserve(-gateway)? ")
-COMMANDS = {"clipserve": clipserve.cli.main, "clipserve-gateway": clipserve_gateway.cli.main}
+COMMANDS = {"clipserve": clipserve.tools.cli.main, "clipserve-gateway": clipserve_gateway.cli.main}
 
 
 def shell_lines() -> list[list[str]]:

@@ -6,7 +6,7 @@ import re
 import shlex
 from pathlib import Path
 
-import clipserve.cli
+import clipserve.tools.cli
 import clipserve_gateway.cli
 import pytest
 from clipserve_gateway.access.methods import GROUPS, methods_of
@@ -15,7 +15,7 @@ from clipserve_gateway.settings import Settings
 
 ROOT = Path(__file__).parents[2]
 GUIDE = (ROOT / "docs" / "security.md").read_text()
-COMMANDS = {"clipserve": clipserve.cli.main, "clipserve-gateway": clipserve_gateway.cli.main}
+COMMANDS = {"clipserve": clipserve.tools.cli.main, "clipserve-gateway": clipserve_gateway.cli.main}
 
 
 def commands() -> list[list[str]]:

@@ -10,14 +10,14 @@ from typing import Any, TypeAlias, TypeVar
 
 from google.protobuf.message import Message
 
+from clipserve.calls.stream import BatchStream, parts_of
 from clipserve.errors import LimitExceeded, ResourceExhausted
 from clipserve.jobs.base import Job, StreamMethod
-from clipserve.pace import Pace
-from clipserve.pipeline import in_order
-from clipserve.requests import Chunk, rebaser
-from clipserve.responses import read_server_info
-from clipserve.stream import BatchStream, parts_of
-from clipserve.transport import Scope, Transport
+from clipserve.jobs.pace import Pace
+from clipserve.jobs.pipeline import in_order
+from clipserve.messages.requests import Chunk, rebaser
+from clipserve.messages.responses import read_server_info
+from clipserve.transport.unary_call import Scope, Transport
 from clipserve.types import ServerInfo
 from clipserve.v1 import clip_pb2
 

@@ -9,17 +9,18 @@ from typing import Any, Literal
 import numpy.typing as npt
 
 from clipserve.calls.base import Calls, Progress
-from clipserve.filters import Filter
-from clipserve.images import MAX_FILE_BYTES, ImageLike
+from clipserve.filters.conditions import Filter
+from clipserve.inputs.image_like import ImageLike
 from clipserve.jobs.base import OnError
 from clipserve.jobs.classify import ClassifyJob
 from clipserve.jobs.embed import EmbedJob
-from clipserve.label_sets import prepare_request
+from clipserve.jobs.warn import warn_of_texts
 from clipserve.labels import LabelSet, to_label_set
-from clipserve.responses import read_search
-from clipserve.search_request import query_check, search_request
-from clipserve.told import warn_of_texts
+from clipserve.messages.responses import read_search
+from clipserve.messages.search_request import query_check, search_request
 from clipserve.types import ClassifyResult, EmbedResult, SearchResult, Weighted
+from clipserve.wire.images import MAX_FILE_BYTES
+from clipserve.wire.label_sets import prepare_request
 
 
 class ClipCalls(Calls):

@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from typing import Literal
 
 from clipserve.calls.base import Calls
-from clipserve.collection_responses import read_collection
-from clipserve.single import PAGE_SIZE, create_request
-from clipserve.text_encoding import utf8
+from clipserve.inputs.text_encoding import utf8
+from clipserve.messages.collection_responses import read_collection
+from clipserve.messages.point_requests import PAGE_SIZE, create_request
 from clipserve.types import Collection, IndexOptions
 from clipserve.v1 import collection_pb2
 

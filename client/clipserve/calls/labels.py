@@ -6,13 +6,13 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 from clipserve.calls.base import Calls
-from clipserve.label_sets import read_info, read_named, read_warnings, write_labels
+from clipserve.inputs.text_encoding import utf8
+from clipserve.jobs.warn import label_check, warn_of_labels, warn_of_texts
 from clipserve.labels import LabelSet, to_label_set
-from clipserve.single import PAGE_SIZE
-from clipserve.text_encoding import utf8
-from clipserve.told import label_check, warn_of_labels, warn_of_texts
+from clipserve.messages.point_requests import PAGE_SIZE
 from clipserve.types import LabelSetInfo, NamedLabelSet
 from clipserve.v1 import clip_pb2, labels_pb2
+from clipserve.wire.label_sets import read_info, read_named, read_warnings, write_labels
 
 
 class LabelSetCalls(Calls):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from google.protobuf.message import Message
 
 from clipserve.calls.base import Calls
-from clipserve.collection_responses import read_collection
+from clipserve.messages.collection_responses import read_collection
 from clipserve.types import Collection
 from clipserve.v1 import collection_pb2
 

@@ -6,11 +6,11 @@ from collections.abc import Iterable, Iterator
 
 from clipserve.calls.base import Calls, Progress
 from clipserve.errors import FingerprintMismatch
-from clipserve.filters import Filter
+from clipserve.filters.conditions import Filter
 from clipserve.jobs.base import OnError
 from clipserve.jobs.points import DeletePointsJob, GetPointsJob, UpsertJob
-from clipserve.responses import read_point
-from clipserve.single import count_request, delete_request, scroll_request
+from clipserve.messages.point_requests import count_request, delete_request, scroll_request
+from clipserve.messages.responses import read_point
 from clipserve.types import Point, StoredPoint, UpsertResult
 from clipserve.v1 import collection_pb2
 

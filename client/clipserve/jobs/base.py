@@ -14,11 +14,11 @@ from typing import Any, ClassVar, Generic, Literal, TypeAlias, TypeVar
 from google.protobuf.message import Message
 
 from clipserve.errors import BatchError, ClipserveError, FingerprintMismatch, LimitExceeded, Violation
-from clipserve.requests import Chunk, Item, Room, cut
-from clipserve.responses import read_model
+from clipserve.inputs.text_checks import TextCheck
+from clipserve.jobs.warn import warn_of_texts
+from clipserve.messages.requests import Chunk, Item, Room, cut
+from clipserve.messages.responses import read_model
 from clipserve.safe_text import quoted
-from clipserve.text_checks import TextCheck
-from clipserve.told import warn_of_texts
 from clipserve.types import ModelRef, ServerInfo
 from clipserve.v1 import common_pb2
 

@@ -6,17 +6,17 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from clipserve.errors import Conflict, LimitExceeded
-from clipserve.images import ImageLike
+from clipserve.inputs.image_like import ImageLike
 from clipserve.jobs.base import Job, OnError
 from clipserve.jobs.inputs import read_image
-from clipserve.label_sets import read_ref, read_warnings, write_labels
+from clipserve.jobs.warn import label_check, warn_of_labels
 from clipserve.labels import LabelSet, parse_ref
-from clipserve.requests import Chunk, Room, check_list, rebaser, room_for, wire_size
-from clipserve.responses import MODE_NAMES, MODES, read_classification
+from clipserve.messages.requests import Chunk, Room, check_list, rebaser, room_for, wire_size
+from clipserve.messages.responses import MODE_NAMES, MODES, read_classification
 from clipserve.safe_text import quoted
-from clipserve.told import label_check, warn_of_labels
 from clipserve.types import Classification, ClassifyResult, LabelWarning, ServerInfo
 from clipserve.v1 import clip_pb2
+from clipserve.wire.label_sets import read_ref, read_warnings, write_labels
 
 SECONDS_PER_PROMPT = 0.01
 """Added to the default timeout: 1,000 labels in 80 templates take a slow server many minutes, once."""

@@ -9,12 +9,12 @@ import numpy as np
 
 from clipserve.jobs.base import Job, OnError, StreamMethod
 from clipserve.jobs.inputs import read_image, read_text
-from clipserve.payload import read_embedding
-from clipserve.requests import Chunk, Room, check_list, rebaser, room_for, wire_size
+from clipserve.messages.requests import Chunk, Room, check_list, rebaser, room_for, wire_size
 from clipserve.safe_text import quoted
-from clipserve.status import read_item
 from clipserve.types import EmbedResult, Floats, ServerInfo
 from clipserve.v1 import clip_pb2
+from clipserve.wire.payload import read_embedding
+from clipserve.wire.status import read_item
 
 
 class EmbedJob(Job[EmbedResult]):

@@ -5,10 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 from clipserve.errors import LimitExceeded
-from clipserve.images import ImageLike, too_large, write_image
-from clipserve.text_encoding import utf8
+from clipserve.inputs.image_like import ImageLike
+from clipserve.inputs.text_encoding import utf8
 from clipserve.types import ServerInfo
 from clipserve.v1 import common_pb2
+from clipserve.wire.images import too_large, write_image
 
 
 def read_image(image: ImageLike, info: ServerInfo) -> common_pb2.Image:

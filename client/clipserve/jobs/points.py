@@ -6,16 +6,16 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from clipserve.errors import FailedPrecondition, InvalidInput
-from clipserve.images import write_image
+from clipserve.inputs.text_encoding import utf8
 from clipserve.jobs.base import Job, OnError, StreamMethod
 from clipserve.jobs.inputs import read_image, read_text
-from clipserve.payload import write_embedding, write_payload
-from clipserve.requests import ITEM_OVERHEAD, Chunk, Room, check_list, rebaser, room_for, wire_size
-from clipserve.responses import read_point
-from clipserve.status import read_item
-from clipserve.text_encoding import utf8
+from clipserve.messages.requests import ITEM_OVERHEAD, Chunk, Room, check_list, rebaser, room_for, wire_size
+from clipserve.messages.responses import read_point
 from clipserve.types import Point, ServerInfo, StoredPoint, UpsertResult
 from clipserve.v1 import collection_pb2
+from clipserve.wire.images import write_image
+from clipserve.wire.payload import write_embedding, write_payload
+from clipserve.wire.status import read_item
 
 MAX_ID_BYTES = 512
 MAX_URI_BYTES = 2048

@@ -1,0 +1,1 @@
+"""Conditions on payloads, as Python expressions and as text."""

@@ -1,0 +1,218 @@
+"""Conditions on payloads, written as Python expressions.
+
+>>> from clipserve import F
+>>> (F("year") >= 2020) & (F("folder") == "holiday") & ~F("tags").isin(["blurred", "private"])
+(year >= 2020 and folder == 'holiday' and not tags in ['blurred', 'private'])
+
+How a condition is shown is how it can be written as text, too: `parse_filter(repr(condition)) == condition`.
+
+Comparing a field that a point does not have is false, and the negation of that is true.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import keyword
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import NoReturn
+
+import numpy as np
+
+from clipserve.types import PayloadValue
+from clipserve.v1 import common_pb2
+from clipserve.wire.payload import write_value
+
+RESERVED = ("true", "false")
+"""Words that are values in a condition's text; fields of that name are written `field("true")`."""
+LOW, HIGH = (("gt", "<"), ("gte", "<=")), (("lt", "<"), ("lte", "<="))
+"""Bounds and how they are shown on either side of the field: 2010 <= year < 2020."""
+
+
+class Filter:
+    """A condition. Combine with `&`, `|` and `~`."""
+
+    def message(self) -> common_pb2.Filter:
+        """The condition as the server reads it; TypeError or ValueError for values no payload can hold."""
+        raise TypeError("use F(field) == value and its like")
+
+    # Flat, so that a long chain stays within the depth that servers accept.
+    def __and__(self, other: Filter) -> Filter:
+        return And((*parts(self, And), *parts(checked(other), And)))
+
+    def __or__(self, other: Filter) -> Filter:
+        return Or((*parts(self, Or), *parts(checked(other), Or)))
+
+    def __invert__(self) -> Filter:
+        return Not(self)
+
+    def __bool__(self) -> NoReturn:
+        raise TypeError(
+            "a filter is neither true nor false here; combine filters with &, | and ~ (and parentheses), "
+            "not with and, or, not or chained comparisons"
+        )
+
+
+def parts(filter: Filter, kind: type[And] | type[Or]) -> tuple[Filter, ...]:
+    """The filters of an And or Or, if it is of that kind; else the filter alone."""
+    return filter.filters if isinstance(filter, kind) else (filter,)
+
+
+def checked(other: object) -> Filter:
+    """The filter; TypeError for anything else."""
+    if not isinstance(other, Filter):
+        raise TypeError(f"expected a filter such as F('year') >= 2020, not {type(other).__name__}")
+    return other
+
+
+def shown_field(name: str) -> str:
+    """The field in a condition's text."""
+    plain = name.isascii() and name.isidentifier() and not keyword.iskeyword(name)
+    return name if plain and name not in RESERVED else f"field({name!r})"
+
+
+def shown_value(value: PayloadValue) -> str:
+    """The value in a condition's text."""
+    if isinstance(value, np.generic):
+        value = value.item()
+    return f"timestamp({value.isoformat()!r})" if isinstance(value, dt.datetime) else repr(value)
+
+
+@dataclass(frozen=True, repr=False)
+class Eq(Filter):
+    """field == value; for a list of strings: the list contains the string."""
+
+    field: str
+    value: PayloadValue
+
+    def message(self) -> common_pb2.Filter:
+        return common_pb2.Filter(eq=common_pb2.EqFilter(field=self.field, value=write_value(self.value)))
+
+    def __repr__(self) -> str:
+        return f"{shown_field(self.field)} == {shown_value(self.value)}"
+
+
+@dataclass(frozen=True, repr=False)
+class In(Filter):
+    """The field equals one of the values; for a list of strings: the list contains one of them."""
+
+    field: str
+    values: tuple[PayloadValue, ...]
+
+    def message(self) -> common_pb2.Filter:
+        values = [write_value(value) for value in self.values]
+        return common_pb2.Filter(in_list=common_pb2.InFilter(field=self.field, values=values))
+
+    def __repr__(self) -> str:
+        return f"{shown_field(self.field)} in [{', '.join(map(shown_value, self.values))}]"
+
+
+@dataclass(frozen=True, repr=False)
+class Range(Filter):
+    """The field lies between bounds; None does not bind."""
+
+    field: str
+    gt: PayloadValue | None = None
+    gte: PayloadValue | None = None
+    lt: PayloadValue | None = None
+    lte: PayloadValue | None = None
+
+    def bounds(self) -> dict[str, PayloadValue]:
+        """The bounds that bind."""
+        named = {"gt": self.gt, "gte": self.gte, "lt": self.lt, "lte": self.lte}
+        return {name: value for name, value in named.items() if value is not None}
+
+    def message(self) -> common_pb2.Filter:
+        found = common_pb2.RangeFilter(field=self.field)
+        for name, value in self.bounds().items():
+            getattr(found, name).CopyFrom(write_value(value))
+        return common_pb2.Filter(range=found)
+
+    def __repr__(self) -> str:
+        field, bounds = shown_field(self.field), self.bounds()
+        low = [f"{shown_value(bounds[name])} {sign} " for name, sign in LOW if name in bounds]
+        high = [f" {sign} {shown_value(bounds[name])}" for name, sign in HIGH if name in bounds]
+        if len(low) == len(high) == 1:
+            return f"{low[0]}{field}{high[0]}"
+        signs = {"gt": ">", "gte": ">=", "lt": "<", "lte": "<="}
+        return " and ".join(f"{field} {signs[name]} {shown_value(value)}" for name, value in bounds.items())
+
+
+@dataclass(frozen=True, repr=False)
+class And(Filter):
+    """Every one of the filters holds."""
+
+    filters: tuple[Filter, ...]
+
+    def message(self) -> common_pb2.Filter:
+        messages = [part.message() for part in self.filters]
+        return common_pb2.Filter(all_of=common_pb2.FilterList(filters=messages))
+
+    def __repr__(self) -> str:
+        return f"({' and '.join(map(repr, self.filters))})"
+
+
+@dataclass(frozen=True, repr=False)
+class Or(Filter):
+    """At least one of the filters holds."""
+
+    filters: tuple[Filter, ...]
+
+    def message(self) -> common_pb2.Filter:
+        messages = [part.message() for part in self.filters]
+        return common_pb2.Filter(any_of=common_pb2.FilterList(filters=messages))
+
+    def __repr__(self) -> str:
+        return f"({' or '.join(map(repr, self.filters))})"
+
+
+@dataclass(frozen=True, repr=False)
+class Not(Filter):
+    """The filter does not hold."""
+
+    filter: Filter
+
+    def message(self) -> common_pb2.Filter:
+        return common_pb2.Filter(negation=self.filter.message())
+
+    def __repr__(self) -> str:
+        return f"not {self.filter!r}"
+
+
+class F:
+    """A payload field to compare: `F("year") >= 2020`, `F("tags") == "sea"`, `F("name").isin([...])`."""
+
+    __slots__ = ("name",)
+    __hash__ = None  # type: ignore[assignment]  # comparing gives filters, so fields cannot be keys
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+    def __eq__(self, value: PayloadValue) -> Filter:  # type: ignore[override]  # a filter, not a truth
+        return Eq(self.name, value)
+
+    def __ne__(self, value: PayloadValue) -> Filter:  # type: ignore[override]  # a filter, not a truth
+        return Not(Eq(self.name, value))
+
+    def __lt__(self, value: PayloadValue) -> Filter:
+        return Range(self.name, lt=value)
+
+    def __le__(self, value: PayloadValue) -> Filter:
+        return Range(self.name, lte=value)
+
+    def __gt__(self, value: PayloadValue) -> Filter:
+        return Range(self.name, gt=value)
+
+    def __ge__(self, value: PayloadValue) -> Filter:
+        return Range(self.name, gte=value)
+
+    def isin(self, values: Iterable[PayloadValue]) -> Filter:
+        """The field equals one of the values; ValueError if there are none."""
+        found = tuple(values)
+        if not found:
+            raise ValueError("isin needs at least one value")
+        return In(self.name, found)
+
+    def between(self, low: PayloadValue, high: PayloadValue) -> Filter:
+        """low ≤ field ≤ high."""
+        return Range(self.name, gte=low, lte=high)

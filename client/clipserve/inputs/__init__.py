@@ -1,0 +1,1 @@
+"""What callers hand in: files, pictures in folders, and texts. Knows no protobuf."""

@@ -1,0 +1,138 @@
+"""The one reader of local files: regular ones, and no more than wanted."""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import BinaryIO
+
+from clipserve.inputs.text_encoding import decoded
+
+MAX_TEXT_BYTES = 64 * 1024 * 1024
+"""Of a file of labels, prompts, names or texts."""
+MAX_SECRET_BYTES = 1024 * 1024
+"""Of a token, a certificate or a key."""
+READ = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
+"""How files are opened: without waiting for whoever writes a pipe."""
+
+
+class FileRefused(OSError):
+    """A file that is not opened, or not read whole; `strerror` says why."""
+
+    def __init__(self, path: str | os.PathLike[str], why: str) -> None:
+        super().__init__(errno.EINVAL, why, os.fspath(path))
+
+
+class FileTooLarge(FileRefused):
+    """A file with more bytes than are wanted of it; `size` is how many it has, or at least has."""
+
+    def __init__(self, path: str | os.PathLike[str], size: int, limit: int) -> None:
+        super().__init__(path, f"it has {size:,} bytes, and at most {limit:,} are read")
+        self.size = size
+
+
+@dataclass(frozen=True)
+class Below:
+    """A file below a trusted folder. Links that lead out of the folder are not followed."""
+
+    root: Path
+    name: str
+    """Relative to the root, with slashes."""
+
+    @property
+    def path(self) -> Path:
+        """Where it lies, by its name."""
+        return self.root / self.name
+
+
+def open_regular(path: str | os.PathLike[str]) -> BinaryIO:
+    """Opens a regular file for reading, through links too; FileRefused for anything else.
+
+    Pipes, devices and sockets are not opened: they would block, never end, or act. Raises OSError.
+    """
+    try:
+        check_regular(path, os.stat(path))
+        return opened(os.open(path, READ), path)
+    except ValueError as error:
+        raise FileRefused(path, str(error)) from error  # a NUL in its name
+
+
+def open_below(file: Below) -> BinaryIO:
+    """Opens a regular file below a folder; FileRefused for one that is elsewhere. Raises OSError.
+
+    Nothing that happens to the folder meanwhile changes that: what was opened is what is looked at.
+    """
+    parts = PurePosixPath(file.name).parts
+    if not parts or file.name.startswith("/") or ".." in parts or "\0" in file.name:
+        raise FileRefused(file.name, "its path leads out of the folder")
+    if os.open in os.supports_dir_fd:
+        return opened(walk(file.root, parts), file.path)
+    # Windows, where links need rights that few have.
+    if not file.path.resolve().is_relative_to(file.root.resolve()):
+        raise FileRefused(file.name, "it is a link that leads out of the folder")
+    return open_regular(file.path)
+
+
+def walk(root: Path, parts: Sequence[str]) -> int:
+    """A file descriptor of what lies below the folder, reached without following any link but the root's own.
+
+    Links that stay inside the folder are resolved first, by name; whether they did is seen when they are not
+    followed after that.
+    """
+    real = os.path.realpath(root)
+    target = os.path.realpath(os.path.join(real, *parts))
+    inside = os.path.relpath(target, real)
+    if inside == os.curdir or inside.split(os.sep)[0] == os.pardir:
+        raise FileRefused(os.path.join(root, *parts), "it is a link that leads out of the folder")
+    folder = os.open(real, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        *folders, name = inside.split(os.sep)
+        for part in folders:
+            deeper = os.open(part, READ | os.O_DIRECTORY | os.O_NOFOLLOW, dir_fd=folder)
+            os.close(folder)
+            folder = deeper
+        check_regular(target, os.stat(name, dir_fd=folder, follow_symlinks=False))
+        return os.open(name, READ | os.O_NOFOLLOW, dir_fd=folder)
+    finally:
+        os.close(folder)
+
+
+def opened(descriptor: int, path: str | os.PathLike[str]) -> BinaryIO:
+    """The open file, if it is a regular one: it may have become another since it was looked at."""
+    try:
+        check_regular(path, os.fstat(descriptor))
+        return os.fdopen(descriptor, "rb")
+    except BaseException:
+        os.close(descriptor)
+        raise
+
+
+def check_regular(path: str | os.PathLike[str], facts: os.stat_result) -> None:
+    """FileRefused for a pipe, a device, a socket or a folder."""
+    if stat.S_ISDIR(facts.st_mode):
+        raise FileRefused(path, "it is a folder")
+    if not stat.S_ISREG(facts.st_mode):
+        raise FileRefused(path, "it is not a regular file")
+
+
+def read_regular(path: str | os.PathLike[str] | Below, limit: int) -> bytes:
+    """The bytes of a regular file; FileTooLarge, before it is read, for more than `limit`. Raises OSError."""
+    with open_below(path) if isinstance(path, Below) else open_regular(path) as file:
+        name = path.path if isinstance(path, Below) else path
+        size = os.fstat(file.fileno()).st_size
+        if size > limit:
+            raise FileTooLarge(name, size, limit)
+        # It may grow meanwhile, or be one of those that say they have no bytes.
+        content = file.read(limit + 1)
+        if len(content) > limit:
+            raise FileTooLarge(name, len(content), limit)
+        return content
+
+
+def read_text(path: str | os.PathLike[str], limit: int = MAX_TEXT_BYTES) -> str:
+    """The text of a file; see text_encoding for what is read. Raises OSError and NotText."""
+    return decoded(read_regular(path, limit))

@@ -1,0 +1,36 @@
+"""What callers may pass as an image."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, TypeAlias, Union
+
+import numpy as np
+import numpy.typing as npt
+
+if TYPE_CHECKING:
+    from PIL import Image as PillowImage
+
+ImageLike: TypeAlias = Union[
+    bytes,
+    bytearray,
+    memoryview,
+    str,
+    "os.PathLike[str]",
+    npt.NDArray[np.uint8],
+    "PillowImage.Image",
+    "ExactPixels",
+]
+"""Bytes of an encoded file, a path (str or PathLike), uint8 [H, W, 3] RGB, a Pillow image, or ExactPixels."""
+
+
+@dataclass(frozen=True)
+class ExactPixels:
+    """An image that the server decodes exactly as open_clip does, where it would do so faster.
+
+    Takes two to five times the time for a large JPEG. For comparing with other implementations, and for
+    pictures of fine regular texture.
+    """
+
+    image: ImageLike

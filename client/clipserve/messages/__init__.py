@@ -1,0 +1,1 @@
+"""Whole requests and responses. Imports wire and what lies below; sends nothing."""

@@ -1,0 +1,85 @@
+"""What messages tell of a collection: its index, its statistics, its migration."""
+
+from __future__ import annotations
+
+import datetime as dt
+
+from clipserve.messages.responses import read_model
+from clipserve.types import (
+    Collection,
+    FailedPoint,
+    IndexOptions,
+    IndexStatus,
+    Migration,
+    NeighborOverlap,
+    ScoreStatistics,
+)
+from clipserve.v1 import collection_pb2
+from clipserve.wire.payload import TYPE_NAMES
+
+METRICS = {"cosine": collection_pb2.METRIC_COSINE}
+METRIC_NAMES = {number: name for name, number in METRICS.items()}
+INDEX_STATES = {
+    collection_pb2.INDEX_STATE_NONE: "none",
+    collection_pb2.INDEX_STATE_BUILDING: "building",
+    collection_pb2.INDEX_STATE_READY: "ready",
+}
+MIGRATION_STATES = {
+    collection_pb2.MIGRATION_STATE_RUNNING: "running",
+    collection_pb2.MIGRATION_STATE_READY: "ready",
+    collection_pb2.MIGRATION_STATE_SWITCHED: "switched",
+    collection_pb2.MIGRATION_STATE_WAITING: "waiting",
+}
+
+
+def read_collection(collection: collection_pb2.Collection) -> Collection:
+    """One collection."""
+    has = collection.HasField
+    return Collection(
+        name=collection.name,
+        model=read_model(collection.model),
+        metric=METRIC_NAMES.get(collection.metric, "unknown"),
+        schema={field.name: TYPE_NAMES.get(field.type, "unknown") for field in collection.schema},
+        count=collection.count,
+        create_time=collection.create_time.ToDatetime(dt.timezone.utc),
+        aliases=tuple(collection.aliases),
+        keep_sources=collection.keep_sources,
+        index_options=read_index_options(collection.index_options),
+        index_status=read_index_status(collection.index_status) if has("index_status") else None,
+        migration=read_migration(collection.migration) if has("migration") else None,
+        score_statistics=tuple(read_statistics(found) for found in collection.score_statistics),
+    )
+
+
+def read_index_options(options: collection_pb2.IndexOptions) -> IndexOptions:
+    """Options of an index."""
+    return IndexOptions(options.exact, options.m, options.ef_construction, options.ef_search)
+
+
+def read_index_status(status: collection_pb2.IndexStatus) -> IndexStatus:
+    """How far an index has come."""
+    return IndexStatus(INDEX_STATES.get(status.state, "unknown"), status.indexed)
+
+
+def read_statistics(found: collection_pb2.ScoreStatistics) -> ScoreStatistics:
+    """How cosines of unrelated pairs are spread."""
+    return ScoreStatistics(**{name: getattr(found, name) for name in ScoreStatistics.__dataclass_fields__})
+
+
+def read_migration(migration: collection_pb2.Migration) -> Migration:
+    """How far a migration has come."""
+    overlap = migration.overlap
+    return Migration(
+        state=MIGRATION_STATES.get(migration.state, "unknown"),
+        source=read_model(getattr(migration, "from")),
+        target=read_model(migration.to),
+        total=migration.total,
+        done=migration.done,
+        failed=migration.failed,
+        failures=tuple(FailedPoint(point.id, point.message) for point in migration.failures),
+        overlap=NeighborOverlap(overlap.k, overlap.queries, overlap.mean, overlap.p10)
+        if migration.HasField("overlap")
+        else None,
+        error=migration.error,
+        start_time=migration.start_time.ToDatetime(dt.timezone.utc),
+    )

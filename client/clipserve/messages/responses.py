@@ -1,0 +1,113 @@
+"""Response messages become results."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from clipserve.types import (
+    Classification,
+    Hit,
+    LabelScore,
+    Limits,
+    ModelInfo,
+    ModelRef,
+    SearchResult,
+    ServerInfo,
+    StoredPoint,
+)
+from clipserve.v1 import clip_pb2, collection_pb2, common_pb2
+from clipserve.wire.payload import read_embedding, read_payload
+from clipserve.wire.status import read_item
+
+MODES = {
+    "softmax": clip_pb2.SCORE_MODE_SOFTMAX,
+    "independent": clip_pb2.SCORE_MODE_INDEPENDENT,
+}
+MODE_NAMES = {number: name for name, number in MODES.items()}
+
+
+def read_model(model: common_pb2.ModelRef) -> ModelRef:
+    """The model that answered."""
+    return ModelRef(model.name, model.fingerprint, model.embed_dim)
+
+
+def read_server_info(response: clip_pb2.GetServerInfoResponse) -> ServerInfo:
+    """What the server can do."""
+    return ServerInfo(
+        version=response.version,
+        models=tuple(read_model_info(model) for model in response.models),
+        default_model=response.default_model,
+        limits=Limits(**{name: getattr(response.limits, name) for name in Limits.__dataclass_fields__}),
+        engine=response.engine,
+        keeps_sources=response.keeps_sources,
+        restores_sources=response.restores_sources,
+        inserts_new_points=response.inserts_new_points,
+    )
+
+
+def read_model_info(model: clip_pb2.ModelInfo) -> ModelInfo:
+    """One model of the server."""
+    return ModelInfo(
+        ref=read_model(model.ref),
+        ready=model.ready,
+        architecture=model.architecture,
+        pretrained=model.pretrained,
+        image_size=model.image_size,
+        context_length=model.context_length,
+        logit_scale=model.logit_scale,
+        logit_bias=model.logit_bias if model.HasField("logit_bias") else None,
+        precision=model.precision,
+    )
+
+
+def read_classification(result: clip_pb2.ClassifyResult, rebase: Callable[[str], str]) -> Classification:
+    """The labels of one image."""
+    error = read_item(result.status, rebase)
+    return Classification(tuple(read_label_score(score) for score in result.scores), error)
+
+
+def read_label_score(score: clip_pb2.LabelScore) -> LabelScore:
+    """One label of one image."""
+    return LabelScore(
+        label=score.label,
+        index=score.index,
+        probability=score.probability if score.HasField("probability") else None,
+        cosine=score.cosine,
+        above_threshold=score.above_threshold if score.HasField("above_threshold") else None,
+    )
+
+
+def read_search(response: clip_pb2.SearchResponse) -> SearchResult:
+    """The hits, best first."""
+    return SearchResult(
+        hits=tuple(read_hit(hit) for hit in response.hits),
+        model=read_model(response.model),
+        truncated=response.truncated,
+        incomplete=response.incomplete,
+        weak_match=response.weak_match,
+    )
+
+
+def read_hit(hit: clip_pb2.SearchHit) -> Hit:
+    """A point that was found, with its near-duplicates."""
+    return Hit(
+        id=hit.id,
+        score=hit.score,
+        payload=read_payload(hit.payload),
+        percentile=hit.percentile if hit.HasField("percentile") else None,
+        duplicates=tuple(read_hit(duplicate) for duplicate in hit.duplicates),
+    )
+
+
+def read_point(point: collection_pb2.Point) -> StoredPoint:
+    """One stored point."""
+    embedding = read_embedding(point.embedding) if point.HasField("embedding") else None
+    kind = point.WhichOneof("source")
+    return StoredPoint(
+        id=point.id,
+        payload=read_payload(point.payload),
+        embedding=embedding,
+        image=point.image_content if kind == "image_content" else None,
+        text=point.text if kind == "text" else None,
+        source_uri=point.source_uri,
+    )

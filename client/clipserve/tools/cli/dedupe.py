@@ -1,0 +1,143 @@
+"""`clipserve dedupe`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Literal
+
+import click
+import numpy as np
+
+from clipserve.client import Client
+from clipserve.filters.conditions import Filter
+from clipserve.tools.cli.common import read_filter
+from clipserve.tools.cli.dedupe_words import SHOWN_GROUPS, Scanned, document, show, shown_members, write_sheet
+from clipserve.tools.cli.errors import Failure
+from clipserve.tools.cli.options import OUT, Server, filter_option, root_option, server_options
+from clipserve.tools.cli.output import print_json, progress
+from clipserve.tools.cli.sheet_pictures import pictures_of
+from clipserve.tools.cli.terminal import confirm, say
+from clipserve.tools.duplicates import Group, find_groups
+from clipserve.tools.sheets.entries import SUFFIXES
+from clipserve.types import Collection, Floats, StoredPoint
+
+MOST_POINTS = 500_000
+"""Their comparing takes some ten minutes on two cores, and their embeddings about a GB."""
+
+
+@click.command()
+@click.option("--collection", "-c", required=True, metavar="NAME", help="The collection to look through.")
+@click.option(
+    "--threshold",
+    "-t",
+    default=0.95,
+    show_default=True,
+    type=click.FloatRange(0, 1, min_open=True),
+    help="Cosine from which two pictures are near-duplicates.",
+)
+@filter_option
+@click.option(
+    "--keep",
+    type=click.Choice(["best", "first"]),
+    default="best",
+    show_default=True,
+    help="Which of a group to keep: the largest file, or the first by id.",
+)
+@click.option("--sheet", type=OUT, help="Write a sheet with a row for each group: .png or .html.")
+@root_option
+@click.option("--delete", is_flag=True, help="Delete all points of each group but the kept one.")
+@click.option("--yes", "-y", is_flag=True, help="Do not ask before deleting.")
+@server_options
+def dedupe(
+    collection: str,
+    threshold: float,
+    filter_text: str | None,
+    keep: Literal["best", "first"],
+    sheet: Path | None,
+    root: Path | None,
+    delete: bool,
+    yes: bool,
+    server: Server,
+) -> None:
+    """Find near-duplicates in a collection, exactly.
+
+    Every picture is compared with those that lead a group. A group's first is the one to keep, and each of
+    the others is within the threshold of that very one: a long series of pictures that change little by
+    little does not become one group. --delete deletes points; files are never touched.
+
+    \b
+    Examples:
+      clipserve dedupe -c holiday
+      clipserve dedupe -c holiday --threshold 0.98 --sheet duplicates.html
+      clipserve dedupe -c holiday --filter 'folder == "sea"' --keep first --delete
+    """
+    if sheet is not None and sheet.suffix not in SUFFIXES:
+        raise click.BadParameter(f"{sheet.name} must end in {' or '.join(SUFFIXES)}", param_hint="--sheet")
+    with server.client(patient=True) as client:
+        found = client.get_collection(collection)
+        scanned = scan(client, found, read_filter(filter_text, found.schema), show=not server.as_json)
+        with progress("Comparing", len(scanned.ids), show=not server.as_json) as advance:
+            groups = find_groups(scanned.embeddings, threshold, order=scanned.order(keep), progress=advance)
+        listed = groups if server.as_json or sheet is not None else groups[:SHOWN_GROUPS]
+        points = get_members(client, collection, scanned, listed)
+        if sheet is not None:
+            title = f"Near-duplicates in {collection}"
+            on_sheet = [points[id] for id in shown_members(sheet, scanned, groups) if id in points]
+            pictures = pictures_of(client, collection, on_sheet, root)
+            write_sheet(sheet, title, threshold, scanned, groups, points, pictures)
+        if not server.as_json:
+            show(scanned, groups, points, root)
+            if sheet is not None:
+                say(f"wrote {sheet}")
+        extra = [scanned.ids[row] for group in groups for row in group.members[1:]]
+        deleted = remove(client, collection, extra, len(groups), sure=yes) if delete and extra else 0
+    if server.as_json:
+        print_json(document(found, threshold, keep, scanned, groups, points, root, deleted))
+    elif delete:
+        say(f"deleted {deleted:,} points; no file was touched")
+    elif extra:
+        say("--delete deletes all points of each group but the kept one")
+
+
+def scan(client: Client, found: Collection, condition: Filter | None, *, show: bool) -> Scanned:
+    """Ids and embeddings of the points; Failure where there are too many."""
+    total = client.count(found.name, condition)
+    if total > MOST_POINTS:
+        raise Failure(
+            f"{total:,} points are too many to compare with each other, {MOST_POINTS:,} are the most; "
+            "look through them in parts, with --filter"
+        )
+    ids: list[str] = []
+    sizes: list[int] = []
+    rows: Floats = np.empty((total, found.model.embed_dim), np.float32)
+    with progress("Reading", total, show=show) as advance:
+        for point in client.scroll(found.name, filter=condition, with_embeddings=True):
+            if len(ids) == len(rows):
+                # Written meanwhile.
+                rows = np.concatenate([rows, np.empty((1 + len(rows) // 8, rows.shape[1]), np.float32)])
+            rows[len(ids)] = point.embedding
+            ids.append(point.id)
+            size = point.payload.get("bytes")
+            sizes.append(size if isinstance(size, int) else 0)
+            advance(len(ids))
+    return Scanned(ids, rows[: len(ids)], np.array(sizes, np.int64))
+
+
+def get_members(
+    client: Client, collection: str, scanned: Scanned, groups: Sequence[Group]
+) -> dict[str, StoredPoint]:
+    """The points of groups, by id, with their payloads; less those that are gone by now."""
+    ids = [scanned.ids[row] for group in groups for row in group.members]
+    return {point.id: point for point in client.get_points(collection, ids)} if ids else {}
+
+
+def remove(client: Client, collection: str, extra: Sequence[str], groups: int, *, sure: bool) -> int:
+    """Deletes points, after asking; returns how many."""
+    if not sure:
+        confirm(
+            f"Delete {len(extra):,} points of {collection} for good, and keep one of each of "
+            f"{groups:,} groups?",
+            abort=True,
+        )
+    return client.delete_points(collection, extra)

@@ -1,0 +1,149 @@
+"""Groups of near-duplicates as a table, as a sheet and as a document."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from rich.text import Text
+
+from clipserve.tools.cli.common import shown
+from clipserve.tools.cli.hits import name_of, path_of
+from clipserve.tools.cli.output import number
+from clipserve.tools.cli.terminal import console, say, table
+from clipserve.tools.duplicates import Group
+from clipserve.tools.sheets import group_sheet
+from clipserve.tools.sheets.entries import Entry
+from clipserve.tools.sheets.group_sheet import GroupSheet, Row, write_group_sheet
+from clipserve.tools.sheets.thumbnail import Picture
+from clipserve.types import Collection, Floats, StoredPoint
+
+SHOWN_GROUPS = 20
+SHOWN_MEMBERS = 6
+
+
+@dataclass(frozen=True, eq=False)
+class Scanned:
+    """What is compared: N points in the order of their ids."""
+
+    ids: list[str]
+    embeddings: Floats
+    """float32 [N, D]."""
+    sizes: npt.NDArray[np.int64]
+    """[N], bytes of the files, 0 where that is not known."""
+
+    def order(self, keep: str) -> npt.NDArray[np.intp]:
+        """All rows, the one to keep first."""
+        return np.argsort(-self.sizes, kind="stable") if keep == "best" else np.arange(len(self.ids))
+
+
+def described(id: str, points: dict[str, StoredPoint], root: Path | None) -> tuple[str, Path | None]:
+    """What people call a point, and where its picture lies."""
+    point = points.get(id)
+    return (name_of(point), path_of(point, root)) if point else (id, None)
+
+
+def member(id: str, cosine: float, points: dict[str, StoredPoint], pictures: Mapping[str, Picture]) -> Entry:
+    """A point on a sheet."""
+    point = points.get(id)
+    return Entry(name_of(point) if point else id, cosine, pictures.get(id))
+
+
+def show(
+    scanned: Scanned, groups: Sequence[Group], points: dict[str, StoredPoint], root: Path | None
+) -> None:
+    """A table."""
+    extra = sum(len(group.members) - 1 for group in groups)
+    made = table("", ("cosine", "right"), "picture", "in")
+    for group in groups[:SHOWN_GROUPS]:
+        if made.row_count:
+            made.add_row()
+        for rank, (row, cosine) in enumerate(
+            zip(group.members[:SHOWN_MEMBERS], group.cosines[:SHOWN_MEMBERS], strict=True)
+        ):
+            name, path = described(scanned.ids[row], points, root)
+            place = Text(shown(path.parent) if path else "", "dim")
+            made.add_row(
+                "" if rank else Text("keep", "green"), number(cosine) if rank else "", Text(name), place
+            )
+        if len(group.members) > SHOWN_MEMBERS:
+            made.add_row("", "", Text(f"… and {len(group.members) - SHOWN_MEMBERS} more", "dim"), "")
+    if groups:
+        console().print(made)
+    if len(groups) > SHOWN_GROUPS:
+        say(f"… and {len(groups) - SHOWN_GROUPS:,} smaller groups (all with --sheet or --json)")
+    say(
+        f"{len(groups):,} groups of near-duplicates among {len(scanned.ids):,} points; "
+        f"{extra:,} points have one that would be kept"
+    )
+
+
+def shown_members(path: Path, scanned: Scanned, groups: Sequence[Group]) -> list[str]:
+    """Ids of the points whose pictures a sheet of that name shows."""
+    shown = groups[: group_sheet.SHOWN_GROUPS[path.suffix]]
+    return [scanned.ids[row] for group in shown for row in group.members[: group_sheet.SHOWN_MEMBERS]]
+
+
+def write_sheet(
+    path: Path,
+    title: str,
+    threshold: float,
+    scanned: Scanned,
+    groups: Sequence[Group],
+    points: dict[str, StoredPoint],
+    pictures: Mapping[str, Picture],
+) -> None:
+    """The sheet."""
+    rows = []
+    for group in groups:
+        entries = [
+            member(scanned.ids[row], cosine, points, pictures)
+            for row, cosine in zip(group.members, group.cosines, strict=True)
+        ]
+        rows.append(Row(entries))
+    extra = sum(len(group.members) - 1 for group in groups)
+    subtitle = (
+        f"{len(groups):,} groups, {extra:,} points beside the first of each, which is the one to keep · "
+        f"cosines with it are at least {threshold:g}"
+    )
+    write_group_sheet(GroupSheet(title, subtitle, rows), path)
+
+
+def document(
+    found: Collection,
+    threshold: float,
+    keep: str,
+    scanned: Scanned,
+    groups: Sequence[Group],
+    points: dict[str, StoredPoint],
+    root: Path | None,
+    deleted: int,
+) -> dict[str, Any]:
+    """The groups for machines."""
+
+    def member(row: int, cosine: float) -> dict[str, Any]:
+        id = scanned.ids[row]
+        path = described(id, points, root)[1]
+        return {"id": id, "cosine": cosine, "path": shown(path) if path else None}
+
+    return {
+        "collection": found.name,
+        "model": found.model.name,
+        "fingerprint": found.model.fingerprint,
+        "threshold": threshold,
+        "keep": keep,
+        "points": len(scanned.ids),
+        "duplicates": sum(len(group.members) - 1 for group in groups),
+        "deleted": deleted,
+        "groups": [
+            {
+                "kept": scanned.ids[group.members[0]],
+                "members": [member(row, it) for row, it in zip(group.members, group.cosines, strict=True)],
+            }
+            for group in groups
+        ],
+    }

@@ -1,0 +1,58 @@
+"""`clipserve delete`."""
+
+from __future__ import annotations
+
+import click
+
+from clipserve.tools.cli.common import read_filter
+from clipserve.tools.cli.options import Server, filter_option, server_options
+from clipserve.tools.cli.output import print_json
+from clipserve.tools.cli.stdin import LIST_OR_STDIN, STDIN, text_of
+from clipserve.tools.cli.terminal import confirm, say
+
+
+@click.command()
+@click.argument("ids", nargs=-1, metavar="[ID]...", type=LIST_OR_STDIN)
+@click.option("--collection", "-c", required=True, metavar="NAME", help="Where to delete.")
+@filter_option
+@click.option("--yes", "-y", is_flag=True, help="Do not ask.")
+@server_options
+def delete(ids: tuple[str, ...], collection: str, filter_text: str | None, yes: bool, server: Server) -> None:
+    """Delete points of a collection by ID, or by a condition.
+
+    IDs of - are read from standard input, one a line; that needs --yes. Files are never touched.
+
+    \b
+    Examples:
+      clipserve delete -c holiday sea/a.jpg sea/b.jpg
+      clipserve delete -c holiday --yes - < ids.txt
+      clipserve delete -c holiday --filter 'folder == "sea" and modified < "2020-01-01"'
+    """
+    if bool(ids) == (filter_text is not None):
+        raise click.UsageError("say which points to delete, by their IDs or with --filter, one of them")
+    if str(STDIN) in ids:
+        if not yes:
+            raise click.UsageError("the question cannot be answered where standard input has IDs; add --yes")
+        ids = tuple(id for given in ids for id in (ids_of_stdin() if given == str(STDIN) else [given]))
+    with server.client() as client:
+        condition = None
+        count = len(set(ids))
+        if filter_text is not None:
+            condition = read_filter(filter_text, client.get_collection(collection).schema)
+            count = client.count(collection, condition)
+        if not yes and count:
+            points = "1 point" if count == 1 else f"{count:,} points"
+            confirm(f"Delete {points} of {collection} for good?", abort=True)
+        if condition is not None:
+            deleted = client.delete_points(collection, filter=condition)
+        else:
+            deleted = client.delete_points(collection, ids)
+    if server.as_json:
+        print_json({"collection": collection, "deleted": deleted})
+        return
+    say(f"deleted {deleted:,} of {count:,} points")
+
+
+def ids_of_stdin() -> list[str]:
+    """The lines of standard input that are not empty. Spaces belong to an ID."""
+    return [line for line in text_of(STDIN).splitlines() if line]

@@ -1,0 +1,199 @@
+"""`clipserve embed`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import click
+import numpy as np
+
+from clipserve.client import Client
+from clipserve.errors import ClipserveError
+from clipserve.safe_text import json_text
+from clipserve.tools.cli.common import expanded, say_passed_over, shown, unread_folders
+from clipserve.tools.cli.errors import ITEMS_FAILED
+from clipserve.tools.cli.listed import PLACES, entries, plain_lines
+from clipserve.tools.cli.options import OUT, Server, model_option, server_options
+from clipserve.tools.cli.output import error_facts, finite, print_json, progress, show_errors
+from clipserve.tools.cli.stdin import (
+    FILE_OR_STDIN,
+    PICTURES_OR_STDIN,
+    TEXT_OR_STDIN,
+    name_of,
+    picture_input,
+    text_of,
+)
+from clipserve.tools.cli.terminal import say
+from clipserve.types import Floats, ModelRef
+
+SUFFIXES = (".npy", ".npz", ".json")
+
+
+@dataclass(frozen=True)
+class Embedded:
+    """Rows and what they are of."""
+
+    names: list[str]
+    embeddings: Floats
+    """float32 [N, D]; NaN where something failed."""
+    model: ModelRef | None
+    failed: list[tuple[str, ClipserveError]]
+    truncated: list[str]
+
+    @property
+    def good(self) -> int:
+        """How many rows are embeddings."""
+        return len(self.names) - len(self.failed)
+
+
+@click.command()
+@click.argument("images", nargs=-1, metavar="[IMAGE]...", type=PICTURES_OR_STDIN)
+@click.option(
+    "--text",
+    "-t",
+    "texts",
+    multiple=True,
+    metavar="TEXT",
+    type=TEXT_OR_STDIN,
+    help="A text to embed, - for standard input; repeatable.",
+)
+@click.option("--texts-file", type=FILE_OR_STDIN, help="Texts to embed, one a line.")
+@click.option(
+    "--out", "--output", "-o", "output", type=OUT, help="Where to write: .npy, .npz (with names) or .json."
+)
+@click.option("--raw", is_flag=True, help="The encoder's output as it is, not L2-normalized.")
+@model_option
+@server_options
+def embed(
+    images: tuple[Path, ...],
+    texts: tuple[str, ...],
+    texts_file: Path | None,
+    output: Path | None,
+    raw: bool,
+    model: str,
+    server: Server,
+) -> None:
+    """Turn pictures and texts into embeddings. An IMAGE is a file, a folder, or - for standard input.
+
+    Pictures come first, in the order given, then texts. Rows of pictures that failed are NaN; where all
+    failed, no file is written.
+
+    \b
+    Examples:
+      clipserve embed photos/ -o photos.npz
+      clipserve embed cat.jpg --text "a cat" --json
+      clipserve embed --texts-file captions.txt -o captions.npy
+      cut -f2 captions.tsv | clipserve embed --texts-file - -o captions.npy
+    """
+    if output is not None and output.suffix not in SUFFIXES:
+        raise click.BadParameter(f"{output.name} must end in {', '.join(SUFFIXES)}", param_hint="--out")
+    if output is None and not server.as_json:
+        raise click.UsageError("say where the embeddings go: --out FILE.npz, or --json")
+    files, passed_over = expanded(images)
+    listed = entries(texts, "--text", "text")
+    if texts_file is not None:
+        listed += plain_lines(text_of(texts_file), name_of(texts_file))
+    lines = list(listed.texts)
+    click.get_current_context().meta[PLACES] = {"texts": listed.places}
+    if not files and not lines:
+        raise click.UsageError("give pictures, --text or --texts-file")
+    with server.client(patient=True) as client:
+        found = embed_all(client, files, lines, model=model, raw=raw, show=not server.as_json)
+    if output is not None and found.good:
+        write(found, output)
+    failed = found.failed + unread_folders(passed_over)
+    if server.as_json:
+        written = {"written": found.good if output else 0} | passed_over.facts()
+        print_json(document(found, failed, with_embeddings=output is None) | written)
+    else:
+        show_errors(failed)
+        for text in found.truncated:
+            say(f"too long for the model, lost its end: {text[:60]}…", err=True)
+        say_passed_over(passed_over)
+        say(summary(found, output), err=not found.good)
+    if failed:
+        raise SystemExit(ITEMS_FAILED)
+
+
+def summary(found: Embedded, output: Path | None) -> str:
+    """What was written, and which rows of it are no embeddings."""
+    rows, dim = found.embeddings.shape
+    if not found.good:
+        return f"wrote nothing to {output}: none of the inputs could be embedded"
+    lacking = f" and {rows - found.good:,} rows of NaN, for those that failed," if found.failed else ""
+    return f"wrote {found.good:,} × {dim} embeddings{lacking} to {output}"
+
+
+def embed_all(
+    client: Client, files: list[Path], lines: list[str], *, model: str, raw: bool, show: bool
+) -> Embedded:
+    """Pictures, then texts."""
+    names = [*map(shown, files), *lines]
+    results = []
+    with progress("Embedding", len(names), show=show) as advance:
+        if files:
+            results.append(
+                client.embed_images(
+                    [picture_input(file) for file in files],
+                    model=model,
+                    normalize=not raw,
+                    on_error="return",
+                    progress=advance,
+                )
+            )
+        if lines:
+            results.append(
+                client.embed_texts(
+                    lines,
+                    model=model,
+                    normalize=not raw,
+                    on_error="return",
+                    progress=lambda done: advance(len(files) + done),
+                )
+            )
+    starts = [0, len(files)] if files else [0]
+    placed = list(zip(starts, results, strict=False))
+    return Embedded(
+        names=names,
+        embeddings=np.concatenate([result.embeddings for result in results]),
+        model=next((result.model for result in results if result.model), None),
+        failed=[(names[start + i], error) for start, result in placed for i, error in result.errors.items()],
+        truncated=[names[start + i] for start, result in placed for i in result.truncated],
+    )
+
+
+def write(found: Embedded, path: Path) -> None:
+    """Writes the rows; .npz and .json keep names and model beside them."""
+    if path.suffix == ".npy":
+        np.save(path, found.embeddings)
+    elif path.suffix == ".npz":
+        np.savez_compressed(
+            path,
+            embeddings=found.embeddings,
+            names=np.array(found.names),
+            model=np.array(found.model.name if found.model else ""),
+            fingerprint=np.array(found.model.fingerprint if found.model else ""),
+        )
+    else:
+        path.write_text(json_text(finite(document(found, found.failed))), encoding="utf-8")
+
+
+def document(
+    found: Embedded, failed: Sequence[tuple[str, ClipserveError]], *, with_embeddings: bool = True
+) -> dict[str, Any]:
+    """The result for machines."""
+    rows: list[dict[str, Any]] = [{"name": name} for name in found.names]
+    if with_embeddings:
+        for row, embedding in zip(rows, found.embeddings, strict=True):
+            row["embedding"] = [float(f"{value:.9g}") for value in embedding]
+    return {
+        "model": found.model.name if found.model else None,
+        "fingerprint": found.model.fingerprint if found.model else None,
+        "dim": found.embeddings.shape[1],
+        "truncated": found.truncated,
+        "errors": [error_facts(name, error) for name, error in failed],
+        "rows": rows,
+    }

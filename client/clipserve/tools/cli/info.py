@@ -1,0 +1,84 @@
+"""`clipserve info`."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+
+import click
+from rich.text import Text
+
+from clipserve.tools.cli.errors import TRY_AGAIN, Failure
+from clipserve.tools.cli.options import Server, server_options
+from clipserve.tools.cli.output import print_json
+from clipserve.tools.cli.terminal import console, table
+from clipserve.types import ServerInfo
+
+NOT_READY = (
+    "no model is ready yet; models may still be loading: try again in a few seconds, then look whether "
+    "Triton runs and has models"
+)
+
+
+@click.command()
+@server_options
+def info(server: Server) -> None:
+    """Show the server's models and limits.
+
+    \b
+    Examples:
+      clipserve info
+      clipserve info --target gateway:8600 --json
+    """
+    with server.client() as client:
+        found = client.info()
+    if server.as_json:
+        print_json({"target": server.target, **asdict(found)})
+    else:
+        show(server.target, found)
+    if not any(model.ready for model in found.models):
+        facts = {"code": "UNAVAILABLE", "reason": "MODEL_UNAVAILABLE", "field": "", "metadata": {}}
+        raise Failure(NOT_READY, TRY_AGAIN, {**facts, "request_id": ""} if server.as_json else None)
+
+
+def show(target: str, found: ServerInfo) -> None:
+    """Tables of models and limits."""
+    out = console()
+    out.print(Text.assemble((f"clipserve {found.version}", "bold"), f" at {target}"))
+    out.print()
+    models = table(
+        "model", "", "architecture", ("dim", "right"), ("pixels", "right"), "precision", "fingerprint"
+    )
+    for model in found.models:
+        default = " (default)" if model.name == found.default_model else ""
+        models.add_row(
+            Text(model.name + default),
+            Text("ready", "green") if model.ready else Text("not ready", "red"),
+            Text(model.architecture),
+            f"{model.ref.embed_dim}",
+            f"{model.image_size}",
+            Text(model.precision),
+            Text(model.ref.fingerprint[:12]),
+        )
+    if found.models:
+        out.print(models)
+    names = {model.name for model in found.models}
+    if len(names) > 1 or (names and found.default_model not in names):
+        out.print(Text(which_default(found), "dim"))
+    limits = table("limit", ("value", "right"), title="")
+    for name, value in asdict(found.limits).items():
+        limits.add_row(name.removeprefix("max_").replace("_", " "), f"{value:,}")
+    out.print()
+    out.print(limits)
+
+
+def which_default(found: ServerInfo) -> str:
+    """What happens to calls that name none of several models."""
+    setting = "the server's CLIPSERVE_DEFAULT_MODEL"
+    if found.default_model and all(model.name != found.default_model for model in found.models):
+        return (
+            f"the default model, {found.default_model}, is not there: calls must name a model, until it is "
+            f"back or {setting} chooses another"
+        )
+    if found.default_model:
+        return f"calls that name no model are answered by {found.default_model}; {setting} chooses another"
+    return f"calls must name a model, until {setting} chooses one for those that do not"

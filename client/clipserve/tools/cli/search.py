@@ -1,0 +1,158 @@
+"""`clipserve search`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import click
+
+from clipserve.client import Client
+from clipserve.filters.conditions import Filter
+from clipserve.tools.cli.common import read_filter
+from clipserve.tools.cli.hits import document, entry, not_shown, show
+from clipserve.tools.cli.options import OUT, Server, filter_option, root_option, server_options
+from clipserve.tools.cli.output import print_json
+from clipserve.tools.cli.query import Query
+from clipserve.tools.cli.sheet_pictures import pictures_of, shown_points
+from clipserve.tools.cli.stdin import FILE_OR_STDIN, TEXT_OR_STDIN, picture_input
+from clipserve.tools.cli.terminal import say
+from clipserve.tools.cli.where import parse_where
+from clipserve.tools.sheets.contact_sheet import write_sheet
+from clipserve.tools.sheets.entries import SUFFIXES, Sheet
+from clipserve.tools.sheets.thumbnail import Picture
+from clipserve.types import SearchResult
+
+
+@click.command()
+@click.argument("text", required=False, type=TEXT_OR_STDIN)
+@click.option("--image", "-i", type=FILE_OR_STDIN, help="Search with a picture instead of a text.")
+@click.option("--like", metavar="ID", help="Search for what is like a point of the collection.")
+@click.option(
+    "--plus", multiple=True, metavar="TEXT", type=TEXT_OR_STDIN, help="Add a text to the query; repeatable."
+)
+@click.option(
+    "--minus", multiple=True, metavar="TEXT", type=TEXT_OR_STDIN, help="Lead away from a text; repeatable."
+)
+@click.option("--collection", "-c", required=True, metavar="NAME", help="Where to search.")
+@click.option("--top", "-k", default=10, show_default=True, type=click.IntRange(1), help="Hits at most.")
+@click.option("--threshold", type=click.FloatRange(-1, 1), help="Leave out hits with a lower cosine.")
+@click.option(
+    "--where",
+    "-w",
+    multiple=True,
+    metavar="FIELD=VALUE",
+    help="Only points like this; also with !=, <, <=, >, >=; repeatable, all must hold.",
+)
+@filter_option
+@click.option(
+    "--group-duplicates", is_flag=True, help="Of near-duplicates show the best, and say how many more."
+)
+@click.option("--sheet", type=OUT, help="Write a contact sheet of the hits: .png or .html.")
+@root_option
+@server_options
+def search(
+    text: str | None,
+    image: Path | None,
+    like: str | None,
+    plus: tuple[str, ...],
+    minus: tuple[str, ...],
+    collection: str,
+    top: int,
+    threshold: float | None,
+    where: tuple[str, ...],
+    filter_text: str | None,
+    group_duplicates: bool,
+    sheet: Path | None,
+    root: Path | None,
+    server: Server,
+) -> None:
+    """Find the pictures nearest to a text or a picture.
+
+    The query is TEXT, a picture file, or a picture of the collection. Scores are cosines, and which are high
+    depends on the model and on the kind of query. The column `beats` can be compared: 99.9 % means that of a
+    thousand pairs that have nothing to do with each other, one is as near as this. It is low for words that
+    the model does not know. Where not even the best hit has 95 %, nothing here matches well. Queries of
+    several parts have none. A text or picture that is - is read from standard input.
+
+    \b
+    Examples:
+      clipserve search "a dog playing in the snow" -c holiday -k 5 --sheet hits.png
+      clipserve search --image beach.jpg -c holiday --where "modified>=2024-01-01"
+      clipserve search --like "sea/c.jpg" -c holiday --group-duplicates
+      clipserve search "a beach" --plus "at night" --minus people -c holiday
+      clipserve search "a red car" -c holiday --filter 'folder in ["a", "b"] and bytes > 100000'
+      clipserve search "a red car" -c holiday --threshold 0.2 --json
+    """
+    query = Query(text, None if image is None else picture_input(image), like, plus, minus)
+    query.check()
+    if sheet is not None and sheet.suffix not in SUFFIXES:
+        raise click.BadParameter(f"{sheet.name} must end in {' or '.join(SUFFIXES)}", param_hint="--sheet")
+    with server.client() as client:
+        result = client.search(
+            collection,
+            **query.arguments(),
+            top_k=top,
+            score_threshold=threshold,
+            filter=condition(client, collection, where, filter_text),
+            group_duplicates=group_duplicates,
+        )
+        pictures: dict[str, Picture] = {}
+        shown = None
+        if sheet is not None:
+            pictures = pictures_of(client, collection, shown_points(result), root)
+            shown = query_picture(client, collection, query, root)
+    if sheet is not None:
+        made = make_sheet(result, query, shown, collection, pictures)
+        write_sheet(made, sheet)
+        for sentence in not_shown(tuple(made.entries)):
+            say(sentence, err=True)
+    if server.as_json:
+        print_json(document(result, root))
+    else:
+        show(result, root)
+        if sheet is not None:
+            say()
+            say(f"wrote {sheet}")
+    if result.incomplete:
+        say("very many points lie as near as the best: groups may be missing that come after them", err=True)
+    if result.truncated:
+        say("the text was too long for the model and lost its end", err=True)
+
+
+def condition(
+    client: Client, collection: str, where: tuple[str, ...], filter_text: str | None
+) -> Filter | None:
+    """--where and --filter together, their values read as the schema's types."""
+    if not where and filter_text is None:
+        return None
+    schema = client.get_collection(collection).schema
+    first, second = parse_where(where, schema), read_filter(filter_text, schema)
+    if first is not None and second is not None:
+        return first & second
+    return second if first is None else first
+
+
+def query_picture(client: Client, collection: str, query: Query, root: Path | None) -> Picture:
+    """The picture that was searched with, if there is one."""
+    if query.like is None:
+        return query.image
+    points = client.get_points(collection, [query.like])
+    return pictures_of(client, collection, points, root).get(query.like)
+
+
+def make_sheet(
+    result: SearchResult, query: Query, shown: Picture, collection: str, pictures: Mapping[str, Picture]
+) -> Sheet:
+    """What the contact sheet shows; the hits' pictures are given by id."""
+    entries = tuple(entry(hit, pictures) for hit in result)
+    count = f"{len(entries)} best of {collection}" if entries else f"nothing in {collection}"
+    judged = " and the share of unrelated pairs that they beat" if any(one.note for one in entries) else ""
+    if result.weak_match:
+        judged += " · nothing here matches well"
+    return Sheet(
+        title=query.title(),
+        subtitle=f"{count} · model {result.model.name} · scores are cosines{judged}",
+        entries=entries,
+        query=shown,
+    )

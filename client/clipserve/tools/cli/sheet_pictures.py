@@ -1,0 +1,74 @@
+"""The pictures of a sheet: files of this machine, else what the server keeps."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+
+from clipserve.client import Client
+from clipserve.errors import ClipserveError
+from clipserve.inputs.files import Below, open_below
+from clipserve.tools.cli.hits import picture_of
+from clipserve.tools.sheets.contact_sheet_html import SIDE
+from clipserve.tools.sheets.entries import SMALL_PICTURES
+from clipserve.tools.sheets.thumbnail import NotShown, Picture, thumbnail
+from clipserve.types import Hit, StoredPoint
+
+PIECE = 16
+"""Points whose kept pictures are fetched at a time: each may have megabytes, and is made small at once."""
+
+
+def shown_points(hits: Iterable[Hit]) -> Iterator[Hit]:
+    """The hits, and those of their near-duplicates that a sheet shows."""
+    for hit in hits:
+        yield hit
+        yield from hit.duplicates[:SMALL_PICTURES]
+
+
+def pictures_of(
+    client: Client, collection: str, points: Iterable[Hit | StoredPoint], root: Path | None
+) -> dict[str, Picture]:
+    """For each point, by id, its file; else the picture that the server keeps, or why there is none."""
+    found: dict[str, Picture] = {point.id: picture_of(point, root) for point in points}
+    missing = [id for id, picture in found.items() if not is_readable(picture)]
+    return found | dict(kept_pictures(client, collection, missing)) if missing else found
+
+
+def is_readable(picture: Picture) -> bool:
+    """Whether it is a file that can be opened."""
+    if not isinstance(picture, Below):
+        return False
+    try:
+        open_below(picture).close()
+    except (OSError, ValueError):
+        return False
+    return True
+
+
+def kept_pictures(client: Client, collection: str, ids: Sequence[str]) -> Iterator[tuple[str, Picture]]:
+    """What the server keeps of these points, by id; nothing of a collection that does not keep sources."""
+    left = set(ids)
+    try:
+        if not client.get_collection(collection).keep_sources:
+            return
+        for first in range(0, len(ids), PIECE):
+            for point in client.get_points(collection, ids[first : first + PIECE], with_sources=True):
+                if point.image is not None:
+                    yield point.id, small(point.image)
+                elif point.text is not None:
+                    yield point.id, NotShown("its point was made of a text")
+                left.discard(point.id)
+    except ClipserveError as error:
+        for id in left:
+            yield id, NotShown(f"the server does not give it: {error}")
+
+
+def small(content: bytes) -> Picture:
+    """A picture as it is shown, as a file of its own."""
+    made = thumbnail(content, SIDE, SIDE)
+    if isinstance(made, NotShown):
+        return made
+    file = io.BytesIO()
+    made.save(file, "PNG")
+    return file.getvalue()

@@ -1,0 +1,137 @@
+"""`-` on the command line means standard input, for a file, a text or a list, once in a command."""
+
+from __future__ import annotations
+
+import contextlib
+import shutil
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import click
+
+from clipserve.errors import ImageUnreadable
+from clipserve.inputs.files import MAX_TEXT_BYTES, FileRefused, FileTooLarge, read_text
+from clipserve.inputs.text_encoding import NotText, decoded
+from clipserve.tools.cli.paths import ExistingPath
+from clipserve.tools.cli.terminal import say
+from clipserve.wire.images import MAX_FILE_BYTES
+
+STDIN = Path("-")
+"""What the options below make of `-`. A file of that name is given as `./-`."""
+CLAIMED = "clipserve.stdin"
+"""Key in the context's `meta`: the parameter that standard input was given for."""
+
+
+class PathOrStdin(ExistingPath):
+    """An existing file (or folder, where those are wanted too), or STDIN."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """See click."""
+        if str(value) == str(STDIN):
+            claim(ctx, param)
+            return STDIN
+        path = super().convert(value, param, ctx)
+        return path.absolute() if path == STDIN else path
+
+
+class ListOrStdin(click.ParamType):
+    """A text; `-` stays, and whoever splits the list reads STDIN for it."""
+
+    name = "text"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """See click."""
+        if value == str(STDIN):
+            claim(ctx, param)
+        return str(value)
+
+
+class TextOrStdin(click.ParamType):
+    """A text; for `-` all of standard input, without the line end after it."""
+
+    name = "text"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """See click."""
+        if value != str(STDIN):
+            return str(value)
+        claim(ctx, param)
+        return text_of(STDIN).rstrip("\r\n")
+
+
+FILE_OR_STDIN = PathOrStdin(path_type=Path, exists=True, dir_okay=False)
+PICTURES_OR_STDIN = PathOrStdin(path_type=Path, exists=True)
+TEXT_OR_STDIN = TextOrStdin()
+LIST_OR_STDIN = ListOrStdin()
+
+
+def claim(ctx: click.Context | None, param: click.Parameter | None) -> None:
+    """click.UsageError where another parameter has standard input already: it can be read only once."""
+    if ctx is None:
+        return
+    name = param.get_error_hint(ctx) if param is not None else "this"
+    if CLAIMED in ctx.meta:
+        raise click.UsageError(
+            f"standard input (-) is given for {ctx.meta[CLAIMED]} and again for {name}; "
+            "it can be read once, so put one of them into a file"
+        )
+    ctx.meta[CLAIMED] = name
+
+
+def opened_stdin() -> BinaryIO:
+    """Standard input; says so where a person has to type it. FileRefused where it is closed."""
+    if sys.stdin is None or sys.stdin.closed:
+        raise FileRefused(STDIN, "standard input is closed")
+    if sys.stdin.isatty():
+        say("reading standard input; Ctrl-D ends it", err=True)
+    return sys.stdin.buffer
+
+
+def read_stdin(limit: int) -> bytes:
+    """All of standard input; FileTooLarge for more than `limit` bytes."""
+    content = opened_stdin().read(limit + 1)
+    if len(content) > limit:
+        raise FileTooLarge(STDIN, len(content), limit)
+    return content
+
+
+def text_of(path: Path) -> str:
+    """The text of a file or of standard input; click.UsageError for bytes that are not. Raises OSError.
+
+    Byte order marks before it are no part of it: files that programs put together may have several.
+    """
+    try:
+        return (decoded(read_stdin(MAX_TEXT_BYTES)) if path == STDIN else read_text(path)).lstrip("\ufeff")
+    except NotText as error:
+        raise click.UsageError(f"{name_of(path)}: {error}") from None
+
+
+def name_of(path: Path) -> str:
+    """The path as messages name it."""
+    return "standard input" if path == STDIN else str(path)
+
+
+def picture_input(path: Path) -> Path | bytes:
+    """The file's path, or the bytes of standard input; ImageUnreadable where it has none."""
+    if path != STDIN:
+        return path
+    content = read_stdin(MAX_FILE_BYTES)
+    if not content:
+        raise ImageUnreadable("standard input is empty")
+    return content
+
+
+@contextlib.contextmanager
+def file_of(path: Path) -> Iterator[Path]:
+    """The path of a file that is read in several places; standard input is copied to a temporary one."""
+    if path != STDIN:
+        yield path
+        return
+    with tempfile.TemporaryDirectory(prefix="clipserve-") as folder:
+        copy = Path(folder, "standard input")
+        with copy.open("wb") as file:
+            shutil.copyfileobj(opened_stdin(), file)
+        yield copy

@@ -1,0 +1,214 @@
+"""CIFAR-10, CIFAR-100 and CIFAR-10.1, in the layouts that they are passed around in.
+
+- `cifar-10-batches-py`, `cifar-100-python`: Python pickles (read without running what they name);
+- `cifar-10-batches-bin`, `cifar-100-binary`: records of label bytes and 3 × 1,024 pixel bytes;
+- the `.tar.gz` archives that these are published in, and batches compressed by gzip;
+- `.npz`: files concatenated in `jpeg` with `offset` and `label`, or arrays such as `x_test` and `y_test`;
+- pairs of `.npy` files, as of CIFAR-10.1;
+- Parquet and Arrow files as Hugging Face writes them (needs pyarrow), in any number of shards;
+- a folder for each class.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+from clipserve.inputs.files import open_regular
+from clipserve.labels import vocabulary
+from clipserve.tools.evaluation.cifar_arrays import labels_beside, names_split, npy_samples, npz_samples
+from clipserve.tools.evaluation.cifar_batches import (
+    batch_samples,
+    read_batch,
+    require_all,
+    suffixes,
+    tar_samples,
+)
+from clipserve.tools.evaluation.cifar_sets import (
+    CIFAR10,
+    CIFAR100,
+    NEW_TEST,
+    NEW_TEST_SIZES,
+    SPLITS,
+    CifarSet,
+    is_other,
+    other_set,
+)
+from clipserve.tools.evaluation.cifar_tables import table_samples
+from clipserve.tools.evaluation.dataset import Account, Dataset, DatasetError, Sample, shortened
+from clipserve.tools.evaluation.folder import account_of, class_folders, folder_samples
+
+SHARD = re.compile(r"-(\d+)-of-(\d+)(?=\D)")
+NOT_THE_SAME = re.compile(r"-[0-9a-f]{16}(?=\.)|(?<![a-zA-Z0-9])\d+")
+"""In the names of shards: a hash, and numbers. That of a version (v2) is no shard's."""
+CIFAR_NAME = re.compile(r"cifar[-_]?(100?)(?!\d)", re.IGNORECASE)
+ARCHIVES = (".tar.gz", ".tgz", ".tar")
+
+
+def load_cifar10(path: Path, split: str = "") -> Dataset:
+    """The test or train split found at `path`, a file or a folder. DatasetError if there is none.
+
+    Without a `split` it is the one that a file is named after, or test.
+    """
+    return load(path, split, CIFAR10)
+
+
+def load_cifar100(path: Path, split: str = "") -> Dataset:
+    """The same of CIFAR-100, with its 100 fine labels."""
+    return load(path, split, CIFAR100)
+
+
+def load(path: Path, split: str, ours: CifarSet) -> Dataset:
+    """The split of one of the sets."""
+    split = split or named_split(path, ours) or "test"
+    if split not in ours.batches:
+        raise DatasetError(f"{ours.name} has the splits test and train, not {split!r}")
+    if not path.exists():
+        raise DatasetError(f"{path} does not exist")
+    words = vocabulary(ours.command)
+    files = find_files(path, split, ours) if path.is_dir() else [path]
+    if files:
+        account = Account(tuple(file.name for file in files), ours.sizes[split])
+        samples = [sample for file in files for sample in file_samples(file, split, ours)]
+    else:
+        samples, account = in_folders(path, split, ours)
+    for sample in samples:
+        if not 0 <= sample.label < ours.classes:
+            raise DatasetError(
+                f"{sample.name} has label {sample.label}; {ours.name} has 0 to {ours.classes - 1}"
+            )
+    name = f"{ours.name} {split}"
+    if ours is CIFAR10 and files and (newer := NEW_TEST.search(files[0].name)):
+        version = newer[1].lower()
+        name, account = f"CIFAR-10.1 {version}", Account(account.files, NEW_TEST_SIZES[version])
+    return Dataset(name, words.classes, samples, words.templates, account)
+
+
+def in_folders(path: Path, split: str, ours: CifarSet) -> tuple[list[Sample], Account]:
+    """The pictures of a folder for each class; DatasetError if there are none."""
+    below = path / split if (path / split).is_dir() else path
+    folders = class_folders(below)
+    labels = {name: number for number, name in enumerate(vocabulary(ours.command).classes)}
+    # Folders of two words have an underscore between them.
+    labels |= {name.replace(" ", "_"): number for name, number in labels.items()}
+    samples = folder_samples(below, folders, labels)
+    if samples:
+        return samples, account_of(folders, labels)
+    if find_files(path, split, other_set(ours)):
+        raise is_other(str(path), ours)
+    other = next(it for it in SPLITS if it != split)
+    if found := find_files(path, other, ours):
+        raise DatasetError(
+            f"{path} has no {split} split, but {shortened([file.name for file in found])}: --split {other}"
+        )
+    raise DatasetError(
+        f"no {ours.name} {split} set found in {path}; expected its Python or binary batches, their .tar.gz, "
+        "an .npz, a pair of .npy, Parquet or Arrow files whose names or folders say the split, or a folder "
+        "for each class"
+    )
+
+
+def find_files(path: Path, split: str, ours: CifarSet) -> list[Path]:
+    """The files of whichever layout is there, in order; none for folders of pictures. DatasetError."""
+    there = [file for file in sorted(path.rglob("*"), key=by_number) if file.is_file() and of_set(file, ours)]
+    for form in suffixes():
+        if found := batch_files(there, path, split, ours, form):
+            return found
+    layouts: tuple[Callable[[Path], bool], ...] = (
+        lambda file: file.suffix == ".npz" and of_split(file, path, split),
+        lambda file: file.suffix == ".npz" and names_split(file, split),
+        lambda file: file.suffix == ".npy" and bool(labels_beside(file)) and of_split(file, path, split),
+        lambda file: file.suffix == ".parquet" and of_split(file, path, split),
+        lambda file: file.suffix == ".arrow" and of_split(file, path, split),
+        lambda file: file.name.startswith(ours.archives) and file.name.endswith(ARCHIVES),
+    )
+    for fits in layouts:
+        if found := [file for file in there if fits(file)]:
+            return shards(found, path, split)
+    return []
+
+
+def batch_files(
+    there: Sequence[Path], path: Path, split: str, ours: CifarSet, form: Sequence[str]
+) -> list[Path]:
+    """The batches of a split, each with one of the suffixes. DatasetError if some are missing, or doubled."""
+    wanted = {name + suffix: name for name in ours.batches[split] for suffix in form}
+    found: dict[str, list[Path]] = {}
+    for file in there:
+        if file.name in wanted:
+            found.setdefault(wanted[file.name], []).append(file)
+    if not found:
+        return []
+    require_all(len(found), split, path, ours)
+    for files in found.values():
+        if len(files) > 1:
+            raise several(files, path)
+    return [found[name][0] for name in ours.batches[split]]
+
+
+def shards(files: Sequence[Path], path: Path, split: str) -> list[Path]:
+    """The files, if they are parts of one set. DatasetError for several sets, or missing parts."""
+    groups: dict[tuple[Path, str], list[Path]] = {}
+    for file in files:
+        groups.setdefault((file.parent, NOT_THE_SAME.sub("#", file.name)), []).append(file)
+    if len(groups) > 1:
+        raise several([group[0] for group in groups.values()], path)
+    counts = {int(found[2]) for file in files if (found := SHARD.search(file.name))}
+    if counts and counts != {len(files)}:
+        raise DatasetError(f"{path} has {len(files)} of the {max(counts)} files of its {split} split")
+    return list(files)
+
+
+def several(files: Sequence[Path], path: Path) -> DatasetError:
+    """The error of a folder with more than one set."""
+    named = ", ".join(file.relative_to(path).as_posix() for file in files[:4])
+    return DatasetError(f"{path} has more than one set: {named}; name one of them with --data")
+
+
+def named_split(path: Path, ours: CifarSet) -> str:
+    """The split that a file is named after; empty for folders, and for files that have both."""
+    if path.is_dir():
+        return ""
+    stem = path.name.split(".")[0]
+    found = [it for it in SPLITS if names(path.name, it) or stem in ours.batches[it]]
+    return found[0] if len(found) == 1 else ""
+
+
+def names(text: str, split: str) -> bool:
+    """Whether a name has the split in it, at the beginning of a word."""
+    return re.search(f"(?<![a-z]){split}", text.lower()) is not None
+
+
+def of_split(file: Path, root: Path, split: str) -> bool:
+    """Whether a file's name, or that of a folder between it and the root, names the split."""
+    if NEW_TEST.search(file.name):
+        return split == "test"
+    return any(names(part, split) for part in file.relative_to(root).parts)
+
+
+def of_set(file: Path, ours: CifarSet) -> bool:
+    """Whether a file's name does not say that it is of the other set."""
+    named = CIFAR_NAME.search(file.name)
+    return named is None or (named[1] == "100") == (ours is CIFAR100)
+
+
+def by_number(file: Path) -> list[tuple[int, str]]:
+    """Sorts 2 before 10."""
+    parts = re.split(r"(\d+)", file.as_posix())
+    return [(int(part), "") if part.isdecimal() else (0, part) for part in parts]
+
+
+def file_samples(path: Path, split: str, ours: CifarSet) -> Iterator[Sample]:
+    """The samples of one file, by what it holds, and where that says nothing by its name."""
+    with open_regular(path) as file:
+        head = file.read(8)
+    if head.startswith(b"PK\3\4") or path.suffix == ".npz":
+        return npz_samples(path, split, ours)
+    if head.startswith(b"\x93NUMPY") or path.suffix == ".npy":
+        return npy_samples(path, ours)
+    if head.startswith((b"PAR1", b"ARROW1")) or path.suffix in (".parquet", ".arrow"):
+        return table_samples(path, ours)
+    if path.name.endswith(ARCHIVES):
+        return tar_samples(path, split, ours)
+    return batch_samples(path.name, read_batch(path), ours)

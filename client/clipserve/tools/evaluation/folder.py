@@ -1,0 +1,163 @@
+"""Sets with a folder for each class."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from clipserve.inputs.file_kinds import CONVERTIBLE
+from clipserve.inputs.files import read_text
+from clipserve.inputs.picture_files import NOT_OPENED, PassedOver, find_images, is_system_folder, other_kind
+from clipserve.inputs.text_encoding import NotText, lines_in
+from clipserve.tools.evaluation.dataset import Account, Dataset, DatasetError, Sample
+
+SPLITS = ("test", "val", "valid", "validation", "train")
+OUTSIDE = "outside of the classes' folders"
+""""Kind" of the pictures that lie beside the folders."""
+
+
+@dataclass(frozen=True)
+class ClassFolder:
+    """A folder that may be a class."""
+
+    name: str
+    files: Sequence[Path]
+    """Its pictures, by name."""
+    passed_over: PassedOver
+
+    @property
+    def lost(self) -> bool:
+        """Whether it has pictures, of which none can be read."""
+        return not self.files and bool(
+            self.passed_over.unread or self.passed_over.files.keys() & (CONVERTIBLE | NOT_OPENED)
+        )
+
+
+def load_folder(path: Path, split: str = "", names: Path | None = None) -> Dataset:
+    """The pictures below `path`, one class for each folder.
+
+    Classes are named after their folders, with spaces for underscores, or as `names` says: lines of folder
+    and name, with a tab or comma between. Where the folders are splits, `split` says which is meant; the
+    first of test and val by default. A folder whose pictures cannot be read is a class without pictures; one
+    without any pictures is no class.
+    """
+    path = chosen_split(path, split)
+    folders = class_folders(path)
+    outside = files_outside(path)
+    classes = [folder for folder in folders if folder.files or folder.lost]
+    if not any(folder.files for folder in folders):
+        there = passed_over_in(folders, outside)
+        raise DatasetError(
+            f"{path} has no folders with pictures in them; expected one for each class"
+            + (f" (passed over: {there.words()})" if there else "")
+        )
+    given = read_names(names) if names else {}
+    missing = [folder.name for folder in classes if given and folder.name not in given]
+    if missing:
+        raise DatasetError(f"{names} has no name for the folder {missing[0]!r}")
+    called = tuple(given.get(folder.name, spoken(folder.name)) for folder in classes)
+    labels = {folder.name: label for label, folder in enumerate(classes)}
+    return Dataset(
+        path.name, called, folder_samples(path, folders, labels), account=account_of(folders, labels, outside)
+    )
+
+
+def chosen_split(path: Path, split: str) -> Path:
+    """The folder of the split, where there are splits."""
+    if not path.is_dir():
+        raise DatasetError(f"{path} is no folder")
+    if split:
+        if not (path / split).is_dir():
+            raise DatasetError(f"{path} has no folder {split!r}")
+        return path / split
+    children = folder_names(path)
+    if children and all(name.lower() in SPLITS for name in children):
+        return path / min(children, key=lambda name: SPLITS.index(name.lower()))
+    return path
+
+
+def folder_names(path: Path) -> list[str]:
+    """Names of the folders in a folder, sorted, without those that no one keeps pictures in."""
+    return sorted(
+        entry.name for entry in os.scandir(path) if entry.is_dir() and not is_system_folder(entry.name)
+    )
+
+
+def class_folders(path: Path) -> list[ClassFolder]:
+    """The folders in `path` and the pictures below each, sorted."""
+    found = []
+    for name in folder_names(path) if path.is_dir() else ():
+        passed_over = PassedOver()
+        found.append(ClassFolder(name, sorted(find_images(path / name, passed_over)), passed_over))
+    return found
+
+
+def files_outside(path: Path) -> PassedOver:
+    """The files that lie beside the folders of classes, and the folders that are none."""
+    found = PassedOver()
+    for entry in os.scandir(path):
+        if entry.is_dir():
+            found.folders.update([entry.name] if is_system_folder(entry.name) else [])
+        else:
+            hidden = entry.name.startswith(".")
+            found.files["hidden" if hidden else other_kind(Path(entry.path)) or OUTSIDE] += 1
+    return found
+
+
+def folder_samples(path: Path, folders: Sequence[ClassFolder], labels: Mapping[str, int]) -> list[Sample]:
+    """The pictures of each folder that `labels` has, by its name; a class without a folder has none."""
+    return [
+        Sample(file.relative_to(path).as_posix(), file, labels[folder.name])
+        for folder in folders
+        if folder.name in labels
+        for file in folder.files
+    ]
+
+
+def account_of(
+    folders: Sequence[ClassFolder], labels: Mapping[str, int], outside: PassedOver | None = None
+) -> Account:
+    """What of the folders is not in the set."""
+    return Account(
+        passed_over=passed_over_in(folders, outside),
+        folders_left_out=tuple(folder.name for folder in folders if folder.name not in labels),
+        lost_classes=tuple(folder.name for folder in folders if folder.name in labels and folder.lost),
+    )
+
+
+def passed_over_in(folders: Sequence[ClassFolder], outside: PassedOver | None = None) -> PassedOver:
+    """What was passed over in all of them."""
+    found = PassedOver()
+    for passed_over in (*(folder.passed_over for folder in folders), *([outside] if outside else [])):
+        found.add(passed_over)
+    return found
+
+
+def spoken(folder: str) -> str:
+    """A folder's name as a label."""
+    return re.sub(r"[_\s]+", " ", folder).strip()
+
+
+def read_lines(path: Path) -> list[str]:
+    """The lines of a text file; DatasetError."""
+    try:
+        return lines_in(read_text(path))
+    except (OSError, NotText) as error:
+        why = error.strerror if isinstance(error, OSError) else str(error)
+        raise DatasetError(f"{path} cannot be read: {why}") from error
+
+
+def read_names(path: Path) -> dict[str, str]:
+    """Folder → name."""
+    found: dict[str, str] = {}
+    for number, line in enumerate(read_lines(path), 1):
+        if not line.strip():
+            continue
+        folder, separator, name = line.partition("\t") if "\t" in line else line.partition(",")
+        if not separator or not name.strip():
+            raise DatasetError(f"{path}:{number}: expected a folder and a name, with a tab or comma between")
+        found[folder.strip()] = name.strip()
+    return found

@@ -1,0 +1,153 @@
+"""ImageNet-1k: folders named by WordNet identifiers, or the flat validation set with its list of labels.
+
+Lists of labels come in many forms. Read are, one line for each picture:
+- an identifier (`n01751748`), or a class number, for the pictures in the order of their names;
+- a file's name and then an identifier or a class number (`ILSVRC2012_val_00000001.JPEG 65`);
+- Kaggle's LOC_val_solution.csv (`ILSVRC2012_val_00000001,n01751748 111 108 441 193`).
+
+Class numbers are positions in the order of the identifiers, 0 to 999. In a file named …ground_truth…, or
+where 1,000 occurs and 0 does not, they are ILSVRC2012_IDs, 1 to 1,000, which have an order of their own.
+
+A list without names may be longer than the folder has pictures if these bear their numbers (…_val_00000007).
+"""
+
+from __future__ import annotations
+
+import functools
+import re
+from collections.abc import Mapping, Sequence
+from importlib import resources
+from pathlib import Path
+
+from clipserve.inputs.picture_files import PassedOver, find_images
+from clipserve.labels import vocabulary
+from clipserve.tools.evaluation.dataset import Account, Dataset, DatasetError, Sample
+from clipserve.tools.evaluation.folder import (
+    account_of,
+    chosen_split,
+    class_folders,
+    folder_samples,
+    read_lines,
+)
+
+NUMBERED = re.compile(r"_(\d{8})$")
+LISTS = (
+    "ILSVRC2012_validation_ground_truth.txt",
+    "LOC_val_solution.csv",
+    "imagenet_2012_validation_synset_labels.txt",
+    "val.txt",
+    "val_labels.txt",
+    "labels.txt",
+    "ground_truth.txt",
+)
+MOST_DIGITS = 9
+CLASSES = 1000
+UNLISTED = "not in the list"
+""""Kind" of the pictures that a list of labels leaves out."""
+
+
+@functools.cache
+def synsets() -> tuple[Mapping[str, int], Mapping[int, int]]:
+    """Class of each identifier, and of each ILSVRC2012_ID."""
+    text = (resources.files("clipserve") / "data" / "imagenet1k_synsets.txt").read_text(encoding="utf-8")
+    rows = [line.split() for line in text.splitlines()]
+    return (
+        {wnid: i for i, (wnid, _) in enumerate(rows)},
+        {int(number): i for i, (_, number) in enumerate(rows)},
+    )
+
+
+def load_imagenet(path: Path, split: str = "", ground_truth: Path | None = None) -> Dataset:
+    """The pictures below `path`. DatasetError if they or their labels are not found."""
+    words = vocabulary("imagenet1k")
+    path = chosen_split(path, split or ("val" if (path / "val").is_dir() else ""))
+    by_wnid, _ = synsets()
+    folders = class_folders(path)
+    if ground_truth is None and any(folder.files and folder.name in by_wnid for folder in folders):
+        samples, account = folder_samples(path, folders, by_wnid), account_of(folders, by_wnid)
+    else:
+        samples, account = flat_samples(path, ground_truth or find_list(path))
+    if not samples:
+        there = account.passed_over
+        raise DatasetError(
+            f"no pictures found in {path}" + (f" (passed over: {there.words()})" if there else "")
+        )
+    return Dataset(f"ImageNet {path.name}", words.classes, samples, words.templates, account)
+
+
+def find_list(path: Path) -> Path:
+    """The list of labels, in the folder, beside it, or in a development kit."""
+    for folder in (path, *path.resolve().parents[:3]):
+        for name in LISTS:
+            for found in (folder / name, *sorted(folder.glob(f"*devkit*/data/{name}"))):
+                if found.is_file():
+                    return found
+    raise DatasetError(
+        f"{path} has no folders named by WordNet identifiers (n01440764 …), and no list of labels was found; "
+        "name one with --ground-truth"
+    )
+
+
+def flat_samples(path: Path, ground_truth: Path) -> tuple[list[Sample], Account]:
+    """The pictures of one folder with the labels of a list, and those that have none."""
+    passed_over = PassedOver()
+    files = sorted(find_images(path, passed_over))
+    labels = read_list(ground_truth, [file.name for file in files])
+    unlisted = sum(label < 0 for label in labels)
+    passed_over.files.update({UNLISTED: unlisted} if unlisted else {})
+    samples = [
+        Sample(file.relative_to(path).as_posix(), file, label)
+        for file, label in zip(files, labels, strict=True)
+        if label >= 0
+    ]
+    return samples, Account(passed_over=passed_over)
+
+
+def read_list(path: Path, names: Sequence[str]) -> list[int]:
+    """The class of each picture, −1 for those that the list leaves out. DatasetError for what is no list."""
+    lines = read_lines(path)
+    rows = [re.split(r"[\s,]+", line.strip()) for line in lines if line.strip()]
+    rows = [row for row in rows if row[0] != "ImageId"]
+    if not rows:
+        raise DatasetError(f"{path} is empty")
+    named = len(rows[0]) > 1
+    marks = [row[1] if named and len(row) > 1 else row[0] for row in rows]
+    classes = [read_mark(mark, path) for mark in marks] if not all_numbers(marks) else numbered(marks, path)
+    if named:
+        found = {Path(row[0]).stem: label for row, label in zip(rows, classes, strict=True)}
+        return [found.get(Path(name).stem, -1) for name in names]
+    if len(classes) == len(names):
+        return classes
+    numbers = [int((NUMBERED.findall(Path(name).stem) or ["0"])[0]) for name in names]
+    if not names or not all(1 <= number <= len(classes) for number in numbers):
+        raise DatasetError(
+            f"{path} has {len(classes)} labels without names, but there are {len(names)} pictures; "
+            "they must be as many, or the pictures must bear their numbers"
+        )
+    return [classes[number - 1] for number in numbers]
+
+
+def all_numbers(marks: Sequence[str]) -> bool:
+    """Whether classes are given by number."""
+    return all(mark.isdecimal() and len(mark) <= MOST_DIGITS for mark in marks)
+
+
+def read_mark(mark: str, path: Path) -> int:
+    """The class of an identifier."""
+    label = synsets()[0].get(mark, -1)
+    if label < 0:
+        raise DatasetError(f"{path}: {mark!r} is none of the 1,000 classes' identifiers")
+    return label
+
+
+def numbered(marks: Sequence[str], path: Path) -> list[int]:
+    """The classes of numbers, whose kind is told by the list's name or by its range."""
+    numbers = [int(mark) for mark in marks]
+    if max(numbers) > CLASSES or (min(numbers) == 0 and max(numbers) == CLASSES):
+        raise DatasetError(f"{path}: class numbers must be 0 to 999, or 1 to 1,000")
+    if "ground_truth" in path.name or max(numbers) == CLASSES:
+        if min(numbers) == 0:
+            raise DatasetError(f"{path}: an ILSVRC2012_ID cannot be 0; name the file otherwise for 0 to 999")
+        by_id = synsets()[1]
+        return [by_id[number] for number in numbers]
+    return numbers

@@ -1,0 +1,156 @@
+"""Classifying a labelled set through a server."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from clipserve.client import Client
+from clipserve.errors import Unimplemented
+from clipserve.labels import LabelSet
+from clipserve.tools.evaluation.dataset import Dataset, DatasetError, Sample
+from clipserve.tools.evaluation.scores import Prediction, Ranking, Tally
+from clipserve.types import Classification, ClassifyResult, LabelWarning, ModelRef
+
+TOP = 5
+DEFAULT_TEMPLATES = ("a photo of a {}.",)
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """How well a model names the pictures of a set."""
+
+    dataset: str
+    model: ModelRef
+    templates: tuple[str, ...]
+    tally: Tally
+    predictions: Sequence[Prediction]
+    label_seconds: float
+    """Time until the first picture is classified: the server encodes all prompts that it does not know."""
+    seconds: float
+    """Time of all pictures after that."""
+    truncated_prompts: int = 0
+    """Prompts that lost their end because they are longer than the model's context."""
+    warnings: tuple[LabelWarning, ...] = ()
+    """What is to be known of the labels."""
+
+    @property
+    def images_per_second(self) -> float:
+        """Pictures classified in a second, labels being known."""
+        return len(self.predictions) / self.seconds if self.seconds else float("nan")
+
+    @property
+    def unread_classes(self) -> tuple[str, ...]:
+        """Classes of which there are pictures, and all failed."""
+        counted = self.tally.confusion.sum(axis=1)
+        failed = sorted({prediction.label for prediction in self.predictions if prediction.error})
+        return tuple(self.tally.classes[label] for label in failed if not counted[label])
+
+    def summary(self) -> dict[str, Any]:
+        """All that can be said in numbers, ready for JSON."""
+        return {
+            "dataset": self.dataset,
+            "model": self.model.name,
+            "fingerprint": self.model.fingerprint,
+            "images": len(self.predictions),
+            "failed": self.tally.failed,
+            "unread_classes": list(self.unread_classes),
+            "classes": len(self.tally.classes),
+            "templates": len(self.templates),
+            "top1": self.tally.accuracy,
+            "top5": self.tally.accuracy5,
+            "label_seconds": self.label_seconds,
+            "seconds": self.seconds,
+            "images_per_second": self.images_per_second,
+            "truncated_prompts": self.truncated_prompts,
+            "warnings": [asdict(warning) for warning in self.warnings],
+            "per_class": self.tally.per_class(),
+            "confusions": self.tally.confusions(20),
+            "errors": [{"name": p.name, "error": p.error} for p in self.predictions if p.error][:100],
+        }
+
+
+class Evaluator:
+    """Classifies every picture of a set, in two steps that take their time each."""
+
+    def __init__(
+        self,
+        client: Client,
+        dataset: Dataset,
+        *,
+        templates: Sequence[str] = (),
+        model: str = "",
+        timeout: float | None = None,
+    ) -> None:
+        if not dataset.samples:
+            raise DatasetError(f"{dataset.name} has no pictures")
+        self.dataset = dataset
+        self.ranking = Ranking(dataset.classes)
+        self.templates = tuple(templates) or dataset.templates or DEFAULT_TEMPLATES
+        self._labels = LabelSet(self.ranking.labels, self.templates)
+        self._client = client
+        self._model = model
+        self._timeout = timeout
+        self._label_seconds = 0.0
+
+    def encode_labels(self, progress: Callable[[int, int], None] | None = None) -> None:
+        """Has the server encode all prompts that it does not know, and classify one picture.
+
+        `progress` is called with the number of prompts that are known so far, and of all.
+        """
+        begun = time.perf_counter()
+        # An older server encodes them for the first picture.
+        with contextlib.suppress(Unimplemented):
+            self._client.prepare_labels(
+                self._labels, model=self._model, progress=progress, timeout=self._timeout
+            )
+        self._classify(1, None)
+        self._label_seconds = time.perf_counter() - begun
+
+    def run(self, progress: Callable[[int], None] | None = None) -> Evaluation:
+        """Classifies all pictures. Pictures that cannot be read are counted apart.
+
+        Raises ClipserveError where a call fails as a whole, DatasetError if no picture can be read.
+        """
+        begun = time.perf_counter()
+        result = self._classify(len(self.dataset.samples), progress)
+        seconds = time.perf_counter() - begun
+        predictions = [
+            self._prediction(sample, found)
+            for sample, found in zip(self.dataset.samples, result, strict=True)
+        ]
+        if result.model is None or all(prediction.error for prediction in predictions):
+            raise DatasetError(f"no picture of {self.dataset.name} can be read: {predictions[0].error}")
+        tally = Tally(self.dataset.classes)
+        for prediction in predictions:
+            tally.add(prediction)
+        return Evaluation(
+            dataset=self.dataset.name,
+            model=result.model,
+            templates=self.templates,
+            tally=tally,
+            predictions=predictions,
+            label_seconds=self._label_seconds,
+            seconds=seconds,
+            truncated_prompts=result.truncated_prompts,
+            warnings=result.warnings,
+        )
+
+    def _classify(self, count: int, progress: Callable[[int], None] | None) -> ClassifyResult:
+        return self._client.classify(
+            (sample.image for sample in self.dataset.samples[:count]),
+            self._labels,
+            top_k=TOP,
+            model=self._model,
+            on_error="return",
+            progress=progress,
+            timeout=self._timeout,
+        )
+
+    def _prediction(self, sample: Sample, found: Classification) -> Prediction:
+        if found.error is not None:
+            return Prediction(sample.name, sample.label, (), error=str(found.error))
+        return Prediction(sample.name, sample.label, *self.ranking.ranked(found.scores, TOP))

@@ -1,0 +1,175 @@
+"""Reads pickles of plain data and number arrays, and nothing else.
+
+A pickle can name any function and have it called. Here only what an array is made of may be named, and each
+of these names stands for a class of ours that keeps what it is given: no code of a file's choosing runs.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from clipserve.tools.evaluation.dataset import DatasetError
+from clipserve.tools.evaluation.pickle_machine import Machine
+from clipserve.tools.evaluation.pickle_tape import PickleError
+
+NUMBERS = re.compile(r"[<>|=]?[biuf][1248]")
+MAX_DIMENSIONS = 8
+MAX_CODE = 8
+"""Characters of a type's code."""
+MAX_MADE = 512 * 1024 * 1024
+"""Bytes that the functions below may make of others."""
+
+
+class StoredType:
+    """What a pickle says of an array's element type."""
+
+    def __init__(self, code: Any = "", *_: Any) -> None:
+        self.code = text(code)[:MAX_CODE]
+        self.order = "="
+
+    def __setstate__(self, state: Any) -> None:
+        if isinstance(state, tuple) and len(state) > 1:
+            self.order = text(state[1])[:MAX_CODE]
+
+    def dtype(self) -> np.dtype[Any]:
+        """The type; DatasetError for anything but plain numbers."""
+        code = self.code if self.code[:1] in "<>|=" else f"{self.order}{self.code}"
+        if not NUMBERS.fullmatch(code):
+            raise DatasetError(f"a pickled array of type {code!r} is not read")
+        return np.dtype(code)
+
+
+class StoredArray:
+    """What a pickle says of an array."""
+
+    def __init__(self, *_: Any) -> None:
+        self.state: Any = None
+
+    def __setstate__(self, state: Any) -> None:
+        self.state = state
+
+    def array(self) -> npt.NDArray[Any]:
+        """The array; DatasetError if its parts do not fit together."""
+        try:
+            _, shape, kind, column_order, data = self.state
+            dtype = kind.dtype()
+            if not isinstance(data, bytes | bytearray):
+                raise ValueError("its data are no bytes")
+            numbers = np.frombuffer(data, dtype)
+            if not isinstance(shape, tuple) or len(shape) > MAX_DIMENSIONS:
+                raise ValueError("its shape is none")
+            sides = [side if type(side) is int else -1 for side in shape]
+            if min(sides, default=0) < 0 or numbers.size != math.prod(sides):
+                raise ValueError("the shape does not fit the data")
+            return numbers.reshape(sides, order="F" if column_order else "C")
+        except DatasetError:
+            raise
+        except (TypeError, ValueError, AttributeError) as error:
+            raise DatasetError(f"a pickled array is malformed: {error}") from error
+
+
+def stored_array(*_: Any) -> StoredArray:
+    """In place of numpy's `_reconstruct`."""
+    return StoredArray()
+
+
+def from_buffer(data: Any, kind: Any, shape: Any, order: Any) -> StoredArray:
+    """In place of numpy's `_frombuffer`, of newer pickles."""
+    found = StoredArray()
+    found.state = (1, shape, kind, order == "F", data)
+    return found
+
+
+def stored_number(kind: Any, data: Any = b"") -> int | float | bool:
+    """In place of numpy's `scalar`: a number of an array, which lists of labels often hold."""
+    if not isinstance(kind, StoredType) or not isinstance(data, bytes):
+        raise DatasetError("a pickled number is malformed")
+    dtype = kind.dtype()
+    if len(data) != dtype.itemsize:
+        raise DatasetError("a pickled number is malformed: its bytes do not fit its type")
+    number: int | float | bool = np.frombuffer(data, dtype)[0].item()
+    return number
+
+
+def encoded(value: Any, encoding: Any = "utf-8") -> bytes:
+    """In place of `_codecs.encode`, by which Python 3 writes bytes into old pickles."""
+    if not isinstance(value, str) or encoding not in ("latin1", "latin-1", "utf-8", "ascii"):
+        raise DatasetError("the pickle holds text in an encoding that is not read")
+    return value.encode(encoding)
+
+
+def no_bytes(*content: Any) -> bytes:
+    """In place of `bytes`, by which Python 3 writes empty bytes into old pickles."""
+    if content:
+        raise DatasetError("the pickle makes bytes in a way that is not read")
+    return b""
+
+
+ALLOWED: dict[tuple[str, str], Callable[..., Any]] = {
+    ("numpy", "ndarray"): StoredArray,
+    ("numpy", "dtype"): StoredType,
+    ("_codecs", "encode"): encoded,
+    ("__builtin__", "bytes"): no_bytes,
+    ("builtins", "bytes"): no_bytes,
+    **{(f"numpy.{core}.multiarray", "_reconstruct"): stored_array for core in ("core", "_core")},
+    **{(f"numpy.{core}.multiarray", "scalar"): stored_number for core in ("core", "_core")},
+    **{(f"numpy.{core}.numeric", "_frombuffer"): from_buffer for core in ("core", "_core")},
+}
+
+
+def load_plain(content: bytes) -> Any:
+    """What a pickle holds: dicts, lists, numbers, texts, bytes, arrays. DatasetError for anything else.
+
+    Keys and texts of Python 2 come as bytes, tuples as lists. Time and memory are a few times those of the
+    content's bytes, whatever it says.
+    """
+    try:
+        machine = Machine(content, ALLOWED, (StoredType, StoredArray), max_made=MAX_MADE)
+        return plain(machine.run())
+    except DatasetError:
+        raise
+    except (PickleError, MemoryError, OverflowError) as error:
+        raise DatasetError(f"not a readable pickle: {error}") from error
+
+
+def plain(value: Any) -> Any:
+    """The value, with arrays in place of what was said of them, and lists in place of tuples.
+
+    Each part is turned into its own kind once, however often it occurs, and without recursion: a few hundred
+    bytes can name one list ten million times, or nest lists a hundred thousand deep.
+    """
+    made: dict[int, Any] = {}
+    work: list[Any] = []
+
+    def begun(part: Any) -> Any:
+        if not isinstance(part, StoredArray | dict | list | tuple):
+            return part
+        if id(part) not in made:
+            if isinstance(part, StoredArray):
+                made[id(part)] = part.array()
+            else:
+                made[id(part)] = {} if isinstance(part, dict) else []
+                work.append(part)
+        return made[id(part)]
+
+    result = begun(value)
+    while work:
+        part = work.pop()
+        if isinstance(part, dict):
+            made[id(part)].update((key, begun(item)) for key, item in part.items())
+        else:
+            made[id(part)].extend(map(begun, part))
+    return result
+
+
+def text(value: Any) -> str:
+    """Text of Python 2 or 3; of anything else, the name of its type."""
+    if isinstance(value, bytes):
+        return value.decode("latin-1")
+    return value if isinstance(value, str) else type(value).__name__

@@ -1,0 +1,151 @@
+"""One run over a folder: points go out as files are read, and every file is accounted for."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections import Counter
+from collections.abc import Callable, Generator, Iterator, Sequence
+from itertools import islice
+
+from clipserve.client import Client
+from clipserve.errors import ClipserveError, Conflict, PointExists
+from clipserve.tools.indexing.facts import Picture
+from clipserve.tools.indexing.origin import origin_of
+from clipserve.tools.indexing.reading import ASKED, Candidate, Reader, State, look_up
+from clipserve.types import Point
+
+
+class IndexRun:
+    """Writes what is new or changed below a folder into a collection.
+
+    Attributes:
+        counts: pictures by state: new, changed, unchanged, failed. New and changed ones are counted when the
+            run is over.
+        failures: name below the root, and why, of pictures that failed.
+        moved: points that were of another root before.
+        done: pictures that are accounted for so far.
+        seconds: how long it took.
+    """
+
+    def __init__(
+        self,
+        client: Client,
+        collection: str,
+        pictures: Sequence[Picture],
+        reader: Reader,
+        *,
+        known: bool,
+        replace: bool = False,
+        insert_only: bool = False,
+        progress: Callable[[int], None],
+    ) -> None:
+        """A run that has not begun.
+
+        Args:
+            known: False for a collection without points.
+            replace: overwrite points of other folders, whatever their content.
+            insert_only: the server can write a new point only where none has its id, so that two runs at the
+                same time do not overwrite each other's.
+            progress: is called with `done`.
+        """
+        self.counts: Counter[State] = Counter()
+        self.failures: list[tuple[str, ClipserveError]] = []
+        self.moved = 0
+        self.done = 0
+        self.seconds = 0.0
+        self._client = client
+        self._collection = collection
+        self._pictures = pictures
+        self._reader = reader
+        self._known = known
+        self._replace = replace
+        self._insert_only = insert_only and not replace
+        self._progress = progress
+        self._sent: list[tuple[Picture, State]] = []
+        self._settled = 0
+
+    def run(self) -> None:
+        """Does it all. Raises ClipserveError where the server cannot go on; what it has written stays."""
+        start = time.perf_counter()
+        with contextlib.closing(self._points()) as points:
+            result = self._client.upsert(
+                self._collection, points, on_error="return", progress=self._note_answers
+            )
+        taken: list[tuple[Picture, State]] = []
+        for position, (picture, state) in enumerate(self._sent):
+            error = result.errors.get(position)
+            if error is None:
+                self.counts[state] += 1
+            elif isinstance(error, PointExists):
+                taken.append((picture, state))
+            else:
+                self._fail(picture, error)
+        self._settle_taken(taken)
+        self.failures.sort(key=lambda failure: failure[0])
+        self.seconds = time.perf_counter() - start
+
+    def _candidates(self) -> Iterator[Candidate]:
+        if self._known:
+            return look_up(self._client, self._collection, self._pictures)
+        return (Candidate(picture, None) for picture in self._pictures)
+
+    def _points(self) -> Generator[Point, None, None]:
+        """What is to be written, as the client asks for it."""
+        with contextlib.closing(self._reader.read_all(self._candidates())) as readings:
+            for reading in readings:
+                picture = reading.picture
+                if reading.error is not None:
+                    self._fail(picture, reading.error)
+                    self._settle()
+                elif reading.replaces_other and not self._replace:
+                    # Written since the folder was compared with the collection.
+                    self._fail(picture, of_another(picture))
+                    self._settle()
+                elif reading.state == "unchanged":
+                    self.counts["unchanged"] += 1
+                    self._settle()
+                else:
+                    self._sent.append((picture, reading.state))
+                    self.moved += reading.was_elsewhere
+                    yield Point(
+                        picture.id,
+                        image=reading.content,
+                        payload=reading.payload,
+                        source_uri=picture.uri,
+                        must_be_new=self._insert_only and reading.state == "new",
+                    )
+
+    def _settle_taken(self, taken: Sequence[tuple[Picture, State]]) -> None:
+        """Tells this folder's own points, by a call that was repeated or a run beside, from others'."""
+        left = iter(taken)
+        while some := list(islice(left, ASKED)):
+            points = self._client.get_points(self._collection, [picture.id for picture, _ in some])
+            stored = {point.id: point for point in points}
+            for picture, state in some:
+                if picture.id in stored and origin_of(picture, stored[picture.id]) == "own":
+                    self.counts[state] += 1
+                else:
+                    self._fail(picture, of_another(picture))
+
+    def _fail(self, picture: Picture, error: ClipserveError) -> None:
+        self.counts["failed"] += 1
+        self.failures.append((picture.name, error))
+
+    def _settle(self) -> None:
+        """One more picture needs nothing from the server."""
+        self._settled += 1
+        self.done += 1
+        self._progress(self.done)
+
+    def _note_answers(self, answered: int) -> None:
+        self.done = self._settled + answered
+        self._progress(self.done)
+
+
+def of_another(picture: Picture) -> Conflict:
+    """The error of a picture whose id is taken."""
+    return Conflict(
+        f"a point of another folder has the id {picture.id!r}; give this folder's pictures ids of their own "
+        "with --prefix NAME/, or overwrite those points with --replace"
+    )

@@ -1,0 +1,78 @@
+"""Compares a file with a collection before anything is written: which points would an import change?"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from clipserve.client import Client
+from clipserve.tools.parquet.read import PointFile
+from clipserve.types import Point, StoredPoint
+
+ROWS = 1_024
+TOLERANCE = 1e-5
+"""Largest difference between two numbers of embeddings that count as the same."""
+NAMED = 3
+
+
+@dataclass
+class Existing:
+    """Points of the collection whose ids are in the file."""
+
+    same: int = 0
+    """They have the payload, source_uri and embedding that the file has."""
+    others: int = 0
+    """Something differs: an import would change them."""
+    names: list[str] = field(default_factory=list)
+    """Ids of the first of the others."""
+
+
+def compare(
+    client: Client,
+    collection: str,
+    file: PointFile,
+    schema: Mapping[str, str],
+    *,
+    with_embeddings: bool,
+    progress: Callable[[int], None],
+) -> Existing:
+    """Looks up the ids of all rows. `progress` is called with the number of rows compared so far."""
+    found = Existing()
+    compared = 0
+    seen: set[str] = set()
+    for rows in file.batches(ROWS, dict(schema), with_embeddings=with_embeddings):
+        points: dict[str, Point] = {}
+        for row in rows:
+            # Of rows with one id, an import writes the first.
+            if row.point is not None and row.point.id not in seen:
+                seen.add(row.point.id)
+                points[row.point.id] = row.point
+        stored = (
+            client.get_points(collection, list(points), with_embeddings=with_embeddings) if points else ()
+        )
+        for there in stored:
+            if is_same(points[there.id], there, schema):
+                found.same += 1
+                continue
+            found.others += 1
+            if len(found.names) < NAMED:
+                found.names.append(there.id)
+        compared += len(rows)
+        progress(compared)
+    return found
+
+
+def is_same(point: Point, stored: StoredPoint, schema: Mapping[str, str]) -> bool:
+    """Whether writing the point would change neither payload nor source_uri nor embedding."""
+    payload = {name: value for name, value in stored.payload.items() if name in schema}
+    if dict(point.payload) != payload or point.source_uri != stored.source_uri:
+        return False
+    if point.embedding is None or stored.embedding is None:
+        return True
+    given = np.asarray(point.embedding, np.float64)
+    length = np.linalg.norm(given)
+    if given.shape != stored.embedding.shape or not length:
+        return False
+    return bool(np.abs(given / length - stored.embedding).max() <= TOLERANCE)

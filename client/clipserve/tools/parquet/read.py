@@ -1,0 +1,208 @@
+"""Points come out of a file, batch by batch."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+
+from clipserve.errors import ClipserveError, InvalidInput, InvalidPayload
+from clipserve.tools.parquet.columns import Columns, choose_columns
+from clipserve.tools.parquet.embeddings import read_embeddings, usual_length
+from clipserve.tools.parquet.footer import marked_columns, open_parquet
+from clipserve.tools.parquet.layout import EMBEDDING, ID, FileError, FileFacts, read_facts
+from clipserve.tools.parquet.types import plain
+from clipserve.tools.parquet.values import ids_of, read_column, texts_of
+from clipserve.types import PayloadValue, Point
+
+LOOKED_AT = 1_024
+"""Rows whose embeddings tell the file's dimension."""
+
+
+@dataclass(frozen=True, eq=False)
+class Row:
+    """One row of a file."""
+
+    name: str
+    """The point's id, or the row's number where it has none."""
+    point: Point | None
+    number: int
+    """The row's place in the file, from 1."""
+    error: ClipserveError | None = None
+    """Why the row is no point."""
+
+
+class PointFile:
+    """A file of points.
+
+    Attributes:
+        facts: what the file says about itself; None if `clipserve export` did not write it.
+        columns: what its columns are.
+        dim: numbers in an embedding; 0 if no row has any.
+        rows: how many there are.
+    """
+
+    def __init__(self, path: Path, id_column: str = ID, embedding_column: str = EMBEDDING) -> None:
+        """Opens the file; FileError if it is of no use. Close it, or use it in a `with`."""
+        try:
+            self._file, schema = open_parquet(path)
+        except pa.ArrowInvalid as error:
+            raise FileError(f"it is no Parquet file: {error}") from error
+        except pa.ArrowException as error:
+            raise FileError(f"it cannot be read: {error}") from error
+        try:
+            self.facts: FileFacts | None = read_facts(schema)
+            self.columns: Columns = choose_columns(
+                schema, id_column, embedding_column, self.facts, marked_columns(self._file)
+            )
+            self.rows: int = self._file.metadata.num_rows
+            self.dim = self._dim(plain(schema.field(embedding_column).type))
+        except BaseException:
+            self._file.close()
+            raise
+
+    def __enter__(self) -> PointFile:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Closes the file."""
+        self._file.close()
+
+    def _dim(self, kind: Any) -> int:
+        if pa.types.is_fixed_size_list(kind):
+            return int(kind.list_size)
+        with readable(1):
+            for batch in self._file.iter_batches(LOOKED_AT, columns=[self.columns.embedding]):
+                if length := usual_length(batch.column(0)):
+                    return length
+        return 0
+
+    def batches(
+        self,
+        size: int,
+        schema: dict[str, str],
+        *,
+        with_embeddings: bool = True,
+        with_sources: bool = False,
+    ) -> Iterator[list[Row]]:
+        """The rows, at most `size` at a time, with the payload fields that `schema` has.
+
+        With `with_sources` points come with what they were made of, where the file has it; without
+        `with_embeddings` they need it.
+        """
+        columns = self.columns
+        fields = {name: column for name, column in columns.payload.items() if name in schema}
+        names = [columns.id, *fields.values(), columns.source_uri]
+        names += [columns.embedding] * with_embeddings
+        names += [columns.source, columns.source_kind] * with_sources
+        wanted = [name for name in names if name is not None]
+        first = 1
+        batches = self._file.iter_batches(size, columns=wanted)
+        while True:
+            with readable(first):
+                batch = next(batches, None)
+                if batch is None:
+                    return
+                # Arrow gives columns in the file's order.
+                table = {name: batch.column(batch.schema.get_field_index(name)) for name in wanted}
+                rows = self._rows(table, fields, schema, first)
+            yield rows
+            first += batch.num_rows
+
+    def _rows(
+        self, table: dict[str, Any], fields: dict[str, str], schema: dict[str, str], first: int
+    ) -> list[Row]:
+        columns = self.columns
+        ids = ids_of(table[columns.id])
+        payloads: dict[str, list[Any]] = {
+            name: read_column(table[column], schema[name]) for name, column in fields.items()
+        }
+        uris = texts_of(table[columns.source_uri]) if columns.source_uri else [None] * len(ids)
+        sources: list[dict[str, Any] | ClipserveError] = [{} for _ in ids]
+        if columns.embedding in table:
+            sources = read_embeddings(table[columns.embedding], self.dim)
+        if columns.source in table:
+            kept = read_sources(table[columns.source], table[columns.source_kind or ""])
+            sources = [both(*pair) for pair in zip(sources, kept, strict=True)]
+        rows = []
+        for i, (id, uri, source) in enumerate(zip(ids, uris, sources, strict=True)):
+            number = first + i
+            name = id if id and isinstance(id, str) else f"row {number}"
+            payload = {key: values[i] for key, values in payloads.items() if values[i] is not None}
+            error = problem(id, payload, uri, source)
+            point = None if error is not None else made_point(name, payload, uri, source)
+            rows.append(Row(name, point, number, error))
+        return rows
+
+
+@contextmanager
+def readable(row: int) -> Iterator[None]:
+    """FileError for a file that is broken from a row on."""
+    try:
+        yield
+    except pa.ArrowException as error:
+        raise FileError(f"it is broken from row {row:,} on: {error}") from error
+    except OSError as error:
+        # Arrow tells of broken pages this way too.
+        raise FileError(f"it cannot be read from row {row:,} on: {error}") from error
+
+
+def both(
+    embedding: dict[str, Any] | ClipserveError, source: dict[str, Any] | ClipserveError | None
+) -> dict[str, Any] | ClipserveError:
+    """What a point is made of: its embedding and its source, as far as they were read."""
+    if isinstance(embedding, ClipserveError):
+        return embedding
+    if isinstance(source, ClipserveError):
+        return source
+    if source is None:
+        return embedding or InvalidInput("the file has no source of it")
+    return embedding | source
+
+
+def problem(
+    id: str | ValueError | None, payload: dict[str, Any], uri: Any, source: Any
+) -> ClipserveError | None:
+    """Why a row is no point."""
+    if isinstance(id, ValueError):
+        return InvalidInput(f"its id is {id}")
+    if not id:
+        return InvalidInput("it has no id")
+    if isinstance(uri, ValueError):
+        return InvalidInput(f"its source_uri is {uri}")
+    if isinstance(source, ClipserveError):
+        return source
+    for name, value in payload.items():
+        if isinstance(value, ValueError):
+            return InvalidPayload(f"field {name!r}: {value}")
+    return None
+
+
+def made_point(id: str, payload: dict[str, PayloadValue], uri: str | None, source: Any) -> Point:
+    """The point."""
+    return Point(id, payload=payload, source_uri=uri or "", **source)
+
+
+def read_sources(contents: Any, which: Any) -> list[dict[str, Any] | ClipserveError | None]:
+    """For each row `{"image": bytes}` or `{"text": str}`, None for neither, or why it cannot be read."""
+    found: list[dict[str, Any] | ClipserveError | None] = []
+    for content, kind in zip(contents.to_pylist(), texts_of(which), strict=True):
+        if content is None and kind is None:
+            found.append(None)
+        elif content is None or kind not in ("image", "text"):
+            found.append(InvalidInput(f"its source is of kind {kind!r}, or has no bytes"))
+        elif kind == "image":
+            found.append({"image": content})
+        else:
+            try:
+                found.append({"text": content.decode()})
+            except UnicodeDecodeError:
+                found.append(InvalidInput("its text is no UTF-8"))
+    return found

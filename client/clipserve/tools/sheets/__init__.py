@@ -1,0 +1,1 @@
+"""Pictures for people: contact sheets as PNG and HTML, and what reports share with them."""

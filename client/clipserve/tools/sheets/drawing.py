@@ -1,0 +1,116 @@
+"""What pictures drawn with Pillow share: colors, shapes, text that fits."""
+
+from __future__ import annotations
+
+import bisect
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, TypeAlias
+
+from clipserve.safe_text import one_line
+from clipserve.tools.sheets.fonts import runs, width_of
+
+if TYPE_CHECKING:
+    from PIL import Image, ImageDraw
+
+Color: TypeAlias = tuple[int, int, int]
+
+INK: Color = (28, 32, 38)
+MUTED: Color = (106, 115, 125)
+PAPER: Color = (255, 255, 255)
+CARD: Color = (244, 246, 248)
+LINE: Color = (222, 226, 230)
+ACCENT: Color = (14, 116, 144)
+RIGHT: Color = (13, 118, 110)
+WRONG: Color = (190, 60, 30)
+LONGEST = 500
+"""Characters of a text that are drawn at most: a line has room for fewer, and fitting takes time for each."""
+NOTE = 18
+"""Height of a line of notes."""
+SMOOTH = 4
+"""Pixels drawn for one that is shown, each way."""
+
+
+def mix(low: Color, high: Color, share: float) -> Color:
+    """The color between two, at 0 … 1."""
+    share = min(1.0, max(0.0, share))
+    red, green, blue = (round(a + (b - a) * share) for a, b in zip(low, high, strict=True))
+    return red, green, blue
+
+
+def heat(share: float, *, right: bool) -> tuple[Color, Color]:
+    """Background and text color of a cell with 0 … 1 of its row; small shares are made visible."""
+    background = mix(PAPER, RIGHT if right else WRONG, max(0.0, share) ** 0.6)
+    return background, PAPER if luminance(background) < 0.5 else INK
+
+
+def luminance(color: Color) -> float:
+    """How light a color looks, 0 … 1."""
+    red, green, blue = color
+    return (0.299 * red + 0.587 * green + 0.114 * blue) / 255
+
+
+def css(color: Color) -> str:
+    """The color as CSS writes it."""
+    return "#{:02x}{:02x}{:02x}".format(*color)
+
+
+def fitted(text: str, width: float, size: int) -> str:
+    """The text, with its end replaced by an ellipsis where it is wider than `width` pixels."""
+    if width_of(text, size) <= width:
+        return text
+    kept = bisect.bisect(range(1, len(text)), width, key=lambda end: width_of(text[:end] + "…", size))
+    return text[:kept].rstrip() + "…"
+
+
+def rounded(
+    image: Image.Image,
+    box: tuple[float, float, float, float],
+    radius: float,
+    color: Color | int | None,
+    line: Color | int | None = None,
+) -> None:
+    """A rectangle with smooth round corners: filled, or with a line of one pixel, or both."""
+    from PIL import Image, ImageDraw
+
+    left, top, right, bottom = (round(side) for side in box)
+    size = (right - left, bottom - top)
+    for paint, width in ((color, 0), (line, SMOOTH)):
+        if paint is None:
+            continue
+        mask = Image.new("L", (size[0] * SMOOTH, size[1] * SMOOTH))
+        shape = (0, 0, mask.width - 1, mask.height - 1)
+        fill = None if width else 255
+        ImageDraw.Draw(mask).rounded_rectangle(shape, radius * SMOOTH, fill, 255, width)
+        image.paste(paint, (left, top), mask.resize(size, Image.Resampling.BOX))
+
+
+def write_notes(draw: ImageDraw.ImageDraw, notes: Sequence[str], at: tuple[int, int], width: int) -> None:
+    """Writes lines below each other, `at` being where the space for them begins."""
+    for number, note in enumerate(notes):
+        write(draw, (at[0], at[1] + (number + 1) * NOTE), note, 12, MUTED, width=width)
+
+
+def write(
+    draw: ImageDraw.ImageDraw,
+    at: tuple[float, float],
+    text: str,
+    size: int,
+    color: Color = INK,
+    *,
+    anchor: str = "ls",
+    width: float | None = None,
+    bold: bool = False,
+) -> None:
+    """Writes one line, unsafe characters escaped.
+
+    `anchor` as Pillow has it: `ls` is the left end of the baseline, `mm` the middle.
+    """
+    text = one_line(text[:LONGEST])
+    if width is not None:
+        text = fitted(text, width, size)
+    weight = 0.35 if bold else 0
+    left = at[0] - width_of(text, size) * {"l": 0, "m": 0.5, "r": 1}[anchor[0]]
+    for font, piece in runs(text, size):
+        place = (left, at[1])
+        draw.text(place, piece, color, font, f"l{anchor[1]}", stroke_width=weight, stroke_fill=color)
+        left += font.getlength(piece)

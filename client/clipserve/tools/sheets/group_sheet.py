@@ -1,0 +1,110 @@
+"""Sheets of near-duplicates: a row of pictures for each group, as PNG or HTML."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from clipserve.tools.sheets.entries import SUFFIXES, Entry, notes_of
+from clipserve.tools.sheets.page import escape, page
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+SHOWN_MEMBERS = 8
+SHOWN_GROUPS = {".png": 40, ".html": 200}
+"""Rows on one sheet: more make files that nothing opens."""
+
+STYLE = """
+h2 { margin: 34px 0 10px; font-size: 16px; }
+.hits { display: flex; flex-wrap: wrap; gap: 20px; }
+"""
+
+
+@dataclass(frozen=True)
+class Row:
+    """One group."""
+
+    entries: Sequence[Entry]
+    """The first is the one to keep; scores are cosines with it."""
+
+    @property
+    def title(self) -> str:
+        """What stands above it."""
+        more = len(self.entries) - SHOWN_MEMBERS
+        return f"{len(self.entries)} pictures" + (f", {more} of them not shown" if more > 0 else "")
+
+
+@dataclass(frozen=True)
+class GroupSheet:
+    """What a sheet shows."""
+
+    title: str
+    subtitle: str
+    rows: Sequence[Row]
+
+
+def write_group_sheet(sheet: GroupSheet, path: Path) -> int:
+    """Writes .png, or .html with the pictures inside; returns how many groups are on it.
+
+    ValueError for another suffix.
+    """
+    if path.suffix not in SUFFIXES:
+        raise ValueError(f"sheets are written as .png or .html, not as {path.name!r}")
+    rows = sheet.rows[: SHOWN_GROUPS[path.suffix]]
+    left = len(sheet.rows) - len(rows)
+    subtitle = sheet.subtitle + (f" · {left:,} smaller groups are not shown" if left else "")
+    shown = GroupSheet(sheet.title, subtitle, rows)
+    if path.suffix == ".png":
+        draw_sheet(shown).save(path, "PNG", optimize=True)
+    else:
+        path.write_text(page(shown.title, shown.subtitle, *html_body(rows)), encoding="utf-8")
+    return len(rows)
+
+
+def html_body(rows: Sequence[Row]) -> tuple[str, list[str]]:
+    """Style and contents of the page."""
+    from clipserve.tools.sheets.contact_sheet_html import SEEN_NOTE, figure
+    from clipserve.tools.sheets.contact_sheet_html import STYLE as TILES
+
+    def parts() -> Iterator[str]:
+        for number, row in enumerate(rows, 1):
+            yield f'<h2>{number} · {escape(row.title)}</h2><div class="hits">'
+            yield from (figure(entry, rank) for rank, entry in enumerate(row.entries[:SHOWN_MEMBERS], 1))
+            yield "</div>"
+        if not rows:
+            yield "<p>no near-duplicates</p>"
+        yield SEEN_NOTE
+
+    return TILES + STYLE, list(parts())
+
+
+def draw_sheet(sheet: GroupSheet) -> Image.Image:
+    """Title, then row below row."""
+    from PIL import Image, ImageDraw
+
+    from clipserve.tools.sheets.contact_sheet_png import CAPTION, GAP, HEAD, MARGIN, TILE, tile
+    from clipserve.tools.sheets.drawing import MUTED, NOTE, PAPER, write, write_notes
+
+    heading = 34
+    pitch = heading + TILE + CAPTION + GAP
+    columns = max([3, *(min(len(row.entries), SHOWN_MEMBERS) for row in sheet.rows)])
+    width = 2 * MARGIN + columns * (TILE + GAP) - GAP
+    below = HEAD + (pitch * len(sheet.rows) or 60)
+    entries = [entry for row in sheet.rows for entry in row.entries[:SHOWN_MEMBERS]]
+    notes = notes_of((sheet.title, sheet.subtitle), entries)
+    image = Image.new("RGB", (width, below + len(notes) * NOTE + MARGIN), PAPER)
+    draw = ImageDraw.Draw(image)
+    write(draw, (MARGIN, 62), sheet.title, 30, bold=True, width=width - 2 * MARGIN)
+    write(draw, (MARGIN, 90), sheet.subtitle, 15, MUTED, width=width - 2 * MARGIN)
+    for i, row in enumerate(sheet.rows):
+        top = HEAD + i * pitch
+        write(draw, (MARGIN, top + 22), f"{i + 1} · {row.title}", 16, bold=True)
+        for rank, entry in enumerate(row.entries[:SHOWN_MEMBERS], 1):
+            tile(image, draw, entry, rank, (MARGIN + (rank - 1) * (TILE + GAP), top + heading))
+    if not sheet.rows:
+        write(draw, (MARGIN, HEAD + 20), "no near-duplicates", 18, MUTED)
+    write_notes(draw, notes, (MARGIN, below), width - 2 * MARGIN)
+    return image

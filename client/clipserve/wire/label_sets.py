@@ -1,0 +1,107 @@
+"""Label sets between Python and messages."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Iterable
+
+from clipserve.inputs.text_encoding import utf8
+from clipserve.labels import LabelSet, NoneOfTheAbove, parse_ref
+from clipserve.types import LabelSetInfo, LabelWarning, NamedLabelSet
+from clipserve.v1 import clip_pb2, labels_pb2
+
+
+def write_labels(labels: LabelSet) -> clip_pb2.LabelSet:
+    """The message for a label set; ValueError, which names the field, for what cannot be sent."""
+    try:
+        return message_of(labels)
+    except UnicodeEncodeError:
+        check_texts(labels)
+        raise
+    except OverflowError:
+        raise ValueError("a threshold is a cosine, -1 to 1") from None
+
+
+def check_texts(labels: LabelSet) -> None:
+    """NotText for the first text that cannot be written in UTF-8."""
+    none = labels.none_of_the_above or NoneOfTheAbove()
+    texts = {
+        "labels": labels.names,
+        "labels.templates": labels.templates,
+        "none_of_the_above.name": (none.name,),
+        "none_of_the_above.prompts": none.prompts,
+    }
+    for what, several in texts.items():
+        for i, text in enumerate(several):
+            utf8(text, what if what.endswith(".name") else f"{what}[{i}]")
+
+
+def message_of(labels: LabelSet) -> clip_pb2.LabelSet:
+    """The message; UnicodeEncodeError or OverflowError for what cannot be sent."""
+    none = labels.none_of_the_above
+    message = clip_pb2.LabelSet(names=labels.names, templates=labels.templates, thresholds=labels.thresholds)
+    if none is not None:
+        message.none_of_the_above.CopyFrom(
+            clip_pb2.NoneOfTheAbove(name=none.name, prompts=none.prompts, threshold=none.threshold)
+        )
+    return message
+
+
+def prepare_request(labels: LabelSet | str, model: str) -> clip_pb2.PrepareLabelsRequest:
+    """A PrepareLabels request for labels, or for a stored label set (`pets@3`)."""
+    if isinstance(labels, LabelSet):
+        return clip_pb2.PrepareLabelsRequest(model=utf8(model, "model"), labels=write_labels(labels))
+    name, version = parse_ref(labels)
+    return clip_pb2.PrepareLabelsRequest(
+        model=utf8(model, "model"), label_set=clip_pb2.LabelSetRef(name=name, version=version)
+    )
+
+
+def read_labels(labels: clip_pb2.LabelSet) -> LabelSet:
+    """A label set."""
+    none = labels.none_of_the_above
+    return LabelSet(
+        tuple(labels.names),
+        tuple(labels.templates),
+        tuple(labels.thresholds),
+        NoneOfTheAbove(none.name, tuple(none.prompts), none.threshold)
+        if labels.HasField("none_of_the_above")
+        else None,
+    )
+
+
+def read_ref(ref: clip_pb2.LabelSetRef) -> str:
+    """Name and version in one: `pets@3`."""
+    return f"{ref.name}@{ref.version}"
+
+
+def read_info(info: labels_pb2.LabelSetInfo) -> LabelSetInfo:
+    """What is known of a stored label set."""
+    return LabelSetInfo(
+        name=info.ref.name,
+        version=info.ref.version,
+        label_count=info.label_count,
+        template_count=info.template_count,
+        none_of_the_above=info.none_of_the_above,
+        content_hash=info.content_hash,
+        create_time=info.create_time.ToDatetime(dt.timezone.utc),
+        versions=tuple(info.versions),
+    )
+
+
+REASONS = {
+    clip_pb2.LABEL_WARNING_REASON_SAME: "same",
+    clip_pb2.LABEL_WARNING_REASON_CUT: "cut",
+}
+
+
+def read_warnings(warnings: Iterable[clip_pb2.LabelWarning]) -> tuple[LabelWarning, ...]:
+    """What is to be known of labels; of a newer server also for reasons that are not known here."""
+    return tuple(
+        LabelWarning(REASONS.get(it.reason, ""), tuple(it.labels), it.count, it.message) for it in warnings
+    )
+
+
+def read_named(response: labels_pb2.GetLabelSetResponse) -> NamedLabelSet:
+    """A stored label set."""
+    return NamedLabelSet(read_info(response.info), read_labels(response.labels))

@@ -1,0 +1,230 @@
+"""`clipserve migrate`, as a person and as a machine use it."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+from client.fake_server import Refused
+from clipserve.tools.cli import migrate
+from clipserve.tools.cli.migration_words import overlap_in_words
+from clipserve.types import NeighborOverlap, Point
+
+
+@pytest.fixture(autouse=True)
+def no_waiting(monkeypatch):
+    monkeypatch.setattr(migrate, "POLL_SECONDS", 0.0)
+
+
+@pytest.fixture
+def album(client, server):
+    """Twenty texts with their sources; their migration takes ten looks."""
+    client.create_collection("album", keep_sources=True)
+    client.upsert("album", [Point(f"p{i:02}", text=f"text {i}") for i in range(20)])
+    server.store.migration_step = 2
+    return "album"
+
+
+@pytest.fixture
+def broken(album, client):
+    """The same, with a point that has no source."""
+    client.upsert(album, [Point("sourceless", embedding=[1.0] * 16)])
+    return album
+
+
+def test_a_collection_is_moved_watched_and_switched(run, album, client):
+    result = run("migrate", album, "--to-model", "other", input="y\n")
+    assert "of a point's 10 nearest neighbors, both models find 7.5 on average (75 %" in result.stdout
+    assert "Let model other answer for album from now on?" in result.stderr
+    assert "album answers with model other now" in result.stdout
+    assert "clipserve migrate album --roll-back" in result.stdout
+    assert "clipserve migrate album --end" in result.stdout
+    assert client.get_collection(album).model.name == "other"
+
+
+def test_it_asks_until_the_server_is_done(run, album, server):
+    run("migrate", album, "--to-model", "other", "--yes")
+    # Once before it begins, and then until all are done, two points a look.
+    assert len(server.seen("GetCollection")) == 11
+
+
+def test_a_machine_gets_one_document(answer, album):
+    found = answer("migrate", album, "--to-model", "other", "--no-switch")
+    assert (found["collection"], found["model"]) == ("album", "fake")
+    migration = found["migration"]
+    assert (migration["state"], migration["total"], migration["done"]) == ("ready", 20, 20)
+    assert (migration["from"]["model"], migration["to"]["model"]) == ("fake", "other")
+    assert migration["overlap"] == {"k": 10, "queries": 4, "mean": 0.75, "p10": 0.5}
+    assert answer("migrate", album, "--switch", "--yes")["model"] == "other"
+    assert answer("migrate", album, "--roll-back")["migration"]["state"] == "ready"
+    assert answer("migrate", album, "--end", "--yes")["migration"] is None
+
+
+def test_who_declines_can_switch_later(run, album, client):
+    result = run("migrate", album, "--to-model", "other", input="n\n", code=1)
+    assert "not switched; `clipserve migrate album --switch` does it" in result.stderr
+    assert client.get_collection(album).model.name == "fake"
+    assert "album answers with model other now" in run("migrate", album, "--switch", "--yes").stdout
+
+
+def test_failed_points_keep_it_from_switching_unless_they_may_go_missing(run, answer, broken, client):
+    result = run("migrate", broken, "--to-model", "other", "--yes", code=3)
+    assert "1 points have no embedding by other" in result.stderr
+    assert "sourceless  its source is not kept" in result.stderr
+    assert "clipserve migrate album --switch --accept-dropped 1" in result.stdout
+    assert "1 of 21 points are dropped" in result.stdout
+    assert client.get_collection(broken).model.name == "fake"
+    text = run("migrate", broken, "--switch", "--yes", code=1).output
+    assert "1 of 21 points are dropped by a switch: they have no embedding by model other" in text
+    assert answer("migrate", broken, "--to-model", "other", "--yes", code=3)["migration"]["failed"] == 1
+    text = run("migrate", broken, "--to-model", "other", "--without-failed", "--yes", code=1).output
+    assert "--yes does not answer for that: give --accept-dropped 1" in text
+    assert client.get_collection(broken).model.name == "fake"
+    run("migrate", broken, "--to-model", "other", "--accept-dropped", "1", "--yes")
+    found = client.get_collection(broken)
+    assert (found.model.name, found.count) == ("other", 20)
+
+
+@pytest.mark.parametrize("typed", ["1", "album"])
+def test_dropped_points_are_agreed_to_by_typing_their_number_or_the_name(run, broken, client, typed):
+    run("migrate", broken, "--to-model", "other", "--no-switch")
+    result = run("migrate", broken, "--switch", "--without-failed", input=f"{typed}\n")
+    assert "1 of 21 points are dropped. Type their number, or the collection's name" in result.stderr
+    assert client.get_collection(broken).count == 20
+
+
+@pytest.mark.parametrize("typed", ["y\n", "\n", "2\n", ""])
+def test_anything_else_drops_nothing(run, broken, client, typed):
+    run("migrate", broken, "--to-model", "other", "--no-switch")
+    run("migrate", broken, "--switch", "--without-failed", input=typed, code=1)
+    found = client.get_collection(broken)
+    assert (found.model.name, found.count) == ("fake", 21)
+
+
+def test_another_number_than_the_servers_is_refused_with_the_right_one(run, broken, client):
+    run("migrate", broken, "--to-model", "other", "--no-switch")
+    text = run("migrate", broken, "--switch", "--accept-dropped", "2", "--yes", code=1).output
+    assert "1 of 21 points would be dropped" in text
+    assert client.get_collection(broken).model.name == "fake"
+
+
+def test_a_migration_all_of_whose_points_failed_is_not_ready_and_cannot_be_switched(run, answer, client):
+    client.create_collection("bare", keep_sources=True)
+    client.upsert("bare", [Point(f"p{i}", embedding=[1.0] * 16) for i in range(3)])
+    for words in (["--yes"], ["--without-failed", "--yes"], ["--accept-dropped", "3", "--yes"]):
+        found = answer("migrate", "bare", "--to-model", "other", *words, code=3)
+        assert found["migration"]["state"] == "waiting"
+    text = run("migrate", "bare", "--status").stdout
+    assert "none of the points could be embedded" in text
+    assert "--switch" not in text
+    run("migrate", "bare", "--switch", "--accept-dropped", "3", "--yes", code=1)
+    assert client.get_collection("bare").model.name == "fake"
+
+
+def test_stopping_when_ready_is_no_failure_though_points_failed(run, broken):
+    assert "ready, 21 of 21 points" in run("migrate", broken, "--to-model", "other", "--no-switch").stdout
+
+
+def test_a_migration_under_way_is_watched_not_begun_again(run, album, client, server):
+    client.start_migration(album, "other")
+    run("migrate", album, "--to-model", "other", "--yes")
+    assert len(server.seen("StartMigration")) == 1
+    assert "album answers with model other now" in run("migrate", album, "--to-model", "other").stdout
+
+
+def test_another_migration_is_to_be_ended_first(run, album, client):
+    client.start_migration(album, "other")
+    text = run("migrate", album, "--to-model", "third", code=1).output
+    assert "album is under way to model other; end that first, with `clipserve migrate album --end`" in text
+
+
+def test_the_status_says_how_things_stand_and_what_comes_next(run, album, client, server):
+    assert "answers with model fake; no migration is under way" in run("migrate", album, "--status").stdout
+    client.start_migration(album, "other")
+    text = run("migrate", album, "--status").stdout
+    assert "album, from model fake to other: running, 2 of 20 points, since 2023-11-14" in text
+    assert "clipserve migrate album --to-model other    watches it" in text
+    server.store.get(album).migration.waiting = "Triton is away"
+    text = run("migrate", album, "--status").stdout
+    assert "waiting" in text
+    assert "what went wrong: Triton is away" in text
+
+
+def test_why_it_waits_is_said_once_while_it_is_watched(run, album, client, server, monkeypatch):
+    client.start_migration(album, "other")
+    migration = server.store.get(album).migration
+    migration.waiting = "Triton is away"
+    looks = iter(range(100))
+
+    def sleep(seconds):
+        if next(looks) == 3:
+            migration.waiting = ""
+
+    monkeypatch.setattr(migrate.time, "sleep", sleep)
+    result = run("migrate", album, "--to-model", "other", "--yes")
+    assert result.stderr.count("waiting, to try again: Triton is away") == 1
+    assert "album answers with model other now" in result.stdout
+
+
+def test_a_migration_that_others_end_is_told(run, album, server, monkeypatch):
+    monkeypatch.setattr(migrate.time, "sleep", lambda seconds: server.store.end_migration(album))
+    text = run("migrate", album, "--to-model", "other", code=1).output
+    assert "was ended while this command watched it" in text
+
+
+def test_ending_asks_and_says_what_is_dropped(run, album, client):
+    client.start_migration(album, "other")
+    result = run("migrate", album, "--end", input="n\n", code=1)
+    assert "album stays with model fake; drop its embeddings by other for good?" in result.stderr
+    run("migrate", album, "--to-model", "other", "--yes")
+    result = run("migrate", album, "--end", input="y\n")
+    assert "album stays with model other; drop its embeddings by fake for good?" in result.stderr
+    assert "no migration is under way" in result.stdout
+
+
+@pytest.mark.parametrize("step", ["--switch", "--roll-back", "--end"])
+def test_without_a_migration_the_command_says_how_to_begin(run, album, step):
+    text = run("migrate", album, step, code=1).output
+    assert "album has no migration; begin one with `clipserve migrate album --to-model NAME`" in text
+
+
+@pytest.mark.parametrize(
+    "words",
+    [(), ("--status", "--end"), ("--status", "--no-switch"), ("--end", "--without-failed")],
+)
+def test_one_thing_at_a_time(run, album, words):
+    run("migrate", album, *words, code=2)
+
+
+def test_what_the_server_refuses_is_told_in_its_words(run, client, server):
+    client.create_collection("plain")
+    client.upsert("plain", [Point("a", text="a")])
+    assert "no sources are kept" in run("migrate", "plain", "--to-model", "other", code=1).output
+    server.script("GetCollection", Refused("NOT_FOUND", "COLLECTION_NOT_FOUND", "no collection 'x'"))
+    assert "no collection 'x'" in run("migrate", "x", "--status", code=1).output
+
+
+def test_ctrl_c_ends_the_watching_alone(server, client, album):
+    server.store.migration_step = 0
+    # A shell's background job ignores the signal, and so would its children.
+    code = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); "
+    code += "from clipserve.tools.cli import main; main()"
+    command = [sys.executable, "-c", code, "-s", server.address, "migrate", album, "--to-model", "other"]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    end = time.monotonic() + 20
+    while len(server.seen("GetCollection")) < 2 and time.monotonic() < end:
+        time.sleep(0.02)
+    process.send_signal(signal.SIGINT)
+    _, words = process.communicate(timeout=10)
+    assert process.returncode == 1
+    assert b"the server goes on. Watch again with `clipserve migrate album --to-model other`" in words
+    assert b"Traceback" not in words
+    assert client.get_collection(album).migration.state == "running"
+
+
+def test_hardly_any_overlap_is_a_warning():
+    assert "look at some searches" in overlap_in_words(NeighborOverlap(10, 200, 0.01, 0.0))
+    assert "look at some searches" not in overlap_in_words(NeighborOverlap(10, 200, 0.4, 0.1))

@@ -1,0 +1,98 @@
+from __future__ import annotations
+
+import datetime as dt
+
+import numpy as np
+import pytest
+from clipserve.v1 import common_pb2
+from clipserve.wire.payload import (
+    read_embedding,
+    read_payload,
+    read_value,
+    write_embedding,
+    write_payload,
+    write_schema,
+    write_value,
+)
+from hypothesis import given
+from hypothesis import strategies as st
+
+texts = st.text(st.characters(codec="utf-8"), max_size=20)
+moments = st.datetimes(dt.datetime(1, 1, 2), dt.datetime(9999, 12, 30), timezones=st.just(dt.timezone.utc))
+values = st.one_of(
+    texts,
+    st.integers(-(2**63), 2**63 - 1),
+    st.floats(allow_nan=False, allow_infinity=False),
+    st.booleans(),
+    moments,
+    st.lists(texts, max_size=5),
+)
+
+
+@given(st.dictionaries(texts, values, max_size=6))
+def test_payloads_come_back_as_they_were(payload):
+    assert read_payload(write_payload(payload)) == payload
+
+
+@given(values)
+def test_types_come_back_as_they_were(value):
+    assert type(read_value(write_value(value))) is type(value)
+
+
+def test_other_time_zones_come_back_in_utc():
+    moment = dt.datetime(2024, 5, 1, 14, tzinfo=dt.timezone(dt.timedelta(hours=2)))
+    found = read_value(write_value(moment))
+    assert found == moment
+    assert found.tzinfo is dt.timezone.utc
+
+
+def test_numpy_numbers_are_numbers():
+    assert write_value(np.int32(5)).int_value == 5
+    assert write_value(np.float32(0.5)).double_value == 0.5
+    assert write_value(np.bool_(True)).bool_value is True
+
+
+@pytest.mark.parametrize(
+    ("value", "error", "text"),
+    [
+        (2**63, ValueError, "64 bits"),
+        (float("nan"), ValueError, "finite"),
+        (float("inf"), ValueError, "finite"),
+        (dt.datetime(2024, 1, 1), ValueError, "time zone"),
+        ("\udcff", ValueError, "UTF-8"),
+        (["a", 1], TypeError, "a payload value is"),
+        (None, TypeError, "not NoneType"),
+        (b"bytes", TypeError, "not bytes"),
+        ({"a": 1}, TypeError, "not dict"),
+    ],
+)
+def test_values_that_no_payload_holds_are_refused(value, error, text):
+    with pytest.raises(error, match=text):
+        write_value(value)
+
+
+def test_schemas_name_their_types():
+    with pytest.raises(ValueError, match="field 'a' cannot be of type 'text'; there are string, int"):
+        write_schema({"a": "text"})
+
+
+@given(st.lists(st.floats(-(2.0**99), 2.0**99, width=32), min_size=1, max_size=20))
+def test_embeddings_come_back_to_the_bit(numbers):
+    expected = np.array(numbers, np.float32)
+    np.testing.assert_array_equal(read_embedding(write_embedding(numbers)), expected)
+    np.testing.assert_array_equal(read_embedding(write_embedding(expected.astype(">f4"))), expected)
+
+
+def test_every_way_of_writing_embeddings_is_read():
+    half = common_pb2.Embedding(float16_le=np.array([0.5, -2], "<f2").tobytes())
+    plain = common_pb2.Embedding(values=common_pb2.FloatList(values=[0.5, -2]))
+    for message in (half, plain):
+        found = read_embedding(message)
+        assert found.dtype == np.float32
+        assert found.tolist() == [0.5, -2]
+
+
+@pytest.mark.parametrize("embedding", [[], [[1.0]], 5.0, [float("nan")], [float("inf")], [1e300]])
+def test_embeddings_of_other_shapes_or_numbers_are_refused(embedding):
+    with pytest.raises(ValueError, match="embedding"):
+        write_embedding(embedding)
