@@ -8,7 +8,7 @@ from pathlib import Path
 import clipserve
 import numpy as np
 import pytest
-from gateway.test_preprocess import drawing
+from gateway.inputs.test_preprocess import drawing
 from PIL import Image
 
 CAT = Path(__file__).parents[2] / "demo" / "photos" / "cat.jpg"

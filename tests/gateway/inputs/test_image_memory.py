@@ -44,7 +44,7 @@ def measure() -> None:
 
 @pytest.mark.slow
 def test_no_image_takes_more_than_was_said_before():
-    code = "from gateway.test_image_memory import measure; measure()"
+    code = "from gateway.inputs.test_image_memory import measure; measure()"
     done = subprocess.run([sys.executable, "-c", code], cwd=TESTS, capture_output=True, text=True, check=True)
     found = [json.loads(line) for line in done.stdout.splitlines()]
     assert len(found) == 2 * len(DEAR)
