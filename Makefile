@@ -66,7 +66,7 @@ tests:
 	@echo "· the tests, in three parts; what they print is shown when a part is done"
 	@rm -rf $(RESULTS)
 	@$(MAKE) --no-print-directory -k -j3 --output-sync=target tests-gateway tests-whole tests-rest; \
-		code=$$?; $(VENV)/bin/python tests/support/summary.py $(addprefix $(RESULTS)/,gateway.xml whole.xml client.xml exporter.xml) && exit $$code
+		code=$$?; $(VENV)/bin/python testing/summary.py $(addprefix $(RESULTS)/,gateway.xml whole.xml client.xml exporter.xml) && exit $$code
 
 tests-gateway:
 	@$(VENV)/bin/python -m pytest tests/gateway $(CHOSEN) --junitxml=$(RESULTS)/gateway.xml
@@ -85,12 +85,12 @@ soak: setup-tests $(REPOSITORY)/.ready ## Half an hour of mixed load: does the g
 	@$(VENV)/bin/python -m faults.soak --minutes $(or $(MINUTES),30)
 
 torture: setup-tests ## Kill a writer fifty times and look for lost points (some minutes)
-	@$(VENV)/bin/python bench/torture.py --points 50
+	@$(VENV)/bin/python -m bench.torture --points 50
 
 fuzz: setup-tests $(REPOSITORY)/.ready ## Send 100,000 harmed inputs to the service (about six minutes)
-	@$(VENV)/bin/python bench/fuzz.py
-	@$(VENV)/bin/python bench/fuzz.py scoped
-	@$(VENV)/bin/python bench/fuzz.py loop
+	@$(VENV)/bin/python -m bench.fuzz
+	@$(VENV)/bin/python -m bench.fuzz scoped
+	@$(VENV)/bin/python -m bench.fuzz loop
 
 bench: setup-tests ## Measure speed end to end, beside ceilings (an hour); SUITES=images,search for some
 	@$(VENV)/bin/python -m bench.speed --out build/speed $(if $(SUITES),--suites $(SUITES))
@@ -107,7 +107,7 @@ bench-full: setup-tests .venv-peer/.ready ## The same for publication, with serv
 	@touch $@
 
 bench-search: setup-tests ## Measure the search engines up to a million points (about an hour)
-	@$(VENV)/bin/python bench/search.py --engine lance --engine milvus --out build/search.json
+	@$(VENV)/bin/python -m bench.search --engine lance --engine milvus --out build/search.json
 
 lint: setup-tests ## Linter, formatter, type checker, import rules, protos
 	@$(VENV)/bin/ruff check -q $(SOURCES) demo

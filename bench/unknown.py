@@ -1,8 +1,8 @@
 """Measures how well what does not fit is told apart: queries without a meaning, pictures of no label.
 
 \b
-python bench/unknown.py --target localhost:8600 --cifar10 cifar-10-batches-py --out unknown.json
-python bench/unknown.py show unknown.json
+python -m bench.unknown --target localhost:8600 --cifar10 cifar-10-batches-py --out unknown.json
+python -m bench.unknown show unknown.json
 
 Runs against a server with any model, and removes the collections that it makes. Search: the percentile of the
 best hit, of queries that name what the pictures show against queries without a meaning. Classify: the

@@ -3,9 +3,6 @@
 `python -m faults` runs it; docs/reliability.md says what is promised and what was seen.
 """
 
-import sys
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
-# The tests' helpers start the same servers.
-sys.path.append(str(ROOT / "tests"))

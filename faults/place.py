@@ -15,8 +15,6 @@ from typing import Any, NamedTuple
 import clipserve
 import numpy as np
 from clipserve_exporter.config import Serving
-from support.launch import launch
-from support.service import Gateway, start_gateway
 
 from faults import ROOT
 from faults.calls import Calls
@@ -24,6 +22,8 @@ from faults.delay_model import SERVING, DelayModel, Knobs
 from faults.flows import Flow
 from faults.processes import Triton
 from faults.watch import SCRAPE_SECONDS, serves, takes_calls, tracebacks, wait_until
+from testing.launch import launch
+from testing.service import Gateway, start_gateway
 
 READY_SECONDS = 60.0
 OUT, LOG = "calls.npz", "load.log"
@@ -145,12 +145,12 @@ class Place:
     ) -> Gateway:
         """A gateway of its own; `ready` waits until it serves a model.
 
-        Into `callbacks` it writes what its event loop does (support.watched_gateway).
+        Into `callbacks` it writes what its event loop does (testing.watched_gateway).
         """
         folder = self.subfolder("gateway")
         watched: dict[str, Any] = {}
         if callbacks is not None:
-            watched["program"] = (sys.executable, "-m", "support.watched_gateway", callbacks)
+            watched["program"] = (sys.executable, "-m", "testing.watched_gateway", callbacks)
             env = dict(env or {}) | {"PYTHONPATH": os.pathsep.join(sys.path)}
         gateway = start_gateway(triton, data or str(folder / "data"), folder, *options, env=env, **watched)
         self._stack.callback(end, gateway.process)

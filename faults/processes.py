@@ -13,11 +13,11 @@ from pathlib import Path
 from clipserve_gateway.local.install import TritonInstall, assemble_backends, find_install
 from clipserve_gateway.local.ports import free_ports
 from clipserve_gateway.local.triton_process import TritonPorts, arguments, environment
-from support.launch import launch
 from tritonclient.grpc import InferenceServerClient
 from tritonclient.utils import InferenceServerException
 
 from faults import ROOT
+from testing.launch import launch
 
 MODELS_ENV = ROOT / ".venv-models"
 START_SECONDS = 120.0

@@ -19,7 +19,6 @@ from pathlib import Path
 import click
 import clipserve
 import numpy as np
-from support.service import Service, start
 
 from faults.calls import Calls
 from faults.flows import Flow
@@ -27,6 +26,7 @@ from faults.place import Load, Place
 from faults.report import tell_promises
 from faults.row import Promise, at_most, only
 from faults.watch import MIB, Usage, Watch, thread_pools
+from testing.service import Service, start
 
 SAMPLE_SECONDS = 5.0
 VANISH_SECONDS = 20.0

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 if TYPE_CHECKING:
-    from support.milvus_server import MilvusServer
+    from testing.milvus_server import MilvusServer
 
 # Tests speak to this machine only, by urllib and gRPC, which obey the environment's proxy.
 for variable in ("no_proxy", "NO_PROXY"):
@@ -30,7 +30,7 @@ def no_state_of_the_user(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pyte
 def milvus() -> Iterator[MilvusServer]:
     """One real Milvus server for all tests: it needs seconds to start."""
     # The models' environment has no pymilvus.
-    from support.milvus_server import MilvusServer
+    from testing.milvus_server import MilvusServer
 
     with tempfile.TemporaryDirectory(prefix="clipserve-milvus-", ignore_cleanup_errors=True) as folder:
         server = MilvusServer(Path(folder))

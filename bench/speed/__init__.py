@@ -3,12 +3,9 @@
 `python -m bench.speed` runs it; docs/performance.md shows and explains a run.
 """
 
-import sys
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
 BUILD = ROOT / "build" / "bench"
 MODELS_ENV = ROOT / ".venv-models"
 PEER_ENV = ROOT / ".venv-peer"
-# The tests' helpers start the same servers; the search bench makes the points.
-sys.path += [str(ROOT / "tests"), str(ROOT / "bench")]

@@ -20,7 +20,8 @@ import lancedb
 import numpy as np
 from clipserve.v1 import clip_pb2
 from clipserve_gateway.index.lance.table import EF, REFINE
-from search_data import World
+
+from bench.search.data import World
 
 TOP_K = 10
 QUERIES = 256

@@ -12,7 +12,6 @@ import sys
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
-sys.path.append(str(ROOT / "exporter"))
 VOCABULARY = ROOT / "gateway" / "clipserve_gateway" / "data" / "bpe_simple_vocab_16e6.txt.gz"
 MERGES = slice(1, 49152 - 256 - 2 + 1)
 """Lines of the file that CLIP uses."""

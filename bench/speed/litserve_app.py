@@ -14,14 +14,11 @@ import io
 import os
 import signal
 import sys
-from pathlib import Path
 from typing import Any
 
 import litserve
 import torch
 from PIL import Image
-
-sys.path.append(str(Path(__file__).parents[2] / "exporter"))
 
 BATCH, BATCH_SECONDS = 16, 0.01
 TIMEOUT = 120.0

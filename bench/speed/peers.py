@@ -18,12 +18,14 @@ from pathlib import Path
 import click
 import numpy as np
 from clipserve_gateway.local.ports import free_port
-from support.launch import launch
 
 from bench.speed import BUILD, PEER_ENV, ROOT, messages
+from testing.launch import launch
 
 START_SECONDS = 300.0
 HERE = Path(__file__).parent
+PATHS = {"PYTHONPATH": str(ROOT / "exporter")}
+"""For the peers' Python: they take their weights and torchvision stand-in from the exporter."""
 INFINITY_MODEL = BUILD / "infinity-vit-b-32"
 INFINITYS = "ViT-B-32"
 """The architecture that infinity has too."""
@@ -87,7 +89,7 @@ def infinity(folder: Path) -> Iterator[Peer]:
     script = HERE / "infinity.py"
     if not (INFINITY_MODEL / "model.safetensors").exists():
         made = [PEER_ENV / "bin" / "python", script, "model", INFINITY_MODEL]
-        subprocess.run(made, check=True, stderr=subprocess.DEVNULL)
+        subprocess.run(made, check=True, stderr=subprocess.DEVNULL, env=os.environ | PATHS)
     address = f"127.0.0.1:{free_port()}"
     options = "--engine torch --device cpu --dtype float32 --no-bettertransformer --host 127.0.0.1"
     command = [script, "v2", "--model-id", INFINITY_MODEL, "--served-model-name", messages.INFINITY_MODEL]
@@ -104,7 +106,7 @@ def running(name: str, command: Sequence[object], health: str, folder: Path) -> 
     click.echo(f"· starting {name}", err=True)
     log = folder / f"{name.lower()}.log"
     # Threads that wait in a loop would have the cores of the others: as for clipserve's models.
-    env = {"HF_HUB_OFFLINE": "1", "DO_NOT_TRACK": "1", "OMP_WAIT_POLICY": "PASSIVE"}
+    env = {"HF_HUB_OFFLINE": "1", "DO_NOT_TRACK": "1", "OMP_WAIT_POLICY": "PASSIVE"} | PATHS
     process = launch([PEER_ENV / "bin" / "python", *command], log=log, cwd=ROOT, env=env)
     try:
         wait_for(health, process, log)

@@ -21,14 +21,14 @@ import clipserve
 import numpy as np
 from clipserve.v1 import clip_pb2, common_pb2
 from rich.progress import track
-from search_data import World, name, nearest
-from support.service import Gateway, start_gateway
 
-from bench.speed import messages
+from bench.search.data import World, name, nearest
+from bench.speed import ROOT, messages
 from bench.speed.scale import Bar, Scale
 from bench.speed.systems import Clipserve, Lines, Load, clipserve_of, export
 from bench.speed.turns import WARM, Turn, by_turns, ratio, written
 from bench.speed.watch import Watched
+from testing.service import Gateway, start_gateway
 
 COLLECTION = "speed"
 QUERIES, TOP_K = 256, 10
@@ -144,8 +144,8 @@ def gateway_of(service: Clipserve, data: Path, folder: Path) -> Iterator[Gateway
 @contextlib.contextmanager
 def engine_of(store: Path, points: int, dim: int, folder: Path) -> Iterator[tuple[Lines, str]]:
     """The engine's own process, ready, and the address at which it is served."""
-    paths = os.pathsep.join([str(Path(__file__).parents[1]), os.environ.get("PYTHONPATH", "")])
-    command = [sys.executable, Path(__file__).parent / "engine.py", store, points, dim]
+    paths = os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])
+    command = [sys.executable, "-m", "bench.speed.engine", store, points, dim]
     engine = Lines(command, folder / "engine.log", {"PYTHONPATH": paths})
     port = engine.read()["port"]
     try:

@@ -15,12 +15,12 @@ from typing import Any
 
 import click
 from clipserve_gateway.local.triton_process import LARGE_PAGES
-from support.service import Service, start, stubs_of
 
 from bench.speed import BUILD, MODELS_ENV, ROOT
 from bench.speed.load import Done, Order
 from bench.speed.turns import Turn, turn_of
 from bench.speed.watch import Meter, Watched
+from testing.service import Service, start, stubs_of
 
 MEMORY = {
     "GLIBC_TUNABLES": LARGE_PAGES,

@@ -14,12 +14,12 @@ from typing import Any
 import clipserve
 import numpy as np
 from clipserve import LabelSet, Point
-from support.service import BIN
 
 from faults.flows import embedding, picture
 from faults.place import Place
 from faults.row import Promise, at_least, at_most, only, row
 from faults.watch import wait_until
+from testing.service import BIN
 
 PLAIN, KEPT = "plain", "kept"
 WRITERS = 4

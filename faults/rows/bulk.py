@@ -8,7 +8,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
-from support.service import Gateway
 
 from faults import ROOT
 from faults.calls import Calls
@@ -16,6 +15,7 @@ from faults.flows import Flow
 from faults.place import Place
 from faults.processes import MODELS_ENV
 from faults.row import Promise, at_most, only, row
+from testing.service import Gateway
 
 MODELS = {"demo": "demo", "ViT-B-32": "vit-b-32"}
 """Models, and the names that they are served under."""

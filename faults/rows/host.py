@@ -10,13 +10,12 @@ from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
-from support.service import BIN, Gateway
-
 from faults import ROOT
 from faults.calls import Calls
 from faults.flows import Flow
 from faults.place import Place
 from faults.row import Promise, at_most, only, row
+from testing.service import BIN, Gateway
 
 LIBFAKETIME = Path("/usr/lib/x86_64-linux-gnu/faketime/libfaketimeMT.so.1")
 JUMPS = (3600, 0, -3600, 7200, 0)

@@ -11,13 +11,13 @@ import clipserve
 import numpy as np
 from clipserve import Point
 from clipserve_gateway.inputs import preprocess
-from support.service import Gateway
 
 from faults.backend import answers
 from faults.delay_model import LIMITS
 from faults.flows import embedding, picture
 from faults.place import Place
 from faults.row import Promise, at_least, at_most, row
+from testing.service import Gateway
 
 COLLECTION = "killed"
 WORKERS = 6

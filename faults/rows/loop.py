@@ -16,15 +16,15 @@ from clipserve.v1 import clip_pb2, clip_pb2_grpc, common_pb2
 from clipserve_exporter.config import Serving
 from clipserve_gateway.process.cores import available_cores
 from PIL import Image
-from support.callbacks import Callback
-from support.hostile.bombs import bound
-from support.hostile.sending import METHODS
-from support.largest import Answered, answers
 
 from faults.flows import Flow
 from faults.place import Place
 from faults.row import Promise, at_least, at_most, only, row
 from faults.watch import MIB, Watch, metric, wait_until
+from testing.callbacks import Callback
+from testing.hostile.bombs import bound
+from testing.hostile.sending import METHODS
+from testing.largest import Answered, answers
 
 SERVING = Serving(image_batch=64, text_batch=256)
 LONGEST = 0.1

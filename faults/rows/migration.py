@@ -11,13 +11,13 @@ from collections.abc import Callable, Iterator
 
 import clipserve
 from clipserve import Point
-from support.service import Gateway
 
 from faults.delay_model import DelayModel, Knobs
 from faults.linear import History, Op, State, TooHard, unexplained
 from faults.place import Place
 from faults.row import Promise, at_least, at_most, row
 from faults.watch import wait_until
+from testing.service import Gateway
 
 COLLECTION, ALIAS, MODEL, TARGET = "moving", "current", "delay", "target"
 WORKERS = 6

@@ -9,13 +9,13 @@ from pathlib import Path
 
 import numpy as np
 from clipserve import Point
-from support.milvus_server import MilvusServer
 
 from faults.calls import Calls
 from faults.flows import Flow, embedding
 from faults.place import Place
 from faults.row import Promise, at_most, only, row
 from faults.watch import SCRAPE_SECONDS, http_status, metric, wait_until
+from testing.milvus_server import MilvusServer
 
 COLLECTION = "points"
 AWAY = 8.0

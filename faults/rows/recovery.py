@@ -5,11 +5,10 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 
-from support.service import Gateway
-
 from faults.calls import Calls
 from faults.row import Promise, at_most, only
 from faults.watch import SCRAPE_SECONDS, serves, wait_until
+from testing.service import Gateway
 
 RECOVERY = 5.0
 """Seconds from the moment that all could be well to the moment that it is."""

@@ -5,12 +5,11 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 
-from support.s3_server import BUCKET, s3_server
-from support.service import Gateway
-
 from faults.flows import Flow
 from faults.place import Place
 from faults.row import Promise, at_least, at_most, only, row
+from testing.s3_server import BUCKET, s3_server
+from testing.service import Gateway
 
 ROUNDS = 2
 COLLECTION = "rolling"

@@ -10,12 +10,12 @@ from pathlib import Path
 import clipserve
 import numpy as np
 from clipserve import Point
-from support.service import BIN
 
 from faults.flows import embedding
 from faults.place import Place
 from faults.row import Promise, at_most, row
 from faults.watch import metric, wait_until
+from testing.service import BIN
 
 COLLECTIONS = ("first", "second")
 POINTS = 50

@@ -6,11 +6,11 @@ import contextlib
 from pathlib import Path
 
 import pytest
-from support.machines import python
 
 from bootstrap import debian, libpython
 from bootstrap.libpython import NoLibpython
 from bootstrap.pythons import probe
+from testing.machines import python
 
 NAME = "libpython3.11.so.1.0"
 

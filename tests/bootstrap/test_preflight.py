@@ -6,13 +6,13 @@ import re
 import socket
 
 import pytest
-from support.machines import machine, python
 
 from bootstrap import libpython, preflight
 from bootstrap.advice import PACKAGES, install_line
 from bootstrap.choice import Choice
 from bootstrap.pythons import GATEWAY, MODELS
 from bootstrap.stages import Stage, stages
+from testing.machines import machine, python
 
 GATEWAY_ONLY = [Stage("gateway", "a part of 2 GB", ".venv", (), 600, 2000)]
 TORCH_ONLY = [stage for stage in stages("cpu", tests=False) if stage.name == "torch"]

@@ -7,10 +7,10 @@ import sys
 from pathlib import Path
 
 import pytest
-from support.machines import python
 
 from bootstrap import choice, libpython, pythons, uv
 from bootstrap.pythons import MODELS, candidates, probe
+from testing.machines import python
 
 
 def executable(path: Path, script: str) -> Path:

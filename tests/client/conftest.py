@@ -15,7 +15,8 @@ from client.pictures import png
 from clipserve import Client, RetryPolicy
 from clipserve.tools.cli import main
 from hypothesis import settings
-from support.certificates import Authority
+
+from testing.certificates import Authority
 
 # The machine is shared: how long one example takes says nothing.
 settings.register_profile("clipserve", deadline=None)

@@ -16,7 +16,8 @@ from client.fake_collections import FakeCollections
 from client.fake_labels import FakeLabelSets, LabelSetStore
 from client.fake_points import FakeStore
 from clipserve.v1 import clip_pb2, clip_pb2_grpc, collection_pb2_grpc, labels_pb2_grpc
-from support.certificates import Pair
+
+from testing.certificates import Pair
 
 __all__ = ["FakeServer", "Refused"]
 

@@ -12,7 +12,8 @@ from typing import Any
 
 import pytest
 import yaml
-from support.tools import need_kubectl
+
+from testing.tools import need_kubectl
 
 ROOT = Path(__file__).parents[2]
 KUSTOMIZE = ROOT / "deploy" / "kustomize"

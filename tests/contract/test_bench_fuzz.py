@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import subprocess
 import sys
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
@@ -13,14 +14,15 @@ import grpc
 import pytest
 from clipserve_gateway.server import Gateway
 from clipserve_gateway.settings import Settings
-from support.fakes import FakeBackend, FakeEncoder
-from support.hostile.blind import ColorBlind
-from support.hostile.sending import Outcome
+
+from testing.fakes import FakeBackend, FakeEncoder
+from testing.hostile.blind import ColorBlind
+from testing.hostile.sending import Outcome
 
 # Pillow's warnings about odd files: the server ignores them.
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning:PIL")
 
-BENCH = Path(__file__).parents[2] / "bench"
+ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture
@@ -43,9 +45,10 @@ async def serving(tmp_path: Path) -> AsyncIterator[Callable[[FakeEncoder], objec
 
 async def fuzz(*words: object) -> tuple[int, str]:
     """Runs the command; its exit code, and all it said."""
-    command = [sys.executable, str(BENCH / "fuzz.py"), *map(str, words)]
-    pipe = asyncio.subprocess.PIPE
-    process = await asyncio.create_subprocess_exec(*command, stdout=pipe, stderr=asyncio.subprocess.STDOUT)
+    command = [sys.executable, "-m", "bench.fuzz", *map(str, words)]
+    process = await asyncio.create_subprocess_exec(
+        *command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+    )
     said, _ = await process.communicate()
     return process.returncode or 0, said.decode()
 
@@ -61,9 +64,8 @@ async def test_a_sound_gateway_keeps_every_promise(serving, tmp_path):
     assert not list((tmp_path).glob("kept*"))
 
 
-async def test_open_calls_end_as_promised(serving, monkeypatch):
-    monkeypatch.syspath_prepend(str(BENCH))
-    from fuzz_open import open_call, open_fault, send_open
+async def test_open_calls_end_as_promised(serving):
+    from bench.fuzz.open import open_call, open_fault, send_open
 
     found, codes = [], set()
     async with grpc.aio.insecure_channel(await serving(ColorBlind())) as channel:
@@ -76,18 +78,16 @@ async def test_open_calls_end_as_promised(serving, monkeypatch):
     assert codes == {"OK", "UNIMPLEMENTED", "RESOURCE_EXHAUSTED", "INVALID_ARGUMENT", "NOT_FOUND"}
 
 
-def test_an_open_call_that_takes_a_long_request_is_found_out(monkeypatch):
-    monkeypatch.syspath_prepend(str(BENCH))
-    from fuzz_open import open_fault
+def test_an_open_call_that_takes_a_long_request_is_found_out():
+    from bench.fuzz.open import open_fault
 
     assert "not refused" in open_fault(bytes(1025), False, Outcome("OK"))
     assert "ended with UNKNOWN" in open_fault(b"", True, Outcome("UNKNOWN"))
     assert open_fault(bytes(1025), True, Outcome("UNIMPLEMENTED")) == ""
 
 
-async def test_a_token_for_a_few_names_learns_nothing_of_others(tmp_path, monkeypatch):
-    monkeypatch.syspath_prepend(str(BENCH))
-    from fuzz_scoped import fuzz_scoped, prepare, token_lines
+async def test_a_token_for_a_few_names_learns_nothing_of_others(tmp_path):
+    from bench.fuzz.scoped import fuzz_scoped, prepare, token_lines
 
     lines, tokens = token_lines()
     (tmp_path / "tokens").write_text("\n".join(lines))
@@ -118,9 +118,8 @@ async def test_a_broken_one_is_found_out_and_the_call_can_be_sent_again(serving,
     assert (await fuzz("replay", finding, "--target", await serving(ColorBlind())))[0] == 0
 
 
-def test_calls_are_the_same_for_the_same_seed(monkeypatch):
-    monkeypatch.syspath_prepend(str(BENCH))
-    from fuzz_calls import KINDS, Plans
+def test_calls_are_the_same_for_the_same_seed():
+    from bench.fuzz.calls import KINDS, Plans
 
     one, same, other = (Plans(seed, 8, list(KINDS)) for seed in (1, 1, 2))
     assert [one.make(i) for i in range(40)] == [same.make(i) for i in range(40)]

@@ -9,12 +9,16 @@ from pathlib import Path
 
 import pytest
 
-BENCH = Path(__file__).parents[2] / "bench" / "search.py"
+ROOT = Path(__file__).parents[2]
 
 
 def run(*words: object) -> str:
     done = subprocess.run(
-        [sys.executable, BENCH, *map(str, words)], capture_output=True, text=True, check=False
+        [sys.executable, "-m", "bench.search", *map(str, words)],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
     )
     assert done.returncode == 0, done.stderr
     return done.stdout

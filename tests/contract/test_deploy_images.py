@@ -20,10 +20,10 @@ import yaml
 from clipserve_gateway import cli
 from clipserve_gateway.server import Gateway
 from clipserve_gateway.settings import Settings
-from support.fakes import FakeBackend
-from support.tools import need
 
 from bootstrap.lock import blocks
+from testing.fakes import FakeBackend
+from testing.tools import need
 
 ROOT = Path(__file__).parents[2]
 DOCKER = ROOT / "deploy" / "docker"

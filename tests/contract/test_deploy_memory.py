@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from clipserve_gateway.settings import Settings
-from support.hostile.bombs import bound
+
+from testing.hostile.bombs import bound
 
 IDLE = 350 << 20
 UNITS = {"Mi": 1 << 20, "Gi": 1 << 30}

@@ -25,7 +25,8 @@ from clipserve_gateway.settings import Settings
 from clipserve_gateway.triton.client import CHANNEL_OPTIONS
 from clipserve_gateway.triton.replica_pool import NAMES_SECONDS
 from clipserve_gateway.triton.resolver import RESOLVE_SECONDS
-from support.fakes import FakeBackend
+
+from testing.fakes import FakeBackend
 
 ROOT = Path(__file__).parents[2]
 PREFIX = "CLIPSERVE_"

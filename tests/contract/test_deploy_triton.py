@@ -24,10 +24,11 @@ from clipserve_gateway.local.run_folder import lay_out
 from clipserve_gateway.local.triton_process import environment
 from clipserve_gateway.settings import Settings
 from clipserve_gateway.triton.client import TritonEncoder
-from support.fakes import SPEC
-from support.tools import missing
 from tritonclient.grpc import InferenceServerClient, InferInput
 from tritonclient.utils import InferenceServerException
+
+from testing.fakes import SPEC
+from testing.tools import missing
 
 ROOT = Path(__file__).parents[2]
 MODELS_ENV = ROOT / ".venv-models"

@@ -8,7 +8,8 @@ import sys
 from pathlib import Path
 
 import pytest
-from support import summary
+
+from testing import summary
 
 SCRIPT = Path(summary.__file__)
 MIXED = """

@@ -7,7 +7,8 @@ import sys
 from pathlib import Path
 
 import pytest
-from support import tools
+
+from testing import tools
 
 Skipped, Failed = pytest.skip.Exception, pytest.fail.Exception
 

@@ -3,21 +3,16 @@
 from __future__ import annotations
 
 import json
-import sys
-from pathlib import Path
 
 import pytest
 
+from bench.torture.history import histories
 from faults.linear import unexplained
-
-BENCH = Path(__file__).parents[2] / "bench"
 
 
 @pytest.fixture
-def bad_keys(tmp_path, monkeypatch):
+def bad_keys(tmp_path):
     """Writes a log; the keys whose histories nothing explains."""
-    monkeypatch.setattr(sys, "path", [str(BENCH), *sys.path])
-    from torture_history import histories
 
     def check(*lines: dict) -> list[str]:
         (tmp_path / "log").write_text("".join(json.dumps(line) + "\n" for line in lines))

@@ -11,7 +11,8 @@ from pathlib import Path
 
 import clipserve
 import pytest
-from support.service import BIN, ROOT, Service, start
+
+from testing.service import BIN, ROOT, Service, start
 
 
 @pytest.fixture(scope="session")

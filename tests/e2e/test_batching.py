@@ -9,7 +9,8 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from clipserve_gateway.triton.client import TritonEncoder
-from support.service import ROOT
+
+from testing.service import ROOT
 
 CALLERS = 16
 CALLS = 6

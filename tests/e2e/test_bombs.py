@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import pytest
-from support.hostile.bombs import bombs, bound, clear_peak, memory, raid, until_serving
-from support.service import Service, start_gateway
+
+from testing.hostile.bombs import bombs, bound, clear_peak, memory, raid, until_serving
+from testing.service import Service, start_gateway
 
 THREADS, PIXELS, CALLERS = 2, 16_000_000, 64
 

@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 from client.service_cases import ServiceCases, new_collection, new_name, service
 from clipserve import Point
-from support.service import BIN, ROOT, start_gateway
 
 from faults.place import wait_ready
+from testing.service import BIN, ROOT, start_gateway
 
 __all__ = ["TestServiceOnMilvus", "new_collection", "new_name", "service"]
 

@@ -13,12 +13,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from support.guard import Guard, start_guard
-from support.repository import version_folder
-from support.service import ROOT, Service, start, stub_of
-from support.wrong_weights import perturb
 from tritonclient.grpc import InferenceServerClient, InferInput
 from tritonclient.utils import InferenceServerException
+
+from testing.guard import Guard, start_guard
+from testing.repository import version_folder
+from testing.service import ROOT, Service, start, stub_of
+from testing.wrong_weights import perturb
 
 
 @pytest.fixture

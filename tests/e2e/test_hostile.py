@@ -7,10 +7,11 @@ from collections.abc import AsyncIterator
 import grpc
 import pytest
 import pytest_asyncio
-from support.hostile.corpus import families
-from support.hostile.sending import OPTIONS
-from support.hostile.world import World, build
-from support.service import Service
+
+from testing.hostile.corpus import families
+from testing.hostile.sending import OPTIONS
+from testing.hostile.world import World, build
+from testing.service import Service
 
 FAMILIES = families()
 

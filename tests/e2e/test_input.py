@@ -9,7 +9,8 @@ import clipserve
 import numpy as np
 import pytest
 from PIL import Image
-from support.service import ROOT
+
+from testing.service import ROOT
 
 CAT = (ROOT / "demo" / "photos" / "cat.jpg").read_bytes()
 

@@ -12,7 +12,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from support.service import BIN, ROOT
+
+from testing.service import BIN, ROOT
 
 README = (ROOT / "README.md").read_text()
 NOT_TRIED = {

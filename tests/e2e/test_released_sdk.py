@@ -11,7 +11,8 @@ import tarfile
 from pathlib import Path
 
 import pytest
-from support.service import ROOT, Service
+
+from testing.service import ROOT, Service
 
 RELEASED = "63cd53226ba3d1b7be79008e4d4cefd831f4e3fd"
 """The commit whose SDK must still work, with the cases that it had to pass."""

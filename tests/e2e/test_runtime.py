@@ -14,10 +14,10 @@ from pathlib import Path
 
 import clipserve
 import pytest
-from support.repository import version_folder
-from support.service import BIN, FREE_PORTS, ROOT, Service, start, stub_of
 
 from demo.run import wait_until_ready
+from testing.repository import version_folder
+from testing.service import BIN, FREE_PORTS, ROOT, Service, start, stub_of
 
 REPOSITORY = ROOT / "build" / "model_repository"
 

@@ -12,7 +12,8 @@ from pathlib import Path
 import clipserve
 import pytest
 from clipserve import Client, Tls, TokenFile
-from support.service import BIN, ROOT, Gateway, start_gateway
+
+from testing.service import BIN, ROOT, Gateway, start_gateway
 
 BLOCKS = re.findall(r"```bash\n(.*?)```", (ROOT / "docs" / "security.md").read_text(), re.DOTALL)
 LATE = "late-0123456789abcdef"

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 from client.service_cases import ServiceCases, new_collection, new_name, service
-from support.service import Service
+
+from testing.service import Service
 
 __all__ = ["TestRealService", "new_collection", "new_name", "service"]
 

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import clipserve
 import pytest
-from support.service import start
 
 from faults.delay_model import DelayModel, facts_of, right_texts
 from faults.watch import wait_until
+from testing.service import start
 
 TEXTS = ["a dog", "a cat"]
 SWAP_SECONDS = 60.0

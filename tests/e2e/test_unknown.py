@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 from clipserve import LabelSet, NoneOfTheAbove
 from PIL import Image
-from support.service import ROOT
+
+from testing.service import ROOT
 
 PICTURES = sorted((ROOT / "demo" / "pictures").glob("*.jpg"))[:60]
 KNOWN = [picture.stem.replace("-", " ") for picture in PICTURES]

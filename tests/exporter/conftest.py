@@ -16,7 +16,8 @@ import pytest
 import torch
 from clipserve_exporter.source import Source, load
 from clipserve_exporter.torchvision_shim import make_importable
-from support.tritonserver import TritonServer
+
+from testing.tritonserver import TritonServer
 
 # Before any test module imports open_clip.
 make_importable()

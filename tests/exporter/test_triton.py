@@ -19,8 +19,9 @@ from clipserve_exporter.export import Order, export
 from clipserve_exporter.reference import encode_images
 from clipserve_exporter.source import Source, load
 from clipserve_exporter.text_tower import END
-from support.tritonserver import TritonServer
 from tritonclient.utils import InferenceServerException
+
+from testing.tritonserver import TritonServer
 
 START = END - 1
 

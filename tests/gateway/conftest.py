@@ -16,8 +16,9 @@ from clipserve_gateway.settings import Settings
 from clipserve_gateway.types import EncodedImage
 from hypothesis import settings
 from PIL import Image
-from support.callers import write_tokens
-from support.fakes import FakeBackend, FakeEncoder, fake_models
+
+from testing.callers import write_tokens
+from testing.fakes import FakeBackend, FakeEncoder, fake_models
 
 # The machine is shared: how long one example takes says nothing.
 settings.register_profile("clipserve", deadline=None)

@@ -14,12 +14,13 @@ from clipserve.v1 import clip_pb2, collection_pb2, common_pb2
 from clipserve_gateway.server import Gateway
 from clipserve_gateway.settings import Settings
 from google.protobuf.message import Message
-from support.fakes import FakeBackend
-from support.hostile.blind import ColorBlind
-from support.hostile.corpus import families
-from support.hostile.sending import OPTIONS, send
-from support.hostile.texts import MIB
-from support.hostile.world import COLLECTION, World, build, points
+
+from testing.fakes import FakeBackend
+from testing.hostile.blind import ColorBlind
+from testing.hostile.corpus import families
+from testing.hostile.sending import OPTIONS, send
+from testing.hostile.texts import MIB
+from testing.hostile.world import COLLECTION, World, build, points
 
 FAMILIES = families(nth=5)
 

@@ -21,8 +21,9 @@ from clipserve_gateway.settings import Settings
 from google.rpc import error_details_pb2
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_status import rpc_status
-from support.fakes import DIM, SPEC, FakeBackend, FakeEncoder
-from support.wire import refusal
+
+from testing.fakes import DIM, SPEC, FakeBackend, FakeEncoder
+from testing.wire import refusal
 
 
 @pytest.fixture

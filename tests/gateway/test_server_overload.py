@@ -11,7 +11,8 @@ from clipserve_gateway.server import Gateway
 from clipserve_gateway.settings import Settings
 from google.rpc import error_details_pb2
 from grpc_status import rpc_status
-from support.fakes import FakeBackend
+
+from testing.fakes import FakeBackend
 
 BULK = (("x-clipserve-priority", "bulk"),)
 ROOM = 10

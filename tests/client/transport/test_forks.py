@@ -9,7 +9,8 @@ import textwrap
 from pathlib import Path
 
 import pytest
-from support.gateway_process import gateway_process
+
+from testing.gateway_process import gateway_process
 
 PREPARE = """
 import os, sys, threading, time

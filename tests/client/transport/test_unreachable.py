@@ -13,7 +13,8 @@ from pathlib import Path
 import clipserve
 import pytest
 from clipserve import Client, Tls
-from support.certificates import Authority
+
+from testing.certificates import Authority
 
 
 def raised(target: str, tls: Tls | bool = False) -> clipserve.Unavailable:

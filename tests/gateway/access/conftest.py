@@ -6,7 +6,8 @@ from collections.abc import AsyncIterator, Callable
 
 import pytest
 from clipserve_gateway.server import Gateway
-from support.callers import Caller
+
+from testing.callers import Caller
 
 
 @pytest.fixture

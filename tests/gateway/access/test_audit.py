@@ -11,8 +11,9 @@ from clipserve.v1 import clip_pb2, collection_pb2, common_pb2
 from clipserve_gateway.access.audit_log import MAX_IDS
 from clipserve_gateway.access.methods import methods_of
 from clipserve_gateway.process.watched_files import BadFile
-from support.callers import send
-from support.wire import refusal
+
+from testing.callers import send
+from testing.wire import refusal
 
 NAMED = {"time", "level", "logger"}
 CHANGES = (methods_of("write") | methods_of("admin")) - {"UpsertPointsStream"}

@@ -12,7 +12,8 @@ from clipserve_gateway.access.cost import ITEM_BYTES, afterwards, cost
 from clipserve_gateway.access.methods import RPCS
 from clipserve_gateway.flow import stages
 from PIL import Image
-from support.callers import secret
+
+from testing.callers import secret
 
 METADATA = (("authorization", f"Bearer {secret('web')}"),)
 

@@ -19,9 +19,10 @@ from google.rpc import error_details_pb2
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 from grpc_status import rpc_status
-from support.callers import METHODS, Caller, make, secret, send, write_tokens
-from support.fakes import DIM
-from support.wire import refusal
+
+from testing.callers import METHODS, Caller, make, secret, send, write_tokens
+from testing.fakes import DIM
+from testing.wire import refusal
 
 NAMING = sorted(name for name, rpc in RPCS.items() if rpc.names or rpc.collection)
 DENIED, UNKNOWN = grpc.StatusCode.PERMISSION_DENIED, grpc.StatusCode.UNAUTHENTICATED

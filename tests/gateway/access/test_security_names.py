@@ -9,8 +9,9 @@ from clipserve_gateway.server import Gateway
 from clipserve_gateway.settings import Settings
 from google.protobuf.message_factory import GetMessageClass
 from grpc_status import rpc_status
-from support.callers import METHODS, Caller, make, send, write_tokens
-from support.fakes import FakeBackend, FakeEncoder, FakeTriton, towers
+
+from testing.callers import METHODS, Caller, make, send, write_tokens
+from testing.fakes import FakeBackend, FakeEncoder, FakeTriton, towers
 
 DENIED = grpc.StatusCode.PERMISSION_DENIED
 IMAGE = collection_pb2.PointInput(id="a", text="a dog")

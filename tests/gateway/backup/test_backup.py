@@ -551,7 +551,7 @@ async def test_stores_in_object_storage_are_backed_up_and_restored(s3, tmp_path)
 @pytest.fixture
 def s3(monkeypatch):
     """The name of a bucket."""
-    from support.s3_server import BUCKET, s3_server
+    from testing.s3_server import BUCKET, s3_server
 
     with s3_server() as environment:
         for name, value in environment.items():

@@ -20,7 +20,8 @@ from clipserve_gateway.errors import (
 )
 from clipserve_gateway.index.lance.engine import LanceEngine
 from clipserve_gateway.types import IndexOptions, PayloadType
-from support.memory_engine import MemoryEngine
+
+from testing.memory_engine import MemoryEngine
 
 
 def spec(name="pets", **changes) -> CollectionSpec:

@@ -11,9 +11,10 @@ from clipserve_gateway.index.lance.rows import distance_below
 from clipserve_gateway.types import Point, TableSpec
 from hypothesis import example, given
 from hypothesis import strategies as st
-from support.domain import Domain
-from support.fakes import DIM, fake_models
-from support.memory_engine import MemoryEngine
+
+from testing.domain import Domain
+from testing.fakes import DIM, fake_models
+from testing.memory_engine import MemoryEngine
 
 SPEC = TableSpec("table", 2, {})
 QUERY = np.array([1, 0], np.float32)

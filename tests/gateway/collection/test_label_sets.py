@@ -11,9 +11,10 @@ from clipserve_gateway.inference.classifier import Classifier
 from clipserve_gateway.inference.label_cache import LabelCache
 from clipserve_gateway.metrics import Metrics
 from clipserve_gateway.types import LabelSet, LabelSetRef, NoneOfTheAbove, ScoreMode
-from support.domain import SOON
-from support.fakes import SPEC, fake_models
-from support.memory_engine import MemoryEngine
+
+from testing.domain import SOON
+from testing.fakes import SPEC, fake_models
+from testing.memory_engine import MemoryEngine
 
 PETS = LabelSet(("dog", "cat"), ("a photo of a {}.",))
 MORE = LabelSet(

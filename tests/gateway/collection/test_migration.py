@@ -26,9 +26,10 @@ from clipserve_gateway.inference.embedder import Embedder
 from clipserve_gateway.metrics import Metrics
 from clipserve_gateway.settings import Settings
 from clipserve_gateway.types import Eq, Point, Source
-from support.domain import OTHER, SOON, Domain, picture, stored_picture, two_models
-from support.fakes import DIM, SPEC, FakeTriton, fake_models, towers
-from support.memory_engine import MemoryEngine
+
+from testing.domain import OTHER, SOON, Domain, picture, stored_picture, two_models
+from testing.fakes import DIM, SPEC, FakeTriton, fake_models, towers
+from testing.memory_engine import MemoryEngine
 
 pytestmark = pytest.mark.usefixtures("no_waiting")
 UNIT = np.eye(DIM, dtype=np.float32)

@@ -10,8 +10,9 @@ from clipserve_gateway.collection.label_sets import LabelSets
 from clipserve_gateway.errors import CollectionNotFound
 from clipserve_gateway.index.lance.engine import LanceEngine
 from clipserve_gateway.types import LabelSetRef
-from support.name_process import TARGET, Gateway, new_collection, race
-from support.s3_server import BUCKET, s3_server
+
+from testing.name_process import TARGET, Gateway, new_collection, race
+from testing.s3_server import BUCKET, s3_server
 
 
 @pytest.fixture(scope="module")

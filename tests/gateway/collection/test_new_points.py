@@ -15,9 +15,10 @@ from clipserve_gateway.index.milvus.options import MilvusOptions
 from clipserve_gateway.inference.embedder import Embedder
 from clipserve_gateway.metrics import Metrics
 from clipserve_gateway.settings import Settings
-from support.domain import OTHER, Domain, two_models
-from support.fakes import fake_models
-from support.memory_engine import MemoryEngine
+
+from testing.domain import OTHER, Domain, two_models
+from testing.fakes import fake_models
+from testing.memory_engine import MemoryEngine
 
 IDS = [f"{i:03}" for i in range(12)]
 WRITERS = 4

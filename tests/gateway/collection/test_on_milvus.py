@@ -20,9 +20,10 @@ from clipserve_gateway.inference.embedder import Embedder
 from clipserve_gateway.metrics import Metrics
 from clipserve_gateway.settings import Settings
 from clipserve_gateway.types import LabelSet, LabelSetRef, Point
-from support.domain import OTHER, SOON, Domain, picture, stored_picture, two_models
-from support.fakes import fake_models
-from support.name_process import TARGET, new_collection
+
+from testing.domain import OTHER, SOON, Domain, picture, stored_picture, two_models
+from testing.fakes import fake_models
+from testing.name_process import TARGET, new_collection
 
 pytestmark = pytest.mark.slow
 STRONG = MilvusOptions("", consistency="strong")

@@ -11,9 +11,10 @@ from clipserve_gateway.errors import (
     LimitExceeded,
 )
 from clipserve_gateway.types import Eq, RawImage
-from support.domain import SOON, Domain, picture
-from support.fakes import DIM, SPEC, fake_models
-from support.memory_engine import MemoryEngine
+
+from testing.domain import SOON, Domain, picture
+from testing.fakes import DIM, SPEC, fake_models
+from testing.memory_engine import MemoryEngine
 
 UNIT = np.eye(DIM, dtype=np.float32)
 

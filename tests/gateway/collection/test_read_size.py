@@ -7,9 +7,10 @@ from clipserve_gateway.collection.points import NewPoint
 from clipserve_gateway.collection.read_size import STEP_WITH_SOURCES, bytes_to_read
 from clipserve_gateway.flow.byte_budget import SMALL_BYTES
 from clipserve_gateway.settings import Settings
-from support.domain import SOON, Domain
-from support.fakes import fake_models
-from support.memory_engine import MemoryEngine
+
+from testing.domain import SOON, Domain
+from testing.fakes import fake_models
+from testing.memory_engine import MemoryEngine
 
 LIMITS = Settings().limits
 MIB = 1 << 20

@@ -12,9 +12,10 @@ from clipserve_gateway.collection.reference_texts import ReferenceTexts, referen
 from clipserve_gateway.collection.score_statistics import RENEW_SECONDS, Judge, ScoreBackground, backgrounds
 from clipserve_gateway.collection.search import Part
 from clipserve_gateway.errors import StorageUnavailable
-from support.domain import Domain, picture
-from support.fakes import fake_models
-from support.memory_engine import MemoryEngine
+
+from testing.domain import Domain, picture
+from testing.fakes import fake_models
+from testing.memory_engine import MemoryEngine
 
 
 @pytest.fixture

@@ -14,9 +14,10 @@ from clipserve_gateway.errors import (
     PointNotFound,
 )
 from clipserve_gateway.types import EncodedImage, Eq
-from support.domain import Domain, picture
-from support.fakes import DIM, fake_models
-from support.memory_engine import MemoryEngine
+
+from testing.domain import Domain, picture
+from testing.fakes import DIM, fake_models
+from testing.memory_engine import MemoryEngine
 
 
 def direction(*numbers: float) -> np.ndarray:

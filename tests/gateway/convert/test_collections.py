@@ -12,7 +12,8 @@ from clipserve_gateway.errors import InvalidInput
 from clipserve_gateway.types import IndexOptions, IndexState, TableStatus
 from hypothesis import given
 from hypothesis import strategies as st
-from support.convert import NEW, OLD, spec
+
+from testing.convert import NEW, OLD, spec
 
 Options = collection_pb2.IndexOptions
 

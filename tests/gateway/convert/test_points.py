@@ -8,7 +8,8 @@ from clipserve_gateway.convert.points import read_deletion, read_points, write_p
 from clipserve_gateway.errors import ClipserveError, InvalidInput
 from clipserve_gateway.settings import Settings
 from clipserve_gateway.types import Eq, Point, Source
-from support.convert import spec
+
+from testing.convert import spec
 
 LIMITS = Settings(max_message_bytes=1 << 20).limits
 Input = collection_pb2.PointInput

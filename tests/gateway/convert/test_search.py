@@ -13,8 +13,9 @@ from clipserve_gateway.convert.search import read_search, write_search
 from clipserve_gateway.errors import InvalidInput, LimitExceeded
 from clipserve_gateway.settings import Settings
 from clipserve_gateway.types import Eq, Hit
-from support.convert import spec
-from support.domain import SCHEMA
+
+from testing.convert import spec
+from testing.domain import SCHEMA
 
 LIMITS = Settings().limits
 VECTOR = common_pb2.Embedding(float32_le=np.array([0, 2], "<f4").tobytes())

@@ -13,8 +13,9 @@ from clipserve_gateway.settings import Settings
 from google.protobuf.message import DecodeError, Message
 from hypothesis import given
 from hypothesis import strategies as st
-from support.hostile.sound import sound
-from support.hostile.wire import delimited, nested, tag, varint
+
+from testing.hostile.sound import sound
+from testing.hostile.wire import delimited, nested, tag, varint
 
 LIMITS = Settings(max_items_per_call=1, max_labels=1).limits
 

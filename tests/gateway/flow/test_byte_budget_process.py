@@ -10,9 +10,9 @@ from collections import Counter
 import grpc
 import pytest
 from clipserve.v1 import clip_pb2, clip_pb2_grpc, common_pb2
-from support.gateway_process import GatewayProcess, gateway_process
 
 from faults import http2
+from testing.gateway_process import GatewayProcess, gateway_process
 
 MIB = 1 << 20
 HELD = 256 * MIB

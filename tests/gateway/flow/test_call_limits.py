@@ -9,7 +9,8 @@ import pytest
 from clipserve.v1 import clip_pb2, clip_pb2_grpc
 from clipserve_gateway.errors import Overloaded
 from clipserve_gateway.flow.call_limits import CallLimits
-from support.callers import secret
+
+from testing.callers import secret
 
 METADATA = (("authorization", f"Bearer {secret('web')}"),)
 

@@ -9,7 +9,8 @@ from clipserve_gateway.guard.probe import look_at
 from clipserve_gateway.guard.triton_health import Look
 from clipserve_gateway.triton.canary import Finding, Verdict
 from clipserve_gateway.triton.model_versions import ModelVersions
-from support.fakes import FakeBackend, FakeEncoder, FakeTriton, known_parameters, towers
+
+from testing.fakes import FakeBackend, FakeEncoder, FakeTriton, known_parameters, towers
 
 COUNTS = {"fake_image": 7, "fake_text": 9}
 

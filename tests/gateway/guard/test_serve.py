@@ -13,7 +13,8 @@ import pytest
 from clipserve_gateway import errors
 from clipserve_gateway.guard.serve import Guard, guard_until_signal
 from clipserve_gateway.guard.settings import GuardSettings
-from support.fakes import FakeBackend
+
+from testing.fakes import FakeBackend
 
 SETTINGS = GuardSettings(
     http_port=0, canary_seconds=0.01, canary_timeout_seconds=1, restart_after_seconds=0.2

@@ -8,7 +8,8 @@ from collections.abc import AsyncIterator, Callable
 import pytest
 from clipserve_gateway.index.base import Engine
 from clipserve_gateway.index.engines import open_engine
-from support.memory_engine import MemoryEngine
+
+from testing.memory_engine import MemoryEngine
 
 ENGINES = ("memory", "lance", "milvus", pytest.param("milvus-lite", marks=pytest.mark.slow))
 """milvus-lite is tried with the heavier tests: it is another form of an engine that is tried anyway."""

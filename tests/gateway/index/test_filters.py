@@ -10,7 +10,8 @@ import pytest
 from clipserve_gateway.types import And, Eq, In, Not, Or, PayloadType, Point, Range, TableSpec
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from support.memory_engine import matches
+
+from testing.memory_engine import matches
 
 UTC = dt.timezone.utc
 SCHEMA = {

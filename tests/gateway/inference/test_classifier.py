@@ -10,7 +10,8 @@ from clipserve_gateway.inference.classifier import SCORES_ON_LOOP, Classifier, p
 from clipserve_gateway.inference.label_cache import LabelCache, LabelEmbeddings
 from clipserve_gateway.metrics import Metrics
 from clipserve_gateway.types import Embedded, LabelSet, ScoreMode
-from support.fakes import SPEC, fake_models
+
+from testing.fakes import SPEC, fake_models
 
 SOON = Deadline.after(3600)
 LABELS = LabelSet(("a", "b", "c"), ("{}",))

@@ -14,7 +14,8 @@ from clipserve_gateway.metrics import Metrics
 from clipserve_gateway.settings import Settings
 from clipserve_gateway.triton.encoder import padded
 from clipserve_gateway.types import EncodedImage, RawImage
-from support.fakes import DIM, SPEC, FakeEncoder, FakeTriton, fake_models
+
+from testing.fakes import DIM, SPEC, FakeEncoder, FakeTriton, fake_models
 
 SOON = Deadline.after(3600)
 

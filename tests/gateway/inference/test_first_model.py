@@ -9,8 +9,9 @@ from clipserve_gateway import errors
 from clipserve_gateway.inference.first_model import KEY, FirstModel
 from clipserve_gateway.server import Gateway
 from clipserve_gateway.settings import Settings
-from support.fakes import FakeBackend, FakeTriton, fake_models, towers
-from support.memory_engine import MemoryEngine
+
+from testing.fakes import FakeBackend, FakeTriton, fake_models, towers
+from testing.memory_engine import MemoryEngine
 
 OTHER = towers(model="other", fingerprint="0" * 64)
 

@@ -11,7 +11,8 @@ from clipserve_gateway.inference.label_cache import LabelCache
 from clipserve_gateway.metrics import Metrics
 from clipserve_gateway.settings import Settings
 from clipserve_gateway.types import LabelSet
-from support.fakes import SPEC, FakeEncoder, fake_models
+
+from testing.fakes import SPEC, FakeEncoder, fake_models
 
 SOON = Deadline.after(3600)
 PETS = LabelSet(("dog", "cat"), ("a photo of a {}.", "a drawing of a {}."))

@@ -22,8 +22,9 @@ from clipserve_gateway.metrics import Metrics
 from clipserve_gateway.types import LabelSet, NoneOfTheAbove
 from hypothesis import given
 from hypothesis import strategies as st
-from support.domain import SOON
-from support.fakes import SPEC
+
+from testing.domain import SOON
+from testing.fakes import SPEC
 
 PLAIN = ("a photo of a {}.",)
 

@@ -32,9 +32,10 @@ from clipserve_gateway.metrics import Metrics
 from clipserve_gateway.types import Embedded, LabelSet, LabelSetRef, NoneOfTheAbove, ScoreMode
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from support.domain import SOON, picture
-from support.fakes import SPEC, FakeEncoder, fake_models
-from support.memory_engine import MemoryEngine
+
+from testing.domain import SOON, picture
+from testing.fakes import SPEC, FakeEncoder, fake_models
+from testing.memory_engine import MemoryEngine
 
 DIM = 16
 NONE = NoneOfTheAbove("nothing")

@@ -30,9 +30,10 @@ from clipserve_gateway.inference.text_store import (
 )
 from clipserve_gateway.metrics import Metrics
 from clipserve_gateway.types import LabelSet, NoneOfTheAbove
-from support.domain import SOON
-from support.fakes import SPEC, FakeEncoder
-from support.memory_engine import MemoryEngine
+
+from testing.domain import SOON
+from testing.fakes import SPEC, FakeEncoder
+from testing.memory_engine import MemoryEngine
 
 ROOT = Path(__file__).parents[3]
 SETS = (*NAMES, *ONLY_MEASURED)

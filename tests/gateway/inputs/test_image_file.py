@@ -18,8 +18,9 @@ from clipserve_gateway.inputs.image_tiff import essential_tiff
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageCms
-from support.hostile.files import LONG, SHORT, gray_tiff, saved
-from support.hostile.images_tiff import big, signed, twice
+
+from testing.hostile.files import LONG, SHORT, gray_tiff, saved
+from testing.hostile.images_tiff import big, signed, twice
 
 PHOTO = (Path(__file__).parents[3] / "demo" / "photos" / "cat.jpg").read_bytes()
 

@@ -13,8 +13,9 @@ import pytest
 from clipserve_gateway.inputs import preprocess
 from clipserve_gateway.inputs.image_memory import LARGE_BYTES, MOST_BYTES
 from clipserve_gateway.inputs.preprocess import ImageLimits, decoded, load_image, load_small, opened
-from support.hostile.dear import DEAR
-from support.hostile.files import saved
+
+from testing.hostile.dear import DEAR
+from testing.hostile.files import saved
 
 LIMITS = ImageLimits(20 << 20, 64_000_000)
 PIXELS = 8_000_000

@@ -22,7 +22,8 @@ from clipserve_gateway.inputs.image_file import essential
 from clipserve_gateway.inputs.preprocess import ImageLimits, decoded, guarded, opened
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
-from support.hostile.files import (
+
+from testing.hostile.files import (
     LONG,
     PNG_START,
     SHORT,

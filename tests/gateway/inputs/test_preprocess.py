@@ -24,9 +24,10 @@ from clipserve_gateway.inputs.preprocess import ImageLimits, load_image, load_ra
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageDraw, ImageSequence
-from support.hostile.cases import Item
-from support.hostile.images import IMAGES
-from support.hostile.images_tiff import TIFFS
+
+from testing.hostile.cases import Item
+from testing.hostile.images import IMAGES
+from testing.hostile.images_tiff import TIFFS
 
 ROOT = Path(__file__).parents[3]
 GOLDEN = ROOT / "tests" / "golden"

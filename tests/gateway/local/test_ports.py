@@ -17,7 +17,8 @@ from clipserve_gateway.local.up import choose, names
 from clipserve_gateway.process import listeners
 from clipserve_gateway.server import Gateway, PortTaken
 from clipserve_gateway.settings import Settings
-from support.fakes import FakeBackend
+
+from testing.fakes import FakeBackend
 
 LOW, HIGH = (int(word) for word in EPHEMERAL.read_text().split())
 HEADER = "  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode\n"

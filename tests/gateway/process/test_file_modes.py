@@ -13,8 +13,9 @@ from clipserve_gateway.local.model_folder import FLAG, RepositoryUnsafe, check_r
 from clipserve_gateway.process.file_modes import create_private_files, others_reach, writable_by_others
 from clipserve_gateway.server import Gateway
 from clipserve_gateway.settings import Settings
-from support.callers import write_tokens
-from support.fakes import FakeBackend
+
+from testing.callers import write_tokens
+from testing.fakes import FakeBackend
 
 
 @pytest.fixture

@@ -13,7 +13,8 @@ from clipserve_gateway.process import http
 from clipserve_gateway.server import Gateway
 from clipserve_gateway.settings import Settings
 from prometheus_client import CollectorRegistry
-from support.fakes import FakeBackend
+
+from testing.fakes import FakeBackend
 
 
 async def test_a_loop_that_works_has_nothing_wrong():

@@ -18,10 +18,11 @@ from clipserve_gateway.server import Gateway
 from clipserve_gateway.servicers import call_interceptor
 from clipserve_gateway.servicers.grpc_server import TAKEN_AT_ONCE
 from clipserve_gateway.settings import Settings
-from support.callbacks import Callback, watching
-from support.fakes import DIM, FakeBackend
-from support.hostile.sending import METHODS
-from support.largest import largest, payload
+
+from testing.callbacks import Callback, watching
+from testing.fakes import DIM, FakeBackend
+from testing.hostile.sending import METHODS
+from testing.largest import largest, payload
 
 CALLS, BLOCKED = TAKEN_AT_ONCE // 2, 0.4
 

@@ -9,7 +9,8 @@ import grpc
 import pytest
 from clipserve_gateway.server import Gateway
 from clipserve_gateway.settings import Settings
-from support.fakes import FakeBackend
+
+from testing.fakes import FakeBackend
 
 
 @pytest.fixture

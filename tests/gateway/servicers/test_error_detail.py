@@ -15,7 +15,8 @@ from clipserve_gateway.index.milvus.options import MilvusOptions
 from clipserve_gateway.server import Gateway
 from clipserve_gateway.settings import Settings
 from clipserve_gateway.triton.client import translate
-from support.fakes import FakeBackend, FakeEncoder
+
+from testing.fakes import FakeBackend, FakeEncoder
 
 PATH = "/srv/tenants/private_x.lance"
 ADDRESS = "10.7.7.7:19530"

@@ -15,9 +15,9 @@ from clipserve_gateway.servicers import health, open_calls
 from clipserve_gateway.servicers.health import CALLS_SERVICE, MODEL_SERVICE, HealthServicer
 from clipserve_gateway.settings import Settings
 from grpc_health.v1 import health_pb2, health_pb2_grpc
-from support.fakes import SPEC, FakeBackend
 
 from faults import http2
+from testing.fakes import SPEC, FakeBackend
 
 Request = health_pb2.HealthCheckRequest
 MODEL = MODEL_SERVICE + SPEC.name

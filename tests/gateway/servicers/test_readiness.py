@@ -18,7 +18,8 @@ from clipserve_gateway.server import Gateway
 from clipserve_gateway.servicers import readiness
 from clipserve_gateway.servicers.health import CALLS_SERVICE
 from clipserve_gateway.settings import Settings
-from support.fakes import FakeBackend
+
+from testing.fakes import FakeBackend
 
 
 def gateway(folder: Path, monkeypatch: pytest.MonkeyPatch, error: Callable[[], Exception | None]) -> Gateway:

@@ -13,9 +13,9 @@ import grpc
 import pytest
 from clipserve_gateway.access.tokens import line_of
 from grpc_health.v1 import health_pb2, health_pb2_grpc
-from support.service import Gateway, start_gateway
 
 from faults import http2
+from testing.service import Gateway, start_gateway
 
 PATHS = {
     "check": http2.CHECK,

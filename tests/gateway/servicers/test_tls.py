@@ -18,7 +18,8 @@ from clipserve_gateway.process.watched_files import BadFile
 from clipserve_gateway.servicers.tls import server_tls
 from clipserve_gateway.settings import Settings
 from cryptography.hazmat.primitives import serialization
-from support.certificates import Authority, Pair, serial_of
+
+from testing.certificates import Authority, Pair, serial_of
 
 
 @pytest.fixture(scope="module")

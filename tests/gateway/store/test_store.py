@@ -33,7 +33,8 @@ from clipserve_gateway.store.guard import guarded
 from clipserve_gateway.types import PayloadType, Point, TableSpec
 from hypothesis import given
 from hypothesis import strategies as st
-from support.memory_engine import MemoryEngine
+
+from testing.memory_engine import MemoryEngine
 
 VECTOR = np.eye(8, dtype=np.float32)[0]
 

@@ -11,7 +11,8 @@ from clipserve_gateway.flow.deadline import Deadline
 from clipserve_gateway.triton.canary import Verdict, compare, examine, pause_after
 from clipserve_gateway.triton.model_config import parse_model
 from clipserve_gateway.types import Floats, ModelSpec
-from support.fakes import DIM, SPEC, FakeEncoder, known_parameters, towers
+
+from testing.fakes import DIM, SPEC, FakeEncoder, known_parameters, towers
 
 
 class Failing(FakeEncoder):

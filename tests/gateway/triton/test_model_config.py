@@ -3,7 +3,8 @@ from __future__ import annotations
 import pytest
 from clipserve_gateway.triton.model_config import BadModelConfig, TowerConfig, model_name, pair, parse_model
 from clipserve_gateway.types import ModelSpec
-from support.fakes import DIM, towers
+
+from testing.fakes import DIM, towers
 
 
 def test_two_towers_make_a_model():

@@ -5,7 +5,8 @@ from __future__ import annotations
 from clipserve_gateway.triton.model_config import TowerConfig
 from clipserve_gateway.triton.model_versions import ModelVersions
 from clipserve_gateway.types import ModelSpec
-from support.fakes import towers
+
+from testing.fakes import towers
 
 NEW = "0" * 64
 

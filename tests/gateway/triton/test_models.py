@@ -7,7 +7,8 @@ from clipserve_gateway import errors
 from clipserve_gateway.metrics import Metrics
 from clipserve_gateway.process import logs
 from clipserve_gateway.triton.breaker import Breaker
-from support.fakes import FakeTriton, fake_models, towers
+
+from testing.fakes import FakeTriton, fake_models, towers
 
 
 async def test_a_single_model_is_the_default():

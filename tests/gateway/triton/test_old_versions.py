@@ -13,7 +13,8 @@ from clipserve_exporter.versions import policy_of, served_version, versioned
 from clipserve_gateway.triton import old_versions
 from clipserve_gateway.triton.old_versions import remove_before, remove_old_versions
 from clipserve_gateway.types import ModelSpec
-from support.fakes import SPEC
+
+from testing.fakes import SPEC
 
 
 def spec(version: str) -> ModelSpec:

@@ -18,7 +18,8 @@ from clipserve_gateway.triton.canary import inputs_of
 from clipserve_gateway.triton.model_config import parse_model
 from clipserve_gateway.triton.replica_pool import Replicas
 from clipserve_gateway.types import ModelSpec
-from support.fakes import DIM, SIZE, FakeEncoder, FakeTriton, known_parameters, towers
+
+from testing.fakes import DIM, SIZE, FakeEncoder, FakeTriton, known_parameters, towers
 
 PICTURE = np.random.default_rng(2).integers(0, 255, (1, SIZE, SIZE, 3), np.uint8)
 """What callers send."""

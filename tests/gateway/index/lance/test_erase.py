@@ -17,7 +17,8 @@ from clipserve_gateway.index.lance import table as lance_table
 from clipserve_gateway.index.lance.engine import LanceEngine
 from clipserve_gateway.index.lance.maintenance_schedule import Upkeep
 from clipserve_gateway.types import Eq, PayloadType, Point, Source, TableSpec
-from support.s3_server import s3_server
+
+from testing.s3_server import s3_server
 
 DIM, ROWS = 16, 400
 TABLE = TableSpec(

@@ -7,8 +7,9 @@ import pytest
 from clipserve_gateway.errors import TableNotFound
 from clipserve_gateway.index.lance.engine import LanceEngine
 from clipserve_gateway.types import Eq, IndexState, Point, Source, TableSpec, TableStatus
-from support.engine_process import SHARED, start
-from support.s3_server import BUCKET, s3_server
+
+from testing.engine_process import SHARED, start
+from testing.s3_server import BUCKET, s3_server
 
 VECTOR = np.array([1, 0, 0, 0], np.float32)
 

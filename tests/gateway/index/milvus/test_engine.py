@@ -16,7 +16,8 @@ from clipserve_gateway.index.milvus.options import MilvusOptions, parse
 from clipserve_gateway.index.milvus.rows import MAX_FIELDS, MAX_LIST
 from clipserve_gateway.local.ports import free_port
 from clipserve_gateway.types import PayloadType, Point, TableSpec
-from support.milvus_server import MilvusServer
+
+from testing.milvus_server import MilvusServer
 
 VECTOR = np.array([1, 0, 0, 0], np.float32)
 

@@ -1,0 +1,1 @@
+"""How much fast decoding changes embeddings."""

@@ -1,0 +1,1 @@
+"""Harmed inputs against a running service."""

@@ -1,0 +1,1 @@
+"""What a GPU does with the encoders, part by part."""

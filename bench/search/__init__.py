@@ -1,0 +1,1 @@
+"""The search engines side by side."""

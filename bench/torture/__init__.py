@@ -1,0 +1,1 @@
+"""Writers that are killed, and what is left of what they wrote."""
