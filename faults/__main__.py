@@ -18,7 +18,7 @@ import click
 from clipserve_gateway.process.proxies import except_this_machine
 
 import faults.rows  # noqa: F401  (enters the rows)
-from faults.place import Place
+from faults.fault_env import FaultEnv
 from faults.report import Outcome, markdown, tell
 from faults.row import ROWS, Promise, Row, promises
 
@@ -47,11 +47,11 @@ def main(rows: str, list_them: bool, seconds: float, tries: int, swaps: int, out
         return
     began, begin = dt.datetime.now(), time.monotonic()
     folder = Path(tempfile.mkdtemp(prefix="clipserve-faults-"))
-    outcomes, common = [], Place(folder / "common")
+    outcomes, common = [], FaultEnv(folder / "common")
     try:
         for name in chosen:
-            place = Place(folder / name, seconds=seconds, tries=tries, swaps=swaps, common=common)
-            outcomes.append(run(ROWS[name], place))
+            env = FaultEnv(folder / name, seconds=seconds, tries=tries, swaps=swaps, common=common)
+            outcomes.append(run(ROWS[name], env))
             tell(outcomes[-1])
     finally:
         common.close()
@@ -66,18 +66,18 @@ def main(rows: str, list_them: bool, seconds: float, tries: int, swaps: int, out
     sys.exit(1 if broken else 0)
 
 
-def run(row: Row, place: Place) -> Outcome:
+def run(row: Row, env: FaultEnv) -> Outcome:
     """What becomes of a row's promises; one that cannot be run to its end does not pass."""
     begin = time.monotonic()
     seen: list[Promise] = []
     try:
-        seen.extend(promises(row, place))
+        seen.extend(promises(row, env))
     except Exception as error:
         traceback.print_exc()
         problem = f"{type(error).__name__}: {error}"[:300]
         seen.append(Promise("the row can be run to its end", problem, False))
     finally:
-        place.close()
+        env.close()
     return Outcome(row, tuple(seen), time.monotonic() - begin)
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from faults.place import Place
+    from faults.fault_env import FaultEnv
 
 
 @dataclass(frozen=True)
@@ -20,7 +20,7 @@ class Promise:
     kept: bool
 
 
-Break = Callable[["Place"], Iterator[Promise]]
+Break = Callable[["FaultEnv"], Iterator[Promise]]
 
 
 @dataclass(frozen=True)
@@ -49,10 +49,10 @@ def row(name: str, *, quick: bool = False) -> Callable[[Break], Break]:
     return enter
 
 
-def promises(row: Row, place: Place) -> Iterator[Promise]:
+def promises(row: Row, env: FaultEnv) -> Iterator[Promise]:
     """What a row shows, and what holds for every row."""
-    yield from row.run(place)
-    found = place.tracebacks()
+    yield from row.run(env)
+    found = env.tracebacks()
     yield Promise("no traceback in a gateway's log", "; ".join(sorted(set(found))) or "none", not found)
 
 

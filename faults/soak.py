@@ -22,7 +22,7 @@ import numpy as np
 
 from faults.calls import Calls
 from faults.flows import Flow
-from faults.place import Load, Place
+from faults.fault_env import Load, FaultEnv
 from faults.report import tell_promises
 from faults.row import Promise, at_most, only
 from faults.watch import MIB, Usage, Watch, thread_pools
@@ -76,14 +76,14 @@ def main(minutes: float, out: Path) -> None:
         folder = Path(scratch)
         (folder / "service").mkdir()
         service = start(folder / "service")
-        place = Place(folder / "place")
+        env = FaultEnv(folder / "env")
         try:
             with clipserve.Client(service.address) as client:
                 client.create_collection(COLLECTION)
             with Watch(service.process.pid, SAMPLE_SECONDS) as watch:
-                calls, pools = soak(place, service, minutes * 60)
+                calls, pools = soak(env, service, minutes * 60)
         finally:
-            place.close()
+            env.close()
             code = service.stop()
     promises = [*growth(watch.samples), *pool_growth(pools), *endings(calls)]
     promises.append(Promise("exit code 0", f"{code}", code == 0))
@@ -95,13 +95,13 @@ def main(minutes: float, out: Path) -> None:
     sys.exit(0 if all(promise.kept for promise in promises) else 1)
 
 
-def soak(place: Place, service: Service, seconds: float) -> tuple[Calls, list[dict[str, float]]]:
+def soak(env: FaultEnv, service: Service, seconds: float) -> tuple[Calls, list[dict[str, float]]]:
     """Everything that callers do, for so long; and the threads of each pool, from time to time."""
     pools = []
-    load = place.load(service.address, *FLOWS)
+    load = env.load(service.address, *FLOWS)
     end = time.monotonic() + seconds
     while (left := end - time.monotonic()) > 0:
-        vanishing: Load = place.load(service.address, Flow("gone", "stream", callers=2, timeout=60))
+        vanishing: Load = env.load(service.address, Flow("gone", "stream", callers=2, timeout=60))
         time.sleep(min(left, 1.0))
         vanishing.kill()
         pools.append(thread_pools(service.http))

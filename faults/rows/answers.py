@@ -12,7 +12,7 @@ from clipserve.v1 import clip_pb2, clip_pb2_grpc, common_pb2
 from clipserve_exporter.config import Serving
 
 from faults.flows import Flow
-from faults.place import Place
+from faults.fault_env import FaultEnv
 from faults.row import Promise, at_least, at_most, only, row
 from faults.watch import MIB, Watch, usage, wait_until
 
@@ -27,16 +27,16 @@ SERVING = Serving(image_batch=64, text_batch=256)
 
 
 @row("answer-bomb")
-def answer_bomb(place: Place) -> Iterator[Promise]:
+def answer_bomb(env: FaultEnv) -> Iterator[Promise]:
     """Four callers ask for 10,000 scores of each of 256 pictures; then of 147, the largest answer."""
-    model = place.model(serving=SERVING)
-    gateway = place.gateway(place.triton(model.repository).address)
+    model = env.model(serving=SERVING)
+    gateway = env.gateway(env.triton(model.repository).address)
     pid = gateway.process.pid
     with grpc.insecure_channel(gateway.address, ANY_SIZE) as channel:
         stub = clip_pb2_grpc.ClipServiceStub(channel)
         code, _ = classify(stub, images=1)
         yield Promise("labels are encoded first", code, code == "OK")
-        load = place.load(gateway.address, Flow("others", "embed_text", rate=10))
+        load = env.load(gateway.address, Flow("others", "embed_text", rate=10))
         with Watch(pid) as watch, ThreadPoolExecutor(CALLERS) as pool:
             before = watch.samples[0].memory
             bombs = list(pool.map(lambda _: classify(stub, IMAGES), range(BOMBS)))

@@ -16,7 +16,7 @@ import numpy as np
 from clipserve import LabelSet, Point
 
 from faults.flows import embedding, picture
-from faults.place import Place
+from faults.fault_env import FaultEnv
 from faults.row import Promise, at_least, at_most, only, row
 from faults.watch import wait_until
 from testing.service import BIN
@@ -76,18 +76,17 @@ class Writer(threading.Thread):
 
 
 @row("backup-under-load")
-def backup_under_load(place: Place) -> Iterator[Promise]:
+def backup_under_load(env: FaultEnv) -> Iterator[Promise]:
     """4 callers write to two collections while the store is backed up; the backup is restored into a new
     folder, and a second gateway serves it."""
-    _, triton, _ = place.service()
-    data, backup, restored = (place.subfolder(name) / name for name in ("data", "backup", "restored"))
-    gateway = place.gateway(triton.address, data=str(data))
-    client = place.client(gateway)
+    _, triton, _ = env.service()
+    data, backup, restored = (env.subfolder(name) / name for name in ("data", "backup", "restored"))
+    gateway = env.gateway(triton.address, data=str(data))
+    client = env.client(gateway)
     prepare(client)
     stop = threading.Event()
     writers = [
-        Writer(number, place.client(gateway, retry=None, timeout=30), stop)
-        for number in range(1, WRITERS + 1)
+        Writer(number, env.client(gateway, retry=None, timeout=30), stop) for number in range(1, WRITERS + 1)
     ]
     for writer in writers:
         writer.start()
@@ -112,7 +111,7 @@ def backup_under_load(place: Place) -> Iterator[Promise]:
     yield at_most("the slowest of them", max(it.slowest for it in writers), 10.0)
     done = command("restore", backup, "--data", restored)
     yield Promise("it can be restored", done.stderr or "yes", done.returncode == 0)
-    second = place.client(place.gateway(triton.address, data=str(restored)))
+    second = env.client(env.gateway(triton.address, data=str(restored)))
     wrong = list(problems(second, writers, before))
     yield Promise(
         "what was acknowledged before is there, byte for byte; of each caller a prefix",

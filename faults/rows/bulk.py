@@ -12,7 +12,7 @@ import numpy as np
 from faults import ROOT
 from faults.calls import Calls
 from faults.flows import Flow
-from faults.place import Place
+from faults.fault_env import FaultEnv
 from faults.processes import MODELS_ENV
 from faults.row import Promise, at_most, only, row
 from testing.service import Gateway
@@ -28,18 +28,18 @@ LONGER = 3.0
 
 
 @row("bulk-job")
-def bulk_job(place: Place) -> Iterator[Promise]:
+def bulk_job(env: FaultEnv) -> Iterator[Promise]:
     """A bulk job has four calls of 32 pictures under way, beside one caller of one picture a call, and then
     of one text: by turns with and without the job. Models are exported as the README has it, ViT-B-32 with
     random weights."""
-    repository = place.subfolder("exported") / "models"
+    repository = env.subfolder("exported") / "models"
     for model in MODELS:
         export(model, repository)
-    gateway = place.gateway(place.triton(repository).address, "--default-model", "demo")
+    gateway = env.gateway(env.triton(repository).address, "--default-model", "demo")
     for model, name in MODELS.items():
         for kind in ("photo", "text"):
             alone, beside, job = measured(
-                place, gateway, Flow("caller", f"embed_{kind}", callers=1, model=name)
+                env, gateway, Flow("caller", f"embed_{kind}", callers=1, model=name)
             )
             longer = beside.quantile(0.95) / alone.quantile(0.95)
             yield at_most(f"{model}: p95 of one {kind} beside the job, of that alone", longer, LONGER, "")
@@ -53,23 +53,23 @@ def export(model: str, repository: Path) -> None:
     subprocess.run([*command, "--out", repository], cwd=ROOT, check=True, stdout=subprocess.DEVNULL)
 
 
-def measured(place: Place, gateway: Gateway, caller: Flow) -> tuple[Calls, Calls, Calls]:
+def measured(env: FaultEnv, gateway: Gateway, caller: Flow) -> tuple[Calls, Calls, Calls]:
     """A caller's calls alone and beside the job, and the job's."""
     job = Flow("job", "embed_photos", callers=4, timeout=120, priority="bulk", model=caller.model)
     found: tuple[list[Calls], list[Calls], list[Calls]] = ([], [], [])
     alone, beside, jobs = found
     for _ in range(ROUNDS):
-        alone.append(calls_of(place, gateway, caller))
-        load = place.load(gateway.address, job)
+        alone.append(calls_of(env, gateway, caller))
+        load = env.load(gateway.address, job)
         time.sleep(WARM_SECONDS)
-        beside.append(calls_of(place, gateway, caller))
+        beside.append(calls_of(env, gateway, caller))
         jobs.append(load.finish())
     return joined(alone), joined(beside), joined(jobs)
 
 
-def calls_of(place: Place, gateway: Gateway, flow: Flow) -> Calls:
+def calls_of(env: FaultEnv, gateway: Gateway, flow: Flow) -> Calls:
     """What a flow sees for some seconds."""
-    load = place.load(gateway.address, flow)
+    load = env.load(gateway.address, flow)
     time.sleep(SECONDS)
     return load.finish()
 

@@ -12,7 +12,7 @@ from clipserve.v1 import clip_pb2, clip_pb2_grpc, common_pb2
 
 from faults import http2
 from faults.flows import Flow
-from faults.place import Place
+from faults.fault_env import FaultEnv
 from faults.row import Promise, at_least, at_most, only, row
 from faults.watch import MIB, Watch, usage, wait_until
 
@@ -26,13 +26,13 @@ ANY_SIZE = [("grpc.max_send_message_length", -1), ("grpc.use_local_subchannel_po
 
 
 @row("byte-flood")
-def byte_flood(place: Place) -> Iterator[Promise]:
+def byte_flood(env: FaultEnv) -> Iterator[Promise]:
     """For 20 s, 12 streams send four messages of 56 MiB each and read no answer; 12 more connections send 40
     MiB of such a message and stop."""
-    model = place.model()
-    gateway = place.gateway(place.triton(model.repository).address)
+    model = env.model()
+    gateway = env.gateway(env.triton(model.repository).address)
     pid = gateway.process.pid
-    load = place.load(gateway.address, Flow("others", "embed_text", rate=10, timeout=10.0))
+    load = env.load(gateway.address, Flow("others", "embed_text", rate=10, timeout=10.0))
     time.sleep(1)
     codes: Counter[str] = Counter()
     with Watch(pid) as watch:

@@ -14,7 +14,7 @@ from clipserve.v1 import clip_pb2, clip_pb2_grpc
 from clipserve_exporter.config import Serving
 
 from faults.flows import Flow, text
-from faults.place import Place
+from faults.fault_env import FaultEnv
 from faults.row import Promise, at_least, at_most, only, row
 from faults.watch import Watch, metric, wait_until
 
@@ -30,16 +30,16 @@ ROOMY = Serving(text_batch=64)
 
 
 @row("caller-gone", quick=True)
-def caller_gone(place: Place) -> Iterator[Promise]:
+def caller_gone(env: FaultEnv) -> Iterator[Promise]:
     """A process with streams and large batches under way gets SIGKILL; others cancel all their calls."""
-    model, triton, gateway = place.service()
+    model, triton, gateway = env.service()
     model.turn(delay=0.1)
-    work = place.load(
+    work = env.load(
         gateway.address,
         Flow("streams", "stream", callers=2, timeout=60),
         Flow("batches", "embed_batch", callers=2, timeout=60),
     )
-    fickle = place.load(gateway.address, Flow("fickle", "embed_image", callers=8, patience=0.05))
+    fickle = env.load(gateway.address, Flow("fickle", "embed_image", callers=8, patience=0.05))
     time.sleep(1.5)
     items = metric(gateway.http, "clipserve_inflight_items")
     work.kill()
@@ -57,11 +57,11 @@ def caller_gone(place: Place) -> Iterator[Promise]:
 
 
 @row("caller-does-not-read")
-def caller_does_not_read(place: Place) -> Iterator[Promise]:
+def caller_does_not_read(env: FaultEnv) -> Iterator[Promise]:
     """16 callers send batches on streams and read no answers; a process with 8 streams gets SIGSTOP."""
-    gateway = place.gateway(place.triton(place.model(serving=ROOMY).repository).address)
-    load = place.load(gateway.address, Flow("others", "embed_text", rate=20))
-    frozen = place.load(gateway.address, Flow("frozen", "stream", callers=STREAMS, timeout=60))
+    gateway = env.gateway(env.triton(env.model(serving=ROOMY).repository).address)
+    load = env.load(gateway.address, Flow("others", "embed_text", rate=20))
+    frozen = env.load(gateway.address, Flow("frozen", "stream", callers=STREAMS, timeout=60))
     time.sleep(1)
     with Watch(gateway.process.pid) as watch:
         frozen.process.send_signal(signal.SIGSTOP)

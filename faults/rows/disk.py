@@ -11,7 +11,7 @@ from clipserve import Point
 
 from faults.disks import Disk, small_disk
 from faults.flows import Flow, embedding
-from faults.place import Place
+from faults.fault_env import FaultEnv
 from faults.row import Promise, at_least, at_most, only, row
 from faults.rows.recovery import RECOVERY
 from faults.watch import wait_until
@@ -60,16 +60,16 @@ class Filler:
 
 
 @row("disk-full")
-def disk_full(place: Place) -> Iterator[Promise]:
+def disk_full(env: FaultEnv) -> Iterator[Promise]:
     """The collections' disk has no more room under upserts, and gets some; then it is made read-only, and
     writable again."""
-    _, triton, _ = place.service()
-    folder = place.subfolder("disk")
+    _, triton, _ = env.service()
+    folder = env.subfolder("disk")
     with small_disk(folder) as disk:
-        gateway = place.gateway(triton.address, data=str(folder / "data"))
+        gateway = env.gateway(triton.address, data=str(folder / "data"))
         with clipserve.Client(gateway.address, retry=None) as client:
             client.create_collection(COLLECTION, schema={"text": "string"})
-            load = place.load(
+            load = env.load(
                 gateway.address,
                 Flow("classify", "classify", rate=20),
                 Flow("search", "search", rate=10, collection=COLLECTION),

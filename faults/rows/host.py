@@ -13,7 +13,7 @@ from pathlib import Path
 from faults import ROOT
 from faults.calls import Calls
 from faults.flows import Flow
-from faults.place import Place
+from faults.fault_env import FaultEnv
 from faults.row import Promise, at_most, only, row
 from testing.service import BIN, Gateway
 
@@ -29,7 +29,7 @@ SHORT_SECONDS = 1800
 
 
 @row("port-taken", quick=True)
-def port_taken(place: Place) -> Iterator[Promise]:
+def port_taken(env: FaultEnv) -> Iterator[Promise]:
     """A gateway is started on a gRPC port, then on an HTTP port, that another program listens on."""
     for option in ("--port", "--http-port"):
         with socket.socket() as taken:
@@ -37,7 +37,7 @@ def port_taken(place: Place) -> Iterator[Promise]:
             taken.listen()
             port = str(taken.getsockname()[1])
             command = [BIN / "clipserve-gateway", "serve", "--triton", "127.0.0.1:1", "--port", "0"]
-            command += ["--http-port", "0", "--data", str(place.subfolder("data")), option, port]
+            command += ["--http-port", "0", "--data", str(env.subfolder("data")), option, port]
             begin = time.monotonic()
             done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, timeout=60)
         lines = done.stderr.strip().splitlines()
@@ -48,19 +48,19 @@ def port_taken(place: Place) -> Iterator[Promise]:
 
 
 @row("clock-jumps")
-def clock_jumps(place: Place) -> Iterator[Promise]:
+def clock_jumps(env: FaultEnv) -> Iterator[Promise]:
     """The gateway's wall clock jumps by hours to and fro, under 10 calls/s and 2 upserts/s (libfaketime costs
     so much that more would be overload). One token ends half an hour from now."""
     installed = LIBFAKETIME.exists()
     yield Promise("libfaketime is there (apt-get install faketime)", "yes" if installed else "no", installed)
     if not installed:
         return
-    _, triton, _ = place.service()
-    folder = place.subfolder("clock")
-    gateway = under_faketime(place, triton.address, folder)
-    client = place.client(gateway, token=LASTING)
+    _, triton, _ = env.service()
+    folder = env.subfolder("clock")
+    gateway = under_faketime(env, triton.address, folder)
+    client = env.client(gateway, token=LASTING)
     client.create_collection("moments")
-    load = place.load(
+    load = env.load(
         gateway.address,
         Flow("calls", "embed_text", rate=10, timeout=5.0, token=LASTING),
         Flow("upserts", "upsert", rate=2, collection="moments", token=LASTING),
@@ -91,7 +91,7 @@ def clock_jumps(place: Place) -> Iterator[Promise]:
     yield from short_token(calls.of("short token"), phases)
 
 
-def under_faketime(place: Place, triton: str, folder: Path) -> Gateway:
+def under_faketime(env: FaultEnv, triton: str, folder: Path) -> Gateway:
     """A gateway whose wall clock is as far off as the file `offset` says."""
     (folder / "offset").write_text("+0")
     end = dt.datetime.now(dt.timezone.utc) + dt.timedelta(seconds=SHORT_SECONDS)
@@ -104,7 +104,7 @@ def under_faketime(place: Place, triton: str, folder: Path) -> Gateway:
         # Only the wall clock is set by people and by NTP.
         "FAKETIME_DONT_FAKE_MONOTONIC": "1",
     }
-    return place.gateway(triton, "--token-file", str(tokens), env=environment)
+    return env.gateway(triton, "--token-file", str(tokens), env=environment)
 
 
 def short_token(calls: Calls, phases: list[tuple[int, float, float]]) -> Iterator[Promise]:

@@ -15,7 +15,7 @@ from clipserve_gateway.inputs import preprocess
 from faults.backend import answers
 from faults.delay_model import LIMITS
 from faults.flows import embedding, picture
-from faults.place import Place
+from faults.fault_env import FaultEnv
 from faults.row import Promise, at_least, at_most, row
 from testing.service import Gateway
 
@@ -110,17 +110,17 @@ class Worker(threading.Thread):
 
 
 @row("gateway-killed")
-def gateway_killed(place: Place) -> Iterator[Promise]:
+def gateway_killed(env: FaultEnv) -> Iterator[Promise]:
     """50 times, the gateway gets SIGKILL at a random moment under upserts and deletes of 6 callers, and is
     started again on its data."""
-    _, triton, _ = place.service()
-    data = str(place.subfolder("data"))
+    _, triton, _ = env.service()
+    data = str(env.subfolder("data"))
     ledger, wrong, under_way, applied = Ledger(), [], 0, 0
     codes: set[str] = set()
     slowest = 0.0
-    for kill in range(place.tries + 1):
+    for kill in range(env.tries + 1):
         begin = time.monotonic()
-        gateway = place.gateway(triton.address, data=data)
+        gateway = env.gateway(triton.address, data=data)
         slowest = max(slowest, time.monotonic() - begin)
         with clipserve.Client(gateway.address, retry=None, timeout=20) as client:
             if kill == 0:
@@ -131,13 +131,13 @@ def gateway_killed(place: Place) -> Iterator[Promise]:
             under_way += len(open_ids)
             applied += sum(ledger.newest(id) == state_of(found, id) for id in open_ids)
             settle(ledger, found)
-            if kill < place.tries:
+            if kill < env.tries:
                 codes |= write_and_kill(client, gateway, ledger)
     gateway.stop()
     for problem in wrong[:10]:
         print("  ", problem)
-    yield at_least(f"operations acknowledged in {place.tries} kills", ledger.acknowledged, place.tries)
-    yield at_least("ids with an operation under way when it was killed", under_way, place.tries)
+    yield at_least(f"operations acknowledged in {env.tries} kills", ledger.acknowledged, env.tries)
+    yield at_least("ids with an operation under way when it was killed", under_way, env.tries)
     what = "acknowledged writes and deletes that are not as they were, byte for byte"
     yield Promise(what, f"{len(wrong)}; of {under_way} points under way {applied} took effect", not wrong)
     yield Promise("callers hear UNAVAILABLE", ", ".join(sorted(codes)), codes == {"UNAVAILABLE"})

@@ -18,7 +18,7 @@ from clipserve_gateway.process.cores import available_cores
 from PIL import Image
 
 from faults.flows import Flow
-from faults.place import Place
+from faults.fault_env import FaultEnv
 from faults.row import Promise, at_least, at_most, only, row
 from faults.watch import MIB, Watch, metric, wait_until
 from testing.callbacks import Callback
@@ -36,12 +36,12 @@ FLOOD_SECONDS = 30.0
 
 
 @row("loop-watchdog")
-def loop_watchdog(place: Place) -> Iterator[Promise]:
+def loop_watchdog(env: FaultEnv) -> Iterator[Promise]:
     """Each RPC gets the largest request that its limits allow; the loop's callbacks are timed meanwhile."""
-    log = place.subfolder("callbacks") / "callbacks.jsonl"
+    log = env.subfolder("callbacks") / "callbacks.jsonl"
     log.touch()
-    model = place.model(serving=SERVING)
-    gateway = place.gateway(place.triton(model.repository).address, callbacks=log)
+    model = env.model(serving=SERVING)
+    gateway = env.gateway(env.triton(model.repository).address, callbacks=log)
     called = asyncio.run(answers(gateway.address))
     callbacks = [Callback(*json.loads(line)) for line in log.read_text().splitlines()]
     yield at_least("RPCs called", len({it.method for it in called}), len(METHODS))
@@ -65,14 +65,14 @@ def longest(called: list[Answered], callbacks: list[Callback]) -> tuple[float, s
 
 
 @row("large-picture-flood")
-def large_picture_flood(place: Place) -> Iterator[Promise]:
+def large_picture_flood(env: FaultEnv) -> Iterator[Promise]:
     """One call has 256 WebPs of 64 million pixels and few bytes each; others send one picture a call."""
-    model = place.model(serving=SERVING)
-    gateway = place.gateway(place.triton(model.repository).address)
+    model = env.model(serving=SERVING)
+    gateway = env.gateway(env.triton(model.repository).address)
     picture = large_picture()
     with grpc.insecure_channel(gateway.address) as one, grpc.insecure_channel(gateway.address) as other:
         embed(other, [picture + b"first"], 60)
-        load = place.load(gateway.address, Flow("others", "embed_image", rate=5))
+        load = env.load(gateway.address, Flow("others", "embed_image", rate=5))
         with Watch(gateway.process.pid) as watch, ThreadPoolExecutor(1) as pool:
             flood = [picture + i.to_bytes(4, "big") for i in range(FLOOD)]
             flooding = pool.submit(embed, one, flood, FLOOD_SECONDS)

@@ -14,7 +14,7 @@ from clipserve import Point
 
 from faults.delay_model import DelayModel, Knobs
 from faults.linear import History, Op, State, TooHard, unexplained
-from faults.place import Place
+from faults.fault_env import FaultEnv
 from faults.row import Promise, at_least, at_most, row
 from faults.watch import wait_until
 from testing.service import Gateway
@@ -93,20 +93,20 @@ def payload_of(points: list[Point]) -> State:
 
 
 @row("migration-update")
-def migration_update(place: Place) -> Iterator[Promise]:
+def migration_update(env: FaultEnv) -> Iterator[Promise]:
     """Two gateways on one store, and 6 callers that read, write and delete the same few points through
     both of them, by the collection's name and by an alias. Meanwhile the collection is migrated; the
     gateway that does it gets SIGKILL half-way, and another one is started; it is switched, rolled back,
     switched again and ended, through either gateway. What each caller saw is checked for
     linearizability, point by point."""
-    model = place.model()
+    model = env.model()
     DelayModel(model.repository.parent, TARGET, Knobs(seed=1))
-    triton = place.triton(model.repository)
-    data = str(place.subfolder("data"))
+    triton = env.triton(model.repository)
+    data = str(env.subfolder("data"))
     options = ("--default-model", MODEL, "--canary-seconds", "600")
-    first = place.gateway(triton.address, *options, data=data)
-    second = place.gateway(triton.address, *options, data=data)
-    one, two = place.client(first), place.client(second)
+    first = env.gateway(triton.address, *options, data=data)
+    second = env.gateway(triton.address, *options, data=data)
+    one, two = env.client(first), env.client(second)
     one.create_collection(COLLECTION, model=MODEL, schema={"value": "string"}, keep_sources=True)
     one.put_alias(ALIAS, COLLECTION)
     cold = [Point(f"cold-{n:04}", text=f"thing {n}") for n in range(COLD)]
@@ -119,7 +119,7 @@ def migration_update(place: Place) -> Iterator[Promise]:
         worker.start()
     try:
         third = move(
-            place, first, one, two, addresses, lambda: place.gateway(triton.address, *options, data=data)
+            env, first, one, two, addresses, lambda: env.gateway(triton.address, *options, data=data)
         )
     finally:
         stop.set()
@@ -152,7 +152,7 @@ def migration_update(place: Place) -> Iterator[Promise]:
 
 
 def move(
-    place: Place,
+    env: FaultEnv,
     first: Gateway,
     one: clipserve.Client,
     two: clipserve.Client,
@@ -166,7 +166,7 @@ def move(
     first.process.kill()
     first.process.wait()
     gateway = another()
-    third = place.client(gateway)
+    third = env.client(gateway)
     addresses[0] = gateway.address
     ready = wait_until(lambda: state(two) == "ready", READY_SECONDS)
     assert ready < READY_SECONDS, two.get_collection(COLLECTION).migration

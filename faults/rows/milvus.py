@@ -12,7 +12,7 @@ from clipserve import Point
 
 from faults.calls import Calls
 from faults.flows import Flow, embedding
-from faults.place import Place
+from faults.fault_env import FaultEnv
 from faults.row import Promise, at_most, only, row
 from faults.watch import SCRAPE_SECONDS, http_status, metric, wait_until
 from testing.milvus_server import MilvusServer
@@ -25,19 +25,19 @@ MILVUS_RECOVERY = 15.0
 
 
 @row("milvus-down")
-def milvus_down(place: Place) -> Iterator[Promise]:
+def milvus_down(env: FaultEnv) -> Iterator[Promise]:
     """A real Milvus gets SIGKILL under searches, upserts and classification, and comes back after 8 s."""
-    _, triton, _ = place.service()
+    _, triton, _ = env.service()
     with tempfile.TemporaryDirectory(prefix="clipserve-milvus-", ignore_cleanup_errors=True) as folder:
         milvus = MilvusServer(Path(folder))
         milvus.start()
         try:
-            gateway = place.gateway(triton.address, data=milvus.uri)
-            client = place.client(gateway)
+            gateway = env.gateway(triton.address, data=milvus.uri)
+            client = env.client(gateway)
             client.create_collection(COLLECTION)
             first = [Point(f"p{n}", embedding=np.frombuffer(embedding(n), "<f4")) for n in range(20)]
             client.upsert(COLLECTION, first)
-            load = place.load(
+            load = env.load(
                 gateway.address,
                 Flow("classify", "classify", rate=20, timeout=5.0),
                 Flow("search", "search", rate=10, timeout=15.0, collection=COLLECTION),

@@ -12,7 +12,7 @@ from clipserve_gateway.inputs.tokenizer import tokenizer_for
 from faults.calls import Calls
 from faults.delay_model import CONTEXT, DelayModel, right_texts
 from faults.flows import Flow, text
-from faults.place import Place
+from faults.fault_env import FaultEnv
 from faults.row import Promise, at_least, at_most, only, row
 from faults.rows.recovery import RECOVERY, recovered
 from faults.watch import http_status, metric
@@ -35,12 +35,12 @@ def wrong_answers(calls: Calls) -> Calls:
 
 
 @row("wrong-weights")
-def wrong_weights(place: Place) -> Iterator[Promise]:
+def wrong_weights(env: FaultEnv) -> Iterator[Promise]:
     """Of two Tritons behind one gateway, one begins to answer with other weights, and later right again."""
-    right, wrong = place.model(), place.model()
-    tritons = [place.triton(model.repository) for model in (right, wrong)]
-    gateway = place.gateway(",".join(triton.address for triton in tritons), *OFTEN)
-    load = place.load(gateway.address, Flow("calls", "embed_text", rate=50, distinct=TEXTS))
+    right, wrong = env.model(), env.model()
+    tritons = [env.triton(model.repository) for model in (right, wrong)]
+    gateway = env.gateway(",".join(triton.address for triton in tritons), *OFTEN)
+    load = env.load(gateway.address, Flow("calls", "embed_text", rate=50, distinct=TEXTS))
     time.sleep(4)
     before = [triton.executions("delay_text") for triton in tritons]
     broken = time.monotonic()
@@ -66,12 +66,12 @@ def wrong_weights(place: Place) -> Iterator[Promise]:
 
 
 @row("wrong-weights-only")
-def wrong_weights_only(place: Place) -> Iterator[Promise]:
+def wrong_weights_only(env: FaultEnv) -> Iterator[Promise]:
     """The only Triton begins to answer with other weights, and later right again."""
-    model = place.model()
-    triton = place.triton(model.repository)
-    gateway = place.gateway(triton.address, *OFTEN)
-    load = place.load(gateway.address, Flow("calls", "embed_text", rate=50, distinct=TEXTS))
+    model = env.model()
+    triton = env.triton(model.repository)
+    gateway = env.gateway(triton.address, *OFTEN)
+    load = env.load(gateway.address, Flow("calls", "embed_text", rate=50, distinct=TEXTS))
     time.sleep(1)
     broken = time.monotonic()
     model.turn(mode="wrong")
@@ -92,14 +92,14 @@ def wrong_weights_only(place: Place) -> Iterator[Promise]:
 
 
 @row("bad-model")
-def bad_model(place: Place) -> Iterator[Promise]:
+def bad_model(env: FaultEnv) -> Iterator[Promise]:
     """Of two models in one Triton, one begins to fail every execution; its calls and the other's go on."""
-    good = place.model("good")
+    good = env.model("good")
     bad = DelayModel(good.repository.parent, "bad")
-    triton = place.triton(good.repository)
-    gateway = place.gateway(triton.address, *OFTEN)
+    triton = env.triton(good.repository)
+    gateway = env.gateway(triton.address, *OFTEN)
     flows = [Flow(name, "embed_text", rate=30, model=name) for name in ("good", "bad")]
-    load = place.load(gateway.address, *flows)
+    load = env.load(gateway.address, *flows)
     time.sleep(2)
     broken = time.monotonic()
     bad.turn(mode="error")
@@ -122,10 +122,10 @@ def bad_model(place: Place) -> Iterator[Promise]:
 
 
 @row("bad-answers", quick=True)
-def bad_answers(place: Place) -> Iterator[Promise]:
+def bad_answers(env: FaultEnv) -> Iterator[Promise]:
     """A model answers NaN, then embeddings of half their length, then errors; then NaN for one item alone."""
-    model, _, gateway = place.service()
-    load = place.load(gateway.address, Flow("calls", "embed_text", rate=50, distinct=TEXTS))
+    model, _, gateway = env.service()
+    load = env.load(gateway.address, Flow("calls", "embed_text", rate=50, distinct=TEXTS))
     time.sleep(0.5)
     moments = []
     for mode in ("nan", "shape", "error"):
@@ -139,7 +139,7 @@ def bad_answers(place: Place) -> Iterator[Promise]:
     poison = int(tokenizer_for(CONTEXT).encode(["poison"])[0].ids[1])
     model.turn(poison=poison)
     time.sleep(0.2)
-    batch = place.client(gateway).embed_texts([text(0), "poison", text(1)], on_error="return")
+    batch = env.client(gateway).embed_texts([text(0), "poison", text(1)], on_error="return")
     calls = load.finish()
     wrong = wrong_answers(calls)
     for mode, begin, end in moments:

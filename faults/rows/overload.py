@@ -10,7 +10,7 @@ from clipserve_exporter.config import Serving
 
 from faults.calls import Calls
 from faults.flows import Flow
-from faults.place import Load, Place
+from faults.fault_env import Load, FaultEnv
 from faults.row import Promise, at_least, at_most, row
 from faults.watch import MIB, Watch
 
@@ -29,22 +29,22 @@ REFUSED = "RESOURCE_EXHAUSTED"
 
 
 @row("overload")
-def overload(place: Place) -> Iterator[Promise]:
+def overload(env: FaultEnv) -> Iterator[Promise]:
     """First the capacity is measured (32 callers, 3 s for each call); then ten times as much is offered."""
-    model = place.model(serving=SERVING, delay=DELAY)
-    gateway = place.gateway(place.triton(model.repository).address)
-    capacity = measured_capacity(place, gateway.address)
+    model = env.model(serving=SERVING, delay=DELAY)
+    gateway = env.gateway(env.triton(model.repository).address)
+    capacity = measured_capacity(env, gateway.address)
     yield at_least("the capacity, calls/s, of 25", capacity, 15)
     with Watch(gateway.process.pid) as watch:
-        load = place.load(gateway.address, Flow("calls", "embed_text", rate=10 * capacity, timeout=TIMEOUT))
+        load = env.load(gateway.address, Flow("calls", "embed_text", rate=10 * capacity, timeout=TIMEOUT))
         began = time.monotonic()
-        calls = after(load, place.seconds)
+        calls = after(load, env.seconds)
         time.sleep(2)
-    ok = calls.ok.ended(before=began + place.seconds)
+    ok = calls.ok.ended(before=began + env.seconds)
     refused = calls.coded(REFUSED)
     admitted = len(calls) - len(refused)
-    yield at_least("offered, calls/s", len(calls) / place.seconds, 9.5 * capacity)
-    yield at_least("answers in time, of the capacity", len(ok) / place.seconds / capacity, 0.9, "%")
+    yield at_least("offered, calls/s", len(calls) / env.seconds, 9.5 * capacity)
+    yield at_least("answers in time, of the capacity", len(ok) / env.seconds / capacity, 0.9, "%")
     yield at_least("admitted calls that end OK", len(calls.ok) / max(1, admitted), 0.99, "%")
     yield at_most("refusals, p99", refused.quantile(0.99), 0.05)
     overloaded = float(np.mean(refused.records["reason"] == "OVERLOADED")) if len(refused) else 0.0
@@ -55,32 +55,32 @@ def overload(place: Place) -> Iterator[Promise]:
 
 
 @row("overload-both-lanes")
-def overload_both_lanes(place: Place) -> Iterator[Promise]:
+def overload_both_lanes(env: FaultEnv) -> Iterator[Promise]:
     """Interactive and bulk calls are offered at five times the capacity each, for half as long."""
-    model = place.model(serving=SERVING, delay=DELAY)
-    gateway = place.gateway(place.triton(model.repository).address)
-    capacity = measured_capacity(place, gateway.address)
+    model = env.model(serving=SERVING, delay=DELAY)
+    gateway = env.gateway(env.triton(model.repository).address)
+    capacity = measured_capacity(env, gateway.address)
     lanes = [
         Flow(lane, "embed_text", rate=5 * capacity, timeout=TIMEOUT, priority=lane)
         for lane in ("interactive", "bulk")
     ]
-    seconds = place.seconds / 2
-    calls = after(place.load(gateway.address, *lanes), seconds)
+    seconds = env.seconds / 2
+    calls = after(env.load(gateway.address, *lanes), seconds)
     answered = {flow.name: len(calls.of(flow.name).ok) for flow in lanes}
     total = sum(answered.values())
     yield at_least("answers in time, of the capacity", total / seconds / capacity, 0.9, "%")
     yield at_least("bulk's share of them", answered["bulk"] / max(1, total), 0.09, "%")
     yield at_least("interactive's", answered["interactive"] / max(1, total), 0.8, "%")
     others = Flow("alone", "embed_text", rate=5 * capacity, timeout=TIMEOUT, priority="bulk")
-    alone = after(place.load(gateway.address, others), 8)
+    alone = after(env.load(gateway.address, others), 8)
     # Triton still has what was admitted last, at first.
     yield at_least("bulk alone may have it all: of the capacity", len(alone.ok) / 8 / capacity, 0.8, "%")
 
 
-def measured_capacity(place: Place, address: str) -> float:
+def measured_capacity(env: FaultEnv, address: str) -> float:
     """Calls a second that are answered in time, when enough callers wait for their answers."""
     flow = Flow("capacity", "embed_text", callers=SATURATING, timeout=TIMEOUT)
-    load = place.load(address, flow)
+    load = env.load(address, flow)
     began = time.monotonic()
     calls = after(load, MEASURE_SECONDS)
     steady = calls.ok.ended(began + WARM_SECONDS, began + MEASURE_SECONDS)

@@ -10,7 +10,7 @@ from pathlib import Path
 import clipserve
 
 from faults.disk_image import DiskImage, recording
-from faults.place import Place
+from faults.fault_env import FaultEnv
 from faults.row import Promise, at_least, row
 from faults.rows.kill import COLLECTION, Ledger, contents, point, problems, write_and_kill
 
@@ -20,18 +20,18 @@ LEAST_SECONDS = 1.5
 
 
 @row("power-cut")
-def power_cut(place: Place) -> Iterator[Promise]:
+def power_cut(env: FaultEnv) -> Iterator[Promise]:
     """The gateway is killed under upserts and deletes of 6 callers, and started on images of its disk that
     hold what was synced; what was not is missing, or there, or cut off, at random."""
-    _, triton, _ = place.service()
-    record, data, ledger = crash(place, triton.address, "true")
+    _, triton, _ = env.service()
+    record, data, ledger = crash(env, triton.address, "true")
     image = DiskImage(record, data)
     yield at_least("operations acknowledged", ledger.acknowledged, 20)
     wrong, opened = [], 0
     for number in range(IMAGES):
-        folder = place.subfolder("image") / "data"
+        folder = env.subfolder("image") / "data"
         image.write(folder, random.Random(number) if number else None)
-        gateway = place.gateway(triton.address, data=str(folder))
+        gateway = env.gateway(triton.address, data=str(folder))
         with clipserve.Client(gateway.address, retry=None, timeout=20) as client:
             wrong += [f"image {number}: {it}" for it in problems(ledger, contents(client))]
             client.upsert(COLLECTION, [point("after", 1)])
@@ -44,8 +44,8 @@ def power_cut(place: Place) -> Iterator[Promise]:
         str(len(wrong)),
         not wrong and opened == IMAGES,
     )
-    record, data, ledger = crash(place, triton.address, "false")
-    folder = place.subfolder("image") / "data"
+    record, data, ledger = crash(env, triton.address, "false")
+    folder = env.subfolder("image") / "data"
     DiskImage(record, data).write(folder)
     yield Promise(
         "with sync_writes off the same image holds no table (so the check can fail)",
@@ -54,10 +54,10 @@ def power_cut(place: Place) -> Iterator[Promise]:
     )
 
 
-def crash(place: Place, triton: str, sync: str) -> tuple[Path, Path, Ledger]:
+def crash(env: FaultEnv, triton: str, sync: str) -> tuple[Path, Path, Ledger]:
     """Kills a gateway under writes: the record of its syncs, its data, and what it acknowledged."""
-    record, data, ledger = place.subfolder("record"), place.subfolder("data"), Ledger()
-    gateway = place.gateway(triton, "--sync-writes", sync, data=os.path.realpath(data), env=recording(record))
+    record, data, ledger = env.subfolder("record"), env.subfolder("data"), Ledger()
+    gateway = env.gateway(triton, "--sync-writes", sync, data=os.path.realpath(data), env=recording(record))
     with clipserve.Client(gateway.address, retry=None, timeout=20) as client:
         client.create_collection(COLLECTION, schema={"serial": "int"})
         write_and_kill(client, gateway, ledger, LEAST_SECONDS)

@@ -6,7 +6,7 @@ import time
 from collections.abc import Iterator
 
 from faults.flows import Flow
-from faults.place import Place
+from faults.fault_env import FaultEnv
 from faults.row import Promise, at_least, at_most, only, row
 from testing.s3_server import BUCKET, s3_server
 from testing.service import Gateway
@@ -17,18 +17,18 @@ DRAIN = ("--drain-seconds", "2", "--grace-seconds", "10")
 
 
 @row("gateways-restarted")
-def gateways_restarted(place: Place) -> Iterator[Promise]:
+def gateways_restarted(env: FaultEnv) -> Iterator[Promise]:
     """Two gateways on one S3 bucket get SIGTERM and are started again, in turn and twice, under calls of the
     SDK."""
-    _, triton, _ = place.service()
+    _, triton, _ = env.service()
     with s3_server() as environment:
         data = f"s3://{BUCKET}/data"
-        gateways = [place.gateway(triton.address, *DRAIN, data=data, env=environment) for _ in range(2)]
-        client = place.client(gateways[0])
+        gateways = [env.gateway(triton.address, *DRAIN, data=data, env=environment) for _ in range(2)]
+        client = env.client(gateways[0])
         client.create_collection(COLLECTION)
         client.upsert(COLLECTION, [])
         target = "ipv4:" + ",".join(gateway.address for gateway in gateways)
-        load = place.load(
+        load = env.load(
             target,
             Flow("embed", "embed_text", callers=4),
             Flow("classify", "classify", callers=2),
@@ -42,11 +42,11 @@ def gateways_restarted(place: Place) -> Iterator[Promise]:
         for turn in range(2 * ROUNDS):
             which = turn % 2
             codes.append(gateways[which].stop())
-            gateways[which] = again(place, gateways[which], triton.address, data, environment)
+            gateways[which] = again(env, gateways[which], triton.address, data, environment)
             time.sleep(2)
         calls = load.finish()
         written = [f"upsert-{n}" for n in calls.of("upsert").ok.records["number"]]
-        with place.client(gateways[0]) as reader:
+        with env.client(gateways[0]) as reader:
             there = {point.id for point in reader.get_points(COLLECTION, written)}
     yield Promise("each ends with exit code", ", ".join(map(str, codes)), not any(codes))
     yield only("0 failed calls", calls.codes, "OK", least=200)
@@ -55,19 +55,19 @@ def gateways_restarted(place: Place) -> Iterator[Promise]:
     yield at_most("the longest call, retries included", calls.quantile(1.0), 10.0)
 
 
-def again(place: Place, gone: Gateway, triton: str, data: str, environment: dict[str, str]) -> Gateway:
+def again(env: FaultEnv, gone: Gateway, triton: str, data: str, environment: dict[str, str]) -> Gateway:
     """A gateway on the ports of one that has ended."""
     ports = ("--port", str(gone.port), "--http-port", gone.http.rpartition(":")[2])
-    return place.gateway(triton, *DRAIN, *ports, data=data, env=environment)
+    return env.gateway(triton, *DRAIN, *ports, data=data, env=environment)
 
 
 @row("tritons-restarted")
-def tritons_restarted(place: Place) -> Iterator[Promise]:
+def tritons_restarted(env: FaultEnv) -> Iterator[Promise]:
     """Two Tritons behind one gateway get SIGTERM and are started again, in turn; then one gets SIGKILL."""
-    model = place.model(delay=0.005)
-    tritons = [place.triton(model.repository) for _ in range(2)]
-    gateway = place.gateway(",".join(triton.address for triton in tritons))
-    load = place.load(gateway.address, Flow("calls", "embed_text", rate=40, timeout=10))
+    model = env.model(delay=0.005)
+    tritons = [env.triton(model.repository) for _ in range(2)]
+    gateway = env.gateway(",".join(triton.address for triton in tritons))
+    load = env.load(gateway.address, Flow("calls", "embed_text", rate=40, timeout=10))
     time.sleep(2)
     for triton in tritons:
         triton.stop()

@@ -12,7 +12,7 @@ import numpy as np
 from clipserve import Point
 
 from faults.flows import embedding
-from faults.place import Place
+from faults.fault_env import FaultEnv
 from faults.row import Promise, at_most, row
 from faults.watch import metric, wait_until
 from testing.service import BIN
@@ -51,13 +51,13 @@ def store_command(data: Path, *words: str) -> subprocess.CompletedProcess[str]:
 
 
 @row("lost-catalog")
-def lost_catalog(place: Place) -> Iterator[Promise]:
+def lost_catalog(env: FaultEnv) -> Iterator[Promise]:
     """The catalog is replaced by a copy that is older than a collection, then removed, while the gateway is
     stopped; then it is rebuilt from the tables."""
-    _, triton, _ = place.service()
-    data, copy = place.subfolder("data"), place.subfolder("copy") / CATALOG
+    _, triton, _ = env.service()
+    data, copy = env.subfolder("data"), env.subfolder("copy") / CATALOG
     meant: dict[str, dict[str, bytes]] = {}
-    gateway = place.gateway(triton.address, data=str(data))
+    gateway = env.gateway(triton.address, data=str(data))
     with clipserve.Client(gateway.address, retry=None) as client:
         for name in COLLECTIONS:
             client.create_collection(name)
@@ -70,7 +70,7 @@ def lost_catalog(place: Place) -> Iterator[Promise]:
 
     shutil.rmtree(data / CATALOG)
     shutil.copytree(copy, data / CATALOG)
-    gateway = place.gateway(triton.address, data=str(data))
+    gateway = env.gateway(triton.address, data=str(data))
     with clipserve.Client(gateway.address, retry=None) as client:
         seen = refusal(client, "first")
         yield Promise(
@@ -85,7 +85,7 @@ def lost_catalog(place: Place) -> Iterator[Promise]:
     gateway.stop()
 
     shutil.rmtree(data / CATALOG)
-    gateway = place.gateway(triton.address, data=str(data))
+    gateway = env.gateway(triton.address, data=str(data))
     with clipserve.Client(gateway.address, retry=None) as client:
         try:
             client.create_collection("third")
@@ -108,12 +108,12 @@ def lost_catalog(place: Place) -> Iterator[Promise]:
 
 
 @row("purge", quick=True)
-def purge(place: Place) -> Iterator[Promise]:
+def purge(env: FaultEnv) -> Iterator[Promise]:
     """Points are deleted and replaced, and a collection is dropped; the data folder is searched for their
     vectors and payloads, before and after a purge."""
-    _, triton, _ = place.service()
-    data = place.subfolder("data")
-    gateway = place.gateway(triton.address, data=str(data))
+    _, triton, _ = env.service()
+    data = env.subfolder("data")
+    gateway = env.gateway(triton.address, data=str(data))
     with clipserve.Client(gateway.address, retry=None) as client:
         client.create_collection("kept", schema={"word": "string"})
         client.create_collection("dropped", schema={"word": "string"})

@@ -13,7 +13,7 @@ from clipserve.v1 import clip_pb2, clip_pb2_grpc
 
 from faults import http2
 from faults.flows import Flow
-from faults.place import Place
+from faults.fault_env import FaultEnv
 from faults.row import Promise, at_least, at_most, only, row
 from faults.watch import SCRAPE_SECONDS, Watch, metric, serves, wait_until
 
@@ -27,10 +27,10 @@ GRACE_SECONDS = 20.0
 
 
 @row("stalled-watch")
-def stalled_watch(place: Place) -> Iterator[Promise]:
+def stalled_watch(env: FaultEnv) -> Iterator[Promise]:
     """40 connections watch 20 health names each and read nothing; Triton ends and returns; then SIGTERM."""
-    triton = place.triton(place.model().repository)
-    gateway = place.gateway(triton.address, "--grace-seconds", f"{GRACE_SECONDS:g}")
+    triton = env.triton(env.model().repository)
+    gateway = env.gateway(triton.address, "--grace-seconds", f"{GRACE_SECONDS:g}")
     names = [b"", b"clipserve.calls", *(b"name-%d" % n for n in range(18))]
     with contextlib.ExitStack() as stack:
         for _ in range(WATCHERS):
@@ -69,11 +69,11 @@ def new_client(address: str) -> float:
 
 
 @row("health-flood")
-def health_flood(place: Place) -> Iterator[Promise]:
+def health_flood(env: FaultEnv) -> Iterator[Promise]:
     """40 connections each send a health request of 60 MiB, plain and compressed, under 20 calls/s."""
-    _, triton, _ = place.service()
-    gateway = place.gateway(triton.address)
-    load = place.load(gateway.address, Flow("others", "embed_text", rate=20))
+    _, triton, _ = env.service()
+    gateway = env.gateway(triton.address)
+    load = env.load(gateway.address, Flow("others", "embed_text", rate=20))
     time.sleep(1)
     data = http2.message(bytes(MIB << 20))
     packed = http2.message(gzip.compress(data), compressed=True)

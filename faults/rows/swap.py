@@ -13,7 +13,7 @@ import numpy.typing as npt
 from faults.calls import Calls
 from faults.delay_model import facts_of, right_image, right_texts
 from faults.flows import Flow, picture, text
-from faults.place import Place
+from faults.fault_env import FaultEnv
 from faults.row import Promise, at_least, at_most, only, row
 from faults.watch import wait_until
 
@@ -70,14 +70,14 @@ def swapped(client: clipserve.Client, fingerprint: str) -> float:
 
 
 @row("model-swap")
-def model_swap(place: Place) -> Iterator[Promise]:
+def model_swap(env: FaultEnv) -> Iterator[Promise]:
     """One name, at first an export that names no version, is exported again and again, with two sets of
     weights by turns, while the SDK embeds, classifies and writes points."""
-    model = place.model(delay=0.002)
+    model = env.model(delay=0.002)
     model.as_first_form()
-    triton = place.triton(model.repository)
-    gateway = place.gateway(triton.address)
-    client = place.client(gateway)
+    triton = env.triton(model.repository)
+    gateway = env.gateway(triton.address)
+    client = env.client(gateway)
     client.create_collection(COLLECTION)
     flows = (
         Flow("texts", "embed_text", callers=4, distinct=INPUTS),
@@ -85,9 +85,9 @@ def model_swap(place: Place) -> Iterator[Promise]:
         Flow("classes", "classify", callers=1, distinct=INPUTS),
         Flow("points", "upsert_text", callers=1, collection=COLLECTION),
     )
-    load = place.load(gateway.address, *flows, module="faults.sdk_load")
+    load = env.load(gateway.address, *flows, module="faults.sdk_load")
     slowest, versions = 0.0, 0
-    for swap in range(1, place.swaps + 1):
+    for swap in range(1, env.swaps + 1):
         slowest = max(slowest, swapped(client, model.export(SEEDS[swap % 2])))
         folders = [path for path in (model.repository / "delay_text").iterdir() if path.is_dir()]
         versions = max(versions, len(folders))
@@ -97,33 +97,33 @@ def model_swap(place: Place) -> Iterator[Promise]:
     stored = list(client.scroll(COLLECTION, with_embeddings=True))
     right = right_texts([text(int(it.id)) for it in stored], SEEDS[0])
     bad = [it.id for it, row in zip(stored, right, strict=True) if not np.array_equal(it.embedding, row)]
-    yield at_most(f"{place.swaps} swaps, the slowest", slowest, SWAP_SECONDS)
+    yield at_most(f"{env.swaps} swaps, the slowest", slowest, SWAP_SECONDS)
     of_texts, of_pictures, of_classes = (calls.of(name) for name in ("texts", "pictures", "classes"))
     for seed in SEEDS:
         answered = int((of_texts.ok.records["reason"] == names[seed]).sum())
-        yield at_least(f"texts embedded by weights {seed}", answered, 20 * place.swaps)
+        yield at_least(f"texts embedded by weights {seed}", answered, 20 * env.swaps)
     yield at_most("of them wrong", wrong(of_texts, dict(zip(names, texts, strict=True))), 0, "")
     yield at_most(
         "pictures embedded wrong", wrong(of_pictures, dict(zip(names, pictures, strict=True))), 0, ""
     )
     yield at_most("classified by two versions at once", mixed(of_classes), 0, "")
     yield only("no call fails after the SDK's retries", calls.of("texts", "pictures", "classes").codes, "OK",
-               least=100 * place.swaps)  # fmt: skip
+               least=100 * env.swaps)  # fmt: skip
     yield only("points of other weights are refused", calls.of("points").codes, "OK", "FAILED_PRECONDITION")
-    yield at_least("points written meanwhile", len(stored), 20 * place.swaps)
+    yield at_least("points written meanwhile", len(stored), 20 * env.swaps)
     yield at_most("of them with wrong embeddings", len(bad), 0, "")
     yield at_most("versions on the disk", versions, 3, "")
 
 
 @row("model-swap-inputs")
-def model_swap_inputs(place: Place) -> Iterator[Promise]:
+def model_swap_inputs(env: FaultEnv) -> Iterator[Promise]:
     """A name is exported with a text tower of other inputs, which no Triton can hold beside the old one, and
     back, while the SDK embeds."""
-    model = place.model(delay=0.002)
-    triton = place.triton(model.repository)
-    gateway = place.gateway(triton.address)
-    client = place.client(gateway)
-    load = place.load(gateway.address, Flow("texts", "embed_text", callers=4, distinct=INPUTS),
+    model = env.model(delay=0.002)
+    triton = env.triton(model.repository)
+    gateway = env.gateway(triton.address)
+    client = env.client(gateway)
+    load = env.load(gateway.address, Flow("texts", "embed_text", callers=4, distinct=INPUTS),
                       module="faults.sdk_load")  # fmt: skip
     slowest = max(
         swapped(client, model.export(seed, text_length=length))

@@ -6,7 +6,7 @@ import time
 from collections.abc import Iterator
 
 from faults.flows import Flow
-from faults.place import Place
+from faults.fault_env import FaultEnv
 from faults.row import Promise, at_most, only, row
 from faults.rows.recovery import recovered, wait_recovered
 from faults.watch import SCRAPE_SECONDS, http_status, metric, serves, wait_until
@@ -18,12 +18,12 @@ LOOK_OUT_SECONDS = 2.0
 
 
 @row("triton-killed", quick=True)
-def killed(place: Place) -> Iterator[Promise]:
+def killed(env: FaultEnv) -> Iterator[Promise]:
     """Triton gets SIGKILL under 60 calls/s, stays away for some seconds, and is started again."""
-    model = place.model(delay=0.005)
-    triton = place.triton(model.repository)
-    gateway = place.gateway(triton.address)
-    load = place.load(gateway.address, Flow("calls", "embed_text", rate=60))
+    model = env.model(delay=0.005)
+    triton = env.triton(model.repository)
+    gateway = env.gateway(triton.address)
+    load = env.load(gateway.address, Flow("calls", "embed_text", rate=60))
     time.sleep(1)
     broken = time.monotonic()
     triton.kill()
@@ -47,12 +47,12 @@ def killed(place: Place) -> Iterator[Promise]:
 
 
 @row("triton-frozen")
-def frozen(place: Place) -> Iterator[Promise]:
+def frozen(env: FaultEnv) -> Iterator[Promise]:
     """Triton gets SIGSTOP under 40 calls/s that would wait 30 s, and SIGCONT 12 s later."""
-    model = place.model(delay=0.005)
-    triton = place.triton(model.repository)
-    gateway = place.gateway(triton.address)
-    load = place.load(gateway.address, Flow("calls", "embed_text", rate=40, timeout=30))
+    model = env.model(delay=0.005)
+    triton = env.triton(model.repository)
+    gateway = env.gateway(triton.address)
+    load = env.load(gateway.address, Flow("calls", "embed_text", rate=40, timeout=30))
     time.sleep(2)
     broken = time.monotonic()
     triton.freeze()
@@ -71,12 +71,12 @@ def frozen(place: Place) -> Iterator[Promise]:
 
 
 @row("triton-slow")
-def slow(place: Place) -> Iterator[Promise]:
+def slow(env: FaultEnv) -> Iterator[Promise]:
     """Each execution suddenly takes 3 s, while 30 calls/s have 1 s each; 8 s later it is fast again."""
-    model = place.model(delay=0.005)
-    triton = place.triton(model.repository)
-    gateway = place.gateway(triton.address)
-    load = place.load(gateway.address, Flow("calls", "embed_text", rate=30, timeout=1.0))
+    model = env.model(delay=0.005)
+    triton = env.triton(model.repository)
+    gateway = env.gateway(triton.address)
+    load = env.load(gateway.address, Flow("calls", "embed_text", rate=30, timeout=1.0))
     time.sleep(2)
     broken = time.monotonic()
     model.turn(delay=3.0)

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 
 from faults import http2
 from faults.flows import Flow
-from faults.place import Place
+from faults.fault_env import FaultEnv
 from faults.row import Promise, at_least, at_most, only, row
 from faults.watch import Watch, connections, usage, wait_until
 
@@ -29,11 +29,11 @@ as it has descriptors for."""
 
 
 @row("malformed-http2")
-def malformed(place: Place) -> Iterator[Promise]:
+def malformed(env: FaultEnv) -> Iterator[Promise]:
     """Garbage, half frames, false lengths, floods of pings, settings and resets, under 30 calls/s."""
-    _, _, gateway = place.service()
+    _, _, gateway = env.service()
     chance = random.Random(7)
-    load = place.load(gateway.address, Flow("others", "embed_text", rate=30))
+    load = env.load(gateway.address, Flow("others", "embed_text", rate=30))
     sent = 0
     with Watch(gateway.process.pid) as watch:
         for _ in range(ROUNDS):
@@ -65,11 +65,11 @@ def say(address: str, data: bytes) -> bool:
 
 
 @row("no-file-descriptors")
-def no_file_descriptors(place: Place) -> Iterator[Promise]:
+def no_file_descriptors(env: FaultEnv) -> Iterator[Promise]:
     """The gateway may open 20 more files, and 300 connections come and stay for 5 s."""
-    _, triton, _ = place.service()
-    gateway = place.gateway(triton.address)
-    load = place.load(gateway.address, Flow("there before", "embed_text", rate=20))
+    _, triton, _ = env.service()
+    gateway = env.gateway(triton.address)
+    load = env.load(gateway.address, Flow("there before", "embed_text", rate=20))
     time.sleep(1)
     pid = gateway.process.pid
     limit = usage(pid).files + ROOM
@@ -80,7 +80,7 @@ def no_file_descriptors(place: Place) -> Iterator[Promise]:
     for connection in crowd:
         connection.close()
     left = time.monotonic()
-    newcomer = place.load(gateway.address, Flow("newcomer", "embed_text", rate=20, timeout=1.0))
+    newcomer = env.load(gateway.address, Flow("newcomer", "embed_text", rate=20, timeout=1.0))
     time.sleep(RECOVERY + 3)
     new, calls = newcomer.finish(), load.finish()
     yield at_least("the fault was real: descriptors held", held / limit, 0.98, "%")

@@ -15,7 +15,7 @@ from faults import __main__ as command
 from faults import soak
 from faults.calls import RECORD, Calls
 from faults.flows import KINDS, Flow, embedding
-from faults.place import LoadTooSlow, Place, check_rate
+from faults.fault_env import LoadTooSlow, FaultEnv, check_rate
 from faults.report import Outcome, markdown
 from faults.row import ROWS, Promise, Row, at_least, at_most, only
 
@@ -93,10 +93,10 @@ def test_rows_say_how_they_break_things():
 def two_rows(monkeypatch):
     """A row that keeps its promise, and one that breaks off."""
 
-    def good(place: Place):
+    def good(env: FaultEnv):
         yield Promise("it holds", "yes | no", True)
 
-    def broken(place: Place):
+    def broken(env: FaultEnv):
         yield Promise("it begins", "yes", True)
         raise OSError("the machine burns")
 

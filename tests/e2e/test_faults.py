@@ -7,30 +7,30 @@ from collections.abc import Iterator
 import pytest
 
 import faults.rows  # noqa: F401  (enters the rows)
-from faults.place import Place
+from faults.fault_env import FaultEnv
 from faults.row import ROWS, Row, promises
 
 QUICK = [row for row in ROWS.values() if row.quick]
 
 
 @pytest.fixture(scope="module")
-def common(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
+def common(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FaultEnv]:
     """A service for the rows that do not break it."""
-    place = Place(tmp_path_factory.mktemp("common"))
-    yield place
-    place.close()
+    env = FaultEnv(tmp_path_factory.mktemp("common"))
+    yield env
+    env.close()
 
 
-def broken(row: Row, place: Place) -> list[str]:
+def broken(row: Row, env: FaultEnv) -> list[str]:
     """The promises that were not kept."""
     try:
-        return [f"{it.what}: {it.seen}" for it in promises(row, place) if not it.kept]
+        return [f"{it.what}: {it.seen}" for it in promises(row, env) if not it.kept]
     finally:
-        place.close()
+        env.close()
 
 
 @pytest.mark.parametrize("row", QUICK, ids=lambda row: row.name)
 def test_every_promise_of_a_quick_row_holds(row, common, tmp_path):
-    if broken(row, Place(tmp_path / "first", common=common)):
+    if broken(row, FaultEnv(tmp_path / "first", common=common)):
         # Other work on the machine may have taken the time that calls are promised.
-        assert broken(row, Place(tmp_path / "second", common=common)) == []
+        assert broken(row, FaultEnv(tmp_path / "second", common=common)) == []

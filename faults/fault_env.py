@@ -81,7 +81,7 @@ class Service(NamedTuple):
     gateway: Gateway
 
 
-class Place:
+class FaultEnv:
     """What a row works with. Everything it starts is ended by `close`.
 
     Attributes:
@@ -99,7 +99,7 @@ class Place:
         seconds: float = 60.0,
         tries: int = 50,
         swaps: int = 10,
-        common: Place | None = None,
+        common: FaultEnv | None = None,
     ) -> None:
         self.folder = folder
         self.seconds = seconds
