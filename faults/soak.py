@@ -21,8 +21,8 @@ import clipserve
 import numpy as np
 
 from faults.calls import Calls
+from faults.fault_env import FaultEnv, Load
 from faults.flows import Flow
-from faults.fault_env import Load, FaultEnv
 from faults.report import tell_promises
 from faults.row import Promise, at_most, only
 from faults.watch import MIB, Usage, Watch, thread_pools

@@ -11,8 +11,8 @@ import grpc
 from clipserve.v1 import clip_pb2, clip_pb2_grpc, common_pb2
 from clipserve_exporter.config import Serving
 
-from faults.flows import Flow
 from faults.fault_env import FaultEnv
+from faults.flows import Flow
 from faults.row import Promise, at_least, at_most, only, row
 from faults.watch import MIB, Watch, usage, wait_until
 

@@ -15,8 +15,8 @@ import clipserve
 import numpy as np
 from clipserve import LabelSet, Point
 
-from faults.flows import embedding, picture
 from faults.fault_env import FaultEnv
+from faults.flows import embedding, picture
 from faults.row import Promise, at_least, at_most, only, row
 from faults.watch import wait_until
 from testing.service import BIN

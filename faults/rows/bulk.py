@@ -11,8 +11,8 @@ import numpy as np
 
 from faults import ROOT
 from faults.calls import Calls
-from faults.flows import Flow
 from faults.fault_env import FaultEnv
+from faults.flows import Flow
 from faults.processes import MODELS_ENV
 from faults.row import Promise, at_most, only, row
 from testing.service import Gateway

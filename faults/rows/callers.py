@@ -13,8 +13,8 @@ from clipserve.transport.channel import channel_options, target_uri
 from clipserve.v1 import clip_pb2, clip_pb2_grpc
 from clipserve_exporter.config import Serving
 
-from faults.flows import Flow, text
 from faults.fault_env import FaultEnv
+from faults.flows import Flow, text
 from faults.row import Promise, at_least, at_most, only, row
 from faults.watch import Watch, metric, wait_until
 

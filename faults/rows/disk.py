@@ -10,8 +10,8 @@ import numpy as np
 from clipserve import Point
 
 from faults.disks import Disk, small_disk
-from faults.flows import Flow, embedding
 from faults.fault_env import FaultEnv
+from faults.flows import Flow, embedding
 from faults.row import Promise, at_least, at_most, only, row
 from faults.rows.recovery import RECOVERY
 from faults.watch import wait_until

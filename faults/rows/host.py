@@ -12,8 +12,8 @@ from pathlib import Path
 
 from faults import ROOT
 from faults.calls import Calls
-from faults.flows import Flow
 from faults.fault_env import FaultEnv
+from faults.flows import Flow
 from faults.row import Promise, at_most, only, row
 from testing.service import BIN, Gateway
 

@@ -14,8 +14,8 @@ from clipserve_gateway.inputs import preprocess
 
 from faults.backend import answers
 from faults.delay_model import LIMITS
-from faults.flows import embedding, picture
 from faults.fault_env import FaultEnv
+from faults.flows import embedding, picture
 from faults.row import Promise, at_least, at_most, row
 from testing.service import Gateway
 

@@ -17,8 +17,8 @@ from clipserve_exporter.config import Serving
 from clipserve_gateway.process.cores import available_cores
 from PIL import Image
 
-from faults.flows import Flow
 from faults.fault_env import FaultEnv
+from faults.flows import Flow
 from faults.row import Promise, at_least, at_most, only, row
 from faults.watch import MIB, Watch, metric, wait_until
 from testing.callbacks import Callback

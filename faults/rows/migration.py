@@ -13,8 +13,8 @@ import clipserve
 from clipserve import Point
 
 from faults.delay_model import DelayModel, Knobs
-from faults.linear import History, Op, State, TooHard, unexplained
 from faults.fault_env import FaultEnv
+from faults.linear import History, Op, State, TooHard, unexplained
 from faults.row import Promise, at_least, at_most, row
 from faults.watch import wait_until
 from testing.service import Gateway

@@ -11,8 +11,8 @@ import numpy as np
 from clipserve import Point
 
 from faults.calls import Calls
-from faults.flows import Flow, embedding
 from faults.fault_env import FaultEnv
+from faults.flows import Flow, embedding
 from faults.row import Promise, at_most, only, row
 from faults.watch import SCRAPE_SECONDS, http_status, metric, wait_until
 from testing.milvus_server import MilvusServer

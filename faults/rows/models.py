@@ -11,8 +11,8 @@ from clipserve_gateway.inputs.tokenizer import tokenizer_for
 
 from faults.calls import Calls
 from faults.delay_model import CONTEXT, DelayModel, right_texts
-from faults.flows import Flow, text
 from faults.fault_env import FaultEnv
+from faults.flows import Flow, text
 from faults.row import Promise, at_least, at_most, only, row
 from faults.rows.recovery import RECOVERY, recovered
 from faults.watch import http_status, metric

@@ -9,8 +9,8 @@ import numpy as np
 from clipserve_exporter.config import Serving
 
 from faults.calls import Calls
+from faults.fault_env import FaultEnv, Load
 from faults.flows import Flow
-from faults.fault_env import Load, FaultEnv
 from faults.row import Promise, at_least, at_most, row
 from faults.watch import MIB, Watch
 

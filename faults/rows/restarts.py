@@ -5,8 +5,8 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 
-from faults.flows import Flow
 from faults.fault_env import FaultEnv
+from faults.flows import Flow
 from faults.row import Promise, at_least, at_most, only, row
 from testing.s3_server import BUCKET, s3_server
 from testing.service import Gateway

@@ -11,8 +11,8 @@ import clipserve
 import numpy as np
 from clipserve import Point
 
-from faults.flows import embedding
 from faults.fault_env import FaultEnv
+from faults.flows import embedding
 from faults.row import Promise, at_most, row
 from faults.watch import metric, wait_until
 from testing.service import BIN

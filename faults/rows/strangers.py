@@ -12,8 +12,8 @@ from clipserve.transport.channel import channel_options, target_uri
 from clipserve.v1 import clip_pb2, clip_pb2_grpc
 
 from faults import http2
-from faults.flows import Flow
 from faults.fault_env import FaultEnv
+from faults.flows import Flow
 from faults.row import Promise, at_least, at_most, only, row
 from faults.watch import SCRAPE_SECONDS, Watch, metric, serves, wait_until
 

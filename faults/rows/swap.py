@@ -12,8 +12,8 @@ import numpy.typing as npt
 
 from faults.calls import Calls
 from faults.delay_model import facts_of, right_image, right_texts
-from faults.flows import Flow, picture, text
 from faults.fault_env import FaultEnv
+from faults.flows import Flow, picture, text
 from faults.row import Promise, at_least, at_most, only, row
 from faults.watch import wait_until
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 
-from faults.flows import Flow
 from faults.fault_env import FaultEnv
+from faults.flows import Flow
 from faults.row import Promise, at_most, only, row
 from faults.rows.recovery import recovered, wait_recovered
 from faults.watch import SCRAPE_SECONDS, http_status, metric, serves, wait_until

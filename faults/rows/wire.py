@@ -10,8 +10,8 @@ import time
 from collections.abc import Iterator
 
 from faults import http2
-from faults.flows import Flow
 from faults.fault_env import FaultEnv
+from faults.flows import Flow
 from faults.row import Promise, at_least, at_most, only, row
 from faults.watch import Watch, connections, usage, wait_until
 

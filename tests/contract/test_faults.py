@@ -14,8 +14,8 @@ import faults.rows  # noqa: F401  (enters the rows)
 from faults import __main__ as command
 from faults import soak
 from faults.calls import RECORD, Calls
+from faults.fault_env import FaultEnv, LoadTooSlow, check_rate
 from faults.flows import KINDS, Flow, embedding
-from faults.fault_env import LoadTooSlow, FaultEnv, check_rate
 from faults.report import Outcome, markdown
 from faults.row import ROWS, Promise, Row, at_least, at_most, only
 
