@@ -84,12 +84,6 @@ def test_every_option_of_the_exporter_exists():
     assert all(f'"{option}"' in source for option in used)
 
 
-def test_every_link_leads_somewhere():
-    links = [link for link in re.findall(r"\]\(([^)]+)\)", README) if "://" not in link]
-    assert links
-    assert [link for link in links if not (ROOT / link).exists()] == []
-
-
 def test_every_setting_that_is_named_exists():
     declared = (clipserve_gateway.cli.Settings, clipserve_gateway.cli.LocalTritonSettings)
     settings = {f"CLIPSERVE_{name.upper()}" for kind in declared for name in kind.model_fields}

@@ -58,9 +58,3 @@ def test_every_command_and_option_exists(words):
     known = [command, *getattr(command, "commands", {}).values()]
     options = {name for it in known for parameter in it.params for name in parameter.opts}
     assert {word for word in words if word.startswith("--")} <= options
-
-
-def test_every_link_leads_somewhere():
-    links = [link for link in re.findall(r"\]\(([^)]+)\)", GUIDE) if "://" not in link]
-    assert links
-    assert [link for link in links if not (ROOT / "docs" / link).exists()] == []
