@@ -45,6 +45,10 @@ FAILURES = (
         ("file size is too small", "invalid range", "failed to fill whole buffer", "magic number", "corrupt"),
         "a file of the index is damaged or cut off: restore the store from a copy",
     ),
+    (
+        ("os error 24", "too many open files"),
+        "the gateway may not open more files: raise its limit (ulimit -n)",
+    ),
 )
 """Parts of LanceDB's messages, in lower case, and what people are told then."""
 REFUSALS = FAILURES[1:3]

@@ -42,7 +42,9 @@ class LanceStore:
         if self._documents is None:
             async with self._opening:
                 if self._documents is None:
-                    lancedb = await asyncio.to_thread(importlib.import_module, "lancedb")
+                    # It opens hundreds of files, which this process may not be able to.
+                    async with guarded():
+                        lancedb = await asyncio.to_thread(importlib.import_module, "lancedb")
                     if self._folder is not None:
                         warn_of_folder(self._folder)
                     async with guarded():

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import errno
+import importlib
 import os
 import resource
 import subprocess
@@ -172,3 +174,16 @@ async def test_inserts_that_must_not_replace_share_no_commit_with_those_that_do(
     )
     found = await engine.fetch(TABLE, ["a", "b"], with_sources=True)
     assert [len(it.source.content) for it in found if it.source] == [1, 3]
+
+
+async def test_a_library_that_cannot_be_imported_for_want_of_files_is_tried_again(tmp_path, monkeypatch):
+    def fails(name):
+        raise OSError(errno.EMFILE, os.strerror(errno.EMFILE), name)
+
+    engine = LanceEngine(str(tmp_path / "store"))
+    with monkeypatch.context() as patched:
+        patched.setattr(importlib, "import_module", fails)
+        with pytest.raises(StorageFailed, match="raise its limit"):
+            await engine.get_document("a")
+    assert await engine.get_document("a") is None
+    await engine.close()
