@@ -15,7 +15,7 @@ from clipserve_gateway.metrics import Metrics
 from clipserve_gateway.triton.canary import inputs_of
 from clipserve_gateway.triton.model_config import TowerConfig
 from clipserve_gateway.triton.models import Models
-from clipserve_gateway.types import Floats, Ids, KnownAnswer, ModelSpec, Pixels, Tower
+from clipserve_gateway.types import Canary, Floats, Ids, ModelSpec, Pixels, Tower
 from PIL import Image
 
 DIM = 8
@@ -74,18 +74,18 @@ def towers(**changes: str) -> list[TowerConfig]:
 
 
 @functools.cache
-def known_parameters() -> dict[str, str]:
+def canary_parameters() -> dict[str, str]:
     """Configuration parameters that record what FakeEncoder answers."""
     picture = io.BytesIO()
     Image.fromarray(np.random.default_rng(1).integers(0, 255, (20, 30, 3), np.uint8)).save(picture, "PNG")
-    known = KnownAnswer(picture.getvalue(), b"", "a canary", b"")
-    pixels, ids = inputs_of(SPEC, known)
+    canary = Canary(picture.getvalue(), b"", "a canary", b"")
+    pixels, ids = inputs_of(SPEC, canary)
     encoded = picture.getvalue(), *(row.astype("<f4").tobytes() for row in (stripes(pixels), sums(ids)))
     image, image_embedding, text_embedding = (base64.b64encode(part).decode() for part in encoded)
     return {
         "canary_image_png": image,
         "canary_image_embedding": image_embedding,
-        "canary_text": known.text,
+        "canary_text": canary.text,
         "canary_text_embedding": text_embedding,
     }
 
@@ -145,17 +145,17 @@ class FakeBackend:
         """Never full."""
         return 0.0
 
-    def recent(self, address: str, spec: ModelSpec) -> None:
-        """Nobody examines it."""
+    def reusable_result(self, address: str, spec: ModelSpec) -> None:
+        """No canary was run."""
 
     async def completed(self, timeout: float) -> dict[str, int]:
-        """See guard.look.Connection."""
+        """See WatchedTriton."""
         if isinstance(self.counts, errors.ClipserveError):
             raise self.counts
         return self.counts
 
     async def load_failures(self, timeout: float) -> dict[str, str]:
-        """See guard.look.Connection."""
+        """See WatchedTriton."""
         return self.failures
 
     async def close(self) -> None:

@@ -138,7 +138,7 @@ class Metrics:
         )
         self.canary_ok = Gauge(
             "clipserve_canary_ok",
-            "Whether a replica gives a model's known answers.",
+            "Whether a model is in service on a replica: its canary gets the recorded answers.",
             ["replica", "model"],
             registry=registry,
         )

@@ -57,14 +57,14 @@ from clipserve_gateway.servicers.security import Security
 from clipserve_gateway.servicers.under_way import UnderWay
 from clipserve_gateway.settings import Settings
 from clipserve_gateway.store.guard import guarded
-from clipserve_gateway.triton.canary import Finding
+from clipserve_gateway.triton.canary import CanaryResult
 from clipserve_gateway.triton.client import TritonEncoder
 from clipserve_gateway.triton.encoder import QueueingEncoder
 from clipserve_gateway.triton.models import Models, ModelSource
-from clipserve_gateway.triton.replica_pool import Replicas
+from clipserve_gateway.triton.replica_pool import ReplicaPool
 from clipserve_gateway.types import ModelSpec
 
-__all__ = ["Backend", "Gateway", "PortTaken"]
+__all__ = ["Gateway", "ModelBackend", "PortTaken"]
 
 log = logging.getLogger(__name__)
 
@@ -76,15 +76,15 @@ LEAVE_SECONDS = 1.0
 """After the last call, how long connections may take to end by themselves."""
 
 
-class Backend(QueueingEncoder, ModelSource, Protocol):
-    """What serves the models."""
+class ModelBackend(QueueingEncoder, ModelSource, Protocol):
+    """The models behind the gateway: all Triton replicas, or a fake."""
 
     def saturation(self) -> float:
         """How full its queue is, 0–1."""
         ...
 
-    def recent(self, address: str, spec: ModelSpec) -> Finding | None:
-        """The last right answers of a model at an address, if they are to be relied on still."""
+    def reusable_result(self, address: str, spec: ModelSpec) -> CanaryResult | None:
+        """The result of the last canary run of a model at an address, if it was right and is recent."""
         ...
 
     async def close(self) -> None:
@@ -95,7 +95,7 @@ class Backend(QueueingEncoder, ModelSource, Protocol):
 class Gateway:
     """Serves until it is stopped. Belongs to the event loop it is made on."""
 
-    def __init__(self, settings: Settings, backend: Backend | None = None) -> None:
+    def __init__(self, settings: Settings, backend: ModelBackend | None = None) -> None:
         """`backend` takes Triton's place, in tests. Raises BadFile."""
         self.settings = settings
         self.security = Security(settings)
@@ -105,13 +105,14 @@ class Gateway:
         self.port = 0
         self._health = HealthServicer()
         self._under_way = UnderWay(f"/{health.SERVICE_NAME}/", f"/{reflection.SERVICE_NAME}/")
-        self._backend = backend or Replicas(
+        self._backend = backend or ReplicaPool(
             settings.triton,
             functools.partial(TritonEncoder, headers=settings.triton_headers),
             self.metrics,
-            examine_seconds=settings.canary_seconds,
+            canary_seconds=settings.canary_seconds,
             bulk_share=settings.bulk_share,
         )
+        self.reusable_result = self._backend.reusable_result
         self._engine = guarded(engine_of(settings), self.metrics)
         self._first_model = FirstModel(self._engine)
         self.models = Models(
@@ -231,10 +232,6 @@ class Gateway:
     def http_port(self) -> int:
         """Port of the HTTP endpoints; 0 before the start."""
         return self._http.port if self._http else 0
-
-    def recent(self, address: str, spec: ModelSpec) -> Finding | None:
-        """See Backend."""
-        return self._backend.recent(address, spec)
 
     async def stop(self, *, drain_seconds: float, grace_seconds: float) -> None:
         """Says NOT_SERVING, waits for endpoints to notice, lets running calls finish, and closes all.

@@ -83,7 +83,7 @@ class Limits:
 
 
 @dataclass(frozen=True)
-class KnownAnswer:
+class Canary:
     """Inputs with the embeddings that the original model gives for them: raw, float32 little-endian [D]."""
 
     image: bytes
@@ -110,8 +110,8 @@ class ModelSpec:
     precision: str
     max_image_batch: int
     max_text_batch: int
-    known_answer: KnownAnswer | None = None
-    """None where the model was exported without one: then its answers cannot be checked."""
+    canary: Canary | None = None
+    """None if the model was exported without one: its answers cannot be checked."""
     version: str = "1"
     """Of both towers in Triton; requests name it."""
 

@@ -68,7 +68,7 @@ def test_a_triton_that_stops_answering_is_neither_ready_nor_alive_until_it_goes_
     for told in (
         "it was right before",
         "Triton is not ready",
-        "Triton shall be restarted",
+        "Triton must be restarted",
         "Triton is ready",
     ):
         assert told in guard.words

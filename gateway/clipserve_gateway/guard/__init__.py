@@ -1,1 +1,1 @@
-"""Watches one Triton from beside it, and says what is to become of it."""
+"""The guard of one Triton: probes it, and tells Kubernetes whether it is ready and whether to restart it."""

@@ -1,16 +1,15 @@
-"""One look at a Triton: what it serves, and how that answers the known questions."""
+"""The probe of a Triton: which models it serves, and the results of their canaries."""
 
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from clipserve_gateway import errors
 from clipserve_gateway.flow.deadline import Deadline
-from clipserve_gateway.guard.triton_health import LOADING, Look
-from clipserve_gateway.triton.canary import FINE, Finding, examine
+from clipserve_gateway.triton.canary import CanaryResult, run_canary
 from clipserve_gateway.triton.encoder import Encoder
 from clipserve_gateway.triton.model_config import (
     IMAGE_SUFFIX,
@@ -18,111 +17,133 @@ from clipserve_gateway.triton.model_config import (
     BadModelConfig,
     LoadedVersions,
     is_tower,
-    pair,
+    pair_towers,
 )
 from clipserve_gateway.triton.model_versions import ModelVersions
 from clipserve_gateway.triton.models import ModelSource
 from clipserve_gateway.types import ModelSpec
 
 LAST_SECONDS = 0.5
-"""For Triton's statistics, where everything else has taken all the time there was."""
+"""Time for Triton's statistics if the rest of the probe has used up its time."""
 
 LONGEST_REASON = 300
-"""Characters of what Triton says of a model that it cannot load."""
+"""Characters of Triton's reason why it cannot load a model."""
 
-Examined = Callable[[str, Finding, float], None]
-"""Hears of each examination: the model, what was found, and how many seconds it took."""
+LOADING = "Triton has not loaded it"
+"""Reason for a model that Triton lists, and that is neither ready nor failed to load."""
 
-Recent = Callable[[ModelSpec], Finding | None]
-"""What somebody else has found of a model a moment ago; None where it is to be examined."""
+OnResult = Callable[[str, CanaryResult], None]
+"""Called with the model and the result of each canary run."""
+
+ReusableResult = Callable[[ModelSpec], "CanaryResult | None"]
+"""The result of a canary run elsewhere in this process; None if the probe must run the canary."""
 
 
-class Connection(Encoder, ModelSource, Protocol):
-    """A connection to one Triton."""
+class WatchedTriton(Encoder, ModelSource, Protocol):
+    """A connection to the Triton that is probed."""
 
     async def completed(self, timeout: float) -> dict[str, int]:
         """Inputs that each Triton model has finished since it was loaded."""
         ...
 
     async def load_failures(self, timeout: float) -> dict[str, str]:
-        """Why each Triton model is not ready; empty where Triton does not say."""
+        """Why each Triton model is not ready; empty if Triton gives no reason."""
         ...
 
 
-async def look_at(
-    triton: Connection,
-    seconds: float,
-    examined: Examined = lambda *_: None,
-    recent: Recent = lambda _: None,
-    versions: ModelVersions | None = None,
-) -> Look:
-    """Looks once, for about so many seconds at most. Never raises for what Triton does.
+@dataclass(frozen=True)
+class ProbeResult:
+    """What one probe saw."""
 
-    With `versions`, which remembers what earlier looks saw, a new version of a model counts from its first
-    right answer on, and the one before it as long as Triton has that loaded.
+    answered: bool
+    """Whether Triton itself answered. If not, all its models count as missing."""
+    detail: str = ""
+    """Why Triton did not answer."""
+    canaries: Mapping[str, CanaryResult] = field(default_factory=dict)
+    """The models that are ready, with the results of their canaries."""
+    unready: Mapping[str, str] = field(default_factory=dict)
+    """The other models, and why they are not ready."""
+    completed: Mapping[str, int] = field(default_factory=dict)
+    """Inputs that each tower has finished since it was loaded; empty if Triton did not say."""
+
+
+class Probe:
+    """Probes one Triton again and again.
+
+    A new version of a model counts from its first right answer on; until then the previous version counts, as
+    long as Triton has it loaded.
     """
-    versions = ModelVersions() if versions is None else versions
-    deadline = Deadline.after(seconds)
-    try:
-        index = await triton.repository_index(seconds)
-        names = [name for name, ready in index.items() if ready and is_tower(name)]
-        towers = {it.triton_name: it for it in await triton.towers(names, left(deadline))}
-        failures = {} if all(index.values()) else await triton.load_failures(left(deadline))
-    except errors.ClipserveError as error:
-        late = isinstance(error, errors.DeadlineExceeded)
-        detail = "Triton did not answer in time" if late else error.logged
-        return Look(False, detail, completed=await completed(triton, deadline))
-    versions.update(index, towers)
-    specs = [it.spec for it in (*versions.current.values(), *versions.next.values())]
-    findings = await asyncio.gather(*(find(triton, spec, deadline, examined, recent) for spec in specs))
-    by_spec = dict(zip(specs, findings, strict=True))
-    for name in [it.spec.name for it in versions.next.values() if by_spec[it.spec].verdict in FINE]:
-        versions.switch(name)
-    return Look(
-        True,
-        examined={name: by_spec[it.spec] for name, it in versions.current.items()},
-        unready={
-            name: str(it) if isinstance(it, BadModelConfig) else failure_of(name, index, failures)
-            for name, it in pair(index, towers).items()
-            if name not in versions.current
-        },
-        # Last, so that what others' inputs did while ours waited is counted.
-        completed=await completed(triton, deadline),
-    )
+
+    def __init__(self, triton: WatchedTriton, seconds: float, on_result: OnResult = lambda *_: None) -> None:
+        """`seconds` is about the longest time that one probe takes."""
+        self.versions = ModelVersions()
+        self._triton = triton
+        self._seconds = seconds
+        self._on_result = on_result
+
+    async def run(self, reusable_result: ReusableResult = lambda _: None) -> ProbeResult:
+        """Probes once. Never raises for errors of Triton."""
+        deadline = Deadline.after(self._seconds)
+        try:
+            index = await self._triton.repository_index(self._seconds)
+            names = [name for name, ready in index.items() if ready and is_tower(name)]
+            configs = await self._triton.towers(names, seconds_left(deadline))
+            loaded = all(index.values())
+            failures = {} if loaded else await self._triton.load_failures(seconds_left(deadline))
+        except errors.ClipserveError as error:
+            late = isinstance(error, errors.DeadlineExceeded)
+            detail = "Triton did not answer in time" if late else error.logged
+            return ProbeResult(False, detail, completed=await self._completed(deadline))
+        towers = {tower.triton_name: tower for tower in configs}
+        versions = self.versions
+        versions.update(index, towers)
+        specs = [served.spec for served in (*versions.current.values(), *versions.next.values())]
+        canaries = await asyncio.gather(*(self._canary(spec, deadline, reusable_result) for spec in specs))
+        results = dict(zip(specs, canaries, strict=True))
+        for name in [name for name, served in versions.next.items() if results[served.spec].ok]:
+            versions.switch(name)
+        return ProbeResult(
+            True,
+            canaries={name: results[served.spec] for name, served in versions.current.items()},
+            unready={
+                name: str(model)
+                if isinstance(model, BadModelConfig)
+                else unready_reason(name, index, failures)
+                for name, model in pair_towers(index, towers).items()
+                if name not in versions.current
+            },
+            # Last, so that it counts the inputs of others that were finished while the canaries waited.
+            completed=await self._completed(deadline),
+        )
+
+    async def _canary(
+        self, spec: ModelSpec, deadline: Deadline, reusable_result: ReusableResult
+    ) -> CanaryResult:
+        if reused := reusable_result(spec):
+            return reused
+        result = await run_canary(self._triton, spec, deadline)
+        self._on_result(spec.name, result)
+        return result
+
+    async def _completed(self, deadline: Deadline) -> dict[str, int]:
+        try:
+            return await self._triton.completed(seconds_left(deadline))
+        except errors.ClipserveError:
+            return {}
 
 
-def failure_of(model: str, index: LoadedVersions, failures: Mapping[str, str]) -> str:
+def unready_reason(model: str, index: LoadedVersions, failures: Mapping[str, str]) -> str:
     """Why Triton does not serve a model."""
     for tower in (model + IMAGE_SUFFIX, model + TEXT_SUFFIX):
         if tower not in index:
             return f"the repository has no {tower}"
-        # Triton says the reason, and then where in Python.
+        # Triton's text has the reason first, and then a traceback.
         reason = " ".join(failures.get(tower, "").partition("\n\nAt:")[0].split())
         if reason:
             return f"Triton cannot load {tower}: {reason[:LONGEST_REASON]}"
     return LOADING
 
 
-async def find(
-    triton: Connection, spec: ModelSpec, deadline: Deadline, examined: Examined, recent: Recent
-) -> Finding:
-    """What is known, or else one examination, which is reported."""
-    if known := recent(spec):
-        return known
-    begin = time.monotonic()
-    finding = await examine(triton, spec, deadline)
-    examined(spec.name, finding, time.monotonic() - begin)
-    return finding
-
-
-async def completed(triton: Connection, deadline: Deadline) -> dict[str, int]:
-    """What each tower has finished; nothing where Triton does not tell."""
-    try:
-        return await triton.completed(left(deadline))
-    except errors.ClipserveError:
-        return {}
-
-
-def left(deadline: Deadline) -> float:
-    """Seconds that are left, and never too few."""
+def seconds_left(deadline: Deadline) -> float:
+    """Seconds until the deadline, at least LAST_SECONDS."""
     return max(LAST_SECONDS, deadline.remaining())

@@ -1,4 +1,4 @@
-"""`clipserve-gateway guard`: looks at Triton every few seconds, and answers the kubelet's probes."""
+"""`clipserve-gateway guard`: probes Triton every few seconds, and answers the probes of the kubelet."""
 
 from __future__ import annotations
 
@@ -10,13 +10,12 @@ import time
 import click
 
 from clipserve_gateway.guard.metrics import GuardMetrics
-from clipserve_gateway.guard.probe import Connection, look_at
+from clipserve_gateway.guard.probe import Probe, WatchedTriton
 from clipserve_gateway.guard.settings import GuardSettings
-from clipserve_gateway.guard.triton_health import Judgement
+from clipserve_gateway.guard.triton_health import TritonHealth
 from clipserve_gateway.process.http import HttpServer, loop_check
 from clipserve_gateway.process.signals import stop_on_signals
 from clipserve_gateway.triton.client import TritonEncoder
-from clipserve_gateway.triton.model_versions import ModelVersions
 
 log = logging.getLogger(__name__)
 
@@ -24,58 +23,42 @@ log = logging.getLogger(__name__)
 class Guard:
     """Watches one Triton.
 
-    Pages: /readyz, whether callers belong here; /healthz, whether Triton may live on; /alive, whether the
-    guard itself works. The first two keep what the last look found, should the guard get stuck.
+    Pages: /readyz tells whether callers may be sent to this Triton. /healthz fails if Triton must be
+    restarted, /alive if the guard itself hangs; then the first two keep the result of the last probe.
     """
 
-    def __init__(self, settings: GuardSettings, triton: Connection) -> None:
-        self._settings = settings
-        self._triton = triton
-        self._judgement = Judgement(settings)
-        self._versions = ModelVersions()
+    def __init__(self, settings: GuardSettings, triton: WatchedTriton) -> None:
+        self._health = TritonHealth(settings)
         self._metrics = GuardMetrics()
+        self._probe = Probe(triton, settings.canary_timeout_seconds, self._metrics.count_run)
         checks = {
-            "/readyz": self._unready,
-            "/healthz": self._dead,
+            "/readyz": lambda: "" if self._health.ready else self._health.why or "not ready",
+            "/healthz": lambda: "" if self._health.alive else self._health.why or "not alive",
             "/alive": loop_check(asyncio.get_running_loop()),
         }
         self.http = HttpServer(settings.host, settings.http_port, self._metrics.registry, checks)
 
     async def watch(self) -> None:
-        """Looks for ever."""
+        """Probes forever."""
+        health = self._health
         while True:
-            look = await look_at(
-                self._triton,
-                self._settings.canary_timeout_seconds,
-                self._metrics.examined,
-                versions=self._versions,
-            )
-            was_ready, was_alive = self._judgement.ready, self._judgement.alive
-            for change in self._judgement.judge(look, time.monotonic()):
+            result = await self._probe.run()
+            was_ready, was_alive = health.ready, health.alive
+            for change in health.update(result, time.monotonic()):
                 fine = change.good or change.waits
                 log.log(logging.INFO if fine else logging.ERROR, "%s", change.text)
-            self._metrics.judged(self._judgement.models)
-            self._tell(was_ready, was_alive)
-            await asyncio.sleep(self._judgement.pause)
-
-    def _tell(self, was_ready: bool, was_alive: bool) -> None:
-        judgement = self._judgement
-        if judgement.ready and not was_ready:
-            log.info("Triton is ready")
-        elif was_ready and not judgement.ready:
-            log.error("Triton is not ready: %s", judgement.why)
-        if was_alive and not judgement.alive:
-            log.error("Triton shall be restarted: %s", judgement.why)
-
-    def _unready(self) -> str:
-        return "" if self._judgement.ready else self._judgement.why or "not ready"
-
-    def _dead(self) -> str:
-        return "" if self._judgement.alive else self._judgement.why or "not alive"
+            self._metrics.set_models(health.models)
+            if health.ready and not was_ready:
+                log.info("Triton is ready")
+            elif was_ready and not health.ready:
+                log.error("Triton is not ready: %s", health.why)
+            if was_alive and not health.alive:
+                log.error("Triton must be restarted: %s", health.why)
+            await asyncio.sleep(health.pause)
 
 
 async def guard_until_signal(settings: GuardSettings) -> int:
-    """Watches until SIGINT or SIGTERM; the process's exit code."""
+    """Runs a guard until SIGINT or SIGTERM; returns the exit code."""
     stop = stop_on_signals()
     triton = TritonEncoder(settings.triton, settings.triton_headers)
     try:
@@ -91,7 +74,7 @@ async def guard_until_signal(settings: GuardSettings) -> int:
     await asyncio.wait((watching, stopping), return_when=asyncio.FIRST_COMPLETED)
     watching.cancel()
     with contextlib.suppress(asyncio.CancelledError):
-        # A watch that broke down ends the process: whoever restarts it gets one that looks again.
+        # Raises if the watch has failed: the process ends and is restarted.
         await watching
     await asyncio.to_thread(guard.http.stop)
     await triton.close()

@@ -1,4 +1,4 @@
-"""Every setting of the guard, declared once, as those of the gateway are."""
+"""The settings of the guard."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from clipserve_gateway.settings import TritonKey
 
 
 class GuardSettings(TritonKey):
-    """Settings of one guard. In the environment of a gateway they mean the Triton that it starts itself."""
+    """Settings of one guard. `clipserve-gateway up` reads them for the Tritons that it starts."""
 
     model_config = SettingsConfigDict(env_prefix="CLIPSERVE_", frozen=True, extra="ignore")
 
@@ -25,20 +25,21 @@ class GuardSettings(TritonKey):
     canary_seconds: float | None = Field(
         None,
         gt=0,
-        description="Pause between two looks: each sends every model its known image and text. If not set, "
-        "5 s, and up to 30 s while all is well and a look takes more than a hundredth of the time.",
+        description="Seconds between two probes; each sends every model its canary, an image and a text. "
+        "If not set, 5 s, and up to 30 s while all models are right and a probe takes more than a "
+        "hundredth of the time.",
     )
-    canary_timeout_seconds: float = Field(3.0, gt=0, description="Time that one look may take.")
+    canary_timeout_seconds: float = Field(3.0, gt=0, description="Longest time of one probe, in seconds.")
     canary_misses: int = Field(
         2,
         ge=1,
-        description="Looks in a row without an answer, nor any progress, that put a model out of service.",
+        description="Probes in a row without an answer or progress that take a model out of service.",
     )
     restart_after_seconds: float = Field(
         60.0,
         gt=0,
-        description="How long a model that was right may be wrong or missing before Triton is restarted.",
+        description="Seconds that a model which was right may be wrong or silent until Triton is restarted.",
     )
     startup_seconds: float = Field(
-        180.0, gt=0, description="How long a Triton that begins may take until it answers."
+        180.0, gt=0, description="Seconds that a Triton may take to answer after its start."
     )

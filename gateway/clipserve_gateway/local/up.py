@@ -12,9 +12,8 @@ from pathlib import Path
 
 import click
 
-from clipserve_gateway.guard.probe import look_at
+from clipserve_gateway.guard.probe import Probe, ProbeResult
 from clipserve_gateway.guard.settings import GuardSettings
-from clipserve_gateway.guard.triton_health import Look
 from clipserve_gateway.lifecycle import tend_memory, use_few_engine_threads
 from clipserve_gateway.listening import taken_ports
 from clipserve_gateway.local.data_folder import DataUnusable, check_data
@@ -33,22 +32,24 @@ from clipserve_gateway.process.watched_files import BadFile
 from clipserve_gateway.server import Gateway, PortTaken
 from clipserve_gateway.settings import Settings, host_environment
 from clipserve_gateway.triton.client import TritonEncoder
-from clipserve_gateway.triton.model_versions import ModelVersions
 from clipserve_gateway.triton.old_versions import remove_old_versions
 from clipserve_gateway.types import ModelSpec
 
-TRIES = 3
-"""Starts on ports that are chosen here, where others take them."""
+PORT_ATTEMPTS = 3
+"""Starts with free ports that this module chose, if other processes take them before Triton listens."""
 FAILURES = (
     *(TritonMissing, DataUnusable, RepositoryUnsafe, NoPlainFolder),
     *(PortInUse, TritonFailed, BadFile, PortTaken),
 )
-"""Of a start; their messages are for people."""
+"""Reasons why a start fails; their messages are written for users."""
 OPTIONS = ("--triton-port", "--triton-http-port", "--triton-metrics-port")
+QUIET_LOGGERS = tuple(f"clipserve_gateway.triton.{name}" for name in ("breaker", "models", "replica"))
+"""They report a Triton that does not answer."""
 
 
 def say(text: str) -> None:
-    """Lines for people, on standard error. They may quote model names and Triton's log: those are escaped."""
+    """Prints lines for the user on standard error. Control characters are escaped: lines may quote model
+    names and Triton's log."""
     click.echo(safe_lines(text), err=True)
 
 
@@ -62,11 +63,11 @@ async def run_up(
     *,
     trust_repository: bool = False,
 ) -> int:
-    """Runs a Triton on each of the wanted ports, and the gateway, until SIGINT or SIGTERM.
+    """Runs one Triton for each of the wanted ports, and the gateway, until SIGINT or SIGTERM.
 
-    Returns the process's exit code. A port 0 means a free one; if another process takes it before Triton
-    listens on it, others are chosen. A Triton that fails later is started again; one that never gets ready
-    ends all.
+    Returns the exit code. A port 0 means a free one; if another process takes it before Triton listens on it,
+    Triton starts again on other ports. A Triton that fails later is started again; one that never becomes
+    ready ends the whole service.
     """
     stop = stop_on_signals()
     use_few_engine_threads(settings.data)
@@ -75,21 +76,19 @@ async def run_up(
         install = await asyncio.to_thread(find_install, models_env)
         await asyncio.to_thread(check_data, settings.data)
         await asyncio.to_thread(check_repository, repository, trusted=trust_repository)
-        for tries_left in reversed(range(TRIES)):
-            ports = choose(wanted, settings)
+        for attempts_left in reversed(range(PORT_ATTEMPTS)):
+            ports = choose_ports(wanted, settings)
             try:
                 await run_on(settings, guard, install, repository, ports, log, stop)
                 break
             except TritonFailed as error:
                 port = error.diagnosis.port if error.diagnosis else 0
-                if port and names(wanted, port):
-                    sentence = taken(port, names(wanted, port))
-                    raise TritonFailed(f"Triton's {sentence}") from error
-                if not port or not tries_left:
+                if port and (option := option_of(wanted, port)):
+                    raise TritonFailed(f"Triton's {taken(port, option)}") from error
+                if not port or not attempts_left:
                     raise
-                say(
-                    f"· port {port} was taken meanwhile by {holder(port)}; Triton starts again on other ports"
-                )
+                owner = holder(port)
+                say(f"· port {port} was taken meanwhile by {owner}; Triton starts again on other ports")
     except FAILURES as error:
         say(f"clipserve-gateway: {error}")
         return 1
@@ -97,21 +96,22 @@ async def run_up(
     return 0
 
 
-def choose(wanted: Sequence[TritonPorts], settings: Settings) -> list[TritonPorts]:
-    """Triton's ports as wanted, with a free one for each 0.
+def choose_ports(wanted: Sequence[TritonPorts], settings: Settings) -> list[TritonPorts]:
+    """The wanted ports, with a free one for each 0.
 
-    PortInUse if one that was given is taken; it names the gateway's own ports that are taken as well.
+    Raises PortInUse if a given port is taken; its text also names the gateway's own ports that are taken.
     """
-    flat = [port for each in wanted for port in (each.grpc, each.http, each.metrics)]
+    flat = [port for ports in wanted for port in (ports.grpc, ports.http, ports.metrics)]
     try:
-        found = free_ports(*flat, options=OPTIONS)
+        chosen = free_ports(*flat, options=OPTIONS)
     except PortInUse as error:
-        raise PortInUse(*(f"Triton's {it}" for it in error.problems), *taken_ports(settings)) from error
-    return [TritonPorts(*found[first : first + 3]) for first in range(0, len(found), 3)]
+        problems = [f"Triton's {problem}" for problem in error.problems]
+        raise PortInUse(*problems, *taken_ports(settings)) from error
+    return [TritonPorts(*chosen[first : first + 3]) for first in range(0, len(chosen), 3)]
 
 
-def names(wanted: Sequence[TritonPorts], port: int) -> str:
-    """The option that a port was given by; empty if it was not given."""
+def option_of(wanted: Sequence[TritonPorts], port: int) -> str:
+    """The command-line option that gave a port; empty if none did."""
     given = (wanted[0].grpc, wanted[0].http, wanted[0].metrics)
     return dict(zip(given, OPTIONS, strict=True)).get(port, "")
 
@@ -125,18 +125,17 @@ async def run_on(
     log: Path | None,
     stop: asyncio.Event,
 ) -> None:
-    """Runs all on these ports, and ends the Tritons in the end. Raises as run_all does, and NoPlainFolder."""
+    """Runs all on these ports until `stop` is set, then ends the Tritons. Raises FAILURES."""
     addresses = ",".join(f"127.0.0.1:{each.grpc}" for each in ports)
     tritons: list[TritonProcess] = []
     try:
         for number, each in enumerate(ports):
             folder = temporary_folder(host_environment())
-            tritons.append(
-                TritonProcess(install, repository, each, folder, choose_log(log, settings.data, number))
-            )
+            triton_log = choose_log(log, settings.data, number)
+            tritons.append(TritonProcess(install, repository, each, folder, triton_log))
         await run_all(settings.model_copy(update={"triton": addresses}), guard, tritons, stop, repository)
     except TritonFailed:
-        # A Triton that hangs does not heed SIGTERM, and nothing is in flight that could finish.
+        # No call is under way, and a Triton that hangs ignores SIGTERM.
         await asyncio.gather(*(triton.kill() for triton in tritons))
         raise
     finally:
@@ -150,101 +149,86 @@ async def run_all(
     stop: asyncio.Event,
     repository: Path | None = None,
 ) -> None:
-    """Starts all, waits until they are ready, and until they shall stop. The Tritons are left running.
+    """Starts the gateway and the Tritons, and serves until `stop` is set. Leaves the Tritons running.
 
-    Old versions leave the repository, if one is named.
+    Removes old versions of models from the repository, if one is given.
     """
-    with contextlib.ExitStack() as quiet:
-        quiet.enter_context(expecting_triton())
-        await run_quietly(settings, guard, tritons, stop, quiet, repository)
-
-
-async def run_quietly(
-    settings: Settings,
-    guard: GuardSettings,
-    tritons: Sequence[TritonProcess],
-    stop: asyncio.Event,
-    quiet: contextlib.ExitStack,
-    repository: Path | None = None,
-) -> None:
-    """Does what run_all does; `quiet` is closed once all is ready, and stays open if the start fails."""
     begin = time.monotonic()
-    gateway = Gateway(settings)
-    await gateway.start()
-    connections = [TritonEncoder(triton.address, settings.triton_headers) for triton in tritons]
-    looks = [
-        functools.partial(look, gateway, it.address, to, guard.canary_timeout_seconds, ModelVersions())
-        for it, to in zip(tritons, connections, strict=True)
-    ]
-    supervisors = [Supervisor(*each, guard, say=say) for each in zip(tritons, looks, strict=True)]
-    tasks: list[asyncio.Task] = [asyncio.create_task(supervisor.run()) for supervisor in supervisors]
-    tasks += [asyncio.create_task(tend_memory(gateway)), asyncio.create_task(stop.wait())]
-    if repository is not None:
-        in_service = functools.partial(right_everywhere, gateway, [it.address for it in tritons])
-        tasks.append(asyncio.create_task(remove_old_versions(repository, in_service)))
-    try:
-        if await ready(gateway, supervisors, tasks, begin + guard.startup_seconds):
-            quiet.close()
-            announce(gateway, tritons, time.monotonic() - begin)
-        await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-        for task in tasks:
-            if task.done():
-                task.result()
-        say("· stopping")
-    finally:
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
-        # On one machine there are no endpoints that must notice first.
-        await gateway.stop(drain_seconds=0, grace_seconds=settings.grace_seconds)
-        await asyncio.gather(*(connection.close() for connection in connections))
+    with contextlib.ExitStack() as quiet:
+        # Closed when all is ready; open until the end if the start fails.
+        quiet.enter_context(expecting_triton())
+        gateway = Gateway(settings)
+        await gateway.start()
+        connections = [TritonEncoder(triton.address, settings.triton_headers) for triton in tritons]
+        supervisors = [
+            supervise(gateway, triton, Probe(connection, guard.canary_timeout_seconds), guard)
+            for triton, connection in zip(tritons, connections, strict=True)
+        ]
+        jobs = [*(supervisor.run() for supervisor in supervisors), tend_memory(gateway), stop.wait()]
+        if repository is not None:
+            in_service = functools.partial(healthy_everywhere, gateway, [it.address for it in tritons])
+            jobs.append(remove_old_versions(repository, in_service))
+        tasks: list[asyncio.Task] = [asyncio.create_task(job) for job in jobs]
+        try:
+            if await ready(gateway, supervisors, tasks, begin + guard.startup_seconds):
+                quiet.close()
+                announce(gateway, tritons, time.monotonic() - begin)
+            await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+            for task in tasks:
+                if task.done():
+                    task.result()
+            say("· stopping")
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+            # On one machine no load balancer must first notice that the gateway stops.
+            await gateway.stop(drain_seconds=0, grace_seconds=settings.grace_seconds)
+            await asyncio.gather(*(connection.close() for connection in connections))
 
 
-def right_everywhere(gateway: Gateway, addresses: Sequence[str]) -> list[ModelSpec]:
-    """The models, in the version in service, that have answered right on every Triton a moment ago."""
+def supervise(gateway: Gateway, triton: TritonProcess, probe: Probe, guard: GuardSettings) -> Supervisor:
+    """The supervisor of a Triton. Its probe reuses the results of canaries that the gateway has run, for
+    models that a probe has found right since they were loaded."""
+
+    async def run_probe(healthy: Collection[str]) -> ProbeResult:
+        return await probe.run(
+            lambda spec: gateway.reusable_result(triton.address, spec) if spec.name in healthy else None
+        )
+
+    return Supervisor(triton, run_probe, guard, say=say)
+
+
+def healthy_everywhere(gateway: Gateway, addresses: Sequence[str]) -> list[ModelSpec]:
+    """The models in service, in their current version, that were right on every Triton a moment ago."""
     ready = [spec for spec, up in gateway.models.all() if up]
-    return [spec for spec in ready if all(gateway.recent(address, spec) for address in addresses)]
+    return [spec for spec in ready if all(gateway.reusable_result(address, spec) for address in addresses)]
 
 
 @contextlib.contextmanager
 def expecting_triton() -> Iterator[None]:
-    """Keeps quiet what the gateway misses while Triton begins: the supervisor tells what is wrong."""
-    loggers = [logging.getLogger(f"clipserve_gateway.{name}") for name in ("replica", "models")]
-    levels = [each.level for each in loggers]
+    """Hides the gateway's warnings about a missing Triton: the supervisor reports what is wrong.
+
+    Shows them if the user asked for a log level of INFO or lower.
+    """
+    loggers = [logging.getLogger(name) for name in QUIET_LOGGERS]
+    levels = [logger.level for logger in loggers]
     try:
-        for each in loggers:
-            # Who has asked for the log of calls is told everything.
-            each.setLevel(each.level if each.isEnabledFor(logging.INFO) else logging.CRITICAL)
+        for logger in loggers:
+            if not logger.isEnabledFor(logging.INFO):
+                logger.setLevel(logging.CRITICAL)
         yield
     finally:
-        for each, level in zip(loggers, levels, strict=True):
-            each.setLevel(level)
-
-
-async def look(
-    gateway: Gateway,
-    address: str,
-    connection: TritonEncoder,
-    seconds: float,
-    versions: ModelVersions,
-    proved: Collection[str],
-) -> Look:
-    """Looks at a Triton. The gateway asks it for known answers already: nobody need ask twice, as long as
-    they are right and the model is one that was looked at since it was loaded."""
-    return await look_at(
-        connection,
-        seconds,
-        recent=lambda spec: gateway.recent(address, spec) if spec.name in proved else None,
-        versions=versions,
-    )
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)
 
 
 async def ready(
     gateway: Gateway, supervisors: Sequence[Supervisor], tasks: Sequence[asyncio.Task], deadline: float
 ) -> bool:
-    """Waits until every Triton answers right and the gateway serves; false if one of the tasks ends first.
+    """Waits until every Triton is ready and the gateway has a model; false if one of the tasks ends first.
 
-    Raises TritonFailed at the deadline, a moment on the monotonic clock.
+    Raises TritonFailed at the deadline, on the monotonic clock.
     """
     while not (gateway.models.ready() and all(supervisor.ready for supervisor in supervisors)):
         if time.monotonic() > deadline:
@@ -257,7 +241,7 @@ async def ready(
 
 
 def announce(gateway: Gateway, tritons: Sequence[TritonProcess], seconds: float) -> None:
-    """Says what is served, and where."""
+    """Prints the models and the addresses of the service."""
     host = gateway.settings.host
     http = gateway.settings.http_host or host
     for spec, _ in gateway.models.all():

@@ -1,8 +1,9 @@
-"""Whether a model still gives the answers that its export recorded."""
+"""The canary of a model: an image and a text whose embeddings its export recorded."""
 
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import enum
 import functools
 import time
@@ -17,102 +18,110 @@ from clipserve_gateway.inputs import preprocess
 from clipserve_gateway.inputs.tokenizer import tokenizer_for
 from clipserve_gateway.triton.encoder import Encoder, padded
 from clipserve_gateway.triton.model_config import IMAGE_SUFFIX, TEXT_SUFFIX
-from clipserve_gateway.types import Floats, Ids, KnownAnswer, ModelSpec, Pixels
+from clipserve_gateway.types import Canary, Floats, Ids, ModelSpec, Pixels
 
 MIN_COSINE = 0.999
-"""Of an answer and what was recorded. fp16 and bf16 reach 0.9999; other weights are far below."""
+"""Between an embedding and the recorded one. fp16 and bf16 reach 0.9999; other weights are far below."""
 LENGTH_TOLERANCE = 0.02
-"""Of an answer's length, relative to what was recorded."""
+"""Relative difference between the length of an embedding and the recorded length."""
 PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 5.0, 30.0
-SHARE = 0.01
-"""Of a model's time, what known answers may take for each that asks, while they are right."""
+TIME_SHARE = 0.01
+"""Part of a model's time that the canary may take for each process that runs it, while results are right."""
 LIMITS = preprocess.ImageLimits(max_bytes=1 << 20, max_pixels=1 << 22)
 
 
-class Verdict(enum.Enum):
-    """How an examination ended."""
+class Outcome(enum.Enum):
+    """How a canary run ended. The values are those of the metric `clipserve_canary_checks_total`."""
 
     RIGHT = "right"
     WRONG = "wrong"
-    """There was an answer, and it was another one."""
+    """The model answered, and its answer differs from the recorded one."""
     MISSING = "missing"
     """No answer in time, or no connection."""
     BUSY = "busy"
-    """Refused since the queue is full: says nothing of the answers."""
+    """Triton refused the input because the model's queue is full."""
     UNKNOWN = "unknown"
-    """The export recorded nothing to compare with."""
-
-
-FINE = (Verdict.RIGHT, Verdict.UNKNOWN)
-"""Verdicts with which a model is in service."""
+    """The export recorded no canary."""
 
 
 @dataclass(frozen=True)
-class Finding:
-    """What an examination found, and a sentence for people where it is not RIGHT."""
+class CanaryResult:
+    """The result of one canary run."""
 
-    verdict: Verdict
+    outcome: Outcome
     detail: str = ""
+    """A sentence for operators if the outcome is not RIGHT."""
     tower: str = ""
-    """The Triton model that did not answer right; empty if that is not known."""
+    """Name in Triton of the tower that failed; empty if not known."""
     seconds: float = 0.0
-    """What both right answers took."""
+    """Duration of the run."""
+
+    @property
+    def ok(self) -> bool:
+        """Whether the model can be in service with this result."""
+        return self.outcome in (Outcome.RIGHT, Outcome.UNKNOWN)
 
 
-async def examine(encoder: Encoder, spec: ModelSpec, deadline: Deadline) -> Finding:
-    """Asks both towers the recorded question. Never raises for what the model or the server does."""
-    known = spec.known_answer
-    if known is None:
-        return Finding(Verdict.UNKNOWN, f"model {spec.name} was exported without a known answer")
+async def run_canary(encoder: Encoder, spec: ModelSpec, deadline: Deadline) -> CanaryResult:
+    """Sends the canary to both towers. Never raises for errors of the model or of Triton."""
+    begin = time.monotonic()
+    result = await _ask_towers(encoder, spec, deadline)
+    return dataclasses.replace(result, seconds=time.monotonic() - begin)
+
+
+async def _ask_towers(encoder: Encoder, spec: ModelSpec, deadline: Deadline) -> CanaryResult:
+    canary = spec.canary
+    if canary is None:
+        return CanaryResult(Outcome.UNKNOWN, f"model {spec.name} was exported without a canary")
     try:
-        pixels, ids = await asyncio.to_thread(inputs_of, spec, known)
+        pixels, ids = await asyncio.to_thread(inputs_of, spec, canary)
     except errors.InvalidInput as error:
-        return Finding(Verdict.WRONG, f"model {spec.name} was exported with a bad question: {error.logged}")
+        detail = f"model {spec.name} was exported with a canary that cannot be read: {error.logged}"
+        return CanaryResult(Outcome.WRONG, detail)
     image, text = spec.name + IMAGE_SUFFIX, spec.name + TEXT_SUFFIX
     towers: tuple[tuple[str, Callable[[], Awaitable[Floats]], bytes], ...] = (
-        (image, lambda: encoder.encode_image(spec, pixels, deadline), known.image_embedding),
-        (text, lambda: encoder.encode_text(spec, ids, deadline), known.text_embedding),
+        (image, lambda: encoder.encode_image(spec, pixels, deadline), canary.image_embedding),
+        (text, lambda: encoder.encode_text(spec, ids, deadline), canary.text_embedding),
     )
-    begin = time.monotonic()
     for tower, encode, recorded in towers:
         try:
             answer = await encode()
         except errors.Overloaded as error:
-            return Finding(Verdict.BUSY, f"{tower}: {error.logged}", tower)
+            return CanaryResult(Outcome.BUSY, f"{tower}: {error.logged}", tower)
         except (errors.ModelUnavailable, errors.DeadlineExceeded) as error:
-            return Finding(Verdict.MISSING, f"{tower}: {error.logged}", tower)
+            return CanaryResult(Outcome.MISSING, f"{tower}: {error.logged}", tower)
         except errors.InferenceFailed as error:
-            return Finding(Verdict.WRONG, f"{tower}: {error.logged}", tower)
-        if complaint := compare(answer[0], np.frombuffer(recorded, "<f4")):
-            return Finding(Verdict.WRONG, f"{tower}: {complaint}", tower)
-    return Finding(Verdict.RIGHT, seconds=time.monotonic() - begin)
+            return CanaryResult(Outcome.WRONG, f"{tower}: {error.logged}", tower)
+        if difference := compare(answer[0], np.frombuffer(recorded, "<f4")):
+            return CanaryResult(Outcome.WRONG, f"{tower}: {difference}", tower)
+    return CanaryResult(Outcome.RIGHT)
 
 
-def pause_after(took: float, wanted: float | None) -> float:
-    """Seconds until a model that was right, in `took` seconds, is asked again.
+def pause_after(seconds: float, canary_seconds: float | None) -> float:
+    """Seconds between a right result, which took `seconds`, and the next canary run.
 
-    What is wanted; if nothing is, 5, and up to 30 where answers take long: a hundredth of the model's time is
-    enough for each that asks, as far as half a minute goes.
+    `canary_seconds` if it is set. Otherwise 5 s, and up to 30 s for models whose canary takes more than a
+    hundredth of that time.
     """
-    return wanted or min(max(PAUSE_SECONDS, took / SHARE), LONGEST_PAUSE_SECONDS)
+    return canary_seconds or min(max(PAUSE_SECONDS, seconds / TIME_SHARE), LONGEST_PAUSE_SECONDS)
 
 
 def compare(answer: Floats, recorded: Floats) -> str:
-    """What differs, with the numbers; empty if the answer is right. Both raw, float32 [D]."""
+    """The difference between two raw embeddings, float32 [D], with figures; empty if they agree."""
     length, expected = float(np.linalg.norm(answer)), float(np.linalg.norm(recorded))
     if not np.isfinite(length) or length == 0:
         return f"the answer's length is {length}"
     cosine = float(answer @ recorded) / (length * expected)
     if cosine < MIN_COSINE:
-        return f"cosine {cosine:.5f} to the recorded answer, at least {MIN_COSINE} is wanted"
+        return f"cosine {cosine:.5f} to the recorded answer, must be at least {MIN_COSINE}"
     if abs(length - expected) > LENGTH_TOLERANCE * expected:
         return f"length {length:.4g} instead of {expected:.4g}"
     return ""
 
 
 @functools.lru_cache(maxsize=64)
-def inputs_of(spec: ModelSpec, known: KnownAnswer) -> tuple[Pixels, Ids]:
-    """The recorded question as the towers take it: uint8 [1, S, S, 3] and int32 [1, L]."""
-    pixels = preprocess.load_image(known.image, spec.image_size, limits=LIMITS, fast=False)
-    ids = tokenizer_for(spec.context_length).encode([known.text])[0].ids
+def inputs_of(spec: ModelSpec, canary: Canary) -> tuple[Pixels, Ids]:
+    """The canary as the towers take it: uint8 [1, S, S, 3] and int32 [1, L]."""
+    pixels = preprocess.load_image(canary.image, spec.image_size, limits=LIMITS, fast=False)
+    ids = tokenizer_for(spec.context_length).encode([canary.text])[0].ids
     return pixels[np.newaxis], padded(spec, [ids])

@@ -11,7 +11,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
-from clipserve_gateway.types import KnownAnswer, ModelSpec, Tower
+from clipserve_gateway.types import Canary, ModelSpec, Tower
 
 SCHEMA = "1"
 IMAGE_SUFFIX, TEXT_SUFFIX = "_image", "_text"
@@ -127,12 +127,12 @@ def parse_model(image: TowerConfig, text: TowerConfig) -> ModelSpec:
         precision=required(image, "precision"),
         max_image_batch=max(1, image.max_batch_size),
         max_text_batch=max(1, text.max_batch_size),
-        known_answer=known_answer(image, size(image, "embed_dim")),
+        canary=canary_of(image, size(image, "embed_dim")),
         version=image.version,
     )
 
 
-def pair(
+def pair_towers(
     loaded: LoadedVersions, towers: Mapping[str, TowerConfig]
 ) -> dict[str, ModelSpec | BadModelConfig | None]:
     """Every model that Triton lists a tower of: what it is, or what is wrong with it.
@@ -154,11 +154,11 @@ def pair(
     return found
 
 
-def known_answer(tower: TowerConfig, dim: int) -> KnownAnswer | None:
+def canary_of(tower: TowerConfig, dim: int) -> Canary | None:
     """The inputs and embeddings that the export stored; None if it stored none."""
     if "canary_text" not in tower.parameters:
         return None
-    return KnownAnswer(
+    return Canary(
         image=binary(tower, "canary_image_png"),
         image_embedding=vector(tower, "canary_image_embedding", dim),
         text=required(tower, "canary_text"),

@@ -1,107 +1,103 @@
-"""What is known of one model on one replica, and when it is to be examined again."""
+"""The one rule that decides whether a model is in service, from the results of its canary.
+
+Pure: no clock, no network. The gateway applies it to each version of a model on each replica, the guard to
+each model of its Triton. docs/reliability.md has a drawing of the states.
+
+- A right answer puts the model into service at once; a wrong one takes it out at once.
+- No answer (MISSING or BUSY) takes it out when it comes `allowed_misses` times in a row.
+- No answer does not count while the tower answers other callers: then it is busy, not broken. This progress
+  even brings back a model that was out of service for missing answers. It excuses only a model whose last
+  answer since it was loaded was right.
+- BUSY does not count either if the caller cannot tell whether there was progress: the queue may be full of
+  the inputs of others.
+"""
 
 from __future__ import annotations
 
-import contextlib
-import math
-import time
-from collections import defaultdict
-from collections.abc import Iterator
-from dataclasses import dataclass
+import enum
 
-from clipserve_gateway.triton.canary import FINE, PAUSE_SECONDS, Finding, Verdict, pause_after
+from clipserve_gateway.triton.canary import CanaryResult, Outcome
 
-MISSES = 2
-"""Times in a row without an answer after which it is held that none will come."""
-SILENT_SECONDS = 15.0
-"""How long a tower that has calls under way may answer none of them; a batch on slow cores takes seconds."""
-QUIET = 2 / 3
-"""Of the pause between two examinations, after which one is made while no call is under way."""
-OVERDUE = 2.0
-"""Times the pause, until which others may rely on an examination."""
+ALLOWED_MISSES = 2
+"""Results without an answer in a row that take a model out of service."""
 
 
-@dataclass
-class _Calls:
-    """Of one tower."""
+class State(enum.Enum):
+    """Of a model; it is in service in HEALTHY and SUSPECT."""
 
-    under_way: int = 0
-    answered: float = 0.0
-    """When it last answered one."""
-    waits_since: float | None = None
-    """Since when callers have got no answer; None while nobody waits, nor gave up last."""
+    NEW = "new"
+    """No result has counted yet."""
+    HEALTHY = "healthy"
+    SUSPECT = "suspect"
+    """The last results had no answer, fewer than are allowed."""
+    SILENT = "silent"
+    WRONG = "wrong"
 
 
-class Standing:
-    """Of one model. Times are those of the monotonic clock, towers have their names in Triton.
+class ModelHealth:
+    """The health of one model on one Triton. Times are in seconds on any clock that does not go back.
 
     Attributes:
-        finding: what decides whether it is in service; None before its first examination.
+        state: see State.
+        result: the last result that counted.
+        was_healthy_since_load: it was right at least once since Triton loaded it.
+        wrong_in_a_row: wrong results without another one between them.
+        trouble_since: when the first of the results came that were not right; None if the last one was.
     """
 
-    def __init__(self) -> None:
-        self.finding: Finding | None = None
+    def __init__(self, allowed_misses: int = ALLOWED_MISSES) -> None:
+        self.state = State.NEW
+        self.result = CanaryResult(Outcome.MISSING)
+        self.was_healthy_since_load = False
+        self.wrong_in_a_row = 0
+        self.trouble_since: float | None = None
+        self._allowed_misses = allowed_misses
         self._misses = 0
-        self._examined = 0.0
-        self._last = Finding(Verdict.MISSING)
-        """Of the last examination."""
-        self._calls: defaultdict[str, _Calls] = defaultdict(_Calls)
+        self._last_answer_right = False
 
     @property
-    def serves(self) -> bool:
-        """Whether callers belong there."""
-        return self.finding is not None and self.finding.verdict in FINE
+    def in_service(self) -> bool:
+        """Whether the model gets calls."""
+        return self.state in (State.HEALTHY, State.SUSPECT)
 
-    @contextlib.contextmanager
-    def calling(self, tower: str) -> Iterator[None]:
-        """Counts a call in; it is answered unless something is raised."""
-        calls = self._calls[tower]
-        calls.under_way += 1
-        calls.waits_since = calls.waits_since or time.monotonic()
-        try:
-            yield
-            calls.answered = time.monotonic()
-            calls.waits_since = calls.answered if calls.under_way > 1 else None
-        finally:
-            calls.under_way -= 1
+    @property
+    def symptom(self) -> str:
+        """What is wrong, by the last result that counted."""
+        return "answers wrong" if self.result.outcome is Outcome.WRONG else "does not answer"
 
-    def due(self, examine_seconds: float | None) -> bool:
-        """Whether to examine it now; see pause_after. Where callers get no answers, that is not put off."""
-        if not self.serves:
-            return True
-        pause = self._pause(examine_seconds)
-        if examine_seconds is None and not any(calls.under_way for calls in self._calls.values()):
-            pause = max(PAUSE_SECONDS, QUIET * pause)
-        return time.monotonic() - self._examined >= pause
+    def update(self, result: CanaryResult, progressed: bool | None, now: float) -> None:
+        """Takes a result into account.
 
-    def recent(self, examine_seconds: float | None) -> Finding | None:
-        """What the last examination found, if it was right and is to be relied on still."""
-        if not self.serves or self._last.verdict is not Verdict.RIGHT:
-            return None
-        overdue = time.monotonic() - self._examined >= OVERDUE * self._pause(examine_seconds)
-        return None if overdue else self._last
+        `progressed` says whether the tower that did not answer has answered other callers since the last
+        result; None if that is not known.
+        """
+        if result.ok:
+            self.was_healthy_since_load = self._last_answer_right = True
+            self._recover(result)
+        elif result.outcome is Outcome.WRONG:
+            self._last_answer_right = False
+            self._misses, self.wrong_in_a_row = 0, self.wrong_in_a_row + 1
+            self._worsen(result, State.WRONG, now)
+        elif progressed and self._last_answer_right:
+            self._recover(self.result)
+        elif result.outcome is Outcome.MISSING or progressed is not None:
+            self._misses, self.wrong_in_a_row = self._misses + 1, 0
+            missed = State.SUSPECT if self.in_service else self.state
+            self._worsen(result, State.SILENT if self._misses >= self._allowed_misses else missed, now)
 
-    def _pause(self, examine_seconds: float | None) -> float:
-        """Seconds between two examinations."""
-        now = time.monotonic()
-        waits = [it.waits_since for it in self._calls.values() if it.waits_since is not None]
-        silent = now - min(waits, default=now) >= PAUSE_SECONDS
-        right = self._last.verdict in FINE and not silent
-        return pause_after(self._last.seconds if right else 0.0, examine_seconds)
+    def unload(self, detail: str, now: float) -> None:
+        """Takes the model out of service at once: Triton has refused a call because it does not serve it."""
+        self.reload()
+        self._worsen(CanaryResult(Outcome.MISSING, detail), State.SILENT, now)
 
-    def take(self, found: Finding) -> bool:
-        """Takes note of an examination that has ended; whether it says anything of the model."""
-        self._examined, self._last = time.monotonic(), found
-        missing = found.verdict is Verdict.MISSING
-        if found.verdict is Verdict.BUSY or (missing and self._works(found.tower)):
-            return False
-        if found.verdict in FINE:
-            for calls in self._calls.values():
-                calls.waits_since = calls.waits_since if calls.under_way else None
-        self._misses = self._misses + 1 if missing else 0
-        return not (missing and self.serves and self._misses < MISSES)
+    def reload(self) -> None:
+        """Triton has loaded the model again: earlier answers say nothing about it."""
+        self.was_healthy_since_load = self._last_answer_right = False
 
-    def _works(self, tower: str) -> bool:
-        """Whether a tower (either, for an empty name) answers others: behind those one may wait long."""
-        answered = [it.answered for name, it in self._calls.items() if it.under_way and tower in ("", name)]
-        return time.monotonic() - max(answered, default=-math.inf) < SILENT_SECONDS
+    def _recover(self, result: CanaryResult) -> None:
+        self.state, self.result = State.HEALTHY, result
+        self._misses, self.wrong_in_a_row, self.trouble_since = 0, 0, None
+
+    def _worsen(self, result: CanaryResult, state: State, now: float) -> None:
+        self.state, self.result = state, result
+        self.trouble_since = now if self.trouble_since is None else self.trouble_since

@@ -16,7 +16,7 @@ from clipserve_gateway.triton.model_config import (
     BadModelConfig,
     LoadedVersions,
     TowerConfig,
-    pair,
+    pair_towers,
     tower_name,
 )
 from clipserve_gateway.types import ModelSpec, Tower
@@ -63,7 +63,7 @@ class ModelVersions:
 
     def update(self, loaded: LoadedVersions, towers: Mapping[str, TowerConfig]) -> None:
         """Takes note of what Triton has loaded, and of the configurations that it reports."""
-        found = pair(loaded, towers)
+        found = pair_towers(loaded, towers)
         refused = {name: str(error) for name, error in found.items() if isinstance(error, BadModelConfig)}
         self.newly_refused = {name: it for name, it in refused.items() if self._refused.get(name) != it}
         self._refused = refused

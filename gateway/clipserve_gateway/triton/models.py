@@ -17,7 +17,7 @@ from clipserve_gateway.triton.model_config import (
     LoadedVersions,
     TowerConfig,
     is_tower,
-    pair,
+    pair_towers,
     tower_name,
 )
 from clipserve_gateway.types import ModelSpec
@@ -183,7 +183,7 @@ class Models:
         """Tells models and their readiness; one bad model does not make the others unready."""
         specs, ready = {}, {}
         self._waiting = set()
-        for name, found in pair(index, towers).items():
+        for name, found in pair_towers(index, towers).items():
             complaint, level = "", logging.WARNING
             if isinstance(found, ModelSpec):
                 specs[name], ready[name] = found, True

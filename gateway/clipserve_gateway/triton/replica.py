@@ -1,4 +1,4 @@
-"""One Triton replica as this gateway sees it: what it serves, and whether its answers are to be trusted."""
+"""One Triton replica as this gateway sees it: the models it serves, and their health."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from clipserve_gateway import errors
 from clipserve_gateway.flow.deadline import Deadline
 from clipserve_gateway.metrics import Metrics
 from clipserve_gateway.triton.breaker import Breaker
-from clipserve_gateway.triton.canary import PAUSE_SECONDS, Finding, Verdict, examine
+from clipserve_gateway.triton.canary import PAUSE_SECONDS, CanaryResult, run_canary
 from clipserve_gateway.triton.encoder import Encoder
 from clipserve_gateway.triton.model_config import (
     TOWERS,
@@ -24,111 +24,113 @@ from clipserve_gateway.triton.model_config import (
     model_name,
     tower_name,
 )
-from clipserve_gateway.triton.model_health import Standing
+from clipserve_gateway.triton.model_health import State
 from clipserve_gateway.triton.model_versions import ModelVersions, ServedModel
 from clipserve_gateway.triton.models import ModelSource
+from clipserve_gateway.triton.watched_model import WatchedModel
 from clipserve_gateway.types import ModelSpec, Tower
 
 log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
-ASK_AGAIN_SECONDS = 1.0
-"""How long a replica that has become suspect may take to say that it is still there."""
+STALL_CHECK_SECONDS = 1.0
+"""Time in which a replica that has stalled must answer a question about its models."""
 
 
-class Connection(Encoder, ModelSource, Protocol):
+class TritonConnection(Encoder, ModelSource, Protocol):
     """A connection to one replica."""
 
     async def close(self) -> None:
-        """Ends the connection."""
+        """Closes the connection."""
         ...
 
 
 class Replica:
-    """A connection with a circuit breaker, and a known-answer examination for each version of a model.
+    """A connection with a circuit breaker, and a canary for each version of a model.
 
-    It is down from the moment that it does not answer until it answers again: calls under way fail at once,
-    new ones are not sent. A model is in service while its known answers are right, and a new version of it
-    from its first right answers on. Belongs to one event loop.
+    When the replica stops answering, calls under way fail at once and no further calls are sent until it
+    answers again. A version of a model is in service while its health says so; a new version replaces the
+    current one after its first right answer. Belongs to one event loop.
     """
 
     def __init__(
-        self, address: str, connection: Connection, metrics: Metrics, *, examine_seconds: float | None
+        self, address: str, connection: TritonConnection, metrics: Metrics, *, canary_seconds: float | None
     ) -> None:
-        """`examine_seconds` is what pause_after wants."""
+        """`canary_seconds`: see `pause_after`."""
         self.address = address
         self.connection = connection
         self.in_flight = 0
         self.loaded: LoadedVersions = {}
         self.versions = ModelVersions()
         self._metrics = metrics
-        self._examine_seconds = examine_seconds
+        self._canary_seconds = canary_seconds
         self._towers: dict[str, TowerConfig] = {}
-        self._standings: dict[ModelSpec, Standing] = {}
-        self._examinations: dict[ModelSpec, asyncio.Task[None]] = {}
-        self._breaker = Breaker(address, metrics, self.ask_again)
+        self._watched: dict[ModelSpec, WatchedModel] = {}
+        self._canaries: dict[ModelSpec, asyncio.Task[None]] = {}
+        self._breaker = Breaker(address, metrics, self.check_now)
         self._idle = asyncio.Event()
         self._idle.set()
         self._last_success = 0.0
-        self._asking: asyncio.Task[None] | None = None
+        self._check: asyncio.Task[None] | None = None
 
     @property
     def up(self) -> bool:
-        """Whether it answered when it was last asked."""
+        """Whether the replica answered the last question."""
         return self._breaker.up
 
     def answering(self, spec: ModelSpec) -> ServedModel | None:
-        """What answers calls for a specification here: it, or its equal, if its known answers are right."""
-        found = self.versions.answering(spec) if self.up else None
-        return found if found is not None and self._right(found.spec) else None
+        """The version in service here that answers calls for a specification; None if there is none."""
+        served = self.versions.answering(spec) if self.up else None
+        return served if served is not None and self._in_service(served.spec) else None
 
-    def good(self, model: str) -> bool:
-        """Whether a model's known answers are right here, in the version in service."""
+    def healthy(self, model: str) -> bool:
+        """Whether the current version of a model is in service."""
         current = self.versions.current.get(model)
-        return current is not None and self._right(current.spec)
+        return current is not None and self._in_service(current.spec)
 
     def models_in_service(self) -> list[str]:
-        """Models that answer right here, as long as the replica answers at all."""
-        return [model for model in self.versions.current if self.good(model)] if self.up else []
+        """Names of the models in service; none if the replica is down."""
+        return [model for model in self.versions.current if self.healthy(model)] if self.up else []
 
-    def _right(self, spec: ModelSpec) -> bool:
-        standing = self._standings.get(spec)
-        return standing is not None and standing.serves
+    def _in_service(self, spec: ModelSpec) -> bool:
+        watched = self._watched.get(spec)
+        return watched is not None and watched.health.in_service
 
-    def recent(self, spec: ModelSpec) -> Finding | None:
-        """The last right answers of a model, if there is no need to ask for them again."""
-        if not self.up or not self._right(spec):
-            return None
-        return self._standings[spec].recent(self._examine_seconds)
+    def reusable_result(self, spec: ModelSpec) -> CanaryResult | None:
+        """The result of the last canary run of a model, if it was right and is recent."""
+        watched = self._watched.get(spec)
+        return watched.reusable_result() if watched is not None and self.up else None
 
     def tower(self, triton_name: str) -> TowerConfig | None:
-        """The configuration of a tower: of the version in service, or what Triton says if there is none."""
+        """The configuration of a tower: of the current version, or the one that Triton reports."""
+        current = self.versions.current.get(model_name(triton_name))
         for tower in TOWERS:
-            current = self.versions.current.get(model_name(triton_name))
             if current is not None and current.tower(tower).triton_name == triton_name:
                 return current.tower(tower)
         return self._towers.get(triton_name)
 
     async def call(self, spec: ModelSpec, tower: Tower, work: Callable[[], Awaitable[T]]) -> T:
-        """The result of one call to a tower of what answers here.
+        """The result of one call to a tower of a version in service.
 
-        Raises ModelUnavailable at once when the replica goes down meanwhile, or what the work raises.
+        Raises ModelUnavailable at once if the replica goes down meanwhile, or what `work` raises.
         """
-        standing = self._standings[spec]
+        watched = self._watched[spec]
         self.in_flight += 1
         self._idle.clear()
         try:
-            with standing.calling(tower_name(spec.name, tower)):
+            with watched.calling(tower_name(spec.name, tower)):
                 result = await self._breaker.run(work)
         except errors.ServerUnavailable as error:
-            # Whoever comes next must not wait for the same.
+            # Later calls fail at once.
             self._breaker.go_down(error.logged)
             raise
         except errors.ModelUnavailable as error:
-            # It was there a moment ago: Triton is stopping, or has unloaded this version.
-            if self._standings.get(spec) is standing:
-                self._judge(spec, Finding(Verdict.MISSING, error.logged))
+            # It was served a moment ago: Triton is stopping, or has unloaded this version.
+            if self._watched.get(spec) is watched:
+                before = watched.health.state
+                watched.unload(error.logged)
+                self._report(spec, before)
             raise
         finally:
             self.in_flight -= 1
@@ -137,13 +139,14 @@ class Replica:
         self._last_success = self._breaker.heard = time.monotonic()
         return result
 
-    def ask_again(self) -> None:
-        """Refreshes now, not at the next look-out; once at a time."""
-        if self._asking is None or self._asking.done():
-            self._asking = asyncio.create_task(self.refresh(ASK_AGAIN_SECONDS))
+    def check_now(self) -> None:
+        """Starts a refresh, unless one that was started in this way is still running."""
+        if self._check is None or self._check.done():
+            self._check = asyncio.create_task(self.refresh(STALL_CHECK_SECONDS))
 
     async def refresh(self, timeout: float) -> None:
-        """Asks what it serves and examines what is due. Never raises for a replica that is down."""
+        """Asks Triton for its models, and runs the canaries that are due. Never raises for a replica that is
+        down."""
         try:
             if not await self._ask(timeout) and not await self._ask(timeout):
                 self._breaker.go_down(f"no answer in two times {timeout:g} s")
@@ -152,27 +155,26 @@ class Replica:
             self._breaker.go_down(error.logged)
             return
         self.versions.update(self.loaded, self._towers)
-        for name, complaint in self.versions.newly_refused.items():
-            if self.good(name):
-                log.error("replica %s: the version before stays in service: %s", self.address, complaint)
+        for name, reason in self.versions.newly_refused.items():
+            if self.healthy(name):
+                log.error("replica %s: the previous version stays in service: %s", self.address, reason)
         returned = not self.up
         if returned:
-            # What it answered before it went says nothing: it may be another process.
-            self._forget()
+            # It may be another process: earlier answers say nothing about it.
+            self._forget_all()
             self._breaker.come_up()
-        loaded = {it.spec for it in self.versions}
-        for spec in list(self._standings):
-            # Another model of the same name, or another version, has a standing of its own.
+        loaded = {served.spec for served in self.versions}
+        for spec in list(self._watched):
             if spec not in loaded:
-                self._drop(spec)
-        for spec in [it.spec for it in self.versions.next.values() if self._right(it.spec)]:
+                self._forget(spec)
+        for spec in [served.spec for served in self.versions.next.values() if self._in_service(served.spec)]:
             self._switch(spec)
-        await self._examine_due(timeout)
+        await self._run_due_canaries(timeout)
         if returned and self.up:
             self._breaker.complain("")
 
     async def _ask(self, timeout: float) -> bool:
-        """What it serves; false if it is late, and answers nobody else either."""
+        """Asks Triton for its models; false if it is late and has answered no call meanwhile."""
         begin = time.monotonic()
         try:
             loaded = await self.connection.repository_index(timeout)
@@ -184,70 +186,70 @@ class Replica:
         self.loaded, self._towers = loaded, {tower.triton_name: tower for tower in towers}
         return True
 
-    async def _examine_due(self, timeout: float) -> None:
-        """Begins examinations. Waits for those of models that are not in service yet, for a while only."""
-        for spec in [it.spec for it in self.versions]:
-            standing = self._standings.setdefault(spec, Standing())
-            if spec not in self._examinations and standing.due(self._examine_seconds):
-                task = asyncio.create_task(self._examine(spec, standing))
-                self._examinations[spec] = task
-                task.add_done_callback(functools.partial(self._examined, spec))
-        waiting = [task for spec, task in self._examinations.items() if not self._right(spec)]
+    async def _run_due_canaries(self, timeout: float) -> None:
+        """Starts the canaries that are due; waits up to `timeout` for those of models out of service."""
+        for spec in [served.spec for served in self.versions]:
+            watched = self._watched.setdefault(spec, WatchedModel(self._canary_seconds))
+            if spec not in self._canaries and watched.due():
+                task = asyncio.create_task(self._run_canary(spec, watched))
+                self._canaries[spec] = task
+                task.add_done_callback(functools.partial(self._canary_done, spec))
+        waiting = [task for spec, task in self._canaries.items() if not self._in_service(spec)]
         if waiting:
             await asyncio.wait(waiting, timeout=timeout)
 
-    def _examined(self, spec: ModelSpec, task: asyncio.Task[None]) -> None:
-        if self._examinations.get(spec) is task:
-            del self._examinations[spec]
+    def _canary_done(self, spec: ModelSpec, task: asyncio.Task[None]) -> None:
+        if self._canaries.get(spec) is task:
+            del self._canaries[spec]
 
-    async def _examine(self, spec: ModelSpec, standing: Standing) -> None:
-        deadline = Deadline.after(max(1.0, self._examine_seconds or PAUSE_SECONDS))
-        found = await examine(self.connection, spec, deadline)
-        if standing.take(found):
-            self._judge(spec, found)
+    async def _run_canary(self, spec: ModelSpec, watched: WatchedModel) -> None:
+        deadline = Deadline.after(max(1.0, self._canary_seconds or PAUSE_SECONDS))
+        result = await run_canary(self.connection, spec, deadline)
+        before = watched.health.state
+        watched.record(result)
+        self._report(spec, before)
 
-    def _judge(self, spec: ModelSpec, found: Finding) -> None:
-        standing = self._standings[spec]
-        before, standing.finding = standing.finding, found
-        told = before is not None and before.verdict is found.verdict
-        role = self.versions.role(spec)
-        if role == "next":
-            if standing.serves:
-                self._switch(spec)
-            elif not told:
-                log.error(
-                    "replica %s: version %s of model %s is not taken into service, the one before stays: %s",
-                    self.address, spec.version, spec.name, found.detail,
-                )  # fmt: skip
+    def _report(self, spec: ModelSpec, before: State) -> None:
+        """Tells the log and the metrics of a model's health, and puts a new version into service."""
+        health, role = self._watched[spec].health, self.versions.role(spec)
+        if health.state is State.NEW:
+            return
+        if role == "next" and health.in_service:
+            self._switch(spec)
+        elif role == "next" and health.state is not before:
+            log.error(
+                "replica %s: version %s of model %s does not go into service, the previous one stays: %s",
+                self.address, spec.version, spec.name, health.result.detail,
+            )  # fmt: skip
         elif role == "current":
-            self._metrics.canary_ok.labels(self.address, spec.name).set(standing.serves)
-            if told:
-                return
-            if standing.serves:
+            self._metrics.canary_ok.labels(self.address, spec.name).set(health.in_service)
+            if health.in_service and before not in (State.HEALTHY, State.SUSPECT):
                 log.info("replica %s: model %s is in service", self.address, spec.name)
-            else:
-                log.error("replica %s: model %s is out of service: %s", self.address, spec.name, found.detail)
+            elif not health.in_service and health.state is not before:
+                detail = health.result.detail
+                log.error("replica %s: model %s is out of service: %s", self.address, spec.name, detail)
 
     def _switch(self, spec: ModelSpec) -> None:
-        """A new version answers right: it is in service from now on."""
+        """Puts a new version into service."""
         self.versions.switch(spec.name)
         self._metrics.canary_ok.labels(self.address, spec.name).set(1)
-        log.info("replica %s: model %s is in service in version %s", self.address, spec.name, spec.version)
+        log.info("replica %s: version %s of model %s is in service", self.address, spec.version, spec.name)
 
-    def _forget(self) -> None:
-        for spec in list(self._standings):
-            self._drop(spec)
+    def _forget_all(self) -> None:
+        for spec in list(self._watched):
+            self._forget(spec)
 
-    def _drop(self, spec: ModelSpec) -> None:
-        if spec in self._examinations:
-            self._examinations.pop(spec).cancel()
-        known = self._standings.pop(spec).finding is not None
-        if known and not any(self._right(it.spec) for it in self.versions if it.spec.name == spec.name):
+    def _forget(self, spec: ModelSpec) -> None:
+        if spec in self._canaries:
+            self._canaries.pop(spec).cancel()
+        reported = self._watched.pop(spec).health.state is not State.NEW
+        versions = [served.spec for served in self.versions if served.spec.name == spec.name]
+        if reported and not any(map(self._in_service, versions)):
             with contextlib.suppress(KeyError):
                 self._metrics.canary_ok.remove(self.address, spec.name)
 
     async def leave(self, seconds: float) -> None:
-        """Ends the connection once no call is under way, or after so many seconds."""
+        """Closes the connection when no call is under way, at the latest after `seconds`."""
         try:
             await asyncio.wait_for(self._idle.wait(), seconds)
         except asyncio.TimeoutError:
@@ -256,9 +258,9 @@ class Replica:
             await self.close()
 
     async def close(self) -> None:
-        """Ends the connection; calls under way fail."""
-        if self._asking is not None:
-            self._asking.cancel()
+        """Closes the connection; calls under way fail."""
+        if self._check is not None:
+            self._check.cancel()
         self._breaker.forget()
-        self._forget()
+        self._forget_all()
         await self.connection.close()

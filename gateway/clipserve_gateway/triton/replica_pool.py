@@ -19,11 +19,11 @@ from clipserve_gateway.flow.presence import Presence
 from clipserve_gateway.metrics import Metrics
 from clipserve_gateway.triton.batcher import Batcher
 from clipserve_gateway.triton.bulk_batches import bulk_room
-from clipserve_gateway.triton.canary import Finding
+from clipserve_gateway.triton.canary import CanaryResult
 from clipserve_gateway.triton.encoder import Rows
 from clipserve_gateway.triton.model_config import TowerConfig, model_name
 from clipserve_gateway.triton.model_versions import ServedModel
-from clipserve_gateway.triton.replica import Connection, Replica
+from clipserve_gateway.triton.replica import Replica, TritonConnection
 from clipserve_gateway.triton.resolver import Resolver
 from clipserve_gateway.types import Floats, Ids, ModelSpec, Pixels, Tower
 
@@ -45,7 +45,7 @@ LEAVE_SECONDS = 60.0
 """How long calls to a replica that is gone from the names may still take."""
 
 
-class Replicas:
+class ReplicaPool:
     """The encoder and the source of models that the gateway uses.
 
     Names are looked up again and again, so replicas may come and go. One that is gone from the names serves
@@ -56,17 +56,17 @@ class Replicas:
     def __init__(
         self,
         target: str,
-        connect: Callable[[str], Connection],
+        connect: Callable[[str], TritonConnection],
         metrics: Metrics,
         *,
-        examine_seconds: float | None,
+        canary_seconds: float | None,
         bulk_share: float = 0.1,
     ) -> None:
         """`target` is HOST:PORT[,HOST:PORT…]; raises ValueError for one that is not."""
         self._resolver = Resolver(target)
         self._connect = connect
         self._metrics = metrics
-        self._examine_seconds = examine_seconds
+        self._canary_seconds = canary_seconds
         self._bulk_share = bulk_share
         self._replicas: dict[str, Replica] = {}
         self._presence = Presence()
@@ -142,10 +142,10 @@ class Replicas:
                 del batchers[old]
         return batchers[key]
 
-    def recent(self, address: str, spec: ModelSpec) -> Finding | None:
-        """The last right answers of a model at `ip:port`, if they are to be relied on still."""
+    def reusable_result(self, address: str, spec: ModelSpec) -> CanaryResult | None:
+        """The result of the last canary run of a model at `ip:port`, if it was right and is recent."""
         replica = self._replicas.get(address)
-        return replica.recent(spec) if replica else None
+        return replica.reusable_result(spec) if replica else None
 
     def saturation(self) -> float:
         """Rows sent and waiting, over twice what is sent at a time: 0–1, of the fullest tower."""
@@ -173,7 +173,7 @@ class Replicas:
                 return await replica.call(own, tower, functools.partial(encode, own, rows, deadline))
             except errors.ServerUnavailable as error:
                 # At once, not at the next look-out: it may have been one connection that broke.
-                replica.ask_again()
+                replica.check_now()
                 failure = error
             except (errors.ModelUnavailable, errors.InferenceFailed, errors.Overloaded) as error:
                 failure = error
@@ -207,7 +207,7 @@ class Replicas:
             for name, loaded in replica.loaded.items():
                 model, tower = model_name(name), replica.tower(name)
                 if model in replica.versions.current and tower is not None:
-                    fit = {tower.version} if replica.good(model) else set()
+                    fit = {tower.version} if replica.healthy(model) else set()
                 else:
                     # A tower whose model cannot be parsed is not examined; Models says what is wrong with it.
                     fit = set(loaded)
@@ -235,7 +235,7 @@ class Replicas:
     def _most(self, model: str) -> ServedModel | None:
         """A model as most good replicas have it; None if no replica has it whole."""
         up = [replica for replica in self._replicas.values() if replica.up]
-        good = [replica for replica in up if replica.good(model)] or up
+        good = [replica for replica in up if replica.healthy(model)] or up
         having = [it.versions.current[model] for it in good if model in it.versions.current]
         models = Counter(it.spec.fingerprint for it in having)
         versions = Counter((it.spec.fingerprint, it.spec.version) for it in having)
@@ -257,7 +257,7 @@ class Replicas:
         for address in addresses:
             if address not in self._replicas:
                 self._replicas[address] = Replica(
-                    address, self._connect(address), self._metrics, examine_seconds=self._examine_seconds
+                    address, self._connect(address), self._metrics, canary_seconds=self._canary_seconds
                 )
         named = set(addresses)
         for address in self._replicas.keys() - named:
@@ -271,7 +271,7 @@ class Replicas:
     def _needed(self, leaving: Replica, named: Set[str]) -> bool:
         """Whether a replica that is gone from the names still answers for a model that no other does yet."""
         others = [self._replicas[address] for address in named]
-        return any(not any(it.good(model) for it in others) for model in leaving.models_in_service())
+        return any(not any(it.healthy(model) for it in others) for model in leaving.models_in_service())
 
     async def close(self) -> None:
         """Ends all connections; calls under way fail."""

@@ -1,16 +1,16 @@
-"""A look at a Triton: which models were examined, which could not be, and what Triton counts."""
+"""The probe of a Triton: results of canaries, models that are not ready, and what Triton counts."""
 
 from __future__ import annotations
 
-import time
+import asyncio
 
+import numpy as np
 from clipserve_gateway import errors
-from clipserve_gateway.guard.probe import look_at
-from clipserve_gateway.guard.triton_health import Look
-from clipserve_gateway.triton.canary import Finding, Verdict
-from clipserve_gateway.triton.model_versions import ModelVersions
+from clipserve_gateway.guard.probe import Probe, ProbeResult
+from clipserve_gateway.triton.canary import CanaryResult, Outcome
+from clipserve_gateway.types import Floats
 
-from testing.fakes import FakeBackend, FakeEncoder, FakeTriton, known_parameters, towers
+from testing.fakes import FakeBackend, FakeEncoder, FakeTriton, canary_parameters, towers
 
 COUNTS = {"fake_image": 7, "fake_text": 9}
 
@@ -22,46 +22,42 @@ def counting(source: FakeTriton | None = None, encoder: FakeEncoder | None = Non
     return triton
 
 
-async def test_ready_models_are_examined_and_the_others_are_named_with_what_is_wrong():
+async def test_ready_models_have_results_and_the_others_a_reason():
     source = FakeTriton(
         *towers(), *towers(model="half"), *towers(model="unloaded"), *towers(model="bad", embed_dim="many")
     )
     source.ready |= {"half_text": False, "unloaded_image": False, "unloaded_text": False, "other": True}
-    look = await look_at(counting(source), 1.0)
-    assert look.answered
-    assert [(name, it.verdict) for name, it in look.examined.items()] == [("fake", Verdict.UNKNOWN)]
-    assert look.unready.keys() == {"half", "unloaded", "bad"}
-    assert "embed_dim" in look.unready["bad"]
-    assert look.completed == COUNTS
+    result = await Probe(counting(source), 1.0).run()
+    assert result.answered
+    assert [(name, canary.outcome) for name, canary in result.canaries.items()] == [("fake", Outcome.UNKNOWN)]
+    assert result.unready.keys() == {"half", "unloaded", "bad"}
+    assert "embed_dim" in result.unready["bad"]
+    assert result.completed == COUNTS
 
 
 async def test_while_a_model_is_exported_again_the_version_before_counts():
-    source, versions = FakeTriton(*towers(model_version="5")), ModelVersions()
-    triton = counting(source)
-
-    async def look() -> Look:
-        return await look_at(triton, 1.0, versions=versions)
-
-    assert (await look()).examined.keys() == {"fake"}
+    source = FakeTriton(*towers(model_version="5"))
+    probe = Probe(counting(source), 1.0)
+    assert (await probe.run()).canaries.keys() == {"fake"}
     for tower in towers(model_version="6", fingerprint="0" * 64):
         source.found[tower.triton_name] = tower
         source.loaded[tower.triton_name] = frozenset({"5", "6"})
-        looked = await look()
-        assert (looked.examined.keys(), looked.unready) == ({"fake"}, {})
-    assert versions.current["fake"].spec.version == "6"
+        result = await probe.run()
+        assert (result.canaries.keys(), result.unready) == ({"fake"}, {})
+    assert probe.versions.current["fake"].spec.version == "6"
 
 
 async def test_a_new_version_that_answers_wrong_is_no_reason_to_restart_what_serves_the_old_one():
-    source, versions = FakeTriton(*towers(model_version="5")), ModelVersions()
-    triton = counting(source)
-    await look_at(triton, 1.0, versions=versions)
-    wrong = known_parameters() | {"canary_text_embedding": known_parameters()["canary_image_embedding"]}
+    source = FakeTriton(*towers(model_version="5"))
+    probe = Probe(counting(source), 1.0)
+    await probe.run()
+    wrong = canary_parameters() | {"canary_text_embedding": canary_parameters()["canary_image_embedding"]}
     for tower in towers(model_version="6", fingerprint="0" * 64, **wrong):
         source.found[tower.triton_name] = tower
         source.loaded[tower.triton_name] = frozenset({"5", "6"})
-    looked = await look_at(triton, 1.0, versions=versions)
-    assert looked.examined["fake"].verdict is Verdict.UNKNOWN, "of the old one, which has no canary"
-    assert versions.current["fake"].spec.version == "5"
+    result = await probe.run()
+    assert result.canaries["fake"].outcome is Outcome.UNKNOWN, "of the old one, which has no canary"
+    assert probe.versions.current["fake"].spec.version == "5"
 
 
 async def test_what_triton_says_of_a_model_that_it_cannot_load_is_told_in_one_line():
@@ -71,8 +67,8 @@ async def test_what_triton_says_of_a_model_that_it_cannot_load_is_told_in_one_li
     triton.failures = {
         "broken_image": "Internal: RuntimeError: file\nis damaged\n\nAt:\n  /model.py(45): load\n"
     }
-    look = await look_at(triton, 1.0)
-    assert look.unready == {
+    result = await Probe(triton, 1.0).run()
+    assert result.unready == {
         "broken": "Triton cannot load broken_image: Internal: RuntimeError: file is damaged",
         "lone": "the repository has no lone_image",
     }
@@ -81,57 +77,70 @@ async def test_what_triton_says_of_a_model_that_it_cannot_load_is_told_in_one_li
 async def test_a_triton_whose_models_are_all_ready_is_not_asked_why_not():
     triton = counting()
     triton.load_failures = None  # type: ignore[assignment]
-    assert (await look_at(triton, 1.0)).answered
+    assert (await Probe(triton, 1.0).run()).answered
 
 
 async def test_a_triton_that_does_not_answer_says_so_and_no_more():
     triton = counting()
     triton.source.error = triton.counts = errors.ModelUnavailable("nobody there")
-    look = await look_at(triton, 1.0)
-    assert (look.answered, look.detail, look.examined, look.completed) == (False, "nobody there", {}, {})
+    result = await Probe(triton, 1.0).run()
+    assert result == ProbeResult(False, "nobody there")
 
 
 async def test_a_triton_that_is_late_is_still_asked_for_its_counts():
     triton = counting()
     triton.source.error = errors.DeadlineExceeded("the deadline passed during encode")
-    look = await look_at(triton, 1.0)
-    assert (look.answered, look.detail) == (False, "Triton did not answer in time")
-    assert look.completed == COUNTS
+    result = await Probe(triton, 1.0).run()
+    assert (result.answered, result.detail) == (False, "Triton did not answer in time")
+    assert result.completed == COUNTS
 
 
-async def test_counts_that_are_not_told_do_not_spoil_the_look():
+async def test_counts_that_are_not_told_do_not_spoil_the_probe():
     triton = counting()
     triton.counts = errors.DeadlineExceeded("late")
-    look = await look_at(triton, 1.0)
-    assert look.answered
-    assert look.completed == {}
+    result = await Probe(triton, 1.0).run()
+    assert result.answered
+    assert result.completed == {}
 
 
-async def test_each_examination_is_reported_with_its_time():
-    heard = []
-    await look_at(counting(), 1.0, lambda *examined: heard.append(examined))
-    [(name, finding, seconds)] = heard
-    assert (name, finding.verdict) == ("fake", Verdict.UNKNOWN)
-    assert 0 <= seconds < 1
+async def test_each_canary_run_is_reported_with_its_time():
+    runs = []
+    await Probe(counting(), 1.0, lambda *run: runs.append(run)).run()
+    [(name, result)] = runs
+    assert (name, result.outcome) == ("fake", Outcome.UNKNOWN)
+    assert result.seconds > 0
 
 
-async def test_what_somebody_else_has_found_right_is_not_asked_again():
+async def test_a_canary_is_not_run_if_there_is_a_result_to_reuse():
     source = FakeTriton(*towers(), *towers(model="twin"))
-    found, heard = Finding(Verdict.RIGHT, seconds=0.2), []
-    look = await look_at(
-        counting(source),
-        1.0,
-        lambda name, *_: heard.append(name),
-        recent=lambda spec: found if spec.name == "twin" else None,
+    reusable, runs = CanaryResult(Outcome.RIGHT, seconds=0.2), []
+    probe = Probe(counting(source), 1.0, lambda name, _: runs.append(name))
+    result = await probe.run(lambda spec: reusable if spec.name == "twin" else None)
+    assert result.canaries["twin"] is reusable
+    assert result.canaries["fake"].outcome is Outcome.UNKNOWN
+    assert runs == ["fake"]
+
+
+class Meeting(FakeEncoder):
+    """Answers once three models are asked at the same time."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.all_here = asyncio.Event()
+        self.asked = 0
+
+    async def _answer(self, batch: np.ndarray, found: np.ndarray) -> Floats:
+        self.asked += 1
+        if self.asked == 3:
+            self.all_here.set()
+        await self.all_here.wait()
+        return await super()._answer(batch, found)
+
+
+async def test_the_canaries_of_all_models_run_at_the_same_time():
+    names = ("fake", "twin", "third")
+    source = FakeTriton(*(tower for name in names for tower in towers(model=name, **canary_parameters())))
+    result = await asyncio.wait_for(Probe(counting(source, Meeting()), 60.0).run(), 30)
+    assert {name: canary.outcome for name, canary in result.canaries.items()} == dict.fromkeys(
+        names, Outcome.RIGHT
     )
-    assert look.examined["twin"] is found
-    assert look.examined["fake"].verdict is Verdict.UNKNOWN
-    assert heard == ["fake"]
-
-
-async def test_all_models_together_take_no_longer_than_one_look_may():
-    source = FakeTriton(*towers(), *towers(model="twin"), *towers(model="third"))
-    begin = time.monotonic()
-    look = await look_at(counting(source, FakeEncoder(delay=0.2)), 5.0)
-    assert len(look.examined) == 3
-    assert time.monotonic() - begin < 0.6

@@ -98,7 +98,7 @@ async def test_changes_are_logged_once(watched, caplog):
         ("INFO", "Triton is ready"),
         ("ERROR", "model fake does not answer"),
         ("ERROR", "Triton is not ready"),
-        ("ERROR", "Triton shall be restarted"),
+        ("ERROR", "Triton must be restarted"),
     ]
 
 

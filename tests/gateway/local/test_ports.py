@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from clipserve_gateway.local.command import TritonPorts
 from clipserve_gateway.local.ports import EPHEMERAL, PortInUse, choice, free_ports
-from clipserve_gateway.local.up import choose, names
+from clipserve_gateway.local.up import choose_ports, option_of
 from clipserve_gateway.process import listeners
 from clipserve_gateway.server import Gateway, PortTaken
 from clipserve_gateway.settings import Settings
@@ -92,7 +92,7 @@ def test_all_taken_ports_are_told_at_once(taken: int, tmp_path: Path) -> None:
         second, own = other.getsockname()[1], third.getsockname()[1]
         settings = Settings(data=str(tmp_path), port=0, http_port=own)
         with pytest.raises(PortInUse) as refused:
-            choose([TritonPorts(taken, 0, second)], settings)
+            choose_ports([TritonPorts(taken, 0, second)], settings)
     lines = str(refused.value).splitlines()
     assert [line.partition(" is taken by")[0] for line in lines] == [
         f"Triton's port {taken}",
@@ -142,14 +142,14 @@ async def test_the_gateway_names_the_holder_of_its_own_ports_alike(
 
 def test_a_port_that_was_given_keeps_its_option_and_one_that_was_chosen_has_none() -> None:
     wanted = [TritonPorts(8701, 8700, 0), TritonPorts(0, 0, 0)]
-    assert names(wanted, 8701) == "--triton-port"
-    assert names(wanted, 8700) == "--triton-http-port"
-    assert names(wanted, 20_000) == ""
+    assert option_of(wanted, 8701) == "--triton-port"
+    assert option_of(wanted, 8700) == "--triton-http-port"
+    assert option_of(wanted, 20_000) == ""
 
 
 def test_each_triton_gets_three_ports_and_keeps_those_that_were_given() -> None:
     [given] = free_ports(0)
-    first, second = choose([TritonPorts(0, given, 0), TritonPorts(0, 0, 0)], Settings())
+    first, second = choose_ports([TritonPorts(0, given, 0), TritonPorts(0, 0, 0)], Settings())
     assert first.http == given
     assert len({first.grpc, first.http, first.metrics, second.grpc, second.http, second.metrics}) == 6
 

@@ -8,21 +8,21 @@ from collections.abc import Callable, Collection
 from pathlib import Path
 
 import pytest
+from clipserve_gateway.guard.probe import ProbeResult
 from clipserve_gateway.guard.settings import GuardSettings
-from clipserve_gateway.guard.triton_health import Look
 from clipserve_gateway.local.diagnosis import Diagnosis
 from clipserve_gateway.local.supervisor import Supervisor
-from clipserve_gateway.local.triton_process import TritonFailed
-from clipserve_gateway.triton.canary import Finding, Verdict
+from clipserve_gateway.local.triton_process import TritonFailed, TritonProcess
+from clipserve_gateway.triton.canary import CanaryResult, Outcome
 
-GOOD = Look(True, examined={"demo": Finding(Verdict.RIGHT)})
-BAD = Look(True, examined={"demo": Finding(Verdict.WRONG, "demo_image: cosine 0.31")})
-NOBODY = Look(False, "nobody there")
+GOOD = ProbeResult(True, canaries={"demo": CanaryResult(Outcome.RIGHT)})
+BAD = ProbeResult(True, canaries={"demo": CanaryResult(Outcome.WRONG, "demo_image: cosine 0.31")})
+NOBODY = ProbeResult(False, "nobody there")
 SETTINGS = GuardSettings(canary_seconds=5, restart_after_seconds=60, startup_seconds=180)
 
 
 class Clock:
-    """Passes when somebody sleeps."""
+    """Advances when `sleep` is awaited."""
 
     def __init__(self) -> None:
         self.now = 0.0
@@ -32,13 +32,13 @@ class Clock:
         await asyncio.sleep(0)
 
 
-class FakeProcess:
-    """Dies when told; counts its lives."""
+class FakeProcess(TritonProcess):
+    """A process that is not real: ends when told, and counts its starts in `pid`."""
 
     log = Path("/tmp/triton.log")
+    pid = 0
 
     def __init__(self) -> None:
-        self.pid = 0
         self.killed = 0
         self.lost: dict[int, int] = {}
         self.load_failed = False
@@ -83,21 +83,22 @@ class FakeProcess:
 
 
 class Play:
-    """A supervisor on a stage: `scene` is asked for each look, and may let the process die."""
+    """A supervisor with a fake process and clock. `scene` gives the result of each probe, and may end the
+    process."""
 
-    def __init__(self, scene: Callable[[Play], Look]) -> None:
+    def __init__(self, scene: Callable[[Play], ProbeResult]) -> None:
         self.clock = Clock()
         self.triton = FakeProcess()
         self.said: list[str] = []
         self.starts: list[float] = []
-        self.proved: list[tuple[object, ...]] = []
-        """At each look: the process, and the models whose known answers others may have asked for."""
+        self.healthy: list[tuple[object, ...]] = []
+        """At each probe: the process, and the models for which it may reuse results of canaries."""
         self._scene = scene
         self._start = self.triton.start
         self.triton.start = self._noted_start  # type: ignore[method-assign]
         self.supervisor = Supervisor(
             self.triton,
-            self._look,
+            self._probe,
             SETTINGS,
             say=self.said.append,
             clock=lambda: self.clock.now,
@@ -108,17 +109,17 @@ class Play:
         self.starts.append(self.clock.now)
         await self._start()
 
-    async def _look(self, proved: Collection[str]) -> Look:
-        self.proved.append((self.triton.pid, *proved))
+    async def _probe(self, healthy: Collection[str]) -> ProbeResult:
+        self.healthy.append((self.triton.pid, *healthy))
         return self._scene(self)
 
     @property
     def pauses(self) -> list[float]:
-        """What was said of the pauses before each restart."""
+        """The pauses before each restart, as they were said."""
         return [float(it) for line in self.said for it in re.findall(r"again in ([\d.]+) s", line)]
 
     async def run(self, seconds: float) -> None:
-        """Runs for so long, on the clock that is not real."""
+        """Runs for so many seconds of the fake clock."""
         running = asyncio.create_task(self.supervisor.run())
         end = self.clock.now + seconds
         while self.clock.now < end and not running.done():
@@ -131,7 +132,7 @@ class Play:
 
 
 async def test_a_model_is_asked_by_the_supervisor_itself_until_it_was_right_since_each_start():
-    def scene(play: Play) -> Look:
+    def scene(play: Play) -> ProbeResult:
         if play.triton.pid == 1 and play.clock.now >= 12:
             play.triton.die(-11)
         return GOOD
@@ -139,14 +140,14 @@ async def test_a_model_is_asked_by_the_supervisor_itself_until_it_was_right_sinc
     play = Play(scene)
     await play.run(30)
     for process in (1, 2):
-        first, *later = [proved for pid, *proved in play.proved if pid == process]
+        first, *later = [healthy for pid, *healthy in play.healthy if pid == process]
         assert first == []
         assert later
-        assert all(proved == list(GOOD.examined) for proved in later)
+        assert all(healthy == list(GOOD.canaries) for healthy in later)
 
 
 async def test_one_that_dies_is_started_again_and_people_are_told():
-    def scene(play: Play) -> Look:
+    def scene(play: Play) -> ProbeResult:
         if play.triton.pid == 1 and play.clock.now >= 20:
             play.triton.die(-11)
         return NOBODY if play.triton.pid == 2 and play.clock.now < 40 else GOOD
@@ -166,7 +167,7 @@ async def test_one_that_dies_is_started_again_and_people_are_told():
 
 
 async def test_pauses_double_up_to_half_a_minute():
-    def scene(play: Play) -> Look:
+    def scene(play: Play) -> ProbeResult:
         play.triton.die(1)
         return GOOD
 
@@ -176,7 +177,7 @@ async def test_pauses_double_up_to_half_a_minute():
 
 
 async def test_a_good_minute_makes_the_first_pause_short_again():
-    def scene(play: Play) -> Look:
+    def scene(play: Play) -> ProbeResult:
         lived = play.clock.now - play.starts[-1]
         if lived >= (10 if play.triton.pid < 4 else 70):
             play.triton.die(1)
@@ -188,7 +189,7 @@ async def test_a_good_minute_makes_the_first_pause_short_again():
 
 
 async def test_a_minute_that_was_not_good_does_not():
-    def scene(play: Play) -> Look:
+    def scene(play: Play) -> ProbeResult:
         lived = play.clock.now - play.starts[-1]
         if lived >= 70:
             play.triton.die(1)
@@ -200,7 +201,7 @@ async def test_a_minute_that_was_not_good_does_not():
 
 
 async def test_one_that_answers_wrong_for_long_is_killed_and_started_again():
-    def scene(play: Play) -> Look:
+    def scene(play: Play) -> ProbeResult:
         return BAD if play.triton.pid == 1 and play.clock.now >= 20 else GOOD
 
     play = Play(scene)
@@ -229,7 +230,7 @@ async def test_one_that_recovers_in_time_lives_on_and_people_are_told():
 
 
 async def test_a_restart_that_cures_nothing_is_not_repeated():
-    def scene(play: Play) -> Look:
+    def scene(play: Play) -> ProbeResult:
         return GOOD if play.triton.pid == 1 and play.clock.now < 20 else BAD
 
     play = Play(scene)
@@ -238,7 +239,7 @@ async def test_a_restart_that_cures_nothing_is_not_repeated():
 
 
 async def test_a_restarted_one_that_does_not_begin_is_given_the_time_of_a_start():
-    def scene(play: Play) -> Look:
+    def scene(play: Play) -> ProbeResult:
         return {1: died, 2: lambda _: NOBODY, 3: lambda _: GOOD}[play.triton.pid](play)
 
     play = Play(scene)
@@ -247,7 +248,7 @@ async def test_a_restarted_one_that_does_not_begin_is_given_the_time_of_a_start(
     assert play.starts[2] - play.starts[1] == pytest.approx(180 + 1, abs=1)
 
 
-def died(play: Play) -> Look:
+def died(play: Play) -> ProbeResult:
     """It was good, and then it was no more."""
     play.triton.die(1)
     return GOOD
@@ -255,7 +256,7 @@ def died(play: Play) -> Look:
 
 @pytest.mark.parametrize("error", [TritonFailed("no models there"), OSError("no memory")])
 async def test_what_cannot_be_started_just_now_is_tried_again(error):
-    def scene(play: Play) -> Look:
+    def scene(play: Play) -> ProbeResult:
         if play.triton.pid == 1:
             play.triton.broken = error
             return died(play)
@@ -270,7 +271,7 @@ async def test_what_cannot_be_started_just_now_is_tried_again(error):
 
 
 async def test_what_could_not_be_started_is_back_once_it_can_be():
-    def scene(play: Play) -> Look:
+    def scene(play: Play) -> ProbeResult:
         return died(play) if play.triton.pid == 1 else GOOD
 
     play = Play(scene)
@@ -286,12 +287,12 @@ async def test_what_could_not_be_started_is_back_once_it_can_be():
     assert re.search(r"Triton \(pid 2\) is back after [\d.]+ s", play.said[-1])
 
 
-LOST = Look(True, unready={"demo": "Triton cannot load demo_image: no such file"})
+LOST = ProbeResult(True, unready={"demo": "Triton cannot load demo_image: no such file"})
 
 
 @pytest.mark.parametrize("looks", [[NOBODY, NOBODY], [NOBODY, BAD]])
 async def test_a_first_one_that_ends_before_it_is_ready_ends_all_with_cause_remedy_and_log(looks):
-    def scene(play: Play) -> Look:
+    def scene(play: Play) -> ProbeResult:
         look = looks.pop(0)
         if not looks:
             play.triton.die(1)
@@ -304,7 +305,7 @@ async def test_a_first_one_that_ends_before_it_is_ready_ends_all_with_cause_reme
 
 
 async def test_a_first_one_that_fails_for_a_reason_which_may_pass_is_started_again():
-    def scene(play: Play) -> Look:
+    def scene(play: Play) -> ProbeResult:
         if play.triton.pid == 1:
             play.triton.die(-6)
         return NOBODY if play.triton.pid == 1 else GOOD
@@ -322,7 +323,7 @@ async def test_a_first_one_that_fails_for_a_reason_which_may_pass_is_started_aga
 async def test_a_first_one_is_given_up_after_three_such_starts_or_one_that_fails_otherwise(
     lasting_from, starts
 ):
-    def scene(play: Play) -> Look:
+    def scene(play: Play) -> ProbeResult:
         play.triton.may_pass = play.triton.pid < lasting_from
         play.triton.die(-6)
         return NOBODY
@@ -334,7 +335,7 @@ async def test_a_first_one_is_given_up_after_three_such_starts_or_one_that_fails
 
 
 async def test_the_log_is_quoted_only_where_it_explains_nothing():
-    def scene(play: Play) -> Look:
+    def scene(play: Play) -> ProbeResult:
         play.triton.die(1)
         return NOBODY
 
@@ -352,7 +353,7 @@ async def test_a_first_one_that_never_answers_ends_all():
     assert play.triton.killed == 1
 
 
-@pytest.mark.parametrize(("look", "seconds"), [(LOST, 5.5), (Look(True), 5.5), (BAD, 7)])
+@pytest.mark.parametrize(("look", "seconds"), [(LOST, 5.5), (ProbeResult(True), 5.5), (BAD, 7)])
 async def test_a_first_one_whose_models_are_all_lost_ends_all_at_once_and_is_told_once(look, seconds):
     play = Play(lambda play: NOBODY if play.clock.now < 5 else look)
     with pytest.raises(TritonFailed):
@@ -363,7 +364,7 @@ async def test_a_first_one_whose_models_are_all_lost_ends_all_at_once_and_is_tol
 
 
 async def test_a_first_one_whose_log_says_that_all_models_are_lost_ends_all_before_it_answers():
-    def scene(play: Play) -> Look:
+    def scene(play: Play) -> ProbeResult:
         play.triton.load_failed = play.clock.now >= 5
         return NOBODY
 
@@ -374,7 +375,7 @@ async def test_a_first_one_whose_log_says_that_all_models_are_lost_ends_all_befo
 
 
 async def test_a_first_one_that_waits_for_a_stub_which_has_ended_ends_all():
-    def scene(play: Play) -> Look:
+    def scene(play: Play) -> ProbeResult:
         play.triton.lost = {7: -9} if play.clock.now >= 5 else {}
         return NOBODY
 
@@ -385,7 +386,7 @@ async def test_a_first_one_that_waits_for_a_stub_which_has_ended_ends_all():
 
 
 async def test_a_first_one_without_address_space_for_another_thread_ends_all():
-    def scene(play: Play) -> Look:
+    def scene(play: Play) -> ProbeResult:
         play.triton.no_space = play.clock.now >= 5
         return NOBODY
 
@@ -396,7 +397,7 @@ async def test_a_first_one_without_address_space_for_another_thread_ends_all():
 
 
 async def test_one_that_answers_or_finds_address_space_again_ends_nothing():
-    def scene(play: Play) -> Look:
+    def scene(play: Play) -> ProbeResult:
         play.triton.no_space = play.clock.now < 4 or 8 <= play.clock.now < 12 or play.clock.now > 20
         return NOBODY if play.clock.now < 20 else GOOD
 
@@ -404,7 +405,7 @@ async def test_one_that_answers_or_finds_address_space_again_ends_nothing():
 
 
 async def test_stubs_that_end_and_are_noticed_by_triton_end_nothing():
-    def scene(play: Play) -> Look:
+    def scene(play: Play) -> ProbeResult:
         play.triton.lost = {int(play.clock.now): 1}
         return NOBODY if play.clock.now < 20 else GOOD
 
@@ -412,7 +413,7 @@ async def test_stubs_that_end_and_are_noticed_by_triton_end_nothing():
 
 
 async def test_a_bad_neighbour_of_a_good_model_is_told_and_does_not_end_the_start():
-    both = Look(True, examined=GOOD.examined, unready={"other": "Triton cannot load other_text: bad"})
+    both = ProbeResult(True, canaries=GOOD.canaries, unready={"other": "Triton cannot load other_text: bad"})
     play = Play(lambda play: NOBODY if play.clock.now < 5 else both)
     await play.run(60)
     assert play.triton.pid == 1
@@ -420,15 +421,15 @@ async def test_a_bad_neighbour_of_a_good_model_is_told_and_does_not_end_the_star
 
 
 async def test_a_slow_first_answer_ends_nothing_beside_a_model_that_is_lost():
-    slow = Finding(Verdict.MISSING, "demo_image: late")
-    late = Look(True, examined={"demo": slow}, unready={"other": "Triton cannot load other_text"})
+    slow = CanaryResult(Outcome.MISSING, "demo_image: late")
+    late = ProbeResult(True, canaries={"demo": slow}, unready={"other": "Triton cannot load other_text"})
     play = Play(lambda play: late if play.clock.now < 30 else GOOD)
     await play.run(60)
     assert play.triton.pid == 1
 
 
 async def test_a_restarted_one_whose_models_are_lost_for_the_moment_does_not_end_all():
-    def scene(play: Play) -> Look:
+    def scene(play: Play) -> ProbeResult:
         if play.triton.pid == 1:
             return died(play) if play.clock.now > 10 else GOOD
         return LOST if play.clock.now < 50 else GOOD

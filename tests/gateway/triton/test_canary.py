@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 from clipserve_gateway import errors
 from clipserve_gateway.flow.deadline import Deadline
-from clipserve_gateway.triton.canary import Verdict, compare, examine, pause_after
+from clipserve_gateway.triton.canary import Outcome, compare, pause_after, run_canary
 from clipserve_gateway.triton.model_config import parse_model
 from clipserve_gateway.types import Floats, ModelSpec
 
-from testing.fakes import DIM, SPEC, FakeEncoder, known_parameters, towers
+from testing.fakes import DIM, SPEC, FakeEncoder, canary_parameters, towers
 
 
 class Failing(FakeEncoder):
@@ -29,39 +29,39 @@ class Failing(FakeEncoder):
 @pytest.fixture
 def spec() -> ModelSpec:
     """The fake model with what it really answers."""
-    return parse_model(*towers(**known_parameters()))
+    return parse_model(*towers(**canary_parameters()))
 
 
 async def test_a_model_that_answers_as_recorded_is_right(spec):
-    assert (await examine(FakeEncoder(), spec, Deadline.after(5))).verdict is Verdict.RIGHT
+    assert (await run_canary(FakeEncoder(), spec, Deadline.after(5))).outcome is Outcome.RIGHT
 
 
 @pytest.mark.parametrize("tower", ["image", "text"])
 async def test_another_answer_is_wrong_and_the_tower_is_named(spec, tower):
     other = np.random.default_rng(3).standard_normal(DIM).astype("<f4").tobytes()
-    known = dataclasses.replace(spec.known_answer, **{f"{tower}_embedding": other})
-    found = await examine(FakeEncoder(), dataclasses.replace(spec, known_answer=known), Deadline.after(5))
-    assert found.verdict is Verdict.WRONG
-    assert f"fake_{tower}: cosine" in found.detail
+    canary = dataclasses.replace(spec.canary, **{f"{tower}_embedding": other})
+    result = await run_canary(FakeEncoder(), dataclasses.replace(spec, canary=canary), Deadline.after(5))
+    assert result.outcome is Outcome.WRONG
+    assert f"fake_{tower}: cosine" in result.detail
 
 
 @pytest.mark.parametrize(
-    ("error", "verdict"),
+    ("error", "outcome"),
     [
-        (errors.ModelUnavailable("gone"), Verdict.MISSING),
-        (errors.DeadlineExceeded("late"), Verdict.MISSING),
-        (errors.Overloaded("full"), Verdict.BUSY),
-        (errors.InferenceFailed("CUDA error"), Verdict.WRONG),
+        (errors.ModelUnavailable("gone"), Outcome.MISSING),
+        (errors.DeadlineExceeded("late"), Outcome.MISSING),
+        (errors.Overloaded("full"), Outcome.BUSY),
+        (errors.InferenceFailed("CUDA error"), Outcome.WRONG),
     ],
 )
-async def test_errors_are_told_apart(spec, error, verdict):
-    found = await examine(Failing(error), spec, Deadline.after(5))
-    assert found.verdict is verdict
-    assert error.message in found.detail
+async def test_errors_are_told_apart(spec, error, outcome):
+    result = await run_canary(Failing(error), spec, Deadline.after(5))
+    assert result.outcome is outcome
+    assert error.message in result.detail
 
 
 async def test_a_model_without_a_record_cannot_be_judged():
-    assert (await examine(FakeEncoder(), SPEC, Deadline.after(5))).verdict is Verdict.UNKNOWN
+    assert (await run_canary(FakeEncoder(), SPEC, Deadline.after(5))).outcome is Outcome.UNKNOWN
 
 
 @pytest.mark.parametrize(
@@ -76,24 +76,24 @@ async def test_a_model_without_a_record_cannot_be_judged():
     ],
 )
 def test_answers_are_compared_by_direction_and_length(answer, complaint):
-    found = compare(np.array(answer, np.float32), np.array([1.0, 0.0], np.float32))
-    assert complaint in found
-    assert bool(found) == bool(complaint)
+    result = compare(np.array(answer, np.float32), np.array([1.0, 0.0], np.float32))
+    assert complaint in result
+    assert bool(result) == bool(complaint)
 
 
 @pytest.mark.parametrize("tower", ["image", "text"])
 async def test_the_tower_at_fault_is_told_apart_from_the_words(spec, tower):
     other = np.random.default_rng(3).standard_normal(DIM).astype("<f4").tobytes()
-    known = dataclasses.replace(spec.known_answer, **{f"{tower}_embedding": other})
-    found = await examine(FakeEncoder(), dataclasses.replace(spec, known_answer=known), Deadline.after(5))
-    assert found.tower == f"fake_{tower}"
+    canary = dataclasses.replace(spec.canary, **{f"{tower}_embedding": other})
+    result = await run_canary(FakeEncoder(), dataclasses.replace(spec, canary=canary), Deadline.after(5))
+    assert result.tower == f"fake_{tower}"
 
 
 async def test_a_recorded_question_that_cannot_be_read_is_a_bad_export(spec):
-    known = dataclasses.replace(spec.known_answer, image=b"no picture")
-    found = await examine(FakeEncoder(), dataclasses.replace(spec, known_answer=known), Deadline.after(5))
-    assert found.verdict is Verdict.WRONG
-    assert "bad question" in found.detail
+    canary = dataclasses.replace(spec.canary, image=b"no picture")
+    result = await run_canary(FakeEncoder(), dataclasses.replace(spec, canary=canary), Deadline.after(5))
+    assert result.outcome is Outcome.WRONG
+    assert "a canary that cannot be read" in result.detail
 
 
 @pytest.mark.parametrize(

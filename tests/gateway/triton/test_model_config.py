@@ -1,7 +1,13 @@
 from __future__ import annotations
 
 import pytest
-from clipserve_gateway.triton.model_config import BadModelConfig, TowerConfig, model_name, pair, parse_model
+from clipserve_gateway.triton.model_config import (
+    BadModelConfig,
+    TowerConfig,
+    model_name,
+    pair_towers,
+    parse_model,
+)
 from clipserve_gateway.types import ModelSpec
 
 from testing.fakes import DIM, towers
@@ -62,19 +68,19 @@ RECORD = {
 }
 
 
-def test_the_known_answer_of_the_export_is_read():
-    known = parse_model(*towers(**RECORD)).known_answer
+def test_the_canary_of_the_export_is_read():
+    known = parse_model(*towers(**RECORD)).canary
     assert known is not None
     assert (known.image, known.text) == (b"PNG", "a canary")
     assert len(known.image_embedding) == len(known.text_embedding) == 4 * DIM
-    assert parse_model(*towers()).known_answer is None
+    assert parse_model(*towers()).canary is None
 
 
 @pytest.mark.parametrize(
     ("key", "value"),
     [("canary_image_png", "no base64!"), ("canary_text_embedding", "AAAA"), ("canary_image_embedding", "")],
 )
-def test_a_broken_known_answer_is_named(key, value):
+def test_a_broken_canary_is_named(key, value):
     with pytest.raises(BadModelConfig, match=key):
         parse_model(*towers(**RECORD | {key: value}))
 
@@ -82,7 +88,7 @@ def test_a_broken_known_answer_is_named(key, value):
 def test_pairs_tell_what_each_listed_model_is_or_why_it_is_none():
     found = {it.triton_name: it for it in (*towers(), *towers(model="bad", embed_dim="many"))}
     index = dict.fromkeys(["fake_image", "fake_text", "bad_image", "bad_text", "half_image", "other"], "1")
-    pairs = pair(index, found)
+    pairs = pair_towers(index, found)
     assert pairs["fake"] == parse_model(*towers())
     assert isinstance(pairs["bad"], BadModelConfig)
     assert pairs["half"] is None
@@ -93,7 +99,7 @@ def test_towers_are_a_model_only_in_one_version_that_both_have_loaded():
     def paired(image: str, text: str, loaded: str) -> object:
         of_image, of_text = towers(model_version=image)[0], towers(model_version=text)[1]
         found = {it.triton_name: it for it in (of_image, of_text)}
-        return pair(dict.fromkeys(found, frozenset({loaded, "3"})), found)["fake"]
+        return pair_towers(dict.fromkeys(found, frozenset({loaded, "3"})), found)["fake"]
 
     spec = paired("7", "7", loaded="7")
     assert isinstance(spec, ModelSpec)
@@ -105,8 +111,8 @@ def test_towers_are_a_model_only_in_one_version_that_both_have_loaded():
 def test_a_configuration_that_names_no_version_describes_version_1():
     assert parse_model(*towers()).version == "1"
     found = {it.triton_name: it for it in towers()}
-    assert isinstance(pair(dict.fromkeys(found, ("1",)), found)["fake"], ModelSpec)
-    assert pair(dict.fromkeys(found, ("2",)), found)["fake"] is None
+    assert isinstance(pair_towers(dict.fromkeys(found, ("1",)), found)["fake"], ModelSpec)
+    assert pair_towers(dict.fromkeys(found, ("2",)), found)["fake"] is None
 
 
 @pytest.mark.parametrize("version", ["", "0", "-1", "x", "1.0", str(2**63), "²"])

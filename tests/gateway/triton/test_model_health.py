@@ -1,165 +1,138 @@
-"""One model on one replica: when it is examined again, and which examinations count."""
+"""The rule that puts a model into service and takes it out, result by result."""
 
 from __future__ import annotations
 
 import pytest
-from clipserve_gateway.errors import DeadlineExceeded
-from clipserve_gateway.triton import model_health
-from clipserve_gateway.triton.canary import Finding, Verdict
-from clipserve_gateway.triton.model_health import Standing
+from clipserve_gateway.triton.canary import CanaryResult, Outcome
+from clipserve_gateway.triton.model_health import ModelHealth, State
+from hypothesis import given
+from hypothesis import strategies as st
 
-SLOW = Finding(Verdict.RIGHT, seconds=0.2)
-MISSING = Finding(Verdict.MISSING, "late", "demo_image")
-
-
-class Clock:
-    """Passes when told."""
-
-    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        self.now = 1000.0
-        monkeypatch.setattr(model_health.time, "monotonic", lambda: self.now)
+RIGHT = CanaryResult(Outcome.RIGHT)
+UNKNOWN = CanaryResult(Outcome.UNKNOWN, "exported without a canary")
+WRONG = CanaryResult(Outcome.WRONG, "demo_image: cosine 0.31", "demo_image")
+MISSING = CanaryResult(Outcome.MISSING, "demo_image: late", "demo_image")
+BUSY = CanaryResult(Outcome.BUSY, "demo_image: the queue is full", "demo_image")
 
 
-@pytest.fixture
-def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
-    return Clock(monkeypatch)
-
-
-def right(finding: Finding = SLOW) -> Standing:
-    """One that has just been examined, and is in service."""
-    model = Standing()
-    assert model.take(finding)
-    model.finding = finding
+def health(*results: CanaryResult, progressed: bool | None = False) -> ModelHealth:
+    """After these results, one each second from 0 on."""
+    model = ModelHealth()
+    for now, result in enumerate(results):
+        model.update(result, progressed, now)
     return model
 
 
-def due_after(model: Standing, clock: Clock, wanted: float | None = None) -> float:
-    """Seconds until it is examined again."""
-    begin = clock.now
-    while not model.due(wanted):
-        clock.now += 0.5
-    return clock.now - begin
+@pytest.mark.parametrize(
+    ("results", "state"),
+    [
+        ([], State.NEW),
+        ([RIGHT], State.HEALTHY),
+        ([UNKNOWN], State.HEALTHY),
+        ([WRONG], State.WRONG),
+        ([MISSING], State.NEW),
+        ([MISSING, MISSING], State.SILENT),
+        ([RIGHT, MISSING], State.SUSPECT),
+        ([RIGHT, BUSY], State.SUSPECT),
+        ([RIGHT, MISSING, BUSY], State.SILENT),
+        ([RIGHT, MISSING, RIGHT, MISSING], State.SUSPECT),
+        ([RIGHT, MISSING, WRONG], State.WRONG),
+        ([RIGHT, WRONG, MISSING], State.WRONG),
+        ([RIGHT, WRONG, MISSING, MISSING], State.SILENT),
+        ([RIGHT, WRONG, RIGHT], State.HEALTHY),
+        ([RIGHT, MISSING, MISSING, RIGHT], State.HEALTHY),
+    ],
+)
+def test_results_lead_from_state_to_state(results, state):
+    model = health(*results)
+    assert model.state is state
+    assert model.in_service is (state in (State.HEALTHY, State.SUSPECT))
 
 
-def test_what_was_never_right_is_always_due(clock):
-    assert Standing().due(None)
+@pytest.mark.parametrize("silence", [MISSING, BUSY])
+def test_no_answer_does_not_count_while_the_tower_answers_others(silence):
+    model = health(RIGHT)
+    for now in range(1, 20):
+        model.update(silence, True, now)
+        assert model.state is State.HEALTHY
+        assert model.trouble_since is None
 
 
-def test_a_slow_model_is_examined_less_often_unless_it_is_told_how_often(clock):
-    assert due_after(right(), clock) == 13.5
-    assert due_after(right(), clock, 2.0) == 2
-    assert due_after(right(Finding(Verdict.RIGHT, seconds=0.01)), clock) == 5
+@pytest.mark.parametrize("silence", [MISSING, BUSY])
+def test_progress_brings_back_a_model_that_was_only_silent(silence):
+    model = health(RIGHT, MISSING, MISSING)
+    model.update(silence, True, 3)
+    assert model.state is State.HEALTHY
 
 
-@pytest.mark.parametrize("verdict", [Verdict.BUSY, Verdict.MISSING])
-def test_an_examination_that_told_nothing_is_soon_made_again(clock, verdict):
-    model = right()
-    model.take(Finding(verdict))
-    assert due_after(model, clock) == 5
+@pytest.mark.parametrize(
+    "before", [[MISSING, MISSING], [RIGHT, WRONG], [RIGHT, WRONG, MISSING, MISSING], [WRONG]]
+)
+def test_progress_does_not_excuse_a_model_whose_last_answer_was_not_right(before):
+    model = health(*before)
+    for now in range(10, 15):
+        model.update(MISSING, True, now)
+        assert not model.in_service
 
 
-def test_one_whose_callers_wait_is_examined_sooner(clock):
-    model = right()
-    with model.calling("demo_image"):
-        assert due_after(model, clock) == 5
+def test_a_full_queue_says_nothing_if_progress_is_not_known():
+    model = health(RIGHT)
+    for now in range(1, 5):
+        model.update(BUSY, None, now)
+    assert (model.state, model.result, model.trouble_since) == (State.HEALTHY, RIGHT, None)
+    model.update(MISSING, None, 5)
+    model.update(BUSY, None, 6)
+    assert model.state is State.SUSPECT
+    model.update(MISSING, None, 7)
+    assert model.state is State.SILENT
 
 
-def test_one_whose_callers_gave_up_is_examined_sooner(clock):
-    model = right()
-    with pytest.raises(DeadlineExceeded), model.calling("demo_image"):
-        raise DeadlineExceeded("late")
-    assert due_after(model, clock) == 5
+def test_how_many_misses_are_allowed_can_be_set():
+    model = ModelHealth(allowed_misses=3)
+    states = []
+    for now, result in enumerate([RIGHT, MISSING, MISSING, MISSING]):
+        model.update(result, False, now)
+        states.append(model.state)
+    assert states == [State.HEALTHY, State.SUSPECT, State.SUSPECT, State.SILENT]
 
 
-def test_one_whose_callers_have_waited_for_a_moment_only_is_not(clock):
-    model = right()
-    clock.now += 9
-    with model.calling("demo_image"):
-        assert not model.due(None)
+def test_trouble_lasts_from_the_first_bad_result_to_the_next_right_one():
+    model = health(RIGHT, MISSING, WRONG, WRONG)
+    assert (model.trouble_since, model.wrong_in_a_row, model.symptom) == (1, 2, "answers wrong")
+    model.update(MISSING, False, 4)
+    assert (model.trouble_since, model.wrong_in_a_row, model.symptom) == (1, 0, "does not answer")
+    model.update(RIGHT, False, 5)
+    assert model.trouble_since is None
 
 
-def test_one_that_hangs_for_some_callers_is_examined_sooner(clock):
-    model = right()
-    with model.calling("demo_image"):
-        for _ in range(4):
-            with model.calling("demo_text"):
-                clock.now += 1
-        with model.calling("demo_image"):
-            pass
-        assert due_after(model, clock) == 5, "after the last answer of the image tower, not of the other"
+def test_what_triton_loads_again_must_be_right_again_before_progress_excuses_it():
+    model = health(RIGHT)
+    model.reload()
+    assert model.in_service
+    assert not model.was_healthy_since_load
+    model.update(MISSING, True, 1)
+    assert model.state is State.SUSPECT
 
 
-def test_callers_that_gave_up_are_forgotten_with_the_next_right_answer(clock):
-    model = right()
-    with pytest.raises(DeadlineExceeded), model.calling("demo_image"):
-        raise DeadlineExceeded("late")
-    clock.now += 10
-    model.take(SLOW)
-    assert due_after(model, clock) == 13.5
+def test_a_model_that_triton_does_not_serve_any_more_is_out_of_service_at_once():
+    model = health(RIGHT)
+    model.unload("not served just now", 1)
+    assert (model.state, model.result.detail) == (State.SILENT, "not served just now")
+    model.update(MISSING, True, 2)
+    assert not model.in_service, "other calls still finish, but new ones are refused"
+    model.update(RIGHT, None, 3)
+    assert model.in_service
 
 
-def test_a_slow_model_is_examined_while_nobody_calls_or_when_its_pause_is_over(clock):
-    model = right()
-    clock.now += 4
-    for _ in range(5):
-        with model.calling("demo_image"):
-            clock.now += 3
-            assert not model.due(None)
-        assert model.due(None) is (clock.now >= 1000 + 20 * model_health.QUIET)
-    with model.calling("demo_image"):
-        clock.now += 1
-        assert model.due(None)
-
-
-def test_right_answers_are_told_until_the_next_ones_are_long_overdue(clock):
-    assert Standing().recent(None) is None
-    model = right()
-    clock.now += 39
-    assert model.recent(None) is SLOW
-    clock.now += 1
-    assert model.recent(None) is None
-    model.take(SLOW)
-    assert model.recent(None) is SLOW
-    model.take(MISSING)
-    assert model.serves
-    assert model.recent(None) is None
-
-
-def test_who_watches_asks_for_himself_where_callers_get_no_answers(clock):
-    model = right()
-    with model.calling("demo_image"):
-        clock.now += 2 * model_health.PAUSE_SECONDS
-        assert model.recent(None) is None
-
-
-def test_one_that_answers_is_not(clock):
-    model = right()
-    for _ in range(10):
-        clock.now += 1
-        with model.calling("demo_image"):
-            pass
-    assert due_after(model, clock) == 3.5
-
-
-def test_a_miss_counts_with_the_second_in_a_row(clock):
-    model = right()
-    assert not model.take(MISSING)
-    assert model.take(MISSING)
-
-
-def test_a_miss_of_a_tower_that_answers_others_says_nothing(clock):
-    model = right()
-    with model.calling("demo_image"):
-        pass
-    with model.calling("demo_image"):
-        assert not any(model.take(MISSING) for _ in range(5))
-        clock.now += model_health.SILENT_SECONDS
-        assert [model.take(MISSING) for _ in range(2)] == [False, True]
-
-
-def test_what_the_other_tower_answers_is_no_excuse(clock):
-    model = right()
-    with model.calling("demo_image"):
-        pass
-    with model.calling("demo_text"):
-        assert [model.take(MISSING) for _ in range(2)] == [False, True]
+@given(
+    st.lists(st.tuples(st.sampled_from([RIGHT, UNKNOWN, WRONG, MISSING, BUSY]), st.none() | st.booleans()))
+)
+def test_whatever_happened_a_wrong_answer_takes_it_out_and_a_right_one_puts_it_in(history):
+    model = ModelHealth()
+    for now, (result, progressed) in enumerate(history):
+        model.update(result, progressed, now)
+        if result is WRONG:
+            assert model.state is State.WRONG
+        if result.ok:
+            assert model.state is State.HEALTHY
+        assert model.in_service or model.state is State.NEW or model.trouble_since is not None
