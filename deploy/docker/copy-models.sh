@@ -1,7 +1,7 @@
 #!/bin/sh
-# copy-models FOLDER: copies this image's models into FOLDER, and proves that what lies there then is what the
-# exporter wrote: the same files, no more, each with the SHA-256 of the manifest. Fails otherwise.
-# What FOLDER held before is removed: a restarted init container finds what its last try left there.
+# copy-models FOLDER: copies this image's models into FOLDER and verifies the result: the same files as the
+# exporter wrote, no others, each with the SHA-256 of the manifest. Fails otherwise.
+# FOLDER is emptied first, because a restarted init container finds the files of its last try.
 set -eu
 umask 022
 

@@ -4,14 +4,14 @@
 ARG PYTHON_IMAGE=python:3.11-slim-bookworm
 
 FROM ${PYTHON_IMAGE} AS build
-# A mirror of the package index, where there is one.
+# A mirror of the package index.
 ARG PIP_INDEX_URL
 ARG PIP_EXTRA_INDEX_URL
 ENV PIP_DISABLE_PIP_VERSION_CHECK=1
 RUN python -m venv --without-pip /opt/clipserve
 WORKDIR /src
 COPY constraints/locks/image.txt constraints/locks/
-# The dependencies come first, each file checked against its hash: their layer stays while only our sources change.
+# Dependencies first, each file checked against its hash: their layer is reused while only our sources change.
 RUN --mount=type=cache,target=/root/.cache/pip \
     pip --python /opt/clipserve/bin/python install --no-deps --require-hashes -r constraints/locks/image.txt
 COPY pyproject.toml README.md LICENSE ./
@@ -20,7 +20,7 @@ COPY client client
 COPY gateway gateway
 RUN --mount=type=cache,target=/root/.cache/pip \
     pip --python /opt/clipserve/bin/python install --no-deps --force-reinstall . \
-    # Commands of parts that are not in this image.
+    # These commands belong to parts that are not in this image.
     && rm /opt/clipserve/bin/clipserve /opt/clipserve/bin/clipserve-export \
     && /opt/clipserve/bin/clipserve-gateway --version
 
