@@ -19,10 +19,11 @@ from clipserve_gateway.collection.spec import CollectionSpec
 from clipserve_gateway.errors import ClipserveError
 from clipserve_gateway.flow.deadline import Deadline
 from clipserve_gateway.index.base import Engine
+from clipserve_gateway.index.values import PayloadType
 from clipserve_gateway.inference.embedder import Embedder
 from clipserve_gateway.inference.text_store import TextStore
 from clipserve_gateway.triton.models import Models
-from clipserve_gateway.types import EncodedImage, PayloadType
+from clipserve_gateway.types import EncodedImage
 from PIL import Image
 
 from testing.fakes import FakeTriton, towers

@@ -16,7 +16,7 @@ import sys
 
 import numpy as np
 from clipserve_gateway.index.lance.engine import LanceEngine
-from clipserve_gateway.types import PayloadType, Point, TableSpec
+from clipserve_gateway.index.values import PayloadType, Point, TableSpec
 
 SHARED = TableSpec("shared", 4, {"n": PayloadType.INT, "by": PayloadType.STRING})
 

@@ -8,11 +8,10 @@ from collections.abc import Sequence
 import numpy as np
 from clipserve_gateway.errors import TableNotFound
 from clipserve_gateway.index.base import Document
-from clipserve_gateway.types import (
+from clipserve_gateway.index.values import (
     And,
     Eq,
     Filter,
-    Floats,
     Hit,
     In,
     IndexState,
@@ -24,6 +23,7 @@ from clipserve_gateway.types import (
     TableSpec,
     TableStatus,
 )
+from clipserve_gateway.types import Floats
 
 
 def matches(filter: Filter, payload: Payload) -> bool:

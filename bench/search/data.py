@@ -14,7 +14,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
-from clipserve_gateway.types import Eq, Filter, Floats, PayloadType, Point
+from clipserve_gateway.index.values import Eq, Filter, PayloadType, Point
+from clipserve_gateway.types import Floats
 
 BLOCK = 10_000
 CROWDS = 2_000

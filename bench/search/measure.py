@@ -14,7 +14,8 @@ from typing import Any
 import numpy as np
 from clipserve_gateway.index.base import Engine
 from clipserve_gateway.index.engines import open_engine
-from clipserve_gateway.types import Filter, Floats, TableSpec
+from clipserve_gateway.index.values import Filter, TableSpec
+from clipserve_gateway.types import Floats
 
 from bench.search.data import FILTERS, SCHEMA, World, name, nearest, point
 

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from clipserve_gateway.index.base import Document
 from clipserve_gateway.index.lance.engine import LanceEngine
-from clipserve_gateway.types import PayloadType, Point, Source, TableSpec
+from clipserve_gateway.index.values import PayloadType, Point, Source, TableSpec
 
 DIM = 16
 GROUPS = 7

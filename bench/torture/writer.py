@@ -15,7 +15,7 @@ from clipserve_gateway.index.lance import lease as lance_lease
 from clipserve_gateway.index.lance import maintenance as lance_care
 from clipserve_gateway.index.lance import maintenance_schedule as lance_upkeep
 from clipserve_gateway.index.lance.engine import LanceEngine
-from clipserve_gateway.types import And, Eq
+from clipserve_gateway.index.values import And, Eq
 
 from bench.torture.ledger import GROUPS, TABLE, Ledger, Log, point, value
 

@@ -63,3 +63,10 @@ def test_every_package_that_is_used_is_pinned():
         lines = (ROOT / "constraints" / f"{name}.txt").read_text().splitlines()[1:]
         assert lines
         assert all("==" in line and "://" not in line for line in lines)
+
+
+def test_client_and_gateway_have_the_same_limits_of_ids_and_uris():
+    from clipserve.jobs import points as client
+    from clipserve_gateway.index import values as gateway
+
+    assert (client.MAX_ID_BYTES, client.MAX_URI_BYTES) == (gateway.MAX_ID_BYTES, gateway.MAX_URI_BYTES)

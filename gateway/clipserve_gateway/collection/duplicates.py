@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from clipserve_gateway.types import Floats, Hit
+from clipserve_gateway.index.values import Hit
+from clipserve_gateway.types import Floats
 
 MOST_DUPLICATES = 100
 """Kept with one hit; more are left out."""

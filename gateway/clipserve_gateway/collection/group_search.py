@@ -17,7 +17,8 @@ import numpy as np
 
 from clipserve_gateway.collection.duplicates import Group, Grouping
 from clipserve_gateway.index.base import Engine
-from clipserve_gateway.types import Filter, Floats, Hit, Payload, TableSpec
+from clipserve_gateway.index.values import Filter, Hit, Payload, TableSpec
+from clipserve_gateway.types import Floats
 
 MOST_HITS = 4_096
 """Looked at together: a few MiB of embeddings."""

@@ -15,7 +15,8 @@ from clipserve_gateway.collection.tables import new_table_name
 from clipserve_gateway.errors import CollectionNotFound, InvalidInput
 from clipserve_gateway.flow.stages import stage
 from clipserve_gateway.index.base import Engine
-from clipserve_gateway.types import IndexOptions, ModelSpec, PayloadType, TableStatus
+from clipserve_gateway.index.values import IndexOptions, PayloadType, TableStatus
+from clipserve_gateway.types import ModelSpec
 
 
 class Shown(Protocol):

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from clipserve_gateway.collection.spec import CollectionSpec
 from clipserve_gateway.index.base import Engine
-from clipserve_gateway.types import Point, TableSpec
+from clipserve_gateway.index.values import Point, TableSpec
 
 PAGE = 1024
 PAGE_WITH_SOURCES = 32

@@ -24,7 +24,8 @@ from clipserve_gateway.errors import (
 from clipserve_gateway.flow.deadline import Deadline
 from clipserve_gateway.flow.lanes import Lane, in_lane
 from clipserve_gateway.index.base import Engine
-from clipserve_gateway.types import EncodedImage, Input, Point
+from clipserve_gateway.index.values import Point
+from clipserve_gateway.types import EncodedImage, Input
 
 log = logging.getLogger(__name__)
 

@@ -8,7 +8,7 @@ from clipserve_gateway.collection.embedding import in_time
 from clipserve_gateway.collection.spec import CollectionSpec, Generation
 from clipserve_gateway.flow.deadline import Deadline
 from clipserve_gateway.index.base import Engine
-from clipserve_gateway.types import Point
+from clipserve_gateway.index.values import Point
 
 Rows = list[tuple[Generation, list[Point]]]
 """The rows for each generation, the one that answers first; the same ids in all of them."""

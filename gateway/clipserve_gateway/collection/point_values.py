@@ -6,7 +6,8 @@ from collections.abc import Iterable, Sequence, Set
 from dataclasses import dataclass
 
 from clipserve_gateway.errors import ClipserveError, InvalidInput, PointExists
-from clipserve_gateway.types import Floats, Input, Payload, Point
+from clipserve_gateway.index.values import Payload, Point
+from clipserve_gateway.types import Floats, Input
 
 
 @dataclass(frozen=True)

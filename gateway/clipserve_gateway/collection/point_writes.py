@@ -17,7 +17,7 @@ from clipserve_gateway.collection.spec import CollectionSpec, Phase
 from clipserve_gateway.errors import Conflict, TableNotFound
 from clipserve_gateway.flow.deadline import Deadline
 from clipserve_gateway.index.base import Engine
-from clipserve_gateway.types import Point, TableSpec
+from clipserve_gateway.index.values import Point, TableSpec
 
 ATTEMPTS = 4
 """Times that a write is begun anew because the collection's generations changed under it."""

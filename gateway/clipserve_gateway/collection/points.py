@@ -43,14 +43,8 @@ from clipserve_gateway.errors import (
 from clipserve_gateway.flow.deadline import Deadline
 from clipserve_gateway.flow.stages import stage
 from clipserve_gateway.index.base import Engine
-from clipserve_gateway.types import (
-    Embedded,
-    Filter,
-    Floats,
-    Input,
-    Point,
-    TableSpec,
-)
+from clipserve_gateway.index.values import Filter, Point, TableSpec
+from clipserve_gateway.types import Embedded, Floats, Input
 
 T = TypeVar("T")
 

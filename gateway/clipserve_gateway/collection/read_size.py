@@ -1,15 +1,15 @@
-"""How much memory it may take to read points from an engine, before they are read."""
+"""How much memory a read of points needs at most; computed before the read."""
 
 from __future__ import annotations
 
 from clipserve_gateway.flow.byte_budget import SMALL_BYTES
+from clipserve_gateway.index.values import MAX_ID_BYTES, MAX_URI_BYTES
 from clipserve_gateway.types import Limits
 
 STEP_WITH_SOURCES = 4
-"""Points read at once with their sources, which may have as many bytes as an image."""
-ID_AND_URI_BYTES = 512 + 2_048
+"""Points that are read at once with their sources; each source may be as large as an image."""
 COPIES = 3
-"""As the engine gives it, as points, and as a message."""
+"""The engine's rows, the points, and the message."""
 
 
 def bytes_to_read(
@@ -20,13 +20,14 @@ def bytes_to_read(
     with_payload: bool = True,
     with_sources: bool = False,
 ) -> int:
-    """Bytes at most for so many points; `dim` is that of embeddings which are read too.
+    """Bytes that a read of `count` points needs at most; `dim` is 0 if no embeddings are read.
 
-    Sources are read a few at a time, and no more once they fill a message.
+    Sources are read STEP_WITH_SOURCES at a time, until they fill a message.
     """
-    each = ID_AND_URI_BYTES + 4 * dim + (limits.max_payload_bytes if with_payload else 0)
-    found = count * each if count * each <= SMALL_BYTES else COPIES * count * each
+    point_bytes = MAX_ID_BYTES + MAX_URI_BYTES + 4 * dim + (limits.max_payload_bytes if with_payload else 0)
+    points_bytes = count * point_bytes
+    total = points_bytes if points_bytes <= SMALL_BYTES else COPIES * points_bytes
     if with_sources:
-        step = min(count, STEP_WITH_SOURCES) * limits.max_image_bytes
-        found += 2 * step + min(count * limits.max_image_bytes, limits.max_message_bytes)
-    return found
+        step_bytes = min(count, STEP_WITH_SOURCES) * limits.max_image_bytes
+        total += 2 * step_bytes + min(count * limits.max_image_bytes, limits.max_message_bytes)
+    return total

@@ -24,7 +24,8 @@ from clipserve_gateway.errors import ClipserveError, InvalidInput, PointNotFound
 from clipserve_gateway.flow.deadline import Deadline
 from clipserve_gateway.flow.stages import stage
 from clipserve_gateway.index.base import Engine
-from clipserve_gateway.types import Filter, Floats, Hit, Input
+from clipserve_gateway.index.values import Filter, Hit
+from clipserve_gateway.types import Floats, Input
 
 SMALLEST_SUM = 1e-3
 """Length below which a sum of unit vectors, the heaviest of weight 1, has no direction worth searching in."""

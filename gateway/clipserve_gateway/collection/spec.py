@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from clipserve_gateway.types import IndexOptions, PayloadType, TableSpec
+from clipserve_gateway.index.values import IndexOptions, PayloadType, TableSpec
 
 COLLECTIONS = "names/collection/"
 """Prefix of the keys of collections' documents."""

@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 
+from clipserve_gateway.index.values import Point, Source
 from clipserve_gateway.inputs import preprocess
-from clipserve_gateway.types import EncodedImage, Floats, Input, Point, RawImage, Source
+from clipserve_gateway.types import EncodedImage, Floats, Input, RawImage
 
 
 async def stored_source(source: Input | Floats) -> Source | None:

@@ -19,7 +19,7 @@ from clipserve_gateway.collection.spec import (
 from clipserve_gateway.convert.common import write_time
 from clipserve_gateway.convert.payload import read_schema, write_schema
 from clipserve_gateway.errors import InvalidInput
-from clipserve_gateway.types import IndexOptions, IndexState, PayloadType, TableStatus
+from clipserve_gateway.index.values import IndexOptions, IndexState, PayloadType, TableStatus
 
 INDEX_RANGES = {"m": (4, 128), "ef_construction": (8, 4_096), "ef_search": (8, 4_096)}
 INDEX_STATES = {

@@ -8,7 +8,8 @@ from clipserve.v1 import common_pb2
 
 from clipserve_gateway.convert.payload import read_value
 from clipserve_gateway.errors import InvalidFilter, InvalidPayload, LimitExceeded
-from clipserve_gateway.types import And, Eq, Filter, In, Limits, Not, Or, PayloadType, PayloadValue, Range
+from clipserve_gateway.index.values import And, Eq, Filter, In, Not, Or, PayloadType, PayloadValue, Range
+from clipserve_gateway.types import Limits
 
 MAX_DEPTH = 16
 MAX_PARTS = 100

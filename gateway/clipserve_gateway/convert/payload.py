@@ -12,7 +12,7 @@ from clipserve.v1 import collection_pb2, common_pb2
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from clipserve_gateway.errors import InvalidInput, InvalidPayload, LimitExceeded
-from clipserve_gateway.types import Payload, PayloadType, PayloadValue
+from clipserve_gateway.index.values import Payload, PayloadType, PayloadValue
 
 FIELD_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,63}")
 MAX_FIELDS = 64

@@ -16,10 +16,8 @@ from clipserve_gateway.convert.pages import write_page_token
 from clipserve_gateway.convert.payload import payload_steps, read_payload, write_payload
 from clipserve_gateway.convert.status import item_status
 from clipserve_gateway.errors import InvalidInput, InvalidPayload, LimitExceeded
-from clipserve_gateway.types import EncodedImage, Filter, Floats, Limits, Point, RawImage
-
-MAX_ID_BYTES = 512
-MAX_URI_BYTES = 2_048
+from clipserve_gateway.index.values import MAX_ID_BYTES, MAX_URI_BYTES, Filter, Point
+from clipserve_gateway.types import EncodedImage, Floats, Limits, RawImage
 
 
 def read_points(

@@ -17,7 +17,8 @@ from clipserve_gateway.convert.filters import read_filter
 from clipserve_gateway.convert.payload import payload_steps, write_payload
 from clipserve_gateway.convert.points import check_id
 from clipserve_gateway.errors import InvalidInput, LimitExceeded
-from clipserve_gateway.types import Filter, Floats, Hit, Input, Limits
+from clipserve_gateway.index.values import Filter, Hit
+from clipserve_gateway.types import Floats, Input, Limits
 
 DEFAULT_TOP_K = 10
 DEFAULT_DUPLICATE_THRESHOLD = 0.95

@@ -10,7 +10,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from clipserve_gateway.types import Filter, Floats, Hit, Point, TableSpec, TableStatus
+from clipserve_gateway.index.values import Filter, Hit, Point, TableSpec, TableStatus
+from clipserve_gateway.types import Floats
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from clipserve_gateway.types import PayloadType
+from clipserve_gateway.index.values import PayloadType
 
 
 def columns(schema: Mapping[str, PayloadType]) -> dict[str, str]:

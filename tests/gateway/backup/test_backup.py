@@ -31,7 +31,8 @@ from clipserve_gateway.errors import StorageFailed
 from clipserve_gateway.index import store_format
 from clipserve_gateway.index.engines import open_engine
 from clipserve_gateway.index.lance.backup import LanceStore, Vanished
-from clipserve_gateway.types import LabelSet, LabelSetRef, PayloadType, Point, Source
+from clipserve_gateway.index.values import PayloadType, Point, Source
+from clipserve_gateway.types import LabelSet, LabelSetRef
 
 NOW = dt.datetime(2026, 1, 1, tzinfo=dt.timezone.utc)
 SCHEMA = {"year": PayloadType.INT, "tags": PayloadType.STRING_LIST}

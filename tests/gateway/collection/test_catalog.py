@@ -19,7 +19,7 @@ from clipserve_gateway.errors import (
     TableNotFound,
 )
 from clipserve_gateway.index.lance.engine import LanceEngine
-from clipserve_gateway.types import IndexOptions, PayloadType
+from clipserve_gateway.index.values import IndexOptions, PayloadType
 
 from testing.memory_engine import MemoryEngine
 

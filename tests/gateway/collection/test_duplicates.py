@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import numpy as np
 from clipserve_gateway.collection.duplicates import MOST_DUPLICATES, Grouping
-from clipserve_gateway.types import Hit
+from clipserve_gateway.index.values import Hit
 from hypothesis import given
 from hypothesis import strategies as st
 

@@ -8,7 +8,7 @@ from clipserve_gateway.collection.group_search import PAGES, Nearest, find_group
 from clipserve_gateway.collection.points import NewPoint
 from clipserve_gateway.collection.search import Like, Part
 from clipserve_gateway.index.lance.rows import distance_below
-from clipserve_gateway.types import Point, TableSpec
+from clipserve_gateway.index.values import Point, TableSpec
 from hypothesis import example, given
 from hypothesis import strategies as st
 

@@ -22,10 +22,10 @@ from clipserve_gateway.errors import (
     StorageUnavailable,
 )
 from clipserve_gateway.index.lance.engine import LanceEngine
+from clipserve_gateway.index.values import Eq, Point, Source
 from clipserve_gateway.inference.embedder import Embedder
 from clipserve_gateway.metrics import Metrics
 from clipserve_gateway.settings import Settings
-from clipserve_gateway.types import Eq, Point, Source
 
 from testing.domain import OTHER, SOON, Domain, picture, stored_picture, two_models
 from testing.fakes import DIM, SPEC, FakeTriton, fake_models, towers

@@ -16,10 +16,11 @@ from clipserve_gateway.collection.spec import MigrationState
 from clipserve_gateway.errors import ClipserveError, CollectionNotFound
 from clipserve_gateway.index.engines import open_engine
 from clipserve_gateway.index.milvus.options import MilvusOptions
+from clipserve_gateway.index.values import Point
 from clipserve_gateway.inference.embedder import Embedder
 from clipserve_gateway.metrics import Metrics
 from clipserve_gateway.settings import Settings
-from clipserve_gateway.types import LabelSet, LabelSetRef, Point
+from clipserve_gateway.types import LabelSet, LabelSetRef
 
 from testing.domain import OTHER, SOON, Domain, picture, stored_picture, two_models
 from testing.fakes import fake_models

@@ -10,7 +10,8 @@ from clipserve_gateway.errors import (
     InvalidPayload,
     LimitExceeded,
 )
-from clipserve_gateway.types import Eq, RawImage
+from clipserve_gateway.index.values import Eq
+from clipserve_gateway.types import RawImage
 
 from testing.domain import SOON, Domain, picture
 from testing.fakes import DIM, SPEC, fake_models

@@ -13,7 +13,8 @@ from clipserve_gateway.errors import (
     InvalidInput,
     PointNotFound,
 )
-from clipserve_gateway.types import EncodedImage, Eq
+from clipserve_gateway.index.values import Eq
+from clipserve_gateway.types import EncodedImage
 
 from testing.domain import Domain, picture
 from testing.fakes import DIM, fake_models

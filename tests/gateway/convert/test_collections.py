@@ -9,7 +9,7 @@ from clipserve_gateway.collection.spec import CollectionSpec, Migration, Migrati
 from clipserve_gateway.convert.collections import read_create, write_collection
 from clipserve_gateway.convert.pages import read_page, write_page_token
 from clipserve_gateway.errors import InvalidInput
-from clipserve_gateway.types import IndexOptions, IndexState, TableStatus
+from clipserve_gateway.index.values import IndexOptions, IndexState, TableStatus
 from hypothesis import given
 from hypothesis import strategies as st
 

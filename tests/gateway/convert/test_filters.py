@@ -5,8 +5,8 @@ from clipserve.v1 import common_pb2
 from clipserve.v1.common_pb2 import EqFilter, Filter, FilterList, InFilter, RangeFilter, Value
 from clipserve_gateway.convert.filters import read_filter
 from clipserve_gateway.errors import InvalidFilter, LimitExceeded
+from clipserve_gateway.index.values import And, Eq, In, Not, Or, PayloadType, Range
 from clipserve_gateway.settings import Settings
-from clipserve_gateway.types import And, Eq, In, Not, Or, PayloadType, Range
 
 SCHEMA = {"year": PayloadType.INT, "tags": PayloadType.STRING_LIST, "sold": PayloadType.BOOL}
 LIMITS = Settings().limits

@@ -13,7 +13,7 @@ from clipserve_gateway.convert.payload import (
     write_value,
 )
 from clipserve_gateway.errors import InvalidInput, InvalidPayload, LimitExceeded
-from clipserve_gateway.types import PayloadType
+from clipserve_gateway.index.values import PayloadType
 from google.protobuf.timestamp_pb2 import Timestamp
 from hypothesis import given
 from hypothesis import strategies as st

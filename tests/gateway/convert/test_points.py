@@ -6,8 +6,8 @@ from clipserve.v1 import collection_pb2, common_pb2
 from clipserve_gateway.collection.points import Page
 from clipserve_gateway.convert.points import read_deletion, read_points, write_point, write_scroll
 from clipserve_gateway.errors import ClipserveError, InvalidInput
+from clipserve_gateway.index.values import Eq, Point, Source
 from clipserve_gateway.settings import Settings
-from clipserve_gateway.types import Eq, Point, Source
 
 from testing.convert import spec
 

@@ -11,8 +11,8 @@ from clipserve_gateway.collection.score_statistics import Judge
 from clipserve_gateway.collection.search import Like, Part, SearchOutcome
 from clipserve_gateway.convert.search import read_search, write_search
 from clipserve_gateway.errors import InvalidInput, LimitExceeded
+from clipserve_gateway.index.values import Eq, Hit
 from clipserve_gateway.settings import Settings
-from clipserve_gateway.types import Eq, Hit
 
 from testing.convert import spec
 from testing.domain import SCHEMA

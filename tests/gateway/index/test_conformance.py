@@ -11,7 +11,7 @@ import secrets
 import numpy as np
 import pytest
 from clipserve_gateway.errors import TableNotFound
-from clipserve_gateway.types import (
+from clipserve_gateway.index.values import (
     And,
     Eq,
     In,

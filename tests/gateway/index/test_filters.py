@@ -7,7 +7,7 @@ import datetime as dt
 
 import numpy as np
 import pytest
-from clipserve_gateway.types import And, Eq, In, Not, Or, PayloadType, Point, Range, TableSpec
+from clipserve_gateway.index.values import And, Eq, In, Not, Or, PayloadType, Point, Range, TableSpec
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 

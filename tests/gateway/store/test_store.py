@@ -26,11 +26,11 @@ from clipserve_gateway.collection.spec import (
 from clipserve_gateway.collection.tables import RECORDS, create_table, escaped, is_ours, new_table_name
 from clipserve_gateway.errors import Conflict, StoreNotWritable
 from clipserve_gateway.index.lance.engine import LanceEngine
+from clipserve_gateway.index.values import PayloadType, Point, TableSpec
 from clipserve_gateway.metrics import Metrics
 from clipserve_gateway.store import guard, repair
 from clipserve_gateway.store.check import look
 from clipserve_gateway.store.guard import guarded
-from clipserve_gateway.types import PayloadType, Point, TableSpec
 from hypothesis import given
 from hypothesis import strategies as st
 

@@ -10,6 +10,7 @@ from collections.abc import Set
 from dataclasses import dataclass
 from pathlib import Path
 
+from clipserve.jobs.points import MAX_ID_BYTES, MAX_URI_BYTES
 from clipserve.types import PayloadValue
 
 SCHEMA = {
@@ -22,9 +23,6 @@ SCHEMA = {
 }
 """path: relative to root, with slashes; root: the indexed folder, absolute; folder: where in root it lies;
 bytes: size of the file; modified: to the second; content_hash: SHA-256 of the file, 64 hex digits."""
-
-MAX_ID_BYTES = 512
-MAX_URI_BYTES = 2_048
 
 
 @dataclass(frozen=True)

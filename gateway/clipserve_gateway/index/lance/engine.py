@@ -16,7 +16,8 @@ from clipserve_gateway.index.lance.store import CATALOG, LanceStore
 from clipserve_gateway.index.lance.sweep import Sweep
 from clipserve_gateway.index.lance.sync import sync_path
 from clipserve_gateway.index.lance.table import LanceTable
-from clipserve_gateway.types import Filter, Floats, Hit, Point, TableSpec, TableStatus
+from clipserve_gateway.index.values import Filter, Hit, Point, TableSpec, TableStatus
+from clipserve_gateway.types import Floats
 
 FACTS = b"clipserve.facts"
 """Key of a table's facts in the metadata of its schema."""

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 
 from clipserve_gateway.index.columns import columns
 from clipserve_gateway.index.timestamps import to_microseconds
-from clipserve_gateway.types import And, Eq, Filter, In, Not, Or, PayloadType, PayloadValue, Range
+from clipserve_gateway.index.values import And, Eq, Filter, In, Not, Or, PayloadType, PayloadValue, Range
 
 
 def render(filter: Filter, schema: Mapping[str, PayloadType]) -> str:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from clipserve_gateway.index.columns import columns
-from clipserve_gateway.types import PayloadType, TableSpec
+from clipserve_gateway.index.values import PayloadType, TableSpec
 
 VECTOR_INDEX_FROM_ROWS = 20_000
 """From here on an approximate index is faster than comparing with every point (40 ms at 100,000)."""

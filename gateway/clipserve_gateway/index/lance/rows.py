@@ -11,7 +11,8 @@ import pyarrow as pa
 from clipserve_gateway.index.columns import columns
 from clipserve_gateway.index.lance.commits import PRIMARY_KEY
 from clipserve_gateway.index.timestamps import from_microseconds, to_microseconds
-from clipserve_gateway.types import Floats, Hit, Payload, PayloadType, Point, Source, TableSpec
+from clipserve_gateway.index.values import Hit, Payload, PayloadType, Point, Source, TableSpec
+from clipserve_gateway.types import Floats
 
 ARROW_TYPES = {
     PayloadType.STRING: pa.string(),

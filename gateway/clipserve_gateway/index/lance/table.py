@@ -21,8 +21,9 @@ from clipserve_gateway.index.lance.maintenance_schedule import Upkeep
 from clipserve_gateway.index.lance.scroll import Scroll
 from clipserve_gateway.index.lance.sync import TableSync
 from clipserve_gateway.index.lance.upsert_queue import Writer
+from clipserve_gateway.index.values import Filter, Hit, IndexState, Point, TableSpec, TableStatus
 from clipserve_gateway.process.off_loop import off_loop
-from clipserve_gateway.types import Filter, Floats, Hit, IndexState, Point, TableSpec, TableStatus
+from clipserve_gateway.types import Floats
 
 EF, REFINE = 128, 2
 BYTES_IN_A_STEP = 32

@@ -11,7 +11,7 @@ from typing import Any
 from clipserve_gateway.index.lance import rows as lance_rows
 from clipserve_gateway.index.lance.commits import merge, storage_failed
 from clipserve_gateway.index.lance.sync import TableSync
-from clipserve_gateway.types import Point, TableSpec
+from clipserve_gateway.index.values import Point, TableSpec
 
 ROWS_PER_COMMIT = 4096
 BYTES_PER_COMMIT = 32 << 20

@@ -30,7 +30,8 @@ from clipserve_gateway.index.milvus.rows import (
     to_row,
 )
 from clipserve_gateway.index.milvus.search import search_params, to_hits
-from clipserve_gateway.types import Filter, Floats, Hit, IndexState, Point, TableSpec, TableStatus
+from clipserve_gateway.index.values import Filter, Hit, IndexState, Point, TableSpec, TableStatus
+from clipserve_gateway.types import Floats
 
 M, EF_CONSTRUCTION = 16, 200
 MOST_HITS = 16_384

@@ -10,7 +10,7 @@ import json
 from collections.abc import Mapping, Sequence
 
 from clipserve_gateway.index.timestamps import to_microseconds
-from clipserve_gateway.types import And, Eq, Filter, In, Not, Or, PayloadType, PayloadValue, Range
+from clipserve_gateway.index.values import And, Eq, Filter, In, Not, Or, PayloadType, PayloadValue, Range
 
 EVERY, NONE = 'id != ""', 'id == ""'
 """Ids are never empty. Milvus 2.3 takes no bare `true` for a filter."""

@@ -18,9 +18,8 @@ from clipserve_gateway.errors import InvalidInput, InvalidPayload
 from clipserve_gateway.index.columns import columns
 from clipserve_gateway.index.milvus.filters import literal
 from clipserve_gateway.index.timestamps import from_microseconds, to_microseconds
-from clipserve_gateway.types import Payload, PayloadType, PayloadValue, Point, TableSpec
+from clipserve_gateway.index.values import MAX_ID_BYTES, Payload, PayloadType, PayloadValue, Point, TableSpec
 
-MAX_ID_BYTES = 512
 MAX_TEXT_BYTES = 65_535
 MAX_LIST = 4_096
 MAX_FIELDS = 58

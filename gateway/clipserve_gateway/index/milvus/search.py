@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from clipserve_gateway.index.milvus.rows import payload
-from clipserve_gateway.types import Hit, TableSpec
+from clipserve_gateway.index.values import Hit, TableSpec
 
 EF_SEARCH, EF_FILTERED = 128, 256
 

@@ -16,7 +16,7 @@ from clipserve_gateway.index.lance import maintenance as lance_care
 from clipserve_gateway.index.lance import table as lance_table
 from clipserve_gateway.index.lance.engine import LanceEngine
 from clipserve_gateway.index.lance.maintenance_schedule import Upkeep
-from clipserve_gateway.types import Eq, PayloadType, Point, Source, TableSpec
+from clipserve_gateway.index.values import Eq, PayloadType, Point, Source, TableSpec
 
 from testing.s3_server import s3_server
 

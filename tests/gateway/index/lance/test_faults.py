@@ -14,7 +14,7 @@ import pytest
 from clipserve_gateway.errors import StorageFailed
 from clipserve_gateway.index.lance import upsert_queue as lance_writer
 from clipserve_gateway.index.lance.engine import LanceEngine
-from clipserve_gateway.types import PayloadType, Point, Source, TableSpec
+from clipserve_gateway.index.values import PayloadType, Point, Source, TableSpec
 
 TABLE = TableSpec("points", 4, {"n": PayloadType.INT}, keep_sources=True)
 VECTOR = np.array([1, 0, 0, 0], np.float32)

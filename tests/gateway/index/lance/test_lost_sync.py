@@ -14,7 +14,7 @@ from clipserve_gateway.index.lance import sync as lance_sync
 from clipserve_gateway.index.lance.engine import LanceEngine
 from clipserve_gateway.index.lance.sync import manifest_path, newest_version
 from clipserve_gateway.index.lance.sync_mark import Mark, change_mark, note_failure, note_synced, read_mark
-from clipserve_gateway.types import Eq, PayloadType, Point, TableSpec
+from clipserve_gateway.index.values import Eq, PayloadType, Point, TableSpec
 
 TABLE = TableSpec("points", 4, {"n": PayloadType.INT})
 VECTOR = np.eye(4, dtype=np.float32)[0]

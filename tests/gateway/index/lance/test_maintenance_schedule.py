@@ -13,7 +13,7 @@ from clipserve_gateway.index.lance import maintenance as lance_care
 from clipserve_gateway.index.lance import table as lance_table
 from clipserve_gateway.index.lance.engine import LanceEngine
 from clipserve_gateway.index.lance.maintenance import newest_portion
-from clipserve_gateway.types import Eq, IndexOptions, IndexState, PayloadType, Point, Source, TableSpec
+from clipserve_gateway.index.values import Eq, IndexOptions, IndexState, PayloadType, Point, Source, TableSpec
 
 DIM = 16
 TABLE = TableSpec("points", DIM, {"n": PayloadType.INT}, keep_sources=True)

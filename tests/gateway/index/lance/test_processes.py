@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from clipserve_gateway.errors import TableNotFound
 from clipserve_gateway.index.lance.engine import LanceEngine
-from clipserve_gateway.types import Eq, IndexState, Point, Source, TableSpec, TableStatus
+from clipserve_gateway.index.values import Eq, IndexState, Point, Source, TableSpec, TableStatus
 
 from testing.engine_process import SHARED, start
 from testing.s3_server import BUCKET, s3_server

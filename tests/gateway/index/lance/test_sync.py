@@ -11,7 +11,7 @@ from clipserve_gateway.errors import StorageFailed
 from clipserve_gateway.index.lance import sync as lance_sync
 from clipserve_gateway.index.lance.engine import LanceEngine
 from clipserve_gateway.index.lance.sync import HINT, MARK, version_of
-from clipserve_gateway.types import PayloadType, Point, TableSpec
+from clipserve_gateway.index.values import PayloadType, Point, TableSpec
 
 TABLE = TableSpec("points", 4, {"n": PayloadType.INT})
 VECTOR = np.eye(4, dtype=np.float32)[0]

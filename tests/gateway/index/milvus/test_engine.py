@@ -14,8 +14,8 @@ from clipserve_gateway.errors import InvalidInput, InvalidPayload, StorageUnavai
 from clipserve_gateway.index.engines import open_engine
 from clipserve_gateway.index.milvus.options import MilvusOptions, parse
 from clipserve_gateway.index.milvus.rows import MAX_FIELDS, MAX_LIST
+from clipserve_gateway.index.values import PayloadType, Point, TableSpec
 from clipserve_gateway.local.ports import free_port
-from clipserve_gateway.types import PayloadType, Point, TableSpec
 
 from testing.milvus_server import MilvusServer
 
