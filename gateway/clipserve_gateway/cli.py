@@ -20,7 +20,7 @@ from clipserve_gateway.process.blas import use_one_blas_thread
 from clipserve_gateway.process.file_modes import create_private_files
 from clipserve_gateway.process.memory import use_few_arenas
 from clipserve_gateway.process.proxies import except_this_machine
-from clipserve_gateway.settings import Settings, default_models_env
+from clipserve_gateway.settings import Settings, change_environment, default_models_env, host_environment
 from clipserve_gateway.store.command import store
 
 
@@ -38,6 +38,9 @@ def write_secret(path: Path, secret: str) -> None:
 def main() -> None:
     """CLIP over gRPC: classification, embeddings and search on models that Triton serves."""
     except_this_machine()
+    # The command prints its own errors. gRPC reads this when it is imported.
+    if "GRPC_VERBOSITY" not in host_environment():
+        change_environment(GRPC_VERBOSITY="NONE")
 
 
 @main.command()

@@ -1,5 +1,10 @@
 from __future__ import annotations
 
+import os
+import socket
+import subprocess
+import sys
+
 import pytest
 from click.testing import CliRunner
 from clipserve_gateway.access.tokens import digest_of, read_token_file
@@ -54,6 +59,20 @@ def test_the_command_line_wins_over_the_environment_and_that_over_the_default(mo
     monkeypatch.setenv("CLIPSERVE_PORT", "9000")
     assert settings_from({"port": None}).port == 9000
     assert settings_from({"port": 9001}).port == 9001
+
+
+def test_a_taken_port_is_told_by_the_command_alone(tmp_path):
+    program = "from clipserve_gateway.cli import main; main()"
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = str(taken.getsockname()[1])
+        command = [sys.executable, "-c", program, "serve", "--port", port, "--data", str(tmp_path)]
+        environment = {name: value for name, value in os.environ.items() if name != "GRPC_VERBOSITY"}
+        done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    [line] = [line for line in done.stderr.splitlines() if not line.startswith("{")]
+    assert line.startswith(f"clipserve-gateway: port {port} is taken by pid")
 
 
 def test_a_bad_value_from_the_environment_is_named(monkeypatch):

@@ -19,7 +19,7 @@ from clipserve.tools.cli.collections import collections
 from clipserve.tools.cli.dedupe import dedupe
 from clipserve.tools.cli.delete import delete
 from clipserve.tools.cli.embed import embed
-from clipserve.tools.cli.errors import EXIT_CODES, Failure, failure
+from clipserve.tools.cli.errors import EXIT_CODES, INTERRUPTED, Failure, failure
 from clipserve.tools.cli.evaluate import evaluate
 from clipserve.tools.cli.export import export
 from clipserve.tools.cli.import_ import import_
@@ -44,13 +44,13 @@ class Commands(click.Group):
 
     def make_context(self, *args: Any, **options: Any) -> click.Context:
         """Reads the options before the command."""
-        with short_usage_errors():
+        with exit_130_after_ctrl_c(), short_usage_errors():
             return super().make_context(*args, **options)
 
     def invoke(self, ctx: click.Context) -> Any:
         """Runs the chosen command."""
         try:
-            with short_usage_errors():
+            with exit_130_after_ctrl_c(), short_usage_errors():
                 return super().invoke(ctx)
         except ClipserveError as error:
             server, places = ctx.meta[SERVER], ctx.meta.get(PLACES, {})
@@ -73,6 +73,16 @@ class Commands(click.Group):
 def usage(message: str, ctx: click.Context) -> click.UsageError:
     """An argument or label that cannot be sent, with the line or option that it stands in."""
     return click.UsageError(one_line(shortened(with_places(message, ctx.meta.get(PLACES, {})))), ctx)
+
+
+@contextlib.contextmanager
+def exit_130_after_ctrl_c() -> Iterator[None]:
+    """Ends the command without a traceback; click alone would exit with 1, as after a failure."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        say("Aborted!", err=True)
+        raise SystemExit(INTERRUPTED) from None
 
 
 @contextlib.contextmanager

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import importlib.util
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import click
 
 from clipserve.errors import ClipserveError, ImageUnreadable
-from clipserve.filters.conditions import Filter
+from clipserve.filters.conditions import Filter, shown_field
 from clipserve.filters.text import parse_filter
 from clipserve.inputs.picture_files import PassedOver, find_images
 from clipserve.inputs.text_checks import is_path
@@ -122,14 +123,38 @@ def read_labels(
     return LabelFile(LabelSet(names.texts), names).with_templates(prompts)
 
 
-def read_filter(text: str | None, schema: Mapping[str, str]) -> Filter | None:
-    """The condition of --filter, its values read as the schema's types; click.BadParameter for others."""
+def read_filter(text: str | None, schema: Mapping[str, str], option: str = "--filter") -> Filter | None:
+    """The condition that `text` states, with values of the schema's types. Raises click.BadParameter."""
     if text is None:
         return None
     try:
         return parse_filter(text, schema)
     except ValueError as error:
-        raise click.BadParameter(str(error), param_hint="--filter") from None
+        raise click.BadParameter(str(error), param_hint=option) from None
+
+
+WHERE = re.compile(r"\s*([A-Za-z_][A-Za-z0-9_]*)\s*(!=|>=|<=|=|>|<)\s*(.*)", re.DOTALL)
+TRUTHS = {"yes": "true", "1": "true", "no": "false", "0": "false"}
+
+
+def filter_of_where(conditions: Sequence[str], schema: Mapping[str, str]) -> str:
+    """The text of --filter that means the same as these values of the deprecated --where."""
+    texts = []
+    for condition in conditions:
+        match = WHERE.fullmatch(condition)
+        if match is None:
+            raise click.BadParameter(
+                f"{quoted(condition)} is not FIELD=VALUE; use --filter instead", param_hint="--where"
+            )
+        field, sign, value = match.groups()
+        kind = schema.get(field)
+        if kind == "bool":
+            value = value.strip().lower()
+            value = TRUTHS.get(value, value)
+        elif kind not in ("int", "double"):
+            value = repr(value)
+        texts.append(f"{shown_field(field)} {'==' if sign == '=' else sign} {value}")
+    return " and ".join(texts)
 
 
 def need_pyarrow() -> None:

@@ -41,12 +41,6 @@ class Scanned:
         return np.argsort(-self.sizes, kind="stable") if keep == "best" else np.arange(len(self.ids))
 
 
-def described(id: str, points: dict[str, StoredPoint], root: Path | None) -> tuple[str, Path | None]:
-    """What people call a point, and where its picture lies."""
-    point = points.get(id)
-    return (name_of(point), path_of(point, root)) if point else (id, None)
-
-
 def member(id: str, cosine: float, points: dict[str, StoredPoint], pictures: Mapping[str, Picture]) -> Entry:
     """A point on a sheet."""
     point = points.get(id)
@@ -65,10 +59,14 @@ def show(
         for rank, (row, cosine) in enumerate(
             zip(group.members[:SHOWN_MEMBERS], group.cosines[:SHOWN_MEMBERS], strict=True)
         ):
-            name, path = described(scanned.ids[row], points, root)
-            place = Text(shown(path.parent) if path else "", "dim")
+            point = points.get(scanned.ids[row])
+            name = name_of(point) if point else scanned.ids[row]
+            folder = root or (point.payload.get("root", "") if point else "")
             made.add_row(
-                "" if rank else Text("keep", "green"), number(cosine) if rank else "", Text(name), place
+                "" if rank else Text("keep", "green"),
+                number(cosine) if rank else "",
+                Text(name),
+                Text(f"{folder}", "dim"),
             )
         if len(group.members) > SHOWN_MEMBERS:
             made.add_row("", "", Text(f"… and {len(group.members) - SHOWN_MEMBERS} more", "dim"), "")
@@ -127,7 +125,7 @@ def document(
 
     def member(row: int, cosine: float) -> dict[str, Any]:
         id = scanned.ids[row]
-        path = described(id, points, root)[1]
+        path = path_of(points[id], root) if id in points else None
         return {"id": id, "cosine": cosine, "path": shown(path) if path else None}
 
     return {

@@ -40,13 +40,19 @@ class Embedded:
     embeddings: Floats
     """float32 [N, D]; NaN where something failed."""
     model: ModelRef | None
-    failed: list[tuple[str, ClipserveError]]
+    errors: dict[int, ClipserveError]
+    """By row."""
     truncated: list[str]
+
+    @property
+    def failed(self) -> list[tuple[str, ClipserveError]]:
+        """Name and error of each row that failed."""
+        return [(self.names[row], error) for row, error in self.errors.items()]
 
     @property
     def good(self) -> int:
         """How many rows are embeddings."""
-        return len(self.names) - len(self.failed)
+        return len(self.names) - len(self.errors)
 
 
 @click.command()
@@ -78,8 +84,8 @@ def embed(
 ) -> None:
     """Turn pictures and texts into embeddings. An IMAGE is a file, a folder, or - for standard input.
 
-    Pictures come first, in the order given, then texts. Rows of pictures that failed are NaN; where all
-    failed, no file is written.
+    Pictures come first, in the order given, then texts. Rows that failed are NaN in .npy and .npz files, and
+    null with their error in JSON. If every row failed, no file is written.
 
     \b
     Examples:
@@ -160,7 +166,7 @@ def embed_all(
         names=names,
         embeddings=np.concatenate([result.embeddings for result in results]),
         model=next((result.model for result in results if result.model), None),
-        failed=[(names[start + i], error) for start, result in placed for i, error in result.errors.items()],
+        errors={start + i: error for start, result in placed for i, error in result.errors.items()},
         truncated=[names[start + i] for start, result in placed for i in result.truncated],
     )
 
@@ -185,10 +191,15 @@ def document(
     found: Embedded, failed: Sequence[tuple[str, ClipserveError]], *, with_embeddings: bool = True
 ) -> dict[str, Any]:
     """The result for machines."""
-    rows: list[dict[str, Any]] = [{"name": name} for name in found.names]
-    if with_embeddings:
-        for row, embedding in zip(rows, found.embeddings, strict=True):
-            row["embedding"] = [float(f"{value:.9g}") for value in embedding]
+    rows: list[dict[str, Any]] = []
+    for i, name in enumerate(found.names):
+        row: dict[str, Any] = {"name": name}
+        if with_embeddings:
+            embedding = [float(f"{value:.9g}") for value in found.embeddings[i]]
+            row["embedding"] = None if i in found.errors else embedding
+        if i in found.errors:
+            row["error"] = error_facts(name, found.errors[i])
+        rows.append(row)
     return {
         "model": found.model.name if found.model else None,
         "fingerprint": found.model.fingerprint if found.model else None,

@@ -19,6 +19,8 @@ from clipserve.transport.unary_call import place
 FAILED = 1
 ITEMS_FAILED = 3
 TRY_AGAIN = 4
+INTERRUPTED = 130
+"""As of a process that SIGINT ended."""
 
 EXIT_CODES = """\b
 Exit codes:
@@ -26,7 +28,8 @@ Exit codes:
   1  the server refused or failed, or a file cannot be used
   2  the command line is wrong
   3  done, but some pictures failed (they are listed)
-  4  the server cannot be reached, has no room or is late: try again
+  4  the server cannot be reached, is overloaded or is too slow: try again
+  130  stopped by Ctrl-C
 """
 
 HINTS: dict[type[ClipserveError], str] = {

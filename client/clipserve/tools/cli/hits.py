@@ -20,6 +20,18 @@ from clipserve.types import Hit, SearchResult, StoredPoint
 
 PERCENTILE = "beats: share of unrelated pairs in this collection that match less well"
 WEAK = "nothing here matches well: unrelated pairs are often as near as the best hit"
+FEWEST_POINTS = 20
+"""With fewer points the server does not compare scores with unrelated pairs."""
+
+
+def too_few_points(collection: str, count: int) -> str:
+    """Why hits have no `beats`; empty if the collection has enough points."""
+    if count >= FEWEST_POINTS:
+        return ""
+    return (
+        f"{collection} has {count} point{'s' * (count != 1)}; from {FEWEST_POINTS} on, searches also show "
+        "in `beats` whether a score is high or low for this collection"
+    )
 
 
 def path_of(hit: Hit | StoredPoint, root: Path | None = None) -> Path | None:

@@ -139,15 +139,13 @@ def how_to_go_on(run: LoadRun, total: int) -> Iterator[None]:
     """Says so where the run is stopped."""
     try:
         yield
-    except BaseException as error:
+    except BaseException:
         if run.written:
             say(
                 f"stopped after {run.done:,} of {total:,} rows; what was written stays, and the same "
                 "command with --skip-existing goes on from there",
                 err=True,
             )
-        if isinstance(error, KeyboardInterrupt):
-            raise click.Abort from None
         raise
 
 

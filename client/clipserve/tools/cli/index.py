@@ -14,6 +14,7 @@ from clipserve.inputs.picture_files import PassedOver, find_images
 from clipserve.safe_text import json_text
 from clipserve.tools.cli.common import no_pictures, say_passed_over, shown, unread_folders
 from clipserve.tools.cli.errors import ITEMS_FAILED, Failure
+from clipserve.tools.cli.hits import too_few_points
 from clipserve.tools.cli.index_target import (
     check_prefix,
     ensure_collection,
@@ -142,14 +143,12 @@ def how_to_go_on(run: IndexRun, total: int) -> Iterator[None]:
     """Says so where the run is stopped."""
     try:
         yield
-    except (KeyboardInterrupt, ClipserveError) as error:
+    except (KeyboardInterrupt, ClipserveError):
         say(
             f"stopped after {run.done:,} of {total:,} pictures; what was written stays, "
             "and the same command goes on from there",
             err=True,
         )
-        if isinstance(error, KeyboardInterrupt):
-            raise click.Abort from None
         raise
 
 
@@ -195,3 +194,6 @@ def show(found: Collection, run: IndexRun, failed: int, pruned: int, total: int)
         f"({per_second(run.done, run.seconds):,.1f} pictures/s): {counts}{more}; "
         f"{found.name} has {total:,} points now"
     )
+    few = too_few_points(found.name, total)
+    if few:
+        say(few, err=True)

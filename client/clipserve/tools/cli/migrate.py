@@ -181,7 +181,7 @@ def watch(client: Client, found: Collection, show: bool) -> Collection:
             f"`clipserve migrate {found.name} --to-model {target}`",
             err=True,
         )
-        raise click.Abort from None
+        raise
     return found
 
 

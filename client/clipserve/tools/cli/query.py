@@ -23,6 +23,10 @@ class Query:
 
     def check(self) -> None:
         """click.UsageError for what says nothing, or too much."""
+        texts = {"TEXT": (self.text,), "--plus": self.plus, "--minus": self.minus}
+        for option, values in texts.items():
+            if any(value is not None and not value.strip() for value in values):
+                raise click.UsageError(f"{option} is empty; write what to search for")
         given = sum(one is not None for one in (self.text, self.image, self.like))
         if given > 1:
             raise click.UsageError(
@@ -35,19 +39,27 @@ class Query:
         if not given and not self.plus:
             raise click.UsageError("search with a TEXT, with --image or with --like, one of them")
 
-    def arguments(self) -> dict[str, Any]:
-        """What Client.search is given."""
-        parts = [
+    @property
+    def parts(self) -> list[Weighted]:
+        """All parts with their weights."""
+        return [
             *([Weighted(1, text=self.text)] if self.text is not None else []),
             *([Weighted(1, image=self.image)] if self.image is not None else []),
             *([Weighted(1, like=self.like)] if self.like is not None else []),
             *(Weighted(1, text=text) for text in self.plus),
             *(Weighted(-1, text=text) for text in self.minus),
         ]
-        if len(parts) > 1:
-            return {"weighted": parts}
-        # Alone it is a plain query, whose scores can be judged.
-        [part] = parts
+
+    @property
+    def is_single(self) -> bool:
+        """Whether there is one part. Only such queries get percentiles."""
+        return len(self.parts) == 1
+
+    def arguments(self) -> dict[str, Any]:
+        """The arguments of Client.search."""
+        if not self.is_single:
+            return {"weighted": self.parts}
+        [part] = self.parts
         return {"text": part.text, "image": part.image, "like": part.like}
 
     def title(self) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -9,15 +10,14 @@ import click
 
 from clipserve.client import Client
 from clipserve.filters.conditions import Filter
-from clipserve.tools.cli.common import read_filter
-from clipserve.tools.cli.hits import document, entry, not_shown, show
+from clipserve.tools.cli.common import filter_of_where, read_filter
+from clipserve.tools.cli.hits import document, entry, not_shown, show, too_few_points
 from clipserve.tools.cli.options import OUT, Server, filter_option, root_option, server_options
 from clipserve.tools.cli.output import print_json
 from clipserve.tools.cli.query import Query
 from clipserve.tools.cli.sheet_pictures import pictures_of, shown_points
 from clipserve.tools.cli.stdin import FILE_OR_STDIN, TEXT_OR_STDIN, picture_input
 from clipserve.tools.cli.terminal import say
-from clipserve.tools.cli.where import parse_where
 from clipserve.tools.sheets.contact_sheet import write_sheet
 from clipserve.tools.sheets.entries import SUFFIXES, Sheet
 from clipserve.tools.sheets.thumbnail import Picture
@@ -37,14 +37,8 @@ from clipserve.types import SearchResult
 @click.option("--collection", "-c", required=True, metavar="NAME", help="Where to search.")
 @click.option("--top", "-k", default=10, show_default=True, type=click.IntRange(1), help="Hits at most.")
 @click.option("--threshold", type=click.FloatRange(-1, 1), help="Leave out hits with a lower cosine.")
-@click.option(
-    "--where",
-    "-w",
-    multiple=True,
-    metavar="FIELD=VALUE",
-    help="Only points like this; also with !=, <, <=, >, >=; repeatable, all must hold.",
-)
 @filter_option
+@click.option("--where", "-w", multiple=True, hidden=True, help="Deprecated: use --filter.")
 @click.option(
     "--group-duplicates", is_flag=True, help="Of near-duplicates show the best, and say how many more."
 )
@@ -60,8 +54,8 @@ def search(
     collection: str,
     top: int,
     threshold: float | None,
-    where: tuple[str, ...],
     filter_text: str | None,
+    where: tuple[str, ...],
     group_duplicates: bool,
     sheet: Path | None,
     root: Path | None,
@@ -78,7 +72,7 @@ def search(
     \b
     Examples:
       clipserve search "a dog playing in the snow" -c holiday -k 5 --sheet hits.png
-      clipserve search --image beach.jpg -c holiday --where "modified>=2024-01-01"
+      clipserve search --image beach.jpg -c holiday --filter 'modified >= "2024-01-01"'
       clipserve search --like "sea/c.jpg" -c holiday --group-duplicates
       clipserve search "a beach" --plus "at night" --minus people -c holiday
       clipserve search "a red car" -c holiday --filter 'folder in ["a", "b"] and bytes > 100000'
@@ -94,9 +88,12 @@ def search(
             **query.arguments(),
             top_k=top,
             score_threshold=threshold,
-            filter=condition(client, collection, where, filter_text),
+            filter=condition(client, collection, filter_text, where),
             group_duplicates=group_duplicates,
         )
+        few = ""
+        if result.hits and query.is_single and all(hit.percentile is None for hit in result):
+            few = too_few_points(collection, client.count(collection))
         pictures: dict[str, Picture] = {}
         shown = None
         if sheet is not None:
@@ -111,6 +108,8 @@ def search(
         print_json(document(result, root))
     else:
         show(result, root)
+        if few:
+            say(few, err=True)
         if sheet is not None:
             say()
             say(f"wrote {sheet}")
@@ -121,16 +120,22 @@ def search(
 
 
 def condition(
-    client: Client, collection: str, where: tuple[str, ...], filter_text: str | None
+    client: Client, collection: str, filter_text: str | None, where: tuple[str, ...]
 ) -> Filter | None:
-    """--where and --filter together, their values read as the schema's types."""
+    """The condition of --filter and of the deprecated --where; values are read as the schema's types."""
     if not where and filter_text is None:
         return None
     schema = client.get_collection(collection).schema
-    first, second = parse_where(where, schema), read_filter(filter_text, schema)
-    if first is not None and second is not None:
-        return first & second
-    return second if first is None else first
+    given = read_filter(filter_text, schema)
+    if not where:
+        return given
+    text = filter_of_where(where, schema)
+    say(
+        f"Warning: --where is deprecated and goes with the next release; write --filter {shlex.quote(text)}",
+        err=True,
+    )
+    translated = read_filter(text, schema, "--where")
+    return translated if given is None or translated is None else translated & given
 
 
 def query_picture(client: Client, collection: str, query: Query, root: Path | None) -> Picture:

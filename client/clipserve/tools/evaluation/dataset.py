@@ -36,6 +36,8 @@ class Account:
     """Files that hold many pictures each; none for folders of pictures."""
     expected: int = 0
     """How many pictures the whole set has as published; 0 if that is not known."""
+    label_list: str = ""
+    """File that the labels were read from; empty if it was given, or if there is none."""
     passed_over: PassedOver = field(default_factory=PassedOver)
     folders_left_out: tuple[str, ...] = ()
     """Folders that are no classes."""
@@ -82,6 +84,7 @@ class Dataset:
         """What was read, and what is missing, for people."""
         account, empty = self.account, self.empty_classes
         files = f" from {shortened(account.files)}" if account.files else ""
+        files += f", labels from {account.label_list}" if account.label_list else ""
         found = [f"read {len(self.samples):,} pictures of {len(self.classes) - len(empty):,} classes{files}"]
         if account.expected not in (0, len(self.samples)):
             found.append(f"{self.name} as published has {account.expected:,} pictures")

@@ -13,6 +13,7 @@ A list without names may be longer than the folder has pictures if these bear th
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import re
 from collections.abc import Mapping, Sequence
@@ -26,20 +27,20 @@ from clipserve.tools.evaluation.folder import (
     account_of,
     chosen_split,
     class_folders,
+    folder_names,
     folder_samples,
     read_lines,
 )
 
 NUMBERED = re.compile(r"_(\d{8})$")
-LISTS = (
+IMAGENET_LISTS = (
     "ILSVRC2012_validation_ground_truth.txt",
     "LOC_val_solution.csv",
     "imagenet_2012_validation_synset_labels.txt",
-    "val.txt",
-    "val_labels.txt",
-    "labels.txt",
-    "ground_truth.txt",
 )
+"""Names that only lists of ImageNet have: such a list may also lie in a folder above."""
+COMMON_LISTS = ("val.txt", "val_labels.txt", "labels.txt", "ground_truth.txt")
+"""Names that lists of any set have: beside the folder, the list may belong to another folder."""
 MOST_DIGITS = 9
 CLASSES = 1000
 UNLISTED = "not in the list"
@@ -60,13 +61,15 @@ def synsets() -> tuple[Mapping[str, int], Mapping[int, int]]:
 def load_imagenet(path: Path, split: str = "", ground_truth: Path | None = None) -> Dataset:
     """The pictures below `path`. DatasetError if they or their labels are not found."""
     words = vocabulary("imagenet1k")
-    path = chosen_split(path, split or ("val" if (path / "val").is_dir() else ""))
+    given, path = path, chosen_split(path, split or ("val" if (path / "val").is_dir() else ""))
     by_wnid, _ = synsets()
     folders = class_folders(path)
     if ground_truth is None and any(folder.files and folder.name in by_wnid for folder in folders):
         samples, account = folder_samples(path, folders, by_wnid), account_of(folders, by_wnid)
     else:
-        samples, account = flat_samples(path, ground_truth or find_list(path))
+        labels = ground_truth or find_list(path, given)
+        samples, passed_over = flat_samples(path, labels)
+        account = Account(label_list="" if ground_truth else str(labels), passed_over=passed_over)
     if not samples:
         there = account.passed_over
         raise DatasetError(
@@ -75,20 +78,32 @@ def load_imagenet(path: Path, split: str = "", ground_truth: Path | None = None)
     return Dataset(f"ImageNet {path.name}", words.classes, samples, words.templates, account)
 
 
-def find_list(path: Path) -> Path:
-    """The list of labels, in the folder, beside it, or in a development kit."""
-    for folder in (path, *path.resolve().parents[:3]):
-        for name in LISTS:
-            for found in (folder / name, *sorted(folder.glob(f"*devkit*/data/{name}"))):
-                if found.is_file():
-                    return found
+def find_list(path: Path, given: Path) -> Path:
+    """The list of labels of the pictures in `path`; DatasetError if there is none.
+
+    It lies in `path` or in the folder that was given; or beside `path`, if it has the folder's name (val.txt,
+    val_labels.txt) or no other folder is there. A list of IMAGENET_LISTS may also lie in the three folders
+    above, or in a development kit there.
+    """
+    own = path.resolve()
+    beside = [own.parent / f"{own.name}{ending}.txt" for ending in ("", "_labels")]
+    with contextlib.suppress(OSError):
+        if folder_names(own.parent) == [own.name]:
+            beside += [own.parent / name for name in COMMON_LISTS]
+    candidates = [folder / name for folder in (path, given) for name in (*IMAGENET_LISTS, *COMMON_LISTS)]
+    for folder in (path, *own.parents[:3]):
+        for name in IMAGENET_LISTS:
+            candidates += [folder / name, *sorted(folder.glob(f"*devkit*/data/{name}"))]
+    for candidate in (*candidates, *beside):
+        if candidate.is_file():
+            return candidate
     raise DatasetError(
         f"{path} has no folders named by WordNet identifiers (n01440764 …), and no list of labels was found; "
         "name one with --ground-truth"
     )
 
 
-def flat_samples(path: Path, ground_truth: Path) -> tuple[list[Sample], Account]:
+def flat_samples(path: Path, ground_truth: Path) -> tuple[list[Sample], PassedOver]:
     """The pictures of one folder with the labels of a list, and those that have none."""
     passed_over = PassedOver()
     files = sorted(find_images(path, passed_over))
@@ -100,7 +115,7 @@ def flat_samples(path: Path, ground_truth: Path) -> tuple[list[Sample], Account]
         for file, label in zip(files, labels, strict=True)
         if label >= 0
     ]
-    return samples, Account(passed_over=passed_over)
+    return samples, passed_over
 
 
 def read_list(path: Path, names: Sequence[str]) -> list[int]:

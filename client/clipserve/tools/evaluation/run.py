@@ -123,7 +123,8 @@ class Evaluator:
             for sample, found in zip(self.dataset.samples, result, strict=True)
         ]
         if result.model is None or all(prediction.error for prediction in predictions):
-            raise DatasetError(f"no picture of {self.dataset.name} can be read: {predictions[0].error}")
+            first = predictions[0]
+            raise DatasetError(f"no picture of {self.dataset.name} can be read: {first.name}: {first.error}")
         tally = Tally(self.dataset.classes)
         for prediction in predictions:
             tally.add(prediction)
@@ -152,5 +153,5 @@ class Evaluator:
 
     def _prediction(self, sample: Sample, found: Classification) -> Prediction:
         if found.error is not None:
-            return Prediction(sample.name, sample.label, (), error=str(found.error))
+            return Prediction(sample.name, sample.label, (), error=found.error.message)
         return Prediction(sample.name, sample.label, *self.ranking.ranked(found.scores, TOP))

@@ -12,8 +12,12 @@ from clipserve.tools.sheets.drawing import (
     MUTED,
     NOTE,
     PAPER,
+    SUBTITLE_LINE,
+    SUBTITLE_SIZE,
     rounded,
+    wrapped,
     write,
+    write_head,
     write_notes,
 )
 from clipserve.tools.sheets.entries import SMALL_PICTURES, Entry, Sheet, notes_of
@@ -38,17 +42,18 @@ def sheet_png(sheet: Sheet) -> Image.Image:
     strip = SMALL + 12 if any(entry.duplicates for entry in sheet.entries) else 0
     pitch = TILE + CAPTION + strip + GAP
     rows = -(-len(sheet.entries) // columns)
-    head = HEAD + (QUERY + 24 if sheet.query else 0)
     width = 2 * MARGIN + columns * TILE + (columns - 1) * GAP
+    subtitle = wrapped(sheet.subtitle, width - 2 * MARGIN, SUBTITLE_SIZE)
+    top_of_query = HEAD + (len(subtitle) - 1) * SUBTITLE_LINE
+    head = top_of_query + (QUERY + 24 if sheet.query else 0)
     below = head + rows * pitch - GAP if rows else head + 40
     notes = notes_of((sheet.title, sheet.subtitle), sheet.entries)
     height = below + len(notes) * NOTE + MARGIN
     image = Image.new("RGB", (width, height), PAPER)
     draw = ImageDraw.Draw(image)
-    write(draw, (MARGIN, 62), sheet.title, 30, bold=True, width=width - 2 * MARGIN)
-    write(draw, (MARGIN, 90), sheet.subtitle, 15, MUTED, width=width - 2 * MARGIN)
+    write_head(draw, sheet.title, subtitle, MARGIN, width - 2 * MARGIN)
     if sheet.query:
-        frame(image, draw, thumbnail(sheet.query, QUERY, QUERY), (MARGIN, HEAD), QUERY)
+        frame(image, draw, thumbnail(sheet.query, QUERY, QUERY), (MARGIN, top_of_query), QUERY)
     for i, entry in enumerate(sheet.entries):
         left = MARGIN + i % columns * (TILE + GAP)
         top = head + i // columns * pitch

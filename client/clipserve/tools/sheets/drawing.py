@@ -26,6 +26,8 @@ LONGEST = 500
 """Characters of a text that are drawn at most: a line has room for fewer, and fitting takes time for each."""
 NOTE = 18
 """Height of a line of notes."""
+SUBTITLE_SIZE, SUBTITLE_LINE = 15, 21
+"""Font size and height of a subtitle's line, in pixels."""
 SMOOTH = 4
 """Pixels drawn for one that is shown, each way."""
 
@@ -60,6 +62,25 @@ def fitted(text: str, width: float, size: int) -> str:
         return text
     kept = bisect.bisect(range(1, len(text)), width, key=lambda end: width_of(text[:end] + "…", size))
     return text[:kept].rstrip() + "…"
+
+
+def wrapped(text: str, width: float, size: int) -> list[str]:
+    """The text in lines of at most `width` pixels; a longer word has a line of its own."""
+    lines = [""]
+    for word in one_line(text[:LONGEST]).split(" "):
+        longer = f"{lines[-1]} {word}".strip()
+        if lines[-1] and width_of(longer, size) > width:
+            lines.append(word)
+        else:
+            lines[-1] = longer
+    return lines
+
+
+def write_head(draw: ImageDraw.ImageDraw, title: str, subtitle: Sequence[str], left: int, width: int) -> None:
+    """Writes the title and the lines of the subtitle at the top of a sheet."""
+    write(draw, (left, 62), title, 30, bold=True, width=width)
+    for number, line in enumerate(subtitle):
+        write(draw, (left, 90 + number * SUBTITLE_LINE), line, SUBTITLE_SIZE, MUTED, width=width)
 
 
 def rounded(

@@ -86,25 +86,36 @@ def draw_sheet(sheet: GroupSheet) -> Image.Image:
     from PIL import Image, ImageDraw
 
     from clipserve.tools.sheets.contact_sheet_png import CAPTION, GAP, HEAD, MARGIN, TILE, tile
-    from clipserve.tools.sheets.drawing import MUTED, NOTE, PAPER, write, write_notes
+    from clipserve.tools.sheets.drawing import (
+        MUTED,
+        NOTE,
+        PAPER,
+        SUBTITLE_LINE,
+        SUBTITLE_SIZE,
+        wrapped,
+        write,
+        write_head,
+        write_notes,
+    )
 
     heading = 34
     pitch = heading + TILE + CAPTION + GAP
     columns = max([3, *(min(len(row.entries), SHOWN_MEMBERS) for row in sheet.rows)])
     width = 2 * MARGIN + columns * (TILE + GAP) - GAP
-    below = HEAD + (pitch * len(sheet.rows) or 60)
+    subtitle = wrapped(sheet.subtitle, width - 2 * MARGIN, SUBTITLE_SIZE)
+    head = HEAD + (len(subtitle) - 1) * SUBTITLE_LINE
+    below = head + (pitch * len(sheet.rows) or 60)
     entries = [entry for row in sheet.rows for entry in row.entries[:SHOWN_MEMBERS]]
     notes = notes_of((sheet.title, sheet.subtitle), entries)
     image = Image.new("RGB", (width, below + len(notes) * NOTE + MARGIN), PAPER)
     draw = ImageDraw.Draw(image)
-    write(draw, (MARGIN, 62), sheet.title, 30, bold=True, width=width - 2 * MARGIN)
-    write(draw, (MARGIN, 90), sheet.subtitle, 15, MUTED, width=width - 2 * MARGIN)
+    write_head(draw, sheet.title, subtitle, MARGIN, width - 2 * MARGIN)
     for i, row in enumerate(sheet.rows):
-        top = HEAD + i * pitch
+        top = head + i * pitch
         write(draw, (MARGIN, top + 22), f"{i + 1} · {row.title}", 16, bold=True)
         for rank, entry in enumerate(row.entries[:SHOWN_MEMBERS], 1):
             tile(image, draw, entry, rank, (MARGIN + (rank - 1) * (TILE + GAP), top + heading))
     if not sheet.rows:
-        write(draw, (MARGIN, HEAD + 20), "no near-duplicates", 18, MUTED)
+        write(draw, (MARGIN, head + 20), "no near-duplicates", 18, MUTED)
     write_notes(draw, notes, (MARGIN, below), width - 2 * MARGIN)
     return image

@@ -1,4 +1,4 @@
-"""`clipserve collections` beyond lists: one collection, and aliases."""
+"""`clipserve collections`: lists, one collection, aliases."""
 
 from __future__ import annotations
 
@@ -68,3 +68,14 @@ def test_aliases_are_made_listed_and_removed(run, answer, client, holiday):
     assert answer("collections", "unalias", "photos") == {"removed": "photos"}
     assert "no aliases" in run("collections", "aliases").output
     assert "lists those there are" in run("collections", "unalias", "photos", code=1).output
+
+
+def test_collections_are_listed_and_removed(run, answer, client):
+    assert "no collections" in run("collections").output
+    client.create_collection("one_thing", schema={"path": "string"})
+    assert "one_thing" in run("collections").output
+    assert answer("collections")["collections"][0]["schema"] == {"path": "string"}
+    assert answer("collections", "list")["collections"][0]["count"] == 0
+    assert "Aborted" in run("collections", "rm", "one_thing", input="n\n", code=1).output
+    assert "removed one_thing" in run("collections", "rm", "one_thing", input="y\n").output
+    assert "no collection" in run("collections", "rm", "one_thing", "-y", code=1).output

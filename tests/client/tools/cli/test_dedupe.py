@@ -54,6 +54,15 @@ def test_groups_are_shown_with_the_one_to_keep(run, answer, album):
     assert found["groups"][0]["members"][1]["cosine"] == pytest.approx(np.cos(np.radians(2)), abs=1e-6)
 
 
+def test_a_group_names_each_folder_once(run, answer, photos):
+    (photos / "sea" / "copy.png").write_bytes((photos / "a.png").read_bytes())
+    run("index", photos, "-c", "holiday")
+    text = run("dedupe", "-c", "holiday", "-t", "0.999").stdout
+    assert re.search(rf"sea/copy\.png +{photos}$", text, re.MULTILINE)
+    [group] = answer("dedupe", "-c", "holiday", "-t", "0.999")["groups"]
+    assert str(photos / "sea" / "copy.png") in [member["path"] for member in group["members"]]
+
+
 def test_the_threshold_and_the_filter_choose(answer, album, client):
     assert members(answer("dedupe", "-c", album, "-t", "0.9998")) == [["e", "d"]]
     assert members(answer("dedupe", "-c", album, "--filter", "bytes <= 200")) == [["b", "c"]]

@@ -271,7 +271,7 @@ def test_ctrl_c_ends_long_work_at_once_and_says_how_to_go_on(server, photos):
         time.sleep(0.02)
     process.send_signal(signal.SIGINT)
     _, words = process.communicate(timeout=10)
-    assert process.returncode == 1
+    assert process.returncode == 130
     assert b"stopped after 0 of 5 pictures" in words
     assert b"Aborted!" in words
     assert b"Traceback" not in words

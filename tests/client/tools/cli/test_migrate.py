@@ -219,7 +219,7 @@ def test_ctrl_c_ends_the_watching_alone(server, client, album):
         time.sleep(0.02)
     process.send_signal(signal.SIGINT)
     _, words = process.communicate(timeout=10)
-    assert process.returncode == 1
+    assert process.returncode == 130
     assert b"the server goes on. Watch again with `clipserve migrate album --to-model other`" in words
     assert b"Traceback" not in words
     assert client.get_collection(album).migration.state == "running"

@@ -424,7 +424,7 @@ def test_ctrl_c_leaves_what_was_written_and_says_how_to_go_on(run, album, client
     monkeypatch.setattr(load, "ROWS", 10)
     monkeypatch.setattr(load.LoadRun, "_settle", settle)
     run("export", "-c", album, tmp_path / "f.parquet")
-    words = run("import", tmp_path / "f.parquet", "-c", "copy", code=1).stderr
+    words = run("import", tmp_path / "f.parquet", "-c", "copy", code=130).stderr
     assert "stopped after 10 of 25 rows" in words
     assert "--skip-existing goes on from there" in words
     assert "Aborted!" in words

@@ -7,9 +7,11 @@ import re
 import numpy as np
 import pytest
 from client.pictures import pixels, png, saved
+from clipserve.tools.sheets import drawing
 from clipserve.tools.sheets.contact_sheet import write_sheet
-from clipserve.tools.sheets.contact_sheet_png import columns_for
+from clipserve.tools.sheets.contact_sheet_png import columns_for, sheet_png
 from clipserve.tools.sheets.entries import Entry, Sheet, notes_of
+from clipserve.tools.sheets.fonts import width_of
 from clipserve.tools.sheets.group_sheet import GroupSheet, Row, write_group_sheet
 from clipserve.tools.sheets.thumbnail import SEEN, NotShown, thumbnail
 from PIL import Image
@@ -133,3 +135,21 @@ def test_alpha_is_dropped_as_the_server_drops_it():
 @pytest.mark.parametrize("source", [b"", b"junk", png(1)[:50], None])
 def test_what_is_no_picture_has_no_thumbnail(source):
     assert isinstance(thumbnail(source, 20, 20), NotShown)
+
+
+@pytest.mark.parametrize("count", [1, 5])
+def test_a_long_subtitle_is_drawn_whole(monkeypatch, count):
+    written = []
+    monkeypatch.setattr(
+        drawing, "write", lambda draw, at, text, size, *args, **options: written.append((at, text, options))
+    )
+    subtitle = (
+        "1 best of a_collection · model large · scores are cosines and the share of unrelated pairs that "
+    )
+    subtitle += "they beat · nothing here matches well"
+    image = sheet_png(Sheet("title", subtitle, [Entry("a.png", 0.1, png(1))] * count))
+    lines = [(at[1], text, options["width"]) for at, text, options in written[1:] if 80 < at[1] < 150]
+    assert " ".join(text for _, text, _ in lines) == subtitle
+    assert len(lines) == (2 if count == 1 else 1)
+    assert all(width_of(text, drawing.SUBTITLE_SIZE) <= width for _, text, width in lines)
+    assert image.height > 400

@@ -1,0 +1,10 @@
+"""The command and the gateway agree on how many points it takes to judge scores."""
+
+from __future__ import annotations
+
+from clipserve.tools.cli import hits
+from clipserve_gateway.collection import score_statistics
+
+
+def test_the_command_knows_the_gateways_minimum() -> None:
+    assert hits.FEWEST_POINTS == score_statistics.FEWEST_POINTS
