@@ -1,7 +1,4 @@
-"""Why a Triton did not start, and what to do: one plain sentence for each.
-
-Pure: nothing is read here.
-"""
+"""Why a Triton did not start, and what to do: one sentence for each. Pure: reads nothing."""
 
 from __future__ import annotations
 
@@ -10,34 +7,40 @@ import signal
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from clipserve_gateway.local.diagnosis_rules import EXPORT, MEMORY, OPEN_FILES, RULES, SHARED_MEMORY
+from clipserve_gateway.local.diagnosis_rules import (
+    EXPORT,
+    MEMORY,
+    OPEN_FILES,
+    OPEN_FILES_CAUSE,
+    RULES,
+    SHARED_MEMORY,
+)
 
 LARGEST_DETAIL = 200
-"""Characters of Triton's own words in a sentence."""
+"""Characters of Triton's own text in a sentence."""
 SMALL_SHARED_MEMORY = 64 << 20
-"""Bytes of /dev/shm below which a crash of Triton is laid to it; Docker's default is as much."""
-
+"""Bytes of /dev/shm below which it counts as the cause of a crash; Docker's default is 64 MiB."""
 FEW_OPEN_FILES = 256
-"""Open files below which it is laid to their limit that a loaded model is lost."""
+"""Limit on open files below which it counts as the cause of a model that Triton unloads."""
 
 
 @dataclass(frozen=True)
 class Evidence:
-    """What is known beside the log."""
+    """What is known besides the log."""
 
     exit_code: int | None = None
-    """Of Triton; a negative one is a signal. None while it runs."""
+    """Of Triton; negative for a signal. None while Triton runs."""
     stub_code: int | None = None
-    """The same of a Python stub of Triton's that has ended."""
+    """Of a Python stub of Triton that has ended; negative for a signal."""
     oom_kills: int = 0
-    """Processes that the kernel has killed for want of memory since Triton began."""
+    """Processes that the kernel has killed because memory ran out, since Triton started."""
     no_avx2: bool = False
     shared_memory: int | None = None
-    """Size of /dev/shm in bytes, where it is known."""
+    """Size of /dev/shm in bytes; None if not known."""
     open_files: int | None = None
-    """How many files a process may have open, where it is known."""
+    """Limit on open files of a process; None if not known."""
     symptom: str = ""
-    """What was found wrong with Triton's models."""
+    """What is wrong with Triton's models."""
 
 
 @dataclass(frozen=True)
@@ -49,7 +52,7 @@ class Diagnosis:
     port: int = 0
     """The port that is taken, if that is the cause."""
     known: bool = True
-    """Whether the log explains the failure. If not, its last lines should be shown."""
+    """Whether the cause is known. If not, the user should see the last lines of the log."""
     transient: bool = False
     """Whether the same start may succeed when it is tried again."""
 
@@ -57,42 +60,40 @@ class Diagnosis:
 NO_ANSWER = (
     r"\bmodel (\S+) does not answer, for \d+ s: (.+?)(?=; model \S+ (?:does not answer|answers wrong), |$)"
 )
-"""In a symptom: a model, and why it does not answer."""
+"""In a symptom: a model that does not answer, and the reason."""
 BAD_EXPORT = (
     r"^the repository has no |^Triton cannot load \S+: (?!unloaded)|: parameter \S+ (?:is|has) |"
     r": the towers disagree on |: fingerprint is not |: text_length is neither "
 )
-"""Why a model never answers, however long it is given: what `model_config` and `guard.look` say of it."""
-
-Finder = Callable[[str, Evidence], "Diagnosis | None"]
+"""Reasons of `triton.model_config` and `guard.probe` for a model that will never answer."""
 
 
 def diagnose(log_text: str, evidence: Evidence) -> Diagnosis:
     """The cause of a failed start."""
     text = f"{log_text}\n{evidence.symptom}"
-    for find in (taken_port, full_shared_memory, by_log, lost_race, by_signal, few_open_files, bad_model):
-        diagnosis = find(text, evidence)
-        if diagnosis:
-            return diagnosis
-    return unknown(evidence)
+    causes: tuple[Callable[[str, Evidence], Diagnosis | None], ...] = (
+        *(taken_port, full_shared_memory, by_log, lost_race),
+        *(by_signal, few_open_files, bad_model),
+    )
+    return next((diagnosis for cause in causes if (diagnosis := cause(text, evidence))), unknown(evidence))
 
 
 def taken_port(text: str, evidence: Evidence) -> Diagnosis | None:
     """Triton could not listen."""
     match = re.search(r"failed to start (\w+) service: .*Socket '[^']*:(\d+)' already in use", text)
-    # Triton says the same of a socket that it cannot open for other reasons.
+    # Triton logs the same if it cannot open a socket for another reason.
     if not match or "Too many open files" in text:
         return None
     option = {"GRPC": "--triton-port", "HTTP": "--triton-http-port"}.get(match[1], "--triton-metrics-port")
     return Diagnosis(
-        f"Port {match[2]} is taken, on which Triton should listen.",
+        f"Port {match[2]}, on which Triton should listen, is taken.",
         f"Choose another port with {option}.",
         port=int(match[2]),
     )
 
 
 def full_shared_memory(text: str, evidence: Evidence) -> Diagnosis | None:
-    """What is full is /dev/shm, most likely, if it is small; Triton logs the same of a disk."""
+    """/dev/shm is small, and therefore full rather than a disk: Triton logs the same for both."""
     if "No space left on device" not in text or not has_small_shared_memory(evidence):
         return None
     return Diagnosis(
@@ -107,12 +108,12 @@ def has_small_shared_memory(evidence: Evidence) -> bool:
 
 
 def size_of_shared_memory(evidence: Evidence) -> str:
-    """The size of /dev/shm, for people."""
+    """The size of /dev/shm with its unit."""
     return f"{(evidence.shared_memory or 0) / (1 << 20):.3g} MiB"
 
 
 def by_log(text: str, evidence: Evidence) -> Diagnosis | None:
-    """What a line of the log says."""
+    """A line of the log matches a rule."""
     for pattern, cause, remedy in RULES:
         match = re.search(pattern, text)
         if match:
@@ -123,22 +124,22 @@ def by_log(text: str, evidence: Evidence) -> Diagnosis | None:
 
 
 def lost_race(text: str, evidence: Evidence) -> Diagnosis | None:
-    """Triton's Python backend aborts now and then at a lock in shared memory: a known fault of its own.
+    """Triton's Python backend sometimes aborts at a lock in shared memory: a known bug of Triton.
 
-    See triton-inference-server/server, issue 8882. Little shared memory has the same effect, at every start.
+    See triton-inference-server/server, issue 8882. Too little shared memory has the same effect at every
+    start.
     """
     if "boost::interprocess::lock_exception" not in text or has_small_shared_memory(evidence):
         return None
     return Diagnosis(
-        "Triton's Python backend crashed at a lock in shared memory, a known fault of Triton.",
+        "Triton's Python backend crashed at a lock in shared memory, a known bug of Triton.",
         "Start again.",
         transient=True,
     )
 
 
 def by_signal(text: str, evidence: Evidence) -> Diagnosis | None:
-    """What the end of a process says: of Triton, or of the stub that runs a model."""
-    code = evidence.exit_code if evidence.exit_code is not None else evidence.stub_code
+    """Triton, or the Python stub that runs a model, ended in a way that has a known cause."""
     codes = {evidence.exit_code, evidence.stub_code}
     what = "Triton" if evidence.exit_code is not None else "The process of a model"
     if evidence.oom_kills:
@@ -157,22 +158,22 @@ def by_signal(text: str, evidence: Evidence) -> Diagnosis | None:
     dead = re.search(r"Stub process '(.+?)(?:_\d+)*' is not healthy", text)
     if dead or (evidence.exit_code is None and evidence.stub_code is not None):
         model = f"The process of {dead[1]}" if dead else "The process of a model"
+        code = evidence.exit_code if evidence.exit_code is not None else evidence.stub_code
         how = "" if code is None else f" ({ending(code)})"
         return Diagnosis(f"{model} ended while the model was loaded{how}.", f"Start again. {EXPORT}")
     return None
 
 
 def few_open_files(text: str, evidence: Evidence) -> Diagnosis | None:
-    """Triton loses models that were loaded: it cannot open the repository, and does not always say why."""
+    """Triton unloads models because it cannot open the repository; it does not always log the reason."""
     few = evidence.open_files is not None and evidence.open_files < FEW_OPEN_FILES
     if not few or not re.search(r"failed to open directory|Triton cannot load \S+: unloaded", text):
         return None
-    cause = f"This user may not have as many open files as Triton needs: the limit is {evidence.open_files}."
-    return Diagnosis(cause, OPEN_FILES)
+    return Diagnosis(f"{OPEN_FILES_CAUSE}: it is {evidence.open_files}.", OPEN_FILES)
 
 
 def bad_model(text: str, evidence: Evidence) -> Diagnosis | None:
-    """A model that does not load, or answers wrong, for whatever reason Triton gives."""
+    """A model does not load, or answers wrong; Triton or the probe gives the reason."""
     if evidence.exit_code is not None:
         return None
     match = re.search(r"failed to load '([^']+)' version \d+: (?:Internal|Invalid argument): ([^\n]+)", text)
@@ -188,14 +189,13 @@ def bad_model(text: str, evidence: Evidence) -> Diagnosis | None:
 
 
 def unknown(evidence: Evidence) -> Diagnosis:
-    """The log explains nothing that is known here."""
+    """No cause is known."""
     if evidence.exit_code is not None:
         cause = f"Triton ended ({ending(evidence.exit_code)}), and its log gives no known reason."
         return Diagnosis(cause, "Read the end of the log.", known=False)
     cause = f"Triton serves no model: {shown(evidence.symptom) or 'its log gives no known reason'}."
-    return Diagnosis(
-        cause, "Read the log; give a slow machine more time with --startup-seconds.", known=False
-    )
+    remedy = "Read the log. On a slow machine, allow more time with --startup-seconds."
+    return Diagnosis(cause, remedy, known=False)
 
 
 def ending(code: int) -> str:
@@ -209,8 +209,8 @@ def ending(code: int) -> str:
 
 
 def shown(detail: str) -> str:
-    """Triton's own words, as a part of a sentence: without its traceback, in one line, and short."""
+    """Triton's text as part of a sentence: one line, short, without the traceback."""
     first = re.split(r"\\n|\n", detail)[0].strip().rstrip(".;, ")
-    # Triton quotes each message as a whole.
+    # Triton puts each message in quotation marks; the closing one may be left.
     first = first.rstrip('"').rstrip(".;, ") if first.count('"') % 2 else first
     return first if len(first) <= LARGEST_DETAIL else first[:LARGEST_DETAIL].rstrip() + "…"

@@ -1,42 +1,43 @@
-"""What lines of Triton's log mean: a pattern, the cause and the remedy, a plain sentence each.
+"""Rules for lines of Triton's log: a pattern, the cause and the remedy, one sentence each.
 
-The first rule that matches counts. Most patterns are of lines that the real Triton 2.51 has logged in trials;
-the others are words of glibc, Python and torch.
+The first rule that matches counts. Most patterns are from lines that Triton 2.51 has logged in trials; the
+others are messages of glibc, Python and torch.
 """
 
 from __future__ import annotations
 
 EXPORT = "Export the model again with `clipserve-export`, or remove it from the model repository."
-SETUP = "Run `make setup`, which mends the models' environment."
+SETUP = "Run `make setup`: it repairs the models' environment."
 MEMORY = "Free some memory, or serve fewer or smaller models."
-SHARED_MEMORY = "Enlarge it: `mount -o remount,size=1G /dev/shm`, or in a container `--shm-size=1g`."
+SHARED_MEMORY = "Enlarge /dev/shm: `mount -o remount,size=1G /dev/shm`, or in a container `--shm-size=1g`."
 OPEN_FILES = "Raise the limit to 1024 or more: `ulimit -n 1024`."
+OPEN_FILES_CAUSE = "The limit on open files (`ulimit -n`) is too low for Triton"
 NO_ADDRESS_SPACE = "Triton has used up its address space"
-"""Of a symptom: it waits for ever for a thread that it cannot create."""
+"""Symptom of a Triton that waits forever for a thread that it cannot create."""
 INSTALLED = (
     "torch|numpy|triton_python_backend_utils|clipserve_cores|clipserve_process|"
     "encodings|filelock|fsspec|jinja2|markupsafe|mpmath|networkx|setuptools|sympy|typing_extensions"
 )
-"""Modules that the models' environment should have: what our models import, and what those import.
+"""Modules that the models' environment must have: imports of the exported models, and imports of these.
 
-Only a model's own code imports others.
+Only a model's own code imports other modules.
 """
 
 RULES: tuple[tuple[str, str, str], ...] = (
-    # First, because much else fails for this reason and is logged without it.
+    # First: many other failures have this cause, and their lines do not say so.
     (
         r"Too many open files|File descriptor limit reached",
-        "This user may not have as many open files as Triton needs.",
+        f"{OPEN_FILES_CAUSE}.",
         OPEN_FILES,
     ),
     (
         NO_ADDRESS_SPACE,
-        "The limit of address space (`ulimit -v`) is too low for Triton.",
+        "The limit on address space (`ulimit -v`) is too low for Triton.",
         "Raise it: `ulimit -v unlimited`.",
     ),
     (
         r"version .GLIBC(?:XX)?_(?P<version>[\d.]+)' not found",
-        "This system's C library is too old for Triton, which asks for version {version}.",
+        "This system's C library is too old: Triton needs version {version}.",
         "Use a system with glibc 2.35 or newer: Debian 12, Ubuntu 22.04.",
     ),
     (
@@ -47,7 +48,7 @@ RULES: tuple[tuple[str, str, str], ...] = (
     (
         r"(?P<library>lib[\w.+-]+\.so[\w.]*): (?:cannot open shared object file|file too short|invalid ELF)",
         "The shared library {library} is missing or damaged.",
-        f"{SETUP} A library of the system must be installed by the system's package manager.",
+        f"{SETUP} Install a library of the system with the system's package manager.",
     ),
     (
         rf"No module named '(?P<module>(?:{INSTALLED})(?:\.[\w.]+)?)'",
@@ -68,11 +69,11 @@ RULES: tuple[tuple[str, str, str], ...] = (
         r"Unable to initialize shared memory.*Error: (?P<detail>[\w -]+)"
         r"|Failed to (?:pre)?initialize Python stub: [^\n]*shared memory",
         "Triton cannot get the shared memory (/dev/shm) that its Python models need: {detail}.",
-        "Free or enlarge it: `mount -o remount,size=1G /dev/shm`, or in a container `--shm-size=1g`.",
+        f"Free some of it. {SHARED_MEMORY}",
     ),
     (
         r"No space left on device",
-        "A disk is full that Triton writes to.",
+        "A disk that Triton writes to is full.",
         "Free some space on the disks of the model repository and of temporary files.",
     ),
     (
@@ -83,19 +84,19 @@ RULES: tuple[tuple[str, str, str], ...] = (
     ),
     (
         r"Resource temporarily unavailable|can't start new thread",
-        "This user may not have as many threads or processes as Triton needs.",
-        "Raise the limit: see `ulimit -u`.",
+        "A limit on threads or processes is too low for Triton.",
+        "Raise it: see `ulimit -u`, and in a container `--pids-limit`.",
     ),
     (
         r"[Pp]ermission denied(?:, file path)?:? '?(?P<path>/[^'\"\n\\]+)"
         r"|(?P<before>/[^'\":\n]+)'?: Permission denied",
-        "This user may not read {path}.",
-        "Give this user the right to read it: `chmod -R u+rX`.",
+        "This user has no permission to read {path}.",
+        "Give this user the permission: `chmod -R u+rX`.",
     ),
     (
         r"PermissionError|Permission denied|Operation not permitted",
-        "This user may not use a file that Triton needs.",
-        "Give this user the right to read the model repository and the models' environment.",
+        "This user has no permission to use a file that Triton needs.",
+        "Give this user permission to read the model repository and the models' environment.",
     ),
     (
         r"Error parsing text-format inference\.ModelConfig: (?P<detail>[^\n]+?)\.?\n"

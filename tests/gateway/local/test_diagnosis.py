@@ -1,4 +1,4 @@
-"""What people are told of a Triton that did not start. The logs are of real ones."""
+"""The messages for users about a Triton that did not start. The logs are real."""
 
 from __future__ import annotations
 
@@ -182,23 +182,27 @@ OLD_SYSTEM = """\
             "The shared library libpython3.11.so.1.0, which Triton's Python backend",
             "make setup",
         ),
-        (PORT, "Port 36011 is taken", "--triton-port"),
-        (HTTP_PORT, "Port 36011 is taken", "--triton-http-port"),
-        (METRICS_PORT, "Port 36011 is taken", "--triton-metrics-port"),
-        (NO_FILES, "This user may not have as many open files as Triton needs.", "ulimit -n 1024"),
-        (FEW_FILES, "This user may not have as many open files as Triton needs.", "ulimit -n 1024"),
+        (PORT, "Port 36011, on which Triton should listen, is taken.", "--triton-port"),
+        (HTTP_PORT, "Port 36011, on which Triton should listen, is taken.", "--triton-http-port"),
+        (METRICS_PORT, "Port 36011, on which Triton should listen, is taken.", "--triton-metrics-port"),
+        (NO_FILES, "The limit on open files (`ulimit -n`) is too low for Triton.", "ulimit -n 1024"),
+        (FEW_FILES, "The limit on open files (`ulimit -n`) is too low for Triton.", "ulimit -n 1024"),
         (
             NO_LIBRARY.replace("No such file or directory", "Too many open files"),
-            "This user may not have as many open files as Triton needs.",
+            "The limit on open files (`ulimit -n`) is too low for Triton.",
             "ulimit -n 1024",
         ),
-        (NO_THREADS, "This user may not have as many threads or processes as Triton needs.", "ulimit -u"),
+        (NO_THREADS, "A limit on threads or processes is too low for Triton.", "ulimit -u"),
         (NO_MEMORY, "There is too little memory for the models.", "Free some memory"),
-        (NO_PERMISSION, "This user may not read /models/demo_image/1/model.pt.", "chmod"),
-        (NO_TORCH_PERMISSION, "This user may not read /models/demo_image/1/model.pt.", "chmod"),
-        (NO_CONFIG_PERMISSION, "This user may not read /models/demo_image/config.pbtxt.", "chmod"),
+        (NO_PERMISSION, "This user has no permission to read /models/demo_image/1/model.pt.", "chmod"),
+        (NO_TORCH_PERMISSION, "This user has no permission to read /models/demo_image/1/model.pt.", "chmod"),
+        (
+            NO_CONFIG_PERMISSION,
+            "This user has no permission to read /models/demo_image/config.pbtxt.",
+            "chmod",
+        ),
         (NO_TORCH_MEMORY, "There is too little memory for the models.", "Free some memory"),
-        (OLD_SYSTEM, "This system's C library is too old for Triton, which asks for version 2.34.", "2.35"),
+        (OLD_SYSTEM, "This system's C library is too old: Triton needs version 2.34.", "2.35"),
     ],
 )
 def test_a_log_that_says_why_becomes_one_sentence_and_what_to_do(log: str, cause: str, remedy: str) -> None:
@@ -241,7 +245,7 @@ def test_the_end_of_a_process_says_more_than_that_it_is_not_healthy(evidence: Ev
 def test_a_crash_at_a_lock_of_the_python_backend_may_pass_unless_shared_memory_is_small() -> None:
     lost = diagnose(BEGINNING + LOST_RACE, Evidence(exit_code=-6, shared_memory=24 << 30))
     assert lost.transient
-    assert "a known fault of Triton" in lost.cause
+    assert "a known bug of Triton" in lost.cause
     assert_is_a_sentence(lost)
     small = diagnose(BEGINNING + LOST_RACE, Evidence(exit_code=-6, shared_memory=1 << 20))
     assert not small.transient
@@ -255,7 +259,7 @@ def test_what_is_full_is_a_small_shared_memory_or_else_a_disk() -> None:
     assert_is_a_sentence(small)
     for shared_memory in (None, 24 << 30):
         disk = diagnose(BEGINNING + NO_SPACE, Evidence(shared_memory=shared_memory))
-        assert disk.cause == "A disk is full that Triton writes to."
+        assert disk.cause == "A disk that Triton writes to is full."
 
 
 def test_address_space_that_is_used_up_is_told_by_its_limit() -> None:
@@ -311,9 +315,7 @@ def test_a_repository_that_cannot_be_opened_any_more_is_laid_to_a_low_limit_of_o
     symptom = "model demo does not answer, for 0 s: Triton cannot load demo_image: unloaded"
     for text in (log, ""):
         diagnosis = diagnose(BEGINNING + text, Evidence(symptom=symptom, open_files=64))
-        assert (
-            diagnosis.cause == "This user may not have as many open files as Triton needs: the limit is 64."
-        )
+        assert diagnosis.cause == "The limit on open files (`ulimit -n`) is too low for Triton: it is 64."
         assert "ulimit -n 1024" in diagnosis.remedy
         assert not diagnose(BEGINNING + text, Evidence(symptom=symptom, open_files=1024)).known
     slow = "model demo does not answer, for 9 s: Triton has not loaded it"
