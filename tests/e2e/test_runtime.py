@@ -199,7 +199,7 @@ def test_sigterm_in_the_pause_before_a_restart_stops_at_once(tmp_path, begin):
     service = begin(repository=repository)
     repository.rename(tmp_path / "elsewhere")
     os.kill(service.triton_pid, signal.SIGKILL)
-    assert service.says("holds no models.*\n· Triton is started again in 8 s")
+    assert service.says("has no models.*\n· Triton is started again in 8 s")
     begin = time.monotonic()
     assert service.stop() == 0
     assert time.monotonic() - begin < 4

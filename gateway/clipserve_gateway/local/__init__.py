@@ -1,4 +1,4 @@
-"""A Triton on this machine: found, started, watched and started again.
+"""A Triton on this machine: finds it, starts it, watches it and restarts it.
 
-Imported by the command `up` alone; imports everything below it.
+Only the command `up` imports this; it may import everything below.
 """

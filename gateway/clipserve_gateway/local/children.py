@@ -1,4 +1,4 @@
-"""What the kernel tells of a Triton and its children, and Triton does not: how they end, what they lack."""
+"""What the kernel knows about Triton and its children: exit codes, and limits of memory and processor."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from clipserve_gateway.process.listeners import process_ids, stat_fields
 PROC = Path("/proc")
 OOM_KILLS = "oom_kill "
 USUAL_STACK = 2 << 20
-"""Bytes of a thread's stack where they are not limited (glibc)."""
+"""Bytes of a thread's stack without a limit (glibc)."""
 
 
 def ended_children(parent: int, proc: Path = PROC) -> dict[int, int]:
-    """Exit codes, by pid, of the children that have ended and that the parent has not collected yet.
+    """Exit codes, by pid, of children that have ended and that the parent has not collected yet.
 
-    A negative code is the signal that ended the child. Nothing is said of the children of a parent that is
-    stopped: it collects none, and stubs of Triton's end by themselves when it is silent.
+    A negative code is a signal. Empty for a parent that is stopped: it collects no children, and Triton's
+    stubs end by themselves when Triton is silent.
     """
     if stat_fields(parent, proc)[:1] in (["T"], ["t"]):
         return {}
@@ -31,7 +31,7 @@ def ended_children(parent: int, proc: Path = PROC) -> dict[int, int]:
 
 
 def oom_kills(proc: Path = PROC) -> int:
-    """Processes that the kernel has killed since it started because memory ran out; 0 if it does not tell."""
+    """Processes that the kernel has killed because memory ran out, since boot; 0 if not known."""
     try:
         lines = (proc / "vmstat").read_text().splitlines()
     except OSError:
@@ -40,7 +40,7 @@ def oom_kills(proc: Path = PROC) -> int:
 
 
 def lacks_avx2(proc: Path = PROC) -> bool:
-    """Whether this machine's processor says that it has no AVX2."""
+    """Whether this machine's processor is known to have no AVX2."""
     try:
         flags = [line for line in (proc / "cpuinfo").read_text().splitlines() if line.startswith("flags")]
     except OSError:
@@ -49,7 +49,7 @@ def lacks_avx2(proc: Path = PROC) -> bool:
 
 
 def lacks_address_space(pid: int, proc: Path = PROC) -> bool:
-    """Whether a process's limit of address space leaves it no room for the stack of another thread."""
+    """Whether a process's limit on address space leaves no room for the stack of another thread."""
     try:
         limits = (proc / str(pid) / "limits").read_text()
         status = (proc / str(pid) / "status").read_text()

@@ -1,4 +1,4 @@
-"""How tritonserver is started: its command line and its environment."""
+"""The command line and the environment of tritonserver."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from pathlib import Path
 from clipserve_gateway.local.install import TritonInstall
 
 LARGE_PAGES = "glibc.malloc.hugetlb=1"
-"""Tunable of glibc: large pages for weights and activations give a CPU 10–20 % more images a second."""
+"""Tunable of glibc. Large pages for weights and activations give 10–20 % more images a second on a CPU."""
 UTF8 = re.compile(r"utf-?8", re.IGNORECASE)
 NOT_INHERITED = re.compile(r"PYTHON\w+|BASH_ENV")
-"""Variables that change what Triton's Python stubs, or the shell that starts them, load or do."""
+"""Variables that would change Triton's Python stubs or the shell that starts them."""
 
 
 @dataclass(frozen=True)
@@ -27,14 +27,14 @@ class TritonPorts:
 
 
 def arguments(repository: Path, backends: Path, ports: TritonPorts) -> list[str]:
-    """Triton's command line. One bad model does not stop it, and models may be added while it runs."""
+    """Triton's command line. A bad model does not stop it, and models can be added while it runs."""
     return [
         f"--model-repository={repository.absolute()}",
         f"--backend-directory={backends}",
         "--model-control-mode=poll",
         "--repository-poll-secs=5",
-        # One after the other: Python models that are loaded by several threads at once crash now and then.
-        # On a machine busy with another server 4 of 15 starts of four towers did; this way, none of 20.
+        # Python models that several threads load at the same time sometimes crash: 4 of 15 starts of four
+        # towers on a busy machine, none of 20 with one thread.
         "--model-load-thread-count=1",
         "--exit-on-error=false",
         "--strict-readiness=false",
@@ -46,16 +46,16 @@ def arguments(repository: Path, backends: Path, ports: TritonPorts) -> list[str]
         "--metrics-address=127.0.0.1",
         f"--metrics-port={ports.metrics}",
         "--allow-gpu-metrics=false",
-        # The gateway pings every 10 s; by default Triton takes that for an attack.
+        # The gateway pings every 10 s; by default Triton treats that as an attack.
         "--grpc-http2-min-recv-ping-interval-without-data=5000",
         "--exit-timeout-secs=10",
     ]
 
 
 def environment_from(install: TritonInstall, host: Mapping[str, str]) -> dict[str, str]:
-    """The environment of the server and of the Python stubs it starts.
+    """The environment of the server and of its Python stubs.
 
-    The stub takes the packages of the `python3` that it finds first on PATH.
+    A stub uses the packages of the first `python3` on PATH.
     """
     inherited = {name: value for name, value in host.items() if not NOT_INHERITED.fullmatch(name)}
     libraries = [str(path) for path in install.library_path]
@@ -68,7 +68,7 @@ def environment_from(install: TritonInstall, host: Mapping[str, str]) -> dict[st
             "PATH": f"{install.models_env / 'bin'}:{inherited.get('PATH', os.defpath)}",
             "VIRTUAL_ENV": str(install.models_env),
             "PYTHONUTF8": "1",
-            # OpenMP threads that spin while they wait cost 2–4 times on shared cores.
+            # OpenMP threads that spin while they wait make shared cores 2–4 times slower.
             "OMP_WAIT_POLICY": "PASSIVE",
             "GLIBC_TUNABLES": inherited.get("GLIBC_TUNABLES", LARGE_PAGES),
         }
@@ -76,8 +76,8 @@ def environment_from(install: TritonInstall, host: Mapping[str, str]) -> dict[st
 
 
 def locale_of(inherited: Mapping[str, str]) -> dict[str, str]:
-    """What to set so that the locale is one of UTF-8; nothing where it is."""
-    # In the order in which the C library reads them; empty ones count as unset.
+    """Variables that make the locale UTF-8; none if it is UTF-8 already."""
+    # In the order in which the C library reads them; empty variables count as unset.
     names = ("LC_ALL", "LC_CTYPE", "LANG")
     chosen = next((inherited[name] for name in names if inherited.get(name)), "")
     return {} if UTF8.search(chosen) else {"LC_ALL": "C.UTF-8"}

@@ -1,4 +1,4 @@
-"""The folder that collections are kept in, checked before Triton starts."""
+"""Checks the folder of the collections before Triton starts."""
 
 from __future__ import annotations
 
@@ -8,23 +8,23 @@ from pathlib import Path
 
 from clipserve_gateway.local.triton_log import is_remote
 
-REMEDY = "Name a folder that this user can write to, on a disk with free space: --data or CLIPSERVE_DATA."
+REMEDY = "Set --data or CLIPSERVE_DATA to a folder that this user can write to, on a disk with free space."
 WORDS: dict[type[Exception], str] = {
     FileExistsError: "it is a file",
     NotADirectoryError: "a part of the path is a file",
-    FileNotFoundError: "no folder can be made there",
+    FileNotFoundError: "a folder cannot be created there",
 }
-"""Reasons that the system words worse."""
+"""Reasons that are clearer than those of the system."""
 
 
 class DataUnusable(Exception):
-    """The data folder cannot be written; the message says the reason and the remedy."""
+    """The data folder cannot be written; the message has the reason and the remedy."""
 
 
 def check_data(data: str) -> None:
-    """Makes the folder of a data setting, and writes and removes a small file in it.
+    """Creates the data folder, and writes and removes a small file in it. Raises DataUnusable.
 
-    A setting that names no folder of this machine is not checked. Raises DataUnusable.
+    Checks nothing if the setting names an object store or a database.
     """
     if is_remote(data):
         return

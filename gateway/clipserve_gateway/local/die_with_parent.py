@@ -13,12 +13,12 @@ ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, int(sys.argv[2]))
 if os.getppid() == int(sys.argv[1]):
     os.execv(sys.argv[3], sys.argv[3:])
 """
-"""Becomes the program it is given, which the kernel ends with its parent, even one that SIGKILL ended.
+"""Executes a program that the kernel ends when its parent ends, even by SIGKILL.
 
-Not code between fork and exec: there, in a process of many threads that speak gRPC, anything may hang.
+A small program rather than code between fork and exec, which can hang in a process with gRPC's threads.
 """
 
 
 def die_with_parent(number: signal.Signals = signal.SIGTERM) -> list[str]:
-    """What to put before a command, so that the kernel ends it with this process, by that signal."""
+    """The words to put before a command so that the kernel sends it `number` when this process ends."""
     return [sys.executable, "-I", "-S", "-c", DIE_WITH_PARENT, str(os.getpid()), str(int(number))]

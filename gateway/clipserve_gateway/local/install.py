@@ -1,4 +1,4 @@
-"""Finds a runnable Triton in a virtual environment that has nvidia-pytriton."""
+"""Finds Triton in a virtual environment with nvidia-pytriton."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from pathlib import Path
 
 STUB = "triton_python_backend_stub"
 SUPPORTED = ("3.10", "3.11", "3.12", "3.13")
-"""Python versions of the models' environment for which the wheel has a stub that is tested here."""
-MEND = "run `make setup`, or by hand `{python} -m pip install --no-deps nvidia-pytriton==0.7.0`"
+"""Python versions of the models' environment for which the wheel has a stub and this project a test."""
+REPAIR = "run `make setup`, or by hand `{python} -m pip install --no-deps nvidia-pytriton==0.7.0`"
 LIBPYTHON = re.compile(rb"libpython3[\w.-]*?\.so(?:\.\d+)*")
 STUB_LIBRARIES = "nvidia_pytriton.libs"
-"""Where the stub looks for libraries first, beside the fourth folder above its own (its DT_RPATH)."""
+"""The first folder where the stub looks for libraries: beside the fourth folder above it (its DT_RPATH)."""
 
 PROBE = """
 import importlib.util, json, sys, sysconfig
@@ -29,7 +29,7 @@ print(json.dumps({
     "multiarch": sysconfig.get_config_var("MULTIARCH") or "",
 }))
 """
-"""Does not import pytriton: that wants packages which Triton itself does without."""
+"""Does not import pytriton, which needs packages that Triton itself does not need."""
 
 
 class TritonMissing(Exception):
@@ -38,7 +38,7 @@ class TritonMissing(Exception):
 
 @dataclass(frozen=True)
 class TritonInstall:
-    """Where the parts of a runnable Triton are."""
+    """The parts of Triton."""
 
     binary: Path
     python_backend: Path
@@ -50,28 +50,28 @@ class TritonInstall:
 
 
 def find_install(models_env: Path) -> TritonInstall:
-    """The Triton that nvidia-pytriton put into `models_env`; TritonMissing if a part is not there."""
+    """The Triton in the virtual environment `models_env`. Raises TritonMissing if a part is missing."""
     if (sys.platform, platform.machine()) != ("linux", "x86_64"):
-        raise TritonMissing("Triton's wheel needs Linux x86-64; run Triton elsewhere and `serve` here")
-    # Not resolved: a virtual environment's python is a link that knows its environment by its own path.
+        raise TritonMissing("Triton's wheel needs Linux x86-64; run Triton elsewhere, and `serve` here")
+    # Not resolved: a python in a virtual environment finds the environment by the path of its own link.
     python = models_env.absolute() / "bin" / "python3"
     if not python.exists():
-        raise TritonMissing(f"{models_env} is not a virtual environment; `make setup` makes one")
+        raise TritonMissing(f"{models_env} is not a virtual environment; `make setup` creates one")
     facts = probe(python)
     if facts["version"] not in SUPPORTED:
         raise TritonMissing(
             f"{models_env} has Python {facts['version']}; Triton's wheel supports {SUPPORTED[0]} to "
             f"{SUPPORTED[-1]}: run `make setup` with one of these"
         )
-    mend = MEND.format(python=python)
+    repair = REPAIR.format(python=python)
     if not facts["pytriton"]:
-        raise TritonMissing(f"{models_env} has no Triton; {mend}")
+        raise TritonMissing(f"{models_env} has no Triton; {repair}")
     package = Path(facts["pytriton"])
     server, libraries = package / "tritonserver", package.parent / "nvidia_pytriton.libs"
     stub = server / "python_backend_stubs" / facts["version"] / STUB
     for part in (server / "bin" / "tritonserver", server / "backends" / "python", libraries, stub):
         if not part.exists():
-            raise TritonMissing(f"{part} is missing; {mend}")
+            raise TritonMissing(f"{part} is missing; {repair}")
     libpython = find_libpython(facts, models_env.absolute())
     return TritonInstall(
         binary=server / "bin" / "tritonserver",
@@ -84,8 +84,8 @@ def find_install(models_env: Path) -> TritonInstall:
 
 
 def probe(python: Path) -> dict:
-    """What the environment's Python says of itself; TritonMissing if it does not run."""
-    # Isolated: what the user has set for other Pythons does not matter here.
+    """Facts about the environment's Python. Raises TritonMissing if it does not run."""
+    # -I: ignore the user's settings for other Pythons.
     command = [str(python), "-I", "-c", PROBE]
     try:
         done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
@@ -97,7 +97,7 @@ def probe(python: Path) -> dict:
 
 
 def find_libpython(facts: dict, models_env: Path) -> Path:
-    """The shared libpython for the Python backend's stub: that of the environment, or of its Python."""
+    """The shared libpython for the Python backend's stub: of the environment, or of its Python."""
     name = f"libpython{facts['version']}.so.1.0"
     folders = [Path(folder) for folder in facts["libdirs"] if folder]
     folders += [folder / facts["multiarch"] for folder in folders]
@@ -106,24 +106,24 @@ def find_libpython(facts: dict, models_env: Path) -> Path:
         if (folder / name).exists():
             return folder / name
     raise TritonMissing(
-        f"{name} is missing, which Triton's Python backend needs; run `make setup`, "
+        f"{name}, which Triton's Python backend needs, is missing; run `make setup`, "
         f"or `apt-get install libpython{facts['version']}`"
     )
 
 
 def wanted_libpython(stub: Path) -> list[str]:
-    """The names under which a stub may ask for libpython: its own, and the one that the wheel gave it."""
+    """The names of libpython in a stub: the usual one, and the one that the wheel has given it."""
     found = {name.decode() for name in LIBPYTHON.findall(stub.read_bytes())}
     if not found:
-        raise TritonMissing(f"{stub} names no libpython; is it damaged? Run `make setup`")
+        raise TritonMissing(f"{stub} is damaged: it names no libpython; run `make setup`")
     return sorted(found)
 
 
 def assemble_backends(install: TritonInstall, folder: Path) -> Path:
-    """A backend directory in `folder`, with the stub of the environment's own Python version.
+    """Creates a backend directory in `folder`, with the stub for the environment's Python version.
 
-    The stub is a copy, so deep that the place where it looks for libraries first is in `folder` too. The
-    libpython that was found is there, under every name that the stub may ask for.
+    The stub is a copy, at a depth where it looks for libraries first in `folder`. There libpython has every
+    name that the stub may ask for.
     """
     backends = folder / "opt" / "triton" / "backends"
     shutil.copytree(install.python_backend, backends / "python", dirs_exist_ok=True)
@@ -136,6 +136,6 @@ def assemble_backends(install: TritonInstall, folder: Path) -> Path:
 
 
 def link(name: Path, target: Path) -> None:
-    """A symbolic link, anew if there is one of that name."""
+    """Creates a symbolic link, or replaces it."""
     name.unlink(missing_ok=True)
     name.symlink_to(target.absolute())

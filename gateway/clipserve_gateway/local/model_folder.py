@@ -1,4 +1,4 @@
-"""The model repository holds programs: whoever can write it has Triton run them."""
+"""Checks that other users cannot write the model repository: Triton runs the programs in it."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ FLAG = "--trust-model-repository"
 
 
 class RepositoryUnsafe(Exception):
-    """Others can write the model repository; the message says the reason and the remedy."""
+    """Other users can write the model repository; the message has the reason and the remedy."""
 
 
 def check_repository(repository: Path, *, trusted: bool) -> None:
-    """RepositoryUnsafe where other users could change a model, unless the operator trusts them."""
-    why = "" if trusted else writable_by_others(repository)
-    if why:
+    """Raises RepositoryUnsafe if other users can change a model, unless `trusted`."""
+    reason = "" if trusted else writable_by_others(repository)
+    if reason:
         raise RepositoryUnsafe(
-            f"The model repository {repository} is not safe to serve: {why}. Its models are programs that "
-            f"Triton runs as this user.\n· Let it belong to this user or root, and `chmod -R o-w` it; or say "
-            f"{FLAG} if you trust all who can write it."
+            f"The model repository {repository} is not safe to serve: {reason}. Its models are programs that "
+            "Triton runs as this user.\n· Make this user or root its owner and run `chmod -R o-w` on it; or "
+            f"use {FLAG} if you trust all users who can write it."
         )

@@ -1,4 +1,4 @@
-"""Ports of this machine that nobody listens on."""
+"""Free ports of this machine."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from clipserve_gateway.process.listeners import taken
 
 EPHEMERAL = Path("/proc/sys/net/ipv4/ip_local_port_range")
 LOWEST, HIGHEST = 15_000, 65_535
-"""Below the lowest are ports of well-known services."""
-ENOUGH = 1_000
-"""Ports that there must be to choose from."""
+"""Ports of well-known services are lower."""
+MIN_CHOICE = 1_000
+"""Size of a range of ports to choose from."""
 TRIES = 200
 
 
 class PortInUse(Exception):
-    """Ports that somebody else listens on, or that this user may not use.
+    """Ports that another process listens on, or that this user has no permission for.
 
     Attributes:
-        problems: a sentence for each port: who has it, and what to do.
+        problems: a sentence for each port: the process that has it, and what to do.
     """
 
     def __init__(self, *problems: str) -> None:
@@ -32,17 +32,19 @@ class PortInUse(Exception):
 
 
 def free_ports(*wanted: int, options: Sequence[str] = ()) -> list[int]:
-    """The wanted ports, with a free one for each 0, no two alike; PortInUse for those that are taken.
+    """The wanted ports, with a free one for each 0, all different. Raises PortInUse if one is taken.
 
-    `options` are the names of the command-line options that set them. Who takes one of these ports seconds
-    later is somebody who wants just that: no outgoing connection gets one from the kernel.
+    `options` are the command-line options that set them. The kernel gives none of the free ports to an
+    outgoing connection, so only a process that asks for that very port can take it later.
     """
     names = [*options, *["another option"] * len(wanted)]
     problems: list[str] = []
     with contextlib.ExitStack() as held:
         probes = [held.enter_context(socket.socket()) for _ in wanted]
-        # Those that are given come first, so that none of them is chosen for another.
-        for probe, port, name in sorted(zip(probes, wanted, names, strict=False), key=lambda it: not it[1]):
+        # Given ports first, so that none of them is chosen as a free one.
+        for probe, port, name in sorted(
+            zip(probes, wanted, names, strict=False), key=lambda wish: not wish[1]
+        ):
             if not port:
                 bind_free(probe)
             elif problem := bind(probe, port, name):
@@ -53,9 +55,9 @@ def free_ports(*wanted: int, options: Sequence[str] = ()) -> list[int]:
 
 
 def bind(probe: socket.socket, port: int, option: str) -> str:
-    """Binds to a port that was given; why that cannot be, or empty."""
-    # Connections that have ended keep a port from being bound for a minute otherwise. A port that is chosen
-    # goes without: two sockets with this option may be bound to one port.
+    """Binds to a given port; returns the problem, or an empty string."""
+    # Without this option, connections that have ended block the port for a minute. A chosen port does not use
+    # it: two sockets with this option can be bound to one port.
     probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         probe.bind(("127.0.0.1", port))
@@ -67,25 +69,25 @@ def bind(probe: socket.socket, port: int, option: str) -> str:
 
 
 def bind_free(probe: socket.socket) -> None:
-    """Binds to a free port that the kernel gives to no outgoing connection; if there is none, to any."""
-    first, last = choice(EPHEMERAL)
-    for _ in range(TRIES if last - first >= ENOUGH else 0):
+    """Binds to a free port that the kernel gives to no outgoing connection, or else to any free port."""
+    first, last = port_range(EPHEMERAL)
+    for _ in range(TRIES if last - first >= MIN_CHOICE else 0):
         with contextlib.suppress(OSError):
             probe.bind(("127.0.0.1", random.randint(first, last)))
             return
     probe.bind(("127.0.0.1", 0))
 
 
-def choice(ephemeral: Path) -> tuple[int, int]:
-    """The first and the last port to choose from: outside of the kernel's range for outgoing connections."""
+def port_range(ephemeral: Path) -> tuple[int, int]:
+    """The first and the last port to choose from, outside the kernel's range for outgoing connections."""
     try:
         low, high = (int(word) for word in ephemeral.read_text().split())
     except (OSError, ValueError):
         low, high = 32_768, 60_999
     below, above = (LOWEST, low - 1), (high + 1, HIGHEST)
-    return below if below[1] - below[0] >= ENOUGH else above
+    return below if below[1] - below[0] >= MIN_CHOICE else above
 
 
 def free_port() -> int:
-    """A port that nobody listens on."""
+    """A free port."""
     return free_ports(0)[0]

@@ -1,7 +1,7 @@
-"""A folder from which Triton runs, whose paths are plain wherever the models and their environment are.
+"""The folder that Triton runs from, with plain paths to the models and their environment.
 
-Triton's Python backend starts its stub by a bash command line that quotes nothing: a space, a quote or a `$`
-in a path breaks it. So Triton is given links in a temporary folder instead:
+Triton's Python backend starts its stub by a bash command line without quoting: a space, a quote or a `$` in a
+path breaks it. Therefore Triton gets links in a temporary folder:
 
     models                  → the model repository
     env                     → the models' environment
@@ -24,26 +24,26 @@ from clipserve_gateway.local.install import TritonInstall, assemble_backends, li
 
 PLAIN = re.compile(r"/[A-Za-z0-9_./+-]*")
 NEEDED_BYTES = 16 << 20
-"""Room for the backend and its stub, with some to spare."""
+"""Free space for the backend and its stub, with a margin."""
 PREFIX = "clipserve-triton-"
 
 
 class NoPlainFolder(Exception):
-    """No temporary folder is fit to run Triton from; the message says why of each."""
+    """Triton can run from no temporary folder; the message has the reason for each."""
 
 
 @dataclass(frozen=True)
 class RunFolder:
-    """What Triton is started with."""
+    """The paths with which Triton is started."""
 
     install: TritonInstall
-    """The same as was found, by plain paths; but for the binary, which must stay in its place."""
+    """With plain paths, except for the binary, which must stay in its place."""
     models: Path
     backends: Path
 
 
 def lay_out(install: TritonInstall, repository: Path, folder: Path) -> RunFolder:
-    """Fills a folder whose path is plain. OSError if it cannot be written."""
+    """Fills a folder with a plain path. Raises OSError if it cannot be written."""
     backends = assemble_backends(install, folder)
     names = {"models": repository, "env": install.models_env, "libraries": install.library_path[0]}
     for name, target in names.items():
@@ -57,7 +57,7 @@ def lay_out(install: TritonInstall, repository: Path, folder: Path) -> RunFolder
 
 
 def temporary_folder(environment: Mapping[str, str]) -> tempfile.TemporaryDirectory[str]:
-    """A new temporary folder that Triton can run from; NoPlainFolder if there is no place for one."""
+    """A new temporary folder that Triton can run from. Raises NoPlainFolder if there is no place for it."""
     return tempfile.TemporaryDirectory(prefix=PREFIX, dir=first_fit(candidates(environment)))
 
 
@@ -69,22 +69,22 @@ def candidates(environment: Mapping[str, str]) -> list[Path]:
 
 
 def first_fit(places: Iterable[Path]) -> Path:
-    """The first of the places that Triton can run from; NoPlainFolder if none is."""
-    complaints = []
+    """The first place that Triton can run from. Raises NoPlainFolder if there is none."""
+    problems = []
     for place in places:
-        complaint = unfit(place)
-        if not complaint:
+        problem = problem_of(place)
+        if not problem:
             return place
-        complaints.append(f"{place} {complaint}")
+        problems.append(f"{place} {problem}")
     raise NoPlainFolder(
-        f"no temporary folder is fit to run Triton from ({'; '.join(complaints)}); set TMPDIR to one that is"
+        f"Triton can run from no temporary folder ({'; '.join(problems)}); set TMPDIR to a usable one"
     )
 
 
-def unfit(place: Path) -> str:
+def problem_of(place: Path) -> str:
     """Why Triton cannot run from a folder; empty if it can."""
     if not PLAIN.fullmatch(str(place)):
-        return "has more in its path than ASCII letters, digits and _ . / + -"
+        return "has other characters in its path than ASCII letters, digits and _ . / + -"
     if not place.is_dir():
         return "is not a folder"
     if not os.access(place, os.W_OK | os.X_OK):

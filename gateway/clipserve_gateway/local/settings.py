@@ -1,4 +1,4 @@
-"""Every setting of a Triton on this machine, declared once, as those of the gateway are."""
+"""The settings of a Triton on this machine."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 
 class LocalTritonSettings(BaseSettings):
-    """Where a Triton listens that `clipserve-gateway up` starts."""
+    """Ports of the first Triton that `clipserve-gateway up` starts."""
 
     model_config = SettingsConfigDict(env_prefix="CLIPSERVE_", frozen=True, extra="ignore")
 

@@ -1,4 +1,4 @@
-"""Where Triton's log is, and whether it stays."""
+"""The file of Triton's log."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ NAME = "triton.log"
 
 @dataclass
 class TritonLog:
-    """The file of one Triton's log."""
+    """The log of one Triton."""
 
     path: Path
     temporary: bool = False
-    """It is removed in the end, unless it tells of a failure."""
+    """Whether the file is removed in the end, unless Triton has failed."""
     lock: BinaryIO | None = None
-    """Held while the file is this process's."""
+    """Held while this process uses the file."""
 
     def close(self, *, keep: bool) -> None:
-        """Gives the file up; a temporary one is removed unless it is to be kept."""
+        """Releases the file; removes a temporary one unless `keep`."""
         if self.lock is not None:
             self.lock.close()
         if self.temporary and not keep:
@@ -32,12 +32,12 @@ class TritonLog:
 
 
 def choose_log(given: Path | None, data: str, number: int = 0) -> TritonLog:
-    """The log of a Triton: as given, in the data folder, or a temporary file.
+    """The log of a Triton: the given file, one in the data folder, or a temporary file.
 
     Args:
-        data: the setting of that name. A remote one, one that cannot be written, or one whose log belongs to
-            another running gateway, leads to a temporary file.
-        number: of the Triton; all but the first have it after the name.
+        data: the setting of that name. If it is remote, cannot be written, or its log is used by another
+            gateway, the log is a temporary file.
+        number: of the Triton, from 0. Names of logs but the first end with it.
     """
     if given is not None:
         return TritonLog(numbered(given.absolute(), number))
@@ -50,7 +50,7 @@ def choose_log(given: Path | None, data: str, number: int = 0) -> TritonLog:
 
 
 def in_folder(folder: Path, number: int) -> TritonLog:
-    """The log in a data folder; OSError if it cannot be written, or is another process's."""
+    """The log in a data folder. Raises OSError if it cannot be written or another process uses it."""
     folder.mkdir(parents=True, exist_ok=True)
     path = numbered(folder / NAME, number)
     lock = path.open("ab")
@@ -63,10 +63,10 @@ def in_folder(folder: Path, number: int) -> TritonLog:
 
 
 def numbered(path: Path, number: int) -> Path:
-    """The path of the log of a Triton that is not the first."""
+    """The path of the log with the number of its Triton, if that is not 0."""
     return path.with_name(f"{path.name}.{number}") if number else path
 
 
 def is_remote(data: str) -> bool:
-    """Whether a data setting names something else than a folder of this machine."""
+    """Whether a data setting names something other than a folder on this machine."""
     return "://" in data or data.startswith("milvus-lite:")

@@ -1,4 +1,4 @@
-"""One tritonserver process: started, watched, stopped."""
+"""One tritonserver process: starts, watches and stops it."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ from clipserve_gateway.triton.model_config import is_tower, model_name
 STOP_SECONDS = 15.0
 SHARED_MEMORY = Path("/dev/shm")
 LAST_WORDS = 12
-"""Lines of Triton's log that are shown when it fails."""
+"""Lines of the log that are shown when Triton fails."""
 LAST_WORDS_OF_A_START = 5
-"""The same where it did not start, for a reason that is not known."""
+"""Lines of the log that are shown when Triton does not start for an unknown reason."""
 READ_BYTES = 1 << 20
-"""Of the log's end, that are read to find out why Triton failed."""
+"""Bytes at the end of the log that are read to find out why Triton failed."""
 HARMLESS = "CudaDriverHelper has not been initialized"
-"""Of a line that Triton logs as an error on every machine without a GPU."""
+"""From a line that Triton logs as an error on every machine without a GPU."""
 FAILED_LOAD = re.compile(r"failed to load '([^']+)' version \d+:")
 
 
@@ -38,7 +38,7 @@ __all__ = ["LARGE_PAGES", "TritonFailed", "TritonPorts", "TritonProcess", "argum
 
 
 class TritonFailed(Exception):
-    """Triton ended, or did not begin; the message says why, and what to do."""
+    """Triton ended or did not start; the message has the reason and the remedy."""
 
     def __init__(self, message: str, diagnosis: Diagnosis | None = None) -> None:
         super().__init__(message)
@@ -51,7 +51,7 @@ class TritonFailed(Exception):
 
 
 class TritonProcess:
-    """A tritonserver on 127.0.0.1 that ends with the process that started it; it may be started again."""
+    """A tritonserver on 127.0.0.1 that ends when this process ends. It can be started again."""
 
     def __init__(
         self,
@@ -61,48 +61,51 @@ class TritonProcess:
         folder: tempfile.TemporaryDirectory[str],
         log: TritonLog,
     ) -> None:
-        """Takes over the folder, which Triton runs from, and the log; `stop` gives both up."""
+        """Owns the folder that Triton runs from, and the log; `stop` releases both."""
         self._install = install
         self._repository = repository
         self.ports = ports
         self._folder = folder
         self._shared_memory = Path(self._folder.name).name + "-"
-        """What the names of its regions begin with."""
+        """Prefix of the names of its shared memory."""
         self._log = log
         self._log_start = 0
-        """Where in the log this process's own words begin."""
+        """Offset in the log where the lines of this process start."""
         self._runs: RunFolder | None = None
         self._process: asyncio.subprocess.Process | None = None
         self._oom_kills = oom_kills()
-        """Of the machine, when the process was started."""
+        """Count of this machine when the process was started."""
         self._stub_codes: dict[int, int] = {}
         self._has_failed = False
         self._cleared = True
-        """Nothing is left of the process. Its number may be another's soon."""
+        """Nothing is left of the process; another process may get its pid."""
 
     @property
     def log(self) -> Path:
-        """The file that it logs to."""
+        """The file of the log."""
         return self._log.path
 
     @property
     def pid(self) -> int:
-        """The process's id; 0 before the start."""
+        """0 before the start."""
         return self._process.pid if self._process else 0
 
     @property
     def address(self) -> str:
-        """Where it speaks gRPC."""
+        """The gRPC address, HOST:PORT."""
         return f"127.0.0.1:{self.ports.grpc}"
 
     async def start(self) -> None:
-        """Starts the process, anew if it has ended; does not wait until it is ready."""
+        """Starts the process, also after it has ended. Does not wait until Triton is ready.
+
+        Raises TritonFailed if the repository has no models, OSError if the process cannot be started.
+        """
         if not any(self._repository.glob("*/config.pbtxt")):
-            raise TritonFailed(f"{self._repository} holds no models; write some with `clipserve-export`")
+            raise TritonFailed(f"{self._repository} has no models; export one with `clipserve-export`")
         if self._runs is None:
             folder = Path(self._folder.name)
             self._runs = await asyncio.to_thread(lay_out, self._install, self._repository, folder)
-        # What is started again has failed.
+        # A process that is started again has failed before.
         self._has_failed |= self._process is not None
         self._stub_codes, self._oom_kills = {}, oom_kills()
         with self.log.open("ab" if self._process else "wb") as log:
@@ -116,38 +119,41 @@ class TritonProcess:
                 stdin=asyncio.subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
-                # A Ctrl-C meant for us must not reach Triton before our calls are drained.
+                # Ctrl-C must not reach Triton before the calls under way have ended.
                 start_new_session=True,
             )
             self._cleared = False
 
     async def wait(self) -> int:
-        """Waits until the process has ended; its exit code."""
+        """Waits until the process has ended; returns its exit code."""
         assert self._process is not None, "started"
         return await self._process.wait()
 
     def lost_stubs(self) -> dict[int, int]:
-        """Exit codes, by pid, of its Python stubs that have ended and that it has not noticed yet."""
+        """Exit codes, by pid, of Python stubs that have ended and that Triton has not noticed yet."""
         lost = ended_children(self.pid) if self.pid else {}
         self._stub_codes |= lost
         return lost
 
     def lacks_address_space(self) -> bool:
-        """Whether it has no address space left for another thread."""
+        """Whether Triton has no address space left for another thread."""
         return bool(self.pid) and lacks_address_space(self.pid)
 
     def has_lost_all(self) -> bool:
-        """Whether each model of the repository has a tower that Triton has failed to load, by its log."""
+        """Whether, by the log, Triton has failed to load a tower of every model in the repository."""
         towers = {config.parent.name for config in self._repository.glob("*/config.pbtxt")}
         models = {model_name(tower) for tower in towers if is_tower(tower)}
         failed = {model_name(tower) for tower in FAILED_LOAD.findall(self._words()) if is_tower(tower)}
         return bool(models) and models <= failed
 
     def diagnose(self, exit_code: int | None, symptom: str) -> Diagnosis:
-        """Why it failed: its exit code, if it ended by itself, and what was found wrong with its models."""
+        """Why Triton failed.
+
+        `exit_code` is None if Triton did not end by itself; `symptom` says what is wrong with its models.
+        """
         self._has_failed = True
         shared = os.statvfs(SHARED_MEMORY) if SHARED_MEMORY.is_dir() else None
-        # A Triton that ends in order ends its stubs, which says nothing.
+        # A Triton that exits by itself ends its stubs: their codes say nothing.
         orderly = exit_code is not None and exit_code >= 0
         codes = [code for code in self._stub_codes.values() if code and not orderly]
         evidence = Evidence(
@@ -162,28 +168,28 @@ class TritonProcess:
         return diagnose(self._words(), evidence)
 
     def _words(self) -> str:
-        """The log of this process, or its end; with paths as the user knows them."""
+        """The end of this process's log, with paths as the user knows them."""
         with self.log.open("rb") as log:
             end = log.seek(0, os.SEEK_END)
             log.seek(max(self._log_start, end - READ_BYTES))
             return self._in_users_words(log.read().decode(errors="replace"))
 
     def _in_users_words(self, text: str) -> str:
-        """A text with the paths that the links of the run folder lead to."""
+        """The text with the targets of the links in the run folder."""
         folder = self._folder.name
         text = text.replace(f"{folder}/models", str(self._repository.absolute()))
         return text.replace(f"{folder}/env", str(self._install.models_env))
 
     def last_words(self, lines: int = LAST_WORDS) -> str:
-        """The end of this process's log, errors first if there are any."""
+        """The last lines of this process's log: its errors if there are any."""
         words = [line for line in self._words().splitlines() if HARMLESS not in line]
         errors = [line for line in words if re.match(r"E\d{4} ", line) or "error" in line.lower()]
-        # The rest are tables of settings.
+        # Tables of settings start with these characters.
         plain = [line for line in words if line and not line.startswith(("|", "+"))]
         return "\n".join((errors or plain)[-lines:])
 
     async def stop(self) -> None:
-        """SIGTERM, and SIGKILL for a process that does not end within seconds. Not to be started again."""
+        """Ends the process by SIGTERM, or SIGKILL after STOP_SECONDS. It cannot be started again."""
         process = self._process
         if process is not None and process.returncode is None:
             with contextlib.suppress(ProcessLookupError):
@@ -195,7 +201,7 @@ class TritonProcess:
         self._log.close(keep=self._has_failed)
 
     async def kill(self) -> None:
-        """Ends the process at once, and whatever it leaves behind: its children, and shared memory."""
+        """Ends the process at once, and removes its children and shared memory."""
         if self._process is None or self._cleared:
             return
         self._cleared = True
@@ -206,7 +212,7 @@ class TritonProcess:
 
 
 def remove_shared_memory(prefix: str) -> None:
-    """Removes the regions that a Triton which was killed could not."""
+    """Removes the shared memory that a killed Triton has left."""
     for region in SHARED_MEMORY.glob(f"{prefix}*"):
         region.unlink(missing_ok=True)
 

@@ -36,7 +36,7 @@ def test_what_is_no_folder_is_told_with_reason_and_remedy(tmp_path: Path) -> Non
     file.touch()
     assert failure(file) == "it is a file."
     assert failure(file / "x") == "a part of the path is a file."
-    assert failure("/proc/x") == "no folder can be made there."
+    assert failure("/proc/x") == "a folder cannot be created there."
 
 
 @pytest.mark.parametrize("number", [errno.EROFS, errno.ENOSPC, errno.EACCES])

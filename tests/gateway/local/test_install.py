@@ -15,8 +15,8 @@ from clipserve_gateway.local.run_folder import (
     candidates,
     first_fit,
     lay_out,
+    problem_of,
     temporary_folder,
-    unfit,
 )
 
 VERSION = f"{sys.version_info[0]}.{sys.version_info[1]}"
@@ -119,13 +119,13 @@ def test_triton_runs_from_plain_paths_wherever_its_parts_are(tmp_path: Path) -> 
         assert (first / name).read_text() == "of the environment"
 
 
-def test_a_temporary_folder_is_the_first_that_is_fit(tmp_path: Path) -> None:
+def test_a_temporary_folder_is_the_first_that_triton_can_run_from(tmp_path: Path) -> None:
     odd, good = tmp_path / "with space", tmp_path / "good"
     odd.mkdir()
     good.mkdir()
     assert first_fit([odd, tmp_path / "missing", good]) == good
     with pytest.raises(
-        NoPlainFolder, match=r"with space has more in its path.*missing is not a folder.*TMPDIR"
+        NoPlainFolder, match=r"with space has other characters in its path.*missing is not a folder.*TMPDIR"
     ):
         first_fit([odd, tmp_path / "missing"])
 
@@ -139,14 +139,14 @@ def test_the_users_temporary_folder_is_preferred(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("flag", "free", "complaint"),
+    ("flag", "free", "problem"),
     [(os.ST_NOEXEC, 1 << 20, "is mounted noexec"), (0, 0, "is full"), (0, 1 << 20, "")],
 )
 def test_a_folder_must_be_one_that_programs_may_run_from(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, flag: int, free: int, complaint: str
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, flag: int, free: int, problem: str
 ) -> None:
     real = os.statvfs(tmp_path)
     fields = list(real[:10])
     fields[1], fields[4], fields[8] = 4096, free, flag
     monkeypatch.setattr(os, "statvfs", lambda path: os.statvfs_result((*fields, 0)))
-    assert unfit(tmp_path) == complaint
+    assert problem_of(tmp_path) == problem

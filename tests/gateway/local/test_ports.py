@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 from clipserve_gateway.local.command import TritonPorts
-from clipserve_gateway.local.ports import EPHEMERAL, PortInUse, choice, free_ports
+from clipserve_gateway.local.ports import EPHEMERAL, PortInUse, free_ports, port_range
 from clipserve_gateway.local.up import choose_ports, option_of
 from clipserve_gateway.process import listeners
 from clipserve_gateway.server import Gateway, PortTaken
@@ -57,7 +57,7 @@ def test_ports_are_chosen_below_the_kernels_range_or_above_it(
     tmp_path: Path, range_: str, chosen: tuple[int, int]
 ) -> None:
     (tmp_path / "range").write_text(range_)
-    assert choice(tmp_path / "range") == chosen
+    assert port_range(tmp_path / "range") == chosen
 
 
 def test_where_the_kernel_takes_every_port_one_of_its_own_is_taken(
