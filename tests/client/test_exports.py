@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import ast
+import importlib
+import pkgutil
 import subprocess
 import sys
 from pathlib import Path
@@ -118,11 +120,11 @@ def test_the_public_names_are_these_and_no_others():
 
 @pytest.mark.parametrize("name", sorted(EXPORTED))
 def test_every_public_name_exists_and_says_what_it_is(name):
-    found = getattr(clipserve, name)
+    value = getattr(clipserve, name)
     assert name in dir(clipserve)
-    if isinstance(found, type):
-        assert found.__doc__
-        assert found.__module__.startswith("clipserve.")
+    if isinstance(value, type):
+        assert value.__doc__
+        assert value.__module__.startswith("clipserve.")
 
 
 def test_every_error_is_public():
@@ -133,8 +135,21 @@ def test_every_error_is_public():
 def test_type_checkers_see_the_same_names():
     tree = ast.parse(Path(clipserve.__file__).read_text())
     guarded = next(node for node in tree.body if isinstance(node, ast.If))
-    seen = {alias.name for node in guarded.body if isinstance(node, ast.ImportFrom) for alias in node.names}
+    imports = [node for node in guarded.body if isinstance(node, ast.ImportFrom)]
+    seen = {alias.name for node in imports for alias in node.names} - {"*"}
+    for node in imports:
+        if node.names[0].name == "*":
+            seen |= EXPORTED & set(vars(importlib.import_module(str(node.module))))
     assert seen == EXPORTED - {"__version__"}
+
+
+@pytest.mark.parametrize("module", ["clipserve.errors", "clipserve.types"])
+def test_a_package_has_all_names_of_its_modules(module):
+    package = importlib.import_module(module)
+    for info in pkgutil.iter_modules(package.__path__):
+        for name, value in vars(importlib.import_module(f"{module}.{info.name}")).items():
+            if not name.startswith("_"):
+                assert getattr(package, name) is value
 
 
 def test_other_names_do_not_exist():
@@ -143,7 +158,7 @@ def test_other_names_do_not_exist():
 
 
 def test_the_import_is_light():
-    """By what it loads, not by the clock: that is the machine's matter."""
+    """Checks which modules are loaded, not the time: that depends on the machine."""
     code = "import sys, clipserve; clipserve.Client; print(*sys.modules)"
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
     assert not set(HEAVY) & set(out.split())

@@ -1,0 +1,79 @@
+"""A server, its models and its limits."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class ModelRef:
+    """The identity of a model. Only embeddings with the same fingerprint can be compared."""
+
+    name: str
+    fingerprint: str
+    """64 hex digits, computed from weights, architecture, preprocessing and tokenizer."""
+    embed_dim: int
+
+
+@dataclass(frozen=True)
+class ModelInfo:
+    """One model of a server."""
+
+    ref: ModelRef
+    ready: bool
+    architecture: str
+    pretrained: str
+    image_size: int
+    """Side length, in pixels, of the square input of the image encoder."""
+    context_length: int
+    """Maximum number of tokens of the text encoder."""
+    logit_scale: float
+    """Factor for cosines before softmax."""
+    logit_bias: float | None
+    precision: str
+
+    @property
+    def name(self) -> str:
+        """The model's name."""
+        return self.ref.name
+
+
+@dataclass(frozen=True)
+class Limits:
+    """The server's limits for requests. The client splits long lists accordingly."""
+
+    max_message_bytes: int
+    max_items_per_call: int
+    max_image_bytes: int
+    max_image_pixels: int
+    max_labels: int
+    max_prompts: int
+    max_top_k: int
+    max_text_bytes: int
+    stream_window: int
+    max_payload_bytes: int
+    max_page_size: int = 0
+    max_label_bytes: int = 0
+    max_filter_bytes: int = 0
+    max_held_bytes: int = 0
+    max_calls_per_caller: int = 0
+    max_streams_per_caller: int = 0
+
+
+@dataclass(frozen=True)
+class ServerInfo:
+    """Version, models, limits and features of a server."""
+
+    version: str
+    models: tuple[ModelInfo, ...]
+    default_model: str
+    """Model of calls that name no model; empty if calls must name one."""
+    limits: Limits
+    engine: str = ""
+    """The index engine: ``lancedb`` or ``milvus``."""
+    keeps_sources: bool = False
+    """Whether collections can store the sources of their points."""
+    restores_sources: bool = False
+    """Whether a point can be written with both an embedding and its source."""
+    inserts_new_points: bool = False
+    """Whether the server supports ``Point.must_be_new``."""
