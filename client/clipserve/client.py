@@ -1,4 +1,4 @@
-"""The sync client."""
+"""The client."""
 
 from __future__ import annotations
 
@@ -22,32 +22,33 @@ from clipserve.transport.unary_call import Priority, Transport
 class Client(ClipCalls, CollectionCalls, PointCalls, MigrationCalls, LabelSetCalls):
     """A connection to a clipserve gateway. Thread-safe; make one and keep it.
 
-    A forked child may go on using it, unless the process was forked while a thread was in a call: every call
-    of the child then raises ClientNotUsable. Start such children with multiprocessing's "spawn".
+    It can be used after a fork, unless the process was forked while a thread was in a call: then every call
+    of the child raises ClientNotUsable. Start such children with multiprocessing's "spawn" method.
 
     Args:
-        target: `HOST[:PORT]` (a name is resolved to all its addresses, and calls go to them in turn), or a
-            gRPC URI such as `dns:///gateway:8600` or `unix:/run/clipserve.sock`.
-        timeout: seconds that one request may take, its retries included. Long lists travel as several
-            requests, and each has this time. None: 60 s, and more for large requests (half a second an
-            image, 10 ms a prompt), since a label set may have to be encoded first.
-        token: bearer token, or a function that returns the current one, such as a `TokenFile`. A warning is
-            given where it would leave this machine without TLS.
-        tls: True for TLS with the system's authorities, or a `Tls` for others and for client certificates.
-        retry: when to try again; None never does.
-        batch_size: images or texts in one request, at most; servers may publish a lower limit.
-        in_flight: requests of one call that are under way at a time.
-        priority: ``"interactive"`` where somebody waits for the answer, ``"bulk"`` for jobs, which then leave
-            interactive callers most of a busy server.
+        target: `HOST[:PORT]`, or a gRPC URI such as `dns:///gateway:8600` or `unix:/run/clipserve.sock`. If a
+            host name has several addresses, calls are distributed over them.
+        timeout: seconds for one request, including its retries. A long list is sent as several requests, and
+            each one has this time. None: 60 s, plus time for large requests (0.5 s per image, 10 ms per
+            prompt), since the server may have to encode the labels first.
+        token: bearer token, or a function that returns the current one, such as a `TokenFile`. The client
+            warns if the token leaves this machine without TLS.
+        tls: True for TLS with the system's certificate authorities; a `Tls` for other authorities or client
+            certificates.
+        retry: when to retry; None disables retries.
+        batch_size: maximum number of images or texts per request. The server's limit may be lower.
+        in_flight: number of concurrent requests of one call.
+        priority: ``"interactive"`` if a person waits for the answer, ``"bulk"`` for jobs. A busy server
+            serves interactive calls first and gives bulk calls the rest.
 
-    Every method raises ClipserveError or one of its subclasses for what the server, the network or a file
-    did, and TypeError or ValueError for arguments that cannot be meant.
+    Every method raises ClipserveError or one of its subclasses for errors of the server, the network or a
+    file, and TypeError or ValueError for invalid arguments.
 
-    Methods that take lists have `on_error`: with ``"raise"`` (the default) they raise BatchError if some
-    items failed, after all others were answered, and the exception's `result` holds those; with ``"return"``
-    they return the result, whose `errors` says what failed. `progress` is called with the number of items
-    answered so far; requests then begin with one item and grow to what takes half a second, up to
-    `batch_size`, so that it is called soon and a stop leaves little under way.
+    Methods with `on_error` process all items even if some fail. With ``"raise"`` (the default) they then
+    raise BatchError; its `result` has the successful items. With ``"return"`` they return the result; its
+    `errors` has the failed items. `progress` is called with the number of items that are done. Requests then
+    begin with one item and grow until they take half a second or have `batch_size` items, so that `progress`
+    is called often and few requests are in flight when the caller stops.
     """
 
     def __init__(
@@ -73,9 +74,9 @@ class Client(ClipCalls, CollectionCalls, PointCalls, MigrationCalls, LabelSetCal
         security = Tls() if tls is True else tls or None
         uri = target_uri(target)
         if isinstance(token, str):
-            bearer(token)  # one that cannot be sent is refused now
+            bearer(token)  # raises ValueError now for a token that cannot be sent
         if token and security is None and not is_local(uri):
-            warnings.warn(f"the token travels to {target} in the clear; use TLS", stacklevel=2)
+            warnings.warn(f"the token is sent to {target} without encryption; use TLS", stacklevel=2)
         self.target = target
         transport = Transport(
             open_channel(uri, security), uri, token, retry or NO_RETRIES, priority, security

@@ -1,4 +1,4 @@
-"""Labels and the prompts they are put into; and the label sets that come with this package."""
+"""Labels and their prompt templates, and the label sets of this package."""
 
 from __future__ import annotations
 
@@ -14,46 +14,46 @@ from clipserve.safe_text import quoted
 NAMES = ("cifar10", "imagenet1k")
 """Label sets in data/."""
 ONLY_MEASURED = ("cifar100",)
-"""Vocabularies in data/ that `clipserve evaluate` needs alone."""
+"""Vocabularies in data/ that only `clipserve evaluate` uses."""
 FLOAT_BITS = 127
-"""Bits of the largest integers that a float32 surely holds."""
+"""Any integer with this many bits fits into a float32."""
 
 
 @dataclass(frozen=True)
 class NoneOfTheAbove:
-    """One more answer, for pictures that no label fits; it stands after all labels."""
+    """An extra answer for images that match no label. It follows all labels."""
 
     name: str = ""
-    """What it is called in answers; empty means ``none of the above``."""
+    """Its name in answers; empty means ``none of the above``."""
     prompts: tuple[str, ...] = ()
-    """Whole prompts, without braces, at most 100, by which it is scored like a label. None lets the server's
-    negative words stand for it: several hundred names of things that are far from the labels."""
+    """Complete prompts without braces, at most 100; the answer is then scored like a label. Empty: the server
+    uses its negative words, several hundred names of things that are not similar to the labels."""
     threshold: float = 0.0
-    """Cosine from which it counts as present, −1…1; used where the label set has thresholds."""
+    """Cosine at or above which the answer counts as present, −1…1; needs a label set with thresholds."""
 
 
 @dataclass(frozen=True)
 class LabelSet:
-    """Distinct labels, in order."""
+    """An ordered set of distinct labels."""
 
     names: tuple[str, ...]
     templates: tuple[str, ...] = ()
-    """Prompts with one `{}` each where a label goes; none means the server's `a photo of a {}.`"""
+    """Prompts that contain `{}` once, for the label's name; empty means the server's `a photo of a {}.`"""
     thresholds: tuple[float, ...] = ()
-    """Cosine from which a label counts as present: none, or one for each label."""
+    """Cosine at or above which a label counts as present: empty, or one for each label."""
     none_of_the_above: NoneOfTheAbove | None = None
-    """One more answer, for pictures that no label fits."""
+    """An extra answer for images that match no label."""
 
 
 @dataclass(frozen=True)
 class Vocabulary:
-    """The classes of a data set, as published: two classes may bear one name."""
+    """The classes of a data set as published. Two classes can have the same name."""
 
     classes: tuple[str, ...]
     templates: tuple[str, ...]
 
     def label_set(self) -> LabelSet:
-        """Its distinct names, in the order of their first classes."""
+        """The distinct names, in the order of their first classes."""
         return LabelSet(tuple(dict.fromkeys(self.classes)), self.templates)
 
 
@@ -61,19 +61,19 @@ class Vocabulary:
 def vocabulary(name: str) -> Vocabulary:
     """Class names and templates: `cifar10` (10, 18), `cifar100` (100, 18) or `imagenet1k` (1,000, 80).
 
-    ValueError for others.
+    Raises ValueError for other names.
     """
     if name not in (*NAMES, *ONLY_MEASURED):
-        raise ValueError(f"no label set {quoted(name)}; there are {', '.join(NAMES)}")
+        raise ValueError(f"no label set is named {quoted(name)}; available are {', '.join(NAMES)}")
     text = (resources.files("clipserve") / "data" / f"{name}.json").read_text(encoding="utf-8")
-    found = json.loads(text)
-    return Vocabulary(tuple(found["names"]), tuple(found["templates"]))
+    classes = json.loads(text)
+    return Vocabulary(tuple(classes["names"]), tuple(classes["templates"]))
 
 
 def label_set(name: str) -> LabelSet:
-    """A label set that comes with this package: `cifar10` or `imagenet1k`.
+    """A label set of this package: `cifar10` or `imagenet1k`.
 
-    Two pairs of ImageNet's 1,000 classes bear one name each (missile, sunglasses): 998 labels remain.
+    ImageNet has 1,000 classes but 998 labels: two names (missile, sunglasses) each belong to two classes.
     """
     return vocabulary(name).label_set()
 
@@ -83,7 +83,7 @@ def to_label_set(
     templates: Sequence[str] | None = None,
     thresholds: Sequence[float] | float | None = None,
 ) -> LabelSet:
-    """What `classify` was given, as a label set; templates and thresholds given apart win."""
+    """The labels argument of `classify` as a label set. The other arguments override those of a LabelSet."""
     if isinstance(labels, str) or isinstance(templates, str):
         raise TypeError("labels and templates are lists of str, not a single str")
     base = labels if isinstance(labels, LabelSet) else LabelSet(tuple(labels))
@@ -101,7 +101,7 @@ def to_label_set(
 
 
 def to_cosines(values: Sequence[float]) -> tuple[float, ...]:
-    """Thresholds as floats; ValueError for an integer that is too large for one."""
+    """Thresholds as floats. Raises ValueError for an integer that does not fit into one."""
     for i, value in enumerate(values):
         if isinstance(value, int) and value.bit_length() > FLOAT_BITS:
             raise ValueError(f"thresholds[{i}]: a threshold is a cosine, -1 to 1")
@@ -109,10 +109,8 @@ def to_cosines(values: Sequence[float]) -> tuple[float, ...]:
 
 
 def parse_ref(text: str) -> tuple[str, int]:
-    """Name and version of a stored label set: `pets@3`, or `pets` for the latest (0); ValueError."""
+    """Name and version of a stored label set: `pets@3`, or `pets` for the latest (0). Raises ValueError."""
     name, at, version = utf8(text).partition("@")
     if not name or (at and not (version.isascii() and version.isdigit() and 0 < int(version) < 2**32)):
-        raise ValueError(
-            f"{quoted(text)} is no stored label set; write NAME or NAME@VERSION, for example pets@3"
-        )
+        raise ValueError(f"{quoted(text)} is not a stored label set; write NAME or NAME@VERSION, e.g. pets@3")
     return name, int(version or 0)

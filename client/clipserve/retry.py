@@ -1,6 +1,6 @@
-"""When to try a call again: a policy, a budget that all calls of a client share, and one call's record.
+"""When to retry a call: the policy, the budget shared by a client's calls, and the attempts of one call.
 
-No clock, no sleep and no network in here: callers tell the time and do the waiting.
+Without clock, sleep and I/O: callers pass the time and do the waiting.
 """
 
 from __future__ import annotations
@@ -16,25 +16,25 @@ from clipserve.wire.status import Failure
 
 @dataclass(frozen=True)
 class RetryPolicy:
-    """How hard to try.
+    """When and how often to retry.
 
-    Tried again are calls that found no server (UNAVAILABLE), calls that a server without room asked to send
-    later (RESOURCE_EXHAUSTED with a delay), and calls that another writer got ahead of (ABORTED). The
-    server's delay is obeyed; else the wait doubles from `initial_backoff`. No attempt is made that could
-    only begin after the call's timeout. Where it is the token's own rate that is used up, waiting is all
-    there is to do: these attempts are not counted.
+    Retried are calls that reached no server (UNAVAILABLE), calls that an overloaded server asked to repeat
+    later (RESOURCE_EXHAUSTED with a delay), and calls that lost against another writer (ABORTED). The delay
+    is the server's, if it sends one; else it doubles from `initial_backoff`. No attempt starts after the
+    call's timeout. Attempts refused because of the token's rate limit do not count, since waiting always
+    helps.
     """
 
     attempts: int = 4
-    """At most so many in all, the first one included; 1 never retries."""
+    """Maximum number of attempts, including the first one; 1 disables retries."""
     initial_backoff: float = 0.2
-    """Seconds before the second attempt, at most."""
+    """Maximum seconds before the second attempt."""
     max_backoff: float = 5.0
-    """Seconds between attempts, at most, unless the server asks for more."""
+    """Maximum seconds between attempts, unless the server asks for more."""
     budget: float = 10.0
-    """Failures in a row, over all calls, after half of which no more retries are made."""
+    """Size of the budget for failures of all calls. No retries are made when half of it is used."""
     budget_refill: float = 0.1
-    """What one successful call gives back to the budget."""
+    """What each successful call returns to the budget."""
 
     def __post_init__(self) -> None:
         if self.attempts < 1:
@@ -45,10 +45,10 @@ NO_RETRIES = RetryPolicy(attempts=1)
 
 
 class RetryBudget:
-    """A token bucket shared by a client's calls, so that retries cannot multiply an outage's load.
+    """A token bucket shared by a client's calls, so that retries do not multiply the load of an outage.
 
-    It starts full. Each failure takes one token, each success gives a fraction back; retries are made only
-    while more than half of the tokens are there.
+    It starts full. Each failure takes one token, and each success returns a fraction. Retries are made only
+    while more than half of the tokens are left.
     """
 
     def __init__(self, policy: RetryPolicy) -> None:
@@ -58,23 +58,23 @@ class RetryBudget:
         self._lock = threading.Lock()
 
     def succeeded(self) -> None:
-        """A call was answered."""
+        """Records a successful call."""
         with self._lock:
             self._tokens = min(self._capacity, self._tokens + self._refill)
 
     def failed(self) -> bool:
-        """A call failed in a way that may be tried again; True if the budget allows that."""
+        """Records a retryable failure. Returns whether the budget allows a retry."""
         with self._lock:
             self._tokens = max(0.0, self._tokens - 1)
             return self._tokens > self._capacity / 2
 
 
 class CallAttempts:
-    """The attempts at one call.
+    """The attempts of one call.
 
     Attributes:
-        deadline: the moment, on the caller's clock, when the whole call must be over.
-        made: attempts that have failed so far.
+        deadline: end of the whole call, on the caller's clock.
+        made: number of failed attempts that count.
     """
 
     def __init__(
@@ -108,7 +108,7 @@ class CallAttempts:
         if not failure.may_retry:
             return False
         if failure.error.code == "UNAVAILABLE":
-            # A call that must not be done twice is tried again only if the server surely did not do it.
+            # A call that is not idempotent is retried only if the server certainly did not execute it.
             return self._idempotent or failure.answered
         if failure.error.code == "ABORTED":
             return failure.answered
@@ -116,7 +116,7 @@ class CallAttempts:
 
     def _delay(self, asked: float | None) -> float:
         if asked is not None:
-            # A little later than asked, so that many clients do not come back in one moment.
+            # Slightly later than asked, so that many clients do not return at the same moment.
             return asked * self._uniform(1.0, 1.2)
         doubled = self._policy.initial_backoff * 2 ** min(self.made - 1, 30)
         return min(self._policy.max_backoff, doubled) * self._uniform(0.5, 1.0)

@@ -1,8 +1,8 @@
-"""Text of others made safe to show.
+"""Makes untrusted text safe to print.
 
-Names, ids, payloads, labels, file names and error texts come from elsewhere and may hold escape sequences
-that write to the clipboard, characters that turn the order of letters around, or line ends that look like
-another message. They are shown as Python writes them: `\\x1b`, `\\u202e`, `\\n`.
+Names, ids, payloads, labels, file names and error messages can contain escape sequences that write to the
+clipboard, characters that reverse the direction of writing, or line ends that look like another message. They
+are printed as Python escapes: `\\x1b`, `\\u202e`, `\\n`.
 """
 
 from __future__ import annotations
@@ -22,32 +22,32 @@ MISLEADING = (
 )
 UNSAFE = re.compile(f"[\x00-\x1f{MISLEADING}]")
 UNSAFE_BUT_LINES = re.compile(f"[\x00-\x08\x0b-\x1f{MISLEADING}]")
-"""Line feeds and tabs may stay."""
+"""Allows line feeds and tabs."""
 
 
 def one_line(text: str) -> str:
-    """The text with its unsafe characters escaped, line ends and tabs among them."""
+    """The text with unsafe characters escaped, including line ends and tabs."""
     return UNSAFE.sub(escaped, text)
 
 
 def safe_lines(text: str) -> str:
-    """The same, with line feeds and tabs left as they are."""
+    """The text with unsafe characters escaped, except line feeds and tabs."""
     return UNSAFE_BUT_LINES.sub(escaped, text)
 
 
 def json_text(document: Mapping[str, Any], indent: int | None = None) -> str:
-    """The document as JSON that means the same and holds no unsafe character: JSON has escapes of its own."""
+    """The document as equivalent JSON without unsafe characters, which JSON can escape itself."""
     text = json.dumps(document, ensure_ascii=False, indent=indent, default=str)
-    return UNSAFE_BUT_LINES.sub(lambda found: json.dumps(found[0])[1:-1], text)
+    return UNSAFE_BUT_LINES.sub(lambda match: json.dumps(match[0])[1:-1], text)
 
 
 QUOTED = 80
-"""Characters of a value that an error quotes."""
+"""Maximum characters of a value in an error message."""
 LONG_WORD = re.compile(r"\S{200,}")
 
 
 def quoted(value: object, limit: int = QUOTED) -> str:
-    """The value as Python writes it, for a message: of a long text its beginning, and how long it is."""
+    """The value's repr for a message. Of a long text, only its beginning and its length."""
     if isinstance(value, str | bytes) and len(value) > limit:
         unit = "characters" if isinstance(value, str) else "bytes"
         return f"{value[: limit - 20]!r}… ({len(value):,} {unit})"
@@ -56,8 +56,8 @@ def quoted(value: object, limit: int = QUOTED) -> str:
 
 
 def shortened(message: str, limit: int = 2_000) -> str:
-    """A message in which values of others are cut: words of 200 characters and more, and what is beyond
-    `limit` characters but for the end, which says what to do."""
+    """A message with long values cut: words from 200 characters on, and the middle beyond `limit` characters.
+    The end stays, because it says what to do."""
     text = LONG_WORD.sub(lambda word: f"{word[0][:60]}… ({len(word[0]):,} characters)", message)
     if len(text) <= limit:
         return text
@@ -65,6 +65,6 @@ def shortened(message: str, limit: int = 2_000) -> str:
     return f"{text[: limit - end]} … {text[-end:]}"
 
 
-def escaped(found: re.Match[str]) -> str:
-    """One character as Python writes it."""
-    return found[0].encode("unicode_escape").decode()
+def escaped(match: re.Match[str]) -> str:
+    """One character as a Python escape."""
+    return match[0].encode("unicode_escape").decode()

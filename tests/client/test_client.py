@@ -312,7 +312,7 @@ def test_a_model_that_changes_under_way_is_noticed(server):
             server.state.model = type(server.state.model)(name="fake", fingerprint="1" * 64, embed_dim=16)
             yield from "ghi"
 
-        with pytest.raises(clipserve.FingerprintMismatch, match="changed while the call was under way"):
+        with pytest.raises(clipserve.FingerprintMismatch, match="changed during the call"):
             client.embed_texts(texts())
 
 
@@ -409,5 +409,5 @@ def test_calls_that_are_under_way_when_the_client_is_closed_say_so(server):
     client = Client(server.address, retry=FAST)
     client.info()
     threading.Timer(0.2, client.close).start()
-    with pytest.raises(clipserve.Cancelled, match="the client was closed before the answer came"):
+    with pytest.raises(clipserve.Cancelled, match="the client was closed before the answer arrived"):
         client.embed_texts(["x"])

@@ -27,7 +27,7 @@ def test_label_sets_are_distinct():
 
 
 def test_unknown_sets_say_which_there_are():
-    with pytest.raises(ValueError, match="there are cifar10, imagenet1k"):
+    with pytest.raises(ValueError, match="available are cifar10, imagenet1k"):
         label_set("coco")
 
 

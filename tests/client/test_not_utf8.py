@@ -43,7 +43,7 @@ def test_an_argument_that_is_no_utf8_is_one_error(run, photos, tmp_path, words, 
     places = {"PHOTO": photos / "a.png", "PHOTOS": photos, "FILE": file, "OUT": tmp_path / "out.parquet"}
     told = run(*(places.get(word, word) for word in words), code=2).stderr
     assert "caf\\udce9" in told.replace("\\\\", "\\")
-    assert "is not text in UTF-8 (byte 0xE9); write it in UTF-8" in told
+    assert "is not valid UTF-8 (byte 0xE9); write it in UTF-8" in told
     assert place in told
 
 
@@ -63,7 +63,7 @@ def test_a_label_file_with_half_a_pair_names_the_place(run, photos, tmp_path, do
     for words in (("labels", "put", "kept", file), ("classify", photos / "a.png", "--labels-file", file)):
         told = run(*words, code=2).stderr
         assert place in told
-        assert "is not text in UTF-8" in told
+        assert "is not valid UTF-8" in told
 
 
 @pytest.mark.parametrize("digits", [400, 5_000])

@@ -160,11 +160,11 @@ def test_modes_that_no_file_has_are_those_they_stand_for(mode: str, same: Any) -
 @pytest.mark.parametrize("scale", [1, 1 / 257, 4, -1])
 def test_pixels_without_an_agreed_range_are_refused_as_file_and_as_image(kind: type, scale: float) -> None:
     image = Image.fromarray((GRAY.astype(float) * scale).astype(kind))
-    with pytest.raises(ValueError, match="no agreed range; scale them to 0–255"):
+    with pytest.raises(ValueError, match="no defined range; scale them to 0–255"):
         write_image(image)
     with pytest.raises(ImageFormatUnsupported, match="no agreed range"):
         of_file(saved(image, "TIFF"))
-    with pytest.raises(ValueError, match="no agreed range"):
+    with pytest.raises(ValueError, match="no defined range"):
         write_image(Image.open(io.BytesIO(saved(image, "TIFF"))))
 
 

@@ -1,1 +1,1 @@
-"""The client's methods, service by service. `clipserve.Client` has them all."""
+"""The client's methods, one module for each service or subject. `clipserve.Client` combines them."""

@@ -1,4 +1,4 @@
-"""What all methods of the client stand on: single calls, pages, jobs, streams, and the server's limits."""
+"""The base of the client's methods: single calls, pages, jobs, streams, and the server's limits."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any, TypeAlias, TypeVar
 
 from google.protobuf.message import Message
 
-from clipserve.calls.stream import BatchStream, parts_of
+from clipserve.calls.stream import BatchStream, split_batches
 from clipserve.errors import LimitExceeded, ResourceExhausted
 from clipserve.jobs.base import Job, StreamMethod
 from clipserve.jobs.pace import Pace
@@ -25,14 +25,14 @@ R = TypeVar("R")
 Progress: TypeAlias = Callable[[int], None]
 
 DEFAULT_TIMEOUT = 60.0
-INFO_SECONDS = 300.0
-"""How long the server's limits are believed."""
+INFO_CACHE_SECONDS = 300.0
+"""How long the server's limits are cached."""
 
 
 class Calls:
-    """Sends requests as the client was told to.
+    """Sends requests with the client's settings.
 
-    `timeout` is of each request, its retries included; None means the client's own, or the default.
+    `timeout` applies to each request, including its retries; None means the client's timeout or the default.
     """
 
     def __init__(
@@ -43,21 +43,21 @@ class Calls:
         self._batch_size = batch_size
         self._in_flight = in_flight
         self._info: tuple[float, ServerInfo] | None = None
-        """Read and replaced as a whole, so it needs no lock: a lock might be held when the process forks."""
+        """Replaced as a whole, so it needs no lock. The process may be forked while another thread holds a
+        lock."""
 
     def info(self, *, timeout: float | None = None) -> ServerInfo:
-        """The server's models and limits, asked anew."""
-        response = self._call("GetServerInfo", clip_pb2.GetServerInfoRequest(), timeout)
-        found = read_server_info(response)
-        self._info = (time.monotonic(), found)
-        return found
+        """The server's version, models and limits, always fetched from the server."""
+        info = read_server_info(self._call("GetServerInfo", clip_pb2.GetServerInfoRequest(), timeout))
+        self._info = (time.monotonic(), info)
+        return info
 
     def _call(self, name: str, request: Message, timeout: float | None, *, idempotent: bool = True) -> Any:
         seconds = timeout or self._timeout or DEFAULT_TIMEOUT
         return self._transport.unary(name, request, timeout=seconds, idempotent=idempotent)
 
     def _pages(self, name: str, request: Any, timeout: float | None) -> Iterator[Any]:
-        """The answers to a request that pages, to the last page; each is asked for when it is drawn."""
+        """The pages of a list call. Each page is requested when the iterator reaches it."""
         while True:
             response = self._call(name, request, timeout)
             yield response
@@ -66,40 +66,40 @@ class Calls:
             request.page_token = response.next_page_token
 
     def _run(self, job: Job[R], timeout: float | None, progress: Progress | None = None) -> R:
-        """Sends a job's requests, a few at a time, and returns its result.
+        """Sends a job's requests, several at a time, and returns its result.
 
-        Where somebody watches the progress, requests are small enough to show it.
+        With `progress`, requests are small enough to report it about twice a second.
         """
-        fixed = timeout or self._timeout
+        given_timeout = timeout or self._timeout
         pace = None if progress is None else Pace(self._batch_size)
         caller = threading.current_thread()
         with Scope() as scope:
 
-            def answer(chunk: Chunk) -> Any:
+            def send(chunk: Chunk) -> Any:
                 start = time.monotonic()
                 response = self._transport.unary(
                     job.method,
                     chunk.request,
-                    timeout=fixed or DEFAULT_TIMEOUT + job.extra_seconds(chunk),
+                    timeout=given_timeout or DEFAULT_TIMEOUT + job.extra_seconds(chunk),
                     idempotent=job.idempotent,
                     rebase=rebaser(job.name, chunk.positions),
                     scope=None if threading.current_thread() is caller else scope,
                 )
                 if pace is not None:
-                    pace.note(len(chunk.positions), time.monotonic() - start)
+                    pace.record(len(chunk.positions), time.monotonic() - start)
                 return response
 
-            most = None if pace is None else lambda: pace.size
-            chunks = job.chunks(self._cached_info(timeout), self._batch_size, most)
+            max_items = None if pace is None else lambda: pace.items
+            chunks = job.chunks(self._cached_info(timeout), self._batch_size, max_items)
             try:
-                pairs = in_order(chunks, answer, width=self._in_flight, cancel=scope.cancel)
+                pairs = in_order(chunks, send, width=self._in_flight, cancel=scope.cancel)
                 with contextlib.closing(pairs):
                     for chunk, response in pairs:
-                        job.take(chunk, response)
+                        job.add_response(chunk, response)
                         if progress is not None:
                             progress(chunk.positions[-1] + 1)
             except (LimitExceeded, ResourceExhausted):
-                # The limits may have changed under us: ask for them before the next call.
+                # The server's limits may have changed: fetch them again before the next call.
                 self._info = None
                 raise
         if progress is not None:
@@ -110,19 +110,19 @@ class Calls:
         self,
         method: StreamMethod,
         batches: Iterable[Any],
-        start: Callable[[Any], Job[R]],
+        new_job: Callable[[Any], Job[R]],
         timeout: float | None,
     ) -> Iterator[R]:
-        """One result for each batch; batches are drawn as answers come, a few ahead."""
+        """One result for each batch. Batches are read as answers arrive, a few ahead of them."""
         info = self._cached_info()
-        size = info.limits.max_items_per_call
-        patience = timeout or self._timeout or DEFAULT_TIMEOUT + size / 2
-        parts = parts_of(batches, start, info, size)
+        max_items = info.limits.max_items_per_call
+        answer_timeout = timeout or self._timeout or DEFAULT_TIMEOUT + max_items / 2
+        parts = split_batches(batches, new_job, info, max_items)
         window = info.limits.stream_window
-        return BatchStream(self._transport, method, parts, window=window, timeout=patience).results()
+        return BatchStream(self._transport, method, parts, window=window, timeout=answer_timeout).results()
 
     def _cached_info(self, timeout: float | None = None) -> ServerInfo:
         cached = self._info
-        if cached is not None and time.monotonic() - cached[0] < INFO_SECONDS:
+        if cached is not None and time.monotonic() - cached[0] < INFO_CACHE_SECONDS:
             return cached[1]
         return self.info(timeout=timeout)

@@ -1,7 +1,8 @@
-"""Classifying, embedding and searching."""
+"""Classify, embed and search."""
 
 from __future__ import annotations
 
+import functools
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, Literal
@@ -17,7 +18,7 @@ from clipserve.jobs.embed import EmbedJob
 from clipserve.jobs.warn import warn_of_texts
 from clipserve.labels import LabelSet, to_label_set
 from clipserve.messages.responses import read_search
-from clipserve.messages.search_request import query_check, search_request
+from clipserve.messages.search_request import check_query_texts, search_request
 from clipserve.types import ClassifyResult, EmbedResult, SearchResult, Weighted
 from clipserve.wire.images import MAX_FILE_BYTES
 from clipserve.wire.label_sets import prepare_request
@@ -46,14 +47,14 @@ class ClipCalls(Calls):
         Args:
             images: encoded bytes, paths, uint8 arrays [H, W, 3] or Pillow images.
             labels: distinct names, or a LabelSet such as `label_set("imagenet1k")`.
-            label_set: instead of labels, the name of a stored label set: `pets` for its latest version, or
+            label_set: name of a stored label set, instead of labels: `pets` for its latest version, or
                 `pets@3`. It has its own templates and thresholds.
-            templates: prompts with one `{}` each; a label's embedding is their mean. None: the label set's,
-                or `a photo of a {}.`
-            top_k: labels to return for each image, best first; more than there are labels returns all, 0 the
-                server's default.
-            mode: ``softmax`` if one label is right, ``independent`` if any number may be.
-            thresholds: cosine from which a label counts as present, one for all or one for each.
+            templates: prompts that contain `{}` once; a label's embedding is the mean of its prompts. None:
+                the label set's templates, or `a photo of a {}.`
+            top_k: labels to return for each image, best first. Values above the number of labels return all;
+                0 means the server's default.
+            mode: ``softmax`` if exactly one label is right, ``independent`` if any number of labels can be.
+            thresholds: cosine at or above which a label counts as present: one for all labels, or one each.
             model: name of the model; empty means the server's default.
         """
         if (labels is None) == (label_set is None):
@@ -80,25 +81,25 @@ class ClipCalls(Calls):
         progress: Callable[[int, int], None] | None = None,
         timeout: float | None = None,
     ) -> int:
-        """Has the server encode labels ahead of `classify`, which else does so in its first call.
+        """Lets the server encode labels before the first `classify` call needs them.
 
-        Returns how many prompts had to be encoded: 0 where all were known. Raises Unimplemented where the
-        server is older than this.
+        Returns the number of prompts that the server had to encode; 0 if all were cached. Raises
+        Unimplemented if the server does not support this call.
 
         Args:
             labels, label_set, templates, model: as in `classify`.
-            progress: is called with the number of prompts that are known so far, and of all.
+            progress: called with the number of prompts encoded so far, and their total.
         """
         if (labels is None) == (label_set is None):
             raise TypeError("prepare_labels needs exactly one of labels and label_set")
-        chosen = label_set if label_set is not None else to_label_set(labels or (), templates)
-        request, encoded, before = prepare_request(chosen, model), 0, -1
+        labels_or_ref = label_set if label_set is not None else to_label_set(labels or (), templates)
+        request, encoded, before = prepare_request(labels_or_ref, model), 0, -1
         while True:
             response = self._call("PrepareLabels", request, timeout)
             encoded += response.encoded
             if progress is not None:
                 progress(response.done, response.total)
-            # A server that cannot keep so many labels comes no further.
+            # A server whose cache is too small for the labels makes no more progress.
             if not before < response.done < response.total:
                 return encoded
             before = response.done
@@ -129,7 +130,7 @@ class ClipCalls(Calls):
     ) -> EmbedResult:
         """Embeddings of texts: float32 [N, D], L2-normalized unless `normalize` is False.
 
-        Texts longer than the model's context lose their end; `truncated` says which did.
+        Texts longer than the model's context are truncated; the result's `truncated` has their positions.
         """
         job = EmbedJob("texts", texts, model=model, normalize=normalize, on_error=on_error)
         return self._run(job, timeout, progress)
@@ -144,15 +145,13 @@ class ClipCalls(Calls):
         on_error: OnError = "raise",
         timeout: float | None = None,
     ) -> Iterator[EmbedResult]:
-        """Embeds batch after batch over one stream, for sources without end: one result for each batch.
+        """Embeds batches over one stream, for long or endless sources. Yields one result for each batch.
 
-        Batches are drawn as answers come, a few ahead. `timeout` is for each answer, not for the stream.
+        Batches are read as answers arrive, a few ahead of them. `timeout` applies to each answer, not to the
+        stream.
         """
-
-        def start(batch: Iterable[Any]) -> EmbedJob:
-            return EmbedJob(kind, batch, model=model, normalize=normalize, on_error=on_error)
-
-        return self._stream(EmbedJob.stream, batches, start, timeout)
+        new_job = functools.partial(EmbedJob, kind, model=model, normalize=normalize, on_error=on_error)
+        return self._stream(EmbedJob.stream, batches, new_job, timeout)
 
     def search(
         self,
@@ -178,24 +177,24 @@ class ClipCalls(Calls):
         The query is exactly one of `text`, `image`, `embedding`, `like` and `weighted`.
 
         Args:
-            like: id of a point; finds what is like it, and leaves the point itself out.
-            weighted: 1 to 16 queries in one: the sum of their embeddings, each times its weight, e.g.
+            like: id of a point. Finds similar points and leaves out the point itself.
+            weighted: 1 to 16 queries in one: the weighted sum of their embeddings, e.g.
                 `[Weighted(1, text="a beach"), Weighted(-1, text="people")]`.
             score_threshold: leaves out hits with a lower cosine.
-            filter: searches only points whose payload meets it, e.g. `F("year") >= 2020` or "year >= 2020".
-            with_payload: False leaves the payloads out.
-            payload_fields: fields of the payload to return; none means all.
-            fingerprint: of the model that made `embedding`; a collection of another one is refused.
-            consistency: ``strong`` sees every write answered before; ``bounded`` may miss those of the last
-                moments, and is faster on some engines. None: the server's default.
-            group_duplicates: True, or the cosine from which two points are near-duplicates: only the best
-                of them is a hit, and `top_k` counts groups.
+            filter: searches only points whose payload matches, e.g. `F("year") >= 2020` or "year >= 2020".
+            with_payload: False returns hits without payloads.
+            payload_fields: fields of the payload to return; empty means all.
+            fingerprint: of the model that made `embedding`. The server refuses collections of another model.
+            consistency: ``strong`` includes all writes that were acknowledged before the search; ``bounded``
+                can miss the most recent ones and is faster on some engines. None: the server's default.
+            group_duplicates: True, or the cosine at or above which two points are near-duplicates. Only the
+                best point of each group is a hit, and `top_k` counts groups.
         """
-        pictures = [image, *(part.image for part in weighted or () if isinstance(part, Weighted))]
-        paths = any(isinstance(picture, str | os.PathLike) for picture in pictures)
+        images = [image, *(part.image for part in weighted or () if isinstance(part, Weighted))]
+        has_paths = any(isinstance(image, str | os.PathLike) for image in images)
         request = search_request(
             collection,
-            max_file_bytes=self._cached_info(timeout).limits.max_image_bytes if paths else MAX_FILE_BYTES,
+            max_file_bytes=self._cached_info(timeout).limits.max_image_bytes if has_paths else MAX_FILE_BYTES,
             text=text,
             image=image,
             embedding=embedding,
@@ -210,5 +209,5 @@ class ClipCalls(Calls):
             consistency=consistency,
             group_duplicates=group_duplicates,
         )
-        warn_of_texts(query_check(text, weighted or ()))
+        warn_of_texts(check_query_texts(text, weighted or ()))
         return read_search(self._call("Search", request, timeout))

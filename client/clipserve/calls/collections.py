@@ -8,15 +8,15 @@ from typing import Literal
 from clipserve.calls.base import Calls
 from clipserve.inputs.text_encoding import utf8
 from clipserve.messages.collection_responses import read_collection
-from clipserve.messages.point_requests import PAGE_SIZE, create_request
+from clipserve.messages.point_requests import PAGE_SIZE, create_collection_request
 from clipserve.types import Collection, IndexOptions
 from clipserve.v1 import collection_pb2
 
 
 class CollectionCalls(Calls):
-    """Methods of CollectionService that are about whole collections.
+    """Methods of CollectionService for whole collections.
 
-    Wherever a collection is named, an alias does as well, but for `delete_collection`.
+    Every method except `delete_collection` accepts an alias as the name of a collection.
     """
 
     def create_collection(
@@ -30,47 +30,48 @@ class CollectionCalls(Calls):
         index: IndexOptions = IndexOptions(),  # noqa: B008  (frozen)
         timeout: float | None = None,
     ) -> Collection:
-        """Makes an empty collection for one model.
+        """Creates an empty collection for one model.
 
         Args:
             name: 3 to 64 letters, digits, `_` and `-`; the first is a letter or `_`.
             schema: type of each payload field: string, int, double, bool, timestamp or string_list.
-            model: whose embeddings it will hold; empty means the server's default.
-            keep_sources: stores with every point what it was made of, so that the collection can move to
-                another model.
-            index: options of its vector index; the engine's own by default.
+            model: name of the model of the collection's embeddings; empty means the server's default.
+            keep_sources: also stores the image or text of every point, so that the collection can be migrated
+                to another model.
+            index: options of the vector index; the engine's defaults if not given.
         """
-        request = create_request(name, schema or {}, model, metric, keep_sources, index)
+        request = create_collection_request(name, schema or {}, model, metric, keep_sources, index)
         return read_collection(self._call("CreateCollection", request, timeout, idempotent=False).collection)
 
     def get_collection(self, name: str, *, timeout: float | None = None) -> Collection:
-        """One collection, with the state of its index and of its migration; raises CollectionNotFound."""
+        """One collection, with the state of its index and migration; raises CollectionNotFound."""
         request = collection_pb2.GetCollectionRequest(name=utf8(name, "name"))
         return read_collection(self._call("GetCollection", request, timeout).collection)
 
     def list_collections(self, *, timeout: float | None = None) -> tuple[Collection, ...]:
-        """All collections, by name."""
+        """All collections, sorted by name."""
         request = collection_pb2.ListCollectionsRequest(page_size=PAGE_SIZE)
         pages = self._pages("ListCollections", request, timeout)
         return tuple(read_collection(collection) for page in pages for collection in page.collections)
 
     def delete_collection(self, name: str, *, timeout: float | None = None) -> None:
-        """Deletes a collection and all its points, for good; raises CollectionHasAliases while it has any."""
+        """Deletes a collection and all its points permanently. Raises CollectionHasAliases if it has
+        aliases."""
         request = collection_pb2.DeleteCollectionRequest(name=name)
         self._call("DeleteCollection", request, timeout, idempotent=False)
 
     def purge_collection(self, name: str, *, timeout: float | None = None) -> None:
-        """Takes points that were deleted or replaced out of all files now; raises CollectionNotFound.
+        """Removes deleted and replaced points from all files now; raises CollectionNotFound.
 
-        Takes some seconds, and longer for large collections: their files are written anew.
+        This rewrites files: it takes seconds, and longer for large collections.
         """
         request = collection_pb2.PurgeCollectionRequest(name=name)
         self._call("PurgeCollection", request, timeout)
 
     def put_alias(self, alias: str, collection: str, *, timeout: float | None = None) -> str:
-        """Makes an alias, or lets it mean another collection from this moment on.
+        """Creates an alias, or points it to another collection.
 
-        Returns the collection that it meant before; empty if it is new.
+        Returns the alias's previous collection; empty if the alias is new.
         """
         named = collection_pb2.Alias(name=alias, collection=collection)
         # Sent twice, it would answer that it meant the new collection before.
@@ -78,12 +79,12 @@ class CollectionCalls(Calls):
         return str(self._call("PutAlias", request, timeout, idempotent=False).previous_collection)
 
     def delete_alias(self, alias: str, *, timeout: float | None = None) -> None:
-        """Deletes an alias; the collection stays. Raises AliasNotFound."""
+        """Deletes an alias, not its collection; raises AliasNotFound."""
         request = collection_pb2.DeleteAliasRequest(name=alias)
         self._call("DeleteAlias", request, timeout, idempotent=False)
 
     def list_aliases(self, *, timeout: float | None = None) -> dict[str, str]:
-        """The collection that each alias means, by alias."""
+        """The collection of each alias, by alias."""
         request = collection_pb2.ListAliasesRequest(page_size=PAGE_SIZE)
         pages = self._pages("ListAliases", request, timeout)
         return {alias.name: alias.collection for page in pages for alias in page.aliases}

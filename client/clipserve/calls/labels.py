@@ -1,4 +1,4 @@
-"""Label sets that a server keeps under names."""
+"""Stored label sets."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from clipserve.calls.base import Calls
 from clipserve.inputs.text_encoding import utf8
-from clipserve.jobs.warn import label_check, warn_of_labels, warn_of_texts
+from clipserve.jobs.warn import check_label_names, warn_of_labels, warn_of_texts
 from clipserve.labels import LabelSet, to_label_set
 from clipserve.messages.point_requests import PAGE_SIZE
 from clipserve.types import LabelSetInfo, NamedLabelSet
@@ -27,22 +27,23 @@ class LabelSetCalls(Calls):
         thresholds: Sequence[float] | float | None = None,
         timeout: float | None = None,
     ) -> tuple[LabelSetInfo, bool]:
-        """Keeps a label set under a name, as its next version; the same as the latest changes nothing.
+        """Stores a label set as the next version of this name. If it equals the latest version, nothing
+        changes.
 
-        Returns what is kept now, and whether that is a new version. Gives a LabelsWarning where the model
-        cannot tell labels apart or cuts them.
+        Returns the stored label set's info, and whether it is a new version. Gives a LabelsWarning if the
+        model reads labels as the same text or truncates them.
 
         Args:
-            name: 1 to 128 letters, digits, `_`, `.` and `-`, a letter or `_` first.
-            templates, thresholds: as in `classify`; given apart they win over those of a LabelSet.
+            name: 1 to 128 letters, digits, `_`, `.` and `-`; the first is a letter or `_`.
+            templates, thresholds: as in `classify`; they override those of a LabelSet.
         """
-        given = to_label_set(labels, templates, thresholds)
-        request = labels_pb2.PutLabelSetRequest(name=utf8(name, "name"), labels=write_labels(given))
+        label_set = to_label_set(labels, templates, thresholds)
+        request = labels_pb2.PutLabelSetRequest(name=utf8(name, "name"), labels=write_labels(label_set))
         response = self._call("PutLabelSet", request, timeout)
-        found = read_warnings(response.warnings)
-        warn_of_texts(label_check(given))
-        warn_of_labels(found)
-        return replace(read_info(response.info), warnings=found), bool(response.created)
+        warnings = read_warnings(response.warnings)
+        warn_of_texts(check_label_names(label_set))
+        warn_of_labels(warnings)
+        return replace(read_info(response.info), warnings=warnings), bool(response.created)
 
     def get_label_set(self, name: str, version: int = 0, *, timeout: float | None = None) -> NamedLabelSet:
         """A stored label set; version 0 is the latest. Raises LabelSetNotFound."""
@@ -50,12 +51,12 @@ class LabelSetCalls(Calls):
         return read_named(self._call("GetLabelSet", request, timeout))
 
     def list_label_sets(self, *, timeout: float | None = None) -> tuple[LabelSetInfo, ...]:
-        """The latest version of every stored label set, by name."""
+        """The latest version of every stored label set, sorted by name."""
         pages = self._pages("ListLabelSets", labels_pb2.ListLabelSetsRequest(page_size=PAGE_SIZE), timeout)
         return tuple(read_info(info) for page in pages for info in page.label_sets)
 
     def delete_label_set(self, name: str, version: int = 0, *, timeout: float | None = None) -> int:
-        """Deletes one version of a label set, or all of them (0), and says how many there were.
+        """Deletes one version of a label set, or all versions (0). Returns the number of deleted versions.
 
         Raises LabelSetNotFound.
         """

@@ -1,4 +1,4 @@
-"""Moving collections to other models."""
+"""Migrations of collections to other models."""
 
 from __future__ import annotations
 
@@ -13,14 +13,15 @@ from clipserve.v1 import collection_pb2
 class MigrationCalls(Calls):
     """Methods of CollectionService that move a collection to another model.
 
-    Each returns the collection with its migration as it is then; `get_collection` tells how it goes on.
-    Each raises MigrationConflict where the migration is not in a state that allows it.
+    Each method returns the collection with the state of its migration after the call; `get_collection`
+    returns later states. Each raises MigrationConflict if the state of the migration does not allow the call.
     """
 
     def start_migration(self, collection: str, to_model: str, *, timeout: float | None = None) -> Collection:
-        """Begins to embed the points anew with another model, in the background.
+        """Starts to embed all points again with another model, in the background.
 
-        Reads go on, and writes go to both models. Raises SourcesNotKept where there is nothing to embed.
+        Reads still use the old model, and writes go to both models. Raises SourcesNotKept if the points'
+        images and texts are neither stored nor readable.
         """
         request = collection_pb2.StartMigrationRequest(collection=collection, to_model=to_model)
         return self._migrate("StartMigration", request, timeout)
@@ -33,14 +34,14 @@ class MigrationCalls(Calls):
         accept_dropped: int = 0,
         timeout: float | None = None,
     ) -> Collection:
-        """Lets the new model answer from this moment on, once the migration is ready.
+        """Makes the new model answer from now on. The migration must be ready.
 
-        The old embeddings are kept, and written too, until the migration is ended.
+        Until the migration is ended, writes still go to both models, and it can be rolled back.
 
         Args:
-            without_failed: switches although some points failed; they will be missing. Alone it is enough
-                for at most 16 points, and never for all.
-            accept_dropped: the exact number of points that may go missing, any number.
+            without_failed: switches even if points failed; the collection then lacks these points. Sufficient
+                alone for at most 16 points, and never if all points failed.
+            accept_dropped: the exact number of points that may be lost; needed for more than 16.
         """
         request = collection_pb2.SwitchMigrationRequest(
             collection=collection, without_failed=without_failed, accept_dropped=accept_dropped
@@ -50,11 +51,11 @@ class MigrationCalls(Calls):
     def roll_back_migration(
         self, collection: str, *, accept_dropped: int = 0, timeout: float | None = None
     ) -> Collection:
-        """Lets the old model answer again, from this moment on.
+        """Makes the old model answer again from now on.
 
         Args:
-            accept_dropped: the exact number of points written since the switch that the old model has no
-                embedding of, and that may go missing.
+            accept_dropped: the exact number of points that may be lost: points written since the switch that
+                have no embedding of the old model.
         """
         request = collection_pb2.RollBackMigrationRequest(
             collection=collection, accept_dropped=accept_dropped
@@ -62,13 +63,13 @@ class MigrationCalls(Calls):
         return self._migrate("RollBackMigration", request, timeout)
 
     def end_migration(self, collection: str, *, timeout: float | None = None) -> Collection:
-        """Stays with the model that answers now, and drops the embeddings of the other one.
+        """Keeps the model that answers now, and deletes the embeddings of the other one.
 
-        Before a switch this gives the migration up.
+        Before a switch, this cancels the migration.
         """
         request = collection_pb2.EndMigrationRequest(collection=collection)
         return self._migrate("EndMigration", request, timeout)
 
     def _migrate(self, name: str, request: Message, timeout: float | None) -> Collection:
-        # Done twice, each of them would be refused the second time.
+        # Not idempotent: the server refuses the second of two equal calls.
         return read_collection(self._call(name, request, timeout, idempotent=False).collection)

@@ -1,7 +1,8 @@
-"""Writing, deleting, getting and counting points."""
+"""Write, delete, get and count points."""
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterable, Iterator
 
 from clipserve.calls.base import Calls, Progress
@@ -9,14 +10,14 @@ from clipserve.errors import FingerprintMismatch
 from clipserve.filters.conditions import Filter
 from clipserve.jobs.base import OnError
 from clipserve.jobs.points import DeletePointsJob, GetPointsJob, UpsertJob
-from clipserve.messages.point_requests import count_request, delete_request, scroll_request
+from clipserve.messages.point_requests import scroll_request, write_filter
 from clipserve.messages.responses import read_point
 from clipserve.types import Point, StoredPoint, UpsertResult
 from clipserve.v1 import collection_pb2
 
 
 class PointCalls(Calls):
-    """Methods of CollectionService that are about points."""
+    """Methods of CollectionService for points."""
 
     def upsert(
         self,
@@ -28,11 +29,14 @@ class PointCalls(Calls):
         progress: Progress | None = None,
         timeout: float | None = None,
     ) -> UpsertResult:
-        """Adds points, or replaces those whose ids exist. What is answered as written survives a crash.
+        """Adds points, and replaces points whose ids exist. Acknowledged points survive a crash of the
+        server.
 
         Args:
-            points: drawn as requests are built, so a generator of a million is fine; no id twice.
-            fingerprint: of the model that made the points' embeddings; a collection of another one refuses.
+            points: read as requests are built, so a generator of a million points works; ids must be
+                distinct.
+            fingerprint: of the model that made the points' embeddings. The server refuses collections of
+                another model.
         """
         job = UpsertJob(collection, points, fingerprint=fingerprint, on_error=on_error)
         return self._run(job, timeout, progress)
@@ -46,16 +50,15 @@ class PointCalls(Calls):
         on_error: OnError = "raise",
         timeout: float | None = None,
     ) -> Iterator[UpsertResult]:
-        """Adds points batch after batch over one stream, for sources without end: one result for each batch.
+        """Writes batches of points over one stream, for long or endless sources. Yields one result for each
+        batch.
 
-        Batches are drawn as answers come, a few ahead; a result that has come says what is on disk. Nothing
-        is sent before the first result is asked for. `timeout` is for each answer, not for the stream.
+        Batches are read as answers arrive, a few ahead of them; the points of a yielded result are on disk.
+        Nothing is sent before the first result is requested. `timeout` applies to each answer, not to the
+        stream.
         """
-
-        def start(batch: Iterable[Point]) -> UpsertJob:
-            return UpsertJob(collection, batch, fingerprint=fingerprint, on_error=on_error)
-
-        return self._stream(UpsertJob.stream, batches, start, timeout)
+        new_job = functools.partial(UpsertJob, collection, fingerprint=fingerprint, on_error=on_error)
+        return self._stream(UpsertJob.stream, batches, new_job, timeout)
 
     def delete_points(
         self,
@@ -65,9 +68,10 @@ class PointCalls(Calls):
         filter: Filter | str | None = None,
         timeout: float | None = None,
     ) -> int:
-        """Deletes points by id, or those that meet a filter, and says how many existed."""
+        """Deletes points by id or by filter. Returns the number of points that existed."""
         if filter is not None and ids is None:
-            return int(self._call("DeletePoints", delete_request(collection, filter), timeout).deleted)
+            request = collection_pb2.DeletePointsRequest(collection=collection, filter=write_filter(filter))
+            return int(self._call("DeletePoints", request, timeout).deleted)
         if ids is None or filter is not None:
             raise TypeError("delete_points needs exactly one of ids and filter")
         return int(self._run(DeletePointsJob(collection, ids), timeout))
@@ -81,10 +85,10 @@ class PointCalls(Calls):
         with_sources: bool = False,
         timeout: float | None = None,
     ) -> tuple[StoredPoint, ...]:
-        """The points that exist, in the order of the ids.
+        """The points with these ids, in the order of the ids. Ids without a point are skipped.
 
         Args:
-            with_sources: returns what they were made of too, where that is kept.
+            with_sources: also returns the image or text of each point, if stored.
         """
         job = GetPointsJob(collection, ids, with_embeddings=with_embeddings, with_sources=with_sources)
         return tuple(self._run(job, timeout))
@@ -99,18 +103,16 @@ class PointCalls(Calls):
         page_size: int | None = None,
         timeout: float | None = None,
     ) -> Iterator[StoredPoint]:
-        """All points, or those that meet a filter, in the order of their ids.
+        """All points, or the points that match a filter, sorted by id. Pages are requested as needed.
 
-        They are asked for page after page, as they are drawn.
-
-        A point that is there all the while comes exactly once, whatever is written meanwhile. `timeout` is
-        for each page.
+        Concurrent writes do not matter: a point that exists during the whole scroll is returned exactly once.
+        `timeout` applies to each page.
 
         Args:
-            page_size: points asked for at a time; the server may send fewer. None: 1,000.
+            page_size: points per page; the server may send fewer. None: 1,000.
 
-        Raises FingerprintMismatch where the collection's model changes under way: embeddings of two models
-        must not be mixed.
+        Raises FingerprintMismatch if the collection switches to another model during the scroll and
+        embeddings are requested.
         """
         request = scroll_request(
             collection,
@@ -119,24 +121,25 @@ class PointCalls(Calls):
             with_sources=with_sources,
             page_size=page_size,
         )
-        return self._scrolled(request, timeout)
+        return self._scroll_pages(request, timeout)
 
-    def _scrolled(
+    def _scroll_pages(
         self, request: collection_pb2.ScrollPointsRequest, timeout: float | None
     ) -> Iterator[StoredPoint]:
-        fingerprint = ""
+        first = ""
         for page in self._pages("ScrollPoints", request, timeout):
-            now = page.model.fingerprint
-            if request.with_embeddings and fingerprint not in ("", now):
+            model = page.model
+            first = first or model.fingerprint
+            if request.with_embeddings and model.fingerprint != first:
                 raise FingerprintMismatch(
-                    f"{request.collection!r} moved to model {page.model.name!r} under way; start again",
-                    metadata={"before": fingerprint, "now": now},
+                    f"{request.collection!r} switched to model {model.name!r} during the scroll; start again",
+                    metadata={"before": first, "now": model.fingerprint},
                 )
-            fingerprint = now
             yield from map(read_point, page.points)
 
     def count(
         self, collection: str, filter: Filter | str | None = None, *, timeout: float | None = None
     ) -> int:
-        """How many points there are, or how many meet a filter."""
-        return int(self._call("CountPoints", count_request(collection, filter), timeout).count)
+        """The number of points, or of points that match a filter."""
+        request = collection_pb2.CountPointsRequest(collection=collection, filter=write_filter(filter))
+        return int(self._call("CountPoints", request, timeout).count)

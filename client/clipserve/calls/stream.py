@@ -1,4 +1,4 @@
-"""Batch after batch over one stream, which is opened anew where it breaks."""
+"""Sends batches over one stream, and reopens the stream when it breaks."""
 
 from __future__ import annotations
 
@@ -26,30 +26,30 @@ from clipserve.wire.status import Failure, read_item
 
 R = TypeVar("R")
 
-PATIENCE_AT_END = 5.0
-"""Seconds the server gets to end a stream whose batches are all answered."""
+CLOSE_SECONDS = 5.0
+"""How long to wait for the server to end a stream after its last answer."""
 OVERLOAD_SECONDS = 0.5
-"""Seconds to wait before batches are sent again to a server without room."""
+"""Delay before batches are sent again to an overloaded server."""
 
 
 @dataclass
 class Part(Generic[R]):
-    """One message of a stream, or the end of a batch that needs none."""
+    """One message of a stream. `chunk` is None once it is answered, and for an empty batch."""
 
     job: Job[R]
     chunk: Chunk | None
     number: int
     last: bool
-    """Whether the batch is complete with this part."""
+    """Whether this is the last part of its batch."""
 
 
-def parts_of(
-    batches: Iterable[Any], start: Callable[[Any], Job[R]], info: ServerInfo, batch_size: int
+def split_batches(
+    batches: Iterable[Any], new_job: Callable[[Any], Job[R]], info: ServerInfo, batch_size: int
 ) -> Iterator[Part[R]]:
-    """The messages for all batches, in order; a batch too large for one message becomes several."""
+    """The messages of all batches, in order. A batch that is too large for one message becomes several."""
     number = 0
     for batch in batches:
-        job = start(batch)
+        job = new_job(batch)
         chunks = job.chunks(info, batch_size)
         chunk = next(chunks, None)
         while True:
@@ -61,14 +61,14 @@ def parts_of(
             chunk = following
 
 
-class Link:
-    """One open stream: messages go in by `send`, answers and the failure come out of `receive`."""
+class OpenStream:
+    """One open stream. A thread reads the answers into a queue."""
 
     def __init__(self, method: Callable[..., Any], metadata: Metadata) -> None:
         self._outgoing: queue.SimpleQueue[Any] = queue.SimpleQueue()
         self._incoming: queue.SimpleQueue[Any] = queue.SimpleQueue()
         self._calls: queue.SimpleQueue[Any] = queue.SimpleQueue()
-        # Started in the reader's thread: see Transport.unary on Ctrl-C.
+        # The call starts in the reader's thread, because of Ctrl-C: see Transport.unary.
         start = functools.partial(method, iter(self._outgoing.get, None), metadata=metadata)
         self._reader = threading.Thread(
             target=self._read, args=(start,), name="clipserve-stream", daemon=True
@@ -91,22 +91,23 @@ class Link:
         self._outgoing.put(message)
 
     def receive(self, timeout: float) -> Any:
-        """The next answer, the failure, or None for the stream's end; raises queue.Empty."""
+        """The next answer, an exception, or None at the end of the stream; raises queue.Empty."""
         return self._incoming.get(timeout=timeout) if timeout > 0 else self._incoming.get_nowait()
 
-    def close(self, patience: float = 0) -> None:
-        """Ends the stream: says that no more comes, and cancels it if it is not over after `patience`."""
+    def close(self, wait_seconds: float = 0) -> None:
+        """Ends the stream: tells the server that no more messages come, and cancels it after
+        `wait_seconds`."""
         self._outgoing.put(None)
-        self._reader.join(patience)
+        self._reader.join(wait_seconds)
         if self._reader.is_alive():
             self._calls.get().cancel()
 
 
 class BatchStream(Generic[R]):
-    """Sends parts, at most `window` unanswered, and yields each batch's result in order.
+    """Sends parts, at most `window` of them unanswered, and yields each batch's result in order.
 
-    Where the stream breaks in a way that may be tried again (servers renew connections from time to time),
-    what was not answered is sent again over a new one. `timeout` is how long to wait for any one answer.
+    When the stream breaks with a retryable error (servers renew connections from time to time), it opens a
+    new one and sends the unanswered parts again. `timeout` limits the wait for each answer, in seconds.
     """
 
     def __init__(
@@ -124,8 +125,8 @@ class BatchStream(Generic[R]):
         self._window = max(1, window)
         self._timeout = timeout
         self._unanswered: deque[Part[R]] = deque()
-        self._link: Link | None = None
-        self._attempts = self._fresh_attempts()
+        self._stream: OpenStream | None = None
+        self._attempts = self._new_attempts()
 
     def results(self) -> Iterator[R]:
         """One result for each batch."""
@@ -134,11 +135,11 @@ class BatchStream(Generic[R]):
             while more or self._unanswered:
                 if more and not self._full():
                     more = self._send_next()
-                    yield from self._complete()
-                # While there is room to send, take answers without waiting for them.
+                    yield from self._finished()
+                # While the window has room, read only the answers that have arrived.
                 while self._unanswered and self._receive(wait=not more or self._full()):
-                    yield from self._complete()
-            self._close(PATIENCE_AT_END)
+                    yield from self._finished()
+            self._close(CLOSE_SECONDS)
         finally:
             self._close()
 
@@ -154,8 +155,8 @@ class BatchStream(Generic[R]):
     def _send(self, number: int, chunk: Chunk) -> None:
         self._open().send(self._method.message(batch_id=number, request=chunk.request))
 
-    def _complete(self) -> Iterator[R]:
-        """Results of batches at the head of the line that need no further answer."""
+    def _finished(self) -> Iterator[R]:
+        """Results of the batches at the front of the queue that are completely answered."""
         while self._unanswered and self._unanswered[0].chunk is None:
             part = self._unanswered.popleft()
             if part.last:
@@ -165,7 +166,7 @@ class BatchStream(Generic[R]):
         return len(self._unanswered) >= self._window
 
     def _receive(self, *, wait: bool) -> bool:
-        """Takes one answer; False if there is none yet."""
+        """Handles one answer; False if none has arrived."""
         forks.check()
         try:
             answer = self._open().receive(self._timeout if wait else 0)
@@ -174,42 +175,42 @@ class BatchStream(Generic[R]):
                 raise DeadlineExceeded(f"no answer to a batch within {self._timeout:g} s") from None
             return False
         if answer is None:
-            ended = Unavailable("the server ended the stream early")
-            self._again(Failure(ended, answered=True))
+            ended = Unavailable("the server ended the stream before the last answer")
+            self._reopen(Failure(ended, answered=True))
         elif isinstance(answer, grpc.RpcError):
-            self._again(self._transport.failure(answer, self._rebase()))
+            self._reopen(self._transport.failure(answer, self._rebase()))
         elif isinstance(answer, Exception):
             self._transport.check()
             raise answer
         else:
-            self._take(answer)
+            self._handle(answer)
         return True
 
-    def _take(self, answer: Any) -> None:
+    def _handle(self, answer: Any) -> None:
         part = self._unanswered[0]
         if part.chunk is None or answer.batch_id != part.number:
             raise InternalError(f"the server answered batch {answer.batch_id} out of order")
         error = read_item(answer.status, self._rebase())
         if isinstance(error, Overloaded):
-            # The status of a batch has no place for the delay that a call's failure would carry.
+            # Unlike an error of a call, the status of a batch has no field for a delay.
             error.retry_after = OVERLOAD_SECONDS
         if isinstance(error, Unavailable | Overloaded | Conflict):
-            self._again(Failure(error, answered=True))
+            self._reopen(Failure(error, answered=True))
             return
         if error is not None:
-            part.job.fail(part.chunk, error)
+            part.job.add_failure(part.chunk, error)
         else:
-            part.job.take(part.chunk, answer.response)
+            part.job.add_response(part.chunk, answer.response)
             self._transport.budget.succeeded()
-            self._attempts = self._fresh_attempts()
+            self._attempts = self._new_attempts()
         part.chunk = None
 
-    def _again(self, failure: Failure) -> None:
-        """Opens the stream anew and sends again what was not answered; raises if that may not help."""
+    def _reopen(self, failure: Failure) -> None:
+        """Opens a new stream and sends the unanswered parts again; raises if the failure is final."""
         self._close()
         delay = self._attempts.next_delay(failure, time.monotonic())
         if delay is None:
-            raise self._transport.explained(failure.error)
+            raise self._transport.with_cause(failure.error)
         time.sleep(delay)
         for part in self._unanswered:
             if part.chunk is not None:
@@ -219,18 +220,18 @@ class BatchStream(Generic[R]):
         part = self._unanswered[0] if self._unanswered else None
         if part is None or part.chunk is None:
             return str
-        inner = rebaser(part.job.name, part.chunk.positions)
-        return lambda field: inner(field.removeprefix("request."))
+        rebase = rebaser(part.job.name, part.chunk.positions)
+        return lambda field: rebase(field.removeprefix("request."))
 
-    def _open(self) -> Link:
-        if self._link is None:
-            self._link = Link(self._transport.method(self._method.name), self._transport.metadata())
-        return self._link
+    def _open(self) -> OpenStream:
+        if self._stream is None:
+            self._stream = OpenStream(self._transport.method(self._method.name), self._transport.metadata())
+        return self._stream
 
-    def _close(self, patience: float = 0) -> None:
-        if self._link is not None:
-            self._link.close(patience)
-            self._link = None
+    def _close(self, wait_seconds: float = 0) -> None:
+        if self._stream is not None:
+            self._stream.close(wait_seconds)
+            self._stream = None
 
-    def _fresh_attempts(self) -> CallAttempts:
+    def _new_attempts(self) -> CallAttempts:
         return CallAttempts(self._transport.retry, self._transport.budget, deadline=math.inf)

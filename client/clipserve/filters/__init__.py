@@ -1,1 +1,1 @@
-"""Conditions on payloads, as Python expressions and as text."""
+"""Conditions on payloads, written as Python expressions or as text."""

@@ -4,9 +4,9 @@
 >>> (F("year") >= 2020) & (F("folder") == "holiday") & ~F("tags").isin(["blurred", "private"])
 (year >= 2020 and folder == 'holiday' and not tags in ['blurred', 'private'])
 
-How a condition is shown is how it can be written as text, too: `parse_filter(repr(condition)) == condition`.
+A condition's repr can be parsed again: `parse_filter(repr(condition)) == condition`.
 
-Comparing a field that a point does not have is false, and the negation of that is true.
+A comparison is false if the point does not have the field, so the negation of the comparison is true.
 """
 
 from __future__ import annotations
@@ -24,19 +24,19 @@ from clipserve.v1 import common_pb2
 from clipserve.wire.payload import write_value
 
 RESERVED = ("true", "false")
-"""Words that are values in a condition's text; fields of that name are written `field("true")`."""
+"""Values in a condition's text. Fields with these names are written `field("true")`."""
 LOW, HIGH = (("gt", "<"), ("gte", "<=")), (("lt", "<"), ("lte", "<="))
-"""Bounds and how they are shown on either side of the field: 2010 <= year < 2020."""
+"""Bounds and their signs on either side of the field: 2010 <= year < 2020."""
 
 
 class Filter:
     """A condition. Combine with `&`, `|` and `~`."""
 
     def message(self) -> common_pb2.Filter:
-        """The condition as the server reads it; TypeError or ValueError for values no payload can hold."""
-        raise TypeError("use F(field) == value and its like")
+        """The condition's message. Raises TypeError or ValueError for values that a payload cannot hold."""
+        raise TypeError("a bare Filter has no condition; use F(field) == value or another comparison")
 
-    # Flat, so that a long chain stays within the depth that servers accept.
+    # Chains stay flat, because servers limit the nesting depth.
     def __and__(self, other: Filter) -> Filter:
         return And((*parts(self, And), *parts(checked(other), And)))
 
@@ -48,18 +48,18 @@ class Filter:
 
     def __bool__(self) -> NoReturn:
         raise TypeError(
-            "a filter is neither true nor false here; combine filters with &, | and ~ (and parentheses), "
-            "not with and, or, not or chained comparisons"
+            "a filter has no truth value; combine filters with &, | and ~ (and parentheses), not with and, "
+            "or, not or chained comparisons"
         )
 
 
 def parts(filter: Filter, kind: type[And] | type[Or]) -> tuple[Filter, ...]:
-    """The filters of an And or Or, if it is of that kind; else the filter alone."""
+    """The filters of an And or Or of this kind; else the filter itself."""
     return filter.filters if isinstance(filter, kind) else (filter,)
 
 
 def checked(other: object) -> Filter:
-    """The filter; TypeError for anything else."""
+    """The filter. Raises TypeError for other types."""
     if not isinstance(other, Filter):
         raise TypeError(f"expected a filter such as F('year') >= 2020, not {type(other).__name__}")
     return other
@@ -109,7 +109,7 @@ class In(Filter):
 
 @dataclass(frozen=True, repr=False)
 class Range(Filter):
-    """The field lies between bounds; None does not bind."""
+    """The field is within bounds; None means unbounded."""
 
     field: str
     gt: PayloadValue | None = None
@@ -118,15 +118,15 @@ class Range(Filter):
     lte: PayloadValue | None = None
 
     def bounds(self) -> dict[str, PayloadValue]:
-        """The bounds that bind."""
+        """The bounds that are not None."""
         named = {"gt": self.gt, "gte": self.gte, "lt": self.lt, "lte": self.lte}
         return {name: value for name, value in named.items() if value is not None}
 
     def message(self) -> common_pb2.Filter:
-        found = common_pb2.RangeFilter(field=self.field)
+        message = common_pb2.RangeFilter(field=self.field)
         for name, value in self.bounds().items():
-            getattr(found, name).CopyFrom(write_value(value))
-        return common_pb2.Filter(range=found)
+            getattr(message, name).CopyFrom(write_value(value))
+        return common_pb2.Filter(range=message)
 
     def __repr__(self) -> str:
         field, bounds = shown_field(self.field), self.bounds()
@@ -183,15 +183,15 @@ class F:
     """A payload field to compare: `F("year") >= 2020`, `F("tags") == "sea"`, `F("name").isin([...])`."""
 
     __slots__ = ("name",)
-    __hash__ = None  # type: ignore[assignment]  # comparing gives filters, so fields cannot be keys
+    __hash__ = None  # type: ignore[assignment]  # == returns a filter, so fields cannot be keys
 
     def __init__(self, name: str) -> None:
         self.name = name
 
-    def __eq__(self, value: PayloadValue) -> Filter:  # type: ignore[override]  # a filter, not a truth
+    def __eq__(self, value: PayloadValue) -> Filter:  # type: ignore[override]  # returns a filter
         return Eq(self.name, value)
 
-    def __ne__(self, value: PayloadValue) -> Filter:  # type: ignore[override]  # a filter, not a truth
+    def __ne__(self, value: PayloadValue) -> Filter:  # type: ignore[override]  # returns a filter
         return Not(Eq(self.name, value))
 
     def __lt__(self, value: PayloadValue) -> Filter:
@@ -207,11 +207,11 @@ class F:
         return Range(self.name, gte=value)
 
     def isin(self, values: Iterable[PayloadValue]) -> Filter:
-        """The field equals one of the values; ValueError if there are none."""
-        found = tuple(values)
-        if not found:
+        """The field equals one of the values. Raises ValueError if there are none."""
+        candidates = tuple(values)
+        if not candidates:
             raise ValueError("isin needs at least one value")
-        return In(self.name, found)
+        return In(self.name, candidates)
 
     def between(self, low: PayloadValue, high: PayloadValue) -> Filter:
         """low ≤ field ≤ high."""

@@ -1,7 +1,7 @@
-"""The words of a filter's text, looked at before Python's parser sees them.
+"""Checks the tokens of a filter's text before Python's parser reads it.
 
-The parser takes all of Python, to any depth; this lets only the words of filters pass, in shallow nests, and
-says of what people write instead how it is written here.
+Python's parser accepts all of Python, at any depth. This module accepts only the tokens of filters and limits
+the nesting. For common mistakes, its errors say what to write instead.
 """
 
 from __future__ import annotations
@@ -11,12 +11,12 @@ import re
 
 MAX_CHARACTERS = 10_000
 MAX_BRACKETS = 32
-"""Brackets in brackets, at most."""
+"""Maximum depth of nested brackets."""
 MAX_NOTS = 16
-"""`not` after `not`, at most."""
+"""Maximum number of consecutive `not`."""
 
 WORDS = ("and", "or", "not", "in", "True", "False")
-"""Words of Python's that filters have too."""
+"""Python keywords that filters use."""
 INSTEAD = {
     "=": "write == to compare",
     "<>": "write != for “is not”",
@@ -26,12 +26,12 @@ INSTEAD = {
     "|": "write or",
     "!": "write not",
     "~": "write not",
-    "AND": "write and in small letters",
-    "OR": "write or in small letters",
-    "NOT": "write not in small letters",
-    "IN": "write in in small letters",
+    "AND": "write and in lower case",
+    "OR": "write or in lower case",
+    "NOT": "write not in lower case",
+    "IN": "write in in lower case",
     "is": "write == to compare",
-    "None": "a field that a point has not cannot be asked for; every comparison with it is false",
+    "None": "filters cannot test for missing fields; comparisons with a missing field are false",
     "{": "write lists in square brackets",
     "“": "write strings in plain quotes",
     "”": "write strings in plain quotes",
@@ -50,20 +50,20 @@ TOKEN = re.compile(
 
 
 def wrong(column: int, message: str) -> ValueError:
-    """The error, with the place, counted from 1."""
+    """The error, with its column, counted from 1."""
     return ValueError(f"column {column}: {message}")
 
 
 def scan(text: str) -> str:
-    """The text on one line; ValueError for what no filter consists of."""
+    """The text on one line. Raises ValueError for tokens that filters do not have."""
     if len(text) > MAX_CHARACTERS:
         raise ValueError(f"a filter has at most {MAX_CHARACTERS:,} characters, not {len(text):,}")
     if not text.strip():
         raise ValueError('the filter is empty; write for example: year >= 2020 and category == "cat"')
     opened: list[tuple[str, int]] = []
     before, nots, end = "", 0, 0
-    for found in TOKEN.finditer(text):
-        kind, word, column = found.lastgroup or "other", found[0], found.start() + 1
+    for match in TOKEN.finditer(text):
+        kind, word, column = match.lastgroup or "other", match[0], match.start() + 1
         if kind == "space":
             continue
         if word in INSTEAD and kind != "string":
@@ -72,38 +72,38 @@ def scan(text: str) -> str:
             )
         if kind == "other":
             raise wrong(column, unexpected(word))
-        if kind == "string" and before == "name" and end == found.start():
-            raise wrong(column, "a string has no letters before its quotes")
+        if kind == "string" and before == "name" and end == match.start():
+            raise wrong(column, "strings have no prefix before the quotes")
         if kind == "string" and before == "string":
             raise wrong(column, "a comma or an operator is missing between two strings")
         if kind == "name" and keyword.iskeyword(word) and word not in WORDS:
-            raise wrong(column, f'{word} is a word of its own here; write field("{word}") for the field')
+            raise wrong(column, f'{word} is a reserved word; write field("{word}") for the field')
         nots = nots + 1 if word == "not" else 0
         if nots > MAX_NOTS:
-            raise wrong(column, "too many not in a row")
+            raise wrong(column, f"at most {MAX_NOTS} consecutive not are allowed")
         brackets(opened, word, column)
-        before, end = ("word" if word in WORDS else kind), found.end()
+        before, end = ("word" if word in WORDS else kind), match.end()
     if opened:
         raise wrong(opened[-1][1], f"this {opened[-1][0]} is never closed")
     return re.sub(r"[\t\r\n\f]", " ", text)
 
 
 def brackets(opened: list[tuple[str, int]], word: str, column: int) -> None:
-    """Notes brackets that open, and takes away those that close."""
+    """Pushes an opening bracket; checks and pops the partner of a closing one."""
     if word in ("(", "["):
         opened.append((word, column))
         if len(opened) > MAX_BRACKETS:
             raise wrong(column, f"brackets nest at most {MAX_BRACKETS} deep")
     elif word in (")", "]") and (not opened or opened.pop()[0] != {")": "(", "]": "["}[word]):
-        raise wrong(column, f"this {word} closes nothing")
+        raise wrong(column, f"no bracket is open for this {word}")
 
 
 def unexpected(character: str) -> str:
-    """What to say of a character that no filter has."""
+    """The message for a character that filters do not have."""
     if character in "\"'":
         return "this string is never closed"
     if character.isdigit():
-        return "this is no number"
+        return "this is not a number"
     if character == ".":
-        return "fields have no parts; write a name without a dot"
-    return f"{character!r} has no place in a filter; strings stand in quotes"
+        return "nested fields do not exist; write a name without a dot"
+    return f"{character!r} is not allowed in a filter; put strings in quotes"

@@ -1,1 +1,1 @@
-"""What callers hand in: files, pictures in folders, and texts. Knows no protobuf."""
+"""What callers pass in: files, images in folders, and texts. Does not use protobuf."""

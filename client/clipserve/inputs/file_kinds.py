@@ -1,22 +1,22 @@
-"""What a file holds, by its first bytes."""
+"""Detects a file's kind by its first bytes."""
 
 from __future__ import annotations
 
 import re
 
 HEAD_BYTES = 512
-"""As much of a file as `kind_of` looks at."""
+"""Number of bytes that `kind_of` needs."""
 READ = frozenset(("jpeg", "png", "webp", "gif", "bmp", "tiff", "ppm"))
-"""Kinds of pictures that the server decodes."""
+"""Kinds of images that the server decodes."""
 CAMERA_RAW = frozenset(
     (
         *("3fr", "arw", "cr2", "cr3", "dcr", "dng", "erf", "fff", "iiq", "k25", "kdc", "mef", "mos", "mrw"),
         *("nef", "nrw", "orf", "pef", "raf", "rw2", "rwl", "sr2", "srf", "srw", "x3f"),
     )
 )
-"""Names of kinds that cameras write. Many are TIFFs whose first picture is a thumbnail."""
+"""Suffixes of camera files. Many are TIFFs whose first image is a thumbnail."""
 CONVERTIBLE = frozenset(("heic", "avif", "jxl", "jp2", "bigtiff", "svg", "psd", "ico")) | CAMERA_RAW
-"""Kinds of pictures that other programs turn into JPEG or PNG."""
+"""Kinds of images that other programs can convert to JPEG or PNG."""
 
 SIGNATURES: tuple[tuple[int, bytes, str], ...] = (
     (0, b"\xff\xd8\xff", "jpeg"),
@@ -43,32 +43,32 @@ SIGNATURES: tuple[tuple[int, bytes, str], ...] = (
     (0, b"PK\3\4", "zip"),
     (0, b"\x1f\x8b", "gz"),
 )
-"""Offset, bytes and kind; the first that fits decides."""
+"""Offset, bytes and kind. The first match decides."""
 BRANDS = {
     "avif": (b"avif", b"avis"),
     "heic": (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"hevm", b"hevs", b"mif1", b"msf1"),
     "cr3": (b"crx ",),
     "mov": (b"qt  ",),
 }
-"""Of ISO base media files, by kind; others hold films."""
+"""Brands of ISO base media files, by kind. Files with other brands are videos."""
 BMP_HEADERS = (12, 16, 40, 52, 56, 64, 108, 124)
-"""Bytes of the second header of a BMP. Texts begin with BM too."""
+"""Sizes of the second header of a BMP, to exclude texts that begin with BM."""
 BETWEEN = rb"(?:\s|#[^\n]*\n)"
 NUMBER = BETWEEN + rb"+[0-9]+"
 PPM = re.compile(
     rb"P(?:(?:1(?:%(n)s){2}|[23](?:%(n)s){3})%(b)s+(?:[0-9#]|\Z)|(?:4(?:%(n)s){2}|[56](?:%(n)s){3})\s)"
     % {b"n": NUMBER, b"b": BETWEEN}
 )
-"""Width and height and, but for bits, the largest value. Texts begin with P3 and a number too."""
+"""Width, height and (except in bitmaps) the largest value, to exclude texts that begin with P3."""
 SVG = re.compile(rb"(?:\xef\xbb\xbf)?\s*(?:<\?xml[^>]*>\s*)?(?:<![^>]*>\s*)*<svg[\s>]")
 PLAIN = re.compile(r"[a-z0-9]{1,8}")
 
 
 def kind_of(head: bytes, suffix: str = "") -> str:
-    """The kind of a file with these first bytes: one of READ, another one, or the suffix of its name.
+    """The kind of a file: a kind in READ, another known kind, or its suffix.
 
     Args:
-        head: the first HEAD_BYTES of the file, or all of a shorter one.
+        head: the first HEAD_BYTES of the file, or the whole file if it is shorter.
         suffix: of the file's name, without the dot.
     """
     suffix = suffix.lower()
@@ -77,14 +77,14 @@ def kind_of(head: bytes, suffix: str = "") -> str:
     kind = content_kind(head)
     if kind == "tiff" and suffix in CAMERA_RAW:
         return suffix
-    # These are also containers of other things, which their names tell: docx, apk, tgz.
+    # Containers whose suffix tells the content: docx, apk, tgz.
     if kind in ("", "zip", "gz") and PLAIN.fullmatch(suffix):
         return suffix
     return kind or "other"
 
 
 def content_kind(head: bytes) -> str:
-    """What the bytes alone say; empty if they say nothing."""
+    """The kind by the bytes alone; empty if unknown."""
     for offset, signature, kind in SIGNATURES:
         if head.startswith(signature, offset):
             return kind

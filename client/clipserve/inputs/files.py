@@ -1,4 +1,4 @@
-"""The one reader of local files: regular ones, and no more than wanted."""
+"""Reads local files: only regular files, up to a given size."""
 
 from __future__ import annotations
 
@@ -13,22 +13,22 @@ from typing import BinaryIO
 from clipserve.inputs.text_encoding import decoded
 
 MAX_TEXT_BYTES = 64 * 1024 * 1024
-"""Of a file of labels, prompts, names or texts."""
+"""Limit for files with labels, prompts, names or texts."""
 MAX_SECRET_BYTES = 1024 * 1024
-"""Of a token, a certificate or a key."""
+"""Limit for files with a token, a certificate or a key."""
 READ = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
-"""How files are opened: without waiting for whoever writes a pipe."""
+"""Flags to open a file without waiting for the writer of a pipe."""
 
 
 class FileRefused(OSError):
-    """A file that is not opened, or not read whole; `strerror` says why."""
+    """A file that is not opened or not read completely; `strerror` has the reason."""
 
     def __init__(self, path: str | os.PathLike[str], why: str) -> None:
         super().__init__(errno.EINVAL, why, os.fspath(path))
 
 
 class FileTooLarge(FileRefused):
-    """A file with more bytes than are wanted of it; `size` is how many it has, or at least has."""
+    """A file with more bytes than allowed; `size` is the number of bytes, or a lower bound of it."""
 
     def __init__(self, path: str | os.PathLike[str], size: int, limit: int) -> None:
         super().__init__(path, f"it has {size:,} bytes, and at most {limit:,} are read")
@@ -37,22 +37,23 @@ class FileTooLarge(FileRefused):
 
 @dataclass(frozen=True)
 class Below:
-    """A file below a trusted folder. Links that lead out of the folder are not followed."""
+    """A file below a trusted folder. Links that lead out of the folder are refused."""
 
     root: Path
     name: str
-    """Relative to the root, with slashes."""
+    """Path relative to the root, with slashes."""
 
     @property
     def path(self) -> Path:
-        """Where it lies, by its name."""
+        """The file's path, for messages."""
         return self.root / self.name
 
 
 def open_regular(path: str | os.PathLike[str]) -> BinaryIO:
-    """Opens a regular file for reading, through links too; FileRefused for anything else.
+    """Opens a regular file for reading, also through links. Raises OSError; FileRefused for other kinds of
+    files.
 
-    Pipes, devices and sockets are not opened: they would block, never end, or act. Raises OSError.
+    Pipes, devices and sockets are not opened: that could block, never end, or have side effects.
     """
     try:
         check_regular(path, os.stat(path))
@@ -62,26 +63,26 @@ def open_regular(path: str | os.PathLike[str]) -> BinaryIO:
 
 
 def open_below(file: Below) -> BinaryIO:
-    """Opens a regular file below a folder; FileRefused for one that is elsewhere. Raises OSError.
+    """Opens a regular file below a folder. Raises OSError; FileRefused for a file outside of the folder.
 
-    Nothing that happens to the folder meanwhile changes that: what was opened is what is looked at.
+    Safe against concurrent changes of the folder: the opened file itself is checked.
     """
     parts = PurePosixPath(file.name).parts
     if not parts or file.name.startswith("/") or ".." in parts or "\0" in file.name:
         raise FileRefused(file.name, "its path leads out of the folder")
     if os.open in os.supports_dir_fd:
         return opened(walk(file.root, parts), file.path)
-    # Windows, where links need rights that few have.
+    # Windows. Creating links there needs special rights.
     if not file.path.resolve().is_relative_to(file.root.resolve()):
         raise FileRefused(file.name, "it is a link that leads out of the folder")
     return open_regular(file.path)
 
 
 def walk(root: Path, parts: Sequence[str]) -> int:
-    """A file descriptor of what lies below the folder, reached without following any link but the root's own.
+    """A file descriptor of a file below the folder, opened without following links below the folder.
 
-    Links that stay inside the folder are resolved first, by name; whether they did is seen when they are not
-    followed after that.
+    Links are resolved by name first. Then each component of the resolved path is opened without following
+    links, so a link that replaces a component meanwhile fails.
     """
     real = os.path.realpath(root)
     target = os.path.realpath(os.path.join(real, *parts))
@@ -102,7 +103,8 @@ def walk(root: Path, parts: Sequence[str]) -> int:
 
 
 def opened(descriptor: int, path: str | os.PathLike[str]) -> BinaryIO:
-    """The open file, if it is a regular one: it may have become another since it was looked at."""
+    """The open file. Raises FileRefused unless it is regular: the path may have changed since the first
+    check."""
     try:
         check_regular(path, os.fstat(descriptor))
         return os.fdopen(descriptor, "rb")
@@ -112,7 +114,7 @@ def opened(descriptor: int, path: str | os.PathLike[str]) -> BinaryIO:
 
 
 def check_regular(path: str | os.PathLike[str], facts: os.stat_result) -> None:
-    """FileRefused for a pipe, a device, a socket or a folder."""
+    """Raises FileRefused for a folder, pipe, device or socket."""
     if stat.S_ISDIR(facts.st_mode):
         raise FileRefused(path, "it is a folder")
     if not stat.S_ISREG(facts.st_mode):
@@ -120,13 +122,13 @@ def check_regular(path: str | os.PathLike[str], facts: os.stat_result) -> None:
 
 
 def read_regular(path: str | os.PathLike[str] | Below, limit: int) -> bytes:
-    """The bytes of a regular file; FileTooLarge, before it is read, for more than `limit`. Raises OSError."""
+    """The bytes of a regular file. Raises OSError; FileTooLarge, without reading it, above `limit` bytes."""
     with open_below(path) if isinstance(path, Below) else open_regular(path) as file:
         name = path.path if isinstance(path, Below) else path
         size = os.fstat(file.fileno()).st_size
         if size > limit:
             raise FileTooLarge(name, size, limit)
-        # It may grow meanwhile, or be one of those that say they have no bytes.
+        # The file may grow meanwhile, or report a size of 0, as files in /proc do.
         content = file.read(limit + 1)
         if len(content) > limit:
             raise FileTooLarge(name, len(content), limit)
@@ -134,5 +136,5 @@ def read_regular(path: str | os.PathLike[str] | Below, limit: int) -> bytes:
 
 
 def read_text(path: str | os.PathLike[str], limit: int = MAX_TEXT_BYTES) -> str:
-    """The text of a file; see text_encoding for what is read. Raises OSError and NotText."""
+    """The text of a file in an encoding of text_encoding. Raises OSError and NotText."""
     return decoded(read_regular(path, limit))

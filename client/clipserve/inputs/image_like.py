@@ -1,4 +1,4 @@
-"""What callers may pass as an image."""
+"""The types that callers may pass as an image."""
 
 from __future__ import annotations
 
@@ -27,10 +27,10 @@ ImageLike: TypeAlias = Union[
 
 @dataclass(frozen=True)
 class ExactPixels:
-    """An image that the server decodes exactly as open_clip does, where it would do so faster.
+    """An image that the server decodes exactly as open_clip does, instead of faster with small differences.
 
-    Takes two to five times the time for a large JPEG. For comparing with other implementations, and for
-    pictures of fine regular texture.
+    Decoding a large JPEG takes two to five times as long. Useful to compare with other implementations, and
+    for images of fine, regular textures.
     """
 
     image: ImageLike

@@ -1,4 +1,4 @@
-"""The pictures below a folder, by what files hold, and an account of what is passed over."""
+"""Finds the images below a folder by their content, and counts the files that it skips."""
 
 from __future__ import annotations
 
@@ -15,31 +15,32 @@ from clipserve.inputs.files import FileRefused, open_regular
 SUFFIXES = frozenset(
     (".jpg", ".jpeg", ".jpe", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".ppm", ".pgm", ".pbm")
 )
-"""Files of these names are taken unseen: one that holds something else is not passed over, it fails."""
+"""Files with these suffixes are returned without reading them, so reading a wrong file later gives an
+error."""
 SYSTEM_FOLDERS = frozenset(
     (
         *("__macosx", "lost+found", "$recycle.bin", "recycler", "system volume information"),
         *("@eadir", "@tmp", "@recycle", "@recently-snapshot", "#recycle", "#snapshot"),
     )
 )
-"""Names, in small letters, of folders where systems and storage devices keep thumbnails and deleted files."""
+"""Folders, in lower case, in which systems and storage devices keep thumbnails and deleted files."""
 BROKEN_LINK, UNREADABLE = "broken link", "unreadable"
 NOT_OPENED = frozenset((BROKEN_LINK, UNREADABLE))
-"""Kinds of files that may be pictures."""
+"""Kinds of files that could be images."""
 LINKS = "links"
-"""Stands for links to folders, which are not followed: they can lead round in circles."""
+"""Kind of links to folders. They are not followed, because they can form cycles."""
 NAMED = 20
-"""Kinds that a sentence names."""
+"""Maximum number of kinds in a message."""
 
 
 @dataclass
 class PassedOver:
-    """What was not taken.
+    """The skipped files and folders.
 
     Attributes:
         files: their number by kind, e.g. heic, pdf, hidden.
         folders: their number by name.
-        unread: why folders could not be read; `filename` is the folder.
+        unread: errors of folders that could not be read; `filename` is the folder.
     """
 
     files: Counter[str] = field(default_factory=Counter)
@@ -50,17 +51,17 @@ class PassedOver:
         return bool(self.files or self.folders or self.unread)
 
     def add(self, other: PassedOver) -> None:
-        """Adds another account to this one."""
+        """Adds the numbers of another instance."""
         self.files.update(other.files)
         self.folders.update(other.folders)
         self.unread.extend(other.unread)
 
     def words(self) -> str:
-        """`heic 3, pdf 1; folders: __MACOSX 1`; empty if nothing was passed over."""
+        """`heic 3, pdf 1; folders: __MACOSX 1`; empty if nothing was skipped."""
         parts = [counted(self.files)] if self.files else []
         parts += [f"folders: {counted(self.folders)}"] if self.folders else []
         if self.unread:
-            parts.append(f"folders that cannot be read: {len(self.unread)} ({self.unread[0].strerror})")
+            parts.append(f"unreadable folders: {len(self.unread)} ({self.unread[0].strerror})")
         pictures = sorted(self.files.keys() & CONVERTIBLE)
         parts += [f"convert {', '.join(pictures[:NAMED])} to JPEG or PNG"] if pictures else []
         return "; ".join(parts)
@@ -71,7 +72,7 @@ class PassedOver:
 
 
 def counted(counts: Mapping[str, int]) -> str:
-    """`heic 3, pdf 1`, the most frequent first."""
+    """`heic 3, pdf 1`, most frequent first."""
     most = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
     more = len(most) - NAMED
     return ", ".join(f"{name} {count:,}" for name, count in most[:NAMED]) + (
@@ -80,10 +81,10 @@ def counted(counts: Mapping[str, int]) -> str:
 
 
 def find_images(folder: Path, passed_over: PassedOver | None = None) -> Iterator[Path]:
-    """Files below `folder` that hold pictures, in the order of their names.
+    """The image files below `folder`, sorted by name.
 
-    Not taken are hidden files and folders, SYSTEM_FOLDERS, links to folders, files that hold no picture, and
-    pictures of a kind that the server does not decode. `passed_over` counts them.
+    Skips hidden files and folders, SYSTEM_FOLDERS, links to folders, files that are not images, and images
+    that the server does not decode. `passed_over` counts them.
     """
     account = PassedOver() if passed_over is None else passed_over
     for place, folders, files in os.walk(folder, onerror=account.unread.append):
@@ -97,7 +98,7 @@ def find_images(folder: Path, passed_over: PassedOver | None = None) -> Iterator
 
 
 def is_taken(place: str, name: str, passed_over: Counter[str]) -> bool:
-    """Whether a folder is looked through; counts it otherwise."""
+    """Whether to search a folder; counts it otherwise."""
     if os.path.islink(os.path.join(place, name)):
         passed_over[LINKS] += 1
     elif is_system_folder(name):
@@ -108,12 +109,12 @@ def is_taken(place: str, name: str, passed_over: Counter[str]) -> bool:
 
 
 def is_system_folder(name: str) -> bool:
-    """Whether people keep no pictures in a folder of this name."""
+    """Whether a folder with this name usually has no images of people's own."""
     return name.startswith(".") or name.lower() in SYSTEM_FOLDERS
 
 
 def other_kind(path: Path) -> str:
-    """The kind of a file that is not taken, also for what cannot be opened; empty for a picture."""
+    """The kind of a file to skip, or why it cannot be opened; empty for an image."""
     if path.suffix.lower() in SUFFIXES:
         return ""
     try:

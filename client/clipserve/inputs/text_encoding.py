@@ -1,4 +1,4 @@
-"""Text files as they come: UTF-8, or UTF-16 and UTF-32 with a byte order mark. Nothing else is guessed."""
+"""Decodes text files: UTF-8, or UTF-16 and UTF-32 with a byte order mark. Does not guess other encodings."""
 
 from __future__ import annotations
 
@@ -14,16 +14,17 @@ MARKS = (
     (codecs.BOM_UTF16_LE, "UTF-16-LE"),
     (codecs.BOM_UTF16_BE, "UTF-16-BE"),
 )
-"""Longer marks first: that of UTF-32-LE begins as that of UTF-16-LE."""
+"""Longer marks first: the mark of UTF-32-LE begins with that of UTF-16-LE."""
 LINE_END = re.compile(r"\r\n|\r|\n")
 
 
 class NotText(ValueError):
-    """Bytes that are not text in a known encoding; the message says what they may be and what to do."""
+    """Text that is not in a supported encoding; the message has the likely encoding and what to do."""
 
 
 def encoding_of(content: bytes) -> tuple[str, int]:
-    """Name of the encoding that the byte order mark tells, and how many bytes the mark has. UTF-8 without."""
+    """Name of the encoding by the byte order mark (UTF-8 without one), and the number of bytes of the
+    mark."""
     for mark, name in MARKS:
         if content.startswith(mark):
             return name, len(mark)
@@ -31,7 +32,7 @@ def encoding_of(content: bytes) -> tuple[str, int]:
 
 
 def decoded(content: bytes) -> str:
-    """The text. NotText, which names the line and the likely encoding."""
+    """The text. Raises NotText with the line and the likely encoding."""
     encoding, start = encoding_of(content)
     if encoding == "UTF-8" and b"\0" in content:
         raise NotText(f"{without_mark(content)}; save it as UTF-8")
@@ -39,7 +40,9 @@ def decoded(content: bytes) -> str:
         return str(content[start:], encoding)
     except UnicodeDecodeError as error:
         if encoding != "UTF-8":
-            raise NotText(f"it begins like {encoding} but is not valid in it; save it as UTF-8") from None
+            raise NotText(
+                f"it begins like {encoding} but is not valid {encoding}; save it as UTF-8"
+            ) from None
         line = len(LINE_END.findall(content[start : start + error.start].decode("utf-8"))) + 1
         raise NotText(
             f"line {line} is not valid UTF-8 (byte 0x{error.object[error.start]:02X}); the file may be in an "
@@ -48,16 +51,17 @@ def decoded(content: bytes) -> str:
 
 
 def without_mark(content: bytes) -> str:
-    """What bytes with NULs among them are likely to be."""
+    """What bytes with NULs probably are."""
     even, odd = content[0::2].count(0), content[1::2].count(0)
     for name, mine, other in (("UTF-16-LE", odd, even), ("UTF-16-BE", even, odd)):
         if mine >= len(content) // 4 and not other:
             return f"it looks like {name} without a byte order mark"
-    return "it has NUL bytes, so it is not text in UTF-8"
+    return "it has NUL bytes, so it is not UTF-8 text"
 
 
 def utf8(text: str, what: str = "") -> str:
-    """The text; NotText if it holds what UTF-8 cannot, as names of files may. `what` names it."""
+    """The text. Raises NotText if UTF-8 cannot encode it, as some file names. `what` names it in the
+    error."""
     try:
         text.encode()
     except UnicodeEncodeError as error:
@@ -66,17 +70,16 @@ def utf8(text: str, what: str = "") -> str:
 
 
 def not_utf8(error: UnicodeEncodeError, what: str = "") -> NotText:
-    """What is wrong with a text that cannot be written in UTF-8."""
+    """The error for a text that UTF-8 cannot encode."""
     character = error.object[error.start]
     number = ord(character)
-    # Python reads a byte that is no UTF-8 as one of these.
+    # Python decodes invalid bytes of file names to these characters.
     cause = f"byte 0x{number - 0xDC00:02X}" if 0xDC80 <= number <= 0xDCFF else f"{character!r} alone"
-    words = f"{quoted(error.object)} is not text in UTF-8 ({cause}); write it in UTF-8"
-    return NotText(f"{what}: {words}" if what else words)
+    message = f"{quoted(error.object)} is not valid UTF-8 ({cause}); write it in UTF-8"
+    return NotText(f"{what}: {message}" if what else message)
 
 
 def lines_in(text: str) -> list[str]:
-    """The lines as editors number them: they end in LF, CR LF or CR alone. What follows the last line end
-    is a line if it is not empty."""
+    """The lines as editors number them: they end with LF, CR LF or CR. An empty last line does not count."""
     lines = LINE_END.split(text)
     return lines if lines[-1] else lines[:-1]

@@ -1,7 +1,7 @@
-"""One class for each call that takes a list: which requests to send, and what their answers add up to.
+"""A job is a call over a list of items: it builds the requests and combines their responses.
 
-A job neither sends nor waits. A client asks it for its `chunks`, has each answered (a few at a time), hands
-the answers back to `take` in order, and returns `result`. Sync and async clients differ only in the middle.
+A job does no I/O and does not wait. A client iterates over its `chunks`, sends several at a time, passes the
+responses to `add_response` in order, and returns `result`. So a sync and an async client share all else.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from google.protobuf.message import Message
 from clipserve.errors import BatchError, ClipserveError, FingerprintMismatch, LimitExceeded, Violation
 from clipserve.inputs.text_checks import TextCheck
 from clipserve.jobs.warn import warn_of_texts
-from clipserve.messages.requests import Chunk, Item, Room, cut
+from clipserve.messages.requests import Capacity, Chunk, Item, split_items
 from clipserve.messages.responses import read_model
 from clipserve.safe_text import quoted
 from clipserve.types import ModelRef, ServerInfo
@@ -26,12 +26,12 @@ R = TypeVar("R")
 OnError: TypeAlias = Literal["raise", "return"]
 
 SECONDS_PER_ITEM = 0.5
-"""Added to the default timeout: a large model on a few cores takes that long for a picture."""
+"""Added to the default timeout per item: a large model on a few cores needs this long for an image."""
 
 
 @dataclass(frozen=True)
 class StreamMethod:
-    """The streaming twin of a method; its messages have the fields `batch_id` and `request`."""
+    """The streaming form of a method. Its messages have the fields `batch_id` and `request`."""
 
     name: str
     message: type[Message]
@@ -42,8 +42,8 @@ class Job(ABC, Generic[R]):
 
     Attributes:
         method: name of the RPC.
-        total: items seen so far.
-        errors: what went wrong, by position.
+        total: number of items read so far.
+        errors: the errors of items, by position.
     """
 
     method: ClassVar[str]
@@ -61,45 +61,47 @@ class Job(ABC, Generic[R]):
         self._texts = TextCheck()
 
     def chunks(
-        self, info: ServerInfo, batch_size: int, most: Callable[[], int] | None = None
+        self, info: ServerInfo, batch_size: int, max_items: Callable[[], int] | None = None
     ) -> Iterator[Chunk]:
-        """The requests, in order; each is built when it is asked for, with `most()` items at most."""
-        room = self.room(info, batch_size)
-        for batch in cut(self._written(room, info), room, most):
+        """The requests, in order. Each is built when the iterator reaches it, with at most `max_items()`
+        items."""
+        capacity = self.capacity(info, batch_size)
+        for batch in split_items(self._messages(capacity, info), capacity, max_items):
             yield Chunk(self.request([item.value for item in batch]), [item.position for item in batch])
 
     @abstractmethod
-    def room(self, info: ServerInfo, batch_size: int) -> Room:
-        """What one request can hold."""
+    def capacity(self, info: ServerInfo, batch_size: int) -> Capacity:
+        """How many items and bytes fit into one request."""
 
     @abstractmethod
     def write(self, item: Any, info: ServerInfo) -> tuple[Any, int]:
-        """An item's message and its size in bytes; raises ClipserveError if the server would refuse it."""
+        """An item's message and its size in bytes. Raises ClipserveError if the server would refuse the
+        item."""
 
     @abstractmethod
     def request(self, values: Sequence[Any]) -> Any:
-        """The request for some items."""
+        """The request for these messages."""
 
     @abstractmethod
-    def take(self, chunk: Chunk, response: Any) -> None:
-        """Notes the answer to a chunk."""
+    def add_response(self, chunk: Chunk, response: Any) -> None:
+        """Adds the response to a chunk to the result."""
 
     @abstractmethod
     def outcome(self) -> R:
-        """What the answers add up to."""
+        """The result of all responses so far."""
 
-    def fail(self, chunk: Chunk, error: ClipserveError) -> None:
-        """Notes that a whole chunk was refused, as happens on a stream; raises if the caller wants that."""
+    def add_failure(self, chunk: Chunk, error: ClipserveError) -> None:
+        """Adds the error of a whole chunk of a stream; raises it with ``on_error="raise"``."""
         if self._on_error == "raise":
             raise error
         self.errors.update(dict.fromkeys(chunk.positions, error))
 
     def extra_seconds(self, chunk: Chunk) -> float:
-        """What a chunk may take beyond the time of a small call."""
+        """Time added to the default timeout for a chunk."""
         return SECONDS_PER_ITEM * len(chunk.positions)
 
     def result(self) -> R:
-        """The outcome; raises BatchError if items failed and the caller wants that raised."""
+        """The outcome; raises BatchError if items failed, with ``on_error="raise"``."""
         outcome = self.outcome()
         self.warn()
         if self.errors and self._on_error == "raise":
@@ -110,15 +112,15 @@ class Job(ABC, Generic[R]):
         """Gives the warnings of the call."""
         warn_of_texts(self._texts)
 
-    def _written(self, room: Room, info: ServerInfo) -> Iterator[Item]:
+    def _messages(self, capacity: Capacity, info: ServerInfo) -> Iterator[Item]:
         for position, item in enumerate(self._items):
             self.total = position + 1
             try:
-                value, size = self.write(item, info)
-                if not room.fits(size):
-                    raise LimitExceeded(f"{size} bytes do not fit into one message", field=self.name)
+                value, byte_count = self.write(item, info)
+                if byte_count > capacity.max_bytes:
+                    raise LimitExceeded(f"{byte_count} bytes do not fit into one message", field=self.name)
             except ClipserveError as error:
-                # The server names the field below the item; so does this.
+                # Like the server's errors, the field is relative to the item.
                 suffix = f".{error.field}" if error.field and error.field != self.name else ""
                 error.field = f"{self.name}[{position}]{suffix}"
                 error.violations = (Violation(error.field, error.message),)
@@ -127,15 +129,15 @@ class Job(ABC, Generic[R]):
                 kind = TypeError if isinstance(error, TypeError) else ValueError
                 raise kind(f"{self.name}[{position}]: {error}") from error
             else:
-                yield Item(position, value, size)
+                yield Item(position, value, byte_count)
 
-    def _note_model(self, model: common_pb2.ModelRef) -> ModelRef:
-        """The model that answered; FingerprintMismatch if it is another one than before."""
-        found = read_model(model)
-        if self._model is not None and found.fingerprint != self._model.fingerprint:
+    def _check_model(self, message: common_pb2.ModelRef) -> ModelRef:
+        """The model that answered; FingerprintMismatch if an earlier response came from another model."""
+        model = read_model(message)
+        if self._model is not None and model.fingerprint != self._model.fingerprint:
             raise FingerprintMismatch(
-                f"model {found.name!r} changed while the call was under way; start it again",
-                metadata={"before": self._model.fingerprint, "now": found.fingerprint},
+                f"model {model.name!r} changed during the call; repeat the call",
+                metadata={"before": self._model.fingerprint, "now": model.fingerprint},
             )
-        self._model = found
-        return found
+        self._model = model
+        return model

@@ -1,4 +1,4 @@
-"""Scoring lists of images against labels."""
+"""Classify lists of images."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from clipserve.errors import Conflict, LimitExceeded
 from clipserve.inputs.image_like import ImageLike
 from clipserve.jobs.base import Job, OnError
 from clipserve.jobs.inputs import read_image
-from clipserve.jobs.warn import label_check, warn_of_labels
+from clipserve.jobs.warn import check_label_names, warn_of_labels
 from clipserve.labels import LabelSet, parse_ref
-from clipserve.messages.requests import Chunk, Room, check_list, rebaser, room_for, wire_size
+from clipserve.messages.requests import Capacity, Chunk, check_list, item_bytes, rebaser, request_capacity
 from clipserve.messages.responses import MODE_NAMES, MODES, read_classification
 from clipserve.safe_text import quoted
 from clipserve.types import Classification, ClassifyResult, LabelWarning, ServerInfo
@@ -19,25 +19,26 @@ from clipserve.v1 import clip_pb2
 from clipserve.wire.label_sets import read_ref, read_warnings, write_labels
 
 SECONDS_PER_PROMPT = 0.01
-"""Added to the default timeout: 1,000 labels in 80 templates take a slow server many minutes, once."""
+"""Added to the default timeout per prompt: 1,000 labels × 80 templates once take a slow server many
+minutes."""
 NEGATIVE_WORDS = 1_000
-"""Prompts of the server's negative words, which are encoded once for each model."""
+"""Number of prompts of the server's negative words, which it encodes once for each model."""
 STORED_SECONDS = 240.0
-"""Added for a stored label set, whose size is not known here: its first user waits until it is encoded."""
+"""Added to the default timeout for a stored label set, whose size the client does not know."""
 STORED_NAME_BYTES = 256
-"""Assumed of the names in a stored label set where the server does not limit labels."""
+"""Assumed length of the names in a stored label set if the server does not limit it."""
 
 
-def answers(labels: clip_pb2.LabelSet) -> list[str]:
-    """The labels and the name of none of the above, which the server names where the request does not."""
-    none = (
-        [labels.none_of_the_above.name or "none of the above"] if labels.HasField("none_of_the_above") else []
-    )
-    return [*labels.names, *none] or [""]
+def max_name_bytes(labels: clip_pb2.LabelSet) -> int:
+    """Length of the longest name in answers. The server's default name is `none of the above`."""
+    names = list(labels.names)
+    if labels.HasField("none_of_the_above"):
+        names.append(labels.none_of_the_above.name or "none of the above")
+    return max((len(name.encode()) for name in names), default=0)
 
 
 class ClassifyJob(Job[ClassifyResult]):
-    """Scores images against labels: given ones, or those of a stored label set (`pets@3`)."""
+    """Classifies images with given labels, or with those of a stored label set (`pets@3`)."""
 
     method = "Classify"
 
@@ -59,9 +60,9 @@ class ClassifyJob(Job[ClassifyResult]):
         self._ref: clip_pb2.LabelSetRef | None = None
         if isinstance(labels, LabelSet):
             self._labels = write_labels(labels)
-            self._texts = label_check(labels)
+            self._texts = check_label_names(labels)
             self._count = len(labels.names) + (labels.none_of_the_above is not None)
-            self._widest = max(len(name.encode()) for name in answers(self._labels))
+            self._name_bytes = max_name_bytes(self._labels)
             prompts = len(labels.names) * max(1, len(labels.templates))
             if labels.none_of_the_above is not None and not labels.none_of_the_above.prompts:
                 prompts += NEGATIVE_WORDS
@@ -70,40 +71,34 @@ class ClassifyJob(Job[ClassifyResult]):
             name, version = parse_ref(labels)
             self._ref = clip_pb2.LabelSetRef(name=name, version=version)
             self._count = 0
-            self._widest = 0
+            self._name_bytes = 0
             self._label_seconds = STORED_SECONDS
         self._top_k = top_k
         self._mode = mode
         self._model_name = model
-        self._found: dict[int, Classification] = {}
+        self._results: dict[int, Classification] = {}
         self._scale = 0.0
         self._truncated = 0
         self._label_set: str | None = None
         self._warnings: tuple[LabelWarning, ...] = ()
 
-    def room(self, info: ServerInfo, batch_size: int) -> Room:
-        """Every request repeats the labels; answers hold the best of them for each image."""
-        scores = min(self._top_k or 5, self._count or info.limits.max_labels + 1)
-        base = wire_size(self._labels) if self._labels is not None else 0
-        # The server refuses what could be too large an answer, and how wide stored labels are is not known.
-        widest = self._widest or info.limits.max_label_bytes or STORED_NAME_BYTES
-        if base > info.limits.max_message_bytes // 2:
+    def capacity(self, info: ServerInfo, batch_size: int) -> Capacity:
+        """Every request repeats the labels. A response has the top labels of each image."""
+        base_bytes = item_bytes(self._labels) if self._labels is not None else 0
+        if base_bytes > info.limits.max_message_bytes // 2:
             raise LimitExceeded("the labels alone fill a message; give fewer or shorter ones", field="labels")
-        return room_for(
-            max_items=info.limits.max_items_per_call,
-            max_message_bytes=info.limits.max_message_bytes,
-            base_bytes=base,
-            answer_bytes=max(0, scores) * (widest + 32) + 2048,
-            batch_size=batch_size,
-        )
+        # The server refuses requests whose answers could be too large for a message.
+        name_bytes = self._name_bytes or info.limits.max_label_bytes or STORED_NAME_BYTES
+        scores = max(0, min(self._top_k or 5, self._count or info.limits.max_labels + 1))
+        answer_bytes = scores * (name_bytes + 32) + 2048
+        return request_capacity(info.limits, batch_size, base_bytes=base_bytes, answer_bytes=answer_bytes)
 
     def write(self, item: Any, info: ServerInfo) -> tuple[Any, int]:
         """One image."""
         message = read_image(item, info)
-        return message, wire_size(message)
+        return message, item_bytes(message)
 
     def request(self, values: Sequence[Any]) -> clip_pb2.ClassifyRequest:
-        """A Classify request."""
         return clip_pb2.ClassifyRequest(
             model=self._model_name,
             images=values,
@@ -114,38 +109,34 @@ class ClassifyJob(Job[ClassifyResult]):
         )
 
     def extra_seconds(self, chunk: Chunk) -> float:
-        """Labels may have to be encoded first."""
+        """Adds the time to encode the labels."""
         return super().extra_seconds(chunk) + self._label_seconds
 
-    def take(self, chunk: Chunk, response: clip_pb2.ClassifyResponse) -> None:
-        """Notes labels and errors."""
-        self._note_model(response.model)
+    def add_response(self, chunk: Chunk, response: clip_pb2.ClassifyResponse) -> None:
+        self._check_model(response.model)
         self._scale = response.logit_scale
         self._mode = MODE_NAMES.get(response.score_mode, self._mode)
         self._truncated = max(self._truncated, response.truncated_prompts)
         self._warnings = read_warnings(response.warnings)
         if response.HasField("label_set"):
-            self._note_label_set(read_ref(response.label_set))
+            self._check_label_set(read_ref(response.label_set))
         rebase = rebaser(self.name, chunk.positions)
-        for position, result in zip(chunk.positions, response.results, strict=True):
-            found = read_classification(result, rebase)
-            self._found[position] = found
-            if found.error is not None:
-                self.errors[position] = found.error
+        for position, message in zip(chunk.positions, response.results, strict=True):
+            result = read_classification(message, rebase)
+            self._results[position] = result
+            if result.error is not None:
+                self.errors[position] = result.error
 
-    def _note_label_set(self, found: str) -> None:
-        """The label set that was used; Conflict if it is another version than before."""
-        if self._label_set not in (None, found):
-            raise Conflict(
-                f"label set {self._label_set} became {found} while the call was under way; start it again"
-            )
-        self._label_set = found
+    def _check_label_set(self, label_set: str) -> None:
+        """Conflict if an earlier response used another version of the label set."""
+        if self._label_set not in (None, label_set):
+            raise Conflict(f"label set {self._label_set} became {label_set} during the call; repeat the call")
+        self._label_set = label_set
 
     def outcome(self) -> ClassifyResult:
-        """One classification for each image."""
         return ClassifyResult(
             results=tuple(
-                self._found.get(position) or Classification(error=self.errors[position])
+                self._results.get(position) or Classification(error=self.errors[position])
                 for position in range(self.total)
             ),
             model=self._model,
@@ -157,6 +148,6 @@ class ClassifyJob(Job[ClassifyResult]):
         )
 
     def warn(self) -> None:
-        """Of labels that are no words, or that the model cannot tell apart."""
+        """Also gives the server's warnings of labels."""
         super().warn()
         warn_of_labels(self._warnings)

@@ -1,4 +1,4 @@
-"""Embedding lists of images or texts."""
+"""Embed lists of images or texts."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 
 from clipserve.jobs.base import Job, OnError, StreamMethod
 from clipserve.jobs.inputs import read_image, read_text
-from clipserve.messages.requests import Chunk, Room, check_list, rebaser, room_for, wire_size
+from clipserve.messages.requests import Capacity, Chunk, check_list, item_bytes, rebaser, request_capacity
 from clipserve.safe_text import quoted
 from clipserve.types import EmbedResult, Floats, ServerInfo
 from clipserve.v1 import clip_pb2
@@ -36,41 +36,33 @@ class EmbedJob(Job[EmbedResult]):
             raise ValueError(f"kind is 'images' or 'texts', not {quoted(kind)}")
         check_list(items, kind, "images" if kind == "images" else "str")
         super().__init__(kind, items, on_error)
-        self._images = kind == "images"
+        self._embeds_images = kind == "images"
         self._model_name = model
         self._normalize = normalize
         self._dim = 0
         self._rows: list[tuple[int, Floats]] = []
         self._truncated: list[int] = []
 
-    def room(self, info: ServerInfo, batch_size: int) -> Room:
-        """Answers hold one embedding an item."""
-        wanted = self._model_name or info.default_model
-        self._dim = next((model.ref.embed_dim for model in info.models if model.name == wanted), 0)
-        widest = max((model.ref.embed_dim for model in info.models), default=0)
-        return room_for(
-            max_items=info.limits.max_items_per_call,
-            max_message_bytes=info.limits.max_message_bytes,
-            answer_bytes=widest * 4 + 2048,
-            batch_size=batch_size,
-        )
+    def capacity(self, info: ServerInfo, batch_size: int) -> Capacity:
+        """A response has one embedding per item."""
+        name = self._model_name or info.default_model
+        self._dim = next((model.ref.embed_dim for model in info.models if model.name == name), 0)
+        max_dim = max((model.ref.embed_dim for model in info.models), default=0)
+        return request_capacity(info.limits, batch_size, answer_bytes=max_dim * 4 + 2048)
 
     def write(self, item: Any, info: ServerInfo) -> tuple[Any, int]:
-        """One input."""
-        if self._images:
+        if self._embeds_images:
             message = clip_pb2.EmbedInput(image=read_image(item, info))
         else:
             message = clip_pb2.EmbedInput(text=read_text(item, info))
-            self._texts.see(f"texts[{self.total - 1}]", item)
-        return message, wire_size(message)
+            self._texts.add(f"texts[{self.total - 1}]", item)
+        return message, item_bytes(message)
 
     def request(self, values: Sequence[Any]) -> clip_pb2.EmbedRequest:
-        """An Embed request."""
         return clip_pb2.EmbedRequest(model=self._model_name, inputs=values, raw=not self._normalize)
 
-    def take(self, chunk: Chunk, response: clip_pb2.EmbedResponse) -> None:
-        """Notes embeddings and errors."""
-        self._dim = self._note_model(response.model).embed_dim
+    def add_response(self, chunk: Chunk, response: clip_pb2.EmbedResponse) -> None:
+        self._dim = self._check_model(response.model).embed_dim
         rebase = rebaser(self.name, chunk.positions)
         for position, result in zip(chunk.positions, response.results, strict=True):
             error = read_item(result.status, rebase)
@@ -82,7 +74,6 @@ class EmbedJob(Job[EmbedResult]):
                 self._truncated.append(position)
 
     def outcome(self) -> EmbedResult:
-        """The embeddings in the order of the items."""
         embeddings = np.full((self.total, self._dim), np.nan, np.float32)
         for position, row in self._rows:
             embeddings[position] = row

@@ -1,4 +1,4 @@
-"""Pictures and texts on their way into requests, checked as far as that needs no decoding."""
+"""Images and texts of requests, checked without decoding them."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from clipserve.wire.images import too_large, write_image
 
 
 def read_image(image: ImageLike, info: ServerInfo) -> common_pb2.Image:
-    """The picture's message; ImageTooLarge if the server would refuse its bytes unseen."""
+    """The image's message. Raises ImageTooLarge if it has more bytes than the server allows."""
     limit = info.limits.max_image_bytes
     message = write_image(image, limit)
     if len(message.content) > limit:
@@ -22,7 +22,7 @@ def read_image(image: ImageLike, info: ServerInfo) -> common_pb2.Image:
 
 
 def read_text(text: Any, info: ServerInfo) -> str:
-    """The text; LimitExceeded if the server would refuse it unseen."""
+    """The text. Raises LimitExceeded if it has more bytes than the server allows."""
     if not isinstance(text, str):
         raise TypeError(f"a text is a str, not {type(text).__name__}")
     if len(utf8(text).encode()) > info.limits.max_text_bytes:

@@ -1,38 +1,37 @@
-"""How many items a request of a long job has: few enough that it soon shows how far it is, and soon stops."""
+"""The number of items per request of a long job: small requests report progress often and stop soon."""
 
 from __future__ import annotations
 
 import threading
 
 REQUEST_SECONDS = 0.5
-"""How long a request should take."""
+"""Target duration of a request."""
 OVERHEAD = 2.0
-"""A request may take so many times as long as the fastest one: what every request costs is shared by its
-items."""
+"""A request may take this multiple of the fastest request's time, so that the fixed cost per request is
+shared by enough items."""
 
 
 class Pace:
-    """The size of the next request, by how long the last ones took. Begins with one item. Thread-safe.
+    """Computes the number of items of the next request from the last durations, starting with 1. Thread-safe.
 
-    Of two successive sizes one is at most twice the other.
+    The number at most doubles or halves from one request to the next.
     """
 
-    def __init__(self, most: int) -> None:
-        """`most`: items of a request, at most."""
-        self._most = most
-        self._size = 1
+    def __init__(self, max_items: int) -> None:
+        self._max_items = max_items
+        self._items = 1
         self._fastest = float("inf")
         self._lock = threading.Lock()
 
     @property
-    def size(self) -> int:
-        """Items of the next request."""
-        return self._size
+    def items(self) -> int:
+        """Number of items of the next request."""
+        return self._items
 
-    def note(self, items: int, seconds: float) -> None:
-        """A request of so many items has been answered."""
+    def record(self, items: int, seconds: float) -> None:
+        """Records the duration of a request with so many items."""
         with self._lock:
             self._fastest = min(self._fastest, seconds)
-            aim = max(REQUEST_SECONDS, OVERHEAD * self._fastest)
-            wanted = int(items * aim / max(seconds, 1e-6))
-            self._size = max(1, min(self._most, max(items // 2, min(wanted, 2 * items))))
+            target_seconds = max(REQUEST_SECONDS, OVERHEAD * self._fastest)
+            target = int(items * target_seconds / max(seconds, 1e-6))
+            self._items = max(1, min(self._max_items, max(items // 2, min(target, 2 * items))))

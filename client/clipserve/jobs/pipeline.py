@@ -1,4 +1,4 @@
-"""A few pieces of work under way at a time, their results in order."""
+"""Runs work concurrently and returns the results in order."""
 
 from __future__ import annotations
 
@@ -14,11 +14,12 @@ R = TypeVar("R")
 def in_order(
     items: Iterator[T], work: Callable[[T], R], *, width: int, cancel: Callable[[], None]
 ) -> Generator[tuple[T, R], None, None]:
-    """Each item with its result, in the order of the items, at most `width` of them under way or unread.
+    """Yields each item with its result, in the order of the items; at most `width` items are running or
+    unread.
 
-    Items are drawn in the caller's thread, and only when there is room. A single item is worked on in the
-    caller's thread too. `cancel` is called when any work fails, or the iteration ends early; it must make
-    running work end. What failed first is raised.
+    Items are read in the caller's thread, only when one can run. A single item also runs in the caller's
+    thread. `cancel` must stop the running work; it is called when work fails or the iteration ends early. The
+    first failure is raised.
     """
     first, second = next(items, None), next(items, None)
     if first is None:
@@ -28,7 +29,7 @@ def in_order(
         return
     failures: list[BaseException] = []
 
-    def watched(item: T) -> R:
+    def run(item: T) -> R:
         try:
             return work(item)
         except BaseException as error:
@@ -36,25 +37,25 @@ def in_order(
             cancel()
             raise
 
-    under_way: deque[tuple[T, Future[R]]] = deque()
+    running: deque[tuple[T, Future[R]]] = deque()
     pool = ThreadPoolExecutor(width, thread_name_prefix="clipserve")
 
     def oldest() -> tuple[T, R]:
-        item, future = under_way.popleft()
+        item, future = running.popleft()
         error = future.exception()
         if error is not None:
             raise failures[0] from failures[0].__cause__
         return item, future.result()
 
     try:
-        under_way.append((first, pool.submit(watched, first)))
+        running.append((first, pool.submit(run, first)))
         item: T | None = second
         while item is not None:
-            if len(under_way) >= width:
+            if len(running) >= width:
                 yield oldest()
-            under_way.append((item, pool.submit(watched, item)))
+            running.append((item, pool.submit(run, item)))
             item = next(items, None)
-        while under_way:
+        while running:
             yield oldest()
     except BaseException:
         cancel()

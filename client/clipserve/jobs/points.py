@@ -1,4 +1,4 @@
-"""Writing, deleting and getting lists of points."""
+"""Write, delete and get lists of points."""
 
 from __future__ import annotations
 
@@ -9,7 +9,15 @@ from clipserve.errors import FailedPrecondition, InvalidInput
 from clipserve.inputs.text_encoding import utf8
 from clipserve.jobs.base import Job, OnError, StreamMethod
 from clipserve.jobs.inputs import read_image, read_text
-from clipserve.messages.requests import ITEM_OVERHEAD, Chunk, Room, check_list, rebaser, room_for, wire_size
+from clipserve.messages.requests import (
+    ITEM_OVERHEAD,
+    Capacity,
+    Chunk,
+    check_list,
+    item_bytes,
+    rebaser,
+    request_capacity,
+)
 from clipserve.messages.responses import read_point
 from clipserve.types import Point, ServerInfo, StoredPoint, UpsertResult
 from clipserve.v1 import collection_pb2
@@ -22,7 +30,7 @@ MAX_URI_BYTES = 2048
 
 
 class UpsertJob(Job[UpsertResult]):
-    """Adds points, or replaces those whose ids exist."""
+    """Adds points, and replaces points whose ids exist."""
 
     method = "UpsertPoints"
     stream = StreamMethod("UpsertPointsStream", collection_pb2.UpsertPointsStreamRequest)
@@ -39,30 +47,24 @@ class UpsertJob(Job[UpsertResult]):
         super().__init__("points", points, on_error)
         self._collection = collection
         self._fingerprint = fingerprint
-        self._first_seen: dict[str, int] = {}
+        self._position_by_id: dict[str, int] = {}
         self._written_count = 0
         self._truncated: list[int] = []
 
-    def room(self, info: ServerInfo, batch_size: int) -> Room:
-        """Answers are small."""
-        return room_for(
-            max_items=info.limits.max_items_per_call,
-            max_message_bytes=info.limits.max_message_bytes,
-            answer_bytes=2048,
-            batch_size=batch_size,
-        )
+    def capacity(self, info: ServerInfo, batch_size: int) -> Capacity:
+        return request_capacity(info.limits, batch_size, answer_bytes=2048)
 
     def write(self, item: Any, info: ServerInfo) -> tuple[Any, int]:
-        """One point. InvalidInput for an id that an earlier point has: requests travel side by side."""
+        """One point. Raises InvalidInput for a repeated id: the server may process requests in any order."""
         if not isinstance(item, Point):
             raise TypeError(f"a point is a clipserve.Point, not {type(item).__name__}")
         if (item.image is not None and item.text is not None) or (
             item.image is None and item.text is None and item.embedding is None
         ):
             raise ValueError("a point needs exactly one of image, text and embedding")
-        first = self._first_seen.setdefault(utf8(item.id), self.total - 1)
+        first = self._position_by_id.setdefault(utf8(item.id), self.total - 1)
         if first != self.total - 1:
-            raise InvalidInput(f"id {item.id[:80]!r} is already that of points[{first}]", field="id")
+            raise InvalidInput(f"id {item.id[:80]!r} is already used by points[{first}]", field="id")
         message = collection_pb2.PointInput(
             id=item.id,
             payload=write_payload(item.payload),
@@ -71,7 +73,7 @@ class UpsertJob(Job[UpsertResult]):
         )
         if item.must_be_new and not info.inserts_new_points:
             raise FailedPrecondition(
-                "this server is too old for points that must be new; update it, or leave out must_be_new"
+                "the server is too old for must_be_new; update the server, or leave out must_be_new"
             )
         if item.embedding is not None:
             message.embedding.CopyFrom(write_embedding(item.embedding))
@@ -80,18 +82,16 @@ class UpsertJob(Job[UpsertResult]):
             message.image.CopyFrom(read_image(item.image, info))
         elif item.text is not None:
             message.text = read_text(item.text, info)
-            self._texts.see(f"points[{self.total - 1}].text", item.text)
-        return message, wire_size(message)
+            self._texts.add(f"points[{self.total - 1}].text", item.text)
+        return message, item_bytes(message)
 
     def request(self, values: Sequence[Any]) -> collection_pb2.UpsertPointsRequest:
-        """An UpsertPoints request."""
         return collection_pb2.UpsertPointsRequest(
             collection=self._collection, points=values, fingerprint=self._fingerprint
         )
 
-    def take(self, chunk: Chunk, response: collection_pb2.UpsertPointsResponse) -> None:
-        """Notes what was written."""
-        self._note_model(response.model)
+    def add_response(self, chunk: Chunk, response: collection_pb2.UpsertPointsResponse) -> None:
+        self._check_model(response.model)
         self._truncated += [chunk.positions[i] for i in response.truncated]
         rebase = rebaser(self.name, chunk.positions)
         for position, status in zip(chunk.positions, response.statuses, strict=True):
@@ -102,23 +102,22 @@ class UpsertJob(Job[UpsertResult]):
                 self.errors[position] = error
 
     def outcome(self) -> UpsertResult:
-        """How many were written."""
         return UpsertResult(
             self._written_count, self._model, dict(sorted(self.errors.items())), tuple(self._truncated)
         )
 
 
 def write_kept_source(message: collection_pb2.PointInput, point: Point, info: ServerInfo) -> None:
-    """What the embedding was made of, if the point has it."""
+    """Writes the image or text of a point with an embedding, if it has one."""
     if point.image is None and point.text is None:
         return
     if not info.restores_sources:
         raise FailedPrecondition(
-            "this server is too old to keep a source beside a given embedding; update it, or leave out one "
-            "of the two"
+            "the server is too old to store an image or text with a given embedding; update the server, or "
+            "leave out one of them"
         )
     if point.image is not None:
-        # Pictures that came as pixels are kept as PNG, which may have more bytes than the limit for files.
+        # Pixels are stored as PNG, which may have more bytes than the limit for files.
         message.kept_image.CopyFrom(write_image(point.image, info.limits.max_message_bytes))
     elif point.text is not None:
         message.kept_text = read_text(point.text, info)
@@ -133,42 +132,33 @@ class IdsJob(Job[Any]):
         self._collection = collection
 
     def write(self, item: Any, info: ServerInfo) -> tuple[Any, int]:
-        """One id."""
         if not isinstance(item, str):
             raise TypeError(f"an id is a str, not {type(item).__name__}")
         return item, len(utf8(item).encode()) + ITEM_OVERHEAD
 
 
 class DeletePointsJob(IdsJob):
-    """Deletes points by id; its result is how many existed."""
+    """Deletes points by id. The result is the number of points that existed."""
 
     method = "DeletePoints"
     deleted = 0
 
-    def room(self, info: ServerInfo, batch_size: int) -> Room:
-        """Ids are small: as many as the server takes."""
-        limits = info.limits
-        return room_for(
-            max_items=limits.max_items_per_call,
-            max_message_bytes=limits.max_message_bytes,
-            batch_size=limits.max_items_per_call,
-        )
+    def capacity(self, info: ServerInfo, batch_size: int) -> Capacity:
+        """Ids are small, so requests use the server's limit instead of the client's batch size."""
+        return request_capacity(info.limits, info.limits.max_items_per_call)
 
     def request(self, values: Sequence[Any]) -> collection_pb2.DeletePointsRequest:
-        """A DeletePoints request."""
         return collection_pb2.DeletePointsRequest(collection=self._collection, ids=values)
 
-    def take(self, chunk: Chunk, response: collection_pb2.DeletePointsResponse) -> None:
-        """Adds up."""
+    def add_response(self, chunk: Chunk, response: collection_pb2.DeletePointsResponse) -> None:
         self.deleted += response.deleted
 
     def outcome(self) -> int:
-        """How many points existed and are gone."""
         return self.deleted
 
 
 class GetPointsJob(IdsJob):
-    """Gets points by id, in the order of the ids; ids that do not exist are passed over."""
+    """Gets points by id, in the order of the ids. Ids without a point are skipped."""
 
     method = "GetPoints"
 
@@ -185,21 +175,17 @@ class GetPointsJob(IdsJob):
         self._with_sources = with_sources
         self._points: list[StoredPoint] = []
 
-    def room(self, info: ServerInfo, batch_size: int) -> Room:
-        """Answers hold whole payloads, and embeddings and sources if asked for."""
+    def capacity(self, info: ServerInfo, batch_size: int) -> Capacity:
+        """A response has whole payloads, and embeddings and sources if requested."""
         limits = info.limits
-        widest = max((model.ref.embed_dim for model in info.models), default=0) * 4
-        largest = max(limits.max_image_bytes, limits.max_text_bytes)
-        rest = widest * self._with_embeddings + largest * self._with_sources
-        return room_for(
-            max_items=limits.max_items_per_call,
-            max_message_bytes=limits.max_message_bytes,
-            answer_bytes=limits.max_payload_bytes + MAX_ID_BYTES + MAX_URI_BYTES + 1024 + rest,
-            batch_size=limits.max_items_per_call,
-        )
+        answer_bytes = limits.max_payload_bytes + MAX_ID_BYTES + MAX_URI_BYTES + 1024
+        if self._with_embeddings:
+            answer_bytes += max((model.ref.embed_dim for model in info.models), default=0) * 4
+        if self._with_sources:
+            answer_bytes += max(limits.max_image_bytes, limits.max_text_bytes)
+        return request_capacity(limits, limits.max_items_per_call, answer_bytes=answer_bytes)
 
     def request(self, values: Sequence[Any]) -> collection_pb2.GetPointsRequest:
-        """A GetPoints request."""
         return collection_pb2.GetPointsRequest(
             collection=self._collection,
             ids=values,
@@ -207,10 +193,8 @@ class GetPointsJob(IdsJob):
             with_sources=self._with_sources,
         )
 
-    def take(self, chunk: Chunk, response: collection_pb2.GetPointsResponse) -> None:
-        """Notes the points."""
+    def add_response(self, chunk: Chunk, response: collection_pb2.GetPointsResponse) -> None:
         self._points.extend(read_point(point) for point in response.points)
 
     def outcome(self) -> tuple[StoredPoint, ...]:
-        """The points that exist."""
         return tuple(self._points)

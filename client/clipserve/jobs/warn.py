@@ -1,4 +1,4 @@
-"""Warnings that the SDK gives, as Python does: they name the line of the caller."""
+"""Warnings of the SDK. Each names the caller's line of code, not one of this package."""
 
 from __future__ import annotations
 
@@ -13,27 +13,27 @@ from clipserve.types import LabelWarning
 
 
 def warn_of_texts(check: TextCheck) -> None:
-    """InputWarning where texts of a call look like something else."""
-    if sentence := check.sentence():
-        warn(sentence, InputWarning)
+    """Gives an InputWarning if texts of a call do not look like words."""
+    if message := check.warning():
+        warn(message, InputWarning)
 
 
-def warn_of_labels(found: Iterable[LabelWarning]) -> None:
-    """LabelsWarning for each thing that is to be known of labels."""
-    for warning in found:
-        warn(warning.message, LabelsWarning)
+def warn_of_labels(label_warnings: Iterable[LabelWarning]) -> None:
+    """Gives a LabelsWarning for each warning of the server."""
+    for label_warning in label_warnings:
+        warn(label_warning.message, LabelsWarning)
 
 
-def label_check(labels: LabelSet) -> TextCheck:
-    """A look at the names of a label set."""
+def check_label_names(labels: LabelSet) -> TextCheck:
+    """Checks the names of a label set."""
     check = TextCheck()
     for i, name in enumerate(labels.names):
-        check.see(f"labels[{i}]", name)
+        check.add(f"labels[{i}]", name)
     return check
 
 
 def warn(message: str, kind: type[Warning]) -> None:
-    """Gives a warning at the line outside of this package from which the call came."""
+    """Gives a warning for the line outside of this package that made the call."""
     level = 1
     frame = sys._getframe()
     while frame.f_back is not None and str(frame.f_globals.get("__name__")).split(".")[0] == "clipserve":

@@ -1,1 +1,1 @@
-"""Whole requests and responses. Imports wire and what lies below; sends nothing."""
+"""Whole requests and responses. Imports `wire` and lower layers; does no I/O."""

@@ -1,4 +1,4 @@
-"""What messages tell of a collection: its index, its statistics, its migration."""
+"""Reads collections from responses, with their index, statistics and migration."""
 
 from __future__ import annotations
 
@@ -33,7 +33,6 @@ MIGRATION_STATES = {
 
 
 def read_collection(collection: collection_pb2.Collection) -> Collection:
-    """One collection."""
     has = collection.HasField
     return Collection(
         name=collection.name,
@@ -47,27 +46,25 @@ def read_collection(collection: collection_pb2.Collection) -> Collection:
         index_options=read_index_options(collection.index_options),
         index_status=read_index_status(collection.index_status) if has("index_status") else None,
         migration=read_migration(collection.migration) if has("migration") else None,
-        score_statistics=tuple(read_statistics(found) for found in collection.score_statistics),
+        score_statistics=tuple(map(read_statistics, collection.score_statistics)),
     )
 
 
 def read_index_options(options: collection_pb2.IndexOptions) -> IndexOptions:
-    """Options of an index."""
     return IndexOptions(options.exact, options.m, options.ef_construction, options.ef_search)
 
 
 def read_index_status(status: collection_pb2.IndexStatus) -> IndexStatus:
-    """How far an index has come."""
     return IndexStatus(INDEX_STATES.get(status.state, "unknown"), status.indexed)
 
 
-def read_statistics(found: collection_pb2.ScoreStatistics) -> ScoreStatistics:
-    """How cosines of unrelated pairs are spread."""
-    return ScoreStatistics(**{name: getattr(found, name) for name in ScoreStatistics.__dataclass_fields__})
+def read_statistics(statistics: collection_pb2.ScoreStatistics) -> ScoreStatistics:
+    return ScoreStatistics(
+        **{name: getattr(statistics, name) for name in ScoreStatistics.__dataclass_fields__}
+    )
 
 
 def read_migration(migration: collection_pb2.Migration) -> Migration:
-    """How far a migration has come."""
     overlap = migration.overlap
     return Migration(
         state=MIGRATION_STATES.get(migration.state, "unknown"),

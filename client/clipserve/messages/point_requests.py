@@ -1,4 +1,4 @@
-"""Requests about collections and points that take no list."""
+"""Requests about collections and points that do not have lists of items."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ from clipserve.v1 import collection_pb2, common_pb2
 from clipserve.wire.payload import write_schema
 
 PAGE_SIZE = 1_000
-"""Asked for where the caller does not say: servers send as many as they let into a page."""
+"""Default number of entries per page. Servers may send fewer."""
 
 
-def create_request(
+def create_collection_request(
     name: str, schema: Mapping[str, str], model: str, metric: str, keep_sources: bool, index: IndexOptions
 ) -> collection_pb2.CreateCollectionRequest:
-    """A CreateCollection request; ValueError for types, metrics or options that are none."""
+    """Raises ValueError for unknown types or metrics, and for options out of range."""
     if metric not in METRICS:
         raise ValueError(f"metric is {' or '.join(map(repr, METRICS))}, not {quoted(metric)}")
     options = dataclasses.asdict(index)
     for option, value in options.items():
         if not 0 <= value < 2**32:
-            raise ValueError(f"{option} must not be {value}")
+            raise ValueError(f"{option} is {value}; it must be 0 to {2**32 - 1:,}")
     return collection_pb2.CreateCollectionRequest(
         name=name,
         model=model,
@@ -37,16 +37,6 @@ def create_request(
     )
 
 
-def count_request(collection: str, filter: Filter | str | None) -> collection_pb2.CountPointsRequest:
-    """A CountPoints request."""
-    return collection_pb2.CountPointsRequest(collection=collection, filter=write_filter(filter))
-
-
-def delete_request(collection: str, filter: Filter | str) -> collection_pb2.DeletePointsRequest:
-    """A DeletePoints request for all points that meet a filter."""
-    return collection_pb2.DeletePointsRequest(collection=collection, filter=write_filter(filter))
-
-
 def scroll_request(
     collection: str,
     *,
@@ -55,7 +45,7 @@ def scroll_request(
     with_sources: bool,
     page_size: int | None,
 ) -> collection_pb2.ScrollPointsRequest:
-    """A ScrollPoints request for the first page; ValueError for a page of nothing."""
+    """The request for the first page. Raises ValueError for a page size below 1."""
     if page_size is not None and page_size < 1:
         raise ValueError(f"page_size is {page_size}; it must be at least 1")
     return collection_pb2.ScrollPointsRequest(
@@ -68,6 +58,5 @@ def scroll_request(
 
 
 def write_filter(filter: Filter | str | None) -> common_pb2.Filter | None:
-    """The message for a condition."""
     condition = to_filter(filter)
     return None if condition is None else condition.message()

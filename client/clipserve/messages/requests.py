@@ -1,7 +1,7 @@
-"""Long lists become requests that keep to a server's limits. Nothing in here sends anything.
+"""Splits long lists into requests within the server's limits. Does no I/O.
 
-Items keep their positions in the caller's list, and the paths in the server's errors are turned back into
-paths of that list: `inputs[44].image.content` of the second request is the caller's `images[300].content`.
+Items keep their positions in the caller's list. Paths in the server's errors are translated into paths of
+that list: `inputs[44].image.content` of the second request is the caller's `images[300].content`.
 """
 
 from __future__ import annotations
@@ -13,23 +13,26 @@ from typing import Any
 
 from google.protobuf.message import Message
 
-SOFT_BYTES = 8 * 1024 * 1024
-"""Requests stop growing here, so that a few of them in flight fit into memory and keep all stages busy."""
+from clipserve.types import Limits
+
+TARGET_BYTES = 8 * 1024 * 1024
+"""Requests stop growing at this size: several of them fit into memory and keep all stages of
+a server busy."""
 ITEM_OVERHEAD = 16
-"""Bytes of framing around one item of a repeated field, at most (tags and lengths)."""
+"""Maximum bytes of framing (tags and lengths) of one item of a repeated field."""
 REQUEST_OVERHEAD = 1024
-"""Bytes left free in each message for small fields."""
+"""Bytes reserved in each message for small fields."""
 
 INDEXED = re.compile(r"(?:images|inputs|points|ids)\[(\d+)\](.*)", re.DOTALL)
 
 
 @dataclass(frozen=True)
 class Item:
-    """One item of a request: its position in the caller's list, its message (or string), its bytes."""
+    """One item of a request: its position in the caller's list, its message or string, and its bytes."""
 
     position: int
     value: Any
-    size: int
+    byte_count: int
 
 
 @dataclass(frozen=True)
@@ -42,84 +45,79 @@ class Chunk:
 
 
 @dataclass(frozen=True)
-class Room:
-    """What one request can hold."""
+class Capacity:
+    """How many items and bytes fit into one request."""
 
-    items: int
-    hard_bytes: int
-    """Never more: the server would refuse the message."""
-    soft_bytes: int = SOFT_BYTES
-    """Not more, unless a single item is larger."""
+    max_items: int
+    max_bytes: int
+    """The server refuses larger messages."""
+    target_bytes: int = TARGET_BYTES
+    """Exceeded only by a single item."""
 
     def __post_init__(self) -> None:
-        if self.items < 1 or self.hard_bytes < 1:
+        if self.max_items < 1 or self.max_bytes < 1:
             raise ValueError("a request must have room for one item")
 
-    def fits(self, size: int) -> bool:
-        """Whether an item fits into a request of its own."""
-        return size <= self.hard_bytes
 
+def split_items(
+    items: Iterable[Item], capacity: Capacity, max_items: Callable[[], int] | None = None
+) -> Iterator[list[Item]]:
+    """The items in order, in lists that each fit into one request. Every item must fit alone.
 
-def cut(items: Iterable[Item], room: Room, most: Callable[[], int] | None = None) -> Iterator[list[Item]]:
-    """The items in their order, in lists that fit into a request each. Every item alone must fit.
-
-    `most` says how many items the list that is being made has at most, no fewer than 1.
+    Each list also has at most `max_items()` items, asked again for every item; at least 1.
     """
     batch: list[Item] = []
-    size = 0
-    limit = min(room.soft_bytes, room.hard_bytes)
+    batch_bytes = 0
+    limit_bytes = min(capacity.target_bytes, capacity.max_bytes)
     for item in items:
-        count = room.items if most is None else min(room.items, most())
-        if batch and (len(batch) >= count or size + item.size > limit):
+        count = capacity.max_items if max_items is None else min(capacity.max_items, max_items())
+        if batch and (len(batch) >= count or batch_bytes + item.byte_count > limit_bytes):
             yield batch
-            batch, size = [], 0
+            batch, batch_bytes = [], 0
         batch.append(item)
-        size += item.size
+        batch_bytes += item.byte_count
     if batch:
         yield batch
 
 
-def room_for(
-    *, max_items: int, max_message_bytes: int, base_bytes: int = 0, answer_bytes: int = 0, batch_size: int
-) -> Room:
-    """The room in requests that begin with `base_bytes` and whose answers have `answer_bytes` an item.
+def request_capacity(
+    limits: Limits, batch_size: int, *, base_bytes: int = 0, answer_bytes: int = 0
+) -> Capacity:
+    """The capacity of requests with `base_bytes` besides their items, and answers of `answer_bytes` per item.
 
-    Answers must fit into a message too, so wide answers make small requests.
+    Answers must fit into a message too, so large answers make small requests.
     """
-    usable = max(1, max_message_bytes - REQUEST_OVERHEAD)
-    by_answer = usable // answer_bytes if answer_bytes else max_items
-    return Room(
-        items=max(1, min(max_items, batch_size, by_answer)),
-        hard_bytes=max(1, usable - base_bytes),
+    usable = max(1, limits.max_message_bytes - REQUEST_OVERHEAD)
+    answers = usable // answer_bytes if answer_bytes else limits.max_items_per_call
+    return Capacity(
+        max_items=max(1, min(limits.max_items_per_call, batch_size, answers)),
+        max_bytes=max(1, usable - base_bytes),
     )
 
 
-def wire_size(message: Message) -> int:
-    """Bytes that a message takes as an item of a request."""
+def item_bytes(message: Message) -> int:
+    """Bytes of a message as an item of a request."""
     return message.ByteSize() + ITEM_OVERHEAD
 
 
 def rebaser(name: str, positions: Sequence[int]) -> Callable[[str], str]:
-    """Turns paths of one request into paths of the caller's list `name`.
-
-    Paths that are not of an item stay as they are.
-    """
+    """Translates paths of one request into paths of the caller's list `name`. Other paths do not change."""
 
     def rebase(field: str) -> str:
-        found = INDEXED.fullmatch(field)
-        if found is None or int(found[1]) >= len(positions):
+        match = INDEXED.fullmatch(field)
+        if match is None or int(match[1]) >= len(positions):
             return field
-        rest = found[2]
+        rest = match[2]
         if name in ("images", "texts"):
-            # Embed's inputs are pictures or texts one field deeper than the caller's.
+            # In an Embed request, images and texts are one field deeper than in the caller's list.
             rest = re.sub(r"^\.(?:image|text)(?=\.|$)", "", rest)
-        return f"{name}[{positions[int(found[1])]}]{rest}"
+        return f"{name}[{positions[int(match[1])]}]{rest}"
 
     return rebase
 
 
 def check_list(value: object, name: str, example: str) -> None:
-    """TypeError for a single item where a list of items is meant: strings and arrays are iterable too."""
+    """Raises TypeError for a single item instead of a list: strings and arrays are iterable too."""
     single = isinstance(value, str | bytes | bytearray | memoryview) or hasattr(value, "__fspath__")
     if single or getattr(value, "ndim", None) == 3 or not hasattr(value, "__iter__"):
         raise TypeError(f"{name} must be a list of {example}, not a single {type(value).__name__}")

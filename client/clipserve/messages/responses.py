@@ -1,4 +1,4 @@
-"""Response messages become results."""
+"""Converts response messages into results."""
 
 from __future__ import annotations
 
@@ -27,12 +27,10 @@ MODE_NAMES = {number: name for name, number in MODES.items()}
 
 
 def read_model(model: common_pb2.ModelRef) -> ModelRef:
-    """The model that answered."""
     return ModelRef(model.name, model.fingerprint, model.embed_dim)
 
 
 def read_server_info(response: clip_pb2.GetServerInfoResponse) -> ServerInfo:
-    """What the server can do."""
     return ServerInfo(
         version=response.version,
         models=tuple(read_model_info(model) for model in response.models),
@@ -46,7 +44,6 @@ def read_server_info(response: clip_pb2.GetServerInfoResponse) -> ServerInfo:
 
 
 def read_model_info(model: clip_pb2.ModelInfo) -> ModelInfo:
-    """One model of the server."""
     return ModelInfo(
         ref=read_model(model.ref),
         ready=model.ready,
@@ -61,13 +58,11 @@ def read_model_info(model: clip_pb2.ModelInfo) -> ModelInfo:
 
 
 def read_classification(result: clip_pb2.ClassifyResult, rebase: Callable[[str], str]) -> Classification:
-    """The labels of one image."""
     error = read_item(result.status, rebase)
     return Classification(tuple(read_label_score(score) for score in result.scores), error)
 
 
 def read_label_score(score: clip_pb2.LabelScore) -> LabelScore:
-    """One label of one image."""
     return LabelScore(
         label=score.label,
         index=score.index,
@@ -78,7 +73,6 @@ def read_label_score(score: clip_pb2.LabelScore) -> LabelScore:
 
 
 def read_search(response: clip_pb2.SearchResponse) -> SearchResult:
-    """The hits, best first."""
     return SearchResult(
         hits=tuple(read_hit(hit) for hit in response.hits),
         model=read_model(response.model),
@@ -89,7 +83,6 @@ def read_search(response: clip_pb2.SearchResponse) -> SearchResult:
 
 
 def read_hit(hit: clip_pb2.SearchHit) -> Hit:
-    """A point that was found, with its near-duplicates."""
     return Hit(
         id=hit.id,
         score=hit.score,
@@ -100,7 +93,6 @@ def read_hit(hit: clip_pb2.SearchHit) -> Hit:
 
 
 def read_point(point: collection_pb2.Point) -> StoredPoint:
-    """One stored point."""
     embedding = read_embedding(point.embedding) if point.HasField("embedding") else None
     kind = point.WhichOneof("source")
     return StoredPoint(

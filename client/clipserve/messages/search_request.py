@@ -9,10 +9,10 @@ from typing import Any
 import numpy.typing as npt
 
 from clipserve.filters.conditions import Filter
-from clipserve.filters.text import to_filter
 from clipserve.inputs.image_like import ImageLike
 from clipserve.inputs.text_checks import TextCheck
 from clipserve.inputs.text_encoding import utf8
+from clipserve.messages.point_requests import write_filter
 from clipserve.safe_text import quoted
 from clipserve.types import Weighted
 from clipserve.v1 import clip_pb2
@@ -44,7 +44,7 @@ def search_request(
     group_duplicates: bool | float,
     max_file_bytes: int = MAX_FILE_BYTES,
 ) -> clip_pb2.SearchRequest:
-    """A Search request; TypeError or ValueError for what cannot be meant."""
+    """Raises TypeError or ValueError for invalid arguments."""
     if sum(query is not None for query in (text, image, embedding, like, weighted)) != 1:
         raise TypeError("search needs exactly one of text, image, embedding, like and weighted")
     if consistency not in CONSISTENCIES:
@@ -59,14 +59,12 @@ def search_request(
         payload_fields=payload_fields,
         fingerprint=fingerprint,
         consistency=CONSISTENCIES[consistency],
+        filter=write_filter(filter),
     )
     if weighted is not None:
         request.weighted.CopyFrom(write_weighted(weighted, max_file_bytes))
     else:
         write_query(request, text, image, embedding, like, max_file_bytes)
-    condition = to_filter(filter)
-    if condition is not None:
-        request.filter.CopyFrom(condition.message())
     if group_duplicates is not False:
         request.group_duplicates = True
         request.duplicate_threshold = duplicate_threshold(group_duplicates)
@@ -81,7 +79,7 @@ def write_query(
     like: str | None,
     max_file_bytes: int,
 ) -> None:
-    """Sets the one query that is given in a SearchRequest or WeightedPart."""
+    """Sets the query of a SearchRequest or WeightedPart."""
     if text is not None:
         message.text = utf8(text)
     elif image is not None:
@@ -93,35 +91,38 @@ def write_query(
 
 
 def write_weighted(parts: Sequence[Weighted], max_file_bytes: int) -> clip_pb2.WeightedQuery:
-    """The message for several queries; TypeError or ValueError, naming the part."""
+    """The message of a weighted query. Raises TypeError or ValueError with the position of the invalid
+    part."""
     query = clip_pb2.WeightedQuery()
     for i, part in enumerate(parts):
         if not isinstance(part, Weighted):
             raise TypeError(f"weighted[{i}] is a clipserve.Weighted, not {type(part).__name__}")
-        given = (part.text, part.image, part.embedding, part.like)
-        if sum(one is not None for one in given) != 1:
+        queries = (part.text, part.image, part.embedding, part.like)
+        if sum(query is not None for query in queries) != 1:
             raise ValueError(f"weighted[{i}] needs exactly one of text, image, embedding and like")
         if not math.isfinite(part.weight) or not part.weight:
-            raise ValueError(f"weighted[{i}]: a weight is finite and not 0, not {part.weight}")
-        write_query(query.parts.add(weight=part.weight), *given, max_file_bytes)
+            raise ValueError(f"weighted[{i}]: the weight is {part.weight}; it must be finite and not 0")
+        write_query(query.parts.add(weight=part.weight), *queries, max_file_bytes)
     return query
 
 
-def query_check(text: str | None, weighted: Sequence[Weighted]) -> TextCheck:
-    """A look at the texts of a query."""
+def check_query_texts(text: str | None, weighted: Sequence[Weighted]) -> TextCheck:
+    """Checks the texts of a query."""
     check = TextCheck()
     if text is not None:
-        check.see("text", text)
+        check.add("text", text)
     for i, part in enumerate(weighted):
         if part.text is not None:
-            check.see(f"weighted[{i}].text", part.text)
+            check.add(f"weighted[{i}].text", part.text)
     return check
 
 
-def duplicate_threshold(wanted: bool | float) -> float:
-    """What the request says: 0 leaves the number to the server. ValueError outside of 0…1."""
-    if wanted is True:
+def duplicate_threshold(group_duplicates: bool | float) -> float:
+    """The request's threshold; 0 means the server's default. Raises ValueError outside of 0…1."""
+    if group_duplicates is True:
         return 0.0
-    if not 0 < wanted <= 1:
-        raise ValueError(f"group_duplicates is a bool or a cosine above 0 to 1, not {wanted}")
-    return float(wanted)
+    if not 0 < group_duplicates <= 1:
+        raise ValueError(
+            f"group_duplicates is {group_duplicates}; it must be a bool or a cosine above 0, up to 1"
+        )
+    return float(group_duplicates)

@@ -1,1 +1,1 @@
-"""Connections and single calls: addresses, TLS, proxies, forks, and retries of one call."""
+"""Channels and single calls: addresses, TLS, proxies, forks, and the retries of one call."""

@@ -1,8 +1,8 @@
-"""Forks: gRPC works in a child only if no thread was in a call when the process was forked.
+"""Makes forks safe: gRPC works in a child only if no thread was in a call when the process was forked.
 
-So a fork waits for a few seconds until the calls that are under way have ended, and new ones wait until it is
-done. Where calls last longer (an open stream does), gRPC's locks and queues are copied in the middle of
-their work. Any use of them in the child, also by a new channel, may abort or hang, so it is refused.
+A fork waits up to FORK_SECONDS for running calls to end, and new calls wait until the fork is done. If calls
+last longer, as open streams do, the child has copies of gRPC's locks and queues in an undefined state. Using
+gRPC in the child could then abort or hang, even with a new channel, so the child refuses it.
 """
 
 from __future__ import annotations
@@ -16,54 +16,55 @@ from collections.abc import Iterator
 from clipserve.errors import ClientNotUsable
 
 FORK_SECONDS = 5.0
-"""How long a fork waits for calls, at most; gRPC's own fork support waits as long."""
-LOOK_SECONDS = 0.002
+"""How long a fork waits for calls. gRPC's own fork support waits as long."""
+POLL_SECONDS = 0.002
 FORK_SUPPORT = "GRPC_ENABLE_FORK_SUPPORT"
-OFF = ("0", "false", "no", "off")
-"""Values of that variable with which gRPC works in no child of a process that has used it."""
+FALSE_VALUES = ("0", "false", "no", "off")
+"""With one of these values, gRPC works in no child of a process that has used gRPC."""
 
-# Sets of threads: their changes need no lock. A lock might be held when the process is forked.
+# Sets of thread ids. They need no lock; another thread could hold a lock during a fork.
 _in_call: set[int] = set()
 _in_stream: set[int] = set()
 _forking: set[int] = set()
 _broken = False
 """Whether this process was forked while a thread was in a call."""
 _has_channel = False
-"""Whether this process ever opened a channel."""
+"""Whether this process has opened a channel."""
 
 
-def opens_channel() -> None:
-    """To be called before a channel is opened. Raises as check does."""
+def before_channel() -> None:
+    """Call this before opening a channel. Raises ClientNotUsable like check."""
     global _has_channel
     check()
     _has_channel = True
 
 
 def is_broken() -> bool:
-    """Whether gRPC does not work in this process."""
+    """Whether gRPC cannot be used in this process."""
     return _broken
 
 
 def check() -> None:
-    """Raises ClientNotUsable in a process where gRPC does not work."""
+    """Raises ClientNotUsable if gRPC cannot be used in this process."""
     if _broken:
         raise ClientNotUsable(
-            "gRPC does not work in this process: it was forked from one that was in a call, or that switches "
-            f"gRPC's support of forks off ({FORK_SUPPORT}); fork before the calls begin, or start processes "
-            'with multiprocessing\'s "spawn" or "forkserver"',
+            "gRPC cannot be used in this process: it was forked from a process that was in a call, or that "
+            f"disables gRPC's fork support ({FORK_SUPPORT}); fork before the first call, or start processes "
+            'with multiprocessing\'s "spawn" or "forkserver" method',
             reason="CLIENT_FORKED",
         )
 
 
 @contextlib.contextmanager
 def in_call() -> Iterator[None]:
-    """Around each use of gRPC that lasts. Raises as check does."""
+    """Marks the current thread as using gRPC; first waits for forks of other threads. Raises
+    ClientNotUsable."""
     check()
     thread = threading.get_ident()
     _in_call.add(thread)
     while _forking - {thread}:
         _in_call.discard(thread)
-        time.sleep(LOOK_SECONDS)
+        time.sleep(POLL_SECONDS)
         _in_call.add(thread)
     try:
         yield
@@ -73,7 +74,7 @@ def in_call() -> Iterator[None]:
 
 @contextlib.contextmanager
 def in_stream() -> Iterator[None]:
-    """The same around an open stream, whose end no fork waits for."""
+    """Like in_call, for an open stream. Forks do not wait for streams."""
     thread = threading.get_ident()
     _in_stream.add(thread)
     try:
@@ -84,12 +85,12 @@ def in_stream() -> Iterator[None]:
 
 
 def _before() -> None:
-    """Waits for the calls of other threads; not where one will not end: a stream, or one of this thread."""
+    """Waits for calls of other threads. Does not wait if a stream is open or this thread is in a call."""
     thread = threading.get_ident()
     _forking.add(thread)
     end = time.monotonic() + FORK_SECONDS
     while _in_call and not _in_stream and thread not in _in_call and time.monotonic() < end:
-        time.sleep(LOOK_SECONDS)
+        time.sleep(POLL_SECONDS)
 
 
 def _after_in_parent() -> None:
@@ -98,7 +99,7 @@ def _after_in_parent() -> None:
 
 def _after_in_child() -> None:
     global _broken
-    unsupported = _has_channel and os.environ.get(FORK_SUPPORT, "").lower() in OFF
+    unsupported = _has_channel and os.environ.get(FORK_SUPPORT, "").lower() in FALSE_VALUES
     _broken = _broken or unsupported or bool(_in_call)
     _in_call.clear()
     _in_stream.clear()

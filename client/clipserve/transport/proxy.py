@@ -1,4 +1,4 @@
-"""Which targets are this machine's own, and which proxy gRPC reaches others through."""
+"""Which targets are this machine, and the proxy that gRPC uses for others."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ import threading
 from urllib.parse import urlsplit
 
 PROXY_VARIABLES = ("grpc_proxy", "https_proxy", "http_proxy")
-"""As gRPC looks for them. It does not know them in capitals."""
-EXCEPTIONS = ("no_grpc_proxy", "no_proxy")
+"""In gRPC's order. gRPC does not read their upper-case forms."""
+NO_PROXY_VARIABLES = ("no_grpc_proxy", "no_proxy")
 LOOKUP_SECONDS = 1.0
 
 
 def hosts_of(uri: str) -> list[str]:
-    """The hosts of a target like `dns:///HOST:PORT` or `ipv4:IP:PORT,IP:PORT`; none for a socket file."""
+    """The hosts of a target such as `dns:///HOST:PORT` or `ipv4:IP:PORT,IP:PORT`; empty for a Unix socket."""
     scheme, _, rest = uri.partition(":")
     if scheme in ("unix", "unix-abstract"):
         return []
@@ -25,12 +25,12 @@ def hosts_of(uri: str) -> list[str]:
 
 
 def is_local(uri: str) -> bool:
-    """Whether the target's own words say that what is sent there stays on this machine."""
+    """Whether the target's hosts are this machine by definition, without looking up names."""
     return all(map(is_local_host, hosts_of(uri)))
 
 
 def is_local_host(host: str) -> bool:
-    """Whether a host means this machine everywhere: 127.0.0.0/8, ::1, localhost, 0.0.0.0, ::."""
+    """Whether a host always means the local machine: 127.0.0.0/8, ::1, localhost, 0.0.0.0, ::."""
     if host == "localhost" or host.endswith(".localhost"):
         return True
     address = ip_of(host)
@@ -38,7 +38,8 @@ def is_local_host(host: str) -> bool:
 
 
 def is_own(uri: str) -> bool:
-    """Whether all hosts are this machine, by its names and addresses too. May look names up, for a second."""
+    """Whether all hosts are this machine, by name or address. Looks up names for up to LOOKUP_SECONDS
+    each."""
     return all(is_local_host(host) or is_own_host(host) for host in hosts_of(uri))
 
 
@@ -46,8 +47,8 @@ def is_own_host(host: str) -> bool:
     """Whether a host is a name or an address of this machine."""
     if host == socket.gethostname().lower():
         return True
-    found = [host] if ip_of(host) else looked_up(host)
-    return bool(found) and all(map(is_own_address, found))
+    addresses = [host] if ip_of(host) else resolve(host)
+    return bool(addresses) and all(map(is_own_address, addresses))
 
 
 def is_own_address(address: str) -> bool:
@@ -62,7 +63,7 @@ def is_own_address(address: str) -> bool:
 
 
 def ip_of(host: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
-    """The IP address that a host is written as."""
+    """The IP address, if the host is one."""
     try:
         address = ipaddress.ip_address(host)
     except ValueError:
@@ -70,43 +71,43 @@ def ip_of(host: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
     return getattr(address, "ipv4_mapped", None) or address
 
 
-def looked_up(host: str) -> list[str]:
-    """The addresses of a name; none if it has none, or is slow."""
-    found: list[str] = []
+def resolve(host: str) -> list[str]:
+    """The addresses of a name; empty if it has none or the lookup takes longer than LOOKUP_SECONDS."""
+    addresses: list[str] = []
 
-    def look() -> None:
+    def look_up() -> None:
         with contextlib.suppress(OSError, UnicodeError):
-            found.extend(str(entry[4][0]) for entry in socket.getaddrinfo(host, None))
+            addresses.extend(str(entry[4][0]) for entry in socket.getaddrinfo(host, None))
 
-    thread = threading.Thread(target=look, daemon=True)
+    thread = threading.Thread(target=look_up, daemon=True)
     thread.start()
     thread.join(LOOKUP_SECONDS)
-    return list(found)
+    return list(addresses)
 
 
 def proxy_variable() -> str:
-    """The variable of the environment that names a proxy for gRPC; empty if there is none."""
+    """The environment variable with gRPC's proxy; empty if none is set."""
     return next((name for name in PROXY_VARIABLES if os.environ.get(name)), "")
 
 
-def proxy_for(uri: str) -> str:
-    """What a person is told of the proxy that gRPC reaches a target through; empty if through none."""
+def describe_proxy(uri: str) -> str:
+    """The proxy that gRPC uses for a target, as text for error messages; empty if it uses none."""
     variable = proxy_variable()
-    if not variable or not hosts_of(uri) or any(map(is_excepted, hosts_of(uri))) or is_own(uri):
+    if not variable or not hosts_of(uri) or any(map(bypasses_proxy, hosts_of(uri))) or is_own(uri):
         return ""
-    # Without a user and a password.
+    # Without user and password.
     proxy = os.environ[variable].rpartition("@")[2].rpartition("//")[2]
-    return f"the proxy {proxy} ({variable} is set; no_proxy={hosts_of(uri)[0]} goes around it)"
+    return f"the proxy {proxy} ({variable} is set; no_proxy={hosts_of(uri)[0]} bypasses it)"
 
 
-def is_excepted(host: str) -> bool:
-    """Whether the environment takes a host out: by the end of its name, or by a network."""
-    listed = next((value for name in EXCEPTIONS if (value := os.environ.get(name))), "")
-    return any(matches(host, entry.strip()) for entry in listed.split(",") if entry.strip())
+def bypasses_proxy(host: str) -> bool:
+    """Whether the environment excludes a host from the proxy, by a suffix of its name or by a network."""
+    entries = next((value for name in NO_PROXY_VARIABLES if (value := os.environ.get(name))), "")
+    return any(matches(host, entry.strip()) for entry in entries.split(",") if entry.strip())
 
 
 def matches(host: str, entry: str) -> bool:
-    """Whether an entry of no_proxy fits a host."""
+    """Whether an entry of no_proxy applies to a host."""
     try:
         return ipaddress.ip_address(host) in ipaddress.ip_network(entry)
     except ValueError:

@@ -1,4 +1,4 @@
-"""One call over a sync channel, tried again as the retry policy says."""
+"""A unary call over a sync channel, with retries by the retry policy."""
 
 from __future__ import annotations
 
@@ -18,24 +18,24 @@ from clipserve.retry import CallAttempts, RetryBudget, RetryPolicy
 from clipserve.token import Metadata, TokenSource, bearer
 from clipserve.transport import forks
 from clipserve.transport.channel import Tls
-from clipserve.transport.proxy import proxy_for
-from clipserve.transport.unreachable import Cause, cause_of
+from clipserve.transport.proxy import describe_proxy
+from clipserve.transport.unreachable import Cause, find_cause
 from clipserve.v1 import clip_pb2_grpc, collection_pb2_grpc, labels_pb2_grpc
 from clipserve.wire.status import Failure, read_failure
 
-EXPECTED = "x-clipserve-bytes"
-"""Header that tells how large the call's message is."""
+MESSAGE_BYTES = "x-clipserve-bytes"
+"""Header with the size of the call's message."""
 LARGE_BYTES = 1 << 20
 NO_CONNECTION = re.compile(r"last error: |errors resolving ")
-"""In what gRPC says when no connection comes about."""
+"""Part of gRPC's message if it cannot connect."""
 CAUSE_SECONDS = 10.0
-"""How long the cause that was found is believed, while gRPC says the same."""
+"""How long a cause is cached while gRPC reports the same message."""
 
 Priority = Literal["interactive", "bulk"]
 
 
 class Scope:
-    """Calls that belong together: leaving it cancels those that are still under way, and their waits."""
+    """A group of calls. Leaving the scope cancels its running calls and waits."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -51,40 +51,40 @@ class Scope:
         self.cancel()
 
     def cancel(self) -> None:
-        """Ends all calls and waits, and lets no new ones begin."""
+        """Cancels all calls and waits, and refuses new calls."""
         with self._lock:
             self._cancelled.set()
             calls = list(self._calls)
         for call in calls:
             call.cancel()
 
-    def answer(self, start: Callable[[], grpc.Future]) -> Any:
-        """Starts a call and waits for its answer; raises grpc.RpcError, or Cancelled."""
+    def call(self, start: Callable[[], grpc.Future]) -> Any:
+        """Starts a call and waits for its answer. Raises grpc.RpcError or Cancelled."""
         with self._lock:
             self.check()
-            call = start()
-            self._calls.add(call)
+            future = start()
+            self._calls.add(future)
         try:
-            return call.result()
+            return future.result()
         except grpc.FutureCancelledError:
             raise Cancelled("the call was cancelled") from None
         finally:
             with self._lock:
-                self._calls.discard(call)
+                self._calls.discard(future)
 
     def wait(self, seconds: float) -> None:
-        """Waits; raises Cancelled as soon as the scope is left."""
+        """Waits. Raises Cancelled as soon as the scope is cancelled."""
         self._cancelled.wait(seconds)
         self.check()
 
     def check(self) -> None:
-        """Raises Cancelled once the scope has been left."""
+        """Raises Cancelled if the scope was cancelled."""
         if self._cancelled.is_set():
             raise Cancelled("the call was cancelled")
 
 
 class Transport:
-    """A channel and what every call over it has: token, retries, translated errors. Thread-safe."""
+    """A channel, and what all its calls have in common: token, retries, translated errors. Thread-safe."""
 
     def __init__(
         self,
@@ -98,13 +98,13 @@ class Transport:
         self.uri = uri
         self._tls = tls
         self._cause: tuple[str, float, Cause | None] = ("", 0.0, None)
-        """What gRPC said, when, and what it was found to mean."""
+        """gRPC's message, when it arrived, and its cause."""
         self.retry = retry
         self.budget = RetryBudget(retry)
         self._channel = channel
         self._token = token
-        # Interactive is what a server takes a call for that says nothing.
-        self._lane: Metadata = () if priority == "interactive" else (("x-clipserve-priority", priority),)
+        # Servers treat calls without the header as interactive.
+        self._priority: Metadata = () if priority == "interactive" else (("x-clipserve-priority", priority),)
         self._stubs = (
             clip_pb2_grpc.ClipServiceStub(channel),
             collection_pb2_grpc.CollectionServiceStub(channel),
@@ -113,26 +113,26 @@ class Transport:
         self._closed = False
 
     def close(self) -> None:
-        """Closes the channel; calls that are under way end as Cancelled."""
+        """Closes the channel. Running calls end as Cancelled."""
         self._closed = True
-        # gRPC may hang there.
+        # gRPC may hang in close.
         if not forks.is_broken():
             self._channel.close()
 
     def check(self) -> None:
-        """Raises ClientNotUsable where no call can be made."""
+        """Raises ClientNotUsable if the client is closed or gRPC cannot be used in this process."""
         forks.check()
         if self._closed:
             raise ClientNotUsable("the client is closed; make a new one")
 
     def method(self, name: str) -> Any:
-        """The callable of an RPC. Raises as check does."""
+        """The callable of an RPC. Raises ClientNotUsable."""
         self.check()
         return next(getattr(stub, name) for stub in self._stubs if hasattr(stub, name))
 
     def metadata(self) -> Metadata:
-        """What is sent with every call."""
-        return self._lane + bearer(self._token)
+        """Metadata of every call."""
+        return self._priority + bearer(self._token)
 
     def unary(
         self,
@@ -144,32 +144,35 @@ class Transport:
         rebase: Callable[[str], str] = str,
         scope: Scope | None = None,
     ) -> Any:
-        """The answer to one request, within `timeout` seconds, all attempts included.
+        """The answer to one request. `timeout` includes all attempts.
 
-        Raises ClipserveError. A call that is not idempotent is tried again only if the server did not do it.
-        Calls with a scope can be cancelled; make them in threads of ours only: gRPC hangs at the channel's
-        close if Ctrl-C, which arrives in the main thread, hits the start of a call that is a future.
+        Raises ClipserveError. A call that is not idempotent is retried only if the server did not execute it.
+        With `scope`, the call can be cancelled; use that in this package's own threads only: if Ctrl-C, which
+        Python handles in the main thread, interrupts the start of a future, gRPC hangs when the channel is
+        closed.
         """
         method = self.method(name)
         deadline = time.monotonic() + timeout
         attempts = CallAttempts(self.retry, self.budget, deadline=deadline, idempotent=idempotent)
-        size = request.ByteSize()
-        # A server with little room lets a large message wait before it is sent, not when half of it is there.
-        large = ((EXPECTED, str(size)),) if size > LARGE_BYTES else ()
+        message_bytes = request.ByteSize()
+        # A server with little memory delays a large message before it is sent, instead of halfway.
+        large = ((MESSAGE_BYTES, str(message_bytes)),) if message_bytes > LARGE_BYTES else ()
         while True:
-            left = max(0.0, deadline - time.monotonic())
+            seconds_left = max(0.0, deadline - time.monotonic())
             metadata = self.metadata() + large
             try:
                 with forks.in_call():
                     if scope is None:
-                        answer = method(request, timeout=left, metadata=metadata)
+                        answer = method(request, timeout=seconds_left, metadata=metadata)
                     else:
-                        start = functools.partial(method.future, request, timeout=left, metadata=metadata)
-                        answer = scope.answer(start)
+                        start = functools.partial(
+                            method.future, request, timeout=seconds_left, metadata=metadata
+                        )
+                        answer = scope.call(start)
                     self.budget.succeeded()
                     return answer
             except ValueError:
-                # What gRPC says if the channel was closed since we looked.
+                # gRPC raises this if the channel was closed after the check in self.method.
                 self.check()
                 raise
             except grpc.RpcError as error:
@@ -177,44 +180,45 @@ class Transport:
                 with forks.in_call():
                     delay = attempts.next_delay(failure, time.monotonic())
                 if delay is None:
-                    raise self.explained(failure.error) from error
+                    raise self.with_cause(failure.error) from error
                 if scope is None:
                     time.sleep(delay)
                 else:
                     scope.wait(delay)
 
-    def explained(self, error: ClipserveError) -> ClipserveError:
-        """The same error; one of a server that cannot be reached says why, as far as can be found out."""
+    def with_cause(self, error: ClipserveError) -> ClipserveError:
+        """The same error. If no connection was possible, its message gives the cause, if that can be
+        found."""
         if isinstance(error, Unavailable) and NO_CONNECTION.search(error.message):
-            said, then, cause = self._cause
-            if said != error.message or time.monotonic() - then > CAUSE_SECONDS:
-                cause = cause_of(self.uri, self._tls)
+            message, since, cause = self._cause
+            if message != error.message or time.monotonic() - since > CAUSE_SECONDS:
+                cause = find_cause(self.uri, self._tls)
                 self._cause = (error.message, time.monotonic(), cause)
             if cause is not None:
-                reword(error, f"cannot reach a server at {place(self.uri)}: {cause.words}")
+                reword(error, f"cannot reach a server at {describe_target(self.uri)}: {cause.message}")
                 error.metadata["cause"] = cause.name
         return error
 
     def failure(
         self, error: grpc.RpcError, rebase: Callable[[str], str] = str, timeout: float = 0
     ) -> Failure:
-        """What a failed attempt means, told in the caller's terms."""
+        """The failure of an attempt, with fields of the caller's arguments."""
         code = error.code()
         failure = read_failure(
             code.name if code else "UNKNOWN", error.details() or "", error.trailing_metadata() or (), rebase
         )
         if self._closed and failure.error.code == "CANCELLED":
-            reword(failure.error, "the client was closed before the answer came")
+            reword(failure.error, "the client was closed before the answer arrived")
         elif not failure.answered:
-            describe(failure.error, self.uri, timeout)
+            describe_failure(failure.error, self.uri, timeout)
         return failure
 
 
-def describe(error: ClipserveError, uri: str, timeout: float) -> None:
-    """Says in words of ours what gRPC itself found out."""
-    where = place(uri)
+def describe_failure(error: ClipserveError, uri: str, timeout: float) -> None:
+    """Rewords an error that gRPC itself raised."""
+    where = describe_target(uri)
     if error.code == "UNAVAILABLE":
-        # gRPC ends what OpenSSL says with the state of another check, which passed.
+        # gRPC appends the result of a second OpenSSL check, which passed.
         why = error.message.removesuffix(": OK")
         reword(error, f"cannot reach a server at {where}: {why}")
     elif error.code == "DEADLINE_EXCEEDED" and timeout:
@@ -224,13 +228,13 @@ def describe(error: ClipserveError, uri: str, timeout: float) -> None:
 
 
 def reword(error: ClipserveError, message: str) -> None:
-    """Gives an error other words."""
+    """Replaces an error's message."""
     error.message = message
     error.args = (message,)
 
 
-def place(uri: str) -> str:
-    """A target as people know it, with the proxy that leads to it."""
+def describe_target(uri: str) -> str:
+    """A target for messages, with the proxy that gRPC uses for it."""
     where = uri.removeprefix("dns:///")
-    proxy = proxy_for(uri)
+    proxy = describe_proxy(uri)
     return f"{where} through {proxy}" if proxy else where

@@ -1,6 +1,6 @@
-"""Why no connection comes about: gRPC tells the last address's reason only, and some in OpenSSL's words.
+"""Finds out why a connection fails: gRPC reports only the last address's error, partly in OpenSSL's words.
 
-Each address of the target is tried once more, for a second at most, with Python's own sockets and TLS.
+Connects to each address of the target again with Python's own sockets and TLS, for a second in total.
 """
 
 from __future__ import annotations
@@ -14,13 +14,13 @@ import time
 from dataclasses import dataclass
 
 from clipserve.transport.channel import Tls, pem
-from clipserve.transport.proxy import proxy_for
+from clipserve.transport.proxy import describe_proxy
 
 PROBE_SECONDS = 1.0
-"""For all addresses together, the resolution of their name excepted."""
+"""For all addresses together, without resolving the name."""
 MAX_ADDRESSES = 4
 HELLO = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes((0, 0, 0, 4, 0, 0, 0, 0, 0))
-"""What a client of HTTP/2 begins with: the preface, and an empty SETTINGS frame."""
+"""Start of an HTTP/2 connection by the client: the preface and an empty SETTINGS frame."""
 TLS_ALERT = 0x15
 SETTINGS = 0x04
 NO_TLS = (
@@ -30,56 +30,56 @@ NO_TLS = (
     "PACKET_LENGTH_TOO_LONG",
     "RECORD_LAYER_FAILURE",
 )
-"""What OpenSSL says of an answer that is no TLS."""
+"""OpenSSL's reasons for an answer that is not TLS."""
 CERTIFICATE_ALERTS = ("CERTIFICATE_REQUIRED", "BAD_CERTIFICATE", "UNKNOWN_CA", "HANDSHAKE_FAILURE")
-"""In what OpenSSL says where the server refuses the client's certificate, or that it shows none."""
+"""Parts of OpenSSL's reasons if the server requires a client certificate, or refuses the given one."""
 
 
 @dataclass(frozen=True)
 class Cause:
-    """Why one address cannot be used."""
+    """Why a connection fails."""
 
     name: str
     """For programs, upper case."""
-    words: str
-    """For people: what is wrong, and what to do."""
+    message: str
+    """For people: the reason, and what to do."""
 
 
-def cause_of(uri: str, tls: Tls | None) -> Cause | None:
-    """Why a target `dns:///HOST:PORT` cannot be reached; None where nothing is found.
+def find_cause(uri: str, tls: Tls | None) -> Cause | None:
+    """Why a target `dns:///HOST:PORT` cannot be reached; None if no cause is found.
 
-    A reason that a server gave goes before one of an address where none listens.
+    The reply of a server takes precedence over addresses that refuse connections.
     """
     match = re.fullmatch(r"dns:///\[?([^\[\]/]+)\]?:(\d+)", uri)
-    if match is None or proxy_for(uri):
+    if match is None or describe_proxy(uri):
         return None
     host, port = match[1], int(match[2])
     try:
-        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+        addresses = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
     except (OSError, UnicodeError):
-        return Cause("NO_ADDRESS", f"the name {host} has no address; is it spelled right?")
-    end = time.monotonic() + PROBE_SECONDS
+        return Cause("NO_ADDRESS", f"the host name {host} has no address; check its spelling")
+    deadline = time.monotonic() + PROBE_SECONDS
     refused = False
-    for family, _, _, _, address in found[:MAX_ADDRESSES]:
-        left = end - time.monotonic()
-        if left <= 0:
+    for family, _, _, _, address in addresses[:MAX_ADDRESSES]:
+        seconds_left = deadline - time.monotonic()
+        if seconds_left <= 0:
             break
         with socket.socket(family, socket.SOCK_STREAM) as connection:
-            connection.settimeout(left)
+            connection.settimeout(seconds_left)
             try:
                 connection.connect(address)
             except OSError as error:
                 refused = refused or isinstance(error, ConnectionRefusedError)
                 continue
-            # A name with several addresses: gRPC needs one that works.
-            return probed(connection, host, tls)
+            # One working address is enough for gRPC.
+            return probe(connection, host, tls)
     if not refused:
         return None
-    return Cause("REFUSED", "connection refused: nothing listens there; check that it runs, and its port")
+    return Cause("REFUSED", "connection refused: no server listens there; check that it runs, and its port")
 
 
-def probed(connection: socket.socket, host: str, tls: Tls | None) -> Cause | None:
-    """What a server that took a connection has against it."""
+def probe(connection: socket.socket, host: str, tls: Tls | None) -> Cause | None:
+    """Why a server that accepts connections cannot be used; None if no cause is found."""
     try:
         return plain_cause(connection) if tls is None else tls_cause(connection, host, tls)
     except OSError:
@@ -87,7 +87,7 @@ def probed(connection: socket.socket, host: str, tls: Tls | None) -> Cause | Non
 
 
 def plain_cause(connection: socket.socket) -> Cause | None:
-    """Begins HTTP/2 without TLS."""
+    """Starts HTTP/2 without TLS."""
     peer = connection.getpeername()
     connection.sendall(HELLO)
     with contextlib.suppress(ConnectionError):
@@ -96,17 +96,17 @@ def plain_cause(connection: socket.socket) -> Cause | None:
             return None
         if begin.startswith(b"HTTP/"):
             return Cause(
-                "NOT_GRPC", "the server speaks HTTP/1.1 and not gRPC; this may be the port of its metrics"
+                "NOT_GRPC", "the server speaks HTTP/1.1, not gRPC; this may be the port of its metrics"
             )
         if begin and begin[0] != TLS_ALERT:
-            return Cause("NOT_GRPC", "what listens there does not speak gRPC; check the port")
+            return Cause("NOT_GRPC", "the server on this port does not speak gRPC; check the port")
     if speaks_tls(peer):
         return Cause("TLS", "the server speaks TLS; connect with TLS")
     return None
 
 
 def speaks_tls(peer: tuple[str, int]) -> bool:
-    """Whether a server at this address begins TLS."""
+    """Whether a server at this address speaks TLS."""
     context = ssl.create_default_context()
     context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
     try:
@@ -116,71 +116,71 @@ def speaks_tls(peer: tuple[str, int]) -> bool:
         ):
             return bool(secure.version())
     except ssl.SSLError as error:
-        # It refuses us, but in TLS.
+        # A TLS alert: the server refuses the connection, but it speaks TLS.
         return "ALERT" in (error.reason or "")
     except OSError:
         return False
 
 
 def tls_cause(connection: socket.socket, host: str, tls: Tls) -> Cause | None:
-    """Begins TLS, as the client was told to."""
-    why = bad_file(tls)
+    """Starts TLS with the client's settings."""
+    problem = bad_file(tls)
     try:
-        context = None if why else context_of(tls)
+        context = None if problem else ssl_context(tls)
     except ssl.SSLError as error:
-        why, context = unusable(error), None
+        problem, context = unusable(error), None
     if context is None:
-        return Cause("BAD_CERTIFICATE", f"{why}; TLS cannot begin with it")
+        return Cause("BAD_CERTIFICATE", f"{problem}; TLS cannot start with it")
     name = tls.server_name or host
     try:
         with context.wrap_socket(connection, server_hostname=name) as secure:
-            # With TLS 1.3 a server refuses a client's certificate after the handshake.
+            # In TLS 1.3, the server refuses a client certificate only after the handshake.
             secure.recv(1)
     except ssl.SSLCertVerificationError as error:
         return certificate_cause(error, name)
     except ssl.SSLError as error:
         reason = error.reason or ""
         if any(word in reason for word in CERTIFICATE_ALERTS):
-            words = "the server wants a client's certificate (mTLS) that it trusts; show one"
-            return Cause("CERTIFICATE_REQUIRED", words)
+            message = "the server requires a client certificate (mTLS) that it trusts; give one"
+            return Cause("CERTIFICATE_REQUIRED", message)
         if reason in NO_TLS:
             return Cause("NO_TLS", "the server does not speak TLS; connect without TLS")
     return None
 
 
 def bad_file(tls: Tls) -> str:
-    """Which of the client's own files is not what it should be; empty if each is."""
-    for source, kind, words in (
-        (tls.ca, b"CERTIFICATE", "the authority's file holds no certificate (PEM)"),
-        (tls.certificate, b"CERTIFICATE", "the client's certificate is no certificate (PEM)"),
-        (tls.key, b"PRIVATE KEY", "the client's key is no private key (PEM)"),
+    """What is wrong with the client's own files; empty if nothing is."""
+    for source, kind, problem in (
+        (tls.ca, b"CERTIFICATE", "the file of the certificate authority has no certificate (PEM)"),
+        (tls.certificate, b"CERTIFICATE", "the file of the client certificate has no certificate (PEM)"),
+        (tls.key, b"PRIVATE KEY", "the file of the client key has no private key (PEM)"),
     ):
         if source is not None and not re.search(
             b"-----BEGIN [A-Z0-9 ]*" + kind + b"-----", pem(source) or b""
         ):
-            return words
+            return problem
     return ""
 
 
 def unusable(error: ssl.SSLError) -> str:
-    """Why files that look right cannot be used."""
+    """Why files with the right content cannot be used."""
     if "MISMATCH" in (error.reason or ""):
-        return "the client's key does not belong to its certificate"
-    return f"the client's certificate files cannot be used ({error.reason or error})"
+        return "the client key does not belong to the client certificate"
+    return f"the client certificate files cannot be used ({error.reason or error})"
 
 
-def context_of(tls: Tls) -> ssl.SSLContext:
-    """The same trust and the same certificate as the client's. Raises ssl.SSLError."""
+def ssl_context(tls: Tls) -> ssl.SSLContext:
+    """A context with the client's certificate authorities and certificate. Raises ssl.SSLError."""
     authority = pem(tls.ca)
     context = ssl.create_default_context(cadata=authority.decode("ascii", "replace") if authority else None)
     context.set_alpn_protocols(["h2"])
     certificate, key = pem(tls.certificate), pem(tls.key)
     if certificate is not None and key is not None:
-        # Python reads these from files only.
+        # Python reads certificates from files only.
         with tempfile.NamedTemporaryFile() as file:
             file.write(certificate + b"\n" + key)
             file.flush()
-            # A key with a password would be asked for at the terminal.
+            # Without `password`, OpenSSL asks at the terminal for the password of an encrypted key.
             context.load_cert_chain(file.name, password="")
     return context
 
@@ -191,10 +191,10 @@ def certificate_cause(error: ssl.SSLCertVerificationError, name: str) -> Cause:
     if "mismatch" in why.lower() or "not valid for" in why.lower():
         return Cause(
             "WRONG_NAME",
-            f"the server's certificate is not for {name}; use a name that it carries, or say which to expect",
+            f"the server's certificate is not for {name}; use a name in the certificate, or set server_name",
         )
     if "expired" in why or "not yet valid" in why:
-        return Cause("EXPIRED", f"the server's {why}; renew it, or set this machine's clock")
+        return Cause("EXPIRED", f"the server's {why}; renew it, or check this machine's clock")
     return Cause(
-        "NOT_TRUSTED", f"the server's certificate is not trusted ({why}); name the authority to trust"
+        "NOT_TRUSTED", f"the server's certificate is not trusted ({why}); give its certificate authority"
     )

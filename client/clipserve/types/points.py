@@ -15,9 +15,6 @@ from clipserve.types.server import ModelRef
 if TYPE_CHECKING:
     from clipserve.inputs.image_like import ImageLike
 
-MAX_ID_BYTES = 512
-"""Longest id of a point, in UTF-8."""
-
 
 @dataclass(frozen=True, eq=False)
 class Point:

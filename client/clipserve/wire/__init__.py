@@ -1,1 +1,1 @@
-"""Between Python values and protobuf messages, piece by piece: images, payloads, label sets, statuses."""
+"""Converts single Python values to protobuf messages and back: images, payloads, label sets, statuses."""

@@ -1,14 +1,14 @@
-"""Whatever callers hold a picture in becomes an Image message.
+"""Converts images of all accepted Python types into Image messages.
 
-Encoded bytes and files go as they are; arrays and decoded RGB pictures go as raw pixels. A Pillow image of
-another mode goes so that it has the embedding of the file it came from. Pillow itself is not needed.
+Encoded bytes and files are sent unchanged; arrays and RGB Pillow images as raw pixels. Pillow images of other
+modes are sent such that they get the embedding of their original file. Pillow itself is not required.
 """
 
 from __future__ import annotations
 
 import os
 import sys
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -21,19 +21,16 @@ from clipserve.safe_text import quoted, shortened
 from clipserve.v1 import common_pb2
 from clipserve.wire.pillow_images import write_pillow
 
-if TYPE_CHECKING:
-    pass
-
 MAX_FILE_BYTES = 256 * 1024 * 1024
-"""Bytes of a picture's file that are read where the server's own limit is not known."""
+"""Maximum size of an image file if the server's own limit is not known."""
 
 
 def write_image(image: ImageLike, max_file_bytes: int = MAX_FILE_BYTES) -> common_pb2.Image:
-    """The message for one picture.
+    """The message of one image.
 
-    Raises TypeError or ValueError for what is no picture in Python's terms, ImageUnreadable for a file that
-    cannot be read or is not a regular one, and ImageTooLarge, before it is read, for one with more than
-    `max_file_bytes`. What encoded bytes hold is found out by the server.
+    Raises TypeError or ValueError for an invalid Python value, ImageUnreadable for a file that cannot be read
+    or is not a regular file, and ImageTooLarge, without reading it, for a file with more than
+    `max_file_bytes`. The server checks the content of encoded bytes.
     """
     if isinstance(image, ExactPixels):
         message = write_image(image.image, max_file_bytes)
@@ -55,7 +52,7 @@ def write_image(image: ImageLike, max_file_bytes: int = MAX_FILE_BYTES) -> commo
 
 
 def read_file(path: str | os.PathLike[str], limit: int = MAX_FILE_BYTES) -> bytes:
-    """The file's bytes; ImageTooLarge, or ImageUnreadable, caused by the OSError, if it cannot be read."""
+    """The file's bytes. Raises ImageTooLarge, or ImageUnreadable with the OSError as its cause."""
     try:
         return read_regular(path, limit)
     except FileTooLarge as error:
@@ -65,7 +62,7 @@ def read_file(path: str | os.PathLike[str], limit: int = MAX_FILE_BYTES) -> byte
 
 
 def unreadable(path: str, error: OSError | ValueError) -> str:
-    """Why a picture's file cannot be read, and what to do."""
+    """The message of an unreadable file: the reason, and what to do."""
     kind = encoded_kind(path)
     if kind == "a URL":
         return f"{quoted(path)} is a URL, and URLs are not fetched: download the picture first"
@@ -76,7 +73,7 @@ def unreadable(path: str, error: OSError | ValueError) -> str:
 
 
 def too_large(size: int, limit: int) -> ImageTooLarge:
-    """The error of a file that the server would refuse unseen."""
+    """The error for a file that the server would refuse because of its size."""
     return ImageTooLarge(
         f"the image has {size} bytes; at most {limit} are accepted",
         field="content",
@@ -85,7 +82,7 @@ def too_large(size: int, limit: int) -> ImageTooLarge:
 
 
 def write_array(array: npt.NDArray[Any]) -> common_pb2.Image:
-    """The message for decoded pixels; ValueError for another shape or type than uint8 [H, W, 3]."""
+    """The message of decoded pixels. Raises ValueError unless they are uint8 [H, W, 3]."""
     shape = list(array.shape)
     if array.dtype != np.uint8:
         raise ValueError(
@@ -109,6 +106,7 @@ def write_array(array: npt.NDArray[Any]) -> common_pb2.Image:
 
 
 def is_pillow(image: object) -> bool:
-    """Whether it is a Pillow image. Whoever has one has imported Pillow, so this need not."""
+    """Whether this is a Pillow image. Does not import Pillow: a caller with a Pillow image has imported
+    it."""
     module = sys.modules.get("PIL.Image")
     return module is not None and isinstance(image, module.Image)

@@ -1,4 +1,4 @@
-"""Label sets between Python and messages."""
+"""Converts label sets to messages and back."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ from clipserve.v1 import clip_pb2, labels_pb2
 
 
 def write_labels(labels: LabelSet) -> clip_pb2.LabelSet:
-    """The message for a label set; ValueError, which names the field, for what cannot be sent."""
+    """The message of a label set. Raises ValueError, with the field's name, for values that cannot be
+    sent."""
     try:
         return message_of(labels)
     except UnicodeEncodeError:
@@ -23,7 +24,7 @@ def write_labels(labels: LabelSet) -> clip_pb2.LabelSet:
 
 
 def check_texts(labels: LabelSet) -> None:
-    """NotText for the first text that cannot be written in UTF-8."""
+    """Raises NotText for the first text that cannot be encoded in UTF-8."""
     none = labels.none_of_the_above or NoneOfTheAbove()
     texts = {
         "labels": labels.names,
@@ -31,13 +32,13 @@ def check_texts(labels: LabelSet) -> None:
         "none_of_the_above.name": (none.name,),
         "none_of_the_above.prompts": none.prompts,
     }
-    for what, several in texts.items():
-        for i, text in enumerate(several):
-            utf8(text, what if what.endswith(".name") else f"{what}[{i}]")
+    for name, values in texts.items():
+        for i, text in enumerate(values):
+            utf8(text, name if name.endswith(".name") else f"{name}[{i}]")
 
 
 def message_of(labels: LabelSet) -> clip_pb2.LabelSet:
-    """The message; UnicodeEncodeError or OverflowError for what cannot be sent."""
+    """The message. Raises UnicodeEncodeError or OverflowError for values that cannot be sent."""
     none = labels.none_of_the_above
     message = clip_pb2.LabelSet(names=labels.names, templates=labels.templates, thresholds=labels.thresholds)
     if none is not None:
@@ -48,7 +49,7 @@ def message_of(labels: LabelSet) -> clip_pb2.LabelSet:
 
 
 def prepare_request(labels: LabelSet | str, model: str) -> clip_pb2.PrepareLabelsRequest:
-    """A PrepareLabels request for labels, or for a stored label set (`pets@3`)."""
+    """The request for given labels, or for a stored label set (`pets@3`)."""
     if isinstance(labels, LabelSet):
         return clip_pb2.PrepareLabelsRequest(model=utf8(model, "model"), labels=write_labels(labels))
     name, version = parse_ref(labels)
@@ -58,7 +59,6 @@ def prepare_request(labels: LabelSet | str, model: str) -> clip_pb2.PrepareLabel
 
 
 def read_labels(labels: clip_pb2.LabelSet) -> LabelSet:
-    """A label set."""
     none = labels.none_of_the_above
     return LabelSet(
         tuple(labels.names),
@@ -71,12 +71,11 @@ def read_labels(labels: clip_pb2.LabelSet) -> LabelSet:
 
 
 def read_ref(ref: clip_pb2.LabelSetRef) -> str:
-    """Name and version in one: `pets@3`."""
+    """Name and version, e.g. `pets@3`."""
     return f"{ref.name}@{ref.version}"
 
 
 def read_info(info: labels_pb2.LabelSetInfo) -> LabelSetInfo:
-    """What is known of a stored label set."""
     return LabelSetInfo(
         name=info.ref.name,
         version=info.ref.version,
@@ -96,12 +95,12 @@ REASONS = {
 
 
 def read_warnings(warnings: Iterable[clip_pb2.LabelWarning]) -> tuple[LabelWarning, ...]:
-    """What is to be known of labels; of a newer server also for reasons that are not known here."""
+    """The server's warnings. A reason that this client does not know becomes an empty string."""
     return tuple(
-        LabelWarning(REASONS.get(it.reason, ""), tuple(it.labels), it.count, it.message) for it in warnings
+        LabelWarning(REASONS.get(warning.reason, ""), tuple(warning.labels), warning.count, warning.message)
+        for warning in warnings
     )
 
 
 def read_named(response: labels_pb2.GetLabelSetResponse) -> NamedLabelSet:
-    """A stored label set."""
     return NamedLabelSet(read_info(response.info), read_labels(response.labels))

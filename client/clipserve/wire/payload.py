@@ -1,4 +1,4 @@
-"""Payload values, schemas and embeddings between Python and messages."""
+"""Converts payload values, schemas and embeddings to messages and back."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ TYPE_NAMES = {number: name for name, number in TYPES.items()}
 
 
 def write_value(value: PayloadValue) -> common_pb2.Value:
-    """The message for one value; TypeError or ValueError for what a payload cannot hold."""
+    """The message of one value. Raises TypeError or ValueError for values that a payload cannot hold."""
     if isinstance(value, np.generic):
         value = value.item()
     if isinstance(value, bool):
@@ -45,7 +45,7 @@ def write_value(value: PayloadValue) -> common_pb2.Value:
     if isinstance(value, str):
         return common_pb2.Value(string_value=utf8(value))
     if isinstance(value, dt.datetime):
-        return common_pb2.Value(timestamp_value=write_moment(value))
+        return common_pb2.Value(timestamp_value=write_timestamp(value))
     if isinstance(value, list | tuple) and all(isinstance(item, str) for item in value):
         return common_pb2.Value(string_list=common_pb2.StringList(values=[utf8(item) for item in value]))
     raise TypeError(
@@ -54,57 +54,55 @@ def write_value(value: PayloadValue) -> common_pb2.Value:
     )
 
 
-def write_moment(moment: dt.datetime) -> Timestamp:
-    """The message for a moment; ValueError for one without a time zone, or out of the years 1 to 9999."""
-    if moment.tzinfo is None:
+def write_timestamp(value: dt.datetime) -> Timestamp:
+    """The message of a datetime. Raises ValueError without a time zone, or outside of the years 1 to 9999."""
+    if value.tzinfo is None:
         raise ValueError("a datetime needs a time zone, e.g. datetime.now(timezone.utc)")
     message = Timestamp()
     try:
-        message.FromDatetime(moment)
+        message.FromDatetime(value)
     except OverflowError:
-        raise ValueError(f"{moment.isoformat()} lies outside of the years 1 to 9999 in UTC") from None
+        raise ValueError(f"{value.isoformat()} is outside of the years 1 to 9999 in UTC") from None
     return message
 
 
-def read_moment(text: str) -> dt.datetime:
-    """An ISO 8601 date or moment; UTC where it names no zone. ValueError for others."""
-    moment = dt.datetime.fromisoformat(text.strip().replace("Z", "+00:00"))
-    return moment if moment.tzinfo else moment.replace(tzinfo=dt.timezone.utc)
+def parse_timestamp(text: str) -> dt.datetime:
+    """Parses an ISO 8601 date or time; without a time zone, it is UTC. Raises ValueError."""
+    value = dt.datetime.fromisoformat(text.strip().replace("Z", "+00:00"))
+    return value if value.tzinfo else value.replace(tzinfo=dt.timezone.utc)
 
 
 def read_value(value: common_pb2.Value) -> PayloadValue:
-    """One value."""
     kind = value.WhichOneof("kind")
     if kind == "timestamp_value":
         return value.timestamp_value.ToDatetime(dt.timezone.utc)
     if kind == "string_list":
         return list(value.string_list.values)
-    found: PayloadValue = getattr(value, kind or "string_value")
-    return found
+    scalar: PayloadValue = getattr(value, kind or "string_value")
+    return scalar
 
 
 def write_payload(payload: Payload) -> dict[str, common_pb2.Value]:
-    """The message's map."""
     return {name: write_value(value) for name, value in payload.items()}
 
 
 def read_payload(payload: Mapping[str, common_pb2.Value]) -> dict[str, PayloadValue]:
-    """A payload, its fields in the order of their names."""
+    """A payload, sorted by field name."""
     return {name: read_value(payload[name]) for name in sorted(payload)}
 
 
 def write_schema(schema: Mapping[str, str]) -> list[collection_pb2.PayloadField]:
-    """The fields of a schema; ValueError for types that are none."""
+    """The fields of a schema. Raises ValueError for unknown types."""
     for name, kind in schema.items():
         if kind not in TYPES:
             raise ValueError(
-                f"field {quoted(name)} cannot be of type {quoted(kind)}; there are {', '.join(TYPES)}"
+                f"field {quoted(name)} has unknown type {quoted(kind)}; the types are {', '.join(TYPES)}"
             )
     return [collection_pb2.PayloadField(name=name, type=TYPES[kind]) for name, kind in schema.items()]
 
 
 def write_embedding(embedding: npt.ArrayLike) -> common_pb2.Embedding:
-    """The message for D numbers; ValueError for another shape, or for numbers that float32 cannot hold."""
+    """The message of an embedding. Raises ValueError unless it is [D] with finite float32 numbers."""
     with np.errstate(over="ignore"):
         numbers = np.asarray(embedding).astype("<f4")
     if numbers.ndim != 1 or not numbers.size:
@@ -115,7 +113,7 @@ def write_embedding(embedding: npt.ArrayLike) -> common_pb2.Embedding:
 
 
 def read_embedding(embedding: common_pb2.Embedding) -> Floats:
-    """float32 [D], whichever way it was written."""
+    """float32 [D], from any encoding."""
     kind = embedding.WhichOneof("data")
     if kind == "float16_le":
         return np.frombuffer(embedding.float16_le, "<f2").astype(np.float32)

@@ -1,7 +1,7 @@
-"""Pillow images as messages: the server reads each as it reads the file that the image came from.
+"""Converts Pillow images into messages, so that the server reads an image like its original file.
 
-RGB goes as raw pixels. Modes for which the server has rules of its own (alpha, palettes, CMYK, 16 bits) go as
-a file that keeps the mode. Pillow itself is not needed to import this module.
+RGB is sent as raw pixels. Modes that the server converts by its own rules (alpha, palettes, CMYK, 16 bits)
+are sent as a file that keeps the mode. Importing this module does not import Pillow.
 """
 
 from __future__ import annotations
@@ -25,26 +25,26 @@ FILE_FORMATS = {
     "LAB": "TIFF",
     "PA": "TIFF",
 }
-"""The file that keeps each mode without loss."""
+"""The lossless file format of each mode."""
 WITHOUT_PREMULTIPLICATION = {"La": "LA", "RGBa": "RGBA"}
 FULL_RANGE_FORMATS = ("PNG", "PPM")
-"""Files whose pixels, opened as mode `I`, use 0–65535."""
+"""Formats whose pixels, opened as mode `I`, use 0–65535."""
 BITS_PER_SAMPLE = 258
-"""A TIFF tag."""
+"""Number of a TIFF tag."""
 
 
 def write_pillow(image: Any) -> common_pb2.Image:
-    """The message for a Pillow image of any mode, without loss.
+    """The message of a Pillow image of any mode, without loss.
 
-    ValueError for modes `I` and `F`, whose pixels have no agreed range. An image of mode `I` that was opened
-    from a PNG or PPM has one, 0–65535.
+    Raises ValueError for modes `I` and `F`, whose pixels have no defined range. Only mode `I` from a PNG or
+    PPM has one, 0–65535.
     """
     if 0 in image.size:
         raise ValueError(f"an image must have at least one pixel, not size {image.size}")
     image.load()
     if image.mode == "F" or (image.mode == "I" and image.format not in FULL_RANGE_FORMATS):
         raise ValueError(
-            f"32-bit and floating-point pixels (Pillow mode {image.mode}) have no agreed range; "
+            f"32-bit and floating-point pixels (Pillow mode {image.mode}) have no defined range; "
             "scale them to 0–255 and convert('L')"
         )
     if image.mode.startswith("I"):
@@ -58,14 +58,14 @@ def write_pillow(image: Any) -> common_pb2.Image:
 
 
 def sixteen_bit(image: Any) -> Any:
-    """The image with 16-bit pixels in the byte order of mode `I;16`."""
+    """The image with 16-bit pixels, in the byte order of mode `I;16`."""
     from PIL import Image
 
     return Image.frombytes("I;16", image.size, full_range(image).tobytes())
 
 
 def full_range(image: Any) -> npt.NDArray[np.uint16]:
-    """The pixels of a gray image of 12 or 16 bits, 0–65535, little-endian [H, W]."""
+    """The pixels of a 12-bit or 16-bit gray image, 0–65535, little-endian [H, W]."""
     pixels: npt.NDArray[np.uint16] = np.asarray(image).astype("<u2")
     if getattr(image, "tag_v2", {}).get(BITS_PER_SAMPLE) == (12,):
         pixels <<= 4
@@ -73,7 +73,7 @@ def full_range(image: Any) -> npt.NDArray[np.uint16]:
 
 
 def as_file(image: Any) -> common_pb2.Image:
-    """The message with the image as a file of pixels alone: no EXIF, no profile, no tags of another file."""
+    """The image as a file with pixels only: no EXIF, no color profile, no tags of the original file."""
     bare = image.copy()
     bare.info = {}
     file = io.BytesIO()

@@ -1,4 +1,4 @@
-"""From what a server answers to exceptions: one table of reasons, one of codes."""
+"""Converts the status of calls and items into exceptions."""
 
 from __future__ import annotations
 
@@ -16,71 +16,21 @@ DETAILS = "grpc-status-details-bin"
 PUSHBACK = "grpc-retry-pushback-ms"
 REQUEST_ID = "x-request-id"
 
-BY_CODE: dict[str, type[ClipserveError]] = {
-    kind.code: kind
-    for kind in (
-        errors.InvalidArgument,
-        errors.NotFound,
-        errors.AlreadyExists,
-        errors.FailedPrecondition,
-        errors.Conflict,
-        errors.ResourceExhausted,
-        errors.Unavailable,
-        errors.DeadlineExceeded,
-        errors.Unauthenticated,
-        errors.PermissionDenied,
-        errors.Cancelled,
-        errors.Unimplemented,
-        errors.InternalError,
-    )
-}
-BY_REASON: dict[str, type[ClipserveError]] = {
-    kind.reason: kind
-    for kind in (
-        errors.InvalidInput,
-        errors.ImageError,
-        errors.ImageUnreadable,
-        errors.ImageFormatUnsupported,
-        errors.ImageTooLarge,
-        errors.LimitExceeded,
-        errors.InvalidEmbedding,
-        errors.InvalidFilter,
-        errors.InvalidPayload,
-        errors.ModelNotFound,
-        errors.CollectionNotFound,
-        errors.AliasNotFound,
-        errors.LabelSetNotFound,
-        errors.PointNotFound,
-        errors.CollectionExists,
-        errors.PointExists,
-        errors.CollectionHasAliases,
-        errors.MigrationConflict,
-        errors.SourcesNotKept,
-        errors.StoreNotWritable,
-        errors.Conflict,
-        errors.FingerprintMismatch,
-        errors.DimensionMismatch,
-        errors.Overloaded,
-        errors.RateLimited,
-        errors.Unauthenticated,
-        errors.PermissionDenied,
-        errors.ModelUnavailable,
-        errors.StorageUnavailable,
-        errors.DeadlineExceeded,
-        errors.InferenceFailed,
-        errors.StorageFailed,
-    )
-}
+ERRORS = [
+    kind for kind in vars(errors).values() if isinstance(kind, type) and issubclass(kind, ClipserveError)
+]
+BY_CODE = {kind.code: kind for kind in ERRORS if "code" in vars(kind)}
+BY_REASON = {kind.reason: kind for kind in ERRORS if vars(kind).get("reason")}
 
 
 @dataclass(frozen=True)
 class Failure:
-    """How one attempt at a call ended.
+    """A failed attempt of a call.
 
     Attributes:
-        error: what the caller gets to see if no further attempt is made.
-        answered: whether a clipserve server refused the call on purpose; then it changed nothing.
-        may_retry: False where the server forbids another attempt.
+        error: the exception for the caller if there is no other attempt.
+        answered: whether a clipserve server refused the call; then the call changed nothing.
+        may_retry: False if the server forbids another attempt.
     """
 
     error: ClipserveError
@@ -89,7 +39,7 @@ class Failure:
 
 
 def error_class(code: str, reason: str) -> type[ClipserveError]:
-    """The class for a reason, as long as it fits the code; else the class for the code."""
+    """The class of the reason if it has this code; else the class of the code."""
     kind = BY_REASON.get(reason)
     if kind is not None and kind.code == code:
         return kind
@@ -102,14 +52,14 @@ def read_failure(
     trailers: Iterable[tuple[str, str | bytes]],
     rebase: Callable[[str], str] = str,
 ) -> Failure:
-    """What a call's status code, message and trailing metadata say.
+    """The failure of a call, from its status code, message and trailing metadata.
 
-    `rebase` turns the paths of the message that was sent into paths of the caller's own arguments.
+    `rebase` translates paths of the sent message into paths of the caller's arguments.
     """
-    found = dict(trailers)
-    info, violations, retry_after = read_details(found.get(DETAILS, b""))
+    metadata = dict(trailers)
+    info, violations, retry_after = read_details(metadata.get(DETAILS, b""))
     violations = tuple(Violation(rebase(v.field), v.description) for v in violations)
-    pushback = read_pushback(found.get(PUSHBACK))
+    pushback = read_pushback(metadata.get(PUSHBACK))
     if retry_after is None and pushback is not None and pushback >= 0:
         retry_after = pushback
     error = error_class(code, info.reason)(
@@ -120,7 +70,7 @@ def read_failure(
         violations=violations,
         metadata=info.metadata,
         retry_after=retry_after,
-        request_id=str(found.get(REQUEST_ID, "")),
+        request_id=str(metadata.get(REQUEST_ID, "")),
     )
     return Failure(error, answered=bool(info.reason), may_retry=pushback is None or pushback >= 0)
 
@@ -128,7 +78,7 @@ def read_failure(
 def read_details(
     packed: str | bytes,
 ) -> tuple[error_details_pb2.ErrorInfo, tuple[Violation, ...], float | None]:
-    """ErrorInfo (empty if there is none), the violations, and RetryInfo's delay in seconds."""
+    """ErrorInfo (empty if absent), the violations, and RetryInfo's delay in seconds."""
     info, retry_after = error_details_pb2.ErrorInfo(), None
     bad, retry = error_details_pb2.BadRequest(), error_details_pb2.RetryInfo()
     try:
@@ -141,13 +91,13 @@ def read_details(
             elif detail.Is(info.DESCRIPTOR):
                 detail.Unpack(info)
     except (DecodeError, ValueError, OverflowError):
-        # Details only refine what the status code says; a proxy may have mangled them.
+        # Ignored: details only refine the status code, and a proxy may have damaged them.
         pass
     return info, tuple(Violation(v.field, v.description) for v in bad.field_violations), retry_after
 
 
 def read_pushback(value: str | bytes | None) -> float | None:
-    """Seconds to wait; -1 if no further attempt is wanted (also where the value is no number)."""
+    """Seconds to wait; -1 if the server forbids another attempt or the value is not a number."""
     if value is None:
         return None
     try:
@@ -158,7 +108,7 @@ def read_pushback(value: str | bytes | None) -> float | None:
 
 
 def read_item(status: common_pb2.ItemStatus, rebase: Callable[[str], str] = str) -> ClipserveError | None:
-    """The error of one item of a batch; None if it is OK."""
+    """The error of one item of a batch; None if it succeeded."""
     if status.code == code_pb2.OK:
         return None
     code = code_name(status.code)
@@ -173,5 +123,5 @@ def read_item(status: common_pb2.ItemStatus, rebase: Callable[[str], str] = str)
 
 
 def code_name(number: int) -> str:
-    """The name of a google.rpc.Code; UNKNOWN for numbers that are none."""
+    """The name of a google.rpc.Code; UNKNOWN for other numbers."""
     return code_pb2.Code.Name(number) if number in code_pb2.Code.values() else "UNKNOWN"

@@ -26,8 +26,8 @@ PNG = base64.b64encode(b"\x89PNG\r\n\x1a\n" + bytes(200)).decode()
         ("file:///data/1.jpg", "a URL"),
         ("data:image/png;base64," + PNG, "a data URI"),
         ("data:,hello", "a data URI"),
-        (PNG, "a picture in base64"),
-        ("/9j/" + "A" * 100, "a picture in base64"),
+        (PNG, "an image in base64"),
+        ("/9j/" + "A" * 100, "an image in base64"),
         ("a photo of a dog.", ""),
         ("see https://example.org for more", ""),
         ("data: what the model learns from", ""),
@@ -56,13 +56,13 @@ def test_a_path_is_one_where_something_lies(tmp_path: Path, monkeypatch: pytest.
 def test_one_sentence_is_about_all_texts_of_a_call() -> None:
     check = TextCheck()
     for i, text in enumerate(["a dog", "https://a.org/" + "x" * 5_000, "http://b.org"]):
-        check.see(f"texts[{i}]", text)
-    sentence = check.sentence()
+        check.add(f"texts[{i}]", text)
+    sentence = check.warning()
     assert "texts[1] looks like a URL" in sentence
     assert "1 more" in sentence
     assert "as an image" in sentence
     assert len(sentence) < 400
-    assert TextCheck().sentence() == ""
+    assert TextCheck().warning() == ""
 
 
 def test_of_many_texts_only_the_first_are_looked_for_on_disk(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -70,9 +70,9 @@ def test_of_many_texts_only_the_first_are_looked_for_on_disk(monkeypatch: pytest
     monkeypatch.setattr("clipserve.inputs.text_checks.is_path", lambda text: bool(looked.append(text)))
     check = TextCheck()
     for i in range(3_000):
-        check.see(f"texts[{i}]", "a.jpg")
+        check.add(f"texts[{i}]", "a.jpg")
     assert len(looked) == 1_000
-    check.see("texts[3000]", "https://a.org")
+    check.add("texts[3000]", "https://a.org")
     assert check.count == 1
 
 
@@ -139,7 +139,7 @@ def test_commands_tell_that_a_text_is_no_picture(run, answer, photos, monkeypatc
     ):
         told = [line for line in run(*words).stderr.splitlines() if line.startswith("Warning: ")]
         [line] = told
-        assert "It is read as words; nothing is opened or fetched" in line
+        assert "It is used as words; nothing is opened or downloaded" in line
         assert len(line) < 400
     file = ("embed", "--text", "a", "--texts-file", tmp_path / "texts.txt", "-o", tmp_path / "a.npy")
     assert f"{tmp_path}/texts.txt, line 3 looks like" in run(*file).stderr

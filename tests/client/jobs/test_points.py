@@ -46,7 +46,7 @@ def test_embeddings_of_two_models_are_never_mixed(server, client, things):
     client.start_migration(things, "other")
     client.get_collection(things)
     client.switch_migration(things)
-    with pytest.raises(clipserve.FingerprintMismatch, match="moved to model 'other' under way"):
+    with pytest.raises(clipserve.FingerprintMismatch, match="switched to model 'other' during the scroll"):
         list(points)
 
 
@@ -185,7 +185,7 @@ def test_lists_are_read_to_their_last_page(server, client, things):
 
 
 def test_options_of_the_index_are_counts(client):
-    with pytest.raises(ValueError, match="ef_search must not be -1"):
+    with pytest.raises(ValueError, match="ef_search is -1; it must be 0 to"):
         client.create_collection("odd", index=clipserve.IndexOptions(ef_search=-1))
 
 

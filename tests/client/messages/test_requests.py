@@ -1,74 +1,85 @@
 from __future__ import annotations
 
 import itertools
+from dataclasses import replace
 
 import numpy as np
 import pytest
-from clipserve.messages.requests import Item, Room, check_list, cut, rebaser, room_for
+from clipserve.messages.requests import (
+    Capacity,
+    Item,
+    check_list,
+    rebaser,
+    request_capacity,
+    split_items,
+)
+from clipserve.types import Limits
 from hypothesis import given
 from hypothesis import strategies as st
 
+LIMITS = Limits(*range(1, 12))
+
 
 @given(
-    sizes=st.lists(st.integers(0, 50), max_size=60),
-    items=st.integers(1, 10),
-    soft=st.integers(1, 80),
-    hard=st.integers(50, 100),
+    byte_counts=st.lists(st.integers(0, 50), max_size=60),
+    max_items=st.integers(1, 10),
+    target=st.integers(1, 80),
+    maximum=st.integers(50, 100),
 )
-def test_cutting_keeps_every_item_in_order_within_the_limits(sizes, items, soft, hard):
-    given_items = [Item(i, f"v{i}", size) for i, size in enumerate(sizes)]
-    batches = list(cut(given_items, Room(items, hard, soft)))
-    assert [item for batch in batches for item in batch] == given_items
+def test_splitting_keeps_every_item_in_order_within_the_limits(byte_counts, max_items, target, maximum):
+    items = [Item(i, f"v{i}", count) for i, count in enumerate(byte_counts)]
+    batches = list(split_items(items, Capacity(max_items, maximum, target)))
+    assert [item for batch in batches for item in batch] == items
     for batch in batches:
-        assert 1 <= len(batch) <= items
-        total = sum(item.size for item in batch)
-        assert total <= hard
-        assert total <= soft or len(batch) == 1
+        assert 1 <= len(batch) <= max_items
+        total = sum(item.byte_count for item in batch)
+        assert total <= maximum
+        assert total <= target or len(batch) == 1
 
 
-@given(sizes=st.lists(st.integers(1, 50), min_size=2, max_size=40), items=st.integers(1, 10))
-def test_no_two_neighboring_requests_would_fit_into_one(sizes, items):
-    room = Room(items, 60, 60)
-    batches = list(cut([Item(i, None, size) for i, size in enumerate(sizes)], room))
-    for left, right in itertools.pairwise(batches):
-        full = sum(item.size for item in left) + right[0].size > 60
-        assert full or len(left) == items
+@given(byte_counts=st.lists(st.integers(1, 50), min_size=2, max_size=40), max_items=st.integers(1, 10))
+def test_no_two_neighboring_requests_would_fit_into_one(byte_counts, max_items):
+    items = [Item(i, None, count) for i, count in enumerate(byte_counts)]
+    for left, right in itertools.pairwise(split_items(items, Capacity(max_items, 60, 60))):
+        full = sum(item.byte_count for item in left) + right[0].byte_count > 60
+        assert full or len(left) == max_items
 
 
-def test_items_are_drawn_only_as_needed():
-    drawn = []
+def test_items_are_read_only_as_needed():
+    read = []
 
     def endless():
         i = 0
         while True:
-            drawn.append(i)
+            read.append(i)
             yield Item(i, None, 1)
             i += 1
 
-    batches = cut(endless(), Room(4, 100))
+    batches = split_items(endless(), Capacity(4, 100))
     assert len(next(batches)) == 4
-    assert len(drawn) == 5
+    assert len(read) == 5
 
 
-def test_requests_grow_as_they_are_told_to():
+def test_requests_have_at_most_the_items_that_a_callback_allows():
     made = []
-    for batch in cut([Item(i, None, 1) for i in range(20)], Room(5, 100), lambda: len(made) + 1):
+    for batch in split_items([Item(i, None, 1) for i in range(20)], Capacity(5, 100), lambda: len(made) + 1):
         assert len(batch) <= len(made) + 1
         made.append(len(batch))
     assert made == [1, 2, 3, 4, 5, 5]
 
 
-def test_wide_answers_make_small_requests():
-    room = room_for(max_items=256, max_message_bytes=1_001_024, answer_bytes=100_000, batch_size=64)
-    assert room.items == 10
-    assert room_for(max_items=256, max_message_bytes=1_001_024, batch_size=64).items == 64
-    assert room_for(max_items=16, max_message_bytes=1_001_024, batch_size=64).items == 16
+def limits(max_items):
+    return replace(LIMITS, max_items_per_call=max_items, max_message_bytes=1_001_024)
 
 
-def test_bytes_that_every_request_repeats_are_taken_off():
-    room = room_for(max_items=9, max_message_bytes=1_001_024, base_bytes=400_000, batch_size=9)
-    assert room.fits(600_000)
-    assert not room.fits(600_001)
+def test_large_answers_make_small_requests():
+    assert request_capacity(limits(256), 64, answer_bytes=100_000).max_items == 10
+    assert request_capacity(limits(256), 64).max_items == 64
+    assert request_capacity(limits(16), 64).max_items == 16
+
+
+def test_bytes_that_every_request_repeats_are_subtracted():
+    assert request_capacity(limits(9), 9, base_bytes=400_000).max_bytes == 600_000
 
 
 @pytest.mark.parametrize(
@@ -88,7 +99,7 @@ def test_bytes_that_every_request_repeats_are_taken_off():
         ("images", "images[9].content", "images[9].content"),
     ],
 )
-def test_paths_are_told_in_the_callers_own_positions(name, path, expected):
+def test_paths_have_the_callers_own_positions(name, path, expected):
     assert rebaser(name, [300, 301, 305])(path) == expected
 
 

@@ -82,7 +82,7 @@ def test_the_expected_name_of_a_certificate_can_be_told():
 
 
 def test_certificate_and_key_go_together(tmp_path):
-    with pytest.raises(ValueError, match="go together"):
+    with pytest.raises(ValueError, match="needs both certificate and key"):
         Tls(certificate=b"x")
     with pytest.raises(FileNotFoundError):
         Tls(ca=tmp_path / "missing.pem").credentials()

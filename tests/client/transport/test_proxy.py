@@ -23,7 +23,7 @@ def elsewhere() -> str:
 @pytest.fixture(params=["http_proxy", "https_proxy", "grpc_proxy"])
 def refusing(request, monkeypatch):
     """A proxy that refuses all; what it was asked."""
-    for name in (*proxy.PROXY_VARIABLES, *proxy.EXCEPTIONS):
+    for name in (*proxy.PROXY_VARIABLES, *proxy.NO_PROXY_VARIABLES):
         monkeypatch.delenv(name, raising=False)
     listener = socket.create_server(("127.0.0.1", 0))
     address, asked = f"127.0.0.1:{listener.getsockname()[1]}", []
@@ -86,12 +86,12 @@ def test_without_a_proxy_no_name_is_looked_up(monkeypatch):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setattr(socket, "getaddrinfo", lambda *_: pytest.fail("looked up"))
     assert DIRECT not in dict(channel_options("dns:///gateway:8600"))
-    assert proxy.proxy_for("dns:///gateway:8600") == ""
+    assert proxy.describe_proxy("dns:///gateway:8600") == ""
 
 
 def test_a_socket_file_has_no_proxy(refusing):
     assert dict(channel_options("unix:/run/a.sock"))[DIRECT] == 0
-    assert proxy.proxy_for("unix:/run/a.sock") == ""
+    assert proxy.describe_proxy("unix:/run/a.sock") == ""
 
 
 def test_a_slow_lookup_does_not_hold_up_the_channel(refusing, monkeypatch):

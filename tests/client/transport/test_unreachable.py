@@ -51,7 +51,7 @@ def test_a_server_with_tls_is_told_to_one_without(tls_server, host):
 def test_an_authority_that_is_not_trusted_is_told(tls_server, host, tls):
     error = raised(f"{host}:{port_of(tls_server.address)}", tls=tls)
     assert "the server's certificate is not trusted (" in error.message
-    assert error.message.endswith("); name the authority to trust")
+    assert error.message.endswith("); give its certificate authority")
     assert error.metadata["cause"] == "NOT_TRUSTED"
 
 
@@ -65,7 +65,7 @@ def test_a_name_that_the_certificate_does_not_carry_is_told(tls_server, authorit
 def test_a_certificate_of_ours_that_is_missing_is_told(authority, host, tmp_path):
     with asking_for_certificates(authority, tmp_path) as port:
         error = raised(f"{host}:{port}", tls=Tls(ca=authority.certificate))
-    assert "the server wants a client's certificate (mTLS) that it trusts; show one" in error.message
+    assert "the server requires a client certificate (mTLS) that it trusts; give one" in error.message
     assert error.metadata["cause"] == "CERTIFICATE_REQUIRED"
 
 
@@ -75,14 +75,23 @@ OTHER = Authority("other").issue()
 @pytest.mark.parametrize(
     ("files", "words"),
     [
-        ({"ca": b"no certificate"}, "the authority's file holds no certificate (PEM)"),
-        ({"ca": b""}, "the authority's file holds no certificate (PEM)"),
-        ({"certificate": b"none", "key": OTHER.key}, "the client's certificate is no certificate (PEM)"),
-        ({"certificate": OTHER.key, "key": OTHER.certificate}, "the client's certificate is no certificate"),
-        ({"certificate": OTHER.certificate, "key": b"none"}, "the client's key is no private key (PEM)"),
+        ({"ca": b"no certificate"}, "the file of the certificate authority has no certificate (PEM)"),
+        ({"ca": b""}, "the file of the certificate authority has no certificate (PEM)"),
+        (
+            {"certificate": b"none", "key": OTHER.key},
+            "the file of the client certificate has no certificate (PEM)",
+        ),
+        (
+            {"certificate": OTHER.key, "key": OTHER.certificate},
+            "the file of the client certificate has no certificate",
+        ),
+        (
+            {"certificate": OTHER.certificate, "key": b"none"},
+            "the file of the client key has no private key (PEM)",
+        ),
         (
             {"certificate": OTHER.certificate, "key": Authority("third").issue().key},
-            "the client's key does not belong to its certificate",
+            "the client key does not belong to the client certificate",
         ),
     ],
 )
@@ -123,7 +132,7 @@ def test_a_port_where_nobody_listens_is_told(host):
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         error = raised(f"{host}:{taken.getsockname()[1]}")
-    assert "connection refused: nothing listens there;" in error.message
+    assert "connection refused: no server listens there;" in error.message
     assert error.metadata["cause"] == "REFUSED"
 
 
@@ -141,7 +150,7 @@ def test_a_web_server_is_told(host):
 
 def test_a_name_without_an_address_is_told():
     error = raised("no-such-host.invalid:80")
-    assert error.message.endswith("the name no-such-host.invalid has no address; is it spelled right?")
+    assert error.message.endswith("the host name no-such-host.invalid has no address; check its spelling")
 
 
 def test_what_cannot_be_found_out_is_told_in_grpcs_words(tmp_path):
@@ -150,7 +159,7 @@ def test_what_cannot_be_found_out_is_told_in_grpcs_words(tmp_path):
 
 def test_a_cause_is_looked_for_once_while_the_failure_stays_the_same(shared_address, monkeypatch):
     looks = []
-    monkeypatch.setattr("clipserve.transport.unary_call.cause_of", lambda *target: looks.append(target))
+    monkeypatch.setattr("clipserve.transport.unary_call.find_cause", lambda *target: looks.append(target))
     with Client(shared_address, retry=None, timeout=10, tls=True) as client:
         for _ in range(3):
             with pytest.raises(clipserve.Unavailable):

@@ -87,7 +87,7 @@ def test_exact_pixels_are_asked_for_with_the_picture(image):
 
 
 def test_pillow_floats_are_refused():
-    with pytest.raises(ValueError, match="no agreed range"):
+    with pytest.raises(ValueError, match="no defined range"):
         write_image(Image.fromarray(np.zeros((4, 4), np.float32)))
 
 

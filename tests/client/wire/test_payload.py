@@ -72,7 +72,7 @@ def test_values_that_no_payload_holds_are_refused(value, error, text):
 
 
 def test_schemas_name_their_types():
-    with pytest.raises(ValueError, match="field 'a' cannot be of type 'text'; there are string, int"):
+    with pytest.raises(ValueError, match="field 'a' has unknown type 'text'; the types are string, int"):
         write_schema({"a": "text"})
 
 

@@ -14,7 +14,7 @@ from clipserve.safe_text import json_text, shortened
 from clipserve.tools.cli.listed import Place, with_places
 from clipserve.tools.cli.terminal import say
 from clipserve.transport.channel import target_uri
-from clipserve.transport.unary_call import place
+from clipserve.transport.unary_call import describe_target
 
 FAILED = 1
 ITEMS_FAILED = 3
@@ -120,6 +120,6 @@ def sentence(error: ClipserveError, target: str) -> str:
     if isinstance(error, errors.Unavailable) and not error.reason:
         why = error.message.partition(": ")[2] or error.message
         hint = CAUSES.get(error.metadata.get("cause", ""), START)
-        return f"no server answers at {place(target_uri(target))}: {why}; {hint}"
+        return f"no server answers at {describe_target(target_uri(target))}: {why}; {hint}"
     hint = next((HINTS[kind] for kind in type(error).__mro__ if kind in HINTS), "")
     return f"{error}; {hint}" if hint else str(error)

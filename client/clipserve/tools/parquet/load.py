@@ -95,7 +95,7 @@ class LoadRun:
             for result in results:
                 points, since = self._sent.popleft()
                 if self._pace is not None:
-                    self._pace.note(len(points), time.perf_counter() - since)
+                    self._pace.record(len(points), time.perf_counter() - since)
                 self.written += result.written
                 for position, error in result.errors.items():
                     if concerns_all(error):
@@ -118,7 +118,7 @@ class LoadRun:
         ):
             points = self._wanted(rows)
             while points:
-                count = len(points) if self._pace is None else self._pace.size
+                count = len(points) if self._pace is None else self._pace.items
                 self._sent.append((points[:count], time.perf_counter()))
                 yield points[:count]
                 points = points[count:]

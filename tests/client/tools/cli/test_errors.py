@@ -39,7 +39,7 @@ def test_errors_are_json_where_that_is_wanted(run, server):
 
 def test_a_server_that_is_not_there_is_named(run):
     text = run("info", "--target", "127.0.0.1:9", code=4).output
-    assert "no server answers at 127.0.0.1:9: connection refused: nothing listens there" in text
+    assert "no server answers at 127.0.0.1:9: connection refused: no server listens there" in text
     assert "?;" not in text
     assert "clipserve-gateway up" in text
     assert "write HOST:PORT" in run("info", "-s", "http://x", code=2).output

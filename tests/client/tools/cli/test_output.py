@@ -26,7 +26,7 @@ def test_where_a_proxy_is_used_the_sentence_names_it_and_no_password(monkeypatch
     text = sentence(error, "192.0.2.1:8600")
     assert text.startswith(
         "no server answers at 192.0.2.1:8600 through the proxy 127.0.0.1:9 "
-        "(http_proxy is set; no_proxy=192.0.2.1 goes around it): Connection refused; "
+        "(http_proxy is set; no_proxy=192.0.2.1 bypasses it): Connection refused; "
     )
     assert "secret" not in text
     assert "proxy" not in sentence(error, "localhost:8600")
