@@ -89,6 +89,24 @@ def test_every_module_that_is_drawn_exists():
     assert missing == set()
 
 
+FIND_IT = re.findall(r"^\| (Where .*?\?) \| (.*) \|$", ARCHITECTURE, re.MULTILINE)
+
+
+def code_of(place: Path) -> str:
+    """The text of a module, or of a folder's modules."""
+    return "".join(path.read_text() for path in (place.glob("*.py") if place.is_dir() else [place]))
+
+
+@pytest.mark.parametrize(
+    "answer", [answer for _, answer in FIND_IT], ids=[question for question, _ in FIND_IT]
+)
+def test_what_answers_a_question_is_where_the_answer_says(answer):
+    code = "".join(code_of(ROOT / "docs" / link) for link in links(answer))
+    names = re.findall(r"`([A-Za-z_.]+)`", re.sub(r"\[.*?\]\(.*?\)", "", answer))
+    for part in (part for name in names for part in name.split(".")):
+        assert re.search(rf"\b{part}\b", code), part
+
+
 @pytest.mark.parametrize(
     ("contract", "package"),
     [("gateway-layers", "gateway/clipserve_gateway"), ("client-layers", "client/clipserve")],
