@@ -28,9 +28,9 @@ if _version_not_supported:
 class ClipServiceStub(object):
     """Zero-shot classification, embeddings and search.
 
-    Errors carry one google.rpc.ErrorInfo (domain `clipserve`, reason UPPER_SNAKE) and, where the
-    input is at fault, a google.rpc.BadRequest with at most 16 field paths. Trailers carry stage
-    timings in `clipserve-timing`, e.g. `decode;dur=1.5, encode;dur=12.0` (milliseconds).
+    Errors have one google.rpc.ErrorInfo (domain `clipserve`, reason UPPER_SNAKE). Errors of invalid input also
+    have a google.rpc.BadRequest with at most 16 field paths. The trailer `clipserve-timing` has the time of
+    each stage in milliseconds, e.g. `decode;dur=1.5, encode;dur=12.0`.
     """
 
     def __init__(self, channel):
@@ -74,9 +74,9 @@ class ClipServiceStub(object):
 class ClipServiceServicer(object):
     """Zero-shot classification, embeddings and search.
 
-    Errors carry one google.rpc.ErrorInfo (domain `clipserve`, reason UPPER_SNAKE) and, where the
-    input is at fault, a google.rpc.BadRequest with at most 16 field paths. Trailers carry stage
-    timings in `clipserve-timing`, e.g. `decode;dur=1.5, encode;dur=12.0` (milliseconds).
+    Errors have one google.rpc.ErrorInfo (domain `clipserve`, reason UPPER_SNAKE). Errors of invalid input also
+    have a google.rpc.BadRequest with at most 16 field paths. The trailer `clipserve-timing` has the time of
+    each stage in milliseconds, e.g. `decode;dur=1.5, encode;dur=12.0`.
     """
 
     def Classify(self, request, context):
@@ -87,8 +87,8 @@ class ClipServiceServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def PrepareLabels(self, request, context):
-        """Encodes labels ahead of Classify, for some time, and tells how far it has come; call it again until done
-        is total. Classify encodes what is left.
+        """Encodes labels before Classify needs them, for a limited time, and returns the progress. Repeat the call
+        until `done` equals `total`. Classify encodes the remaining labels.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -102,22 +102,22 @@ class ClipServiceServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def EmbedStream(self, request_iterator, context):
-        """Embeds batch after batch over one stream. Answers come in the order of the requests; the server
-        reads at most Limits.stream_window batches ahead of its answers and then lets the caller wait.
+        """Embeds batches over one stream. Answers arrive in the order of the requests. The server reads at most
+        Limits.stream_window batches ahead of its answers; then the caller has to wait.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def Search(self, request, context):
-        """Finds the points of a collection that are nearest to a text, an image or an embedding.
+        """Finds the points of a collection that are nearest to a query.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def GetServerInfo(self, request, context):
-        """Tells the models, their fingerprints and the limits; SDKs cut their batches by these.
+        """Returns the models, their fingerprints, and the limits by which clients split their batches.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -167,9 +167,9 @@ def add_ClipServiceServicer_to_server(servicer, server):
 class ClipService(object):
     """Zero-shot classification, embeddings and search.
 
-    Errors carry one google.rpc.ErrorInfo (domain `clipserve`, reason UPPER_SNAKE) and, where the
-    input is at fault, a google.rpc.BadRequest with at most 16 field paths. Trailers carry stage
-    timings in `clipserve-timing`, e.g. `decode;dur=1.5, encode;dur=12.0` (milliseconds).
+    Errors have one google.rpc.ErrorInfo (domain `clipserve`, reason UPPER_SNAKE). Errors of invalid input also
+    have a google.rpc.BadRequest with at most 16 field paths. The trailer `clipserve-timing` has the time of
+    each stage in milliseconds, e.g. `decode;dur=1.5, encode;dur=12.0`.
     """
 
     @staticmethod

@@ -26,9 +26,9 @@ if _version_not_supported:
 
 
 class CollectionServiceStub(object):
-    """Collections and their points. A write that was answered OK survives a crash of the server.
+    """Collections and their points. Acknowledged writes survive a crash of the server.
 
-    Wherever a collection is named, an alias does as well, but for DeleteCollection.
+    Every method except DeleteCollection accepts an alias as the name of a collection.
     """
 
     def __init__(self, channel):
@@ -130,85 +130,85 @@ class CollectionServiceStub(object):
 
 
 class CollectionServiceServicer(object):
-    """Collections and their points. A write that was answered OK survives a crash of the server.
+    """Collections and their points. Acknowledged writes survive a crash of the server.
 
-    Wherever a collection is named, an alias does as well, but for DeleteCollection.
+    Every method except DeleteCollection accepts an alias as the name of a collection.
     """
 
     def CreateCollection(self, request, context):
-        """Makes an empty collection for one model.
+        """Creates an empty collection for one model.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def GetCollection(self, request, context):
-        """Tells one collection, with the state of its index and of its migration.
+        """Returns one collection, with the state of its index and migration.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def ListCollections(self, request, context):
-        """Lists the collections by name, page by page.
+        """Lists the collections by name, in pages.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def DeleteCollection(self, request, context):
-        """Deletes a collection and all its points, for good.
+        """Deletes a collection and all its points permanently.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def PurgeCollection(self, request, context):
-        """Takes points that were deleted or replaced out of all files now, instead of in some minutes. Returns when
-        it is done. On Milvus it asks for a compaction only.
+        """Removes deleted and replaced points from all files now, instead of within minutes. Returns when this is
+        done. On Milvus, it only requests a compaction.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def PutAlias(self, request, context):
-        """Makes an alias, or lets it mean another collection from this moment on.
+        """Creates an alias, or points it to another collection.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def DeleteAlias(self, request, context):
-        """Deletes an alias; the collection stays.
+        """Deletes an alias, not its collection.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def ListAliases(self, request, context):
-        """Lists the aliases by name, page by page.
+        """Lists the aliases by name, in pages.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def UpsertPoints(self, request, context):
-        """Adds points, or replaces those whose ids exist.
+        """Adds points, and replaces points whose ids exist.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def UpsertPointsStream(self, request_iterator, context):
-        """Adds points batch after batch over one stream. Answers come in the order of the requests; the server
-        reads at most Limits.stream_window batches ahead of its answers and then lets the caller wait.
+        """Writes batches of points over one stream. Answers arrive in the order of the requests. The server reads
+        at most Limits.stream_window batches ahead of its answers; then the caller has to wait.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def DeletePoints(self, request, context):
-        """Deletes points by id, or those that meet a filter.
+        """Deletes points by id or by filter.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -222,46 +222,47 @@ class CollectionServiceServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def ScrollPoints(self, request, context):
-        """Pages through the points in the order of their ids (by their UTF-8 bytes). A point that is there all
-        the while comes exactly once, whatever is written meanwhile.
+        """Pages through the points in the order of their ids (by UTF-8 bytes). A point that exists during the whole
+        scroll is returned exactly once, whatever is written meanwhile.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def CountPoints(self, request, context):
-        """Counts the points, all or those that meet a filter.
+        """Counts all points, or the points that match a filter.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def StartMigration(self, request, context):
-        """Begins to move a collection to another model: its points are embedded anew in the background, from
-        their sources, while reads go on and writes go to both. Survives a crash of the server.
+        """Starts to migrate a collection to another model. The server embeds all points again from their sources,
+        in the background. Reads still use the old model, and writes go to both. A migration survives a crash of
+        the server.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def SwitchMigration(self, request, context):
-        """Lets the collection answer with the new model from this moment on, once its migration is ready. The
-        old embeddings are kept, and written too, until the migration is ended.
+        """Makes the new model answer from now on. The migration must be ready. Until the migration is ended, writes
+        still go to both models, and it can be rolled back.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def RollBackMigration(self, request, context):
-        """Lets the collection answer with the old model again, from this moment on.
+        """Makes the old model answer again from now on.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def EndMigration(self, request, context):
-        """Ends the migration: the collection stays with the model it answers with now, and the embeddings of
-        the other one are dropped. Before a switch this gives the migration up.
+        """Ends the migration: the collection keeps the model that answers now, and the embeddings of the other one
+        are deleted. Before a switch, this cancels the migration.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -369,9 +370,9 @@ def add_CollectionServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class CollectionService(object):
-    """Collections and their points. A write that was answered OK survives a crash of the server.
+    """Collections and their points. Acknowledged writes survive a crash of the server.
 
-    Wherever a collection is named, an alias does as well, but for DeleteCollection.
+    Every method except DeleteCollection accepts an alias as the name of a collection.
     """
 
     @staticmethod

@@ -26,8 +26,8 @@ if _version_not_supported:
 
 
 class LabelSetServiceStub(object):
-    """Named, versioned label sets, shared by all replicas. Their embeddings are made once for each model, kept
-    beside the label set, and made anew when the model changes.
+    """Named, versioned label sets, shared by all replicas. The server encodes each label set once per model and
+    stores the embeddings; it encodes them again when the model changes.
     """
 
     def __init__(self, channel):
@@ -59,34 +59,34 @@ class LabelSetServiceStub(object):
 
 
 class LabelSetServiceServicer(object):
-    """Named, versioned label sets, shared by all replicas. Their embeddings are made once for each model, kept
-    beside the label set, and made anew when the model changes.
+    """Named, versioned label sets, shared by all replicas. The server encodes each label set once per model and
+    stores the embeddings; it encodes them again when the model changes.
     """
 
     def PutLabelSet(self, request, context):
-        """Keeps a label set under a name, as its next version. The same content as the latest version changes
-        nothing.
+        """Stores a label set as the next version of a name. If the content equals the latest version, nothing
+        changes.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def GetLabelSet(self, request, context):
-        """Gets a label set.
+        """Returns a label set.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def ListLabelSets(self, request, context):
-        """Lists the latest version of every label set by name, page by page.
+        """Lists the latest version of every label set by name, in pages.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def DeleteLabelSet(self, request, context):
-        """Deletes a label set, or one version of it. Calls that are using it finish undisturbed.
+        """Deletes a label set, or one version of it. Running calls that use it are not affected.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -124,8 +124,8 @@ def add_LabelSetServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class LabelSetService(object):
-    """Named, versioned label sets, shared by all replicas. Their embeddings are made once for each model, kept
-    beside the label set, and made anew when the model changes.
+    """Named, versioned label sets, shared by all replicas. The server encodes each label set once per model and
+    stores the embeddings; it encodes them again when the model changes.
     """
 
     @staticmethod
