@@ -1,4 +1,4 @@
-"""The models in Triton: found, asked, checked, and shared out among replicas.
+"""The models in Triton: finds them, calls them, checks their health, and distributes calls among replicas.
 
-Imports inputs, flow and what lies below. gRPC and the stubs of Triton are known in `client` and `messages`.
+Imports inputs, flow and the layers below. Only `client`, `messages` and `old_versions` import Triton's stubs.
 """

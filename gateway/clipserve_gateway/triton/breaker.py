@@ -1,4 +1,4 @@
-"""Whether one Triton answers: calls to one that does not fail at once."""
+"""The circuit breaker of one Triton: while it does not answer, calls fail at once."""
 
 from __future__ import annotations
 
@@ -18,69 +18,66 @@ log = logging.getLogger(__name__)
 T = TypeVar("T")
 
 STALL_SECONDS = 0.5
-"""A call that waits so long, while nothing else is heard either, makes one ask whether anybody is there."""
+"""After this time without any answer from Triton, a waiting call starts a check."""
 
 
 class Breaker:
-    """A circuit breaker. Belongs to one event loop.
-
-    A replica is down from the moment that it does not answer until it answers again.
+    """Belongs to one event loop.
 
     Attributes:
-        heard: when it last answered anything, on the monotonic clock.
+        heard: when the replica last answered anything, on the monotonic clock.
     """
 
     def __init__(self, address: str, metrics: Metrics, on_stall: Callable[[], None]) -> None:
-        """`on_stall` is called where calls wait and nothing is heard."""
+        """`on_stall` is called when calls wait and the replica answers nothing."""
         self.heard = 0.0
         self._address = address
         self._metrics = metrics
         self._on_stall = on_stall
         self._down: asyncio.Future[None] | None = None
-        """Done while the replica is down; None before it was first reached."""
+        """Done while the replica is down; None before it first answered."""
         self._complaint = ""
-        self._told = 0
-        """The level at which the complaint was logged."""
-        self._begun = time.monotonic()
+        self._logged_level = 0
+        self._created_at = time.monotonic()
 
     @property
     def up(self) -> bool:
-        """Whether it answered when it was last asked."""
+        """Whether the replica answered the last question."""
         return self._down is not None and not self._down.done()
 
     def come_up(self) -> None:
-        """It answers."""
+        """The replica answers."""
         self._down = asyncio.get_running_loop().create_future()
         self._metrics.triton_up.labels(self._address).set(1)
 
     def go_down(self, complaint: str) -> None:
-        """It does not answer: calls under way fail, and no others are sent."""
+        """The replica does not answer: calls under way fail, and no others are sent."""
         self.close()
         self._metrics.triton_up.labels(self._address).set(0)
         self.complain(complaint)
 
     def close(self) -> None:
-        """Ends calls under way."""
+        """Makes calls under way fail."""
         if self._down is not None and not self._down.done():
             self._down.set_result(None)
 
     def forget(self) -> None:
-        """The replica is not told of any more."""
+        """Makes calls under way fail, and removes the replica's metric."""
         self.close()
         with contextlib.suppress(KeyError):
             self._metrics.triton_up.remove(self._address)
 
     def complain(self, complaint: str) -> None:
-        """Logs a complaint when it is new, or no longer that of a start; an empty one ends it."""
-        level = level_of_missing(self._begun, seen=self._down is not None) if complaint else 0
-        if level > self._told:
+        """Logs why the replica is down, once at each level; an empty complaint says that it is back."""
+        level = level_of_missing(self._created_at, seen=self._down is not None) if complaint else 0
+        if level > self._logged_level:
             log.log(level, "replica %s: %s", self._address, complaint)
         elif not complaint and self._complaint:
             log.info("replica %s is back", self._address)
-        self._complaint, self._told = complaint, max(level, self._told) if complaint else 0
+        self._complaint, self._logged_level = complaint, max(level, self._logged_level) if complaint else 0
 
     async def run(self, work: Callable[[], Awaitable[T]]) -> T:
-        """The result of one call; ServerUnavailable at once where the replica is down, or goes down."""
+        """The result of one call. Raises ServerUnavailable at once when the replica is or goes down."""
         down = self._down
         if down is None or down.done():
             raise self._unavailable()

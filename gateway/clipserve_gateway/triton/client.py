@@ -1,4 +1,4 @@
-"""The encoder that Triton implements, and what Triton says of its models."""
+"""The client of one Triton: encodes batches, and asks for models and their configurations."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ log = logging.getLogger(__name__)
 MODEL_INFER = "/inference.GRPCInferenceService/ModelInfer"
 MAX_MESSAGE_BYTES = 256 * 1024 * 1024
 CONFIG_SECONDS = 5.0
-"""A configuration that is changed in place, without a new version, is seen within this time."""
+"""A configuration that changes without a new version is noticed within this time."""
 
 CHANNEL_OPTIONS: list[tuple[str, object]] = [
     ("grpc.max_send_message_length", MAX_MESSAGE_BYTES),
     ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
-    # A Triton that comes back is found within a second or two.
+    # Reconnects within 2 s after Triton is back.
     ("grpc.initial_reconnect_backoff_ms", 200),
     ("grpc.min_reconnect_backoff_ms", 200),
     ("grpc.max_reconnect_backoff_ms", 1000),
@@ -40,32 +40,27 @@ CHANNEL_OPTIONS: list[tuple[str, object]] = [
 
 
 class TritonEncoder:
-    """Encodes through one Triton.
-
-    Belongs to the event loop it was made on.
-    """
+    """Implements Encoder and ModelSource. Belongs to the event loop on which it was created."""
 
     def __init__(self, target: str, headers: Mapping[str, str] | None = None) -> None:
-        """`target` is HOST:PORT, or unix:PATH.
-
-        `headers` go with every call: the key of what Triton's operator restricts.
-        """
+        """`target` is HOST:PORT or unix:PATH. `headers` are sent with every call, for Triton's restricted
+        protocols."""
         self._proxy = proxy_hint(target)
         if self._proxy:
             log.warning("%s", self._proxy)
         options = [*CHANNEL_OPTIONS, *channel_options(target)]
         self._channel = grpc.aio.insecure_channel(target, options=options)
-        # Types of the asyncio stub are those of the other one.
+        # The stubs have types only for synchronous channels.
         self._stub: Any = service_pb2_grpc.GRPCInferenceServiceStub(self._channel)
-        # Requests are bytes already.
+        # Requests are serialized already.
         self._infer: Any = self._channel.unary_unary(
             MODEL_INFER, response_deserializer=service_pb2.ModelInferResponse.FromString
         )
         self._headers = tuple((headers or {}).items())
         self._index: Any = None
-        """What Triton said of its models last."""
+        """Triton's last list of models."""
         self._configs: dict[str, tuple[float, TowerConfig]] = {}
-        """As they were read while the index was this one, and when."""
+        """Configurations read since the list last changed, with their times."""
 
     async def close(self) -> None:
         """Closes the channel; calls under way fail."""
@@ -87,33 +82,33 @@ class TritonEncoder:
         except grpc.aio.AioRpcError as error:
             failure = self._translated(error)
             if isinstance(failure, errors.ModelNotFound):
-                # It was there a moment ago: that Triton is stopping, or has unloaded this version.
+                # It was served a moment ago: Triton is stopping, or has unloaded this version.
                 failure = errors.ModelLoading(f"model {spec.name!r} is not served just now; try again")
             raise failure from error
         return embeddings_of(answer, len(batch), spec.embed_dim)
 
     async def towers(self, names: Sequence[str], timeout: float) -> list[TowerConfig]:
-        """The configurations of the Triton models named; those that are gone by now are passed over.
+        """The configurations of Triton models, without those of models that Triton no longer has.
 
-        One that was read a moment ago is not asked for again while the index of models stays the same.
+        Reuses configurations for CONFIG_SECONDS, as long as Triton's list of models stays the same.
         """
-        found = []
+        configs = []
         for name in names:
-            read, known = self._configs.get(name, (-math.inf, None))
-            if known is None or time.monotonic() - read >= CONFIG_SECONDS:
+            read_at, config = self._configs.get(name, (-math.inf, None))
+            if config is None or time.monotonic() - read_at >= CONFIG_SECONDS:
+                read_at, request = time.monotonic(), service_pb2.ModelConfigRequest(name=name)
                 try:
-                    request = service_pb2.ModelConfigRequest(name=name)
-                    read, known = time.monotonic(), tower_of(await self._ask("ModelConfig", request, timeout))
+                    config = tower_of(await self._ask("ModelConfig", request, timeout))
                 except errors.ModelNotFound:
                     continue
-                self._configs[name] = read, known
-            found.append(known)
-        return found
+                self._configs[name] = read_at, config
+            configs.append(config)
+        return configs
 
     async def repository_index(self, timeout: float) -> dict[str, frozenset[str]]:
-        """Every model in Triton's repository, and which of its versions are ready.
+        """Every model in Triton's repository, and its versions that are ready.
 
-        Raises ServerUnavailable or DeadlineExceeded where Triton does not answer.
+        Raises ServerUnavailable or DeadlineExceeded if Triton does not answer.
         """
         before, self._index = self._index, None
         index = await self._ask("RepositoryIndex", service_pb2.RepositoryIndexRequest(), timeout)
@@ -127,18 +122,18 @@ class TritonEncoder:
         return ready
 
     async def load_failures(self, timeout: float) -> dict[str, str]:
-        """Why each Triton model is not ready; empty where Triton does not say, or loads it just now.
+        """Why each Triton model is not ready; empty if Triton gives no reason, or is loading the model.
 
-        Raises as repository_index does.
+        Raises the same errors as repository_index.
         """
         index = await self._ask("RepositoryIndex", service_pb2.RepositoryIndexRequest(), timeout)
         ready = {model.name for model in index.models if model.state == "READY"}
         return {model.name: model.reason for model in index.models if model.name not in ready}
 
     async def completed(self, timeout: float) -> dict[str, int]:
-        """How many inputs each Triton model has answered since it was loaded.
+        """Inputs that each Triton model has answered since it was loaded.
 
-        Raises as repository_index does.
+        Raises the same errors as repository_index.
         """
         statistics = await self._ask("ModelStatistics", service_pb2.ModelStatisticsRequest(), timeout)
         counts: Counter[str] = Counter()
@@ -160,13 +155,13 @@ class TritonEncoder:
 
 
 def tower_of(response: Any) -> TowerConfig:
-    """What Triton says of the configuration of one of its models."""
+    """The configuration in a response of Triton."""
     config = response.config
     parameters = {key: value.string_value for key, value in config.parameters.items()}
-    # Those of a group run on each of its GPUs.
+    # A group has `count` instances on each of its GPUs.
     instances = max(1, sum(group.count * max(1, len(group.gpus)) for group in config.instance_group))
     gpu = any(group.kind == group.KIND_GPU for group in config.instance_group)
-    # As the exporter's Python backend has it; the libtorch backend has no such parameter.
+    # The exporter's Python backend has the parameter `threads`, the libtorch backend does not.
     on_cpu = not gpu and "threads" in parameters
     share_cores = on_cpu and parameters["threads"] == "0"
     free = instances > 1 and not share_cores
@@ -175,21 +170,22 @@ def tower_of(response: Any) -> TowerConfig:
 
 
 def translate(error: grpc.aio.AioRpcError) -> errors.ClipserveError:
-    """What an error of Triton's means here.
+    """The gateway's error for an error of Triton.
 
-    Triton tells a full queue and an expired one by the words of UNAVAILABLE alone.
+    Triton reports a full queue and an expired request as UNAVAILABLE; only the text tells them apart.
     """
-    code, words = error.code(), error.details() or ""
-    if "Exceeds maximum queue size" in words:
+    code, text = error.code(), error.details() or ""
+    if "Exceeds maximum queue size" in text:
         return errors.Overloaded("the model's queue is full; try again later")
-    if code is grpc.StatusCode.DEADLINE_EXCEEDED or "timeout expired" in words.lower():
+    if code is grpc.StatusCode.DEADLINE_EXCEEDED or "timeout expired" in text.lower():
         return cut_off("encode")
-    if code is grpc.StatusCode.NOT_FOUND or "unknown model" in words or "no available versions" in words:
-        return errors.ModelNotFound("Triton does not serve this model", detail=words[:300])
-    if "protocol is restricted" in words:
+    if code is grpc.StatusCode.NOT_FOUND or "unknown model" in text or "no available versions" in text:
+        return errors.ModelNotFound("Triton does not serve this model", detail=text[:300])
+    if "protocol is restricted" in text:
         return errors.ModelUnavailable(
-            "the inference server wants a key that this gateway does not show (CLIPSERVE_TRITON_HEADERS_FILE)"
+            "the inference server asks for a header that this gateway does not send; the operator sets it in "
+            "CLIPSERVE_TRITON_HEADERS_FILE"
         )
     if code in (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED):
         return errors.ServerUnavailable("the inference server does not answer; try again in a few seconds")
-    return errors.InferenceFailed("the inference server refused the input", detail=words[:300])
+    return errors.InferenceFailed("the inference server refused the input", detail=text[:300])

@@ -1,4 +1,4 @@
-"""The messages of an inference: a batch as a request, embeddings from an answer."""
+"""The messages of an inference: builds the request from a batch, reads the embeddings of the answer."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ from clipserve_gateway.types import Floats
 
 INPUT, OUTPUT = "INPUT__0", "OUTPUT__0"
 TYPES = {np.dtype(np.uint8): "UINT8", np.dtype(np.int32): "INT32"}
-"""Triton's names of what batches are made of."""
+"""Triton's names of the data types of batches."""
 RAW_INPUT = service_pb2.ModelInferRequest.DESCRIPTOR.fields_by_name["raw_input_contents"].number
 DELIMITED = 2
-"""Wire type of bytes."""
+"""Protobuf's wire type of bytes."""
 
 
 def request_of(model: str, version: str, batch: Rows) -> bytes:
-    """A ModelInferRequest on the wire, to one version of a model.
+    """A serialized ModelInferRequest for one version of a model.
 
-    The batch is copied once, not three times as by way of a message: serialized messages that follow one
-    another are one message with the fields of both.
+    Copies the batch once; a message object would copy it three times. Two serialized messages in sequence are
+    one message with the fields of both.
     """
     head = service_pb2.ModelInferRequest(model_name=model, model_version=version)
     head.inputs.add(name=INPUT, datatype=TYPES[batch.dtype], shape=batch.shape)
@@ -31,23 +31,23 @@ def request_of(model: str, version: str, batch: Rows) -> bytes:
 
 
 def varint(number: int) -> bytes:
-    """A number on the wire: seven bits a byte, the lowest first."""
-    found = bytearray()
+    """A number in protobuf's encoding: seven bits a byte, the lowest first."""
+    encoded = bytearray()
     while number > 127:
-        found.append(number & 127 | 128)
+        encoded.append(number & 127 | 128)
         number >>= 7
-    return bytes((*found, number))
+    return bytes((*encoded, number))
 
 
 def embeddings_of(answer: service_pb2.ModelInferResponse, rows: int, dim: int) -> Floats:
-    """float32 [rows, dim], read-only. InferenceFailed for anything else.
+    """float32 [rows, dim], read-only. Raises InferenceFailed if the answer has another type or shape.
 
-    Triton's libtorch backend does not check the dimensions that a model gives back.
+    Triton's libtorch backend does not check the dimensions of a model's output.
     """
-    found = [(output.datatype, *output.shape) for output in answer.outputs]
+    outputs = [(output.datatype, *output.shape) for output in answer.outputs]
     sizes = [len(content) for content in answer.raw_output_contents]
-    if found != [("FP32", rows, dim)] or sizes != [rows * dim * 4]:
+    if outputs != [("FP32", rows, dim)] or sizes != [rows * dim * 4]:
         raise InferenceFailed(
-            f"{answer.model_name} answered {found} in {sizes} bytes instead of FP32 [{rows}, {dim}]"
+            f"{answer.model_name} answered {outputs} in {sizes} bytes instead of FP32 [{rows}, {dim}]"
         )
     return np.frombuffer(answer.raw_output_contents[0], "<f4").reshape(rows, dim)

@@ -1,4 +1,4 @@
-"""Reads a model's specification from the parameters of its two Triton configurations."""
+"""Reads the specification of a model from the parameters of its two Triton configurations."""
 
 from __future__ import annotations
 
@@ -18,28 +18,29 @@ IMAGE_SUFFIX, TEXT_SUFFIX = "_image", "_text"
 TOWERS: tuple[Tower, ...] = ("image", "text")
 TOKENIZER = "openai_bpe"
 VERSION = "model_version"
-"""Parameter with the number of the version that a configuration describes."""
+"""The parameter with the version that a configuration describes."""
 FIRST_FORM = "1"
-"""The version of exports that name none."""
+"""The version of exports without that parameter."""
 PARSED = 256
-"""Models whose specifications are kept: every look at Triton finds the same ones."""
+"""Size of the cache of specifications: each refresh parses the same ones."""
 HIGHEST_VERSION = 2**63 - 1
 
 LoadedVersions: TypeAlias = Mapping[str, Collection[str]]
-"""Triton model → the versions that are ready; none of one that is not."""
+"""Triton model → its versions that are ready; empty if it is not ready."""
 
 
 class BadModelConfig(ValueError):
-    """A Triton model that says it is a clipserve tower but cannot be used as one."""
+    """A Triton model that is named like a tower and cannot be used as one."""
 
 
 @dataclass(frozen=True)
 class TowerConfig:
-    """One Triton model: its name, batch limit, string parameters, how many instances run side by side, and
-    whether each has its own device or threads, or all share the cores.
+    """The configuration of one Triton model.
 
     Attributes:
-        bulk_batch: rows of a call of bulk work while there is interactive work; 0 where it needs no bound.
+        instances: how many run at the same time.
+        share_cores: all instances share the cores; else each has its own device or threads.
+        bulk_batch: rows of a call of bulk work while there is interactive work; 0 for no limit.
     """
 
     triton_name: str
@@ -56,15 +57,15 @@ class TowerConfig:
 
     @property
     def calls(self) -> int:
-        """Calls that do not slow each other down."""
+        """Calls that do not slow each other."""
         return 1 if self.share_cores else self.instances
 
 
 def bulk_batch_of(parameters: Mapping[str, str], most: int, *, free: bool) -> int:
-    """Rows of one call of bulk work while there is interactive work, at a tower on a CPU.
+    """Rows of one call of bulk work while there is interactive work, for a tower on a CPU.
 
-    A whole batch where another instance, with cores of its own, stays `free`; else what the exporter's trial
-    has measured, or 0 where there was none: what is small for this tower is not known then.
+    A whole batch if another instance with its own cores stays `free`; otherwise the size that the exporter's
+    trial has measured, or 0 without a trial.
     """
     measured = parameters.get("bulk_batch", "")
     return most if free else min(int(measured), most) if measured.isdecimal() else 0
@@ -90,9 +91,9 @@ def model_name(triton_name: str) -> str:
 
 @functools.lru_cache(maxsize=PARSED)
 def parse_model(image: TowerConfig, text: TowerConfig) -> ModelSpec:
-    """The model that two towers make up.
+    """The model of two towers.
 
-    Raises BadModelConfig, naming the parameter, where one is missing or wrong or the towers do not match.
+    Raises BadModelConfig, which names the parameter, if one is missing or wrong or the towers do not match.
     """
     name = model_name(image.triton_name)
     for tower, role in ((image, "image"), (text, "text")):
@@ -116,18 +117,18 @@ def parse_model(image: TowerConfig, text: TowerConfig) -> ModelSpec:
     return ModelSpec(
         name=name,
         fingerprint=required(image, "fingerprint"),
-        embed_dim=size(image, "embed_dim"),
-        image_size=size(image, "image_size"),
-        context_length=size(text, "context_length"),
+        embed_dim=positive_int(image, "embed_dim"),
+        image_size=positive_int(image, "image_size"),
+        context_length=positive_int(text, "context_length"),
         fixed_text_length=required(text, "text_length") == "fixed",
-        logit_scale=decimal(image, "logit_scale"),
-        logit_bias=None if bias is None else decimal(image, "logit_bias"),
+        logit_scale=finite_number(image, "logit_scale"),
+        logit_bias=None if bias is None else finite_number(image, "logit_bias"),
         architecture=required(image, "architecture"),
         pretrained=image.parameters.get("pretrained", ""),
         precision=required(image, "precision"),
         max_image_batch=max(1, image.max_batch_size),
         max_text_batch=max(1, text.max_batch_size),
-        canary=canary_of(image, size(image, "embed_dim")),
+        canary=canary_of(image, positive_int(image, "embed_dim")),
         version=image.version,
     )
 
@@ -135,39 +136,39 @@ def parse_model(image: TowerConfig, text: TowerConfig) -> ModelSpec:
 def pair_towers(
     loaded: LoadedVersions, towers: Mapping[str, TowerConfig]
 ) -> dict[str, ModelSpec | BadModelConfig | None]:
-    """Every model that Triton lists a tower of: what it is, or what is wrong with it.
+    """Every model of which Triton lists a tower: its specification, or the error in its configuration.
 
-    None for a model of which `towers` has not both, or of different versions, or of one that is not loaded.
+    None if a tower is missing or not loaded, or the towers have different versions.
     """
-    found: dict[str, ModelSpec | BadModelConfig | None] = {}
+    models: dict[str, ModelSpec | BadModelConfig | None] = {}
     for name in sorted({model_name(tower) for tower in loaded if is_tower(tower)}):
         image, text = towers.get(name + IMAGE_SUFFIX), towers.get(name + TEXT_SUFFIX)
         if image is None or text is None or image.version != text.version:
-            found[name] = None
+            models[name] = None
             continue
         try:
             spec = parse_model(image, text)
-            ready = all(spec.version in loaded.get(it.triton_name, ()) for it in (image, text))
-            found[name] = spec if ready else None
+            ready = all(spec.version in loaded.get(tower.triton_name, ()) for tower in (image, text))
+            models[name] = spec if ready else None
         except BadModelConfig as error:
-            found[name] = error
-    return found
+            models[name] = error
+    return models
 
 
 def canary_of(tower: TowerConfig, dim: int) -> Canary | None:
-    """The inputs and embeddings that the export stored; None if it stored none."""
+    """The inputs and embeddings that the export recorded; None if it recorded none."""
     if "canary_text" not in tower.parameters:
         return None
     return Canary(
-        image=binary(tower, "canary_image_png"),
-        image_embedding=vector(tower, "canary_image_embedding", dim),
+        image=from_base64(tower, "canary_image_png"),
+        image_embedding=embedding_of(tower, "canary_image_embedding", dim),
         text=required(tower, "canary_text"),
-        text_embedding=vector(tower, "canary_text_embedding", dim),
+        text_embedding=embedding_of(tower, "canary_text_embedding", dim),
     )
 
 
 def required(tower: TowerConfig, key: str) -> str:
-    """A parameter's value; BadModelConfig if it is not there."""
+    """A parameter's value. Raises BadModelConfig if it is missing."""
     try:
         return tower.parameters[key]
     except KeyError:
@@ -175,15 +176,15 @@ def required(tower: TowerConfig, key: str) -> str:
 
 
 def expect(tower: TowerConfig, key: str, value: str) -> None:
-    """BadModelConfig unless the parameter has this value."""
+    """Raises BadModelConfig unless the parameter has this value."""
     if required(tower, key) != value:
         raise BadModelConfig(
             f"{tower.triton_name}: parameter {key} is {tower.parameters[key]!r}; this gateway knows {value!r}"
         )
 
 
-def decimal(tower: TowerConfig, key: str) -> float:
-    """A parameter's value as a finite number; BadModelConfig if it is none."""
+def finite_number(tower: TowerConfig, key: str) -> float:
+    """A parameter's value. Raises BadModelConfig if it is not a finite number."""
     try:
         value = float(required(tower, key))
     except ValueError:
@@ -193,25 +194,26 @@ def decimal(tower: TowerConfig, key: str) -> float:
     return value
 
 
-def size(tower: TowerConfig, key: str) -> int:
-    """A parameter's value as a whole number above 0; BadModelConfig if it is none."""
-    value = decimal(tower, key)
+def positive_int(tower: TowerConfig, key: str) -> int:
+    """A parameter's value. Raises BadModelConfig if it is not a whole number above 0."""
+    value = finite_number(tower, key)
     if value < 1 or value != int(value):
         raise BadModelConfig(f"{tower.triton_name}: parameter {key} is not a whole number above 0")
     return int(value)
 
 
-def binary(tower: TowerConfig, key: str) -> bytes:
-    """A parameter's value, decoded from base64; BadModelConfig if it is none."""
+def from_base64(tower: TowerConfig, key: str) -> bytes:
+    """A parameter's value, decoded. Raises BadModelConfig if it is not base64."""
     try:
         return base64.b64decode(required(tower, key), validate=True)
     except binascii.Error as error:
         raise BadModelConfig(f"{tower.triton_name}: parameter {key} is not base64") from error
 
 
-def vector(tower: TowerConfig, key: str, dim: int) -> bytes:
-    """An embedding, as float32 little-endian; BadModelConfig if it has another length."""
-    found = binary(tower, key)
-    if len(found) != 4 * dim:
-        raise BadModelConfig(f"{tower.triton_name}: parameter {key} has {len(found)} bytes, not {4 * dim}")
-    return found
+def embedding_of(tower: TowerConfig, key: str, dim: int) -> bytes:
+    """An embedding, float32 little-endian [dim]. Raises BadModelConfig if it has another length."""
+    embedding = from_base64(tower, key)
+    if len(embedding) != 4 * dim:
+        size = len(embedding)
+        raise BadModelConfig(f"{tower.triton_name}: parameter {key} has {size} bytes, not {4 * dim}")
+    return embedding

@@ -1,7 +1,7 @@
-"""Which versions of each model a Triton serves: the one in service, the next one, and those before.
+"""The versions of each model that a Triton has loaded: the current one, the next one, and older ones.
 
-A version's number is the hash of its files, so what was read of it once stays true. A configuration speaks
-for the version that it names alone: Triton reports a new one for all versions that it has loaded.
+A version's number is a hash of its files, so its specification never changes. A configuration describes only
+the version that it names: Triton reports the newest one for all versions that it has loaded.
 """
 
 from __future__ import annotations
@@ -22,29 +22,29 @@ from clipserve_gateway.triton.model_config import (
 from clipserve_gateway.types import ModelSpec, Tower
 
 REMEMBERED = 8
-"""Versions of a model; calls for the oldest of them are over by then."""
+"""Versions of a model that are remembered; calls for older ones have ended."""
 
 
 @dataclass(frozen=True)
 class ServedModel:
-    """One version of a model: its specification, and the configurations that it was read from."""
+    """One version of a model: its specification, and the configurations of its towers."""
 
     spec: ModelSpec
     image: TowerConfig
     text: TowerConfig
 
     def tower(self, tower: Tower) -> TowerConfig:
-        """One of the configurations."""
+        """The configuration of a tower."""
         return self.image if tower == "image" else self.text
 
 
 class ModelVersions:
-    """All models of one Triton.
+    """The models of one Triton.
 
     Attributes:
-        current: the versions in service, by model.
-        next: versions that are loaded whole and have not answered right yet.
-        newly_refused: what the last update found wrong with configurations, and the one before it did not.
+        current: the version of each model that gets calls.
+        next: the version of a model whose towers are both loaded, and which has not answered right yet.
+        newly_refused: errors in configurations that the last update has found and the previous one had not.
     """
 
     def __init__(self) -> None:
@@ -54,26 +54,26 @@ class ModelVersions:
         self._refused: dict[str, str] = {}
         self._older: dict[str, list[ServedModel]] = {}
         self._had: dict[str, list[str]] = {}
-        """Versions that were in service, the latest last."""
+        """Versions that have been current, the latest last."""
 
     def __iter__(self) -> Iterator[ServedModel]:
-        """All that are loaded."""
+        """All versions that are loaded."""
         for models in (self.current.values(), self.next.values(), *self._older.values()):
             yield from models
 
     def update(self, loaded: LoadedVersions, towers: Mapping[str, TowerConfig]) -> None:
-        """Takes note of what Triton has loaded, and of the configurations that it reports."""
-        found = pair_towers(loaded, towers)
-        refused = {name: str(error) for name, error in found.items() if isinstance(error, BadModelConfig)}
-        self.newly_refused = {name: it for name, it in refused.items() if self._refused.get(name) != it}
+        """Takes Triton's loaded versions and configurations into account."""
+        models = pair_towers(loaded, towers)
+        refused = {name: str(error) for name, error in models.items() if isinstance(error, BadModelConfig)}
+        self.newly_refused = dict(refused.items() - self._refused.items())
         self._refused = refused
-        for name in found.keys() | self.current.keys():
-            spec, fresh = found.get(name), None
+        for name in models.keys() | self.current.keys():
+            spec, fresh = models.get(name), None
             if isinstance(spec, ModelSpec):
                 image, text = (towers[tower_name(name, tower)] for tower in TOWERS)
                 fresh = ServedModel(spec, image, text)
             older = self._older.pop(name, [])
-            older = [it for it in older if is_loaded(it, loaded, towers) and not same_version(it, fresh)]
+            older = [old for old in older if is_loaded(old, loaded, towers) and not same_version(old, fresh)]
             if older:
                 self._older[name] = older
             self._settle(name, fresh, loaded, towers)
@@ -85,7 +85,7 @@ class ModelVersions:
         loaded: LoadedVersions,
         towers: Mapping[str, TowerConfig],
     ) -> None:
-        """Decides what is in service of one model; `fresh` is loaded whole."""
+        """Chooses the current and next version of one model; `fresh` is one with both towers loaded."""
         self.next.pop(name, None)
         current = self.current.get(name)
         if current is not None and not is_loaded(current, loaded, towers):
@@ -99,14 +99,14 @@ class ModelVersions:
             self.next[name] = fresh
 
     def role(self, spec: ModelSpec) -> Literal["current", "next", "older"]:
-        """What a version that is loaded is now."""
+        """The role of a version that is loaded."""
         current, following = self.current.get(spec.name), self.next.get(spec.name)
         if current is not None and current.spec == spec:
             return "current"
         return "next" if following is not None and following.spec == spec else "older"
 
     def switch(self, name: str) -> None:
-        """Puts the next version of a model into service. Calls to the one before go on."""
+        """Makes the next version of a model current. Calls to the previous one go on."""
         before = self.current.get(name)
         self._put(name, self.next.pop(name))
         if before is not None:
@@ -118,33 +118,40 @@ class ModelVersions:
         self._had[name] = [*others, served.spec.version][-REMEMBERED:]
 
     def answering(self, spec: ModelSpec) -> ServedModel | None:
-        """What answers calls for a specification: that very version; or, on a Triton that never had it, the
-        same model of another export. One that had it has unloaded it: its answers belong together."""
-        known = [self.current.get(spec.name), self.next.get(spec.name), *self._older.get(spec.name, ())]
-        for it in known:
-            if it is not None and (it.spec.version, it.spec.fingerprint) == (spec.version, spec.fingerprint):
-                return it
-        current = known[0]
+        """The version that answers calls for a specification.
+
+        That very version; or, on a Triton that never had it, the same model from another export. A Triton
+        that has unloaded the version does not answer: the answers of one call must be of one version.
+        """
+        current = self.current.get(spec.name)
+        for served in (current, self.next.get(spec.name), *self._older.get(spec.name, ())):
+            if served is not None and same_export(served.spec, spec):
+                return served
         if current is None or spec.version in self._had[spec.name]:
             return None
         return current if interchangeable(current.spec, spec) else None
 
 
+def same_export(one: ModelSpec, other: ModelSpec) -> bool:
+    """Whether both have the same version and fingerprint."""
+    return (one.version, one.fingerprint) == (other.version, other.fingerprint)
+
+
 def same_version(one: ServedModel, other: ServedModel | None) -> bool:
-    """Whether both have the same number."""
+    """Whether both have the same version number."""
     return other is not None and one.spec.version == other.spec.version
 
 
 def interchangeable(one: ModelSpec, other: ModelSpec) -> bool:
-    """Whether inputs for one model fit the other, and the embeddings are of one space."""
+    """Whether inputs for one model fit the other, and their embeddings can be compared."""
     return (one.fingerprint, one.fixed_text_length) == (other.fingerprint, other.fixed_text_length)
 
 
 def is_loaded(model: ServedModel, loaded: LoadedVersions, towers: Mapping[str, TowerConfig]) -> bool:
-    """Whether Triton still has a version of both towers, with the files that it was read with.
+    """Whether Triton still has both towers of a version loaded, with the same files.
 
-    The number of an export that names no version says nothing of its files: it is the same as long as the
-    configuration is, or names another version.
+    An export without a version number has the same files as long as its configuration stays the same or names
+    another version.
     """
     return all(
         tower.version in loaded.get(tower.triton_name, ())
@@ -154,5 +161,5 @@ def is_loaded(model: ServedModel, loaded: LoadedVersions, towers: Mapping[str, T
 
 
 def is_unchanged(before: TowerConfig, now: TowerConfig | None) -> bool:
-    """Whether a configuration does not describe other files under the version of another one."""
+    """Whether a configuration without a version number is the same as before, or has a number now."""
     return now is not None and (VERSION in now.parameters or now == before)

@@ -1,4 +1,4 @@
-"""Which models there are: discovered from Triton, watched as they come and go."""
+"""The models by name: asks Triton for them, again and again."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ from clipserve_gateway.types import ModelSpec
 log = logging.getLogger(__name__)
 
 ANSWER_SECONDS = 0.75
-"""How long Triton may take to answer, for each second between two looks: a frozen one is noticed soon."""
+"""Time in which Triton must answer, for each second between two refreshes."""
 
 
 class ModelSource(Protocol):
-    """Where models come from."""
+    """The source of models: a Triton, or all replicas."""
 
     async def repository_index(self, timeout: float) -> LoadedVersions:
-        """Triton model → versions that are ready."""
+        """Triton model → its versions that are ready."""
         ...
 
     async def towers(self, names: Sequence[str], timeout: float) -> list[TowerConfig]:
@@ -41,25 +41,25 @@ class ModelSource(Protocol):
 
 
 class FirstModel(Protocol):
-    """Remembers the model that was there first."""
+    """Remembers the first model. Implemented in `inference`, a layer above."""
 
     @property
     def name(self) -> str:
-        """The model; empty while none is known."""
+        """The model; empty while it is not known."""
         ...
 
     async def settle(self, listed: Collection[str]) -> None:
-        """Takes note of the models that there are now."""
+        """Takes the models that Triton lists now into account."""
         ...
 
 
 class Models:
     """The models by name, kept up to date by `watch`.
 
-    A model that Triton lists and does not serve now is unavailable, not unknown: it is being loaded, or
-    something is wrong with it. One that was served stays known until Triton lists it no more. `on_change` is
-    called after every change of the models or of their readiness. Errors name no model but that of the call
-    and those that are `shown`.
+    A model that Triton lists but does not serve is unavailable, not unknown: it is loading, or something is
+    wrong with it. A model that was served stays known as long as Triton lists it. `on_change` is called after
+    each change of the models or of their readiness. Errors name the model of the call, and others only if
+    `shown` allows it.
     """
 
     def __init__(
@@ -80,12 +80,12 @@ class Models:
         self._specs: dict[str, ModelSpec] = {}
         self._ready: dict[str, bool] = {}
         self._waiting: set[str] = set()
-        """Models that Triton lists, and does not serve whole now."""
+        """Models that Triton lists, and of which it does not serve both towers."""
         self._complaints: dict[str, tuple[str, int]] = {}
         self._reached = False
-        self._begun = time.monotonic()
+        self._created_at = time.monotonic()
         self.looked = asyncio.Event()
-        """Set once Triton has been asked, whatever it said."""
+        """Set after the first refresh, even if Triton did not answer."""
         self._on_change = on_change
         self._shown = shown
         self._first = first
@@ -100,9 +100,9 @@ class Models:
 
     @property
     def default(self) -> str:
-        """Name of the model that answers where none is named; empty if there is no such model.
+        """The model for calls that name none; empty if there is no default.
 
-        It is the one that was set, else the first one, be it served or not, else the only one.
+        The one that is set; otherwise the first one, even if it is not served; otherwise the only one.
         """
         if self._default:
             return self._default
@@ -112,14 +112,14 @@ class Models:
         return next(iter(listed)) if len(listed) == 1 else ""
 
     def _listed(self) -> set[str]:
-        """The models that Triton lists, served or not."""
+        """The models that Triton lists."""
         return self._specs.keys() | self._waiting
 
     def get(self, name: str, *, field: str = "model") -> ModelSpec:
-        """The model of that name (the default one for an empty name), if it is ready.
+        """The model of that name, or the default one for an empty name.
 
-        Raises ModelNotFound or, for no name and no default, InvalidInput, which name the `field` that the
-        name came from; or ModelUnavailable.
+        Raises ModelNotFound, InvalidInput (no name and no default) or ModelUnavailable (not ready). The first
+        two name the request's `field`.
         """
         if not self._reached:
             raise errors.ModelUnavailable(
@@ -133,14 +133,14 @@ class Models:
                 field=field,
             )
         if wanted in self._waiting or wanted in self._specs:
-            # Names that callers make up would be metrics without end.
+            # Only known names: each name is a label of metrics.
             note("model", wanted)
         if wanted in self._waiting:
             raise errors.ModelLoading(f"model {wanted!r} is not ready; try again in a few seconds")
         if wanted not in self._specs and not name:
             raise errors.ModelNotFound(
-                f"the default model, {wanted!r}, is not there; name a model (there are: {self._known()}), or "
-                "let the operator choose another default with CLIPSERVE_DEFAULT_MODEL or --default-model",
+                f"the default model {wanted!r} does not exist; name a model (there are: {self._known()}), or "
+                "ask the operator to set another default with CLIPSERVE_DEFAULT_MODEL or --default-model",
                 field=field,
             )
         if wanted not in self._specs:
@@ -150,24 +150,24 @@ class Models:
         return self._specs[wanted]
 
     def _known(self) -> str:
-        """The names that the caller may know of, for an error's text."""
+        """The names that the caller may see, for an error."""
         return ", ".join(filter(self._shown, sorted(self._specs))) or "none"
 
     async def watch(self) -> None:
-        """Refreshes for ever; a failure is told once and retried."""
+        """Refreshes forever."""
         while True:
             await self.refresh()
             self.looked.set()
             await asyncio.sleep(self._poll_seconds)
 
     async def refresh(self) -> None:
-        """Asks Triton once. Never raises for a Triton that is down: then no model is ready."""
+        """Asks Triton once. If Triton does not answer, no model is ready; this does not raise."""
         timeout = max(ANSWER_SECONDS, ANSWER_SECONDS * self._poll_seconds)
         try:
             index = await self._source.repository_index(timeout)
             towers = await self._source.towers([n for n, up in index.items() if up and is_tower(n)], timeout)
         except errors.ClipserveError as error:
-            self._complain("Triton", error.logged, level_of_missing(self._begun, seen=self._reached))
+            self._complain("Triton", error.logged, level_of_missing(self._created_at, seen=self._reached))
             self._waiting -= self._specs.keys()
             await self._update(self._specs, dict.fromkeys(self._specs, False))
             return
@@ -180,20 +180,20 @@ class Models:
     def _assemble(
         self, index: LoadedVersions, towers: dict[str, TowerConfig]
     ) -> tuple[dict[str, ModelSpec], dict[str, bool]]:
-        """Tells models and their readiness; one bad model does not make the others unready."""
+        """The models and their readiness. One bad model does not affect the others."""
         specs, ready = {}, {}
         self._waiting = set()
-        for name, found in pair_towers(index, towers).items():
+        for name, model in pair_towers(index, towers).items():
             complaint, level = "", logging.WARNING
-            if isinstance(found, ModelSpec):
-                specs[name], ready[name] = found, True
+            if isinstance(model, ModelSpec):
+                specs[name], ready[name] = model, True
             else:
-                complaint = str(found or f"model {name} is not ready in Triton")
-                if not found:
-                    level = level_of_missing(self._begun, seen=name in self._specs)
+                complaint = str(model or f"model {name} is not ready in Triton")
+                if not model:
+                    level = level_of_missing(self._created_at, seen=name in self._specs)
                 if name in self._specs:
                     specs[name], ready[name] = self._specs[name], False
-                if name in self._specs or all(tower_name(name, it) in index for it in TOWERS):
+                if name in self._specs or all(tower_name(name, tower) in index for tower in TOWERS):
                     self._waiting.add(name)
             self._complain(name, complaint, level)
         return specs, ready
@@ -217,8 +217,8 @@ class Models:
         await self._on_change()
 
     def _complain(self, about: str, complaint: str, level: int = logging.WARNING) -> None:
-        """Logs a complaint when it is new, or its level higher than before, not at every poll."""
-        before, told = self._complaints.get(about, ("", 0))
-        if complaint and (complaint != before or level > told):
+        """Logs a complaint if it is new or its level is higher than before."""
+        before, logged_level = self._complaints.get(about, ("", 0))
+        if complaint and (complaint != before or level > logged_level):
             log.log(level, "%s", complaint)
         self._complaints[about] = complaint, level

@@ -1,4 +1,4 @@
-"""Where Triton's replicas are: names resolved to addresses."""
+"""Resolves the names of Triton replicas to addresses."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ from clipserve_gateway.settings import parse_endpoints
 log = logging.getLogger(__name__)
 
 RESOLVE_SECONDS = 5.0
-"""How long one look-up may take."""
+"""Time limit of one DNS query."""
 
 
 class Resolver:
-    """Looks up the endpoints again and again; a name that cannot be looked up keeps what it had."""
+    """Resolves the endpoints at each call. A name that cannot be resolved keeps its last addresses."""
 
     def __init__(self, target: str) -> None:
         self._endpoints = parse_endpoints(target)
-        self._found: dict[str, list[str]] = {}
+        self._last: dict[str, list[str]] = {}
 
     async def addresses(self) -> list[str]:
-        """Every `ip:port` behind the endpoints, once, in a stable order."""
+        """Every `ip:port` of the endpoints, once, in a stable order."""
         answers = await asyncio.gather(*map(self._one, self._endpoints))
         return list(dict.fromkeys(address for answer in answers for address in answer))
 
@@ -33,16 +33,16 @@ class Resolver:
         host, _, port = endpoint.rpartition(":")
         if is_address(host):
             return [endpoint]
-        looking = asyncio.get_running_loop().getaddrinfo(host.strip("[]"), port, type=socket.SOCK_STREAM)
+        query = asyncio.get_running_loop().getaddrinfo(host.strip("[]"), port, type=socket.SOCK_STREAM)
         try:
-            self._found[endpoint] = addresses_of(await asyncio.wait_for(looking, RESOLVE_SECONDS))
+            self._last[endpoint] = addresses_of(await asyncio.wait_for(query, RESOLVE_SECONDS))
         except (OSError, asyncio.TimeoutError) as error:
-            log.debug("cannot look up %s: %s", host, error)
-        return self._found.get(endpoint, [])
+            log.debug("cannot resolve %s: %s", host, error)
+        return self._last.get(endpoint, [])
 
 
 def is_address(host: str) -> bool:
-    """Whether there is nothing to look up."""
+    """Whether a host is an IP address."""
     try:
         ipaddress.ip_address(host.strip("[]"))
     except ValueError:
@@ -51,7 +51,7 @@ def is_address(host: str) -> bool:
 
 
 def addresses_of(answer: list[tuple]) -> list[str]:
-    """`ip:port` of each entry; of a host with addresses of both kinds the IPv4 ones, lest it counts twice."""
+    """`ip:port` of each entry; only IPv4 if a host has both kinds, so that it counts once."""
     fours = sorted({entry[4][:2] for entry in answer if entry[0] == socket.AF_INET})
     sixes = sorted({entry[4][:2] for entry in answer if entry[0] == socket.AF_INET6})
     return [f"{ip}:{port}" for ip, port in fours] or [f"[{ip}]:{port}" for ip, port in sixes]

@@ -67,7 +67,7 @@ def test_nothing_is_removed_while_an_export_is_at_work_or_the_configuration_cann
 
 async def test_they_go_when_the_new_version_has_answered_right_for_a_while(repository, monkeypatch):
     clock, looks = [0.0], asyncio.Semaphore(0)
-    monkeypatch.setattr(old_versions, "LOOK_SECONDS", 0.0)
+    monkeypatch.setattr(old_versions, "CHECK_SECONDS", 0.0)
     monkeypatch.setattr(old_versions, "time", SimpleNamespace(monotonic=lambda: clock[0]))
     answers: list[list[ModelSpec]] = []
 
