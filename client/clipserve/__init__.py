@@ -1,4 +1,4 @@
-"""Client of clipserve: classify, embed and search pictures with a CLIP model over gRPC.
+"""Client of clipserve: classify, embed and search images with a CLIP model over gRPC.
 
 >>> import clipserve
 >>> client = clipserve.Client("localhost:8600")

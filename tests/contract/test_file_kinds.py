@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 
 import pytest
-from clipserve.inputs.file_kinds import HEAD_BYTES, READ, kind_of
+from clipserve.inputs.file_kinds import DECODABLE, HEAD_BYTES, kind_of
 from clipserve_gateway.errors import ImageError
 from clipserve_gateway.inputs.image_limits import ImageLimits
 from clipserve_gateway.inputs.preprocess import FORMATS, load_image
@@ -37,7 +37,7 @@ LIMITS = ImageLimits(1 << 20, 1 << 20)
 def test_a_file_is_taken_if_and_only_if_the_server_decodes_it(format, mode):
     file = io.BytesIO()
     Image.new(mode, (64, 48), 1).save(file, format)
-    taken = kind_of(file.getvalue()[:HEAD_BYTES]) in READ
+    taken = kind_of(file.getvalue()[:HEAD_BYTES]) in DECODABLE
     try:
         load_image(file.getvalue(), 32, limits=LIMITS, fast=False)
     except ImageError:
@@ -47,4 +47,4 @@ def test_a_file_is_taken_if_and_only_if_the_server_decodes_it(format, mode):
 
 
 def test_kinds_are_called_as_formats_are():
-    assert {kind.upper() for kind in READ} == set(FORMATS)
+    assert {kind.upper() for kind in DECODABLE} == set(FORMATS)

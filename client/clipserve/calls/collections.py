@@ -74,7 +74,7 @@ class CollectionCalls(Calls):
         Returns the alias's previous collection; empty if the alias is new.
         """
         named = collection_pb2.Alias(name=alias, collection=collection)
-        # Sent twice, it would answer that it meant the new collection before.
+        # Not idempotent: a second call would return the new collection as the previous one.
         request = collection_pb2.PutAliasRequest(alias=named)
         return str(self._call("PutAlias", request, timeout, idempotent=False).previous_collection)
 

@@ -38,10 +38,10 @@ class Filter:
 
     # Chains stay flat, because servers limit the nesting depth.
     def __and__(self, other: Filter) -> Filter:
-        return And((*parts(self, And), *parts(checked(other), And)))
+        return And((*flatten(self, And), *flatten(require_filter(other), And)))
 
     def __or__(self, other: Filter) -> Filter:
-        return Or((*parts(self, Or), *parts(checked(other), Or)))
+        return Or((*flatten(self, Or), *flatten(require_filter(other), Or)))
 
     def __invert__(self) -> Filter:
         return Not(self)
@@ -53,12 +53,12 @@ class Filter:
         )
 
 
-def parts(filter: Filter, kind: type[And] | type[Or]) -> tuple[Filter, ...]:
+def flatten(filter: Filter, kind: type[And] | type[Or]) -> tuple[Filter, ...]:
     """The filters of an And or Or of this kind; else the filter itself."""
     return filter.filters if isinstance(filter, kind) else (filter,)
 
 
-def checked(other: object) -> Filter:
+def require_filter(other: object) -> Filter:
     """The filter. Raises TypeError for other types."""
     if not isinstance(other, Filter):
         raise TypeError(f"expected a filter such as F('year') >= 2020, not {type(other).__name__}")

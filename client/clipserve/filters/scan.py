@@ -49,7 +49,7 @@ TOKEN = re.compile(
 )
 
 
-def wrong(column: int, message: str) -> ValueError:
+def error_at(column: int, message: str) -> ValueError:
     """The error, with its column, counted from 1."""
     return ValueError(f"column {column}: {message}")
 
@@ -60,42 +60,42 @@ def scan(text: str) -> str:
         raise ValueError(f"a filter has at most {MAX_CHARACTERS:,} characters, not {len(text):,}")
     if not text.strip():
         raise ValueError('the filter is empty; write for example: year >= 2020 and category == "cat"')
-    opened: list[tuple[str, int]] = []
+    open_brackets: list[tuple[str, int]] = []
     before, nots, end = "", 0, 0
     for match in TOKEN.finditer(text):
         kind, word, column = match.lastgroup or "other", match[0], match.start() + 1
         if kind == "space":
             continue
         if word in INSTEAD and kind != "string":
-            raise wrong(
+            raise error_at(
                 column, f"{INSTEAD[word]}, not {word}" if INSTEAD[word].startswith("write") else INSTEAD[word]
             )
         if kind == "other":
-            raise wrong(column, unexpected(word))
+            raise error_at(column, unexpected(word))
         if kind == "string" and before == "name" and end == match.start():
-            raise wrong(column, "strings have no prefix before the quotes")
+            raise error_at(column, "strings have no prefix before the quotes")
         if kind == "string" and before == "string":
-            raise wrong(column, "a comma or an operator is missing between two strings")
+            raise error_at(column, "a comma or an operator is missing between two strings")
         if kind == "name" and keyword.iskeyword(word) and word not in WORDS:
-            raise wrong(column, f'{word} is a reserved word; write field("{word}") for the field')
+            raise error_at(column, f'{word} is a reserved word; write field("{word}") for the field')
         nots = nots + 1 if word == "not" else 0
         if nots > MAX_NOTS:
-            raise wrong(column, f"at most {MAX_NOTS} consecutive not are allowed")
-        brackets(opened, word, column)
+            raise error_at(column, f"at most {MAX_NOTS} consecutive not are allowed")
+        check_bracket(open_brackets, word, column)
         before, end = ("word" if word in WORDS else kind), match.end()
-    if opened:
-        raise wrong(opened[-1][1], f"this {opened[-1][0]} is never closed")
+    if open_brackets:
+        raise error_at(open_brackets[-1][1], f"this {open_brackets[-1][0]} is never closed")
     return re.sub(r"[\t\r\n\f]", " ", text)
 
 
-def brackets(opened: list[tuple[str, int]], word: str, column: int) -> None:
+def check_bracket(open_brackets: list[tuple[str, int]], word: str, column: int) -> None:
     """Pushes an opening bracket; checks and pops the partner of a closing one."""
     if word in ("(", "["):
-        opened.append((word, column))
-        if len(opened) > MAX_BRACKETS:
-            raise wrong(column, f"brackets nest at most {MAX_BRACKETS} deep")
-    elif word in (")", "]") and (not opened or opened.pop()[0] != {")": "(", "]": "["}[word]):
-        raise wrong(column, f"no bracket is open for this {word}")
+        open_brackets.append((word, column))
+        if len(open_brackets) > MAX_BRACKETS:
+            raise error_at(column, f"brackets nest at most {MAX_BRACKETS} deep")
+    elif word in (")", "]") and (not open_brackets or open_brackets.pop()[0] != {")": "(", "]": "["}[word]):
+        raise error_at(column, f"no bracket is open for this {word}")
 
 
 def unexpected(character: str) -> str:

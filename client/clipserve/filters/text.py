@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from typing import Any, TypeAlias
 
 from clipserve.filters import scan
-from clipserve.filters.conditions import And, Eq, Filter, In, Not, Or, Range, checked, parts
+from clipserve.filters.conditions import And, Eq, Filter, In, Not, Or, Range, flatten, require_filter
 from clipserve.types import PayloadValue
 from clipserve.wire.payload import INT64, parse_timestamp
 
@@ -39,7 +39,7 @@ def to_filter(filter: Filter | str | None) -> Filter | None:
     """The filter that a caller passes as a filter or text. Raises TypeError or ValueError."""
     if filter is None:
         return None
-    return parse_filter(filter) if isinstance(filter, str) else checked(filter)
+    return parse_filter(filter) if isinstance(filter, str) else require_filter(filter)
 
 
 def parse_filter(text: str, schema: Mapping[str, str] | None = None) -> Filter:
@@ -62,7 +62,7 @@ def parse_filter(text: str, schema: Mapping[str, str] | None = None) -> Filter:
     except SyntaxError as error:
         column = max(1, min(len(text), (error.offset or 1) - 1))
         hint = "this is not a condition; write FIELD == VALUE, joined by and, or, not"
-        raise scan.wrong(column, hint) from None
+        raise scan.error_at(column, hint) from None
     except (ValueError, MemoryError, RecursionError):
         raise ValueError("the filter is too complex; simplify it") from None
     return Reader(line, schema).condition(tree.body, 1)
@@ -79,7 +79,7 @@ class Reader:
         """The error, with the node's column."""
         # col_offset counts bytes, and the parenthesis in front of the text.
         before = self._bytes[: max(0, node.col_offset - 1)]
-        return scan.wrong(len(before.decode(errors="replace")) + 1, message)
+        return scan.error_at(len(before.decode(errors="replace")) + 1, message)
 
     def condition(self, node: ast.expr, depth: int) -> Filter:
         """The filter of a node and its children."""
@@ -106,14 +106,15 @@ class Reader:
             # A part of the same kind adds no depth: its parts join this list.
             same = isinstance(value, ast.BoolOp) and isinstance(value.op, type(node.op))
             part = self.condition(value, depth if same else depth + 1)
-            joined.extend(parts(part, kind))
+            joined.extend(flatten(part, kind))
         return kind(tuple(joined))
 
     def comparison(self, node: ast.Compare, depth: int) -> Filter:
         """One comparison, or a chain such as `2010 <= year < 2020`."""
         sides = [node.left, *node.comparators]
         filters = [
-            self.pair(left, op, right) for left, op, right in zip(sides, node.ops, sides[1:], strict=False)
+            self.single_comparison(left, op, right)
+            for left, op, right in zip(sides, node.ops, sides[1:], strict=False)
         ]
         if len(filters) == 1:
             return filters[0]
@@ -126,7 +127,7 @@ class Reader:
             raise self.error(node, f"and, or and not nest at most {MAX_DEPTH} deep; simplify it")
         return And(tuple(filters))
 
-    def pair(self, left: ast.expr, op: ast.cmpop, right: ast.expr) -> Filter:
+    def single_comparison(self, left: ast.expr, op: ast.cmpop, right: ast.expr) -> Filter:
         """One comparison of a field and a value."""
         if isinstance(op, ast.In | ast.NotIn):
             membership = self.membership(left, right)

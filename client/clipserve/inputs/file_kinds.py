@@ -6,7 +6,7 @@ import re
 
 HEAD_BYTES = 512
 """Number of bytes that `kind_of` needs."""
-READ = frozenset(("jpeg", "png", "webp", "gif", "bmp", "tiff", "ppm"))
+DECODABLE = frozenset(("jpeg", "png", "webp", "gif", "bmp", "tiff", "ppm"))
 """Kinds of images that the server decodes."""
 CAMERA_RAW = frozenset(
     (
@@ -65,7 +65,7 @@ PLAIN = re.compile(r"[a-z0-9]{1,8}")
 
 
 def kind_of(head: bytes, suffix: str = "") -> str:
-    """The kind of a file: a kind in READ, another known kind, or its suffix.
+    """The kind of a file: a kind in DECODABLE, another known kind, or its suffix.
 
     Args:
         head: the first HEAD_BYTES of the file, or the whole file if it is shorter.

@@ -16,7 +16,9 @@ MAX_TEXT_BYTES = 64 * 1024 * 1024
 """Limit for files with labels, prompts, names or texts."""
 MAX_SECRET_BYTES = 1024 * 1024
 """Limit for files with a token, a certificate or a key."""
-READ = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
+OPEN_FLAGS = (
+    os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
+)
 """Flags to open a file without waiting for the writer of a pipe."""
 
 
@@ -57,7 +59,7 @@ def open_regular(path: str | os.PathLike[str]) -> BinaryIO:
     """
     try:
         check_regular(path, os.stat(path))
-        return opened(os.open(path, READ), path)
+        return regular_file(os.open(path, OPEN_FLAGS), path)
     except ValueError as error:
         raise FileRefused(path, str(error)) from error  # a NUL in its name
 
@@ -71,14 +73,14 @@ def open_below(file: Below) -> BinaryIO:
     if not parts or file.name.startswith("/") or ".." in parts or "\0" in file.name:
         raise FileRefused(file.name, "its path leads out of the folder")
     if os.open in os.supports_dir_fd:
-        return opened(walk(file.root, parts), file.path)
+        return regular_file(open_without_links(file.root, parts), file.path)
     # Windows. Creating links there needs special rights.
     if not file.path.resolve().is_relative_to(file.root.resolve()):
         raise FileRefused(file.name, "it is a link that leads out of the folder")
     return open_regular(file.path)
 
 
-def walk(root: Path, parts: Sequence[str]) -> int:
+def open_without_links(root: Path, parts: Sequence[str]) -> int:
     """A file descriptor of a file below the folder, opened without following links below the folder.
 
     Links are resolved by name first. Then each component of the resolved path is opened without following
@@ -93,16 +95,16 @@ def walk(root: Path, parts: Sequence[str]) -> int:
     try:
         *folders, name = inside.split(os.sep)
         for part in folders:
-            deeper = os.open(part, READ | os.O_DIRECTORY | os.O_NOFOLLOW, dir_fd=folder)
+            deeper = os.open(part, OPEN_FLAGS | os.O_DIRECTORY | os.O_NOFOLLOW, dir_fd=folder)
             os.close(folder)
             folder = deeper
         check_regular(target, os.stat(name, dir_fd=folder, follow_symlinks=False))
-        return os.open(name, READ | os.O_NOFOLLOW, dir_fd=folder)
+        return os.open(name, OPEN_FLAGS | os.O_NOFOLLOW, dir_fd=folder)
     finally:
         os.close(folder)
 
 
-def opened(descriptor: int, path: str | os.PathLike[str]) -> BinaryIO:
+def regular_file(descriptor: int, path: str | os.PathLike[str]) -> BinaryIO:
     """The open file. Raises FileRefused unless it is regular: the path may have changed since the first
     check."""
     try:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from clipserve.inputs.file_kinds import CONVERTIBLE, HEAD_BYTES, READ, kind_of
+from clipserve.inputs.file_kinds import CONVERTIBLE, DECODABLE, HEAD_BYTES, kind_of
 from clipserve.inputs.files import FileRefused, open_regular
 
 SUFFIXES = frozenset(
@@ -29,7 +29,7 @@ NOT_OPENED = frozenset((BROKEN_LINK, UNREADABLE))
 """Kinds of files that could be images."""
 LINKS = "links"
 """Kind of links to folders. They are not followed, because they can form cycles."""
-NAMED = 20
+MAX_NAMED = 20
 """Maximum number of kinds in a message."""
 
 
@@ -58,12 +58,12 @@ class PassedOver:
 
     def words(self) -> str:
         """`heic 3, pdf 1; folders: __MACOSX 1`; empty if nothing was skipped."""
-        parts = [counted(self.files)] if self.files else []
-        parts += [f"folders: {counted(self.folders)}"] if self.folders else []
+        parts = [format_counts(self.files)] if self.files else []
+        parts += [f"folders: {format_counts(self.folders)}"] if self.folders else []
         if self.unread:
             parts.append(f"unreadable folders: {len(self.unread)} ({self.unread[0].strerror})")
-        pictures = sorted(self.files.keys() & CONVERTIBLE)
-        parts += [f"convert {', '.join(pictures[:NAMED])} to JPEG or PNG"] if pictures else []
+        convertible = sorted(self.files.keys() & CONVERTIBLE)
+        parts += [f"convert {', '.join(convertible[:MAX_NAMED])} to JPEG or PNG"] if convertible else []
         return "; ".join(parts)
 
     def facts(self) -> dict[str, Any]:
@@ -71,11 +71,11 @@ class PassedOver:
         return {"passed_over": dict(self.files), "passed_over_folders": dict(self.folders)}
 
 
-def counted(counts: Mapping[str, int]) -> str:
+def format_counts(counts: Mapping[str, int]) -> str:
     """`heic 3, pdf 1`, most frequent first."""
     most = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
-    more = len(most) - NAMED
-    return ", ".join(f"{name} {count:,}" for name, count in most[:NAMED]) + (
+    more = len(most) - MAX_NAMED
+    return ", ".join(f"{name} {count:,}" for name, count in most[:MAX_NAMED]) + (
         f" and {more} more" if more > 0 else ""
     )
 
@@ -86,20 +86,20 @@ def find_images(folder: Path, passed_over: PassedOver | None = None) -> Iterator
     Skips hidden files and folders, SYSTEM_FOLDERS, links to folders, files that are not images, and images
     that the server does not decode. `passed_over` counts them.
     """
-    account = PassedOver() if passed_over is None else passed_over
-    for place, folders, files in os.walk(folder, onerror=account.unread.append):
-        folders[:] = [name for name in sorted(folders) if is_taken(place, name, account.folders)]
+    skipped = PassedOver() if passed_over is None else passed_over
+    for parent, folders, files in os.walk(folder, onerror=skipped.unread.append):
+        folders[:] = [name for name in sorted(folders) if is_searched(parent, name, skipped.folders)]
         for name in sorted(files):
-            path = Path(place, name)
+            path = Path(parent, name)
             if kind := "hidden" if name.startswith(".") else other_kind(path):
-                account.files[kind] += 1
+                skipped.files[kind] += 1
             else:
                 yield path
 
 
-def is_taken(place: str, name: str, passed_over: Counter[str]) -> bool:
+def is_searched(parent: str, name: str, passed_over: Counter[str]) -> bool:
     """Whether to search a folder; counts it otherwise."""
-    if os.path.islink(os.path.join(place, name)):
+    if os.path.islink(os.path.join(parent, name)):
         passed_over[LINKS] += 1
     elif is_system_folder(name):
         passed_over[name] += 1
@@ -120,7 +120,7 @@ def other_kind(path: Path) -> str:
     try:
         with open_regular(path) as file:
             kind = kind_of(file.read(HEAD_BYTES), path.suffix.removeprefix("."))
-            return "" if kind in READ else kind
+            return "" if kind in DECODABLE else kind
     except FileRefused:
         return "not a regular file"
     except FileNotFoundError:

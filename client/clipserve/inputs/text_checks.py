@@ -18,13 +18,13 @@ LOOKED_UP = 1_000
 """Number of texts per call that are looked up as paths."""
 
 
-def kind_of(text: str) -> str:
+def text_kind(text: str) -> str:
     """What the text is, with its article, e.g. `a URL`; empty for words."""
     return encoded_kind(text) or ("the path of a file" if is_path(text.strip()) else "")
 
 
 def encoded_kind(text: str) -> str:
-    """Like kind_of, without looking for files."""
+    """Like text_kind, without looking for files."""
     text = text[: PATH_LENGTH + 1].strip()
     if DATA_URI.match(text):
         return "a data URI"
@@ -56,7 +56,7 @@ class TextCheck:
         """Checks one text; `where` is its argument, e.g. `texts[3]`."""
         self.seen += 1
         # More lookups could take long on a slow disk.
-        kind = kind_of(text) if self.seen <= LOOKED_UP else encoded_kind(text)
+        kind = text_kind(text) if self.seen <= LOOKED_UP else encoded_kind(text)
         if kind:
             self.count += 1
             self.first = self.first or f"{where} looks like {kind}: {quoted(text)}"

@@ -35,7 +35,7 @@ def decoded(content: bytes) -> str:
     """The text. Raises NotText with the line and the likely encoding."""
     encoding, start = encoding_of(content)
     if encoding == "UTF-8" and b"\0" in content:
-        raise NotText(f"{without_mark(content)}; save it as UTF-8")
+        raise NotText(f"{guess_encoding(content)}; save it as UTF-8")
     try:
         return str(content[start:], encoding)
     except UnicodeDecodeError as error:
@@ -50,7 +50,7 @@ def decoded(content: bytes) -> str:
         ) from None
 
 
-def without_mark(content: bytes) -> str:
+def guess_encoding(content: bytes) -> str:
     """What bytes with NULs probably are."""
     even, odd = content[0::2].count(0), content[1::2].count(0)
     for name, mine, other in (("UTF-16-LE", odd, even), ("UTF-16-BE", even, odd)):

@@ -65,7 +65,7 @@ def unreadable(path: str, error: OSError | ValueError) -> str:
     """The message of an unreadable file: the reason, and what to do."""
     kind = encoded_kind(path)
     if kind == "a URL":
-        return f"{quoted(path)} is a URL, and URLs are not fetched: download the picture first"
+        return f"{quoted(path)} is a URL, and URLs are not fetched: download the image first"
     if kind:
         return f"{quoted(path)} is {kind}, not a path: decode it with base64.b64decode and pass the bytes"
     why = error.strerror if isinstance(error, OSError) and error.strerror else shortened(str(error), 200)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import clipserve
 import pytest
-from clipserve.inputs.text_checks import TextCheck, kind_of
+from clipserve.inputs.text_checks import TextCheck, text_kind
 from clipserve.safe_text import quoted, shortened
 from clipserve.wire.images import write_image
 from hypothesis import given
@@ -41,16 +41,17 @@ PNG = base64.b64encode(b"\x89PNG\r\n\x1a\n" + bytes(200)).decode()
     ],
 )
 def test_what_a_text_looks_like(text: str, kind: str) -> None:
-    assert kind_of(text) == kind
+    assert text_kind(text) == kind
 
 
 def test_a_path_is_one_where_something_lies(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "cat.jpg").touch()
     (tmp_path / "dog").touch()
     monkeypatch.chdir(tmp_path)
-    assert kind_of("cat.jpg") == kind_of("./dog") == kind_of(str(tmp_path / "dog")) == "the path of a file"
-    assert kind_of("dog") == "", "a word stays a word"
-    assert kind_of("bird.jpg") == ""
+    for path in ("cat.jpg", "./dog", str(tmp_path / "dog")):
+        assert text_kind(path) == "the path of a file"
+    assert text_kind("dog") == "", "a word stays a word"
+    assert text_kind("bird.jpg") == ""
 
 
 def test_one_sentence_is_about_all_texts_of_a_call() -> None:
