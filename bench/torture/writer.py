@@ -13,7 +13,7 @@ from typing import Any
 from clipserve_gateway.index.lance import indexes as lance_indexes
 from clipserve_gateway.index.lance import lease as lance_lease
 from clipserve_gateway.index.lance import maintenance as lance_care
-from clipserve_gateway.index.lance import maintenance_schedule as lance_upkeep
+from clipserve_gateway.index.lance import maintenance_schedule as lance_schedule
 from clipserve_gateway.index.lance.engine import LanceEngine
 from clipserve_gateway.index.values import And, Eq
 
@@ -50,7 +50,7 @@ def rush_upkeep() -> None:
     lance_care.KEEP_VERSIONS = dt.timedelta(seconds=1)
     lance_care.UNINDEXED_ROWS = 50
     lance_care.SMALL_SEGMENT_ROWS = 200
-    lance_upkeep.COMMITS = 10
+    lance_schedule.COMMITS = 10
     lance_lease.SECONDS = 1.0
     lance_lease.RENEW_SECONDS = 0.3
 

@@ -17,7 +17,7 @@ import click
 from clipserve_gateway.backup.errors import BackupError
 from clipserve_gateway.backup.manifest import Manifest
 from clipserve_gateway.backup.report import Report
-from clipserve_gateway.index.milvus import options as milvus_address
+from clipserve_gateway.index.milvus.options import parse_milvus_uri
 from clipserve_gateway.settings import Settings
 
 PRIVATE_UMASK = 0o077
@@ -80,7 +80,7 @@ def restore(source: Path, data: str, only_check: bool, as_json: bool) -> None:
 
 def refuse_milvus(data: str) -> None:
     """click.ClickException for a store that Milvus keeps."""
-    if milvus_address.parse(data) is None:
+    if parse_milvus_uri(data) is None:
         return
     raise click.ClickException(
         "Milvus keeps this store, and backups of it are not made here. Back up the whole Milvus database "

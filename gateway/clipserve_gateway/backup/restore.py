@@ -16,8 +16,9 @@ from clipserve_gateway.backup.manifest import STORE, Manifest, read_manifest, ve
 from clipserve_gateway.backup.report import Report
 from clipserve_gateway.backup.take import watched, words_of
 from clipserve_gateway.errors import ClipserveError
-from clipserve_gateway.index.lance.backup import SUFFIX, LanceStore, Vanished, local_folder
+from clipserve_gateway.index.lance.backup import SUFFIX, TableCopier, TableVanished
 from clipserve_gateway.index.lance.store import CATALOG
+from clipserve_gateway.index.lance.sync import local_folder
 
 STAGING = ".clipserve-restore"
 HARMLESS = {"lost+found"}
@@ -49,7 +50,7 @@ async def restore(backup: Path, uri: str, report: Report) -> Manifest:
             await into_folder(backup, folder, manifest, report)
     except ClipserveError as error:
         raise BackupError(f"the restore failed: {error.message}") from error
-    except Vanished as error:
+    except TableVanished as error:
         raise BackupError(f"the restore failed: a file went away meanwhile ({error})") from error
     except OSError as error:
         raise BackupError(words_of(error, Path(uri))) from error
@@ -69,7 +70,7 @@ def refuse_entries(folder: Path) -> None:
 
 async def refuse_tables(uri: str) -> None:
     """BackupError for a store in object storage that has tables."""
-    store = LanceStore(uri)
+    store = TableCopier(uri)
     await store.open()
     there = await store.tables()
     if there:
@@ -118,7 +119,7 @@ async def into_bucket(backup: Path, uri: str, manifest: Manifest, report: Report
     try:
         await copy_tables(backup, uri, manifest, report, lambda: 0)
     except BaseException:
-        store = LanceStore(uri)
+        store = TableCopier(uri)
         await store.open()
         for table in reversed(tables_of(manifest)):
             await store.drop(table)
@@ -134,11 +135,11 @@ async def copy_tables(
     backup: Path, uri: str, manifest: Manifest, report: Report, measure: Callable[[], int]
 ) -> None:
     """Copies all tables, and counts their rows. BackupError where a table has another number of rows."""
-    source, target = LanceStore(str(backup / STORE)), LanceStore(uri)
+    source, target = TableCopier(str(backup / STORE)), TableCopier(uri)
     with report("Restoring", manifest.bytes) as advance:
         for table in tables_of(manifest):
             before = measure()
-            copying = asyncio.create_task(source.copy(table, target.place(table)))
+            copying = asyncio.create_task(source.copy(table, target.table_uri(table)))
             await watched(copying, lambda before=before: measure() - before, advance)  # type: ignore[misc]
             rows = await target.count(table)
             if rows != manifest.tables[table].rows:

@@ -36,9 +36,10 @@ from clipserve_gateway.collection.spec import COLLECTIONS, read_spec
 from clipserve_gateway.collection.tables import RECORDS, is_ours
 from clipserve_gateway.errors import ClipserveError
 from clipserve_gateway.index.base import Document
-from clipserve_gateway.index.lance.backup import Copied, LanceStore, Vanished, local_folder
+from clipserve_gateway.index.lance.backup import TableCopier, TableCopy, TableVanished
 from clipserve_gateway.index.lance.commits import storage_failed
 from clipserve_gateway.index.lance.store import CATALOG
+from clipserve_gateway.index.lance.sync import local_folder
 from clipserve_gateway.index.store_format import KEY, check_format, format_of
 from clipserve_gateway.store.check import StoreState
 
@@ -62,13 +63,13 @@ async def take(uri: str, target: Path, report: Report) -> Manifest:
     if folder is not None and not (folder / f"{CATALOG}.lance").is_dir():
         raise BackupError(f"there is no store in {uri}: {CATALOG}.lance is missing")
     unfinished = target.with_name(f".{target.name}.{os.getpid()}.part")
-    store = LanceStore(uri)
+    store = TableCopier(uri)
     try:
         await store.open()
         for _ in range(ATTEMPTS):
             shutil.rmtree(unfinished, ignore_errors=True)
             unfinished.mkdir(mode=0o700)
-            with contextlib.suppress(Vanished):
+            with contextlib.suppress(TableVanished):
                 manifest = await copy_all(store, unfinished, report)
                 publish(unfinished, target)
                 return manifest
@@ -92,12 +93,12 @@ def check_target(target: Path) -> None:
         raise BackupError(f"there is no folder {target.parent}")
 
 
-async def copy_all(store: LanceStore, target: Path, report: Report) -> Manifest:
-    """Copies catalog and tables. Raises Vanished, ClipserveError, OSError."""
+async def copy_all(store: TableCopier, target: Path, report: Report) -> Manifest:
+    """Copies catalog and tables. Raises TableVanished, ClipserveError, OSError."""
     created = dt.datetime.now(dt.timezone.utc)
-    copies = LanceStore(str(target / STORE))
+    copies = TableCopier(str(target / STORE))
     there = await store.tables()
-    tables = {CATALOG: await store.copy(CATALOG, copies.place(CATALOG))}
+    tables = {CATALOG: await store.copy(CATALOG, copies.table_uri(CATALOG))}
     documents = {it.key: it for it in await copies.documents()}
     check_format(documents.get(KEY))
     await refuse_unlisted(store, there, documents)
@@ -129,7 +130,7 @@ async def copy_all(store: LanceStore, target: Path, report: Report) -> Manifest:
     return manifest
 
 
-async def refuse_unlisted(store: LanceStore, there: list[str], documents: dict[str, Document]) -> None:
+async def refuse_unlisted(store: TableCopier, there: list[str], documents: dict[str, Document]) -> None:
     """BackupError where the catalog does not know some of the tables that were there before it was read."""
     specs = [read_spec(it.value) for key, it in documents.items() if key.startswith(COLLECTIONS)]
     known = {generation.table for spec in specs for generation in spec.generations}
@@ -149,19 +150,19 @@ def counted(documents: dict[str, Document], prefix: str) -> int:
 
 
 async def copy_table(
-    store: LanceStore, table: str, copies: LanceStore, target: Path, report: Report
-) -> Copied:
+    store: TableCopier, table: str, copies: TableCopier, target: Path, report: Report
+) -> TableCopy:
     """Copies a table while no other process removes its old versions."""
     async with held(store, table):
         before, total = bytes_below(target), await store.size(table)
         with report(f"Copying {table}", total) as advance:
-            copying = asyncio.create_task(store.copy(table, copies.place(table)))
+            copying = asyncio.create_task(store.copy(table, copies.table_uri(table)))
             return await watched(copying, lambda: min(total, bytes_below(target) - before), advance)
 
 
 async def watched(
-    copying: asyncio.Task[Copied], measure: Callable[[], int], advance: Callable[[int], None]
-) -> Copied:
+    copying: asyncio.Task[TableCopy], measure: Callable[[], int], advance: Callable[[int], None]
+) -> TableCopy:
     """Tells how many bytes are there while a copy is made. Cancelled, it waits until nothing is written."""
     done = 0
     try:
@@ -177,7 +178,7 @@ async def watched(
 
 
 @contextlib.asynccontextmanager
-async def held(store: LanceStore, table: str) -> AsyncIterator[None]:
+async def held(store: TableCopier, table: str) -> AsyncIterator[None]:
     """Holds a table's lease; BackupError where the table is under maintenance for too long."""
     async with contextlib.AsyncExitStack() as stack:
         try:

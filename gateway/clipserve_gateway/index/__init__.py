@@ -1,1 +1,4 @@
-"""Where points are kept and found: one protocol (`base`), and the engines that implement it."""
+"""Stores and searches points: one protocol (`base`), and the engines that implement it.
+
+Imports flow and what lies below.
+"""

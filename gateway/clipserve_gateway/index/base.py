@@ -1,7 +1,7 @@
-"""What an engine does: tables of points, and a small store of documents beside them.
+"""The protocol of engines: tables of points, and a small store of documents.
 
-Engines know nothing of collections, models or label sets; the catalog makes these out of tables and
-documents. All methods are coroutines and may be called side by side, from several processes too.
+Engines do not know collections, models or label sets: the catalog builds these from tables and documents. All
+methods but `check` are coroutines and may run concurrently, also in several processes.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from clipserve_gateway.types import Floats
 
 @dataclass(frozen=True)
 class Document:
-    """A value under a key; `version` is 1 at first, and grows by one with each change."""
+    """A value under a key. `version` is 1 at first and grows by one with each change."""
 
     key: str
     value: bytes
@@ -24,11 +24,11 @@ class Document:
 
 
 class Engine(Protocol):
-    """Tables and documents, kept durably.
+    """Durable tables and documents.
 
     A write that has returned survives a crash of the process, and every read that begins afterwards sees it;
-    `search` may lag behind where `consistent` is False. Every method raises StorageFailed where the engine
-    cannot read or write; those that take a table raise TableNotFound where it is gone.
+    only `search` may lag behind unless `consistent` is set. Every method raises StorageFailed if the engine
+    cannot read or write; methods with a table raise TableNotFound if it does not exist.
     """
 
     @property
@@ -42,11 +42,11 @@ class Engine(Protocol):
         ...
 
     async def open(self) -> None:
-        """Gets ready; the other methods do so by themselves, at the cost of the first call's time."""
+        """Connects or opens files. Otherwise the first call of another method does this and takes longer."""
         ...
 
     async def close(self) -> None:
-        """Finishes what is under way."""
+        """Waits for work in progress and releases all resources."""
         ...
 
     async def get_document(self, key: str) -> Document | None:
@@ -54,11 +54,11 @@ class Engine(Protocol):
         ...
 
     async def put_document(self, key: str, value: bytes, *, version: int) -> bool:
-        """Writes the document if its version still is `version` (0: if there is none); whether it was."""
+        """Writes the document and returns True if its version is `version`; 0 means that there is none."""
         ...
 
     async def delete_document(self, key: str, *, version: int) -> bool:
-        """Deletes the document if its version still is `version`; whether it was."""
+        """Deletes the document and returns True if its version is `version`."""
         ...
 
     async def documents(self, prefix: str) -> list[Document]:
@@ -66,11 +66,11 @@ class Engine(Protocol):
         ...
 
     async def create_table(self, table: TableSpec, facts: bytes = b"") -> None:
-        """Makes an empty table, which keeps the facts beside its points."""
+        """Creates an empty table, and stores the facts with it."""
         ...
 
     async def drop_table(self, table: str) -> None:
-        """Removes a table with all its points; nothing happens if it is gone already."""
+        """Removes a table with all its points. Does nothing if it does not exist."""
         ...
 
     async def tables(self) -> list[str]:
@@ -78,30 +78,30 @@ class Engine(Protocol):
         ...
 
     async def put_table_facts(self, table: str, facts: bytes) -> None:
-        """Gives facts to a table that was made without, where the engine can."""
+        """Stores facts with a table that was created without, if the engine supports that."""
         ...
 
     async def table_facts(self, table: str) -> bytes:
-        """The facts that a table was made with; empty if there were none."""
+        """The facts of a table; empty if there are none."""
         ...
 
     def check(self, table: TableSpec, point: Point) -> None:
-        """Raises InvalidInput for a point that this engine cannot hold, though the contract allows it."""
+        """Raises InvalidInput for a point that the API allows but this engine cannot store."""
         ...
 
     async def upsert(self, table: TableSpec, points: Sequence[Point], *, replace: bool = True) -> None:
         """Writes points with distinct ids and normalized embeddings.
 
-        Points whose ids exist are replaced whole, or stay as they are where `replace` is False.
+        Existing points are replaced whole; if `replace` is False, they stay as they are.
         """
         ...
 
     async def delete(self, table: TableSpec, ids: Sequence[str]) -> int:
-        """Removes points; how many of the ids existed."""
+        """Removes points, and returns how many of the ids existed."""
         ...
 
     async def delete_where(self, table: TableSpec, filter: Filter) -> int:
-        """Removes the points that meet the filter; how many there were."""
+        """Removes the points that match the filter, and returns their number."""
         ...
 
     async def fetch(
@@ -112,7 +112,7 @@ class Engine(Protocol):
         with_embeddings: bool = False,
         with_sources: bool = False,
     ) -> list[Point]:
-        """The points that exist, in the order of `ids`."""
+        """The existing points of `ids`, in this order."""
         ...
 
     async def scroll(
@@ -140,9 +140,9 @@ class Engine(Protocol):
         below: float | None = None,
         consistent: bool = False,
     ) -> list[Hit]:
-        """The nearest points to a normalized float32 [D], best first; equal scores in the order of ids.
+        """The points nearest to a normalized float32 [D], best first; equal scores in the order of ids.
 
-        With `below`, above -1 to 1, those of the points that have a lower score.
+        With `below` (-1 < below ≤ 1), only points with a lower score.
         """
         ...
 
@@ -151,21 +151,21 @@ class Engine(Protocol):
         ...
 
     async def count(self, table: TableSpec, filter: Filter | None = None) -> int:
-        """Points, all or those that meet the filter."""
+        """Number of points, or of those that match the filter."""
         ...
 
     async def status(self, table: TableSpec) -> TableStatus:
-        """How many points there are, and how far their index has come."""
+        """Number of points, and the state of their vector index."""
         ...
 
     async def purge(self, table: TableSpec) -> None:
-        """Takes points that were deleted or replaced out of all files now, as far as the engine can."""
+        """Removes deleted and replaced points from all files now, as far as the engine can."""
         ...
 
     async def purge_documents(self) -> None:
-        """The same for documents."""
+        """Removes deleted and replaced documents from all files now, as far as the engine can."""
         ...
 
     async def optimize(self, table: TableSpec) -> None:
-        """Does now what otherwise is done in time: indexes that are due are built when it returns."""
+        """Does all maintenance now: when this returns, all indexes that the table needs are built."""
         ...

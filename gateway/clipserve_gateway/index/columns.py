@@ -1,4 +1,4 @@
-"""How payload fields become columns."""
+"""Maps payload fields to columns."""
 
 from __future__ import annotations
 
@@ -8,5 +8,5 @@ from clipserve_gateway.index.values import PayloadType
 
 
 def columns(schema: Mapping[str, PayloadType]) -> dict[str, str]:
-    """Payload field → column. Columns are numbered: no field name ever reaches an engine as syntax."""
+    """Payload field → column. Columns have numbers, so that a field's name never becomes syntax."""
     return {name: f"p{i}" for i, name in enumerate(schema)}

@@ -1,4 +1,4 @@
-"""The engine that a URI or the settings name."""
+"""Chooses the engine for a URI or the settings."""
 
 from __future__ import annotations
 
@@ -7,28 +7,29 @@ from typing import Any
 
 from clipserve_gateway.index.base import Engine
 from clipserve_gateway.index.lance.engine import LanceEngine
-from clipserve_gateway.index.milvus import options as milvus_address
 from clipserve_gateway.index.milvus.engine import MilvusEngine
-from clipserve_gateway.index.milvus.options import MilvusOptions
+from clipserve_gateway.index.milvus.options import MilvusOptions, parse_milvus_uri
 from clipserve_gateway.settings import Settings
 
 
 def open_engine(uri: str, milvus: MilvusOptions | None = None, **local: Any) -> Engine:
     """The engine for a URI: Milvus, milvus-lite, or LanceDB in a folder or object storage.
 
-    `milvus` is how Milvus is to be used; its address and database are those of the URI. Nothing is opened
-    before its first use. `local` are the options of LanceEngine.
+    Args:
+        uri: see MilvusOptions and LanceEngine. Nothing is opened before the engine's first use.
+        milvus: options of Milvus. The URI's address and database replace those in it.
+        local: options of LanceEngine.
     """
-    found = milvus_address.parse(uri)
-    if found is None:
+    parsed = parse_milvus_uri(uri)
+    if parsed is None:
         return LanceEngine(uri, **local)
-    address, database = found
+    address, database = parsed
     options = milvus or MilvusOptions(address)
     return MilvusEngine(dataclasses.replace(options, address=address, database=database))
 
 
 def engine_of(settings: Settings) -> Engine:
-    """The engine that the settings ask for."""
+    """The engine for the settings."""
     milvus = MilvusOptions(
         address="",
         token=settings.milvus_secret,

@@ -1,7 +1,7 @@
-"""The version of a store's format, kept as a document beside the collections' own.
+"""The version of a store's format, which is a document in the store.
 
-Stores of gateways that wrote no version are of format 1. A change that older gateways would misread raises
-FORMAT, so that they refuse the store instead.
+A store without this document has format 1. A change that older gateways would misread increases FORMAT, so
+that they refuse the store instead.
 """
 
 from __future__ import annotations
@@ -17,27 +17,27 @@ KEY = "store/format"
 
 
 def check_format(document: Document | None) -> None:
-    """StorageRefused for a store that a newer gateway wrote."""
-    found = format_of(document)
-    if found > FORMAT:
+    """Raises StorageRefused for a store that a newer gateway wrote."""
+    version = format_of(document)
+    if version > FORMAT:
         raise StorageRefused(
-            f"the store has format {found}, and this gateway reads formats up to {FORMAT}: a newer gateway "
+            f"the store has format {version}, and this gateway reads formats up to {FORMAT}: a newer gateway "
             "wrote it; update this one"
         )
 
 
 def format_of(document: Document | None) -> int:
-    """The store's format; StorageFailed for a document that does not tell it."""
+    """The store's format. Raises StorageFailed if the document is not valid."""
     if document is None:
         return 1
     with contextlib.suppress(ValueError, KeyError, TypeError):
-        found = json.loads(document.value)["format"]
-        if isinstance(found, int) and found >= 1:
-            return found
-    raise StorageFailed(f"the document {KEY!r}, which tells the store's format, cannot be read")
+        version = json.loads(document.value)["format"]
+        if isinstance(version, int) and version >= 1:
+            return version
+    raise StorageFailed(f"the document {KEY!r}, which holds the store's format, cannot be read")
 
 
 async def mark_format(engine: Engine) -> None:
-    """Writes the document where there is none; engines check it when they are opened."""
+    """Writes the document if it does not exist. Engines check it when they open a store."""
     if await engine.get_document(KEY) is None:
         await engine.put_document(KEY, json.dumps({"format": FORMAT}).encode(), version=0)

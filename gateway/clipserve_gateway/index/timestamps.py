@@ -1,4 +1,4 @@
-"""Moments as engines keep them: whole microseconds since 1970, UTC."""
+"""Timestamps as engines store them: whole microseconds since 1970, UTC."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ EPOCH = dt.datetime(1970, 1, 1, tzinfo=dt.timezone.utc)
 MICROSECOND = dt.timedelta(microseconds=1)
 
 
-def to_microseconds(moment: dt.datetime) -> int:
+def to_microseconds(time: dt.datetime) -> int:
     """Microseconds since 1970, exactly."""
-    return (moment - EPOCH) // MICROSECOND
+    return (time - EPOCH) // MICROSECOND
 
 
 def from_microseconds(count: int) -> dt.datetime:
-    """The moment, in UTC."""
+    """The timestamp, in UTC."""
     return EPOCH + count * MICROSECOND

@@ -12,7 +12,7 @@ from clipserve_gateway.errors import ClipserveError
 from clipserve_gateway.index.base import Engine
 from clipserve_gateway.index.engines import engine_of
 from clipserve_gateway.index.lance.sync import local_folder
-from clipserve_gateway.index.milvus import options as milvus_address
+from clipserve_gateway.index.milvus.options import parse_milvus_uri
 from clipserve_gateway.options import Command, settings_from, settings_options
 from clipserve_gateway.settings import Settings
 from clipserve_gateway.store import repair
@@ -28,7 +28,7 @@ def store_options() -> Callable[[Command], Command]:
 
 def check_is_store(uri: str) -> None:
     """Refuses a local folder without tables: a wrong --data must not look like a store where all is well."""
-    folder = local_folder(uri) if milvus_address.parse(uri) is None else None
+    folder = local_folder(uri) if parse_milvus_uri(uri) is None else None
     if folder is not None and not any(folder.glob("*.lance")):
         raise click.ClickException(
             f"there is no store in {uri}: name its folder with --data or CLIPSERVE_DATA"

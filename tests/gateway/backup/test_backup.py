@@ -30,7 +30,7 @@ from clipserve_gateway.collection.spec import CollectionSpec, Generation, Migrat
 from clipserve_gateway.errors import StorageFailed
 from clipserve_gateway.index import store_format
 from clipserve_gateway.index.engines import open_engine
-from clipserve_gateway.index.lance.backup import LanceStore, Vanished
+from clipserve_gateway.index.lance.backup import TableCopier, TableVanished
 from clipserve_gateway.index.values import PayloadType, Point, Source
 from clipserve_gateway.types import LabelSet, LabelSetRef
 
@@ -320,7 +320,7 @@ async def test_a_backup_is_not_written_over_anything(store, backup, tmp_path):
 
 @pytest.mark.parametrize("error", [OSError(28, "No space left on device"), RuntimeError("x: os error 28")])
 async def test_a_full_disk_leaves_nothing_behind(store, tmp_path, monkeypatch, error):
-    real = LanceStore.copy
+    real = TableCopier.copy
 
     async def copy(self, table, target):
         if "pets" not in table:
@@ -328,7 +328,7 @@ async def test_a_full_disk_leaves_nothing_behind(store, tmp_path, monkeypatch, e
         os.makedirs(target)
         raise StorageFailed("the disk is full") if isinstance(error, RuntimeError) else error
 
-    monkeypatch.setattr(LanceStore, "copy", copy)
+    monkeypatch.setattr(TableCopier, "copy", copy)
     with pytest.raises(BackupError, match="full"):
         await take(store.uri, tmp_path / "backup", quiet)
     assert [path.name for path in tmp_path.iterdir()] == ["data"]
@@ -338,7 +338,7 @@ async def test_a_restore_that_fails_leaves_nothing_behind(backup, tmp_path, monk
     async def count(self, table):
         raise StorageFailed("the disk is full")
 
-    monkeypatch.setattr(LanceStore, "count", count)
+    monkeypatch.setattr(TableCopier, "count", count)
     (tmp_path / "mounted").mkdir()
     for place in ("again", "mounted"):
         with pytest.raises(BackupError, match="full"):
@@ -348,7 +348,7 @@ async def test_a_restore_that_fails_leaves_nothing_behind(backup, tmp_path, monk
 
 
 async def test_a_collection_that_is_dropped_meanwhile_is_not_in_the_backup(store, tmp_path, monkeypatch):
-    real = LanceStore.copy
+    real = TableCopier.copy
     dropped = []
 
     async def copy(self, table, target):
@@ -358,7 +358,7 @@ async def test_a_collection_that_is_dropped_meanwhile_is_not_in_the_backup(store
             await store.catalog.drop("pets")
         return await real(self, table, target)
 
-    monkeypatch.setattr(LanceStore, "copy", copy)
+    monkeypatch.setattr(TableCopier, "copy", copy)
     manifest = await take(store.uri, tmp_path / "backup", quiet)
     assert manifest.collections == {"moving": 4}
     await restore(tmp_path / "backup", str(tmp_path / "again"), quiet)
@@ -366,9 +366,9 @@ async def test_a_collection_that_is_dropped_meanwhile_is_not_in_the_backup(store
 
 async def test_a_store_that_never_stands_still_is_given_up(store, tmp_path, monkeypatch):
     async def copy(self, table, target):
-        raise Vanished("gone")
+        raise TableVanished("gone")
 
-    monkeypatch.setattr(LanceStore, "copy", copy)
+    monkeypatch.setattr(TableCopier, "copy", copy)
     with pytest.raises(BackupError, match="3 times"):
         await take(store.uri, tmp_path / "backup", quiet)
     assert [path.name for path in tmp_path.iterdir()] == ["data"]
@@ -376,13 +376,13 @@ async def test_a_store_that_never_stands_still_is_given_up(store, tmp_path, monk
 
 async def test_old_versions_stay_while_they_are_copied(store, tmp_path, monkeypatch):
     """The maintenance of a gateway does not get the table's lease meanwhile."""
-    real = LanceStore.copy
+    real = TableCopier.copy
     got = []
 
     async def copy(self, table, target):
         copied = await real(self, table, target)
         if table != "clipserve_catalog":
-            other = await (LanceStore(store.uri)).opened()
+            other = await (TableCopier(store.uri)).opened()
             async with (await other.lease(table)).held() as mine:
                 got.append(mine)
         return copied
@@ -391,15 +391,15 @@ async def test_old_versions_stay_while_they_are_copied(store, tmp_path, monkeypa
         await self.open()
         return self
 
-    monkeypatch.setattr(LanceStore, "opened", opened, raising=False)
-    monkeypatch.setattr(LanceStore, "copy", copy)
+    monkeypatch.setattr(TableCopier, "opened", opened, raising=False)
+    monkeypatch.setattr(TableCopier, "copy", copy)
     await take(store.uri, tmp_path / "backup", quiet)
     assert got == [False] * 3
 
 
 async def test_a_table_under_maintenance_is_waited_for_only_so_long(store, tmp_path, monkeypatch):
     monkeypatch.setattr(taking, "LEASE_SECONDS", 0.2)
-    other = LanceStore(store.uri)
+    other = TableCopier(store.uri)
     await other.open()
     async with (await other.lease("c_pets_1_1")).held():
         with pytest.raises(BackupError, match="c_pets_1_1 is under maintenance"):

@@ -1,4 +1,4 @@
-"""Every engine there is, for the cases that all of them must pass."""
+"""All engines, for the cases that every one of them must pass."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from clipserve_gateway.index.engines import open_engine
 from testing.memory_engine import MemoryEngine
 
 ENGINES = ("memory", "lance", "milvus", pytest.param("milvus-lite", marks=pytest.mark.slow))
-"""milvus-lite is tried with the heavier tests: it is another form of an engine that is tried anyway."""
+"""milvus-lite runs with the slow tests, because it is a variant of an engine that is tested anyway."""
 
 
 @pytest.fixture(scope="session", params=ENGINES)
@@ -31,7 +31,7 @@ def opener(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
 
 @pytest.fixture
 async def engine(opener: Callable[[], Engine]) -> AsyncIterator[Engine]:
-    """One engine, whose store may hold what other tests left."""
+    """An engine, whose store may hold data of other tests."""
     engine = opener()
     await engine.open()
     yield engine
@@ -40,5 +40,5 @@ async def engine(opener: Callable[[], Engine]) -> AsyncIterator[Engine]:
 
 @pytest.fixture
 def key() -> str:
-    """Begins keys of documents that no other test has."""
+    """A prefix of document keys that no other test uses."""
     return f"test/{os.urandom(4).hex()}/"

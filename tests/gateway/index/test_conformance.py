@@ -98,7 +98,7 @@ async def new_table(engine):
         await engine.drop_table(spec.name)
 
 
-async def found(engine, table, seed=0, top_k=100, filter=None) -> list[str]:
+async def hit_ids(engine, table, seed=0, top_k=100, filter=None) -> list[str]:
     hits = await engine.search(
         table, unit(seed), top_k=top_k, filter=filter, with_payload=False, consistent=True
     )
@@ -110,7 +110,7 @@ async def all_ids(engine, table, page=100, filter=None) -> list[str]:
     while points := await engine.scroll(table, after=after, limit=page, filter=filter):
         assert len(points) <= page
         after = points[-1].id
-        ids += [it.id for it in points]
+        ids += [point.id for point in points]
     return ids
 
 
@@ -132,9 +132,9 @@ async def test_stamps_are_kept_where_a_table_has_them(engine):
     largest = dataclasses.replace(point("a", 1, year=1), stamp=2**63 - 1)
     await engine.upsert(stamped, [largest, dataclasses.replace(point("b", 2), stamp=5)])
     await engine.upsert(stamped, [dataclasses.replace(point("b", 3), stamp=6)], replace=True)
-    assert [found.stamp for found in await engine.fetch(stamped, ["a", "b"])] == [2**63 - 1, 6]
+    assert [point.stamp for point in await engine.fetch(stamped, ["a", "b"])] == [2**63 - 1, 6]
     page = await engine.scroll(stamped, after="", limit=9, with_embeddings=True)
-    assert [(found.id, found.stamp, found.payload) for found in page] == [
+    assert [(point.id, point.stamp, point.payload) for point in page] == [
         ("a", 2**63 - 1, {"year": 1}),
         ("b", 6, {}),
     ]
@@ -148,8 +148,8 @@ async def test_stamps_are_kept_where_a_table_has_them(engine):
 async def test_a_point_keeps_where_its_source_is(engine, table):
     uri = "s3://bucket/ü 1.jpg"
     await engine.upsert(table, [Point("a", {}, unit(1), source_uri=uri), point("b")])
-    assert [it.source_uri for it in await engine.fetch(table, ["a", "b"])] == [uri, ""]
-    assert [it.source_uri for it in await engine.scroll(table, after="", limit=9)] == [uri, ""]
+    assert [point.source_uri for point in await engine.fetch(table, ["a", "b"])] == [uri, ""]
+    assert [point.source_uri for point in await engine.scroll(table, after="", limit=9)] == [uri, ""]
 
 
 async def test_large_payloads_are_kept(engine, table):
@@ -165,20 +165,20 @@ async def test_an_upsert_replaces_the_point_whole(engine, table):
     assert stored.payload == {"label": "new"}
     np.testing.assert_array_equal(stored.embedding, unit(2))
     assert await engine.count(table) == 1
-    assert await found(engine, table, 1) == ["a"]
+    assert await hit_ids(engine, table, 1) == ["a"]
 
 
 async def test_an_upsert_that_replaces_nothing_adds_what_is_missing(engine, table):
     await engine.upsert(table, [point("a", 1, year=1)])
     await engine.upsert(table, [point("a", 2, year=2), point("b", 2, year=2)], replace=False)
-    assert [it.payload["year"] for it in await engine.fetch(table, ["a", "b"])] == [1, 2]
+    assert [point.payload["year"] for point in await engine.fetch(table, ["a", "b"])] == [1, 2]
 
 
 async def test_a_delete_counts_the_points_that_existed(engine, table):
     await engine.upsert(table, [point("a"), point("b")])
     assert await engine.delete(table, ["a", "nope"]) == 1
     assert await engine.delete(table, ["a"]) == 0
-    assert await found(engine, table) == ["b"]
+    assert await hit_ids(engine, table) == ["b"]
     assert await engine.fetch(table, ["a"]) == []
 
 
@@ -186,7 +186,7 @@ async def test_a_deleted_point_may_come_again(engine, table):
     await engine.upsert(table, [point("a", 1, year=1)])
     await engine.delete(table, ["a"])
     await engine.upsert(table, [point("a", 2, year=2)])
-    assert [it.payload for it in await engine.fetch(table, ["a"])] == [{"year": 2}]
+    assert [point.payload for point in await engine.fetch(table, ["a"])] == [{"year": 2}]
     assert await engine.count(table) == 1
 
 
@@ -210,13 +210,13 @@ async def test_hits_come_best_first_with_their_cosines(engine, table):
 
 async def test_equal_scores_come_in_the_order_of_ids(engine, table):
     await engine.upsert(table, [point(id, 1) for id in ("c", "a", "b")])
-    assert await found(engine, table, 1) == ["a", "b", "c"]
+    assert await hit_ids(engine, table, 1) == ["a", "b", "c"]
 
 
 async def test_ties_across_the_last_place_go_to_the_first_ids(engine, table):
     ids = [f"{i:03d}" for i in range(200)]
     await engine.upsert(table, [point(id, 1) for id in reversed(ids)])
-    assert await found(engine, table, 1, top_k=5) == ids[:5]
+    assert await hit_ids(engine, table, 1, top_k=5) == ids[:5]
 
 
 async def test_hits_below_a_score_go_on_where_others_ended(engine, table):
@@ -224,12 +224,12 @@ async def test_hits_below_a_score_go_on_where_others_ended(engine, table):
     await engine.upsert(table, [point(f"{i:03d}", i // 3, year=i) for i in range(60)])
     options = {"with_payload": False, "consistent": True}
     every = await engine.search(table, unit(7), top_k=100, **options)
-    found, below = [], None
+    pages, below = [], None
     while hits := await engine.search(table, unit(7), top_k=6, below=below, **options):
-        found += hits
+        pages += hits
         below = hits[-1].score
         assert len({hit.score for hit in hits}) == 2
-    assert [hit.id for hit in found] == [hit.id for hit in every]
+    assert [hit.id for hit in pages] == [hit.id for hit in every]
     first = every[0].score
     some = await engine.search(table, unit(7), top_k=100, below=first, filter=Range("year", lt=30), **options)
     assert [hit.id for hit in some] == [hit.id for hit in every[3:] if hit.id < "030"]
@@ -252,11 +252,11 @@ async def test_hits_carry_embeddings_when_asked_for(engine, table):
 
 async def test_the_filter_is_applied_before_the_nearest_are_taken(engine, table):
     await engine.upsert(table, [point(str(i), i, year=i) for i in range(50)])
-    assert await found(engine, table, 3, 1, Eq("year", 40)) == ["40"]
+    assert await hit_ids(engine, table, 3, 1, Eq("year", 40)) == ["40"]
 
 
 async def test_nothing_is_found_in_an_empty_table(engine, table):
-    assert await found(engine, table) == []
+    assert await hit_ids(engine, table) == []
     assert await engine.count(table) == 0
     assert await engine.count(table, Eq("year", 1)) == 0
     assert await engine.scroll(table, after="", limit=10) == []
@@ -280,12 +280,14 @@ async def test_payloads_come_with_hits_when_asked_for(engine, table):
 @pytest.mark.parametrize("text", NASTY)
 async def test_text_is_never_syntax(engine, table, text):
     await engine.upsert(table, [point(text, 1, label=text, tags=[text]), point("other", 2, label="x")])
-    assert await found(engine, table, 1, 9, Eq("label", text)) == [text]
-    assert await found(engine, table, 1, 9, In("tags", (text,))) == [text]
-    assert await found(engine, table, 1, 9, Not(Eq("label", text))) == ["other"]
-    assert [it.id for it in await engine.fetch(table, [text])] == [text]
-    assert [it.id for it in await engine.scroll(table, after="", limit=1, filter=Eq("label", text))] == [text]
-    assert text not in [it.id for it in await engine.scroll(table, after=text, limit=9)]
+    assert await hit_ids(engine, table, 1, 9, Eq("label", text)) == [text]
+    assert await hit_ids(engine, table, 1, 9, In("tags", (text,))) == [text]
+    assert await hit_ids(engine, table, 1, 9, Not(Eq("label", text))) == ["other"]
+    assert [point.id for point in await engine.fetch(table, [text])] == [text]
+    assert [
+        point.id for point in await engine.scroll(table, after="", limit=1, filter=Eq("label", text))
+    ] == [text]
+    assert text not in [point.id for point in await engine.scroll(table, after=text, limit=9)]
     assert await engine.delete(table, [text]) == 1
     assert await engine.count(table) == 1
 
@@ -303,7 +305,7 @@ async def test_scrolling_goes_on_behind_a_point_that_is_gone(engine, table):
     await engine.upsert(table, [point(id) for id in "abcdef"])
     page = await engine.scroll(table, after="", limit=3)
     await engine.delete(table, ["c", "d"])
-    assert [it.id for it in await engine.scroll(table, after=page[-1].id, limit=3)] == ["e", "f"]
+    assert [point.id for point in await engine.scroll(table, after=page[-1].id, limit=3)] == ["e", "f"]
 
 
 async def test_scrolled_points_carry_embeddings_when_asked_for(engine, table):
@@ -342,7 +344,7 @@ async def test_a_cancelled_upsert_leaves_the_others_whole(engine, table):
     await asyncio.sleep(0)
     calls[3].cancel()
     await asyncio.wait(calls)
-    stored = {it.id for it in await engine.fetch(table, list("0123456789"))}
+    stored = {point.id for point in await engine.fetch(table, list("0123456789"))}
     assert stored >= set("012456789")
 
 
@@ -350,7 +352,7 @@ async def test_ten_thousand_points_at_once(engine, table):
     await engine.upsert(table, [point(f"{i:05d}", i % 100, year=i) for i in range(10_000)])
     assert await engine.count(table) == 10_000
     assert await engine.count(table, In("year", (5, 77, 10_001))) == 2
-    assert await found(engine, table, 7, 3) == ["00007", "00107", "00207"]
+    assert await hit_ids(engine, table, 7, 3) == ["00007", "00107", "00207"]
     assert (await all_ids(engine, table, 3_000))[-1] == "09999"
 
 
@@ -358,10 +360,10 @@ async def test_an_engine_that_is_opened_later_sees_the_points(opener, engine, ta
     await engine.upsert(table, [point("a", 1, year=1)])
     other = opener()
     try:
-        assert [it.payload for it in await other.fetch(table, ["a"])] == [{"year": 1}]
+        assert [point.payload for point in await other.fetch(table, ["a"])] == [{"year": 1}]
         await other.upsert(table, [point("b", 2)])
         assert await engine.count(table) == 2
-        assert await found(engine, table, 2, 1) == ["b"]
+        assert await hit_ids(engine, table, 2, 1) == ["b"]
     finally:
         if other is not engine:
             await other.close()
@@ -374,7 +376,7 @@ async def test_an_exact_table_has_no_index_and_finds_the_same(engine, new_table)
     status = await engine.status(exact)
     assert (status.points, status.indexed, status.state) == (300, 0, IndexState.NONE)
     cosines = {str(i): float(unit(i) @ unit(7)) for i in range(300)}
-    assert await found(engine, exact, 7, 10) == sorted(cosines, key=lambda id: -cosines[id])[:10]
+    assert await hit_ids(engine, exact, 7, 10) == sorted(cosines, key=lambda id: -cosines[id])[:10]
 
 
 async def test_status_counts_the_points_and_those_in_the_index(engine, table):
@@ -431,7 +433,7 @@ async def test_documents_hold_bytes_of_any_size(engine, key, size):
     value = np.random.default_rng(size).bytes(size)
     assert await engine.put_document(key, value, version=0)
     assert (await engine.get_document(key)).value == value
-    assert [it.value for it in await engine.documents(key)] == [value]
+    assert [document.value for document in await engine.documents(key)] == [value]
     assert await engine.put_document(key, b"small", version=1)
     assert (await engine.get_document(key)).value == b"small"
 
@@ -441,8 +443,9 @@ async def test_documents_are_listed_by_their_prefix(engine, key):
     for name in [*names, f"{key}x", f"{key}y/a"]:
         assert await engine.put_document(name, name.encode(), version=0)
     listed = await engine.documents(f"{key}x/")
-    assert [it.key for it in listed] == sorted(names)
-    assert all(it.value == it.key.encode() and it.version == 1 for it in listed)
+    assert [document.key for document in listed] == sorted(names)
+    assert all(document.value == document.key.encode() for document in listed)
+    assert {document.version for document in listed} == {1}
 
 
 async def test_of_writers_that_read_one_version_one_wins(engine, key):
@@ -459,7 +462,7 @@ async def test_a_cancelled_call_leaves_the_engine_working(engine, table, key):
         with contextlib.suppress(asyncio.CancelledError):
             await task
     await engine.upsert(table, [point("a", 1)])
-    assert await found(engine, table, 1) == ["a"]
+    assert await hit_ids(engine, table, 1) == ["a"]
 
 
 async def test_a_table_keeps_the_facts_that_it_was_made_with(engine, key):

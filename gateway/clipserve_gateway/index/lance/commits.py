@@ -1,4 +1,4 @@
-"""Writes that are repeated where another one got in the way, and what their failures mean."""
+"""Repeats writes after conflicts, and translates LanceDB's errors."""
 
 from __future__ import annotations
 
@@ -14,13 +14,14 @@ import pyarrow as pa
 from clipserve_gateway.errors import ClipserveError, StorageFailed, StorageRefused
 
 PRIMARY_KEY = {"lance-schema:unenforced-primary-key": "true"}
-"""Of a column: makes two commits of one new key a conflict. Without it both insert their row."""
+"""Metadata of a column: two commits that insert the same key conflict. Without it, both insert a row."""
 CONFLICT_RETRIES = 10
 
 FAILURES = (
     (
         ("os error 28", "no space left", "os error 122", "quota exceeded", "os error 27", "file too large"),
-        "the disk that holds the index is full: free or add room; reads go on, and writes work again then",
+        "the disk that holds the index is full: free or add space; reads still work, and writes work again "
+        "once there is space",
     ),
     (
         (
@@ -31,53 +32,52 @@ FAILURES = (
             "accessdenied",
             "status: 403",
         ),
-        "the index cannot be written: make its place writable for the gateway's user or credentials",
+        "the index is not writable: give the gateway's user or credentials write access to it",
     ),
     (
         ("nosuchbucket", "bucket does not exist"),
-        "the index's bucket is not there: make it, or correct the setting `data`",
+        "the index's bucket does not exist: create it, or correct the setting `data`",
     ),
     (
         ("os error 5", "input/output error"),
-        "the disk that holds the index fails: check it; what was acknowledged is on it",
+        "the disk that holds the index reports errors: check it; acknowledged writes are on it",
     ),
     (
         ("file size is too small", "invalid range", "failed to fill whole buffer", "magic number", "corrupt"),
-        "a file of the index is damaged or cut off: restore the store from a copy",
+        "a file of the index is damaged or truncated: restore the store from a backup",
     ),
     (
         ("os error 24", "too many open files"),
         "the gateway may not open more files: raise its limit (ulimit -n)",
     ),
 )
-"""Parts of LanceDB's messages, in lower case, and what people are told then."""
+"""Parts of LanceDB's messages in lower case, and the message for callers."""
 REFUSALS = FAILURES[1:3]
-"""Those that a wrong setting of this gateway causes."""
-
+"""Failures caused by a wrong setting of this gateway."""
 
 RUST_PLACE = re.compile(r",? /\S+\.rs:\d+:\d+")
-"""Where in LanceDB's own sources an error arose."""
+"""A place in LanceDB's sources, which its messages name."""
 
 
 async def merge(table: Any, key: str, rows: pa.Table, *, replace: bool | str) -> Any:
-    """Inserts rows whose keys are new and, with `replace`, replaces the others: LanceDB's MergeResult.
+    """Inserts rows with new keys and, with `replace`, replaces the others. Returns LanceDB's MergeResult.
 
-    `replace` may be a condition on the rows that are there (`target.`): then none is inserted.
+    `replace` may be a condition on the stored rows (`target.`): then no row is inserted.
     """
-    found = table.merge_insert(key)
+    statement = table.merge_insert(key)
     if isinstance(replace, str):
-        found = found.when_matched_update_all(where=replace)
+        statement = statement.when_matched_update_all(where=replace)
     else:
-        found = found.when_not_matched_insert_all()
+        statement = statement.when_not_matched_insert_all()
         if replace:
-            found = found.when_matched_update_all()
-    # By way of an index on the key, two processes now and then both insert it in spite of PRIMARY_KEY.
-    found = found.use_index(False)
-    return await retrying(lambda: found.execute(rows))
+            statement = statement.when_matched_update_all()
+    # With an index on the key, two processes sometimes both insert it in spite of PRIMARY_KEY.
+    statement = statement.use_index(False)
+    return await retrying(lambda: statement.execute(rows))
 
 
 async def retrying(write: Callable[[], Awaitable[Any]]) -> Any:
-    """Repeats a write that another commit got in the way of."""
+    """Repeats a write as long as other commits conflict with it, at most CONFLICT_RETRIES times."""
     attempt = 0
     while True:
         try:
@@ -90,7 +90,7 @@ async def retrying(write: Callable[[], Awaitable[Any]]) -> Any:
 
 
 def is_conflict(error: Exception) -> bool:
-    """Whether another commit got in the way, so that trying again may help."""
+    """Whether another commit came in between, so that a repetition may succeed."""
     message = str(error).lower()
     signs = ("commit conflict", "concurrent", "too much write contention", "merge operation reduced")
     return any(sign in message for sign in signs)
@@ -98,7 +98,7 @@ def is_conflict(error: Exception) -> bool:
 
 @asynccontextmanager
 async def guarded() -> AsyncIterator[None]:
-    """Errors of the engine's become StorageFailed."""
+    """Translates the engine's errors as `storage_failed` does."""
     try:
         yield
     except Exception as error:
@@ -106,7 +106,7 @@ async def guarded() -> AsyncIterator[None]:
 
 
 def storage_failed(error: Exception) -> ClipserveError:
-    """What an engine's own error means to a caller."""
+    """The error for callers: StorageRefused for wrong settings, StorageFailed for all else."""
     if isinstance(error, ClipserveError):
         return error
     message = str(error)

@@ -1,4 +1,4 @@
-"""Documents in LanceDB: one row each, changed by compare-and-set, by several processes too."""
+"""Documents in LanceDB: one row each. Several processes change them by compare-and-set."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from cachetools import LRUCache
 
 from clipserve_gateway.index.base import Document
 from clipserve_gateway.index.lance.commits import PRIMARY_KEY, merge, retrying
-from clipserve_gateway.index.lance.filters import text
-from clipserve_gateway.index.lance.maintenance_schedule import Upkeep
+from clipserve_gateway.index.lance.filters import sql_string
+from clipserve_gateway.index.lance.maintenance_schedule import TableMaintenance
 from clipserve_gateway.index.lance.sync import TableSync
 
 COMMITS = 20
-"""Upkeep comes sooner than with points: documents are read all the time, and their table is small."""
-KEPT_BYTES = 32 << 20
-"""Of documents as they were at the table's present version."""
-LISTED_BYTES = 8 << 20
-"""The same, of those below a prefix."""
+"""Commits until maintenance: fewer than for points, because documents are read often and are few."""
+CACHE_BYTES = 32 << 20
+"""Cache of single documents at the table's current version."""
+LIST_CACHE_BYTES = 8 << 20
+"""Cache of lists of documents by prefix."""
 
 SCHEMA = pa.schema(
     [
@@ -35,97 +35,98 @@ SCHEMA = pa.schema(
 
 
 class LanceDocuments:
-    """Shared by all processes on one store."""
+    """A table of documents that all processes on one store share."""
 
     def __init__(self, table: Any, sync: TableSync) -> None:
         self._table = table
         self._sync = sync
         self._writing = asyncio.Lock()
-        self._upkeep = Upkeep(table, table.name, self._writing, commits=COMMITS, sync=sync)
-        self._kept: LRUCache[str, tuple[Document | None]] = LRUCache(KEPT_BYTES, size)
-        self._kept_version = 0
-        self._lists: LRUCache[str, tuple[int, list[Document]]] = LRUCache(LISTED_BYTES, list_size)
-        """By prefix: a version of the table, and the documents that have it then."""
+        self._maintenance = TableMaintenance(table, table.name, self._writing, commits=COMMITS, sync=sync)
+        self._cache: LRUCache[str, tuple[Document | None]] = LRUCache(CACHE_BYTES, entry_bytes)
+        self._cache_version = 0
+        """The table's version that the cache is of."""
+        self._lists: LRUCache[str, tuple[int, list[Document]]] = LRUCache(LIST_CACHE_BYTES, list_bytes)
+        """By prefix: a version of the table, and its documents with this prefix."""
 
     @classmethod
     async def open(cls, database: Any, table: str, sync: TableSync) -> LanceDocuments:
-        """The documents of a table, which is made if there is none."""
+        """The documents of a table, which is created if it does not exist."""
         documents = cls(await database.create_table(table, schema=SCHEMA, mode="create", exist_ok=True), sync)
         await sync.sync()
         return documents
 
     async def get(self, key: str) -> Document | None:
-        """See Engine. Asks the store for the table's version; reads the row where that has changed."""
+        """See Engine. Asks the store for the table's version, and reads the row only if that has changed."""
         version = await self._table.version()
-        if version != self._kept_version:
-            self._kept.clear()
-            self._kept_version = version
-        if key not in self._kept:
-            # What is read may be newer than `version`: then the next call finds another one and reads anew.
-            rows = await self._rows(f"key = {text(key)}")
-            found = (document(rows[0]) if rows else None,)
-            if size(found) > KEPT_BYTES or self._kept_version != version:
-                return found[0]
-            self._kept[key] = found
-        return self._kept[key][0]
+        if version != self._cache_version:
+            self._cache.clear()
+            self._cache_version = version
+        if key not in self._cache:
+            # The rows may be newer than `version`. Then the next call finds a newer version and reads again.
+            rows = await self._rows(f"key = {sql_string(key)}")
+            entry = (document(rows[0]) if rows else None,)
+            if entry_bytes(entry) > CACHE_BYTES or self._cache_version != version:
+                return entry[0]
+            self._cache[key] = entry
+        return self._cache[key][0]
 
     async def put(self, key: str, value: bytes, *, version: int) -> bool:
         """See Engine."""
-        there = await self.get(key)
-        if (there.version if there else 0) != version:
+        stored = await self.get(key)
+        if (stored.version if stored else 0) != version:
             return False
-        name = secrets.token_hex(8)
-        row = {"key": key, "version": version + 1, "value": value, "writing": name}
+        call = secrets.token_hex(8)
+        row = {"key": key, "version": version + 1, "value": value, "writing": call}
         rows = pa.Table.from_pylist([row], schema=SCHEMA)
         condition = f"target.version = {version}" if version else False
         async with self._writing:
             self._sync.check()
             result = await merge(self._table, "key", rows, replace=condition)
             await self._sync.sync()
-        self._upkeep.committed()
+        self._maintenance.note_commit()
         if result.num_inserted_rows + result.num_updated_rows == 1:
             return True
-        # A commit whose answer was lost on the way is repeated, and then finds itself.
-        stored = await self._rows(f"key = {text(key)}")
-        return bool(stored) and stored[0]["writing"] == name
+        # A commit whose answer was lost is repeated, and then conflicts with itself.
+        rows = await self._rows(f"key = {sql_string(key)}")
+        return bool(rows) and rows[0]["writing"] == call
 
     async def delete(self, key: str, *, version: int) -> bool:
         """See Engine."""
-        there = await self.get(key)
-        if there is None or there.version != version:
+        stored = await self.get(key)
+        if stored is None or stored.version != version:
             return False
-        condition = f"key = {text(key)} AND version = {version}"
+        condition = f"key = {sql_string(key)} AND version = {version}"
         async with self._writing:
             self._sync.check()
             result = await retrying(lambda: self._table.delete(condition))
             await self._sync.sync()
-        self._upkeep.committed()
+        self._maintenance.note_commit()
         return bool(result.num_deleted_rows)
 
-    async def having(self, prefix: str) -> list[Document]:
-        """See Engine.documents. Reads them where the table's version has changed."""
+    async def with_prefix(self, prefix: str) -> list[Document]:
+        """See Engine.documents. Reads the rows only if the table's version has changed."""
         version = await self._table.version()
-        kept = self._lists.get(prefix)
-        if kept is None or kept[0] != version:
-            # What is read may be newer than `version`: then the next call finds another one and reads anew.
-            rows = await self._rows(f"starts_with(key, {text(prefix)})")
-            kept = version, sorted(map(document, rows), key=lambda it: it.key)
+        cached = self._lists.get(prefix)
+        if cached is None or cached[0] != version:
+            # The rows may be newer than `version`. Then the next call finds a newer version and reads again.
+            rows = await self._rows(f"starts_with(key, {sql_string(prefix)})")
+            cached = version, sorted(map(document, rows), key=lambda document: document.key)
             self._lists.pop(prefix, None)
-            if list_size(kept) <= LISTED_BYTES:
-                self._lists[prefix] = kept
-        return list(kept[1])
+            if list_bytes(cached) <= LIST_CACHE_BYTES:
+                self._lists[prefix] = cached
+        return list(cached[1])
 
     async def erase(self) -> None:
-        """Takes deleted documents out of the table's files, in two visits."""
-        await self._upkeep.erase()
+        """Removes deleted documents from the table's files. Takes two calls."""
+        await self._maintenance.erase()
 
     async def purge(self) -> None:
         """See Engine.purge_documents."""
-        await self._upkeep.erase(dt.timedelta(seconds=1), wait=True)
+        await self._maintenance.erase(dt.timedelta(seconds=1), wait=True)
 
     async def close(self) -> None:
-        """Waits for upkeep under way."""
-        await self._upkeep.close()
+        """Waits for maintenance in progress."""
+        await self._maintenance.close()
 
     async def _rows(self, condition: str) -> list[dict[str, Any]]:
         return (await self._table.query().where(condition).to_arrow()).to_pylist()
@@ -136,11 +137,11 @@ def document(row: dict[str, Any]) -> Document:
     return Document(row["key"], row["value"], row["version"])
 
 
-def size(kept: tuple[Document | None]) -> int:
-    """About the bytes that a kept document takes."""
-    return 256 + (len(kept[0].value) if kept[0] else 0)
+def entry_bytes(entry: tuple[Document | None]) -> int:
+    """Approximate memory of a cached document."""
+    return 256 + (len(entry[0].value) if entry[0] else 0)
 
 
-def list_size(kept: tuple[int, list[Document]]) -> int:
-    """About the bytes that a kept list takes."""
-    return sum(map(size, ((it,) for it in kept[1])), 256)
+def list_bytes(entry: tuple[int, list[Document]]) -> int:
+    """Approximate memory of a cached list."""
+    return 256 + sum(entry_bytes((document,)) for document in entry[1])

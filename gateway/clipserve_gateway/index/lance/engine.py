@@ -7,10 +7,10 @@ import contextlib
 from collections.abc import AsyncIterator, Sequence
 
 from clipserve_gateway.errors import TableNotFound
-from clipserve_gateway.index.lance import maintenance as lance_care
 from clipserve_gateway.index.lance.commits import guarded, storage_failed
 from clipserve_gateway.index.lance.lease import LEASES, Lease
-from clipserve_gateway.index.lance.maintenance_schedule import Upkeep
+from clipserve_gateway.index.lance.maintenance import add_schema_metadata
+from clipserve_gateway.index.lance.maintenance_schedule import TableMaintenance
 from clipserve_gateway.index.lance.rows import arrow_schema
 from clipserve_gateway.index.lance.store import CATALOG, LanceStore
 from clipserve_gateway.index.lance.sweep import Sweep
@@ -26,31 +26,32 @@ FACTS = b"clipserve.facts"
 class LanceEngine(LanceStore):
     """See Engine. `uri` is a folder, or `s3://bucket/prefix`.
 
-    Every read sees everything that was acknowledged before, by any process on the store. Processes may share
-    a store: on one machine a folder on its own disk (network file systems do not promise what commits need),
-    else object storage.
+    Every read sees all writes that any process on the store acknowledged before. Processes may share a store:
+    a folder on a local disk if they run on one machine, else object storage. Network file systems do not
+    guarantee what commits need.
 
-    Object storage takes its place and credentials from the usual variables: AWS_ACCESS_KEY_ID,
+    Object storage takes its region and credentials from the usual variables: AWS_ACCESS_KEY_ID,
     AWS_SECRET_ACCESS_KEY, AWS_SESSION_TOKEN, AWS_REGION, or the machine's own role. Servers other than
-    Amazon's need AWS_ENDPOINT (or AWS_ENDPOINT_URL), and AWS_ALLOW_HTTP=true where that is plain http. The
-    server must honor `If-None-Match` on PUT: without it, processes overwrite each other's commits.
+    Amazon's need AWS_ENDPOINT (or AWS_ENDPOINT_URL), and AWS_ALLOW_HTTP=true for plain HTTP. The server must
+    support `If-None-Match` on PUT: without it, processes overwrite each other's commits.
     """
 
     name = "lancedb"
     keeps_sources = True
 
     def __init__(self, uri: str, *, sync_writes: bool = True, erase_seconds: float = 0) -> None:
-        """`sync_writes`: a write in a folder returns after its files are synced to the disk.
-
-        `erase_seconds`: within this time deleted points leave all files; 0 leaves it to purge.
+        """
+        Args:
+            sync_writes: a write to a folder returns after its files are synced to the disk.
+            erase_seconds: time within which deleted points leave all files; 0 leaves that to `purge`.
         """
         super().__init__(uri, sync_writes=sync_writes)
         self._sweep = Sweep(self._all_tables, self._erase, erase_seconds)
         self._tables: dict[str, LanceTable] = {}
-        """Writers of a table share one."""
+        """Open tables by name; all callers share them."""
 
     async def open(self) -> None:
-        """Opens the store, and begins to erase what was deleted."""
+        """Opens the store, and starts to erase deleted points."""
         await super().open()
         self._sweep.start()
 
@@ -70,7 +71,7 @@ class LanceEngine(LanceStore):
             try:
                 await self._database.create_table(table.name, schema=schema, mode="create")
             except Exception as error:
-                # A full disk leaves half a table behind, which would be listed.
+                # On a full disk, an incomplete table would remain and be listed.
                 if "already exists" not in str(error):
                     with contextlib.suppress(Exception):
                         await self._database.drop_table(table.name, ignore_missing=True)
@@ -93,14 +94,14 @@ class LanceEngine(LanceStore):
         return [name for name in await self._all_tables() if name not in (CATALOG, LEASES)]
 
     async def _erase(self, name: str) -> None:
-        """Takes deleted rows out of a table's files, in two visits."""
+        """Removes deleted rows from a table's files. Takes two calls."""
         opened = self._tables.get(name) or (await self._ready() if name == CATALOG else None)
         if opened is not None:
             await opened.erase()
         elif name != LEASES:
             lease, sync = Lease(self._open_leases, name), await self._recovered(name)
             table = await self._database.open_table(name)
-            await Upkeep(table, name, asyncio.Lock(), lease=lease, sync=sync).erase()
+            await TableMaintenance(table, name, asyncio.Lock(), lease=lease, sync=sync).erase()
 
     async def purge(self, table: TableSpec) -> None:
         """See Engine."""
@@ -111,7 +112,7 @@ class LanceEngine(LanceStore):
         """See Engine."""
         await self._ready()
         async with guarded():
-            await lance_care.add_schema_metadata(await self._database.open_table(table), FACTS, facts)
+            await add_schema_metadata(await self._database.open_table(table), FACTS, facts)
 
     async def table_facts(self, table: str) -> bytes:
         """See Engine."""
@@ -121,10 +122,10 @@ class LanceEngine(LanceStore):
         return bytes((schema.metadata or {}).get(FACTS, b""))
 
     def check(self, table: TableSpec, point: Point) -> None:
-        """See Engine: it holds whatever the contract allows."""
+        """See Engine. LanceDB can hold every point that the contract allows."""
 
     async def upsert(self, table: TableSpec, points: Sequence[Point], *, replace: bool = True) -> None:
-        """See Engine. Points that fill several commits are written one commit after the other."""
+        """See Engine. Points that need several commits are written one commit after the other."""
         async with self._table(table) as opened:
             await opened.upsert(points, replace=replace)
 
@@ -211,7 +212,7 @@ class LanceEngine(LanceStore):
 
     @contextlib.asynccontextmanager
     async def _table(self, spec: TableSpec) -> AsyncIterator[LanceTable]:
-        """The table; what fails because it was dropped meanwhile becomes TableNotFound."""
+        """The table. Any error after it was dropped becomes TableNotFound."""
         await self._ready()
         try:
             opened = self._tables.get(spec.name)
@@ -219,24 +220,24 @@ class LanceEngine(LanceStore):
                 opened = await self._open_table(spec)
             yield opened
         except Exception as error:
-            if await self._is_gone(spec.name):
-                if (gone := self._tables.pop(spec.name, None)) is not None:
-                    await gone.close()
-                raise TableNotFound(f"there is no table {spec.name!r}") from error
+            if await self._is_dropped(spec.name):
+                if (dropped := self._tables.pop(spec.name, None)) is not None:
+                    await dropped.close()
+                raise TableNotFound(f"table {spec.name!r} does not exist") from error
             raise storage_failed(error) from error
 
     async def _open_table(self, spec: TableSpec) -> LanceTable:
         sync = await self._recovered(spec.name)
-        found = await self._database.open_table(spec.name)
+        table = await self._database.open_table(spec.name)
         # Another call may have opened it meanwhile.
         opened = self._tables.get(spec.name)
         if opened is None:
             lease = Lease(self._open_leases, spec.name)
-            opened = self._tables[spec.name] = LanceTable(found, spec, lease, sync)
+            opened = self._tables[spec.name] = LanceTable(table, spec, lease, sync)
         opened.adopt(spec)
         return opened
 
-    async def _is_gone(self, table: str) -> bool:
+    async def _is_dropped(self, table: str) -> bool:
         try:
             await self._database.open_table(table)
         except Exception as error:

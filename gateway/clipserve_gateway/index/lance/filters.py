@@ -1,4 +1,4 @@
-"""Filters as LanceDB's SQL. Every value is written as a literal of its type; nothing of it is ever syntax."""
+"""Filters as LanceDB's SQL. Every value becomes a literal of its type and can never become syntax."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from clipserve_gateway.index.values import And, Eq, Filter, In, Not, Or, Payload
 
 
 def render(filter: Filter, schema: Mapping[str, PayloadType]) -> str:
-    """The SQL condition; true or false for every row, never null: a comparison with no value is false."""
+    """The SQL condition. It is true or false for every row, never null: without a value it is false."""
     if isinstance(filter, And | Or):
         glue = " AND " if isinstance(filter, And) else " OR "
         return "(" + glue.join(render(part, schema) for part in filter.filters) + ")"
@@ -34,7 +34,7 @@ def comparison(filter: Eq | In | Range, column: str, kind: PayloadType) -> str:
 
 
 def literal(value: PayloadValue) -> str:
-    """A value as SQL; numbers are cast, because a bare literal may be read as another type."""
+    """A value as SQL. Numbers are cast, because a bare literal may get another type."""
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, int):
@@ -44,15 +44,15 @@ def literal(value: PayloadValue) -> str:
     if isinstance(value, dt.datetime):
         return literal(to_microseconds(value))
     if isinstance(value, str):
-        return text(value)
-    raise TypeError(f"{type(value).__name__} is no value to compare with")
+        return sql_string(value)
+    raise TypeError(f"a filter cannot compare with {type(value).__name__}")
 
 
-def text(value: str) -> str:
-    """A string literal."""
+def sql_string(value: str) -> str:
+    """A text as an SQL string literal."""
     return "'" + value.replace("'", "''") + "'"
 
 
-def among(ids: Sequence[str]) -> str:
+def id_in(ids: Sequence[str]) -> str:
     """The condition that a row's id is one of these."""
-    return f"id IN ({', '.join(map(text, ids))})"
+    return f"id IN ({', '.join(map(sql_string, ids))})"

@@ -1,6 +1,7 @@
-"""Who cares for a table, where several processes could: two at once would undo each other's work.
+"""Lease: one process at a time maintains a table. Two at once would undo each other's work.
 
-A lease that is taken over from a live owner (its clock stood still, say) costs work done twice, nothing else.
+If a process takes a lease over from a live owner, for example because a clock stood still, work is done
+twice, and nothing else happens.
 """
 
 from __future__ import annotations
@@ -20,13 +21,13 @@ log = logging.getLogger(__name__)
 
 LEASES = "clipserve_leases"
 SECONDS = 30.0
-"""A lease whose owner was killed is free after this time; clocks may differ by less."""
+"""A lease whose owner was killed is free after this time. Clocks of processes must differ by less."""
 RENEW_SECONDS = 10.0
 ASK_SECONDS = 1.0
 
 
 class Lease:
-    """Of one table, in one process; several tasks of it may hold it at once."""
+    """The lease of one table, in one process; several tasks of this process may hold it at once."""
 
     def __init__(self, documents: Callable[[], Awaitable[LanceDocuments]], table: str) -> None:
         self._documents = documents
@@ -38,7 +39,7 @@ class Lease:
 
     @contextlib.asynccontextmanager
     async def held(self, *, wait: bool = False) -> AsyncIterator[bool]:
-        """Holds the lease, or tells that another process does; with `wait` it waits until that is done."""
+        """Holds the lease; yields False if another process has it. With `wait`, waits until it is free."""
         mine = await self._enter()
         while wait and not mine:
             await asyncio.sleep(ASK_SECONDS)
@@ -66,19 +67,21 @@ class Lease:
                 try:
                     await self._take(seconds=0)
                 except Exception as error:
-                    log.warning("the lease of %s runs out by itself: %s", self._key, error)
+                    log.warning(
+                        "the lease of table %s was not given back and expires by itself: %s", self._key, error
+                    )
 
     async def _take(self, seconds: float | None = None) -> bool:
-        """Writes the lease if nobody else has it; `seconds` 0 gives it back."""
+        """Writes the lease if no other process holds it; 0 `seconds` gives it back."""
         documents = await self._documents()
-        there = await documents.get(self._key)
-        facts: dict[str, Any] = json.loads(there.value) if there else {"owner": "", "until": 0.0}
-        if facts["owner"] != self._owner and facts["until"] > time.time():
+        stored = await documents.get(self._key)
+        lease: dict[str, Any] = json.loads(stored.value) if stored else {"owner": "", "until": 0.0}
+        if lease["owner"] != self._owner and lease["until"] > time.time():
             return False
         value = json.dumps(
             {"owner": self._owner, "until": time.time() + (SECONDS if seconds is None else seconds)}
         ).encode()
-        return await documents.put(self._key, value, version=there.version if there else 0)
+        return await documents.put(self._key, value, version=stored.version if stored else 0)
 
     async def _renew(self) -> None:
         while True:

@@ -1,8 +1,8 @@
-"""What a power cut leaves of a local table: the newest versions may name files that never reached the disk.
+"""Recovers a local table after a power cut: its newest versions may name files that never reached the disk.
 
-These versions were not acknowledged, since a write is acknowledged after its sync. They are moved aside, not
-deleted. Versions up to the table's mark were synced: damage there is another fault, and is never rolled back.
-After a sync that failed, all versions since are moved aside, whole as they may look.
+No write in these versions was acknowledged, because a write is acknowledged after its sync. They are moved
+aside, not deleted. Versions up to the table's mark were synced: damage there has another cause and is never
+rolled back. After a failed sync, all later versions are moved aside, even if they look complete.
 """
 
 from __future__ import annotations
@@ -21,15 +21,15 @@ from clipserve_gateway.index.lance.sync_mark import Mark, change_mark, read_mark
 log = logging.getLogger(__name__)
 
 DAMAGED = "_damaged"
-"""Folder in a table's for manifests that were moved aside."""
+"""Subfolder of a table for manifests that were moved aside."""
 DATA_END, ARROW_END = b"LANC", b"ARROW1"
-"""Last bytes of a whole file."""
+"""Last bytes of a complete file."""
 
 
 def recover(folder: Path) -> int:
-    """Moves versions aside that are not whole; the newest version that stays, or 0.
+    """Moves incomplete versions aside, and returns the newest version that stays; 0 if there is none.
 
-    Raises StorageFailed where one is damaged that was synced.
+    Raises StorageFailed if a synced version is damaged.
     """
     if read_mark(folder).failed:
         forget_unsynced(folder)
@@ -45,16 +45,16 @@ def recover(folder: Path) -> int:
         if not problem:
             return newest
         if max(map(version_of, os.listdir(folder / VERSIONS)), default=0) != newest:
-            # Another process committed meanwhile, and may have removed what this version needs.
+            # Another process committed meanwhile, and may have removed files of this version.
             continue
         if newest <= read_mark(folder).version:
             raise StorageFailed(
-                f"version {newest} of {folder.name} is damaged ({problem}): restore the store from a copy"
+                f"version {newest} of {folder.name} is damaged ({problem}): restore the store from a backup"
             )
         move_aside(folder, [versions[newest]])
         log.error(
-            "version %d of %s is not whole (%s), as after a power cut. No write in it was acknowledged: it "
-            "was moved to %s, and the table goes on from the version before",
+            "version %d of %s is incomplete (%s), as after a power cut. No write in it was acknowledged: it "
+            "was moved to %s, and the table continues from the previous version",
             newest,
             folder.name,
             problem,
@@ -63,13 +63,13 @@ def recover(folder: Path) -> int:
 
 
 def versions_of(folder: Path) -> dict[int, str]:
-    """The versions that have a manifest, with its name."""
+    """The versions that have a manifest, with the manifest's name."""
     names = sorted(os.listdir(folder / VERSIONS)) if (folder / VERSIONS).is_dir() else []
     return {version_of(name): name for name in names if version_of(name)}
 
 
 def move_aside(folder: Path, manifests: Iterable[str]) -> None:
-    """Takes versions out of the table."""
+    """Removes versions from the table by moving their manifests."""
     (folder / DAMAGED).mkdir(exist_ok=True)
     for name in manifests:
         os.replace(folder / VERSIONS / name, folder / DAMAGED / name)
@@ -78,7 +78,7 @@ def move_aside(folder: Path, manifests: Iterable[str]) -> None:
 
 
 def forget_unsynced(folder: Path) -> None:
-    """After a sync that failed: goes back to the last version that is known to be on the disk."""
+    """After a failed sync, goes back to the last version that is certainly on the disk."""
     with change_mark(folder) as change:
         mark = change.read()
         # Another process may have done it meanwhile.
@@ -89,8 +89,8 @@ def forget_unsynced(folder: Path) -> None:
         change.write(Mark(mark.version))
         change.sync()
     log.error(
-        "a sync of %s failed before: %d versions after version %d may not be on the disk. No write in them "
-        "was acknowledged: they were moved to %s, and the table goes on from that version",
+        "a sync of %s failed earlier: %d versions after version %d may not be on the disk. No write in them "
+        "was acknowledged: they were moved to %s, and the table continues from that version",
         folder.name,
         len(later),
         mark.version,
@@ -99,7 +99,7 @@ def forget_unsynced(folder: Path) -> None:
 
 
 def remove_wrong_hint(path: Path, newest: int) -> None:
-    """Removes Lance's note of the newest version where it names a later one, or nothing."""
+    """Removes Lance's hint of the newest version if it names a later version or is not readable."""
     try:
         right = json.loads(path.read_bytes())["version"] <= newest
     except FileNotFoundError:
@@ -111,7 +111,7 @@ def remove_wrong_hint(path: Path, newest: int) -> None:
 
 
 def damage(folder: Path, version: int) -> str:
-    """What is wrong with a version; empty if it is whole."""
+    """What is wrong with a version; empty if it is complete."""
     import lance
 
     try:
@@ -131,7 +131,7 @@ def damage(folder: Path, version: int) -> str:
                 if problem := damage_of_index(folder / "_indices" / str(segment.uuid)):
                     return problem
     except BaseException as error:
-        # Lance panics at an empty manifest; that is no Exception.
+        # On an empty manifest, Lance panics; PanicException is not a subclass of Exception.
         if not isinstance(error, Exception) and type(error).__name__ != "PanicException":
             raise
         return str(error)[:200]
@@ -148,12 +148,12 @@ def damage_of(path: Path, end: bytes, size: int | None = None) -> str:
     except FileNotFoundError:
         return f"{path.name} is missing"
     if not whole or (size and size != length):
-        return f"{path.name} is cut off"
+        return f"{path.name} is truncated"
     return ""
 
 
 def damage_of_index(folder: Path) -> str:
-    """What is wrong with the files of an index; empty if nothing is."""
+    """What is wrong with the files of an index; empty if they are complete."""
     files: list[Any] = list(folder.iterdir()) if folder.is_dir() else []
     if not files:
         return f"index {folder.name} is missing"

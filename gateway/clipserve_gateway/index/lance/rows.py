@@ -1,4 +1,4 @@
-"""Points as Arrow tables and back."""
+"""Converts points to Arrow tables and back."""
 
 from __future__ import annotations
 
@@ -27,10 +27,10 @@ STAMP = "stamp"
 
 
 def arrow_schema(spec: TableSpec) -> pa.Schema:
-    """Columns: id, embedding, one for each payload field (null where a point has no value), source_uri.
+    """Columns: id, embedding, one for each payload field (null if a point has no value), source_uri.
 
-    Where sources are kept: source_kind and source as well, null for points without one. Where rows are
-    stamped: stamp.
+    A table that keeps sources also has source_kind and source (null if a point has none). A table with stamps
+    also has stamp.
     """
     names = columns(spec.schema)
     fields = [
@@ -47,7 +47,7 @@ def arrow_schema(spec: TableSpec) -> pa.Schema:
 
 
 def column_names(spec: TableSpec, *, with_embeddings: bool = False, with_sources: bool = False) -> list[str]:
-    """The columns that a point is read from; large ones only where they are asked for."""
+    """The columns to read for a point; embeddings and sources only if requested."""
     names = ["id", *columns(spec.schema).values(), "source_uri"]
     names += ["embedding"] if with_embeddings else []
     names += [STAMP] if spec.stamped else []
@@ -55,7 +55,7 @@ def column_names(spec: TableSpec, *, with_embeddings: bool = False, with_sources
 
 
 def to_arrow(spec: TableSpec, points: Sequence[Point]) -> pa.Table:
-    """Points with embeddings as rows."""
+    """Points, which must have embeddings, as rows."""
     matrix = np.stack([point.embedding for point in points if point.embedding is not None])
     arrays: list[pa.Array] = [
         pa.array([point.id for point in points], pa.string()),
@@ -77,7 +77,7 @@ def to_arrow(spec: TableSpec, points: Sequence[Point]) -> pa.Table:
 
 
 def to_points(spec: TableSpec, table: pa.Table) -> list[Point]:
-    """Rows as points, with what was read of them."""
+    """Rows as points, with the columns that were read."""
     rows = zip(
         table["id"].to_pylist(),
         payloads(spec, table),
@@ -91,13 +91,13 @@ def to_points(spec: TableSpec, table: pa.Table) -> list[Point]:
 
 
 def scores(table: pa.Table) -> Floats:
-    """The cosine of each row that a search found."""
-    found: Floats = np.clip(1 - table["_distance"].to_numpy().astype(np.float32), -1, 1)
-    return found
+    """The cosine of each row of a search: float32 [rows], −1 … 1."""
+    cosines: Floats = np.clip(1 - table["_distance"].to_numpy().astype(np.float32), -1, 1)
+    return cosines
 
 
 def distance_below(score: float) -> float:
-    """The least distance of points whose score is lower, as `scores` rounds them."""
+    """The least distance of points with a lower score, given how `scores` rounds."""
     lower = np.nextafter(np.float32(score), np.float32(-2))
     distance = np.float32(1 - (float(score) + float(lower)) / 2)
     while np.float32(1) - distance >= np.float32(score):
@@ -106,7 +106,7 @@ def distance_below(score: float) -> float:
 
 
 def to_hits(spec: TableSpec, table: pa.Table) -> list[Hit]:
-    """Rows that a search found, best first; equal scores in the order of ids."""
+    """The rows of a search, best first; equal scores in the order of ids."""
     rows = zip(
         table["id"].to_pylist(),
         scores(table).tolist(),
@@ -119,19 +119,19 @@ def to_hits(spec: TableSpec, table: pa.Table) -> list[Hit]:
 
 def payloads(spec: TableSpec, table: pa.Table) -> list[Payload]:
     """The payload of each row."""
-    found: list[Payload] = [{} for _ in range(len(table))]
+    rows: list[Payload] = [{} for _ in range(len(table))]
     for name, column in columns(spec.schema).items():
         if column not in table.column_names:
             continue
-        moment = spec.schema[name] is PayloadType.TIMESTAMP
-        for payload, value in zip(found, table[column].to_pylist(), strict=True):
+        is_timestamp = spec.schema[name] is PayloadType.TIMESTAMP
+        for payload, value in zip(rows, table[column].to_pylist(), strict=True):
             if value is not None:
-                payload[name] = from_microseconds(value) if moment else value
-    return found
+                payload[name] = from_microseconds(value) if is_timestamp else value
+    return rows
 
 
 def sources(table: pa.Table) -> list[Source | None]:
-    """The source of each row, where it was read and there is one."""
+    """The source of each row; None if it was not read or the point has none."""
     if "source" not in table.column_names:
         return [None] * len(table)
     kinds, contents = table["source_kind"].to_pylist(), table["source"].to_pylist()
@@ -146,8 +146,8 @@ def embeddings(table: pa.Table, dim: int) -> Floats:
     return flat.reshape(len(table), dim).astype(np.float32, copy=False)
 
 
-def size(point: Point) -> int:
-    """About the bytes that a point takes on disk."""
+def point_bytes(point: Point) -> int:
+    """Approximate bytes of a point on disk."""
     texts = sum(len(value) for value in point.payload.values() if isinstance(value, str))
     return (
         64

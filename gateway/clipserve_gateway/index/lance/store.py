@@ -1,4 +1,4 @@
-"""A LanceDB store: how it is opened, and the documents in it."""
+"""Opens a LanceDB store, and reads and writes its documents."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ from clipserve_gateway.process.file_modes import warn_of_folder
 
 CATALOG = "clipserve_catalog"
 METADATA_CACHE_BYTES = 16 * 1024 * 1024
-"""What Lance may keep of manifests and files it has seen: each commit adds some, by default up to 1 GiB."""
+"""Lance's cache of manifests and file metadata. Every commit adds some; Lance's default is 1 GiB."""
 
 
 class LanceStore:
-    """See Engine: the part of it that is of documents."""
+    """See Engine: its documents, and the list of its tables."""
 
     def __init__(self, uri: str, *, sync_writes: bool) -> None:
         self._uri = uri
@@ -35,7 +35,7 @@ class LanceStore:
         self._leases: asyncio.Task[LanceDocuments] | None = None
 
     async def open(self) -> None:
-        """Opens the store, once. Importing LanceDB takes a second or two, in a thread."""
+        """Opens the store, once. LanceDB is imported in a thread, because that takes a second or two."""
         await self._ready()
 
     async def _ready(self) -> LanceDocuments:
@@ -48,7 +48,7 @@ class LanceStore:
                     if self._folder is not None:
                         warn_of_folder(self._folder)
                     async with guarded():
-                        # Interval zero: what another process has written is seen by the next read.
+                        # Interval zero: the next read sees what another process has written.
                         interval = dt.timedelta(0)
                         session = lancedb.Session(metadata_cache_size_bytes=METADATA_CACHE_BYTES)
                         self._database = await lancedb.connect_async(
@@ -63,7 +63,7 @@ class LanceStore:
         return await LanceDocuments.open(self._database, table, await self._recovered(table))
 
     async def _recovered(self, table: str) -> TableSync:
-        """What syncs a table, after it was brought back to its last whole version."""
+        """The sync of a table, which is first rolled back to its last complete version."""
         if self._folder is None:
             return TableSync(None)
         folder = self._folder / f"{table}.lance"
@@ -100,7 +100,7 @@ class LanceStore:
         """See Engine."""
         documents = await self._ready()
         async with guarded():
-            return await documents.having(prefix)
+            return await documents.with_prefix(prefix)
 
     async def purge_documents(self) -> None:
         """See Engine."""
@@ -115,12 +115,17 @@ class LanceStore:
 
     async def _all_tables(self) -> list[str]:
         await self._ready()
-        names: list[str] = []
-        token: str | None = None
         async with guarded():
-            while True:
-                page = await self._database.list_tables(page_token=token)
-                names += page.tables
-                token = page.page_token
-                if not token:
-                    return names
+            return await table_names(self._database)
+
+
+async def table_names(database: Any) -> list[str]:
+    """Names of all tables of a LanceDB database, those of documents and leases included."""
+    names: list[str] = []
+    token: str | None = None
+    while True:
+        page = await database.list_tables(page_token=token)
+        names += page.tables
+        token = page.page_token
+        if not token:
+            return names

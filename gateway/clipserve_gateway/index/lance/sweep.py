@@ -1,6 +1,6 @@
-"""Visits every table from time to time, so that what was deleted leaves its files in bounded time.
+"""Erases deleted rows of every table at regular intervals: their bytes leave all files in bounded time.
 
-What is due is read from the tables themselves: a restart forgets nothing, and any gateway goes on.
+The tables themselves tell what is due, so nothing is forgotten at a restart, and any gateway can continue.
 """
 
 from __future__ import annotations
@@ -12,13 +12,13 @@ from collections.abc import Awaitable, Callable
 log = logging.getLogger(__name__)
 
 PASSES = 3
-"""Within the promised time: one writes files without deleted rows, the next removes the old files."""
+"""Passes within the promised time: one writes files without deleted rows, the next removes the old files."""
 FIRST_SECONDS = 30.0
-"""After the start, at most."""
+"""Longest wait for the first pass after the start."""
 
 
 class Sweep:
-    """Erases deleted rows of all tables, `seconds` after they were deleted at most; never where that is 0."""
+    """Erases deleted rows of all tables, at most `seconds` after they were deleted; 0 turns it off."""
 
     def __init__(
         self,
@@ -32,12 +32,12 @@ class Sweep:
         self._task: asyncio.Task[None] | None = None
 
     def start(self) -> None:
-        """Begins, unless it has begun."""
+        """Starts the sweep, if it does not run yet."""
         if self._task is None and self._pause:
             self._task = asyncio.create_task(self._run(), name="sweep of tables")
 
     async def close(self) -> None:
-        """Ends after the table that is being worked on."""
+        """Stops after the table that is being erased now."""
         if self._task is not None:
             self._task.cancel()
             await asyncio.wait([self._task])
@@ -50,19 +50,19 @@ class Sweep:
             await self.sweep()
 
     async def sweep(self) -> None:
-        """One visit to each table; what fails is told, and tried again at the next."""
+        """One pass over all tables. Logs failures; the next pass tries them again."""
         try:
             names = await self._tables()
         except Exception as error:
-            log.warning("tables could not be listed to erase what was deleted: %s", error)
+            log.warning("deleted points are not erased yet, because tables cannot be listed: %s", error)
             return
         for name in names:
-            await self._visit(name)
+            await self._erase_table(name)
 
-    async def _visit(self, name: str) -> None:
+    async def _erase_table(self, name: str) -> None:
         try:
             await asyncio.shield(self._erase(name))
         except Exception as error:
             # A table may be dropped meanwhile.
             if "not found" not in str(error).lower():
-                log.warning("what was deleted from %s is not erased yet: %s", name, error)
+                log.warning("deleted points of table %s are not erased yet: %s", name, error)

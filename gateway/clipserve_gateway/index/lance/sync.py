@@ -1,8 +1,8 @@
-"""Makes what was committed to a local table survive a power cut. Lance itself never syncs a file.
+"""Syncs commits of local tables to the disk, so that they survive a power cut. Lance never syncs files.
 
-Files of a table never change once they have their name. So one pass syncs each file that this process has not
-synced before, whoever wrote it, then the folders that have new entries. After that the newest version, and
-all that it needs, is on the disk. A sync that fails is not tried again: see lance_mark.
+Files of a table never change once they have their name. So one pass syncs every file that this process has
+not synced before, by whatever process it was written, and the folders with new entries. After that, the
+newest version and all its files are on the disk. A failed sync is not repeated: see sync_mark.
 """
 
 from __future__ import annotations
@@ -23,53 +23,57 @@ from clipserve_gateway.index.lance.sync_mark import MARK, note_failure, note_syn
 log = logging.getLogger(__name__)
 
 HINT = "latest_version_hint.json"
-"""Lance writes it anew with each commit, and does without it."""
+"""Lance rewrites this file at each commit, and does not need it."""
 VERSIONS = "_versions"
 THREADS = 16
 LAST_NUMBER = 2**64 - 1
-"""Manifests are named by this less their version, so that the newest is listed first."""
+"""A manifest's name is this number minus its version, so that the newest is listed first."""
 
 
 class FsyncFailed(OSError):
-    """The system could not write to the disk what it had taken, and may have forgotten that it had not."""
+    """The system failed to write accepted data to the disk, and may no longer know that it is missing."""
 
 
 class TableSync:
-    """Of one table's folder, in one process; None for a store that needs no syncing."""
+    """Syncs the folder of one table, in one process."""
 
     _threads = ThreadPoolExecutor(THREADS, thread_name_prefix="sync")
-    """Of all tables together."""
+    """Shared by all tables."""
 
-    def __init__(self, folder: Path | None, found: int = 0) -> None:
-        """`found` is the newest version that was there when the table was opened."""
+    def __init__(self, folder: Path | None, opened_version: int = 0) -> None:
+        """
+        Args:
+            folder: the table's folder; None if nothing is to be synced.
+            opened_version: the newest version when the table was opened.
+        """
         self._folder = folder
-        self._found = found
+        self._opened_version = opened_version
         self._failure = ""
-        """Why nothing more may be written."""
+        """Why no more writes are accepted."""
         self._lock = threading.Lock()
         self._synced: dict[str, set[str]] = {}
-        """Folder → the names in it that need no syncing any more."""
+        """Folder → names of its entries that are synced."""
         self._newest = self._marked = 0
-        """Versions: the newest that was synced, and what the mark on the disk says."""
+        """The newest version that was synced, and the version in the mark on the disk."""
 
     def check(self) -> None:
-        """StorageFailed once a sync has failed: nothing may be built on what the disk may lack."""
+        """Raises StorageFailed after a failed sync: new versions must not build on data the disk may lack."""
         if self._failure:
             raise StorageFailed(self._failure)
 
     async def sync(self) -> None:
-        """Returns when all that is in the folder is on the disk. Raises OSError; StorageFailed for good."""
+        """Returns when the whole folder is on the disk. Raises OSError; after a failed sync StorageFailed."""
         if self._folder is not None:
             await asyncio.to_thread(self._sync, self._folder)
 
     def _sync(self, folder: Path) -> None:
         with self._lock:
             if read_mark(folder).failed:
-                self._fail(folder, "by another gateway")
+                self._fail(folder, "reported by another gateway")
             self.check()
             files, changed = [], [] if self._synced else [folder.parent]
             if self._newest > self._marked:
-                # What was noted after the sync before.
+                # The mark that the previous sync wrote.
                 files.append(folder / MARK)
             newest, seen = newest_version(folder), dict(folders(folder))
             for path, names in seen.items():
@@ -78,43 +82,45 @@ class TableSync:
                 files += [Path(path, name) for name in new]
                 if new or known is None:
                     changed.append(Path(path))
-            # All at once: a file system writes what is asked for together in one go.
-            errors = list(self._threads.map(error_of, files + changed))
-            if lost := next((it for it in errors if isinstance(it, FsyncFailed)), None):
-                self._fail(folder, lost.strerror or str(lost))
-            if error := next((it for it in errors if it is not None), None):
+            # All at the same time, because file systems write simultaneous requests together.
+            errors = [error for error in self._threads.map(error_of, files + changed) if error is not None]
+            for error in errors:
+                if isinstance(error, FsyncFailed):
+                    self._fail(folder, error.strerror or str(error))
+                    break
+            if errors:
                 self.check()
-                raise error
+                raise errors[0]
             self._marked = self._newest
-            if newest and not self._note(folder, newest):
-                self._fail(folder, "by another gateway")
+            if newest and not self._mark(folder, newest):
+                self._fail(folder, "reported by another gateway")
                 self.check()
             self._synced, self._newest = seen, newest
 
-    def _note(self, folder: Path, version: int) -> bool:
+    def _mark(self, folder: Path, version: int) -> bool:
         try:
             return note_synced(folder, version, manifest_path(folder, version))
         except OSError as error:
-            # A store that may only be read is opened all the same.
+            # A read-only store can be opened, too.
             if self._newest or error.errno not in (errno.EROFS, errno.EACCES, errno.EPERM):
                 raise
             return True
 
     def _fail(self, folder: Path, why: str) -> None:
-        """Takes no more writes, here and in other processes."""
+        """Refuses all further writes, in this process and in others."""
         self._failure = (
-            f"the disk did not keep a write to table {folder.stem} ({why}): check the disk, then start the "
-            "gateway again. Until then this table takes no writes; what was acknowledged is on the disk"
+            f"the disk failed to store a write to table {folder.stem} ({why}): check the disk, then restart "
+            "the gateway. Until then this table accepts no writes; acknowledged writes are on the disk"
         )
         log.error("%s", self._failure)
         try:
-            note_failure(folder, self._found)
+            note_failure(folder, self._opened_version)
         except OSError as error:
-            log.error("the failed sync of %s cannot be noted in its folder: %s", folder.stem, error)
+            log.error("the failed sync of table %s cannot be recorded in its folder: %s", folder.stem, error)
 
 
 def error_of(path: Path) -> OSError | None:
-    """Syncs a file or folder; what went wrong. Of several files each is told."""
+    """Syncs a file or folder; returns the error instead of raising it, so that the others are synced too."""
     try:
         sync_path(path)
     except OSError as error:
@@ -123,30 +129,30 @@ def error_of(path: Path) -> OSError | None:
 
 
 def folders(top: Path) -> Iterator[tuple[str, set[str]]]:
-    """A folder and those below it, each with the names of its files and folders."""
+    """A folder and all below it, each with the names of its entries that are to be synced."""
     for path, below, files in os.walk(top):
         yield path, {name for name in files if is_final(name)} | set(below)
 
 
 def is_final(name: str) -> bool:
-    """Whether a file keeps its content: not Lance's hint, our mark, or a file that gets its name later."""
+    """Whether a file never changes: false for Lance's hint, the mark, and temporary files."""
     return name not in (HINT, MARK) and "#" not in name and ".tmp" not in name
 
 
 def newest_version(folder: Path) -> int:
-    """The greatest version that has a manifest; 0 if there is none."""
+    """The newest version that has a manifest; 0 if there is none."""
     with suppress(FileNotFoundError):
         return max((version_of(name) for name in os.listdir(folder / VERSIONS)), default=0)
     return 0
 
 
 def manifest_path(folder: Path, version: int) -> Path:
-    """Where the manifest of a version is."""
+    """The path of a version's manifest."""
     return folder / VERSIONS / f"{LAST_NUMBER - version:020}.manifest"
 
 
 def version_of(manifest: str) -> int:
-    """The version that a manifest is of, by its name; 0 for other files."""
+    """The version in a manifest's name; 0 for other files."""
     number, _, kind = manifest.partition(".")
     return LAST_NUMBER - int(number) if kind == "manifest" and number.isdigit() else 0
 
@@ -154,7 +160,7 @@ def version_of(manifest: str) -> int:
 def sync_path(path: Path) -> None:
     """Waits until a file's bytes, or a folder's entries, are on the disk. Raises OSError, or FsyncFailed.
 
-    A file that is gone was merged into another one, which is synced as well.
+    A file that does not exist any more was merged into another one, which is synced as well.
     """
     with suppress(FileNotFoundError):
         number = os.open(path, os.O_RDONLY)
@@ -167,7 +173,7 @@ def sync_path(path: Path) -> None:
 
 
 def local_folder(uri: str) -> Path | None:
-    """The folder that a store's URI means on this machine; None for object storage."""
+    """The local folder of a store's URI; None for object storage."""
     if uri.startswith("file://"):
         return Path(uri.removeprefix("file://"))
     return None if "://" in uri else Path(uri)

@@ -1,8 +1,8 @@
-"""The mark of a local table: what is known to be on the disk, for all processes of this machine.
+"""The mark of a local table: the newest version that is certainly on the disk, for all processes.
 
-A file in the table's folder: 20 digits, the newest version that was synced, and `!` once a sync has failed.
-After a failed sync the page cache may show what the disk lacks, and a second sync may succeed all the same.
-So the versions after the mark's, which nobody acknowledged, count as lost until the table is opened anew.
+The mark is a file in the table's folder: the version in 20 digits, and `!` once a sync has failed. After a
+failed sync, the page cache may show data that the disk lacks, and a second sync may succeed nevertheless. So
+the versions after the mark, which nobody acknowledged, count as lost until the table is opened again.
 """
 
 from __future__ import annotations
@@ -15,22 +15,22 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 MARK = "_synced"
-"""File in a table's folder."""
+"""Name of the file in a table's folder."""
 DIGITS = 20
 
 
 @dataclass(frozen=True)
 class Mark:
-    """What a table's mark says."""
+    """The content of a table's mark."""
 
     version: int = 0
-    """The newest version that is known to be on the disk; 0 where none is."""
+    """The newest version that is certainly on the disk; 0 if there is none."""
     failed: bool = False
-    """Whether a sync has failed since."""
+    """Whether a sync of a later version has failed."""
 
 
 def read_mark(folder: Path) -> Mark:
-    """The mark of a table; an empty one where there is none that can be read."""
+    """The mark of a table; an empty one if there is no readable file."""
     with suppress(FileNotFoundError):
         return parse((folder / MARK).read_bytes())
     return Mark()
@@ -38,10 +38,10 @@ def read_mark(folder: Path) -> Mark:
 
 @contextmanager
 def change_mark(folder: Path) -> Iterator[_Change]:
-    """Holds a table's mark, which is made if there is none, while it is read and written. Raises OSError."""
+    """Locks a table's mark for reading and writing; creates it if it does not exist. Raises OSError."""
     number = os.open(folder / MARK, os.O_RDWR | os.O_CREAT, 0o666)
     try:
-        # Some network file systems have no locks; there, one process is all that may write.
+        # Some network file systems have no locks. On these, only one process may write.
         with suppress(OSError):
             fcntl.flock(number, fcntl.LOCK_EX)
         yield _Change(number)
@@ -50,8 +50,11 @@ def change_mark(folder: Path) -> Iterator[_Change]:
 
 
 def note_synced(folder: Path, version: int, manifest: Path) -> bool:
-    """Notes a version that was synced. False, and notes nothing, where a sync failed, or the version was
-    put aside meanwhile: then it must not be acknowledged. Raises OSError."""
+    """Marks a version as synced. Raises OSError.
+
+    Returns False, and marks nothing, if a sync failed or the version was moved aside meanwhile. Then the
+    version must not be acknowledged.
+    """
     if read_mark(folder) == Mark(version):
         return manifest.exists()
     with change_mark(folder) as change:
@@ -64,13 +67,13 @@ def note_synced(folder: Path, version: int, manifest: Path) -> bool:
 
 
 def note_failure(folder: Path, version: int) -> None:
-    """Notes that a sync failed of what came after `version`, or after the mark's. Raises OSError."""
+    """Marks that a sync of the versions after `version`, or after the mark's, failed. Raises OSError."""
     with change_mark(folder) as change:
         change.write(Mark(max(version, change.read().version), failed=True))
 
 
 class _Change:
-    """Reads and writes a mark that is held."""
+    """Reads and writes a locked mark."""
 
     def __init__(self, number: int) -> None:
         self._number = number
@@ -86,7 +89,7 @@ class _Change:
 
 
 def parse(content: bytes) -> Mark:
-    """What a file says; a power cut may have cut it off."""
+    """The mark in a file, which a power cut may have truncated."""
     digits, end = content[:DIGITS], content[DIGITS : DIGITS + 1]
     whole = len(digits) == DIGITS and digits.isdigit()
     return Mark(int(digits) if whole else 0, failed=end == b"!")

@@ -1,1 +1,1 @@
-"""Milvus as an engine: the one place of its library."""
+"""The Milvus engine. Only this folder imports pymilvus."""

@@ -1,4 +1,4 @@
-"""Calls to Milvus: in threads, in time, and with the errors of this house."""
+"""Calls pymilvus in threads and with timeouts, and translates its errors."""
 
 from __future__ import annotations
 
@@ -19,24 +19,24 @@ log = logging.getLogger(__name__)
 
 THREADS = 16
 GIVEN_UP_SECONDS = 1.0
-"""After a call found no server, others do not try for so long: callers are told at once, not by timeouts."""
+"""After a call found no server, further calls fail at once for this time, instead of by a timeout each."""
 SLOW = {"load_collection": 60.0, "flush": 60.0}
-"""Seconds for what takes a server seconds when all is well."""
+"""Longer timeouts, in seconds, for calls that take a healthy server seconds."""
 NOT_FOUND, NOT_LOADED = 100, 101
 REFUSED = frozenset({800, 1400, 1401})
-"""Milvus's codes for a database that is not there, a caller that is not known, and one that lacks rights."""
+"""Milvus's codes for a missing database, failed authentication, and missing privileges."""
 REFUSED_NAMES = frozenset({"UNAUTHENTICATED", "PERMISSION_DENIED"})
 NOT_READY = frozenset({2, NOT_LOADED, 500, 501, 502, 503, 504, 901})
-"""Milvus's codes for a server, replica, shard or node that is not there yet or any more."""
-AWAY = frozenset({"UNAVAILABLE", "DEADLINE_EXCEEDED", "CANCELLED"})
-AWAY_WORDS = ("Retry timeout", "not ready", "no available", "connection refused")
-"""Of messages whose code is that of any error: parts of the server are down, or still coming up."""
+"""Milvus's codes for a server, replica, shard or node that is not available."""
+UNAVAILABLE_NAMES = frozenset({"UNAVAILABLE", "DEADLINE_EXCEEDED", "CANCELLED"})
+UNAVAILABLE_WORDS = ("Retry timeout", "not ready", "no available", "connection refused")
+"""Parts of messages with an unspecific code: parts of the server are down or still starting."""
 
 
 class MilvusConnection:
-    """One client of Milvus, which finds its server again by itself.
+    """A client of Milvus that reconnects by itself.
 
-    It is pymilvus's client for threads: the one for asyncio cannot talk to milvus-lite.
+    It uses pymilvus's blocking client, because the one for asyncio does not support milvus-lite.
     """
 
     def __init__(self, options: MilvusOptions) -> None:
@@ -44,19 +44,19 @@ class MilvusConnection:
         self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="milvus")
         self._lock = threading.Lock()
         self._client: Any = None
-        self._away_until = 0.0
+        self._unavailable_until = 0.0
 
     async def call(self, method: str, *args: Any, **kwargs: Any) -> Any:
-        """The answer of a method of pymilvus's client.
+        """Calls a method of pymilvus's client.
 
-        Raises StorageUnavailable where no server answers in time, TableNotFound, StorageRefused for wrong
+        Raises StorageUnavailable if no server answers in time, TableNotFound, StorageRefused for wrong
         credentials, or StorageFailed.
         """
         work = functools.partial(self._call, method, *args, **kwargs)
         return await asyncio.get_running_loop().run_in_executor(self._threads, work)
 
     def _call(self, method: str, *args: Any, **kwargs: Any) -> Any:
-        if time.monotonic() < self._away_until:
+        if time.monotonic() < self._unavailable_until:
             raise self._unavailable("it did not answer a moment ago", "")
         timeout = max(self._options.timeout, SLOW.get(method, 0.0))
         try:
@@ -67,51 +67,53 @@ class MilvusConnection:
             except Exception as error:
                 if getattr(error, "code", None) != NOT_LOADED:
                     raise
-            # A server that has just started, or whose operator released the table.
+            # The server has just started, or an operator released the table.
             client.load_collection(args[0], timeout=SLOW["load_collection"])
             return work()
         except Exception as error:
-            raise self._translated(error) from error
+            raise self._translate(error) from error
 
     def _connected(self) -> Any:
         with self._lock:
             if self._client is None:
-                # pymilvus logs every error with its traceback; callers hear of them from here.
+                # pymilvus logs every error with its traceback. Callers get these errors anyway.
                 logging.getLogger("pymilvus").setLevel(logging.CRITICAL)
                 options = self._options
-                facts: dict[str, Any] = {"db_name": options.database, "token": options.token}
+                arguments: dict[str, Any] = {"db_name": options.database, "token": options.token}
                 if not options.lite:
-                    facts["grpc_options"] = dict(channel_options(options.address))
+                    arguments["grpc_options"] = dict(channel_options(options.address))
                 if options.ca:
-                    facts["ca_pem_path"] = options.ca
+                    arguments["ca_pem_path"] = options.ca
                 self._client = importlib.import_module("pymilvus").MilvusClient(
-                    uri=options.address, timeout=options.timeout, dedicated=True, **facts
+                    uri=options.address, timeout=options.timeout, dedicated=True, **arguments
                 )
             return self._client
 
-    def _translated(self, error: Exception) -> Exception:
-        """The error in this house's words, without what the server says of itself or of its secrets."""
+    def _translate(self, error: Exception) -> Exception:
+        """The error for callers. The server's own message, which may hold secrets, is only in its detail."""
         code = getattr(error, "code", None)
         code = code() if callable(code) else code
         name = getattr(code, "name", "")
-        said = (str(getattr(error, "message", "") or error).splitlines() or [type(error).__name__])[0][:300]
+        lines = str(getattr(error, "message", "") or error).splitlines() or [type(error).__name__]
+        message = lines[0][:300]
         if code == NOT_FOUND:
-            return TableNotFound("its table is gone")
-        if name in AWAY or code in NOT_READY or any(words in said for words in AWAY_WORDS):
-            self._away_until = time.monotonic() + GIVEN_UP_SECONDS
-            return self._unavailable("try again in a few seconds", said)
+            return TableNotFound("the collection's table does not exist any more")
+        unavailable = name in UNAVAILABLE_NAMES or code in NOT_READY
+        if unavailable or any(words in message for words in UNAVAILABLE_WORDS):
+            self._unavailable_until = time.monotonic() + GIVEN_UP_SECONDS
+            return self._unavailable("try again in a few seconds", message)
         if name in REFUSED_NAMES or code in REFUSED:
             advice = "Milvus refuses this gateway: check milvus_token, its user's rights and the database"
-            return StorageRefused(advice, detail=said)
-        return StorageFailed("Milvus refused", detail=said)
+            return StorageRefused(advice, detail=message)
+        return StorageFailed("Milvus reported an error", detail=message)
 
-    def _unavailable(self, words: str, said: str) -> StorageUnavailable:
+    def _unavailable(self, advice: str, message: str) -> StorageUnavailable:
         proxy = "" if self._options.lite else proxy_hint(self._options.address)
-        detail = " ".join(filter(None, (self._options.address, said, proxy)))
-        return StorageUnavailable(f"Milvus does not answer; {words}", detail=detail)
+        detail = " ".join(filter(None, (self._options.address, message, proxy)))
+        return StorageUnavailable(f"Milvus does not answer; {advice}", detail=detail)
 
     async def close(self) -> None:
-        """Waits for what is under way, and disconnects."""
+        """Waits for calls in progress, and disconnects."""
         await asyncio.to_thread(self._threads.shutdown, wait=True, cancel_futures=True)
         if self._client is not None:
             await asyncio.to_thread(self._client.close)

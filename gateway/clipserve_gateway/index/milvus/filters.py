@@ -1,6 +1,6 @@
-"""Filters as Milvus's expressions. Every value is a literal of its type; nothing of it is ever syntax.
+"""Filters as Milvus's expressions. Every value becomes a literal of its type and can never become syntax.
 
-Filter templates, which newer servers have, are not used: neither Milvus 2.3 nor milvus-lite knows them.
+Filter templates are not used, because Milvus 2.3 and milvus-lite do not support them.
 """
 
 from __future__ import annotations
@@ -13,13 +13,13 @@ from clipserve_gateway.index.timestamps import to_microseconds
 from clipserve_gateway.index.values import And, Eq, Filter, In, Not, Or, PayloadType, PayloadValue, Range
 
 EVERY, NONE = 'id != ""', 'id == ""'
-"""Ids are never empty. Milvus 2.3 takes no bare `true` for a filter."""
+"""True for every row, and for none: ids are never empty. Milvus 2.3 does not accept a bare `true`."""
 LEAST = -(2**63)
-"""The int64 that Milvus 2.3 cannot read: it takes the sign for an operator of its own."""
+"""The least int64, which Milvus 2.3 cannot parse: it reads the sign as an operator."""
 
 
 def render(filter: Filter, schema: Mapping[str, PayloadType]) -> str:
-    """The expression. The column `has` lists the fields that a point has: Milvus 2.3 knows no null."""
+    """The expression. The column `has` lists the fields that a point has, as Milvus 2.3 has no null."""
     if isinstance(filter, And | Or):
         glue = " and " if isinstance(filter, And) else " or "
         return "(" + glue.join(render(part, schema) for part in filter.filters) + ")"
@@ -71,4 +71,4 @@ def literal(value: PayloadValue) -> str:
         return str(to_microseconds(value))
     if isinstance(value, str):
         return json.dumps(value, ensure_ascii=False)
-    raise TypeError(f"{type(value).__name__} is no value to compare with")
+    raise TypeError(f"a filter cannot compare with {type(value).__name__}")

@@ -1,4 +1,4 @@
-"""Where Milvus is, and how its tables are to be kept."""
+"""Options of the Milvus engine, and its URIs."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ LITE = "milvus-lite:"
 
 @dataclass(frozen=True)
 class MilvusOptions:
-    """How to reach Milvus and what to ask of it.
+    """How to connect to Milvus, and how to create its tables.
 
     Attributes:
         address: `http://HOST:PORT`, `https://HOST:PORT`, or the path of a milvus-lite file.
-        database: empty means Milvus's default one.
-        token: `USER:PASSWORD` or an API key; empty where Milvus asks for none.
+        database: empty means Milvus's default database.
+        token: `USER:PASSWORD` or an API key; empty if Milvus needs none.
         ca: file of the certificate authority (PEM); empty means the system's.
-        replicas, shards: of each new table.
-        consistency: which writes searches see that do not ask for all of them.
+        replicas, shards: number of each for new tables.
+        consistency: Milvus's consistency level of searches that need not see every write.
         timeout: seconds for one call to Milvus.
     """
 
@@ -36,12 +36,12 @@ class MilvusOptions:
 
     @property
     def lite(self) -> bool:
-        """Whether this is milvus-lite: a library in this process, not a server."""
+        """Whether this is milvus-lite, which runs in this process instead of a server."""
         return not self.address.startswith(("http://", "https://"))
 
 
-def parse(uri: str) -> tuple[str, str] | None:
-    """Address and database of a `milvus://`, `milvuss://` or `milvus-lite:` URI; None for any other."""
+def parse_milvus_uri(uri: str) -> tuple[str, str] | None:
+    """Address and database of a `milvus://`, `milvuss://` or `milvus-lite:` URI; None for any other URI."""
     if uri.startswith(LITE):
         return uri.removeprefix(LITE), ""
     scheme, sign, rest = uri.partition("://")

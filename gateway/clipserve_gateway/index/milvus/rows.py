@@ -1,8 +1,8 @@
-"""Points as rows of a Milvus collection and back.
+"""Converts points to rows of a Milvus collection and back.
 
-Columns: id, embedding, one for each payload field, `has` (numbers of the fields that a point has: Milvus
-2.3 keeps no null), source_uri, `lot` (a number drawn by the id's hash, by which tables are sampled), and
-`stamp` where rows are stamped.
+Columns: id, embedding, one for each payload field, `has` (numbers of the fields that a point has, as Milvus
+2.3 has no null), source_uri, `lot` (a hash of the id, by which tables are sampled), and `stamp` in tables
+with stamps.
 """
 
 from __future__ import annotations
@@ -23,8 +23,9 @@ from clipserve_gateway.index.values import MAX_ID_BYTES, Payload, PayloadType, P
 MAX_TEXT_BYTES = 65_535
 MAX_LIST = 4_096
 MAX_FIELDS = 58
-"""Of Milvus's 64 columns, six are ours or kept free."""
+"""Milvus has 64 columns, of which six are the engine's own or left free."""
 LOTS = 2**32
+"""Lots are numbers from 0 to LOTS - 1."""
 BATCH_ROWS, BATCH_BYTES = 2_000, 16 * 1024 * 1024
 STAMP = "stamp"
 
@@ -36,15 +37,19 @@ EMPTY: dict[PayloadType, Any] = {
     PayloadType.TIMESTAMP: 0,
     PayloadType.STRING_LIST: [],
 }
-"""What stands in a column for no value; `has` tells it from a real one."""
+"""What a column holds if a point has no value; `has` distinguishes it from a real value."""
 
 
 def add_columns(milvus: Any, schema: Any, table: TableSpec) -> None:
-    """Adds a table's columns to a schema of pymilvus; `milvus` is that module."""
+    """Adds a table's columns to a schema; `milvus` is the module pymilvus. Raises InvalidInput."""
     if table.keep_sources:
-        raise InvalidInput("Milvus keeps no sources; give points a source_uri instead", field="keep_sources")
+        raise InvalidInput(
+            "the Milvus engine cannot store sources: give points a source_uri instead", field="keep_sources"
+        )
     if len(table.schema) > MAX_FIELDS:
-        raise InvalidInput(f"on Milvus a schema has at most {MAX_FIELDS} fields", field="schema")
+        raise InvalidInput(
+            f"on Milvus, a schema has at most {MAX_FIELDS} fields, not {len(table.schema)}", field="schema"
+        )
     kinds = milvus.DataType
     text = {"datatype": kinds.VARCHAR, "max_length": MAX_TEXT_BYTES}
     many: dict[str, Any] = {"datatype": kinds.ARRAY, "max_capacity": MAX_LIST}
@@ -68,7 +73,7 @@ def add_columns(milvus: Any, schema: Any, table: TableSpec) -> None:
 
 
 def column_names(table: TableSpec, *, with_embeddings: bool = False) -> list[str]:
-    """The columns that a point is read from."""
+    """The columns to read for a point."""
     names = ["id", *columns(table.schema).values(), "has", "source_uri"]
     names += [STAMP] if table.stamped else []
     return names + (["embedding"] if with_embeddings else [])
@@ -92,12 +97,12 @@ def to_row(table: TableSpec, point: Point) -> dict[str, Any]:
 
 
 def plain(value: PayloadValue) -> Any:
-    """A payload value as its column takes it."""
+    """A payload value in the type of its column."""
     return to_microseconds(value) if isinstance(value, dt.datetime) else value
 
 
 def to_point(table: TableSpec, row: Mapping[str, Any]) -> Point:
-    """A row as a point, with what was read of it."""
+    """A row as a point, with the columns that were read."""
     embedding = row.get("embedding")
     vector = None if embedding is None else np.asarray(embedding, np.float32)
     return Point(row["id"], payload(table, row), vector, None, row["source_uri"], int(row.get(STAMP, 0)))
@@ -105,37 +110,39 @@ def to_point(table: TableSpec, row: Mapping[str, Any]) -> Point:
 
 def payload(table: TableSpec, row: Mapping[str, Any]) -> Payload:
     """The payload in a row."""
-    found: Payload = {}
-    names = list(table.schema)
-    for number in row["has"]:
-        name = names[number]
-        value = row[f"p{number}"]
-        kind = table.schema[name]
-        if kind is PayloadType.TIMESTAMP:
-            value = from_microseconds(value)
-        found[name] = list(value) if kind is PayloadType.STRING_LIST else value
-    return {name: found[name] for name in names if name in found}
+    values: Payload = {}
+    numbers = set(row["has"])
+    for number, (name, kind) in enumerate(table.schema.items()):
+        if number in numbers:
+            value = row[f"p{number}"]
+            if kind is PayloadType.TIMESTAMP:
+                value = from_microseconds(value)
+            values[name] = list(value) if kind is PayloadType.STRING_LIST else value
+    return values
 
 
 def lot(id: str) -> int:
-    """A number below LOTS that is the id's own, and looks like chance."""
+    """A pseudorandom number below LOTS, always the same for an id."""
     return int.from_bytes(hashlib.blake2b(id.encode(), digest_size=4).digest(), "big")
 
 
 def check(point: Point) -> None:
-    """InvalidPayload for what Milvus cannot hold."""
+    """Raises InvalidPayload for values that Milvus cannot hold."""
     for name, value in point.payload.items():
         texts: Sequence[str] = [value] if isinstance(value, str) else value if isinstance(value, list) else []
         if len(texts) > MAX_LIST:
-            raise InvalidPayload(f"on Milvus a list has at most {MAX_LIST} items", field=f'payload["{name}"]')
+            raise InvalidPayload(
+                f"on Milvus, a list has at most {MAX_LIST:,} items, not {len(texts):,}",
+                field=f'payload["{name}"]',
+            )
         if any(len(text.encode()) > MAX_TEXT_BYTES for text in texts):
             raise InvalidPayload(
-                f"on Milvus a text has at most {MAX_TEXT_BYTES} bytes", field=f'payload["{name}"]'
+                f"on Milvus, a text has at most {MAX_TEXT_BYTES:,} bytes of UTF-8", field=f'payload["{name}"]'
             )
 
 
-def size(point: Point) -> int:
-    """About the bytes that a point takes in a message."""
+def point_bytes(point: Point) -> int:
+    """Approximate bytes of a point in a message."""
     texts = 0
     for value in point.payload.values():
         texts += sum(map(len, value)) * 4 if isinstance(value, list) else 4 * len(str(value))
@@ -143,14 +150,14 @@ def size(point: Point) -> int:
 
 
 def batches(points: Sequence[Point]) -> Iterator[list[Point]]:
-    """The points in parts that fit into messages."""
+    """The points in batches that fit into messages."""
     batch: list[Point] = []
     room = BATCH_BYTES
     for point in points:
-        room -= size(point)
+        room -= point_bytes(point)
         if batch and (room < 0 or len(batch) == BATCH_ROWS):
             yield batch
-            batch, room = [], BATCH_BYTES - size(point)
+            batch, room = [], BATCH_BYTES - point_bytes(point)
         batch.append(point)
     if batch:
         yield batch

@@ -1,4 +1,4 @@
-"""Searches as Milvus takes them, and what it finds."""
+"""Parameters and results of Milvus's searches."""
 
 from __future__ import annotations
 
@@ -13,25 +13,25 @@ from clipserve_gateway.index.values import Hit, TableSpec
 EF_SEARCH, EF_FILTERED = 128, 256
 
 
-def search_params(table: TableSpec, wanted: int, below: float | None, *, filtered: bool) -> dict[str, Any]:
-    """Parameters of a search for the nearest; with `below`, a float32, of points with a lower score."""
-    ef = max(table.index.ef_search or (EF_FILTERED if filtered else EF_SEARCH), wanted)
+def search_params(table: TableSpec, limit: int, below: float | None, *, filtered: bool) -> dict[str, Any]:
+    """Parameters of a search for `limit` points; with `below`, a float32, only points with a lower score."""
+    ef = max(table.index.ef_search or (EF_FILTERED if filtered else EF_SEARCH), limit)
     params: dict[str, Any] = {} if table.index.exact else {"ef": ef}
     if below is not None:
-        # Milvus takes radius < score <= range_filter.
+        # Milvus returns scores with radius < score <= range_filter.
         params |= {"radius": -2.0, "range_filter": float(np.nextafter(np.float32(below), np.float32(-2)))}
     return {"metric_type": "COSINE", "params": params}
 
 
-def to_hits(table: TableSpec, found: Sequence[Mapping[str, Any]], fields: Collection[str]) -> list[Hit]:
-    """What a search found, with those of the columns that it was asked for."""
+def to_hits(table: TableSpec, rows: Sequence[Mapping[str, Any]], fields: Collection[str]) -> list[Hit]:
+    """The rows of a search as hits, with the columns in `fields`."""
     return [
         Hit(
-            hit["id"],
-            # Rounding may lead a hair beyond.
-            float(np.clip(np.float32(hit["distance"]), -1, 1)),
-            payload(table, hit["entity"]) if "has" in fields else {},
-            np.asarray(hit["entity"]["embedding"], np.float32) if "embedding" in fields else None,
+            row["id"],
+            # Rounding may lead slightly out of range.
+            float(np.clip(np.float32(row["distance"]), -1, 1)),
+            payload(table, row["entity"]) if "has" in fields else {},
+            np.asarray(row["entity"]["embedding"], np.float32) if "embedding" in fields else None,
         )
-        for hit in found
+        for row in rows
     ]

@@ -1,4 +1,4 @@
-"""What was deleted, replaced or dropped is in no file any more: a search for its bytes, on disk and on S3."""
+"""No file holds deleted, replaced or dropped points: their bytes are searched for on disk and on S3."""
 
 from __future__ import annotations
 
@@ -10,12 +10,10 @@ from pathlib import Path
 import boto3
 import numpy as np
 import pytest
-from clipserve_gateway.index.lance import erase as lance_erase
-from clipserve_gateway.index.lance import indexes as lance_indexes
-from clipserve_gateway.index.lance import maintenance as lance_care
-from clipserve_gateway.index.lance import table as lance_table
+from clipserve_gateway.index.lance import erase, indexes, maintenance
+from clipserve_gateway.index.lance import table as table_module
 from clipserve_gateway.index.lance.engine import LanceEngine
-from clipserve_gateway.index.lance.maintenance_schedule import Upkeep
+from clipserve_gateway.index.lance.maintenance_schedule import TableMaintenance
 from clipserve_gateway.index.values import Eq, PayloadType, Point, Source, TableSpec
 
 from testing.s3_server import s3_server
@@ -33,25 +31,28 @@ def point(id: str, seed: int) -> Point:
     return Point(id, payload, vector / np.linalg.norm(vector), source)
 
 
-def secrets(it: Point) -> list[bytes]:
-    """What must not be found."""
-    assert it.embedding is not None
-    assert it.source is not None
-    words = [str(it.payload["word"]).encode(), it.payload["tags"][0].encode()]
-    return [*words, it.source.content, it.embedding.tobytes()]
+def secrets(*points: Point) -> list[bytes]:
+    """Bytes of the points' payloads, sources and embeddings."""
+    parts: list[bytes] = []
+    for point in points:
+        assert point.embedding is not None
+        assert point.source is not None
+        parts += [str(point.payload["word"]).encode(), point.payload["tags"][0].encode()]
+        parts += [point.source.content, point.embedding.tobytes()]
+    return parts
 
 
-def found_in(folder: Path, wanted: list[bytes]) -> set[bytes]:
+def found_in(folder: Path, secrets: list[bytes]) -> set[bytes]:
     content = b"\0".join(path.read_bytes() for path in folder.rglob("*") if path.is_file())
-    return {it for it in wanted if it in content}
+    return {secret for secret in secrets if secret in content}
 
 
 @pytest.fixture(autouse=True)
 def small(monkeypatch):
-    monkeypatch.setattr(lance_indexes, "VECTOR_INDEX_FROM_ROWS", 300)
-    monkeypatch.setattr(lance_table, "VECTOR_INDEX_FROM_ROWS", 300)
-    monkeypatch.setattr(lance_indexes, "ID_INDEX_FROM_ROWS", 100)
-    monkeypatch.setattr(lance_table, "PURGE_KEEP", dt.timedelta(milliseconds=100))
+    monkeypatch.setattr(indexes, "VECTOR_INDEX_FROM_ROWS", 300)
+    monkeypatch.setattr(table_module, "VECTOR_INDEX_FROM_ROWS", 300)
+    monkeypatch.setattr(indexes, "ID_INDEX_FROM_ROWS", 100)
+    monkeypatch.setattr(table_module, "PURGE_KEEP", dt.timedelta(milliseconds=100))
 
 
 @pytest.fixture(scope="module")
@@ -78,16 +79,15 @@ async def fill(engine) -> dict[str, Point]:
 async def test_deleted_and_replaced_points_are_in_no_file_after_a_purge(engine, tmp_path):
     points = await fill(engine)
     folder = tmp_path / "store" / "points.lance"
-    gone = [points.pop(id) for id in ("0000", "0123", "0399")]
-    wanted = [it for one in gone for it in secrets(one)]
-    assert any(it in found_in(folder, wanted) for it in [gone[0].source.content, gone[0].embedding.tobytes()])
-    assert await engine.delete(TABLE, [it.id for it in gone[:2]]) == 2
-    assert await engine.delete_where(TABLE, Eq("word", gone[2].payload["word"])) == 1
+    deleted = [points.pop(id) for id in ("0000", "0123", "0399")]
+    assert found_in(folder, [deleted[0].source.content, deleted[0].embedding.tobytes()])
+    assert await engine.delete(TABLE, [point.id for point in deleted[:2]]) == 2
+    assert await engine.delete_where(TABLE, Eq("word", deleted[2].payload["word"])) == 1
     replaced = points["0200"]
     points["0200"] = point("0200", 10_000)
     await engine.upsert(TABLE, [points["0200"]])
     await engine.purge(TABLE)
-    assert found_in(folder, [*wanted, *secrets(replaced)]) == set()
+    assert found_in(folder, secrets(*deleted, replaced)) == set()
     assert await engine.count(TABLE) == len(points)
     [kept] = await engine.fetch(TABLE, ["0200"], with_embeddings=True, with_sources=True)
     assert kept.embedding.tobytes() == points["0200"].embedding.tobytes()
@@ -103,30 +103,32 @@ async def test_points_whose_files_are_deleted_whole_leave_the_indexes_too(engine
     await engine.delete(TABLE, list(points))
     await engine.purge(TABLE)
     folder = tmp_path / "store" / "points.lance"
-    assert found_in(folder, [it for one in first for it in secrets(one)]) == set()
-    dataset = lance_care.open_dataset(str(folder), None)
-    assert not lance_erase.is_due(dataset)
+    assert found_in(folder, secrets(*first)) == set()
+    dataset = maintenance.open_dataset(str(folder), None)
+    assert not erase.holds_deleted_rows(dataset)
     assert await engine.count(TABLE) == 50
-    assert [it.id for it in await engine.search(TABLE, fresh[3].embedding, top_k=1)] == [fresh[3].id]
+    assert [hit.id for hit in await engine.search(TABLE, fresh[3].embedding, top_k=1)] == [fresh[3].id]
 
 
 async def test_two_sweeps_erase_what_was_deleted_before_a_restart(tmp_path, monkeypatch):
-    monkeypatch.setattr(lance_care, "KEEP_VERSIONS", dt.timedelta(0))
+    monkeypatch.setattr(maintenance, "KEEP_VERSIONS", dt.timedelta(0))
     engine = LanceEngine(str(tmp_path / "store"))
     await engine.create_table(TABLE)
     points = await fill(engine)
-    gone = points["0123"]
+    deleted = points["0123"]
     await engine.delete(TABLE, ["0123"])
     await engine.put_document("labels/x", b"document to delete", version=0)
     await engine.delete_document("labels/x", version=1)
     await engine.close()
     engine = LanceEngine(str(tmp_path / "store"), erase_seconds=900)
     await engine.open()
-    real = Upkeep.erase
-    monkeypatch.setattr(Upkeep, "erase", lambda it, keep=dt.timedelta(0), **how: real(it, keep, **how))
+    real = TableMaintenance.erase
+    monkeypatch.setattr(
+        TableMaintenance, "erase", lambda self, keep=dt.timedelta(0), **options: real(self, keep, **options)
+    )
     await engine._sweep.sweep()
     await engine._sweep.sweep()
-    assert found_in(tmp_path / "store", [*secrets(gone), b"document to delete"]) == set()
+    assert found_in(tmp_path / "store", [*secrets(deleted), b"document to delete"]) == set()
     await engine.close()
 
 
@@ -145,19 +147,18 @@ async def test_a_purge_under_writes_loses_nothing_and_leaves_no_leftovers(engine
             n += 1
 
     writers = [asyncio.create_task(write(engine, "a")), asyncio.create_task(write(other, "b"))]
-    gone = [points[f"{n:04}"] for n in range(0, 40, 10)]
-    for it in gone:
-        await engine.delete(TABLE, [it.id])
+    deleted = [points[f"{n:04}"] for n in range(0, 40, 10)]
+    for id in (point.id for point in deleted):
+        await engine.delete(TABLE, [id])
         await engine.purge(TABLE)
     stop.set()
     await asyncio.gather(*writers)
     assert len(written) > 4
-    there = await engine.fetch(TABLE, written)
-    assert len(there) == len(written)
+    assert len(await engine.fetch(TABLE, written)) == len(written)
     await engine.purge(TABLE)
     folder = tmp_path / "store" / "points.lance"
-    assert found_in(folder, [it for one in gone for it in secrets(one)]) == set()
-    assert lance_erase.leftovers(lance_care.open_dataset(str(folder), None)) == set()
+    assert found_in(folder, secrets(*deleted)) == set()
+    assert erase.leftovers(maintenance.open_dataset(str(folder), None)) == set()
     await other.close()
 
 
@@ -168,18 +169,18 @@ async def test_nothing_is_left_in_a_bucket_either(s3, monkeypatch):
     engine = LanceEngine(uri)
     await engine.create_table(TABLE)
     await engine.upsert(TABLE, [point(f"{n:04}", n) for n in range(50)])
-    gone = point("0007", 7)
+    deleted = point("0007", 7)
     client = boto3.client("s3", endpoint_url=s3["AWS_ENDPOINT"])
 
-    def found() -> set[bytes]:
-        listed = client.list_objects_v2(Bucket="clipserve", Prefix=uri.split("/", 3)[3])["Contents"]
-        bodies = [client.get_object(Bucket="clipserve", Key=it["Key"])["Body"].read() for it in listed]
-        return {it for it in secrets(gone) if any(it in body for body in bodies)}
+    def secrets_in_bucket() -> set[bytes]:
+        objects = client.list_objects_v2(Bucket="clipserve", Prefix=uri.split("/", 3)[3])["Contents"]
+        bodies = [client.get_object(Bucket="clipserve", Key=each["Key"])["Body"].read() for each in objects]
+        return {secret for secret in secrets(deleted) if any(secret in body for body in bodies)}
 
-    assert found()
+    assert secrets_in_bucket()
     await engine.delete(TABLE, ["0007"])
     await engine.purge(TABLE)
-    assert found() == set()
+    assert secrets_in_bucket() == set()
     assert await engine.count(TABLE) == 49
     await engine.drop_table("points")
     await engine.close()

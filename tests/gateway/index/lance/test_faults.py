@@ -1,4 +1,4 @@
-"""Disks that are full, that cannot be written, and commits that fail."""
+"""Full disks, read-only disks, and failing commits."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import subprocess
 import numpy as np
 import pytest
 from clipserve_gateway.errors import StorageFailed
-from clipserve_gateway.index.lance import upsert_queue as lance_writer
+from clipserve_gateway.index.lance import upsert_queue
 from clipserve_gateway.index.lance.engine import LanceEngine
 from clipserve_gateway.index.values import PayloadType, Point, Source, TableSpec
 
@@ -63,28 +63,28 @@ async def test_no_room_for_a_file_fails_its_write_and_nothing_else(engine):
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (200_000, limits[1]))
     try:
-        with pytest.raises(StorageFailed, match="full: free or add room"):
+        with pytest.raises(StorageFailed, match="full: free or add space"):
             await engine.upsert(TABLE, [point("large", 1_000_000)])
         await engine.upsert(TABLE, [point("small")])
         assert await engine.count(TABLE) == 2
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
     await engine.upsert(TABLE, [point("large", 1_000_000)])
-    found = await engine.fetch(TABLE, ["before", "small", "large"], with_sources=True)
-    assert [len(it.source.content) for it in found if it.source] == [100_000, 10, 1_000_000]
+    points = await engine.fetch(TABLE, ["before", "small", "large"], with_sources=True)
+    assert [len(point.source.content) for point in points if point.source] == [100_000, 10, 1_000_000]
 
 
 async def test_a_full_disk_keeps_what_was_acknowledged_and_takes_writes_when_there_is_room(small_disk):
     engine = LanceEngine(str(small_disk / "store"))
     await engine.create_table(TABLE)
     acknowledged: list[str] = []
-    with pytest.raises(StorageFailed, match="full: free or add room"):
+    with pytest.raises(StorageFailed, match="full: free or add space"):
         await fill(engine, acknowledged)
-    found = await engine.fetch(TABLE, acknowledged, with_sources=True)
-    assert [len(it.source.content) for it in found if it.source] == [300_000] * len(acknowledged)
+    points = await engine.fetch(TABLE, acknowledged, with_sources=True)
+    assert [len(point.source.content) for point in points if point.source] == [300_000] * len(acknowledged)
     assert len(acknowledged) > 5
     assert len(await engine.search(TABLE, VECTOR, top_k=3)) == 3
-    with pytest.raises(StorageFailed, match="full: free or add room"):
+    with pytest.raises(StorageFailed, match="full: free or add space"):
         await engine.put_document("key", os.urandom(1_000_000), version=0)
     remount(small_disk, "size=64m")
     await engine.upsert(TABLE, [point("after", 300_000)])
@@ -107,11 +107,11 @@ async def test_a_read_only_disk_is_read_and_says_how_to_write_again(small_disk):
         engine.create_table(TableSpec("other", 4, {})),
         engine.drop_table("points"),
     ):
-        with pytest.raises(StorageFailed, match="make its place writable"):
+        with pytest.raises(StorageFailed, match="the index is not writable"):
             await call
     opened_now = LanceEngine(str(small_disk / "store"))
     for reader in (engine, opened_now):
-        assert [it.id for it in await reader.fetch(TABLE, ["a", "b"])] == ["a"]
+        assert [point.id for point in await reader.fetch(TABLE, ["a", "b"])] == ["a"]
         assert (await reader.get_document("key")).value == b"value"
         await reader.close()
     remount(small_disk, "rw")
@@ -128,7 +128,7 @@ async def test_a_folder_that_is_a_file_is_a_storage_failure(tmp_path):
 
 
 async def test_a_failing_commit_fails_its_callers_alone(engine, monkeypatch):
-    real, sizes = lance_writer.merge, []
+    real, sizes = upsert_queue.merge, []
 
     async def failing_once(table, key, rows, *, replace):
         sizes.append(len(rows))
@@ -136,29 +136,29 @@ async def test_a_failing_commit_fails_its_callers_alone(engine, monkeypatch):
             raise RuntimeError("the disk burns")
         return await real(table, key, rows, replace=replace)
 
-    monkeypatch.setattr(lance_writer, "merge", failing_once)
+    monkeypatch.setattr(upsert_queue, "merge", failing_once)
     first = asyncio.ensure_future(engine.upsert(TABLE, [point("first")]))
     while not sizes:
         await asyncio.sleep(0)
     together = [asyncio.ensure_future(engine.upsert(TABLE, [point(f"second{n}")])) for n in range(3)]
     results = await asyncio.gather(first, *together, return_exceptions=True)
     assert results[0] is None
-    assert [type(it) for it in results[1:]] == [StorageFailed] * 3
+    assert [type(result) for result in results[1:]] == [StorageFailed] * 3
     await engine.upsert(TABLE, [point("third")])
     assert sizes == [1, 3, 1]
-    found = await engine.fetch(TABLE, ["first", "second0", "third"])
-    assert [it.id for it in found] == ["first", "third"]
+    points = await engine.fetch(TABLE, ["first", "second0", "third"])
+    assert [point.id for point in points] == ["first", "third"]
 
 
 async def test_commits_are_bounded_by_bytes(engine, monkeypatch):
-    real, sizes = lance_writer.merge, []
+    real, sizes = upsert_queue.merge, []
 
     async def counting(table, key, rows, *, replace):
         sizes.append(len(rows))
         return await real(table, key, rows, replace=replace)
 
-    monkeypatch.setattr(lance_writer, "merge", counting)
-    monkeypatch.setattr(lance_writer, "BYTES_PER_COMMIT", 100_000)
+    monkeypatch.setattr(upsert_queue, "merge", counting)
+    monkeypatch.setattr(upsert_queue, "BYTES_PER_COMMIT", 100_000)
     await engine.upsert(TABLE, [point(str(n), 30_000) for n in range(10)] + [point("huge", 500_000)])
     assert sizes == [3, 3, 3, 1, 1]
     assert await engine.count(TABLE) == 11
@@ -172,8 +172,8 @@ async def test_inserts_that_must_not_replace_share_no_commit_with_those_that_do(
         engine.upsert(TABLE, [point("b", 3)], replace=False),
         engine.upsert(TABLE, [point("b", 4)], replace=False),
     )
-    found = await engine.fetch(TABLE, ["a", "b"], with_sources=True)
-    assert [len(it.source.content) for it in found if it.source] == [1, 3]
+    points = await engine.fetch(TABLE, ["a", "b"], with_sources=True)
+    assert [len(point.source.content) for point in points if point.source] == [1, 3]
 
 
 async def test_a_library_that_cannot_be_imported_for_want_of_files_is_tried_again(tmp_path, monkeypatch):

@@ -1,4 +1,4 @@
-"""A sync that fails is never repeated: the system may have forgotten what the disk did not take."""
+"""A failed sync is never repeated, because a second one may succeed although the disk lacks the data."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from clipserve_gateway.errors import StorageFailed
-from clipserve_gateway.index.lance import sync as lance_sync
+from clipserve_gateway.index.lance import sync
 from clipserve_gateway.index.lance.engine import LanceEngine
 from clipserve_gateway.index.lance.sync import manifest_path, newest_version
 from clipserve_gateway.index.lance.sync_mark import Mark, change_mark, note_failure, note_synced, read_mark
@@ -29,7 +29,7 @@ def point(id: str) -> Point:
 
 @pytest.fixture
 def fail_sync(monkeypatch) -> Fail:
-    """Lets the next sync of a path fail once; after that, as in Linux, syncing it succeeds."""
+    """Makes the next sync of a path fail once. After that it succeeds, as on Linux."""
     real, wanted = os.fsync, []
 
     def fsync(number: int) -> None:
@@ -45,7 +45,7 @@ def fail_sync(monkeypatch) -> Fail:
 
 
 async def ids(engine: LanceEngine) -> list[str]:
-    return [it.id for it in await engine.fetch(TABLE, IDS)]
+    return [point.id for point in await engine.fetch(TABLE, IDS)]
 
 
 @pytest.mark.parametrize("part", ["points.lance/data", "points.lance/_versions"])
@@ -54,7 +54,7 @@ async def test_a_write_whose_sync_failed_is_refused_and_so_are_those_after_it(tm
     await engine.create_table(TABLE)
     await engine.upsert(TABLE, [point("first")])
     fail_sync(part)
-    with pytest.raises(StorageFailed, match=r"did not keep a write to table points.*start the gateway again"):
+    with pytest.raises(StorageFailed, match=r"failed to store a write to table points.*restart the gateway"):
         await engine.upsert(TABLE, [point("lost")])
     newest = newest_version(tmp_path / "points.lance")
     for write in (
@@ -64,7 +64,7 @@ async def test_a_write_whose_sync_failed_is_refused_and_so_are_those_after_it(tm
         lambda: engine.purge(TABLE),
         lambda: engine.optimize(TABLE),
     ):
-        with pytest.raises(StorageFailed, match="takes no writes"):
+        with pytest.raises(StorageFailed, match="accepts no writes"):
             await write()
     assert newest_version(tmp_path / "points.lance") == newest, "nothing was built on it"
     assert "first" in await ids(engine)
@@ -99,7 +99,7 @@ async def test_a_delete_that_was_not_kept_is_not_acknowledged(tmp_path, fail_syn
     await engine.create_table(TABLE)
     await engine.upsert(TABLE, [point("first"), point("other")])
     fail_sync("points.lance/_deletions")
-    with pytest.raises(StorageFailed, match="did not keep a write"):
+    with pytest.raises(StorageFailed, match="failed to store a write"):
         await engine.delete(TABLE, ["first"])
     await engine.close()
     again = LanceEngine(str(tmp_path))
@@ -111,9 +111,9 @@ async def test_documents_take_no_writes_either(tmp_path, fail_sync):
     engine = LanceEngine(str(tmp_path))
     assert await engine.put_document("key", b"kept", version=0)
     fail_sync("clipserve_catalog.lance/data")
-    with pytest.raises(StorageFailed, match="did not keep a write"):
+    with pytest.raises(StorageFailed, match="failed to store a write"):
         await engine.put_document("key", b"lost", version=1)
-    with pytest.raises(StorageFailed, match="takes no writes"):
+    with pytest.raises(StorageFailed, match="accepts no writes"):
         await engine.put_document("other", b"value", version=0)
     await engine.close()
     again = LanceEngine(str(tmp_path))
@@ -127,14 +127,14 @@ async def test_documents_take_no_writes_either(tmp_path, fail_sync):
 async def test_a_file_that_could_not_be_opened_is_synced_by_the_next_write(tmp_path, monkeypatch):
     engine = LanceEngine(str(tmp_path))
     await engine.create_table(TABLE)
-    real, failures = lance_sync.sync_path, [OSError(errno.EMFILE, "too many open files")]
+    real, failures = sync.sync_path, [OSError(errno.EMFILE, "too many open files")]
 
     def sync_path(path: Path) -> None:
         if failures:
             raise failures.pop()
         real(path)
 
-    monkeypatch.setattr(lance_sync, "sync_path", sync_path)
+    monkeypatch.setattr(sync, "sync_path", sync_path)
     with pytest.raises(StorageFailed, match="could not read or write"):
         await engine.upsert(TABLE, [point("first")])
     await engine.upsert(TABLE, [point("later")])
@@ -150,7 +150,7 @@ async def test_data_from_before_syncing_was_turned_on_is_not_put_aside(tmp_path,
     await plain.close()
     engine = LanceEngine(str(tmp_path))
     fail_sync("points.lance/data")
-    with pytest.raises(StorageFailed, match="did not keep a write"):
+    with pytest.raises(StorageFailed, match="failed to store a write"):
         await engine.upsert(TABLE, [point("lost")])
     await engine.close()
     again = LanceEngine(str(tmp_path))

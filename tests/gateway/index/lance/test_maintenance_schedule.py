@@ -1,4 +1,4 @@
-"""What keeps a table fast: indexes when they pay, files and segments merged, old versions gone."""
+"""A table stays fast: indexes when they are worth it, files and segments merged, old versions removed."""
 
 from __future__ import annotations
 
@@ -7,10 +7,8 @@ import os
 
 import numpy as np
 import pytest
-from clipserve_gateway.index.lance import indexes as lance_indexes
-from clipserve_gateway.index.lance import lease as lance_lease
-from clipserve_gateway.index.lance import maintenance as lance_care
-from clipserve_gateway.index.lance import table as lance_table
+from clipserve_gateway.index.lance import indexes, lease, maintenance
+from clipserve_gateway.index.lance import table as table_module
 from clipserve_gateway.index.lance.engine import LanceEngine
 from clipserve_gateway.index.lance.maintenance import newest_portion
 from clipserve_gateway.index.values import Eq, IndexOptions, IndexState, PayloadType, Point, Source, TableSpec
@@ -21,8 +19,8 @@ FROM = 400
 
 
 def vectors(count, seed=0):
-    found = np.random.default_rng(seed).standard_normal((count, DIM)).astype(np.float32)
-    return found / np.linalg.norm(found, axis=1, keepdims=True)
+    rows = np.random.default_rng(seed).standard_normal((count, DIM)).astype(np.float32)
+    return rows / np.linalg.norm(rows, axis=1, keepdims=True)
 
 
 def points(names, seed=0):
@@ -32,10 +30,10 @@ def points(names, seed=0):
 
 @pytest.fixture(autouse=True)
 def early_indexes(monkeypatch):
-    monkeypatch.setattr(lance_indexes, "VECTOR_INDEX_FROM_ROWS", FROM)
-    monkeypatch.setattr(lance_table, "VECTOR_INDEX_FROM_ROWS", FROM)
-    monkeypatch.setattr(lance_indexes, "ID_INDEX_FROM_ROWS", 100)
-    monkeypatch.setattr(lance_care, "KEEP_VERSIONS", dt.timedelta(milliseconds=1))
+    monkeypatch.setattr(indexes, "VECTOR_INDEX_FROM_ROWS", FROM)
+    monkeypatch.setattr(table_module, "VECTOR_INDEX_FROM_ROWS", FROM)
+    monkeypatch.setattr(indexes, "ID_INDEX_FROM_ROWS", 100)
+    monkeypatch.setattr(maintenance, "KEEP_VERSIONS", dt.timedelta(milliseconds=1))
 
 
 @pytest.fixture
@@ -63,7 +61,7 @@ async def test_an_exact_table_gets_no_vector_index(engine):
     table = TableSpec("exact", DIM, {}, index=IndexOptions(exact=True))
     await engine.create_table(table)
     await engine.upsert(
-        table, [Point(it.id, {}, it.embedding) for it in points([str(n) for n in range(FROM)])]
+        table, [Point(point.id, {}, point.embedding) for point in points([str(n) for n in range(FROM)])]
     )
     await engine.optimize(table)
     status = await engine.status(table)
@@ -80,27 +78,27 @@ async def test_a_table_that_changes_all_the_time_stays_small_and_right(engine, t
         names = [str(n) for n in range(turn * 50, turn * 50 + 30)] + [f"new-{turn}-{n}" for n in range(30)]
         await engine.upsert(TABLE, points(names, seed=turn + 1))
         live |= dict(zip(names, vectors(60, turn + 1), strict=True))
-        gone = [str(n) for n in range(turn * 50 + 30, turn * 50 + 40)]
-        assert await engine.delete(TABLE, gone) == 10
-        for id in gone:
+        deleted = [str(n) for n in range(turn * 50 + 30, turn * 50 + 40)]
+        assert await engine.delete(TABLE, deleted) == 10
+        for id in deleted:
             del live[id]
         await engine.optimize(TABLE)
-    names, matrix, found = list(live), np.stack(list(live.values())), 0
+    names, matrix, recalled = list(live), np.stack(list(live.values())), 0
     for query in vectors(50, seed=99):
         best = {names[i] for i in np.argsort(-(matrix @ query))[:10]}
-        found += len(best & {hit.id for hit in await engine.search(TABLE, query, top_k=10)})
-    assert found / 500 >= 0.95
+        recalled += len(best & {hit.id for hit in await engine.search(TABLE, query, top_k=10)})
+    assert recalled / 500 >= 0.95
     assert await engine.count(TABLE) == len(live)
     folder = tmp_path / "store" / "points.lance"
     assert len(list((folder / "_versions").iterdir())) < 30
     assert len(list((folder / "data").iterdir())) < 20
-    dataset = lance_care.open_dataset(str(folder), None)
+    dataset = maintenance.open_dataset(str(folder), None)
     for description in dataset.describe_indices():
         assert len(description.segments) <= 6
 
 
 async def test_sources_are_not_merged_into_files_beyond_the_limit(engine, tmp_path, monkeypatch):
-    monkeypatch.setattr(lance_care, "FILE_BYTES", 1_000_000)
+    monkeypatch.setattr(maintenance, "FILE_BYTES", 1_000_000)
     await engine.create_table(TABLE)
     for n in range(40):
         [point] = points([f"{n:02}"], seed=n)
@@ -113,24 +111,24 @@ async def test_sources_are_not_merged_into_files_beyond_the_limit(engine, tmp_pa
     assert len(await engine.fetch(TABLE, [f"{n:02}" for n in range(40)])) == 40
 
 
-async def test_while_another_process_cares_for_a_table_this_one_does_not(engine):
+async def test_while_another_process_maintains_a_table_this_one_does_not(engine):
     await engine.open()
-    mine = lance_lease.Lease(engine._open_leases, "points")
-    other = lance_lease.Lease(engine._open_leases, "points")
+    mine = lease.Lease(engine._open_leases, "points")
+    other = lease.Lease(engine._open_leases, "points")
     async with mine.held() as held, mine.held() as again:
         assert held
         assert again
-        async with other.held() as too:
-            assert not too
+        async with other.held() as both:
+            assert not both
     async with other.held() as free:
         assert free
 
 
-async def test_the_lease_of_a_killed_process_runs_out(engine, monkeypatch):
+async def test_the_lease_of_a_killed_process_expires(engine, monkeypatch):
     await engine.open()
-    monkeypatch.setattr(lance_lease, "SECONDS", -1.0)
-    killed = lance_lease.Lease(engine._open_leases, "points")
-    other = lance_lease.Lease(engine._open_leases, "points")
+    monkeypatch.setattr(lease, "SECONDS", -1.0)
+    killed = lease.Lease(engine._open_leases, "points")
+    other = lease.Lease(engine._open_leases, "points")
     async with killed.held(), other.held() as taken:
         assert taken
 
@@ -154,21 +152,21 @@ def test_what_is_merged_is_no_larger_than_what_follows_it(sizes, least, portion)
 async def test_pages_stay_right_while_points_come_and_go(engine):
     await engine.create_table(TABLE)
     await engine.upsert(TABLE, points([f"{n:03}" for n in range(300)]))
-    assert [it.id for it in await engine.scroll(TABLE, after="", limit=10)][-1] == "009"
+    assert (await engine.scroll(TABLE, after="", limit=10))[-1].id == "009"
     await engine.delete(TABLE, ["010", "011", "019"])
     await engine.upsert(TABLE, points(["0105", "0106"]))
-    page = [it.id for it in await engine.scroll(TABLE, after="009", limit=10)]
+    page = [point.id for point in await engine.scroll(TABLE, after="009", limit=10)]
     assert page == ["0105", "0106", *(f"{n:03}" for n in range(12, 19)), "020"]
     filtered = await engine.scroll(TABLE, after="020", limit=10, filter=Eq("n", 250))
-    assert [it.id for it in filtered] == ["250"]
+    assert [point.id for point in filtered] == ["250"]
 
 
 async def test_a_sample_is_spread_over_the_table(engine):
     await engine.create_table(TABLE)
     await engine.upsert(TABLE, points([f"{n:03}" for n in range(300)]))
     sample = await engine.sample(TABLE, 30)
-    places = [int(np.argmax(vectors(300) @ vector)) for vector in sample]
-    assert len(set(places)) == 30
-    assert min(places) < 30
-    assert max(places) >= 270
+    positions = [int(np.argmax(vectors(300) @ vector)) for vector in sample]
+    assert len(set(positions)) == 30
+    assert min(positions) < 30
+    assert max(positions) >= 270
     assert (await engine.sample(TABLE, 1000)).shape == (300, DIM)

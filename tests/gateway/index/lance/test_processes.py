@@ -33,11 +33,11 @@ def on_disk(tmp_path):
 
 
 async def all_ids(engine, table=SHARED):
-    found, after = [], ""
+    ids, after = [], ""
     while page := await engine.scroll(table, after=after, limit=100):
-        found += [point.id for point in page]
+        ids += [point.id for point in page]
         after = page[-1].id
-    return found
+    return ids
 
 
 @pytest.mark.slow
@@ -77,9 +77,9 @@ async def test_the_life_of_a_table_on_object_storage(on_s3):
     source = Source("image", bytes(range(256)) * 100)
     await engine.upsert(table, [Point(str(n), {"n": n}, VECTOR, source) for n in range(6000)])
     assert await other.tables() == ["pets-1"]
-    assert [it.id for it in await other.scroll(table, after="599", limit=2)] == ["5990", "5991"]
-    [found] = await other.fetch(table, ["7"], with_embeddings=True, with_sources=True)
-    assert (found.payload, found.source) == ({"n": 7}, source)
+    assert [point.id for point in await other.scroll(table, after="599", limit=2)] == ["5990", "5991"]
+    [point] = await other.fetch(table, ["7"], with_embeddings=True, with_sources=True)
+    assert (point.payload, point.source) == ({"n": 7}, source)
     assert [hit.id for hit in await other.search(table, VECTOR, top_k=1, filter=Eq("n", 4321))] == ["4321"]
     assert await other.delete(table, ["0", "nope"]) == 1
     await engine.optimize(table)
@@ -96,9 +96,9 @@ async def test_a_document_changed_by_another_process_is_read_anew(on_disk):
     assert await engine.get_document("a") is None
     for version, value in enumerate([b"first", b"second"]):
         assert await other.put_document("a", value, version=version)
-        found = await engine.get_document("a")
-        assert found is not None
-        assert found.value == value
+        document = await engine.get_document("a")
+        assert document is not None
+        assert document.value == value
     assert not await engine.put_document("a", b"late", version=1)
     assert await other.delete_document("a", version=2)
     assert await engine.get_document("a") is None

@@ -1,4 +1,4 @@
-"""What is acknowledged is synced, and what a power cut left half-written is put aside."""
+"""Acknowledged writes are synced; versions that a power cut left incomplete are moved aside."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from clipserve_gateway.errors import StorageFailed
-from clipserve_gateway.index.lance import sync as lance_sync
+from clipserve_gateway.index.lance import sync
 from clipserve_gateway.index.lance.engine import LanceEngine
 from clipserve_gateway.index.lance.sync import HINT, MARK, version_of
 from clipserve_gateway.index.values import PayloadType, Point, TableSpec
@@ -19,26 +19,26 @@ VECTOR = np.eye(4, dtype=np.float32)[0]
 
 @pytest.fixture
 def synced(monkeypatch) -> set[str]:
-    """What was synced: the bytes of files, and entries of folders."""
-    found: set[str] = set()
-    real = lance_sync.sync_path
+    """Everything that was synced: bytes of files, and entries of folders."""
+    synced: set[str] = set()
+    real = sync.sync_path
 
     def record(path: Path) -> None:
         if path.is_dir():
-            found.update(f"entry {path}/{name}" for name in os.listdir(path))
+            synced.update(f"entry {path}/{name}" for name in os.listdir(path))
         else:
-            found.add(f"bytes {path}")
+            synced.add(f"bytes {path}")
         real(path)
 
-    monkeypatch.setattr(lance_sync, "sync_path", record)
-    return found
+    monkeypatch.setattr(sync, "sync_path", record)
+    return synced
 
 
 def unsynced(store: Path, synced: set[str]) -> set[str]:
-    """What is in a store and was not synced."""
+    """Everything in a store that was not synced."""
     paths = [path for path in store.rglob("*") if path.name not in (HINT, MARK)]
-    there = {f"entry {path}" for path in paths} | {f"bytes {path}" for path in paths if path.is_file()}
-    return there - synced
+    parts = {f"entry {path}" for path in paths} | {f"bytes {path}" for path in paths if path.is_file()}
+    return parts - synced
 
 
 async def test_every_file_is_synced_before_a_write_is_acknowledged(tmp_path, synced):
@@ -89,7 +89,7 @@ async def test_a_version_that_never_reached_the_disk_is_put_aside(tmp_path, harm
         path.write_bytes(b"" if how == "empty" else content[: len(content) // 2])
     manifest = newest(folder).name
     engine = LanceEngine(str(tmp_path))
-    assert [it.id for it in await engine.fetch(TABLE, ["0", "1", "2"])] == ["0", "1"]
+    assert [point.id for point in await engine.fetch(TABLE, ["0", "1", "2"])] == ["0", "1"]
     assert (folder / "_damaged" / manifest).exists()
     await engine.upsert(TABLE, [Point("new", {"n": 9}, VECTOR)])
     assert await engine.count(TABLE) == 3
@@ -101,6 +101,6 @@ async def test_damage_to_what_was_synced_is_told_and_not_rolled_back(tmp_path):
     min((folder / "data").iterdir(), key=os.path.getmtime).unlink()
     newest(folder).unlink()
     engine = LanceEngine(str(tmp_path))
-    with pytest.raises(StorageFailed, match="restore the store from a copy"):
+    with pytest.raises(StorageFailed, match="restore the store from a backup"):
         await engine.fetch(TABLE, ["0"])
     await engine.close()

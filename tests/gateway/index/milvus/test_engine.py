@@ -1,4 +1,4 @@
-"""What is Milvus's own: servers that go away and come back, and what it cannot hold."""
+"""Cases of Milvus alone: servers that stop and come back, and values that it cannot hold."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from clipserve_gateway.errors import InvalidInput, InvalidPayload, StorageUnavailable
 from clipserve_gateway.index.engines import open_engine
-from clipserve_gateway.index.milvus.options import MilvusOptions, parse
+from clipserve_gateway.index.milvus.options import MilvusOptions, parse_milvus_uri
 from clipserve_gateway.index.milvus.rows import MAX_FIELDS, MAX_LIST
 from clipserve_gateway.index.values import PayloadType, Point, TableSpec
 from clipserve_gateway.local.ports import free_port
@@ -49,7 +49,7 @@ def own_server():
 
 
 async def until_back(engine, table: TableSpec) -> int:
-    """The count of a table, as soon as the server tells it."""
+    """The count of a table, as soon as the server answers."""
     for _ in range(600):
         with contextlib.suppress(StorageUnavailable):
             return await engine.count(table)
@@ -78,9 +78,9 @@ async def test_a_killed_server_that_comes_back_is_found_again_with_all_that_was_
     with pytest.raises(StorageUnavailable):
         await engine.count(table)
     await asyncio.to_thread(own_server.start)
-    # What was under way may be there or not; what was acknowledged must.
+    # Writes in progress may be lost; acknowledged ones must not.
     assert await until_back(engine, table) >= len(acknowledged)
-    stored = {it.id: it.payload for it in await engine.fetch(table, sorted(acknowledged))}
+    stored = {point.id: point.payload for point in await engine.fetch(table, sorted(acknowledged))}
     assert stored == {id: {"n": int(id.split("-")[0])} for id in acknowledged}
     await engine.upsert(table, [point("after")])
     hits = await engine.search(table, VECTOR, top_k=1, consistent=True)
@@ -150,4 +150,4 @@ async def test_points_of_more_bytes_than_a_message_holds_are_written_in_parts(en
     ],
 )
 def test_the_uri_says_which_engine_it_is(uri, expected):
-    assert parse(uri) == expected
+    assert parse_milvus_uri(uri) == expected
