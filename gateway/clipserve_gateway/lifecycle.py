@@ -7,7 +7,7 @@ import asyncio
 import click
 
 from clipserve_gateway.process.cores import available_cores
-from clipserve_gateway.process.memory import freeze_what_stays, give_back_freed
+from clipserve_gateway.process.memory import freeze_objects, trim_memory
 from clipserve_gateway.process.signals import stop_on_signals
 from clipserve_gateway.process.threads import use_named_workers
 from clipserve_gateway.process.watched_files import BadFile
@@ -52,5 +52,5 @@ async def serve_until_signal(settings: Settings) -> int:
 async def tend_memory(gateway: Gateway) -> None:
     """Keeps what is loaded at the start out of garbage collection, and what is freed out of this process."""
     await gateway.begun()
-    freeze_what_stays()
-    await give_back_freed()
+    freeze_objects()
+    await trim_memory()

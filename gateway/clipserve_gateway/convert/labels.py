@@ -12,7 +12,7 @@ from clipserve_gateway.collection.label_sets import LabelSetSummary
 from clipserve_gateway.convert.common import check_bytes, check_text, write_time
 from clipserve_gateway.errors import InvalidInput, LimitExceeded
 from clipserve_gateway.inference.label_warnings import LabelWarning
-from clipserve_gateway.inputs.clean_text import is_blank, opened
+from clipserve_gateway.inputs.clean_text import is_blank, without_entities
 from clipserve_gateway.types import LabelSet, LabelSetRef, Limits, NoneOfTheAbove
 
 DEFAULT_TEMPLATE = "a photo of a {}."
@@ -73,7 +73,7 @@ def check_template(template: str, limits: Limits, field: str) -> None:
     """InvalidInput unless it has one `{}` and no other braces; LimitExceeded if it is too long."""
     check_text(template, limits, field)
     check_characters("template", template, field)
-    if template.count("{}") != 1 or BRACE.search(opened(template.replace("{}", " "))):
+    if template.count("{}") != 1 or BRACE.search(without_entities(template.replace("{}", " "))):
         raise InvalidInput(
             f"a template needs exactly one {{}} where the label goes and no other braces of any kind, not "
             f"{template[:80]!r}",
@@ -139,7 +139,7 @@ def read_none_of_the_above(
     for i, prompt in enumerate(prompts):
         check_text(prompt, limits, f"{path}.prompts[{i}]")
         check_characters("prompt", prompt, f"{path}.prompts[{i}]")
-        if BRACE.search(opened(prompt)):
+        if BRACE.search(without_entities(prompt)):
             raise InvalidInput("write the whole prompt, without braces", field=f"{path}.prompts[{i}]")
     check_cosine(none.threshold, f"{path}.threshold")
     return NoneOfTheAbove(name, prompts, none.threshold)

@@ -88,9 +88,9 @@ class SlowCallers:
         budget: ByteBudget,
         largest: int,
         *,
-        received: Callable[[int], int | None] = arrivals.received,
+        received: Callable[[int], int | None] = arrivals.received_bytes,
         connections: Callable[[], dict[str, int]] = arrivals.connections,
-        cut: Callable[[int, str], None] = arrivals.cut,
+        cut: Callable[[int, str], None] = arrivals.close_connection,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """`largest` is the largest message, in bytes."""

@@ -1,4 +1,4 @@
-"""Image bytes and texts become the tensors that encoders take.
+"""Turns image bytes and texts into the tensors that encoders take.
 
-The one place of Pillow. Imports flow and what lies below.
+Only this folder imports Pillow. Imports flow and what lies below.
 """

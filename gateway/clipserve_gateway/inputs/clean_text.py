@@ -1,7 +1,7 @@
-"""Text as CLIP's tokenizer wants it: mended, with single spaces, in lower case; in bounded time.
+"""Cleans texts as CLIP's tokenizer does: repaired, with single spaces, in lower case; in bounded time.
 
-Mending (ftfy) works line by line, at up to 20 µs a line and 5 µs a character. Only as many lines are mended
-as can matter, so a text of a megabyte costs little more than its beginning.
+ftfy repairs texts line by line and takes up to 20 µs a line and 5 µs a character. Only the lines that fill
+the context are repaired, so a text of a megabyte takes little longer than its beginning.
 """
 
 from __future__ import annotations
@@ -15,34 +15,34 @@ import ftfy
 from ftfy.fixes import unescape_html
 
 LINE = 20_000
-"""Characters. Longer lines are cut at a space and mended part by part, as ftfy itself does at a million."""
+"""Characters. Longer lines are cut at a space and repaired part by part, as ftfy does above a million."""
 
 LINES = 10_000
-"""Lines of a text that are mended at most; only lines of control characters can bring a text so far."""
+"""Most lines of a text that are repaired. Only texts with lines of control characters have more."""
 
 LONG_NUMBER = re.compile(r"&#([0-9]{20,})")
-"""The beginning of an entity whose number is beyond every character, but for its zeros."""
+"""The beginning of an entity whose number, unless it begins with zeros, is beyond all characters."""
 
 AMPERSANDS = re.compile(r"&(?:(?:amp|AMP|#0{0,20}38|#[xX]0{0,20}26);)+")
-"""An ampersand written as an entity of an entity, however often: ftfy takes one pass for each time."""
+"""An ampersand that was escaped several times: ftfy takes one pass for each time."""
 
 AUTO = ftfy.TextFixerConfig(explain=False)
 NO_ENTITIES = AUTO._replace(unescape_html=False)
 ENTITY = re.compile(r"&(?:[#\w]+;)+|&[#\w]+")
-"""An entity, or one of one; more than is one."""
+"""An entity, also an escaped one. Matches some texts that are not entities."""
 FILLERS = frozenset(
     "\u034f\u115f\u1160\u17b4\u17b5\u180b\u180c\u180d\u180f\u2800\u3164\uffa0"
     + "".join(map(chr, range(0xFE00, 0xFE10)))
 )
-"""Letters and marks that are not to be seen: fillers, variation selectors, the empty braille pattern."""
+"""Invisible letters and marks: fillers, variation selectors, the empty braille pattern."""
 INVISIBLE = ("Cc", "Cf", "Cs", "Zs", "Zl", "Zp")
 SPACES = str.maketrans("\t\n\r", "   ")
 
 
 def clean(text: str, enough: int) -> tuple[str, bool]:
-    """The cleaned text, and whether all of it was read; reading ends once `enough` characters are clean."""
+    """The cleaned text, and whether all of it was read. Reading ends after `enough` clean characters."""
     flat = text.translate(SPACES)
-    # Printable ASCII without entities is what ftfy leaves alone, at a fraction of its cost.
+    # ftfy does not change printable ASCII without entities, so it is skipped.
     if flat.isascii() and flat.isprintable() and "&" not in flat:
         return " ".join(flat.split()).lower(), True
     words: list[str] = []
@@ -52,7 +52,7 @@ def clean(text: str, enough: int) -> tuple[str, bool]:
             whole = False
             break
         if "<" in line:
-            # As ftfy does: from the first tag on, a text is taken for HTML source.
+            # As in ftfy, a text counts as HTML source from the first tag on.
             config = NO_ENTITIES
         if config is AUTO:
             line = AMPERSANDS.sub("&amp;", line)
@@ -63,33 +63,32 @@ def clean(text: str, enough: int) -> tuple[str, bool]:
 
 
 def unescaped(text: str) -> str:
-    """The text without HTML entities. Python alone gives up on numbers of some thousand digits."""
-    return html.unescape(LONG_NUMBER.sub(lambda found: f"&#{found[1].lstrip('0')[:8] or 0}", text))
+    """The text with its HTML entities replaced. Long numbers, which Python may refuse, are shortened."""
+    return html.unescape(LONG_NUMBER.sub(lambda match: f"&#{match[1].lstrip('0')[:8] or 0}", text))
 
 
 def is_blank(text: str) -> bool:
-    """Whether nothing is to be seen of the text once it is clean: `&nbsp;`, a zero-width space."""
-    # Only few texts have nothing but entities, so only these are read.
-    return not is_visible(ENTITY.sub("", text)) and not is_visible(opened(text))
+    """Whether the cleaned text shows nothing, for example `&nbsp;` or a zero-width space."""
+    # Few texts have only entities, so these are replaced only if nothing else is visible.
+    return not is_visible(ENTITY.sub("", text)) and not is_visible(without_entities(text))
 
 
 def is_visible(text: str) -> bool:
-    """Whether any of the characters is to be seen."""
+    """Whether any character is visible."""
     return any(
         character not in FILLERS and unicodedata.category(character) not in INVISIBLE for character in text
     )
 
 
-def opened(text: str) -> str:
-    """The text without entities, its characters in plain forms: with the braces that the model sees."""
+def without_entities(text: str) -> str:
+    """The text with its entities replaced, in compatibility form (NFKC): with the braces the model sees."""
     if text.isascii() and "&" not in text:
         return text
-    found = unescape_html(AMPERSANDS.sub("&amp;", text))
-    return unicodedata.normalize("NFKC", unescaped(unescaped(found)))
+    return unicodedata.normalize("NFKC", unescaped(unescaped(unescape_html(AMPERSANDS.sub("&amp;", text)))))
 
 
 def lines(text: str) -> Iterator[str]:
-    """The lines of a text, without those that are blank, in parts of at most LINE characters."""
+    """The lines of a text, without blank ones, in parts of at most LINE characters."""
     start = 0
     while start < len(text):
         end = text.find("\n", start) + 1 or len(text)
@@ -97,6 +96,6 @@ def lines(text: str) -> Iterator[str]:
             end = text.rfind(" ", start, start + LINE) + 1 or start + LINE
         line = text[start:end]
         start = end
-        # Other whitespace may be half of a mangled character.
+        # Whitespace beyond ASCII may be half of a wrongly decoded character.
         if not (line.isascii() and line.isspace()):
             yield line

@@ -1,4 +1,4 @@
-"""Threads that decode images, so that the event loop never does."""
+"""Threads that decode images, to keep this work off the event loop."""
 
 from __future__ import annotations
 
@@ -22,19 +22,17 @@ from clipserve_gateway.process.cores import available_cores
 T = TypeVar("T")
 
 QUEUED_PER_THREAD = 64
-"""Decodes that may wait for each thread before the pool counts as saturated: about 0.1–0.3 s of work."""
+"""Waiting decodes per thread at which the pool counts as saturated: about 0.1–0.3 s of work."""
 
 REFUSED_PER_THREAD = 1024
-"""Decodes that wait for each thread when more are refused: several of the largest calls, some seconds."""
+"""Most waiting decodes per thread; more are refused. Several of the largest calls, or seconds of work."""
 
 
 class DecodePool:
-    """Runs decodes on as many threads as there are cores to use (Pillow releases the GIL).
-
-    Belongs to one event loop.
+    """Runs decodes on one thread for each core (Pillow releases the GIL). Belongs to one event loop.
 
     Args:
-        threads: 0 means the cores that this process may use.
+        threads: 0 means the number of cores that this process may use.
         bulk_share: see Gate.
     """
 
@@ -44,23 +42,24 @@ class DecodePool:
         self.gate = Gate(self.threads, bulk_share, "decode")
         self._executor = ThreadPoolExecutor(self.threads, thread_name_prefix="decode")
         self._large = Gate(1, bulk_share, "decode")
-        """One at a time; its units are what the work costs."""
+        """Large work runs one at a time and is charged by its cost."""
         self._pending = 0
 
     async def run(
         self, work: Callable[[], T], *, deadline: Deadline, alone: bool = False, cost: int = 1
     ) -> T:
-        """The result of `work()`. Work whose caller is gone or late by its turn is never begun.
+        """The result of `work()`, which is not started if its caller has left or its deadline has passed.
 
-        Of work that is to be alone, one runs at a time, beside other work; so it takes one thread at most. It
-        waits for that as all work waits for a thread, in a fair queue: of lanes, and of callers in each, by
-        `cost`, which is 1 for an ordinary image.
+        Args:
+            deadline: DeadlineExceeded is raised when it passes before the work starts.
+            alone: large work, of which one runs at a time, beside all other work.
+            cost: share of the fair queue among lanes and callers; 1 for an ordinary image.
 
-        Raises Overloaded where too much is waiting, DeadlineExceeded, or what the work raises.
+        Raises Overloaded if too much work waits, and the errors of `work`.
         """
         if self._pending >= self.threads * (REFUSED_PER_THREAD + 1):
             raise Overloaded(
-                "too many images are waiting to be decoded; try again later", metadata={"limit": "decode"}
+                "too many images wait to be decoded; try again later", metadata={"limit": "decode"}
             )
         with contextlib.ExitStack() as held:
             held.enter_context(self._counted())
@@ -69,7 +68,7 @@ class DecodePool:
                 self._large.check(current_lane(), cost, deadline)
                 turn = await self._large.enter(cost, deadline=deadline)
                 held.callback(lambda: self._large.leave(turn, cost, done=deadline.remaining() > 0))
-            # Waiting here, not in the executor's own queue, is what lets a cancelled caller's work vanish.
+            # Waiting here, and not in the executor's queue, drops the work of cancelled callers.
             visit = await self.gate.enter(cost=cost, deadline=deadline)
             late = deadline.remaining() <= 0
             held.callback(self.gate.leave, visit, done=not late)
@@ -77,19 +76,19 @@ class DecodePool:
             loop = asyncio.get_running_loop()
             answer: asyncio.Future[T] = loop.create_future()
             running = self._executor.submit(self._timed, work, weakref.ref(answer), deadline)
-            # A thread's place stays taken until it is done, even if the caller has gone; work asks for that.
+            # The thread counts as busy until its work ends, even if the caller has left.
             finish = functools.partial(finished, held.pop_all(), answer)
             running.add_done_callback(functools.partial(hand_over, loop, finish))
         try:
             return await answer
         finally:
-            # An error's traceback holds this frame; with its future in it, they would keep each other, and
-            # the image, until garbage is collected.
+            # An error's traceback holds this frame. With the future in it, the cycle would keep the image
+            # until garbage collection.
             del answer, running, finish
 
     def _timed(self, work: Callable[[], T], answer: weakref.ref[asyncio.Future[T]], deadline: Deadline) -> T:
         def wanted() -> bool:
-            # Not the answer itself: an error's traceback would hold it, and it the error.
+            # A weak reference, because an error's traceback holds this frame, and the future holds the error.
             waiting = answer()
             return waiting is not None and not waiting.cancelled() and deadline.remaining() > 0
 
@@ -101,7 +100,7 @@ class DecodePool:
             self._metrics.decode_cpu_seconds.inc(time.thread_time() - begin)
 
     def check(self, images: int, deadline: Deadline) -> None:
-        """Raises Overloaded where so many images, sent now, would be decoded after the deadline."""
+        """Raises Overloaded if this many images, sent now, would be decoded after the deadline."""
         self.gate.check(current_lane(), images, deadline)
 
     @contextlib.contextmanager
@@ -113,30 +112,30 @@ class DecodePool:
             self._pending -= 1
 
     def saturation(self) -> float:
-        """0 for an idle pool, 1 for one that has as much waiting as it should."""
+        """0 for an idle pool, 1 for a full queue."""
         return min(1.0, self._pending / (self.threads * (QUEUED_PER_THREAD + 1)))
 
     async def ping(self) -> None:
-        """Returns once a thread has had a moment: after the decodes that run now, at the latest."""
+        """Returns when a thread is free, at the latest after the decodes that run now."""
         await asyncio.get_running_loop().run_in_executor(self._executor, int)
 
     def close(self) -> None:
-        """Lets running work finish and ends the threads."""
+        """Lets running work finish, and ends the threads."""
         self._executor.shutdown(wait=False, cancel_futures=True)
 
 
 def hand_over(
     loop: asyncio.AbstractEventLoop, finish: Callable[[Future[T]], None], running: Future[T]
 ) -> None:
-    """Has the event loop finish what a thread has done, if it is still there."""
+    """Finishes a thread's work on the event loop, if that is still open."""
     if not loop.is_closed():
         loop.call_soon_threadsafe(finish, running)
 
 
 def finished(held: contextlib.ExitStack, answer: asyncio.Future[T], running: Future[T]) -> None:
-    """Makes room for others, and answers the caller, unless it has gone.
+    """Frees the thread for others, and answers the caller unless it has left.
 
-    All in one step of the event loop; run_in_executor and shield, which do the same, take four.
+    This takes one step of the event loop; run_in_executor with shield takes four.
     """
     held.close()
     if answer.done():

@@ -1,8 +1,8 @@
-"""Decoded pictures become the pixels that an image encoder sees: resized, cropped, RGB.
+"""Turns decoded images into the pixels that an encoder takes: resized, cropped, RGB.
 
-Fast mode resizes no more than the crop. Its rounding differs from that of resizing the whole: of a photograph
-one value in some thousands, of patterns that lie between two values up to a fifth, by 1 each. So pictures
-that are almost of one color, where a difference of 1 counts, are resized whole in fast mode too.
+Fast mode resizes only the crop. Its rounding differs from resizing the whole image, by 1: for photographs in
+one of some thousand values, for patterns between two values in up to a fifth of them. A difference of 1
+matters in images that have almost one color, so these are resized whole in fast mode, too.
 """
 
 from __future__ import annotations
@@ -15,31 +15,31 @@ from PIL import Image
 from clipserve_gateway.types import Pixels
 
 WHOLE_PIXELS = 1 << 24
-"""Up to so many pixels (64 MiB) a resized image is made whole, as open_clip does; beyond, only its crop."""
+"""Up to this many pixels (64 MiB), an image is resized whole, as in open_clip; above, only its crop."""
 
 NEAREST_MODES = ("1", "P", "PA")
-"""Resized by nearest neighbor, where a rounding chooses another pixel."""
+"""Modes resized by nearest neighbor, where rounding selects another pixel."""
 BITS_PER_SAMPLE = 258
-"""A TIFF tag."""
+"""Number of a TIFF tag."""
 FLAT = 3.0
-"""Standard deviation, of 255, of the strongest color below which a picture is almost of one color."""
+"""Standard deviation of the strongest color (0–255) below which an image has almost one color."""
 DOMINANT_SHARE = 0.4
-"""Of a crop's pixels, in one shade give or take one: drawings, text pages and screenshots have more."""
+"""Share of a crop's pixels in one shade ± 1; drawings, text pages and screenshots have more."""
 FINE_DETAIL = 30.0
-"""Mean second difference of neighbors, of 255: halftones have more, photographs rarely."""
+"""Mean second difference of neighbors (0–255); halftones have more, photographs rarely."""
 STEP = 8
-"""Of the pixels, rows and columns of a crop, every so many are looked at."""
+"""Every 8th pixel, row and column of a crop is inspected."""
 
 
 def resized(width: int, height: int, size: int) -> tuple[int, int]:
-    """Width and height once the shortest side is `size`."""
+    """Width and height after resizing the shortest side to `size`."""
     if width <= height:
         return size, int(size * height / width)
     return int(size * width / height), size
 
 
 def eight_bit(image: Image.Image) -> Image.Image:
-    """The image with at most 8 bits a channel: of gray with 16 bits (a TIFF's 12), the upper eight."""
+    """The image with at most 8 bits a channel: the upper eight of gray with 16 bits, or 12 in a TIFF."""
     if image.mode.startswith("I"):
         twelve = getattr(image, "tag_v2", {}).get(BITS_PER_SAMPLE) == (12,)
         return Image.fromarray((np.asarray(image) >> (4 if twelve else 8)).clip(0, 255).astype(np.uint8))
@@ -47,16 +47,15 @@ def eight_bit(image: Image.Image) -> Image.Image:
 
 
 def is_flat(pixels: Pixels) -> bool:
-    """Whether a picture is almost of one color."""
+    """Whether an image has almost one color."""
     return float(pixels[::4, ::4].reshape(-1, 3).std(axis=0).max()) < FLAT
 
 
 def is_delicate(image: Image.Image, region: tuple[float, float], target: tuple[int, int], size: int) -> bool:
-    """Whether scaled decoding changes what the model sees of a decoded crop; arguments as those of `fitted`.
+    """Whether scaled decoding would change the content of a crop; arguments as those of `fitted`.
 
-    A scaled JPEG has the means of its pixels, less what lies between them: colors of thin lines, and patterns
-    about as fine as its blocks. That counts where there is little else to see than lines on one background,
-    and in halftones.
+    The pixels of a scaled JPEG are means. They lose colors of thin lines, and patterns about as fine as the
+    JPEG's blocks. This matters in halftones, and in images of lines on one background.
     """
     left, top = corner_of(target, size)
     across, down = region[0] / target[0], region[1] / target[1]
@@ -72,14 +71,14 @@ def is_delicate(image: Image.Image, region: tuple[float, float], target: tuple[i
 
 
 def corner_of(target: tuple[int, int], size: int) -> tuple[int, int]:
-    """Left and top of the crop in the resized picture."""
+    """Left and top of the crop in the resized image."""
     return round((target[0] - size) / 2), round((target[1] - size) / 2)
 
 
 def fitted(
     image: Image.Image, region: tuple[float, float], target: tuple[int, int], size: int, *, fast: bool
 ) -> Pixels:
-    """Resizes the image's `region` (width, height from its origin) to `target`, crops the center; RGB."""
+    """Resizes the image's `region` (width, height from its origin) to `target`, crops its center; RGB."""
     left, top = corner_of(target, size)
     part = fast and image.mode not in NEAREST_MODES
     if not part and target[0] * target[1] <= WHOLE_PIXELS:
@@ -96,14 +95,14 @@ def fitted(
 def crop_resized(
     image: Image.Image, step: tuple[float, float], corner: tuple[int, int], size: int
 ) -> Image.Image:
-    """The crop of a resized image that is never made whole; differs from it by rounding at most.
+    """The crop of a resized image, without resizing the rest. Only rounding differs.
 
     Args:
-        step: pixels of the image for one pixel of the crop, across and down.
+        step: pixels of the image for one pixel of the crop, horizontally and vertically.
         corner: left and top of the crop in the resized image.
     """
     box = [(at * s, (at + size) * s) for at, s in zip(corner, step, strict=True)]
-    # Bicubic reads two steps beyond. Pillow keeps a box in single precision: small numbers stay exact.
+    # Bicubic reads two steps beyond. Pillow stores boxes in single precision, where small numbers are exact.
     reach = [2 * max(1.0, s) + 1 for s in step]
     low = [max(0, math.floor(start - r)) for (start, _), r in zip(box, reach, strict=True)]
     high = [min(whole, math.ceil(end + r)) for (_, end), r, whole in zip(box, reach, image.size, strict=True)]
@@ -114,5 +113,5 @@ def crop_resized(
 
 
 def filter_of(image: Image.Image) -> Image.Resampling:
-    """How an image is resized; Pillow itself does not know that palette indices with alpha have no mean."""
+    """The filter for an image. Pillow would average palette indices with alpha, which makes no sense."""
     return Image.Resampling.NEAREST if image.mode in NEAREST_MODES else Image.Resampling.BICUBIC

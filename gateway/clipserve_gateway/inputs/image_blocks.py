@@ -1,4 +1,4 @@
-"""GIF and WebP files: how many blocks they are made of."""
+"""Checks GIF and WebP files: how many blocks they have."""
 
 from __future__ import annotations
 
@@ -6,18 +6,18 @@ from clipserve_gateway.inputs.image_pieces import MAX_PIECES, too_many_pieces
 
 GIF = (b"GIF87a", b"GIF89a")
 MAX_CHUNKS = 50_000
-"""Of a WebP; its decoder makes a list of them all at the start, which takes 0.1 µs for each."""
+"""Most chunks of a WebP. Its decoder first lists them all, which takes 0.1 µs for each."""
 EXTENSION, GRAPHICS = 0x21, b"\xf9"
 PICTURE_OR_END = b",;"
 
 
 def is_webp(content: bytes) -> bool:
-    """Whether it begins like a WebP."""
+    """Whether the content begins like a WebP."""
     return content.startswith(b"RIFF") and content.startswith(b"WEBP", 8)
 
 
 def check_webp(webp: bytes) -> None:
-    """ImageUnreadable for a WebP of too many chunks."""
+    """Raises ImageUnreadable for a WebP with too many chunks."""
     position = 12
     for _ in range(MAX_CHUNKS):
         if position >= len(webp):
@@ -28,9 +28,9 @@ def check_webp(webp: bytes) -> None:
 
 
 def essential_gif(gif: bytes) -> bytes:
-    """A GIF without extensions before its first picture, but for those about transparency.
+    """A GIF without the extensions before its first image, except those about transparency.
 
-    ImageUnreadable for too many blocks before it. What is no block is left out, as Pillow skips it.
+    Also removes bytes that are not a block, which Pillow skips. Raises ImageUnreadable for too many blocks.
     """
     flags = gif[10] if len(gif) > 12 else 0
     position = 13 + (3 << (flags & 7) + 1 if flags & 0x80 else 0)

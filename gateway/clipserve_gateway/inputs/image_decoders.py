@@ -1,4 +1,4 @@
-"""Pillow's decoders that are loops in Python: one made fast, one bounded."""
+"""Replacements for two of Pillow's decoders that are loops in Python: one is faster, one is bounded."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from clipserve_gateway.inputs.image_pieces import too_many_pieces
 
 SLOW_DECODERS = {"ppm", "ppm_plain", "bmp_rle"}
 SLOW_BYTES = 2 << 20
-"""These are Python loops, or take much memory: they get files of no more than so many bytes."""
+"""Most bytes of a file for SLOW_DECODERS, which are Python loops or take much memory."""
 RUN_STEPS = 2_000_000
-"""Of decoding a run-length coded BMP: one for each run, and for each pixel that fills a line up."""
+"""Most steps of decoding a run-length encoded BMP: one for each run, and each pixel that fills a line."""
 
 
 class BoundedState(ImageFile.PyCodecState):
-    """Counts how often its width is asked for, which Pillow does at every step."""
+    """Counts reads of its width, of which Pillow does one at every step."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -24,7 +24,7 @@ class BoundedState(ImageFile.PyCodecState):
 
     @property
     def xsize(self) -> int:
-        """The picture's width."""
+        """The image's width."""
         self.steps_left -= 1
         if self.steps_left < 0:
             raise too_many_pieces()
@@ -36,7 +36,7 @@ class BoundedState(ImageFile.PyCodecState):
 
 
 class BoundedRunLength(BmpRleDecoder):
-    """A line that is not filled takes Pillow a step for each missing pixel: 4 KB can be 64 million steps."""
+    """Pillow's decoder with a bound: it takes a step for each missing pixel, 64 million of them for 4 KB."""
 
     def __init__(self, mode: str, *args: object) -> None:
         super().__init__(mode, *args)
@@ -44,12 +44,12 @@ class BoundedRunLength(BmpRleDecoder):
 
 
 class ScaledSamples(ImageFile.PyDecoder):
-    """PPM of another maximum than 255, the same to the bit as Pillow's, which takes 5 µs for each pixel."""
+    """PPM with another maximum than 255, to the bit like Pillow's decoder, which takes 5 µs a pixel."""
 
     _pulls_fd = True
 
     def decode(self, buffer: object) -> tuple[int, int]:
-        """Reads and scales all samples; what the file lacks is Pillow's to tell."""
+        """Reads and scales all samples. Pillow reports a file that is too short."""
         assert self.fd is not None
         most = self.args[-1]
         to, dtype = (65535, "<i4") if self.mode == "I" else (255, "u1")
@@ -63,6 +63,6 @@ class ScaledSamples(ImageFile.PyDecoder):
 
 
 def install() -> None:
-    """Puts them in the place of Pillow's own, for this process."""
+    """Replaces Pillow's decoders in this process."""
     Image.register_decoder("bmp_rle", BoundedRunLength)
     Image.register_decoder("ppm", ScaledSamples)

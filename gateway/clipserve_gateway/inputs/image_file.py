@@ -1,8 +1,8 @@
-"""An encoded image as a file that a decoder may read, with bounds on what reading it can cost.
+"""Prepares an encoded image for a decoder, and bounds the cost of reading it.
 
-A decoder's own checks look at width and height. A small file can also be dear in other ways: hundreds of
-JPEG scans that each pass over the whole picture, millions of empty chunks, a thousand tags that all point
-to the same megabytes. Those are refused here, or left out where they do not matter to the pixels.
+Decoders check only width and height. A small file can also be expensive in other ways: hundreds of JPEG scans
+over the whole image, millions of empty chunks, a thousand tags that point to the same megabytes. Such files
+are refused here, or these parts are removed if the pixels do not need them.
 """
 
 from __future__ import annotations
@@ -15,14 +15,14 @@ from clipserve_gateway.inputs import image_blocks, image_jpeg, image_png, image_
 from clipserve_gateway.inputs.image_pieces import MAX_PIECES, too_many_pieces
 
 READS_TO_OPEN = MAX_PIECES
-"""Reads until the picture itself begins; ordinary files take less than a hundred."""
+"""Most reads before the pixels; ordinary files take less than a hundred."""
 
 READS_TO_DECODE = 1_000_000
-"""Reads of the picture: two for every run of a BMP, one for every strip of a TIFF."""
+"""Most reads of the pixels: two for every run of a BMP, one for every strip of a TIFF."""
 
 PLAIN_PPM = (b"P1", b"P2", b"P3")
 MAX_COMMENTS = 1_000
-"""In a PPM whose numbers are text."""
+"""Most comments in a PPM with numbers as text."""
 
 UNSUPPORTED = (
     (0, b"%PDF-", "PDF"),
@@ -38,22 +38,22 @@ UNSUPPORTED = (
     (0, b"\x00\x00\x01\x00", "icon"),
     (0, b"<svg", "SVG"),
     (0, b"<?xml", "SVG or XML"),
-    # Pillow takes these for small ones.
+    # Pillow reads these as ordinary TIFFs.
     (0, b"MM\0+", "big-endian BigTIFF"),
 )
-"""Well-known files that are not accepted: offset, signature, name."""
+"""Well-known kinds of files that are not accepted: offset, signature, name."""
 
 
 class BoundedFile(io.BytesIO):
-    """Bytes as a file that may be read only so often, and so much in all; ImageUnreadable beyond.
+    """Bytes as a file with a bounded number of reads and of bytes read; more raise ImageUnreadable.
 
-    DeadlineExceeded for a read after whose result nobody waits any more.
+    A read raises DeadlineExceeded if no caller waits for the image any more.
     """
 
     def __init__(self, content: bytes) -> None:
         super().__init__(content)
         self.reads_left = READS_TO_OPEN
-        # Pillow reads a TIFF's tags twice, then its pixels.
+        # Pillow reads a TIFF's tags twice, and then its pixels.
         self._bytes_left = 4 * len(content) + (1 << 20)
 
     def read(self, size: int | None = -1, /) -> bytes:
@@ -67,10 +67,10 @@ class BoundedFile(io.BytesIO):
 
 
 def open_file(content: bytes) -> BoundedFile:
-    """The image file, without what its pixels do not need.
+    """The image file, without parts that its pixels do not need.
 
-    Raises ImageUnreadable for no bytes, for files of too many pieces and for TIFFs that can be read in two
-    ways, ImageFormatUnsupported for files of known other kinds.
+    Raises ImageUnreadable for empty files, files with too many pieces and ambiguous TIFFs, and
+    ImageFormatUnsupported for known kinds of files that are not accepted.
     """
     if not content:
         raise ImageUnreadable("the image has no bytes")
@@ -81,9 +81,9 @@ def open_file(content: bytes) -> BoundedFile:
 
 
 def essential(content: bytes) -> bytes:
-    """The file without what its pixels do not need, as far as that is dear to read; raises as open_file does.
+    """The file without expensive parts that its pixels do not need. Raises as open_file does.
 
-    What looks at a file here visits each byte a few times at most.
+    All checks here visit each byte a few times at most.
     """
     if content.startswith(image_jpeg.SIGNATURE):
         content = image_jpeg.without_metadata(content)
@@ -97,6 +97,6 @@ def essential(content: bytes) -> bytes:
     elif image_blocks.is_webp(content):
         image_blocks.check_webp(content)
     elif content.startswith(PLAIN_PPM) and content.count(b"#") > MAX_COMMENTS:
-        # Pillow copies all that follows a comment once for each.
+        # For each comment, Pillow copies all bytes after it.
         raise too_many_pieces()
     return content

@@ -1,4 +1,4 @@
-"""What an image may be: bounds that are checked before it is decoded."""
+"""Limits of an image, which are checked before it is decoded."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from clipserve_gateway.inputs.image_decoders import SLOW_BYTES, SLOW_DECODERS
 from clipserve_gateway.inputs.image_memory import MAX_RUN_LENGTH_WIDTH, tile_size
 
 MAX_SIDE = 1_000_000
-"""Rows and columns of one image: a decoder keeps some bytes for each row, however short it is."""
+"""Most rows and columns of an image. Decoders store some bytes for each row, even for a short one."""
 
 
 @dataclass(frozen=True)
 class ImageLimits:
-    """Caps on one image: bytes as encoded, pixels as decoded.
+    """Limits of one image: bytes as encoded, pixels as decoded.
 
     Decoding takes up to image_memory.MOST_BYTES of memory a pixel.
     """
@@ -25,12 +25,12 @@ class ImageLimits:
     max_pixels: int
 
     def __post_init__(self) -> None:
-        # Pillow's own cap is one number for the process, and a decoder's last net: it must not be below ours.
+        # Pillow's own limit is one number for the process and must not be below these.
         Image.MAX_IMAGE_PIXELS = max(Image.MAX_IMAGE_PIXELS or 0, self.max_pixels)
 
 
 def check_header(image: Image.Image, length: int, limits: ImageLimits) -> None:
-    """What can be refused before an opened image is decoded: size, dear encodings, pixels without a range."""
+    """Refuses an opened image for its size, a slow encoding, or pixels without an agreed range."""
     check_pixels(image.width, image.height, limits.max_pixels)
     if image.mode == "F" or (image.mode == "I" and image.format == "TIFF"):
         raise ImageFormatUnsupported(
@@ -40,7 +40,7 @@ def check_header(image: Image.Image, length: int, limits: ImageLimits) -> None:
     decoders = {tile[0] for tile in getattr(image, "tile", ())}
     if "bmp_rle" in decoders and image.width > MAX_RUN_LENGTH_WIDTH:
         raise ImageTooLarge(
-            f"run-length coded BMPs may be at most {MAX_RUN_LENGTH_WIDTH} pixels wide; use PNG",
+            f"run-length encoded BMPs may be at most {MAX_RUN_LENGTH_WIDTH} pixels wide; use PNG",
             metadata={"limit": str(MAX_RUN_LENGTH_WIDTH)},
         )
     if decoders & SLOW_DECODERS and length > SLOW_BYTES:
@@ -51,7 +51,7 @@ def check_header(image: Image.Image, length: int, limits: ImageLimits) -> None:
 
 
 def check_pixels(width: int, height: int, limit: int) -> None:
-    """ImageTooLarge for a picture of more than `limit` pixels, ImageUnreadable for one of none."""
+    """Raises ImageTooLarge for more than `limit` pixels, ImageUnreadable for none."""
     if width < 1 or height < 1:
         raise ImageUnreadable(f"the image has {width} × {height} pixels")
     if width * height > limit:

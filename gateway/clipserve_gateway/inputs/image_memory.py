@@ -1,7 +1,7 @@
-"""What decoding an image takes of memory, told from its header.
+"""Upper bounds of the memory for decoding an image, from its header.
 
-Bounds, as measured with Pillow 12 and its libraries; the tests measure again. A small file can be dear: a
-WebP of three kilobytes may have the pixels of a large photograph, and its decoder keeps four copies of them.
+They were measured with Pillow 12 and its libraries; tests measure them again. A small file can need much
+memory: a WebP of 3 KB may have the pixels of a large photograph, and its decoder keeps four copies of them.
 """
 
 from __future__ import annotations
@@ -9,37 +9,37 @@ from __future__ import annotations
 from PIL import Image
 
 MOST_BYTES = 17
-"""For one pixel, whatever the file is; 40 MiB more for an image."""
+"""Most bytes for one pixel of any file; each image takes up to 40 MiB more."""
 
 LARGE_BYTES = 128 << 20
-"""Images that take no more are decoded side by side, on every thread; those that take more, one at a time."""
+"""Images that take at most this are decoded on all threads at the same time; larger ones one at a time."""
 
 BUFFER_BYTES = 4 << 20
-"""For rows, tables and the like, whatever the image is."""
+"""For rows, tables and buffers of any image."""
 
 WEBP_BYTES = 17
-"""A canvas and the one before it, the frame, and Pillow's copies; four bytes each."""
+"""The canvas, the previous canvas, the frame, and Pillow's copies: four bytes a pixel each."""
 TIFF_BYTES = 16
-"""A strip may be the whole picture, of up to four samples of 16 bits, beside Pillow's own pixels."""
+"""A strip may be the whole image, with up to four samples of 16 bits, beside Pillow's own pixels."""
 RUN_LENGTH_BYTES = 3
 OVERSHOOT_ROWS = 2 * 255
 MAX_RUN_LENGTH_WIDTH = 65_535
-"""A run-length coded BMP is unpacked up to 255 rows beyond its end, and copied."""
+"""A run-length encoded BMP is unpacked up to 255 rows beyond its end, and copied."""
 COEFFICIENT_BYTES = 2
-"""A JPEG of several scans is kept as coefficients, one for each pixel and component, until the last scan."""
+"""A JPEG with several scans is stored as one coefficient per pixel and component until its last scan."""
 
 PIXEL_BYTES = {"1": 1, "L": 1, "P": 1, "LA": 8, "PA": 8, "RGBA": 8, "I;16": 8, "I;16B": 8, "I": 16}
-"""Of other formats, by mode: 4 but for these. Alpha is multiplied in a copy, 16 bits become 8 in several."""
+"""For other formats, by mode; 4 for other modes. Alpha takes a copy; converting 16 bits to 8, several."""
 
 TILE_WIDTH, TILE_LENGTH = 322, 323
-"""TIFF tags."""
+"""Numbers of TIFF tags."""
 
 
 def decoder_bytes(image: Image.Image, pixels: int, content: bytes) -> int:
-    """Bytes at most while an opened image is decoded, its pixels included.
+    """Most bytes for decoding an opened image, its pixels included.
 
     Args:
-        pixels: in the file; a JPEG that is scaled on the way has fewer now.
+        pixels: pixels in the file; a JPEG that the decoder scales down has fewer in `image`.
     """
     if image.format == "JPEG":
         several = content.count(b"\xff\xda") > 1
@@ -56,6 +56,6 @@ def decoder_bytes(image: Image.Image, pixels: int, content: bytes) -> int:
 
 
 def tile_size(image: Image.Image) -> tuple[int, int]:
-    """Width and height of a TIFF's tile, which is unpacked whole, even where it is larger than the image."""
+    """Width and height of a TIFF's tile, which may be larger than the image and is unpacked whole."""
     tags = getattr(image, "tag_v2", {})
     return tags.get(TILE_WIDTH, 1), tags.get(TILE_LENGTH, 1)

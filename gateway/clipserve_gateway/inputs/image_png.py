@@ -1,6 +1,6 @@
-"""PNG files: how many chunks they are made of.
+"""Checks PNG files: how many chunks and color profiles they have.
 
-Pillow takes some microseconds of Python for each chunk, and unpacks up to a megabyte of each color profile.
+Pillow takes some microseconds for each chunk, and unpacks up to a megabyte of each color profile.
 """
 
 from __future__ import annotations
@@ -10,15 +10,15 @@ from clipserve_gateway.inputs.image_pieces import too_many_pieces
 
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
 MAX_CHUNKS = 1_000
-"""Chunks beside those with pixels; ordinary files have less than twenty."""
+"""Most chunks without pixels; ordinary files have less than twenty."""
 MAX_PIXEL_CHUNKS = 50_000
-"""A 20 MiB file in chunks of 8 KiB has 2,560; Pillow takes 5 µs for each."""
+"""Most chunks with pixels. A 20 MiB file in chunks of 8 KiB has 2,560; Pillow takes 5 µs for each."""
 PIXELS = {b"IDAT", b"fdAT", b"fcTL"}
-"""Kinds of chunks with pixels, those of an animation's further frames among them."""
+"""Kinds of chunks with pixels, including further frames of an animation."""
 
 
 def check_png(png: bytes) -> None:
-    """ImageUnreadable for a PNG of too many chunks, or of two color profiles."""
+    """Raises ImageUnreadable for a PNG with too many chunks, or with two color profiles."""
     position, left, pixels_left, profiles = len(SIGNATURE), MAX_CHUNKS, MAX_PIXEL_CHUNKS, 0
     while position < len(png):
         head = png[position : position + 8]

@@ -28,13 +28,12 @@ from __future__ import annotations
 import io
 import logging
 import math
-import re
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TypeVar
 
-# The formats that are accepted, by name: else the first WebP or TIFF has Pillow import all it knows.
+# The accepted formats. Otherwise the first WebP or TIFF makes Pillow import all the formats that it knows.
 from PIL import (  # noqa: F401
     BmpImagePlugin,
     GifImagePlugin,
@@ -46,12 +45,7 @@ from PIL import (  # noqa: F401
     WebPImagePlugin,
 )
 
-from clipserve_gateway.errors import (
-    ClipserveError,
-    ImageError,
-    ImageTooLarge,
-    ImageUnreadable,
-)
+from clipserve_gateway.errors import ClipserveError, ImageError, ImageTooLarge, ImageUnreadable
 from clipserve_gateway.flow.wanted import check_wanted
 from clipserve_gateway.inputs import image_decoders
 from clipserve_gateway.inputs.fitting import WHOLE_PIXELS, eight_bit, fitted, is_delicate, is_flat, resized
@@ -65,42 +59,42 @@ T = TypeVar("T")
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "PPM")
 
 SCALED_SIDES = 4
-"""Sides of the target that a scaled JPEG has at least; fewer change the embeddings of photographs, too."""
+"""Least sides of a scaled JPEG, in sides of the target. With less, embeddings of photographs change."""
 
 image_decoders.install()
 
-# What is odd about a file is its sender's business, and no news to the server's log.
+# Warnings about a caller's file do not belong in the server's log.
 warnings.filterwarnings("ignore", module="PIL")
 logging.getLogger("PIL").setLevel(logging.CRITICAL)
 
 
 @dataclass(frozen=True)
 class Opened:
-    """An image whose header has passed, not decoded yet."""
+    """An image whose header was checked and that is not decoded yet."""
 
     image: Image.Image
     region: tuple[float, float]
-    """Width and height, from its origin, of what counts of the decoded picture."""
+    """Width and height, from its origin, of the part of the decoded image that is resized."""
     target: tuple[int, int]
-    """Width and height once it is resized."""
+    """Width and height after resizing."""
     size: int
     fast: bool
     scaled: bool
-    """Whether the decoder makes it smaller."""
+    """Whether the decoder scales it down."""
     pixels: int
-    """Of the file."""
+    """Width × height in the file."""
     bytes: int
-    """What decoding and resizing take of memory, at most."""
+    """Most memory for decoding and resizing."""
 
 
 def load_image(content: bytes, size: int, *, limits: ImageLimits, fast: bool) -> Pixels:
     """The pixels of an encoded image: uint8 [size, size, 3], read-only.
 
-    Raises ImageUnreadable, ImageFormatUnsupported or ImageTooLarge; whatever a malformed file makes the
-    decoder raise becomes ImageUnreadable. Nothing is decoded before the header has passed.
+    Raises ImageUnreadable, ImageFormatUnsupported or ImageTooLarge. Any error of the decoder for a malformed
+    file becomes ImageUnreadable. Nothing is decoded before the header was checked.
     """
-    found = opened(content, size, limits=limits, fast=fast)
-    pixels = guarded(lambda: decoded(found))
+    image = open_image(content, size, limits=limits, fast=fast)
+    pixels = guarded(lambda: decode(image))
     return load_image(content, size, limits=limits, fast=False) if pixels is None else pixels
 
 
@@ -112,28 +106,22 @@ def load_small(
     fast: bool,
     on_large: Callable[[int], None] = lambda megapixels: None,
 ) -> Pixels | None:
-    """As load_image; but None, and nothing decoded, where that takes more than LARGE_BYTES of memory.
+    """Like load_image, but None, and nothing decoded, if that takes more than LARGE_BYTES of memory.
 
-    `on_large` is then told how many millions of pixels the file has, rounded up.
+    Then it passes the file's megapixels, rounded up, to `on_large`.
     """
-    found = opened(content, size, limits=limits, fast=fast)
-    if found.bytes > LARGE_BYTES:
-        on_large(math.ceil(found.pixels / 1e6))
+    image = open_image(content, size, limits=limits, fast=fast)
+    if image.bytes > LARGE_BYTES:
+        on_large(math.ceil(image.pixels / 1e6))
         return None
-    pixels = guarded(lambda: decoded(found))
+    pixels = guarded(lambda: decode(image))
     if pixels is None:
         return load_small(content, size, limits=limits, fast=False, on_large=on_large)
     return pixels
 
 
-PYTHON_WORDS = re.compile(
-    r"\w\(\)|\bb'|invalid literal|could not convert|unpack|object|index out of range|argument|codec|^\W*$"
-)
-"""In messages of Python itself, which say nothing of an image to who sent it."""
-
-
-def opened(content: bytes, size: int, *, limits: ImageLimits, fast: bool) -> Opened:
-    """The image, up to its header; raises as load_image does."""
+def open_image(content: bytes, size: int, *, limits: ImageLimits, fast: bool) -> Opened:
+    """The image after its header was read and checked. Raises as load_image does."""
     if len(content) > limits.max_bytes:
         raise ImageTooLarge(
             f"the image has {len(content)} bytes; at most {limits.max_bytes} are accepted",
@@ -143,13 +131,13 @@ def opened(content: bytes, size: int, *, limits: ImageLimits, fast: bool) -> Ope
     image = guarded(lambda: Image.open(file, formats=FORMATS))
     guarded(lambda: check_header(image, len(content), limits))
     file.reads_left = READS_TO_DECODE
-    return guarded(lambda: prepared(image, content, size, fast=fast))
+    return guarded(lambda: prepare(image, content, size, fast=fast))
 
 
 def load_raw(rgb: bytes, width: int, height: int, size: int, *, limits: ImageLimits, fast: bool) -> Pixels:
-    """The pixels of a decoded picture, RGB8 row by row: uint8 [size, size, 3], read-only.
+    """The pixels of a decoded image (RGB8 row by row): uint8 [size, size, 3], read-only.
 
-    Raises ImageTooLarge, or ImageUnreadable where the bytes are not width × height × 3.
+    Raises ImageTooLarge, or ImageUnreadable if there are not width × height × 3 bytes.
     """
     try:
         check_pixels(width, height, limits.max_pixels)
@@ -164,14 +152,14 @@ def load_raw(rgb: bytes, width: int, height: int, size: int, *, limits: ImageLim
 
 
 def to_png(rgb: bytes, width: int, height: int) -> bytes:
-    """Decoded pixels, RGB8 row by row, as a PNG file."""
+    """Decoded pixels (RGB8 row by row) as a PNG file."""
     file = io.BytesIO()
     Image.frombuffer("RGB", (width, height), rgb, "raw", "RGB", 0, 1).save(file, "PNG", compress_level=1)
     return file.getvalue()
 
 
 def guarded(step: Callable[[], T]) -> T:
-    """A step of decoding, with whatever it raises told as what is wrong with the image."""
+    """The result of a step of decoding. Its errors become ImageUnreadable or ImageTooLarge."""
     try:
         return step()
     except ClipserveError:
@@ -181,33 +169,34 @@ def guarded(step: Callable[[], T]) -> T:
     except Image.DecompressionBombError:
         raise ImageTooLarge("the image has far more pixels than are accepted") from None
     except MemoryError:
-        raise ImageTooLarge("the image needs more memory than there is") from None
+        raise ImageTooLarge("the image needs more memory than the server has") from None
     except Exception as error:
-        why = "it is damaged, or no image" if PYTHON_WORDS.search(str(error)) else str(error)[:200]
+        # Pillow describes what is wrong with a file in OSError. Other errors are about Python's values.
+        why = str(error)[:200] if isinstance(error, OSError) else "it is damaged, or not an image"
         raise ImageUnreadable(f"the image cannot be decoded: {why}") from error
 
 
-def prepared(image: Image.Image, content: bytes, size: int, *, fast: bool) -> Opened:
-    """The image with all that is known before it is decoded."""
+def prepare(image: Image.Image, content: bytes, size: int, *, fast: bool) -> Opened:
+    """The image with all facts that are known before it is decoded."""
     original, target = image.size, resized(image.width, image.height, size)
     pixels = image.width * image.height
     draft = image.draft("RGB", (SCALED_SIDES * target[0], SCALED_SIDES * target[1])) if fast else None
-    # A scaled JPEG's last row and column may stand for less than a whole pixel.
+    # The last row and column of a scaled JPEG may cover less than a whole pixel.
     region = draft[1][2:] if draft else image.size
     whole = target[0] * target[1] <= WHOLE_PIXELS
-    # Pillow resizes across first, then down.
+    # Pillow resizes horizontally first, then vertically.
     resizing = 4 * (target[0] * image.height + target[0] * target[1]) if whole else 0
     memory = BUFFER_BYTES + decoder_bytes(image, pixels, content) + resizing
     return Opened(image, region, target, size, fast, image.size != original, pixels, memory)
 
 
-def decoded(found: Opened) -> Pixels | None:
-    """Decodes an opened image and fits it; None for a picture that is to be decoded exactly, and was not."""
+def decode(opened: Opened) -> Pixels | None:
+    """Decodes, resizes and crops an image. None if it was scaled and must be decoded exactly instead."""
     check_wanted("decode")
-    found.image.load()
+    opened.image.load()
     check_wanted("decode")
-    image = eight_bit(found.image)
-    pixels = fitted(image, found.region, found.target, found.size, fast=found.fast)
-    if found.scaled and (is_flat(pixels) or is_delicate(image, found.region, found.target, found.size)):
+    image = eight_bit(opened.image)
+    pixels = fitted(image, opened.region, opened.target, opened.size, fast=opened.fast)
+    if opened.scaled and (is_flat(pixels) or is_delicate(image, opened.region, opened.target, opened.size)):
         return None
     return pixels

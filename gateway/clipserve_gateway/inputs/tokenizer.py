@@ -1,7 +1,7 @@
-"""Text to token ids, equal to OpenAI's CLIP tokenizer.
+"""Turns texts into token ids, the same as OpenAI's CLIP tokenizer.
 
-The same byte-pair encoding (49,408 tokens, from CLIP's merges file) on the same cleaned text, with the
-merging done by Hugging Face's `tokenizers`. Start and end tokens may be spelled out in a text, as there.
+Uses the same byte-pair encoding (49,408 tokens, from CLIP's merges file) on the same cleaned text; Hugging
+Face's `tokenizers` does the merging. As in OpenAI's, a text may contain start and end tokens.
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ from clipserve_gateway.types import Tokens
 START, END = "<|startoftext|>", "<|endoftext|>"
 VOCABULARY = 49408
 LONGEST_TOKEN = 32
-"""Bytes."""
+"""Bytes of the longest token."""
 FEW = 8
-"""So many texts are encoded here: a batch would wake other threads, which takes longer."""
+"""Up to this many texts are encoded one by one: a batch uses other threads, which takes longer."""
 
-# The original ignores case. What is left of that after lower(): the long s, and the iota below, which is
-# neither a letter nor anything else there.
+# The original's pattern ignores case. After lower(), this matters only for the long s and the iota subscript,
+# which the original's pattern matches nowhere.
 PIECES = (
     r"<\|[sſ]tartoftext\|>|<\|endoftext\|>|'[sſ]|'t|'re|'ve|'m|'ll|'d"
     r"|\p{L}+|\p{N}|[^\s\p{L}\p{N}\x{345}]+"
@@ -36,24 +36,24 @@ PIECES = (
 
 
 class OpenAITokenizer:
-    """Encodes texts for models with CLIP's own vocabulary, which is loaded on first use (0.1 s).
+    """Encodes texts with CLIP's vocabulary, which is loaded at the first use (0.1 s).
 
     Args:
-        context_length: tokens of the longest text, start and end included.
+        context_length: most tokens of a text, start and end included.
     """
 
     def __init__(self, context_length: int = 77) -> None:
         if context_length < 2:
-            raise ValueError(f"a context of {context_length} tokens has no room for start and end")
+            raise ValueError(f"a context of {context_length} tokens has no space for start and end")
         self._context_length = context_length
-        # Twice what certainly fills the context: merges near a cut cannot reach back to what is kept.
+        # Twice the text that certainly fills the context, so that merges near the cut change no kept token.
         self._enough = 2 * LONGEST_TOKEN * context_length
 
     def encode(self, texts: Sequence[str]) -> list[Tokens]:
         """Token ids of each text, start and end included: int32 [n ≤ context_length].
 
-        Of a text that is longer, the end is cut off and `truncated` is set. Takes about 15 µs for a prompt
-        and less than half a second for a text of a million characters, whatever they are.
+        A longer text is cut, and its `truncated` is true. Takes about 15 µs for a prompt, and less than 0.5 s
+        for any text of a million characters.
         """
         cleaned = [clean(text, self._enough) for text in texts]
         short = [self._beginning(text) for text, _ in cleaned]
@@ -68,7 +68,7 @@ class OpenAITokenizer:
         ]
 
     def _beginning(self, text: str) -> str:
-        """As much of a cleaned text as can matter: no token spans two words, so the kept ids are the same."""
+        """The part of a cleaned text that fills the context: the same ids, as no token spans two words."""
         if len(text) <= self._context_length:
             return text
         return " ".join(text[: self._enough].split(" ", self._context_length)[: self._context_length])
@@ -82,7 +82,7 @@ class OpenAITokenizer:
 
 
 def with_special(text: str) -> list[int]:
-    """Ids of a cleaned text in which start or end tokens may be spelled out."""
+    """Ids of a cleaned text that may contain start or end tokens."""
     tokenizer = load_tokenizer()
     special = {START: VOCABULARY - 2, END: VOCABULARY - 1}
     ids: list[int] = []
@@ -106,7 +106,7 @@ def load_tokenizer() -> Tokenizer:
 
 
 def load_bpe() -> tuple[dict[str, int], list[tuple[str, str]]]:
-    """Vocabulary and merges, in the order in which CLIP's own tokenizer numbers them."""
+    """Vocabulary and merges, in the order of CLIP's token ids."""
     source = resources.files("clipserve_gateway") / "data" / "bpe_simple_vocab_16e6.txt.gz"
     lines = gzip.decompress(source.read_bytes()).decode().split("\n")
     symbols = byte_symbols()
@@ -129,5 +129,5 @@ def byte_symbols() -> list[str]:
 
 @functools.cache
 def tokenizer_for(context_length: int) -> OpenAITokenizer:
-    """One tokenizer for each context length; building it takes a moment."""
+    """The tokenizer for a context length; all callers share it."""
     return OpenAITokenizer(context_length)

@@ -1,7 +1,7 @@
-"""What the kernel knows of this process's connections: how many bytes each has received.
+"""The kernel's counts of bytes that this process's TCP connections have received.
 
-gRPC shows a message only when all of it is there. How much has come of one that is under way can be told from
-its connection alone. Linux counts that for TCP; elsewhere, and for other sockets, nothing is known.
+gRPC delivers a message only when it is complete. Only its connection shows how much of it has arrived. Linux
+counts this for TCP; for other sockets and systems it is not known.
 """
 
 from __future__ import annotations
@@ -18,17 +18,17 @@ BYTES_RECEIVED = 128
 INFO_BYTES = 256
 ADDRESS_BYTES = 128
 MAPPED = "ipv6:[::ffff:"
-"""How an IPv4 address begins that came to a socket of IPv6."""
+"""Beginning of an IPv4 address on an IPv6 socket."""
 
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
-def received(fd: int) -> int | None:
-    """Bytes that a TCP connection has received in all; None where that is not known."""
+def received_bytes(fd: int) -> int | None:
+    """All bytes that a TCP connection has received; None if that is not known."""
     if not sys.platform.startswith("linux"):
         return None
     info, size = ctypes.create_string_buffer(INFO_BYTES), ctypes.c_uint32(INFO_BYTES)
-    # By number: a socket object would close what is gRPC's.
+    # By file descriptor, because a socket object would close gRPC's connection.
     failed = _libc.getsockopt(fd, socket.IPPROTO_TCP, TCP_INFO, info, ctypes.byref(size))
     if failed or size.value < BYTES_RECEIVED + 8:
         return None
@@ -36,7 +36,7 @@ def received(fd: int) -> int | None:
 
 
 def peer_of(fd: int) -> str:
-    """The other end of a TCP connection as gRPC names it, e.g. `ipv4:127.0.0.1:41234`; empty for others."""
+    """The peer of a TCP connection as gRPC names it, e.g. `ipv4:127.0.0.1:41234`; empty for other sockets."""
     address, size = ctypes.create_string_buffer(ADDRESS_BYTES), ctypes.c_uint32(ADDRESS_BYTES)
     if _libc.getpeername(fd, address, ctypes.byref(size)):
         return ""
@@ -52,24 +52,21 @@ def peer_of(fd: int) -> str:
     return ""
 
 
-def plain(peer: str) -> str:
-    """A peer as gRPC tells it, in the form that `peer_of` has: without escapes, mapped IPv4 as IPv4."""
-    found = unquote(peer)
-    if found.lower().startswith(MAPPED):
-        return "ipv4:" + found[len(MAPPED) :].replace("]:", ":", 1)
-    return found
+def normalized_peer(peer: str) -> str:
+    """A peer from gRPC in the form of `peer_of`: without escapes, and mapped IPv4 as IPv4."""
+    peer = unquote(peer)
+    if peer.lower().startswith(MAPPED):
+        return "ipv4:" + peer[len(MAPPED) :].replace("]:", ":", 1)
+    return peer
 
 
 def connections() -> dict[str, int]:
-    """The file descriptor of every TCP connection of this process, by its peer."""
-    found: dict[str, int] = {}
-    for name in os.listdir("/proc/self/fd") if os.path.isdir("/proc/self/fd") else ():
-        if peer := peer_of(int(name)):
-            found[peer] = int(name)
-    return found
+    """The file descriptors of all TCP connections of this process, by peer."""
+    numbers = os.listdir("/proc/self/fd") if os.path.isdir("/proc/self/fd") else []
+    return {peer: int(number) for number in numbers if (peer := peer_of(int(number)))}
 
 
-def cut(fd: int, peer: str) -> None:
-    """Ends the connection, if it still is the peer's."""
+def close_connection(fd: int, peer: str) -> None:
+    """Shuts the connection down, if the file descriptor still belongs to the peer."""
     if peer_of(fd) == peer:
         _libc.shutdown(fd, socket.SHUT_RDWR)

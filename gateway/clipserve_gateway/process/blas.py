@@ -1,15 +1,16 @@
-"""Matrix products on the thread that asks for them."""
+"""Keeps matrix products on the calling thread."""
 
 from __future__ import annotations
 
-import numpy as np  # noqa: F401  (its BLAS must be there to be limited)
+import numpy as np  # noqa: F401  (its BLAS must be loaded to be limited)
 from threadpoolctl import threadpool_limits
 
 
 def use_one_blas_thread() -> None:
-    """Keeps numpy's BLAS from using threads of its own, in the whole process and for good.
+    """Keeps numpy's BLAS from using its own threads, in the whole process and permanently.
 
-    After a product, those wait for the next one in a loop, on cores that Triton and decoding could use: one
-    picture by 1,000 labels takes 0.1 ms, and cost the encoder on the same two cores a third of its speed.
+    After a product, these threads wait for the next one in a busy loop, on cores that Triton and decoding
+    need. The product of an image and 1,000 labels takes 0.1 ms, but with these threads the encoder on the
+    same two cores lost a third of its speed.
     """
     threadpool_limits(1, user_api="blas")

@@ -1,4 +1,4 @@
-"""How many processor cores this process may use."""
+"""The number of processor cores that this process may use."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def available_cores(root: Path = Path("/")) -> int:
 
 
 def quotas(root: Path) -> Iterator[float]:
-    """CPUs that the process's cgroup and each cgroup above it grant, where they limit them."""
+    """The CPU limits of the process's cgroup and of each cgroup above it."""
     mount = root / "sys/fs/cgroup"
     try:
         memberships = (root / "proc/self/cgroup").read_text().splitlines()
@@ -38,7 +38,7 @@ def quotas(root: Path) -> Iterator[float]:
 
 
 def upward(hierarchy: Path, path: str) -> Iterator[Path]:
-    """A cgroup's folder and those above it; in a container often only the topmost is there."""
+    """A cgroup's folder and those above it. In a container, often only the topmost exists."""
     inner = PurePosixPath(path.lstrip("/"))
     for part in (inner, *inner.parents):
         if ".." not in part.parts:
@@ -46,7 +46,7 @@ def upward(hierarchy: Path, path: str) -> Iterator[Path]:
 
 
 def quota(*files: Path) -> Iterator[float]:
-    """The quotient of the two numbers that the files hold together, if they hold a limit."""
+    """The limit divided by the period, which the files hold together; nothing if there is no limit."""
     try:
         limit, period = " ".join(file.read_text() for file in files).split()
         if limit not in ("max", "-1") and int(period) > 0:

@@ -24,53 +24,53 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 ALIVE_SECONDS = 4.0
-"""How long an answer may take before nobody is there; the largest picture decodes in about a second."""
+"""Time in which an event loop must answer. The largest image decodes in about a second."""
 CONNECTIONS = 512
-"""Open connections. One more closes the oldest of those whose request has not arrived."""
+"""Most open connections. One more closes the oldest connection whose request has not arrived."""
 REQUEST_SECONDS = 5.0
-"""Time for a request to arrive, and for an answer to be read."""
+"""Time for a request to arrive, and for the client to read the response."""
 MAX_HEAD_BYTES = 8192
-"""Of a request's line and headers."""
+"""Most bytes of a request's line and headers."""
 BACKLOG = 512
-"""Connections that the system keeps until this process takes them."""
+"""Connections that the system queues until this process accepts them."""
 THREADS = 4
-"""Answers that are made at the same time."""
+"""Responses that are made at the same time."""
 
 Check: TypeAlias = Callable[[], str]
-"""What is wrong, in a few words for people; empty if nothing is. Called from threads of the server's."""
+"""What is wrong, in a few words; empty if nothing is. The server's threads call it."""
 
 
 class HttpServer:
-    """Serves from threads of its own, so that it can tell when the gateway's event loop is stuck.
+    """Serves /metrics and a page for each check: 200 if nothing is wrong, else 503 and what is wrong.
 
-    /metrics, and for each check a page: 200 while nothing is wrong, else 503 and what is. An event loop of
-    its own receives requests and sends answers, so that a slow client holds no thread.
+    It uses its own threads, so that it can report a blocked event loop of the gateway. Its own event loop
+    receives requests and sends responses, so that slow clients block no thread.
     """
 
     def __init__(
         self, host: str, port: int, registry: CollectorRegistry, checks: Mapping[str, Check]
     ) -> None:
-        """`checks` by path. Raises OSError if the address cannot be listened on."""
+        """`checks` are by path. Raises OSError if the server cannot listen on the address."""
         self._checks = checks
         self._metrics_app = make_wsgi_app(registry)
-        self._listener = listener(host, port)
+        self._listener = listen(host, port)
         self.port: int = self._listener.getsockname()[1]
         self._loop = asyncio.new_event_loop()
-        self._loop.set_exception_handler(tell)
+        self._loop.set_exception_handler(log_error)
         self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="http-answer")
         self._arriving: dict[asyncio.Task, None] = {}
-        """Connections whose request has not arrived; the oldest is first."""
+        """Connections whose request has not arrived, oldest first."""
         self._connections: set[asyncio.Task] = set()
         self._serving = threading.Event()
         self._thread = threading.Thread(target=self._run, name="http", daemon=True)
 
     def start(self) -> None:
-        """Begins to answer."""
+        """Starts to serve."""
         self._thread.start()
         self._serving.wait()
 
     def stop(self) -> None:
-        """Stops answering and frees the port."""
+        """Stops serving and closes the port."""
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()
         self._threads.shutdown(wait=False, cancel_futures=True)
@@ -91,9 +91,9 @@ class HttpServer:
         self._loop.close()
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        """One request and its answer."""
+        """Handles one connection: a request and its response."""
         task = asyncio.current_task()
-        assert task is not None, "asyncio runs it as a task"
+        assert task is not None, "asyncio runs this as a task"
         if len(self._connections) >= CONNECTIONS and self._arriving:
             oldest = next(iter(self._arriving))
             del self._arriving[oldest]
@@ -101,11 +101,11 @@ class HttpServer:
         self._connections.add(task)
         self._arriving[task] = None
         try:
-            # A client that went away, or was too slow or too long, gets no answer.
+            # Clients that have left, are too slow or send too much get no response.
             with contextlib.suppress(OSError, EOFError, asyncio.TimeoutError, asyncio.LimitOverrunError):
                 head = await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), REQUEST_SECONDS)
                 self._arriving.pop(task, None)
-                writer.write(await self._loop.run_in_executor(self._threads, self._answer, head))
+                writer.write(await self._loop.run_in_executor(self._threads, self._respond, head))
                 await asyncio.wait_for(drained(writer), REQUEST_SECONDS)
         except asyncio.CancelledError:
             pass
@@ -114,7 +114,7 @@ class HttpServer:
             self._connections.discard(task)
             writer.transport.abort()
 
-    def _answer(self, head: bytes) -> bytes:
+    def _respond(self, head: bytes) -> bytes:
         """The whole HTTP response to a request's line and headers."""
         out = io.BytesIO()
         environ = environ_of(head)
@@ -128,23 +128,22 @@ class HttpServer:
         if path == "/metrics":
             return self._metrics_app(environ, start_response)
         if path not in self._checks:
-            return answer(
-                start_response, "404 Not Found", f"there are {', '.join(self._checks)} and /metrics"
-            )
+            pages = f"the pages are {', '.join(self._checks)} and /metrics"
+            return plain_text(start_response, "404 Not Found", pages)
         if wrong := self._checks[path]():
-            return answer(start_response, "503 Service Unavailable", wrong)
-        return answer(start_response, "200 OK", "ok")
+            return plain_text(start_response, "503 Service Unavailable", wrong)
+        return plain_text(start_response, "200 OK", "ok")
 
 
-def listener(host: str, port: int) -> socket.socket:
-    """A socket that is bound to the address; OSError if it cannot be."""
-    found = socket.getaddrinfo(host.strip("[]"), port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
-    family, address = found[0][0], found[0][4]
+def listen(host: str, port: int) -> socket.socket:
+    """A listening socket. Raises OSError if the address cannot be bound."""
+    addresses = socket.getaddrinfo(host.strip("[]"), port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+    family, address = addresses[0][0], addresses[0][4]
     return socket.create_server((str(address[0]), int(address[1])), family=family, backlog=BACKLOG)
 
 
 async def drained(writer: asyncio.StreamWriter) -> None:
-    """Waits until all has been handed to the system, and the client has read it or left."""
+    """Waits until the system has taken all data and the connection is closed."""
     transport = writer.transport
     transport.set_write_buffer_limits(high=0)
     await writer.drain()
@@ -153,7 +152,7 @@ async def drained(writer: asyncio.StreamWriter) -> None:
 
 
 def environ_of(head: bytes) -> dict[str, str]:
-    """What WSGI wants of a GET or HEAD request; empty for anything else."""
+    """The WSGI environment of a GET or HEAD request; empty for anything else."""
     line, _, rest = head.partition(b"\r\n")
     words = line.decode("latin-1").split(" ")
     if len(words) != 3 or words[0] not in ("GET", "HEAD") or not words[2].startswith("HTTP/1."):
@@ -173,29 +172,29 @@ def environ_of(head: bytes) -> dict[str, str]:
 
 
 def bad_request(_: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
-    """Refuses what is not a request for a page."""
-    return answer(start_response, "400 Bad Request", "send GET PATH HTTP/1.1")
+    """The response to anything but a GET or HEAD request."""
+    return plain_text(start_response, "400 Bad Request", "send GET PATH HTTP/1.1")
 
 
-def answer(start_response: StartResponse, status: str, text: str) -> list[bytes]:
-    """One line of text."""
+def plain_text(start_response: StartResponse, status: str, text: str) -> list[bytes]:
+    """A response of one line of text."""
     start_response(status, [("Content-Type", "text/plain; charset=utf-8")])
     return [f"{text}\n".encode()]
 
 
-def tell(_: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
-    """Logs what goes wrong in the loop, like a lack of file descriptors, in one line."""
+def log_error(_: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+    """Logs an error of the event loop, such as missing file descriptors, in one line."""
     log.warning("HTTP port: %s: %s", context["message"], context.get("exception", ""))
 
 
-async def nothing() -> None:
-    """Returns as soon as the event loop has a moment."""
+async def ping_loop() -> None:
+    """Returns as soon as the event loop runs it."""
 
 
 def loop_check(
-    loop: asyncio.AbstractEventLoop, ping: Callable[[], Coroutine[Any, Any, None]] = nothing
+    loop: asyncio.AbstractEventLoop, ping: Callable[[], Coroutine[Any, Any, None]] = ping_loop
 ) -> Check:
-    """Whether an event loop answers, and what `ping` waits for."""
+    """A check that an event loop completes `ping` within ALIVE_SECONDS."""
 
     def check() -> str:
         pinging = asyncio.run_coroutine_threadsafe(ping(), loop)

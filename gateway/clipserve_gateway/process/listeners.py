@@ -1,4 +1,4 @@
-"""Which process listens on a port of this machine, as /proc tells it."""
+"""Finds the process that listens on a port of this machine, in /proc."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ SOCKET = re.compile(r"socket:\[(\d+)\]")
 
 
 def taken(port: int, option: str, proc: Path = PROC) -> str:
-    """The sentence for people whose port is taken. `option` is the command-line option that sets the port."""
+    """The message for a port that is in use. `option` is the command-line option that sets the port."""
     return (
         f"port {port} is taken by {holder(port, proc)}; stop that, or choose another port with {option} "
         f"(0 takes a free one; of `make serve`: ARGS='{option} 0')"
@@ -22,7 +22,7 @@ def taken(port: int, option: str, proc: Path = PROC) -> str:
 
 
 def holder(port: int, proc: Path = PROC) -> str:
-    """The processes that listen on a TCP port, by pid and command; or why they cannot be named."""
+    """The pid and command of the processes that listen on a TCP port; or why they are not known."""
     inodes = set(listening_inodes(port, proc))
     if not inodes:
         return "a process that this machine does not show"
@@ -33,7 +33,7 @@ def holder(port: int, proc: Path = PROC) -> str:
 
 
 def named(pid: int, proc: Path) -> str:
-    """A process for people. Of a Triton, the process that started it is the one to stop."""
+    """A process's pid and command. For a Triton also its parent, which is the process to stop."""
     words = f"pid {pid} ({command(pid, proc)})"
     parent = parent_of(pid, proc)
     if Path(command(pid, proc)).name != "tritonserver" or parent <= 1:
@@ -42,22 +42,22 @@ def named(pid: int, proc: Path) -> str:
 
 
 def parent_of(pid: int, proc: Path) -> int:
-    """The process that started it; 0 if that is not known."""
+    """The pid of a process's parent; 0 if it is not known."""
     fields = stat_fields(pid, proc)
     return int(fields[1]) if fields else 0
 
 
 def stat_fields(pid: int, proc: Path) -> list[str]:
-    """What /proc/PID/stat says after the name: the state, the parent and so on. Empty if it is gone."""
+    """The fields of /proc/PID/stat after the name: state, parent and so on. Empty for an ended process."""
     try:
-        # The name, which may hold anything, is in parentheses.
+        # The name, which may contain any character, is in parentheses.
         return (proc / str(pid) / "stat").read_text().rpartition(")")[2].split()
     except OSError:
         return []
 
 
 def listens(port: int, proc: Path = PROC) -> bool:
-    """Whether some process listens on a TCP port of this machine, on whatever address."""
+    """Whether a process listens on a TCP port of this machine, on any address."""
     return any(True for _ in listening_inodes(port, proc))
 
 
@@ -76,12 +76,12 @@ def listening_inodes(port: int, proc: Path) -> Iterator[str]:
 
 
 def process_ids(proc: Path) -> list[int]:
-    """All processes that are shown."""
+    """The pids of all visible processes."""
     return [int(folder.name) for folder in proc.iterdir() if folder.name.isdigit()]
 
 
 def socket_inodes(pid: int, proc: Path) -> Iterator[str]:
-    """Inodes of a process's sockets; none where it has ended, or is another user's."""
+    """Inodes of a process's sockets; none if it has ended or belongs to another user."""
     try:
         descriptors = list((proc / str(pid) / "fd").iterdir())
     except OSError:
@@ -96,7 +96,7 @@ def socket_inodes(pid: int, proc: Path) -> Iterator[str]:
 
 
 def command(pid: int, proc: Path) -> str:
-    """The command: its name, and of an interpreter the script and that one's first word."""
+    """The name of a process's command; for an interpreter, the script and its first argument."""
     try:
         words = (proc / str(pid) / "cmdline").read_bytes().decode(errors="replace").split("\0")
         names = [Path(word).name for word in words if word and not word.startswith("-")]

@@ -1,4 +1,4 @@
-"""Logs: one JSON object a line, on standard error."""
+"""Logs to standard error, one JSON object a line."""
 
 from __future__ import annotations
 
@@ -11,21 +11,21 @@ import time
 from clipserve_gateway.process.safe_text import safe_json
 
 STARTING_SECONDS = 180.0
-"""What has not been there yet may still be starting: as long as a guard gives a Triton by default."""
+"""Time in which a missing service may still be starting; equals the guard's default for Triton."""
 
 encode = json.JSONEncoder(ensure_ascii=False, default=str).encode
 
 
 class JsonFormatter(logging.Formatter):
-    """Writes time, level, logger and message, and whatever a caller passed as ``extra={"fields": {...}}``.
+    """Writes time, level, logger, message, and the fields in ``extra={"fields": {...}}``.
 
-    Names, ids and labels of callers are among these: characters that a terminal obeys are escaped.
+    These contain names, ids and labels of callers, so control characters are escaped.
     """
 
     def format(self, record: logging.LogRecord) -> str:
         """One line of JSON."""
         line: dict[str, object] = {
-            "time": f"{second(int(record.created))}.{int(record.created % 1 * 1000):03}+00:00",
+            "time": f"{iso_second(int(record.created))}.{int(record.created % 1 * 1000):03}+00:00",
             "level": record.levelname,
             "logger": record.name,
             "message": record.getMessage(),
@@ -37,19 +37,19 @@ class JsonFormatter(logging.Formatter):
 
 
 @functools.lru_cache(maxsize=2)
-def second(at: int) -> str:
-    """UTC's date and time, as ISO 8601 writes them; the same for all lines of a second."""
-    return f"{dt.datetime.fromtimestamp(at, dt.timezone.utc):%Y-%m-%dT%H:%M:%S}"
+def iso_second(timestamp: int) -> str:
+    """Date and time in UTC by ISO 8601. Cached, because many lines have the same second."""
+    return f"{dt.datetime.fromtimestamp(timestamp, dt.timezone.utc):%Y-%m-%dT%H:%M:%S}"
 
 
 def is_ours(record: logging.LogRecord) -> bool:
-    """False for what grpcio logs of its callers: bytes of their headers, tokens too, and lost connections."""
+    """False for grpcio's logs of lost connections, and of header bytes, which may contain tokens."""
     error = record.exc_info[0] if record.exc_info else None
     return error is None or error.__name__ not in ("UnicodeDecodeError", "ExecuteBatchError")
 
 
 def configure(level: str) -> None:
-    """Sends all logs to standard error as JSON, from `level` up."""
+    """Sends all logs of at least this level to standard error, as JSON."""
     handler = logging.StreamHandler()
     handler.setFormatter(JsonFormatter())
     logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
@@ -57,9 +57,11 @@ def configure(level: str) -> None:
 
 
 def level_of_missing(since: float, *, seen: bool) -> int:
-    """The level at which to log that something is missing, which has been looked for `since` then.
+    """The level for logging that a service is missing: INFO while it may still be starting, then WARNING.
 
-    A service beside a Triton that starts as well has nothing to warn of. `since` is by time.monotonic().
+    Args:
+        since: when the search began, by time.monotonic().
+        seen: whether the service has been there before.
     """
     starting = not seen and time.monotonic() - since < STARTING_SECONDS
     return logging.INFO if starting else logging.WARNING

@@ -1,4 +1,4 @@
-"""How this process's memory is managed."""
+"""Settings of this process's memory management."""
 
 from __future__ import annotations
 
@@ -7,38 +7,37 @@ import ctypes
 import gc
 
 M_ARENA_MAX = -8
-"""mallopt's name for it, in glibc's malloc.h."""
+"""A parameter of mallopt, from glibc's malloc.h."""
 ARENAS = 2
 TRIM_SECONDS = 15.0
 
 
 def use_few_arenas() -> None:
-    """Keeps glibc from giving threads heaps of their own.
+    """Limits the number of glibc's heaps. Call this before any thread starts.
 
-    By default there are up to eight for each core. What one thread has freed another one cannot use then: of
-    an engine that writes from many threads, memory grows for hours. Must come before threads do; does nothing
-    with another C library.
+    By default there are up to eight for each core, and one heap cannot use what was freed in another. With an
+    engine that writes from many threads, memory then grows for hours. Has no effect with other C libraries.
     """
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
     if mallopt is not None:
         mallopt(M_ARENA_MAX, ARENAS)
 
 
-def freeze_what_stays() -> None:
-    """Takes all objects that there are now out of garbage collection.
+def freeze_objects() -> None:
+    """Excludes all current objects from garbage collection. Call this once, when everything is imported.
 
-    What is imported stays for good; to look through all of it again took 130 ms every seven seconds under
-    load, in which no call was answered. To be called once, when everything is loaded.
+    Imported objects are permanent. Scanning them took 130 ms every seven seconds under load, and blocked all
+    calls.
     """
     gc.collect()
     gc.freeze()
 
 
-async def give_back_freed() -> None:
-    """Every few seconds gives the system back what has been freed, for ever.
+async def trim_memory() -> None:
+    """Returns freed memory to the system every TRIM_SECONDS, until it is cancelled.
 
-    glibc itself gives back the end of its heap alone; what lies between grows with the largest moments of
-    every kind of work. Takes milliseconds, in a thread; does nothing with another C library.
+    glibc itself returns only the end of its heap. This takes milliseconds, in a thread, and has no effect
+    with other C libraries.
     """
     trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
     while True:

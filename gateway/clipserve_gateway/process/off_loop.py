@@ -1,4 +1,4 @@
-"""Work on large messages, in a thread: what the event loop does at a time takes some milliseconds at most."""
+"""Moves work on large messages to threads, so that no task blocks the event loop for more than some ms."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ from typing import TypeVar
 T = TypeVar("T")
 
 STEPS_ON_LOOP = 2_000
-"""About 5 ms: a step is a label, a value of a payload or a filter, some microseconds of Python each."""
+"""About 5 ms. A step is a label or a value of a payload or filter, and takes some microseconds."""
 STEPS_OF_AN_INPUT = 512
-"""Of a picture, text or point: up to three are read on the loop. A picture's bytes are copied and hashed,
-which takes 25 ms for 20 MB."""
+"""Steps of an image, text or point, so that up to three are read on the loop. Copying and hashing an image of
+20 MB takes 25 ms."""
 BYTES_ON_LOOP = 256 << 10
-"""To parse them takes 0.05 ms where they are pictures, and 15 ms where they are as many fields as fit."""
+"""Parsing this many bytes takes 0.05 ms for images, and 15 ms for the largest number of fields."""
 
 
 async def off_loop(steps: int, work: Callable[[], T]) -> T:
-    """The result of `work()`: done at once if it takes few steps, else in a thread (0.1 ms more)."""
+    """The result of `work()`, which runs in a thread (0.1 ms more) if it takes more than STEPS_ON_LOOP."""
     if steps <= STEPS_ON_LOOP:
         return work()
     return await asyncio.to_thread(work)

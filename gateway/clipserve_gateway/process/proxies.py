@@ -1,4 +1,4 @@
-"""The environment's HTTP proxy, which gRPC obeys for every target: never for what runs on this machine."""
+"""Excludes this machine from the environment's HTTP proxy, which gRPC otherwise uses for every target."""
 
 from __future__ import annotations
 
@@ -7,28 +7,28 @@ import socket
 from clipserve_gateway.settings import change_environment, host_environment
 
 PROXY_VARIABLES = ("grpc_proxy", "https_proxy", "http_proxy")
-"""As gRPC looks for them. It does not know them in capitals."""
+"""In gRPC's order. gRPC does not read their names in capitals."""
 THIS_MACHINE = ("localhost", "127.0.0.1", "::1", "0.0.0.0")
 DIRECT = "grpc.enable_http_proxy"
-"""Option of a channel; 0 makes it obey no proxy."""
+"""Option of a gRPC channel; 0 turns the proxy off."""
 
 
 def proxy_hint(target: str) -> str:
-    """What the log says of the proxy that gRPC reaches HOST:PORT through; empty if through none.
+    """A log message about the proxy that gRPC uses for HOST:PORT; empty if it uses none.
 
-    May look the host up, if a proxy is set.
+    May resolve the host if a proxy is set.
     """
     environment = host_environment()
     variable = next((name for name in PROXY_VARIABLES if environment.get(name)), "")
     if not variable or target.startswith("unix:") or is_own(host_of(target)):
         return ""
-    # Without a user and a password.
+    # Without user and password.
     proxy = environment[variable].rpartition("@")[2].rpartition("//")[2]
-    return f"{variable} is set: {target} is reached through the proxy {proxy} unless no_proxy names its host"
+    return f"{variable} is set: {target} is reached through proxy {proxy} unless no_proxy names its host"
 
 
 def channel_options(target: str) -> list[tuple[str, object]]:
-    """Options of a channel to HOST:PORT: a host of this machine is reached without a proxy."""
+    """Options of a channel to HOST:PORT, which turn the proxy off for hosts of this machine."""
     return [] if proxy_hint(target) else [(DIRECT, 0)]
 
 
@@ -38,16 +38,16 @@ def host_of(target: str) -> str:
 
 
 def is_own(host: str) -> bool:
-    """Whether a host is this machine, by any name or address: only its own addresses can be bound."""
+    """Whether a host is a name or address of this machine. Only its own addresses can be bound."""
     try:
-        found = socket.getaddrinfo(host, None, type=socket.SOCK_DGRAM)
+        addresses = socket.getaddrinfo(host, None, type=socket.SOCK_DGRAM)
     except (OSError, UnicodeError):
         return False
-    return bool(found) and all(can_bind(entry[0], entry[4]) for entry in found)
+    return bool(addresses) and all(can_bind(entry[0], entry[4]) for entry in addresses)
 
 
 def can_bind(family: int, address: tuple) -> bool:
-    """Whether a socket can have the address."""
+    """Whether a socket can be bound to the address."""
     try:
         with socket.socket(family, socket.SOCK_DGRAM) as probe:
             probe.bind(address)
@@ -57,7 +57,7 @@ def can_bind(family: int, address: tuple) -> bool:
 
 
 def except_this_machine() -> None:
-    """Takes this machine out of the proxy for all libraries of this process: a local S3 server, say."""
+    """Excludes this machine from the proxy for all libraries of this process, for example for a local S3."""
     environment = host_environment()
     names = {name.lower() for name, value in environment.items() if value}
     if not names & {*PROXY_VARIABLES, "all_proxy"}:

@@ -1,4 +1,4 @@
-"""When this process shall stop."""
+"""Signals that stop this process."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""The threads of this process, by the pool that they belong to.
+"""Counts the threads of this process by pool.
 
-Every pool of the gateway's own has a name and a bound. The engine's and gRPC's threads are told by the names
-that their libraries give them.
+Every pool of the gateway has a name and a limit. Threads of the engine and of gRPC are recognized by the
+names that their libraries give them.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from prometheus_client.registry import Collector
 from clipserve_gateway.process.cores import available_cores
 
 WORKERS_BESIDE_CORES = 4
-"""Beyond one for each core: work that waits, such as looking up names, keeps no core busy."""
+"""Threads in addition to one for each core, because work that waits, such as name lookups, needs no core."""
 MOST_WORKERS = 32
 TASKS = Path("/proc/self/task")
 MAIN, OTHER = "main", "other"
@@ -29,20 +29,20 @@ LIBRARIES = {
     "engine": ("lance", "LanceDB", "tokio", "jemalloc"),
     OTHER: ("asyncio-waitpid",),
 }
-"""Pools of libraries, and how the names of their threads begin; `Thread-1` is gRPC's poller, in Python."""
+"""Pools of libraries, and the beginnings of their threads' names. `Thread-1` is gRPC's poller in Python."""
 
 
 def use_named_workers(loop: asyncio.AbstractEventLoop) -> None:
-    """Gives a loop's `to_thread` a pool by the name of `work`, sized by the cores that this process may use.
+    """Gives `to_thread` of a loop a pool named `work`, sized by the cores that this process may use.
 
-    asyncio's own counts the cores of the machine.
+    asyncio's default pool counts all cores of the machine.
     """
     workers = min(MOST_WORKERS, available_cores() + WORKERS_BESIDE_CORES)
     loop.set_default_executor(ThreadPoolExecutor(workers, thread_name_prefix="work"))
 
 
 def pool_of(name: str) -> str:
-    """The pool of a thread of that name: `decode_3` is of `decode`."""
+    """The pool of a thread, by its name: `decode_3` belongs to `decode`."""
     for pool, beginnings in LIBRARIES.items():
         if name.startswith(beginnings):
             return pool
@@ -53,8 +53,9 @@ def pool_of(name: str) -> str:
 
 
 def thread_names() -> Iterator[str]:
-    """The name of each thread of this process: Python's, or else the system's; empty where there is none."""
-    known = {it.native_id: it.name for it in threading.enumerate() if not it.name.startswith("Dummy-")}
+    """The name of each thread of this process: Python's, or else the system's; empty if it has none."""
+    threads = (thread for thread in threading.enumerate() if not thread.name.startswith("Dummy-"))
+    known = {thread.native_id: thread.name for thread in threads}
     if not TASKS.is_dir():
         yield from known.values()
         return
@@ -67,12 +68,12 @@ def thread_names() -> Iterator[str]:
             name = (TASKS / task / "comm").read_text()
         except OSError:
             continue
-        # A library's thread without a name of its own has the process's.
+        # A library's thread without its own name has the name of the process.
         yield "" if name == process else name.strip()
 
 
 class ThreadCollector(Collector):
-    """Counts threads whenever metrics are scraped."""
+    """Counts threads at each scrape of the metrics."""
 
     def collect(self) -> Iterable[GaugeMetricFamily]:
         """One sample for each pool."""

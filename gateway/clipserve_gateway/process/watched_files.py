@@ -1,4 +1,4 @@
-"""Files that are read again when they change."""
+"""Reads files again when they change."""
 
 from __future__ import annotations
 
@@ -13,25 +13,25 @@ log = logging.getLogger(__name__)
 T = TypeVar("T")
 
 LOOK_SECONDS = 1.0
-"""So long a change waits to be seen."""
+"""Interval of checks; a change is used after at most this time."""
 
 
 class BadFile(Exception):
-    """A file that cannot be used: which setting names it, and why."""
+    """A file is not valid. The message says which setting names it, and why."""
 
 
 class Watched(Generic[T]):
-    """What files hold. A change that cannot be used leaves what was read before, and is logged once."""
+    """The content of files. If a change is not valid, the previous content stays, and one error is logged."""
 
     def __init__(self, paths: Sequence[str], read: Callable[[], T]) -> None:
-        """`read` returns what the files hold together; BadFile where it cannot, here and later."""
+        """`read` returns the content of all files together, or raises BadFile."""
         self._paths = paths
         self._read = read
         self._seen = self._stamp()
         self.value = read()
 
     def refresh(self) -> None:
-        """Looks, and reads what has changed."""
+        """Reads the files again if one of them has changed."""
         stamp = self._stamp()
         if stamp == self._seen:
             return
@@ -41,33 +41,33 @@ class Watched(Generic[T]):
         except BadFile as error:
             failure = str(error)
         except Exception as error:
-            # The next look must come, whatever this is; its words may hold what the files do.
+            # The next check must follow any error. The error's message may contain the files' content.
             failure = f"{', '.join(self._paths)}: {type(error).__name__}"
         if self._stamp() != stamp:
-            return  # they are being written just now: what was read may belong to two versions
+            return  # The files are being written: the content may be of two versions.
         self._seen = stamp
         if failure is None:
             self.value = value
-            log.info("read again: %s", ", ".join(self._paths))
+            log.info("read changed files: %s", ", ".join(self._paths))
         else:
-            log.error("%s; what was read before stays in use", failure)
+            log.error("%s; the previous content stays in use", failure)
 
     def _stamp(self) -> list[tuple[int, ...] | None]:
-        """What tells one version of the files from another, through symlinks."""
+        """Differs for each version of the files. Follows symlinks."""
         return [stamp_of(path) for path in self._paths]
 
 
 def stamp_of(path: str) -> tuple[int, ...] | None:
-    """Identity, size and times of a file; None if there is none."""
+    """Identity, size and times of a file; None if it does not exist."""
     try:
-        found = os.stat(path)
+        status = os.stat(path)
     except OSError:
         return None
-    return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns
+    return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns
 
 
 async def watch(watched: Sequence[Watched[Any]]) -> None:
-    """Keeps them fresh. Runs until it is cancelled."""
+    """Refreshes all of them every LOOK_SECONDS until it is cancelled."""
     while True:
         await asyncio.sleep(LOOK_SECONDS)
         for each in watched:
@@ -75,7 +75,7 @@ async def watch(watched: Sequence[Watched[Any]]) -> None:
 
 
 def read_bytes(path: str, setting: str) -> bytes:
-    """What the file holds; BadFile, which names the setting."""
+    """The content of a file. Raises BadFile, which names the setting."""
     try:
         with open(path, "rb") as file:
             return file.read()

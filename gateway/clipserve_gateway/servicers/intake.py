@@ -20,7 +20,7 @@ from clipserve_gateway.flow.deadline import Deadline
 from clipserve_gateway.flow.slow_callers import Reading, Sending, SlowCallers
 from clipserve_gateway.flow.stages import add_received, stage
 from clipserve_gateway.metrics import Metrics
-from clipserve_gateway.process.arrivals import plain
+from clipserve_gateway.process.arrivals import normalized_peer
 from clipserve_gateway.process.off_loop import BYTES_ON_LOOP
 from clipserve_gateway.settings import Settings
 
@@ -67,7 +67,7 @@ class Intake:
 
         Raises Overloaded where there is no room for it, or it came too slowly while others waited.
         """
-        peer, owner = plain(context.peer()), owner_of(context)
+        peer, owner = normalized_peer(context.peer()), owner_of(context)
         hold = None
         if self._unsized or expected > SMALL_BYTES:
             self.slow.wait_before(peer, 1)
@@ -192,7 +192,7 @@ class Messages:
         hold.resize(len(data) * ANSWER_FACTOR)
         if len(data) <= QUICK_ANSWER_BYTES:
             return None
-        return self._intake.slow.send(plain(self._context.peer()), len(data))
+        return self._intake.slow.send(normalized_peer(self._context.peer()), len(data))
 
     def close(self, *_: object) -> None:
         """Gives back all room, and has the caller pay; takes what callbacks are given."""

@@ -13,7 +13,7 @@ from typing import Any
 
 import grpc
 
-from clipserve_gateway.process.arrivals import connections, cut, plain
+from clipserve_gateway.process.arrivals import close_connection, connections, normalized_peer
 
 log = logging.getLogger(__name__)
 
@@ -46,9 +46,9 @@ def too_large(headers: Sequence[tuple[str, str | bytes]]) -> bool:
 
 async def end(requests: Any, context: grpc.aio.ServicerContext) -> AsyncIterator[bytes]:
     """Ends the connection with all its calls; those that are behind a socket file lose the call alone."""
-    peer = plain(context.peer())
+    peer = normalized_peer(context.peer())
     if (fd := connections().get(peer, -1)) >= 0:
-        cut(fd, peer)
+        close_connection(fd, peer)
         log.warning("%s sent more than %d bytes of headers: its connection was ended", peer, MAX_HEADER_BYTES)
     await context.abort(
         grpc.StatusCode.RESOURCE_EXHAUSTED, f"a call may have {MAX_HEADER_BYTES:,} bytes of headers"

@@ -1,4 +1,4 @@
-"""Cleaning gives what mending the whole text gives, without mending all of it."""
+"""Cleaning a part of a text gives the same as cleaning the whole text."""
 
 from __future__ import annotations
 
@@ -61,9 +61,9 @@ def test_the_short_way_for_ascii_gives_the_same(text: str) -> None:
 def test_lines_lose_nothing_but_blank_ones(text: str, longest: int) -> None:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(clean_text, "LINE", longest)
-        found = list(lines(text))
-    assert all(len(line) <= longest for line in found)
-    assert "".join("".join(found).split()) == "".join(text.split())
+        parts = list(lines(text))
+    assert all(len(line) <= longest for line in parts)
+    assert "".join("".join(parts).split()) == "".join(text.split())
 
 
 def test_reading_ends_once_there_is_enough() -> None:

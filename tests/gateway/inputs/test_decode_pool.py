@@ -242,8 +242,8 @@ async def test_what_was_too_late_at_its_turn_is_not_taken_for_fast_work(pool):
     await asyncio.sleep(0.1)
     jobs.gate.set()
     assert await asyncio.gather(*busy) == ["slow"] * 2
-    found = await asyncio.gather(*late, return_exceptions=True)
-    assert {type(error) for error in found} == {DeadlineExceeded}
+    errors = await asyncio.gather(*late, return_exceptions=True)
+    assert {type(error) for error in errors} == {DeadlineExceeded}
     assert pool.gate.expected_seconds(Lane.INTERACTIVE) >= 0.09
 
 

@@ -1,4 +1,4 @@
-"""What decoding takes is known from the header, and is no more than was said."""
+"""The header gives an upper bound of the memory for decoding."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from clipserve_gateway.inputs import preprocess
 from clipserve_gateway.inputs.image_memory import LARGE_BYTES, MOST_BYTES
-from clipserve_gateway.inputs.preprocess import ImageLimits, decoded, load_image, load_small, opened
+from clipserve_gateway.inputs.preprocess import ImageLimits, decode, load_image, load_small, open_image
 
 from testing.hostile.dear import DEAR
 from testing.hostile.files import saved
@@ -29,40 +29,40 @@ def status(name: str) -> int:
 
 
 def measure() -> None:
-    """Decodes each of the dear images; prints the memory it took and what was said before."""
+    """Decodes each of the expensive images; prints the memory it took and the bound."""
     for name, make in DEAR.items():
         content = make(PIXELS)
         for fast in (False, True):
             ctypes.CDLL(None).malloc_trim(0)
             Path("/proc/self/clear_refs").write_text("5")
             before = status("VmRSS")
-            found = opened(content, 224, limits=LIMITS, fast=fast)
-            decoded(found)
-            said = found.bytes
-            del found
-            print(json.dumps([name, fast, status("VmHWM") - before, said]))
+            opened = open_image(content, 224, limits=LIMITS, fast=fast)
+            decode(opened)
+            bound = opened.bytes
+            del opened
+            print(json.dumps([name, fast, status("VmHWM") - before, bound]))
 
 
 @pytest.mark.slow
-def test_no_image_takes_more_than_was_said_before():
+def test_no_image_takes_more_memory_than_its_bound():
     code = "from gateway.inputs.test_image_memory import measure; measure()"
     done = subprocess.run([sys.executable, "-c", code], cwd=TESTS, capture_output=True, text=True, check=True)
-    found = [json.loads(line) for line in done.stdout.splitlines()]
-    assert len(found) == 2 * len(DEAR)
-    assert [row for row in found if row[2] > row[3]] == []
-    assert max(took for _, _, took, _ in found) > 15 * PIXELS, "the dearest was not among them"
+    rows = [json.loads(line) for line in done.stdout.splitlines()]
+    assert len(rows) == 2 * len(DEAR)
+    assert [row for row in rows if row[2] > row[3]] == []
+    assert max(taken for _, _, taken, _ in rows) > 15 * PIXELS, "the most expensive kind is not among them"
 
 
 @pytest.mark.parametrize("name", DEAR)
 def test_of_a_pixel_no_format_takes_more_than_the_most(name):
-    found = opened(DEAR[name](PIXELS // 8), 16, limits=LIMITS, fast=False)
-    assert found.bytes < MOST_BYTES * PIXELS / 8 + (40 << 20)
+    opened = open_image(DEAR[name](PIXELS // 8), 16, limits=LIMITS, fast=False)
+    assert opened.bytes < MOST_BYTES * PIXELS / 8 + (40 << 20)
 
 
 def test_a_scaled_photograph_takes_little(monkeypatch):
     content = DEAR["jpeg"](48_000_000)
-    assert opened(content, 224, limits=LIMITS, fast=True).bytes < LARGE_BYTES / 4
-    assert opened(content, 224, limits=LIMITS, fast=False).bytes > LARGE_BYTES
+    assert open_image(content, 224, limits=LIMITS, fast=True).bytes < LARGE_BYTES / 4
+    assert open_image(content, 224, limits=LIMITS, fast=False).bytes > LARGE_BYTES
 
 
 def test_a_small_image_is_decoded_at_once():
@@ -74,6 +74,6 @@ def test_a_small_image_is_decoded_at_once():
 def test_of_a_large_one_nothing_is_decoded_until_it_may_be(monkeypatch):
     content = DEAR["webp lossless"](PIXELS + 8000)
     with monkeypatch.context() as patch:
-        patch.setattr(preprocess, "decoded", lambda found: pytest.fail("it was decoded"))
+        patch.setattr(preprocess, "decode", lambda opened: pytest.fail("it was decoded"))
         assert load_small(content, 16, limits=LIMITS, fast=True) is None
     assert load_image(content, 16, limits=LIMITS, fast=True).shape == (16, 16, 3)

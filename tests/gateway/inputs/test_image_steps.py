@@ -19,7 +19,7 @@ import pytest
 from clipserve_gateway.errors import ImageError
 from clipserve_gateway.inputs import image_decoders, image_jpeg
 from clipserve_gateway.inputs.image_file import essential
-from clipserve_gateway.inputs.preprocess import ImageLimits, decoded, guarded, opened
+from clipserve_gateway.inputs.preprocess import ImageLimits, decode, guarded, open_image
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
@@ -64,15 +64,15 @@ class Counted(bytes):
         Counted.visited += number
 
     def __getitem__(self, at: Any) -> Any:
-        found = super().__getitem__(at)
-        self._count(len(found) if isinstance(found, bytes) else 1)
-        return found
+        item = super().__getitem__(at)
+        self._count(len(item) if isinstance(item, bytes) else 1)
+        return item
 
     def find(self, what: Any, start: int = 0, end: int | None = None) -> int:
         end = len(self) if end is None else end
-        found = super().find(what, start, end)
-        self._count((end if found < 0 else found) - start)
-        return found
+        position = super().find(what, start, end)
+        self._count((end if position < 0 else position) - start)
+        return position
 
     def count(self, *args: Any) -> int:
         self._count(len(self))
@@ -88,9 +88,9 @@ class CountedPattern:
         assert low == self._width, "a pattern with a repeat may look at a byte any number of times"
 
     def search(self, data: bytes, start: int, end: int) -> re.Match[bytes] | None:
-        found = self._pattern.search(data, start, end)
-        Counted.visited += self._width * ((found.end() if found else min(end, len(data))) - start)
-        return found
+        match = self._pattern.search(data, start, end)
+        Counted.visited += self._width * ((match.end() if match else min(end, len(data))) - start)
+        return match
 
 
 def repeated(unit: bytes, before: bytes, after: bytes) -> bytes:
@@ -235,7 +235,7 @@ def test_our_own_look_at_a_file_visits_each_byte_a_few_times(counted: None, file
 
 
 class TooManySteps(Exception):
-    """The file is too dear to read."""
+    """The file is too expensive to read."""
 
 
 def lines(work: Callable[[], object], most: int) -> int:
@@ -262,8 +262,8 @@ def lines(work: Callable[[], object], most: int) -> int:
 
 def look(file: bytes) -> None:
     """All that is done to a file."""
-    found = opened(file, 16, limits=LIMITS, fast=True)
-    guarded(lambda: decoded(found))
+    opened = open_image(file, 16, limits=LIMITS, fast=True)
+    guarded(lambda: decode(opened))
 
 
 @settings(max_examples=60, **QUICK)

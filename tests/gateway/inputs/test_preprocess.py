@@ -1,4 +1,4 @@
-"""Pixels equal to open_clip's; one tested policy for every odd kind of image; nothing hostile passes."""
+"""Pixels equal open_clip's, odd images follow the policy, and hostile files are refused."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def scene(width: int, height: int) -> Image.Image:
 
 
 def drawing(name: str, width: int, height: int) -> Image.Image:
-    """What scaled decoding would change: lines on one background, halftone, almost one color."""
+    """Images that scaled decoding would change: lines on one background, halftone, almost one color."""
     y, x = np.mgrid[0:height, 0:width]
     image = Image.new("RGB", (width, height), (235, 230, 220) if name == "pale chart" else "white")
     if name.endswith("chart"):
@@ -135,9 +135,9 @@ class TestFidelity:
         self, side: tuple[int, int], scale: int
     ) -> None:
         content = encoded(Image.new("RGB", side, "teal"), "JPEG")
-        found = preprocess.opened(content, 224, limits=LIMITS, fast=True)
-        assert found.image.size == (side[0] // scale, side[1] // scale)
-        assert found.scaled == (scale > 1)
+        opened = preprocess.open_image(content, 224, limits=LIMITS, fast=True)
+        assert opened.image.size == (side[0] // scale, side[1] // scale)
+        assert opened.scaled == (scale > 1)
 
     @pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP"])
     @pytest.mark.parametrize(
@@ -147,7 +147,7 @@ class TestFidelity:
         image = drawing(name, 1000, 800)
         content = encoded(image, kind, **({"lossless": True, "method": 0} if kind == "WEBP" else {}))
         fast = load_image(content, 96, limits=LIMITS, fast=True)
-        scaled = preprocess.opened(content, 96, limits=LIMITS, fast=True).scaled
+        scaled = preprocess.open_image(content, 96, limits=LIMITS, fast=True).scaled
         assert scaled == (kind == "JPEG")
         differs = np.abs(fast.astype(int) - exact(content, 96))
         if scaled or name in ("lines", "checks", "stars", "one color"):
@@ -296,7 +296,7 @@ def chunk(kind: bytes, data: bytes) -> bytes:
 
 
 def png(width: int, height: int, data: bytes, *, depth: int = 8, extra: bytes = b"") -> bytes:
-    """A PNG of RGB pixels from compressed data, with chunks of one's own before it."""
+    """A PNG of RGB pixels from compressed data, with `extra` chunks before them."""
     header = chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, depth, 2, 0, 0, 0))
     return b"\x89PNG\r\n\x1a\n" + header + extra + chunk(b"IDAT", data) + chunk(b"IEND", b"")
 
@@ -309,7 +309,7 @@ def tiff(entries: list[tuple[int, int, int, int]], rest: bytes = b"") -> bytes:
 
 @functools.cache
 def hostile() -> dict[str, tuple[bytes, type[ImageError]]]:
-    """Files that are small or cheap to send and would be dear to decode."""
+    """Files that are small or cheap to send, and expensive to decode."""
     bomb = zlib.compress(bytes(50_000_000), 9)
     progressive = encoded(scene(64, 64), "JPEG", progressive=True)
     scan = progressive[progressive.rfind(b"\xff\xda") : -2]
@@ -342,7 +342,7 @@ class TestRefusals:
             load_image(content, 224, limits=LIMITS, fast=True)
         assert time.process_time() - start < 1
 
-    def test_odd_files_are_no_news_to_the_log(self, caplog: pytest.LogCaptureFixture) -> None:
+    def test_odd_files_add_nothing_to_the_log(self, caplog: pytest.LogCaptureFixture) -> None:
         for case in TIFFS:
             with contextlib.suppress(ImageError):
                 load_image(case.value, 16, limits=LIMITS, fast=True)
@@ -359,7 +359,7 @@ class TestRefusals:
             assert load_image(content, 16, limits=LIMITS, fast=True).shape == (16, 16, 3)
         assert time.process_time() - start < 1
 
-    def test_metadata_that_would_be_dear_to_parse_is_left_out(self) -> None:
+    def test_metadata_that_is_expensive_to_parse_is_removed(self) -> None:
         image = scene(64, 64)
         directory = tiff([(40_000 + i, 7, 60_000, 8) for i in range(4_000)])
         segments = b""
@@ -384,7 +384,7 @@ class TestRefusals:
         "content",
         [b"", b"hello", bytes(1000), b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"GIF89a", b"RIFF", b"II*\0"],
     )
-    def test_what_is_no_image_is_unreadable(self, content: bytes) -> None:
+    def test_what_is_not_an_image_is_unreadable(self, content: bytes) -> None:
         with pytest.raises(ImageUnreadable):
             exact(content)
 
@@ -397,7 +397,7 @@ class TestRefusals:
             (b"<svg xmlns='x'/>", "SVG"),
         ],
     )
-    def test_known_strangers_are_named(self, content: bytes, name: str) -> None:
+    def test_known_kinds_that_are_not_accepted_are_named(self, content: bytes, name: str) -> None:
         with pytest.raises(ImageFormatUnsupported, match=name):
             exact(content + bytes(100))
 

@@ -55,7 +55,7 @@ def test_ids_are_int32_with_start_and_end() -> None:
 
 
 class Plain:
-    """Byte-pair encoding as it is explained: join the pair that was learned first, again and again."""
+    """Byte-pair encoding by its definition: repeatedly joins the pair that was learned first."""
 
     def __init__(self) -> None:
         self.vocabulary, merges = load_bpe()
@@ -79,13 +79,13 @@ class Plain:
             word[i : i + 2] = [word[i] + word[i + 1]]
 
     def encode(self, cleaned: str) -> list[int]:
-        found: list[int] = []
+        ids: list[int] = []
         while cleaned:
             piece = self.first(cleaned)
             cleaned = cleaned[len(piece) :]
             if not piece.isspace():
-                found += self.piece(piece)
-        return found
+                ids += self.piece(piece)
+        return ids
 
     def first(self, text: str) -> str:
         """The first piece of a text: a special token, an ending, letters, a digit, or other signs."""

@@ -15,7 +15,7 @@ from threadpoolctl import threadpool_info
 import numpy as np
 async def serve(*_):
     np.ones((512, 512), np.float32) @ np.ones((512, 512), np.float32)
-    print(json.dumps([it["num_threads"] for it in threadpool_info() if it["user_api"] == "blas"]))
+    print(json.dumps([pool["num_threads"] for pool in threadpool_info() if pool["user_api"] == "blas"]))
     return 0
 lifecycle.serve_until_signal = serve
 cli.main(["serve"])
@@ -28,6 +28,6 @@ def test_a_gateway_has_one_thread_for_products_whatever_the_machine(wanted):
     done = subprocess.run(
         [sys.executable, "-c", PROGRAM], env=environment, capture_output=True, text=True, check=True
     )
-    found = json.loads(done.stdout)
-    assert found, "numpy's BLAS is there"
-    assert set(found) == {1}
+    threads = json.loads(done.stdout)
+    assert threads, "numpy's BLAS is loaded"
+    assert set(threads) == {1}

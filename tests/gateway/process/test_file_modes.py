@@ -1,4 +1,4 @@
-"""What others on this machine may read or change, and what is told of it."""
+"""Warnings about files that other users of this machine can read or change."""
 
 from __future__ import annotations
 
@@ -36,9 +36,7 @@ def test_a_repository_of_this_user_is_served(repository):
 @pytest.mark.parametrize("path", ["", "demo_image", "demo_image/1", "demo_image/1/model.py"])
 def test_a_repository_that_all_can_write_is_refused_with_a_remedy(repository, path):
     (repository / path).chmod(0o777)
-    with pytest.raises(
-        RepositoryUnsafe, match=r"may be written by all users \(mode 0777\).*\n.*chmod -R o-w"
-    ):
+    with pytest.raises(RepositoryUnsafe, match=r"all users can write to .* \(mode 0777\).*\n.*chmod -R o-w"):
         check_repository(repository, trusted=False)
     check_repository(repository, trusted=True)
 
@@ -46,7 +44,7 @@ def test_a_repository_that_all_can_write_is_refused_with_a_remedy(repository, pa
 def test_a_repository_in_a_folder_that_all_can_write_is_refused_unless_it_is_sticky(repository):
     parent = repository.parent
     parent.chmod(0o777)
-    with pytest.raises(RepositoryUnsafe, match="may be written by all users"):
+    with pytest.raises(RepositoryUnsafe, match="all users can write to"):
         check_repository(repository, trusted=False)
     parent.chmod(0o1777)
     check_repository(repository, trusted=False)
@@ -74,13 +72,13 @@ def test_up_ends_with_the_sentence_and_has_a_flag_for_it():
 
 
 @pytest.mark.parametrize(
-    ("mode", "told"), [(0o600, ""), (0o700, ""), (0o640, "0640"), (0o604, "0604"), (0o644, "0644")]
+    ("mode", "reported"), [(0o600, ""), (0o700, ""), (0o640, "0640"), (0o604, "0604"), (0o644, "0644")]
 )
-def test_modes_that_let_others_in_are_told(tmp_path, mode, told):
+def test_modes_that_let_others_in_are_reported(tmp_path, mode, reported):
     path = tmp_path / "file"
     path.write_text("")
     path.chmod(mode)
-    assert others_reach(path) == told
+    assert others_reach(path) == reported
     assert others_reach(tmp_path / "none") == ""
 
 
@@ -105,9 +103,10 @@ async def test_a_token_file_that_others_may_read_is_told_in_the_log(tmp_path, ca
         tokens.chmod(mode)
         caplog.clear()
         await start_and_stop(settings)
-        told = [it.getMessage() for it in caplog.records if "token_file: other users" in it.getMessage()]
-        assert len(told) == lines
-        assert all("0644" in line and str(tokens) in line for line in told)
+        messages = [record.getMessage() for record in caplog.records]
+        warnings = [message for message in messages if "token_file: other users" in message]
+        assert len(warnings) == lines
+        assert all("0644" in warning and str(tokens) in warning for warning in warnings)
 
 
 async def test_files_of_a_store_are_for_their_user_alone(tmp_path, caplog):
@@ -133,7 +132,7 @@ async def test_a_folder_of_data_that_others_may_read_is_told(tmp_path, caplog):
     engine = open_engine(str(tmp_path / "data"))
     await engine.open()
     await engine.close()
-    assert f"data: other users of this machine may read the folder {tmp_path / 'data'}" in caplog.text
+    assert f"data: other users of this machine can read the folder {tmp_path / 'data'}" in caplog.text
 
 
 @pytest.mark.parametrize("command", ["serve", "up"])

@@ -17,19 +17,19 @@ from prometheus_client import CollectorRegistry
 from testing.fakes import FakeBackend
 
 
-async def test_a_loop_that_works_has_nothing_wrong():
+async def test_a_loop_that_works_passes_its_check():
     assert await asyncio.to_thread(http.loop_check(asyncio.get_running_loop())) == ""
 
 
-async def test_a_loop_that_is_stuck_is_told(monkeypatch):
+async def test_a_blocked_loop_is_reported(monkeypatch):
     monkeypatch.setattr(http, "ALIVE_SECONDS", 0.05)
     check = http.loop_check(asyncio.get_running_loop())
-    found = []
-    thread = threading.Thread(target=lambda: found.append(check()))
+    results = []
+    thread = threading.Thread(target=lambda: results.append(check()))
     thread.start()
     time.sleep(0.3)
     thread.join()
-    assert [bool(wrong) for wrong in found] == [True]
+    assert [bool(wrong) for wrong in results] == [True]
 
 
 @pytest.fixture
@@ -43,7 +43,7 @@ def server():
 
 
 def ask(server: http.HttpServer, data: bytes, path: str = "") -> bytes:
-    """What is answered to these bytes, until the server closes."""
+    """The response to these bytes, until the server closes the connection."""
     with socket.create_connection(("127.0.0.1", server.port), timeout=60) as connection:
         connection.sendall(data or f"GET {path} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
         answer = b""
@@ -77,7 +77,7 @@ def test_pages_and_methods(server):
         b"GET /metrics HTTP/1.1\r\n" + b"a: b\r\n" * 200 + b"\r\n",
     ],
 )
-def test_what_is_no_request_for_a_page_is_refused(server, data):
+def test_other_requests_are_refused(server, data):
     assert first_line(ask(server, data)) == "HTTP/1.0 400 Bad Request"
 
 
@@ -85,7 +85,7 @@ def test_a_head_that_does_not_end_is_cut_off(server):
     assert ask(server, b"GET /" + b"a" * 3 * http.MAX_HEAD_BYTES) == b""
 
 
-def test_connections_that_trickle_keep_nobody_out(server):
+def test_slow_connections_block_no_others(server):
     threads = threading.active_count()
     with contextlib.ExitStack() as stack:
         for _ in range(500):
@@ -95,7 +95,7 @@ def test_connections_that_trickle_keep_nobody_out(server):
         assert threading.active_count() <= threads + http.THREADS
 
 
-def test_the_oldest_that_trickles_makes_room(server, monkeypatch):
+def test_the_oldest_slow_connection_is_closed_for_a_new_one(server, monkeypatch):
     monkeypatch.setattr(http, "CONNECTIONS", 2)
     with contextlib.ExitStack() as stack:
         first = stack.enter_context(socket.create_connection(("127.0.0.1", server.port), timeout=60))

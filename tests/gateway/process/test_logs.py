@@ -27,24 +27,24 @@ def test_times_are_those_of_the_record_to_the_millisecond(created):
     assert -1e-6 <= created - time.timestamp() < 0.001 + 1e-6
 
 
-def test_a_line_tells_who_says_what_and_all_fields():
-    found = line(fields={"request_id": "ä", "code": "OK", "path": sys})
-    assert {key: found[key] for key in ("level", "logger", "message", "request_id", "code")} == {
+def test_a_line_has_the_logger_the_message_and_all_fields():
+    written = line(fields={"request_id": "ä", "code": "OK", "path": sys})
+    assert {key: written[key] for key in ("level", "logger", "message", "request_id", "code")} == {
         "level": "INFO",
         "logger": "clipserve.access",
         "message": "call 7",
         "request_id": "ä",
         "code": "OK",
     }
-    assert "sys" in str(found["path"])
+    assert "sys" in str(written["path"])
 
 
 def test_a_failure_brings_its_traceback_in_the_same_line():
     try:
         raise ValueError("here")
     except ValueError:
-        found = line(exc_info=sys.exc_info())
-    assert "ValueError: here" in str(found["traceback"])
+        written = line(exc_info=sys.exc_info())
+    assert "ValueError: here" in str(written["traceback"])
 
 
 @given(st.text())

@@ -61,11 +61,11 @@ def test_payloads_are_weighed_by_their_values() -> None:
 
 
 def test_every_rpc_has_a_largest_request() -> None:
-    assert {it.method for it in largest(DIM)} == set(METHODS)
+    assert {message.method for message in largest(DIM)} == set(METHODS)
 
 
 async def test_a_callback_that_holds_the_loop_is_recorded_by_its_processor_time() -> None:
-    found: list[Callback] = []
+    slow: list[Callback] = []
 
     async def hold() -> None:
         until = time.thread_time() + 0.03
@@ -75,11 +75,11 @@ async def test_a_callback_that_holds_the_loop_is_recorded_by_its_processor_time(
     async def wait() -> None:
         time.sleep(0.05)
 
-    with watching(found.append, 0.02):
+    with watching(slow.append, 0.02):
         await asyncio.gather(hold(), wait())
-    assert len(found) == 1
-    assert found[0].seconds >= 0.03
-    assert found[0].what.endswith("hold")
+    assert len(slow) == 1
+    assert slow[0].seconds >= 0.03
+    assert slow[0].what.endswith("hold")
 
 
 async def test_the_loops_lag_is_told() -> None:
@@ -107,7 +107,7 @@ async def test_a_full_loop_is_saturated_and_an_idle_one_is_not(monkeypatch: pyte
     while watch.saturation() > 0.1:
         await asyncio.sleep(0.01)
     time.sleep(1)
-    assert watch.saturation() > 0.9, "a loop that is stuck tells it"
+    assert watch.saturation() > 0.9, "also while the loop is blocked"
     watcher.cancel()
 
 
@@ -149,12 +149,12 @@ async def test_the_time_of_a_call_begins_when_it_arrives_not_when_the_loop_comes
     sent.wait()
     await calling
 
-    def told(name: str) -> float:
+    def measured(name: str) -> float:
         labels = {"method": "GetServerInfo", "model": ""}
         return gateway.metrics.registry.get_sample_value(f"clipserve_request_seconds_{name}", labels) or 0.0
 
-    while told("count") < CALLS + 1:
+    while measured("count") < CALLS + 1:
         await asyncio.sleep(0.01)
-    seconds = told("sum")
+    seconds = measured("sum")
     await gateway.stop(drain_seconds=0, grace_seconds=1)
     assert seconds > 0.8 * CALLS * BLOCKED / 2, "they came at some time while the loop stood still"

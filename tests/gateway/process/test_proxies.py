@@ -81,7 +81,7 @@ async def test_the_log_names_the_proxy_of_a_triton_elsewhere_and_no_password(pro
     error = await failure(target)
     assert proxy.address not in error.message
     for text in (error.logged, caplog.text):
-        assert f"is set: {target} is reached through the proxy {proxy.address}" in text
+        assert f"is set: {target} is reached through proxy {proxy.address}" in text
         assert "s3cret" not in text
     assert proxy.asked
 

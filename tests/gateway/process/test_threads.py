@@ -33,7 +33,7 @@ def test_a_threads_name_tells_its_pool(name: str, pool: str) -> None:
 
 
 def counted(metrics: Metrics) -> dict[str, float]:
-    (family,) = (it for it in metrics.registry.collect() if it.name == "clipserve_threads")
+    (family,) = (each for each in metrics.registry.collect() if each.name == "clipserve_threads")
     return {sample.labels["pool"]: sample.value for sample in family.samples}
 
 
@@ -77,4 +77,4 @@ def test_the_engines_reads_follow_the_cores(monkeypatch: pytest.MonkeyPatch, cor
     assert host_environment()[lifecycle.ENGINE_READS] == reads
     monkeypatch.setenv(lifecycle.ENGINE_READS, "5")
     lifecycle.use_few_engine_threads("data")
-    assert host_environment()[lifecycle.ENGINE_READS] == "5", "who sets it is heeded"
+    assert host_environment()[lifecycle.ENGINE_READS] == "5", "a given value is used"

@@ -84,10 +84,10 @@ def test_a_change_that_cannot_be_used_is_told_once_and_leaves_what_there_was(pat
     for _ in range(3):
         watched.refresh()
     assert watched.value == "one"
-    told = [record.getMessage() for record in caplog.records if record.levelname == "ERROR"]
-    assert len(told) == 1
-    assert told[0].startswith("a_setting: ")
-    assert told[0].endswith("what was read before stays in use")
+    errors = [record.getMessage() for record in caplog.records if record.levelname == "ERROR"]
+    assert len(errors) == 1
+    assert errors[0].startswith("a_setting: ")
+    assert errors[0].endswith("the previous content stays in use")
     path.write_text("good again")
     watched.refresh()
     assert watched.value == "good again"
@@ -98,7 +98,7 @@ def test_what_nobody_thought_of_does_not_end_the_looking(path, caplog):
     path.write_bytes(b"s3cret \xff")
     watched.refresh()
     assert watched.value == "one"
-    assert f"{path}: UnicodeDecodeError; what was read before stays in use" in caplog.text
+    assert f"{path}: UnicodeDecodeError; the previous content stays in use" in caplog.text
     assert "s3cret" not in caplog.text
     path.write_text("two")
     watched.refresh()

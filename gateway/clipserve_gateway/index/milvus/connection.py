@@ -71,7 +71,7 @@ class MilvusConnection:
             client.load_collection(args[0], timeout=SLOW["load_collection"])
             return work()
         except Exception as error:
-            raise self._translate(error) from error
+            raise self._translated(error) from error
 
     def _connected(self) -> Any:
         with self._lock:
@@ -89,7 +89,7 @@ class MilvusConnection:
                 )
             return self._client
 
-    def _translate(self, error: Exception) -> Exception:
+    def _translated(self, error: Exception) -> Exception:
         """The error for callers. The server's own message, which may hold secrets, is only in its detail."""
         code = getattr(error, "code", None)
         code = code() if callable(code) else code
