@@ -1,4 +1,4 @@
-"""Zero-shot classification: cosines of images and labels, and the scores made of them."""
+"""Zero-shot classification: cosines of images and labels, and scores computed from them."""
 
 from __future__ import annotations
 
@@ -32,20 +32,20 @@ from clipserve_gateway.types import (
 )
 
 SCORES_ON_LOOP = 20_000
-"""Up to so many scores are ranked on the event loop (about a millisecond); more go to a thread."""
+"""Up to this many scores are ranked on the event loop (about 1 ms), more in a thread."""
 
 
 @dataclass(frozen=True)
 class RankedLabels(Sequence[LabelScore]):
     """The best k labels of one image, best first.
 
-    Arrays, since a call may have a million scores: objects of them would take hundreds of megabytes.
+    It holds arrays, because a call may have a million scores, which as objects take hundreds of megabytes.
     """
 
     names: Sequence[str]
-    """Of all labels."""
+    """Names of all labels."""
     indexes: npt.NDArray[np.int64]
-    """Places in `names`, [k]."""
+    """Positions in `names`, [k]."""
     cosines: Floats
     """[k]."""
     probabilities: npt.NDArray[np.float64] | None
@@ -74,7 +74,7 @@ class RankedLabels(Sequence[LabelScore]):
 
 @dataclass(frozen=True)
 class ClassifyOutcome:
-    """The model that answered, one result for each image, how many prompts were cut, and what to tell."""
+    """The model, one result for each image, the number of truncated prompts, and warnings."""
 
     spec: ModelSpec
     items: list[Classified]
@@ -83,7 +83,7 @@ class ClassifyOutcome:
 
 
 class Classifier:
-    """Images and labels in, scores out."""
+    """Classifies images by labels."""
 
     def __init__(self, models: Models, embedder: Embedder, labels: LabelCache) -> None:
         self._models = models
@@ -103,8 +103,8 @@ class Classifier:
     ) -> ClassifyOutcome:
         """The `top_k` best labels of each image, best first; equal scores in the order of the labels.
 
-        `ref` is the name and version under which the labels are kept, if they are. A bad image comes back
-        with its error. Raises as Embedder.embed does.
+        `ref` is the name and version of a stored label set. The result of a bad image is its error. Raises as
+        Embedder.embed does.
         """
         spec = self._models.get(model)
         label_embeddings, embedded = await both(
@@ -123,7 +123,7 @@ class Classifier:
     async def prepare(
         self, model: str, labels: LabelSet, *, seconds: float, deadline: Deadline, ref: LabelSetRef | None
     ) -> tuple[ModelSpec, Prepared]:
-        """Encodes labels ahead of `classify`, as LabelCache.prepare does, and with which model."""
+        """Encodes labels before `classify` as LabelCache.prepare does; also returns the model."""
         spec = self._models.get(model)
         return spec, await self._labels.prepare(spec, labels, deadline, ref, seconds=seconds)
 
@@ -136,13 +136,13 @@ def rank(
     top_k: int,
     mode: ScoreMode,
 ) -> list[Classified]:
-    """Scores every good item against all answers and keeps the `top_k` best."""
+    """Scores every item without an error against all answers, and keeps the `top_k` best."""
     results = [Classified(error=item.error) for item in items]
     good = {i: item.embedding for i, item in enumerate(items) if item.embedding is not None}
     if not good:
         return results
     cosines, logits = scored(np.stack(list(good.values())), embeddings, spec.logit_scale)
-    # Only in a softmax do many words weigh together.
+    # Only in a softmax, the weights of many words add up.
     ranked_by = logits if mode is ScoreMode.SOFTMAX else cosines
     probabilities = probability(cosines, logits, spec, mode)
     names, thresholds = labels.answers, np.asarray(labels.answer_thresholds, np.float32)
@@ -164,10 +164,10 @@ def rank(
 def scored(
     images: Floats, embeddings: LabelEmbeddings, logit_scale: float
 ) -> tuple[Floats, npt.NDArray[np.float64]]:
-    """Cosines of images (float32 [B, D]) with all answers, and what they weigh in a softmax: [B, L] each.
+    """Cosines of images (float32 [B, D]) with all answers, and their logits in a softmax: [B, L] each.
 
-    The weight of a label is logit_scale × cosine. Where negative words stand for none of the above, its
-    cosine is that of the nearest one, and its weight is such that its odds are those of NegativeWords.weigh.
+    The logit of a label is logit_scale × cosine. If negative words stand for none of the above, its cosine is
+    that of the nearest word, and its logit gives the odds of NegativeWords.weigh.
     """
     cosines = np.clip(images @ embeddings.matrix.T, -1.0, 1.0)
     logits = cosines.astype(np.float64) * logit_scale
@@ -182,11 +182,11 @@ def scored(
 def probability(
     cosines: Floats, logits: npt.NDArray[np.float64], spec: ModelSpec, mode: ScoreMode
 ) -> np.ndarray | None:
-    """Probabilities float64 [B, L], or None where the model gives no meaningful ones.
+    """Probabilities float64 [B, L], or None if the model gives no meaningful ones.
 
-    Softmax over labels of logit_scale × cosine (+ logit_bias, which cancels), as in CLIP; or, for models
-    trained that way, sigmoid(logit_scale × cosine + logit_bias), as in SigLIP. A sigmoid without the
-    learned bias would call nearly everything certain, so there is none then.
+    SOFTMAX is a softmax over labels of logit_scale × cosine (+ logit_bias, which cancels), as in CLIP.
+    INDEPENDENT is sigmoid(logit_scale × cosine + logit_bias), for models trained with it, as SigLIP. Without
+    the learned bias, a sigmoid would be near 1 for nearly everything, so the result is None.
     """
     if mode is ScoreMode.SOFTMAX:
         powers = np.exp(logits - logits.max(axis=1, keepdims=True))

@@ -1,4 +1,4 @@
-"""Embeds any mix of images and texts; a bad item never fails its neighbors."""
+"""Embeds any mix of images and texts. A bad item never fails the others."""
 
 from __future__ import annotations
 
@@ -40,34 +40,32 @@ from clipserve_gateway.types import (
 log = logging.getLogger(__name__)
 
 IMAGES_PER_CALL = 8
-"""Images sent to Triton in one call: enough to spread a call's cost, few enough that the calls of one
-request decode and encode side by side and mix with other requests in Triton's batches."""
+"""Images in one call to Triton: enough to share a call's cost, and few enough that the calls of a request are
+decoded and encoded at the same time and mix with other requests in Triton's batches."""
 
 BULK_CHUNKS = 2
-"""Of those calls, of one bulk request to a slow tower at a time: one is decoded while another is encoded. To
-decode all of them at once would take the cores from interactive calls."""
+"""Calls in progress of one bulk request to a slow tower: one is decoded while the other is encoded. Decoding
+more at once would take the cores from interactive calls."""
 
 SHORT_TEXTS = 1024
-"""Characters that are tokenized on the event loop (about 0.2 ms): to go to a thread costs as much."""
+"""Up to this many characters are tokenized on the event loop (about 0.2 ms): a thread would cost as much."""
 
 PROMPTS_IN_FLIGHT = 4
-"""Text batches of one request that Triton holds at a time: enough to keep it busy, and other callers'
-texts get their turn."""
-
+"""Text batches of one request at Triton: enough to keep it busy, and few enough for other callers' texts."""
 
 Batch = TypeVar("Batch", Pixels, Ids)
 
 
 @dataclass(frozen=True)
 class EmbedOutcome:
-    """The model that answered, and one result for each input."""
+    """The model, and one result for each input."""
 
     spec: ModelSpec
     items: list[Embedded]
 
 
 class Embedder:
-    """Bytes and texts in, embeddings out."""
+    """Decodes or tokenizes inputs, and encodes them with a model."""
 
     def __init__(
         self,
@@ -90,10 +88,10 @@ class Embedder:
     async def embed(
         self, model: str, inputs: Sequence[Input], *, normalize: bool = True, deadline: Deadline
     ) -> EmbedOutcome:
-        """Embeds `inputs` in order with the named model (the default one for an empty name).
+        """Embeds `inputs`, in order, with the named model; an empty name means the default model.
 
-        Bad items come back with their error. Raises ModelNotFound, ModelUnavailable, Overloaded or
-        DeadlineExceeded for what concerns the whole call.
+        The result of a bad item is its error. Raises ModelNotFound, ModelUnavailable, Overloaded or
+        DeadlineExceeded if the whole call fails.
         """
         spec = self._models.get(model)
         items: list[Embedded] = [Embedded()] * len(inputs)
@@ -114,7 +112,7 @@ class Embedder:
     ) -> list[Embedded]:
         """Raw embeddings of images, in order.
 
-        Raises Overloaded at once where the answer would come after the deadline.
+        Raises Overloaded at once if the result would come after the deadline.
         """
         if not images:
             return []
@@ -150,7 +148,7 @@ class Embedder:
         if good:
             with stage("encode"):
                 encode = functools.partial(self._encoder.encode_image, spec, deadline=deadline)
-                # One is not copied.
+                # A single image is not copied.
                 batch = good[0][np.newaxis] if len(good) == 1 else np.stack(good)
                 encoded = await isolating(encode, batch)
         answers = iter(encoded)
@@ -177,28 +175,28 @@ class Embedder:
         except errors.ClipserveError:
             raise
         except Exception:
-            # Whatever a decoder does with one image, the others of its batch are answered.
-            log.exception("an image's decoder failed")
+            # An unexpected error of the decoder must not fail the other images.
+            log.exception("decoding an image failed unexpectedly")
             return errors.ImageUnreadable("the image cannot be decoded", field="content")
 
     async def _load(self, spec: ModelSpec, image: EncodedImage, deadline: Deadline) -> Pixels:
-        """Pixels of an encoded image; of images that take much memory, one at a time."""
+        """Pixels of an encoded image. Images that take much memory are decoded one at a time."""
         limits, size, content = self._image_limits, spec.image_size, image.content
         fast = self._fast_decode and not image.exact
         costs: list[int] = []
         small = functools.partial(
             preprocess.load_small, content, size, limits=limits, fast=fast, on_large=costs.append
         )
-        found = await self._pool.run(small, deadline=deadline)
-        if found is not None:
-            return found
+        pixels = await self._pool.run(small, deadline=deadline)
+        if pixels is not None:
+            return pixels
         large = functools.partial(preprocess.load_image, content, size, limits=limits, fast=fast)
         return await self._pool.run(large, deadline=deadline, alone=True, cost=max(costs, default=1))
 
     async def embed_texts(self, spec: ModelSpec, texts: Sequence[str], deadline: Deadline) -> list[Embedded]:
         """Raw embeddings of texts, in order.
 
-        Raises Overloaded at once where the answer would come after the deadline.
+        Raises Overloaded at once if the result would come after the deadline.
         """
         if not texts:
             return []
@@ -223,7 +221,7 @@ class Embedder:
     async def _encode_tokens(
         self, spec: ModelSpec, tokens: Sequence[Tokens], deadline: Deadline
     ) -> list[Embedded]:
-        """Encodes texts of like length together, so that little of a batch is padding."""
+        """Encodes texts of similar length together, so that a batch has little padding."""
         order = sorted(range(len(tokens)), key=lambda i: len(tokens[i].ids))
         batches = [order[i : i + spec.max_text_batch] for i in range(0, len(order), spec.max_text_batch)]
         gate = asyncio.Semaphore(PROMPTS_IN_FLIGHT)
@@ -234,21 +232,21 @@ class Embedder:
                 return await isolating(encode, padded(spec, [tokens[i].ids for i in batch]))
 
         results: list[Embedded] = [Embedded()] * len(tokens)
-        for batch, found in zip(batches, await gather(*map(one, batches)), strict=True):
-            for i, item in zip(batch, found, strict=True):
+        for batch, items in zip(batches, await gather(*map(one, batches)), strict=True):
+            for i, item in zip(batch, items, strict=True):
                 results[i] = Embedded(item.embedding, tokens[i].truncated, item.error)
         return results
 
 
 def share_key(spec: ModelSpec, item: Input) -> Hashable:
-    """Equal for inputs that one computation may serve. Lanes do not share: people would wait for jobs."""
+    """Equal for inputs that may share a result. Lanes do not share: interactive calls would wait for bulk."""
     if isinstance(item, errors.InvalidInput):
         return id(item)
     return spec.name, spec.fingerprint, spec.version, current_lane(), item
 
 
 async def isolating(encode: Callable[[Batch], Awaitable[Floats]], batch: Batch) -> list[Embedded]:
-    """Encodes a batch; one that fails is halved until the items at fault stand alone."""
+    """Encodes a batch. If it fails, encodes its halves, until each failing item is alone."""
     try:
         return [checked(row) for row in await encode(batch)]
     except errors.InferenceFailed as error:
@@ -260,17 +258,17 @@ async def isolating(encode: Callable[[Batch], Awaitable[Floats]], batch: Batch) 
 
 
 def checked(row: Floats) -> Embedded:
-    """A row of numbers that are all finite, or an error."""
+    """The row, or InferenceFailed if a number in it is not finite."""
     if np.isfinite(row).all():
         return Embedded(row)
-    return Embedded(error=errors.InferenceFailed("the model answered numbers that are not finite"))
+    return Embedded(error=errors.InferenceFailed("the model returned numbers that are not finite"))
 
 
 def normalized(item: Embedded) -> Embedded:
-    """The same item with an embedding of length 1; InferenceFailed where it has no direction."""
+    """The item with its embedding scaled to length 1; InferenceFailed for an embedding of zeros."""
     if item.embedding is None:
         return item
     norm = math.sqrt(item.embedding.dot(item.embedding))
     if norm == 0:
-        return Embedded(error=errors.InferenceFailed("the model answered an embedding of zeros"))
+        return Embedded(error=errors.InferenceFailed("the model returned an embedding of zeros"))
     return Embedded((item.embedding / norm).astype(np.float32), item.truncated)

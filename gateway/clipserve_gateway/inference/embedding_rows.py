@@ -1,4 +1,4 @@
-"""Embeddings as rows of a matrix."""
+"""Matrices of embeddings."""
 
 from __future__ import annotations
 
@@ -9,20 +9,20 @@ import numpy as np
 from clipserve_gateway.types import Embedded, Floats
 
 SMALLEST = 1e-6
-"""Length below which a vector has no direction."""
+"""A shorter vector has no meaningful direction."""
 
 
 def rows_of(embedded: Iterable[Embedded]) -> Floats:
-    """The embeddings, float32 [N, D]; raises the error of the first that has one."""
+    """The embeddings, float32 [N, D]. Raises the first error among them."""
     rows = []
-    for one in embedded:
-        if one.error is not None:
-            raise one.error
-        if one.embedding is not None:
-            rows.append(one.embedding)
+    for item in embedded:
+        if item.error is not None:
+            raise item.error
+        if item.embedding is not None:
+            rows.append(item.embedding)
     return np.stack(rows)
 
 
 def directions(vectors: Floats) -> Floats:
-    """Vectors [N, D] made as long as 1; those without a direction stay short."""
+    """Vectors [N, D] scaled to length 1. Vectors below SMALLEST stay shorter."""
     return vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), SMALLEST)

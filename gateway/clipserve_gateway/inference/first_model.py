@@ -1,7 +1,7 @@
-"""The model that answers where none is named and none is set: the first that was served alone.
+"""The default model if no setting names one: the first model that was served alone.
 
-It is kept in the engine's documents, for all gateways and over restarts. So a second model changes nothing
-for callers that name none, nor does the first one's removal: an operator's setting alone does.
+It is stored in the engine's documents, for all gateways and across restarts. So neither a second model nor
+the removal of the first one changes the model of calls that name none; only an operator's setting does.
 """
 
 from __future__ import annotations
@@ -18,14 +18,14 @@ log = logging.getLogger(__name__)
 
 KEY = "models/first"
 READ_SECONDS = 5.0
-"""How long the models wait for the engine, where only its document can tell which was the first."""
+"""Longest wait for the engine, if only its document can tell the first model."""
 
 
 class FirstModel:
     """Belongs to one event loop.
 
     Attributes:
-        name: the model; empty while none is known.
+        name: the model; empty as long as it is not known.
     """
 
     def __init__(self, engine: Engine) -> None:
@@ -37,12 +37,12 @@ class FirstModel:
         self._agreeing: asyncio.Task[None] | None = None
 
     async def settle(self, listed: Collection[str]) -> None:
-        """Takes note of the models that there are now. Does not raise; waits only where it must."""
+        """Updates the name from the models that exist now. Does not raise, and waits only if necessary."""
         self._choose(listed)
         if self._read and self._stored == self.name:
             return
         if self._agreeing is None or self._agreeing.done():
-            self._agreeing = asyncio.create_task(self._agree(), name="keep the first model")
+            self._agreeing = asyncio.create_task(self._agree(), name="store the first model")
         if listed and not self.name:
             await asyncio.wait({self._agreeing}, timeout=READ_SECONDS)
 
@@ -51,27 +51,27 @@ class FirstModel:
             self.name = next(iter(listed))
 
     async def _agree(self) -> None:
-        """Reads the document, once, and writes it where it says otherwise."""
+        """Reads the document, once, and writes it if it differs."""
         try:
             document = await self._engine.get_document(KEY)
-            kept = document.value.decode() if document is not None else ""
+            stored = document.value.decode() if document is not None else ""
             if not self._read:
-                self.name, self._read = kept or self.name, True
-            if kept != self.name:
+                self.name, self._read = stored or self.name, True
+            if stored != self.name:
                 version = document.version if document is not None else 0
                 if not await self._engine.put_document(KEY, self.name.encode(), version=version):
-                    # Another gateway was first.
+                    # Another gateway wrote it first.
                     self._read = False
                     return
             self._stored, self._complaint = self.name, ""
         except ClipserveError as error:
-            # Each look at the models tries again.
+            # Each check of the models tries again.
             if error.logged != self._complaint:
-                log.warning("which model was the first cannot be kept: %s", error.logged)
+                log.warning("the default model cannot be stored, next try soon: %s", error.logged)
             self._complaint = error.logged
 
     async def close(self) -> None:
-        """Ends what is under way."""
+        """Cancels reading or writing in progress."""
         if self._agreeing is not None:
             self._agreeing.cancel()
             with contextlib.suppress(asyncio.CancelledError):

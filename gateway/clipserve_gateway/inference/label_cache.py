@@ -1,4 +1,4 @@
-"""Label embeddings: built from prompts, kept in memory, shared by the calls that need them."""
+"""Builds label embeddings from prompts, caches them, and shares them among calls."""
 
 from __future__ import annotations
 
@@ -34,34 +34,33 @@ from clipserve_gateway.metrics import Metrics
 from clipserve_gateway.types import LabelSet, LabelSetRef, ModelSpec
 
 PROMPTS_PER_ITEM = 10
-"""Prompts that had to be encoded count for one item of a caller's rate; those that are known cost nothing."""
+"""This many newly encoded prompts count as one item of a caller's rate; known prompts are free."""
 PROMPTS_PER_STEP = 2048
-"""Prompts embedded between two looks at the deadline; what is done by then is kept for the next caller."""
+"""Prompts embedded between two checks of the deadline. Finished embeddings are kept for the next call."""
 PROMPTS_PER_REPORT = 512
-"""The same where somebody waits to hear how far it has come: a second or a few on a CPU."""
-
+"""The same for calls that report progress: a few seconds on a CPU."""
 LABELS_AT_ONCE = 128
-"""Labels whose prompts are averaged before others get the event loop: some 5 ms."""
+"""Labels that are averaged before other tasks get the event loop: about 5 ms."""
 
 
 class EmbeddingStore(Protocol):
-    """Keeps the embeddings of named label sets."""
+    """Stores embeddings of named label sets."""
 
     async def embeddings(self, ref: LabelSetRef, spec: ModelSpec, rows: int) -> LabelEmbeddings | None:
-        """The embeddings kept for a model, if there are any of as many rows."""
+        """The stored embeddings for a model; None if there are none with this number of rows."""
         ...
 
     async def keep_embeddings(self, ref: LabelSetRef, spec: ModelSpec, found: LabelEmbeddings) -> None:
-        """Keeps the embeddings for a model."""
+        """Stores the embeddings for a model."""
         ...
 
 
 class LabelCache:
-    """Label embeddings by content: (labels in order, templates, model and its version).
+    """Label embeddings by content: labels in order, templates, model and its version.
 
-    A third of the bytes holds whole label sets, ready to multiply; a third those that have a name, so that
-    no other ones push them out; a third single labels, so that a changed set encodes only what is new in
-    it. Named sets are looked for in the store too, and put there; so are those that come with the SDK.
+    A third of the bytes caches unnamed label sets as matrices. A third caches named label sets, so that
+    unnamed ones do not displace them. A third caches single labels, so that a changed set encodes only its
+    new labels. Named sets, and those that come with the SDK, are also read from and written to the store.
     """
 
     def __init__(
@@ -85,17 +84,17 @@ class LabelCache:
     async def get(
         self, spec: ModelSpec, labels: LabelSet, deadline: Deadline, ref: LabelSetRef | None = None
     ) -> LabelEmbeddings:
-        """The embeddings of a label set's answers; one build at a time for each set.
+        """The embeddings of a label set's answers. Calls for the same set share one build.
 
-        `ref` is the name and version under which the label set is kept, if it is.
+        `ref` is the name and version of a stored label set.
         """
         key = set_key(spec, labels)
         cache = self._sets if ref is None else self._named
-        found = cache.get(key)
-        stages.count("cache_hit", int(found is not None))
-        if found is not None:
+        cached = cache.get(key)
+        stages.count("cache_hit", int(cached is not None))
+        if cached is not None:
             self._metrics.label_cache_hits.inc()
-            return found
+            return cached
         if key in self._flights:
             self._metrics.label_cache_coalesced.inc()
         else:
@@ -121,13 +120,13 @@ class LabelCache:
     ) -> LabelEmbeddings:
         if ref is None or self._store is None:
             return await self._build(spec, labels, latest)
-        found = await self._store.embeddings(ref, spec, labels.rows)
-        if found is None:
-            found = await self._build(spec, labels, latest)
-            # They only save work later: a store that cannot be written must not fail a classification.
+        embeddings = await self._store.embeddings(ref, spec, labels.rows)
+        if embeddings is None:
+            embeddings = await self._build(spec, labels, latest)
+            # Stored embeddings only save work later, so a failed write must not fail the call.
             with contextlib.suppress(ClipserveError):
-                await self._store.keep_embeddings(ref, spec, found)
-        return found
+                await self._store.keep_embeddings(ref, spec, embeddings)
+        return embeddings
 
     async def _build(
         self, spec: ModelSpec, labels: LabelSet, latest: Callable[[], Deadline]
@@ -144,19 +143,19 @@ class LabelCache:
     async def _names(
         self, spec: ModelSpec, labels: LabelSet, latest: Callable[[], Deadline]
     ) -> TextEmbeddings:
-        """The embeddings of the names: kept ones, if these names and templates come with the SDK."""
+        """The embeddings of the names. If names and templates come with the SDK, stored ones are used."""
         digest = known_digest(labels)
         if self._texts is None or not digest:
             return await self._encode_names(spec, labels, latest)
-        found = await self._texts.get_or_make(
+        embeddings = await self._texts.get_or_make(
             spec, digest, len(labels.names), lambda: self._encode_names(spec, labels, latest)
         )
-        if not found.truncated:
-            # So that a set that differs in some labels encodes only these.
+        if not embeddings.truncated:
+            # Then a set that differs in some labels encodes only these.
             prefix = labels_prefix(spec, labels)
-            for name, row in zip(labels.names, found.matrix, strict=True):
+            for name, row in zip(labels.names, embeddings.matrix, strict=True):
                 remember(self._labels, (prefix, name), Label(row, 0, len(name.encode())))
-        return found
+        return embeddings
 
     async def prepare(
         self,
@@ -167,7 +166,7 @@ class LabelCache:
         *,
         seconds: float,
     ) -> Prepared:
-        """Encodes labels whose embeddings are not known; begins no more of them after some seconds."""
+        """Encodes labels whose embeddings are not known. After `seconds`, it starts no more of them."""
         encoded = 0
         total = len(labels.names) * len(labels.templates)
         if set_key(spec, labels) not in (self._sets if ref is None else self._named):
@@ -182,7 +181,7 @@ class LabelCache:
         return Prepared(total, total, encoded)
 
     async def _is_kept(self, spec: ModelSpec, labels: LabelSet, ref: LabelSetRef | None) -> bool:
-        """Whether the store has the embeddings."""
+        """Whether the embeddings are stored."""
         if ref is not None and self._store is not None:
             return await self._store.embeddings(ref, spec, labels.rows) is not None
         digest = known_digest(labels)
@@ -191,7 +190,7 @@ class LabelCache:
         return await self._texts.load(spec, digest, len(labels.names)) is not None
 
     def _entries(self, spec: ModelSpec, labels: LabelSet) -> dict[str, Label | None]:
-        """The embeddings of single labels, as far as they are known."""
+        """The cached embedding of each label; None if it is not cached."""
         prefix = labels_prefix(spec, labels)
         return {name: self._labels.get((prefix, name)) for name in labels.names}
 
@@ -215,10 +214,10 @@ class LabelCache:
         step: int = PROMPTS_PER_STEP,
         until: Deadline | None = None,
     ) -> int:
-        """Encodes the labels that are not in `entries` and puts them there and into the cache.
+        """Encodes the labels without an entry, and adds them to `entries` and the cache.
 
-        `step` prompts at a time; after the first ones, none is begun after `until`. Returns how many prompts
-        were encoded.
+        Encodes `step` prompts at a time, and after the first step starts none after `until`. Returns the
+        number of encoded prompts.
         """
         entries = self._entries(spec, labels) if entries is None else entries
         prefix, templates = labels_prefix(spec, labels), labels.templates
@@ -244,12 +243,12 @@ class LabelCache:
 
 
 def known_digest(labels: LabelSet) -> str:
-    """Names the labels in the store of texts; empty where they do not come with the SDK."""
+    """The labels' digest in the store of texts; empty if they do not come with the SDK."""
     digest = names_digest(labels)
     return digest if digest in known_texts().values() else ""
 
 
 def remember(cache: Cache, key: object, value: object) -> None:
-    """Keeps a value unless it alone is larger than the cache."""
+    """Caches a value, unless it is larger than the whole cache."""
     if cache.getsizeof(value) <= cache.maxsize:
         cache[key] = value

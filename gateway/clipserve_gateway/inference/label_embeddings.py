@@ -1,4 +1,4 @@
-"""Label embeddings as values: what they are made of, and when they are the same."""
+"""Values of label embeddings, and the keys by which they are cached."""
 
 from __future__ import annotations
 
@@ -14,23 +14,23 @@ from clipserve_gateway.inference.text_store import content_key
 from clipserve_gateway.types import Embedded, Floats, LabelSet, ModelSpec
 
 LABEL_OVERHEAD = 512
-"""Bytes a cached label takes beside its numbers: key, objects and their place in the table (estimated)."""
+"""Estimated bytes of a cached label in addition to its numbers: key, objects and table entry."""
 
 
 @dataclass(frozen=True)
 class LabelEmbeddings:
-    """Normalized float32 [L, D], how many prompts were cut at the model's context, and what to tell."""
+    """Normalized float32 [L, D], the number of prompts truncated to the model's context, and warnings."""
 
     matrix: Floats
     truncated_prompts: int
     warnings: tuple[LabelWarning, ...] = ()
     negative: NegativeWords | None = None
-    """What stands for none of the above, where it has no row of its own in the matrix."""
+    """The words for none of the above, if it has no row in the matrix."""
 
 
 @dataclass(frozen=True)
 class Prepared:
-    """Prompts of a label set, those whose embeddings are known, and those that were encoded just now."""
+    """Numbers of prompts of a label set: all, those with known embeddings, and those encoded by this call."""
 
     total: int
     done: int
@@ -44,29 +44,29 @@ class Label:
     embedding: Floats
     truncated_prompts: int
     name_bytes: int
-    """Of its key in the cache."""
+    """Bytes of its name, which is the key in the cache."""
 
 
 def set_key(spec: ModelSpec, labels: LabelSet) -> str:
-    """Equal where the embeddings of all answers are."""
+    """Equal for label sets whose answers have the same embeddings."""
     none = labels.none_of_the_above
     return content_key(spec.fingerprint, spec.version, labels.templates, labels.names, none and none.prompts)
 
 
 def labels_prefix(spec: ModelSpec, labels: LabelSet) -> str:
-    """Equal where the embedding of a single label is."""
+    """Equal for label sets in which the same name has the same embedding."""
     return content_key(spec.fingerprint, spec.version, labels.templates)
 
 
 def names_digest(labels: LabelSet) -> str:
-    """Equal where the names and the prompts they are put into are."""
+    """Equal for label sets with the same names and templates."""
     return content_key(labels.templates, labels.names)
 
 
 def mean_label(prompts: Sequence[Embedded], name: str = "") -> Label:
-    """A label's embedding: normalized mean of its normalized prompt embeddings.
+    """A label's embedding: the normalized mean of its normalized prompt embeddings.
 
-    As in CLIP's and open_clip's zero-shot classifiers. Raises the error of a prompt that has one.
+    CLIP's and open_clip's zero-shot classifiers do the same. Raises the first error of a prompt.
     """
     rows = rows_of(prompts)
     rows = rows / np.linalg.norm(rows, axis=1, keepdims=True)
@@ -76,10 +76,10 @@ def mean_label(prompts: Sequence[Embedded], name: str = "") -> Label:
 
 
 def matrix_bytes(entry: LabelEmbeddings) -> int:
-    """Bytes that label embeddings take; the negative words are shared by all."""
+    """Memory of label embeddings, without the embeddings of negative words, which all share."""
     return entry.matrix.nbytes + (0 if entry.negative is None else entry.negative.far.nbytes)
 
 
 def label_bytes(entry: Label) -> int:
-    """Bytes that one label takes."""
+    """Memory of one label."""
     return entry.embedding.nbytes + entry.name_bytes + LABEL_OVERHEAD

@@ -1,4 +1,4 @@
-"""What a person should know of labels: which are the same text to the model, and which lose their end."""
+"""Warnings about labels: which are the same text for the model, and which are truncated."""
 
 from __future__ import annotations
 
@@ -14,28 +14,29 @@ from clipserve_gateway.inputs.tokenizer import tokenizer_for
 from clipserve_gateway.types import LabelSet, Tokens
 
 DEFAULT_CONTEXT = 77
-"""Tokens of CLIP's own context, for label sets that are put while no model is served."""
+"""Tokens of CLIP's context, for label sets that are stored while no model is served."""
 WARNINGS = 16
+"""Most warnings for a label set."""
 NAMED = 3
-"""Labels that a sentence names."""
+"""Most labels that a message names."""
 NAME_LENGTH = 60
-"""Characters of a label in a sentence."""
+"""Most characters of a label in a message."""
 CHARACTERS_ON_LOOP = 512
-"""Of all labels: some 0.5 ms."""
+"""Up to this many characters of all labels are checked on the event loop: about 0.5 ms."""
 LABELS_AT_ONCE = 100
-"""Labels that are tokenized between two looks at the deadline."""
+"""Labels that are tokenized between two checks of the deadline."""
 BRIEF_SECONDS = 10.0
 Encode: TypeAlias = Callable[[Sequence[str]], Iterator[Tokens]]
 
 
 @dataclass(frozen=True)
 class LabelWarning:
-    """One thing that a person should know.
+    """A warning about labels.
 
     Attributes:
-        reason: `same`: the labels are one text to the model, and share one probability. `cut`: prompts of
-            the labels are longer than the model's context and lose their end. Empty: neither was looked for.
-        labels: positions in the label set's names, rising; none for the prompts of none of the above.
+        reason: `same`: the labels are the same text for the model, and share one probability. `cut`: prompts
+            of the labels are longer than the model's context, and are truncated. Empty: there was no check.
+        labels: positions in the label set's names, ascending; empty for the prompts of none of the above.
     """
 
     reason: Literal["same", "cut", ""]
@@ -44,19 +45,19 @@ class LabelWarning:
 
 
 async def find_warnings_briefly(labels: LabelSet, context_length: int) -> tuple[LabelWarning, ...]:
-    """The warnings, or one that says that it would take too long to find them."""
+    """The warnings, or a message that the check would take too long."""
     try:
         return await find_warnings(labels, context_length, Deadline.after(BRIEF_SECONDS))
     except DeadlineExceeded:
-        return (LabelWarning("", (), "so much text was not searched for equal or long labels"),)
+        return (LabelWarning("", (), "the text is too long to check for equal or truncated labels"),)
 
 
 async def find_warnings(
     labels: LabelSet, context_length: int, deadline: Deadline
 ) -> tuple[LabelWarning, ...]:
-    """The warnings for a model of this context (tokens), at most WARNINGS; DeadlineExceeded.
+    """The warnings for a model with this context (tokens), at most WARNINGS. Raises DeadlineExceeded.
 
-    Takes some 50 µs a label, and up to 15 ms for one of 4 KiB: many or long ones go to a thread.
+    Takes about 50 µs for a label, and up to 15 ms for 4 KiB. Many or long labels are checked in a thread.
     """
     if sum(map(len, labels.names)) <= CHARACTERS_ON_LOOP:
         return label_warnings(labels, context_length, deadline)
@@ -74,18 +75,18 @@ def label_warnings(
                 deadline.check("tokenize")
             yield from tokenizer_for(context_length).encode(texts[first : first + LABELS_AT_ONCE])
 
-    found = [*cut_labels(labels, context_length, encode), *same_labels(labels, encode)]
-    if len(found) <= WARNINGS:
-        return tuple(found)
-    rest = found[WARNINGS - 1 :]
+    warnings = [*truncated_labels(labels, context_length, encode), *same_labels(labels, encode)]
+    if len(warnings) <= WARNINGS:
+        return tuple(warnings)
+    rest = warnings[WARNINGS - 1 :]
     positions = tuple(sorted(position for warning in rest for position in warning.labels))
     message = f"there are {len(rest)} more groups of labels that are the same text to the model"
-    return (*found[: WARNINGS - 1], LabelWarning("same", positions, message))
+    return (*warnings[: WARNINGS - 1], LabelWarning("same", positions, message))
 
 
 def same_labels(labels: LabelSet, encode: Encode) -> list[LabelWarning]:
     """Groups of labels whose prompts have the same token ids."""
-    # Of all templates, the shortest leaves most room for what labels differ in.
+    # The shortest template leaves most of the context for the labels' differences.
     template = min(labels.templates, key=len)
     prompts = [template.replace("{}", name) for name in labels.names]
     groups: defaultdict[bytes, list[int]] = defaultdict(list)
@@ -102,27 +103,27 @@ def same_labels(labels: LabelSet, encode: Encode) -> list[LabelWarning]:
     ]
 
 
-def cut_labels(labels: LabelSet, context_length: int, encode: Encode) -> list[LabelWarning]:
-    """Labels some of whose prompts lose their end, and the same for none of the above."""
+def truncated_labels(labels: LabelSet, context_length: int, encode: Encode) -> list[LabelWarning]:
+    """Labels with truncated prompts, and truncated prompts of none of the above."""
     longest = max(labels.templates, key=len)
-    # A token has at least a byte, so a short prompt needs no look.
+    # A token has at least one byte, so short prompts need no check.
     room = context_length - 2 - len(longest.encode())
     long = [i for i, name in enumerate(labels.names) if len(name.encode()) > room]
     tokens = encode([longest.replace("{}", labels.names[i]) for i in long])
-    cut = [i for i, one in zip(long, tokens, strict=True) if one.truncated]
+    cut = [i for i, prompt in zip(long, tokens, strict=True) if prompt.truncated]
     why = f"the model reads {context_length} tokens"
-    found = []
+    warnings = []
     if cut:
         verb = "is too long and loses its end" if len(cut) == 1 else "are too long and lose their end"
-        found.append(LabelWarning("cut", tuple(cut), f"{named(labels, cut)} {verb}: {why}"))
+        warnings.append(LabelWarning("cut", tuple(cut), f"{named(labels, cut)} {verb}: {why}"))
     none = labels.none_of_the_above
-    if none is not None and any(one.truncated for one in encode(none.prompts)):
-        found.append(LabelWarning("cut", (), f"prompts of {quoted(none.name)} lose their end: {why}"))
-    return found
+    if none is not None and any(prompt.truncated for prompt in encode(none.prompts)):
+        warnings.append(LabelWarning("cut", (), f"prompts of {quoted(none.name)} lose their end: {why}"))
+    return warnings
 
 
 def named(labels: LabelSet, positions: Sequence[int]) -> str:
-    """The labels in words: all of a few, the first ones of many."""
+    """The quoted labels; of many labels, the first and the number of the others."""
     names = [quoted(labels.names[i]) for i in positions[:NAMED]]
     more = len(positions) - len(names)
     names += [f"{more} more"] if more else []
@@ -130,5 +131,5 @@ def named(labels: LabelSet, positions: Sequence[int]) -> str:
 
 
 def quoted(name: str) -> str:
-    """A label in quotes, cut where it is long."""
+    """A label in quotes, shortened if it is long."""
     return repr(name if len(name) <= NAME_LENGTH else name[: NAME_LENGTH - 1] + "…")

@@ -1,9 +1,9 @@
-"""Words for what a label set does not name: what `none of the above` is scored by.
+"""Negative words, which score `none of the above`: words for everything that a label set does not name.
 
 As in NegLabel (Jiang et al., ICLR 2024, "Negative Label Guided OOD Detection with Pretrained Vision-Language
-Models"): of a shipped list of words, those that are far from all labels stand for everything else. A picture
-nearer to them than to the labels shows none of the labels. The words are ImageNet's class names; beside them
-stand some general prompts for pictures of nothing. bench/unknown.py measures what comes of it.
+Models"), those words of a shipped list that are far from all labels stand for everything else. An image that
+is nearer to them than to the labels shows none of the labels. The words are ImageNet's class names, and there
+are some general prompts for images without any thing. bench/unknown.py measures the effect.
 """
 
 from __future__ import annotations
@@ -31,9 +31,9 @@ from clipserve_gateway.types import Floats, ModelSpec
 
 PROMPT = "a photo of a {}."
 WORDS = 500
-"""Words that stand for everything else, at most."""
+"""Most words that stand for everything else."""
 NEAR = 0.8
-"""Words with this cosine to a label, both taken from the mean of all words, may mean the same."""
+"""A word with at least this cosine to a label, both relative to the mean of all words, may mean the same."""
 GENERAL = (
     "random noise",
     "static",
@@ -61,15 +61,15 @@ GENERAL = (
     "a dark picture",
     "geometric shapes",
 )
-"""Prompts for pictures that show no thing at all."""
+"""Prompts for images that show no thing."""
 GENERAL_SHARE = 0.3
-"""Of what stands for everything else; the words have the rest."""
+"""Share of the general prompts in the score; the words have the rest."""
 NEAREST_LABELS = 6
-"""Labels that are weighed against it: of many, all would drown a picture's own."""
+"""Only this many labels are compared: the sum of many labels would exceed the image's own."""
 SOFTNESS = 3.0
-"""The model's logit scale is divided by this before words, or labels, are summed up."""
+"""The model's logit scale is divided by this before words, or labels, are summed."""
 WEIGHT = 350.0
-"""What the odds of none of the above are multiplied by; docs/search.md says what is lost and won by it."""
+"""Factor of the odds of none of the above; docs/search.md gives its effects."""
 STEP = 256
 """Prompts embedded between two looks at the deadline; what is done by then is kept for the next caller."""
 MODELS = 16
@@ -78,12 +78,12 @@ MODELS = 16
 
 @functools.cache
 def negative_prompts() -> tuple[str, ...]:
-    """The words' prompts, and after them GENERAL."""
+    """The prompts of the words, followed by GENERAL."""
     return (*(PROMPT.replace("{}", word) for word in data_lines("negative_words.txt")), *GENERAL)
 
 
 def negative_digest() -> str:
-    """Names the prompts in the store."""
+    """The prompts' digest in the store."""
     return content_key("negative", negative_prompts())
 
 
@@ -92,9 +92,9 @@ class NegativeWords:
     """The words that are far from a label set."""
 
     embeddings: Floats
-    """Of all words, shared by label sets, and of the general prompts: normalized float32 [N, D]."""
+    """Of all words and general prompts, shared by all label sets: normalized float32 [N, D]."""
     far: npt.NDArray[np.intp]
-    """Rows of the words that are far, [M]."""
+    """Rows of the words that are far from all labels, [M]."""
 
     def weigh(
         self, images: Floats, labels: Floats, logit_scale: float
@@ -103,8 +103,8 @@ class NegativeWords:
 
         `labels` are the cosines of the images (float32 [B, D]) with all labels, [B, L]. The odds are WEIGHT ×
         (words / labels) ^ SOFTNESS, where `words` is the mean of exp(logit_scale / SOFTNESS × cosine) over
-        words and general prompts, and `labels` the sum of the same over the nearest labels; of fewer labels
-        than NEAREST_LABELS those that lack are as near as words.
+        words and general prompts, and `labels` the sum of the same over the nearest labels. If there are less
+        labels than NEAREST_LABELS, the missing ones count as near as words.
         """
         cosines = np.clip(images @ self.embeddings.T, -1, 1)
         general, far = cosines[:, -len(GENERAL) :], cosines[:, self.far]

@@ -1,7 +1,7 @@
-"""Embeddings of texts that many calls need, computed once for each model and kept in the store.
+"""Stores embeddings of texts that many calls need, so that each model computes them once.
 
-They are found by content: the model's fingerprint, TEXT_VERSION, and a digest of the texts. Those of the demo
-model come with this package. Only texts of a closed list belong here: nothing removes them from the store.
+Their key is the content: the model's fingerprint, TEXT_VERSION, and a digest of the texts. Those of the demo
+model come with this package. Only texts of a fixed list belong here, because the store never removes them.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ from clipserve_gateway.index.base import Engine
 from clipserve_gateway.types import Embedded, Floats, ModelSpec
 
 TEXT_VERSION = 1
-"""Raise it when the same texts get other token ids, or prompts are averaged in another way: embeddings that
-were kept before are then not used any more. A test says when that is."""
+"""Increase it when the same texts get other token ids, or prompts are averaged in another way: then stored
+embeddings of older versions are not used any more. A test fails when that is necessary."""
 PREFIX = "texts/"
 DATA = resources.files("clipserve_gateway") / "data"
 SHIPPED = ("demo_texts.npz", "demo_prompts.npz")
@@ -42,14 +42,14 @@ class TextEmbedder(Protocol):
 
 @dataclass(frozen=True)
 class TextEmbeddings:
-    """Normalized float32 [N, D], and how many texts were cut at the model's context."""
+    """Normalized float32 [N, D], and the number of texts truncated to the model's context."""
 
     matrix: Floats
     truncated: int
 
 
 class TextStore:
-    """Embeddings by content, shared by all gateways on one engine."""
+    """Embeddings by content, which all gateways on one engine share."""
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
@@ -57,23 +57,23 @@ class TextStore:
     async def get_or_make(
         self, spec: ModelSpec, digest: str, rows: int, make: Callable[[], Awaitable[TextEmbeddings]]
     ) -> TextEmbeddings:
-        """The embeddings of the texts that `digest` names (`rows` of them): kept ones, or made and kept now.
+        """The embeddings of the texts with this digest, `rows` of them: stored ones, or made and stored now.
 
-        A store that cannot be written does not fail the call. Raises what `make` raises, and StorageFailed or
-        StorageUnavailable where the store cannot be read.
+        If they cannot be stored, the call succeeds nevertheless. Raises the errors of `make`, and
+        StorageFailed or StorageUnavailable if the store cannot be read.
         """
-        found = await self.load(spec, digest, rows)
-        if found is None:
-            found = await make()
+        embeddings = await self.load(spec, digest, rows)
+        if embeddings is None:
+            embeddings = await make()
             with contextlib.suppress(ClipserveError):
-                # Whoever came first wins: they are the same.
+                # If another gateway was first, its embeddings are the same.
                 await self._engine.put_document(
-                    document_key(spec.fingerprint, digest), write_embeddings(found), version=0
+                    document_key(spec.fingerprint, digest), write_embeddings(embeddings), version=0
                 )
-        return found
+        return embeddings
 
     async def load(self, spec: ModelSpec, digest: str, rows: int) -> TextEmbeddings | None:
-        """The embeddings that come along or are kept; None if there are none."""
+        """The embeddings from this package or the store; None if there are none."""
         shipped = (await asyncio.to_thread(shipped_embeddings)).get(document_key(spec.fingerprint, digest))
         if shipped is not None:
             return shipped
@@ -82,28 +82,28 @@ class TextStore:
 
 
 def data_lines(name: str) -> tuple[str, ...]:
-    """The lines of a text file in data/ that are not empty, without the white space around them."""
+    """The lines of a text file in data/, without surrounding white space and without empty lines."""
     text = (DATA / name).read_text(encoding="utf-8")
     return tuple(line.strip() for line in text.split("\n") if line.strip())
 
 
 def document_key(fingerprint: str, digest: str) -> str:
-    """Where the embeddings of some texts by a model are kept."""
+    """The key of the document with a model's embeddings of some texts."""
     return f"{PREFIX}{TEXT_VERSION}/{fingerprint}/{digest}"
 
 
 def content_key(*parts: object) -> str:
-    """A hash that equals another exactly where all parts do."""
+    """A hash that is the same only for equal parts."""
     return hashlib.sha256(json.dumps(parts, ensure_ascii=True).encode()).hexdigest()
 
 
-def write_embeddings(found: TextEmbeddings) -> bytes:
+def write_embeddings(embeddings: TextEmbeddings) -> bytes:
     """Embeddings as a document: truncated as uint32, then the matrix as float32, both little-endian."""
-    return found.truncated.to_bytes(4, "little") + found.matrix.astype("<f4").tobytes()
+    return embeddings.truncated.to_bytes(4, "little") + embeddings.matrix.astype("<f4").tobytes()
 
 
 def read_embeddings(value: bytes, rows: int, dim: int) -> TextEmbeddings | None:
-    """The embeddings in a document; None where it holds another number of them."""
+    """The embeddings in a document; None if it has another number of rows or columns."""
     if len(value) != 4 + 4 * rows * dim:
         return None
     matrix = np.frombuffer(value, "<f4", offset=4).reshape(rows, dim).astype(np.float32)
@@ -112,23 +112,23 @@ def read_embeddings(value: bytes, rows: int, dim: int) -> TextEmbeddings | None:
 
 @functools.cache
 def known_texts() -> dict[str, str]:
-    """Digests of the texts that belong into the store, by name. Tests hold them equal to the texts."""
+    """Digests of the texts that belong in the store, by name. A test compares them with the texts."""
     known: dict[str, str] = json.loads((DATA / "known_texts.json").read_text(encoding="utf-8"))
     return known
 
 
 @functools.cache
 def shipped_embeddings() -> dict[str, TextEmbeddings]:
-    """The embeddings that come with this package, by document key. Read once, in some milliseconds.
+    """The embeddings that come with this package, by document key. They are read once, in some milliseconds.
 
-    exporter/training/embed_labels.py and embed_prompts.py write them.
+    exporter/training/embed_labels.py and embed_prompts.py write these files.
     """
-    found = {}
+    embeddings = {}
     for file in SHIPPED:
         with (DATA / file).open("rb") as opened, np.load(opened, allow_pickle=False) as arrays:
             fingerprint = str(arrays["fingerprint"])
             for name, digest in known_texts().items():
                 if name in arrays.files:
                     matrix = arrays[name].astype(np.float32)
-                    found[document_key(fingerprint, digest)] = TextEmbeddings(matrix, truncated=0)
-    return found
+                    embeddings[document_key(fingerprint, digest)] = TextEmbeddings(matrix, truncated=0)
+    return embeddings

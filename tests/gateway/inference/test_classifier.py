@@ -31,25 +31,25 @@ async def classifier(embedder):
 
 
 def test_the_best_labels_come_first_with_their_cosines():
-    [found] = rank(SPEC, [Embedded(unit(1, 3, 2))], EMBEDDINGS, LABELS, 2, ScoreMode.SOFTMAX)
-    assert [score.label for score in found.scores] == ["b", "c"]
-    assert [score.index for score in found.scores] == [1, 2]
-    assert found.scores[0].cosine == pytest.approx(3 / np.sqrt(14), abs=1e-6)
+    [result] = rank(SPEC, [Embedded(unit(1, 3, 2))], EMBEDDINGS, LABELS, 2, ScoreMode.SOFTMAX)
+    assert [score.label for score in result.scores] == ["b", "c"]
+    assert [score.index for score in result.scores] == [1, 2]
+    assert result.scores[0].cosine == pytest.approx(3 / np.sqrt(14), abs=1e-6)
 
 
 def test_equal_scores_keep_the_order_of_the_labels():
-    [found] = rank(SPEC, [Embedded(unit(0, 0, 0, 1))], EMBEDDINGS, LABELS, 3, ScoreMode.SOFTMAX)
-    assert [score.label for score in found.scores] == ["a", "b", "c"]
+    [result] = rank(SPEC, [Embedded(unit(0, 0, 0, 1))], EMBEDDINGS, LABELS, 3, ScoreMode.SOFTMAX)
+    assert [score.label for score in result.scores] == ["a", "b", "c"]
 
 
 def test_top_k_beyond_the_labels_returns_all():
-    [found] = rank(SPEC, [Embedded(unit(1))], EMBEDDINGS, LABELS, 100, ScoreMode.SOFTMAX)
-    assert len(found.scores) == 3
+    [result] = rank(SPEC, [Embedded(unit(1))], EMBEDDINGS, LABELS, 100, ScoreMode.SOFTMAX)
+    assert len(result.scores) == 3
 
 
 def test_softmax_probabilities_are_of_all_labels_not_only_of_those_returned():
-    [found] = rank(SPEC, [Embedded(unit(1, 1, 1))], EMBEDDINGS, LABELS, 1, ScoreMode.SOFTMAX)
-    assert found.scores[0].probability == pytest.approx(1 / 3)
+    [result] = rank(SPEC, [Embedded(unit(1, 1, 1))], EMBEDDINGS, LABELS, 1, ScoreMode.SOFTMAX)
+    assert result.scores[0].probability == pytest.approx(1 / 3)
 
 
 def test_softmax_uses_the_models_own_scale():
@@ -63,22 +63,22 @@ def test_softmax_uses_the_models_own_scale():
 
 
 def test_independent_scores_have_no_probability_without_a_learned_bias():
-    [found] = rank(SPEC, [Embedded(unit(1))], EMBEDDINGS, LABELS, 1, ScoreMode.INDEPENDENT)
-    assert found.scores[0].probability is None
-    assert found.scores[0].cosine == pytest.approx(1)
+    [result] = rank(SPEC, [Embedded(unit(1))], EMBEDDINGS, LABELS, 1, ScoreMode.INDEPENDENT)
+    assert result.scores[0].probability is None
+    assert result.scores[0].cosine == pytest.approx(1)
 
 
 def test_independent_scores_are_sigmoids_with_a_learned_bias():
     spec = dataclasses.replace(SPEC, logit_bias=-10.0)
     cosines = np.array([[0.6, -1.0]], np.float32)
-    found = probability(cosines, cosines.astype(float), spec, ScoreMode.INDEPENDENT)
-    np.testing.assert_allclose(found, [[1 / (1 + np.exp(-2)), 1 / (1 + np.exp(30))]], rtol=1e-5)
+    probabilities = probability(cosines, cosines.astype(float), spec, ScoreMode.INDEPENDENT)
+    np.testing.assert_allclose(probabilities, [[1 / (1 + np.exp(-2)), 1 / (1 + np.exp(30))]], rtol=1e-5)
 
 
 def test_thresholds_give_a_verdict_for_each_label():
     labels = LabelSet(LABELS.names, LABELS.templates, (0.9, 0.1, 0.5))
-    [found] = rank(SPEC, [Embedded(unit(1))], EMBEDDINGS, labels, 3, ScoreMode.INDEPENDENT)
-    assert {score.label: score.above_threshold for score in found.scores} == {
+    [result] = rank(SPEC, [Embedded(unit(1))], EMBEDDINGS, labels, 3, ScoreMode.INDEPENDENT)
+    assert {score.label: score.above_threshold for score in result.scores} == {
         "a": True,
         "b": False,
         "c": False,
@@ -87,9 +87,9 @@ def test_thresholds_give_a_verdict_for_each_label():
 
 def test_a_bad_image_is_answered_among_good_ones():
     items = [Embedded(unit(1)), Embedded(error=InvalidInput("bad")), Embedded(unit(0, 1))]
-    found = rank(SPEC, items, EMBEDDINGS, LABELS, 1, ScoreMode.SOFTMAX)
-    assert [item.error is None for item in found] == [True, False, True]
-    assert [item.scores[0].label for item in found if item.scores] == ["a", "b"]
+    results = rank(SPEC, items, EMBEDDINGS, LABELS, 1, ScoreMode.SOFTMAX)
+    assert [item.error is None for item in results] == [True, False, True]
+    assert [item.scores[0].label for item in results if item.scores] == ["a", "b"]
 
 
 async def test_many_scores_are_ranked_off_the_loop_with_the_same_result(classifier, picture):

@@ -198,9 +198,9 @@ async def test_bulk_is_not_decoded_long_before_a_slow_tower_takes_it(pool, pictu
 
         async def encode_image(self, spec, pixels, deadline):
             under_way.append(under_way[-1] + 1)
-            found = await super().encode_image(spec, pixels, deadline)
+            embeddings = await super().encode_image(spec, pixels, deadline)
             under_way.append(under_way[-1] - 1)
-            return found
+            return embeddings
 
     encoder = Slow(delay=0.1)
     embedder = Embedder(await fake_models(), encoder, pool, Settings().limits, Metrics(), fast_decode=True)

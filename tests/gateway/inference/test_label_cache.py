@@ -69,8 +69,8 @@ async def test_callers_at_the_same_time_share_one_build(pool, metrics):
     encoder = FakeEncoder(delay=0.05)
     embedder = Embedder(await fake_models(), encoder, pool, Settings().limits, Metrics(), fast_decode=True)
     cache = LabelCache(embedder, 1 << 20, metrics)
-    found = await asyncio.gather(*(cache.get(SPEC, PETS, SOON) for _ in range(8)))
-    assert all(entry is found[0] for entry in found)
+    entries = await asyncio.gather(*(cache.get(SPEC, PETS, SOON) for _ in range(8)))
+    assert all(entry is entries[0] for entry in entries)
     assert sum(count for count, _ in encoder.text_batches) == 4
     assert metrics.label_cache_coalesced._value.get() == 7
 
@@ -123,7 +123,7 @@ async def test_labels_are_prepared_step_by_step_and_then_known(cache, encoder, m
     seen = []
     while not seen or seen[-1].done < seen[-1].total:
         seen.append(await cache.prepare(SPEC, MANY, SOON, seconds=0))
-    assert [(it.done, it.total, it.encoded) for it in seen] == [
+    assert [(step.done, step.total, step.encoded) for step in seen] == [
         (512, 1200, 512),
         (1024, 1200, 512),
         (1200, 1200, 176),
@@ -136,9 +136,9 @@ async def test_labels_are_prepared_step_by_step_and_then_known(cache, encoder, m
 
 async def test_prepared_labels_are_those_that_would_be_encoded(cache, embedder):
     await cache.prepare(SPEC, MANY, SOON, seconds=0)
-    found = await cache.get(SPEC, MANY, SOON)
+    whole = await cache.get(SPEC, MANY, SOON)
     alone = await LabelCache(embedder, 1 << 20, Metrics()).get(SPEC, MANY, SOON)
-    np.testing.assert_allclose(found.matrix, alone.matrix, atol=1e-6)
+    np.testing.assert_allclose(whole.matrix, alone.matrix, atol=1e-6)
 
 
 async def test_labels_that_do_not_fit_into_memory_are_told_and_encoded_all_the_same(embedder):

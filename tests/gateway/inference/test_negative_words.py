@@ -63,13 +63,13 @@ def test_there_are_many_words_and_the_general_prompts_are_last() -> None:
 def test_the_farthest_words_are_taken_and_none_that_may_mean_a_label() -> None:
     labels, words = units(0, 3), units(1, 900)
     words[10:20] = labels[0]
-    found = far_words(np.vstack([words, units(2, len(GENERAL))]), labels)
-    assert not set(found.far) & set(range(10, 20))
-    assert len(found.far) == WORDS
+    negative = far_words(np.vstack([words, units(2, len(GENERAL))]), labels)
+    assert not set(negative.far) & set(range(10, 20))
+    assert len(negative.far) == WORDS
     words = np.vstack([words, units(2, len(GENERAL))])
     center = words[:900].mean(axis=0)
     cosines = (unit(words - center) @ unit(labels - center).T).max(axis=1)
-    taken, left = cosines[found.far], np.delete(cosines[:900], found.far)
+    taken, left = cosines[negative.far], np.delete(cosines[:900], negative.far)
     assert taken.max() <= left.min()
 
 
@@ -79,8 +79,8 @@ def unit(rows: np.ndarray) -> np.ndarray:
 
 def test_where_all_words_are_labels_the_general_prompts_are_left() -> None:
     words = units(1, 30 + len(GENERAL))
-    found = far_words(words, words[:30])
-    assert not len(found.far)
+    negative = far_words(words, words[:30])
+    assert not len(negative.far)
     assert NEAR < 1
 
 
@@ -99,7 +99,7 @@ def test_labels_stay_in_proportion_and_none_has_the_odds_of_words_against_labels
     [plain] = rank(
         spec, [Embedded(image)], LabelEmbeddings(matrix, 0), LabelSet(names, ("{}",)), 99, ScoreMode.SOFTMAX
     )
-    [found] = rank(
+    [result] = rank(
         spec,
         [Embedded(image)],
         LabelEmbeddings(matrix, 0, negative=negative(others, general)),
@@ -107,7 +107,7 @@ def test_labels_stay_in_proportion_and_none_has_the_odds_of_words_against_labels
         99,
         ScoreMode.SOFTMAX,
     )
-    scores = {score.label: score for score in found.scores}
+    scores = {score.label: score for score in result.scores}
     assert len(scores) == labels + 1
     none = scores.pop("nothing")
 
@@ -124,7 +124,7 @@ def test_labels_stay_in_proportion_and_none_has_the_odds_of_words_against_labels
     left = 1 - none.probability
     for score in plain.scores:
         assert scores[score.label].probability == pytest.approx(score.probability * left, rel=2e-3, abs=1e-9)
-    order = [score.probability for score in found.scores]
+    order = [score.probability for score in result.scores]
     assert order == sorted(order, reverse=True)
 
 
@@ -132,7 +132,7 @@ def test_labels_that_are_each_on_their_own_are_ranked_by_cosine() -> None:
     image = np.eye(1, DIM, dtype=np.float32)[0]
     near = np.array([[0.8, 0.6, *[0] * (DIM - 2)]], np.float32)
     words = np.repeat(near, 5, axis=0) * np.float32(0.9)
-    [found] = rank(
+    [result] = rank(
         SPEC,
         [Embedded(image)],
         LabelEmbeddings(near, 0, negative=negative(words, -np.repeat(near, len(GENERAL), axis=0))),
@@ -140,9 +140,9 @@ def test_labels_that_are_each_on_their_own_are_ranked_by_cosine() -> None:
         9,
         ScoreMode.INDEPENDENT,
     )
-    assert [score.label for score in found.scores] == ["a", "nothing"]
-    assert [score.above_threshold for score in found.scores] == [False, True]
-    assert found.scores[1].cosine == pytest.approx(0.72)
+    assert [score.label for score in result.scores] == ["a", "nothing"]
+    assert [score.above_threshold for score in result.scores] == [False, True]
+    assert result.scores[1].cosine == pytest.approx(0.72)
 
 
 async def test_words_are_embedded_once_for_all_label_sets_and_restarts(

@@ -58,10 +58,10 @@ async def test_a_known_label_set_is_encoded_once_and_found_after_a_restart(
     made = await started(embedder, engine).get(SPEC, CIFAR10, SOON)
     assert sum(count for count, _ in encoder.text_batches) == 180
     encoder.text_batches.clear()
-    found = await started(embedder, engine).get(SPEC, CIFAR10, SOON)
+    embeddings = await started(embedder, engine).get(SPEC, CIFAR10, SOON)
     assert encoder.text_batches == []
-    np.testing.assert_array_equal(found.matrix, made.matrix)
-    assert found.truncated_prompts == made.truncated_prompts
+    np.testing.assert_array_equal(embeddings.matrix, made.matrix)
+    assert embeddings.truncated_prompts == made.truncated_prompts
 
 
 async def test_an_answer_for_none_of_them_is_put_behind_the_kept_names(
@@ -70,10 +70,10 @@ async def test_an_answer_for_none_of_them_is_put_behind_the_kept_names(
     made = await started(embedder, engine).get(SPEC, CIFAR10, SOON)
     encoder.text_batches.clear()
     with_none = replace(CIFAR10, none_of_the_above=NoneOfTheAbove("nothing", ("a photo.", "a drawing.")))
-    found = await started(embedder, engine).get(SPEC, with_none, SOON)
+    embeddings = await started(embedder, engine).get(SPEC, with_none, SOON)
     assert sum(count for count, _ in encoder.text_batches) == 2
-    np.testing.assert_array_equal(found.matrix[:-1], made.matrix)
-    assert np.linalg.norm(found.matrix[-1]) == pytest.approx(1, abs=1e-6)
+    np.testing.assert_array_equal(embeddings.matrix[:-1], made.matrix)
+    assert np.linalg.norm(embeddings.matrix[-1]) == pytest.approx(1, abs=1e-6)
 
 
 async def test_a_set_like_a_kept_one_encodes_only_what_is_new_in_it(
@@ -83,9 +83,9 @@ async def test_a_set_like_a_kept_one_encodes_only_what_is_new_in_it(
     cache = started(embedder, engine)
     await cache.get(SPEC, CIFAR10, SOON)
     encoder.text_batches.clear()
-    found = await cache.get(SPEC, replace(CIFAR10, names=("bear", *CIFAR10.names[2:])), SOON)
+    embeddings = await cache.get(SPEC, replace(CIFAR10, names=("bear", *CIFAR10.names[2:])), SOON)
     assert sum(count for count, _ in encoder.text_batches) == len(CIFAR10.templates)
-    np.testing.assert_array_equal(found.matrix[1:], made.matrix[2:])
+    np.testing.assert_array_equal(embeddings.matrix[1:], made.matrix[2:])
 
 
 async def test_another_model_and_other_prompts_are_embedded_anew(
