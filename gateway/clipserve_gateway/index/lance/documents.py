@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import datetime as dt
 import secrets
 from typing import Any
 
@@ -41,7 +40,7 @@ class LanceDocuments:
         self._table = table
         self._sync = sync
         self._writing = asyncio.Lock()
-        self._maintenance = TableMaintenance(table, table.name, self._writing, commits=COMMITS, sync=sync)
+        self.maintenance = TableMaintenance(table, table.name, self._writing, commits=COMMITS, sync=sync)
         self._cache: LRUCache[str, tuple[Document | None]] = LRUCache(CACHE_BYTES, entry_bytes)
         self._cache_version = 0
         """The table's version that the cache is of."""
@@ -83,7 +82,7 @@ class LanceDocuments:
             self._sync.check()
             result = await merge(self._table, "key", rows, replace=condition)
             await self._sync.sync()
-        self._maintenance.note_commit()
+        self.maintenance.note_commit()
         if result.num_inserted_rows + result.num_updated_rows == 1:
             return True
         # A commit whose answer was lost is repeated, and then conflicts with itself.
@@ -100,7 +99,7 @@ class LanceDocuments:
             self._sync.check()
             result = await retrying(lambda: self._table.delete(condition))
             await self._sync.sync()
-        self._maintenance.note_commit()
+        self.maintenance.note_commit()
         return bool(result.num_deleted_rows)
 
     async def with_prefix(self, prefix: str) -> list[Document]:
@@ -116,17 +115,9 @@ class LanceDocuments:
                 self._lists[prefix] = cached
         return list(cached[1])
 
-    async def erase(self) -> None:
-        """Removes deleted documents from the table's files. Takes two calls."""
-        await self._maintenance.erase()
-
-    async def purge(self) -> None:
-        """See Engine.purge_documents."""
-        await self._maintenance.erase(dt.timedelta(seconds=1), wait=True)
-
     async def close(self) -> None:
         """Waits for maintenance in progress."""
-        await self._maintenance.close()
+        await self.maintenance.close()
 
     async def _rows(self, condition: str) -> list[dict[str, Any]]:
         return (await self._table.query().where(condition).to_arrow()).to_pylist()

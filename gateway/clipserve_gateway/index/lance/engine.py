@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import datetime as dt
 from collections.abc import AsyncIterator, Sequence
 
 from clipserve_gateway.errors import TableNotFound
@@ -21,6 +22,8 @@ from clipserve_gateway.types import Floats
 
 FACTS = b"clipserve.facts"
 """Key of a table's facts in the metadata of its schema."""
+PURGE_KEEP = dt.timedelta(seconds=2)
+"""Time for reads in progress at a purge; then it removes the versions that they use."""
 
 
 class LanceEngine(LanceStore):
@@ -97,7 +100,7 @@ class LanceEngine(LanceStore):
         """Removes deleted rows from a table's files. Takes two calls."""
         opened = self._tables.get(name) or (await self._ready() if name == CATALOG else None)
         if opened is not None:
-            await opened.erase()
+            await opened.maintenance.erase()
         elif name != LEASES:
             lease, sync = Lease(self._open_leases, name), await self._recovered(name)
             table = await self._database.open_table(name)
@@ -106,7 +109,7 @@ class LanceEngine(LanceStore):
     async def purge(self, table: TableSpec) -> None:
         """See Engine."""
         async with self._table(table) as opened:
-            await opened.purge()
+            await opened.maintenance.erase(PURGE_KEEP, wait=True)
 
     async def put_table_facts(self, table: str, facts: bytes) -> None:
         """See Engine."""
@@ -208,7 +211,7 @@ class LanceEngine(LanceStore):
     async def optimize(self, table: TableSpec) -> None:
         """See Engine."""
         async with self._table(table) as opened:
-            await opened.optimize()
+            await opened.maintenance.run_now()
 
     @contextlib.asynccontextmanager
     async def _table(self, spec: TableSpec) -> AsyncIterator[LanceTable]:

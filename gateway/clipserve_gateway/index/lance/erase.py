@@ -144,11 +144,6 @@ def commit_same(dataset: Any) -> None:
     lance.LanceDataset.commit(dataset.uri, same, read_version=dataset.version, storage_options=options)
 
 
-def drop_old_versions(dataset: Any, keep: dt.timedelta) -> None:
-    """Removes versions older than `keep` that no tag pins, and the files that only they use."""
-    dataset.cleanup_old_versions(older_than=keep, error_if_tagged_old_versions=False)
-
-
 def leftovers(dataset: Any) -> set[str]:
     """Files that no version names: of writes in progress, and of writes that failed or were repeated."""
     explained = dataset.explain_cleanup_old_versions(

@@ -121,9 +121,9 @@ def newest_portion(sizes: Sequence[int], least: int = 0) -> int:
     return count
 
 
-def drop_old_versions(dataset: Any) -> None:
-    """Removes versions older than KEEP_VERSIONS, and the files that only they use."""
-    dataset.cleanup_old_versions(older_than=KEEP_VERSIONS, error_if_tagged_old_versions=False)
+def drop_old_versions(dataset: Any, keep: dt.timedelta) -> None:
+    """Removes versions older than `keep` that no tag pins, and the files that only they use."""
+    dataset.cleanup_old_versions(older_than=keep, error_if_tagged_old_versions=False)
 
 
 def update_index(dataset: Any, index: Index, *, all_rows: bool = False) -> None:

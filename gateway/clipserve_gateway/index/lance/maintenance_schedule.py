@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import datetime as dt
-import functools
 import logging
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
@@ -111,7 +110,7 @@ class TableMaintenance:
             await asyncio.wait([self._indexer])
 
     async def run_now(self) -> None:
-        """Does all maintenance now. When it returns, every index that is due holds every row."""
+        """Does all maintenance now. When it returns, the indexes that the table needs hold every row."""
         async with self._lease.held(wait=True):
             await self._merge_files()
             async with self._indexing:
@@ -134,7 +133,7 @@ class TableMaintenance:
             if wait:
                 # Reads in progress use an older version.
                 await asyncio.sleep(keep.total_seconds())
-            await self._on_dataset(functools.partial(erase.drop_old_versions, keep=keep))
+            await self._on_dataset(lambda dataset: maintenance.drop_old_versions(dataset, keep))
 
     async def _despite_writers(self, work: Callable[[Any], Any]) -> None:
         """Does work that may conflict with commits of writers; after a conflict, writers wait for it."""
@@ -225,7 +224,8 @@ class TableMaintenance:
                     )
             # Until the merged files are on disk, the old versions may be the only copy of their points there.
             await self._sync.sync()
-            await self._on_dataset(maintenance.drop_old_versions)
+            keep = maintenance.KEEP_VERSIONS
+            await self._on_dataset(lambda dataset: maintenance.drop_old_versions(dataset, keep))
 
     async def _update_indexes(self, *, all_rows: bool = False) -> None:
         for index in self.indexes:

@@ -18,6 +18,8 @@ from clipserve_gateway.index.lance.sync import TableSync, local_folder
 from clipserve_gateway.process.file_modes import warn_of_folder
 
 CATALOG = "clipserve_catalog"
+PURGE_KEEP = dt.timedelta(seconds=1)
+"""Time for reads of documents in progress at a purge; then it removes the versions that they use."""
 METADATA_CACHE_BYTES = 16 * 1024 * 1024
 """Lance's cache of manifests and file metadata. Every commit adds some; Lance's default is 1 GiB."""
 
@@ -106,7 +108,7 @@ class LanceStore:
         """See Engine."""
         documents = await self._ready()
         async with guarded():
-            await documents.purge()
+            await documents.maintenance.erase(PURGE_KEEP, wait=True)
 
     async def _open_leases(self) -> LanceDocuments:
         if self._leases is None or (self._leases.done() and self._leases.exception()):

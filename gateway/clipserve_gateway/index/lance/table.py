@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import datetime as dt
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
@@ -35,8 +34,6 @@ from clipserve_gateway.types import Floats
 EF, REFINE = 128, 2
 BYTES_IN_A_STEP = 32
 """Bytes of Arrow columns that count as one step of `off_loop`."""
-PURGE_KEEP = dt.timedelta(seconds=2)
-"""Time for reads in progress at a purge; then it removes the versions that they use."""
 MOST_TIES = 10_000
 """If more points than this have the same score, a search may miss those with the first ids."""
 
@@ -49,18 +46,18 @@ class LanceTable:
         self.spec = spec
         self._sync = sync
         self._writing = asyncio.Lock()
-        self._maintenance = TableMaintenance(
+        self.maintenance = TableMaintenance(
             table, spec.name, self._writing, indexes(spec), lease=lease, sync=sync
         )
-        self._upserts = UpsertQueue(table, spec, self._writing, self._maintenance.note_commit, sync)
+        self._upserts = UpsertQueue(table, spec, self._writing, self.maintenance.note_commit, sync)
         self._scroll = Scroll(table)
         # Another process may have been killed before its maintenance.
-        self._maintenance.note_commit()
+        self.maintenance.note_commit()
 
     def adopt(self, spec: TableSpec) -> None:
         """Uses other index options from now on."""
         self.spec = spec
-        self._maintenance.indexes = indexes(spec)
+        self.maintenance.indexes = indexes(spec)
 
     async def upsert(self, points: Sequence[Point], *, replace: bool) -> None:
         """See Engine."""
@@ -80,7 +77,7 @@ class LanceTable:
             result = await retrying(lambda: self._table.delete(condition))
             await self._sync.sync()
         if result.num_deleted_rows:
-            self._maintenance.note_commit()
+            self.maintenance.note_commit()
         return int(result.num_deleted_rows)
 
     async def fetch(self, ids: Sequence[str], *, with_embeddings: bool, with_sources: bool) -> list[Point]:
@@ -170,21 +167,9 @@ class LanceTable:
         state = IndexState.BUILDING if waiting >= VECTOR_INDEX_FROM_ROWS else IndexState.READY
         return TableStatus(points, max(points - waiting, 0), state)
 
-    async def optimize(self) -> None:
-        """See Engine."""
-        await self._maintenance.run_now()
-
-    async def erase(self) -> None:
-        """Removes deleted rows from the table's files. Takes two calls."""
-        await self._maintenance.erase()
-
-    async def purge(self) -> None:
-        """See Engine."""
-        await self._maintenance.erase(PURGE_KEEP, wait=True)
-
     async def close(self) -> None:
         """Waits for writes and maintenance in progress."""
         await self._upserts.close()
         async with self._writing:
             pass
-        await self._maintenance.close()
+        await self.maintenance.close()

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from clipserve_gateway.index.batches import batches
 from clipserve_gateway.index.lance.commits import merge, storage_failed
 from clipserve_gateway.index.lance.rows import point_bytes, to_arrow
 from clipserve_gateway.index.lance.sync import TableSync
@@ -52,7 +53,8 @@ class UpsertQueue:
 
     async def upsert(self, points: Sequence[Point], *, replace: bool) -> None:
         """See Engine. If it is cancelled, parts whose commit has not begun are not written."""
-        writes = [PendingUpsert(part, replace, size) for part, size in commit_parts(points)]
+        parts = batches(points, point_bytes, ROWS_PER_COMMIT, BYTES_PER_COMMIT)
+        writes = [PendingUpsert(part, replace, size) for part, size in parts]
         self._waiting.extend(writes)
         if self._waiting and (self._task is None or self._task.done()):
             self._task = asyncio.create_task(self._run(), name=f"upserts of {self._spec.name}")
@@ -111,16 +113,3 @@ class UpsertQueue:
         for write in batch:
             if not write.done.done():
                 write.done.set_result(None)
-
-
-def commit_parts(points: Sequence[Point]) -> Iterator[tuple[Sequence[Point], int]]:
-    """The points in parts that fit into a commit, and the bytes of each part."""
-    start = bytes = 0
-    for i, point in enumerate(points):
-        size = point_bytes(point)
-        if i > start and (i - start == ROWS_PER_COMMIT or bytes + size > BYTES_PER_COMMIT):
-            yield points[start:i], bytes
-            start, bytes = i, 0
-        bytes += size
-    if points:
-        yield points[start:], bytes

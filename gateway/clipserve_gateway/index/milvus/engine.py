@@ -9,14 +9,15 @@ from typing import Any
 import numpy as np
 
 from clipserve_gateway.flow.concurrency import Turns
+from clipserve_gateway.index.batches import batches
 from clipserve_gateway.index.milvus.filters import EVERY, literal, render
 from clipserve_gateway.index.milvus.options import MilvusOptions
 from clipserve_gateway.index.milvus.rows import (
     LOTS,
-    batches,
     check,
     column_names,
     id_in,
+    point_bytes,
     to_point,
     to_row,
 )
@@ -27,6 +28,8 @@ from clipserve_gateway.types import Floats
 
 MOST_HITS = 16_384
 """Most rows that Milvus returns for one query or search."""
+BATCH_ROWS, BATCH_BYTES = 2_000, 16 << 20
+"""Most points and bytes of one upsert."""
 IDS_AT_ONCE = 1_000
 TIES = 16
 """Extra hits of a search, so that hits with the same score as the last one can be ordered by id."""
@@ -53,7 +56,7 @@ class MilvusEngine(MilvusStore):
             if not replace:
                 existing = {point.id for point in await self.fetch(table, [point.id for point in points])}
                 points = [point for point in points if point.id not in existing]
-            for batch in batches(points):
+            for batch, _ in batches(points, point_bytes, BATCH_ROWS, BATCH_BYTES):
                 await self._call("upsert", table.name, [to_row(table, point) for point in batch])
 
     async def delete(self, table: TableSpec, ids: Sequence[str]) -> int:

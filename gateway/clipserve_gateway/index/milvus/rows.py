@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import datetime as dt
 import hashlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -26,7 +26,6 @@ MAX_FIELDS = 58
 """Milvus has 64 columns, of which six are the engine's own or left free."""
 LOTS = 2**32
 """Lots are numbers from 0 to LOTS - 1."""
-BATCH_ROWS, BATCH_BYTES = 2_000, 16 * 1024 * 1024
 STAMP = "stamp"
 
 EMPTY: dict[PayloadType, Any] = {
@@ -147,20 +146,6 @@ def point_bytes(point: Point) -> int:
     for value in point.payload.values():
         texts += sum(map(len, value)) * 4 if isinstance(value, list) else 4 * len(str(value))
     return 128 + texts + 4 * len(point.id) + (0 if point.embedding is None else point.embedding.nbytes)
-
-
-def batches(points: Sequence[Point]) -> Iterator[list[Point]]:
-    """The points in batches that fit into messages."""
-    batch: list[Point] = []
-    room = BATCH_BYTES
-    for point in points:
-        room -= point_bytes(point)
-        if batch and (room < 0 or len(batch) == BATCH_ROWS):
-            yield batch
-            batch, room = [], BATCH_BYTES - point_bytes(point)
-        batch.append(point)
-    if batch:
-        yield batch
 
 
 def id_in(ids: Sequence[str]) -> str:

@@ -10,6 +10,7 @@ from pathlib import Path
 import boto3
 import numpy as np
 import pytest
+from clipserve_gateway.index.lance import engine as engine_module
 from clipserve_gateway.index.lance import erase, indexes, maintenance
 from clipserve_gateway.index.lance import table as table_module
 from clipserve_gateway.index.lance.engine import LanceEngine
@@ -52,7 +53,7 @@ def small(monkeypatch):
     monkeypatch.setattr(indexes, "VECTOR_INDEX_FROM_ROWS", 300)
     monkeypatch.setattr(table_module, "VECTOR_INDEX_FROM_ROWS", 300)
     monkeypatch.setattr(indexes, "ID_INDEX_FROM_ROWS", 100)
-    monkeypatch.setattr(table_module, "PURGE_KEEP", dt.timedelta(milliseconds=100))
+    monkeypatch.setattr(engine_module, "PURGE_KEEP", dt.timedelta(milliseconds=100))
 
 
 @pytest.fixture(scope="module")
