@@ -125,18 +125,13 @@ class Embedder:
 
         async def one(chunk: Sequence[Image]) -> list[Embedded]:
             async with turns:
-                return await self._shared_image_chunk(spec, chunk, deadline)
+                return await self._images.run(
+                    [share_key(spec, image) for image in chunk],
+                    deadline,
+                    lambda new: self._embed_image_chunk(spec, [chunk[i] for i in new], deadline),
+                )
 
         return [item for chunk in await gather(*map(one, chunks)) for item in chunk]
-
-    async def _shared_image_chunk(
-        self, spec: ModelSpec, images: Sequence[Image], deadline: Deadline
-    ) -> list[Embedded]:
-        return await self._images.run(
-            [share_key(spec, image) for image in images],
-            deadline,
-            lambda new: self._embed_image_chunk(spec, [images[i] for i in new], deadline),
-        )
 
     async def _embed_image_chunk(
         self, spec: ModelSpec, images: Sequence[Image], deadline: Deadline

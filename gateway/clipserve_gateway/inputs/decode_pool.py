@@ -7,7 +7,7 @@ import contextlib
 import functools
 import time
 import weakref
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TypeVar
 
@@ -62,7 +62,8 @@ class DecodePool:
                 "too many images wait to be decoded; try again later", metadata={"limit": "decode"}
             )
         with contextlib.ExitStack() as held:
-            held.enter_context(self._counted())
+            self._pending += 1
+            held.callback(self._forget)
             if alone:
                 add_work(cost)
                 self._large.check(current_lane(), cost, deadline)
@@ -103,13 +104,8 @@ class DecodePool:
         """Raises Overloaded if this many images, sent now, would be decoded after the deadline."""
         self.gate.check(current_lane(), images, deadline)
 
-    @contextlib.contextmanager
-    def _counted(self) -> Iterator[None]:
-        self._pending += 1
-        try:
-            yield
-        finally:
-            self._pending -= 1
+    def _forget(self) -> None:
+        self._pending -= 1
 
     def saturation(self) -> float:
         """0 for an idle pool, 1 for a full queue."""
