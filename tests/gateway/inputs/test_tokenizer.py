@@ -160,7 +160,7 @@ def test_any_context_length_keeps_the_beginning(context_length: int, words: int)
 
 
 def test_a_context_without_room_is_refused() -> None:
-    with pytest.raises(ValueError, match="no room"):
+    with pytest.raises(ValueError, match="no space"):
         OpenAITokenizer(1)
 
 
@@ -224,7 +224,7 @@ def test_short_prompts_are_fast() -> None:
 
 def test_nothing_is_loaded_before_the_first_text() -> None:
     code = (
-        "from clipserve_gateway import tokenizer;"
+        "from clipserve_gateway.inputs import tokenizer;"
         "tokenizer.OpenAITokenizer(77);"
         "print(tokenizer.load_tokenizer.cache_info().currsize)"
     )
