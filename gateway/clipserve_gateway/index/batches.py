@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 
-from clipserve_gateway.types import Point
+from clipserve_gateway.index.values import Point
 
 
 def batches(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 from clipserve_gateway.index.batches import batches
-from clipserve_gateway.types import Point
+from clipserve_gateway.index.values import Point
 
 
 @pytest.mark.parametrize(
