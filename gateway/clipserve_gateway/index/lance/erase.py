@@ -60,7 +60,8 @@ def rewrite_list_indexes(dataset: Any) -> None:
         dataset.checkout_latest()
         if deletions(dataset) == before:
             return
-    raise RuntimeError("the indexes of lists cannot be rewritten: rows are deleted all the time")
+    # `is_conflict` recognizes the word: writers then wait while this is repeated.
+    raise RuntimeError("concurrent deletions keep the indexes of lists from being rewritten")
 
 
 def kind_of(description: Any) -> str:

@@ -135,7 +135,7 @@ async def test_a_file_that_could_not_be_opened_is_synced_by_the_next_write(tmp_p
         real(path)
 
     monkeypatch.setattr(sync, "sync_path", sync_path)
-    with pytest.raises(StorageFailed, match="could not read or write"):
+    with pytest.raises(StorageFailed, match="may not open more files"):
         await engine.upsert(TABLE, [point("first")])
     await engine.upsert(TABLE, [point("later")])
     assert await ids(engine) == ["first", "later"]
