@@ -323,26 +323,31 @@ def test_a_start_that_fails_ends_at_once_with_cause_remedy_and_log(tmp_path, mod
     done = run_up("--model-repository", str(models), "--data", str(tmp_path / "data"))
     assert done.returncode == 1
     log = tmp_path / "data" / "triton.log"
-    # Between them there may be a line that models still load, or that the start is tried again.
-    [loads, *_, first, second, third] = done.stderr.splitlines()
-    assert "loads its models" in loads
-    assert re.fullmatch(f"clipserve-gateway: (?:{cause})", first)
-    assert second.startswith("· ")
-    assert third == f"· Triton's log: {log}"
+    loads = rf"· Triton \(pid \d+\) loads its models; its log: {log}\n"
+    retried = (
+        r"✗ Triton's Python backend crashed at a lock in shared memory, a known bug of Triton\.\n"
+        rf"· Start again\.\n· Triton's log: {log}\n· Triton is started again in [\d.]+ s\n"
+    )
+    failed = rf"clipserve-gateway: (?:{cause})\n· .+\n· Triton's log: {log}\n"
+    assert re.fullmatch(f"(?:{loads}{retried})*{loads}{failed}", done.stderr), done.stderr
     assert "demo_image" in log.read_text()
+
+
+EXIT_SECONDS = 60
+"""A process that exits first finishes its imports: a thread loads the engine, which is slow on a busy machine."""
 
 
 def test_a_triton_that_is_killed_while_it_loads_ends_the_start(tmp_path):
     service = begin_up(tmp_path)
     os.kill(service.triton_pid, signal.SIGKILL)
-    assert service.process.wait(10) == 1
+    assert service.process.wait(EXIT_SECONDS) == 1
     assert "clipserve-gateway: Triton was killed (SIGKILL)" in service.words
 
 
 def test_a_triton_that_hangs_from_the_beginning_is_killed_at_the_deadline(tmp_path):
     service = begin_up(tmp_path, "--startup-seconds", "3")
     os.kill(service.triton_pid, signal.SIGSTOP)
-    assert service.process.wait(3 + 10) == 1
+    assert service.process.wait(3 + EXIT_SECONDS) == 1
     assert "--startup-seconds" in service.words
     assert not alive(service.triton_pid)
 
