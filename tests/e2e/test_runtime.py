@@ -334,7 +334,7 @@ def test_a_start_that_fails_ends_at_once_with_cause_remedy_and_log(tmp_path, mod
 
 
 EXIT_SECONDS = 60
-"""A process that exits first finishes its imports: a thread loads the engine, which is slow on a busy machine."""
+"""A process that exits first finishes its imports: a thread loads the engine, slowly on a busy machine."""
 
 
 def test_a_triton_that_is_killed_while_it_loads_ends_the_start(tmp_path):

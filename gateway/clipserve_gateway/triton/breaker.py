@@ -36,8 +36,8 @@ class Breaker:
         self._on_stall = on_stall
         self._down: asyncio.Future[None] | None = None
         """Done while the replica is down; None before it first answered."""
-        self._complaint = ""
         self._logged_level = 0
+        """Of the complaint; 0 without one."""
         self._created_at = time.monotonic()
 
     @property
@@ -72,9 +72,9 @@ class Breaker:
         level = level_of_missing(self._created_at, seen=self._down is not None) if complaint else 0
         if level > self._logged_level:
             log.log(level, "replica %s: %s", self._address, complaint)
-        elif not complaint and self._complaint:
+        elif not complaint and self._logged_level:
             log.info("replica %s is back", self._address)
-        self._complaint, self._logged_level = complaint, max(level, self._logged_level) if complaint else 0
+        self._logged_level = max(level, self._logged_level) if complaint else 0
 
     async def run(self, work: Callable[[], Awaitable[T]]) -> T:
         """The result of one call. Raises ServerUnavailable at once when the replica is or goes down."""

@@ -7,7 +7,6 @@ import dataclasses
 import enum
 import functools
 import time
-from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -78,14 +77,12 @@ async def _ask_towers(encoder: Encoder, spec: ModelSpec, deadline: Deadline) -> 
     except errors.InvalidInput as error:
         detail = f"model {spec.name} was exported with a canary that cannot be read: {error.logged}"
         return CanaryResult(Outcome.WRONG, detail)
-    image, text = spec.name + IMAGE_SUFFIX, spec.name + TEXT_SUFFIX
-    towers: tuple[tuple[str, Callable[[], Awaitable[Floats]], bytes], ...] = (
-        (image, lambda: encoder.encode_image(spec, pixels, deadline), canary.image_embedding),
-        (text, lambda: encoder.encode_text(spec, ids, deadline), canary.text_embedding),
-    )
-    for tower, encode, recorded in towers:
+    for tower in (spec.name + IMAGE_SUFFIX, spec.name + TEXT_SUFFIX):
         try:
-            answer = await encode()
+            if tower.endswith(IMAGE_SUFFIX):
+                answer, recorded = await encoder.encode_image(spec, pixels, deadline), canary.image_embedding
+            else:
+                answer, recorded = await encoder.encode_text(spec, ids, deadline), canary.text_embedding
         except errors.Overloaded as error:
             return CanaryResult(Outcome.BUSY, f"{tower}: {error.logged}", tower)
         except (errors.ModelUnavailable, errors.DeadlineExceeded) as error:

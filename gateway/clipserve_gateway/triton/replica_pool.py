@@ -1,4 +1,4 @@
-"""All Triton replicas as one: calls go to those that are up and answer right."""
+"""All Triton replicas as one: calls go to replicas that are up and have the model in service."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from clipserve_gateway.triton.bulk_batches import bulk_room
 from clipserve_gateway.triton.canary import CanaryResult
 from clipserve_gateway.triton.encoder import Rows
 from clipserve_gateway.triton.model_config import TowerConfig, model_name
-from clipserve_gateway.triton.model_versions import ServedModel
+from clipserve_gateway.triton.model_versions import ServedModel, same_export
 from clipserve_gateway.triton.replica import Replica, TritonConnection
 from clipserve_gateway.triton.resolver import Resolver
 from clipserve_gateway.types import Floats, Ids, ModelSpec, Pixels, Tower
@@ -30,27 +30,27 @@ from clipserve_gateway.types import Floats, Ids, ModelSpec, Pixels, Tower
 log = logging.getLogger(__name__)
 
 BATCHES_PER_REPLICA = 3
-"""Batches of each tower that a replica gets at a time: one to work on, and those that form meanwhile."""
+"""Batches of each tower that a replica gets at a time: one to work on, and others that form meanwhile."""
 
 ATTEMPTS = 2
-"""Replicas that one batch is sent to."""
+"""Replicas to which one batch is sent, at most."""
 
 VERSIONS = 4
 """Of a model, that calls may be under way for."""
 
 NAMES_SECONDS = 5.0
-"""Between two look-ups of the names while all replicas answer; while one does not, each look does it."""
+"""Seconds between two DNS queries while all replicas answer; otherwise each refresh makes one."""
 
 LEAVE_SECONDS = 60.0
-"""How long calls to a replica that is gone from the names may still take."""
+"""Time for calls under way to a replica that is gone from the names."""
 
 
 class ReplicaPool:
-    """The encoder and the source of models that the gateway uses.
+    """The gateway's encoder and source of models.
 
-    Names are looked up again and again, so replicas may come and go. One that is gone from the names serves
-    on until another one answers right for its models. A call that a replica fails goes to another one, once:
-    encoding changes nothing, so it may be done twice. Belongs to one event loop.
+    The names are resolved again and again, so replicas can come and go. A replica that is gone from the names
+    gets calls until another one has its models in service. If a call fails on one replica, it goes to another
+    one, once. Belongs to one event loop.
     """
 
     def __init__(
@@ -62,7 +62,7 @@ class ReplicaPool:
         canary_seconds: float | None,
         bulk_share: float = 0.1,
     ) -> None:
-        """`target` is HOST:PORT[,HOST:PORT…]; raises ValueError for one that is not."""
+        """`target` is HOST:PORT[,HOST:PORT…]. Raises ValueError if it is not."""
         self._resolver = Resolver(target)
         self._connect = connect
         self._metrics = metrics
@@ -75,11 +75,11 @@ class ReplicaPool:
         self._batchers: dict[tuple[str, Tower], dict[tuple[str, str], Batcher]] = {}
         """Of each tower: by version and fingerprint, the latest last."""
         self._reported: dict[str, ModelSpec] = {}
-        """The version of each model that `towers` told last."""
+        """The version of each model in the last answer of `towers`."""
         self._tasks: set[asyncio.Task[None]] = set()
-        self._turn = 0
+        self._next_turn = 0
         self._addresses: list[str] = []
-        self._looked_up = -math.inf
+        self._resolved_at = -math.inf
 
     async def encode_image(self, spec: ModelSpec, pixels: Pixels, deadline: Deadline) -> Floats:
         """See Encoder."""
@@ -148,7 +148,7 @@ class ReplicaPool:
         return replica.reusable_result(spec) if replica else None
 
     def saturation(self) -> float:
-        """Rows sent and waiting, over twice what is sent at a time: 0–1, of the fullest tower."""
+        """How full the fullest tower is, 0–1: rows sent and waiting, over twice the rows sent at a time."""
         fullest = max(
             ((gate.inside + gate.waiting) / (2 * gate.room) for gate in self._gates.values()), default=0
         )
@@ -172,7 +172,7 @@ class ReplicaPool:
                 )
                 return await replica.call(own, tower, functools.partial(encode, own, rows, deadline))
             except errors.ServerUnavailable as error:
-                # At once, not at the next look-out: it may have been one connection that broke.
+                # Now, not at the next refresh: perhaps only one connection broke.
                 replica.check_now()
                 failure = error
             except (errors.ModelUnavailable, errors.InferenceFailed, errors.Overloaded) as error:
@@ -181,78 +181,79 @@ class ReplicaPool:
         raise failure or errors.ModelLoading(f"model {spec.name!r} is not served just now; try again")
 
     def _choose(self, spec: ModelSpec, but: Replica | None = None) -> Replica | None:
-        """The replica with the fewest calls under way; those with as few take turns."""
+        """The replica with the fewest calls under way; replicas with the same number take turns."""
         others = [replica for replica in self._replicas.values() if replica is not but]
         fit = [replica for replica in others if replica.answering(spec) is not None]
         if not fit:
             return None
-        self._turn += 1
-        start = self._turn % len(fit)
+        self._next_turn += 1
+        start = self._next_turn % len(fit)
         return min(fit[start:] + fit[:start], key=lambda replica: replica.in_flight)
 
     async def repository_index(self, timeout: float) -> dict[str, frozenset[str]]:
-        """Every Triton model, and the versions of it that replicas serve and give known answers with.
+        """Every Triton model, and its versions in service on a replica.
 
-        Looks the names up again where it is time, refreshes all replicas and examines those that are due.
-        Raises ServerUnavailable where none answers.
+        Resolves the names if it is time, and refreshes all replicas. Raises ServerUnavailable if no replica
+        answers.
         """
-        await self._look_up()
+        await self._resolve()
         replicas = list(self._replicas.values())
         await asyncio.gather(*(replica.refresh(timeout) for replica in replicas))
         up = [replica for replica in replicas if replica.up]
         if not up:
             raise errors.ServerUnavailable("no inference server answers; try again in a few seconds")
-        found: dict[str, frozenset[str]] = {}
+        index: dict[str, frozenset[str]] = {}
         for replica in up:
             for name, loaded in replica.loaded.items():
                 model, tower = model_name(name), replica.tower(name)
                 if model in replica.versions.current and tower is not None:
-                    fit = {tower.version} if replica.healthy(model) else set()
+                    in_service = {tower.version} if replica.healthy(model) else set()
                 else:
-                    # A tower whose model cannot be parsed is not examined; Models says what is wrong with it.
-                    fit = set(loaded)
-                found[name] = found.get(name, frozenset()) | fit
-        return found
+                    # A model with a bad configuration has no canary; Models reports what is wrong with it.
+                    in_service = set(loaded)
+                index[name] = index.get(name, frozenset()) | in_service
+        return index
 
     async def towers(self, names: Sequence[str], timeout: float) -> list[TowerConfig]:
-        """The configurations of the Triton models named, as most good replicas have them.
+        """The configurations of Triton models, as most replicas with the model in service have them.
 
-        Both towers of a model are of one version. Where as many replicas have another one, the version that
-        was told before stays: all of them still answer for it.
+        Both towers of a model have the same version. If as many replicas have another version, the version of
+        the last answer stays: all of them still answer calls for it.
         """
         models = {name: self._most(name) for name in sorted({model_name(name) for name in names})}
         self._reported = {name: served.spec for name, served in models.items() if served is not None}
-        found = []
+        configs = []
         for name in names:
             served = models[model_name(name)]
             if served is not None:
-                found += [it for it in (served.image, served.text) if it.triton_name == name]
+                configs += [tower for tower in (served.image, served.text) if tower.triton_name == name]
             else:
-                said = (replica.tower(name) for replica in self._replicas.values() if replica.up)
-                found += [it for it in said if it is not None][:1]
-        return found
+                reported = (replica.tower(name) for replica in self._replicas.values() if replica.up)
+                configs += [tower for tower in reported if tower is not None][:1]
+        return configs
 
     def _most(self, model: str) -> ServedModel | None:
-        """A model as most good replicas have it; None if no replica has it whole."""
+        """A model as most healthy replicas have it; None if no replica has both towers."""
         up = [replica for replica in self._replicas.values() if replica.up]
-        good = [replica for replica in up if replica.healthy(model)] or up
-        having = [it.versions.current[model] for it in good if model in it.versions.current]
-        models = Counter(it.spec.fingerprint for it in having)
-        versions = Counter((it.spec.fingerprint, it.spec.version) for it in having)
+        healthy = [replica for replica in up if replica.healthy(model)] or up
+        current = [replica.versions.current for replica in healthy]
+        having = [versions[model] for versions in current if model in versions]
+        models = Counter(served.spec.fingerprint for served in having)
+        versions = Counter((served.spec.fingerprint, served.spec.version) for served in having)
         before = self._reported.get(model)
 
         def rank(served: ServedModel) -> tuple[int, int, bool]:
             spec = served.spec
-            key = (spec.fingerprint, spec.version)
-            same = before is not None and (before.fingerprint, before.version) == key
-            return models[spec.fingerprint], versions[key], same
+            same = before is not None and same_export(before, spec)
+            return models[spec.fingerprint], versions[spec.fingerprint, spec.version], same
 
         return max(having, key=rank, default=None)
 
-    async def _look_up(self) -> None:
-        now, well = time.monotonic(), bool(self._replicas) and all(it.up for it in self._replicas.values())
-        if not well or now - self._looked_up >= NAMES_SECONDS:
-            self._looked_up, self._addresses = now, await self._resolver.addresses()
+    async def _resolve(self) -> None:
+        replicas = self._replicas.values()
+        now, all_up = time.monotonic(), bool(replicas) and all(replica.up for replica in replicas)
+        if not all_up or now - self._resolved_at >= NAMES_SECONDS:
+            self._resolved_at, self._addresses = now, await self._resolver.addresses()
         addresses = self._addresses
         for address in addresses:
             if address not in self._replicas:
@@ -269,7 +270,7 @@ class ReplicaPool:
             leaving.add_done_callback(self._tasks.discard)
 
     def _needed(self, leaving: Replica, named: Set[str]) -> bool:
-        """Whether a replica that is gone from the names still answers for a model that no other does yet."""
+        """Whether a replica that is gone from the names is the only one with some model in service."""
         others = [self._replicas[address] for address in named]
         return any(not any(it.healthy(model) for it in others) for model in leaving.models_in_service())
 

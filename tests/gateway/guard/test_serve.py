@@ -119,7 +119,7 @@ async def test_a_model_that_triton_loads_is_no_warning(caplog):
 
 async def test_other_pages_are_not_there(watched):
     status, text = await watched.get("/nope")
-    assert (status, text) == (404, "there are /readyz, /healthz, /alive and /metrics\n")
+    assert (status, text) == (404, "the pages are /readyz, /healthz, /alive and /metrics\n")
 
 
 async def test_a_taken_port_is_told(capsys):
