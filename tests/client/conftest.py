@@ -18,7 +18,7 @@ from hypothesis import settings
 
 from testing.certificates import Authority
 
-# The machine is shared: how long one example takes says nothing.
+# Other processes share the machine, so the time of one example means nothing.
 settings.register_profile("clipserve", deadline=None)
 settings.load_profile("clipserve")
 
@@ -34,7 +34,7 @@ def server() -> Iterator[FakeServer]:
 
 @pytest.fixture
 def make_server() -> Iterator[Callable[..., FakeServer]]:
-    """Fake servers with limits of one's own."""
+    """Starts fake servers with given limits."""
     servers: list[FakeServer] = []
 
     def make(**limits: int) -> FakeServer:
@@ -60,7 +60,7 @@ def authority() -> Authority:
 
 @pytest.fixture(scope="session")
 def tls_server(authority: Authority) -> Iterator[FakeServer]:
-    """A server that speaks TLS."""
+    """A fake server with TLS."""
     server = FakeServer(tls=authority.issue())
     yield server
     server.stop()
@@ -75,7 +75,7 @@ def shared_address() -> Iterator[str]:
 
 @pytest.fixture
 def address(shared_address: str) -> str:
-    """Where the cases of service_cases.py find a server; end-to-end tests give a real one's."""
+    """Address of the server for service_cases.py. End-to-end tests override it with a real server."""
     return shared_address
 
 
@@ -101,7 +101,7 @@ def answer(run):
 
 @pytest.fixture
 def photos(tmp_path):
-    """Five pictures in two folders, and files that are none."""
+    """Five images in two folders, and files that are not images."""
     folder = tmp_path / "photos"
     for i, name in enumerate(("a.png", "b.png", "sea/c.png", "sea/d.jpg", "sea/[bold]e.png")):
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
@@ -112,7 +112,7 @@ def photos(tmp_path):
 
 @pytest.fixture
 def close_folder(monkeypatch: pytest.MonkeyPatch) -> Callable[[Path], None]:
-    """Makes a folder unreadable, for root too."""
+    """Makes a folder unreadable, also for root."""
     scandir = os.scandir
 
     def close(folder: Path) -> None:

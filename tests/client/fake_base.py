@@ -1,4 +1,4 @@
-"""What every service of the fake server does: note the call, refuse what the protos refuse, page."""
+"""Shared by the services of the fake server: recording calls, errors and pages."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from google.rpc import error_details_pb2, status_pb2
 
 T = TypeVar("T")
 PAGE = 2
-"""Entries on a page of a list, whatever was asked for: a server may always send fewer."""
+"""Entries per page of a list, whatever the request says: servers may send fewer."""
 
 
 class Refused(Exception):
-    """A call or an item that the protos say must be refused."""
+    """The error of a call or an item."""
 
     def __init__(
         self,
@@ -39,18 +39,18 @@ class Refused(Exception):
         self.retry_after, self.pushback_ms, self.details = retry_after, pushback_ms, details
 
     def status(self) -> common_pb2.ItemStatus:
-        """As the status of an item."""
+        """The error as the status of an item."""
         number = grpc.StatusCode[self.code].value[0]
         return common_pb2.ItemStatus(code=number, reason=self.reason, field=self.field, message=self.message)
 
     def at(self, path: str) -> Refused:
-        """The same, with the item's path before its field."""
+        """The error with the item's path before its field."""
         dotted = f"{path}.{self.field}" if self.field else path
         return Refused(self.code, self.reason, self.message, dotted)
 
     def trailers(self) -> tuple[tuple[str, str | bytes], ...]:
-        """The details of a call that fails."""
-        found: list[tuple[str, str | bytes]] = [("x-request-id", "fake-request")]
+        """The trailing metadata of a failed call."""
+        metadata: list[tuple[str, str | bytes]] = [("x-request-id", "fake-request")]
         if self.details:
             status = status_pb2.Status(code=grpc.StatusCode[self.code].value[0], message=self.message)
             info = error_details_pb2.ErrorInfo(reason=self.reason, domain="clipserve", metadata={"a": "b"})
@@ -64,10 +64,10 @@ class Refused(Exception):
                 delay = Duration()
                 delay.FromMilliseconds(int(self.retry_after * 1000))
                 status.details.add().Pack(error_details_pb2.RetryInfo(retry_delay=delay))
-            found.append(("grpc-status-details-bin", status.SerializeToString()))
+            metadata.append(("grpc-status-details-bin", status.SerializeToString()))
         if self.pushback_ms is not None:
-            found.append(("grpc-retry-pushback-ms", str(self.pushback_ms)))
-        return tuple(found)
+            metadata.append(("grpc-retry-pushback-ms", str(self.pushback_ms)))
+        return tuple(metadata)
 
 
 def invalid(reason: str, message: str, field: str = "") -> Refused:
@@ -87,7 +87,7 @@ class Seen:
 
 @dataclass
 class State:
-    """What both services share, and what tests look at."""
+    """State of all services, which tests inspect."""
 
     limits: clip_pb2.Limits
     calls: list[Seen] = field(default_factory=list)
@@ -101,7 +101,7 @@ class State:
     lock: threading.Lock = field(default_factory=threading.Lock)
 
     def enter(self, method: str, items: int, context: grpc.ServicerContext) -> None:
-        """Notes a call, and does to it what the script says: refuse it, or wait some seconds."""
+        """Records a call and applies its step of the script: an error or a delay."""
         metadata = {key: str(value) for key, value in context.invocation_metadata()}
         with self.lock:
             self.calls.append(Seen(method, items, metadata, context.time_remaining()))
@@ -113,7 +113,7 @@ class State:
             time.sleep(step)
 
     def named(self, name: str) -> common_pb2.ModelRef:
-        """The model of that name; the default one for none."""
+        """The model with this name; the default model without a name."""
         for model in (self.model, OTHER):
             if name in ("", model.name):
                 return model
@@ -121,13 +121,13 @@ class State:
 
 
 class Guard:
-    """Around each method: note the call, answer what is refused with its status."""
+    """Decorates a method: records the call and converts Refused into a status."""
 
     def __init__(self, state: State) -> None:
         self.state = state
 
     def call(self, method: str, items: int, context: grpc.ServicerContext, answer: Callable[[], Any]) -> Any:
-        """The answer, or the call's failure."""
+        """Returns the answer, or aborts the call with the error."""
         with self.state.lock:
             self.state.in_flight += 1
             self.state.most_in_flight = max(self.state.most_in_flight, self.state.in_flight)
@@ -142,13 +142,13 @@ class Guard:
                 self.state.in_flight -= 1
 
     def check_count(self, count: int, name: str) -> None:
-        """1 … max_items_per_call."""
+        """Raises Refused unless the count is 1 … max_items_per_call."""
         if not 1 <= count <= self.state.limits.max_items_per_call:
             reason = "LIMIT_EXCEEDED" if count else "INVALID_INPUT"
             raise invalid(reason, f"{count} items", name)
 
     def batch(self, method: str, items: int, request: Any, context: Any, answer: Callable[[], Any]) -> Any:
-        """The answer to one batch of a stream: `response`, or `status` where it is refused."""
+        """The answer to one batch of a stream: `response`, or `status` if the batch is refused."""
         try:
             self.state.enter(method, items, context)
             return {"batch_id": request.batch_id, "response": answer()}
@@ -160,7 +160,7 @@ class Guard:
 
 
 def page_of(items: Iterable[tuple[str, T]], request: Any) -> tuple[Sequence[T], str]:
-    """A page of named items, in the order of their names, and the token of the next."""
+    """A page of items, sorted by name, and the token of the next page."""
     if request.page_size < 0:
         raise invalid("INVALID_INPUT", "page_size must not be negative", "page_size")
     left = sorted((name, item) for name, item in items if name > request.page_token)

@@ -16,7 +16,7 @@ from client.fake_search import search
 from clipserve.v1 import clip_pb2, clip_pb2_grpc
 
 PREPARED_PROMPTS = 600
-"""Of one PrepareLabels."""
+"""Prompts encoded per PrepareLabels call."""
 
 
 class FakeClip(Guard, clip_pb2_grpc.ClipServiceServicer):
@@ -142,7 +142,7 @@ class FakeClip(Guard, clip_pb2_grpc.ClipServiceServicer):
         )
 
     def labels_of(self, request: Any) -> tuple[clip_pb2.LabelSet, clip_pb2.LabelSetRef | None]:
-        """The labels, given or kept."""
+        """The labels of a request, given or stored."""
         if request.HasField("labels") == request.HasField("label_set"):
             raise invalid("INVALID_INPUT", "set labels or label_set", "labels.names")
         if request.HasField("labels"):
@@ -170,15 +170,15 @@ class FakeClip(Guard, clip_pb2_grpc.ClipServiceServicer):
         thresholds = [*labels.thresholds, none.threshold]
         logits = np.exp(LOGIT_SCALE * (cosines - cosines.max()))
         probabilities = logits / logits.sum()
-        found = []
+        scores = []
         for index in np.argsort(-cosines, kind="stable")[:top_k]:
             score = clip_pb2.LabelScore(label=names[index], index=index, cosine=cosines[index])
             if mode == clip_pb2.SCORE_MODE_SOFTMAX:
                 score.probability = probabilities[index]
             if labels.thresholds:
                 score.above_threshold = bool(cosines[index] >= thresholds[index])
-            found.append(score)
-        return found
+            scores.append(score)
+        return scores
 
     def Search(self, request: Any, context: grpc.ServicerContext) -> Any:
         return self.call("Search", 1, context, lambda: search(self.store, request, self.state.limits))

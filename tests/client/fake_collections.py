@@ -13,7 +13,7 @@ from client.fake_search import statistics
 from clipserve.v1 import collection_pb2, collection_pb2_grpc, common_pb2
 
 TOKEN = "after:"
-"""Begins the page tokens of ScrollPoints, which are no ids for callers to make up."""
+"""Prefix of the page tokens of ScrollPoints, so that an id is not a valid token."""
 
 
 class FakeCollections(Guard, collection_pb2_grpc.CollectionServiceServicer):
@@ -24,7 +24,7 @@ class FakeCollections(Guard, collection_pb2_grpc.CollectionServiceServicer):
         self.store = store
 
     def told(self, collection: FakeCollection) -> collection_pb2.Collection:
-        """A collection with all that is known of it."""
+        """The message of one collection."""
         message = collection.message(self.store.aliases_of(collection))
         count = len(collection.points)
         small = count < 5 or collection.request.index_options.exact
@@ -51,8 +51,8 @@ class FakeCollections(Guard, collection_pb2_grpc.CollectionServiceServicer):
     def ListCollections(self, request: Any, context: grpc.ServicerContext) -> Any:
         def answer() -> Any:
             page, token = page_of(self.store.collections.items(), request)
-            found = [collection.message(self.store.aliases_of(collection)) for collection in page]
-            return collection_pb2.ListCollectionsResponse(collections=found, next_page_token=token)
+            messages = [collection.message(self.store.aliases_of(collection)) for collection in page]
+            return collection_pb2.ListCollectionsResponse(collections=messages, next_page_token=token)
 
         return self.call("ListCollections", 0, context, answer)
 
@@ -168,8 +168,8 @@ class FakeCollections(Guard, collection_pb2_grpc.CollectionServiceServicer):
             if request.page_token and not request.page_token.startswith(TOKEN):
                 raise invalid("INVALID_INPUT", "no token of this server", "page_token")
             after = request.page_token.removeprefix(TOKEN).encode()
-            found = collection.matching(request.filter if request.HasField("filter") else None)
-            left = [point for point in found if point.id.encode() > after]
+            points = collection.matching(request.filter if request.HasField("filter") else None)
+            left = [point for point in points if point.id.encode() > after]
             size = min(request.page_size or 100, self.state.limits.max_page_size)
             response = collection_pb2.ScrollPointsResponse(model=collection.model)
             for point in left[:size]:

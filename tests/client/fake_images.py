@@ -1,4 +1,4 @@
-"""Pictures as the fake server reads them."""
+"""Images of the fake server."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from PIL import Image
 
 
 def read_image(image: common_pb2.Image, limits: clip_pb2.Limits) -> Image.Image:
-    """The picture; Refused for what is none."""
+    """Decodes an image; raises Refused for an invalid one."""
     if image.WhichOneof("source") == "raw":
         raw = image.raw
         if not raw.width or not raw.height or len(raw.rgb) != raw.width * raw.height * 3:
@@ -29,12 +29,12 @@ def read_image(image: common_pb2.Image, limits: clip_pb2.Limits) -> Image.Image:
 
 
 def embed_image(image: common_pb2.Image, limits: clip_pb2.Limits) -> np.ndarray:
-    """float32 [DIM]; Refused for what is no picture."""
+    """float32 [DIM]; raises Refused for an invalid image."""
     return embed_pixels(read_image(image, limits))
 
 
 def encoded(image: common_pb2.Image, limits: clip_pb2.Limits) -> bytes:
-    """The picture as a file: as it came, or as PNG where it came as pixels."""
+    """The image as a file: unchanged, or as PNG if it was sent as pixels."""
     if image.WhichOneof("source") == "content":
         return image.content
     file = io.BytesIO()

@@ -18,7 +18,7 @@ NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]{0,127}")
 
 
 def check_labels(labels: clip_pb2.LabelSet, limits: clip_pb2.Limits) -> None:
-    """Refused for labels that cannot be."""
+    """Raises Refused for invalid labels."""
     names = list(labels.names)
     if not names:
         raise invalid("INVALID_INPUT", "name at least one label", "labels.names")
@@ -39,13 +39,13 @@ def check_labels(labels: clip_pb2.LabelSet, limits: clip_pb2.Limits) -> None:
 
 
 def label_warnings(labels: clip_pb2.LabelSet) -> Iterator[clip_pb2.LabelWarning]:
-    """As the real server, for the fake model: it knows words in lower case, CONTEXT_WORDS of them."""
+    """Like the real server. The fake model reads lower-case words, at most CONTEXT_WORDS of them."""
     same: dict[tuple[str, ...], list[int]] = {}
     for i, name in enumerate(labels.names):
         same.setdefault(tuple(name.lower().split()[: CONTEXT_WORDS - 4]), []).append(i)
     cut = [i for i, name in enumerate(labels.names) if len(name.split()) > CONTEXT_WORDS - 4]
-    found = [("CUT", cut), *(("SAME", group) for group in same.values() if len(group) > 1)]
-    for reason, some in found if cut else found[1:]:
+    warnings = [("CUT", cut), *(("SAME", group) for group in same.values() if len(group) > 1)]
+    for reason, some in warnings if cut else warnings[1:]:
         names = ", ".join(labels.names[i][:20] for i in some)
         yield clip_pb2.LabelWarning(
             reason=f"LABEL_WARNING_REASON_{reason}", labels=some, count=len(some), message=f"look at {names}"
@@ -53,7 +53,7 @@ def label_warnings(labels: clip_pb2.LabelSet) -> Iterator[clip_pb2.LabelWarning]
 
 
 def cut_prompts(labels: clip_pb2.LabelSet) -> int:
-    """Prompts of more words than the fake model reads."""
+    """Number of prompts with more words than the fake model reads."""
     templates = list(labels.templates) or ["a photo of a {}."]
     prompts = [template.replace("{}", name) for name in labels.names for template in templates]
     return sum(len(prompt.split()) > CONTEXT_WORDS for prompt in prompts)
@@ -69,26 +69,26 @@ class Kept:
 
     @property
     def content(self) -> str:
-        """The same for the same labels."""
+        """Equal for equal labels."""
         return hashlib.sha256(self.labels.SerializeToString(deterministic=True)).hexdigest()
 
 
 class LabelSetStore:
-    """Label sets by name, their versions oldest first."""
+    """Label sets by name, with their versions, oldest first."""
 
     def __init__(self) -> None:
         self.sets: dict[str, list[Kept]] = {}
         self.last: dict[str, int] = {}
 
     def get(self, ref: clip_pb2.LabelSetRef) -> Kept:
-        """A version; 0 is the latest."""
+        """One version; 0 means the latest."""
         for kept in reversed(self.sets.get(ref.name, [])):
             if ref.version in (0, kept.version):
                 return kept
         raise Refused("NOT_FOUND", "LABEL_SET_NOT_FOUND", f"no label set {ref.name!r}", "name")
 
     def put(self, name: str, labels: clip_pb2.LabelSet) -> tuple[Kept, bool]:
-        """Keeps the next version, unless it is as the latest."""
+        """Stores the next version, unless it equals the latest."""
         versions = self.sets.setdefault(name, [])
         made = Kept(name, self.last.get(name, 0) + 1, labels)
         if versions and versions[-1].content == made.content:
@@ -98,7 +98,7 @@ class LabelSetStore:
         return made, True
 
     def delete(self, ref: clip_pb2.LabelSetRef) -> int:
-        """Removes one version, or all."""
+        """Deletes one version, or all."""
         self.get(ref)
         before = self.sets.pop(ref.name)
         left = [kept for kept in before if ref.version and kept.version != ref.version]
@@ -107,7 +107,7 @@ class LabelSetStore:
         return len(before) - len(left)
 
     def info(self, kept: Kept) -> labels_pb2.LabelSetInfo:
-        """What is known of a version."""
+        """The info of one version."""
         return labels_pb2.LabelSetInfo(
             ref=clip_pb2.LabelSetRef(name=kept.name, version=kept.version),
             label_count=len(kept.labels.names),

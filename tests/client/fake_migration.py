@@ -1,4 +1,4 @@
-"""Migrations of the fake server: a few points are embedded anew each time that someone looks."""
+"""Migrations of the fake server. Each GetCollection call embeds a few points."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ class FakeMigration:
     """A migration.
 
     Attributes:
-        source: the model that answered before.
-        target: the model that answers after.
-        pending: ids of points that are still to be embedded anew.
-        failures: what is wrong with points that cannot be, by id.
-        waiting: why it stands still; set by tests, empty lets it go on.
+        source: the model before the switch.
+        target: the model after the switch.
+        pending: ids of points that are not embedded yet.
+        failures: errors of points that cannot be embedded, by id.
+        waiting: why the migration waits; set by tests. Empty: it continues.
     """
 
     source: common_pb2.ModelRef
@@ -39,7 +39,7 @@ class FakeMigration:
 
     @property
     def ready(self) -> bool:
-        """Whether it can be switched."""
+        """Whether the migration can be switched."""
         return not self.pending and not self.switched and not self.nothing_embedded
 
     @property
@@ -48,7 +48,7 @@ class FakeMigration:
         return not self.pending and 0 < self.total <= len(self.failures)
 
     def message(self) -> collection_pb2.Migration:
-        """As an answer tells it."""
+        """The message of the migration."""
         state = collection_pb2.MIGRATION_STATE_RUNNING
         if self.switched:
             state = collection_pb2.MIGRATION_STATE_SWITCHED

@@ -1,4 +1,4 @@
-"""Embeddings without a model: equal inputs are equal, different ones differ, and two models disagree."""
+"""Deterministic embeddings without a model. Two models give different embeddings."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ OTHER = common_pb2.ModelRef(name="other", fingerprint="0" * 64, embed_dim=DIM)
 
 
 def embed_text(text: str) -> np.ndarray:
-    """float32 [DIM]: the sum of the words' own directions, and one that all texts share."""
+    """float32 [DIM]: the sum of one vector per word and a vector that all texts share."""
     total = np.full(DIM, 0.05)
     for word in text.lower().split()[:CONTEXT_WORDS]:
         seed = int.from_bytes(hashlib.sha256(word.strip(".,").encode()).digest()[:4], "little")
@@ -25,19 +25,19 @@ def embed_text(text: str) -> np.ndarray:
 
 
 def embed_pixels(image: Image.Image) -> np.ndarray:
-    """float32 [DIM]: a fixed projection of the picture at 4×4 pixels."""
+    """float32 [DIM]: a fixed projection of the image at 4×4 pixels."""
     pixels = np.asarray(image.convert("RGB").resize((4, 4), Image.Resampling.BOX), np.float64).ravel() / 255
     projection = np.random.default_rng(7).normal(size=(pixels.size + 1, DIM))
     return (np.append(pixels, 0.1) @ projection).astype(np.float32)
 
 
 def by_model(name: str, vector: np.ndarray) -> np.ndarray:
-    """float32 [DIM]: the embedding as this model has it."""
+    """float32 [DIM]: this model's form of an embedding."""
     return vector if name != OTHER.name else np.tanh(np.roll(vector, 5)).astype(np.float32)
 
 
 def unit(vector: np.ndarray) -> np.ndarray:
-    """The vector with length 1; one that has it already stays as it is."""
+    """The normalized vector. A vector of length 1 is not changed."""
     norm = np.linalg.norm(vector.astype(np.float64))
     if abs(norm - 1) <= np.finfo(np.float32).eps:
         return vector.astype(np.float32)
@@ -45,5 +45,5 @@ def unit(vector: np.ndarray) -> np.ndarray:
 
 
 def packed(vector: np.ndarray) -> common_pb2.Embedding:
-    """The message for an embedding."""
+    """The message of an embedding."""
     return common_pb2.Embedding(float32_le=vector.astype("<f4").tobytes())

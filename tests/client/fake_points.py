@@ -1,4 +1,4 @@
-"""Collections of the fake server: dictionaries, and filters evaluated point by point."""
+"""Collections of the fake server: dictionaries, with filters evaluated for each point."""
 
 from __future__ import annotations
 
@@ -27,17 +27,17 @@ KINDS = {
 
 @dataclass
 class FakePoint:
-    """One point; `vectors` have length 1, by the names of the models that made them."""
+    """One point. `vectors` are normalized embeddings by model name."""
 
     id: str
     vectors: dict[str, np.ndarray]
     payload: dict[str, common_pb2.Value]
     source: dict[str, Any]
-    """What it was made of, as the field of a Point message; empty if that is not kept."""
+    """Its source, as the field of a Point message; empty if not stored."""
     source_uri: str
 
     def vector(self, model: common_pb2.ModelRef) -> np.ndarray:
-        """Its embedding by a model."""
+        """A model's embedding."""
         return self.vectors[model.name]
 
     def message(
@@ -66,18 +66,18 @@ class FakeCollection:
 
     @property
     def points(self) -> dict[str, FakePoint]:
-        """The points that the model which answers now has an embedding of, in the order of their ids."""
+        """The points with an embedding of the current model, sorted by id."""
         ids = sorted(self.every, key=str.encode)
         return {id: self.every[id] for id in ids if self.model.name in self.every[id].vectors}
 
     @property
     def models(self) -> list[common_pb2.ModelRef]:
         """The models whose embeddings are written."""
-        found = self.migration
-        return [self.model] if found is None else [found.source, found.target]
+        migration = self.migration
+        return [self.model] if migration is None else [migration.source, migration.target]
 
     def message(self, aliases: list[str]) -> collection_pb2.Collection:
-        """As a list tells it."""
+        """The message of the collection in lists."""
         return collection_pb2.Collection(
             name=self.name,
             model=self.model,
@@ -92,13 +92,13 @@ class FakeCollection:
         )
 
     def matching(self, condition: common_pb2.Filter | None) -> list[FakePoint]:
-        """The points that meet a filter."""
+        """The points that match a filter."""
         if condition is None:
             return list(self.points.values())
         return [point for point in self.points.values() if self.holds(condition, point.payload)]
 
     def holds(self, node: common_pb2.Filter, payload: dict[str, common_pb2.Value]) -> bool:
-        """Whether a payload meets a filter."""
+        """Whether a payload matches a filter."""
         kind = node.WhichOneof("node")
         if kind == "all_of":
             return all(self.holds(part, payload) for part in node.all_of.filters)
@@ -114,15 +114,15 @@ class FakeCollection:
             raise invalid("FILTER_INVALID", f"no field {test.field!r}", path)
         if test.field not in payload:
             return False
-        found = plain(payload[test.field])
+        value = plain(payload[test.field])
         if kind == "range":
-            return in_range(found, test)
+            return in_range(value, test)
         wanted = [plain(value) for value in (test.values if kind == "in_list" else [test.value])]
-        return any(value in wanted for value in (found if isinstance(found, list) else [found]))
+        return any(one in wanted for one in (value if isinstance(value, list) else [value]))
 
 
 def plain(value: common_pb2.Value) -> Any:
-    """The value as Python compares it."""
+    """The value as a Python value."""
     kind = value.WhichOneof("kind")
     if kind == "string_list":
         return list(value.string_list.values)
@@ -131,22 +131,22 @@ def plain(value: common_pb2.Value) -> Any:
     return getattr(value, kind)
 
 
-def in_range(found: Any, test: common_pb2.RangeFilter) -> bool:
-    """Whether every bound that is set holds."""
+def in_range(value: Any, test: common_pb2.RangeFilter) -> bool:
+    """Whether the value is within all bounds that are set."""
     signs = {
-        "gt": lambda bound: found > bound,
-        "gte": lambda bound: found >= bound,
-        "lt": lambda bound: found < bound,
-        "lte": lambda bound: found <= bound,
+        "gt": lambda bound: value > bound,
+        "gte": lambda bound: value >= bound,
+        "lt": lambda bound: value < bound,
+        "lte": lambda bound: value <= bound,
     }
     return all(holds(plain(getattr(test, name))) for name, holds in signs.items() if test.HasField(name))
 
 
 class FakeStore:
-    """All collections, and their aliases.
+    """All collections and their aliases.
 
     Attributes:
-        migration_step: points that a migration embeds each time that someone gets its collection.
+        migration_step: number of points that a migration embeds at each GetCollection call.
     """
 
     def __init__(self, state: State) -> None:
@@ -156,7 +156,7 @@ class FakeStore:
         self._state = state
 
     def create(self, request: collection_pb2.CreateCollectionRequest) -> FakeCollection:
-        """Makes a collection."""
+        """Creates a collection."""
         name, model = request.name, self._state.named(request.model)
         if not NAME.fullmatch(name):
             raise invalid("INVALID_INPUT", "bad name", "name")
@@ -172,18 +172,18 @@ class FakeStore:
         return made
 
     def get(self, name: str) -> FakeCollection:
-        """A collection that exists, by its name or an alias."""
+        """A collection by its name or an alias."""
         name = self.aliases.get(name, name)
         if name not in self.collections:
             raise Refused("NOT_FOUND", "COLLECTION_NOT_FOUND", f"no collection {name!r}", "collection")
         return self.collections[name]
 
     def aliases_of(self, collection: FakeCollection) -> list[str]:
-        """Aliases that mean a collection, by name."""
+        """Aliases of a collection, sorted by name."""
         return sorted(alias for alias, name in self.aliases.items() if name == collection.name)
 
     def drop(self, name: str) -> None:
-        """Removes a collection."""
+        """Deletes a collection."""
         if name not in self.collections:
             raise Refused("NOT_FOUND", "COLLECTION_NOT_FOUND", f"no collection {name!r}", "name")
         if self.aliases_of(self.collections[name]):
@@ -191,7 +191,7 @@ class FakeStore:
         del self.collections[name]
 
     def put_alias(self, alias: collection_pb2.Alias) -> str:
-        """Lets an alias mean a collection; what it meant before."""
+        """Points an alias to a collection. Returns its previous collection."""
         if not NAME.fullmatch(alias.name):
             raise invalid("INVALID_INPUT", "bad name", "alias.name")
         if alias.name in self.collections:
@@ -236,7 +236,7 @@ class FakeStore:
         )
 
     def vector(self, message: Any, kind: str | None, model: common_pb2.ModelRef) -> np.ndarray:
-        """The embedding of a point or query by a model, length 1."""
+        """A model's embedding of a point or query, length 1."""
         if kind == "text":
             return unit(by_model(model.name, embed_text(message.text)))
         if kind == "image":
@@ -256,7 +256,7 @@ class FakeStore:
         return unit(vector)
 
     def start_migration(self, name: str, to_model: str) -> FakeCollection:
-        """Begins to move a collection."""
+        """Starts a migration."""
         collection, model = self.get(name), self._state.named(to_model)
         if collection.migration is not None:
             raise conflict("a migration has not been ended")
@@ -268,7 +268,7 @@ class FakeStore:
         return collection
 
     def advance(self, collection: FakeCollection) -> None:
-        """Embeds some more points anew."""
+        """Embeds the next points with the new model."""
         migration = collection.migration
         if migration is None or migration.waiting:
             return
@@ -287,7 +287,7 @@ class FakeStore:
                 migration.failures[point.id] = "its source is not kept"
 
     def switch(self, name: str, without_failed: bool, accepted: int) -> FakeCollection:
-        """Lets the new model answer."""
+        """Makes the new model answer."""
         collection = self.get(name)
         migration = collection.migration
         if migration is None or not migration.ready:
@@ -300,7 +300,7 @@ class FakeStore:
         return collection
 
     def roll_back(self, name: str) -> FakeCollection:
-        """Lets the old model answer."""
+        """Makes the old model answer."""
         collection = self.get(name)
         migration = collection.migration
         if migration is None or not migration.switched:
@@ -309,7 +309,7 @@ class FakeStore:
         return collection
 
     def end_migration(self, name: str) -> FakeCollection:
-        """Stays with the model that answers now."""
+        """Keeps the current model."""
         collection = self.get(name)
         if collection.migration is None:
             raise conflict("there is no migration")

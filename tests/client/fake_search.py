@@ -1,4 +1,4 @@
-"""Search of the fake server: every point compared, near-duplicates put together, scores judged."""
+"""Search of the fake server: compares every point, groups near-duplicates, and computes percentiles."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ EVERYDAY = (
     "a book",
 )
 FEWEST_POINTS = 20
-"""Of fewer points no percentile is told."""
+"""Minimum number of points for percentiles."""
 COMPARED = 50
-"""Points that are compared for groups, at most."""
+"""Maximum number of points that are compared for groups."""
 GOOD_PERCENTILE = 95
 
 
@@ -41,8 +41,8 @@ def search(store: FakeStore, request: Any, limits: clip_pb2.Limits) -> clip_pb2.
     parts = parts_of(request)
     vector = query_vector(store, collection, parts, limits)
     named = {part.like for part, kind, _, _ in parts if kind == "like"}
-    found = collection.matching(request.filter if request.HasField("filter") else None)
-    scored = [(float(point.vector(collection.model) @ vector), point) for point in found]
+    points = collection.matching(request.filter if request.HasField("filter") else None)
+    scored = [(float(point.vector(collection.model) @ vector), point) for point in points]
     scored = sorted(
         ((score, point) for score, point in scored if point.id not in named),
         key=lambda pair: (-pair[0], pair[1].id),
@@ -83,7 +83,7 @@ def parts_of(request: Any) -> list[tuple[Any, str, float, str]]:
 def query_vector(
     store: FakeStore, collection: FakeCollection, parts: list[tuple[Any, str, float, str]], limits: Any
 ) -> np.ndarray:
-    """float32 [DIM], length 1: the sum of the parts, each times its weight."""
+    """float32 [DIM], length 1: the weighted sum of the parts."""
     total = np.zeros(collection.model.embed_dim, np.float32)
     for part, kind, weight, path in parts:
         try:
@@ -104,7 +104,7 @@ def query_vector(
 def grouped(
     scored: list[tuple[float, FakePoint]], request: Any, collection: FakeCollection
 ) -> list[list[tuple[float, FakePoint]]]:
-    """Hits in groups, the best of each first; each alone where they are not to be grouped."""
+    """Groups of hits, each with its best hit first; groups of one hit without group_duplicates."""
     if not 0 <= request.duplicate_threshold <= 1:
         raise invalid("INVALID_INPUT", "above 0 to 1", "duplicate_threshold")
     groups: list[list[tuple[float, FakePoint]]] = []
@@ -121,14 +121,14 @@ def grouped(
 
 
 def kind_of(parts: list[tuple[Any, str, float, str]]) -> str | None:
-    """The kind of unrelated pairs that a query's scores are judged by."""
+    """The kind of unrelated pairs for a query's percentiles."""
     if len(parts) > 1 or parts[0][1] == "embedding":
         return None
     return "text" if parts[0][1] == "text" else "image"
 
 
 def pairs_of(collection: FakeCollection, kind: str | None) -> np.ndarray | None:
-    """float32 [pairs], sorted: cosines of unrelated pairs, where there are points enough."""
+    """float32 [pairs], sorted: cosines of unrelated pairs; empty for too few points."""
     points = list(collection.points.values())
     if kind is None or len(points) < FEWEST_POINTS:
         return None
@@ -140,15 +140,17 @@ def pairs_of(collection: FakeCollection, kind: str | None) -> np.ndarray | None:
 
 
 def statistics(collection: FakeCollection) -> list[collection_pb2.ScoreStatistics]:
-    """What the cosines of unrelated pairs look like."""
-    found = []
+    """The distribution of the cosines of unrelated pairs."""
+    statistics = []
     for kind in ("text", "image"):
         pairs = pairs_of(collection, kind)
         if pairs is not None:
             p50, p95, p99, p999 = np.quantile(pairs, (0.5, 0.95, 0.99, 0.999))
             spread = {"mean": pairs.mean(), "stddev": pairs.std(), "p50": p50, "p95": p95, "p99": p99}
-            found.append(collection_pb2.ScoreStatistics(query=kind, pairs=len(pairs), p999=p999, **spread))
-    return found
+            statistics.append(
+                collection_pb2.ScoreStatistics(query=kind, pairs=len(pairs), p999=p999, **spread)
+            )
+    return statistics
 
 
 def write_hit(

@@ -1,7 +1,7 @@
-"""A small but honest clipserve server in this process: the protos' rules, embeddings without a model.
+"""A small clipserve server in this process: it follows the rules of the protos, but has no model.
 
-Texts and pictures get deterministic embeddings, so equal inputs are equal and different ones differ. What a
-real server does by chance (failing, being late) this one does when told: see `FakeServer.script`.
+Embeddings are deterministic, so equal inputs have equal embeddings and different inputs different ones. Tests
+script errors and delays: see `FakeServer.script`.
 """
 
 from __future__ import annotations
@@ -42,12 +42,12 @@ DEFAULT_LIMITS = {
 
 
 class FakeServer:
-    """Listens on a free port of 127.0.0.1 until it is stopped.
+    """Listens on a free port of 127.0.0.1 until `stop`.
 
     Attributes:
         address: HOST:PORT.
-        state: what arrived, and the script.
-        store: the collections, whose migrations tests can hold up.
+        state: the calls that arrived, and the script.
+        store: the collections. Tests can stop their migrations.
     """
 
     def __init__(self, tls: Pair | None = None, **limits: int) -> None:
@@ -59,7 +59,7 @@ class FakeServer:
         self.start()
 
     def start(self) -> None:
-        """Listens; again on the same port after a stop."""
+        """Listens; after a stop, on the same port again."""
         self._server = grpc.server(
             futures.ThreadPoolExecutor(16),
             options=[
@@ -87,11 +87,11 @@ class FakeServer:
         self._server.start()
 
     def stop(self) -> None:
-        """Stops at once."""
+        """Stops immediately."""
         self._server.stop(0).wait()
 
     def script(self, method: str, *steps: Refused | float) -> None:
-        """What to do to the next calls of a method, one step a call: refuse it, or answer late (seconds)."""
+        """Sets a step for each of the next calls of a method: an error, or a delay in seconds."""
         self.state.script[method] = deque(steps)
 
     def seen(self, method: str) -> list[Seen]:

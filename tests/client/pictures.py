@@ -1,4 +1,4 @@
-"""Small pictures for tests."""
+"""Small images for tests."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from PIL import Image
 
 
 def pixels(seed: int, height: int = 24, width: int = 32) -> np.ndarray:
-    """uint8 [height, width, 3]: soft blobs of color, another picture for each seed."""
+    """uint8 [height, width, 3]: blurred spots of color; each seed gives another image."""
     coarse = np.random.default_rng(seed).integers(0, 256, (4, 4, 3), np.uint8)
     return np.asarray(Image.fromarray(coarse).resize((width, height), Image.Resampling.BICUBIC))
 
 
 def png(seed: int, height: int = 24, width: int = 32) -> bytes:
-    """The picture as a PNG file."""
+    """The image as a PNG file."""
     return saved(Image.fromarray(pixels(seed, height, width)))
 
 

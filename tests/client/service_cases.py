@@ -1,7 +1,7 @@
-"""What any clipserve server must do, asked through the SDK.
+"""What every clipserve server must do, tested through the SDK.
 
-The same cases run on the fake server here and on the real one in the end-to-end tests: subclass ServiceCases
-where a fixture `address` gives HOST:PORT. They assume nothing about a model but that different pictures
+The same cases run against the fake server here and against a real one in the end-to-end tests. To run them,
+subclass ServiceCases and provide a fixture `address` with HOST:PORT. They assume only that different images
 have different embeddings.
 """
 
@@ -71,9 +71,9 @@ class ServiceCases(CollectionCases, SearchCases, LabelSetCases, MigrationCases):
         path = tmp_path / "picture.png"
         path.write_bytes(png(3))
         ways = [png(3), bytearray(png(3)), path, str(path), pixels(3), Image.open(path)]
-        found = service.embed_images(ways).embeddings
-        for row in found[1:]:
-            np.testing.assert_allclose(row, found[0], atol=CLOSE)
+        embeddings = service.embed_images(ways).embeddings
+        for row in embeddings[1:]:
+            np.testing.assert_allclose(row, embeddings[0], atol=CLOSE)
 
     @pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "RGBA", "CMYK", "I;16", "YCbCr"])
     def test_pillow_images_of_any_mode_are_taken(self, service, mode):
@@ -334,12 +334,12 @@ class ServiceCases(CollectionCases, SearchCases, LabelSetCases, MigrationCases):
         fill(service, name)
         service.upsert(name, [Point("p1", text="a dog", payload={"year": 1999})])
         assert service.count(name) == 6
-        found = service.get_points(name, ["p1", "missing", "p0"], with_embeddings=True)
-        assert [point.id for point in found] == ["p1", "p0"]
-        assert found[0].payload == {"year": 1999}
-        np.testing.assert_allclose(np.linalg.norm(found[0].embedding), 1, atol=1e-5)
+        points = service.get_points(name, ["p1", "missing", "p0"], with_embeddings=True)
+        assert [point.id for point in points] == ["p1", "p0"]
+        assert points[0].payload == {"year": 1999}
+        np.testing.assert_allclose(np.linalg.norm(points[0].embedding), 1, atol=1e-5)
         np.testing.assert_allclose(
-            found[0].embedding, service.embed_texts(["a dog"]).embeddings[0], atol=CLOSE
+            points[0].embedding, service.embed_texts(["a dog"]).embeddings[0], atol=CLOSE
         )
         assert service.get_points(name, ["p0"])[0].embedding is None
         assert service.delete_points(name, ["p0", "missing"]) == 1

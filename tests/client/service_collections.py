@@ -1,4 +1,4 @@
-"""Cases of aliases, scrolling, streams, filters as text, sources and indexes. See service_cases.py."""
+"""Cases of aliases, scrolling, streams, text filters, sources and indexes. See service_cases.py."""
 
 from __future__ import annotations
 
@@ -31,8 +31,8 @@ class CollectionCases:
         name, alias = new_collection().name, new_alias()
         assert service.put_alias(alias, name) == ""
         fill(service, alias)
-        found = service.get_collection(alias)
-        assert (found.name, found.aliases, found.count) == (name, (alias,), 6)
+        collection = service.get_collection(alias)
+        assert (collection.name, collection.aliases, collection.count) == (name, (alias,), 6)
         assert service.count(alias) == 6
         assert ids(service.search(alias, image=png(1), top_k=1)) == {"p1"}
         assert len(list(service.scroll(alias))) == 6
@@ -76,7 +76,7 @@ class CollectionCases:
         assert result.written == 3
         assert {place: type(error) for place, error in result.errors.items()} == {0: clipserve.PointExists}
         assert result.errors[0].field == "points[0].id"
-        assert {it.id: it.payload.get("year") for it in service.scroll(name)} == {
+        assert {point.id: point.payload.get("year") for point in service.scroll(name)} == {
             "there": 1,
             "new": 2,
             "other": 2,
@@ -106,9 +106,9 @@ class CollectionCases:
         name = new_collection().name
         wanted = [*(f"p{i}" for i in range(25)), "A", "zebra", "é", "\uff5e", "😀", "a b", "%_'\""]
         service.upsert(name, [Point(id, text=id) for id in wanted])
-        found = [point.id for point in service.scroll(name, page_size=4)]
-        assert found == sorted(wanted, key=str.encode)
-        assert [point.id for point in service.scroll(name)] == found
+        ids = [point.id for point in service.scroll(name, page_size=4)]
+        assert ids == sorted(wanted, key=str.encode)
+        assert [point.id for point in service.scroll(name)] == ids
 
     def test_scrolling_returns_what_was_asked_for(self, service, new_collection):
         name = new_collection().name
@@ -126,12 +126,12 @@ class CollectionCases:
         name = new_collection().name
         service.upsert(name, [Point(f"p{i:02}", text=f"{i}") for i in range(12)])
         pages = service.scroll(name, page_size=2)
-        found = [next(pages).id, next(pages).id]
+        ids = [next(pages).id, next(pages).id]
         service.upsert(name, [Point("a", text="before"), Point("p11", text="replaced")])
         service.delete_points(name, ["p00", "p10"])
-        found += [point.id for point in pages]
-        assert len(found) == len(set(found))
-        assert set(found) >= {f"p{i:02}" for i in range(12)} - {"p00", "p10"}
+        ids += [point.id for point in pages]
+        assert len(ids) == len(set(ids))
+        assert set(ids) >= {f"p{i:02}" for i in range(12)} - {"p00", "p10"}
 
     def test_conditions_can_be_texts(self, service, new_collection):
         name = new_collection().name
@@ -183,12 +183,12 @@ class CollectionCases:
             Point("embedding", embedding=service.embed_texts(["x"]).embeddings[0]),
         ]
         service.upsert(made.name, points)
-        found = {point.id: point for point in service.scroll(made.name, with_sources=True)}
-        assert found["picture"].image == png(1)
-        np.testing.assert_array_equal(np.asarray(Image.open(io.BytesIO(found["pixels"].image))), pixels(2))
-        assert found["text"].text == "a dög"
-        assert found["text"].image is None
-        assert (found["embedding"].image, found["embedding"].text) == (None, None)
+        points = {point.id: point for point in service.scroll(made.name, with_sources=True)}
+        assert points["picture"].image == png(1)
+        np.testing.assert_array_equal(np.asarray(Image.open(io.BytesIO(points["pixels"].image))), pixels(2))
+        assert points["text"].text == "a dög"
+        assert points["text"].image is None
+        assert (points["embedding"].image, points["embedding"].text) == (None, None)
         assert service.get_points(made.name, ["picture"], with_sources=True)[0].image == png(1)
         assert service.get_points(made.name, ["picture"])[0].image is None
 
@@ -198,11 +198,13 @@ class CollectionCases:
         name, copy = new_collection(keep_sources=True).name, new_collection(keep_sources=True).name
         service.upsert(name, [Point("picture", image=png(1)), Point("text", text="a dög")])
         stored = list(service.scroll(name, with_embeddings=True, with_sources=True))
-        points = [Point(it.id, image=it.image, text=it.text, embedding=it.embedding) for it in stored]
+        points = [
+            Point(point.id, image=point.image, text=point.text, embedding=point.embedding) for point in stored
+        ]
         assert service.upsert(copy, points).written == 2
         restored = list(service.scroll(copy, with_embeddings=True, with_sources=True))
-        assert [(it.id, it.image, it.text) for it in restored] == [
-            (it.id, it.image, it.text) for it in stored
+        assert [(point.id, point.image, point.text) for point in restored] == [
+            (point.id, point.image, point.text) for point in stored
         ]
         for before, after in zip(stored, restored, strict=True):
             np.testing.assert_array_equal(before.embedding, after.embedding)
@@ -235,7 +237,7 @@ class CollectionCases:
     def test_the_state_of_the_index_is_told(self, service, new_collection):
         name = new_collection().name
         fill(service, name)
-        found = service.get_collection(name)
-        assert found.index_status.state in ("none", "building", "ready")
-        assert 0 <= found.index_status.indexed <= found.count == 6
-        assert found.migration is None
+        collection = service.get_collection(name)
+        assert collection.index_status.state in ("none", "building", "ready")
+        assert 0 <= collection.index_status.indexed <= collection.count == 6
+        assert collection.migration is None

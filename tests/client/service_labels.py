@@ -1,4 +1,4 @@
-"""Cases of stored label sets, and of an answer for none of the above. See service_cases.py."""
+"""Cases of stored label sets and of none_of_the_above. See service_cases.py."""
 
 from __future__ import annotations
 
@@ -30,9 +30,9 @@ class LabelSetCases:
         assert (info.name, info.version, info.label_count, info.template_count) == (name, 1, 2, 2)
         assert info.none_of_the_above
         assert info.versions == (1,)
-        found = service.get_label_set(name)
-        assert found.labels == labels
-        assert found.info == info
+        stored = service.get_label_set(name)
+        assert stored.labels == labels
+        assert stored.info == info
         assert info in service.list_label_sets()
 
     def test_label_sets_have_versions(self, service, new_name):
@@ -102,10 +102,10 @@ class LabelSetCases:
         named = service.classify(
             [png(1)], LabelSet(("cat", "dog"), ("a photo of a {}.",), (1.0, 1.0), none), mode="independent"
         )
-        found = {score.label: score for score in named[0].scores}
-        assert abs(found["nothing"].cosine - found["cat"].cosine) < CLOSE
-        assert found["nothing"].above_threshold is True
-        assert found["cat"].above_threshold is False
+        scores = {score.label: score for score in named[0].scores}
+        assert abs(scores["nothing"].cosine - scores["cat"].cosine) < CLOSE
+        assert scores["nothing"].above_threshold is True
+        assert scores["cat"].above_threshold is False
 
     def test_labels_that_are_the_same_to_the_model_or_too_long_are_told(self, service, new_name):
         long = "word " * 100
@@ -113,12 +113,12 @@ class LabelSetCases:
         with pytest.warns(clipserve.LabelsWarning) as warned:
             result = service.classify([png(1)], names, top_k=6)
         assert len(result[0].scores) == 6
-        assert {(it.reason, it.labels, it.count) for it in result.warnings} == {
+        assert {(warning.reason, warning.labels, warning.count) for warning in result.warnings} == {
             ("same", (0, 2, 3), 3),
             ("same", (4, 5), 2),
             ("cut", (4, 5), 2),
         }
-        assert [str(one.message) for one in warned] == [it.message for it in result.warnings]
+        assert [str(one.message) for one in warned] == [warning.message for warning in result.warnings]
         with pytest.warns(clipserve.LabelsWarning):
             info, _ = service.put_label_set(new_name(), names)
         assert info.warnings == result.warnings

@@ -1,4 +1,4 @@
-"""Cases of collections that move to another model; skipped where there is none. See service_cases.py."""
+"""Cases of migrations; skipped if the server has only one model. See service_cases.py."""
 
 from __future__ import annotations
 

@@ -37,8 +37,8 @@ class SearchCases:
         rows = {point.id: point.embedding for point in service.scroll(name, with_embeddings=True)}
         total = rows["p1"] - 0.5 * rows["p4"]
         parts = [Weighted(1, embedding=rows["p1"]), Weighted(-0.5, image=png(4))]
-        found = service.search(name, weighted=parts, top_k=6)
-        scores = {hit.id: hit.score for hit in found}
+        result = service.search(name, weighted=parts, top_k=6)
+        scores = {hit.id: hit.score for hit in result}
         for id, row in rows.items():
             assert abs(scores[id] - row @ total / np.linalg.norm(total)) < 10 * CLOSE
 

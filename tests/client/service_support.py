@@ -1,4 +1,4 @@
-"""What the cases of a service share: fixtures, a schema, and points to look for."""
+"""Shared by the service cases: fixtures, a schema, and points to search."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from client.pictures import png
 from clipserve import Client, Point
 
 CLOSE = 1e-3
-"""Embeddings of one picture may differ by so much between batches of different sizes."""
+"""Maximum difference between embeddings of the same image in batches of different sizes."""
 NOON = dt.datetime(2024, 5, 1, 12, 0, 0, 123456, tzinfo=dt.timezone.utc)
 SCHEMA = {
     "kind": "string",
@@ -34,7 +34,7 @@ def service(address: str) -> Iterator[Client]:
 
 @pytest.fixture
 def new_collection(service: Client) -> Iterator[Callable[..., clipserve.Collection]]:
-    """Makes collections that are gone after the test."""
+    """Creates collections and deletes them after the test."""
     names: list[str] = []
 
     def make(**kwargs: object) -> clipserve.Collection:
@@ -43,7 +43,7 @@ def new_collection(service: Client) -> Iterator[Callable[..., clipserve.Collecti
 
     yield make
     for name in names:
-        with contextlib.suppress(clipserve.CollectionNotFound):  # the test deleted it itself
+        with contextlib.suppress(clipserve.CollectionNotFound):  # deleted by the test
             for alias in service.get_collection(name).aliases:
                 service.delete_alias(alias)
             service.delete_collection(name)
@@ -51,7 +51,7 @@ def new_collection(service: Client) -> Iterator[Callable[..., clipserve.Collecti
 
 @pytest.fixture
 def new_name(service: Client) -> Iterator[Callable[[], str]]:
-    """Names for label sets, which are gone after the test."""
+    """Names for label sets, which are deleted after the test."""
     names: list[str] = []
 
     def make() -> str:
@@ -60,12 +60,12 @@ def new_name(service: Client) -> Iterator[Callable[[], str]]:
 
     yield make
     for name in names:
-        with contextlib.suppress(clipserve.LabelSetNotFound):  # never put, or deleted by the test itself
+        with contextlib.suppress(clipserve.LabelSetNotFound):  # not stored, or deleted by the test
             service.delete_label_set(name)
 
 
 def fill(service: Client, name: str, count: int = 6) -> None:
-    """Points p0, p1, …: pictures with payloads."""
+    """Points p0, p1, …: images with payloads."""
     points = [
         Point(
             f"p{i}",
@@ -85,12 +85,12 @@ def fill(service: Client, name: str, count: int = 6) -> None:
 
 
 def new_alias() -> str:
-    """A name that nothing has."""
+    """An unused name."""
     return f"alias_{uuid.uuid4().hex}"
 
 
 def another_model(service: Client) -> str:
-    """A ready model that is not the default; skips the test where none is, or no sources are kept."""
+    """A ready model that is not the default. Skips the test if there is none, or sources cannot be stored."""
     info = service.info()
     default = next(model for model in info.models if model.name == info.default_model)
     others = [m for m in info.models if m.ready and m.ref.fingerprint != default.ref.fingerprint]
@@ -100,14 +100,14 @@ def another_model(service: Client) -> str:
 
 
 def until_migrated(service: Client, name: str, seconds: float = 60) -> clipserve.Migration:
-    """The collection's migration, once it is ready."""
+    """Waits until the collection's migration is ready, and returns it."""
     end = time.monotonic() + seconds
     while True:
-        found = service.get_collection(name).migration
-        assert found is not None
-        if found.state == "ready":
-            return found
-        assert time.monotonic() < end, found
+        migration = service.get_collection(name).migration
+        assert migration is not None
+        if migration.state == "ready":
+            return migration
+        assert time.monotonic() < end, migration
         time.sleep(0.1)
 
 

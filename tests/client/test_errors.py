@@ -22,7 +22,7 @@ from hypothesis import strategies as st
 
 ALL = [kind for kind in vars(errors).values() if isinstance(kind, type) and issubclass(kind, ClipserveError)]
 OF_THE_CLIENT = {BatchError, ClientNotUsable, ClipserveError}
-"""No server answers with these."""
+"""Raised only by the client."""
 
 
 @pytest.mark.parametrize("kind", [kind for kind in ALL if kind not in OF_THE_CLIENT])
@@ -39,7 +39,7 @@ def test_every_status_code_becomes_an_error_with_that_code(code):
 
 
 def test_the_reasons_of_the_gateway_all_have_a_class():
-    # Classes without a reason of their own are the gateway's business.
+    # Other classes exist only in the gateway.
     kinds = [
         kind
         for kind in vars(gateway).values()

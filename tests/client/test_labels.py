@@ -6,18 +6,18 @@ from clipserve.wire.label_sets import read_labels, write_labels
 
 
 def test_imagenet_has_its_thousand_classes_and_eighty_templates():
-    found = vocabulary("imagenet1k")
-    assert len(found.classes) == 1000
-    assert len(found.templates) == 80
-    assert found.classes[:2] == ("tench", "goldfish")
-    assert found.classes[281] == "tabby cat"
-    assert all(template.count("{}") == 1 for template in found.templates)
+    imagenet = vocabulary("imagenet1k")
+    assert len(imagenet.classes) == 1000
+    assert len(imagenet.templates) == 80
+    assert imagenet.classes[:2] == ("tench", "goldfish")
+    assert imagenet.classes[281] == "tabby cat"
+    assert all(template.count("{}") == 1 for template in imagenet.templates)
 
 
 def test_cifar10_has_its_ten_classes_and_eighteen_templates():
-    found = vocabulary("cifar10")
-    assert found.classes[:3] == ("airplane", "automobile", "bird")
-    assert len(found.templates) == 18
+    cifar = vocabulary("cifar10")
+    assert cifar.classes[:3] == ("airplane", "automobile", "bird")
+    assert len(cifar.templates) == 18
 
 
 def test_label_sets_are_distinct():
@@ -50,9 +50,9 @@ def test_labels_that_are_no_list_of_str_are_refused(labels):
 
 def test_none_of_the_above_stays_when_the_rest_is_given_apart():
     labels = LabelSet(("a", "b"), none_of_the_above=NoneOfTheAbove("none"))
-    found = to_label_set(labels, ["{}!"], 0.5)
-    assert found == LabelSet(("a", "b"), ("{}!",), (0.5, 0.5), NoneOfTheAbove("none"))
-    assert read_labels(write_labels(found)) == found
+    label_set = to_label_set(labels, ["{}!"], 0.5)
+    assert label_set == LabelSet(("a", "b"), ("{}!",), (0.5, 0.5), NoneOfTheAbove("none"))
+    assert read_labels(write_labels(label_set)) == label_set
     assert read_labels(write_labels(LabelSet(("a",)))) == LabelSet(("a",))
 
 

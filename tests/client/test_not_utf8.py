@@ -1,4 +1,4 @@
-"""Arguments, label files and texts that cannot be sent: bytes that are no UTF-8, half pairs, huge numbers."""
+"""Arguments, label files and texts that cannot be sent: invalid UTF-8, lone surrogates, huge numbers."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from clipserve.labels import LabelSet, NoneOfTheAbove
 from clipserve.tools.cli import label_files
 
 CAFE = "caf\udce9"
-"""What Python makes of an argument in Latin-1."""
+"""How Python decodes an argument in Latin-1."""
 COMMANDS = [
     (("classify", "PHOTO", "--labels", f"cat,{CAFE}"), "--labels, label 2: "),
     (("classify", "PHOTO", "--labels", "cat", "-t", f"{CAFE} {{}}"), "--template, template 1: "),

@@ -1,4 +1,4 @@
-"""The cases that any server must pass, on the fake one."""
+"""Runs the cases of service_cases.py against the fake server."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The SDK and its command work with the oldest and with the newest releases that pyproject.toml allows."""
+"""The SDK and its command work with the oldest and the newest releases that pyproject.toml allows."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from client.pictures import png
 
 if sys.version_info >= (3, 11):
     import tomllib
-else:  # pytest brings it along there.
+else:  # a dependency of pytest there
     import tomli as tomllib
 
 ROOT = Path(__file__).parents[2]
@@ -48,11 +48,11 @@ with clipserve.Client(sys.argv[1], timeout=20) as client:
 
 
 ENVIRONMENT = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
-"""Without the code of this repository: what is installed is what is tried."""
+"""Without PYTHONPATH, so that the installed package is tested."""
 
 
 def requirements() -> list[str]:
-    """What the SDK and its command ask for."""
+    """Requirements of the SDK and its command."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     return [*project["dependencies"], *project["optional-dependencies"]["cli"]]
 
@@ -65,7 +65,7 @@ def lowest(requirement: str) -> str:
 
 @pytest.fixture(scope="module")
 def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A copy of what the package is built of: building leaves files behind."""
+    """A copy of the source of the package, because the build writes files into it."""
     folder = tmp_path_factory.mktemp("source")
     for name in ("pyproject.toml", "README.md", "LICENSE"):
         shutil.copy(ROOT / name, folder)

@@ -1,4 +1,4 @@
-"""Filters as text: what can be written, what it means, and that nothing else gets through."""
+"""Filters as text: syntax, meaning, and that nothing else is accepted."""
 
 from __future__ import annotations
 
@@ -78,9 +78,9 @@ def test_texts_mean_what_python_would_mean(text, expected):
     ],
 )
 def test_a_schema_says_how_values_are_read(text, expected):
-    found = parse_filter(text, SCHEMA)
-    assert found == expected
-    assert found.message() == expected.message()
+    condition = parse_filter(text, SCHEMA)
+    assert condition == expected
+    assert condition.message() == expected.message()
 
 
 @pytest.mark.parametrize(
@@ -197,7 +197,7 @@ def test_values_of_numpy_are_shown_as_numbers():
 names = st.sampled_from(
     ("a", "year", "class", "true", "timestamp", "field", "two words", "ü", 'q"')
 ) | st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=5)
-# Not zones with changing offsets: Python calls an hour that comes twice equal to no moment elsewhere.
+# Only fixed offsets: Python treats a repeated hour of a time zone as equal to no other time.
 zones = st.builds(lambda minutes: dt.timezone(dt.timedelta(minutes=minutes)), st.integers(-1439, 1439))
 values = (
     st.text(st.characters(exclude_categories=["Cs"]), max_size=8)
@@ -277,7 +277,7 @@ MORE = (
 
 def only_value_errors(text, schema=None):
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of escapes in strings that Python would not take for long
+        warnings.simplefilter("ignore")  # about invalid escapes in strings
         with contextlib.suppress(ValueError):
             assert parse_filter(text, schema).message().WhichOneof("node")
 

@@ -1,4 +1,4 @@
-"""Local files: regular ones only, no more than wanted, and none outside of a trusted folder."""
+"""Local files: only regular files, up to a limit, and none outside of a trusted folder."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from clipserve.tools.sheets.thumbnail import NotShown, thumbnail
 from clipserve.transport.channel import Tls
 
 SECONDS = 60
-"""A command that waits for a pipe never ends."""
+"""Timeout of a command: one that waits for a pipe never ends."""
 
 
 @pytest.fixture
@@ -39,7 +39,7 @@ def fifo(tmp_path):
 
 @pytest.fixture
 def sparse(tmp_path):
-    """A file of 3 GB that takes no room on the disk."""
+    """A sparse file of 3 GB, which uses no disk space."""
     path = tmp_path / "large.png"
     with path.open("wb") as file:
         file.truncate(3_000_000_000)
@@ -141,7 +141,7 @@ def test_what_is_not_a_file_below_the_folder_is_not_opened(folder, name):
 
 
 def test_a_folder_that_is_swapped_for_a_link_is_never_followed(folder, tmp_path):
-    """Another process swaps the folder for a link to a private one all the while."""
+    """Another process repeatedly replaces the folder by a link to a private folder."""
     swapper = subprocess.Popen(
         [
             sys.executable,
@@ -163,15 +163,15 @@ def test_a_folder_that_is_swapped_for_a_link_is_never_followed(folder, tmp_path)
     try:
         assert swapper.stdout is not None
         swapper.stdout.readline()
-        found = set()
+        contents = set()
         for _ in range(4_000):
             with contextlib.suppress(OSError), open_below(Below(folder, "swap/secret.png")) as file:
-                found.add(file.read())
+                contents.add(file.read())
     finally:
         swapper.send_signal(signal.SIGKILL)
         swapper.wait()
         swapper.stdout.close()
-    assert found == {b"mine"}
+    assert contents == {b"mine"}
 
 
 COMMANDS = [
@@ -232,7 +232,7 @@ def test_no_command_hangs_at_or_swallows_such_a_file(server, request, tmp_path, 
     for words, text, following in zip(COMMANDS, told, [*told[1:], rest], strict=True):
         assert following[0] in "123", (words, text, following)
         if (kind, words[0]) == ("sparse", "import"):
-            assert "Parquet" in text, text  # read from its end, which says what it is
+            assert "Parquet" in text, text  # Parquet is read from the end of the file
             continue
         assert "regular file" in text or "at most" in text, (words, text)
 
@@ -248,8 +248,8 @@ def test_index_passes_over_pipes_and_large_files(run, server, photos):
 
 
 def test_sdk_files_are_refused_in_the_same_way(fifo, sparse, client):
-    found = client.embed_images([fifo, sparse, png(1)], on_error="return")
-    assert [type(error).__name__ for error in found.errors.values()] == ["ImageUnreadable", "ImageTooLarge"]
+    result = client.embed_images([fifo, sparse, png(1)], on_error="return")
+    assert [type(error).__name__ for error in result.errors.values()] == ["ImageUnreadable", "ImageTooLarge"]
     with pytest.raises(OSError, match="regular file"):
         TokenFile(fifo)()
     with pytest.raises(OSError, match="regular file"):
@@ -257,7 +257,7 @@ def test_sdk_files_are_refused_in_the_same_way(fifo, sparse, client):
 
 
 def payloads(folder) -> dict[str, dict[str, str]]:
-    """Payloads that name a picture which is not below the indexed folder, or none at all."""
+    """Payloads whose path is not below the indexed folder, or is missing."""
     root, private = str(folder), str(folder.parent / "root-private")
     return {
         "absolute": {"root": root, "path": f"{private}/secret.png"},
@@ -302,7 +302,7 @@ def test_a_sheet_shows_pictures_of_folders_that_were_indexed_here(run, photos, t
     sheet = tmp_path / "out.html"
     run("search", "a", "-c", "things", "--sheet", sheet)
     assert sheet.read_text().count("data:image") == 5
-    # On another machine, or for another user, the folder has to be named.
+    # Another machine or user has to name the folder.
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "elsewhere"))
     assert "say --root FOLDER" in run("search", "a", "-c", "things", "--sheet", sheet).stderr
     assert "data:image" not in sheet.read_text()
@@ -326,7 +326,7 @@ def test_indexed_folders_are_noted_for_their_user_alone(tmp_path, monkeypatch):
 
 
 def test_a_thumbnail_starts_no_program(tmp_path):
-    # Pillow hands this format to Ghostscript.
+    # Pillow runs Ghostscript for this format.
     eps = b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 10 10\n%%EndComments\nshowpage\n"
     path = tmp_path / "a.png"
     path.write_bytes(eps)

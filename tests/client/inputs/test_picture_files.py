@@ -1,4 +1,4 @@
-"""Files are pictures by what they hold; what is passed over is counted by kind."""
+"""Files are recognized by their content; skipped files are counted by kind."""
 
 from __future__ import annotations
 
@@ -164,7 +164,7 @@ def test_the_first_bytes_of_a_picture_suffice_and_its_suffix_does_not_matter(nam
 
 @pytest.fixture
 def mixed(tmp_path):
-    """Two pictures of odd names and files of other kinds."""
+    """Two images with unusual names, and files of other kinds."""
     files = {name: OTHERS[name][0] for name in ("real.heic", "phone", "doc.pdf")}
     folder = fill(tmp_path / "mixed", files | {name: PICTURES[name] for name in ("a.jfif", "e")})
     fill(folder / "@eaDir", {"a.jpg": png(1)})
@@ -180,9 +180,9 @@ WORDS = "passed over: heic 2, pdf 1; folders: @eaDir 1; convert heic to JPEG or 
 )
 def test_commands_take_pictures_of_any_name_and_tell_the_rest(run, answer, mixed, tmp_path, words):
     command, *options = (word.replace("OUT", str(tmp_path / "out")) for word in words)
-    found = answer(command, mixed, *options)
-    assert {key: found[key] for key in FACTS} == FACTS
-    assert len(found.get("results") or found.get("rows") or range(found["new"])) == 2
+    facts = answer(command, mixed, *options)
+    assert {key: facts[key] for key in FACTS} == FACTS
+    assert len(facts.get("results") or facts.get("rows") or range(facts["new"])) == 2
     assert WORDS in run(command, mixed, *options).stderr
 
 

@@ -1,4 +1,4 @@
-"""Scrolling, streaming, deleting and getting points: pages, retries and what cannot be meant."""
+"""Scrolling, streaming, deleting and getting points: pages, retries and invalid arguments."""
 
 from __future__ import annotations
 
@@ -66,8 +66,8 @@ def test_pages_with_sources_fit_into_messages(make_server):
         client.upsert("heavy", [Point(f"p{i}", text="x " * 100_000) for i in range(12)])
         assert len(list(client.scroll("heavy", with_sources=True))) == 12
         assert len(server.seen("ScrollPoints")) > 4
-        found = client.get_points("heavy", [f"p{i}" for i in range(12)], with_sources=True)
-        assert sum(len(point.text) for point in found) == 12 * 200_000
+        points = client.get_points("heavy", [f"p{i}" for i in range(12)], with_sources=True)
+        assert sum(len(point.text) for point in points) == 12 * 200_000
         assert len(server.seen("GetPoints")) == 12
 
 
@@ -193,9 +193,9 @@ def test_a_migration_is_told_step_by_step(server, client, things):
     server.store.migration_step = 8
     client.start_migration(things, "other")
     server.store.collections[things].migration.waiting = "no model now"
-    found = client.get_collection(things).migration
-    assert (found.state, found.error, found.done) == ("waiting", "no model now", 0)
+    migration = client.get_collection(things).migration
+    assert (migration.state, migration.error, migration.done) == ("waiting", "no model now", 0)
     server.store.collections[things].migration.waiting = ""
     assert [client.get_collection(things).migration.done for _ in range(3)] == [8, 16, 20]
-    found = client.get_collection(things).migration
-    assert (found.state, found.overlap.k) == ("ready", 10)
+    migration = client.get_collection(things).migration
+    assert (migration.state, migration.overlap.k) == ("ready", 10)

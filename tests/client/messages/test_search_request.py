@@ -1,4 +1,4 @@
-"""Search requests, and what the fake server's answers to them become."""
+"""Search requests, and the results of the fake server's answers."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def request(**kwargs):
 
 
 def test_every_argument_is_sent():
-    found = request(
+    message = request(
         like="p1",
         top_k=3,
         score_threshold=0.25,
@@ -42,7 +42,7 @@ def test_every_argument_is_sent():
         consistency="strong",
         group_duplicates=0.5,
     )
-    assert found == clip_pb2.SearchRequest(
+    assert message == clip_pb2.SearchRequest(
         collection="things",
         like="p1",
         top_k=3,
@@ -71,9 +71,9 @@ def test_parts_keep_their_order_and_weights():
         Weighted(2, embedding=np.ones(4)),
         Weighted(0.25, like="p1"),
     ]
-    found = request(weighted=parts).weighted.parts
-    assert [part.weight for part in found] == [1, -0.5, 2, 0.25]
-    assert [part.WhichOneof("part") for part in found] == ["text", "image", "embedding", "like"]
+    sent = request(weighted=parts).weighted.parts
+    assert [part.weight for part in sent] == [1, -0.5, 2, 0.25]
+    assert [part.WhichOneof("part") for part in sent] == ["text", "image", "embedding", "like"]
 
 
 @pytest.mark.parametrize(
@@ -112,7 +112,7 @@ def test_weights_come_first_and_sources_by_name():
 
 @pytest.fixture
 def many(client):
-    """25 pictures, the first of them three more times."""
+    """25 images; the first one has three copies."""
     client.create_collection("many", schema={"n": "int"})
     client.upsert("many", [Point(f"p{i}", image=png(i), payload={"n": i}) for i in range(25)])
     client.upsert("many", [Point(f"q{i}", image=png(0), payload={"n": i}) for i in range(3)])
@@ -125,7 +125,7 @@ def test_percentiles_are_shares_of_unrelated_pairs(client, many):
     pairs = (matrix @ matrix.T)[np.triu_indices(len(points), 1)]
     for hit in client.search(many, like="p7", top_k=5):
         assert hit.percentile == pytest.approx(100 * (pairs < hit.score).mean(), abs=0.5)
-    told = {found.query: found for found in client.get_collection(many).score_statistics}
+    told = {statistics.query: statistics for statistics in client.get_collection(many).score_statistics}
     assert told["image"].pairs == len(pairs)
     assert told["image"].mean == pytest.approx(pairs.mean(), abs=1e-5)
     assert told["image"].p50 <= told["image"].p95 <= told["image"].p99 <= told["image"].p999

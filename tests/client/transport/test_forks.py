@@ -1,4 +1,4 @@
-"""Children of a process that uses a client: they can use it, or are told at once why not."""
+"""Forks of a process with a client: children can use the client, or get an error immediately."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ import clipserve
 from clipserve.transport import forks
 
 def in_child(act):
-    # The exit code of a child: 0 if it could act, 3 if it was told that it cannot.
+    # Exit code of the child: 0 if its call succeeded, 3 if it got ClientNotUsable.
     pid = os.fork()
     if pid:
         return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
@@ -31,7 +31,7 @@ def in_child(act):
 
 
 def run(script: str, *arguments: str, **environment: str) -> str:
-    """What a script prints, in a process of its own: this one must not be forked."""
+    """Runs a script in another process, because this one must not be forked. Returns its output."""
     command = [sys.executable, "-c", PREPARE + textwrap.dedent(script), *arguments]
     env = os.environ | {"PYTHONPATH": ":".join(sys.path)} | environment
     done = subprocess.run(command, env=env, capture_output=True, text=True, timeout=60, check=False)

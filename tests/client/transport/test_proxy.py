@@ -1,4 +1,4 @@
-"""The environment's proxy: never for this machine, named for other servers."""
+"""The environment's proxy: not used for this machine, and named in errors of other servers."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ DIRECT = "grpc.enable_http_proxy"
 
 
 def elsewhere() -> str:
-    """An address for documentation, which nobody has; a new one, that gRPC has not failed to reach yet."""
+    """An unused address of the documentation range; a new one, because gRPC remembers failed addresses."""
     return f"198.51.100.2:{next(PORTS)}"
 
 
 @pytest.fixture(params=["http_proxy", "https_proxy", "grpc_proxy"])
 def refusing(request, monkeypatch):
-    """A proxy that refuses all; what it was asked."""
+    """A proxy that refuses all requests; yields the requests."""
     for name in (*proxy.PROXY_VARIABLES, *proxy.NO_PROXY_VARIABLES):
         monkeypatch.delenv(name, raising=False)
     listener = socket.create_server(("127.0.0.1", 0))
@@ -59,7 +59,7 @@ OWN = ["127.0.0.1", "127.9.9.9", "localhost", "localhost.", "0.0.0.0", "[::1]", 
 def test_this_machine_is_reached_directly(refusing, host):
     assert dict(channel_options(target_uri(f"{host}:1")))[DIRECT] == 0
     with socket.socket() as taken:
-        # A port that nobody listens on.
+        # A port without a server.
         taken.bind(("0.0.0.0", 0))
         assert "proxy" not in failure(f"{host}:{taken.getsockname()[1]}")
     assert refusing[1] == []

@@ -1,4 +1,4 @@
-"""Why a server cannot be reached is told as it is, with what to do."""
+"""If a server cannot be reached, the error has the cause and what to do."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from testing.certificates import Authority
 
 
 def raised(target: str, tls: Tls | bool = False) -> clipserve.Unavailable:
-    """What a call to a target raises."""
+    """The exception of a call to a target."""
     client = Client(target, retry=None, timeout=10, tls=tls)
     with client, pytest.raises(clipserve.Unavailable) as caught:
         client.info()
@@ -31,7 +31,7 @@ def port_of(address: str) -> str:
 
 @pytest.fixture(params=["127.0.0.1", "localhost"])
 def host(request) -> str:
-    """Where localhost has two addresses, servers listen on one of them only."""
+    """If localhost has two addresses, the servers listen on only one of them."""
     return request.param
 
 
@@ -105,7 +105,7 @@ def test_files_of_ours_that_are_not_what_they_should_be_are_told(tls_server, aut
 
 @contextlib.contextmanager
 def asking_for_certificates(authority: Authority, folder: Path) -> Iterator[int]:
-    """A TLS server that refuses whoever shows no certificate; its port."""
+    """A TLS server that requires client certificates; yields its port."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(*authority.issue().write(folder))
     context.load_verify_locations(cadata=authority.certificate.decode())

@@ -41,9 +41,9 @@ def test_types_come_back_as_they_were(value):
 
 def test_other_time_zones_come_back_in_utc():
     moment = dt.datetime(2024, 5, 1, 14, tzinfo=dt.timezone(dt.timedelta(hours=2)))
-    found = read_value(write_value(moment))
-    assert found == moment
-    assert found.tzinfo is dt.timezone.utc
+    value = read_value(write_value(moment))
+    assert value == moment
+    assert value.tzinfo is dt.timezone.utc
 
 
 def test_numpy_numbers_are_numbers():
@@ -87,9 +87,9 @@ def test_every_way_of_writing_embeddings_is_read():
     half = common_pb2.Embedding(float16_le=np.array([0.5, -2], "<f2").tobytes())
     plain = common_pb2.Embedding(values=common_pb2.FloatList(values=[0.5, -2]))
     for message in (half, plain):
-        found = read_embedding(message)
-        assert found.dtype == np.float32
-        assert found.tolist() == [0.5, -2]
+        embedding = read_embedding(message)
+        assert embedding.dtype == np.float32
+        assert embedding.tolist() == [0.5, -2]
 
 
 @pytest.mark.parametrize("embedding", [[], [[1.0]], 5.0, [float("nan")], [float("inf")], [1e300]])
