@@ -12,7 +12,7 @@ from clipserve_gateway.errors import (
     DimensionMismatch,
     FingerprintMismatch,
 )
-from clipserve_gateway.flow.deadline import Deadline, cut_off
+from clipserve_gateway.flow.deadline import Deadline, deadline_exceeded
 from clipserve_gateway.inference.embedder import EmbedOutcome
 from clipserve_gateway.types import Embedded, Floats, Input, ModelSpec
 
@@ -93,4 +93,4 @@ async def in_time(work: Awaitable[T], deadline: Deadline, stage: str) -> T:
     try:
         return await asyncio.wait_for(work, max(0.0, deadline.remaining()))
     except asyncio.TimeoutError:
-        raise cut_off(stage) from None
+        raise deadline_exceeded(stage) from None

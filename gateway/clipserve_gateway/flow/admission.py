@@ -46,11 +46,11 @@ class Cost:
 
 def cost_of(items: Iterable[object]) -> Cost:
     """The cost of a call's inputs: images, texts and embeddings; a refused input counts as an item."""
-    sizes = [size_of(item) for item in items]
+    sizes = [input_bytes(item) for item in items]
     return Cost(len(sizes), sum(sizes))
 
 
-def size_of(item: object) -> int:
+def input_bytes(item: object) -> int:
     """Bytes that an input takes."""
     if isinstance(item, EncodedImage):
         return len(item.content)

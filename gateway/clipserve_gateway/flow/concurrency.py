@@ -28,7 +28,7 @@ async def gather(*coroutines: Coroutine[Any, Any, T]) -> list[T]:
             tasks.pop().cancel()
 
 
-async def both(first: Coroutine[Any, Any, T], second: Coroutine[Any, Any, U]) -> tuple[T, U]:
+async def gather_two(first: Coroutine[Any, Any, T], second: Coroutine[Any, Any, U]) -> tuple[T, U]:
     """Two results; when one fails or the caller is cancelled, the other is cancelled too."""
     one, two = await gather(first, second)
     return cast(T, one), cast(U, two)
@@ -89,14 +89,14 @@ class SingleFlight(Generic[T]):
                 del self._flights[key]
 
 
-class Turns(Generic[Key]):
+class KeyLocks(Generic[Key]):
     """Lets those that share a key follow one another, in the order they came, and others go side by side."""
 
     def __init__(self) -> None:
         self._held: list[tuple[frozenset[Key], asyncio.Event]] = []
 
     @contextlib.asynccontextmanager
-    async def after_others(self, keys: Iterable[Key]) -> AsyncIterator[None]:
+    async def hold(self, keys: Iterable[Key]) -> AsyncIterator[None]:
         """Waits for all who came earlier with one of these keys, and holds the keys while inside."""
         mine = (frozenset(keys), asyncio.Event())
         earlier = [done for held, done in self._held if held & mine[0]]

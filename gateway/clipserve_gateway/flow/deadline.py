@@ -29,6 +29,6 @@ class Deadline:
             raise DeadlineExceeded(f"the deadline passed before {stage}", metadata={"stage": stage})
 
 
-def cut_off(stage: str) -> DeadlineExceeded:
+def deadline_exceeded(stage: str) -> DeadlineExceeded:
     """The error of a call whose deadline has come while it was in that stage."""
     return DeadlineExceeded(f"the deadline passed during {stage}", metadata={"stage": stage})

@@ -12,13 +12,13 @@ from typing import NamedTuple
 
 from clipserve_gateway.errors import DeadlineExceeded, Overloaded
 from clipserve_gateway.flow.deadline import Deadline
-from clipserve_gateway.flow.pace import Pace
+from clipserve_gateway.flow.moving_rate import MovingRate
 from clipserve_gateway.flow.presence import Presence
-from clipserve_gateway.flow.rounds import Rounds
+from clipserve_gateway.flow.round_robin import RoundRobin
 
-HOPELESS = 0.5
+MIN_TIME_FRACTION = 0.5
 """Work that has less time left than this part of what work takes is not begun."""
-CAUTION = 1.25
+WAIT_SAFETY_FACTOR = 1.25
 """How much longer than expected a wait is taken to be, since it is a guess."""
 
 
@@ -88,7 +88,7 @@ class _Turn:
             )
 
 
-class Gate:
+class FairQueue:
     """Lets a bounded amount of work through at a time, and shares it while several wait.
 
     Lanes get their shares; in a lane, the callers (see in_lane) get equal ones, by the cost of their work.
@@ -119,13 +119,13 @@ class Gate:
         self._bulk_units = 0
         self._bulk_visits = 0
         self._weights = {Lane.INTERACTIVE: 1.0 - bulk_share, Lane.BULK: bulk_share}
-        self._queues: dict[Lane, Rounds[_Turn]] = {lane: Rounds() for lane in Lane}
+        self._queues: dict[Lane, RoundRobin[_Turn]] = {lane: RoundRobin() for lane in Lane}
         self._waiting = dict.fromkeys(Lane, 0)
         # Stride scheduling (Waldspurger and Weihl, 1995): the lane with the lower pass goes next.
         self._passes = dict.fromkeys(Lane, 0.0)
-        self._pace = Pace()
+        self._pace = MovingRate()
         """At which work gets done while others wait."""
-        self._stay = Pace()
+        self._stay = MovingRate()
         """Of one piece of work, inside."""
 
     @property
@@ -154,7 +154,7 @@ class Gate:
 
     def check(self, lane: Lane, units: int, deadline: Deadline) -> None:
         """Raises Overloaded for work that would come too late."""
-        expected = CAUTION * self.expected_seconds(lane, units)
+        expected = WAIT_SAFETY_FACTOR * self.expected_seconds(lane, units)
         late = expected - deadline.remaining()
         if late > 0 and self.waiting:
             raise Overloaded(
@@ -174,7 +174,7 @@ class Gate:
         with self._presence.counted(current_lane() is Lane.INTERACTIVE):
             visit, done = await self.enter(units, deadline=deadline), False
             try:
-                if deadline.remaining() < HOPELESS * (self._stay.value or 0.0):
+                if deadline.remaining() < MIN_TIME_FRACTION * (self._stay.value or 0.0):
                     raise DeadlineExceeded(
                         f"the deadline would pass during {self._stage}", metadata={"stage": self._stage}
                     )

@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable, Hashable, Sequence
 from typing import Generic, TypeVar
 
 from clipserve_gateway.errors import DeadlineExceeded
-from clipserve_gateway.flow.deadline import Deadline, cut_off
+from clipserve_gateway.flow.deadline import Deadline, deadline_exceeded
 from clipserve_gateway.metrics import Metrics
 
 T = TypeVar("T")
@@ -69,7 +69,7 @@ class Sharing(Generic[T]):
                     self._forget(batch)
                     batch.task.cancel()
         if pending:
-            raise cut_off("encode")
+            raise deadline_exceeded("encode")
         found: dict[Hashable, T] = {}
         for batch in batches:
             others_deadline = batch is not own and isinstance(batch.task.exception(), DeadlineExceeded)

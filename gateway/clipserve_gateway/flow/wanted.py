@@ -6,7 +6,7 @@ import contextlib
 import threading
 from collections.abc import Callable, Iterator
 
-from clipserve_gateway.flow.deadline import cut_off
+from clipserve_gateway.flow.deadline import deadline_exceeded
 
 
 class _Current(threading.local):
@@ -31,4 +31,4 @@ def while_wanted(wanted: Callable[[], bool]) -> Iterator[None]:
 def check_wanted(stage: str) -> None:
     """DeadlineExceeded where nobody waits any more for the work under way in this thread."""
     if _current.wanted is not None and not _current.wanted():
-        raise cut_off(stage)
+        raise deadline_exceeded(stage)

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from clipserve_gateway.flow.concurrency import both
+from clipserve_gateway.flow.concurrency import gather_two
 from clipserve_gateway.flow.deadline import Deadline
 from clipserve_gateway.flow.stages import stage
 from clipserve_gateway.inference.embedder import Embedder, normalized
@@ -107,7 +107,7 @@ class Classifier:
         Embedder.embed does.
         """
         spec = self._models.get(model)
-        label_embeddings, embedded = await both(
+        label_embeddings, embedded = await gather_two(
             self._labels.get(spec, labels, deadline, ref),
             self._embedder.embed_images(spec, images, deadline),
         )

@@ -17,7 +17,7 @@ import numpy.typing as npt
 from cachetools import LRUCache
 
 from clipserve_gateway.errors import StorageFailed, StorageUnavailable
-from clipserve_gateway.flow.concurrency import Turns
+from clipserve_gateway.flow.concurrency import KeyLocks
 from clipserve_gateway.flow.deadline import Deadline
 from clipserve_gateway.inference.embedding_rows import directions, rows_of
 from clipserve_gateway.inference.text_store import (
@@ -148,11 +148,11 @@ class NegativeWordCache:
         self._store = store
         self._known: LRUCache[str, Floats] = LRUCache(MODELS)
         self._begun: LRUCache[str, list[Floats]] = LRUCache(MODELS)
-        self._turns: Turns[str] = Turns()
+        self._locks: KeyLocks[str] = KeyLocks()
 
     async def get(self, spec: ModelSpec, latest: Callable[[], Deadline]) -> Floats:
         """Normalized float32 [N, D]. Raises what embedding and the store raise."""
-        async with self._turns.after_others([spec.fingerprint]):
+        async with self._locks.hold([spec.fingerprint]):
             found = self._known.get(spec.fingerprint)
             if found is None:
                 found = self._known[spec.fingerprint] = (await self._load(spec, latest)).matrix

@@ -13,7 +13,7 @@ from typing import TypeVar
 
 from clipserve_gateway.errors import Overloaded
 from clipserve_gateway.flow.deadline import Deadline
-from clipserve_gateway.flow.lanes import Gate, current_lane
+from clipserve_gateway.flow.lanes import FairQueue, current_lane
 from clipserve_gateway.flow.stages import add_work
 from clipserve_gateway.flow.wanted import while_wanted
 from clipserve_gateway.metrics import Metrics
@@ -33,15 +33,15 @@ class DecodePool:
 
     Args:
         threads: 0 means the number of cores that this process may use.
-        bulk_share: see Gate.
+        bulk_share: see FairQueue.
     """
 
     def __init__(self, metrics: Metrics, threads: int = 0, bulk_share: float = 0.1) -> None:
         self._metrics = metrics
         self.threads = threads or available_cores()
-        self.gate = Gate(self.threads, bulk_share, "decode")
+        self.gate = FairQueue(self.threads, bulk_share, "decode")
         self._executor = ThreadPoolExecutor(self.threads, thread_name_prefix="decode")
-        self._large = Gate(1, bulk_share, "decode")
+        self._large = FairQueue(1, bulk_share, "decode")
         """Large work runs one at a time and is charged by its cost."""
         self._pending = 0
 

@@ -20,7 +20,7 @@ from clipserve_gateway.convert.common import check_fits
 from clipserve_gateway.convert.status import item_status
 from clipserve_gateway.errors import ClipserveError
 from clipserve_gateway.flow.admission import Cost, cost_of
-from clipserve_gateway.flow.concurrency import Turns
+from clipserve_gateway.flow.concurrency import KeyLocks
 from clipserve_gateway.process.off_loop import STEPS_OF_AN_INPUT, off_loop
 from clipserve_gateway.servicers.admitted_call import Calls
 from clipserve_gateway.servicers.ordered_stream import in_order
@@ -158,13 +158,13 @@ class CollectionServicer(collection_pb2_grpc.CollectionServiceServicer):
 
         Batches are worked on side by side, but for those that share ids: the later one wins.
         """
-        turns: Turns[str] = Turns()
+        locks: KeyLocks[str] = KeyLocks()
 
         async def answer(
             request: collection_pb2.UpsertPointsStreamRequest,
         ) -> collection_pb2.UpsertPointsStreamResponse:
             try:
-                async with turns.after_others(point.id for point in request.request.points):
+                async with locks.hold(point.id for point in request.request.points):
                     response = await judged(
                         request.request, lambda batch: self._upsert(batch, context, patient=True)
                     )

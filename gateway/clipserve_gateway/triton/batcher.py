@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from clipserve_gateway.errors import InferenceFailed
 from clipserve_gateway.flow.concurrency import gather
-from clipserve_gateway.flow.deadline import Deadline, cut_off
+from clipserve_gateway.flow.deadline import Deadline, deadline_exceeded
 from clipserve_gateway.triton.encoder import Rows, stacked
 from clipserve_gateway.types import Floats
 
@@ -41,7 +41,7 @@ class _Part:
 
     def expire(self) -> None:
         """The deadline has come."""
-        self.fail(cut_off("encode"))
+        self.fail(deadline_exceeded("encode"))
 
     def fail(self, error: Exception) -> None:
         """Answers with an error, unless the caller has gone."""

@@ -13,7 +13,7 @@ import grpc
 from tritonclient.grpc import service_pb2, service_pb2_grpc
 
 from clipserve_gateway import errors
-from clipserve_gateway.flow.deadline import Deadline, cut_off
+from clipserve_gateway.flow.deadline import Deadline, deadline_exceeded
 from clipserve_gateway.process.proxies import channel_options, proxy_hint
 from clipserve_gateway.triton.encoder import Rows
 from clipserve_gateway.triton.messages import embeddings_of, request_of
@@ -178,7 +178,7 @@ def translate(error: grpc.aio.AioRpcError) -> errors.ClipserveError:
     if "Exceeds maximum queue size" in text:
         return errors.Overloaded("the model's queue is full; try again later")
     if code is grpc.StatusCode.DEADLINE_EXCEEDED or "timeout expired" in text.lower():
-        return cut_off("encode")
+        return deadline_exceeded("encode")
     if code is grpc.StatusCode.NOT_FOUND or "unknown model" in text or "no available versions" in text:
         return errors.ModelNotFound("Triton does not serve this model", detail=text[:300])
     if "protocol is restricted" in text:

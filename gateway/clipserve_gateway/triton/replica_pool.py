@@ -14,7 +14,7 @@ import numpy as np
 
 from clipserve_gateway import errors
 from clipserve_gateway.flow.deadline import Deadline
-from clipserve_gateway.flow.lanes import Gate, Lane, current_lane
+from clipserve_gateway.flow.lanes import FairQueue, Lane, current_lane
 from clipserve_gateway.flow.presence import Presence
 from clipserve_gateway.metrics import Metrics
 from clipserve_gateway.triton.batcher import Batcher
@@ -71,7 +71,7 @@ class ReplicaPool:
         self._replicas: dict[str, Replica] = {}
         self._presence = Presence()
         """Of interactive work, at whichever tower: all of a machine use the same cores."""
-        self._gates: dict[tuple[str, Tower], Gate] = {}
+        self._gates: dict[tuple[str, Tower], FairQueue] = {}
         self._batchers: dict[tuple[str, Tower], dict[tuple[str, str], Batcher]] = {}
         """Of each tower: by version and fingerprint, the latest last."""
         self._reported: dict[str, ModelSpec] = {}
@@ -91,17 +91,17 @@ class ReplicaPool:
 
     def check(self, spec: ModelSpec, tower: Tower, rows: int, deadline: Deadline) -> None:
         """See Encoder."""
-        gate, _ = self._way(spec, tower)
+        gate, _ = self._queue_and_batcher(spec, tower)
         gate.check(current_lane(), rows, deadline)
 
     def bounds_bulk(self, spec: ModelSpec, tower: Tower) -> bool:
         """See QueueingEncoder."""
-        return self._way(spec, tower)[0].bulk_room is not None
+        return self._queue_and_batcher(spec, tower)[0].bulk_room is not None
 
     async def _encode(self, spec: ModelSpec, tower: Tower, rows: Rows, deadline: Deadline) -> Floats:
         answers: list[Floats] = []
         while len(rows):
-            gate, batcher = self._way(spec, tower)
+            gate, batcher = self._queue_and_batcher(spec, tower)
             # Interactive work may have come or gone since the last call.
             most = batcher.most
             if gate.bulk_room is not None and current_lane() is Lane.BULK:
@@ -111,7 +111,7 @@ class ReplicaPool:
                 answers.append(await batcher.run(call, deadline))
         return answers[0] if len(answers) == 1 else np.concatenate(answers)
 
-    def _way(self, spec: ModelSpec, tower: Tower) -> tuple[Gate, Batcher]:
+    def _queue_and_batcher(self, spec: ModelSpec, tower: Tower) -> tuple[FairQueue, Batcher]:
         """Where rows for a tower wait (in here, where lanes are told apart, not in Triton's queue), and where
         those that have passed join others."""
         answering = [replica.answering(spec) for replica in self._replicas.values()]
@@ -119,7 +119,7 @@ class ReplicaPool:
         most = spec.max_image_batch if tower == "image" else spec.max_text_batch
         gate = self._gates.get((spec.name, tower))
         if gate is None:
-            gate = self._gates[spec.name, tower] = Gate(1, self._bulk_share, presence=self._presence)
+            gate = self._gates[spec.name, tower] = FairQueue(1, self._bulk_share, presence=self._presence)
         gate.room = BATCHES_PER_REPLICA * most * max(1, len(towers))
         gate.bulk_room = bulk_room(towers, most, interactive=self._presence.recent)
         if gate.bulk_room is not None:

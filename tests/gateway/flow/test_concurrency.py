@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 from clipserve_gateway.errors import DeadlineExceeded, InvalidInput
-from clipserve_gateway.flow.concurrency import SingleFlight, Turns, both, gather
+from clipserve_gateway.flow.concurrency import KeyLocks, SingleFlight, gather, gather_two
 from clipserve_gateway.flow.deadline import Deadline
 
 SOON = Deadline.after(3600)
@@ -17,7 +17,7 @@ async def value(result, delay=0.0):
 
 async def test_results_come_in_order_whatever_ends_first():
     assert await gather(value(1, 0.02), value(2), value(3, 0.01)) == [1, 2, 3]
-    assert await both(value("a", 0.01), value(2)) == ("a", 2)
+    assert await gather_two(value("a", 0.01), value(2)) == ("a", 2)
 
 
 async def test_one_failure_cancels_the_others():
@@ -77,10 +77,10 @@ async def test_a_deadline_that_has_passed_is_told_at_once():
 
 
 async def test_those_that_share_a_key_go_one_after_another_and_others_side_by_side():
-    turns, order, go_on = Turns(), [], asyncio.Event()
+    locks, order, go_on = KeyLocks(), [], asyncio.Event()
 
     async def work(name, keys, wait):
-        async with turns.after_others(keys):
+        async with locks.hold(keys):
             order.append(name)
             if wait:
                 await go_on.wait()
@@ -95,15 +95,15 @@ async def test_those_that_share_a_key_go_one_after_another_and_others_side_by_si
 
 
 async def test_a_turn_that_is_cancelled_or_fails_lets_the_next_one_go():
-    turns, done = Turns(), []
+    locks, done = KeyLocks(), []
 
     async def fail():
-        async with turns.after_others("a"):
+        async with locks.hold("a"):
             await asyncio.sleep(0.01)
             raise InvalidInput("bad")
 
     async def work(name):
-        async with turns.after_others("a"):
+        async with locks.hold("a"):
             done.append(name)
 
     failing = asyncio.ensure_future(fail())

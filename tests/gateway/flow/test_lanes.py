@@ -9,7 +9,7 @@ from types import SimpleNamespace
 import pytest
 from clipserve_gateway.errors import DeadlineExceeded, Overloaded
 from clipserve_gateway.flow.deadline import Deadline
-from clipserve_gateway.flow.lanes import BulkRoom, Gate, Lane, current_lane, in_lane
+from clipserve_gateway.flow.lanes import BulkRoom, FairQueue, Lane, current_lane, in_lane
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -19,7 +19,7 @@ BULK, INTERACTIVE = Lane.BULK, Lane.INTERACTIVE
 class Line:
     """Work that passes a gate and stays inside until it is let go."""
 
-    def __init__(self, gate: Gate) -> None:
+    def __init__(self, gate: FairQueue) -> None:
         self.gate = gate
         self.inside: list[tuple[Lane, asyncio.Event]] = []
         self.passed: list[Lane] = []
@@ -52,7 +52,7 @@ class Line:
 
 @pytest.fixture
 def line() -> Line:
-    return Line(Gate(2, bulk_share=0.1))
+    return Line(FairQueue(2, bulk_share=0.1))
 
 
 async def test_no_more_than_the_room_is_inside(line):
@@ -164,7 +164,7 @@ def clock(monkeypatch) -> SimpleNamespace:
 
 
 async def test_work_that_would_come_too_late_is_refused_with_the_time_to_wait(clock):
-    gate = Gate(1, bulk_share=0.1)
+    gate = FairQueue(1, bulk_share=0.1)
     gate.check(INTERACTIVE, 1, Deadline.after(0.01))
     line = Line(gate)
     await line.queue(INTERACTIVE, 31)
@@ -190,7 +190,7 @@ async def batches_of_eight(line: Line, clock: SimpleNamespace) -> AsyncIterator[
 
 async def test_the_pace_is_that_of_batches_not_of_their_last_items(clock):
     """Eight come back in one moment, and then for a while nobody."""
-    gate = Gate(24, bulk_share=0.1)
+    gate = FairQueue(24, bulk_share=0.1)
     line = Line(gate)
     await line.queue(INTERACTIVE, 200)
     async for _ in batches_of_eight(line, clock):
@@ -201,7 +201,7 @@ async def test_the_pace_is_that_of_batches_not_of_their_last_items(clock):
 
 async def test_the_pace_is_known_where_few_wait_and_only_now_and_then(clock):
     """Callers who come again once they are answered: with the last of a batch, the line is empty."""
-    gate = Gate(24, bulk_share=0.1)
+    gate = FairQueue(24, bulk_share=0.1)
     line = Line(gate)
     await line.queue(INTERACTIVE, 32)
     async for _ in batches_of_eight(line, clock):
@@ -211,7 +211,7 @@ async def test_the_pace_is_known_where_few_wait_and_only_now_and_then(clock):
 
 
 async def test_what_fails_or_is_given_up_does_not_count_as_done(clock):
-    line = Line(Gate(1, bulk_share=0.1))
+    line = Line(FairQueue(1, bulk_share=0.1))
     await line.queue(INTERACTIVE, 40)
     for _ in range(10):
         clock.now += 0.5
@@ -224,7 +224,7 @@ async def test_what_fails_or_is_given_up_does_not_count_as_done(clock):
 
 
 async def test_work_whose_time_is_nearly_over_by_its_turn_is_not_begun(clock):
-    line = Line(Gate(1, bulk_share=0.1))
+    line = Line(FairQueue(1, bulk_share=0.1))
     await line.queue(INTERACTIVE, 3)
     for _ in range(2):
         clock.now += 2.0
@@ -239,7 +239,7 @@ async def test_work_whose_time_is_nearly_over_by_its_turn_is_not_begun(clock):
 
 
 async def test_one_long_pause_is_not_taken_for_the_pace(clock):
-    line = Line(Gate(1, bulk_share=0.1))
+    line = Line(FairQueue(1, bulk_share=0.1))
     await line.queue(INTERACTIVE, 40)
     for pause in [0.01] * 20 + [60.0]:
         clock.now += pause
@@ -266,7 +266,7 @@ async def test_a_stream_may_be_closed_in_another_context_than_it_was_begun_in():
 )
 def test_whatever_happens_everybody_passes_or_gives_up_in_the_end(steps, bulk_room):
     async def run() -> None:
-        line = Line(Gate(3, bulk_share=0.1))
+        line = Line(FairQueue(3, bulk_share=0.1))
         line.gate.bulk_room = bulk_room
         for step, lane, number in steps:
             if step == "queue":

@@ -43,11 +43,11 @@ async def test_each_instance_of_a_tower_in_service_has_a_call_before_rows_wait(f
     first, second = fleet.both
     first.found["fake_image"] = dataclasses.replace(first.found["fake_image"], instances=3)
     await fleet.refresh()
-    _, images = fleet.pool._way(fleet.spec, "image")
+    _, images = fleet.pool._queue_and_batcher(fleet.spec, "image")
     assert images.calls == 3 + 1
     second.wrong.add("fake")
     await fleet.rerun_canaries()
-    _, images = fleet.pool._way(fleet.spec, "image")
+    _, images = fleet.pool._queue_and_batcher(fleet.spec, "image")
     assert images.calls == images.instances == 3
 
 
@@ -57,7 +57,7 @@ async def test_instances_that_share_cores_have_one_call_at_each_replica_before_r
             fake.found["fake_image"], instances=3, share_cores=True
         )
     await fleet.refresh()
-    _, images = fleet.pool._way(fleet.spec, "image")
+    _, images = fleet.pool._queue_and_batcher(fleet.spec, "image")
     assert (images.calls, images.instances) == (2, 6)
 
 
@@ -127,7 +127,7 @@ async def test_interactive_work_passes_bulk_that_waits(fleet):
     with in_lane(Lane.BULK):
         jobs = [asyncio.create_task(fleet.ask()) for _ in range(50)]
     await asyncio.sleep(0.01)
-    gate, _ = fleet.pool._way(fleet.spec, "image")
+    gate, _ = fleet.pool._queue_and_batcher(fleet.spec, "image")
     assert (gate.inside, gate.waiting) == (8, 42), "a batch for each replica"
     person = asyncio.create_task(fleet.ask())
     await asyncio.sleep(0.01)

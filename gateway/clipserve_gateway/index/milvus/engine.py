@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from clipserve_gateway.flow.concurrency import Turns
+from clipserve_gateway.flow.concurrency import KeyLocks
 from clipserve_gateway.index.batches import batches
 from clipserve_gateway.index.milvus.filters import EVERY, literal, render
 from clipserve_gateway.index.milvus.options import MilvusOptions
@@ -44,7 +44,7 @@ class MilvusEngine(MilvusStore):
 
     def __init__(self, options: MilvusOptions) -> None:
         super().__init__(options)
-        self._turns: Turns[tuple[str, str]] = Turns()
+        self._locks: KeyLocks[tuple[str, str]] = KeyLocks()
 
     def check(self, table: TableSpec, point: Point) -> None:
         """See Engine."""
@@ -52,7 +52,7 @@ class MilvusEngine(MilvusStore):
 
     async def upsert(self, table: TableSpec, points: Sequence[Point], *, replace: bool = True) -> None:
         """See Engine. Without `replace`, points of other processes may still be replaced."""
-        async with self._turns.after_others((table.name, point.id) for point in points):
+        async with self._locks.hold((table.name, point.id) for point in points):
             if not replace:
                 existing = {point.id for point in await self.fetch(table, [point.id for point in points])}
                 points = [point for point in points if point.id not in existing]
@@ -61,7 +61,7 @@ class MilvusEngine(MilvusStore):
 
     async def delete(self, table: TableSpec, ids: Sequence[str]) -> int:
         """See Engine."""
-        async with self._turns.after_others((table.name, id) for id in ids):
+        async with self._locks.hold((table.name, id) for id in ids):
             existing = list({point.id for point in await self.fetch(table, ids)})
             for first in range(0, len(existing), IDS_AT_ONCE):
                 # pymilvus's argument `ids` is not used: it puts ids between quotes without escaping them.

@@ -8,7 +8,7 @@ MEMORY_SECONDS = 3.0
 """Averaging window; longer gaps are clipped to it."""
 
 
-class Pace:
+class MovingRate:
     """Seconds to a unit, over the last moments: sums that fade (many units may come in one moment)."""
 
     def __init__(self) -> None:

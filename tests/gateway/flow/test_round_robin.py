@@ -1,13 +1,13 @@
-"""Rounds: callers take turns, by what their turns cost, and none is left out."""
+"""RoundRobin: callers take turns, by what their turns cost, and none is left out."""
 
 from __future__ import annotations
 
-from clipserve_gateway.flow.rounds import Rounds
+from clipserve_gateway.flow.round_robin import RoundRobin
 from hypothesis import given
 from hypothesis import strategies as st
 
 
-def taken(rounds: Rounds[tuple[str, int]]) -> list[tuple[str, int]]:
+def taken(rounds: RoundRobin[tuple[str, int]]) -> list[tuple[str, int]]:
     found = []
     while len(rounds):
         found.append(rounds.next())
@@ -16,7 +16,7 @@ def taken(rounds: Rounds[tuple[str, int]]) -> list[tuple[str, int]]:
 
 
 def test_a_new_caller_waits_for_one_turn_of_each_other() -> None:
-    rounds: Rounds[tuple[str, int]] = Rounds()
+    rounds: RoundRobin[tuple[str, int]] = RoundRobin()
     for i in range(100):
         rounds.append("many", (f"many {i}", 1))
     rounds.append("one", ("one", 1))
@@ -24,7 +24,7 @@ def test_a_new_caller_waits_for_one_turn_of_each_other() -> None:
 
 
 def test_a_dear_turn_is_paid_by_rounds() -> None:
-    rounds: Rounds[tuple[str, int]] = Rounds()
+    rounds: RoundRobin[tuple[str, int]] = RoundRobin()
     for i in range(3):
         rounds.append("dear", (f"dear {i}", 10))
     for i in range(30):
@@ -40,7 +40,7 @@ def test_a_dear_turn_is_paid_by_rounds() -> None:
 def test_every_turn_comes_once_and_in_order_of_its_caller(
     turns: list[tuple[str, int]], gone: list[int]
 ) -> None:
-    rounds: Rounds[tuple[int, int]] = Rounds()
+    rounds: RoundRobin[tuple[int, int]] = RoundRobin()
     for i, (caller, cost) in enumerate(turns):
         rounds.append(caller, (i, cost))
     left = {i for i in gone if i < len(turns)}
