@@ -7,7 +7,6 @@ another. So a query that lies near strings without a meaning says little, whatev
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -16,8 +15,8 @@ from cachetools import LRUCache
 
 from clipserve_gateway.collection.embedding import CollectionEmbedder
 from clipserve_gateway.collection.spec import Generation
-from clipserve_gateway.flow.concurrency import SingleFlight
 from clipserve_gateway.flow.deadline import Deadline
+from clipserve_gateway.flow.shared_work import LatestDeadline, SharedWork
 from clipserve_gateway.inference.embedding_rows import directions, rows_of
 from clipserve_gateway.inference.text_store import TextEmbeddings, TextStore, content_key, data_lines
 from clipserve_gateway.types import Floats
@@ -87,7 +86,7 @@ class ReferenceTextCache:
         self._embedder = embedder
         self._store = store
         self._known: LRUCache[str, ReferenceTexts] = LRUCache(MODELS)
-        self._flights: SingleFlight[ReferenceTexts] = SingleFlight()
+        self._loading: SharedWork[ReferenceTexts] = SharedWork()
 
     async def get(self, collection: str, generation: Generation, deadline: Deadline) -> ReferenceTexts:
         """Those of the model that made a collection's embeddings.
@@ -98,10 +97,10 @@ class ReferenceTextCache:
         found = self._known.get(fingerprint)
         if found is None:
 
-            async def build(latest: Callable[[], Deadline]) -> ReferenceTexts:
+            async def build(latest: LatestDeadline) -> ReferenceTexts:
                 return await self._load(collection, generation, latest())
 
-            found = self._known[fingerprint] = await self._flights.run(fingerprint, deadline, build)
+            found = self._known[fingerprint] = await self._loading.run_one(fingerprint, deadline, build)
         return found
 
     async def _load(self, collection: str, generation: Generation, deadline: Deadline) -> ReferenceTexts:

@@ -16,7 +16,7 @@ class RoundRobin(Generic[T]):
     """
 
     def __init__(self) -> None:
-        self._locks: OrderedDict[Hashable, deque[T]] = OrderedDict()
+        self._turns: OrderedDict[Hashable, deque[T]] = OrderedDict()
         self._debts: dict[Hashable, int] = {}
         self._size = 0
 
@@ -26,47 +26,47 @@ class RoundRobin(Generic[T]):
     @property
     def callers(self) -> int:
         """Callers that have turns."""
-        return len(self._locks)
+        return len(self._turns)
 
     def of(self, caller: Hashable) -> Sequence[T]:
         """A caller's turns."""
-        return self._locks.get(caller, ())
+        return self._turns.get(caller, ())
 
     def append(self, caller: Hashable, turn: T) -> None:
         """Adds a turn behind the caller's others; a new caller comes behind all."""
-        self._locks.setdefault(caller, deque()).append(turn)
+        self._turns.setdefault(caller, deque()).append(turn)
         self._size += 1
 
     def next(self) -> T:
         """Whose turn it is. There must be one."""
         while True:
-            caller = next(iter(self._locks))
+            caller = next(iter(self._turns))
             debt = self._debts.get(caller, 0)
-            if not debt or len(self._locks) == 1:
-                return self._locks[caller][0]
+            if not debt or len(self._turns) == 1:
+                return self._turns[caller][0]
             self._debts[caller] = debt - 1
-            self._locks.move_to_end(caller)
+            self._turns.move_to_end(caller)
 
     def take(self, cost: int) -> None:
         """Ends the turn that `next` has told, which cost so much."""
-        caller = next(iter(self._locks))
-        self._locks[caller].popleft()
+        caller = next(iter(self._turns))
+        self._turns[caller].popleft()
         self._size -= 1
         self._debts[caller] = self._debts.get(caller, 0) + max(0, cost - 1)
-        self._locks.move_to_end(caller)
+        self._turns.move_to_end(caller)
         self._forget(caller)
 
     def remove(self, caller: Hashable, turn: T) -> bool:
         """Takes a turn out, wherever it is; whether it was there."""
-        turns = self._locks.get(caller, ())
+        turns = self._turns.get(caller, ())
         if turn not in turns:
             return False
-        self._locks[caller].remove(turn)
+        self._turns[caller].remove(turn)
         self._size -= 1
         self._forget(caller)
         return True
 
     def _forget(self, caller: Hashable) -> None:
-        if not self._locks[caller]:
-            del self._locks[caller]
+        if not self._turns[caller]:
+            del self._turns[caller]
             self._debts.pop(caller, None)

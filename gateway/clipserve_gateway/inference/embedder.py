@@ -16,7 +16,7 @@ from clipserve_gateway import errors
 from clipserve_gateway.flow.concurrency import gather
 from clipserve_gateway.flow.deadline import Deadline
 from clipserve_gateway.flow.lanes import Lane, current_lane
-from clipserve_gateway.flow.shared_batches import Sharing
+from clipserve_gateway.flow.shared_work import SharedWork
 from clipserve_gateway.flow.stages import stage
 from clipserve_gateway.inputs import preprocess
 from clipserve_gateway.inputs.decode_pool import DecodePool
@@ -82,8 +82,8 @@ class Embedder:
         self._pool = pool
         self._image_limits = preprocess.ImageLimits(limits.max_image_bytes, limits.max_image_pixels)
         self._fast_decode = fast_decode
-        self._images: Sharing[Embedded] = Sharing(metrics)
-        self._texts: Sharing[Embedded] = Sharing(metrics)
+        self._images: SharedWork[Embedded] = SharedWork(metrics.shared_items.inc)
+        self._texts: SharedWork[Embedded] = SharedWork(metrics.shared_items.inc)
 
     async def embed(
         self, model: str, inputs: Sequence[Input], *, normalize: bool = True, deadline: Deadline
@@ -128,7 +128,7 @@ class Embedder:
                 return await self._images.run(
                     [share_key(spec, image) for image in chunk],
                     deadline,
-                    lambda new: self._embed_image_chunk(spec, [chunk[i] for i in new], deadline),
+                    lambda new, _: self._embed_image_chunk(spec, [chunk[i] for i in new], deadline),
                 )
 
         return [item for chunk in await gather(*map(one, chunks)) for item in chunk]
@@ -199,7 +199,7 @@ class Embedder:
         return await self._texts.run(
             [share_key(spec, text) for text in texts],
             deadline,
-            lambda new: self._embed_new_texts(spec, [texts[i] for i in new], deadline),
+            lambda new, _: self._embed_new_texts(spec, [texts[i] for i in new], deadline),
         )
 
     async def _embed_new_texts(

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import Callable
 from dataclasses import replace
 from typing import Protocol
 
@@ -14,8 +13,8 @@ from cachetools import Cache, LRUCache
 
 from clipserve_gateway.errors import ClipserveError
 from clipserve_gateway.flow import stages
-from clipserve_gateway.flow.concurrency import SingleFlight
 from clipserve_gateway.flow.deadline import Deadline
+from clipserve_gateway.flow.shared_work import LatestDeadline, SharedWork
 from clipserve_gateway.inference.label_embeddings import (
     Label,
     LabelEmbeddings,
@@ -78,7 +77,7 @@ class LabelCache:
         self._sets: LRUCache[str, LabelEmbeddings] = LRUCache(max_bytes // 3, getsizeof=matrix_bytes)
         self._named: LRUCache[str, LabelEmbeddings] = LRUCache(max_bytes // 3, getsizeof=matrix_bytes)
         self._labels: LRUCache[tuple[str, str], Label] = LRUCache(max_bytes // 3, getsizeof=label_bytes)
-        self._flights: SingleFlight[LabelEmbeddings] = SingleFlight()
+        self._builds: SharedWork[LabelEmbeddings] = SharedWork(metrics.label_cache_coalesced.inc)
         self._negative_words = NegativeWordCache(embedder, texts)
 
     async def get(
@@ -95,12 +94,9 @@ class LabelCache:
         if cached is not None:
             self._metrics.label_cache_hits.inc()
             return cached
-        if key in self._flights:
-            self._metrics.label_cache_coalesced.inc()
-        else:
-            self._metrics.label_cache_misses.inc()
 
-        async def build(latest: Callable[[], Deadline]) -> LabelEmbeddings:
+        async def build(latest: LatestDeadline) -> LabelEmbeddings:
+            self._metrics.label_cache_misses.inc()
             start = time.perf_counter()
             built = await self._build_or_load(spec, labels, latest, ref)
             if labels.needs_negative_words:
@@ -113,10 +109,10 @@ class LabelCache:
             self._metrics.label_cache_bytes.set(size)
             return built
 
-        return await self._flights.run(key, deadline, build)
+        return await self._builds.run_one(key, deadline, build)
 
     async def _build_or_load(
-        self, spec: ModelSpec, labels: LabelSet, latest: Callable[[], Deadline], ref: LabelSetRef | None
+        self, spec: ModelSpec, labels: LabelSet, latest: LatestDeadline, ref: LabelSetRef | None
     ) -> LabelEmbeddings:
         if ref is None or self._store is None:
             return await self._build(spec, labels, latest)
@@ -128,9 +124,7 @@ class LabelCache:
                 await self._store.keep_embeddings(ref, spec, embeddings)
         return embeddings
 
-    async def _build(
-        self, spec: ModelSpec, labels: LabelSet, latest: Callable[[], Deadline]
-    ) -> LabelEmbeddings:
+    async def _build(self, spec: ModelSpec, labels: LabelSet, latest: LatestDeadline) -> LabelEmbeddings:
         names = await self._names(spec, labels, latest)
         if labels.none_of_the_above is None or labels.needs_negative_words:
             return LabelEmbeddings(names.matrix, names.truncated)
@@ -140,9 +134,7 @@ class LabelCache:
             np.vstack([names.matrix, none.embedding]), names.truncated + none.truncated_prompts
         )
 
-    async def _names(
-        self, spec: ModelSpec, labels: LabelSet, latest: Callable[[], Deadline]
-    ) -> TextEmbeddings:
+    async def _names(self, spec: ModelSpec, labels: LabelSet, latest: LatestDeadline) -> TextEmbeddings:
         """The embeddings of the names. If names and templates come with the SDK, stored ones are used."""
         digest = known_digest(labels)
         if self._texts is None or not digest:
@@ -195,7 +187,7 @@ class LabelCache:
         return {name: self._labels.get((prefix, name)) for name in labels.names}
 
     async def _encode_names(
-        self, spec: ModelSpec, labels: LabelSet, latest: Callable[[], Deadline]
+        self, spec: ModelSpec, labels: LabelSet, latest: LatestDeadline
     ) -> TextEmbeddings:
         entries = self._entries(spec, labels)
         await self._encode_missing(spec, labels, latest, entries)
@@ -208,7 +200,7 @@ class LabelCache:
         self,
         spec: ModelSpec,
         labels: LabelSet,
-        latest: Callable[[], Deadline],
+        latest: LatestDeadline,
         entries: dict[str, Label | None] | None = None,
         *,
         step: int = PROMPTS_PER_STEP,

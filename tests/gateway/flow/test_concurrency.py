@@ -3,11 +3,8 @@ from __future__ import annotations
 import asyncio
 
 import pytest
-from clipserve_gateway.errors import DeadlineExceeded, InvalidInput
-from clipserve_gateway.flow.concurrency import KeyLocks, SingleFlight, gather, gather_two
-from clipserve_gateway.flow.deadline import Deadline
-
-SOON = Deadline.after(3600)
+from clipserve_gateway.errors import InvalidInput
+from clipserve_gateway.flow.concurrency import KeyLocks, gather, gather_two
 
 
 async def value(result, delay=0.0):
@@ -37,43 +34,6 @@ async def test_one_failure_cancels_the_others():
         await gather(slow(), bad(), slow())
     await asyncio.sleep(0)
     assert ended == [True, True]
-
-
-async def test_a_failed_flight_fails_all_its_callers_and_the_next_call_flies_anew():
-    flights = SingleFlight()
-    begun = []
-
-    async def build(latest):
-        begun.append(latest())
-        await asyncio.sleep(0.01)
-        raise InvalidInput("bad")
-
-    found = await asyncio.gather(*(flights.run("key", SOON, build) for _ in range(3)), return_exceptions=True)
-    assert [type(error) for error in found] == [InvalidInput] * 3
-    with pytest.raises(InvalidInput):
-        await flights.run("key", SOON, build)
-    assert len(begun) == 2
-
-
-async def test_a_flight_knows_the_latest_deadline_of_its_callers():
-    flights = SingleFlight()
-    seen = []
-
-    async def build(latest):
-        await asyncio.sleep(0.02)
-        seen.append(latest())
-
-    early, late = Deadline.after(5), Deadline.after(50)
-    await asyncio.gather(flights.run(1, early, build), flights.run(1, late, build))
-    assert seen == [late]
-
-
-async def test_a_deadline_that_has_passed_is_told_at_once():
-    async def build(latest):
-        await asyncio.sleep(30)
-
-    with pytest.raises(DeadlineExceeded):
-        await SingleFlight().run(1, Deadline.after(-1), build)
 
 
 async def test_those_that_share_a_key_go_one_after_another_and_others_side_by_side():

@@ -8,23 +8,25 @@ from collections.abc import Sequence
 import pytest
 from clipserve_gateway.errors import DeadlineExceeded, ModelUnavailable
 from clipserve_gateway.flow.deadline import Deadline
-from clipserve_gateway.flow.shared_batches import Sharing
-from clipserve_gateway.metrics import Metrics
+from clipserve_gateway.flow.shared_work import LatestDeadline, SharedWork
 
 
 class Work:
     """Computes when it is let go, and remembers what."""
 
     def __init__(self) -> None:
-        self.metrics = Metrics()
-        self.sharing: Sharing[str] = Sharing(self.metrics)
+        self.shared_items = 0
+        self.shared: SharedWork[str] = SharedWork(self.count_shared)
         self.go = asyncio.Event()
         self.begun: list[list[str]] = []
         self.cancelled = 0
         self.error: Exception | None = None
 
+    def count_shared(self, items: int) -> None:
+        self.shared_items += items
+
     def ask(self, keys: Sequence[str], seconds: float = 5.0) -> asyncio.Task[list[str]]:
-        async def compute(new: list[int]) -> list[str]:
+        async def compute(new: list[int], latest: LatestDeadline) -> list[str]:
             mine, error = [keys[i] for i in new], self.error
             self.begun.append(mine)
             try:
@@ -36,7 +38,7 @@ class Work:
                 raise error
             return [key.upper() for key in mine]
 
-        return asyncio.create_task(self.sharing.run(keys, Deadline.after(seconds), compute))
+        return asyncio.create_task(self.shared.run(keys, Deadline.after(seconds), compute))
 
 
 @pytest.fixture
@@ -55,7 +57,7 @@ async def test_each_key_is_computed_once_and_all_get_theirs_in_order(work):
     work.go.set()
     assert await asyncio.gather(*asking) == [["A", "B", "A"], ["B", "C"], ["C"]]
     assert work.begun == [["a", "b"], ["c"]]
-    assert work.metrics.registry.get_sample_value("clipserve_shared_items_total") == 2
+    assert work.shared_items == 2
 
 
 async def test_what_is_done_is_not_kept(work):
@@ -117,3 +119,23 @@ async def test_a_failure_is_everybodys(work):
     for asking in (first, second):
         with pytest.raises(ModelUnavailable):
             await asking
+
+
+async def test_a_computation_knows_the_latest_deadline_of_its_callers():
+    shared: SharedWork[Deadline] = SharedWork()
+    go = asyncio.Event()
+
+    async def compute(latest: LatestDeadline) -> Deadline:
+        await go.wait()
+        return latest()
+
+    early, late = Deadline.after(5), Deadline.after(50)
+    asking = [asyncio.create_task(shared.run_one("a", one, compute)) for one in (early, late, early)]
+    await settle()
+    go.set()
+    assert await asyncio.gather(*asking) == [late] * 3
+
+
+async def test_a_deadline_that_has_passed_is_reported_at_once(work):
+    with pytest.raises(DeadlineExceeded):
+        await work.ask("a", seconds=-1)
