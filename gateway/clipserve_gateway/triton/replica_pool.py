@@ -103,7 +103,7 @@ class ReplicaPool:
         while len(rows):
             gate, batcher = self._queue_and_batcher(spec, tower)
             # Interactive work may have come or gone since the last call.
-            most = batcher.most
+            most = batcher.max_rows
             if gate.bulk_room is not None and current_lane() is Lane.BULK:
                 most = gate.bulk_room.rows
             call, rows = rows[:most], rows[most:]
@@ -126,9 +126,8 @@ class ReplicaPool:
             # An interactive call finds room beside all that bulk may have.
             gate.room = max(gate.room, gate.bulk_room.units + most)
         batcher = self._batcher(spec, tower)
-        batcher.most = most
-        batcher.calls = max(1, sum(it.calls for it in towers))
-        batcher.instances = max(1, sum(it.instances for it in towers))
+        batcher.max_rows = most
+        batcher.max_calls = max(1, sum(it.calls for it in towers))
         return gate, batcher
 
     def _batcher(self, spec: ModelSpec, tower: Tower) -> Batcher:

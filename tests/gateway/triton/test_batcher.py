@@ -1,4 +1,4 @@
-"""Rows of several callers in one call: when they go, and that no caller feels the others."""
+"""Rows of several callers in one call: when calls are sent, and that no caller affects the others."""
 
 from __future__ import annotations
 
@@ -8,38 +8,39 @@ import numpy as np
 import pytest
 from clipserve_gateway.errors import DeadlineExceeded, InferenceFailed, ServerUnavailable
 from clipserve_gateway.flow.deadline import Deadline
-from clipserve_gateway.triton import batcher
-from clipserve_gateway.triton.batcher import MOST_WAIT, Batcher
+from clipserve_gateway.triton.batcher import Batcher
 
 POISON = 99
 
 
 class Tower:
-    """Doubles what it gets, once it is let: that call, or all; keeps every call's rows and deadline."""
+    """Doubles its rows once the test lets the call end; keeps the rows and the deadline of every call."""
 
     def __init__(self) -> None:
         self.calls: list[np.ndarray] = []
         self.deadlines: list[Deadline] = []
-        self.cancelled = 0
         self.ends: list[asyncio.Event] = []
-        self.open = asyncio.Event()
+        self.cancelled = asyncio.Event()
         self.failure: Exception | None = None
         self.batcher = Batcher(self.send)
-        self.batcher.most = 8
+        self.batcher.max_rows = 8
+        self.batcher.max_wait = 1000.0
+        self._open = False
+        self._begun = asyncio.Condition()
 
     async def send(self, rows: np.ndarray, deadline: Deadline) -> np.ndarray:
         self.calls.append(rows)
         self.deadlines.append(deadline)
         self.ends.append(asyncio.Event())
-        let = [asyncio.create_task(event.wait()) for event in (self.open, self.ends[-1])]
+        if self._open:
+            self.ends[-1].set()
+        async with self._begun:
+            self._begun.notify_all()
         try:
-            await asyncio.wait(let, return_when=asyncio.FIRST_COMPLETED)
+            await self.ends[-1].wait()
         except asyncio.CancelledError:
-            self.cancelled += 1
+            self.cancelled.set()
             raise
-        finally:
-            for waiting in let:
-                waiting.cancel()
         if self.failure:
             raise self.failure
         if (rows == POISON).any():
@@ -51,6 +52,18 @@ class Tower:
         rows = np.repeat(np.array(numbers, np.int32)[:, None], length, axis=1)
         return asyncio.create_task(self.batcher.run(rows, Deadline.after(seconds)))
 
+    def open(self) -> None:
+        """Lets all calls end, those to come too."""
+        self._open = True
+        for end in self.ends:
+            end.set()
+
+    async def begun(self, calls: int) -> list[int]:
+        """Waits until so many calls have begun; the rows of each call."""
+        async with self._begun:
+            await asyncio.wait_for(self._begun.wait_for(lambda: len(self.calls) >= calls), 10)
+        return self.sizes
+
     @property
     def sizes(self) -> list[int]:
         return [len(rows) for rows in self.calls]
@@ -61,294 +74,145 @@ async def tower() -> Tower:
     return Tower()
 
 
-async def settled() -> None:
-    """Once all that can run now has run."""
-    for _ in range(10):
-        await asyncio.sleep(0)
-
-
 async def busy(tower: Tower) -> asyncio.Task[np.ndarray]:
-    """A call is under way, of a tower whose calls take so long that others wait."""
-    tower.batcher._usual = 100.0
+    """A call of one row is under way, and the tower has no room for another call."""
     first = tower.ask(0)
-    await settled()
+    await tower.begun(1)
     return first
 
 
-async def test_rows_that_find_nothing_under_way_go_at_once(tower):
-    await busy(tower)
-    assert tower.sizes == [1]
+async def test_rows_are_sent_at_once_while_the_tower_has_room(tower):
+    tower.batcher.max_calls = 3
+    for number in range(3):
+        tower.ask(number)
+        await tower.begun(number + 1)
+    assert tower.sizes == [1, 1, 1]
 
 
-async def test_rows_that_come_meanwhile_go_together_when_the_call_ends(tower):
+async def test_rows_that_wait_are_sent_together_when_a_call_ends(tower):
     callers = [await busy(tower), tower.ask(1), tower.ask(2, 3), tower.ask(4)]
-    await settled()
-    assert tower.sizes == [1]
-    tower.open.set()
+    tower.ends[0].set()
+    assert await tower.begun(2) == [1, 4]
+    tower.open()
     answers = [(await caller).ravel().tolist() for caller in callers]
-    assert tower.sizes == [1, 4]
     assert answers == [[0], [2], [4, 6], [8]]
 
 
-async def test_a_full_batch_does_not_wait(tower):
+async def test_each_call_that_ends_makes_room_for_one_call(tower):
+    tower.batcher.max_calls = 2
+    callers = [await busy(tower), tower.ask(1)]
+    await tower.begun(2)
+    callers += [tower.ask(2), tower.ask(3)]
+    tower.ends[1].set()
+    assert await tower.begun(3) == [1, 1, 2]
+    callers.append(tower.ask(4))
+    tower.open()
+    await asyncio.gather(*callers)
+    assert tower.sizes == [1, 1, 2, 1]
+
+
+async def test_rows_that_fill_a_call_do_not_wait(tower):
     await busy(tower)
     for number in range(8):
         tower.ask(number)
-    await settled()
-    assert tower.sizes == [1, 8]
+    assert await tower.begun(2) == [1, 8]
 
 
-async def test_a_callers_rows_stay_together_and_no_call_has_more_than_the_most(tower):
-    callers = [await busy(tower), tower.ask(*range(5)), tower.ask(*range(6)), tower.ask(*range(2))]
-    tower.open.set()
-    await asyncio.gather(*callers)
-    assert tower.sizes == [1, 5, 6, 2]
-
-
-async def test_rows_wait_a_moment_at_most_however_long_calls_take(tower):
-    await busy(tower)
-    tower.ask(1)
-    await asyncio.sleep(MOST_WAIT + 0.05)
-    assert tower.sizes == [1, 1]
-
-
-async def test_rows_go_before_the_call_ends_so_that_they_are_there_in_time(tower, monkeypatch):
-    monkeypatch.setattr(batcher, "MOST_WAIT", 100.0)
-    await busy(tower)
-    tower.batcher._usual = 0.8
-    await asyncio.sleep(0.3)
-    tower.ask(1)
-    await asyncio.sleep(0.1)
-    assert tower.sizes == [1]
-    await asyncio.sleep(0.3)
-    assert tower.sizes == [1, 1], "after three quarters of the call, not of another one"
-
-
-async def test_how_long_calls_take_is_learned_from_those_that_answer(tower):
-    first = tower.ask(0)
-    await asyncio.sleep(0.1)
-    tower.ends[0].set()
-    await first
-    learned = tower.batcher._usual
-    assert learned > 0.02
-    tower.failure = ServerUnavailable("away")
-    tower.open.set()
-    with pytest.raises(ServerUnavailable):
-        await tower.ask(1)
-    tower.failure = None
-    tower.open.clear()
-    gone = tower.ask(2)
-    await settled()
-    gone.cancel()
-    await settled()
-    assert tower.cancelled == 1
-    assert tower.batcher._usual == learned
-
-
-async def test_what_ends_together_with_the_call_before_it_was_in_its_batch(tower):
-    callers = [await busy(tower)]
-    tower.batcher._usual = 0.0
-    callers.append(tower.ask(1))
-    await asyncio.sleep(0.1)
-    assert tower.sizes == [1, 1]
-    tower.open.set()
-    await asyncio.gather(*callers)
-    assert tower.batcher._usual > 0.02, "a quarter of what the first one took"
-
-
-async def test_calls_that_waited_in_triton_are_learned_from_too(tower):
-    callers = [await busy(tower)]
-    tower.batcher._usual = 0.0
-    callers.append(tower.ask(1))
-    await asyncio.sleep(0.01)
-    tower.batcher._usual = 100.0
-    tower.ends[0].set()
-    await asyncio.sleep(0.05)
-    tower.ends[1].set()
-    await asyncio.gather(*callers)
-    assert tower.batcher._usual < 100 * (1 - batcher.FRESH) ** 2 + 1, "both calls were fast"
-
-
-async def test_triton_takes_no_more_than_a_batch_holds(tower):
-    tower.batcher.most = 3
-    await busy(tower)
-    for number in (1, 2):
-        for _ in range(2):
-            tower.ask(number, number)
-        await settled()
-    assert tower.sizes == [1, 2, 2, 2, 2]
-    tower.ends[0].set()
-    await settled()
-    assert len(tower.batcher._working) == 1, "two more rows do not fit"
-
-
-async def test_calls_that_triton_joins_occupy_one_instance(tower):
-    tower.batcher.calls = tower.batcher.instances = 2
-    await busy(tower)
-    tower.ask(0)
-    await settled()
-    tower.batcher._usual = 0.0
-    for number in (1, 2):
-        tower.ask(number)
-        await asyncio.sleep(0.01)
-    assert tower.sizes == [1, 1, 1, 1], "two are worked on, two wait in Triton"
-    tower.batcher._usual = 100.0
-    tower.ends[0].set()
-    await settled()
-    tower.ask(3)
-    await settled()
-    assert len(tower.sizes) == 4, "both instances work: on the second call, and on the two that waited"
-    tower.ends[1].set()
-    await settled()
-    assert len(tower.sizes) == 5
-
-
-async def test_as_many_calls_as_there_should_be_go_at_once(tower):
-    tower.batcher.calls = tower.batcher.instances = 2
+async def test_rows_wait_no_longer_than_the_maximum_for_a_call_to_end(tower):
+    tower.batcher.max_wait = 0.01
     await busy(tower)
     tower.ask(1)
     tower.ask(2)
-    await settled()
-    assert tower.sizes == [1, 1]
+    assert await tower.begun(2) == [1, 2]
 
 
-async def test_an_instance_that_shares_cores_is_taken_by_rows_enough(tower):
-    tower.batcher.instances = 2
-    await busy(tower)
-    tower.ask(1, 2, 3)
-    await settled()
-    assert tower.sizes == [1], "few rows wait for the call under way"
-    tower.ask(4)
-    await settled()
-    assert tower.sizes == [1, 4]
-    tower.ask(5, 6, 7, 8)
-    await settled()
-    assert tower.sizes == [1, 4], "no instance is left"
-    tower.ends[1].set()
-    await settled()
-    assert tower.sizes == [1, 4, 4]
+async def test_a_callers_rows_stay_together_and_no_call_exceeds_the_maximum(tower):
+    callers = [await busy(tower), tower.ask(*range(5)), tower.ask(*range(6)), tower.ask(*range(2))]
+    tower.open()
+    await asyncio.gather(*callers)
+    assert tower.sizes == [1, 5, 8]
 
 
-async def test_of_large_batches_an_eighth_is_enough(tower):
-    tower.batcher.most, tower.batcher.instances = 40, 2
-    await busy(tower)
-    tower.ask(1, 2, 3, 4)
-    await settled()
-    assert tower.sizes == [1]
-    tower.ask(5)
-    await settled()
-    assert tower.sizes == [1, 5]
+async def test_a_caller_that_left_leaves_no_gap(tower):
+    callers = [await busy(tower)]
+    gone = tower.ask(*range(7))
+    callers.append(tower.ask(1))
+    assert await tower.begun(2) == [1, 8]
+    callers += [tower.ask(2), tower.ask(*range(6))]
+    gone.cancel()
+    tower.open()
+    await asyncio.gather(*callers)
+    assert tower.sizes == [1, 8, 7]
 
 
-async def test_few_rows_have_an_instance_that_shares_cores_once_the_call_takes_longer_than_usual(tower):
-    tower.batcher.instances = 2
-    await busy(tower)
-    tower.batcher._usual = 0.3
-    tower.ask(1)
-    await settled()
-    assert tower.sizes == [1]
-    (work,) = tower.batcher._working.values()
-    sent = tower.batcher._timer.when() - work.since
-    late = 1.25 * 0.3
-    assert sent == pytest.approx(late, abs=0.01), "not a little before it ends: they would not wait in Triton"
-    await asyncio.sleep(0.42)
-    assert tower.sizes == [1, 1]
-
-
-async def test_few_rows_wait_a_second_at_most_for_calls_that_share_cores(tower, monkeypatch):
-    monkeypatch.setattr(batcher, "MOST_WAIT_BESIDE", 0.05)
-    tower.batcher.instances = 2
-    await busy(tower)
-    tower.ask(1)
-    await asyncio.sleep(0.1)
-    assert tower.sizes == [1, 1]
-
-
-async def test_few_rows_that_have_no_time_to_wait_go_beside_the_call_under_way(tower):
-    tower.batcher.instances = 2
-    await busy(tower)
-    tower.batcher._usual = 0.9
-    tower.ask(1)
-    await settled()
-    tower.ask(2, seconds=0.93)
-    await settled()
-    assert tower.sizes == [1]
-    await asyncio.sleep(0.06)
-    assert tower.sizes == [1, 2]
-
-
-async def test_shorter_texts_are_filled_up(tower):
-    await busy(tower)
-    tower.ask(1, length=2)
-    tower.ask(2, length=4)
-    tower.open.set()
-    await settled()
+async def test_shorter_texts_are_padded(tower):
+    callers = [await busy(tower), tower.ask(1, length=2), tower.ask(2, length=4)]
+    tower.open()
+    await asyncio.gather(*callers)
     assert tower.calls[1].tolist() == [[1, 1, 0, 0], [2, 2, 2, 2]]
 
 
-async def test_one_callers_deadline_is_not_the_others(tower):
-    callers = [await busy(tower), tower.ask(1, seconds=0.02), tower.ask(2, seconds=10)]
-    with pytest.raises(DeadlineExceeded):
-        await callers[1]
-    tower.open.set()
-    assert (await callers[2]).tolist() == [[4]]
-
-
 async def test_a_call_has_the_latest_of_its_callers_deadlines(tower):
-    await busy(tower)
-    tower.ask(1, seconds=5)
+    callers = [await busy(tower), tower.ask(1, seconds=5)]
     late = Deadline.after(50)
-    tower.ask(2, seconds=50)
-    tower.ask(3, seconds=5)
-    tower.open.set()
-    await settled()
+    callers += [tower.ask(2, seconds=50), tower.ask(3, seconds=5)]
+    tower.open()
+    await asyncio.gather(*callers)
     assert tower.deadlines[1] >= late
 
 
-async def test_who_has_gone_is_not_sent(tower):
-    first, gone, other = await busy(tower), tower.ask(1), tower.ask(2)
-    await settled()
-    gone.cancel()
-    tower.open.set()
-    await asyncio.gather(first, other)
+async def test_rows_whose_deadline_has_passed_are_not_sent_and_other_rows_are(tower):
+    first, gone, other = await busy(tower), tower.ask(1, seconds=0.02), tower.ask(2)
+    with pytest.raises(DeadlineExceeded):
+        await gone
+    tower.open()
+    assert (await other).tolist() == [[4]]
+    await first
     assert [rows[:, 0].tolist() for rows in tower.calls] == [[0], [2]]
 
 
-async def test_a_call_goes_on_while_anybody_waits_and_ends_with_the_last(tower):
-    tower.batcher.most = 2
+async def test_a_call_continues_while_a_caller_waits_and_is_cancelled_with_the_last(tower):
+    tower.batcher.max_rows = 2
     await busy(tower)
     one, two = tower.ask(1), tower.ask(2)
-    await settled()
-    assert tower.sizes == [1, 2]
+    assert await tower.begun(2) == [1, 2]
     one.cancel()
-    await settled()
-    assert tower.cancelled == 0
+    await asyncio.wait([one])
+    assert not tower.cancelled.is_set()
     two.cancel()
-    await settled()
-    assert tower.cancelled == 1
+    await asyncio.wait_for(tower.cancelled.wait(), 10)
 
 
-async def test_what_fails_a_batch_fails_its_own_caller_alone(tower):
+async def test_a_cancelled_call_makes_room(tower):
+    first = await busy(tower)
+    second = tower.ask(1)
+    first.cancel()
+    assert await tower.begun(2) == [1, 1]
+    tower.open()
+    assert (await second).tolist() == [[2]]
+
+
+async def test_input_that_fails_a_batch_fails_only_its_own_caller(tower):
     callers = [await busy(tower), tower.ask(1), tower.ask(POISON), tower.ask(2)]
-    tower.open.set()
+    tower.open()
     answers = await asyncio.gather(*callers, return_exceptions=True)
     assert isinstance(answers[2], InferenceFailed)
     assert [answers[i].tolist() for i in (0, 1, 3)] == [[[0]], [[2]], [[4]]]
 
 
 @pytest.mark.parametrize("failure", [ServerUnavailable("away"), ZeroDivisionError()])
-async def test_what_fails_a_call_reaches_every_caller(tower, failure):
+async def test_other_failures_reach_every_caller_of_the_call(tower, failure):
     tower.failure = failure
     callers = [await busy(tower), tower.ask(1), tower.ask(2)]
-    tower.open.set()
+    tower.open()
     answers = await asyncio.gather(*callers, return_exceptions=True)
     assert answers == [failure] * 3
     assert tower.sizes == [1, 2]
 
 
-async def test_after_a_failure_rows_go_on(tower):
+async def test_after_a_failure_rows_are_sent_again(tower):
     tower.failure = ServerUnavailable("away")
-    tower.open.set()
+    tower.open()
     with pytest.raises(ServerUnavailable):
         await tower.ask(1)
     tower.failure = None
