@@ -10,9 +10,9 @@ import subprocess
 import time
 from pathlib import Path
 
+from clipserve_gateway.local.command import TritonPorts, arguments, environment
 from clipserve_gateway.local.install import TritonInstall, assemble_backends, find_install
 from clipserve_gateway.local.ports import free_ports
-from clipserve_gateway.local.triton_process import TritonPorts, arguments, environment
 from tritonclient.grpc import InferenceServerClient
 from tritonclient.utils import InferenceServerException
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from clipserve_gateway.local.command import environment_from
+from clipserve_gateway.local.command import environment
 from clipserve_gateway.local.install import find_install
 from clipserve_gateway.local.ports import free_port
 from clipserve_gateway.local.run_folder import lay_out
@@ -42,7 +42,7 @@ class TritonServer:
                     "--grpc-address=127.0.0.1",
                     f"--grpc-port={self.url.split(':')[1]}",
                 ],
-                env=environment_from(run.install, os.environ),
+                env=environment(run.install, os.environ),
                 stdout=log,
                 stderr=log,
             )

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import click
-from clipserve_gateway.local.triton_process import LARGE_PAGES
+from clipserve_gateway.local.command import LARGE_PAGES
 
 from bench.speed import BUILD, MODELS_ENV, ROOT
 from bench.speed.load import Done, Order

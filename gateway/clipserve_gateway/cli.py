@@ -163,7 +163,7 @@ def up(
     clipserve-export --model demo --format python --out build/model_repository
     clipserve-gateway up --model-repository build/model_repository
     """
-    from clipserve_gateway.local.triton_process import TritonPorts
+    from clipserve_gateway.local.command import TritonPorts
     from clipserve_gateway.local.up import run_up
 
     local = read(LocalTritonSettings, options)

@@ -17,11 +17,11 @@ import numpy as np
 import pytest
 from clipserve_gateway.errors import ClipserveError, ModelUnavailable
 from clipserve_gateway.flow.deadline import Deadline
+from clipserve_gateway.local.command import environment
 from clipserve_gateway.local.die_with_parent import die_with_parent
 from clipserve_gateway.local.install import TritonMissing, find_install
 from clipserve_gateway.local.ports import free_ports
 from clipserve_gateway.local.run_folder import lay_out
-from clipserve_gateway.local.triton_process import environment
 from clipserve_gateway.settings import Settings
 from clipserve_gateway.triton.client import TritonEncoder
 from tritonclient.grpc import InferenceServerClient, InferInput

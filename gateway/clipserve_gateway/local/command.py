@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from clipserve_gateway.local.install import TritonInstall
+from clipserve_gateway.settings import host_environment
 
 LARGE_PAGES = "glibc.malloc.hugetlb=1"
 """Tunable of glibc. Large pages for weights and activations give 10–20 % more images a second on a CPU."""
@@ -52,11 +53,12 @@ def arguments(repository: Path, backends: Path, ports: TritonPorts) -> list[str]
     ]
 
 
-def environment_from(install: TritonInstall, host: Mapping[str, str]) -> dict[str, str]:
+def environment(install: TritonInstall, host: Mapping[str, str] | None = None) -> dict[str, str]:
     """The environment of the server and of its Python stubs.
 
-    A stub uses the packages of the first `python3` on PATH.
+    A stub uses the packages of the first `python3` on PATH. `host` is this process's environment by default.
     """
+    host = host_environment() if host is None else host
     inherited = {name: value for name, value in host.items() if not NOT_INHERITED.fullmatch(name)}
     libraries = [str(path) for path in install.library_path]
     libraries += [inherited["LD_LIBRARY_PATH"]] if inherited.get("LD_LIBRARY_PATH") else []

@@ -42,6 +42,16 @@ class Evidence:
     symptom: str = ""
     """What is wrong with Triton's models."""
 
+    @property
+    def has_small_shared_memory(self) -> bool:
+        """Whether /dev/shm is known to be too small."""
+        return self.shared_memory is not None and self.shared_memory < SMALL_SHARED_MEMORY
+
+    @property
+    def shared_memory_size(self) -> str:
+        """The size of /dev/shm with its unit."""
+        return f"{(self.shared_memory or 0) / (1 << 20):.3g} MiB"
+
 
 @dataclass(frozen=True)
 class Diagnosis:
@@ -94,22 +104,12 @@ def taken_port(text: str, evidence: Evidence) -> Diagnosis | None:
 
 def full_shared_memory(text: str, evidence: Evidence) -> Diagnosis | None:
     """/dev/shm is small, and therefore full rather than a disk: Triton logs the same for both."""
-    if "No space left on device" not in text or not has_small_shared_memory(evidence):
+    if "No space left on device" not in text or not evidence.has_small_shared_memory:
         return None
     return Diagnosis(
-        f"Triton needs more shared memory: /dev/shm holds only {size_of_shared_memory(evidence)}.",
+        f"Triton needs more shared memory: /dev/shm holds only {evidence.shared_memory_size}.",
         SHARED_MEMORY,
     )
-
-
-def has_small_shared_memory(evidence: Evidence) -> bool:
-    """Whether /dev/shm is known to be too small."""
-    return evidence.shared_memory is not None and evidence.shared_memory < SMALL_SHARED_MEMORY
-
-
-def size_of_shared_memory(evidence: Evidence) -> str:
-    """The size of /dev/shm with its unit."""
-    return f"{(evidence.shared_memory or 0) / (1 << 20):.3g} MiB"
 
 
 def by_log(text: str, evidence: Evidence) -> Diagnosis | None:
@@ -129,7 +129,7 @@ def lost_race(text: str, evidence: Evidence) -> Diagnosis | None:
     See triton-inference-server/server, issue 8882. Too little shared memory has the same effect at every
     start.
     """
-    if "boost::interprocess::lock_exception" not in text or has_small_shared_memory(evidence):
+    if "boost::interprocess::lock_exception" not in text or evidence.has_small_shared_memory:
         return None
     return Diagnosis(
         "Triton's Python backend crashed at a lock in shared memory, a known bug of Triton.",
@@ -150,9 +150,9 @@ def by_signal(text: str, evidence: Evidence) -> Diagnosis | None:
         lacks = "has no AVX2" if evidence.no_avx2 else "lacks an instruction that it uses"
         return Diagnosis(f"{what} cannot run here: the processor {lacks}.", "Use a newer processor.")
     crashes = {-signal.SIGSEGV, -signal.SIGBUS, -signal.SIGABRT}
-    if has_small_shared_memory(evidence) and codes & crashes:
+    if evidence.has_small_shared_memory and codes & crashes:
         return Diagnosis(
-            f"Triton has crashed, and /dev/shm holds only {size_of_shared_memory(evidence)}.",
+            f"Triton has crashed, and /dev/shm holds only {evidence.shared_memory_size}.",
             SHARED_MEMORY,
         )
     dead = re.search(r"Stub process '(.+?)(?:_\d+)*' is not healthy", text)

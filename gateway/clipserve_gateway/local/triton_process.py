@@ -12,13 +12,12 @@ import tempfile
 from pathlib import Path
 
 from clipserve_gateway.local.children import ended_children, lacks_address_space, lacks_avx2, oom_kills
-from clipserve_gateway.local.command import LARGE_PAGES, TritonPorts, arguments, environment_from
+from clipserve_gateway.local.command import TritonPorts, arguments, environment
 from clipserve_gateway.local.diagnosis import Diagnosis, Evidence, diagnose
 from clipserve_gateway.local.die_with_parent import die_with_parent
 from clipserve_gateway.local.install import TritonInstall
 from clipserve_gateway.local.run_folder import RunFolder, lay_out
 from clipserve_gateway.local.triton_log import TritonLog
-from clipserve_gateway.settings import host_environment
 from clipserve_gateway.triton.model_config import is_tower, model_name
 
 STOP_SECONDS = 15.0
@@ -32,9 +31,6 @@ READ_BYTES = 1 << 20
 HARMLESS = "CudaDriverHelper has not been initialized"
 """From a line that Triton logs as an error on every machine without a GPU."""
 FAILED_LOAD = re.compile(r"failed to load '([^']+)' version \d+:")
-
-
-__all__ = ["LARGE_PAGES", "TritonFailed", "TritonPorts", "TritonProcess", "arguments", "environment"]
 
 
 class TritonFailed(Exception):
@@ -215,8 +211,3 @@ def remove_shared_memory(prefix: str) -> None:
     """Removes the shared memory that a killed Triton has left."""
     for region in SHARED_MEMORY.glob(f"{prefix}*"):
         region.unlink(missing_ok=True)
-
-
-def environment(install: TritonInstall) -> dict[str, str]:
-    """The environment of a Triton that this process starts."""
-    return environment_from(install, host_environment())

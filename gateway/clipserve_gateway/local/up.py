@@ -16,6 +16,7 @@ from clipserve_gateway.guard.probe import Probe, ProbeResult
 from clipserve_gateway.guard.settings import GuardSettings
 from clipserve_gateway.lifecycle import tend_memory, use_few_engine_threads
 from clipserve_gateway.listening import taken_ports
+from clipserve_gateway.local.command import TritonPorts
 from clipserve_gateway.local.data_folder import DataUnusable, check_data
 from clipserve_gateway.local.install import TritonInstall, TritonMissing, find_install
 from clipserve_gateway.local.model_folder import RepositoryUnsafe, check_repository
@@ -23,7 +24,7 @@ from clipserve_gateway.local.ports import PortInUse, free_ports
 from clipserve_gateway.local.run_folder import NoPlainFolder, temporary_folder
 from clipserve_gateway.local.supervisor import Supervisor
 from clipserve_gateway.local.triton_log import choose_log
-from clipserve_gateway.local.triton_process import TritonFailed, TritonPorts, TritonProcess
+from clipserve_gateway.local.triton_process import TritonFailed, TritonProcess
 from clipserve_gateway.process.listeners import holder, taken
 from clipserve_gateway.process.safe_text import safe_lines
 from clipserve_gateway.process.signals import stop_on_signals

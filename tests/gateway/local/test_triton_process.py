@@ -10,11 +10,11 @@ from pathlib import Path
 
 import pytest
 from clipserve_gateway.local.children import ended_children, lacks_address_space, lacks_avx2, oom_kills
-from clipserve_gateway.local.command import TritonPorts, locale_of
+from clipserve_gateway.local.command import TritonPorts, environment, locale_of
 from clipserve_gateway.local.install import TritonInstall
 from clipserve_gateway.local.run_folder import temporary_folder
 from clipserve_gateway.local.triton_log import choose_log
-from clipserve_gateway.local.triton_process import TritonProcess, environment
+from clipserve_gateway.local.triton_process import TritonProcess
 
 INSTALL = TritonInstall(
     binary=Path("/wheel/bin/tritonserver"),

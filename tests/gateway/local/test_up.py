@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 from clipserve_gateway.guard.settings import GuardSettings
 from clipserve_gateway.local import up
-from clipserve_gateway.local.triton_process import TritonFailed, TritonPorts
+from clipserve_gateway.local.command import TritonPorts
+from clipserve_gateway.local.triton_process import TritonFailed
 from clipserve_gateway.settings import Settings
 
 LOG = logging.getLogger("clipserve_gateway.triton.replica")
