@@ -1,4 +1,4 @@
-"""A start that fails, with a gateway and a Triton that are not real."""
+"""A start that fails, with a fake gateway and a fake Triton."""
 
 from __future__ import annotations
 
@@ -15,20 +15,24 @@ from clipserve_gateway.local.command import TritonPorts
 from clipserve_gateway.local.triton_process import TritonFailed
 from clipserve_gateway.settings import Settings
 
-LOG = logging.getLogger("clipserve_gateway.triton.replica")
+LOGS = [logging.getLogger(f"clipserve_gateway.triton.{name}") for name in ("breaker", "models", "replica")]
 
 
 class FakeGateway:
-    """Complains of a missing Triton whenever it is asked for anything."""
+    """Logs that Triton does not answer."""
 
     def __init__(self, settings: Settings) -> None:
         self.models = SimpleNamespace(ready=lambda: False)
 
     async def start(self) -> None:
-        LOG.warning("nobody there")
+        self.complain()
 
     async def stop(self, **_: float) -> None:
-        LOG.warning("nobody there")
+        self.complain()
+
+    def complain(self) -> None:
+        for log in LOGS:
+            log.warning("no answer")
 
 
 class FakeTriton:
@@ -75,11 +79,13 @@ async def run(tmp_path: Path) -> None:
 async def test_the_gateway_does_not_complain_of_a_triton_that_did_not_start(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    LOG.setLevel(logging.WARNING)
+    package = logging.getLogger("clipserve_gateway")
+    package.setLevel(logging.WARNING)
     await run(tmp_path)
     assert not caplog.records
-    assert LOG.level == logging.WARNING, "as before"
-    LOG.setLevel(logging.NOTSET)
+    FakeGateway(Settings()).complain()
+    assert len(caplog.records) == len(LOGS), "as before"
+    package.setLevel(logging.NOTSET)
 
 
 @pytest.mark.usefixtures("stage")
