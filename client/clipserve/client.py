@@ -33,8 +33,7 @@ class Client(ClipCalls, CollectionCalls, PointCalls, MigrationCalls, LabelSetCal
             prompt), since the server may have to encode the labels first.
         token: bearer token, or a function that returns the current one, such as a `TokenFile`. The client
             warns if the token leaves this machine without TLS.
-        tls: True for TLS with the system's certificate authorities; a `Tls` for other authorities or client
-            certificates.
+        tls: True for TLS with the system's certificate authorities, or a `Tls` with other settings.
         retry: when to retry; None disables retries.
         batch_size: maximum number of images or texts per request. The server's limit may be lower.
         in_flight: number of concurrent requests of one call.

@@ -21,8 +21,7 @@ class RetryPolicy:
     Retried are calls that reached no server (UNAVAILABLE), calls that an overloaded server asked to repeat
     later (RESOURCE_EXHAUSTED with a delay), and calls that lost against another writer (ABORTED). The delay
     is the server's, if it sends one; else it doubles from `initial_backoff`. No attempt starts after the
-    call's timeout. Attempts refused because of the token's rate limit do not count, since waiting always
-    helps.
+    call's timeout. Attempts that the token's rate limit refuses do not count.
     """
 
     attempts: int = 4

@@ -43,8 +43,7 @@ class Calls:
         self._batch_size = batch_size
         self._in_flight = in_flight
         self._info: tuple[float, ServerInfo] | None = None
-        """Replaced as a whole, so it needs no lock. The process may be forked while another thread holds a
-        lock."""
+        """Replaced as a whole, so it needs no lock: a fork could copy a locked one."""
 
     def info(self, *, timeout: float | None = None) -> ServerInfo:
         """The server's version, models and limits, always fetched from the server."""

@@ -145,10 +145,9 @@ class ClipCalls(Calls):
         on_error: OnError = "raise",
         timeout: float | None = None,
     ) -> Iterator[EmbedResult]:
-        """Embeds batches over one stream, for long or endless sources. Yields one result for each batch.
+        """Embeds batches of a long or endless source over one stream. Yields one result for each batch.
 
-        Batches are read as answers arrive, a few ahead of them. `timeout` applies to each answer, not to the
-        stream.
+        Batches are read as answers arrive, a few ahead of them. `timeout` applies to each answer.
         """
         new_job = functools.partial(EmbedJob, kind, model=model, normalize=normalize, on_error=on_error)
         return self._stream(EmbedJob.stream, batches, new_job, timeout)

@@ -55,8 +55,7 @@ class CollectionCalls(Calls):
         return tuple(read_collection(collection) for page in pages for collection in page.collections)
 
     def delete_collection(self, name: str, *, timeout: float | None = None) -> None:
-        """Deletes a collection and all its points permanently. Raises CollectionHasAliases if it has
-        aliases."""
+        """Deletes a collection and its points permanently; raises CollectionHasAliases if it has aliases."""
         request = collection_pb2.DeleteCollectionRequest(name=name)
         self._call("DeleteCollection", request, timeout, idempotent=False)
 

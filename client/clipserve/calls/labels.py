@@ -27,8 +27,7 @@ class LabelSetCalls(Calls):
         thresholds: Sequence[float] | float | None = None,
         timeout: float | None = None,
     ) -> tuple[LabelSetInfo, bool]:
-        """Stores a label set as the next version of this name. If it equals the latest version, nothing
-        changes.
+        """Stores a label set as the next version of a name, unless it equals the latest version.
 
         Returns the stored label set's info, and whether it is a new version. Gives a LabelsWarning if the
         model reads labels as the same text or truncates them.

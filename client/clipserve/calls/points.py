@@ -29,12 +29,10 @@ class PointCalls(Calls):
         progress: Progress | None = None,
         timeout: float | None = None,
     ) -> UpsertResult:
-        """Adds points, and replaces points whose ids exist. Acknowledged points survive a crash of the
-        server.
+        """Adds points, and replaces points whose ids exist. Acknowledged points survive a server crash.
 
         Args:
-            points: read as requests are built, so a generator of a million points works; ids must be
-                distinct.
+            points: with distinct ids. They are read as requests are built, so a long generator works.
             fingerprint: of the model that made the points' embeddings. The server refuses collections of
                 another model.
         """
@@ -50,12 +48,10 @@ class PointCalls(Calls):
         on_error: OnError = "raise",
         timeout: float | None = None,
     ) -> Iterator[UpsertResult]:
-        """Writes batches of points over one stream, for long or endless sources. Yields one result for each
-        batch.
+        """Writes batches of a long or endless source over one stream. Yields one result for each batch.
 
         Batches are read as answers arrive, a few ahead of them; the points of a yielded result are on disk.
-        Nothing is sent before the first result is requested. `timeout` applies to each answer, not to the
-        stream.
+        Nothing is sent before the first result is requested. `timeout` applies to each answer.
         """
         new_job = functools.partial(UpsertJob, collection, fingerprint=fingerprint, on_error=on_error)
         return self._stream(UpsertJob.stream, batches, new_job, timeout)

@@ -45,13 +45,12 @@ def to_filter(filter: Filter | str | None) -> Filter | None:
 def parse_filter(text: str, schema: Mapping[str, str] | None = None) -> Filter:
     """Parses a condition: `category == "cat" and (year >= 2020 or "beach" in tags)`.
 
-    Supported are the comparisons ==, !=, <, <=, > and >=, chains (`2010 <= year < 2020`), `in [...]`, `not
-    in`, `"beach" in tags` for lists of strings, `and`, `or`, `not` and parentheses. Values are strings in
-    quotes, numbers, true, false, and timestamps: `timestamp("2024-05-01")`, in UTC if no time zone is given.
+    Supported are the comparisons ==, !=, <, <=, > and >=, chains (`2010 <= year < 2020`), `in [...]`,
+    `not in`, `"beach" in tags` for lists of strings, `and`, `or`, `not` and parentheses. Values are strings
+    in quotes, numbers, true, false, and timestamps: `timestamp("2024-05-01")`, in UTC without a time zone.
 
     With a schema (types by field, as in Collection.schema), values are converted to their field's type: a
-    string to a timestamp, a whole number to a double. Without a schema, a value's type is that of its
-    literal.
+    string to a timestamp, a whole number to a double. Without one, a value has the type of its literal.
 
     Raises ValueError for anything else; its message has the column and what to write instead.
     """

@@ -52,8 +52,7 @@ class Below:
 
 
 def open_regular(path: str | os.PathLike[str]) -> BinaryIO:
-    """Opens a regular file for reading, also through links. Raises OSError; FileRefused for other kinds of
-    files.
+    """Opens a regular file, also through links. Raises OSError; FileRefused for other kinds of files.
 
     Pipes, devices and sockets are not opened: that could block, never end, or have side effects.
     """
@@ -105,8 +104,7 @@ def open_without_links(root: Path, parts: Sequence[str]) -> int:
 
 
 def regular_file(descriptor: int, path: str | os.PathLike[str]) -> BinaryIO:
-    """The open file. Raises FileRefused unless it is regular: the path may have changed since the first
-    check."""
+    """The open file. Raises FileRefused if the path has become another kind of file meanwhile."""
     try:
         check_regular(path, os.fstat(descriptor))
         return os.fdopen(descriptor, "rb")

@@ -15,8 +15,7 @@ from clipserve.inputs.files import FileRefused, open_regular
 SUFFIXES = frozenset(
     (".jpg", ".jpeg", ".jpe", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".ppm", ".pgm", ".pbm")
 )
-"""Files with these suffixes are returned without reading them, so reading a wrong file later gives an
-error."""
+"""Files with these suffixes are not checked, so that reading a wrong file later gives an error."""
 SYSTEM_FOLDERS = frozenset(
     (
         *("__macosx", "lost+found", "$recycle.bin", "recycler", "system volume information"),

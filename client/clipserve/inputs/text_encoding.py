@@ -23,8 +23,7 @@ class NotText(ValueError):
 
 
 def encoding_of(content: bytes) -> tuple[str, int]:
-    """Name of the encoding by the byte order mark (UTF-8 without one), and the number of bytes of the
-    mark."""
+    """The encoding by the byte order mark (UTF-8 without one), and the length of the mark."""
     for mark, name in MARKS:
         if content.startswith(mark):
             return name, len(mark)
@@ -60,8 +59,7 @@ def guess_encoding(content: bytes) -> str:
 
 
 def utf8(text: str, what: str = "") -> str:
-    """The text. Raises NotText if UTF-8 cannot encode it, as some file names. `what` names it in the
-    error."""
+    """The text. Raises NotText if UTF-8 cannot encode it; `what` names it in the error."""
     try:
         text.encode()
     except UnicodeEncodeError as error:

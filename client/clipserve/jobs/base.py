@@ -63,8 +63,7 @@ class Job(ABC, Generic[R]):
     def chunks(
         self, info: ServerInfo, batch_size: int, max_items: Callable[[], int] | None = None
     ) -> Iterator[Chunk]:
-        """The requests, in order. Each is built when the iterator reaches it, with at most `max_items()`
-        items."""
+        """The requests, in order, with at most `max_items()` items. Each is built when it is needed."""
         capacity = self.capacity(info, batch_size)
         for batch in split_items(self._messages(capacity, info), capacity, max_items):
             yield Chunk(self.request([item.value for item in batch]), [item.position for item in batch])
@@ -75,8 +74,7 @@ class Job(ABC, Generic[R]):
 
     @abstractmethod
     def write(self, item: Any, info: ServerInfo) -> tuple[Any, int]:
-        """An item's message and its size in bytes. Raises ClipserveError if the server would refuse the
-        item."""
+        """An item's message and its bytes. Raises ClipserveError if the server would refuse the item."""
 
     @abstractmethod
     def request(self, values: Sequence[Any]) -> Any:

@@ -19,8 +19,7 @@ from clipserve.v1 import clip_pb2
 from clipserve.wire.label_sets import read_ref, read_warnings, write_labels
 
 SECONDS_PER_PROMPT = 0.01
-"""Added to the default timeout per prompt: 1,000 labels × 80 templates once take a slow server many
-minutes."""
+"""Added to the default timeout per prompt: encoding 80,000 prompts can take a slow server many minutes."""
 NEGATIVE_WORDS = 1_000
 """Number of prompts of the server's negative words, which it encodes once for each model."""
 STORED_SECONDS = 240.0

@@ -14,8 +14,7 @@ R = TypeVar("R")
 def in_order(
     items: Iterator[T], work: Callable[[T], R], *, width: int, cancel: Callable[[], None]
 ) -> Generator[tuple[T, R], None, None]:
-    """Yields each item with its result, in the order of the items; at most `width` items are running or
-    unread.
+    """Yields each item with its result, in order, with at most `width` items running or unread.
 
     Items are read in the caller's thread, only when one can run. A single item also runs in the caller's
     thread. `cancel` must stop the running work; it is called when work fails or the iteration ends early. The

@@ -16,8 +16,7 @@ from google.protobuf.message import Message
 from clipserve.types import Limits
 
 TARGET_BYTES = 8 * 1024 * 1024
-"""Requests stop growing at this size: several of them fit into memory and keep all stages of
-a server busy."""
+"""Target size of requests: large enough to keep a server busy, small enough to hold several."""
 ITEM_OVERHEAD = 16
 """Maximum bytes of framing (tags and lengths) of one item of a repeated field."""
 REQUEST_OVERHEAD = 1024

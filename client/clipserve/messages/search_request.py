@@ -91,8 +91,7 @@ def write_query(
 
 
 def write_weighted(parts: Sequence[Weighted], max_file_bytes: int) -> clip_pb2.WeightedQuery:
-    """The message of a weighted query. Raises TypeError or ValueError with the position of the invalid
-    part."""
+    """The message of a weighted query. Errors name the position of the invalid part."""
     query = clip_pb2.WeightedQuery()
     for i, part in enumerate(parts):
         if not isinstance(part, Weighted):

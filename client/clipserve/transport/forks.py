@@ -57,8 +57,7 @@ def check() -> None:
 
 @contextlib.contextmanager
 def in_call() -> Iterator[None]:
-    """Marks the current thread as using gRPC; first waits for forks of other threads. Raises
-    ClientNotUsable."""
+    """Marks the thread as using gRPC, after forks of other threads. Raises ClientNotUsable."""
     check()
     thread = threading.get_ident()
     _in_call.add(thread)

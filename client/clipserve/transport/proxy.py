@@ -38,8 +38,7 @@ def is_local_host(host: str) -> bool:
 
 
 def is_own(uri: str) -> bool:
-    """Whether all hosts are this machine, by name or address. Looks up names for up to LOOKUP_SECONDS
-    each."""
+    """Whether all hosts are this machine, by name or address. May look up names."""
     return all(is_local_host(host) or is_own_host(host) for host in hosts_of(uri))
 
 

@@ -148,8 +148,7 @@ class Transport:
 
         Raises ClipserveError. A call that is not idempotent is retried only if the server did not execute it.
         With `scope`, the call can be cancelled; use that in this package's own threads only: if Ctrl-C, which
-        Python handles in the main thread, interrupts the start of a future, gRPC hangs when the channel is
-        closed.
+        Python handles in the main thread, interrupts the start of a future, gRPC hangs in Channel.close.
         """
         method = self.method(name)
         deadline = time.monotonic() + timeout
@@ -187,8 +186,7 @@ class Transport:
                     scope.wait(delay)
 
     def with_cause(self, error: ClipserveError) -> ClipserveError:
-        """The same error. If no connection was possible, its message gives the cause, if that can be
-        found."""
+        """The same error; after a failed connection, its message gives the cause if one can be found."""
         if isinstance(error, Unavailable) and NO_CONNECTION.search(error.message):
             message, since, cause = self._cause
             if message != error.message or time.monotonic() - since > CAUSE_SECONDS:

@@ -106,7 +106,6 @@ def write_array(array: npt.NDArray[Any]) -> common_pb2.Image:
 
 
 def is_pillow(image: object) -> bool:
-    """Whether this is a Pillow image. Does not import Pillow: a caller with a Pillow image has imported
-    it."""
+    """Whether this is a Pillow image. If so, the caller has imported Pillow already."""
     module = sys.modules.get("PIL.Image")
     return module is not None and isinstance(image, module.Image)

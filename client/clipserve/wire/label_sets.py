@@ -12,8 +12,7 @@ from clipserve.v1 import clip_pb2, labels_pb2
 
 
 def write_labels(labels: LabelSet) -> clip_pb2.LabelSet:
-    """The message of a label set. Raises ValueError, with the field's name, for values that cannot be
-    sent."""
+    """The message of a label set. Raises ValueError, with the field, for invalid values."""
     try:
         return message_of(labels)
     except UnicodeEncodeError:
