@@ -71,13 +71,13 @@ class Domain:
     async def search(self, name: str, *parts: Part, **changes: object) -> SearchOutcome:
         """Searches, for everything unless told otherwise."""
         facts: dict = {
-            "collection": name,
+            "collection": await self.searcher.collection(name),
             "parts": parts,
             "top_k": 10,
             "score_threshold": None,
-            "filter": lambda spec: None,
+            "filter": None,
             "with_payload": True,
-            "payload_fields": lambda spec: (),
+            "payload_fields": (),
             "fingerprint": "",
             "consistent": True,
             "duplicate_threshold": None,

@@ -1,7 +1,7 @@
-"""What can go wrong, in the words of the domain.
+"""The errors of the domain.
 
-Every error carries a stable UPPER_SNAKE `reason`, the path of the `field` at fault (if one is) and a
-sentence that says what to do. How reasons become gRPC statuses is decided in one table, elsewhere.
+Every error has a stable UPPER_SNAKE `reason`, the path of the invalid `field` (if any) and a sentence that
+says what to do. convert/status.py maps the classes to gRPC status codes.
 """
 
 from __future__ import annotations
@@ -13,19 +13,19 @@ Self = TypeVar("Self", bound="ClipserveError")
 
 
 class ClipserveError(Exception):
-    """Base of every error this gateway raises on purpose.
+    """Base of all errors that the gateway raises on purpose.
 
     Attributes:
         reason: stable UPPER_SNAKE name, the same for every instance of a class.
         message: one sentence for people.
-        field: path of the field at fault, e.g. ``images[3].content``; empty if none is.
-        metadata: small facts for machines, e.g. ``{"limit": "256"}``.
-        detail: what only the log may say: addresses, paths, and words of other servers; empty if nothing.
+        field: path of the invalid field, e.g. ``images[3].content``; empty if the error concerns no field.
+        metadata: machine-readable facts, e.g. ``{"limit": "256"}``.
+        detail: for the log only: addresses, paths, messages of other servers; may be empty.
     """
 
     reason = "INTERNAL"
     retry_after: float | None = None
-    """Seconds after which to try again, where that can be told."""
+    """Seconds after which a retry makes sense; None if unknown."""
 
     def __init__(
         self, message: str, *, field: str = "", metadata: dict[str, str] | None = None, detail: str = ""
@@ -38,11 +38,11 @@ class ClipserveError(Exception):
 
     @property
     def logged(self) -> str:
-        """The message as the log says it: with the detail."""
+        """The message with the detail, for the log."""
         return f"{self.message}: {self.detail}" if self.detail else self.message
 
     def at(self: Self, field: str) -> Self:
-        """The same error, laid at the door of `field` (a prefix path that this error's own path follows)."""
+        """A copy whose field path is `field` followed by this error's own path."""
         if not field:
             return self
         own = f".{self.field}" if self.field and not self.field.startswith("[") else self.field
@@ -52,143 +52,148 @@ class ClipserveError(Exception):
 
 
 class InvalidInput(ClipserveError):
-    """A field of the request cannot be accepted as it is."""
+    """A field of the request is not valid."""
 
     reason = "INVALID_INPUT"
 
 
 class ImageError(InvalidInput):
-    """An image cannot be accepted."""
+    """An image is not valid."""
 
     reason = "IMAGE_INVALID"
 
 
 class ImageUnreadable(ImageError):
-    """Not an image, or a broken one."""
+    """The bytes are not an image, or the image is damaged."""
 
     reason = "IMAGE_UNREADABLE"
 
 
 class ImageFormatUnsupported(ImageError):
-    """An image of a format that is not on the allow-list."""
+    """The image format is not on the allow-list."""
 
     reason = "IMAGE_FORMAT_UNSUPPORTED"
 
 
 class ImageTooLarge(ImageError):
-    """More bytes or more pixels than the limits allow."""
+    """The image exceeds the limit of bytes or pixels."""
 
     reason = "IMAGE_TOO_LARGE"
 
 
 class LimitExceeded(InvalidInput):
-    """More items, labels, prompts or bytes than the published limits allow."""
+    """The request exceeds a published limit of items, labels, prompts or bytes."""
 
     reason = "LIMIT_EXCEEDED"
 
+    def __init__(self, message: str, *, field: str = "", limit: int | None = None, detail: str = "") -> None:
+        """`limit` becomes the metadata."""
+        metadata = None if limit is None else {"limit": str(limit)}
+        super().__init__(message, field=field, metadata=metadata, detail=detail)
+
 
 class InvalidEmbedding(InvalidInput):
-    """An embedding of the wrong length, not finite, or zero."""
+    """An embedding is empty, zero, or has numbers that are not finite."""
 
     reason = "EMBEDDING_INVALID"
 
 
 class InvalidFilter(InvalidInput):
-    """A filter that does not fit the collection's schema, or is malformed."""
+    """A filter is malformed or does not match the collection's schema."""
 
     reason = "FILTER_INVALID"
 
 
 class InvalidPayload(InvalidInput):
-    """A payload that does not fit the collection's schema, or is malformed."""
+    """A payload is malformed or does not match the collection's schema."""
 
     reason = "PAYLOAD_INVALID"
 
 
 class ModelNotFound(ClipserveError):
-    """No model of that name."""
+    """There is no model with this name."""
 
     reason = "MODEL_NOT_FOUND"
 
 
 class CollectionNotFound(ClipserveError):
-    """No collection of that name."""
+    """There is no collection or alias with this name."""
 
     reason = "COLLECTION_NOT_FOUND"
 
 
 class AliasNotFound(ClipserveError):
-    """No alias of that name."""
+    """There is no alias with this name."""
 
     reason = "ALIAS_NOT_FOUND"
 
 
 class LabelSetNotFound(ClipserveError):
-    """No label set of that name, or not in that version."""
+    """There is no label set with this name, or not in this version."""
 
     reason = "LABEL_SET_NOT_FOUND"
 
 
 class PointNotFound(ClipserveError):
-    """No point of that id."""
+    """There is no point with this id."""
 
     reason = "POINT_NOT_FOUND"
 
 
 class CollectionHasAliases(ClipserveError):
-    """The collection is what aliases mean, and cannot go before them."""
+    """The collection cannot be deleted because aliases point to it."""
 
     reason = "COLLECTION_HAS_ALIASES"
 
 
 class MigrationConflict(ClipserveError):
-    """The collection's migration is not in a state that allows this."""
+    """The state of the collection's migration does not allow the operation."""
 
     reason = "MIGRATION_CONFLICT"
 
 
 class SourcesNotKept(ClipserveError):
-    """What would be embedded anew is neither kept nor to be read again."""
+    """The points cannot be embedded again: their sources are neither stored nor readable from a URI."""
 
     reason = "SOURCES_NOT_KEPT"
 
 
 class Conflict(ClipserveError):
-    """Another writer came in between; it is safe to try again."""
+    """Another caller changed the same thing at the same time; it is safe to try again."""
 
     reason = "CONFLICT"
 
 
 class TableNotFound(CollectionNotFound):
-    """The table of a collection is gone: it was dropped, or its migration has ended."""
+    """The table of a collection does not exist: it was dropped, or its migration has ended."""
 
 
 class PointExists(ClipserveError):
-    """The collection has a point with the id of one that must be new."""
+    """The collection already has a point with the id of a point that must be new."""
 
     reason = "POINT_EXISTS"
 
 
 class CollectionExists(ClipserveError):
-    """A collection of that name is there already."""
+    """A collection or alias with this name already exists."""
 
     reason = "COLLECTION_EXISTS"
 
 
 class FingerprintMismatch(ClipserveError):
-    """Embeddings of two different models would be compared."""
+    """The embeddings come from another model than the collection's."""
 
     reason = "FINGERPRINT_MISMATCH"
 
 
 class DimensionMismatch(ClipserveError):
-    """An embedding has another dimension than the collection."""
+    """The dimension of an embedding differs from the collection's."""
 
     reason = "DIMENSION_MISMATCH"
 
 
 class Overloaded(ClipserveError):
-    """There is no room for this request now; it is safe to try again later."""
+    """The server has no capacity for this request now; it is safe to try again later."""
 
     reason = "OVERLOADED"
 
@@ -205,68 +210,73 @@ class Overloaded(ClipserveError):
 
 
 class RateLimited(Overloaded):
-    """The caller asks for more than its token may have; it is safe to try again later."""
+    """The caller exceeded the rate of its token; it is safe to try again later."""
 
     reason = "RATE_LIMITED"
 
 
 class Unauthenticated(ClipserveError):
-    """The caller showed no token, or none that is accepted."""
+    """The call has no token, or its token is not valid."""
 
     reason = "UNAUTHENTICATED"
 
 
 class PermissionDenied(ClipserveError):
-    """This may not be done here, or not by this caller."""
+    """The caller may not do this, or this server does not allow it."""
 
     reason = "PERMISSION_DENIED"
 
 
 class ModelUnavailable(ClipserveError):
-    """The inference server does not answer, or does not serve this model now."""
+    """The inference server does not answer, or does not serve the model now."""
 
     reason = "MODEL_UNAVAILABLE"
 
 
 class ModelLoading(ModelUnavailable):
-    """The inference server loads this model, or another version of it; it is safe to try again then."""
+    """The inference server is loading the model or another version of it; it is safe to try again."""
 
     retry_after = 1.0
 
 
 class ServerUnavailable(ModelUnavailable):
-    """The inference server itself does not answer, whatever the model."""
+    """The inference server does not answer, whatever the model."""
 
 
 class DeadlineExceeded(ClipserveError):
-    """The caller's time was over before the work was done."""
+    """The deadline passed before the work was done."""
 
     reason = "DEADLINE_EXCEEDED"
 
 
 class InferenceFailed(ClipserveError):
-    """The inference server answered with an error, or with something that is no embedding."""
+    """The inference server answered with an error or with invalid embeddings."""
 
     reason = "INFERENCE_FAILED"
 
 
 class StorageFailed(ClipserveError):
-    """The index could not read or write; nothing that was acknowledged is lost."""
+    """The engine could not read or write; no acknowledged write is lost."""
 
     reason = "STORAGE_FAILED"
 
 
 class StorageRefused(StorageFailed):
-    """The index answers, and refuses this gateway: its credentials, its rights or its release."""
+    """The engine rejects this gateway: its credentials, permissions or release."""
 
 
 class StoreNotWritable(ClipserveError):
-    """The catalog does not account for the tables, so that nothing may be written; reads go on."""
+    """The catalog and the tables do not match, so writes are refused; reads work."""
 
     reason = "STORE_NOT_WRITABLE"
 
 
 class StorageUnavailable(ClipserveError):
-    """The index's server does not answer; it is safe to try again later."""
+    """The engine's server does not answer; it is safe to try again later."""
 
     reason = "STORAGE_UNAVAILABLE"
+
+
+def concurrent_change(kind: str, name: str) -> Conflict:
+    """The Conflict of an operation on, e.g., the collection `name` that lost to other writers too often."""
+    return Conflict(f"{kind} {name!r} is being changed by other callers; try again")

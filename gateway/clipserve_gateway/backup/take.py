@@ -33,7 +33,7 @@ from clipserve_gateway.backup.report import Report
 from clipserve_gateway.collection.alias_documents import ALIASES
 from clipserve_gateway.collection.label_sets import HEADS
 from clipserve_gateway.collection.spec import COLLECTIONS, read_spec
-from clipserve_gateway.collection.tables import RECORDS, is_ours
+from clipserve_gateway.collection.tables import RECORDS, is_collection_table
 from clipserve_gateway.errors import ClipserveError
 from clipserve_gateway.index.base import Document
 from clipserve_gateway.index.lance.backup import TableCopier, TableCopy, TableVanished
@@ -134,7 +134,9 @@ async def refuse_unlisted(store: TableCopier, there: list[str], documents: dict[
     """BackupError where the catalog does not know some of the tables that were there before it was read."""
     specs = [read_spec(it.value) for key, it in documents.items() if key.startswith(COLLECTIONS)]
     known = {generation.table for spec in specs for generation in spec.generations}
-    unlisted = [it for it in there if is_ours(it) and it not in known and RECORDS + it not in documents]
+    unlisted = [
+        it for it in there if is_collection_table(it) and it not in known and RECORDS + it not in documents
+    ]
     still = await store.tables() if unlisted else []
     state = StoreState(
         unlisted=tuple(it for it in unlisted if it in still),

@@ -1,8 +1,8 @@
-"""The catalog: which collections and aliases there are, shared by all gateways on one engine.
+"""The catalog: all collections and aliases, shared by the gateways on one engine.
 
-Collections and aliases have one name space, and a document each. A collection exists from the moment its
-document does: its table is made before, and removed after. Tables have names of their own, never used
-twice, so that whoever comes too late, or still holds a collection that is gone, touches no one's points.
+Collections and aliases share one name space, and have a document each. A collection exists while its document
+exists: its table is created before and dropped after. Table names are never reused, so a caller that is late,
+or still holds a deleted collection, cannot touch the points of another one.
 """
 
 from __future__ import annotations
@@ -17,7 +17,8 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from clipserve_gateway.collection.alias_documents import AliasDocuments, read_alias
-from clipserve_gateway.collection.name_claims import NameClaims
+from clipserve_gateway.collection.background import BackgroundTasks
+from clipserve_gateway.collection.name_claims import POLL_SECONDS, NameClaims
 from clipserve_gateway.collection.spec import COLLECTIONS, NAME, CollectionSpec, read_spec, write_spec
 from clipserve_gateway.collection.tables import create_table, drop_table
 from clipserve_gateway.errors import (
@@ -25,43 +26,44 @@ from clipserve_gateway.errors import (
     CollectionExists,
     CollectionHasAliases,
     CollectionNotFound,
-    Conflict,
     TableNotFound,
+    concurrent_change,
 )
 from clipserve_gateway.flow.stages import note
 from clipserve_gateway.index.base import Document, Engine
 
 T = TypeVar("T")
 
-BELIEF_SECONDS = 1.0
+CACHE_SECONDS = 1.0
 """Cache lifetime; changes by other gateways appear within it."""
-MIGRATING_BELIEF_SECONDS = 0.25
-"""The same for a collection with a migration: a switch waits until no cache names the old table."""
+MIGRATING_CACHE_SECONDS = 0.25
+"""Cache lifetime of a collection with a migration: a switch waits until no cache names the old table."""
+RETARGET_SECONDS = CACHE_SECONDS
+"""Wait after an alias is pointed elsewhere: until then, other gateways' caches may have its old target."""
 READ_ATTEMPTS = 8
-RETARGET_SECONDS = BELIEF_SECONDS
 UPDATE_ATTEMPTS = 16
 
 
 @dataclass(frozen=True)
-class _Known:
-    """A collection, the version of its document, and when it was read."""
+class _Entry:
+    """A cached collection, and the version of its document."""
 
     spec: CollectionSpec
     version: int
-    since: float
-    """Before it was read: whatever was changed earlier is in it."""
+    read_at: float
+    """When the read began: earlier changes are in it."""
 
     @property
-    def belief(self) -> float:
-        """Seconds for which it is believed."""
-        return BELIEF_SECONDS if self.spec.migration is None else MIGRATING_BELIEF_SECONDS
+    def lifetime(self) -> float:
+        """Seconds for which the entry is used."""
+        return CACHE_SECONDS if self.spec.migration is None else MIGRATING_CACHE_SECONDS
 
 
 @dataclass(frozen=True)
 class Lease:
-    """A collection as the catalog had it, and until when nobody relies on its being known otherwise.
+    """A collection as this gateway knows it, and until when all gateways may still use that knowledge.
 
-    Work that ends before `until` (by time.monotonic) was done on tables that were the right ones.
+    Work that ends before `until` (on time.monotonic) has used the right tables.
     """
 
     spec: CollectionSpec
@@ -69,7 +71,7 @@ class Lease:
 
     @property
     def valid(self) -> bool:
-        """Whether that time has not come."""
+        """Whether `until` has not passed."""
         return time.monotonic() < self.until
 
 
@@ -80,101 +82,95 @@ class Catalog:
         self._engine = engine
         self._claims = NameClaims(engine)
         self._alias_documents = AliasDocuments(engine, self._claims)
-        self._known: dict[str, _Known] = {}
+        self._cache: dict[str, _Entry] = {}
         self._aliases: dict[str, tuple[str, float]] = {}
-        self._renewals: dict[str, asyncio.Task[None]] = {}
+        self._renewals = BackgroundTasks()
 
     async def get(self, name: str, *, fresh: bool = False, field: str = "collection") -> CollectionSpec:
-        """The collection of that name or alias; `fresh` reads it anew.
+        """The collection with this name or alias; `fresh` bypasses the cache.
 
-        Raises CollectionNotFound, which names the `field` that the name came from.
+        Raises CollectionNotFound for `field`.
         """
         return (await self.lease(name, fresh=fresh, field=field)).spec
 
     async def lease(self, name: str, *, fresh: bool = False, field: str = "collection") -> Lease:
-        """As `get`, with the time until which work may rely on it."""
-        now = begin = time.monotonic()
-        target, since = self._aliases.get(name, (name, math.inf))
-        known = self._known.get(target)
-        if known is not None and not fresh:
-            begin = min(known.since, since)
-        if known is None or fresh or now - begin >= known.belief:
-            begin, known = now, await self._read(name, field)
-        elif now - begin > known.belief / 2:
-            self._renew(name)
-        note("model", known.spec.model)
-        return Lease(known.spec, begin + known.belief)
+        """Like `get`, with the time until which the result may be used."""
+        now = read_at = time.monotonic()
+        target, alias_read_at = self._aliases.get(name, (name, math.inf))
+        entry = self._cache.get(target)
+        if entry is not None and not fresh:
+            read_at = min(entry.read_at, alias_read_at)
+        if entry is None or fresh or now - read_at >= entry.lifetime:
+            read_at, entry = now, await self._read(name, field)
+        elif now - read_at > entry.lifetime / 2:
+            # Renewed in the background, so that frequent callers do not wait for the engine.
+            self._renewals.start(name, f"read collection {name} again", lambda: self._renew(name))
+        note("model", entry.spec.model)
+        return Lease(entry.spec, read_at + entry.lifetime)
 
-    async def _read(self, name: str, field: str) -> _Known:
-        begin = time.monotonic()
+    async def _read(self, name: str, field: str) -> _Entry:
+        read_at = time.monotonic()
         try:
-            found = await self._find(name, field)
+            entry = await self._read_collection(name, field)
             self._aliases.pop(name, None)
-            return found
+            return entry
         except CollectionNotFound:
             self._aliases.pop(name, None)
             document = await self._alias_documents.read(name)
             if document is None:
                 raise
         target = read_alias(document)
-        known = await self._find(target, field)
-        self._aliases[name] = (target, begin)
-        return known
+        entry = await self._read_collection(target, field)
+        self._aliases[name] = (target, read_at)
+        return entry
 
-    def _renew(self, name: str) -> None:
-        """Reads a name again in the background, so that those who use it often do not wait for the engine."""
-
-        async def read() -> None:
-            with contextlib.suppress(ClipserveError):
-                await self._read(name, "collection")
-
-        if name not in self._renewals:
-            task = asyncio.create_task(read(), name=f"read collection {name} again")
-            self._renewals[name] = task
-            task.add_done_callback(lambda _: self._renewals.pop(name, None))
+    async def _renew(self, name: str) -> None:
+        with contextlib.suppress(ClipserveError):
+            await self._read(name, "collection")
 
     async def close(self) -> None:
-        """Ends what is under way in the background."""
-        tasks = list(self._renewals.values())
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        """Cancels background reads."""
+        await self._renewals.close()
 
-    async def _find(self, name: str, field: str = "collection") -> _Known:
-        """What the engine says now."""
-        begin = time.monotonic()
+    async def _read_collection(self, name: str, field: str = "collection") -> _Entry:
+        """Reads a collection from the engine into the cache."""
+        read_at = time.monotonic()
         document = await self._document(name)
         if document is None:
-            self._known.pop(name, None)
+            self._cache.pop(name, None)
             raise CollectionNotFound(f"there is no collection {name[:80]!r}", field=field)
-        return self._remember(document, begin)
+        return self._remember(document, read_at)
 
     async def _document(self, name: str) -> Document | None:
-        # What cannot be a name is not asked for: engines remember what they did not find.
+        # Engines cache keys that they did not find, so invalid names are not looked up.
         return await self._engine.get_document(COLLECTIONS + name) if NAME.fullmatch(name) else None
 
-    def _remember(self, document: Document, begin: float) -> _Known:
-        """Notes a document whose read began then; of two that cross, the newer version stays."""
-        found = _Known(read_spec(document.value), document.version, begin)
-        known = self._known.get(found.spec.name)
-        same = known is not None and known.spec.create_time == found.spec.create_time
-        if known is None or not same or known.version <= found.version:
-            self._known[found.spec.name] = found
-        return found
+    def _remember(self, document: Document, read_at: float) -> _Entry:
+        """Caches a document, unless a concurrent read cached a newer version."""
+        entry = _Entry(read_spec(document.value), document.version, read_at)
+        cached = self._cache.get(entry.spec.name)
+        same = cached is not None and cached.spec.create_time == entry.spec.create_time
+        if cached is None or not same or cached.version <= entry.version:
+            self._cache[entry.spec.name] = entry
+        return entry
 
     async def all(self) -> list[CollectionSpec]:
         """All collections, by name."""
         return [spec for spec, _ in await self.versions()]
 
     async def versions(self) -> list[tuple[CollectionSpec, int]]:
-        """All collections with the versions of their documents, which grow with each change."""
-        begin = time.monotonic()
-        found = await self._engine.documents(COLLECTIONS)
-        return [(self._remember(document, begin).spec, document.version) for document in found]
+        """All collections with the versions of their documents, which increase with each change."""
+        read_at = time.monotonic()
+        documents = await self._engine.documents(COLLECTIONS)
+        return [(self._remember(document, read_at).spec, document.version) for document in documents]
 
     async def create(self, spec: CollectionSpec) -> None:
-        """Makes an empty collection; CollectionExists if the name is taken, by an alias too."""
-        name, begin = spec.name, time.monotonic()
+        """Creates an empty collection. Raises CollectionExists if a collection or alias has the name.
+
+        Waits while another caller is creating something with this name, so that the collection in the error
+        can be read. If that caller fails, the collection is created.
+        """
+        name, read_at = spec.name, time.monotonic()
 
         async def make() -> bool:
             await create_table(self._engine, spec, spec.serving)
@@ -190,110 +186,114 @@ class Catalog:
             await self._engine.delete_document(COLLECTIONS + name, version=1)
             await drop_table(self._engine, spec.serving.table)
 
-        free = functools.partial(self._check_free, name, "name")
-        await self._claims.make_or_wait(name, "collection", free, make, undo)
-        self._known[name] = _Known(spec, 1, begin)
+        check_free = functools.partial(self._check_free, name, "name")
+        while True:
+            if await self._claims.make(name, "collection", check_free, make, undo):
+                self._cache[name] = _Entry(spec, 1, read_at)
+                return
+            await asyncio.sleep(POLL_SECONDS)
 
     async def _check_free(self, name: str, field: str) -> None:
         if await self._document(name) is not None:
-            raise CollectionExists(f"there is a collection {name!r} already", field=field)
+            raise CollectionExists(f"there is already a collection {name!r}", field=field)
         if await self._alias_documents.read(name) is not None:
-            raise CollectionExists(f"{name!r} is an alias already", field=field)
+            raise CollectionExists(f"there is already an alias {name!r}", field=field)
 
     async def update(self, name: str, change: Callable[[CollectionSpec], CollectionSpec]) -> CollectionSpec:
-        """Changes a collection's document: all of it or, where `change` raises, nothing.
+        """Changes a collection's document; not at all if `change` raises.
 
-        `change` may be called several times, where others write the same document.
+        `change` is called again if others write the document at the same time.
         """
         for _ in range(UPDATE_ATTEMPTS):
-            known = await self._find(name)
-            changed = change(known.spec)
-            if changed == known.spec or await self._put(known, changed):
+            entry = await self._read_collection(name)
+            changed = change(entry.spec)
+            if changed == entry.spec or await self._put(entry, changed):
                 return changed
-        raise Conflict(f"collection {name!r} is being changed by others; try again")
+        raise concurrent_change("collection", name)
 
-    async def _put(self, known: _Known, changed: CollectionSpec) -> bool:
-        """Writes a collection's document over the one that is known; False if that is not the latest."""
-        begin = time.monotonic()
+    async def _put(self, entry: _Entry, changed: CollectionSpec) -> bool:
+        """Writes a collection's document over the version in `entry`; False if that is not the latest."""
+        read_at = time.monotonic()
         key = COLLECTIONS + changed.name
-        written = await self._engine.put_document(key, write_spec(changed), version=known.version)
+        written = await self._engine.put_document(key, write_spec(changed), version=entry.version)
         if written:
-            self._known[changed.name] = _Known(changed, known.version + 1, begin)
+            self._cache[changed.name] = _Entry(changed, entry.version + 1, read_at)
         return written
 
     async def drop(self, name: str, shown: Callable[[str], bool] = lambda alias: True) -> None:
-        """Removes a collection with all its points; CollectionHasAliases where an alias means it.
+        """Deletes a collection with all its points. Raises CollectionHasAliases.
 
-        The error names the aliases that are `shown`, and says nothing of the others.
+        The error names only the aliases that are `shown`.
         """
         for _ in range(UPDATE_ATTEMPTS):
-            known, claim = await self._find(name, "name"), await self._claims.read(name)
+            entry, claim = await self._read_collection(name, "name"), await self._claims.read(name)
             aliases = [alias for alias, target in (await self.aliases()).items() if target == name]
             if aliases:
                 named = ", ".join(filter(shown, aliases)) or "an alias"
                 raise CollectionHasAliases(
-                    f"collection {name!r} is meant by {named}; delete or change that first", field="name"
+                    f"collection {name!r} has aliases: {named}; delete them or point them to another "
+                    "collection first",
+                    field="name",
                 )
-            if await self._engine.delete_document(COLLECTIONS + name, version=known.version):
-                self._known.pop(name, None)
+            if await self._engine.delete_document(COLLECTIONS + name, version=entry.version):
+                self._cache.pop(name, None)
                 if claim is not None:
-                    await self._claims.give_back(claim)
-                for generation in known.spec.generations:
+                    await self._claims.release(claim)
+                for generation in entry.spec.generations:
                     await drop_table(self._engine, generation.table)
                 return
-        raise Conflict(f"collection {name!r} is being changed by others; try again")
+        raise concurrent_change("collection", name)
 
     async def put_alias(self, alias: str, collection: str) -> str:
-        """Lets an alias mean a collection from now on; what it meant before, empty if it is new."""
-        await self._find(collection, "alias.collection")
-        begin = time.monotonic()
+        """Points an alias to a collection; returns the collection that it pointed to before, or ""."""
+        await self._read_collection(collection, "alias.collection")
+        read_at = time.monotonic()
         free = functools.partial(self._check_free, alias, "alias.name")
         before = await self._alias_documents.put(alias, collection, free, lambda: self._touch(collection))
-        self._aliases[alias] = (collection, begin)
-        self._known.pop(alias, None)
+        self._aliases[alias] = (collection, read_at)
+        self._cache.pop(alias, None)
         if before not in ("", collection):
-            # Until then others may still read and write what it meant before.
             await asyncio.sleep(RETARGET_SECONDS)
         return before
 
     async def _touch(self, name: str) -> bool:
-        """Writes a collection's document as it is, so that no drop that looked earlier succeeds.
+        """Writes a collection's document unchanged, so that a drop that read the aliases before fails.
 
-        False where the collection is gone.
+        False if the collection does not exist.
         """
         with contextlib.suppress(CollectionNotFound):
             for _ in range(UPDATE_ATTEMPTS):
-                known = await self._find(name)
-                if await self._put(known, known.spec):
+                entry = await self._read_collection(name)
+                if await self._put(entry, entry.spec):
                     return True
-            raise Conflict(f"collection {name!r} is being changed by others; try again")
+            raise concurrent_change("collection", name)
         return False
 
     async def delete_alias(self, alias: str) -> None:
-        """Removes an alias; AliasNotFound."""
+        """Deletes an alias. Raises AliasNotFound."""
         self._aliases.pop(alias, None)
         await self._alias_documents.delete(alias)
 
     async def aliases(self) -> dict[str, str]:
-        """All aliases and the collections they mean, by alias."""
+        """Alias → collection, for all aliases."""
         return await self._alias_documents.all()
 
     async def reading(
         self, name: str, work: Callable[[CollectionSpec], Awaitable[T]], *, field: str = "collection"
     ) -> T:
-        """`work` on a collection; again where another table began to answer meanwhile, or its own is gone."""
+        """The result of `work`, which is repeated if the collection was switched or its table dropped."""
         lease = await self.lease(name, field=field)
         for _ in range(READ_ATTEMPTS):
             try:
-                found = await work(lease.spec)
+                result = await work(lease.spec)
                 if lease.valid:
-                    return found
-                again = await self.lease(name, fresh=True, field=field)
-                if again.spec.serving == lease.spec.serving:
-                    return found
+                    return result
+                renewed = await self.lease(name, fresh=True, field=field)
+                if renewed.spec.serving == lease.spec.serving:
+                    return result
             except TableNotFound:
-                again = await self.lease(name, fresh=True, field=field)
-                if again.spec.generations == lease.spec.generations:
+                renewed = await self.lease(name, fresh=True, field=field)
+                if renewed.spec.generations == lease.spec.generations:
                     raise
-            lease = again
-        raise Conflict(f"collection {name!r} is being changed by others; try again")
+            lease = renewed
+        raise concurrent_change("collection", name)

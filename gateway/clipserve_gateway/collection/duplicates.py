@@ -1,4 +1,4 @@
-"""Puts near-duplicates among hits together."""
+"""Groups near-duplicates among hits."""
 
 from __future__ import annotations
 
@@ -10,25 +10,25 @@ import numpy as np
 from clipserve_gateway.index.values import Hit
 from clipserve_gateway.types import Floats
 
-MOST_DUPLICATES = 100
-"""Kept with one hit; more are left out."""
+MAX_DUPLICATES = 100
+"""Duplicates kept per hit; more are dropped."""
 ROUNDING = 1e-6
-"""What float32 may lose: equal embeddings have cosines a little below 1."""
+"""float32 rounding error: cosines of equal embeddings can be this much below 1."""
 
 
 @dataclass(frozen=True)
 class Group:
-    """A hit and the near-duplicates that were left out for it, best first."""
+    """A hit and its near-duplicates, which are not hits of their own; best first."""
 
     hit: Hit
     duplicates: tuple[Hit, ...] = ()
 
 
 class Grouping:
-    """Hits (best first, added in parts) in up to `limit` groups, best first.
+    """Groups hits, which are added best first, in batches; up to `limit` groups.
 
-    A hit joins the first group whose best hit is as near to it as the threshold. Being near to the best
-    one, not to just any member, keeps a chain of small differences from joining what is not alike.
+    A hit joins the first group whose best hit has a cosine of at least the threshold with it. Comparing with
+    the best hit only, not with any member, keeps a chain of small differences from joining unlike images.
     """
 
     def __init__(self, threshold: float, limit: int) -> None:
@@ -39,7 +39,7 @@ class Grouping:
 
     @property
     def full(self) -> bool:
-        """Whether there are as many groups as wanted."""
+        """Whether there are `limit` groups."""
         return len(self._groups) >= self._limit
 
     def add(self, hits: Sequence[Hit], vectors: Floats) -> None:
@@ -47,8 +47,8 @@ class Grouping:
         if not hits:
             return
         old = len(self._groups)
-        most = min(self._limit, old + len(hits))
-        leaders = np.empty((most, vectors.shape[1]), np.float32)
+        max_groups = min(self._limit, old + len(hits))
+        leaders = np.empty((max_groups, vectors.shape[1]), np.float32)
         leaders[:old] = self._leaders[:old] if old else 0
         self._leaders = leaders
         near = vectors @ leaders[:old].T >= self._threshold
@@ -58,19 +58,19 @@ class Grouping:
             if joins[i]:
                 self._join(first[i], hit)
                 continue
-            new = leaders[old : len(self._groups)] @ vectors[i] >= self._threshold
-            if new.any():
-                self._join(old + int(new.argmax()), hit)
+            near_new = leaders[old : len(self._groups)] @ vectors[i] >= self._threshold
+            if near_new.any():
+                self._join(old + int(near_new.argmax()), hit)
             elif not self.full:
                 leaders[len(self._groups)] = vectors[i]
                 self._groups.append((hit, []))
 
     def _join(self, group: int, hit: Hit) -> None:
         duplicates = self._groups[group][1]
-        if len(duplicates) < MOST_DUPLICATES:
+        if len(duplicates) < MAX_DUPLICATES:
             duplicates.append(hit)
 
     @property
     def groups(self) -> list[Group]:
-        """The groups so far."""
+        """The groups so far, best first."""
         return [Group(hit, tuple(duplicates)) for hit, duplicates in self._groups]

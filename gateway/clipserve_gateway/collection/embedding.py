@@ -1,53 +1,32 @@
-"""Embeds for collections: by the model of a generation, and by no other."""
+"""Embeds for collections with the model of a generation, and with no other model."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Sequence
-from typing import Protocol, TypeVar
+from typing import TypeVar
 
 from clipserve_gateway.collection.spec import CollectionSpec, Generation
-from clipserve_gateway.errors import (
-    ClipserveError,
-    DimensionMismatch,
-    FingerprintMismatch,
-)
+from clipserve_gateway.errors import ClipserveError, DimensionMismatch, FingerprintMismatch
 from clipserve_gateway.flow.deadline import Deadline, deadline_exceeded
-from clipserve_gateway.inference.embedder import EmbedOutcome
+from clipserve_gateway.inference.embedder import Embedder
+from clipserve_gateway.triton.models import Models
 from clipserve_gateway.types import Embedded, Floats, Input, ModelSpec
 
 T = TypeVar("T")
 
 
-class Embedder(Protocol):
-    """Embeds images and texts."""
-
-    async def embed(
-        self, model: str, inputs: Sequence[Input], *, normalize: bool = True, deadline: Deadline
-    ) -> EmbedOutcome:
-        """Normalized embeddings, or errors, in order."""
-        ...
-
-
-class ModelTable(Protocol):
-    """Knows models by name."""
-
-    def get(self, name: str, *, field: str = "model") -> ModelSpec:
-        """The model, if it is there and ready; errors name the `field` that the name came from."""
-        ...
-
-
 class CollectionEmbedder:
-    """Embeddings that fit a collection's points."""
+    """Computes embeddings that are comparable with a collection's points."""
 
-    def __init__(self, models: ModelTable, embedder: Embedder) -> None:
+    def __init__(self, models: Models, embedder: Embedder) -> None:
         self._models = models
         self._embedder = embedder
 
     async def embed(
         self, collection: str, generation: Generation, inputs: Sequence[Input], deadline: Deadline
     ) -> list[Embedded]:
-        """Normalized embeddings in order; FingerprintMismatch if the model is not what it was."""
+        """Normalized embeddings in order. Raises FingerprintMismatch if the model was replaced."""
         if not inputs:
             return []
         self.model(collection, generation)
@@ -57,39 +36,39 @@ class CollectionEmbedder:
         return outcome.items
 
     def model(self, collection: str, generation: Generation) -> ModelSpec:
-        """The model that made the embeddings; FingerprintMismatch if it is not what it was."""
+        """The model of the generation. Raises FingerprintMismatch if it was replaced."""
         model = self._models.get(generation.model, field="collection")
         check_fingerprint(collection, generation, model.fingerprint)
         return model
 
 
 def check_fingerprint(collection: str, generation: Generation, fingerprint: str) -> None:
-    """FingerprintMismatch, naming both, for a fingerprint that is not empty and not the generation's."""
+    """Raises FingerprintMismatch if the fingerprint is neither empty nor the generation's."""
     if fingerprint and fingerprint != generation.fingerprint:
         raise FingerprintMismatch(
-            f"collection {collection!r} is of {generation.model} {generation.fingerprint}; "
-            f"these embeddings are of {fingerprint}",
+            f"collection {collection!r} has embeddings of model {generation.model} with fingerprint "
+            f"{generation.fingerprint}; these embeddings have fingerprint {fingerprint}",
             field="fingerprint",
             metadata={"collection": generation.fingerprint, "request": fingerprint[:128]},
         )
 
 
-def wrong_dimension(collection: CollectionSpec, found: int) -> DimensionMismatch:
-    """What is wrong with an embedding of `found` numbers."""
+def wrong_dimension(collection: CollectionSpec, dim: int) -> DimensionMismatch:
+    """The error of an embedding of `dim` numbers."""
     return DimensionMismatch(
-        f"the embedding has {found} numbers; those of collection {collection.name!r} have {collection.dim}",
+        f"the embedding has {dim} numbers; collection {collection.name!r} has embeddings of {collection.dim}",
         field="embedding",
-        metadata={"expected": str(collection.dim), "found": str(found)},
+        metadata={"expected": str(collection.dim), "found": str(dim)},
     )
 
 
-def outcome_of(item: Embedded) -> Floats | ClipserveError:
+def embedding_or_error(item: Embedded) -> Floats | ClipserveError:
     """The embedding of an item, or its error: it has one of the two."""
     return item.embedding if item.embedding is not None else item.error or ClipserveError("not embedded")
 
 
-async def in_time(work: Awaitable[T], deadline: Deadline, stage: str) -> T:
-    """What the work comes to; DeadlineExceeded, naming the stage, if it takes too long."""
+async def before_deadline(work: Awaitable[T], deadline: Deadline, stage: str) -> T:
+    """The result of the work. Raises DeadlineExceeded, which names the stage, if the deadline passes."""
     try:
         return await asyncio.wait_for(work, max(0.0, deadline.remaining()))
     except asyncio.TimeoutError:

@@ -1,7 +1,7 @@
-"""Finds the nearest groups of near-duplicates: looks at the nearest points part by part, as far as needed.
+"""Finds the best groups of near-duplicates: reads the nearest points in pages until there are enough groups.
 
-Near a mass of equal or almost equal points, the points of other groups come far behind. So the parts grow,
-and each goes on below the scores of the one before. Some 33,000 points are looked at, at most.
+The points of other groups can come far behind a mass of almost equal points. So the pages grow, and each page
+continues below the scores of the page before. It reads about 33,000 points at most.
 """
 
 from __future__ import annotations
@@ -11,7 +11,6 @@ import dataclasses
 import math
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from typing import Protocol
 
 import numpy as np
 
@@ -20,32 +19,49 @@ from clipserve_gateway.index.base import Engine
 from clipserve_gateway.index.values import Filter, Hit, Payload, TableSpec
 from clipserve_gateway.types import Floats
 
-MOST_HITS = 4_096
-"""Looked at together: a few MiB of embeddings."""
+MAX_PAGE = 4_096
+"""Hits per page: a few MiB of embeddings."""
 PAGES = 10
 FIRST, GROWTH = 4, 16
-"""The first part, in hits wanted, and how much larger the next one is."""
-IDS_AT_ONCE = 1_024
-
-
-class Candidates(Protocol):
-    """The points of a table by their score, without payloads."""
-
-    async def hits(self, top_k: int, below: float | None) -> list[Hit]:
-        """The nearest with their embeddings; with `below`, of those with a lower score."""
-        ...
-
-    async def count(self) -> int:
-        """How many there are."""
-        ...
+"""The size of the first page per wanted hit, and the growth of each following page."""
+IDS_PER_FETCH = 1_024
 
 
 @dataclass(frozen=True)
-class Found:
-    """Groups, best first; `incomplete` where points were not looked at that could make others."""
+class GroupResult:
+    """Groups, best first; `incomplete` if points that could form other groups were not read."""
 
     groups: list[Group]
     incomplete: bool = False
+
+
+@dataclass(frozen=True)
+class Candidates:
+    """The points of a table that match a filter, by their score for an embedding; without payloads."""
+
+    engine: Engine
+    table: TableSpec
+    embedding: Floats
+    filter: Filter | None
+    consistent: bool
+
+    async def hits(self, top_k: int, below: float | None) -> list[Hit]:
+        """The nearest points with their embeddings; if `below` is set, only those with a lower score."""
+        return await self.engine.search(
+            self.table,
+            self.embedding,
+            top_k=top_k,
+            filter=self.filter,
+            with_payload=False,
+            with_embeddings=True,
+            # Cosines can be slightly above 1.
+            below=None if below is None or below > 1 else below,
+            consistent=self.consistent,
+        )
+
+    async def count(self) -> int:
+        """Number of points."""
+        return await self.engine.count(self.table, self.filter)
 
 
 async def find_groups(
@@ -55,50 +71,50 @@ async def find_groups(
     *,
     without: Collection[str] = (),
     lowest: float | None = None,
-) -> Found:
-    """The nearest groups.
+) -> GroupResult:
+    """The best groups.
 
     Args:
-        without: ids that are no hits.
-        lowest: lower scores are not wanted, so that points below need not be looked at.
+        without: ids to leave out.
+        lowest: stop reading below this score.
     """
     grouping = Grouping(threshold, top_k)
-    size, below, skipped = min(FIRST * (top_k + len(without)), MOST_HITS), None, False
+    size, below, skipped = min(FIRST * (top_k + len(without)), MAX_PAGE), None, False
     seen = 0
     for _ in range(PAGES):
         hits = await candidates.hits(size, below)
         last = hits[-1].score if hits else -1.0
-        whole = False
+        all_read = False
         if len(hits) < size:
-            # Among equal points, graphs that are searched may find no way to the others.
-            whole = seen + len(hits) >= await candidates.count()
-            below, skipped = last, skipped or not whole
+            # A search of a graph index may not reach all of many equal points.
+            all_read = seen + len(hits) >= await candidates.count()
+            below, skipped = last, skipped or not all_read
         else:
             better = [hit for hit in hits if hit.score > last]
             if better:
-                # Others with the last score may follow: the next part begins with all of them.
+                # Other points may have the last score: the next page begins with all of them.
                 hits, below = better, just_above(last)
-            elif size < MOST_HITS:
-                size = MOST_HITS
+            elif size < MAX_PAGE:
+                size = MAX_PAGE
                 continue
             else:
                 below, skipped = last, True
         seen += len(hits)
         await add(grouping, [hit for hit in hits if hit.id not in without])
         enough = grouping.full or (lowest is not None and last < lowest)
-        if whole or enough or not hits or (below is not None and below <= -1):
-            return Found(grouping.groups, skipped)
-        size = min(GROWTH * size, MOST_HITS)
-    return Found(grouping.groups, True)
+        if all_read or enough or not hits or (below is not None and below <= -1):
+            return GroupResult(grouping.groups, skipped)
+        size = min(GROWTH * size, MAX_PAGE)
+    return GroupResult(grouping.groups, incomplete=True)
 
 
 def just_above(score: float) -> float:
-    """The next larger float32, which is what engines compare."""
+    """The next larger float32, the type that engines compare."""
     return float(np.nextafter(np.float32(score), np.float32(math.inf)))
 
 
 async def add(grouping: Grouping, hits: Sequence[Hit]) -> None:
-    """Adds hits, which keep their embeddings no longer than that takes."""
+    """Adds hits to the grouping, which keeps them without their embeddings."""
     vectors = [hit.embedding for hit in hits if hit.embedding is not None]
     if vectors:
         bare = [dataclasses.replace(hit, embedding=None) for hit in hits]
@@ -106,13 +122,13 @@ async def add(grouping: Grouping, hits: Sequence[Hit]) -> None:
 
 
 async def with_payloads(engine: Engine, table: TableSpec, groups: Sequence[Group]) -> list[Group]:
-    """The groups with their payloads, without points that are gone since they were found."""
+    """The groups with their payloads, without points that were deleted in the meantime."""
     ids = [hit.id for group in groups for hit in (group.hit, *group.duplicates)]
     payloads: dict[str, Payload] = {}
-    for first in range(0, len(ids), IDS_AT_ONCE):
-        points = await engine.fetch(table, ids[first : first + IDS_AT_ONCE])
+    for first in range(0, len(ids), IDS_PER_FETCH):
+        points = await engine.fetch(table, ids[first : first + IDS_PER_FETCH])
         payloads |= {point.id: point.payload for point in points}
-    found = []
+    complete = []
     for group in groups:
         members = [
             dataclasses.replace(hit, payload=payloads[hit.id])
@@ -120,34 +136,5 @@ async def with_payloads(engine: Engine, table: TableSpec, groups: Sequence[Group
             if hit.id in payloads
         ]
         if members:
-            found.append(Group(members[0], tuple(members[1:])))
-    return found
-
-
-@dataclass(frozen=True)
-class Nearest:
-    """The candidates in a table."""
-
-    engine: Engine
-    table: TableSpec
-    embedding: Floats
-    filter: Filter | None
-    consistent: bool
-
-    async def hits(self, top_k: int, below: float | None) -> list[Hit]:
-        """See Candidates."""
-        return await self.engine.search(
-            self.table,
-            self.embedding,
-            top_k=top_k,
-            filter=self.filter,
-            with_payload=False,
-            with_embeddings=True,
-            # Engines may find cosines a hair above 1.
-            below=None if below is None or below > 1 else below,
-            consistent=self.consistent,
-        )
-
-    async def count(self) -> int:
-        """See Candidates."""
-        return await self.engine.count(self.table, self.filter)
+            complete.append(Group(members[0], tuple(members[1:])))
+    return complete

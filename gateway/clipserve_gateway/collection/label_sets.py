@@ -1,4 +1,4 @@
-"""Label sets kept under names, with versions, shared by all gateways on one engine."""
+"""Stored label sets with versions, shared by all gateways on one engine."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from typing import Any
 
 from cachetools import TTLCache
 
-from clipserve_gateway.collection.catalog import BELIEF_SECONDS
-from clipserve_gateway.errors import Conflict, LabelSetNotFound
+from clipserve_gateway.collection.catalog import CACHE_SECONDS
+from clipserve_gateway.errors import LabelSetNotFound, concurrent_change
 from clipserve_gateway.index.base import Document, Engine
 from clipserve_gateway.inference.label_cache import LabelEmbeddings, remember
 from clipserve_gateway.inference.text_store import (
@@ -28,9 +28,9 @@ HEADS, VERSIONS, EMBEDDINGS = "labels/head/", "labels/version/", "labels/embeddi
 FORMER_PROMPTS = ("a photo.", "a picture of something.", "an image.", "a photo of something else.")
 UPDATE_ATTEMPTS = 16
 CACHE_BYTES = 32 << 20
-"""Of label sets that calls find without asking the engine."""
+"""Size of the cache of label sets."""
 TEXT_OVERHEAD = 64
-"""Bytes of a short text as an object, beside its characters (estimated)."""
+"""Bytes of a str object without its characters (estimated)."""
 
 
 @dataclass(frozen=True)
@@ -42,12 +42,12 @@ class StoredLabelSet:
     content_hash: str
     create_time: dt.datetime
     versions: tuple[int, ...]
-    """Those that are kept, oldest first."""
+    """All stored versions, oldest first."""
 
 
 @dataclass(frozen=True)
 class LabelSetSummary:
-    """One version of a label set without its labels, which may have tens of megabytes."""
+    """One version of a label set without its labels, which can have tens of megabytes."""
 
     ref: LabelSetRef
     label_count: int
@@ -59,7 +59,7 @@ class LabelSetSummary:
 
 
 def summary(stored: StoredLabelSet) -> LabelSetSummary:
-    """What is known of a label set, without its labels."""
+    """The label set without its labels."""
     return LabelSetSummary(
         stored.ref,
         len(stored.labels.names),
@@ -72,7 +72,7 @@ def summary(stored: StoredLabelSet) -> LabelSetSummary:
 
 
 def stored_bytes(stored: StoredLabelSet) -> int:
-    """Bytes that a label set takes in memory, about."""
+    """Approximate memory of a label set in bytes."""
     labels = stored.labels
     texts = [*labels.names, *labels.templates]
     if labels.none_of_the_above is not None:
@@ -82,7 +82,7 @@ def stored_bytes(stored: StoredLabelSet) -> int:
 
 @dataclass(frozen=True)
 class _Head:
-    """What versions of a label set there are; `last` is never given to another content."""
+    """The versions of a label set; `last` is the highest number ever used, which is never reused."""
 
     versions: tuple[int, ...]
     last: int
@@ -91,17 +91,17 @@ class _Head:
 class LabelSets:
     """Label sets by name and version.
 
-    A version is written before the head that names it, and removed after, so that no reader finds a hole.
+    A version is written before the head that lists it, and deleted after, so that all listed versions exist.
     """
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
-        self._believed: TTLCache[LabelSetRef, StoredLabelSet] = TTLCache(
-            CACHE_BYTES, BELIEF_SECONDS, getsizeof=stored_bytes
+        self._cache: TTLCache[LabelSetRef, StoredLabelSet] = TTLCache(
+            CACHE_BYTES, CACHE_SECONDS, getsizeof=stored_bytes
         )
 
     async def put(self, name: str, labels: LabelSet) -> tuple[StoredLabelSet, bool]:
-        """Keeps a label set as the next version, unless the latest is the same; whether it was kept anew."""
+        """Stores a label set as the next version unless it equals the latest; True if it was stored."""
         content_hash = hash_of(labels)
         for _ in range(UPDATE_ATTEMPTS):
             document = await self._engine.get_document(HEADS + name)
@@ -114,49 +114,47 @@ class LabelSets:
             versions = (*head.versions, ref.version)
             stored = StoredLabelSet(ref, labels, content_hash, dt.datetime.now(dt.timezone.utc), versions)
             if not await self._engine.put_document(VERSIONS + path(ref), write_version(stored), version=0):
-                # Another put is just there, or died between its two steps: leave its number to it.
-                await self._skip(name, document, head)
+                # Another caller is writing this version, or died between its two steps: skip the number.
+                await self._put_head(name, document, _Head(head.versions, head.last + 1))
                 continue
-            at = 0 if document is None else document.version
-            value = write_head(_Head(versions, ref.version))
-            if await self._engine.put_document(HEADS + name, value, version=at):
-                self._believed.clear()
+            if await self._put_head(name, document, _Head(versions, ref.version)):
                 return stored, True
-        raise Conflict(f"label set {name!r} is being changed by others; try again")
+        raise concurrent_change("label set", name)
 
-    async def _skip(self, name: str, document: Document | None, head: _Head) -> None:
-        """Counts a version number as used."""
-        at = 0 if document is None else document.version
-        await self._engine.put_document(
-            HEADS + name, write_head(_Head(head.versions, head.last + 1)), version=at
-        )
+    async def _put_head(self, name: str, document: Document | None, head: _Head) -> bool:
+        """Replaces the head that was read as `document`; False if it has changed since."""
+        version = 0 if document is None else document.version
+        written = await self._engine.put_document(HEADS + name, write_head(head), version=version)
+        if written:
+            self._cache.clear()
+        return written
 
     async def get(self, ref: LabelSetRef, field: str = "ref") -> StoredLabelSet:
-        """A version of a label set, version 0 being the latest; LabelSetNotFound, whose field is in `ref`."""
+        """A version of a label set; version 0 is the latest. Raises LabelSetNotFound for `field`."""
         document = await self._engine.get_document(HEADS + ref.name)
         head = _Head((), 0) if document is None else read_head(document)
         if head.versions:
-            found = await self._version(LabelSetRef(ref.name, ref.version or head.versions[-1]), head)
-            if found is not None:
-                return found
-            known = ", ".join(map(str, head.versions))
+            stored = await self._version(LabelSetRef(ref.name, ref.version or head.versions[-1]), head)
+            if stored is not None:
+                return stored
+            versions = ", ".join(map(str, head.versions))
             raise LabelSetNotFound(
-                f"label set {ref.name!r} has no version {ref.version}; there are {known}",
+                f"label set {ref.name!r} has no version {ref.version}; its versions are: {versions}",
                 field=f"{field}.version",
             )
         raise LabelSetNotFound(f"there is no label set {ref.name[:80]!r}", field=f"{field}.name")
 
-    async def choose(
-        self, labels: LabelSet | None, ref: LabelSetRef | None
+    async def resolve(
+        self, labels: LabelSet | None, label_set_ref: LabelSetRef | None
     ) -> tuple[LabelSet, LabelSetRef | None]:
-        """What a call names: labels of its own, or a label set that is kept, with the version it has."""
+        """The labels of a call: its own, or those of the label set that it names, with the version."""
         if labels is not None:
             return labels, None
-        ref = ref or LabelSetRef("")
-        stored = self._believed.get(ref)
+        ref = label_set_ref or LabelSetRef("")
+        stored = self._cache.get(ref)
         if stored is None:
             stored = await self.get(ref, "label_set")
-            remember(self._believed, ref, stored)
+            remember(self._cache, ref, stored)
         return stored.labels, stored.ref
 
     async def _version(self, ref: LabelSetRef, head: _Head) -> StoredLabelSet | None:
@@ -169,71 +167,70 @@ class LabelSets:
         self, after: str, limit: int, shown: Callable[[str], bool] = lambda name: True
     ) -> list[LabelSetSummary]:
         """The latest versions of up to `limit` shown label sets whose names follow `after`, by name."""
-        found: list[LabelSetSummary] = []
+        summaries: list[LabelSetSummary] = []
         for document in await self._engine.documents(HEADS):
             name, head = document.key.removeprefix(HEADS), read_head(document)
-            if name > after and head.versions and len(found) < limit and shown(name):
+            if name > after and head.versions and len(summaries) < limit and shown(name):
                 latest = await self._version(LabelSetRef(name, head.versions[-1]), head)
-                found += [] if latest is None else [summary(latest)]
-        return found
+                summaries += [] if latest is None else [summary(latest)]
+        return summaries
 
     async def delete(self, ref: LabelSetRef) -> int:
-        """Removes one version, or all for version 0; how many. LabelSetNotFound."""
+        """Deletes one version, or all for version 0; returns how many. Raises LabelSetNotFound."""
         for _ in range(UPDATE_ATTEMPTS):
             await self.get(ref)
             document = await self._engine.get_document(HEADS + ref.name)
             if document is None:
                 continue
             head = read_head(document)
-            gone = [version for version in head.versions if ref.version in (0, version)]
-            left = _Head(tuple(version for version in head.versions if version not in gone), head.last)
-            # The head stays even when nothing is left: a number is never given out twice.
-            if await self._engine.put_document(HEADS + ref.name, write_head(left), version=document.version):
-                self._believed.clear()
-                for version in gone:
+            deleted = [version for version in head.versions if ref.version in (0, version)]
+            remaining = tuple(version for version in head.versions if version not in deleted)
+            # The head stays even without versions, because version numbers are never reused.
+            if await self._put_head(ref.name, document, _Head(remaining, head.last)):
+                for version in deleted:
                     await self._remove(LabelSetRef(ref.name, version))
-                return len(gone)
-        raise Conflict(f"label set {ref.name!r} is being changed by others; try again")
+                return len(deleted)
+        raise concurrent_change("label set", ref.name)
 
     async def _remove(self, ref: LabelSetRef) -> None:
-        found = await self._engine.documents(EMBEDDINGS + path(ref) + "/")
+        embeddings = await self._engine.documents(EMBEDDINGS + path(ref) + "/")
         version = await self._engine.get_document(VERSIONS + path(ref))
-        for document in [*found, *([] if version is None else [version])]:
+        for document in [*embeddings, *([] if version is None else [version])]:
             await self._engine.delete_document(document.key, version=document.version)
 
     async def embeddings(self, ref: LabelSetRef, spec: ModelSpec, rows: int) -> LabelEmbeddings | None:
-        """The embeddings kept for a model, if there are any of as many rows."""
+        """The stored embeddings by a model; None if there are none with this number of rows."""
         document = await self._engine.get_document(embeddings_key(ref, spec))
-        found = None if document is None else read_embeddings(document.value, rows, spec.embed_dim)
-        return None if found is None else LabelEmbeddings(found.matrix, found.truncated)
+        stored = None if document is None else read_embeddings(document.value, rows, spec.embed_dim)
+        return None if stored is None else LabelEmbeddings(stored.matrix, stored.truncated)
 
     async def keep_embeddings(self, ref: LabelSetRef, spec: ModelSpec, found: LabelEmbeddings) -> None:
-        """Keeps the embeddings for a model; whoever came first wins, they are the same."""
+        """Stores the embeddings by a model, unless another caller has stored them: they are the same."""
         value = write_embeddings(TextEmbeddings(found.matrix, found.truncated_prompts))
         await self._engine.put_document(embeddings_key(ref, spec), value, version=0)
         if await self._engine.get_document(VERSIONS + path(ref)) is None:
-            # It was deleted while it was used; nothing must be left of it.
+            # The version was deleted in the meantime.
             await self._remove(ref)
 
 
 def embeddings_key(ref: LabelSetRef, spec: ModelSpec) -> str:
-    """Where the embeddings of a version by a model are kept; as earlier releases did for TEXT_VERSION 1."""
+    """The key of the embeddings of a version by a model; the key of earlier releases for TEXT_VERSION 1."""
     version = f"/{TEXT_VERSION}" if TEXT_VERSION > 1 else ""
     return f"{EMBEDDINGS}{path(ref)}/{spec.fingerprint}{version}"
 
 
 def hash_of(labels: LabelSet) -> str:
-    """Equal where labels, templates, thresholds and the rest are."""
+    """Equal if and only if the label sets are equal."""
     return content_key(dataclasses.asdict(labels))
 
 
 def path(ref: LabelSetRef) -> str:
-    """Name and version in a document's key."""
+    """Name and version, as in keys of documents."""
     return f"{ref.name}/{ref.version}"
 
 
 def write_head(head: _Head) -> bytes:
-    """A head's document."""
+    """The document of a head."""
     return json.dumps(dataclasses.asdict(head)).encode()
 
 
@@ -244,10 +241,10 @@ def read_head(document: Document) -> _Head:
 
 
 def write_version(stored: StoredLabelSet) -> bytes:
-    """A version's document."""
+    """The document of a version."""
     labels = dataclasses.asdict(stored.labels)
     if stored.labels.needs_negative_words:
-        # Releases without negative words read the prompts, which were the default then.
+        # Older releases, without negative words, read the prompts, which were their default.
         labels["none_of_the_above"] |= {"prompts": FORMER_PROMPTS, "negative_words": True}
     facts = {
         "labels": labels,
@@ -260,19 +257,19 @@ def write_version(stored: StoredLabelSet) -> bytes:
 def read_version(ref: LabelSetRef, document: Document, head: _Head) -> StoredLabelSet:
     """The version in a document."""
     facts = json.loads(document.value)
-    found = facts["labels"]
-    none = found["none_of_the_above"]
+    fields = facts["labels"]
+    none = fields["none_of_the_above"]
     labels = LabelSet(
-        names=tuple(found["names"]),
-        templates=tuple(found["templates"]),
-        thresholds=tuple(found["thresholds"]),
+        names=tuple(fields["names"]),
+        templates=tuple(fields["templates"]),
+        thresholds=tuple(fields["thresholds"]),
         none_of_the_above=none and read_none(none),
     )
-    created = dt.datetime.fromisoformat(facts["create_time"])
-    return StoredLabelSet(ref, labels, facts["content_hash"], created, head.versions)
+    created_at = dt.datetime.fromisoformat(facts["create_time"])
+    return StoredLabelSet(ref, labels, facts["content_hash"], created_at, head.versions)
 
 
 def read_none(facts: dict[str, Any]) -> NoneOfTheAbove:
-    """None of the above as it was kept; where nothing speaks of negative words, by prompts."""
+    """The stored none of the above; scored by prompts unless it says negative words."""
     prompts = () if facts.get("negative_words") else tuple(facts["prompts"])
     return NoneOfTheAbove(facts["name"], prompts, facts["threshold"])

@@ -1,4 +1,4 @@
-"""What can be done with collections as wholes: plain values in, plain values out."""
+"""Operations on whole collections and aliases."""
 
 from __future__ import annotations
 
@@ -16,47 +16,32 @@ from clipserve_gateway.errors import CollectionNotFound, InvalidInput
 from clipserve_gateway.flow.stages import stage
 from clipserve_gateway.index.base import Engine
 from clipserve_gateway.index.values import IndexOptions, PayloadType, TableStatus
+from clipserve_gateway.triton.models import Models
 from clipserve_gateway.types import ModelSpec
 
 
 class Shown(Protocol):
-    """What the caller may know of."""
+    """What the caller may see; everything by default."""
 
     def name(self, name: str) -> bool:
-        """Whether the collection or alias may be shown, as far as its name decides."""
-        ...
-
-    def collection(self, collection: CollectionSpec) -> bool:
-        """Whether the collection may be shown."""
-        ...
-
-
-class Everything:
-    """Shows whatever there is."""
-
-    def name(self, name: str) -> bool:
-        """True."""
+        """Whether the caller may see the collection or alias, as far as its name decides."""
         return True
 
     def collection(self, collection: CollectionSpec) -> bool:
-        """True."""
+        """Whether the caller may see the collection."""
         return True
+
+
+class Everything(Shown):
+    """Shows everything."""
 
 
 EVERYTHING = Everything()
 
 
-class ModelTable(Protocol):
-    """Knows models by name."""
-
-    def get(self, name: str) -> ModelSpec:
-        """The model, if it is there and ready."""
-        ...
-
-
 @dataclass(frozen=True)
 class CollectionFacts:
-    """A collection and what is known of it at the moment."""
+    """A collection and its current state."""
 
     spec: CollectionSpec
     count: int
@@ -66,9 +51,9 @@ class CollectionFacts:
 
 
 class CollectionOps:
-    """Collections and aliases, on one engine."""
+    """Collections and aliases on one engine."""
 
-    def __init__(self, engine: Engine, catalog: Catalog, models: ModelTable, statistics: Statistics) -> None:
+    def __init__(self, engine: Engine, catalog: Catalog, models: Models, statistics: Statistics) -> None:
         self._engine = engine
         self._catalog = catalog
         self._models = models
@@ -83,10 +68,10 @@ class CollectionOps:
         keep_sources: bool = False,
         index: IndexOptions | None = None,
     ) -> CollectionFacts:
-        """Makes an empty collection for a model that is served now."""
+        """Creates an empty collection for a model that is served now."""
         if keep_sources and not self._engine.keeps_sources:
             raise InvalidInput(
-                f"{self._engine.name} keeps no sources; give points a source_uri instead",
+                f"{self._engine.name} cannot store sources; set source_uri of the points instead",
                 field="keep_sources",
             )
         spec = CollectionSpec(
@@ -101,7 +86,7 @@ class CollectionOps:
         return CollectionFacts(spec, 0, ())
 
     async def get(self, name: str, *, shown: Shown = EVERYTHING) -> CollectionFacts:
-        """What a collection is and how it is; CollectionNotFound."""
+        """A collection and its state. Raises CollectionNotFound."""
 
         async def facts(spec: CollectionSpec) -> CollectionFacts:
             status = await self._engine.status(spec.table)
@@ -115,33 +100,34 @@ class CollectionOps:
     async def page(self, after: str, limit: int, *, shown: Shown = EVERYTHING) -> list[CollectionFacts]:
         """Up to `limit` of the shown collections whose names follow `after`, by name."""
 
-        async def one(spec: CollectionSpec) -> CollectionFacts | None:
+        async def facts(spec: CollectionSpec) -> CollectionFacts | None:
             try:
                 return CollectionFacts(spec, await self._engine.count(spec.table), aliases.get(spec.name, ()))
             except CollectionNotFound:
-                # Dropped since it was listed.
+                # It was deleted since it was listed.
                 return None
 
         with stage("index"):
             aliases = await self._aliases(shown)
-            found = await self._catalog.all()
-            specs = [spec for spec in found if spec.name > after and shown.collection(spec)][:limit]
-            return [facts for facts in await asyncio.gather(*map(one, specs)) if facts is not None]
+            specs = [
+                spec for spec in await self._catalog.all() if spec.name > after and shown.collection(spec)
+            ][:limit]
+            return [one for one in await asyncio.gather(*map(facts, specs)) if one is not None]
 
     async def _aliases(self, shown: Shown) -> dict[str, tuple[str, ...]]:
         """The shown aliases of each collection."""
-        found: dict[str, tuple[str, ...]] = {}
+        aliases: dict[str, tuple[str, ...]] = {}
         for alias, target in (await self._catalog.aliases()).items():
             if shown.name(alias):
-                found[target] = (*found.get(target, ()), alias)
-        return found
+                aliases[target] = (*aliases.get(target, ()), alias)
+        return aliases
 
     async def drop(self, name: str, *, shown: Shown = EVERYTHING) -> None:
-        """Removes a collection with all its points; CollectionHasAliases, which names the shown ones."""
+        """Deletes a collection with its points. Raises CollectionHasAliases, which names shown aliases."""
         await self._catalog.drop(name, shown.name)
 
     async def purge(self, name: str) -> None:
-        """Takes what was deleted or replaced in a collection out of all files now; see Engine.purge."""
+        """Erases deleted and replaced points of a collection from all files now; see Engine.purge."""
 
         async def erase(spec: CollectionSpec) -> None:
             for generation in spec.generations:
@@ -151,25 +137,25 @@ class CollectionOps:
         await self._engine.purge_documents()
 
     async def put_alias(self, alias: str, collection: str) -> str:
-        """Lets an alias mean a collection; what it meant before, empty if it is new."""
+        """Points an alias to a collection; returns the collection that it pointed to before, or ""."""
         return await self._catalog.put_alias(alias, collection)
 
     async def delete_alias(self, alias: str) -> None:
-        """Removes an alias; AliasNotFound."""
+        """Deletes an alias. Raises AliasNotFound."""
         await self._catalog.delete_alias(alias)
 
     async def alias_page(self, after: str, limit: int, *, shown: Shown = EVERYTHING) -> list[tuple[str, str]]:
-        """Up to `limit` aliases that follow `after` with their collections, by name, where both are shown."""
-        found = sorted((await self._catalog.aliases()).items())
+        """Up to `limit` (alias, collection) after the alias `after`, by alias, if both are shown."""
+        aliases = sorted((await self._catalog.aliases()).items())
         hidden = {spec.name for spec in await self._catalog.all() if not shown.collection(spec)}
         return [
             (alias, target)
-            for alias, target in found
+            for alias, target in aliases
             if alias > after and shown.name(alias) and shown.name(target) and target not in hidden
         ][:limit]
 
 
 def new_generation(collection: str, model: ModelSpec) -> Generation:
-    """A table of its own for a collection's points as a model embeds them."""
+    """A new generation, with a table name of its own, for a collection's points by a model."""
     name = new_table_name(collection)
     return Generation(name, model.name, model.fingerprint, model.embed_dim, stamped=True)

@@ -1,4 +1,4 @@
-"""Compares the two tables of a collection that is being migrated, in one pass in the order of ids."""
+"""Compares the two tables of a migrating collection, in one pass in the order of ids."""
 
 from __future__ import annotations
 
@@ -12,44 +12,49 @@ from clipserve_gateway.index.values import Point, TableSpec
 
 PAGE = 1024
 PAGE_WITH_SOURCES = 32
-DRAWN = 100
+SAMPLE_SIZE = 100
 
 
 @dataclass
-class Drawn:
-    """Ids drawn at random, each with the same chance, and how many there were."""
+class Sample:
+    """A uniform random sample of ids (reservoir sampling)."""
 
     ids: list[str] = field(default_factory=list)
     seen: int = 0
+    """Number of ids that were added."""
 
     def add(self, id: str) -> None:
-        """Looks at one more (reservoir sampling)."""
+        """Adds an id, which may replace one in the sample."""
         self.seen += 1
-        if len(self.ids) < DRAWN:
+        if len(self.ids) < SAMPLE_SIZE:
             self.ids.append(id)
-        elif (place := random.randrange(self.seen)) < DRAWN:
+        elif (place := random.randrange(self.seen)) < SAMPLE_SIZE:
             self.ids[place] = id
 
 
 async def compare(engine: Engine, spec: CollectionSpec) -> AsyncIterator[tuple[str, bool, bool]]:
-    """Each id of either table, in order: whether the collection has it, and whether both hold one version.
+    """Each id of either table, in order: whether the serving table has it, and whether the rows are equal.
 
-    Stamps tell versions apart. Tables of older releases hold none: there, payloads and sources do.
+    Rows are equal if their stamps are. Tables of older releases have no stamps: payloads and sources are
+    compared instead.
     """
     stamped = all(generation.stamped for generation in spec.generations)
-    here, there = (_rows(engine, spec.table_of(it), stamped=stamped) for it in spec.generations)
-    ours, others = await anext(here, None), await anext(there, None)
-    while ours is not None or others is not None:
-        if others is None or (ours is not None and ours.id.encode() < others.id.encode()):
-            assert ours is not None
-            yield ours.id, True, False
-            ours = await anext(here, None)
-        elif ours is None or others.id.encode() < ours.id.encode():
-            yield others.id, False, False
-            others = await anext(there, None)
+    serving_rows, other_rows = (
+        _rows(engine, spec.table_of(generation), stamped=stamped) for generation in spec.generations
+    )
+    serving, other = await anext(serving_rows, None), await anext(other_rows, None)
+    while serving is not None or other is not None:
+        if other is None or (serving is not None and serving.id.encode() < other.id.encode()):
+            assert serving is not None
+            yield serving.id, True, False
+            serving = await anext(serving_rows, None)
+        elif serving is None or other.id.encode() < serving.id.encode():
+            yield other.id, False, False
+            other = await anext(other_rows, None)
         else:
-            yield ours.id, True, ours.stamp == others.stamp if stamped else _alike(ours, others)
-            ours, others = await anext(here, None), await anext(there, None)
+            equal = serving.stamp == other.stamp if stamped else _same_content(serving, other)
+            yield serving.id, True, equal
+            serving, other = await anext(serving_rows, None), await anext(other_rows, None)
 
 
 async def _rows(engine: Engine, table: TableSpec, *, stamped: bool) -> AsyncIterator[Point]:
@@ -61,6 +66,6 @@ async def _rows(engine: Engine, table: TableSpec, *, stamped: bool) -> AsyncIter
         after = points[-1].id
 
 
-def _alike(one: Point, other: Point) -> bool:
-    same = (one.payload, one.source, one.source_uri)
-    return same == (other.payload, other.source, other.source_uri)
+def _same_content(one: Point, other: Point) -> bool:
+    content = (one.payload, one.source, one.source_uri)
+    return content == (other.payload, other.source, other.source_uri)

@@ -1,4 +1,4 @@
-"""Opens regular files below a folder, and nothing that links lead to outside of it."""
+"""Opens regular files inside a folder; symbolic links cannot lead out of it."""
 
 from __future__ import annotations
 
@@ -11,30 +11,30 @@ FILE = os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
 class NotBelow(OSError):
-    """What is not opened; `strerror` says why."""
+    """The file is not opened; `strerror` says why."""
 
     def __init__(self, why: str) -> None:
         super().__init__(0, why)
 
 
 def open_below(root: str, path: str) -> BinaryIO:
-    """Opens the file of an absolute path below `root`; NotBelow, or another OSError.
+    """Opens the file with an absolute path inside `root`. Raises NotBelow or another OSError.
 
-    Links inside the folder are resolved by name first. Then every part is opened from the one before it,
-    without following links: where somebody puts a link in a part's place meanwhile, opening it fails.
+    Links inside the folder are resolved first. Then each part is opened relative to the one before, without
+    following links: if a part is replaced by a link in the meantime, opening it fails.
     """
     root, path = os.path.realpath(root), os.path.realpath(path)
-    inside = os.path.relpath(path, root)
-    if inside == os.curdir or inside.split(os.sep)[0] == os.pardir:
-        raise NotBelow("it lies outside of the folder")
-    *folders, name = inside.split(os.sep)
+    relative = os.path.relpath(path, root)
+    if relative == os.curdir or relative.split(os.sep)[0] == os.pardir:
+        raise NotBelow("it is outside of the allowed folder")
+    *folders, name = relative.split(os.sep)
     folder = os.open(root, FOLDER)
     try:
         for part in folders:
-            deeper = os.open(part, FOLDER, dir_fd=folder)
+            child = os.open(part, FOLDER, dir_fd=folder)
             os.close(folder)
-            folder = deeper
-        # Not opened to find out: a device may act when it is.
+            folder = child
+        # Checked before it is opened, because opening a device can have effects.
         check_regular(os.stat(name, dir_fd=folder, follow_symlinks=False))
         file = os.fdopen(os.open(name, FILE, dir_fd=folder), "rb")
     finally:
@@ -47,7 +47,7 @@ def open_below(root: str, path: str) -> BinaryIO:
     return file
 
 
-def check_regular(facts: os.stat_result) -> None:
-    """NotBelow for a link, a pipe, a device, a socket or a folder."""
-    if not stat.S_ISREG(facts.st_mode):
+def check_regular(status: os.stat_result) -> None:
+    """Raises NotBelow for a link, pipe, device, socket or folder."""
+    if not stat.S_ISREG(status.st_mode):
         raise NotBelow("it is not a regular file")

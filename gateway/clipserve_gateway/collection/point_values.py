@@ -1,4 +1,4 @@
-"""What operations on points are given and give back."""
+"""Arguments and results of operations on points."""
 
 from __future__ import annotations
 
@@ -12,31 +12,31 @@ from clipserve_gateway.types import Floats, Input
 
 @dataclass(frozen=True)
 class NewPoint:
-    """A point to write: what to embed, or its normalized embedding."""
+    """A point to write: an image or text to embed, or a normalized embedding."""
 
     id: str
     source: Input | Floats
     payload: Payload
     source_uri: str = ""
     kept_source: Input | None = None
-    """What a given embedding was made of."""
+    """The source of a given embedding."""
     must_be_new: bool = False
-    """Whether a point that has this id stays as it is."""
+    """Whether to leave an existing point with this id unchanged."""
 
 
 @dataclass(frozen=True)
 class UpsertOutcome:
-    """What is wrong with each point, None for those that are written; and whether its text lost its end."""
+    """For each point: its error, None if it was written; and whether its text was truncated."""
 
     statuses: list[ClipserveError | None]
     truncated: list[bool]
 
     def without(self, points: Sequence[NewPoint | InvalidInput], taken: Set[str]) -> UpsertOutcome:
-        """The outcome where some of the points, by their ids, were not written: others have these ids."""
+        """The outcome with PointExists for the points whose ids are in `taken`."""
         if not taken:
             return self
         statuses = [
-            PointExists(f"the collection has a point with the id {point.id[:80]!r}", field="id")
+            PointExists(f"the collection already has a point with id {point.id[:80]!r}", field="id")
             if isinstance(point, NewPoint) and status is None and point.id in taken
             else status
             for point, status in zip(points, self.statuses, strict=True)
@@ -51,7 +51,7 @@ def ids_to_insert(points: Iterable[NewPoint | InvalidInput]) -> set[str]:
 
 @dataclass(frozen=True)
 class Page:
-    """Points in the order of their ids; `more` is whether others follow."""
+    """Points in the order of their ids; `more` tells whether other points follow."""
 
     points: list[Point]
     more: bool

@@ -1,9 +1,9 @@
-"""Writes to the tables of a collection, whatever becomes of its migration meanwhile.
+"""Makes writes safe while a migration switches the collection to another table.
 
-The table that answers is the truth. Writes go to the other one too, but what differs there is mended before
-that table answers. So a write needs to be sure of one thing: that the table it took for the one that answers
-was it until the write had ended. A switch therefore holds back new writes, waits until no gateway's cache
-knows the collection otherwise, and only then compares the tables.
+The serving table is authoritative. Writes go to both tables, but differences are repaired before the other
+table starts to serve. So a write must only make sure that the table it took for the serving one served until
+the write ended. Therefore a switch blocks new writes, waits until no gateway's cache has the old state, and
+only then compares the tables.
 """
 
 from __future__ import annotations
@@ -12,25 +12,25 @@ import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 
 from clipserve_gateway.collection.catalog import Catalog, Lease
-from clipserve_gateway.collection.embedding import in_time
+from clipserve_gateway.collection.embedding import before_deadline
 from clipserve_gateway.collection.spec import CollectionSpec, Phase
-from clipserve_gateway.errors import Conflict, TableNotFound
+from clipserve_gateway.errors import Conflict, TableNotFound, concurrent_change
 from clipserve_gateway.flow.deadline import Deadline
 from clipserve_gateway.index.base import Engine
 from clipserve_gateway.index.values import Point, TableSpec
 
 ATTEMPTS = 4
-"""Times that a write is begun anew because the collection's generations changed under it."""
-LOOK_SECONDS = 0.05
-"""Between two looks at a collection that is being switched."""
+"""Attempts of a write whose collection's generations change in the meantime."""
+POLL_SECONDS = 0.05
+"""Between two reads of a collection that is being switched."""
 
 
 async def writable(catalog: Catalog, name: str, deadline: Deadline) -> Lease:
-    """The collection, once no switch is under way; DeadlineExceeded."""
+    """The collection, once no switch is running. Raises DeadlineExceeded."""
     lease = await catalog.lease(name)
-    while lease.spec.turn is not None:
+    while lease.spec.switchover is not None:
         deadline.check("index")
-        await asyncio.sleep(LOOK_SECONDS)
+        await asyncio.sleep(POLL_SECONDS)
         lease = await catalog.lease(name, fresh=True)
     return lease
 
@@ -41,33 +41,35 @@ async def confirm(
     deadline: Deadline,
     landed: Callable[[CollectionSpec], Awaitable[bool]],
 ) -> None:
-    """Returns if a write that has just ended is in the table that answers.
+    """Returns if a write that has just ended is in the serving table.
 
     Args:
-        lease: how the collection was known when the write began.
-        landed: whether the write is in the table that answers by another spec.
+        lease: the collection as it was known when the write began.
+        landed: whether the write is in the serving table of another spec.
 
     Raises:
-        Conflict: another table answers, and the write came too late for it.
+        Conflict: another table serves now and does not have the write.
     """
     if lease.valid:
         return
     name, serving = lease.spec.name, lease.spec.serving
     spec = (await catalog.lease(name, fresh=True)).spec
-    while spec.serving == serving and spec.turn is not None and spec.turn.phase is not Phase.DRAIN:
-        # It may be copied at this moment: whether this write was in time is seen when it is over.
+    while (
+        spec.serving == serving and spec.switchover is not None and spec.switchover.phase is not Phase.DRAIN
+    ):
+        # The tables may be compared now: whether this write was in time is known after that.
         deadline.check("index")
-        await asyncio.sleep(LOOK_SECONDS)
+        await asyncio.sleep(POLL_SECONDS)
         spec = (await catalog.lease(name, fresh=True)).spec
     if spec.serving != serving and not await landed(spec):
-        raise Conflict(f"collection {name!r} was switched to another model while this was written; try again")
+        raise Conflict(f"collection {name!r} was switched to another model during this write; try again")
 
 
 async def have_landed(engine: Engine, rows: Sequence[Point], spec: CollectionSpec) -> bool:
-    """Whether the points that answer are these rows, written by one and the same write."""
+    """Whether the serving table has exactly these rows, all from the same write."""
     stamps = {row.id: row.stamp for row in rows}
-    found = await engine.fetch(spec.table, list(stamps))
-    return {point.id: point.stamp for point in found} == stamps
+    points = await engine.fetch(spec.table, list(stamps))
+    return {point.id: point.stamp for point in points} == stamps
 
 
 async def delete_everywhere(
@@ -77,21 +79,22 @@ async def delete_everywhere(
     gone: Callable[[CollectionSpec], Awaitable[bool]],
     deadline: Deadline,
 ) -> int:
-    """Deletes from the generation that answers first: what is gone there, a migration brings no more.
+    """Deletes from all generations, serving generation first, so that a migration does not restore points.
 
-    Returns how many points that generation had. `gone` looks whether another one has none of them.
+    Returns how many points the serving generation had. `gone` tells whether another serving generation has
+    none of the points.
     """
     for _ in range(ATTEMPTS):
         lease = await writable(catalog, name, deadline)
         try:
             deleted = [
-                await in_time(delete(lease.spec.table_of(generation)), deadline, "index")
+                await before_deadline(delete(lease.spec.table_of(generation)), deadline, "index")
                 for generation in lease.spec.generations
             ]
             await confirm(catalog, lease, deadline, gone)
             return deleted[0]
         except TableNotFound:
-            again = (await catalog.lease(name, fresh=True)).spec
-            if again.generations == lease.spec.generations:
+            current = (await catalog.lease(name, fresh=True)).spec
+            if current.generations == lease.spec.generations:
                 raise
-    raise Conflict(f"collection {name!r} is being changed by others; try again")
+    raise concurrent_change("collection", name)

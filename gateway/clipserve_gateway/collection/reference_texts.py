@@ -1,7 +1,7 @@
-"""Texts that queries are compared with: everyday things, and strings that mean nothing.
+"""Reference texts, with which text queries are compared: everyday things, and strings without a meaning.
 
-A text tower places everything it was not taught (scripts it cannot read, random letters, numbers) near one
-another. So a query that lies near strings without a meaning says little, whatever its cosines are.
+A text tower embeds everything that it was not trained on (unknown scripts, random letters, numbers) close
+together. So a query that lies near strings without a meaning says little, whatever its cosines are.
 """
 
 from __future__ import annotations
@@ -11,56 +11,48 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
-from cachetools import LRUCache
 
-from clipserve_gateway.collection.embedding import CollectionEmbedder
-from clipserve_gateway.collection.spec import Generation
-from clipserve_gateway.flow.deadline import Deadline
-from clipserve_gateway.flow.shared_work import LatestDeadline, SharedWork
-from clipserve_gateway.inference.embedding_rows import directions, rows_of
-from clipserve_gateway.inference.text_store import TextEmbeddings, TextStore, content_key, data_lines
+from clipserve_gateway.inference.embedding_rows import directions
+from clipserve_gateway.inference.text_store import FixedTexts, TextStore, content_key, data_lines
 from clipserve_gateway.types import Floats
-
-MODELS = 16
-"""Models whose reference texts are kept in memory: about a megabyte each."""
 
 
 class ReferencePrompts(NamedTuple):
-    """The texts themselves."""
+    """The reference texts."""
 
     everyday: tuple[str, ...]
-    """A few hundred things that people look for, of all kinds."""
+    """A few hundred things that people search for, of all kinds."""
     nonsense: tuple[str, ...]
-    """A few hundred strings without a meaning: letters of many scripts, digits, signs, filler words."""
+    """A few hundred strings without a meaning: letters of many scripts, digits, punctuation, filler words."""
 
 
 @functools.cache
 def reference_prompts() -> ReferencePrompts:
-    """The texts that come with this package."""
+    """The texts that this package ships."""
     everyday = tuple(f"a photo of {line}" for line in data_lines("everyday.txt"))
     return ReferencePrompts(everyday, data_lines("nonsense.txt"))
 
 
 def reference_list() -> tuple[str, ...]:
-    """Everyday texts, then nonsense."""
+    """Everyday texts, followed by nonsense."""
     return (*reference_prompts().everyday, *reference_prompts().nonsense)
 
 
 def reference_digest() -> str:
-    """Names the texts in the store."""
+    """Identifies the texts in the store."""
     return content_key("reference", reference_list())
 
 
 @dataclass(frozen=True)
 class ReferenceTexts:
-    """Their embeddings by one model: normalized float32 [N, D] each."""
+    """The embeddings of the reference texts by one model: normalized float32 [N, D] each."""
 
     everyday: Floats
     nonsense: Floats
 
     @functools.cached_property
     def _center(self) -> Floats:
-        """What the embeddings of all texts have in common, float32 [D]."""
+        """The mean of the everyday texts, float32 [D]: what the embeddings of all texts have in common."""
         center: Floats = self.everyday.mean(axis=0)
         return center
 
@@ -69,48 +61,22 @@ class ReferenceTexts:
         return directions(self.nonsense - self._center)
 
     def meaning(self, queries: Floats) -> Floats:
-        """How far queries (normalized float32 [B, D]) are from any nonsense, float32 [B].
+        """How far queries (normalized float32 [B, D]) are from the nearest nonsense, float32 [B], 0…1.
 
-        1 − cosine with the nearest nonsense text, 0 … 1, both taken from the mean of everyday texts: 0 means
-        that the model sees no difference from nonsense.
+        1 − cosine with the nearest nonsense text, both relative to the mean of everyday texts: 0 means that
+        the model cannot distinguish the query from nonsense.
         """
         nearest = (directions(queries - self._center) @ self._nonsense_directions.T).max(axis=1)
         meaning: Floats = 1 - np.clip(nearest, 0, 1)
         return meaning
 
 
-class ReferenceTextCache:
-    """Reference texts of each model: embedded once, kept in memory and in the store."""
-
-    def __init__(self, embedder: CollectionEmbedder, store: TextStore) -> None:
-        self._embedder = embedder
-        self._store = store
-        self._known: LRUCache[str, ReferenceTexts] = LRUCache(MODELS)
-        self._loading: SharedWork[ReferenceTexts] = SharedWork()
-
-    async def get(self, collection: str, generation: Generation, deadline: Deadline) -> ReferenceTexts:
-        """Those of the model that made a collection's embeddings.
-
-        Raises FingerprintMismatch where the model has been replaced, and what embedding raises.
-        """
-        fingerprint = generation.fingerprint
-        found = self._known.get(fingerprint)
-        if found is None:
-
-            async def build(latest: LatestDeadline) -> ReferenceTexts:
-                return await self._load(collection, generation, latest())
-
-            found = self._known[fingerprint] = await self._loading.run_one(fingerprint, deadline, build)
-        return found
-
-    async def _load(self, collection: str, generation: Generation, deadline: Deadline) -> ReferenceTexts:
-        spec = self._embedder.model(collection, generation)
-        texts = reference_list()
-
-        async def make() -> TextEmbeddings:
-            items = await self._embedder.embed(collection, generation, texts, deadline)
-            return TextEmbeddings(rows_of(items), sum(item.truncated for item in items))
-
-        found = await self._store.get_or_make(spec, reference_digest(), len(texts), make)
-        split = len(reference_prompts().everyday)
-        return ReferenceTexts(found.matrix[:split], found.matrix[split:])
+def reference_texts(store: TextStore) -> FixedTexts[ReferenceTexts]:
+    """The embeddings of reference_list(), which are kept once per model."""
+    split = len(reference_prompts().everyday)
+    return FixedTexts(
+        reference_list(),
+        reference_digest(),
+        store,
+        lambda matrix: ReferenceTexts(matrix[:split], matrix[split:]),
+    )

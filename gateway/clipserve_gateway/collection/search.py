@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,14 +12,20 @@ from clipserve_gateway.collection.catalog import Catalog
 from clipserve_gateway.collection.duplicates import Group
 from clipserve_gateway.collection.embedding import (
     CollectionEmbedder,
+    before_deadline,
     check_fingerprint,
-    in_time,
-    outcome_of,
+    embedding_or_error,
     wrong_dimension,
 )
-from clipserve_gateway.collection.group_search import MOST_HITS, Found, Nearest, find_groups, with_payloads
-from clipserve_gateway.collection.score_statistics import GOOD_PERCENTILE, Judge, QueryKind, Statistics
-from clipserve_gateway.collection.spec import CollectionSpec
+from clipserve_gateway.collection.group_search import (
+    MAX_PAGE,
+    Candidates,
+    GroupResult,
+    find_groups,
+    with_payloads,
+)
+from clipserve_gateway.collection.score_statistics import GOOD_PERCENTILE, QueryKind, ScoreScale, Statistics
+from clipserve_gateway.collection.spec import CollectionSpec, check_not_recreated
 from clipserve_gateway.errors import ClipserveError, InvalidInput, PointNotFound
 from clipserve_gateway.flow.deadline import Deadline
 from clipserve_gateway.flow.stages import stage
@@ -27,8 +33,8 @@ from clipserve_gateway.index.base import Engine
 from clipserve_gateway.index.values import Filter, Hit
 from clipserve_gateway.types import Floats, Input
 
-SMALLEST_SUM = 1e-3
-"""Length below which a sum of unit vectors, the heaviest of weight 1, has no direction worth searching in."""
+MIN_LENGTH = 1e-3
+"""A weighted sum of unit vectors, whose largest weight is 1, must have this length to have a direction."""
 
 
 @dataclass(frozen=True)
@@ -49,15 +55,16 @@ class Part:
 
 @dataclass(frozen=True)
 class Query:
-    """What to look for. `filter` is made of the collection's schema, which is known only then."""
+    """What to search for, and in which collection."""
 
-    collection: str
+    collection: CollectionSpec
     parts: tuple[Part, ...]
     top_k: int
     score_threshold: float | None
-    filter: Callable[[CollectionSpec], Filter | None]
+    filter: Filter | None
     with_payload: bool
-    payload_fields: Callable[[CollectionSpec], Sequence[str]]
+    payload_fields: tuple[str, ...]
+    """Empty for all."""
     fingerprint: str
     consistent: bool
     duplicate_threshold: float | None
@@ -65,41 +72,42 @@ class Query:
 
     @property
     def kind(self) -> QueryKind | None:
-        """The kind of unrelated pairs that its scores are to be judged by."""
+        """The kind of unrelated pairs that its scores are compared with; None for embeddings and sums."""
         source = self.parts[0].source
         if len(self.parts) > 1 or isinstance(source, np.ndarray):
             return None
         return "text" if isinstance(source, str) else "image"
 
     @property
-    def most_hits(self) -> int:
-        """Hits that are read at a time, at most."""
-        wanted = self.top_k + len(self.parts)
-        return wanted if self.duplicate_threshold is None else max(wanted, MOST_HITS)
+    def max_hits(self) -> int:
+        """Hits that are read from the engine at a time, at most."""
+        hits = self.top_k + len(self.parts)
+        return hits if self.duplicate_threshold is None else max(hits, MAX_PAGE)
 
 
 @dataclass(frozen=True)
 class SearchOutcome:
-    """The collection that was searched, and its nearest points, best first."""
+    """The nearest points, best first."""
 
     collection: CollectionSpec
     groups: list[Group]
     truncated: bool
-    judge: Judge | None
-    """What places their scores among those of unrelated pairs."""
+    """Whether a text was cut at the model's context length."""
+    scale: ScoreScale | None
+    """Turns scores into percentiles; None if the collection has no statistics yet."""
     incomplete: bool = False
-    """Whether points were not looked at that could make other groups of duplicates."""
+    """Whether points that could form other groups of duplicates were not read."""
 
     @property
     def weak_match(self) -> bool:
-        """Whether there are hits, and not even the best one stands out from unrelated pairs."""
-        if self.judge is None or not self.groups:
+        """Whether even the best hit is not clearly better than unrelated pairs."""
+        if self.scale is None or not self.groups:
             return False
-        return self.judge.percentile(self.groups[0].hit.score) < GOOD_PERCENTILE
+        return self.scale.percentile(self.groups[0].hit.score) < GOOD_PERCENTILE
 
 
 class Searcher:
-    """Queries in, hits out."""
+    """Runs queries."""
 
     def __init__(
         self, engine: Engine, catalog: Catalog, embedder: CollectionEmbedder, statistics: Statistics
@@ -109,46 +117,50 @@ class Searcher:
         self._embedder = embedder
         self._statistics = statistics
 
+    async def collection(self, name: str) -> CollectionSpec:
+        """The collection with this name or alias. Raises CollectionNotFound."""
+        return await self._catalog.get(name)
+
     async def search(self, query: Query, *, deadline: Deadline) -> SearchOutcome:
         """The nearest points.
 
-        Raises CollectionNotFound, FingerprintMismatch, DimensionMismatch, PointNotFound, or the query's own
-        error.
+        Raises CollectionNotFound, FingerprintMismatch, DimensionMismatch, PointNotFound, or the error of a
+        part of the query.
         """
         return await self._catalog.reading(
-            query.collection, lambda collection: self._search(query, collection, deadline)
+            query.collection.name, lambda collection: self._search(query, collection, deadline)
         )
 
     async def _search(self, query: Query, collection: CollectionSpec, deadline: Deadline) -> SearchOutcome:
+        check_not_recreated(query.collection, collection)
         check_fingerprint(collection.name, collection.serving, query.fingerprint)
-        filter, fields = query.filter(collection), query.payload_fields(collection)
         if query.kind:
-            # Those of a first search are made meanwhile.
+            # Starts the statistics of a collection that has none, while the query is embedded.
             self._statistics.get(collection, query.kind)
         embedding, truncated = await self._embedding(collection, query.parts, deadline)
         deadline.check("search")
         with stage("search"):
-            found = await in_time(self._groups(query, collection, embedding, filter), deadline, "search")
-        groups = found.groups
+            result = await before_deadline(self._groups(query, collection, embedding), deadline, "search")
+        groups = result.groups
         if query.score_threshold is not None:
             groups = [group for group in groups if group.hit.score >= query.score_threshold]
-        if fields:
-            groups = [only(group, fields) for group in groups]
-        background = await self._statistics.soon(collection, query.kind, deadline) if query.kind else None
-        judge = None if background is None else background.judge(embedding)
-        return SearchOutcome(collection, groups, truncated, judge, found.incomplete)
+        if query.payload_fields:
+            groups = [keep_fields(group, query.payload_fields) for group in groups]
+        background = await self._statistics.wait_for(collection, query.kind, deadline) if query.kind else None
+        scale = None if background is None else background.scale(embedding)
+        return SearchOutcome(collection, groups, truncated, scale, result.incomplete)
 
     async def _embedding(
         self, collection: CollectionSpec, parts: Sequence[Part], deadline: Deadline
     ) -> tuple[Floats, bool]:
         """The query's normalized embedding, and whether a text was cut."""
-        made = [part for part in parts if not isinstance(part.source, np.ndarray | Like)]
-        inputs: list[Input] = [part.source for part in made if not isinstance(part.source, np.ndarray | Like)]
+        to_embed = [part for part in parts if not isinstance(part.source, np.ndarray | Like)]
+        inputs = [part.source for part in to_embed if not isinstance(part.source, np.ndarray | Like)]
         items = await self._embedder.embed(collection.name, collection.serving, inputs, deadline)
         stored = await self._stored(collection, parts, deadline)
-        embedded = {id(part): item for part, item in zip(made, items, strict=True)}
-        # Of weights only their ratios count; numbers near either end of float32 would leave it.
-        heaviest = max(abs(part.weight) for part in parts)
+        embedded = {id(part): item for part, item in zip(to_embed, items, strict=True)}
+        # Only the ratios of weights count: scaling them avoids overflow and underflow of float32.
+        max_weight = max(abs(part.weight) for part in parts)
         total = np.zeros(collection.dim, np.float32)
         for part in parts:
             if isinstance(part.source, np.ndarray):
@@ -158,41 +170,39 @@ class Searcher:
             elif isinstance(part.source, Like):
                 vector = stored[part.source.id]
             else:
-                found = outcome_of(embedded[id(part)])
-                if isinstance(found, ClipserveError):
-                    image = not isinstance(part.source, str) and found.field
-                    raise found.at(f"{part.field}image" if image else part.field.rstrip("."))
-                vector = found
-            total += np.float32(part.weight / heaviest) * vector
+                embedding = embedding_or_error(embedded[id(part)])
+                if isinstance(embedding, ClipserveError):
+                    image = not isinstance(part.source, str) and embedding.field
+                    raise embedding.at(f"{part.field}image" if image else part.field.rstrip("."))
+                vector = embedding
+            total += np.float32(part.weight / max_weight) * vector
         truncated = any(item.truncated for item in items)
         if len(parts) == 1 and parts[0].weight == 1:
             return total, truncated
         length = float(np.linalg.norm(total))
-        if length < SMALLEST_SUM:
-            raise InvalidInput("the parts cancel each other out", field="weighted.parts")
+        if length < MIN_LENGTH:
+            raise InvalidInput("the weighted parts cancel each other out", field="weighted.parts")
         return (total / length).astype(np.float32), truncated
 
     async def _stored(
         self, collection: CollectionSpec, parts: Sequence[Part], deadline: Deadline
     ) -> dict[str, Floats]:
-        """Embeddings of the points that parts name."""
-        wanted = {part.source.id: part for part in parts if isinstance(part.source, Like)}
-        if not wanted:
+        """Embeddings of the points that parts name, by id."""
+        named = {part.source.id: part for part in parts if isinstance(part.source, Like)}
+        if not named:
             return {}
-        fetching = self._engine.fetch(collection.table, list(wanted), with_embeddings=True)
-        points = await in_time(fetching, deadline, "search")
-        found = {point.id: point.embedding for point in points if point.embedding is not None}
-        for id, part in wanted.items():
-            if id not in found:
+        fetching = self._engine.fetch(collection.table, list(named), with_embeddings=True)
+        points = await before_deadline(fetching, deadline, "search")
+        embeddings = {point.id: point.embedding for point in points if point.embedding is not None}
+        for id, part in named.items():
+            if id not in embeddings:
                 raise PointNotFound(
                     f"collection {collection.name!r} has no point {id[:80]!r}", field=f"{part.field}like"
                 )
-        return found
+        return embeddings
 
-    async def _groups(
-        self, query: Query, collection: CollectionSpec, embedding: Floats, filter: Filter | None
-    ) -> Found:
-        """The hits, each with its near-duplicates where they are wanted."""
+    async def _groups(self, query: Query, collection: CollectionSpec, embedding: Floats) -> GroupResult:
+        """The hits; with their near-duplicates if the query groups them."""
         named = {part.source.id for part in query.parts if isinstance(part.source, Like)}
         table = collection.table
         if query.duplicate_threshold is None:
@@ -200,28 +210,30 @@ class Searcher:
                 table,
                 embedding,
                 top_k=query.top_k + len(named),
-                filter=filter,
+                filter=query.filter,
                 with_payload=query.with_payload,
                 consistent=query.consistent,
             )
             others = [hit for hit in hits if hit.id not in named]
-            return Found([Group(hit) for hit in others[: query.top_k]])
-        found = await find_groups(
-            Nearest(self._engine, table, embedding, filter, query.consistent),
+            return GroupResult([Group(hit) for hit in others[: query.top_k]])
+        result = await find_groups(
+            Candidates(self._engine, table, embedding, query.filter, query.consistent),
             query.duplicate_threshold,
             query.top_k,
             without=named,
             lowest=query.score_threshold,
         )
         if not query.with_payload:
-            return found
-        return Found(await with_payloads(self._engine, table, found.groups), found.incomplete)
+            return result
+        groups = await with_payloads(self._engine, table, result.groups)
+        return GroupResult(groups, result.incomplete)
 
 
-def only(group: Group, fields: Sequence[str]) -> Group:
-    """The group with these fields of its payloads."""
+def keep_fields(group: Group, fields: Sequence[str]) -> Group:
+    """The group with only these fields of its payloads."""
 
-    def one(hit: Hit) -> Hit:
-        return dataclasses.replace(hit, payload={k: v for k, v in hit.payload.items() if k in fields})
+    def reduced(hit: Hit) -> Hit:
+        payload = {name: value for name, value in hit.payload.items() if name in fields}
+        return dataclasses.replace(hit, payload=payload)
 
-    return Group(one(group.hit), tuple(map(one, group.duplicates)))
+    return Group(reduced(group.hit), tuple(map(reduced, group.duplicates)))

@@ -1,4 +1,4 @@
-"""What a collection is, without its points, and the document that keeps it."""
+"""A collection without its points, and the document that stores it."""
 
 from __future__ import annotations
 
@@ -12,30 +12,31 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from clipserve_gateway.errors import CollectionNotFound
 from clipserve_gateway.index.values import IndexOptions, PayloadType, TableSpec
 
 COLLECTIONS = "names/collection/"
-"""Prefix of the keys of collections' documents."""
+"""Key prefix of the documents of collections."""
 NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_-]{2,63}")
-"""Of collections and aliases; nothing is ever called otherwise."""
-READ = 1024
-"""Documents whose collections are kept: every look at the catalog finds the same ones."""
+"""Valid names of collections and aliases."""
+CACHE_SIZE = 1024
+"""Parsed documents kept in memory: every list of the collections reads the same documents."""
 
 
 @dataclass(frozen=True)
 class Generation:
-    """A collection's points as one model embeds them: a table of their own."""
+    """The points of a collection as embedded by one model: one table."""
 
     table: str
     model: str
     fingerprint: str
     dim: int
     stamped: bool = False
-    """Whether rows tell the write that made them; tables of older releases do not."""
+    """Whether rows have stamps; tables of older releases do not."""
 
 
 class MigrationState(enum.Enum):
-    """How far a migration has come."""
+    """State of a migration."""
 
     RUNNING = "running"
     READY = "ready"
@@ -43,28 +44,28 @@ class MigrationState(enum.Enum):
 
 
 class Phase(enum.Enum):
-    """What a switch or a roll-back that is under way does at the moment."""
+    """Phase of a running switchover."""
 
     DRAIN = "drain"
-    """New writes wait; those under way end."""
+    """New writes wait; running writes end."""
     COPY = "copy"
-    """The generation that does not answer is made equal to the one that does."""
+    """The other generation is made equal to the serving one."""
     SETTLE = "settle"
-    """The other generation answers; gateways get to know it."""
+    """The other generation serves now; all gateways learn about it."""
 
 
 @dataclass(frozen=True)
-class Turn:
-    """A switch or a roll-back under way. No write begins while there is one."""
+class Switchover:
+    """A running switch or rollback. No write begins while there is one."""
 
     token: str
-    """Drawn by the gateway that does it; whoever finds another one here has lost the turn."""
+    """Random, of the gateway that runs it; a gateway that finds another token here must stop."""
     phase: Phase
 
 
 @dataclass(frozen=True)
 class Overlap:
-    """Share of neighbors that two models have in common, 0…1, over sampled points as queries."""
+    """Share of nearest neighbors that two models agree on, 0…1, with sampled points as queries."""
 
     k: int
     queries: int
@@ -74,7 +75,7 @@ class Overlap:
 
 @dataclass(frozen=True)
 class Migration:
-    """A collection's move to another model. `other` is the generation that does not answer at the moment."""
+    """A migration to another model. `other` is the generation that does not serve."""
 
     state: MigrationState
     other: Generation
@@ -82,21 +83,22 @@ class Migration:
     total: int = 0
     done: int = 0
     failures: tuple[tuple[str, str], ...] = ()
-    """The first points that could not be embedded anew, and why."""
+    """The first points that could not be embedded again, with the reason."""
     failed: int = 0
     cursor: str = ""
-    """The last id that has been looked at."""
+    """The last id that was processed."""
     overlap: Overlap | None = None
     error: str = ""
-    """Why it has stopped for a while; empty where it has not."""
+    """Why it is waiting; empty if it is not."""
     beat: int = 0
-    """Grows while some gateway works on it; where it stands still, another one takes over."""
-    turn: Turn | None = None
+    """Increases while a gateway works on it; if it stops, another gateway takes over."""
+    switchover: Switchover | None = None
+    """Stored as "turn"."""
 
 
 @dataclass(frozen=True)
 class CollectionSpec:
-    """A collection: what never changes in it, the generation that answers, and a migration under way."""
+    """A collection: its fixed properties, the serving generation, and a running migration."""
 
     name: str
     schema: Mapping[str, PayloadType]
@@ -108,32 +110,32 @@ class CollectionSpec:
 
     @property
     def model(self) -> str:
-        """Name of the model that answers."""
+        """Name of the serving model."""
         return self.serving.model
 
     @property
     def models(self) -> tuple[str, ...]:
-        """Names of the models whose embeddings it holds: one, and during a migration two."""
+        """Names of the models whose embeddings it has: one, or two during a migration."""
         return tuple(generation.model for generation in self.generations)
 
     @property
     def fingerprint(self) -> str:
-        """Fingerprint of the model that answers."""
+        """Fingerprint of the serving model."""
         return self.serving.fingerprint
 
     @property
     def dim(self) -> int:
-        """Numbers of an embedding of the model that answers."""
+        """Dimension of the serving model's embeddings."""
         return self.serving.dim
 
     @property
     def table(self) -> TableSpec:
-        """The table that answers."""
+        """The serving table."""
         return self.table_of(self.serving)
 
     @property
     def generations(self) -> tuple[Generation, ...]:
-        """Those that writes go to, the one that answers first."""
+        """The generations that writes go to, serving generation first."""
         return (self.serving,) if self.migration is None else (self.serving, self.migration.other)
 
     def table_of(self, generation: Generation) -> TableSpec:
@@ -143,23 +145,35 @@ class CollectionSpec:
         )
 
     @property
-    def turn(self) -> Turn | None:
-        """The switch or roll-back that is under way."""
-        return None if self.migration is None else self.migration.turn
+    def switchover(self) -> Switchover | None:
+        """The running switch or rollback."""
+        return None if self.migration is None else self.migration.switchover
+
+
+def check_not_recreated(earlier: CollectionSpec, current: CollectionSpec) -> None:
+    """Raises CollectionNotFound if the collection was deleted and created again since `earlier` was read."""
+    if current.create_time != earlier.create_time:
+        raise CollectionNotFound(
+            f"collection {earlier.name!r} was deleted and created again during this call; try again",
+            field="collection",
+        )
 
 
 def write_spec(spec: CollectionSpec) -> bytes:
-    """The collection's document."""
+    """The document of a collection."""
 
     def plain(value: Any) -> Any:
         return value.value if isinstance(value, enum.Enum) else value.isoformat()
 
-    return json.dumps(dataclasses.asdict(spec), default=plain).encode()
+    facts = dataclasses.asdict(spec)
+    if facts["migration"] is not None:
+        facts["migration"]["turn"] = facts["migration"].pop("switchover")
+    return json.dumps(facts, default=plain).encode()
 
 
-@functools.lru_cache(maxsize=READ)
+@functools.lru_cache(maxsize=CACHE_SIZE)
 def read_spec(document: bytes) -> CollectionSpec:
-    """The collection that a document describes."""
+    """The collection in a document."""
     facts = json.loads(document)
     facts["schema"] = {name: PayloadType(kind) for name, kind in facts["schema"].items()}
     facts["create_time"] = dt.datetime.fromisoformat(facts["create_time"])
@@ -172,7 +186,7 @@ def read_spec(document: bytes) -> CollectionSpec:
 
 def read_migration(facts: dict[str, Any]) -> Migration:
     """The migration in a document."""
-    turn = facts.get("turn")
+    switchover = facts.pop("turn", None)
     return Migration(
         **facts
         | {
@@ -180,7 +194,7 @@ def read_migration(facts: dict[str, Any]) -> Migration:
             "other": Generation(**facts["other"]),
             "start_time": dt.datetime.fromisoformat(facts["start_time"]),
             "failures": tuple((id, message) for id, message in facts["failures"]),
-            "turn": None if turn is None else Turn(turn["token"], Phase(turn["phase"])),
+            "switchover": switchover and Switchover(switchover["token"], Phase(switchover["phase"])),
             "overlap": None if facts["overlap"] is None else Overlap(**facts["overlap"]),
         }
     )

@@ -1,4 +1,4 @@
-"""What is stored of the images and texts that points were made of."""
+"""The form in which the images and texts of points are stored."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from clipserve_gateway.types import EncodedImage, Floats, Input, RawImage
 
 
 async def stored_source(source: Input | Floats) -> Source | None:
-    """The source as it is stored; None for an embedding. Raw pixels become a PNG, which loses nothing."""
+    """The source to store; None for an embedding. Raw pixels become a PNG, which is lossless."""
     if isinstance(source, EncodedImage):
         return Source("image", source.content)
     if isinstance(source, RawImage):
@@ -21,5 +21,5 @@ async def stored_source(source: Input | Floats) -> Source | None:
 
 
 def source_bytes(points: Sequence[Point]) -> int:
-    """Bytes of the sources of points."""
+    """Total bytes of the points' sources."""
     return sum(len(point.source.content) for point in points if point.source is not None)

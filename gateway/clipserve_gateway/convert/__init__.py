@@ -1,1 +1,4 @@
-"""Between protobuf and the domain: every request is read and checked here, every answer written here."""
+"""Converts between protobuf and the domain: validates requests, builds responses, maps errors to statuses.
+
+Imports collection and what lies below it.
+"""

@@ -1,4 +1,4 @@
-"""Requests and answers of ClipService, apart from Search."""
+"""Requests and responses of ClipService, except Search."""
 
 from __future__ import annotations
 
@@ -10,14 +10,19 @@ from clipserve.v1 import clip_pb2, common_pb2
 from clipserve_gateway.convert.common import (
     check_count,
     check_text,
-    hashed,
+    compute_hashes,
     read_each,
     read_image,
     read_top_k,
     write_model,
 )
 from clipserve_gateway.convert.embedding import write_embedding
-from clipserve_gateway.convert.labels import read_labels, read_ref, write_ref, write_warning
+from clipserve_gateway.convert.labels import (
+    read_label_set_ref,
+    read_labels,
+    write_label_set_ref,
+    write_warning,
+)
 from clipserve_gateway.convert.status import item_status
 from clipserve_gateway.errors import InvalidInput, LimitExceeded
 from clipserve_gateway.inference.classifier import ClassifyOutcome
@@ -40,11 +45,11 @@ DEFAULT_TOP_K = 5
 PREPARE_MS = 1_000
 MAX_PREPARE_MS = 10_000
 SCORE_BYTES = 32
-"""Of one score in an answer beside its label, at most."""
+"""Of one score in a response without its label, at most."""
 RESULT_BYTES = 1_024
-"""Of one image's status and framing, at most."""
-ANSWER_BYTES = 1_024
-"""Of the answer's other fields, at most."""
+"""Of one item's status and framing, at most."""
+RESPONSE_BYTES = 1_024
+"""Of the response's other fields, at most."""
 FORMATS = frozenset(common_pb2.EmbeddingFormat.values())
 
 READ_MODES = {
@@ -60,20 +65,20 @@ WRITTEN_MODES = {
 
 @dataclass(frozen=True)
 class ClassifyCall:
-    """A Classify request, checked."""
+    """A validated Classify request."""
 
     model: str
     images: Sequence[Image]
     labels: LabelSet | None
-    """None where they are kept under a name."""
-    ref: LabelSetRef | None
+    """None if the request names a stored label set."""
+    label_set_ref: LabelSetRef | None
     top_k: int
     mode: ScoreMode
 
 
 @dataclass(frozen=True)
 class EmbedCall:
-    """An Embed request, checked."""
+    """A validated Embed request."""
 
     model: str
     inputs: Sequence[Input]
@@ -83,32 +88,32 @@ class EmbedCall:
 
 @dataclass(frozen=True)
 class PrepareCall:
-    """A PrepareLabels request, checked."""
+    """A validated PrepareLabels request."""
 
     model: str
     labels: LabelSet | None
-    ref: LabelSetRef | None
+    label_set_ref: LabelSetRef | None
     seconds: float
 
 
 def read_prepare(request: clip_pb2.PrepareLabelsRequest, limits: Limits) -> PrepareCall:
-    """Raises InvalidInput for what is wrong with it."""
+    """The request. Raises InvalidInput."""
     if request.max_milliseconds > MAX_PREPARE_MS:
         raise InvalidInput(
-            f"max_milliseconds is {request.max_milliseconds}; at most {MAX_PREPARE_MS}",
+            f"max_milliseconds is {request.max_milliseconds}; the maximum is {MAX_PREPARE_MS}",
             field="max_milliseconds",
         )
-    labels, ref = read_choice(request, limits)
-    return PrepareCall(request.model, labels, ref, (request.max_milliseconds or PREPARE_MS) / 1000)
+    labels, label_set_ref = read_label_choice(request, limits)
+    return PrepareCall(request.model, labels, label_set_ref, (request.max_milliseconds or PREPARE_MS) / 1000)
 
 
 def write_prepared(
-    spec: ModelSpec, prepared: Prepared, ref: LabelSetRef | None
+    spec: ModelSpec, prepared: Prepared, label_set_ref: LabelSetRef | None
 ) -> clip_pb2.PrepareLabelsResponse:
-    """How far the labels have come."""
+    """How many of the prompts are embedded."""
     return clip_pb2.PrepareLabelsResponse(
         model=write_model(spec),
-        label_set=None if ref is None else write_ref(ref),
+        label_set=None if label_set_ref is None else write_label_set_ref(label_set_ref),
         total=prepared.total,
         done=prepared.done,
         encoded=prepared.encoded,
@@ -116,57 +121,57 @@ def write_prepared(
 
 
 def read_classify(request: clip_pb2.ClassifyRequest, limits: Limits) -> ClassifyCall:
-    """Raises InvalidInput for what is wrong with the whole call; images are checked one by one."""
+    """The request; an error replaces an invalid image. Raises InvalidInput for errors of the whole call."""
     check_count(len(request.images), limits.max_items_per_call, "images")
     if request.score_mode not in READ_MODES:
         raise InvalidInput(f"score_mode {request.score_mode} is not known", field="score_mode")
-    labels, ref = read_choice(request, limits)
+    labels, label_set_ref = read_label_choice(request, limits)
     images = read_each(read_image, request.images)
-    hashed(images)
+    compute_hashes(images)
     return ClassifyCall(
         model=request.model,
         images=images,
         labels=labels,
-        ref=ref,
+        label_set_ref=label_set_ref,
         top_k=read_top_k(request.top_k, DEFAULT_TOP_K),
         mode=READ_MODES[request.score_mode],
     )
 
 
-def read_choice(
+def read_label_choice(
     request: clip_pb2.ClassifyRequest | clip_pb2.PrepareLabelsRequest, limits: Limits
 ) -> tuple[LabelSet, None] | tuple[None, LabelSetRef]:
-    """The labels, or the name they are kept under: exactly one of the two."""
+    """Either the labels or the reference to a stored label set."""
     if request.HasField("labels") and request.HasField("label_set"):
         raise InvalidInput("set labels or label_set, not both", field="label_set")
     if request.HasField("label_set"):
-        return None, read_ref(request.label_set, "label_set")
+        return None, read_label_set_ref(request.label_set, "label_set")
     return read_labels(request.labels, limits), None
 
 
 def check_classify_answer(call: ClassifyCall, labels: LabelSet, limits: Limits) -> None:
-    """LimitExceeded where the scores that a call asks for can be too large for a message.
+    """Raises LimitExceeded if the response can be too large for a message.
 
-    Counts the widest labels, since it is not known yet which ones will be the best. The SDK cuts its requests
-    by the same sum.
+    Counts the longest labels, because the best ones are not known yet. The SDK splits its requests by the
+    same formula.
     """
     widths = sorted((len(name.encode()) for name in labels.answers), reverse=True)[: call.top_k]
     scores = sum(widths) + SCORE_BYTES * len(widths)
-    size = ANSWER_BYTES + len(call.images) * (scores + RESULT_BYTES)
+    size = RESPONSE_BYTES + len(call.images) * (scores + RESULT_BYTES)
     if size > limits.max_message_bytes:
         raise LimitExceeded(
-            f"{len(widths)} labels for each of {len(call.images)} images can make an answer of {size} bytes; "
-            f"a message holds {limits.max_message_bytes}. Ask for a smaller top_k or send fewer images",
+            f"the response to {len(call.images)} images × {len(widths)} labels can have {size} bytes; the "
+            f"limit is {limits.max_message_bytes}. Set a smaller top_k or send fewer images",
             field="top_k",
-            metadata={"limit": str(limits.max_message_bytes)},
+            limit=limits.max_message_bytes,
         )
 
 
-def write_classify(outcome: ClassifyOutcome, mode: ScoreMode, ref: LabelSetRef | None) -> bytes:
-    """The answer, in the order of the request; `ref` names the label set that was used, if it has a name.
+def write_classify(outcome: ClassifyOutcome, mode: ScoreMode, label_set_ref: LabelSetRef | None) -> bytes:
+    """The encoded ClassifyResponse, in the order of the request. `label_set_ref` is None for inline labels.
 
-    An encoded ClassifyResponse, joined from the encodings of its parts: protobuf reads these as one message.
-    One large message object would take several times the memory.
+    It is the concatenation of encoded parts, which protobuf parses as one message: a single large message
+    object would need several times the memory.
     """
     parts = [
         clip_pb2.ClassifyResponse(results=[write_classified(item, f"images[{i}]")]).SerializeToString()
@@ -177,7 +182,7 @@ def write_classify(outcome: ClassifyOutcome, mode: ScoreMode, ref: LabelSetRef |
         score_mode=WRITTEN_MODES[mode],
         logit_scale=outcome.spec.logit_scale,
         truncated_prompts=outcome.truncated_prompts,
-        label_set=None if ref is None else write_ref(ref),
+        label_set=None if label_set_ref is None else write_label_set_ref(label_set_ref),
         warnings=map(write_warning, outcome.warnings),
     )
     return b"".join([*parts, rest.SerializeToString()])
@@ -185,20 +190,20 @@ def write_classify(outcome: ClassifyOutcome, mode: ScoreMode, ref: LabelSetRef |
 
 def write_classified(item: Classified, field: str) -> clip_pb2.ClassifyResult:
     """The scores of one image, or its error."""
-    written = clip_pb2.ClassifyResult(status=item_status(item.error, field))
+    result = clip_pb2.ClassifyResult(status=item_status(item.error, field))
     for score in item.scores:
-        written.scores.add(
+        result.scores.add(
             label=score.label,
             index=score.index,
             probability=score.probability,
             cosine=score.cosine,
             above_threshold=score.above_threshold,
         )
-    return written
+    return result
 
 
 def read_embed(request: clip_pb2.EmbedRequest, limits: Limits) -> EmbedCall:
-    """Raises InvalidInput for what is wrong with the whole call; inputs are checked one by one."""
+    """The request; an error replaces an invalid input. Raises InvalidInput for errors of the whole call."""
     check_count(len(request.inputs), limits.max_items_per_call, "inputs")
     if request.format not in FORMATS:
         raise InvalidInput(f"format {request.format} is not known", field="format")
@@ -213,7 +218,7 @@ def read_embed(request: clip_pb2.EmbedRequest, limits: Limits) -> EmbedCall:
         raise InvalidInput("set image or text")
 
     inputs = read_each(read_input, request.inputs)
-    hashed(inputs)
+    compute_hashes(inputs)
     return EmbedCall(
         model=request.model,
         inputs=inputs,
@@ -223,20 +228,20 @@ def read_embed(request: clip_pb2.EmbedRequest, limits: Limits) -> EmbedCall:
 
 
 def check_embed_answer(call: EmbedCall, embed_dim: int, limits: Limits) -> None:
-    """LimitExceeded where the embeddings would be too large for a message."""
+    """Raises LimitExceeded if the response can be too large for a message."""
     bytes_each = 2 if call.format == common_pb2.EMBEDDING_FORMAT_FLOAT16_LE else 4
-    size = ANSWER_BYTES + len(call.inputs) * (embed_dim * bytes_each + RESULT_BYTES)
+    size = RESPONSE_BYTES + len(call.inputs) * (embed_dim * bytes_each + RESULT_BYTES)
     if size > limits.max_message_bytes:
         raise LimitExceeded(
-            f"{len(call.inputs)} embeddings of {embed_dim} numbers can make an answer of {size} bytes; "
-            f"a message holds {limits.max_message_bytes}. Send fewer inputs",
+            f"the response with {len(call.inputs)} embeddings of {embed_dim} numbers can have {size} bytes; "
+            f"the limit is {limits.max_message_bytes}. Send fewer inputs",
             field="inputs",
-            metadata={"limit": str(limits.max_message_bytes)},
+            limit=limits.max_message_bytes,
         )
 
 
 def write_embed(outcome: EmbedOutcome, call: EmbedCall) -> clip_pb2.EmbedResponse:
-    """The answer, in the order of the request."""
+    """The response, in the order of the request."""
     return clip_pb2.EmbedResponse(
         results=[
             clip_pb2.EmbedResult(
@@ -252,7 +257,7 @@ def write_embed(outcome: EmbedOutcome, call: EmbedCall) -> clip_pb2.EmbedRespons
 
 
 def input_path(item: Input, i: int) -> str:
-    """Where the i-th input's own errors lie; refused inputs know their field themselves."""
+    """Field path of the i-th input's errors; an input that failed validation knows the rest of the path."""
     return f"inputs[{i}].image" if isinstance(item, EncodedImage | RawImage) else f"inputs[{i}]"
 
 
@@ -264,7 +269,7 @@ def write_server_info(
     engine: str,
     keeps_sources: bool,
 ) -> clip_pb2.GetServerInfoResponse:
-    """What the server can do."""
+    """The models, limits and capabilities of the server."""
     return clip_pb2.GetServerInfoResponse(
         version=version,
         models=[

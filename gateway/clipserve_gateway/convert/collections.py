@@ -1,22 +1,15 @@
-"""Collections, aliases and migrations on the wire."""
+"""Collections, aliases and migrations in protobuf."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-from clipserve.v1 import collection_pb2, common_pb2
+from clipserve.v1 import collection_pb2
 
 from clipserve_gateway.collection.management import CollectionFacts
 from clipserve_gateway.collection.score_statistics import ScoreBackground
-from clipserve_gateway.collection.spec import (
-    NAME,
-    CollectionSpec,
-    Generation,
-    Migration,
-    MigrationState,
-    Overlap,
-)
-from clipserve_gateway.convert.common import write_time
+from clipserve_gateway.collection.spec import NAME, CollectionSpec, Migration, MigrationState, Overlap
+from clipserve_gateway.convert.common import write_model, write_time
 from clipserve_gateway.convert.payload import read_schema, write_schema
 from clipserve_gateway.errors import InvalidInput
 from clipserve_gateway.index.values import IndexOptions, IndexState, PayloadType, TableStatus
@@ -36,7 +29,7 @@ MIGRATION_STATES = {
 
 @dataclass(frozen=True)
 class CreateCall:
-    """A CreateCollection request, checked."""
+    """A validated CreateCollection request."""
 
     name: str
     model: str
@@ -46,9 +39,9 @@ class CreateCall:
 
 
 def read_create(request: collection_pb2.CreateCollectionRequest) -> CreateCall:
-    """Raises InvalidInput for a bad name, metric, schema or index option."""
+    """Raises InvalidInput for an invalid name, metric, schema or index option."""
     if request.metric not in (collection_pb2.METRIC_UNSPECIFIED, collection_pb2.METRIC_COSINE):
-        raise InvalidInput(f"metric {request.metric} is not known; there is METRIC_COSINE", field="metric")
+        raise InvalidInput(f"metric {request.metric} is not known; use METRIC_COSINE", field="metric")
     return CreateCall(
         read_collection_name(request.name, "name"),
         request.model,
@@ -62,24 +55,29 @@ def read_collection_name(name: str, field: str) -> str:
     """The name of a new collection or alias."""
     if not NAME.fullmatch(name):
         raise InvalidInput(
-            f"{name[:80]!r}: 3 to 64 letters, digits, _ and -; the first is a letter or _", field=field
+            f"name {name[:80]!r} is not valid: use 3 to 64 letters, digits, _ and -, beginning with a letter "
+            "or _",
+            field=field,
         )
     return name
 
 
 def read_index_options(options: collection_pb2.IndexOptions) -> IndexOptions:
-    """The options; 0 leaves a number to the engine."""
+    """The options; 0 means the engine's default."""
     for name, (low, high) in INDEX_RANGES.items():
         number = getattr(options, name)
         if number and not low <= number <= high:
             raise InvalidInput(f"{name} is {number}; give {low} to {high}", field=f"index_options.{name}")
         if number and options.exact:
-            raise InvalidInput(f"an exact collection has no {name}", field=f"index_options.{name}")
+            raise InvalidInput(
+                f"{name} has no effect in an exact collection; set {name} or exact, not both",
+                field=f"index_options.{name}",
+            )
     return IndexOptions(options.exact, options.m, options.ef_construction, options.ef_search)
 
 
 def write_collection(facts: CollectionFacts) -> collection_pb2.Collection:
-    """A collection and what is known of it."""
+    """A collection and its current state."""
     spec = facts.spec
     return collection_pb2.Collection(
         name=spec.name,
@@ -102,57 +100,50 @@ def write_collection(facts: CollectionFacts) -> collection_pb2.Collection:
     )
 
 
-def write_model(generation: Generation) -> common_pb2.ModelRef:
-    """The model whose embeddings a collection holds, or may come to hold."""
-    return common_pb2.ModelRef(
-        name=generation.model, fingerprint=generation.fingerprint, embed_dim=generation.dim
-    )
-
-
 def write_index_status(status: TableStatus) -> collection_pb2.IndexStatus:
-    """How far an index has come."""
+    """The state of an index."""
     return collection_pb2.IndexStatus(state=INDEX_STATES[status.state], indexed=status.indexed)
 
 
-def write_statistics(found: ScoreBackground) -> collection_pb2.ScoreStatistics:
-    """What cosines of unrelated pairs look like."""
+def write_statistics(background: ScoreBackground) -> collection_pb2.ScoreStatistics:
+    """The distribution of the cosines of unrelated pairs."""
     return collection_pb2.ScoreStatistics(
-        query=found.query,
-        pairs=len(found.cosines),
-        mean=float(found.cosines.mean()),
-        stddev=float(found.cosines.std()),
-        p50=found.quantile(0.5),
-        p95=found.quantile(0.95),
-        p99=found.quantile(0.99),
-        p999=found.quantile(0.999),
+        query=background.query,
+        pairs=len(background.cosines),
+        mean=float(background.cosines.mean()),
+        stddev=float(background.cosines.std()),
+        p50=background.quantile(0.5),
+        p95=background.quantile(0.95),
+        p99=background.quantile(0.99),
+        p999=background.quantile(0.999),
     )
 
 
 def write_migration(spec: CollectionSpec, migration: Migration) -> collection_pb2.Migration:
-    """A migration; `from` and `to` stay as they were at its start, whichever model answers now."""
+    """A migration; `from` and `to` are the models at its start, whichever of them answers now."""
     switched = migration.state is MigrationState.SWITCHED
     before, after = (migration.other, spec.serving) if switched else (spec.serving, migration.other)
     state = MIGRATION_STATES[migration.state]
     if migration.error and migration.state is MigrationState.RUNNING:
         state = collection_pb2.MIGRATION_STATE_WAITING
-    written = collection_pb2.Migration(
+    message = collection_pb2.Migration(
         state=state,
         to=write_model(after),
         total=migration.total,
         done=migration.done,
         failed=migration.failed,
-        failures=[collection_pb2.FailedPoint(id=id, message=message) for id, message in migration.failures],
+        failures=[collection_pb2.FailedPoint(id=id, message=text) for id, text in migration.failures],
         overlap=None if migration.overlap is None else write_overlap(migration.overlap),
         error=migration.error,
         start_time=write_time(migration.start_time),
     )
-    # `from` is a word of Python's own.
-    getattr(written, "from").CopyFrom(write_model(before))
-    return written
+    # `from` is a keyword in Python.
+    getattr(message, "from").CopyFrom(write_model(before))
+    return message
 
 
 def write_overlap(overlap: Overlap) -> collection_pb2.NeighborOverlap:
-    """How many neighbors two models have in common."""
+    """The share of neighbors that two models agree on."""
     return collection_pb2.NeighborOverlap(
         k=overlap.k, queries=overlap.queries, mean=overlap.mean, p10=overlap.p10
     )

@@ -1,4 +1,4 @@
-"""What every service reads and writes: images, texts, counts and the model that answered."""
+"""Conversions that every service needs: images, texts, counts, times and models."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from clipserve.v1 import common_pb2
 from google.protobuf.message import Message
 from google.protobuf.timestamp_pb2 import Timestamp
 
+from clipserve_gateway.collection.spec import Generation
 from clipserve_gateway.errors import ImageUnreadable, InvalidInput, LimitExceeded
 from clipserve_gateway.types import EncodedImage, Limits, ModelSpec, RawImage
 
@@ -19,101 +20,99 @@ R = TypeVar("R")
 
 
 def read_each(read: Callable[[T], R], items: Iterable[T]) -> list[R | InvalidInput]:
-    """Every item, read; in the place of one that cannot be accepted stands what is wrong with it."""
+    """The result of `read` for every item, or the InvalidInput that it raised."""
 
-    def one(item: T) -> R | InvalidInput:
+    def result_or_error(item: T) -> R | InvalidInput:
         try:
             return read(item)
         except InvalidInput as error:
             return error
 
-    return [one(item) for item in items]
+    return [result_or_error(item) for item in items]
 
 
-def hashed(items: Iterable[object]) -> None:
-    """Has pictures and texts know their hashes, by which equal ones are found: of 64 MB it takes 40 ms."""
+def compute_hashes(items: Iterable[object]) -> None:
+    """Makes images and texts cache their hashes, which deduplication needs: 64 MB take 40 ms."""
     for item in items:
         if isinstance(item, EncodedImage | RawImage | str):
             hash(item)
 
 
 def read_image(image: common_pb2.Image, path: str = "") -> EncodedImage | RawImage:
-    """The picture; InvalidInput where none is set or raw pixels do not fill their size.
+    """The image. Raises InvalidInput if it is not set or raw pixels do not match width and height.
 
-    What encoded bytes hold is found out when they are decoded. `path` goes before the field's name.
+    Encoded bytes are validated when they are decoded. `path` precedes the field's name in errors.
     """
     source = image.WhichOneof("source")
     if source is None:
         raise ImageUnreadable("set content (an encoded file) or raw (pixels)", field=path + "content")
     if source == "content":
         if not image.content:
-            raise ImageUnreadable("the image has no bytes", field=path + "content")
+            raise ImageUnreadable("the image is empty", field=path + "content")
         return EncodedImage(image.content, image.exact_pixels)
     raw = image.raw
     if not raw.width or not raw.height:
         side = "height" if raw.width else "width"
         raise InvalidInput("width and height must be at least 1", field=f"{path}raw.{side}")
-    size = raw.width * raw.height * 3
-    if len(raw.rgb) != size:
+    expected_bytes = raw.width * raw.height * 3
+    if len(raw.rgb) != expected_bytes:
         raise InvalidInput(
-            f"{raw.width} × {raw.height} RGB pixels take {size} bytes, not {len(raw.rgb)}",
+            f"{raw.width} × {raw.height} RGB pixels need {expected_bytes} bytes, not {len(raw.rgb)}",
             field=path + "raw.rgb",
         )
     return RawImage(raw.rgb, raw.width, raw.height, image.exact_pixels)
 
 
 def check_text(text: str, limits: Limits, field: str) -> None:
-    """LimitExceeded if the text is too long to be looked at."""
+    """Raises LimitExceeded if the text has more bytes than allowed."""
     check_bytes("text", text, limits.max_text_bytes, field)
 
 
 def check_bytes(what: str, text: str, limit: int, field: str) -> None:
-    """LimitExceeded for a text of more bytes in UTF-8; `what` names it in the message."""
-    # A character takes at most 4 bytes: most texts need no encoding to be measured.
+    """Raises LimitExceeded for a text of more than `limit` bytes in UTF-8; `what` names it in the message."""
+    # A character has at most 4 bytes, so most texts need not be encoded.
     if len(text) * 4 > limit and len(text.encode()) > limit:
-        raise LimitExceeded(
-            f"the {what} has more than {limit} bytes", field=field, metadata={"limit": str(limit)}
-        )
+        raise LimitExceeded(f"the {what} has more than {limit} bytes", field=field, limit=limit)
 
 
 def check_count(count: int, limit: int, field: str) -> None:
-    """InvalidInput for nothing at all, LimitExceeded for too much."""
+    """Raises InvalidInput if `count` is 0, LimitExceeded if it is above the limit."""
     if count == 0:
         raise InvalidInput(f"{field} must not be empty", field=field)
     if count > limit:
         raise LimitExceeded(
-            f"{field} has {count} items; at most {limit} fit into one call",
-            field=field,
-            metadata={"limit": str(limit)},
+            f"{field} has {count} items; at most {limit} are allowed per call", field=field, limit=limit
         )
 
 
 def read_top_k(top_k: int, default: int) -> int:
-    """How many to return; 0 means the default."""
+    """How many results to return; 0 means the default."""
     if top_k < 0:
         raise InvalidInput(f"top_k is {top_k}; it must not be negative", field="top_k")
     return top_k or default
 
 
-def write_model(spec: ModelSpec) -> common_pb2.ModelRef:
-    """The model that answered."""
-    return common_pb2.ModelRef(name=spec.name, fingerprint=spec.fingerprint, embed_dim=spec.embed_dim)
+def write_model(model: ModelSpec | Generation) -> common_pb2.ModelRef:
+    """The model that answered, or whose embeddings a collection holds."""
+    if isinstance(model, Generation):
+        return common_pb2.ModelRef(name=model.model, fingerprint=model.fingerprint, embed_dim=model.dim)
+    return common_pb2.ModelRef(name=model.name, fingerprint=model.fingerprint, embed_dim=model.embed_dim)
 
 
 def write_time(moment: dt.datetime) -> Timestamp:
-    """A moment."""
-    written = Timestamp()
-    written.FromDatetime(moment)
-    return written
+    """The moment as a Timestamp."""
+    timestamp = Timestamp()
+    timestamp.FromDatetime(moment)
+    return timestamp
 
 
 def check_fits(response: M, limits: Limits, field: str) -> M:
-    """The response, unless it is too large for a message; then LimitExceeded names what asks for less."""
+    """The response. Raises LimitExceeded for `field` if the response is too large for a message."""
     size = response.ByteSize()
     if size > limits.max_message_bytes:
         raise LimitExceeded(
-            f"the answer takes {size} bytes, and a message holds {limits.max_message_bytes}; ask for less",
+            f"the response has {size} bytes; the limit is {limits.max_message_bytes}. Request less at a time",
             field=field,
-            metadata={"limit": str(limits.max_message_bytes)},
+            limit=limits.max_message_bytes,
         )
     return response

@@ -1,4 +1,4 @@
-"""Embeddings on the wire."""
+"""Embeddings in protobuf."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ UNIT_TOLERANCE = float(np.finfo(np.float32).eps)
 
 
 def read_embedding(embedding: common_pb2.Embedding, field: str) -> Floats:
-    """The numbers, float32 [n], normalized. InvalidEmbedding for none, NaN, infinities, or all zero.
+    """The embedding, float32 [D], normalized. Raises InvalidEmbedding if it is empty, zero or not finite.
 
-    Numbers that are normalized already stay as they are, so that stored embeddings can be written back.
+    An embedding that is already normalized is not changed, so that stored embeddings can be written back.
     """
     kind = embedding.WhichOneof("data")
     if kind is None:
@@ -28,24 +28,25 @@ def read_embedding(embedding: common_pb2.Embedding, field: str) -> Floats:
         data: bytes = getattr(embedding, kind)
         if len(data) % dtype.itemsize:
             raise InvalidEmbedding(
-                f"{len(data)} bytes are no whole number of {dtype.itemsize}-byte floats", field=path
+                f"{len(data)} bytes are not a multiple of {dtype.itemsize}, the size of one number",
+                field=path,
             )
         numbers = np.frombuffer(data, dtype).astype(np.float32)
     if not len(numbers):
         raise InvalidEmbedding("the embedding is empty", field=path)
     if not np.isfinite(numbers).all():
         raise InvalidEmbedding("the embedding has numbers that are not finite", field=path)
-    # In float64: squares of large float32 numbers overflow.
+    # In float64, because squares of large float32 numbers overflow.
     norm = np.linalg.norm(numbers.astype(np.float64))
     if norm == 0:
-        raise InvalidEmbedding("an embedding of zeros has no direction", field=path)
+        raise InvalidEmbedding("all numbers of the embedding are 0, so it has no direction", field=path)
     if abs(norm - 1) <= UNIT_TOLERANCE:
         return numbers
     return (numbers / norm).astype(np.float32)
 
 
 def write_embedding(embedding: Floats, format: int) -> common_pb2.Embedding:
-    """The numbers in the format that was asked for."""
+    """The embedding in the requested format; float32_le by default."""
     if format == common_pb2.EMBEDDING_FORMAT_FLOAT16_LE:
         return common_pb2.Embedding(float16_le=embedding.astype("<f2").tobytes())
     if format == common_pb2.EMBEDDING_FORMAT_FLOAT_LIST:

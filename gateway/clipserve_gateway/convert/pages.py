@@ -1,4 +1,4 @@
-"""Pages of lists: how long they are, and where the next one begins."""
+"""Pagination of lists: page size and page tokens."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ from clipserve_gateway.errors import InvalidInput
 
 DEFAULT_PAGE, MAX_PAGE = 100, 1_000
 MAX_TOKEN_BYTES = 1_024
-"""The token of the longest id, 512 bytes in base64, has 684."""
+"""The token of the longest id (512 bytes, in base64) has 684 bytes."""
 
 
 class PageRequest(Protocol):
-    """What every request for a page has."""
+    """The fields of every paginated request."""
 
     page_size: int
     page_token: str
 
 
 def read_page(request: PageRequest, max_size: int = MAX_PAGE) -> tuple[str, int]:
-    """The name or id after which the page begins, and its size."""
+    """The name or id after which the page begins, and the page size."""
     if request.page_size < 0:
         raise InvalidInput("page_size must not be negative", field="page_size")
     if len(request.page_token) > MAX_TOKEN_BYTES:
@@ -29,7 +29,7 @@ def read_page(request: PageRequest, max_size: int = MAX_PAGE) -> tuple[str, int]
     try:
         after = base64.b64decode(request.page_token.encode(), altchars=b"-_", validate=True).decode()
     except (binascii.Error, ValueError):
-        raise InvalidInput("invalid page_token", field="page_token") from None
+        raise InvalidInput("page_token is not valid", field="page_token") from None
     return after, min(request.page_size or DEFAULT_PAGE, max_size)
 
 

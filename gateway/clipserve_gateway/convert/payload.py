@@ -1,4 +1,4 @@
-"""Payload values and schemas on the wire."""
+"""Payloads and schemas in protobuf."""
 
 from __future__ import annotations
 
@@ -11,13 +11,14 @@ from collections.abc import Iterable, Mapping, Sequence
 from clipserve.v1 import collection_pb2, common_pb2
 from google.protobuf.timestamp_pb2 import Timestamp
 
+from clipserve_gateway.convert.common import write_time
 from clipserve_gateway.errors import InvalidInput, InvalidPayload, LimitExceeded
 from clipserve_gateway.index.values import Payload, PayloadType, PayloadValue
 
 FIELD_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,63}")
 MAX_FIELDS = 64
-MOST_COUNTED = 32
-"""Payloads of more points are written in a thread whatever is in them."""
+MAX_COUNTED = 32
+"""Payloads whose steps are counted; more payloads are always written in a thread."""
 
 TYPES = {
     common_pb2.PAYLOAD_TYPE_STRING: PayloadType.STRING,
@@ -39,7 +40,7 @@ KINDS = {
 
 
 def read_schema(fields: Iterable[collection_pb2.PayloadField]) -> dict[str, PayloadType]:
-    """Field → type, in the order given. InvalidInput for bad or repeated names and unknown types."""
+    """Field → type, in the given order. Raises InvalidInput for invalid or repeated names, unknown types."""
     schema: dict[str, PayloadType] = {}
     seen: set[str] = set()
     for i, field in enumerate(fields):
@@ -48,11 +49,15 @@ def read_schema(fields: Iterable[collection_pb2.PayloadField]) -> dict[str, Payl
             raise LimitExceeded(f"a schema has at most {MAX_FIELDS} fields", field="schema")
         if not FIELD_NAME.fullmatch(field.name):
             raise InvalidInput(
-                f"{field.name[:80]!r}: letters, digits and underscores, at most 64, no digit first",
+                f"field name {field.name[:80]!r} is not valid: use 1 to 64 letters, digits and underscores, "
+                "not beginning with a digit",
                 field=f"{path}.name",
             )
         if field.name.lower() in seen:
-            raise InvalidInput(f"field {field.name[:80]!r} is there already", field=f"{path}.name")
+            raise InvalidInput(
+                f"field {field.name[:80]!r} appears twice (upper and lower case count as the same)",
+                field=f"{path}.name",
+            )
         if field.type not in TYPES:
             raise InvalidInput(f"field {field.name[:80]!r} needs a type", field=f"{path}.type")
         seen.add(field.name.lower())
@@ -61,12 +66,18 @@ def read_schema(fields: Iterable[collection_pb2.PayloadField]) -> dict[str, Payl
 
 
 def write_schema(schema: Mapping[str, PayloadType]) -> list[collection_pb2.PayloadField]:
-    """The schema's fields."""
+    """The fields of the schema."""
     return [collection_pb2.PayloadField(name=name, type=WRITTEN_TYPES[kind]) for name, kind in schema.items()]
 
 
+def unknown_field(name: str, schema: Mapping[str, PayloadType]) -> str:
+    """The error text for a field that the schema does not have."""
+    known = ", ".join(schema) or "none"
+    return f"the schema has no field {name[:80]!r}; its fields are: {known}"
+
+
 def read_value(value: common_pb2.Value, field: str) -> tuple[PayloadType, PayloadValue]:
-    """A value and its type. InvalidPayload for none, for numbers that are not finite, for bad moments."""
+    """A value and its type. Raises InvalidPayload if it is not set, not finite, or an invalid timestamp."""
     which = value.WhichOneof("kind")
     if which is None:
         raise InvalidPayload("the value is not set", field=field)
@@ -74,40 +85,39 @@ def read_value(value: common_pb2.Value, field: str) -> tuple[PayloadType, Payloa
     if kind is PayloadType.STRING_LIST:
         return kind, list(value.string_list.values)
     if kind is PayloadType.TIMESTAMP:
-        return kind, read_moment(value.timestamp_value, field)
-    found: PayloadValue = getattr(value, which)
-    if isinstance(found, float) and not math.isfinite(found):
+        return kind, read_time(value.timestamp_value, field)
+    plain: PayloadValue = getattr(value, which)
+    if isinstance(plain, float) and not math.isfinite(plain):
         raise InvalidPayload("numbers must be finite", field=field)
-    return kind, found
+    return kind, plain
 
 
-def read_moment(moment: Timestamp, field: str) -> dt.datetime:
-    """The moment in UTC, to the microsecond; years 1 to 9999."""
+def read_time(timestamp: Timestamp, field: str) -> dt.datetime:
+    """The timestamp in UTC, with microseconds; years 1 to 9999."""
     try:
-        if not 0 <= moment.nanos < 1_000_000_000:
+        if not 0 <= timestamp.nanos < 1_000_000_000:
             raise ValueError("nanos must be 0 to 999,999,999")
-        return moment.ToDatetime(dt.timezone.utc)
+        return timestamp.ToDatetime(dt.timezone.utc)
     except (ValueError, OverflowError) as error:
-        raise InvalidPayload(f"no valid timestamp: {error}", field=field) from None
+        raise InvalidPayload(f"the timestamp is not valid: {error}", field=field) from None
 
 
 def read_payload(
     payload: Mapping[str, common_pb2.Value], schema: Mapping[str, PayloadType], field: str
 ) -> Payload:
-    """A point's payload. InvalidPayload for fields that the schema has not, or of another type."""
-    found: Payload = {}
+    """A point's payload. Raises InvalidPayload for unknown fields and for values of another type."""
+    values: Payload = {}
     for name in payload:
         path = f'{field}["{name[:80]}"]'
         if name not in schema:
-            known = ", ".join(schema) or "none"
-            raise InvalidPayload(f"no field {name[:80]!r} in the schema; its fields: {known}", field=path)
+            raise InvalidPayload(unknown_field(name, schema), field=path)
         kind, value = read_value(payload[name], path)
         if kind is not schema[name]:
             raise InvalidPayload(
-                f"field {name!r} is of type {schema[name].value}, not {kind.value}", field=path
+                f"field {name!r} must have type {schema[name].value}, not {kind.value}", field=path
             )
-        found[name] = value
-    return found
+        values[name] = value
+    return values
 
 
 def write_payload(payload: Payload) -> dict[str, common_pb2.Value]:
@@ -116,14 +126,14 @@ def write_payload(payload: Payload) -> dict[str, common_pb2.Value]:
 
 
 def payload_steps(payloads: Sequence[Payload]) -> int:
-    """About how many steps it takes to write them (see off_loop); not counted where they are many."""
-    if len(payloads) > MOST_COUNTED:
+    """Approximate number of steps to write the payloads (see off_loop); large if there are many of them."""
+    if len(payloads) > MAX_COUNTED:
         return sys.maxsize
     return sum(value_steps(value) for payload in payloads for value in payload.values())
 
 
 def value_steps(value: PayloadValue) -> int:
-    """One for a value, and for each text of a list; one more for every 256 characters."""
+    """One step per value, per string of a list, and per 256 characters of a string."""
     if isinstance(value, list):
         return len(value)
     return 1 + len(value) // 256 if isinstance(value, str) else 1
@@ -140,7 +150,5 @@ def write_value(value: PayloadValue) -> common_pb2.Value:
     if isinstance(value, str):
         return common_pb2.Value(string_value=value)
     if isinstance(value, dt.datetime):
-        moment = Timestamp()
-        moment.FromDatetime(value)
-        return common_pb2.Value(timestamp_value=moment)
+        return common_pb2.Value(timestamp_value=write_time(value))
     return common_pb2.Value(string_list=common_pb2.StringList(values=value))

@@ -1,4 +1,4 @@
-"""Points on the wire: to write, to delete, to get, to scroll through and to count."""
+"""Points in protobuf: requests that write, delete, get, scroll and count points, and their responses."""
 
 from __future__ import annotations
 
@@ -8,8 +8,14 @@ from clipserve.v1 import collection_pb2, common_pb2
 
 from clipserve_gateway.collection.points import NewPoint, Page, UpsertOutcome
 from clipserve_gateway.collection.spec import CollectionSpec
-from clipserve_gateway.convert.collections import write_model
-from clipserve_gateway.convert.common import check_count, check_fits, check_text, hashed, read_image
+from clipserve_gateway.convert.common import (
+    check_count,
+    check_fits,
+    check_text,
+    compute_hashes,
+    read_image,
+    write_model,
+)
 from clipserve_gateway.convert.embedding import read_embedding, write_embedding
 from clipserve_gateway.convert.filters import read_filter
 from clipserve_gateway.convert.pages import write_page_token
@@ -19,13 +25,16 @@ from clipserve_gateway.errors import InvalidInput, InvalidPayload, LimitExceeded
 from clipserve_gateway.index.values import MAX_ID_BYTES, MAX_URI_BYTES, Filter, Point
 from clipserve_gateway.types import EncodedImage, Floats, Limits, RawImage
 
+FRAMING_BYTES = 8
+"""Tag and length of one point in a response, at most."""
+
 
 def read_points(
     request: collection_pb2.UpsertPointsRequest, collection: CollectionSpec, limits: Limits
 ) -> list[NewPoint | InvalidInput]:
-    """The points, those that cannot be accepted replaced by what is wrong with them.
+    """The points; an invalid point is replaced by its error.
 
-    Raises InvalidInput for what is wrong with the whole call: no points, too many, or one id twice.
+    Raises InvalidInput for errors of the whole call: no points, too many points, or a repeated id.
     """
     check_count(len(request.points), limits.max_items_per_call, "points")
     first_seen: dict[str, int] = {}
@@ -33,37 +42,38 @@ def read_points(
     for i, point in enumerate(request.points):
         if point.id in first_seen:
             raise InvalidInput(
-                f"id {point.id[:80]!r} is already that of points[{first_seen[point.id]}]",
+                f"id {point.id[:80]!r} appears twice; it is already the id of points[{first_seen[point.id]}]",
                 field=f"points[{i}].id",
             )
         first_seen[point.id] = i
         points.append(read_point(point, collection, limits))
-    hashed(point.source for point in points if isinstance(point, NewPoint))
+    compute_hashes(point.source for point in points if isinstance(point, NewPoint))
     return points
 
 
 def read_point(
     point: collection_pb2.PointInput, collection: CollectionSpec, limits: Limits
 ) -> NewPoint | InvalidInput:
-    """One point, or what is wrong with it."""
+    """One point, or its error."""
     try:
         check_id(point.id, "id")
-        size = sum(len(name) + value.ByteSize() for name, value in point.payload.items())
-        if size > limits.max_payload_bytes:
+        payload_bytes = sum(len(name) + value.ByteSize() for name, value in point.payload.items())
+        if payload_bytes > limits.max_payload_bytes:
             raise InvalidPayload(
-                f"the payload has {size} bytes; at most {limits.max_payload_bytes} are kept", field="payload"
+                f"the payload has {payload_bytes} bytes; at most {limits.max_payload_bytes} are allowed",
+                field="payload",
             )
         payload = read_payload(point.payload, collection.schema, "payload")
         if len(point.source_uri.encode()) > MAX_URI_BYTES:
-            raise LimitExceeded(f"a source_uri has at most {MAX_URI_BYTES} bytes", field="source_uri")
-        source, kept = read_source(point, limits), read_kept_source(point, collection, limits)
-        return NewPoint(point.id, source, payload, point.source_uri, kept, point.must_be_new)
+            raise LimitExceeded(f"source_uri has more than {MAX_URI_BYTES} bytes", field="source_uri")
+        source, kept_source = read_source(point, limits), read_kept_source(point, collection, limits)
+        return NewPoint(point.id, source, payload, point.source_uri, kept_source, point.must_be_new)
     except InvalidInput as error:
         return error
 
 
 def read_source(point: collection_pb2.PointInput, limits: Limits) -> EncodedImage | RawImage | str | Floats:
-    """What a point is made of."""
+    """The image, text or embedding of a point."""
     kind = point.WhichOneof("source")
     if kind == "image":
         return read_image(point.image, "image.")
@@ -78,16 +88,16 @@ def read_source(point: collection_pb2.PointInput, limits: Limits) -> EncodedImag
 def read_kept_source(
     point: collection_pb2.PointInput, collection: CollectionSpec, limits: Limits
 ) -> EncodedImage | RawImage | str | None:
-    """What a given embedding was made of; InvalidInput where it would be dropped without a word."""
+    """The source of a given embedding. Raises InvalidInput where the collection would not store it."""
     kind = point.WhichOneof("kept_source")
     if kind is None:
         return None
     if point.WhichOneof("source") != "embedding":
         raise InvalidInput(
-            "it goes with an embedding only; images and texts are kept as they are", field=kind
+            f"{kind} is only allowed with embedding; an image or text is stored as it is", field=kind
         )
     if not collection.keep_sources:
-        raise InvalidInput(f"collection {collection.name!r} does not keep its sources", field=kind)
+        raise InvalidInput(f"collection {collection.name!r} does not store sources", field=kind)
     if kind == "kept_image":
         return read_image(point.kept_image, "kept_image.")
     check_text(point.kept_text, limits, "kept_text")
@@ -95,29 +105,29 @@ def read_kept_source(
 
 
 def check_id(id: str, field: str) -> None:
-    """1–512 bytes of UTF-8 without control characters."""
+    """Raises InvalidInput unless the id has 1 to 512 bytes of UTF-8 and no control characters."""
     if not 1 <= len(id.encode()) <= MAX_ID_BYTES:
-        raise InvalidInput(f"an id has 1 to {MAX_ID_BYTES} bytes, not {len(id.encode())}", field=field)
+        raise InvalidInput(f"the id has {len(id.encode())} bytes; give 1 to {MAX_ID_BYTES}", field=field)
     if any(character < " " or "\x7f" <= character < "\xa0" for character in id):
-        raise InvalidInput("an id must not have control characters", field=field)
+        raise InvalidInput("the id must not have control characters", field=field)
 
 
 def write_upsert(
     outcome: UpsertOutcome, points: Sequence[NewPoint | InvalidInput], spec: CollectionSpec
 ) -> collection_pb2.UpsertPointsResponse:
-    """What became of each point."""
+    """The status of each point."""
     return collection_pb2.UpsertPointsResponse(
         statuses=[
             item_status(error, point_path(point, i))
             for i, (error, point) in enumerate(zip(outcome.statuses, points, strict=True))
         ],
         model=write_model(spec.serving),
-        truncated=[i for i, cut in enumerate(outcome.truncated) if cut],
+        truncated=[i for i, truncated in enumerate(outcome.truncated) if truncated],
     )
 
 
 def point_path(point: NewPoint | InvalidInput, i: int) -> str:
-    """Where the i-th point's errors lie: its image's own, if an image is what was embedded."""
+    """Field path of the i-th point's errors; the path of its image if the point is made from an image."""
     image = isinstance(point, NewPoint) and isinstance(point.source, EncodedImage | RawImage)
     return f"points[{i}].image" if image else f"points[{i}]"
 
@@ -130,21 +140,12 @@ def read_ids(ids: Sequence[str], limits: Limits) -> list[str]:
     return list(ids)
 
 
-def read_optional_filter(
-    request: collection_pb2.CountPointsRequest | collection_pb2.ScrollPointsRequest,
-    collection: CollectionSpec,
-    limits: Limits,
-) -> Filter | None:
-    """The filter, if there is one."""
-    return read_filter(request.filter, collection.schema, limits) if request.HasField("filter") else None
-
-
 def read_deletion(
     request: collection_pb2.DeletePointsRequest, collection: CollectionSpec, limits: Limits
 ) -> list[str] | Filter:
-    """What to delete: points by id, or those that meet a filter."""
+    """The points to delete: by id, or by filter."""
     if request.HasField("filter") == bool(request.ids):
-        raise InvalidInput("set ids or filter, exactly one of them", field="ids")
+        raise InvalidInput("set exactly one of ids and filter", field="ids")
     if request.HasField("filter"):
         return read_filter(request.filter, collection.schema, limits)
     return read_ids(request.ids, limits)
@@ -152,21 +153,21 @@ def read_deletion(
 
 def write_point(point: Point) -> collection_pb2.Point:
     """A stored point."""
-    written = collection_pb2.Point(
+    message = collection_pb2.Point(
         id=point.id, payload=write_payload(point.payload), source_uri=point.source_uri
     )
     if point.embedding is not None:
         embedding = write_embedding(point.embedding, common_pb2.EMBEDDING_FORMAT_FLOAT32_LE)
-        written.embedding.CopyFrom(embedding)
+        message.embedding.CopyFrom(embedding)
     if point.source is not None and point.source.kind == "image":
-        written.image_content = point.source.content
+        message.image_content = point.source.content
     elif point.source is not None:
-        written.text = point.source.content.decode()
-    return written
+        message.text = point.source.content.decode()
+    return message
 
 
 def write_steps(points: Sequence[Point]) -> int:
-    """About how many steps it takes to write points (see off_loop)."""
+    """Approximate number of steps to write the points (see off_loop)."""
     sources = sum(len(point.source.content) for point in points if point.source is not None)
     return payload_steps([point.payload for point in points]) + sources // 256
 
@@ -174,7 +175,7 @@ def write_steps(points: Sequence[Point]) -> int:
 def write_points(
     points: Sequence[Point], spec: CollectionSpec, limits: Limits
 ) -> collection_pb2.GetPointsResponse:
-    """The points that were asked for by id; LimitExceeded where they are too large for a message."""
+    """The requested points. Raises LimitExceeded if they are too large for a message."""
     response = collection_pb2.GetPointsResponse(
         points=map(write_point, points), model=write_model(spec.serving)
     )
@@ -182,18 +183,17 @@ def write_points(
 
 
 def write_scroll(page: Page, spec: CollectionSpec, limits: Limits) -> collection_pb2.ScrollPointsResponse:
-    """A page of points; those that would make the message too large are left to the next one."""
+    """A page of points; points that do not fit into the message move to the next page."""
     response = collection_pb2.ScrollPointsResponse(model=write_model(spec.serving))
-    size, room = response.ByteSize(), limits.max_message_bytes - 4 * MAX_ID_BYTES
+    size, max_size = response.ByteSize(), limits.max_message_bytes - 4 * MAX_ID_BYTES
     more = page.more
     for point in page.points:
-        written = write_point(point)
-        # 8 bytes: the field's tag and length around the point.
-        size += written.ByteSize() + 8
-        if response.points and size > room:
+        message = write_point(point)
+        size += message.ByteSize() + FRAMING_BYTES
+        if response.points and size > max_size:
             more = True
             break
-        response.points.append(written)
+        response.points.append(message)
     if more and response.points:
         response.next_page_token = write_page_token(response.points[-1].id)
     return response

@@ -1,4 +1,4 @@
-"""Search on the wire."""
+"""Search in protobuf."""
 
 from __future__ import annotations
 
@@ -7,17 +7,23 @@ import math
 from clipserve.v1 import clip_pb2
 
 from clipserve_gateway.collection.duplicates import Group
-from clipserve_gateway.collection.score_statistics import Judge
+from clipserve_gateway.collection.score_statistics import ScoreScale
 from clipserve_gateway.collection.search import Like, Part, Query, SearchOutcome
 from clipserve_gateway.collection.spec import CollectionSpec
-from clipserve_gateway.convert.collections import write_model
-from clipserve_gateway.convert.common import check_count, check_fits, check_text, read_image, read_top_k
+from clipserve_gateway.convert.common import (
+    check_count,
+    check_fits,
+    check_text,
+    read_image,
+    read_top_k,
+    write_model,
+)
 from clipserve_gateway.convert.embedding import read_embedding
-from clipserve_gateway.convert.filters import read_filter
-from clipserve_gateway.convert.payload import payload_steps, write_payload
+from clipserve_gateway.convert.filters import read_optional_filter
+from clipserve_gateway.convert.payload import payload_steps, unknown_field, write_payload
 from clipserve_gateway.convert.points import check_id
 from clipserve_gateway.errors import InvalidInput, LimitExceeded
-from clipserve_gateway.index.values import Filter, Hit
+from clipserve_gateway.index.values import Hit
 from clipserve_gateway.types import Floats, Input, Limits
 
 DEFAULT_TOP_K = 10
@@ -26,30 +32,28 @@ MAX_PARTS = 16
 CONSISTENCIES = frozenset(clip_pb2.Consistency.values())
 
 
-def read_search(request: clip_pb2.SearchRequest, limits: Limits) -> Query:
-    """Raises InvalidInput for a bad query; what needs the collection's schema is read when that is known."""
+def read_search(request: clip_pb2.SearchRequest, collection: CollectionSpec, limits: Limits) -> Query:
+    """The query, validated against the collection's schema. Raises InvalidInput."""
     top_k = read_top_k(request.top_k, DEFAULT_TOP_K)
     if top_k > limits.max_top_k:
         raise LimitExceeded(
-            f"top_k is {top_k}; at most {limits.max_top_k}",
-            field="top_k",
-            metadata={"limit": str(limits.max_top_k)},
+            f"top_k is {top_k}; the maximum is {limits.max_top_k}", field="top_k", limit=limits.max_top_k
         )
     threshold = request.score_threshold if request.HasField("score_threshold") else None
     if threshold is not None and not -1 <= threshold <= 1:
-        raise InvalidInput("score_threshold is a cosine, -1 to 1", field="score_threshold")
+        raise InvalidInput(
+            f"score_threshold is {threshold:g}; it is a cosine, -1 to 1", field="score_threshold"
+        )
     if request.consistency not in CONSISTENCIES:
         raise InvalidInput(f"consistency {request.consistency} is not known", field="consistency")
-    if request.omit_payload and request.payload_fields:
-        raise InvalidInput("omit_payload leaves out every field", field="payload_fields")
     return Query(
-        collection=request.collection,
+        collection=collection,
         parts=read_parts(request, limits),
         top_k=top_k,
         score_threshold=threshold,
-        filter=lambda collection: read_search_filter(request, collection, limits),
+        filter=read_optional_filter(request, collection.schema, limits),
         with_payload=not request.omit_payload,
-        payload_fields=lambda collection: read_payload_fields(request, collection),
+        payload_fields=read_payload_fields(request, collection),
         fingerprint=request.fingerprint,
         consistent=request.consistency == clip_pb2.CONSISTENCY_STRONG,
         duplicate_threshold=read_duplicate_threshold(request),
@@ -57,7 +61,7 @@ def read_search(request: clip_pb2.SearchRequest, limits: Limits) -> Query:
 
 
 def read_parts(request: clip_pb2.SearchRequest, limits: Limits) -> tuple[Part, ...]:
-    """The query: one thing to look for, or several with their weights."""
+    """The parts of the query: one, or several with weights."""
     kind = request.WhichOneof("query")
     if kind is None:
         raise InvalidInput("set text, image, embedding, like or weighted", field="query")
@@ -72,7 +76,7 @@ def read_parts(request: clip_pb2.SearchRequest, limits: Limits) -> tuple[Part, .
 def read_part(part: clip_pb2.WeightedPart, limits: Limits, path: str) -> Part:
     """One part of a weighted query."""
     if not math.isfinite(part.weight) or part.weight == 0:
-        raise InvalidInput("a weight is a finite number other than 0", field=f"{path}weight")
+        raise InvalidInput("the weight must be a finite number other than 0", field=f"{path}weight")
     kind = part.WhichOneof("part")
     if kind is None:
         raise InvalidInput("set text, image, embedding or like", field=f"{path}part")
@@ -82,7 +86,7 @@ def read_part(part: clip_pb2.WeightedPart, limits: Limits, path: str) -> Part:
 def read_source(
     message: clip_pb2.SearchRequest | clip_pb2.WeightedPart, kind: str, limits: Limits, path: str
 ) -> Input | Floats | Like:
-    """The picture, text, embedding or id that `kind` says is set."""
+    """The image, text, embedding or id in the field `kind`."""
     if kind == "image":
         return read_image(message.image, f"{path}image.")
     if kind == "text":
@@ -94,34 +98,29 @@ def read_source(
     return Like(message.like)
 
 
-def read_search_filter(
-    request: clip_pb2.SearchRequest, collection: CollectionSpec, limits: Limits
-) -> Filter | None:
-    """The filter, if there is one."""
-    return read_filter(request.filter, collection.schema, limits) if request.HasField("filter") else None
-
-
 def read_payload_fields(request: clip_pb2.SearchRequest, collection: CollectionSpec) -> tuple[str, ...]:
-    """Fields of the schema to return; none means all."""
+    """Payload fields to return; empty means all."""
+    if request.omit_payload and request.payload_fields:
+        raise InvalidInput("set omit_payload or payload_fields, not both", field="payload_fields")
     for i, name in enumerate(request.payload_fields):
         if name not in collection.schema:
-            known = ", ".join(collection.schema) or "none"
-            raise InvalidInput(
-                f"no field {name[:80]!r} in the schema; its fields: {known}", field=f"payload_fields[{i}]"
-            )
+            raise InvalidInput(unknown_field(name, collection.schema), field=f"payload_fields[{i}]")
     return tuple(request.payload_fields)
 
 
 def read_duplicate_threshold(request: clip_pb2.SearchRequest) -> float | None:
-    """Cosine from which hits are grouped; None where they are not."""
+    """Cosine from which hits are grouped; None if they are not grouped."""
     threshold = request.duplicate_threshold or DEFAULT_DUPLICATE_THRESHOLD
     if not 0 < threshold <= 1:
-        raise InvalidInput("duplicate_threshold is a cosine, above 0 to 1", field="duplicate_threshold")
+        raise InvalidInput(
+            f"duplicate_threshold is {threshold:g}; it is a cosine, above 0 and at most 1",
+            field="duplicate_threshold",
+        )
     return threshold if request.group_duplicates else None
 
 
 def write_steps(outcome: SearchOutcome) -> int:
-    """About how many steps it takes to write the hits (see off_loop)."""
+    """Approximate number of steps to write the hits (see off_loop)."""
     hits = [hit for group in outcome.groups for hit in (group.hit, *group.duplicates)]
     return payload_steps([hit.payload for hit in hits])
 
@@ -129,7 +128,7 @@ def write_steps(outcome: SearchOutcome) -> int:
 def write_search(outcome: SearchOutcome, limits: Limits) -> clip_pb2.SearchResponse:
     """The hits, best first."""
     response = clip_pb2.SearchResponse(
-        hits=[write_group(group, outcome.judge) for group in outcome.groups],
+        hits=[write_group(group, outcome.scale) for group in outcome.groups],
         model=write_model(outcome.collection.serving),
         truncated=outcome.truncated,
         incomplete=outcome.incomplete,
@@ -138,18 +137,18 @@ def write_search(outcome: SearchOutcome, limits: Limits) -> clip_pb2.SearchRespo
     return check_fits(response, limits, "top_k")
 
 
-def write_group(group: Group, judge: Judge | None) -> clip_pb2.SearchHit:
+def write_group(group: Group, scale: ScoreScale | None) -> clip_pb2.SearchHit:
     """A hit with its near-duplicates."""
-    written = write_hit(group.hit, judge)
-    written.duplicates.extend(write_hit(hit, judge) for hit in group.duplicates)
-    return written
+    message = write_hit(group.hit, scale)
+    message.duplicates.extend(write_hit(hit, scale) for hit in group.duplicates)
+    return message
 
 
-def write_hit(hit: Hit, judge: Judge | None) -> clip_pb2.SearchHit:
-    """One hit, judged by the scores of unrelated pairs where these are known."""
+def write_hit(hit: Hit, scale: ScoreScale | None) -> clip_pb2.SearchHit:
+    """One hit, with its percentile if the collection has score statistics."""
     return clip_pb2.SearchHit(
         id=hit.id,
         score=hit.score,
         payload=write_payload(hit.payload),
-        percentile=None if judge is None else judge.percentile(hit.score),
+        percentile=None if scale is None else scale.percentile(hit.score),
     )

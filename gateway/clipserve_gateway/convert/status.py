@@ -1,4 +1,4 @@
-"""What the domain's errors become on the wire: one table, for calls and for items of batches."""
+"""Maps the domain's errors to gRPC statuses: one table, for calls and for items of batches."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from clipserve_gateway import errors
 
 DOMAIN = "clipserve"
 MAX_DESCRIPTION_BYTES = 1024
-"""Statuses travel in HTTP/2 headers, of which peers accept about 8 KB in all."""
+"""Statuses are sent in HTTP/2 headers, of which peers accept about 8 KB in total."""
 
 CODES: dict[type[errors.ClipserveError], grpc.StatusCode] = {
     errors.InvalidInput: grpc.StatusCode.INVALID_ARGUMENT,
@@ -41,7 +41,7 @@ CODES: dict[type[errors.ClipserveError], grpc.StatusCode] = {
 
 
 def code_of(error: errors.ClipserveError) -> grpc.StatusCode:
-    """The status code of the error's class, or of its nearest ancestor in the table."""
+    """The status code of the error's class or of its nearest base class in CODES."""
     for kind in type(error).__mro__:
         if kind in CODES:
             return CODES[kind]
@@ -49,7 +49,7 @@ def code_of(error: errors.ClipserveError) -> grpc.StatusCode:
 
 
 def item_status(error: errors.ClipserveError | None, prefix: str = "") -> common_pb2.ItemStatus:
-    """The status of one item; `prefix` is the item's own path, e.g. ``images[3]``."""
+    """The status of one item; `prefix` is the item's path, e.g. ``images[3]``."""
     if error is None:
         return common_pb2.ItemStatus()
     located = error.at(prefix) if prefix else error
@@ -62,7 +62,7 @@ def item_status(error: errors.ClipserveError | None, prefix: str = "") -> common
 
 
 def rpc_status(error: errors.ClipserveError) -> status_pb2.Status:
-    """The status of a whole call, with its details (AIP-193): ErrorInfo, and what the class calls for."""
+    """The status of a whole call with its details (AIP-193): ErrorInfo, BadRequest and RetryInfo."""
     status = status_pb2.Status(code=code_of(error).value[0], message=clipped(error.message))
     pack(status, error_details_pb2.ErrorInfo(reason=error.reason, domain=DOMAIN, metadata=error.metadata))
     if error.field:
@@ -78,8 +78,8 @@ def rpc_status(error: errors.ClipserveError) -> status_pb2.Status:
 
 
 def internal_status() -> status_pb2.Status:
-    """The status of a fault of ours: a fixed text; what happened is in the log only."""
-    status = status_pb2.Status(code=code_pb2.INTERNAL, message="internal error; the server's log says more")
+    """The status of an unexpected error: a fixed text, because the cause is for the log only."""
+    status = status_pb2.Status(code=code_pb2.INTERNAL, message="internal error; see the server's log")
     pack(status, error_details_pb2.ErrorInfo(reason="INTERNAL", domain=DOMAIN))
     return status
 
@@ -87,11 +87,11 @@ def internal_status() -> status_pb2.Status:
 def trailers(
     status: status_pb2.Status, error: errors.ClipserveError | None
 ) -> tuple[tuple[str, str | bytes], ...]:
-    """Trailing metadata that carries the details; gRPC's own retries obey the push-back, not RetryInfo."""
-    found: tuple[tuple[str, str | bytes], ...] = (("grpc-status-details-bin", status.SerializeToString()),)
+    """Trailing metadata with the details. gRPC's built-in retries use the push-back, not RetryInfo."""
+    metadata: tuple[tuple[str, str | bytes], ...] = (("grpc-status-details-bin", status.SerializeToString()),)
     if error is not None and error.retry_after is not None:
-        found += (("grpc-retry-pushback-ms", str(int(error.retry_after * 1000))),)
-    return found
+        metadata += (("grpc-retry-pushback-ms", str(int(error.retry_after * 1000))),)
+    return metadata
 
 
 def pack(status: status_pb2.Status, detail: object) -> None:
@@ -100,7 +100,7 @@ def pack(status: status_pb2.Status, detail: object) -> None:
 
 
 def clipped(text: str) -> str:
-    """The text, cut where it would not fit into headers."""
+    """The text, cut to MAX_DESCRIPTION_BYTES."""
     if len(text.encode()) <= MAX_DESCRIPTION_BYTES:
         return text
     return text.encode()[: MAX_DESCRIPTION_BYTES - 4].decode(errors="ignore") + " …"

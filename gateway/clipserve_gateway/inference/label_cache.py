@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import time
 from dataclasses import replace
 from typing import Protocol
@@ -15,6 +16,7 @@ from clipserve_gateway.errors import ClipserveError
 from clipserve_gateway.flow import stages
 from clipserve_gateway.flow.deadline import Deadline
 from clipserve_gateway.flow.shared_work import LatestDeadline, SharedWork
+from clipserve_gateway.inference.embedder import Embedder
 from clipserve_gateway.inference.label_embeddings import (
     Label,
     LabelEmbeddings,
@@ -27,8 +29,8 @@ from clipserve_gateway.inference.label_embeddings import (
     set_key,
 )
 from clipserve_gateway.inference.label_warnings import find_warnings
-from clipserve_gateway.inference.negative_words import NegativeWordCache, far_words
-from clipserve_gateway.inference.text_store import TextEmbedder, TextEmbeddings, TextStore, known_texts
+from clipserve_gateway.inference.negative_words import embed_directions, far_words, negative_texts
+from clipserve_gateway.inference.text_store import TextEmbeddings, TextStore, known_texts
 from clipserve_gateway.metrics import Metrics
 from clipserve_gateway.types import LabelSet, LabelSetRef, ModelSpec
 
@@ -64,7 +66,7 @@ class LabelCache:
 
     def __init__(
         self,
-        embedder: TextEmbedder,
+        embedder: Embedder,
         max_bytes: int,
         metrics: Metrics,
         store: EmbeddingStore | None = None,
@@ -78,7 +80,7 @@ class LabelCache:
         self._named: LRUCache[str, LabelEmbeddings] = LRUCache(max_bytes // 3, getsizeof=matrix_bytes)
         self._labels: LRUCache[tuple[str, str], Label] = LRUCache(max_bytes // 3, getsizeof=label_bytes)
         self._builds: SharedWork[LabelEmbeddings] = SharedWork(metrics.label_cache_coalesced.inc)
-        self._negative_words = NegativeWordCache(embedder, texts)
+        self._negative_texts = negative_texts(texts)
 
     async def get(
         self, spec: ModelSpec, labels: LabelSet, deadline: Deadline, ref: LabelSetRef | None = None
@@ -100,7 +102,8 @@ class LabelCache:
             start = time.perf_counter()
             built = await self._build_or_load(spec, labels, latest, ref)
             if labels.needs_negative_words:
-                words = await self._negative_words.get(spec, latest)
+                embed = functools.partial(embed_directions, self._embedder, spec)
+                words = await self._negative_texts.get(spec.fingerprint, spec.embed_dim, latest, embed)
                 built = replace(built, negative=await asyncio.to_thread(far_words, words, built.matrix))
             built = replace(built, warnings=await find_warnings(labels, spec.context_length, latest()))
             self._metrics.label_cache_build_seconds.observe(time.perf_counter() - start)
@@ -140,7 +143,10 @@ class LabelCache:
         if self._texts is None or not digest:
             return await self._encode_names(spec, labels, latest)
         embeddings = await self._texts.get_or_make(
-            spec, digest, len(labels.names), lambda: self._encode_names(spec, labels, latest)
+            spec.fingerprint,
+            digest,
+            (len(labels.names), spec.embed_dim),
+            lambda: self._encode_names(spec, labels, latest),
         )
         if not embeddings.truncated:
             # Then a set that differs in some labels encodes only these.
@@ -179,7 +185,9 @@ class LabelCache:
         digest = known_digest(labels)
         if self._texts is None or not digest:
             return False
-        return await self._texts.load(spec, digest, len(labels.names)) is not None
+        return (
+            await self._texts.load(spec.fingerprint, digest, (len(labels.names), spec.embed_dim)) is not None
+        )
 
     def _entries(self, spec: ModelSpec, labels: LabelSet) -> dict[str, Label | None]:
         """The cached embedding of each label; None if it is not cached."""

@@ -1,27 +1,25 @@
-"""Negative words, which score `none of the above`: words for everything that a label set does not name.
+"""Negative words, which score `none of the above`.
 
 As in NegLabel (Jiang et al., ICLR 2024, "Negative Label Guided OOD Detection with Pretrained Vision-Language
-Models"), those words of a shipped list that are far from all labels stand for everything else. An image that
-is nearer to them than to the labels shows none of the labels. The words are ImageNet's class names, and there
-are some general prompts for images without any thing. bench/unknown.py measures the effect.
+Models"): from a shipped list of words, those that are far from all labels represent everything else. An image
+nearer to them than to the labels shows none of the labels. The words are ImageNet's class names, plus general
+prompts for images without an object. bench/unknown.py measures the effect.
 """
 
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from cachetools import LRUCache
 
-from clipserve_gateway.errors import StorageFailed, StorageUnavailable
-from clipserve_gateway.flow.concurrency import KeyLocks
 from clipserve_gateway.flow.deadline import Deadline
+from clipserve_gateway.inference.embedder import Embedder
 from clipserve_gateway.inference.embedding_rows import directions, rows_of
 from clipserve_gateway.inference.text_store import (
-    TextEmbedder,
+    FixedTexts,
     TextEmbeddings,
     TextStore,
     content_key,
@@ -31,9 +29,9 @@ from clipserve_gateway.types import Floats, ModelSpec
 
 PROMPT = "a photo of a {}."
 WORDS = 500
-"""Most words that stand for everything else."""
+"""Words that represent everything else, at most."""
 NEAR = 0.8
-"""A word with at least this cosine to a label, both relative to the mean of all words, may mean the same."""
+"""Words with this cosine to a label, both relative to the mean of all words, may mean the same."""
 GENERAL = (
     "random noise",
     "static",
@@ -61,19 +59,15 @@ GENERAL = (
     "a dark picture",
     "geometric shapes",
 )
-"""Prompts for images that show no thing."""
+"""Prompts for images without an object."""
 GENERAL_SHARE = 0.3
-"""Share of the general prompts in the score; the words have the rest."""
+"""Weight of the general prompts; the words have the rest."""
 NEAREST_LABELS = 6
-"""Only this many labels are compared: the sum of many labels would exceed the image's own."""
+"""Labels that are weighed against it: a sum over many labels would hide the matching one."""
 SOFTNESS = 3.0
-"""The model's logit scale is divided by this before words, or labels, are summed."""
+"""The model's logit scale is divided by this before summing over words or labels."""
 WEIGHT = 350.0
-"""Factor of the odds of none of the above; docs/search.md gives its effects."""
-STEP = 256
-"""Prompts embedded between two looks at the deadline; what is done by then is kept for the next caller."""
-MODELS = 16
-"""Models whose words are kept in memory: about a megabyte each."""
+"""Factor on the odds of none of the above; docs/search.md has the measured effect."""
 
 
 @functools.cache
@@ -83,13 +77,13 @@ def negative_prompts() -> tuple[str, ...]:
 
 
 def negative_digest() -> str:
-    """The prompts' digest in the store."""
+    """Identifies the prompts in the store."""
     return content_key("negative", negative_prompts())
 
 
 @dataclass(frozen=True)
 class NegativeWords:
-    """The words that are far from a label set."""
+    """The words that are far from the labels of a set."""
 
     embeddings: Floats
     """Of all words and general prompts, shared by all label sets: normalized float32 [N, D]."""
@@ -103,8 +97,8 @@ class NegativeWords:
 
         `labels` are the cosines of the images (float32 [B, D]) with all labels, [B, L]. The odds are WEIGHT ×
         (words / labels) ^ SOFTNESS, where `words` is the mean of exp(logit_scale / SOFTNESS × cosine) over
-        words and general prompts, and `labels` the sum of the same over the nearest labels. If there are less
-        labels than NEAREST_LABELS, the missing ones count as near as words.
+        words and general prompts, and `labels` the sum of the same over the nearest labels. If there are
+        fewer labels than NEAREST_LABELS, the missing ones count as near as the words.
         """
         cosines = np.clip(images @ self.embeddings.T, -1, 1)
         general, far = cosines[:, -len(GENERAL) :], cosines[:, self.far]
@@ -140,46 +134,14 @@ def far_words(words: Floats, labels: Floats) -> NegativeWords:
     return NegativeWords(words, order[nearest[order] < NEAR])
 
 
-class NegativeWordCache:
-    """The words by each model: embedded once, kept in memory and in the store."""
+def negative_texts(store: TextStore | None) -> FixedTexts[Floats]:
+    """The embeddings of negative_prompts(), normalized float32 [N, D]; see embed_directions."""
+    return FixedTexts(negative_prompts(), negative_digest(), store, lambda matrix: matrix)
 
-    def __init__(self, embedder: TextEmbedder, store: TextStore | None) -> None:
-        self._embedder = embedder
-        self._store = store
-        self._known: LRUCache[str, Floats] = LRUCache(MODELS)
-        self._begun: LRUCache[str, list[Floats]] = LRUCache(MODELS)
-        self._locks: KeyLocks[str] = KeyLocks()
 
-    async def get(self, spec: ModelSpec, latest: Callable[[], Deadline]) -> Floats:
-        """Normalized float32 [N, D]. Raises what embedding and the store raise."""
-        async with self._locks.hold([spec.fingerprint]):
-            found = self._known.get(spec.fingerprint)
-            if found is None:
-                found = self._known[spec.fingerprint] = (await self._load(spec, latest)).matrix
-                self._begun.pop(spec.fingerprint, None)
-            return found
-
-    async def _load(self, spec: ModelSpec, latest: Callable[[], Deadline]) -> TextEmbeddings:
-        prompts = negative_prompts()
-
-        async def make() -> TextEmbeddings:
-            return await self._embed(spec, prompts, latest)
-
-        if self._store is None:
-            return await make()
-        try:
-            return await self._store.get_or_make(spec, negative_digest(), len(prompts), make)
-        except (StorageFailed, StorageUnavailable):
-            # A store only saves work here: its failure must not fail a classification.
-            return await make()
-
-    async def _embed(
-        self, spec: ModelSpec, prompts: tuple[str, ...], latest: Callable[[], Deadline]
-    ) -> TextEmbeddings:
-        done = self._begun.setdefault(spec.fingerprint, [])
-        while len(done) * STEP < len(prompts):
-            latest().check("encode")
-            start = len(done) * STEP
-            embedded = await self._embedder.embed_texts(spec, prompts[start : start + STEP], latest())
-            done.append(directions(rows_of(embedded)))
-        return TextEmbeddings(np.concatenate(done), truncated=0)
+async def embed_directions(
+    embedder: Embedder, spec: ModelSpec, texts: Sequence[str], deadline: Deadline
+) -> TextEmbeddings:
+    """The normalized embeddings of texts."""
+    embedded = await embedder.embed_texts(spec, texts, deadline)
+    return TextEmbeddings(directions(rows_of(embedded)), truncated=0)

@@ -1,7 +1,9 @@
-"""Stores embeddings of texts that many calls need, so that each model computes them once.
+"""Embeddings of texts that many calls need, computed once per model and kept in the store.
 
-Their key is the content: the model's fingerprint, TEXT_VERSION, and a digest of the texts. Those of the demo
-model come with this package. Only texts of a fixed list belong here, because the store never removes them.
+Their key is made of the model's fingerprint, TEXT_VERSION, and a digest of the texts. This package ships
+those of the demo model. Only store texts of a closed list here: nothing removes them from the store.
+
+The store only saves work: a call does not fail because the store cannot be read or written.
 """
 
 from __future__ import annotations
@@ -14,35 +16,35 @@ import json
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from importlib import resources
-from typing import Protocol
+from typing import Generic, TypeVar
 
 import numpy as np
+from cachetools import LRUCache
 
-from clipserve_gateway.errors import ClipserveError
+from clipserve_gateway.errors import ClipserveError, StorageFailed, StorageUnavailable
+from clipserve_gateway.flow.concurrency import KeyLocks
 from clipserve_gateway.flow.deadline import Deadline
 from clipserve_gateway.index.base import Engine
-from clipserve_gateway.types import Embedded, Floats, ModelSpec
+from clipserve_gateway.types import Floats
+
+T = TypeVar("T")
 
 TEXT_VERSION = 1
-"""Increase it when the same texts get other token ids, or prompts are averaged in another way: then stored
-embeddings of older versions are not used any more. A test fails when that is necessary."""
+"""Increase it when the same texts get other token ids, or prompts are averaged in another way: older stored
+embeddings are then ignored. A test fails when it must be increased."""
 PREFIX = "texts/"
 DATA = resources.files("clipserve_gateway") / "data"
 SHIPPED = ("demo_texts.npz", "demo_prompts.npz")
 """Files in DATA with embeddings of the demo model."""
-
-
-class TextEmbedder(Protocol):
-    """Embeds texts with a model."""
-
-    async def embed_texts(self, spec: ModelSpec, texts: Sequence[str], deadline: Deadline) -> list[Embedded]:
-        """Raw embeddings in order."""
-        ...
+STEP = 256
+"""Texts that FixedTexts embeds between two checks of the deadline."""
+MODELS = 16
+"""Models for which FixedTexts keeps embeddings in memory: about a megabyte each."""
 
 
 @dataclass(frozen=True)
 class TextEmbeddings:
-    """Normalized float32 [N, D], and the number of texts truncated to the model's context."""
+    """Normalized float32 [N, D], and how many texts were cut at the model's context length."""
 
     matrix: Floats
     truncated: int
@@ -55,45 +57,109 @@ class TextStore:
         self._engine = engine
 
     async def get_or_make(
-        self, spec: ModelSpec, digest: str, rows: int, make: Callable[[], Awaitable[TextEmbeddings]]
+        self,
+        fingerprint: str,
+        digest: str,
+        shape: tuple[int, int],
+        make: Callable[[], Awaitable[TextEmbeddings]],
     ) -> TextEmbeddings:
-        """The embeddings of the texts with this digest, `rows` of them: stored ones, or made and stored now.
+        """The embeddings of the texts with this digest by a model, from the store or from `make`.
 
-        If they cannot be stored, the call succeeds nevertheless. Raises the errors of `make`, and
-        StorageFailed or StorageUnavailable if the store cannot be read.
+        `shape` is (number of texts, D). Stores what `make` returns. Raises only what `make` raises.
         """
-        embeddings = await self.load(spec, digest, rows)
+        embeddings = await self.load(fingerprint, digest, shape)
         if embeddings is None:
             embeddings = await make()
             with contextlib.suppress(ClipserveError):
-                # If another gateway was first, its embeddings are the same.
-                await self._engine.put_document(
-                    document_key(spec.fingerprint, digest), write_embeddings(embeddings), version=0
-                )
+                # If another gateway was first, its embeddings stay: they are the same.
+                key = document_key(fingerprint, digest)
+                await self._engine.put_document(key, write_embeddings(embeddings), version=0)
         return embeddings
 
-    async def load(self, spec: ModelSpec, digest: str, rows: int) -> TextEmbeddings | None:
-        """The embeddings from this package or the store; None if there are none."""
-        shipped = (await asyncio.to_thread(shipped_embeddings)).get(document_key(spec.fingerprint, digest))
+    async def load(self, fingerprint: str, digest: str, shape: tuple[int, int]) -> TextEmbeddings | None:
+        """The embeddings that are shipped or stored; None if there are none or the store cannot be read."""
+        key = document_key(fingerprint, digest)
+        shipped = (await asyncio.to_thread(shipped_embeddings)).get(key)
         if shipped is not None:
             return shipped
-        document = await self._engine.get_document(document_key(spec.fingerprint, digest))
-        return None if document is None else read_embeddings(document.value, rows, spec.embed_dim)
+        document = None
+        with contextlib.suppress(StorageFailed, StorageUnavailable):
+            document = await self._engine.get_document(key)
+        return None if document is None else read_embeddings(document.value, *shape)
+
+
+class FixedTexts(Generic[T]):
+    """The embeddings of one fixed list of texts by each model, kept in memory and in the store.
+
+    They are computed once per model, in steps. One caller per model computes at a time; when its deadline
+    passes, the next caller continues after the last finished step.
+
+    Args:
+        digest: identifies the texts in the store.
+        store: None keeps the embeddings in memory only.
+        convert: makes the value that `get` returns from the embeddings, normalized float32 [len(texts), D].
+    """
+
+    def __init__(
+        self, texts: Sequence[str], digest: str, store: TextStore | None, convert: Callable[[Floats], T]
+    ) -> None:
+        self._texts = texts
+        self._digest = digest
+        self._store = store
+        self._convert = convert
+        self._values: LRUCache[str, T] = LRUCache(MODELS)
+        self._steps: LRUCache[str, list[TextEmbeddings]] = LRUCache(MODELS)
+        self._locks: KeyLocks[str] = KeyLocks()
+
+    async def get(
+        self,
+        fingerprint: str,
+        dim: int,
+        latest: Callable[[], Deadline],
+        embed: Callable[[Sequence[str], Deadline], Awaitable[TextEmbeddings]],
+    ) -> T:
+        """The value for one model.
+
+        Args:
+            fingerprint: of the model; `dim` is D.
+            latest: the deadline, which may move while the call waits or computes.
+            embed: embeds a step's texts with the model. Its errors are raised.
+        """
+
+        async def compute() -> TextEmbeddings:
+            steps = self._steps.setdefault(fingerprint, [])
+            while (start := len(steps) * STEP) < len(self._texts):
+                latest().check("encode")
+                steps.append(await embed(self._texts[start : start + STEP], latest()))
+            matrix = np.concatenate([step.matrix for step in steps])
+            return TextEmbeddings(matrix, sum(step.truncated for step in steps))
+
+        async with self._locks.hold([fingerprint]):
+            value = self._values.get(fingerprint)
+            if value is None:
+                if self._store is None:
+                    embeddings = await compute()
+                else:
+                    shape = (len(self._texts), dim)
+                    embeddings = await self._store.get_or_make(fingerprint, self._digest, shape, compute)
+                value = self._values[fingerprint] = self._convert(embeddings.matrix)
+                self._steps.pop(fingerprint, None)
+            return value
 
 
 def data_lines(name: str) -> tuple[str, ...]:
-    """The lines of a text file in data/, without surrounding white space and without empty lines."""
+    """The non-empty lines of a text file in data/, stripped of white space."""
     text = (DATA / name).read_text(encoding="utf-8")
     return tuple(line.strip() for line in text.split("\n") if line.strip())
 
 
 def document_key(fingerprint: str, digest: str) -> str:
-    """The key of the document with a model's embeddings of some texts."""
+    """The key of the embeddings of the texts with this digest by a model."""
     return f"{PREFIX}{TEXT_VERSION}/{fingerprint}/{digest}"
 
 
 def content_key(*parts: object) -> str:
-    """A hash that is the same only for equal parts."""
+    """A hash that is equal if and only if all parts are equal."""
     return hashlib.sha256(json.dumps(parts, ensure_ascii=True).encode()).hexdigest()
 
 
@@ -103,7 +169,7 @@ def write_embeddings(embeddings: TextEmbeddings) -> bytes:
 
 
 def read_embeddings(value: bytes, rows: int, dim: int) -> TextEmbeddings | None:
-    """The embeddings in a document; None if it has another number of rows or columns."""
+    """The embeddings in a document; None if their number or dimension differs."""
     if len(value) != 4 + 4 * rows * dim:
         return None
     matrix = np.frombuffer(value, "<f4", offset=4).reshape(rows, dim).astype(np.float32)
@@ -112,14 +178,14 @@ def read_embeddings(value: bytes, rows: int, dim: int) -> TextEmbeddings | None:
 
 @functools.cache
 def known_texts() -> dict[str, str]:
-    """Digests of the texts that belong in the store, by name. A test compares them with the texts."""
+    """Digests of the texts that may be stored, by name. Tests compare them with the texts."""
     known: dict[str, str] = json.loads((DATA / "known_texts.json").read_text(encoding="utf-8"))
     return known
 
 
 @functools.cache
 def shipped_embeddings() -> dict[str, TextEmbeddings]:
-    """The embeddings that come with this package, by document key. They are read once, in some milliseconds.
+    """The embeddings that this package ships, by document key. Read once, in a few milliseconds.
 
     exporter/training/embed_labels.py and embed_prompts.py write these files.
     """

@@ -65,7 +65,7 @@ class ClipServicer(clip_pb2_grpc.ClipServiceServicer):
         steps += STEPS_OF_AN_INPUT * len(request.images)
         call = await off_loop(steps, lambda: convert.read_classify(request, self._limits))
         async with self._calls.place(cost_of(call.images), context) as deadline:
-            labels, ref = await self._label_sets.choose(call.labels, call.ref)
+            labels, ref = await self._label_sets.resolve(call.labels, call.label_set_ref)
             await off_loop(
                 len(labels.names), lambda: convert.check_classify_answer(call, labels, self._limits)
             )
@@ -91,7 +91,7 @@ class ClipServicer(clip_pb2_grpc.ClipServiceServicer):
         steps = len(request.labels.names) + len(request.labels.templates)
         call = await off_loop(steps, lambda: convert.read_prepare(request, self._limits))
         async with self._calls.place(Cost(1, 0), context) as deadline:
-            labels, ref = await self._label_sets.choose(call.labels, call.ref)
+            labels, ref = await self._label_sets.resolve(call.labels, call.label_set_ref)
             spec, prepared = await self._classifier.prepare(
                 call.model, labels, seconds=call.seconds, deadline=deadline, ref=ref
             )
@@ -135,9 +135,10 @@ class ClipServicer(clip_pb2_grpc.ClipServiceServicer):
 
     async def Search(self, request: clip_pb2.SearchRequest, context: ServicerContext) -> bytes:
         """Finds the points nearest to what is looked for. The answer is encoded already."""
-        query = read_search(request, self._limits)
+        collection = await self._searcher.collection(request.collection)
+        query = read_search(request, collection, self._limits)
         cost = cost_of(part.source for part in query.parts)
-        reads = bytes_to_read(query.most_hits, self._limits, with_payload=query.with_payload)
+        reads = bytes_to_read(query.max_hits, self._limits, with_payload=query.with_payload)
         async with self._calls.place(cost, context, reads=reads) as deadline:
             outcome = await self._searcher.search(query, deadline=deadline)
         return await off_loop(

@@ -17,6 +17,7 @@ from clipserve_gateway.collection.read_size import bytes_to_read
 from clipserve_gateway.convert import collections as convert
 from clipserve_gateway.convert import pages, points
 from clipserve_gateway.convert.common import check_fits
+from clipserve_gateway.convert.filters import read_optional_filter
 from clipserve_gateway.convert.status import item_status
 from clipserve_gateway.errors import ClipserveError
 from clipserve_gateway.flow.admission import Cost, cost_of
@@ -222,7 +223,7 @@ class CollectionServicer(collection_pb2_grpc.CollectionServiceServicer):
         """Pages through the points in the order of their ids. The answer is encoded already."""
         after, size = pages.read_page(request, self._limits.max_page_size)
         spec = await self._points.collection(request.collection)
-        filter = points.read_optional_filter(request, spec, self._limits)
+        filter = read_optional_filter(request, spec.schema, self._limits)
         reads = bytes_to_read(
             size,
             self._limits,
@@ -250,7 +251,7 @@ class CollectionServicer(collection_pb2_grpc.CollectionServiceServicer):
     ) -> collection_pb2.CountPointsResponse:
         """Counts the points, all or those that meet a filter."""
         spec = await self._points.collection(request.collection)
-        filter = points.read_optional_filter(request, spec, self._limits)
+        filter = read_optional_filter(request, spec.schema, self._limits)
         async with self._calls.place(Cost(), context) as deadline:
             count = await self._points.count(spec, filter, deadline)
         return collection_pb2.CountPointsResponse(count=count)

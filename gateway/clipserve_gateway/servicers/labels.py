@@ -49,7 +49,7 @@ class LabelSetServicer(labels_pb2_grpc.LabelSetServiceServicer):
         self, request: labels_pb2.GetLabelSetRequest, context: ServicerContext
     ) -> labels_pb2.GetLabelSetResponse:
         """Gets a label set."""
-        stored = await self._label_sets.get(convert.read_ref(request.ref, "ref"))
+        stored = await self._label_sets.get(convert.read_label_set_ref(request.ref, "ref"))
         response = labels_pb2.GetLabelSetResponse(
             info=convert.write_info(summary(stored)), labels=convert.write_labels(stored.labels)
         )
@@ -70,7 +70,7 @@ class LabelSetServicer(labels_pb2_grpc.LabelSetServiceServicer):
         self, request: labels_pb2.DeleteLabelSetRequest, context: ServicerContext
     ) -> labels_pb2.DeleteLabelSetResponse:
         """Deletes a label set, or one version of it."""
-        ref = convert.read_ref(request.ref, "ref")
+        ref = convert.read_label_set_ref(request.ref, "ref")
         with self._audit.change(
             "DeleteLabelSet", context.peer(), label_set=ref.name, before=ref.version
         ) as entry:

@@ -10,7 +10,7 @@ from clipserve_gateway.collection.tables import (
     drop_table,
     facts_of,
     is_being_dropped,
-    is_ours,
+    is_collection_table,
     write_record,
 )
 from clipserve_gateway.index.base import Engine
@@ -75,7 +75,7 @@ async def look(engine: Engine) -> StoreState:
     table is made before it is listed, and dropped after.
     """
     before = await listed(engine)
-    tables = [name for name in await engine.tables() if is_ours(name)]
+    tables = [name for name in await engine.tables() if is_collection_table(name)]
     after = await listed(engine)
     records = {it.key.removeprefix(RECORDS): it for it in await engine.documents(RECORDS)}
     # A drop by another gateway may have ended between the tables and the records.

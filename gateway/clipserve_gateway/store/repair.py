@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from clipserve_gateway.collection.alias_documents import ALIASES
 from clipserve_gateway.collection.spec import COLLECTIONS, CollectionSpec, read_spec, write_spec
-from clipserve_gateway.collection.tables import drop_table, is_ours, write_record
+from clipserve_gateway.collection.tables import drop_table, is_collection_table, write_record
 from clipserve_gateway.errors import ClipserveError, Conflict, TableNotFound
 from clipserve_gateway.index.base import Engine
 from clipserve_gateway.store.check import listed, look
@@ -63,7 +63,7 @@ async def describe(engine: Engine, table: str, *, known: bool) -> Orphan:
 
 async def check_is_orphan(engine: Engine, table: str) -> None:
     """Raises TableNotFound where there is no such table, Conflict where a collection has it."""
-    if not is_ours(table) or table not in await engine.tables():
+    if not is_collection_table(table) or table not in await engine.tables():
         raise TableNotFound(
             f"there is no table {table!r}; `clipserve-gateway store orphans` lists those to name"
         )

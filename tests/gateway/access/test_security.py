@@ -229,11 +229,11 @@ async def test_an_allowed_alias_of_an_allowed_collection_works(serve, calls):
     assert (await send(ops, "CountPoints", collection="shop_v1")).count == 1
     # Another gateway moves the alias and drops what it meant; this one still believes in it for a second.
     catalog = gateway._catalog
-    believed = dict(catalog._aliases), dict(catalog._known)
+    believed = dict(catalog._aliases), dict(catalog._cache)
     await make(ops, shop_live="shop_v2")
     await send(ops, "DeleteCollection", name="shop_v1")
     catalog._aliases.update(believed[0])
-    catalog._known.update(believed[1])
+    catalog._cache.update(believed[1])
     assert (await send(shop, "CountPoints", collection="shop_live")).count == 0
 
 

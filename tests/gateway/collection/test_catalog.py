@@ -5,7 +5,7 @@ import datetime as dt
 
 import pytest
 from clipserve_gateway.collection import catalog as catalog_module
-from clipserve_gateway.collection.catalog import BELIEF_SECONDS, Catalog
+from clipserve_gateway.collection.catalog import CACHE_SECONDS, Catalog
 from clipserve_gateway.collection.name_claims import CLAIMS
 from clipserve_gateway.collection.spec import CollectionSpec, Generation, read_spec, write_spec
 from clipserve_gateway.collection.tables import new_table_name
@@ -216,9 +216,9 @@ async def test_what_another_gateway_did_is_seen_when_belief_ends(catalog, other,
     assert (await other.get("pets")).keep_sources is False
     await catalog.drop("pets")
     await catalog.create(spec(keep_sources=True))
-    clock.now += BELIEF_SECONDS / 4
+    clock.now += CACHE_SECONDS / 4
     assert (await other.get("pets")).keep_sources is False
-    clock.now += BELIEF_SECONDS
+    clock.now += CACHE_SECONDS
     assert (await other.get("pets")).keep_sources is True
 
 
@@ -227,9 +227,9 @@ async def test_names_in_use_are_read_again_before_belief_ends(catalog, other, cl
     await other.get("pets")
     await catalog.drop("pets")
     await catalog.create(spec(keep_sources=True))
-    clock.now += 0.75 * BELIEF_SECONDS
+    clock.now += 0.75 * CACHE_SECONDS
     assert (await other.get("pets")).keep_sources is False
-    await asyncio.gather(*other._renewals.values())
+    await asyncio.gather(*other._renewals.running.values())
     assert (await other.get("pets")).keep_sources is True
 
 
@@ -240,7 +240,7 @@ async def test_an_alias_means_a_collection_and_can_mean_another(catalog, other, 
     assert (await other.get("pets")).name == "pets_v1"
     assert await catalog.put_alias("pets", "pets_v2") == "pets_v1"
     assert (await catalog.get("pets")).name == "pets_v2"
-    clock.now += BELIEF_SECONDS
+    clock.now += CACHE_SECONDS
     assert (await other.get("pets")).name == "pets_v2"
     assert await other.aliases() == {"pets": "pets_v2"}
     await catalog.delete_alias("pets")

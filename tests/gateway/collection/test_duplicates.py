@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import numpy as np
-from clipserve_gateway.collection.duplicates import MOST_DUPLICATES, Grouping
+from clipserve_gateway.collection.duplicates import MAX_DUPLICATES, Grouping
 from clipserve_gateway.index.values import Hit
 from hypothesis import given
 from hypothesis import strategies as st
@@ -45,9 +45,9 @@ def test_a_hit_joins_the_first_group_that_it_is_near_to():
 
 
 def test_a_group_keeps_so_many_duplicates_and_no_more():
-    count = MOST_DUPLICATES + 50
+    count = MAX_DUPLICATES + 50
     [group] = grouped(hits(count), on_a_circle(*[0.0] * count), 0.99, 10)
-    assert [hit.id for hit in group.duplicates] == [str(i) for i in range(1, MOST_DUPLICATES + 1)]
+    assert [hit.id for hit in group.duplicates] == [str(i) for i in range(1, MAX_DUPLICATES + 1)]
 
 
 @given(

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from clipserve_gateway.collection import group_search
 from clipserve_gateway.collection.duplicates import Grouping
-from clipserve_gateway.collection.group_search import PAGES, Nearest, find_groups, with_payloads
+from clipserve_gateway.collection.group_search import PAGES, Candidates, find_groups, with_payloads
 from clipserve_gateway.collection.points import NewPoint
 from clipserve_gateway.collection.search import Like, Part
 from clipserve_gateway.index.lance.rows import distance_below
@@ -38,7 +38,7 @@ def by_all(engine_hits, threshold, top_k):
     return [group.hit.id for group in grouping.groups]
 
 
-class Watched(Nearest):
+class Watched(Candidates):
     """Notes how many hits were asked for. Searches from above find no more than `reach`."""
 
     def __init__(self, engine, reach=10_000):
@@ -53,7 +53,7 @@ class Watched(Nearest):
 
 @pytest.fixture
 def small_parts(monkeypatch):
-    monkeypatch.setattr(group_search, "MOST_HITS", 8)
+    monkeypatch.setattr(group_search, "MAX_PAGE", 8)
 
 
 @given(
@@ -65,10 +65,10 @@ def small_parts(monkeypatch):
 @example(degrees=[20] * 50 + [90], threshold=0.9, top_k=2, most=8)
 async def test_parts_find_the_groups_of_the_whole_or_say_that_they_may_not(degrees, threshold, top_k, most):
     engine = await engine_with(degrees)
-    candidates = Nearest(engine, SPEC, QUERY, None, True)
+    candidates = Candidates(engine, SPEC, QUERY, None, True)
     expected = by_all(await candidates.hits(len(degrees), None), threshold, top_k)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(group_search, "MOST_HITS", most)
+        patch.setattr(group_search, "MAX_PAGE", most)
         found = await find_groups(candidates, threshold, top_k)
     ids = [group.hit.id for group in found.groups]
     if not found.incomplete:
@@ -82,7 +82,7 @@ async def test_parts_find_the_groups_of_the_whole_or_say_that_they_may_not(degre
 @pytest.mark.usefixtures("small_parts")
 async def test_groups_behind_a_mass_of_equal_points_are_found():
     engine = await engine_with([5.0] * 500 + [20 + 10 * i for i in range(12)])
-    candidates = Nearest(engine, SPEC, QUERY, None, True)
+    candidates = Candidates(engine, SPEC, QUERY, None, True)
     found = await find_groups(candidates, 0.999, 10)
     assert [group.hit.id for group in found.groups] == ["00000", *(f"{500 + i:05}" for i in range(9))]
     assert found.incomplete, "not all of the equal points were looked at"
@@ -92,7 +92,7 @@ async def test_groups_behind_a_mass_of_equal_points_are_found():
 async def test_a_mass_of_points_that_are_almost_equal_is_gone_through_or_told():
     for count, incomplete in ((40, False), (8 * (PAGES + 1), True)):
         engine = await engine_with([5 + i / 1e4 for i in range(count)] + [60.0, 90.0])
-        candidates = Nearest(engine, SPEC, QUERY, None, True)
+        candidates = Candidates(engine, SPEC, QUERY, None, True)
         found = await find_groups(candidates, 0.999, 3)
         assert (len(found.groups), found.incomplete) == (1 if incomplete else 3, incomplete)
 
@@ -118,14 +118,14 @@ async def test_groups_that_a_search_finds_no_way_to_are_looked_for_below():
 
 async def test_a_point_that_is_gone_gives_its_place_to_its_first_duplicate():
     engine = await engine_with([0, 1, 40])
-    found = await find_groups(Nearest(engine, SPEC, QUERY, None, True), 0.9, 3)
+    found = await find_groups(Candidates(engine, SPEC, QUERY, None, True), 0.9, 3)
     await engine.delete(SPEC, ["00000", "00002"])
     [group] = await with_payloads(engine, SPEC, found.groups)
     assert (group.hit.id, group.duplicates) == ("00001", ())
 
 
 async def test_searches_tell_that_they_are_incomplete(embedder, monkeypatch):
-    monkeypatch.setattr(group_search, "MOST_HITS", 8)
+    monkeypatch.setattr(group_search, "MAX_PAGE", 8)
     domain = Domain(MemoryEngine(), await fake_models(), embedder)
     await domain.create()
     vectors = np.eye(DIM, dtype=np.float32)

@@ -75,11 +75,11 @@ async def test_what_is_not_there_is_not_found_and_the_field_is_named(label_sets)
         await label_sets.get(LabelSetRef("nope"))
     assert caught.value.field == "ref.name"
     await label_sets.put("pets", PETS)
-    with pytest.raises(LabelSetNotFound, match="there are 1") as caught:
+    with pytest.raises(LabelSetNotFound, match="its versions are: 1") as caught:
         await label_sets.get(LabelSetRef("pets", 7))
     assert caught.value.field == "ref.version"
     with pytest.raises(LabelSetNotFound) as caught:
-        await label_sets.choose(None, LabelSetRef("nope"))
+        await label_sets.resolve(None, LabelSetRef("nope"))
     assert caught.value.field == "label_set.name"
 
 
@@ -121,13 +121,13 @@ async def test_puts_at_once_by_several_gateways_all_get_versions_of_their_own(en
 
 async def test_calls_see_a_put_and_a_delete_of_their_own_gateway_at_once(label_sets):
     await label_sets.put("pets", PETS)
-    assert await label_sets.choose(None, LabelSetRef("pets")) == (PETS, LabelSetRef("pets", 1))
+    assert await label_sets.resolve(None, LabelSetRef("pets")) == (PETS, LabelSetRef("pets", 1))
     await label_sets.put("pets", MORE)
-    assert await label_sets.choose(None, LabelSetRef("pets")) == (MORE, LabelSetRef("pets", 2))
+    assert await label_sets.resolve(None, LabelSetRef("pets")) == (MORE, LabelSetRef("pets", 2))
     await label_sets.delete(LabelSetRef("pets"))
     with pytest.raises(LabelSetNotFound):
-        await label_sets.choose(None, LabelSetRef("pets"))
-    assert await label_sets.choose(PETS, None) == (PETS, None)
+        await label_sets.resolve(None, LabelSetRef("pets"))
+    assert await label_sets.resolve(PETS, None) == (PETS, None)
 
 
 async def test_embeddings_are_made_once_for_all_gateways(engine, embedder, encoder):
@@ -190,5 +190,5 @@ async def test_the_cache_of_label_sets_is_bounded_by_bytes(engine, monkeypatch):
     for name, size in sizes.items():
         await label_sets.put(name, LabelSet((name + "a" * size,), ("{}",)))
     for name in sizes:
-        await label_sets.choose(None, LabelSetRef(name))
-    assert [ref.name for ref in label_sets._believed] == ["second"]
+        await label_sets.resolve(None, LabelSetRef(name))
+    assert [ref.name for ref in label_sets._cache] == ["second"]

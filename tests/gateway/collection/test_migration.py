@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 from clipserve_gateway.collection import catalog as catalog_module
 from clipserve_gateway.collection import migration as migration_module
-from clipserve_gateway.collection import migration_turn as turn_module
+from clipserve_gateway.collection import migration_switchover as turn_module
 from clipserve_gateway.collection.migration import Migrator
 from clipserve_gateway.collection.migration_fill import BATCH, Filler
 from clipserve_gateway.collection.points import NewPoint
 from clipserve_gateway.collection.search import Part
-from clipserve_gateway.collection.spec import MigrationState, Phase, Turn
+from clipserve_gateway.collection.spec import MigrationState, Phase, Switchover
 from clipserve_gateway.errors import (
     Conflict,
     MigrationConflict,
@@ -38,11 +38,11 @@ UNIT = np.eye(DIM, dtype=np.float32)
 @pytest.fixture
 def no_waiting(monkeypatch):
     """Gateways hear of each other at once, so that nothing has to be waited for."""
-    monkeypatch.setattr(catalog_module, "BELIEF_SECONDS", 0)
-    for name in ("BELIEF_SECONDS", "SETTLE_SECONDS", "PATIENCE_SECONDS", "LOOK_SECONDS"):
+    monkeypatch.setattr(catalog_module, "CACHE_SECONDS", 0)
+    for name in ("CACHE_SECONDS", "SETTLE_SECONDS", "RETRY_SECONDS", "POLL_SECONDS"):
         monkeypatch.setattr(migration_module, name, 0)
-    monkeypatch.setattr(catalog_module, "MIGRATING_BELIEF_SECONDS", 0)
-    monkeypatch.setattr(turn_module, "TURN_SECONDS", 0)
+    monkeypatch.setattr(catalog_module, "MIGRATING_CACHE_SECONDS", 0)
+    monkeypatch.setattr(turn_module, "PHASE_SECONDS", 0)
 
 
 @pytest.fixture(params=["memory", "lance"])
@@ -146,7 +146,8 @@ async def test_a_model_of_the_same_weights_is_named_beside_the_collections_own(d
     with pytest.raises(MigrationConflict) as caught:
         await migrator.start("pets", "twin")
     assert (
-        "is already embedded by model 'fake', and model 'twin' has the same weights (" in caught.value.message
+        "is already embedded with model 'fake', and model 'twin' has the same weights ("
+        in caught.value.message
     )
     assert "its embeddings would not change" in caught.value.message
     assert len(await domain.engine.tables()) == 1
@@ -157,7 +158,7 @@ async def test_what_cannot_begin_is_refused(domain):
     with pytest.raises(MigrationConflict) as caught:
         await domain.migrator.start("pets", "fake")
     assert caught.value.field == "to_model"
-    assert caught.value.message.startswith("collection 'pets' is already embedded by model 'fake' (")
+    assert caught.value.message.startswith("collection 'pets' is already embedded with model 'fake' (")
     with pytest.raises(ModelNotFound) as missing:
         await domain.migrator.start("pets", "nope")
     assert missing.value.field == "to_model"
@@ -185,7 +186,7 @@ async def test_texts_that_lose_their_end_at_the_other_model_are_logged(domain, c
     await domain.upsert("pets", *texts(3), NewPoint("long", "word " * 100, {}))
     await domain.migrator.start("pets", OTHER)
     await until(domain, MigrationState.READY)
-    assert "1 texts of pets are too long for model other and lose their end" in caplog.text
+    assert "1 texts of pets are too long for model other: truncated" in caplog.text
 
 
 async def test_without_sources_nothing_begins_and_no_table_is_left(domain):
@@ -515,9 +516,10 @@ async def test_a_write_that_a_switch_overtook_is_not_acknowledged_unless_it_is_t
 async def test_the_switch_of_a_gateway_that_died_is_given_up(gateways, engine):
     first, second = await gateways(engine), await gateways(engine)
     await ready(first)
-    dead = Turn("dead", Phase.COPY)
+    dead = Switchover("dead", Phase.COPY)
     await first.catalog.update(
-        "pets", lambda it: dataclasses.replace(it, migration=dataclasses.replace(it.migration, turn=dead))
+        "pets",
+        lambda it: dataclasses.replace(it, migration=dataclasses.replace(it.migration, switchover=dead)),
     )
     watch = asyncio.ensure_future(second.migrator.watch())
     assert await second.upsert("pets", NewPoint("late", "late", {"year": 2})) == [None]
@@ -534,7 +536,7 @@ async def test_a_migration_none_of_whose_points_could_be_embedded_is_not_ready(d
         await asyncio.sleep(0.01)
     migration = await state_of(domain)
     assert migration.state is MigrationState.RUNNING
-    assert "none of the 3 points could be embedded anew; the first, 'bare0'" in migration.error
+    assert "none of the 3 points could be embedded again; the first is 'bare0'" in migration.error
     for accepted in ({"without_failed": True}, {"without_failed": True, "accept_dropped": 3}):
         with pytest.raises(MigrationConflict, match="once it is ready"):
             await domain.migrator.switch("pets", **accepted)

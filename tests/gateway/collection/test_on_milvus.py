@@ -7,7 +7,7 @@ import asyncio
 import pytest
 from clipserve_gateway.collection import catalog as catalog_module
 from clipserve_gateway.collection import migration as migration_module
-from clipserve_gateway.collection import migration_turn as turn_module
+from clipserve_gateway.collection import migration_switchover as turn_module
 from clipserve_gateway.collection.catalog import Catalog
 from clipserve_gateway.collection.label_sets import LabelSets
 from clipserve_gateway.collection.points import NewPoint
@@ -42,11 +42,11 @@ async def engine(milvus):
 
 @pytest.fixture
 async def domain(engine, encoder, pool, tmp_path, monkeypatch):
-    monkeypatch.setattr(catalog_module, "BELIEF_SECONDS", 0)
-    for name in ("BELIEF_SECONDS", "SETTLE_SECONDS", "PATIENCE_SECONDS", "LOOK_SECONDS"):
+    monkeypatch.setattr(catalog_module, "CACHE_SECONDS", 0)
+    for name in ("CACHE_SECONDS", "SETTLE_SECONDS", "RETRY_SECONDS", "POLL_SECONDS"):
         monkeypatch.setattr(migration_module, name, 0)
-    monkeypatch.setattr(catalog_module, "MIGRATING_BELIEF_SECONDS", 0)
-    monkeypatch.setattr(turn_module, "TURN_SECONDS", 0)
+    monkeypatch.setattr(catalog_module, "MIGRATING_CACHE_SECONDS", 0)
+    monkeypatch.setattr(turn_module, "PHASE_SECONDS", 0)
     models = await fake_models(two_models(), default="fake")
     embedder = Embedder(models, encoder, pool, Settings().limits, Metrics(), fast_decode=True)
     domain = Domain(engine, models, embedder, [tmp_path.as_uri()])

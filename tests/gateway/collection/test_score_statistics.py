@@ -9,7 +9,12 @@ import pytest
 from clipserve_gateway.collection import score_statistics as statistics_module
 from clipserve_gateway.collection.points import NewPoint
 from clipserve_gateway.collection.reference_texts import ReferenceTexts, reference_prompts
-from clipserve_gateway.collection.score_statistics import RENEW_SECONDS, Judge, ScoreBackground, backgrounds
+from clipserve_gateway.collection.score_statistics import (
+    RENEW_SECONDS,
+    ScoreBackground,
+    ScoreScale,
+    backgrounds,
+)
 from clipserve_gateway.collection.search import Part
 from clipserve_gateway.errors import StorageUnavailable
 
@@ -28,7 +33,7 @@ async def domain(embedder):
 async def made(domain, spec):
     """The statistics, once those under way are made."""
     await domain.statistics.all(spec)
-    await asyncio.gather(*domain.statistics._tasks.values())
+    await asyncio.gather(*domain.statistics._tasks.running.values())
     return {found.query: found for found in await domain.statistics.all(spec)}
 
 
@@ -44,19 +49,19 @@ def references(nonsense: list[list[float]]) -> ReferenceTexts:
 
 
 def test_percentiles_grow_with_the_score_from_0_to_100():
-    judge = uniform(10_001).judge(np.ones(3, np.float32))
+    scale = uniform(10_001).scale(np.ones(3, np.float32))
     scores = np.linspace(-1.5, 1.5, 301)
-    found = [judge.percentile(score) for score in scores]
+    found = [scale.percentile(score) for score in scores]
     assert found == sorted(found)
     assert (found[0], found[-1]) == (0.0, 100.0)
-    assert judge.percentile(0.5) == pytest.approx(75, abs=0.02)
+    assert scale.percentile(0.5) == pytest.approx(75, abs=0.02)
 
 
 def test_percentiles_undo_quantiles():
     background = uniform(10_001)
-    judge = background.judge(np.ones(3, np.float32))
+    scale = background.scale(np.ones(3, np.float32))
     for share in (0.0, 0.5, 0.95, 0.999):
-        assert judge.percentile(background.quantile(share)) == pytest.approx(100 * share, abs=0.02)
+        assert scale.percentile(background.quantile(share)) == pytest.approx(100 * share, abs=0.02)
 
 
 def test_pairs_of_a_point_with_itself_do_not_count():
@@ -82,8 +87,8 @@ def test_what_all_texts_have_in_common_is_not_taken_for_nonsense():
 def test_a_text_is_judged_by_how_far_hits_stand_out_from_its_mean_score():
     sample = np.array([[0.6, 0, 0.8], [0, 0.6, 0.8]] * 10, np.float32)
     background = backgrounds(sample, references([[0, 0, 1]]))["text"]
-    background = dataclasses.replace(background, standing=np.linspace(-1, 1, 201, dtype=np.float32))
-    close, far = (background.judge(np.array(query, np.float32)) for query in ([0.8, 0, 0.6], [1, 0, 0]))
+    background = dataclasses.replace(background, contrasts=np.linspace(-1, 1, 201, dtype=np.float32))
+    close, far = (background.scale(np.array(query, np.float32)) for query in ([0.8, 0, 0.6], [1, 0, 0]))
     assert (far.mean, far.weight) == pytest.approx((0.3, 1))
     assert (close.mean, close.weight) == pytest.approx((0.72, 0.4))
     # 0.24 × 0.4 and 0.3 × 1 above the mean.
@@ -141,13 +146,13 @@ async def test_an_engine_that_does_not_answer_leaves_hits_without_percentiles(do
 
 async def test_the_first_search_has_percentiles(domain):
     await domain.create()
-    assert (await domain.search("pets", Part("a dog"))).judge is None, "no points"
+    assert (await domain.search("pets", Part("a dog"))).scale is None, "no points"
     await domain.upsert("pets", *(NewPoint(f"{i}", picture(i), {}) for i in range(30)))
     await asyncio.sleep(statistics_module.RENEW_SECONDS_FEW)
     for source in ("a dog", picture(3)):
         outcome = await domain.search("pets", Part(source))
-        assert isinstance(outcome.judge, Judge)
-        assert 0 <= outcome.judge.percentile(outcome.groups[0].hit.score) <= 100
+        assert isinstance(outcome.scale, ScoreScale)
+        assert 0 <= outcome.scale.percentile(outcome.groups[0].hit.score) <= 100
 
 
 async def test_statistics_that_take_long_hold_up_one_search_only(domain, monkeypatch):
@@ -161,12 +166,12 @@ async def test_statistics_that_take_long_hold_up_one_search_only(domain, monkeyp
 
     monkeypatch.setattr(domain.engine, "count", slow)
     monkeypatch.setattr(statistics_module, "WAIT_SECONDS", 0.01)
-    assert (await domain.search("pets", Part("a dog"))).judge is None
+    assert (await domain.search("pets", Part("a dog"))).scale is None
     monkeypatch.setattr(statistics_module, "WAIT_SECONDS", 3600)
-    assert (await domain.search("pets", Part("a dog"))).judge is None
+    assert (await domain.search("pets", Part("a dog"))).scale is None
     free.set()
-    await asyncio.gather(*domain.statistics._tasks.values())
-    assert (await domain.search("pets", Part("a dog"))).judge is not None
+    await asyncio.gather(*domain.statistics._tasks.running.values())
+    assert (await domain.search("pets", Part("a dog"))).scale is not None
 
 
 async def test_points_that_come_to_be_enough_are_measured(domain, monkeypatch):
@@ -200,7 +205,7 @@ async def test_the_best_hit_says_whether_anything_matches_well(domain):
         ([best + 0.01] * 6 + [-1.0] * 94, True),
         ([best + 0.01] * 5 + [-1.0] * 95, False),
     ):
-        judge = Judge(0.0, 1.0, np.sort(np.array(unrelated, np.float32)))
-        assert dataclasses.replace(outcome, judge=judge).weak_match is weak
-    assert not dataclasses.replace(outcome, judge=None).weak_match
+        scale = ScoreScale(0.0, 1.0, np.sort(np.array(unrelated, np.float32)))
+        assert dataclasses.replace(outcome, scale=scale).weak_match is weak
+    assert not dataclasses.replace(outcome, scale=None).weak_match
     assert not dataclasses.replace(outcome, groups=[]).weak_match

@@ -141,13 +141,13 @@ async def test_the_payload_comes_whole_or_in_part(domain):
     await fill(domain)
     whole = await domain.search("pets", Part(direction(1)), top_k=1)
     assert whole.groups[0].hit.payload == {"year": 0, "kind": "corner"}
-    part = await domain.search("pets", Part(direction(1)), top_k=1, payload_fields=lambda spec: ("year",))
+    part = await domain.search("pets", Part(direction(1)), top_k=1, payload_fields=("year",))
     assert part.groups[0].hit.payload == {"year": 0}
 
 
 async def test_filters_choose_among_the_points(domain):
     await fill(domain)
-    assert ids(await domain.search("pets", Part(direction(1)), filter=lambda spec: Eq("year", 3))) == ["z"]
+    assert ids(await domain.search("pets", Part(direction(1)), filter=Eq("year", 3))) == ["z"]
 
 
 async def test_near_duplicates_stand_behind_the_best_of_them(domain):
@@ -172,10 +172,10 @@ async def test_groups_are_filled_up_from_further_down(domain):
 
 async def test_scores_of_single_queries_are_judged_by_their_kind(domain):
     await domain.upsert("pets", *(NewPoint(f"{i}", picture(i), {}) for i in range(40)))
-    text = (await domain.search("pets", Part("a dog"))).judge
+    text = (await domain.search("pets", Part("a dog"))).scale
     pictures = 40 * 39
     assert len(text.unrelated) == 40 * len(reference_prompts().everyday)
     for query in (Part(picture(1)), Part(Like("1"))):
-        assert len((await domain.search("pets", query)).judge.unrelated) == pictures
+        assert len((await domain.search("pets", query)).scale.unrelated) == pictures
     for query in ((Part(direction(1)),), (Part("a"), Part("b"))):
-        assert (await domain.search("pets", *query)).judge is None
+        assert (await domain.search("pets", *query)).scale is None

@@ -12,9 +12,9 @@ from clipserve_gateway.convert.labels import (
     BRACE,
     CONTROL,
     NONE_NAME,
+    read_label_set_ref,
     read_labels,
     read_name,
-    read_ref,
     write_info,
     write_labels,
     write_warning,
@@ -171,7 +171,7 @@ def test_names_of_label_sets(name):
 @pytest.mark.parametrize("name", ["", "9a", "a/b", "a b", "é", "A" * 129, "-a", "a\n"])
 def test_what_is_no_name_of_a_label_set(name):
     with pytest.raises(InvalidInput) as caught:
-        read_ref(clip_pb2.LabelSetRef(name=name), "label_set")
+        read_label_set_ref(clip_pb2.LabelSetRef(name=name), "label_set")
     assert caught.value.field == "label_set.name"
 
 
@@ -179,7 +179,7 @@ def test_a_classify_has_labels_of_its_own_or_names_a_label_set():
     images = [{"content": b"a"}]
     ref = clip_pb2.LabelSetRef(name="pets", version=2)
     call = read_classify(clip_pb2.ClassifyRequest(images=images, label_set=ref), LIMITS)
-    assert (call.labels, call.ref) == (None, LabelSetRef("pets", 2))
+    assert (call.labels, call.label_set_ref) == (None, LabelSetRef("pets", 2))
     with pytest.raises(InvalidInput) as caught:
         read_classify(clip_pb2.ClassifyRequest(images=images, label_set=ref, labels=labels("a")), LIMITS)
     assert caught.value.field == "label_set"

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from clipserve.v1 import clip_pb2, common_pb2
 from clipserve_gateway.collection.duplicates import Group
-from clipserve_gateway.collection.score_statistics import Judge
+from clipserve_gateway.collection.score_statistics import ScoreScale
 from clipserve_gateway.collection.search import Like, Part, SearchOutcome
 from clipserve_gateway.convert.search import read_search, write_search
 from clipserve_gateway.errors import InvalidInput, LimitExceeded
@@ -30,12 +30,12 @@ def weighted(*parts: dict) -> clip_pb2.SearchRequest:
 
 
 def test_the_least_that_can_be_asked_gets_the_defaults():
-    query = read_search(request(text="a dog"), LIMITS)
-    assert (query.collection, query.parts, query.top_k) == ("pets", (Part("a dog"),), 10)
+    query = read_search(request(text="a dog"), spec(), LIMITS)
+    assert (query.collection, query.parts, query.top_k) == (spec(), (Part("a dog"),), 10)
     assert (query.score_threshold, query.duplicate_threshold) == (None, None)
     assert (query.with_payload, query.consistent, query.kind) == (True, False, "text")
-    assert query.filter(spec()) is None
-    assert query.payload_fields(spec()) == ()
+    assert query.filter is None
+    assert query.payload_fields == ()
 
 
 def test_everything_that_can_be_asked_is_read():
@@ -52,18 +52,21 @@ def test_everything_that_can_be_asked_is_read():
             group_duplicates=True,
             duplicate_threshold=0.5,
         ),
+        spec(),
         LIMITS,
     )
     assert query.parts == (Part(Like("a")),)
     assert (query.top_k, query.score_threshold, query.consistent) == (3, -0.5, True)
     assert (query.duplicate_threshold, query.kind, query.fingerprint) == (0.5, "image", "f")
-    assert query.filter(spec()) == Eq("year", 7)
-    assert query.payload_fields(spec()) == ("kind",)
-    assert read_search(request(text="a", group_duplicates=True), LIMITS).duplicate_threshold == 0.95
+    assert query.filter == Eq("year", 7)
+    assert query.payload_fields == ("kind",)
+    assert read_search(request(text="a", group_duplicates=True), spec(), LIMITS).duplicate_threshold == 0.95
 
 
 def test_parts_carry_their_weights_and_paths():
-    parts = read_search(weighted({"weight": 2, "text": "a"}, {"weight": -1, "like": "b"}), LIMITS).parts
+    parts = read_search(
+        weighted({"weight": 2, "text": "a"}, {"weight": -1, "like": "b"}), spec(), LIMITS
+    ).parts
     assert parts == (
         Part("a", 2.0, "weighted.parts[0]."),
         Part(Like("b"), -1.0, "weighted.parts[1]."),
@@ -101,25 +104,24 @@ def test_parts_carry_their_weights_and_paths():
 )
 def test_a_bad_query_names_the_field(bad, field):
     with pytest.raises(InvalidInput) as caught:
-        read_search(bad, LIMITS)
+        read_search(bad, spec(), LIMITS)
     assert caught.value.field == field
 
 
 def test_fields_that_the_schema_has_not_are_named():
-    query = read_search(request(text="a", payload_fields=["kind", "nope"]), LIMITS)
     with pytest.raises(InvalidInput, match=", ".join(SCHEMA)) as caught:
-        query.payload_fields(spec())
+        read_search(request(text="a", payload_fields=["kind", "nope"]), spec(), LIMITS)
     assert caught.value.field == "payload_fields[1]"
 
 
-def outcome(*groups: Group, judge: Judge | None = None) -> SearchOutcome:
-    return SearchOutcome(spec(), list(groups), False, judge)
+def outcome(*groups: Group, scale: ScoreScale | None = None) -> SearchOutcome:
+    return SearchOutcome(spec(), list(groups), False, scale)
 
 
 def test_hits_carry_their_duplicates_and_percentiles():
-    judge = Judge(0.0, 1.0, np.array([0.0, 0.5, 0.6, 0.7], np.float32))
+    scale = ScoreScale(0.0, 1.0, np.array([0.0, 0.5, 0.6, 0.7], np.float32))
     group = Group(Hit("a", 0.65, {"year": 1}), (Hit("b", 0.1, {}),))
-    response = write_search(outcome(group, judge=judge), LIMITS)
+    response = write_search(outcome(group, scale=scale), LIMITS)
     assert response.model.fingerprint == spec().fingerprint
     [hit] = response.hits
     assert (hit.id, hit.payload["year"].int_value, hit.percentile) == ("a", 1, 75)

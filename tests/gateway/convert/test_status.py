@@ -29,7 +29,7 @@ def test_every_input_error_is_the_callers_fault():
 
 
 def test_a_status_carries_one_error_info_and_the_field():
-    status = rpc_status(errors.LimitExceeded("too many", field="images", metadata={"limit": "3"}))
+    status = rpc_status(errors.LimitExceeded("too many", field="images", limit=3))
     info, bad = error_details_pb2.ErrorInfo(), error_details_pb2.BadRequest()
     assert [detail.Unpack(info) for detail in status.details].count(True) == 1
     assert (info.reason, info.domain, dict(info.metadata)) == ("LIMIT_EXCEEDED", "clipserve", {"limit": "3"})
@@ -54,7 +54,7 @@ def test_an_items_path_goes_before_its_errors_own():
 
 
 def test_an_error_keeps_its_facts_when_its_place_is_told():
-    found = errors.LimitExceeded("too long", field="text", metadata={"limit": "1"}).at("points[0]")
+    found = errors.LimitExceeded("too long", field="text", limit=1).at("points[0]")
     assert (type(found), found.field, found.metadata) == (
         errors.LimitExceeded,
         "points[0].text",

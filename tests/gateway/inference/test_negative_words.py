@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 from dataclasses import replace
 
@@ -19,15 +20,15 @@ from clipserve_gateway.inference.negative_words import (
     NEAR,
     NEAREST_LABELS,
     SOFTNESS,
-    STEP,
     WEIGHT,
     WORDS,
-    NegativeWordCache,
     NegativeWords,
+    embed_directions,
     far_words,
     negative_prompts,
+    negative_texts,
 )
-from clipserve_gateway.inference.text_store import TextStore
+from clipserve_gateway.inference.text_store import STEP, TextStore
 from clipserve_gateway.metrics import Metrics
 from clipserve_gateway.types import Embedded, LabelSet, LabelSetRef, NoneOfTheAbove, ScoreMode
 from hypothesis import given, settings
@@ -167,12 +168,12 @@ async def test_words_are_embedded_once_for_all_label_sets_and_restarts(
 async def test_words_that_were_embedded_before_a_deadline_are_not_embedded_again(
     embedder: Embedder, encoder: FakeEncoder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    words = NegativeWordCache(embedder, None)
-    looks = iter([SOON, SOON, Deadline.after(-1)])
+    words, embed = negative_texts(None), functools.partial(embed_directions, embedder, SPEC)
+    deadlines = iter([SOON, SOON, Deadline.after(-1)])
     with pytest.raises(DeadlineExceeded):
-        await words.get(SPEC, lambda: next(looks))
+        await words.get(SPEC.fingerprint, SPEC.embed_dim, lambda: next(deadlines), embed)
     assert sum(count for count, _ in encoder.text_batches) == STEP
-    found = await words.get(SPEC, lambda: SOON)
+    found = await words.get(SPEC.fingerprint, SPEC.embed_dim, lambda: SOON, embed)
     assert sum(count for count, _ in encoder.text_batches) == len(negative_prompts())
     np.testing.assert_allclose(np.linalg.norm(found, axis=1), 1, atol=1e-6)
 
@@ -186,8 +187,9 @@ async def test_a_store_that_does_not_answer_fails_no_call(
         raise StorageUnavailable("away")
 
     monkeypatch.setattr(engine, "get_document", away)
-    found = await NegativeWordCache(embedder, TextStore(engine)).get(SPEC, lambda: SOON)
-    assert len(found) == len(negative_prompts())
+    embeddings = await cache(embedder, engine).get(SPEC, WITH_NONE, SOON)
+    assert embeddings.negative is not None
+    assert len(embeddings.negative.embeddings) == len(negative_prompts())
 
 
 async def test_a_picture_gets_all_answers(embedder: Embedder) -> None:

@@ -145,7 +145,7 @@ async def test_what_comes_along_is_neither_made_nor_written(monkeypatch: pytest.
     async def made() -> TextEmbeddings:
         raise AssertionError("nothing is to be made")
 
-    assert await TextStore(engine).get_or_make(SPEC, "d", 2, made) is shipped
+    assert await TextStore(engine).get_or_make(SPEC.fingerprint, "d", (2, SPEC.embed_dim), made) is shipped
     assert await engine.documents("") == []
 
 

@@ -23,7 +23,13 @@ from clipserve_gateway.collection.spec import (
     MigrationState,
     write_spec,
 )
-from clipserve_gateway.collection.tables import RECORDS, create_table, escaped, is_ours, new_table_name
+from clipserve_gateway.collection.tables import (
+    RECORDS,
+    create_table,
+    escaped,
+    is_collection_table,
+    new_table_name,
+)
 from clipserve_gateway.errors import Conflict, StoreNotWritable
 from clipserve_gateway.index.lance.engine import LanceEngine
 from clipserve_gateway.index.values import PayloadType, Point, TableSpec
@@ -270,7 +276,7 @@ def test_tables_are_named_by_letters_digits_and_underscores_and_no_two_names_bec
     for name in names:
         table = new_table_name(name)
         assert re.fullmatch(r"[A-Za-z][A-Za-z0-9_]{0,254}", table)  # what Milvus allows
-        assert is_ours(table)
+        assert is_collection_table(table)
 
 
 async def test_names_that_differ_in_a_hyphen_only_are_two_collections(engine):
