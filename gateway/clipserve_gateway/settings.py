@@ -67,9 +67,9 @@ class Settings(TritonKey):
     canary_seconds: float | None = Field(
         None,
         gt=0,
-        description="How often each replica is asked for each model's known answers; wrong ones take it out. "
-        "If not set, every 5 s, and down to every 30 s where they would take more than a hundredth of a "
-        "model's time.",
+        description="Seconds between two canary checks of each model on each replica; a wrong answer takes "
+        "the model out of service there. If not set, 5 s, and up to 30 s if the checks take more than a "
+        "hundredth of the model's time.",
     )
     host: str = Field("127.0.0.1", description="Address to listen on; 0.0.0.0 in a container.")
     port: int = Field(8600, ge=0, le=65535, description="gRPC port; 0 takes a free one.")

@@ -1,4 +1,4 @@
-"""A model's known answer: read from its configuration, asked for, and compared."""
+"""The canary: sends the recorded inputs, and compares the answers with the recorded embeddings."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ async def test_errors_are_told_apart(spec, error, outcome):
     assert error.message in result.detail
 
 
-async def test_a_model_without_a_record_cannot_be_judged():
+async def test_a_model_without_a_canary_has_an_unknown_outcome():
     assert (await run_canary(FakeEncoder(), SPEC, Deadline.after(5))).outcome is Outcome.UNKNOWN
 
 
@@ -82,14 +82,14 @@ def test_answers_are_compared_by_direction_and_length(answer, complaint):
 
 
 @pytest.mark.parametrize("tower", ["image", "text"])
-async def test_the_tower_at_fault_is_told_apart_from_the_words(spec, tower):
+async def test_the_result_names_the_tower_that_failed(spec, tower):
     other = np.random.default_rng(3).standard_normal(DIM).astype("<f4").tobytes()
     canary = dataclasses.replace(spec.canary, **{f"{tower}_embedding": other})
     result = await run_canary(FakeEncoder(), dataclasses.replace(spec, canary=canary), Deadline.after(5))
     assert result.tower == f"fake_{tower}"
 
 
-async def test_a_recorded_question_that_cannot_be_read_is_a_bad_export(spec):
+async def test_a_canary_that_cannot_be_read_is_a_bad_export(spec):
     canary = dataclasses.replace(spec.canary, image=b"no picture")
     result = await run_canary(FakeEncoder(), dataclasses.replace(spec, canary=canary), Deadline.after(5))
     assert result.outcome is Outcome.WRONG
@@ -107,5 +107,5 @@ async def test_a_recorded_question_that_cannot_be_read_is_a_bad_export(spec):
         (0.0, 60.0, 60.0),
     ],
 )
-def test_slow_models_are_asked_less_often_unless_it_is_told_how_often(took, wanted, pause):
+def test_slow_models_are_checked_less_often_unless_the_pause_is_set(took, wanted, pause):
     assert pause_after(took, wanted) == pytest.approx(pause)

@@ -42,44 +42,44 @@ def due_after(model: WatchedModel, clock: Clock) -> float:
     return clock.now - begin
 
 
-def test_what_was_never_right_is_always_due(clock):
+def test_a_model_that_was_never_right_is_always_due(clock):
     assert WatchedModel(None).due()
 
 
-def test_a_slow_model_is_examined_less_often_unless_it_is_told_how_often(clock):
+def test_a_slow_model_is_checked_less_often_unless_the_pause_is_set(clock):
     assert due_after(right(clock), clock) == 13.5
     assert due_after(right(clock, canary_seconds=2.0), clock) == 2
     assert due_after(right(clock, CanaryResult(Outcome.RIGHT, seconds=0.01)), clock) == 5
 
 
 @pytest.mark.parametrize("outcome", [Outcome.BUSY, Outcome.MISSING])
-def test_an_examination_that_told_nothing_is_soon_made_again(clock, outcome):
+def test_a_canary_without_an_answer_is_soon_run_again(clock, outcome):
     model = right(clock)
     model.record(CanaryResult(outcome))
     assert due_after(model, clock) == 5
 
 
-def test_one_whose_callers_wait_is_examined_sooner(clock):
+def test_a_model_whose_callers_wait_is_checked_sooner(clock):
     model = right(clock)
     with model.calling("demo_image"):
         assert due_after(model, clock) == 5
 
 
-def test_one_whose_callers_gave_up_is_examined_sooner(clock):
+def test_a_model_whose_callers_gave_up_is_checked_sooner(clock):
     model = right(clock)
     with pytest.raises(DeadlineExceeded), model.calling("demo_image"):
         raise DeadlineExceeded("late")
     assert due_after(model, clock) == 5
 
 
-def test_one_whose_callers_have_waited_for_a_moment_only_is_not(clock):
+def test_a_model_whose_callers_have_waited_only_briefly_is_not_checked_sooner(clock):
     model = right(clock)
     clock.now += 9
     with model.calling("demo_image"):
         assert not model.due()
 
 
-def test_one_that_hangs_for_some_callers_is_examined_sooner(clock):
+def test_a_model_that_hangs_for_some_callers_is_checked_sooner(clock):
     model = right(clock)
     with model.calling("demo_image"):
         for _ in range(4):
@@ -99,7 +99,7 @@ def test_callers_that_gave_up_are_forgotten_with_the_next_right_answer(clock):
     assert due_after(model, clock) == 13.5
 
 
-def test_a_slow_model_is_examined_while_nobody_calls_or_when_its_pause_is_over(clock):
+def test_a_slow_model_is_checked_while_no_call_is_under_way_or_after_its_pause(clock):
     model = right(clock)
     clock.now += 4
     for _ in range(5):
@@ -112,7 +112,7 @@ def test_a_slow_model_is_examined_while_nobody_calls_or_when_its_pause_is_over(c
         assert model.due()
 
 
-def test_right_answers_are_told_until_the_next_ones_are_long_overdue(clock):
+def test_a_right_result_is_reusable_until_the_next_one_is_long_overdue(clock):
     assert WatchedModel(None).reusable_result() is None
     model = right(clock)
     clock.now += 39
@@ -126,14 +126,14 @@ def test_right_answers_are_told_until_the_next_ones_are_long_overdue(clock):
     assert model.reusable_result() is None
 
 
-def test_who_watches_asks_for_himself_where_callers_get_no_answers(clock):
+def test_no_result_is_reusable_while_callers_get_no_answers(clock):
     model = right(clock)
     with model.calling("demo_image"):
         clock.now += 2 * PAUSE_SECONDS
         assert model.reusable_result() is None
 
 
-def test_one_that_answers_is_not(clock):
+def test_a_model_that_answers_its_callers_is_not_checked_sooner(clock):
     model = right(clock)
     for _ in range(10):
         clock.now += 1
