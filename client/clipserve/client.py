@@ -38,7 +38,7 @@ class Client(ClipCalls, CollectionCalls, PointCalls, MigrationCalls, LabelSetCal
         batch_size: maximum number of images or texts per request. The server's limit may be lower.
         in_flight: number of concurrent requests of one call.
         priority: ``"interactive"`` if a person waits for the answer, ``"bulk"`` for jobs. A busy server
-            serves interactive calls first and gives bulk calls the rest.
+            gives most of its capacity to interactive calls.
 
     Every method raises ClipserveError or one of its subclasses for errors of the server, the network or a
     file, and TypeError or ValueError for invalid arguments.

@@ -12,7 +12,7 @@ from clipserve.labels import LabelSet, to_label_set
 from clipserve.messages.point_requests import PAGE_SIZE
 from clipserve.types import LabelSetInfo, NamedLabelSet
 from clipserve.v1 import clip_pb2, labels_pb2
-from clipserve.wire.label_sets import read_info, read_named, read_warnings, write_labels
+from clipserve.wire.label_sets import read_info, read_labels, read_warnings, write_labels
 
 
 class LabelSetCalls(Calls):
@@ -47,7 +47,8 @@ class LabelSetCalls(Calls):
     def get_label_set(self, name: str, version: int = 0, *, timeout: float | None = None) -> NamedLabelSet:
         """A stored label set; version 0 is the latest. Raises LabelSetNotFound."""
         request = labels_pb2.GetLabelSetRequest(ref=clip_pb2.LabelSetRef(name=name, version=version))
-        return read_named(self._call("GetLabelSet", request, timeout))
+        response = self._call("GetLabelSet", request, timeout)
+        return NamedLabelSet(read_info(response.info), read_labels(response.labels))
 
     def list_label_sets(self, *, timeout: float | None = None) -> tuple[LabelSetInfo, ...]:
         """The latest version of every stored label set, sorted by name."""

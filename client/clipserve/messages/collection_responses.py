@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 
-from clipserve.messages.responses import read_model
+from clipserve.messages.responses import read_fields, read_model
 from clipserve.types import (
     Collection,
     FailedPoint,
@@ -33,7 +33,7 @@ MIGRATION_STATES = {
 
 
 def read_collection(collection: collection_pb2.Collection) -> Collection:
-    has = collection.HasField
+    has, status = collection.HasField, collection.index_status
     return Collection(
         name=collection.name,
         model=read_model(collection.model),
@@ -43,29 +43,16 @@ def read_collection(collection: collection_pb2.Collection) -> Collection:
         create_time=collection.create_time.ToDatetime(dt.timezone.utc),
         aliases=tuple(collection.aliases),
         keep_sources=collection.keep_sources,
-        index_options=read_index_options(collection.index_options),
-        index_status=read_index_status(collection.index_status) if has("index_status") else None,
+        index_options=read_fields(IndexOptions, collection.index_options),
+        index_status=IndexStatus(INDEX_STATES.get(status.state, "unknown"), status.indexed)
+        if has("index_status")
+        else None,
         migration=read_migration(collection.migration) if has("migration") else None,
-        score_statistics=tuple(map(read_statistics, collection.score_statistics)),
-    )
-
-
-def read_index_options(options: collection_pb2.IndexOptions) -> IndexOptions:
-    return IndexOptions(options.exact, options.m, options.ef_construction, options.ef_search)
-
-
-def read_index_status(status: collection_pb2.IndexStatus) -> IndexStatus:
-    return IndexStatus(INDEX_STATES.get(status.state, "unknown"), status.indexed)
-
-
-def read_statistics(statistics: collection_pb2.ScoreStatistics) -> ScoreStatistics:
-    return ScoreStatistics(
-        **{name: getattr(statistics, name) for name in ScoreStatistics.__dataclass_fields__}
+        score_statistics=tuple(read_fields(ScoreStatistics, item) for item in collection.score_statistics),
     )
 
 
 def read_migration(migration: collection_pb2.Migration) -> Migration:
-    overlap = migration.overlap
     return Migration(
         state=MIGRATION_STATES.get(migration.state, "unknown"),
         source=read_model(getattr(migration, "from")),
@@ -73,10 +60,8 @@ def read_migration(migration: collection_pb2.Migration) -> Migration:
         total=migration.total,
         done=migration.done,
         failed=migration.failed,
-        failures=tuple(FailedPoint(point.id, point.message) for point in migration.failures),
-        overlap=NeighborOverlap(overlap.k, overlap.queries, overlap.mean, overlap.p10)
-        if migration.HasField("overlap")
-        else None,
+        failures=tuple(read_fields(FailedPoint, point) for point in migration.failures),
+        overlap=read_fields(NeighborOverlap, migration.overlap) if migration.HasField("overlap") else None,
         error=migration.error,
         start_time=migration.start_time.ToDatetime(dt.timezone.utc),
     )

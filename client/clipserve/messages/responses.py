@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
+from typing import Any, TypeVar
 
 from clipserve.types import (
     Classification,
@@ -19,6 +21,8 @@ from clipserve.v1 import clip_pb2, collection_pb2, common_pb2
 from clipserve.wire.payload import read_embedding, read_payload
 from clipserve.wire.status import read_item
 
+T = TypeVar("T")
+
 MODES = {
     "softmax": clip_pb2.SCORE_MODE_SOFTMAX,
     "independent": clip_pb2.SCORE_MODE_INDEPENDENT,
@@ -26,8 +30,14 @@ MODES = {
 MODE_NAMES = {number: name for name, number in MODES.items()}
 
 
+def read_fields(kind: type[T], message: Any) -> T:
+    """A dataclass whose fields have the names of the message's fields."""
+    names = [field.name for field in dataclasses.fields(kind)]  # type: ignore[arg-type]  # a dataclass
+    return kind(**{name: getattr(message, name) for name in names})
+
+
 def read_model(model: common_pb2.ModelRef) -> ModelRef:
-    return ModelRef(model.name, model.fingerprint, model.embed_dim)
+    return read_fields(ModelRef, model)
 
 
 def read_server_info(response: clip_pb2.GetServerInfoResponse) -> ServerInfo:
@@ -35,7 +45,7 @@ def read_server_info(response: clip_pb2.GetServerInfoResponse) -> ServerInfo:
         version=response.version,
         models=tuple(read_model_info(model) for model in response.models),
         default_model=response.default_model,
-        limits=Limits(**{name: getattr(response.limits, name) for name in Limits.__dataclass_fields__}),
+        limits=read_fields(Limits, response.limits),
         engine=response.engine,
         keeps_sources=response.keeps_sources,
         restores_sources=response.restores_sources,

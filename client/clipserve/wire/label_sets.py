@@ -7,7 +7,7 @@ from collections.abc import Iterable
 
 from clipserve.inputs.text_encoding import utf8
 from clipserve.labels import LabelSet, NoneOfTheAbove, parse_ref
-from clipserve.types import LabelSetInfo, LabelWarning, NamedLabelSet
+from clipserve.types import LabelSetInfo, LabelWarning
 from clipserve.v1 import clip_pb2, labels_pb2
 
 
@@ -99,7 +99,3 @@ def read_warnings(warnings: Iterable[clip_pb2.LabelWarning]) -> tuple[LabelWarni
         LabelWarning(REASONS.get(warning.reason, ""), tuple(warning.labels), warning.count, warning.message)
         for warning in warnings
     )
-
-
-def read_named(response: labels_pb2.GetLabelSetResponse) -> NamedLabelSet:
-    return NamedLabelSet(read_info(response.info), read_labels(response.labels))
