@@ -5,7 +5,7 @@ from __future__ import annotations
 from random import Random
 
 import grpc
-from clipserve_gateway.servicers.open_calls import MAX_REQUEST_BYTES
+from clipserve_gateway.grpc_adapter.open_calls import MAX_REQUEST_BYTES
 from grpc_health.v1 import health_pb2
 from grpc_reflection.v1alpha import reflection_pb2
 

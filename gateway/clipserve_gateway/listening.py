@@ -8,9 +8,9 @@ from collections.abc import Mapping
 import grpc
 from prometheus_client import CollectorRegistry
 
+from clipserve_gateway.grpc_adapter.security import Security
 from clipserve_gateway.process.http import Check, HttpServer
 from clipserve_gateway.process.listeners import listens, taken
-from clipserve_gateway.servicers.security import Security
 from clipserve_gateway.settings import Settings
 
 

@@ -194,7 +194,7 @@ async def test_compose_asks_whether_the_gateway_is_ready(tmp_path: Path) -> None
                 sys.executable, *script, stderr=asyncio.subprocess.DEVNULL
             )
             assert await process.wait() == code
-            gateway._readiness.shut_down()
+            gateway.parts.readiness.shut_down()
     finally:
         await gateway.stop(drain_seconds=0, grace_seconds=0)
 

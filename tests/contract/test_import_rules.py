@@ -21,6 +21,7 @@ BREACHES = {
     "gateway-layers": ("clipserve_gateway.flow.lanes", "clipserve_gateway.inference.embedder"),
     "index-layers": ("clipserve_gateway.index.columns", "clipserve_gateway.index.lance.rows"),
     "grpc": ("clipserve_gateway.collection.search", "grpc"),
+    "calls-without-grpc": ("clipserve_gateway.servicers.clip", "grpc"),
     "triton": ("clipserve_gateway.convert.common", "tritonclient"),
     "engine-libraries": ("clipserve_gateway.collection.points", "pyarrow"),
     "milvus-without-lance": ("clipserve_gateway.index.milvus.rows", "pyarrow"),

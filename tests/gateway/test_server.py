@@ -14,9 +14,9 @@ import numpy as np
 import pytest
 from clipserve.v1 import clip_pb2, clip_pb2_grpc, collection_pb2, collection_pb2_grpc, common_pb2
 from clipserve_gateway import errors
+from clipserve_gateway.grpc_adapter.health import CALLS_SERVICE, MODEL_SERVICE
 from clipserve_gateway.inference.classifier import SCORES_ON_LOOP
 from clipserve_gateway.server import Gateway, PortTaken
-from clipserve_gateway.servicers.health import CALLS_SERVICE, MODEL_SERVICE
 from clipserve_gateway.settings import Settings
 from google.rpc import error_details_pb2
 from grpc_health.v1 import health_pb2, health_pb2_grpc

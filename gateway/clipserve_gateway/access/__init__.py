@@ -1,5 +1,6 @@
-"""Who may call, and what each caller may do: TLS, tokens, and the rules that go with a token.
+"""Access: who may call, and what each token allows.
 
-A call meets them in this order: the connection's handshake (tls), the token and the method, before a byte of
-the request is read (interceptor), then the collections that the request names and its rate (judge).
+A call passes these checks in order: its token and its method before its first message is read
+(`Authorizer.authenticate`), then the names and the cost of each request (`Authorizer.authorize_and_run`).
+May import collection and triton, for the names of collections and models, and what is below them.
 """

@@ -1,183 +1,184 @@
-"""Decides on each request of a call that was let in, by what the request names and costs."""
+"""Decides which calls are let in, and what each request of a call may name and cost."""
 
 from __future__ import annotations
 
 import asyncio
-import contextvars
-from collections.abc import Awaitable, Callable
+import contextlib
+from collections.abc import Awaitable, Callable, Iterator
 from operator import attrgetter
-from typing import Any, Protocol, TypeVar
+from typing import Any, TypeVar
 
-from clipserve_gateway.access.caller import Caller, current
+from clipserve_gateway.access.call import Call
+from clipserve_gateway.access.caller import current
 from clipserve_gateway.access.cost import afterwards, cost
-from clipserve_gateway.access.grants import Grant, Named
+from clipserve_gateway.access.grants import Grant
 from clipserve_gateway.access.methods import RPCS, Rpc
-from clipserve_gateway.access.token_gate import Gate
+from clipserve_gateway.access.token_gate import TokenGate
+from clipserve_gateway.collection.catalog import Catalog
+from clipserve_gateway.collection.spec import CollectionSpec
 from clipserve_gateway.errors import CollectionNotFound, PermissionDenied, RateLimited, Unauthenticated
 from clipserve_gateway.flow import stages
 from clipserve_gateway.metrics import Metrics
+from clipserve_gateway.triton.models import Models
 
 Q = TypeVar("Q")
 R = TypeVar("R")
 
 
-class Names(Protocol):
-    """Knows collections by name and by alias."""
+class Authorizer:
+    """Authorizes the calls of one gateway.
 
-    async def get(self, name: str, *, fresh: bool = False) -> Named:
-        """The collection; CollectionNotFound."""
-        ...
+    An alias is allowed if the token allows both its name and the collection it points to. The authorizer
+    replaces the alias in the request by that collection, so a later change of the alias does not affect the
+    request. Likewise it replaces an empty model name by the default model. A collection is allowed if the
+    token allows its name and every model whose embeddings it holds.
 
-
-class ModelNames(Protocol):
-    """Knows which model answers where none is named."""
-
-    @property
-    def default(self) -> str:
-        """Its name; empty if there is none."""
-        ...
-
-
-class Judge:
-    """Judges the requests of all calls of a gateway that asks for tokens.
-
-    An alias is judged by its own name and by the collection that it means, and the request goes on with that
-    very collection: what the alias means a moment later does not matter to it. So does an empty name of a
-    model with the default one. A collection is judged by its own name and by the models whose
-    embeddings it holds.
-
-    What is refused is refused in the same words whether it exists or not.
+    A refusal reads the same whether the collection, label set or model exists or not.
     """
 
-    def __init__(self, gate: Gate, names: Names, models: ModelNames, metrics: Metrics) -> None:
+    def __init__(self, gate: TokenGate, catalog: Catalog, models: Models, metrics: Metrics) -> None:
         self._gate = gate
-        self._names = names
+        self._catalog = catalog
         self._models = models
         self._metrics = metrics
 
-    async def judged(self, caller: Caller, request: Q, work: Callable[[Q], Awaitable[R]]) -> R:
-        """What the work answers. PermissionDenied, RateLimited or Unauthenticated, and nothing is done."""
-        rpc = rpc_of(request)
+    def authenticate(self, call: Call) -> None:
+        """Sets the call's caller. Raises Unauthenticated, or PermissionDenied for a method not allowed."""
         try:
-            caller = self._now(caller)
-            named = await self._judge(caller.grant, rpc, request)
-            await self._pace(caller, cost(rpc, request, stages.take_received()))
-        except (PermissionDenied, RateLimited, Unauthenticated) as error:
-            self._metrics.rejected.labels(error.reason.lower()).inc()
+            with self._counted_refusals():
+                call.caller = self._gate.authenticate(call.metadata)
+                current.set(call.caller)
+                self._gate.permit(call.caller, call.method)
+        except (PermissionDenied, Unauthenticated):
+            stages.note("peer", call.peer)
+            if call.caller is not None:
+                stages.note("token", call.caller.grant.name)
             raise
+
+    async def authorize_and_run(self, call: Call, request: Q, work: Callable[[Q], Awaitable[R]]) -> R:
+        """Runs `work` with the request if the caller is allowed to make it; returns its result.
+
+        Raises PermissionDenied, RateLimited or Unauthenticated before any work is done.
+        """
+        if call.caller is None:
+            return await work(request)
+        rpc = rpc_of(request)
+        with self._counted_refusals():
+            grant = self._refresh(call)
+            alias = await self._authorize(grant, rpc, request)
+            await self._charge_or_wait(call, cost(rpc, request, stages.take_received()))
         try:
             return await work(request)
         except CollectionNotFound:
-            # An alias may have been moved, and what it meant dropped, since it was last looked at.
-            if not named or not await self._moved(caller.grant, rpc, request, named):
+            # The alias may have moved, and its former collection dropped, since the catalog cached it.
+            if not alias or not await self._alias_moved(grant, rpc, request, alias):
                 raise
             return await work(request)
 
-    def _now(self, caller: Caller) -> Caller:
-        """The caller with what its token allows now: in a stream, it may have been withdrawn since."""
-        caller = self._gate.still(caller)
-        self._gate.permit(caller, caller.method)
-        current.set(caller)
-        stages.note("token", caller.grant.name)
-        return caller
+    @contextlib.contextmanager
+    def _counted_refusals(self) -> Iterator[None]:
+        try:
+            yield
+        except (PermissionDenied, RateLimited, Unauthenticated) as error:
+            self._metrics.rejected.labels(error.reason.lower()).inc()
+            raise
 
-    async def _judge(self, grant: Grant, rpc: Rpc, request: Any) -> str:
-        """PermissionDenied unless the caller may use all that the request names.
+    def _refresh(self, call: Call) -> Grant:
+        """What the token allows now: it may have been withdrawn since a stream began."""
+        assert call.caller is not None, "authenticated"
+        call.caller = self._gate.refresh(call.caller)
+        self._gate.permit(call.caller, call.method)
+        current.set(call.caller)
+        stages.note("token", call.caller.grant.name)
+        return call.caller.grant
 
-        Puts the collection that an alias means in the alias's place, and returns the alias.
+    async def _authorize(self, grant: Grant, rpc: Rpc, request: Any) -> str:
+        """Raises PermissionDenied unless the token allows everything that the request names.
+
+        Replaces an alias in the request by its collection, and returns the alias; empty if there is none.
         """
         if rpc.model:
-            self._judge_model(grant, rpc.model, request)
+            self._authorize_model(grant, rpc.model, request)
         if rpc.label_set:
-            judge_label_set(grant, attrgetter(rpc.label_set)(request))
+            authorize_label_set(grant, attrgetter(rpc.label_set)(request))
         if grant.sees_all:
             return ""
         for field in rpc.names:
-            await self._meaning(grant, attrgetter(field)(request), fresh=True)
+            await self._resolve(grant, attrgetter(field)(request), fresh=True)
         if not rpc.collection:
             return ""
-        named: str = getattr(request, rpc.collection)
-        meaning = await self._meaning(grant, named)
-        setattr(request, rpc.collection, meaning)
-        return named if named != meaning else ""
+        name: str = getattr(request, rpc.collection)
+        target = await self._resolve(grant, name)
+        setattr(request, rpc.collection, target)
+        return name if name != target else ""
 
-    async def _meaning(self, grant: Grant, name: str, *, fresh: bool = False) -> str:
-        """The collection that the name means, or the name itself if it means none; PermissionDenied."""
+    async def _resolve(self, grant: Grant, name: str, *, fresh: bool = False) -> str:
+        """The collection that the name or alias stands for; the name itself if there is none.
+
+        Raises PermissionDenied.
+        """
         if grant.sees(name):
             try:
-                meaning = await self._names.get(name, fresh=fresh)
+                collection: CollectionSpec = await self._catalog.get(name, fresh=fresh)
             except CollectionNotFound:
                 return name
-            if grant.sees_collection(meaning):
-                return meaning.name
+            if grant.sees_collection(collection):
+                return collection.name
         raise PermissionDenied(
-            f"token {grant.name!r} may not use collection {name[:80]!r}; its collections= and models= decide",
+            f"token {grant.name!r} may not use collection {name[:80]!r}: its collections= and models= do not "
+            "allow it",
             metadata={"collection": name[:80]},
         )
 
-    def _judge_model(self, grant: Grant, field: str, request: Any) -> None:
-        """PermissionDenied unless the caller may use the model. Puts the default one in an empty place."""
-        named: str = getattr(request, field)
-        wanted = named or self._models.default
-        if not wanted:
+    def _authorize_model(self, grant: Grant, field: str, request: Any) -> None:
+        """Raises PermissionDenied unless the token allows the model. Sets an empty name to the default."""
+        name: str = getattr(request, field)
+        model = name or self._models.default
+        if not model:
             return
-        if not grant.sees_model(wanted):
-            what = f"model {named[:80]!r}" if named else "the model that answers where none is named"
+        if not grant.sees_model(model):
+            what = f"model {name[:80]!r}" if name else "the default model"
             raise PermissionDenied(
-                f"token {grant.name!r} may not use {what}; its models= decides",
-                metadata={"model": named[:80]},
+                f"token {grant.name!r} may not use {what}: its models= does not allow it",
+                metadata={"model": name[:80]},
             )
-        setattr(request, field, wanted)
+        setattr(request, field, model)
 
-    async def _moved(self, grant: Grant, rpc: Rpc, request: Any, named: str) -> bool:
-        """Whether the alias means another collection by now, which then takes its place in the request."""
-        meaning = await self._meaning(grant, named, fresh=True)
-        if meaning == getattr(request, rpc.collection):
+    async def _alias_moved(self, grant: Grant, rpc: Rpc, request: Any, alias: str) -> bool:
+        """Whether the alias points to another collection now; if so, puts that one into the request."""
+        target = await self._resolve(grant, alias, fresh=True)
+        if target == getattr(request, rpc.collection):
             return False
-        setattr(request, rpc.collection, meaning)
+        setattr(request, rpc.collection, target)
         return True
 
-    def charge(self, caller: Caller, items: int) -> None:
-        """Takes the items from the caller's rate; where it has too few, its next calls wait."""
-        self._gate.reserve(caller, items)
-
-    async def _pace(self, caller: Caller, items: int) -> None:
-        """Keeps the caller to its rate: streams are slowed down, other calls refused."""
-        if caller.streaming:
-            await asyncio.sleep(self._gate.reserve(caller, items))
+    async def _charge_or_wait(self, call: Call, items: int) -> None:
+        """Keeps the caller to its rate: delays a message of a stream, refuses a unary call."""
+        assert call.caller is not None, "authenticated"
+        if call.streaming:
+            await asyncio.sleep(self._gate.reserve(call.caller, items))
         else:
-            self._gate.spend(caller, items)
+            self._gate.charge(call.caller, items)
+
+    def charge_afterwards(self, call: Call, answer_bytes: int) -> None:
+        """Charges the caller for the answer and for work beyond the items that the request names.
+
+        If the caller has too little left, its next calls wait.
+        """
+        items = afterwards(answer_bytes)
+        if call.caller is not None and items:
+            self._gate.reserve(call.caller, items)
 
 
-def judge_label_set(grant: Grant, name: str) -> None:
-    """PermissionDenied unless the caller may use the label set of that name, if one is named."""
+def authorize_label_set(grant: Grant, name: str) -> None:
+    """Raises PermissionDenied unless the token allows the label set. An empty name is allowed."""
     if name and not grant.sees_label_set(name):
         raise PermissionDenied(
-            f"token {grant.name!r} may not use label set {name[:80]!r}; its labels= decides",
+            f"token {grant.name!r} may not use label set {name[:80]!r}: its labels= does not allow it",
             metadata={"label_set": name[:80]},
         )
 
 
-presiding: contextvars.ContextVar[Judge | None] = contextvars.ContextVar("judge", default=None)
-"""Judges the messages of the stream that is being served; None where no tokens are asked for."""
-
-
-async def judged(request: Q, work: Callable[[Q], Awaitable[R]]) -> R:
-    """What the work answers to one message of the stream being served, if that is allowed."""
-    judge, caller = presiding.get(), current.get()
-    if judge is None or caller is None:
-        return await work(request)
-    return await judge.judged(caller, request, work)
-
-
 def rpc_of(request: Any) -> Rpc:
-    """The RPC that a request belongs to: each has a request type of its own, named after it."""
+    """The RPC of a request: each RPC has its own request type, named after it."""
     return RPCS[request.DESCRIPTOR.name.removesuffix("Request")]
-
-
-def settle(answer_bytes: int) -> None:
-    """Has the caller being served pay for what its request took beyond what it named, and for the answer."""
-    judge, caller = presiding.get(), current.get()
-    items = afterwards(answer_bytes)
-    if judge is not None and caller is not None and items:
-        judge.charge(caller, items)

@@ -1,6 +1,6 @@
-"""Every RPC: what kind of thing it does, which things its request names, and what it costs.
+"""Table of all RPCs: the group of each, the fields that name things, and the field that decides the cost.
 
-A test holds this table equal to the protos: an RPC that is not in it cannot be served.
+A test compares this table with the protos. An RPC that is missing here cannot be served.
 """
 
 from __future__ import annotations
@@ -17,13 +17,13 @@ class Rpc:
     """One RPC.
 
     Attributes:
-        group: `read` changes nothing, `write` changes points, `admin` makes, changes or deletes what others
-            rely on: whole collections, aliases, label sets, migrations.
-        collection: field that names a collection, by an alias too.
-        names: fields that name collections or aliases, and mean just these.
-        model: field that names a model; empty means the server's default.
-        label_set: field that names a label set; where it is empty, the request names none.
-        items: repeated field whose length is the cost of a call; without one a call costs 1.
+        group: `read` changes nothing, `write` changes points, `admin` creates, changes or deletes whole
+            collections, aliases, label sets and migrations.
+        collection: field that names a collection or an alias of it.
+        names: fields that name a collection or an alias itself; aliases are not resolved.
+        model: field that names a model; an empty value means the server's default.
+        label_set: field that names a label set; it may be empty.
+        items: repeated field whose length is the cost of a call; a call without one costs 1.
     """
 
     group: Group
@@ -64,10 +64,10 @@ RPCS: dict[str, Rpc] = {
     "ListLabelSets": Rpc("read"),
     "DeleteLabelSet": Rpc("admin", label_set="ref.name"),
 }
-"""By name; no two services have an RPC of one name. Lists show only what the caller may use, and each message
-of a stream is a request of the stream's unary twin, and is judged as that."""
+"""By name: no two services have an RPC of the same name. Lists return only what the caller may see. Each
+message of a stream is a request of the stream's unary twin, and is authorized as that RPC."""
 
 
 def methods_of(group: Group) -> frozenset[str]:
-    """The RPCs of a group."""
+    """Names of the RPCs of a group."""
     return frozenset(name for name, rpc in RPCS.items() if rpc.group == group)

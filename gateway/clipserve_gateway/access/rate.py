@@ -1,4 +1,4 @@
-"""How many items a second a caller may have."""
+"""The rate limit of a token: a token bucket of items."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Rate:
-    """A token's rate: items a second on average, and how many at once after a pause. Both above 0."""
+    """Items a second on average, and the most items at once after a pause. Both are above 0."""
 
     per_second: float
     burst: float
 
 
 class Bucket:
-    """What a caller has left. It fills at the rate, up to the burst.
+    """The items that a caller may still use. It fills at the rate, up to the burst.
 
-    A call that costs more than the burst is let in when the bucket is full, and leaves a debt: large batches
-    are possible, and the average holds.
+    A call that costs more than the burst is admitted when the bucket is full, and leaves a negative level:
+    large batches are possible, and the average rate still holds.
     """
 
     def __init__(self, rate: Rate, clock: Callable[[], float] = time.monotonic) -> None:
@@ -29,20 +29,20 @@ class Bucket:
         self._filled = clock()
 
     def take(self, items: int) -> float:
-        """Takes the items, and returns 0; or takes nothing, and returns the seconds until it would."""
+        """Takes the items and returns 0. If it has too few, takes nothing and returns the seconds to wait."""
         wait = self._wait(items)
         if wait == 0.0:
             self._level -= items
         return wait
 
     def reserve(self, items: int) -> float:
-        """Takes the items in any case; seconds to let pass before they are used."""
+        """Takes the items, even if it has too few. Returns the seconds to wait before they are used."""
         wait = self._wait(items)
         self._level -= items
         return wait
 
     def _wait(self, items: int) -> float:
-        """Seconds until so many items may be had; 0 if it is now."""
+        """Seconds until that many items are available; 0 if they are now."""
         now = self._clock()
         gained = (now - self._filled) * self.rate.per_second
         self._level, self._filled = min(self.rate.burst, self._level + gained), now

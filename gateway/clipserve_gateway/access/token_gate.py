@@ -1,4 +1,4 @@
-"""Whether a call may be made at all: its token, its method, and its rate."""
+"""Checks a call's token, its method and its rate."""
 
 from __future__ import annotations
 
@@ -18,41 +18,41 @@ HEADER = "authorization"
 SCHEME = "bearer "
 
 
-class Gate:
-    """Knows the tokens, and how much of its rate each has used."""
+class TokenGate:
+    """Holds the tokens, and how much of its rate each token has used."""
 
     def __init__(self, settings: Settings) -> None:
-        """Raises BadFile where the token file cannot be used."""
+        """Raises BadFile if the token file is not valid."""
         path = settings.token_file
         self.tokens = Watched([path], lambda: read_tokens(path)) if path else None
         self._refused_methods = frozenset() if settings.admin_rpcs else methods_of("admin")
         self._buckets: dict[tuple[str, Rate], Bucket] = {}
 
     def authenticate(self, metadata: Iterable[tuple[str, str | bytes]]) -> Caller | None:
-        """Who calls; None where no tokens are asked for. Raises Unauthenticated."""
+        """The holder of the token; None on a gateway without tokens. Raises Unauthenticated."""
         if self.tokens is None:
             return None
         digest = digest_of(token_in(metadata))
         return Caller(digest, self._grant(digest))
 
-    def still(self, caller: Caller) -> Caller:
-        """The caller with what its token allows now; Unauthenticated where it was withdrawn."""
+    def refresh(self, caller: Caller) -> Caller:
+        """The caller with what its token allows now. Raises Unauthenticated if the token was withdrawn."""
         return dataclasses.replace(caller, grant=self._grant(caller.digest))
 
     def _grant(self, digest: bytes) -> Grant:
         grant = self.tokens.value.find(digest) if self.tokens is not None else None
         if grant is None:
-            raise Unauthenticated("the server does not know this token", metadata={"token": "unknown"})
+            raise Unauthenticated("this server does not accept this token", metadata={"token": "unknown"})
         if grant.expired():
             raise Unauthenticated(f"token {grant.name!r} has expired", metadata={"token": "expired"})
         return grant
 
     def permit(self, caller: Caller | None, method: str) -> None:
-        """PermissionDenied where the method is not served, or not for this caller."""
+        """Raises PermissionDenied if the method is not served, or not allowed to this caller."""
         if method in self._refused_methods:
             raise PermissionDenied(
-                f"this server is set up to refuse {method}, as all that changes whole collections, aliases, "
-                "label sets or migrations (setting CLIPSERVE_ADMIN_RPCS)",
+                f"this server refuses {method} and all other calls that change whole collections, aliases, "
+                "label sets or migrations (setting CLIPSERVE_ADMIN_RPCS=false)",
                 metadata={"method": method, "setting": "admin_rpcs"},
             )
         if caller is not None and method not in caller.grant.methods:
@@ -60,30 +60,27 @@ class Gate:
                 f"token {caller.grant.name!r} may not call {method}", metadata={"method": method}
             )
 
-    def spend(self, caller: Caller, items: int) -> None:
-        """Takes the items from the caller's rate; RateLimited, and nothing taken, where it has too few."""
+    def charge(self, caller: Caller, items: int) -> None:
+        """Takes the items from the caller's rate. If it has too few, takes nothing and raises RateLimited."""
         bucket = self._bucket(caller)
         if bucket is not None and (wait := bucket.take(items)):
             raise rate_limited(caller.grant.name, bucket.rate, wait)
 
     def reserve(self, caller: Caller, items: int) -> float:
-        """Takes the items from the caller's rate in any case; seconds to let pass before they are used."""
+        """Takes the items from the caller's rate, even if it has too few; returns the seconds to wait."""
         bucket = self._bucket(caller)
         return bucket.reserve(items) if bucket is not None else 0.0
 
     def _bucket(self, caller: Caller) -> Bucket | None:
-        """The tokens of one name share a bucket, and keep it when the file is read again."""
+        """The bucket of the token's name; a reload of the token file keeps it. None without a rate."""
         rate = caller.grant.rate
         if rate is None:
             return None
-        key = (caller.grant.name, rate)
-        if key not in self._buckets:
-            self._buckets[key] = Bucket(rate)
-        return self._buckets[key]
+        return self._buckets.setdefault((caller.grant.name, rate), Bucket(rate))
 
 
 def read_tokens(path: str) -> TokenTable:
-    """The tokens of the file; BadFile."""
+    """The tokens of the file. Raises BadFile."""
     try:
         return read_token_file(path)
     except OSError as error:
@@ -93,24 +90,24 @@ def read_tokens(path: str) -> TokenTable:
 
 
 def token_in(metadata: Iterable[tuple[str, str | bytes]]) -> str:
-    """The bearer token among a call's metadata; Unauthenticated unless there is exactly one."""
-    found = [value for key, value in metadata if key == HEADER]
-    if not found:
+    """The bearer token in a call's metadata. Raises Unauthenticated unless there is exactly one."""
+    values = [value for key, value in metadata if key == HEADER]
+    if not values:
         raise Unauthenticated(
-            "this server wants a token: send `authorization: Bearer TOKEN`", metadata={"token": "missing"}
+            "this server requires a token: send `authorization: Bearer TOKEN`", metadata={"token": "missing"}
         )
-    (value, *others) = found
+    (value, *others) = values
     if others or not isinstance(value, str) or not value.lower().startswith(SCHEME):
         raise Unauthenticated(
-            "send `authorization: Bearer TOKEN`, once and in this form", metadata={"token": "malformed"}
+            "send exactly one header `authorization: Bearer TOKEN`", metadata={"token": "malformed"}
         )
     return value[len(SCHEME) :].strip()
 
 
 def rate_limited(name: str, rate: Rate, wait: float) -> RateLimited:
-    """The error of a caller that asks for too much."""
+    """The error of a caller above its rate."""
     return RateLimited(
-        f"token {name!r} may have {rate.per_second:g} items a second; try again in {wait:.2f} s",
+        f"token {name!r} is limited to {rate.per_second:g} items a second; try again in {wait:.2f} s",
         metadata={"items_per_second": f"{rate.per_second:g}", "burst": f"{rate.burst:g}"},
         retry_after=wait,
     )

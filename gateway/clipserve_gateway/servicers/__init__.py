@@ -1,1 +1,4 @@
-"""The gRPC services. Every method makes three moves: read, do, answer."""
+"""The methods of the API, whatever protocol carries them. Each one reads its request, does, and answers.
+
+Knows no gRPC. Imports calls and what lies below.
+"""

@@ -1,12 +1,12 @@
-"""LabelSetService: label sets kept under names."""
+"""LabelSetService: named label sets."""
 
 from __future__ import annotations
 
-from clipserve.v1 import labels_pb2, labels_pb2_grpc
-from grpc.aio import ServicerContext
+from clipserve.v1 import labels_pb2
 
-from clipserve_gateway.access.audit_log import AuditLog
+from clipserve_gateway.access.call import Call
 from clipserve_gateway.access.caller import visible
+from clipserve_gateway.calls.shared import Calls
 from clipserve_gateway.collection.label_sets import LabelSets, summary
 from clipserve_gateway.convert import labels as convert
 from clipserve_gateway.convert import pages
@@ -14,28 +14,26 @@ from clipserve_gateway.convert.common import check_fits
 from clipserve_gateway.inference.label_warnings import DEFAULT_CONTEXT, find_warnings_briefly
 from clipserve_gateway.process.off_loop import off_loop
 from clipserve_gateway.triton.models import Models
-from clipserve_gateway.types import Limits
 
 
-class LabelSetServicer(labels_pb2_grpc.LabelSetServiceServicer):
-    """See protos/clipserve/v1/labels.proto."""
+class LabelSetServicer:
+    """The methods of LabelSetService."""
 
-    def __init__(self, label_sets: LabelSets, models: Models, limits: Limits, audit: AuditLog) -> None:
+    def __init__(self, label_sets: LabelSets, models: Models, calls: Calls) -> None:
         self._label_sets = label_sets
         self._models = models
-        self._limits = limits
-        self._audit = audit
+        self._calls = calls
 
     async def PutLabelSet(
-        self, request: labels_pb2.PutLabelSetRequest, context: ServicerContext
+        self, request: labels_pb2.PutLabelSetRequest, call: Call
     ) -> labels_pb2.PutLabelSetResponse:
-        """Keeps a label set under a name, as its next version."""
+        """Stores a label set as the next version of its name."""
         name = convert.read_name(request.name, "name")
         steps = len(request.labels.names) + len(request.labels.templates)
-        labels = await off_loop(steps, lambda: convert.read_labels(request.labels, self._limits))
+        labels = await off_loop(steps, lambda: convert.read_labels(request.labels, self._calls.limits))
         contexts = [spec.context_length for spec, _ in self._models.all()]
         warnings = await find_warnings_briefly(labels, min(contexts, default=DEFAULT_CONTEXT))
-        with self._audit.change("PutLabelSet", context.peer(), label_set=name) as entry:
+        with self._calls.audit.change("PutLabelSet", call.peer, label_set=name) as entry:
             stored, created = await self._label_sets.put(name, labels)
             entry["after"] = stored.ref.version
             entry["created"] = created
@@ -46,33 +44,33 @@ class LabelSetServicer(labels_pb2_grpc.LabelSetServiceServicer):
         )
 
     async def GetLabelSet(
-        self, request: labels_pb2.GetLabelSetRequest, context: ServicerContext
+        self, request: labels_pb2.GetLabelSetRequest, call: Call
     ) -> labels_pb2.GetLabelSetResponse:
-        """Gets a label set."""
+        """Returns a label set."""
         stored = await self._label_sets.get(convert.read_label_set_ref(request.ref, "ref"))
         response = labels_pb2.GetLabelSetResponse(
             info=convert.write_info(summary(stored)), labels=convert.write_labels(stored.labels)
         )
-        return check_fits(response, self._limits, "ref")
+        return check_fits(response, self._calls.limits, "ref")
 
     async def ListLabelSets(
-        self, request: labels_pb2.ListLabelSetsRequest, context: ServicerContext
+        self, request: labels_pb2.ListLabelSetsRequest, call: Call
     ) -> labels_pb2.ListLabelSetsResponse:
         """Lists the latest version of every label set by name, page by page."""
         after, size = pages.read_page(request)
-        found = await self._label_sets.page(after, size + 1, visible.label_set)
+        page = await self._label_sets.page(after, size + 1, visible.label_set)
         return labels_pb2.ListLabelSetsResponse(
-            label_sets=map(convert.write_info, found[:size]),
-            next_page_token=pages.write_page_token(found[size - 1].ref.name) if len(found) > size else "",
+            label_sets=map(convert.write_info, page[:size]),
+            next_page_token=pages.write_page_token(page[size - 1].ref.name) if len(page) > size else "",
         )
 
     async def DeleteLabelSet(
-        self, request: labels_pb2.DeleteLabelSetRequest, context: ServicerContext
+        self, request: labels_pb2.DeleteLabelSetRequest, call: Call
     ) -> labels_pb2.DeleteLabelSetResponse:
         """Deletes a label set, or one version of it."""
         ref = convert.read_label_set_ref(request.ref, "ref")
-        with self._audit.change(
-            "DeleteLabelSet", context.peer(), label_set=ref.name, before=ref.version
+        with self._calls.audit.change(
+            "DeleteLabelSet", call.peer, label_set=ref.name, before=ref.version
         ) as entry:
             entry["deleted"] = deleted = await self._label_sets.delete(ref)
         return labels_pb2.DeleteLabelSetResponse(deleted=deleted)

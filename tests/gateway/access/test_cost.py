@@ -57,7 +57,7 @@ async def left_after(gateway):
         async def left(request: clip_pb2.ClassifyRequest) -> bool:
             await clip.Classify(request, metadata=METADATA)
             # What a call took is settled when its room is given back, a moment after its answer.
-            while gateway._intake.budget.used:
+            while gateway.parts.intake.budget.used:
                 await asyncio.sleep(0.001)
             code = await clip.GetServerInfo(clip_pb2.GetServerInfoRequest(), metadata=METADATA).code()
             assert code in (grpc.StatusCode.OK, grpc.StatusCode.RESOURCE_EXHAUSTED)

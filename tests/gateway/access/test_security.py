@@ -11,7 +11,7 @@ import grpc
 import numpy as np
 import pytest
 from clipserve.v1 import clip_pb2, clip_pb2_grpc, collection_pb2, collection_pb2_grpc
-from clipserve_gateway.access.authorizer import Judge
+from clipserve_gateway.access.authorizer import Authorizer
 from clipserve_gateway.access.methods import RPCS, methods_of
 from clipserve_gateway.process import watched_files
 from google.protobuf.message_factory import GetMessageClass
@@ -228,7 +228,7 @@ async def test_an_allowed_alias_of_an_allowed_collection_works(serve, calls):
     assert [hit.id for hit in found.hits] == ["a"]
     assert (await send(ops, "CountPoints", collection="shop_v1")).count == 1
     # Another gateway moves the alias and drops what it meant; this one still believes in it for a second.
-    catalog = gateway._catalog
+    catalog = gateway.parts.catalog
     believed = dict(catalog._aliases), dict(catalog._cache)
     await make(ops, shop_live="shop_v2")
     await send(ops, "DeleteCollection", name="shop_v1")
@@ -244,7 +244,7 @@ async def test_what_an_alias_means_a_moment_later_does_not_matter(serve, calls, 
     await make(ops, "secret", "shop_pets", shop_live="shop_pets")
     await send(ops, "UpsertPoints", collection="secret", points=[point("theirs")])
     await send(ops, "UpsertPoints", collection="shop_pets", points=[point("ours")])
-    catalog, get = gateway._catalog, gateway._catalog.get
+    catalog, get = gateway.parts.catalog, gateway.parts.catalog.get
     asked = []
 
     async def moving(name, **options):
@@ -275,7 +275,7 @@ async def upserts(caller: Caller, *batches: tuple[str, int]):
     return [answer async for answer in stub.UpsertPointsStream(requests(), metadata=caller.metadata)]
 
 
-async def test_every_message_of_a_stream_is_judged(serve, calls):
+async def test_every_message_of_a_stream_is_authorized(serve, calls):
     gateway = await serve("ops", "shop collections=shop_* methods=UpsertPointsStream")
     ops, shop = calls(gateway, "ops"), calls(gateway, "shop")
     await make(ops, "secret", "shop_pets", shop_door="secret")
@@ -285,14 +285,14 @@ async def test_every_message_of_a_stream_is_judged(serve, calls):
     assert (await send(ops, "CountPoints", collection="shop_pets")).count == 2
 
 
-async def test_the_judge_sees_the_messages_of_every_stream(serve, calls, monkeypatch):
-    seen, judged = [], Judge.judged
+async def test_the_authorizer_gets_the_messages_of_every_stream(serve, calls, monkeypatch):
+    seen, authorize_and_run = [], Authorizer.authorize_and_run
 
     async def noting(self, caller, request, work):
         seen.append(request.DESCRIPTOR.name)
-        return await judged(self, caller, request, work)
+        return await authorize_and_run(self, caller, request, work)
 
-    monkeypatch.setattr(Judge, "judged", noting)
+    monkeypatch.setattr(Authorizer, "authorize_and_run", noting)
     ops = calls(await serve("ops"), "ops")
     streams = [name for name, method in METHODS.items() if method.client_streaming]
     for name in streams:

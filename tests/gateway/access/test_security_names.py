@@ -228,7 +228,7 @@ async def test_a_migration_is_for_tokens_of_both_models(gateway, calls):
     await send(ops, "EndMigration", collection="moving")
 
 
-def test_every_field_that_names_a_model_or_a_label_set_is_judged():
+def test_every_field_that_names_a_model_or_a_label_set_is_authorized():
     from clipserve_gateway.access.methods import RPCS
 
     for name, method in METHODS.items():

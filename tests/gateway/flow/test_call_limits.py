@@ -51,12 +51,12 @@ async def test_the_tokens_calls_are_counted_over_all_its_connections(gateway):
         await stream.read()
         second = others.EmbedStream(metadata=METADATA)
         assert await second.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
-        gateway._backend.encoder.delay = 0.5
+        gateway.parts.backend.encoder.delay = 0.5
         answers = await asyncio.gather(
             *(others.Embed(text, metadata=METADATA).code() for _ in range(5)), return_exceptions=True
         )
         assert sorted(code.name for code in answers) == ["OK"] * 2 + ["RESOURCE_EXHAUSTED"] * 3
         await stream.done_writing()
         assert await stream.code() is grpc.StatusCode.OK
-    while len(gateway._intake.calls):
+    while len(gateway.parts.intake.calls):
         await asyncio.sleep(0.001)

@@ -162,7 +162,7 @@ async def test_a_gateway_that_is_started_anew_answers_callers_that_name_none_as_
         await gateway.start()
         await gateway.begun()
         await gateway.models.refresh()
-        await gateway._first_model._agreeing
+        await gateway.parts.first_model._agreeing
         if start == 0:
             add(source, OTHER)
             await gateway.models.refresh()

@@ -11,12 +11,12 @@ import grpc
 import pytest
 from clipserve.v1 import clip_pb2, clip_pb2_grpc, common_pb2
 from clipserve_gateway.convert.payload import payload_steps
+from clipserve_gateway.grpc_adapter import handlers
+from clipserve_gateway.grpc_adapter.server import TAKEN_AT_ONCE
 from clipserve_gateway.process import loop_lag
 from clipserve_gateway.process.loop_lag import LoopWatch
 from clipserve_gateway.process.off_loop import BYTES_ON_LOOP, STEPS_ON_LOOP, off_loop
 from clipserve_gateway.server import Gateway
-from clipserve_gateway.servicers import call_interceptor
-from clipserve_gateway.servicers.grpc_server import TAKEN_AT_ONCE
 from clipserve_gateway.settings import Settings
 
 from testing.callbacks import Callback, watching
@@ -35,13 +35,13 @@ async def test_only_much_work_goes_to_a_thread() -> None:
 
 async def test_large_messages_are_parsed_in_a_thread(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     threads: list[threading.Thread] = []
-    parsed = call_interceptor.parsed
+    parsed = handlers.parsed
 
     def noted(*args: object, **options: object) -> object:
         threads.append(threading.current_thread())
         return parsed(*args, **options)
 
-    monkeypatch.setattr(call_interceptor, "parsed", noted)
+    monkeypatch.setattr(handlers, "parsed", noted)
     gateway = Gateway(Settings(port=0, http_port=0, data=str(tmp_path)), FakeBackend())
     await gateway.start()
     await gateway.models.refresh()

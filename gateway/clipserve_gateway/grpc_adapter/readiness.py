@@ -11,8 +11,8 @@ import logging
 from collections.abc import Sequence
 
 from clipserve_gateway.errors import ClipserveError, StorageRefused
+from clipserve_gateway.grpc_adapter.health import CALLS_SERVICE, MODEL_SERVICE, HealthServicer
 from clipserve_gateway.index.base import Engine
-from clipserve_gateway.servicers.health import CALLS_SERVICE, MODEL_SERVICE, HealthServicer
 from clipserve_gateway.triton.models import Models
 
 log = logging.getLogger(__name__)

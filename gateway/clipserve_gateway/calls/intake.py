@@ -1,18 +1,16 @@
-"""How messages of calls are read: with room in the byte budget, which they keep until they are answered."""
+"""Reads the messages of calls into the byte budget. A message keeps its room until it is answered."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
-from typing import Any, TypeAlias
+from collections.abc import Callable, Iterator
 
-import grpc
 from google.protobuf.message import Message
 
-from clipserve_gateway.access.authorizer import settle
-from clipserve_gateway.access.caller import current
+from clipserve_gateway.access.call import Call
+from clipserve_gateway.calls.transport import Transport
 from clipserve_gateway.errors import InvalidInput
 from clipserve_gateway.flow.byte_budget import SMALL_BYTES, ByteBudget, Hold
 from clipserve_gateway.flow.call_limits import CallLimits
@@ -25,26 +23,26 @@ from clipserve_gateway.process.off_loop import BYTES_ON_LOOP
 from clipserve_gateway.settings import Settings
 
 WORK_FACTOR = 3
-"""Bytes of memory to a byte of a message while it is worked on: as it came, parsed, and made use of."""
+"""Bytes of memory for each byte of a message during work: as received, parsed, and processed."""
 ANSWER_FACTOR = 2
-"""Bytes of memory to a byte of an answer while it is sent: ours, and gRPC's."""
+"""Bytes of memory for each byte of an answer while it is sent: ours and the transport's."""
 FIELD_BYTES = 32
+"""Most bytes on the wire of a header field beside its name and value."""
 CALL_BYTES = 256
-"""What a header field, and a call, take on the wire beside their names and values, at most."""
+"""Most bytes on the wire of a call beside its header fields and messages."""
 QUICK_ANSWER_BYTES = 64 << 10
-"""Answers of no more are with gRPC at once, and are not looked after."""
+"""Answers up to this size go to the transport at once and are not watched."""
 EXPECTED = "x-clipserve-bytes"
-"""Header in which a caller may say how large its message is; then a large one waits before it is sent."""
-
-Context: TypeAlias = grpc.aio.ServicerContext
+"""Header with the size of the call's message, optional. A large message then waits before it is sent."""
 
 
 class Intake:
     """Reads the messages of all calls of one gateway.
 
     Args:
+        largest: bytes of the largest message.
         unsized: whether a message may be larger than what its connection receives, as compressed ones are.
-            Then each needs room for the largest one before it is read.
+            Each message then needs room for the largest one before it is read.
     """
 
     def __init__(
@@ -62,12 +60,14 @@ class Intake:
         self._largest = largest
         self._unsized = unsized
 
-    async def read(self, context: Context, deadline: Deadline, expected: int = 0) -> tuple[Any, Hold]:
-        """The next message, as bytes, or grpc.aio.EOF; and the room that it holds, to be released.
+    async def read(
+        self, call: Call, transport: Transport, deadline: Deadline, expected: int = 0
+    ) -> tuple[bytes | None, Hold]:
+        """The next message, None after the last one, and its room, which the caller must release.
 
-        Raises Overloaded where there is no room for it, or it came too slowly while others waited.
+        Raises Overloaded if there is no room for it, or if it arrives too slowly while others wait.
         """
-        peer, owner = normalized_peer(context.peer()), owner_of(context)
+        peer, owner = normalized_peer(call.peer), call.owner
         hold = None
         if self._unsized or expected > SMALL_BYTES:
             self.slow.wait_before(peer, 1)
@@ -82,16 +82,16 @@ class Intake:
         self.slow.begin(reading)
         size: int | None = None
         try:
-            data = await context.read()
-            size = 0 if data is grpc.aio.EOF else len(data)
+            data = await transport.receive()
+            size = len(data or b"")
         except asyncio.CancelledError:
             if reading.ended is None:
                 raise
-            # We ourselves did it, to end the reading.
+            # SlowCallers cancelled this task to end the reading.
             getattr(task, "uncancel", int)()
             raise reading.ended from None
         finally:
-            self.slow.end(reading, None if size is None else size + size // 64 + header_bytes(context))
+            self.slow.end(reading, None if size is None else size + size // 64 + header_bytes(call))
             hold = reading.hold
             if hold is not None and not size:
                 hold.release()
@@ -108,40 +108,47 @@ class Intake:
 
 
 class Messages:
-    """The messages of one call, in order, each with the room that it holds until it is answered.
+    """The messages of one call, in order. Each holds its room until it is answered.
 
     Args:
         parse: makes a message of its bytes.
         deadline: until when to wait for room.
-        expected: bytes that the first message may have, as far as its caller tells.
+        charge: takes the bytes of an answer, and charges the caller for the answer and its work.
+        expected: bytes of the first message, as the caller announces them; 0 if unknown.
     """
 
     def __init__(
         self,
         intake: Intake,
-        context: Context,
+        call: Call,
+        transport: Transport,
         parse: Callable[[bytes], Message],
         deadline: Callable[[], Deadline],
+        charge: Callable[[int], None],
         expected: int = 0,
     ) -> None:
         self._intake = intake
-        self._context = context
+        self._call = call
+        self._transport = transport
         self._parse = parse
         self._deadline = deadline
+        self._charge = charge
         self._expected = expected
         self._holds: deque[Hold] = deque()
         self._sending: Sending | None = None
         self._answered = 0
-        self._entered: tuple[str, bool] | None = None
+        self._counted_as = ""
 
     def __aiter__(self) -> Messages:
         return self
 
     async def __anext__(self) -> Message:
-        """The next message; InvalidInput for bytes that are none."""
+        """The next message. Raises InvalidInput for bytes that are not a message."""
         with stage("receive"):
-            data, hold = await self._intake.read(self._context, self._deadline(), self._expected)
-        if data is grpc.aio.EOF:
+            data, hold = await self._intake.read(
+                self._call, self._transport, self._deadline(), self._expected
+            )
+        if data is None:
             raise StopAsyncIteration
         self._holds.append(hold)
         add_received(len(data))
@@ -152,25 +159,25 @@ class Messages:
         return await asyncio.to_thread(self._parse, data)
 
     async def only(self) -> Message:
-        """The message of a call that has one; its room is held until the call's task has ended."""
+        """The message of a unary call; it holds its room until the current task has ended."""
         task = asyncio.current_task()
         assert task is not None, "calls are tasks"
         task.add_done_callback(self.close)
-        self.enter(stream=False)
+        self.enter()
         try:
             return await self.__anext__()
         except StopAsyncIteration:
             raise InvalidInput("the call has no message") from None
 
-    def enter(self, *, stream: bool) -> None:
-        """Counts the call until it is closed; Overloaded where its caller has too many."""
-        owner, caller = owner_of(self._context), current.get()
+    def enter(self) -> None:
+        """Counts the call until it is closed. Raises Overloaded if its caller has too many."""
+        caller, owner = self._call.caller, self._call.owner
         calls, streams = (caller.grant.calls, caller.grant.streams) if caller is not None else (0, 0)
-        self._intake.calls.enter(owner, stream=stream, calls=calls, streams=streams)
-        self._entered = owner, stream
+        self._intake.calls.enter(owner, stream=self._call.streaming, calls=calls, streams=streams)
+        self._counted_as = owner
 
     def until_sent(self, data: bytes) -> bytes:
-        """The call's only answer, which takes the message's place in the budget."""
+        """The only answer of the call; it takes the message's place in the budget."""
         self._answered = len(data)
         if self._holds:
             self._sending = self._begin(self._holds[0], data)
@@ -178,9 +185,9 @@ class Messages:
 
     @contextlib.contextmanager
     def sending(self, data: bytes) -> Iterator[None]:
-        """While inside, an answer is sent, which takes the first message's place in the budget."""
+        """An answer is being sent while inside; it takes the first message's place in the budget."""
         sending = self._begin(self._holds[0], data)
-        settle(len(data))
+        self._charge(len(data))
         try:
             yield
         finally:
@@ -192,15 +199,14 @@ class Messages:
         hold.resize(len(data) * ANSWER_FACTOR)
         if len(data) <= QUICK_ANSWER_BYTES:
             return None
-        return self._intake.slow.send(normalized_peer(self._context.peer()), len(data))
+        return self._intake.slow.send(normalized_peer(self._call.peer), len(data))
 
     def close(self, *_: object) -> None:
-        """Gives back all room, and has the caller pay; takes what callbacks are given."""
-        settle(self._answered)
-        if self._entered is not None:
-            owner, stream = self._entered
-            self._entered = None
-            self._intake.calls.leave(owner, stream=stream)
+        """Releases all room and charges the caller. Takes the argument of a task's callback."""
+        self._charge(self._answered)
+        if self._counted_as:
+            self._intake.calls.leave(self._counted_as, stream=self._call.streaming)
+            self._counted_as = ""
         if self._sending is not None:
             self._intake.slow.sent(self._sending)
         while self._holds:
@@ -208,7 +214,7 @@ class Messages:
 
 
 def intake_of(settings: Settings, metrics: Metrics) -> Intake:
-    """As the settings want it."""
+    """The intake of a gateway with these settings."""
     budget = ByteBudget(settings.max_held_bytes, metrics.held_bytes.set)
     largest = settings.max_message_bytes
     calls = CallLimits(settings.max_calls_per_caller, settings.max_streams_per_caller)
@@ -216,22 +222,12 @@ def intake_of(settings: Settings, metrics: Metrics) -> Intake:
     return Intake(budget, slow, calls, largest, unsized=settings.compressed_requests)
 
 
-def owner_of(context: Context) -> str:
-    """Who large holds belong to: the token, or the connection where there is none."""
-    caller = current.get()
-    return f"token {caller.grant.name}" if caller is not None else str(context.peer())
+def header_bytes(call: Call) -> int:
+    """Most bytes on the wire of a call's headers."""
+    return CALL_BYTES + sum(len(name) + len(value) + FIELD_BYTES for name, value in call.metadata)
 
 
-def header_bytes(context: Context) -> int:
-    """What the headers of a call have taken on the wire, at most."""
-    return CALL_BYTES + sum(
-        len(name) + len(value) + FIELD_BYTES for name, value in context.invocation_metadata() or ()
-    )
-
-
-def expected_bytes(metadata: Iterable[tuple[str, str | bytes]] | None) -> int:
-    """How large the caller says that its message is; 0 where it says nothing that counts."""
-    for name, value in metadata or ():
-        if name == EXPECTED and isinstance(value, str) and value.isascii() and value.isdigit():
-            return int(value[:12])
-    return 0
+def expected_bytes(call: Call) -> int:
+    """The message's size as the caller announces it; 0 without a valid announcement."""
+    value = call.header(EXPECTED)
+    return int(value[:12]) if value.isascii() and value.isdigit() else 0

@@ -12,6 +12,7 @@ from clipserve_gateway.errors import ClipserveError, InferenceFailed, Overloaded
 from clipserve_gateway.index.lance.commits import storage_failed
 from clipserve_gateway.index.milvus.connection import MilvusConnection
 from clipserve_gateway.index.milvus.options import MilvusOptions
+from clipserve_gateway.inference.embedder import Embedder
 from clipserve_gateway.server import Gateway
 from clipserve_gateway.settings import Settings
 from clipserve_gateway.triton.client import translate
@@ -65,7 +66,7 @@ async def test_the_log_has_the_detail_of_a_failed_call(tmp_path, caplog, monkeyp
         async def failing(*_: object, **__: object) -> None:
             raise InferenceFailed("the inference server refused the input", detail=PATH)
 
-        monkeypatch.setattr(gateway._embedder, "embed", failing)
+        monkeypatch.setattr(Embedder, "embed", failing)
         async with grpc.aio.insecure_channel(f"127.0.0.1:{gateway.port}") as channel:
             with pytest.raises(grpc.aio.AioRpcError) as raised:
                 await clip_pb2_grpc.ClipServiceStub(channel).Embed(

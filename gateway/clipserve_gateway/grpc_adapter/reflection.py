@@ -8,7 +8,7 @@ from typing import TypeAlias
 import grpc
 from grpc_reflection.v1alpha import reflection, reflection_pb2
 
-from clipserve_gateway.servicers.open_calls import OpenCalls, refuse
+from clipserve_gateway.grpc_adapter.open_calls import OpenCalls, refuse
 
 PAUSE_SECONDS = 30.0
 """Time between two requests of a stream, while no other call waits."""

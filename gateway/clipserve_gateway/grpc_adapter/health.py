@@ -10,7 +10,7 @@ from typing import TypeAlias
 import grpc
 from grpc_health.v1 import health, health_pb2
 
-from clipserve_gateway.servicers.open_calls import OpenCalls, refuse
+from clipserve_gateway.grpc_adapter.open_calls import OpenCalls, refuse
 
 CALLS_SERVICE = "clipserve.calls"
 """Name that tells whether calls are taken, with or without a model. The SDK watches it.

@@ -12,8 +12,8 @@ from grpc import aio
 from grpc._cython import cygrpc
 
 from clipserve_gateway.flow.stages import note_arrival
+from clipserve_gateway.grpc_adapter.large_headers import LargeHeaders
 from clipserve_gateway.process.loop_lag import LoopWaits
-from clipserve_gateway.servicers.large_headers import LargeHeaders
 from clipserve_gateway.settings import Settings
 
 log = logging.getLogger(__name__)

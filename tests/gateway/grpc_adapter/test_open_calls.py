@@ -7,7 +7,7 @@ import contextlib
 
 import grpc
 import pytest
-from clipserve_gateway.servicers import open_calls
+from clipserve_gateway.grpc_adapter import open_calls
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 
@@ -25,7 +25,7 @@ async def check(channel: grpc.aio.Channel) -> int:
 
 @pytest.mark.parametrize("path", [http2.CHECK, http2.WATCH])
 async def test_senders_that_are_slow_lose_their_turn(gateway, channel, path):
-    calls = gateway._health._calls
+    calls = gateway.parts.health._calls
     with contextlib.ExitStack() as stack:
         for _ in range(20):
             connection = stack.enter_context(http2.greeted(f"127.0.0.1:{gateway.port}"))
@@ -55,10 +55,10 @@ async def test_calls_of_a_connection_are_bounded(gateway, channel):
     with http2.greeted(f"127.0.0.1:{gateway.port}") as connection:
         for n in range(open_calls.CALLS_PER_CONNECTION + 8):
             connection.sendall(http2.call(2 * n + 1, http2.WATCH, HALF, flags=0))
-        while sum(gateway._health._calls._calls.values()) < open_calls.CALLS_PER_CONNECTION - 8:
+        while sum(gateway.parts.health._calls._calls.values()) < open_calls.CALLS_PER_CONNECTION - 8:
             await asyncio.sleep(0.01)
         assert await check(channel) == SERVING
-        assert sum(gateway._health._calls._calls.values()) <= open_calls.CALLS_PER_CONNECTION
+        assert sum(gateway.parts.health._calls._calls.values()) <= open_calls.CALLS_PER_CONNECTION
 
 
 Reflect = reflection_pb2.ServerReflectionRequest

@@ -11,12 +11,12 @@ import pytest
 from clipserve.v1 import clip_pb2, clip_pb2_grpc
 from clipserve_gateway import errors
 from clipserve_gateway.errors import StorageFailed, StorageRefused, StorageUnavailable
+from clipserve_gateway.grpc_adapter import readiness
+from clipserve_gateway.grpc_adapter.health import CALLS_SERVICE
 from clipserve_gateway.index.lance.commits import storage_failed
 from clipserve_gateway.index.milvus.connection import MilvusConnection
 from clipserve_gateway.index.milvus.options import MilvusOptions
 from clipserve_gateway.server import Gateway
-from clipserve_gateway.servicers import readiness
-from clipserve_gateway.servicers.health import CALLS_SERVICE
 from clipserve_gateway.settings import Settings
 
 from testing.fakes import FakeBackend
@@ -25,7 +25,7 @@ from testing.fakes import FakeBackend
 def gateway(folder: Path, monkeypatch: pytest.MonkeyPatch, error: Callable[[], Exception | None]) -> Gateway:
     """One whose engine cannot be opened while there is an error."""
     found = Gateway(Settings(port=0, http_port=0, data=str(folder)), FakeBackend())
-    engine = found._engine._engine
+    engine = found.parts.engine._engine
     opening = engine.open
 
     async def open() -> None:
@@ -46,7 +46,7 @@ async def test_an_engine_that_is_away_leaves_the_gateway_ready(tmp_path, monkeyp
     found = gateway(tmp_path, monkeypatch, lambda: error)
     await found.start()
     await found.begun()
-    assert found._readiness.unready() == ""
+    assert found.parts.readiness.unready() == ""
     assert engine_up(found) == 0
     async with grpc.aio.insecure_channel(f"127.0.0.1:{found.port}") as channel:
         request = clip_pb2.EmbedRequest(inputs=[clip_pb2.EmbedInput(text="a dog")])
@@ -57,25 +57,25 @@ async def test_an_engine_that_is_away_leaves_the_gateway_ready(tmp_path, monkeyp
 async def test_only_an_engine_elsewhere_is_waited_for(tmp_path, monkeypatch) -> None:
     for remote in (True, False):
         found = Gateway(Settings(port=0, http_port=0, data=str(tmp_path)), FakeBackend())
-        found._readiness._remote = remote
+        found.parts.readiness._remote = remote
         opened = asyncio.Event()
-        monkeypatch.setattr(found._engine._engine, "open", opened.wait)
+        monkeypatch.setattr(found.parts.engine._engine, "open", opened.wait)
         await found.start()
         await found.models.looked.wait()
-        assert (found._readiness.unready() == "the index is being opened") is remote
+        assert (found.parts.readiness.unready() == "the index is being opened") is remote
         opened.set()
         await found.begun()
-        assert found._readiness.unready() == ""
+        assert found.parts.readiness.unready() == ""
         await found.stop(drain_seconds=0, grace_seconds=0)
 
 
 async def test_an_engine_that_hangs_is_not_waited_for(tmp_path, monkeypatch) -> None:
     monkeypatch.setattr(readiness, "OPEN_SECONDS", 0.05)
     found = Gateway(Settings(port=0, http_port=0, data=str(tmp_path)), FakeBackend())
-    monkeypatch.setattr(found._engine._engine, "open", asyncio.Event().wait)
+    monkeypatch.setattr(found.parts.engine._engine, "open", asyncio.Event().wait)
     await found.start()
     await found.begun()
-    assert found._readiness.unready() == ""
+    assert found.parts.readiness.unready() == ""
     await found.stop(drain_seconds=0, grace_seconds=0)
 
 
@@ -88,14 +88,14 @@ async def test_an_engine_that_refuses_late_is_heard(tmp_path, monkeypatch) -> No
         await late.wait()
         raise StorageRefused("no such database")
 
-    monkeypatch.setattr(found._engine._engine, "open", open)
+    monkeypatch.setattr(found.parts.engine._engine, "open", open)
     await found.start()
     await found.begun()
-    assert found._readiness.unready() == ""
+    assert found.parts.readiness.unready() == ""
     late.set()
-    while not found._readiness.unready():
+    while not found.parts.readiness.unready():
         await asyncio.sleep(0.01)
-    assert found._health._statuses[CALLS_SERVICE] == 2
+    assert found.parts.health._statuses[CALLS_SERVICE] == 2
     await found.stop(drain_seconds=0, grace_seconds=0)
 
 
@@ -105,29 +105,29 @@ async def test_an_engine_that_refuses_the_gateway_stops_its_rollout(tmp_path, mo
     found = gateway(tmp_path, monkeypatch, lambda: refusals[-1])
     await found.start()
     await found.begun()
-    assert found._readiness.unready() == "the index refuses this gateway: wrong credentials"
+    assert found.parts.readiness.unready() == "the index refuses this gateway: wrong credentials"
     assert engine_up(found) == 0
     refusals.append(None)
-    while found._readiness.unready():
+    while found.parts.readiness.unready():
         await asyncio.sleep(0.01)
     assert engine_up(found) == 1
     await found.stop(drain_seconds=0, grace_seconds=0)
-    assert found._readiness.unready() == "shutting down"
+    assert found.parts.readiness.unready() == "shutting down"
 
 
 async def test_readyz_is_the_health_that_clients_watch(tmp_path) -> None:
     backend = FakeBackend()
     backend.source.error = errors.ServerUnavailable("no Triton at all")
     found = Gateway(Settings(port=0, http_port=0, data=str(tmp_path)), backend)
-    assert found._readiness.unready() != ""
-    assert found._health._statuses[CALLS_SERVICE] == 2
+    assert found.parts.readiness.unready() != ""
+    assert found.parts.health._statuses[CALLS_SERVICE] == 2
     await found.start()
     await found.begun()
-    assert found._readiness.unready() == ""
-    assert found._health._statuses[CALLS_SERVICE] == 1
+    assert found.parts.readiness.unready() == ""
+    assert found.parts.health._statuses[CALLS_SERVICE] == 1
     await found.stop(drain_seconds=0, grace_seconds=0)
-    assert found._readiness.unready() != ""
-    assert found._health._statuses[CALLS_SERVICE] == 2
+    assert found.parts.readiness.unready() != ""
+    assert found.parts.health._statuses[CALLS_SERVICE] == 2
 
 
 @pytest.mark.parametrize(

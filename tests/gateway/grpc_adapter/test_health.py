@@ -10,9 +10,9 @@ from collections.abc import Iterator
 import grpc
 import pytest
 from clipserve_gateway import errors
+from clipserve_gateway.grpc_adapter import health, open_calls
+from clipserve_gateway.grpc_adapter.health import CALLS_SERVICE, MODEL_SERVICE, HealthServicer
 from clipserve_gateway.server import Gateway
-from clipserve_gateway.servicers import health, open_calls
-from clipserve_gateway.servicers.health import CALLS_SERVICE, MODEL_SERVICE, HealthServicer
 from clipserve_gateway.settings import Settings
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
@@ -35,7 +35,7 @@ async def failure(call: grpc.aio.Call) -> tuple[grpc.StatusCode, str]:
 
 
 def watches(gateway: Gateway) -> int:
-    return gateway._health._watching
+    return gateway.parts.health._watching
 
 
 async def until(condition) -> None:
@@ -59,23 +59,23 @@ async def test_a_watch_follows_and_check_knows_names(gateway, channel):
     assert (await watch.read()).status == Status.SERVICE_UNKNOWN
     code, _ = await failure(stub.Check(Request(service="later")))
     assert code is grpc.StatusCode.NOT_FOUND
-    gateway._health.set("later", True)
+    gateway.parts.health.set("later", True)
     assert (await watch.read()).status == Status.SERVING
-    gateway._health.set("later", False)
-    gateway._health.set("later", True)
-    gateway._health.set("later", False)
+    gateway.parts.health.set("later", False)
+    gateway.parts.health.set("later", True)
+    gateway.parts.health.set("later", False)
     assert (await watch.read()).status == Status.NOT_SERVING
     watch.cancel()
     await until(lambda: watches(gateway) == 0)
-    assert gateway._health._watches == {}
-    assert not gateway._health._peers
+    assert gateway.parts.health._watches == {}
+    assert not gateway.parts.health._peers
 
 
 @pytest.mark.parametrize("service", [MODEL.encode(), CALLS_SERVICE.encode(), b"each its own"])
 async def test_watchers_that_do_not_read_delay_nobody(gateway, channel, service, monkeypatch):
     monkeypatch.setattr(open_calls, "WRITE_SECONDS", 0.05)
     names = [service] * 4 if service != b"each its own" else [b"x%d" % n for n in range(4)]
-    backend = gateway._backend
+    backend = gateway.parts.backend
     with stalled(gateway, names), stalled(gateway, names):
         await until(lambda: watches(gateway) == 8)
         reader = health_pb2_grpc.HealthStub(channel).Watch(Request(service=MODEL))
@@ -88,9 +88,9 @@ async def test_watchers_that_do_not_read_delay_nobody(gateway, channel, service,
         assert (await reader.read()).status == Status.SERVING
         # They hold no place among the watches, only among those of their connection.
         await until(lambda: watches(gateway) == 1)
-        assert sum(gateway._health._peers.values()) == 9
+        assert sum(gateway.parts.health._peers.values()) == 9
         reader.cancel()
-    await until(lambda: not gateway._health._peers)
+    await until(lambda: not gateway.parts.health._peers)
 
 
 async def test_a_connection_that_takes_nothing_more_delays_nobody(gateway, channel):
@@ -112,7 +112,7 @@ async def test_a_stop_waits_for_no_watcher(tmp_path):
             # Requests that never end, and reflection that never asks.
             other.sendall(http2.call(4 * n + 1, http2.WATCH, b"\0\0\0\0\x10", flags=0))
             other.sendall(http2.call(4 * n + 3, http2.REFLECT, b"", flags=0))
-        await until(lambda: watches(gateway) == 3 and gateway._health._calls._receiving)
+        await until(lambda: watches(gateway) == 3 and gateway.parts.health._calls._receiving)
         await asyncio.wait_for(gateway.stop(drain_seconds=0, grace_seconds=LONG), LONG / 10)
 
 
