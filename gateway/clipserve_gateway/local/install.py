@@ -19,7 +19,7 @@ LIBPYTHON = re.compile(rb"libpython3[\w.-]*?\.so(?:\.\d+)*")
 STUB_LIBRARIES = "nvidia_pytriton.libs"
 """The first folder where the stub looks for libraries: beside the fourth folder above it (its DT_RPATH)."""
 
-PROBE = """
+FACTS_PROGRAM = """
 import importlib.util, json, sys, sysconfig
 spec = importlib.util.find_spec("pytriton")
 print(json.dumps({
@@ -57,7 +57,7 @@ def find_install(models_env: Path) -> TritonInstall:
     python = models_env.absolute() / "bin" / "python3"
     if not python.exists():
         raise TritonMissing(f"{models_env} is not a virtual environment; `make setup` creates one")
-    facts = probe(python)
+    facts = python_facts(python)
     if facts["version"] not in SUPPORTED:
         raise TritonMissing(
             f"{models_env} has Python {facts['version']}; Triton's wheel supports {SUPPORTED[0]} to "
@@ -83,10 +83,10 @@ def find_install(models_env: Path) -> TritonInstall:
     )
 
 
-def probe(python: Path) -> dict:
+def python_facts(python: Path) -> dict:
     """Facts about the environment's Python. Raises TritonMissing if it does not run."""
     # -I: ignore the user's settings for other Pythons.
-    command = [str(python), "-I", "-c", PROBE]
+    command = [str(python), "-I", "-c", FACTS_PROGRAM]
     try:
         done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
     except (OSError, subprocess.TimeoutExpired) as error:
