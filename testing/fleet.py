@@ -120,7 +120,8 @@ class Fleet:
         """Runs all canaries once more; the index after them."""
         await asyncio.sleep(0.06)
         await self.refresh()
-        under_way = [task for it in self.pool._replicas.values() for task in it._canaries.values()]
+        watched = [model for it in self.pool._replicas.values() for model in it._watched.values()]
+        under_way = [model.canary for model in watched if model.canary is not None]
         if under_way:
             await asyncio.wait(under_way, timeout=0.5)
         return await self.refresh()

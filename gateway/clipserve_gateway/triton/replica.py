@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import functools
 import logging
 import time
 from collections.abc import Awaitable, Callable
@@ -67,7 +66,6 @@ class Replica:
         self._canary_seconds = canary_seconds
         self._towers: dict[str, TowerConfig] = {}
         self._watched: dict[ModelSpec, WatchedModel] = {}
-        self._canaries: dict[ModelSpec, asyncio.Task[None]] = {}
         self._breaker = Breaker(address, metrics, self.check_now)
         self._idle = asyncio.Event()
         self._idle.set()
@@ -190,17 +188,12 @@ class Replica:
         """Starts the canaries that are due; waits up to `timeout` for those of models out of service."""
         for spec in [served.spec for served in self.versions]:
             watched = self._watched.setdefault(spec, WatchedModel(self._canary_seconds))
-            if spec not in self._canaries and watched.due():
-                task = asyncio.create_task(self._run_canary(spec, watched))
-                self._canaries[spec] = task
-                task.add_done_callback(functools.partial(self._canary_done, spec))
-        waiting = [task for spec, task in self._canaries.items() if not self._in_service(spec)]
+            if watched.due():
+                watched.canary = asyncio.create_task(self._run_canary(spec, watched))
+        out = [watched for watched in self._watched.values() if not watched.health.in_service]
+        waiting = [watched.canary for watched in out if watched.canary is not None]
         if waiting:
             await asyncio.wait(waiting, timeout=timeout)
-
-    def _canary_done(self, spec: ModelSpec, task: asyncio.Task[None]) -> None:
-        if self._canaries.get(spec) is task:
-            del self._canaries[spec]
 
     async def _run_canary(self, spec: ModelSpec, watched: WatchedModel) -> None:
         deadline = Deadline.after(max(1.0, self._canary_seconds or PAUSE_SECONDS))
@@ -240,9 +233,10 @@ class Replica:
             self._forget(spec)
 
     def _forget(self, spec: ModelSpec) -> None:
-        if spec in self._canaries:
-            self._canaries.pop(spec).cancel()
-        reported = self._watched.pop(spec).health.state is not State.NEW
+        forgotten = self._watched.pop(spec)
+        if forgotten.canary is not None:
+            forgotten.canary.cancel()
+        reported = forgotten.health.state is not State.NEW
         versions = [served.spec for served in self.versions if served.spec.name == spec.name]
         if reported and not any(map(self._in_service, versions)):
             with contextlib.suppress(KeyError):

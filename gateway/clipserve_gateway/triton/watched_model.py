@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import time
 from collections import defaultdict
@@ -35,6 +36,8 @@ class WatchedModel:
     def __init__(self, canary_seconds: float | None, clock: Callable[[], float] = time.monotonic) -> None:
         """`canary_seconds`: pause between two canary runs; None for that of `pause_after`."""
         self.health = ModelHealth()
+        self.canary: asyncio.Task[None] | None = None
+        """The canary run under way, or the last one."""
         self._canary_seconds = canary_seconds
         self._clock = clock
         self._last_run = float("-inf")
@@ -69,11 +72,13 @@ class WatchedModel:
         self.health.unload(detail, self._clock())
 
     def due(self) -> bool:
-        """Whether the canary should run now: always while the model is out of service.
+        """Whether the canary should start now.
 
-        Otherwise after a pause, or a part of it if no call is under way. The pause is short if callers get no
-        answers.
+        Unless it is running: at once while the model is out of service; otherwise after a pause, or a part of
+        it if no call is under way. The pause is short if callers get no answers.
         """
+        if self.canary is not None and not self.canary.done():
+            return False
         if not self.health.in_service:
             return True
         pause = self._pause()
