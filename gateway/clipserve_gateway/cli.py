@@ -69,9 +69,9 @@ def serve(**options: Any) -> None:
 def guard(**options: Any) -> None:
     """Watch one Triton and check the answers of its models.
 
-    It runs beside that Triton and compares answers with those that the exports recorded. /readyz says whether
-    callers belong there, /healthz whether it may live on: the probes of Triton's container. /alive says
-    whether the guard itself works; /metrics is for Prometheus.
+    It runs beside that Triton and compares answers with those that the exports recorded. /readyz and /healthz
+    are the probes of Triton's container: the first fails while callers must not be sent to Triton, the second
+    when Triton must be restarted. /alive fails if the guard itself hangs; /metrics is for Prometheus.
 
     \b
     clipserve-gateway guard --triton 127.0.0.1:8001 --host 0.0.0.0
@@ -156,8 +156,8 @@ def up(
 ) -> None:
     """Start Triton and the gateway on this machine.
 
-    It is the real Triton, without a container. A Triton that dies is started again, and so is one that
-    answers wrong or not at all for long. Ctrl-C or SIGTERM stops both.
+    It is the real Triton, without a container. Triton is started again when it ends, and when its answers are
+    wrong or missing for longer than --restart-after-seconds. Ctrl-C or SIGTERM stops both.
 
     \b
     clipserve-export --model demo --format python --out build/model_repository
@@ -171,7 +171,7 @@ def up(
     wanted += [TritonPorts(0, 0, 0)] * (replicas - 1)
     settings = settings_from(options)
     guarding = read(GuardSettings, options)
-    # People watch this one; the log line of each call is for those who ask for it.
+    # The log line of each call would hide the lines for the user; INFO shows it.
     logs.configure(settings.log_level if "log_level" in settings.model_fields_set else "WARNING")
     create_private_files()
     use_few_arenas()
