@@ -1,4 +1,4 @@
-"""What every engine does: the same cases on the fake and on all the real ones."""
+"""Cases for every engine: the fake one and all real ones."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ def new_spec(**changes) -> TableSpec:
 
 @pytest.fixture
 async def table(request, engine):
-    """An empty table that others have used."""
+    """An empty table that other tests have used."""
     kind = request.node.callspec.params["opener"]
     if kind not in USED:
         spec = new_spec()

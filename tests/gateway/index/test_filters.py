@@ -1,4 +1,4 @@
-"""Filters mean the same on every engine as in plain Python, whatever they are made of."""
+"""Any filter has the same meaning on every engine as in Python."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ SCHEMA = {
     "tags": PayloadType.STRING_LIST,
 }
 ROWS = TableSpec("c_rows", 2, SCHEMA)
-# Few values, so that comparisons hit; hard ones, so that literals are tried.
+# Few values, so that comparisons are often true, and difficult ones, to test literals.
 TEXTS = ["", "a", "B", "é", "'", "''; --", "\\", '"', "ab", "🐈", "\ufffd", "null", "\n"]
 VALUES = {
     "Select": st.sampled_from(TEXTS),

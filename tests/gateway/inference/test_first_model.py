@@ -27,7 +27,7 @@ def remove(source, model):
 
 
 async def started(engine, source):
-    """Models as a gateway has them after its start, and what remembers the first."""
+    """A gateway's models after its start, and the store of the first model."""
     first = FirstModel(engine)
     models = await fake_models(source, first=first)
     if first._agreeing is not None:
@@ -120,7 +120,7 @@ async def test_of_two_gateways_that_start_at_once_the_one_that_wrote_first_decid
 
 
 class BrokenEngine(MemoryEngine):
-    """Cannot read or write documents for some calls."""
+    """An engine whose first calls for documents fail."""
 
     failures = 2
 

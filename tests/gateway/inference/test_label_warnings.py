@@ -1,4 +1,4 @@
-"""Labels that are the same text to the model, and labels that lose their end."""
+"""Labels that are the same text for the model, and truncated labels."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Embeddings that are kept by content: computed once for each model, across restarts."""
+"""Stored embeddings of texts are computed once for each model, also across restarts."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ async def engine(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterato
 
 
 def started(embedder: Embedder, engine: Engine) -> LabelCache:
-    """What a gateway has after its start: an empty cache, and the store."""
+    """A gateway's cache after its start: empty, and with the store."""
     return LabelCache(embedder, 1 << 20, Metrics(), None, TextStore(engine))
 
 

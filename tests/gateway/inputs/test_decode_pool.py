@@ -1,4 +1,4 @@
-"""The decode pool: bounded, never on the loop, and nothing begun for callers who are gone."""
+"""The decode pool is bounded, never blocks the loop, and starts no work of callers that have left."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from clipserve_gateway.metrics import Metrics
 
 
 class Jobs:
-    """Work that waits until it is let go, and remembers what was begun and by which threads."""
+    """Work that waits until it is released, and records which jobs began on which threads."""
 
     def __init__(self) -> None:
         self.gate = threading.Event()
@@ -56,7 +56,7 @@ def later() -> Deadline:
 
 
 async def begun(jobs: Jobs, number: int) -> None:
-    """Returns once so many jobs have begun."""
+    """Returns when this many jobs have begun."""
     for _ in range(1000):
         if len(jobs.begun) >= number:
             return
@@ -65,7 +65,7 @@ async def begun(jobs: Jobs, number: int) -> None:
 
 
 async def idle(pool: DecodePool) -> None:
-    """Returns once every thread is done, those of callers who have gone too."""
+    """Returns when all threads are done, including those of callers that have left."""
     for _ in range(1000):
         if pool.saturation() == 0:
             return
@@ -266,7 +266,7 @@ def test_a_thread_that_outlives_the_event_loop_ends_without_a_word(caplog: pytes
 async def started(
     pool: DecodePool, jobs: Jobs, names: list[str], *, cost: int, lane: Lane = Lane.INTERACTIVE
 ) -> list[asyncio.Task[str]]:
-    """A call of large images; each waits for the others that it may not be beside."""
+    """A call with large images, which are decoded one at a time."""
     with in_lane(lane):
         works = [functools.partial(jobs.work, name) for name in names]
         tasks = [
@@ -334,7 +334,7 @@ async def test_a_large_image_that_would_come_too_late_is_refused_at_once(pool: D
             await asyncio.sleep(0.001)
         with pytest.raises(Overloaded, match="of work are waiting"):
             await pool.run(work, deadline=Deadline.after(0.05), alone=True, cost=64)
-    # Another call would have its turn after the one that is inside.
+    # Another call would run after the one in progress.
     with in_lane(Lane.INTERACTIVE):
         await pool.run(work, deadline=Deadline.after(2), alone=True, cost=64)
     await asyncio.gather(*tasks)

@@ -1,4 +1,4 @@
-"""Files are bounded before a decoder sees them, and JPEGs keep nothing but their picture."""
+"""Files are checked before a decoder reads them, and JPEGs lose their metadata."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What reading an image file takes grows no faster than the file: steps are counted, not time.
+"""The cost of reading an image file grows at most linearly. Steps are counted instead of time.
 
 A step is a byte that one of our walkers looks at, or a line of Python that runs, ours or Pillow's.
 """
@@ -43,11 +43,11 @@ from testing.hostile.files import (
 
 LIMITS = ImageLimits(20 << 20, 64_000_000)
 LENGTH = 60_000
-"""Bytes that a unit is repeated to."""
+"""Size of a file of repeated units."""
 FREE_LINES = 60_000
-"""Lines of Python for any file: opening, and the caps on pieces at the largest."""
+"""Most lines of Python for any file: opening, and the limits on pieces."""
 LINES_A_BYTE = 8
-"""A run of a BMP takes Pillow eight lines and two reads for two bytes."""
+"""For each run of a BMP, which has two bytes, Pillow executes eight lines and two reads."""
 
 JPEG, PROGRESSIVE = saved("JPEG"), saved("JPEG", progressive=True)
 PIXELS = gif_frame(8, 8, b"\x84\x8f\xa9\xcb\xed\x0f\xa3\x9c\xb4\xda\x8b\xb3\xde\xbc\xfb\x0f\x86")
@@ -56,7 +56,7 @@ VP8 = (b"VP8 ", WEBP[20 : 20 + int.from_bytes(WEBP[16:20], "little")])
 
 
 class Counted(bytes):
-    """Bytes that count how many of them are looked at."""
+    """Bytes that count how many of them are read."""
 
     visited = 0
 
@@ -80,7 +80,7 @@ class Counted(bytes):
 
 
 class CountedPattern:
-    """A pattern of fixed width: a search looks at each byte once for each of the pattern's."""
+    """A pattern of fixed width: a search visits each byte once for each byte of the pattern."""
 
     def __init__(self, pattern: re.Pattern[bytes]) -> None:
         self._pattern = pattern
@@ -198,7 +198,7 @@ def others(draw: st.DrawFn) -> bytes:
 
 
 class File:
-    """A file that is told in few words where a test fails."""
+    """A file whose repr in a failed test is short."""
 
     def __init__(self, content: bytes) -> None:
         self.content = content
@@ -261,7 +261,7 @@ def lines(work: Callable[[], object], most: int) -> int:
 
 
 def look(file: bytes) -> None:
-    """All that is done to a file."""
+    """All steps that read a file."""
     opened = open_image(file, 16, limits=LIMITS, fast=True)
     guarded(lambda: decode(opened))
 

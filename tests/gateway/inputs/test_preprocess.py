@@ -36,7 +36,7 @@ SHARED = ROOT.parent / "shared" / "data" / "golden"
 LIMITS = ImageLimits(20 << 20, 64_000_000)
 FILES = sorted(path.name for path in (GOLDEN / "images").iterdir())
 
-# Pillow's warnings about odd files: the server ignores them.
+# The server ignores Pillow's warnings about odd files.
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning:PIL")
 
 Array = npt.NDArray[np.uint8]
@@ -54,7 +54,7 @@ def encoded(image: Image.Image | Array, kind: str = "PNG", **options: Any) -> by
 
 
 def scene(width: int, height: int) -> Image.Image:
-    """Something with the smoothness and the edges of a photograph."""
+    """An image with smooth areas and edges, like a photograph."""
     y, x = np.mgrid[0:height, 0:width]
     base = 127 + 90 * np.sin(7 * x / width) * np.cos(5 * y / height)
     image = Image.fromarray(np.stack([base, 255 - base, 255 * y / height], 2).clip(0, 255).astype(np.uint8))
@@ -167,7 +167,7 @@ class TestFidelity:
         assert preprocess.load_small(photo, 96, limits=LIMITS, fast=True) is not None
 
     def test_fast_mode_crops_where_the_original_size_says(self) -> None:
-        # 3 × 8 + 1 rows and columns: a target taken from the scaled size would be another.
+        # 3 × 8 + 1 rows and columns: the scaled size would give another target.
         content = encoded(scene(1801, 1209), "JPEG", quality=95)
         fast, whole = load_image(content, 224, limits=LIMITS, fast=True), exact(content, 224)
         here = mean_difference(fast, whole)

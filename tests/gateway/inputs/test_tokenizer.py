@@ -207,7 +207,7 @@ def test_the_end_of_a_long_text_has_no_influence(kind: str) -> None:
 )
 @settings(max_examples=40, deadline=None)
 def test_a_cut_word_begins_like_the_whole_word(seed: int, letters: str) -> None:
-    # Merges reach only so far: what is cut off cannot change the ids that are kept.
+    # Merges have a bounded reach: the part that is cut off cannot change the kept ids.
     word = "".join(random.Random(seed).choices(letters, k=9_000))
     assert ids(word)[:76] == ids(word, context_length=10_000)[:76]
 
@@ -218,7 +218,7 @@ def test_short_prompts_are_fast() -> None:
     ]
     start = time.process_time()
     tokenizer.encode(prompts)
-    # Measured: 0.15 s; 80,000 prompts (1,000 labels, 80 templates) take a second or two.
+    # This takes 0.15 s; 80,000 prompts (1,000 labels, 80 templates) take one or two seconds.
     assert time.process_time() - start < 2
 
 

@@ -1,4 +1,4 @@
-"""Whoever serves multiplies on its own threads only."""
+"""Servers compute matrix products only on their own threads."""
 
 from __future__ import annotations
 

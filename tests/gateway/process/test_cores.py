@@ -1,4 +1,4 @@
-"""The cores that a container's limits leave, under both generations of cgroups."""
+"""The number of cores within a container's limits, for both versions of cgroups."""
 
 from __future__ import annotations
 

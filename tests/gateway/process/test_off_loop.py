@@ -1,4 +1,4 @@
-"""Work on large messages leaves the event loop, work on small ones does not; the loop's lag is measured."""
+"""Only work on large messages leaves the event loop, and the loop's lag is measured."""
 
 from __future__ import annotations
 
@@ -101,7 +101,7 @@ async def test_a_full_loop_is_saturated_and_an_idle_one_is_not(monkeypatch: pyte
     assert watch.saturation() == 0
     watcher = asyncio.create_task(watch.watch())
     while watch.saturation() < 0.9:
-        # Much work in small pieces: no timer is late, and yet nothing more can be done.
+        # Much work in small pieces: timers are on time, but the loop is full.
         time.sleep(0.001)
         await asyncio.sleep(0)
     while watch.saturation() > 0.1:
@@ -136,7 +136,7 @@ async def test_the_time_of_a_call_begins_when_it_arrives_not_when_the_loop_comes
             connected.set()
             blocked.wait()
             waiting = [info.future(clip_pb2.GetServerInfoRequest()) for _ in range(CALLS)]
-            # They wait on the other side, whose loop stands still.
+            # The calls wait in gRPC while the gateway's loop is blocked.
             time.sleep(BLOCKED)
             sent.set()
             for call in waiting:

@@ -1,4 +1,4 @@
-"""The environment's proxy: never for this machine, named for others."""
+"""The environment's proxy is not used for this machine, and is named in errors for others."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ PORTS = itertools.count(1000)
 
 
 def elsewhere() -> str:
-    """An address for documentation, which nobody has; a new one, that gRPC has not failed to reach yet."""
+    """An unused address of the range for documentation, which gRPC has not tried before."""
     return f"198.51.100.1:{next(PORTS)}"
 
 
 class Proxy:
-    """Refuses all, and counts who asked."""
+    """A proxy that refuses all requests and counts them."""
 
     def __init__(self) -> None:
         self._listener = socket.create_server(("127.0.0.1", 0))
@@ -70,7 +70,7 @@ async def test_a_triton_on_this_machine_is_reached_directly(proxy, host):
     port = server.add_insecure_port("[::]:0")
     await server.start()
     host = socket.gethostname() if host == "own" else host
-    # It answers that it is no Triton, which a proxy that refuses would not let it.
+    # The server answers that it is not a Triton, so no proxy was used.
     assert isinstance(await failure(f"{host}:{port}"), errors.InferenceFailed)
     assert proxy.asked == []
     await server.stop(None)

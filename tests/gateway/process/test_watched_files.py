@@ -10,7 +10,7 @@ from clipserve_gateway.process.watched_files import BadFile, Watched, read_bytes
 
 
 def text_of(path: Path) -> Watched[str]:
-    """Watches a file; one that holds `bad` cannot be used."""
+    """Watches a file, which is not valid if it contains `bad`."""
 
     def read() -> str:
         text = read_bytes(str(path), "a_setting").decode()
@@ -53,7 +53,7 @@ def test_a_change_that_keeps_size_and_time_is_read(path):
 
 
 def test_a_symlink_that_leads_elsewhere_is_a_change(tmp_path):
-    """So Kubernetes changes mounted Secrets: file → ..data/file, and ..data → a folder of the time."""
+    """Changes files as Kubernetes changes mounted Secrets: file → ..data/file, ..data → a new folder."""
     for name in ("one", "two"):
         (tmp_path / name).mkdir()
         (tmp_path / name / "file").write_text(name)

@@ -1,4 +1,4 @@
-"""A process that is killed loses nothing that it had acknowledged, and torn files never become wrong data."""
+"""A killed process loses no acknowledged write, and torn files never become wrong data."""
 
 from __future__ import annotations
 

@@ -51,14 +51,14 @@ def remount(folder, options):
 
 
 async def fill(engine, acknowledged):
-    """Upserts until that fails; notes the ids that were acknowledged."""
+    """Upserts until that fails, and collects the acknowledged ids."""
     for n in range(100):
         await engine.upsert(TABLE, [point(str(n), 300_000)])
         acknowledged.append(str(n))
 
 
 async def test_no_room_for_a_file_fails_its_write_and_nothing_else(engine):
-    """Any user may forbid itself large files: what a full disk does, without one."""
+    """A limit on file sizes, which any user may set, has the same effect as a full disk."""
     await engine.upsert(TABLE, [point("before", 100_000)])
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (200_000, limits[1]))

@@ -1,4 +1,4 @@
-"""Several processes on one store, on disk and on object storage, as gateways side by side are."""
+"""Several processes, like several gateways, use one store on disk or object storage."""
 
 from __future__ import annotations
 
