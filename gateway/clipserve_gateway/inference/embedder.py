@@ -178,15 +178,12 @@ class Embedder:
         """Pixels of an encoded image. Images that take much memory are decoded one at a time."""
         limits, size, content = self._image_limits, spec.image_size, image.content
         fast = self._fast_decode and not image.exact
-        costs: list[int] = []
-        small = functools.partial(
-            preprocess.load_small, content, size, limits=limits, fast=fast, on_large=costs.append
-        )
-        pixels = await self._pool.run(small, deadline=deadline)
-        if pixels is not None:
-            return pixels
+        small = functools.partial(preprocess.load_small, content, size, limits=limits, fast=fast)
+        loaded = await self._pool.run(small, deadline=deadline)
+        if not isinstance(loaded, int):
+            return loaded
         large = functools.partial(preprocess.load_image, content, size, limits=limits, fast=fast)
-        return await self._pool.run(large, deadline=deadline, alone=True, cost=max(costs, default=1))
+        return await self._pool.run(large, deadline=deadline, alone=True, cost=loaded)
 
     async def embed_texts(self, spec: ModelSpec, texts: Sequence[str], deadline: Deadline) -> list[Embedded]:
         """Raw embeddings of texts, in order.

@@ -98,26 +98,13 @@ def load_image(content: bytes, size: int, *, limits: ImageLimits, fast: bool) ->
     return load_image(content, size, limits=limits, fast=False) if pixels is None else pixels
 
 
-def load_small(
-    content: bytes,
-    size: int,
-    *,
-    limits: ImageLimits,
-    fast: bool,
-    on_large: Callable[[int], None] = lambda megapixels: None,
-) -> Pixels | None:
-    """Like load_image, but None, and nothing decoded, if that takes more than LARGE_BYTES of memory.
-
-    Then it passes the file's megapixels, rounded up, to `on_large`.
-    """
+def load_small(content: bytes, size: int, *, limits: ImageLimits, fast: bool) -> Pixels | int:
+    """Like load_image. If decoding takes more than LARGE_BYTES of memory: only the megapixels, rounded up."""
     image = open_image(content, size, limits=limits, fast=fast)
     if image.bytes > LARGE_BYTES:
-        on_large(math.ceil(image.pixels / 1e6))
-        return None
+        return math.ceil(image.pixels / 1e6)
     pixels = guarded(lambda: decode(image))
-    if pixels is None:
-        return load_small(content, size, limits=limits, fast=False, on_large=on_large)
-    return pixels
+    return load_small(content, size, limits=limits, fast=False) if pixels is None else pixels
 
 
 def open_image(content: bytes, size: int, *, limits: ImageLimits, fast: bool) -> Opened:

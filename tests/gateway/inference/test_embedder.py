@@ -190,7 +190,7 @@ async def test_what_would_come_too_late_is_refused_before_it_is_decoded(pool, pi
     (Lane.BULK, True, 2), (Lane.BULK, False, 8), (Lane.INTERACTIVE, True, 8),
 ])  # fmt: skip
 async def test_bulk_is_not_decoded_long_before_a_slow_tower_takes_it(pool, picture, lane, bounded, most):
-    under_way = [0]
+    under_way, full = [0], asyncio.Event()
 
     class Slow(FakeEncoder):
         def bounds_bulk(self, spec, tower):
@@ -198,6 +198,9 @@ async def test_bulk_is_not_decoded_long_before_a_slow_tower_takes_it(pool, pictu
 
         async def encode_image(self, spec, pixels, deadline):
             under_way.append(under_way[-1] + 1)
+            if under_way[-1] == most:
+                full.set()
+            await asyncio.wait_for(full.wait(), 60)
             embeddings = await super().encode_image(spec, pixels, deadline)
             under_way.append(under_way[-1] - 1)
             return embeddings
@@ -248,7 +251,7 @@ async def test_images_that_take_much_memory_are_decoded_one_at_a_time(embedder, 
         running.remove(content)
         return np.full((16, 16, 3), content[0], np.uint8)
 
-    monkeypatch.setattr(preprocess, "load_small", lambda *args, **options: None)
+    monkeypatch.setattr(preprocess, "load_small", lambda *args, **options: 1)
     monkeypatch.setattr(preprocess, "load_image", load)
     inputs = [EncodedImage(bytes([i])) for i in range(1, 9)]
     items = (await embedder.embed("", inputs, deadline=SOON)).items

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import datetime as dt
 from collections.abc import AsyncIterator, Sequence
+from typing import Any
 
 from clipserve_gateway.errors import TableNotFound
 from clipserve_gateway.index.lance.commits import guarded, storage_failed
@@ -142,56 +143,20 @@ class LanceEngine(LanceStore):
         async with self._table(table) as opened:
             return await opened.delete_where(filter)
 
-    async def fetch(
-        self,
-        table: TableSpec,
-        ids: Sequence[str],
-        *,
-        with_embeddings: bool = False,
-        with_sources: bool = False,
-    ) -> list[Point]:
+    async def fetch(self, table: TableSpec, ids: Sequence[str], **options: Any) -> list[Point]:
         """See Engine."""
         async with self._table(table) as opened:
-            return await opened.fetch(ids, with_embeddings=with_embeddings, with_sources=with_sources)
+            return await opened.fetch(ids, **options)
 
-    async def scroll(
-        self,
-        table: TableSpec,
-        *,
-        after: str,
-        limit: int,
-        filter: Filter | None = None,
-        with_embeddings: bool = False,
-        with_sources: bool = False,
-    ) -> list[Point]:
+    async def scroll(self, table: TableSpec, **options: Any) -> list[Point]:
         """See Engine."""
         async with self._table(table) as opened:
-            return await opened.scroll(
-                after, limit, filter, with_embeddings=with_embeddings, with_sources=with_sources
-            )
+            return await opened.scroll(**options)
 
-    async def search(
-        self,
-        table: TableSpec,
-        embedding: Floats,
-        *,
-        top_k: int,
-        filter: Filter | None = None,
-        with_payload: bool = True,
-        with_embeddings: bool = False,
-        below: float | None = None,
-        consistent: bool = False,
-    ) -> list[Hit]:
+    async def search(self, table: TableSpec, embedding: Floats, **options: Any) -> list[Hit]:
         """See Engine. Always consistent."""
         async with self._table(table) as opened:
-            return await opened.search(
-                embedding,
-                top_k=top_k,
-                filter=filter,
-                with_payload=with_payload,
-                with_embeddings=with_embeddings,
-                below=below,
-            )
+            return await opened.search(embedding, **options)
 
     async def sample(self, table: TableSpec, limit: int) -> Floats:
         """See Engine."""

@@ -80,7 +80,9 @@ class LanceTable:
             self.maintenance.note_commit()
         return int(result.num_deleted_rows)
 
-    async def fetch(self, ids: Sequence[str], *, with_embeddings: bool, with_sources: bool) -> list[Point]:
+    async def fetch(
+        self, ids: Sequence[str], *, with_embeddings: bool = False, with_sources: bool = False
+    ) -> list[Point]:
         """See Engine."""
         if not ids:
             return []
@@ -90,7 +92,13 @@ class LanceTable:
         return [points[id] for id in ids if id in points]
 
     async def scroll(
-        self, after: str, limit: int, filter: Filter | None, *, with_embeddings: bool, with_sources: bool
+        self,
+        *,
+        after: str,
+        limit: int,
+        filter: Filter | None = None,
+        with_embeddings: bool = False,
+        with_sources: bool = False,
     ) -> list[Point]:
         """See Engine."""
         names = column_names(self.spec, with_embeddings=with_embeddings, with_sources=with_sources)
@@ -104,12 +112,13 @@ class LanceTable:
         embedding: Floats,
         *,
         top_k: int,
-        filter: Filter | None,
-        with_payload: bool,
+        filter: Filter | None = None,
+        with_payload: bool = True,
         with_embeddings: bool = False,
         below: float | None = None,
+        consistent: bool = True,
     ) -> list[Hit]:
-        """See Engine. LanceDB's cosine distance is 1 − cosine."""
+        """See Engine. Always consistent. LanceDB's cosine distance is 1 − cosine."""
         query = self._table.vector_search(embedding).distance_type("cosine").refine_factor(REFINE)
         bare = ["id", "_distance", *(["embedding"] if with_embeddings else [])]
         query = query.select([*bare, *(columns(self.spec.schema).values() if with_payload else [])])
@@ -137,7 +146,7 @@ class LanceTable:
 
     async def _with_payloads(self, hits: Sequence[Hit]) -> list[Hit]:
         """The hits with their payloads, without hits that were deleted meanwhile."""
-        points = await self.fetch([hit.id for hit in hits], with_embeddings=False, with_sources=False)
+        points = await self.fetch([hit.id for hit in hits])
         payloads = {point.id: point.payload for point in points}
         return [replace(hit, payload=payloads[hit.id]) for hit in hits if hit.id in payloads]
 
