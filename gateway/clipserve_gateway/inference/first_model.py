@@ -38,17 +38,14 @@ class FirstModel:
 
     async def settle(self, listed: Collection[str]) -> None:
         """Updates the name from the models that exist now. Does not raise, and waits only if necessary."""
-        self._choose(listed)
+        if not self.name and len(listed) == 1:
+            self.name = next(iter(listed))
         if self._read and self._stored == self.name:
             return
         if self._agreeing is None or self._agreeing.done():
             self._agreeing = asyncio.create_task(self._agree(), name="store the first model")
         if listed and not self.name:
             await asyncio.wait({self._agreeing}, timeout=READ_SECONDS)
-
-    def _choose(self, listed: Collection[str]) -> None:
-        if not self.name and len(listed) == 1:
-            self.name = next(iter(listed))
 
     async def _agree(self) -> None:
         """Reads the document, once, and writes it if it differs."""

@@ -1,4 +1,4 @@
-"""When a table is maintained: after a number of commits or some time, beside its writers and readers."""
+"""Schedules a table's maintenance: after a number of commits or some time, while it is read and written."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
 """Syncs commits of local tables to the disk, so that they survive a power cut. Lance never syncs files.
 
 Files of a table never change once they have their name. So one pass syncs every file that this process has
-not synced before, by whatever process it was written, and the folders with new entries. After that, the
-newest version and all its files are on the disk. A failed sync is not repeated: see sync_mark.
+not synced before, also those of other processes, and the folders with new entries. After that, the newest
+version and all its files are on the disk. A failed sync is not repeated: see sync_mark.
 """
 
 from __future__ import annotations
