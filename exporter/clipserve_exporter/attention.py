@@ -1,7 +1,7 @@
-"""Attention that traces well: the same weights and the same answer as PyTorch's module, faster in a graph.
+"""Attention with the weights and results of PyTorch's module that is faster in a traced graph.
 
-The fused kernel behind `nn.MultiheadAttention` fits the traced shape alone, and without it the module
-projects a transposed tensor, which costs a CPU almost half of a ViT's time.
+The fused kernel of `nn.MultiheadAttention` is valid only for the traced shape. Without it, the module
+projects a transposed tensor, which takes almost half of a ViT's time on a CPU.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 
 class PlainAttention(nn.Module):
-    """Stands for a `nn.MultiheadAttention` with batches first, in inference."""
+    """Replaces a `nn.MultiheadAttention` with `batch_first` for inference."""
 
     def __init__(self, module: nn.MultiheadAttention) -> None:
         super().__init__()
@@ -28,12 +28,12 @@ class PlainAttention(nn.Module):
         need_weights: bool = False,
         attn_mask: Tensor | None = None,
     ) -> tuple[Tensor, None]:
-        """[B, L, W], thrice the same → [B, L, W].
+        """Self-attention: [B, L, W] → [B, L, W]. `query`, `key` and `value` must be the same tensor.
 
         The mask is added to the scores: [L, L], or [B · heads, L, L].
         """
         if query is not key or key is not value or need_weights:
-            raise ValueError("only self-attention without its weights is done here")
+            raise ValueError("only self-attention without returned weights is supported")
         projected = F.linear(query, self.in_proj_weight, self.in_proj_bias)
         # [B, L, 3 · W] → 3 times [B, heads, L, W / heads]
         q, k, v = projected.unflatten(2, (3, self.heads, -1)).permute(2, 0, 3, 1, 4).unbind(0)
@@ -44,7 +44,7 @@ class PlainAttention(nn.Module):
 
 
 def with_plain_attention(model: nn.Module) -> nn.Module:
-    """The model, its self-attention blocks changed in place."""
+    """Replaces the model's self-attention blocks in place; returns the model."""
     from open_clip.transformer import ResidualAttentionBlock
 
     for block in list(model.modules()):
@@ -54,7 +54,7 @@ def with_plain_attention(model: nn.Module) -> nn.Module:
 
 
 def is_plain(module: nn.Module) -> bool:
-    """Whether PlainAttention does all that an attention module does."""
+    """Whether PlainAttention supports all features of an attention module."""
     return (
         isinstance(module, nn.MultiheadAttention)
         and module.batch_first

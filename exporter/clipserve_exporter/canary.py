@@ -1,4 +1,4 @@
-"""The canary: one picture and one text whose embeddings are known, to ask a running model for."""
+"""The canary: an image and a text with known embeddings, by which a running model is checked."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ TEXT = "a photo of a canary, the small yellow bird"
 
 
 def canary_png() -> bytes:
-    """A small RGB picture with an edge, gradients and all three colors; the same bytes every time."""
+    """Returns a small RGB image with an edge, gradients and all three colors; always the same bytes."""
     y, x = np.mgrid[0:SIDE, 0:SIDE]
     disc = (x - 18) ** 2 + (y - 13) ** 2 < 81
     pixels = np.stack([np.where(disc, 250, x * 4), np.where(disc, 214, 90 + y * 3), 200 - 3 * x], axis=2)
@@ -29,7 +29,7 @@ def canary_png() -> bytes:
 
 
 def make_canary(source: Source) -> Canary:
-    """The canary with open_clip's own float32 embeddings."""
+    """Makes the canary with open_clip's float32 embeddings."""
     png = canary_png()
     image = encode_images(source, load_pixels(png, source.preprocess.size)[None])[0]
     text = encode_texts(source, [TEXT])[0]
@@ -37,6 +37,6 @@ def make_canary(source: Source) -> Canary:
 
 
 def packed(embedding: Any) -> str:
-    """float32 [D] as base64 of its little-endian bytes."""
+    """Encodes float32 [D] as base64 of its little-endian bytes."""
     values: npt.NDArray[np.float32] = np.asarray(embedding, "<f4")
     return base64.b64encode(values.tobytes()).decode()

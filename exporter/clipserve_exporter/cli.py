@@ -26,12 +26,12 @@ Examples:
 
 
 def list_models(context: click.Context, option: click.Parameter, wanted: bool) -> None:
-    """Shows what can be exported, and ends."""
+    """Prints the architectures that can be exported, and exits."""
     if wanted:
         from clipserve_exporter.open_clip_models import served
 
         for name, tags in served().items():
-            click.echo(f"{name}: {', '.join(tags) or 'no weights that can be served'}")
+            click.echo(f"{name}: {', '.join(tags) or 'no weights that the gateway can serve'}")
         context.exit()
 
 
@@ -43,24 +43,27 @@ def list_models(context: click.Context, option: click.Parameter, wanted: bool) -
 )  # fmt: skip
 @click.option(
     "--pretrained", default="", metavar="TAG|FILE",
-    help="Weights: a tag of open_clip's (downloaded), or a file of yours (.pt, .bin, .safetensors). "
-    "Without it the weights are random: good for trying things, not for results.",
+    help="Weights: a tag that open_clip downloads, or a local file (.pt, .bin, .safetensors). "
+    "Without this option the weights are random: useful for tests, not for results.",
 )  # fmt: skip
-@click.option("--name", default="", help="Name to serve it under.  [default: from --model]")
+@click.option("--name", default="", help="Name under which the model is served.  [default: from --model]")
 @click.option(
     "--precision", type=click.Choice(["fp32", "bf16", "fp16"]), default="fp32", show_default=True,
-    help="fp32 everywhere; fp16 for GPUs; bf16 for GPUs and for CPUs with AVX512-BF16 or AMX.",
+    help="fp32 runs everywhere; fp16 is for GPUs; bf16 is for GPUs and for CPUs with AVX512-BF16 or AMX.",
 )  # fmt: skip
 @click.option(
     "--format", "format_", type=click.Choice(["libtorch", "python"]), default="libtorch", show_default=True,
-    help="libtorch for Triton's container image; python where only Triton's Python backend is at hand.",
+    help="libtorch for Triton's container image; python if only Triton's Python backend is available.",
 )  # fmt: skip
 @click.option(
-    "--out", type=click.Path(file_okay=False, path_type=Path), required=True, help="Model repository."
+    "--out",
+    type=click.Path(file_okay=False, path_type=Path),
+    required=True,
+    help="Folder of the model repository.",
 )
 @click.option(
     "--image-batch", type=click.IntRange(1),
-    help=f"Largest batch of images.  [default: by a trial, see below; else {Serving.image_batch}]",
+    help=f"Largest batch of images.  [default: from the trial, see above; else {Serving.image_batch}]",
 )  # fmt: skip
 @click.option(
     "--text-batch", type=click.IntRange(1), default=Serving.text_batch, show_default=True,
@@ -68,27 +71,28 @@ def list_models(context: click.Context, option: click.Parameter, wanted: bool) -
 )  # fmt: skip
 @click.option(
     "--queue-delay-us", type=click.IntRange(0), default=Serving.queue_delay_us, show_default=True,
-    help="Microseconds that a request may wait for others to join its batch.",
+    help="Longest time that a request waits for others to join its batch, in microseconds.",
 )  # fmt: skip
 @click.option(
     "--instances", type=click.IntRange(1),
-    help="Instances of each tower, on each device.  "
-    f"[default: by a trial, see below; else {Serving.instances}]",
+    help="Number of instances of each tower, on each device.  "
+    f"[default: from the trial, see above; else {Serving.instances}]",
 )  # fmt: skip
 @click.option(
     "--threads", metavar="INTEGER|split", callback=lambda context, option, value: threads_of(value),
-    help="Threads of an instance of the Python backend; 0 = all cores that are granted, and while others are "
-    "at work, its part of them; split = always its part of them.  "
-    f"[default: by a trial, see below; else {Serving.threads}]",
+    help="Threads of each instance of the Python backend; 0 = all granted cores, shared equally with other "
+    "instances while they work; split = always an equal share of the granted cores.  "
+    f"[default: from the trial, see above; else {Serving.threads}]",
 )  # fmt: skip
 @click.option(
     "--text-length", type=click.Choice(["auto", "fixed"]), default="auto", show_default=True,
-    help="auto: each text at its own length, where that changes nothing; fixed: always at the full length.",
+    help="auto: encode each text at its own length if that does not change its embedding; "
+    "fixed: always encode the full length.",
 )  # fmt: skip
-@click.option("--seed", default=0, show_default=True, help="For random weights.")
+@click.option("--seed", default=0, show_default=True, help="Seed of random weights.")
 @click.option(
     "--list", is_flag=True, is_eager=True, expose_value=False, callback=list_models,
-    help="Show the architectures that can be served, with the tags of their weights, and end.",
+    help="Print the architectures that can be served with the tags of their weights, and exit.",
 )  # fmt: skip
 def main(
     model: str,
@@ -107,20 +111,21 @@ def main(
 ) -> None:
     """Writes an open_clip model into a Triton model repository, as NAME_image and NAME_text.
 
-    Each is a TorchScript file with its configuration. Both are compared with open_clip itself, over batch
-    sizes and text lengths; what differs is not written, and what was there before stays. A name that is
-    served already gets a new version: the old one serves until the new one does.
+    Each of the two is a TorchScript file with its configuration. Both are compared with open_clip for several
+    batch sizes and text lengths. If they differ, nothing is written and the repository stays as it was. If
+    the name is already served, the export adds a new version; the old version serves until the new one is
+    ready.
 
-    For --format python on a CPU a short trial on this machine chooses instances, threads and the batch of
-    images, and says what it measured: so export where you serve. There is no trial if you give any of the
-    three, or with --precision fp16.
+    With --format python on a CPU, a short trial on this machine chooses --instances, --threads and
+    --image-batch, and prints its measurements. Export on the machine that serves. There is no trial if one of
+    these options is given, or with --precision fp16.
     """
     begin = time.monotonic()
     from clipserve_exporter.report import Report
 
-    # Before torch is imported: threads that spin while they wait cost much where cores are shared.
+    # Before torch is imported: OpenMP threads that spin while they wait take CPU time from other threads.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-    # open_clip and the hub's client tell at length what our own sentences tell in short.
+    # open_clip and the hub's client log at length what our own messages say briefly.
     logging.disable(logging.CRITICAL)
     report = Report()
     try:
@@ -153,8 +158,8 @@ def main(
                     and not torch.cuda.is_available(),
                 ),
                 report.begin,
-                report.seen,
-                report.tried,
+                report.compared,
+                report.measured,
             )
     except ExportError as error:
         raise click.ClickException(str(error)) from error
@@ -162,17 +167,17 @@ def main(
 
 
 def threads_of(value: str | None) -> int | Literal["split"] | None:
-    """The option --threads."""
+    """Parses the option --threads."""
     if value is None:
         return None
     if value == "split":
         return "split"
     if not value.isdecimal():
-        raise click.BadParameter(f"{value!r} is neither a whole number from 0 on nor split")
+        raise click.BadParameter(f"{value!r} is neither an integer of at least 0 nor 'split'")
     return int(value)
 
 
 def default_name(model: str) -> str:
-    """A model name from what was asked for: its last part, in lower case, without odd characters."""
+    """Derives a model name from --model: its last part, in lower case, other characters replaced by `-`."""
     last = re.split(r"[:/]", model.rstrip("/"))[-1]
     return re.sub(r"[^a-z0-9._-]+", "-", last.lower())[:64].strip("-._") or "model"

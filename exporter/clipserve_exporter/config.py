@@ -1,6 +1,6 @@
-"""A tower's config.pbtxt, from facts alone: no torch, so that tests and tools can render it anywhere.
+"""Renders a tower's config.pbtxt. Does not need torch, so that tests and tools can render it anywhere.
 
-The parameters are all that the gateway knows of a model; Triton is the source of truth about models.
+The gateway knows a model only by these parameters: Triton is the source of truth about models.
 """
 
 from __future__ import annotations
@@ -13,17 +13,17 @@ from typing import Literal
 SCHEMA = "1"
 MODEL_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 TOWER_SUFFIXES = ("_image", "_text")
-"""Of a model's two Triton models."""
+"""Endings of the names of a model's two Triton models."""
 SHORT_TEXT = 16
-"""Tokens of an ordinary prompt, for the warmup."""
+"""Number of tokens of a typical prompt, for the warmup."""
 
 
 @dataclass(frozen=True)
 class Canary:
-    """A known answer: inputs with the embeddings that open_clip gives for them in float32, before L2."""
+    """An input of each kind with its embedding by open_clip in float32, before L2 normalization."""
 
     image_png: str
-    """Base64; goes through the ordinary preprocessing."""
+    """Base64. The gateway preprocesses it like any other image."""
     image_embedding: str
     """Base64 of float32 little-endian [D]."""
     text: str
@@ -32,21 +32,21 @@ class Canary:
 
 @dataclass(frozen=True)
 class ModelFacts:
-    """What both towers' configurations say of their model."""
+    """Facts about a model that the configurations of both towers contain."""
 
     name: str
     embed_dim: int
     image_size: int
     context_length: int
     text_length: str
-    """ragged or fixed."""
+    """`ragged` or `fixed`."""
     logit_scale: float
-    """Exponentiated."""
+    """The factor itself, not its logarithm."""
     logit_bias: float | None
     fingerprint: str
     precision: str
     format: str
-    """libtorch or python."""
+    """`libtorch` or `python`."""
     architecture: str
     pretrained: str
     weights_sha256: str
@@ -59,21 +59,21 @@ class Serving:
     """How Triton runs the towers."""
 
     image_batch: int = 32
-    """Largest batch of images."""
+    """Largest number of images in a batch."""
     text_batch: int = 64
     queue_delay_us: int = 1000
-    """How long a request may wait for others to join its batch."""
+    """Longest time that a request waits for others to join its batch, in microseconds."""
     instances: int = 1
     threads: int | Literal["split"] = 0
-    """Threads of the Python backend's torch; 0 = the cores that are granted, shared with who else works;
-    split = an equal part of them for each instance."""
+    """Threads of each instance of the Python backend; 0 = the granted cores, shared with instances at work;
+    split = an equal share of the granted cores."""
     image_bulk_batch: int = 0
     """Largest batch of bulk work on a CPU while there is interactive work; 0 = not measured."""
     text_bulk_batch: int = 0
 
 
 def render(facts: ModelFacts, serving: Serving, tower: str) -> str:
-    """The config.pbtxt of one tower, `image` or `text`; which version it speaks for is added on writing."""
+    """Renders the config.pbtxt of one tower, `image` or `text`. The version is added when it is written."""
     batch = serving.image_batch if tower == "image" else serving.text_batch
     sections = [
         f'name: "{facts.name}_{tower}"',
@@ -92,7 +92,7 @@ def render(facts: ModelFacts, serving: Serving, tower: str) -> str:
 
 
 def tensors(facts: ModelFacts, tower: str) -> str:
-    """Inputs and outputs. Of ragged texts Triton hands over the tokens end to end, and each one's length."""
+    """Renders inputs and outputs. For ragged texts Triton passes all tokens and the lengths."""
     if tower == "image":
         side = facts.image_size
         source = f'input {{ name: "INPUT__0" data_type: TYPE_UINT8 dims: [ {side}, {side}, 3 ] }}'
@@ -112,20 +112,19 @@ def tensors(facts: ModelFacts, tower: str) -> str:
 
 
 def batching(serving: Serving) -> str:
-    """Dynamic batching, and no queue policy.
+    """Renders dynamic batching without a queue policy.
 
-    With a policy Triton (2.51) gathers no batch while another one runs, and a request that comes in the wrong
-    moment is found half a second later only: up to 6 of 100 lone calls on a GPU, 2 of 100 on a CPU. The
-    queue's end in length and time is the gateway's: it sends a few batches at a time, and takes back what is
-    late.
+    With a queue policy, Triton 2.51 gathers no batch while another batch runs, and notices some requests only
+    after 0.5 s: up to 6 of 100 single calls on a GPU, 2 of 100 on a CPU. The gateway limits the queue
+    instead: it sends a few batches at a time, and cancels calls whose deadline has passed.
     """
     return f"dynamic_batching {{ max_queue_delay_microseconds: {serving.queue_delay_us} }}"
 
 
 def warmups(facts: ModelFacts, tower: str, batch: int) -> list[tuple[int, int]]:
-    """Batch sizes, and tokens a text, to run before the model is ready: growing, the largest last.
+    """Returns pairs of batch size and tokens per text to run before the model is ready, the largest last.
 
-    On GPUs, for which fp16 is, each size is new to cuDNN and may take more than a second the first time.
+    In fp16, which is for GPUs, all sizes are run: the first batch of a size may take cuDNN over a second.
     """
     some = range(1, batch + 1) if facts.precision == "fp16" else (1, 4, 16, batch)
     sizes = sorted({min(size, batch) for size in some})
@@ -136,9 +135,9 @@ def warmups(facts: ModelFacts, tower: str, batch: int) -> list[tuple[int, int]]:
 
 
 def warmup(facts: ModelFacts, tower: str, size: int, tokens: int) -> str:
-    """One warmup. Twice, since TorchScript optimizes a graph after its first runs.
+    """Renders one warmup, which runs twice: TorchScript optimizes a graph after its first runs.
 
-    Zeros are no end token, so a text of zeros is encoded at its whole length.
+    A text of zeros contains no end token, so it is encoded at its full length.
     """
     if tower == "image":
         side = facts.image_size
@@ -156,8 +155,8 @@ def warmup(facts: ModelFacts, tower: str, size: int, tokens: int) -> str:
 
 
 def parameters(facts: ModelFacts, serving: Serving, tower: str) -> dict[str, str]:
-    """Everything the gateway needs, as strings."""
-    found = {
+    """Returns the parameters that the gateway and the Python backend read, as strings."""
+    values = {
         "schema": SCHEMA,
         "model": facts.name,
         "tower": tower,
@@ -176,13 +175,13 @@ def parameters(facts: ModelFacts, serving: Serving, tower: str) -> dict[str, str
         "logit_scale": repr(facts.logit_scale),
     }
     if facts.logit_bias is not None:
-        found["logit_bias"] = repr(facts.logit_bias)
+        values["logit_bias"] = repr(facts.logit_bias)
     if facts.format == "python":
-        found["threads"] = str(serving.threads)
-        bulk = serving.image_bulk_batch if tower == "image" else serving.text_bulk_batch
-        if bulk:
-            found["bulk_batch"] = str(bulk)
-    return found | {
+        values["threads"] = str(serving.threads)
+        bulk_batch = serving.image_bulk_batch if tower == "image" else serving.text_bulk_batch
+        if bulk_batch:
+            values["bulk_batch"] = str(bulk_batch)
+    return values | {
         "fingerprint": facts.fingerprint,
         "weights_sha256": facts.weights_sha256,
         "torch_version": facts.torch_version,
@@ -194,5 +193,5 @@ def parameters(facts: ModelFacts, serving: Serving, tower: str) -> dict[str, str
 
 
 def quoted(text: str) -> str:
-    """A string as protobuf's text format reads it."""
+    """Quotes a string for protobuf's text format."""
     return json.dumps(text, ensure_ascii=False)

@@ -1,10 +1,10 @@
-"""What can go wrong in an export, said in one sentence to the person who asked for it."""
+"""The error of a failed export."""
 
 from __future__ import annotations
 
 
 class ExportError(Exception):
-    """The model cannot be exported; the message says why and, where there is one, the way out.
+    """The model cannot be exported. The message tells the user the cause and, if there is one, the remedy.
 
     Nothing has been written when it is raised.
     """

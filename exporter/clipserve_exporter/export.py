@@ -18,10 +18,10 @@ from clipserve_exporter.repository import TowerFiles, write
 from clipserve_exporter.source import Source, load
 from clipserve_exporter.text_tower import is_ragged
 from clipserve_exporter.torchscript import export_image, export_text
-from clipserve_exporter.trial import Trial, Tried, run_trial
+from clipserve_exporter.trial import Measurement, Trial, run_trial
 
 STEPS = ("load", "image tower", "text tower", "parity", "canary", "trial", "write")
-"""The trial only where one is wanted."""
+"""The trial takes place only if it is requested."""
 
 
 @dataclass(frozen=True)
@@ -37,35 +37,40 @@ class Order:
     seed: int
     serving: Serving
     fixed_text: bool = False
-    """Whether to encode every text at the full length, also where its own length would do."""
+    """Whether to encode every text at the full length, even if its own length would give the same result."""
     trial: bool = False
-    """Whether a trial on this machine chooses instances, threads and the batch of images."""
+    """Whether a trial on this machine chooses the number of instances and the batch of images."""
 
 
 @dataclass(frozen=True)
 class Exported:
-    """What was written."""
+    """The result of an export."""
 
     facts: ModelFacts
     cases: list[parity.Case]
     folders: list[Path]
     random: bool
-    """Whether the weights are random, for want of better ones."""
+    """Whether the weights are random, since none were given."""
     warning: str = ""
-    """What a person should check; empty if nothing."""
+    """Message about something that the user should check; empty if there is nothing."""
     trial: Trial | None = None
 
 
 def export(
     order: Order,
     step: Callable[[str], None] = lambda name: None,
-    seen: Callable[[parity.Case], None] = lambda case: None,
-    tried: Callable[[Tried], None] = lambda one: None,
+    on_compared: Callable[[parity.Case], None] = lambda case: None,
+    on_measured: Callable[[Measurement], None] = lambda measurement: None,
 ) -> Exported:
-    """Exports a model; `step` hears each of STEPS as it begins, `seen` each comparison, `tried` each
-    measurement of the trial.
+    """Exports a model.
 
-    Raises ExportError, in which case the repository is as it was before.
+    Raises ExportError; then the repository is unchanged.
+
+    Args:
+        order: what to export.
+        step: called with each of STEPS when it begins.
+        on_compared: called after each comparison with open_clip.
+        on_measured: called after each measurement of the trial.
     """
     check_name(order.name)
     step("load")
@@ -80,7 +85,7 @@ def export(
         parity.image_cases(source, image, order.precision),
         parity.text_cases(source, text, order.precision, order.fixed_text),
     ):
-        seen(case)
+        on_compared(case)
         cases.append(case)
     require_parity(cases, order.precision)
     step("canary")
@@ -88,7 +93,7 @@ def export(
     trial = None
     if order.trial:
         step("trial")
-        trial = run_trial(facts, image, text, order.serving, tried)
+        trial = run_trial(facts, image, text, order.serving, on_measured)
     serving = trial.serving if trial else order.serving
     step("write")
     folders = write(
@@ -104,31 +109,32 @@ def export(
 
 
 def check_name(name: str) -> None:
-    """ExportError for a name that a model cannot have."""
+    """Raises ExportError if `name` is not a valid model name."""
     if not MODEL_NAME.fullmatch(name):
         raise ExportError(
-            f"{name!r} is no model name: 1 to 64 letters, digits, '.', '_' and '-', a letter or digit first"
+            f"{name!r} is not a valid model name: use 1 to 64 letters, digits, '.', '_' and '-', "
+            "beginning with a letter or digit"
         )
     if name.endswith(TOWER_SUFFIXES):
         raise ExportError(
-            f"{name!r} is no model name: names that end in {' or '.join(TOWER_SUFFIXES)} are those of a "
-            "model's towers; choose another one with --name"
+            f"{name!r} is not a valid model name: names that end in {' or '.join(TOWER_SUFFIXES)} are "
+            "reserved for a model's towers; choose another name with --name"
         )
 
 
 def require_parity(cases: list[parity.Case], precision: str) -> None:
-    """ExportError where a graph does not do what open_clip does."""
+    """Raises ExportError if the embeddings of a graph differ from open_clip's."""
     bad = [case for case in cases if not case.good]
     if bad:
         worst = bad[0]
         raise ExportError(
             f"the exported {worst.tower} tower differs from open_clip ({worst.what}: cosine "
-            f"{worst.min_cosine:.6f}, at least {worst.bound} is needed in {precision}); nothing was written"
+            f"{worst.min_cosine:.6f}; {precision} requires at least {worst.bound}); nothing was written"
         )
 
 
 def facts_of(source: Source, order: Order) -> ModelFacts:
-    """What the configurations say of a model."""
+    """Returns the facts that the configurations of a model contain."""
     weights = source.weights_sha256()
     return ModelFacts(
         name=order.name,

@@ -1,4 +1,4 @@
-"""The fingerprint: which embedding space a vector belongs to."""
+"""The fingerprint, which identifies the embedding space of a model."""
 
 from __future__ import annotations
 
@@ -17,15 +17,14 @@ TRAINING_ONLY = {
     "timm_drop_path",
     "timm_model_pretrained",
 }
-"""Settings without influence on an embedding."""
+"""Settings that do not influence embeddings."""
 
 
 def fingerprint(source: Source, weights_sha256: str) -> str:
-    """64 hex digits over what decides the embeddings.
+    """Returns 64 hex digits: a hash of everything that determines the embeddings.
 
-    Precision and format are not among it: the bound on parity is what admits them, so machines that
-    differ in them share one collection. Names are not either: the same weights in the same network are
-    the same, wherever they were loaded from.
+    Precision and format are left out, since parity bounds their influence: machines with different precisions
+    can share a collection. Names are left out too: equal weights in equal networks give equal embeddings.
     """
     facts = {
         "architecture": architecture(source.config),
@@ -46,9 +45,9 @@ def fingerprint(source: Source, weights_sha256: str) -> str:
 
 
 def architecture(config: Mapping[str, Any]) -> dict[str, Any]:
-    """What a model's configuration says of the network, without what is open_clip's default.
+    """Returns the settings of the network that differ from open_clip's defaults.
 
-    So neither a setting that is spelled out needlessly nor one that open_clip adds later changes it.
+    Thus neither an explicit default nor a setting that open_clip adds later changes the fingerprint.
     """
     from open_clip.model import CLIPTextCfg, CLIPVisionCfg
 
@@ -61,7 +60,7 @@ def architecture(config: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def differing(config: Mapping[str, Any], defaults: Any) -> dict[str, Any]:
-    """The settings of a tower that are not the default."""
+    """Returns the settings of a tower that differ from the defaults."""
     usual = dataclasses.asdict(defaults)
     return {
         key: value

@@ -1,4 +1,4 @@
-"""The image tower as a graph of its own: uint8 pixels in, raw float32 embeddings out."""
+"""The image tower as a module of its own: uint8 pixels → float32 embeddings, not normalized."""
 
 from __future__ import annotations
 
@@ -27,5 +27,5 @@ class ImageTower(nn.Module):
         # In float32 and in torchvision's order of steps, so that no bit differs from it.
         x = pixels.permute(0, 3, 1, 2).to(torch.float32).div(255)
         features = self.visual(x.sub(self.mean).div(self.std).to(self.dtype))
-        # With output_tokens, the patches' own features come along.
+        # With output_tokens, the tower also returns the features of the patches.
         return (features[0] if isinstance(features, tuple) else features).float()

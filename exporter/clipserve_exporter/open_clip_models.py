@@ -1,4 +1,4 @@
-"""Loads open_clip models by name and weights, and says in a sentence what is wrong where that fails."""
+"""Loads open_clip models by name and weights. Errors explain the cause in one sentence."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ QUICK = "-quickgelu"
 
 
 def load(name: str, pretrained: str, seed: int) -> tuple[nn.Module, str, str]:
-    """The model, the architecture's name, and where its weights came from (empty: they are random).
+    """Returns the model, the architecture's name, and the source of its weights (empty if they are random).
 
     `pretrained` is a tag, a file, or TAG=FILE for a file with the weights of a tag. Raises ExportError.
     """
@@ -56,7 +56,7 @@ def load(name: str, pretrained: str, seed: int) -> tuple[nn.Module, str, str]:
 
 
 def served() -> dict[str, list[str]]:
-    """Architectures with OpenAI's tokenizer → tags of the weights that fit them and our preprocessing."""
+    """Returns architectures with OpenAI's tokenizer → tags of weights that fit them and the gateway."""
     found = {}
     for name in open_clip.list_models():
         config = config_of(name)
@@ -72,12 +72,12 @@ def served() -> dict[str, list[str]]:
 
 
 def is_quick(config: Mapping[str, Any]) -> bool:
-    """Whether an architecture, or weights, mean the quick kind of GELU."""
+    """Whether the configuration of an architecture or of weights requires QuickGELU."""
     return bool(config.get("quick_gelu", False))
 
 
 def config_of(name: str) -> Mapping[str, Any]:
-    """open_clip's configuration of an architecture; ExportError if there is none."""
+    """Returns open_clip's configuration of an architecture. Raises ExportError if there is none."""
     try:
         config = open_clip.get_model_config(name)
     except OSError as error:
@@ -94,7 +94,7 @@ def config_of(name: str) -> Mapping[str, Any]:
 
 
 GIVE_FILES = (
-    "where no model hub is in reach, download the files elsewhere and give them: --pretrained FILE, "
+    "if this machine cannot reach a model hub, download the files elsewhere and pass --pretrained FILE, "
     "or --model local-dir:FOLDER for a folder with open_clip_config.json and weights"
 )
 
@@ -102,7 +102,7 @@ GIVE_FILES = (
 def created(
     name: str, pretrained: str, preprocess: Mapping[str, Any] | None = None, required: bool = False
 ) -> nn.Module:
-    """The model that open_clip makes; ExportError where it does not."""
+    """Creates a model with open_clip. Raises ExportError if that fails."""
     try:
         with files_read_by_content():
             return open_clip.create_model(
@@ -125,7 +125,7 @@ def created(
 
 @contextlib.contextmanager
 def files_read_by_content() -> Iterator[None]:
-    """Lets open_clip read files of weights as we do: it goes by their suffixes, and knows few wrappings."""
+    """Makes open_clip read weights by read_weights: by itself it goes by suffixes, and knows few formats."""
     read = factory.load_state_dict
     factory.load_state_dict = lambda path, device="cpu", weights_only=True: read_weights(path)
     try:
@@ -135,7 +135,7 @@ def files_read_by_content() -> Iterator[None]:
 
 
 def activation_warning(name: str, pretrained: str) -> str:
-    """What to check where a file does not tell which kind of GELU its weights have; empty elsewhere."""
+    """Returns a warning if a file does not tell which kind of GELU its weights have; otherwise empty."""
     if ":" in name or not pretrained:
         return ""
     tag, file = tag_and_file(name, pretrained)
@@ -147,13 +147,13 @@ def activation_warning(name: str, pretrained: str) -> str:
     return (
         f"{file.name} does not tell which activation its weights were trained with. {name} has {kinds[0]}. "
         f"If they were trained with {kinds[1]}, every embedding is wrong: use --model {other}. "
-        "OpenAI's, MetaCLIP's and DFN's weights have QuickGELU, most of LAION's GELU. "
-        "--pretrained TAG=FILE says which weights they are, and then this is checked"
+        "The weights of OpenAI, MetaCLIP and DFN have QuickGELU; most weights of LAION have GELU. "
+        "Pass --pretrained TAG=FILE to name the weights; then the exporter checks this"
     )
 
 
 def tag_and_file(name: str, pretrained: str) -> tuple[str, Path | None]:
-    """What `pretrained` names: a tag, a file, both, or nothing; ExportError if it is neither."""
+    """Returns the tag and the file that `pretrained` names. Raises ExportError if it names neither."""
     known = tags.list_pretrained_tags_by_model(name)
     if not pretrained or pretrained in known:
         return pretrained, None
@@ -164,11 +164,11 @@ def tag_and_file(name: str, pretrained: str) -> tuple[str, Path | None]:
         return tag, Path(file)
     close = difflib.get_close_matches(pretrained, known, n=3, cutoff=0.3) or known[:3]
     hint = f" ({', '.join(close)}, …; --list shows all)" if close else ""
-    raise ExportError(f"{pretrained!r} is no file and no tag of {name}'s weights{hint}")
+    raise ExportError(f"{pretrained!r} is neither a file nor a tag of {name}'s weights{hint}")
 
 
 def other_tokenizer(name: str, text: Mapping[str, Any]) -> str:
-    """The tokenizer of an architecture, in words; empty if it is OpenAI's."""
+    """Describes the tokenizer of an architecture; empty if it is OpenAI's."""
     if text.get("hf_tokenizer_name") or text.get("hf_model_name"):
         return str(text.get("hf_tokenizer_name") or text["hf_model_name"])
     if ":" not in name and "siglip" in name.lower():
@@ -180,18 +180,19 @@ def other_tokenizer(name: str, text: Mapping[str, Any]) -> str:
 
 
 def require_openai_tokenizer(name: str, text: Mapping[str, Any]) -> None:
-    """ExportError unless the architecture is used with OpenAI's tokenizer, which is the one we serve."""
+    """Raises ExportError if the architecture does not use OpenAI's tokenizer, the only one served."""
     other = other_tokenizer(name, text)
     if other:
         raise ExportError(
-            f"{name} has another tokenizer ({other}); only OpenAI's, of {VOCABULARY:,} tokens, is served"
+            f"{name} uses another tokenizer ({other}); only OpenAI's tokenizer with {VOCABULARY:,} tokens is "
+            "supported"
         )
 
 
 def require_activation(name: str, tag: str, archive: bool) -> None:
-    """ExportError where the weights were trained with the other kind of GELU: nothing else would tell."""
+    """Raises ExportError if the weights were trained with the other kind of GELU."""
     config = tags.get_pretrained_cfg(name, tag) if tag else {}
-    # All that OpenAI published as archives was trained with the quick one; a tag says more.
+    # OpenAI trained all weights that it published as archives with QuickGELU; a tag says more.
     archive = archive and not tag
     if not config and not archive:
         return
@@ -202,20 +203,20 @@ def require_activation(name: str, tag: str, archive: bool) -> None:
 
 
 def archive_weights(path: Path) -> dict[str, Tensor]:
-    """The weights of a CLIP model in a TorchScript archive; ExportError if it holds none."""
+    """Reads the weights of a CLIP model from a TorchScript archive. Raises ExportError if it has none."""
     try:
         state = torch.jit.load(path, map_location="cpu").state_dict()
-    except Exception as error:  # Of a damaged archive torch raises whatever its bytes happen to lead to.
+    except Exception as error:  # torch raises many kinds of errors for a damaged archive.
         raise ExportError(f"{path} is a damaged TorchScript archive: {first_line(error)}") from error
     if "logit_scale" not in state:
         raise ExportError(
-            f"{path} is a TorchScript archive of another model: it holds no CLIP weights (no logit_scale)"
+            f"{path} is a TorchScript archive of another model: it has no CLIP weights (no logit_scale)"
         )
     return {name: value.float() for name, value in state.items() if name not in NOT_WEIGHTS}
 
 
 def take_over(model: nn.Module, state: Mapping[str, Tensor], path: Path) -> None:
-    """Puts weights into a model; ExportError if they are another architecture's."""
+    """Loads weights into a model. Raises ExportError if they belong to another architecture."""
     try:
         model.load_state_dict(state)
     except RuntimeError as error:
@@ -223,8 +224,8 @@ def take_over(model: nn.Module, state: Mapping[str, Tensor], path: Path) -> None
 
 
 def first_line(error: BaseException) -> str:
-    """What an error says, in short."""
+    """Returns the first useful line of an error's message."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    # PyTorch heads its list of misfits with a line that says nothing but that there are some.
+    # PyTorch lists mismatches below a line that only says that there are some.
     useful = lines[1:2] if lines and lines[0].startswith("Error(s) in loading") else lines[:1]
     return (useful[0] if useful else type(error).__name__)[:300]

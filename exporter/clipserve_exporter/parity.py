@@ -14,14 +14,14 @@ from clipserve_exporter.source import Source
 from clipserve_exporter.text_tower import END, is_ragged
 
 BOUNDS = {"fp32": 0.99999, "fp16": 0.9999, "bf16": 0.999}
-"""Smallest cosine to open_clip in float32 that a precision may have."""
+"""Smallest accepted cosine with open_clip in float32, by precision."""
 IMAGE_BATCHES = (1, 2, 5)
 START = END - 1
 
 
 @dataclass(frozen=True)
 class Case:
-    """One comparison: rows of a tower's graph against the rows that open_clip gives."""
+    """One comparison of a tower's graph with open_clip."""
 
     tower: str
     what: str
@@ -31,12 +31,12 @@ class Case:
 
     @property
     def good(self) -> bool:
-        """Whether the graph may be served. NaN is not good."""
+        """Whether the embeddings are close enough; false for NaN."""
         return self.min_cosine >= self.bound
 
 
 def compare(tower: str, what: str, found: Tensor, expected: Tensor, bound: float) -> Case:
-    """The case of two float32 [B, D]; one that is not good where their shapes or types differ."""
+    """Compares two float32 [B, D]. The case is not good if their shapes or types differ."""
     if found.shape != expected.shape or found.dtype != torch.float32:
         return Case(tower, f"{what}: {found.dtype} {tuple(found.shape)}", float("nan"), float("nan"), bound)
     cosines = torch.nn.functional.cosine_similarity(found.double(), expected.double(), dim=1)
@@ -47,7 +47,7 @@ def compare(tower: str, what: str, found: Tensor, expected: Tensor, bound: float
 def image_cases(
     source: Source, graph: Callable[..., Tensor], precision: str, batches: Sequence[int] = IMAGE_BATCHES
 ) -> Iterator[Case]:
-    """Compares the image tower on noise and on smooth pictures."""
+    """Compares the image tower on noise and on smooth images."""
     size = source.preprocess.size
     rng = np.random.default_rng(0)
     for batch in batches:
@@ -91,5 +91,5 @@ def text_cases(
 
 
 def random_tokens(rng: np.random.Generator, length: int) -> Tensor:
-    """Start, `length` - 2 tokens and end: int64 [length]."""
+    """Returns a start token, `length` - 2 random tokens and an end token, int64 [length]."""
     return torch.tensor([START, *rng.integers(1, START, length - 2).tolist(), END])

@@ -1,4 +1,4 @@
-"""How a model wants its images prepared, and whether the gateway does it."""
+"""The preprocessing of a model's images, and a check that the gateway supports it."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 from clipserve_exporter.errors import ExportError
 
 SERVED = {"resize_mode": "shortest", "interpolation": "bicubic"}
-"""The preprocessing that the gateway does."""
+"""The preprocessing that the gateway supports."""
 
 
 @dataclass(frozen=True)
@@ -21,15 +21,15 @@ class Preprocess:
 
 
 def preprocess_of(model: Any) -> Preprocess:
-    """The model's preprocessing; ExportError where the gateway does not do it."""
+    """Returns the model's preprocessing. Raises ExportError if the gateway does not support it."""
     config = model.visual.preprocess_cfg
     size = config["size"]
     sides = {size} if isinstance(size, int) else set(size)
     if len(sides) != 1:
-        raise ExportError(f"the model takes {size} pixels; only square images are served")
+        raise ExportError(f"the model takes {size} pixels; only square images are supported")
     for key, served in SERVED.items():
         if config.get(key, served) != served:
             raise ExportError(
-                f"the model's preprocessing has {key} {config[key]!r}; only {served!r} is served"
+                f"the model's preprocessing has {key} {config[key]!r}; only {served!r} is supported"
             )
     return Preprocess(int(sides.pop()), tuple(config["mean"]), tuple(config["std"]))

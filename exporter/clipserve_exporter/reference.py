@@ -1,4 +1,4 @@
-"""What open_clip itself makes of pictures and texts: the measure for every exported graph."""
+"""Embeddings by open_clip itself, the reference for every exported graph."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from torchvision.transforms.functional import normalize, to_tensor  # noqa: E402
 
 
 def load_pixels(content: bytes, size: int) -> npt.NDArray[np.uint8]:
-    """An encoded picture as open_clip's transform cuts it: RGB uint8 [size, size, 3]."""
+    """Decodes and crops an image as open_clip's transform does: RGB uint8 [size, size, 3]."""
     image = Resize(size, InterpolationMode.BICUBIC)(Image.open(io.BytesIO(content)).convert("RGB"))
     return np.array(CenterCrop(size)(image))
 

@@ -1,4 +1,4 @@
-"""What the command shows: progress while it works, and the parity report."""
+"""Output of the command: progress, the parity report and the result."""
 
 from __future__ import annotations
 
@@ -12,31 +12,30 @@ from rich.table import Table
 if TYPE_CHECKING:
     from clipserve_exporter.export import Exported
     from clipserve_exporter.parity import Case
-    from clipserve_exporter.trial import Trial, Tried
+    from clipserve_exporter.trial import Measurement, Trial
 
 
-def trial_words(trial: Trial) -> str:
-    """What a trial chose, and what it would have been with other instances."""
+def trial_summary(trial: Trial) -> str:
+    """Describes what a trial chose, and the best rates of other numbers of instances."""
     chosen = trial.chosen
-    words = (
-        f"✓ chosen by a trial on this machine: {instances_words(chosen)}, "
+    summary = (
+        f"✓ chosen by a trial on this machine: {describe_instances(chosen)}, "
         f"batches of {trial.serving.image_batch}: "
         f"{chosen.rate:.3g} images/s; one image alone {trial.one_seconds * 1000:.0f} ms"
     )
-    best: dict[int, Tried] = {}
-    for it in trial.tried:
-        if it.tower == "image" and it.instances != chosen.instances:
-            before = best.get(it.instances)
-            best[it.instances] = it if before is None or it.rate > before.rate else before
-    return words + "".join(
-        f"; {instances_words(it)}: {it.rate:.3g} images/s at best, in batches of {it.rows}"
-        for it in best.values()
+    best: dict[int, Measurement] = {}
+    for measured in sorted(trial.measurements, key=lambda measured: measured.rate):
+        if measured.tower == "image" and measured.instances != chosen.instances:
+            best[measured.instances] = measured
+    return summary + "".join(
+        f"; {describe_instances(one)}: {one.rate:.3g} images/s at best, in batches of {one.rows}"
+        for _, one in sorted(best.items())
     )
 
 
-def instances_words(tried: Tried) -> str:
-    """How many instances, with how many threads each."""
-    instances, threads = tried.instances, tried.threads
+def describe_instances(measured: Measurement) -> str:
+    """Describes the number of instances and of their threads."""
+    instances, threads = measured.instances, measured.threads
     return (
         f"{instances} instance{'s' if instances > 1 else ''} of {threads} thread{'s' if threads > 1 else ''}"
     )
@@ -66,33 +65,36 @@ class Report:
             Console(highlight=False).print(self._table())
 
     def begin(self, step: str) -> None:
-        """A step begins."""
+        """Shows that a step begins."""
         self._progress.update(self._task, description=step)
         if not self._console.is_terminal:
             self._say(f"· {step}")
 
-    def seen(self, case: Case) -> None:
-        """A comparison was made."""
+    def compared(self, case: Case) -> None:
+        """Shows a comparison with open_clip."""
         self._cases.append(case)
         self._progress.update(self._task, description=f"parity: {case.tower}, {case.what}")
 
-    def tried(self, one: Tried) -> None:
-        """A measurement of the trial was made."""
+    def measured(self, one: Measurement) -> None:
+        """Shows a measurement of the trial."""
         what = f"{one.instances} × {one.threads} threads, batches of {one.rows}"
         self._progress.update(self._task, description=f"trial: {one.tower}, {what}")
 
     def finish(self, exported: Exported, seconds: float) -> None:
-        """The export is done."""
+        """Shows the result of the export."""
         facts = exported.facts
         if exported.random:
-            self._say("! The weights are RANDOM: the embeddings mean nothing. Give --pretrained.", "bold red")
+            self._say(
+                "! The weights are RANDOM: the embeddings are meaningless. Pass --pretrained.", "bold red"
+            )
         if exported.warning:
             self._say(f"! {exported.warning}.", "bold yellow")
         if exported.trial is not None:
-            self._say(trial_words(exported.trial))
+            self._say(trial_summary(exported.trial))
             if exported.trial.busy:
                 self._say(
-                    "! Other programs are busy on this machine: export again when they are not.", "bold"
+                    "! Other programs were busy during the trial. Export again when this machine is idle.",
+                    "bold",
                 )
         for folder in exported.folders:
             self._say(f"✓ {folder}")

@@ -1,8 +1,8 @@
-"""Writes towers into a Triton model repository: whole, or not at all.
+"""Writes towers into a Triton model repository, either completely or not at all.
 
-Each export is a version of its own, with a number from the hash of what was written. The version before it
-stays in service beside it: Triton loads both, gateways switch when both towers of the new one answer right,
-and the older folder may be removed then.
+Each export is a new version, whose number is a hash of its files. The previous version stays in service:
+Triton loads both, and gateways switch when both towers of the new version answer correctly. Then the older
+folder may be removed.
 """
 
 from __future__ import annotations
@@ -35,38 +35,38 @@ if TYPE_CHECKING:
     import torch
 
 SERVER = ("model.py", "clipserve_cores.py", "clipserve_process.py")
-"""What the Python backend runs, from the package's folder `backend`."""
+"""Files that the Python backend runs, from the package's folder `backend`."""
 CHECKED_HASH = py_compile.PycInvalidationMode.CHECKED_HASH
 OLDER = 2
-"""Versions that stay beside a new one, at most."""
+"""Most older versions that stay in service beside a new one."""
 LOADING_SECONDS = 120.0
-"""A version that was named so long ago has been loaded, so those before it serve nobody."""
+"""Time after which Triton has loaded a version, so that versions before it are not in use."""
 
 
 class VersionFiles(Protocol):
-    """What is written of one Triton model."""
+    """The files of one version of a Triton model."""
 
     @property
     def config(self) -> str:
-        """config.pbtxt, still without a version."""
+        """config.pbtxt without a version."""
         ...
 
     def contents(self) -> Iterator[tuple[str, bytes]]:
-        """Name and content of each file of the version."""
+        """Yields the name and content of each file."""
         ...
 
 
 @dataclass(frozen=True)
 class TowerFiles:
-    """A tower as a TorchScript graph."""
+    """The files of a tower."""
 
     config: str
     graph: torch.jit.ScriptModule
     python_backend: bool
 
     def contents(self) -> Iterator[tuple[str, bytes]]:
-        """The graph and, for the Python backend, what runs it."""
-        # By way of memory: where torch itself writes a file, a full disk ends the process on the spot.
+        """Yields the graph and, for the Python backend, the code that runs it."""
+        # Through memory: if torch writes the file itself, a full disk ends the process at once.
         yield "model.pt", self.graph.save_to_buffer()
         if self.python_backend:
             for name in SERVER:
@@ -74,10 +74,10 @@ class TowerFiles:
 
 
 def write(out: Path, towers: Mapping[str, VersionFiles]) -> list[Path]:
-    """Writes Triton model name → files into the repository `out`; the folders written.
+    """Writes the files of Triton models by name into the repository `out`; returns the models' folders.
 
-    All is written to a folder of its own first and then moved in. Where that fails, what was there before is
-    there again. One export at a time writes to a repository; others wait.
+    Files are written to a staging folder first and then moved in. If that fails, the repository is restored.
+    One export at a time writes to a repository; others wait. Raises ExportError.
     """
     try:
         out.mkdir(parents=True, exist_ok=True)
@@ -92,7 +92,7 @@ def write(out: Path, towers: Mapping[str, VersionFiles]) -> list[Path]:
 
 
 def move_in(out: Path, towers: Mapping[str, VersionFiles], stage: Mapping[str, Path]) -> list[Path]:
-    """Prepares all in the folders of `stage`, and moves it into the repository."""
+    """Prepares all files in the folders of `stage`, and moves them into the repository."""
     for model, files in towers.items():
         write_version(stage[model] / "new", files)
     configs = {model: files.config for model, files in towers.items()}
@@ -101,7 +101,7 @@ def move_in(out: Path, towers: Mapping[str, VersionFiles], stage: Mapping[str, P
     for model, config in configs.items():
         (stage[model] / CONFIG).write_text(versioned(config, version, older), encoding="utf-8")
     with uninterrupted(), moving_back() as undo:
-        # Triton serves no version that the configuration does not name: so that comes last.
+        # Triton serves only versions that the configuration names, so the configuration comes last.
         for model in towers:
             put_version(out / model / version, stage[model], undo)
         for model in towers:
@@ -112,23 +112,23 @@ def move_in(out: Path, towers: Mapping[str, VersionFiles], stage: Mapping[str, P
 
 
 def write_version(folder: Path, files: VersionFiles) -> None:
-    """The files of one version."""
+    """Writes the files of one version."""
     folder.mkdir(parents=True)
     for name, content in files.contents():
         (folder / name).write_bytes(content)
         if name.endswith(".py"):
-            # Written now and checked by content, the bytecode is never written by a Triton that serves: a
-            # Triton that polls would take the new file for a changed model, and load it under its callers.
+            # Bytecode that is written now and checked by content is not written by Triton later. A Triton
+            # that polls would take that new file for a changed model, and reload the model.
             code = str(folder / name)
             py_compile.compile(code, dfile=name, doraise=True, invalidation_mode=CHECKED_HASH)
 
 
 def older_versions(out: Path, configs: Mapping[str, str], version: str) -> list[str]:
-    """Versions that stay in service beside a new one, oldest first.
+    """Returns the versions that stay in service beside a new one, oldest first.
 
-    They are those that a Triton may serve now: what the configurations name, and what they named before if
-    that may not have been loaded yet. None where the new configuration declares other inputs and outputs,
-    under which Triton could not load them.
+    Triton may serve the versions that the configurations name now, and the versions that they named before
+    if Triton may not have loaded the current ones yet. Returns none if the new configuration declares other
+    inputs and outputs, with which Triton could not load older versions.
     """
     served = [served_versions(out / model, config, version) for model, config in configs.items()]
     both = [number for number in served[0] if all(number in others for others in served)]
@@ -136,7 +136,7 @@ def older_versions(out: Path, configs: Mapping[str, str], version: str) -> list[
 
 
 def served_versions(folder: Path, config: str, version: str) -> list[str]:
-    """Other versions of one Triton model that are served now and can be under a new configuration."""
+    """Returns other versions of one Triton model that are served now and fit a new configuration."""
     if not (folder / CONFIG).is_file():
         return []
     before, named = (folder / CONFIG).read_text(encoding="utf-8"), served_version(folder)
@@ -149,7 +149,7 @@ def served_versions(folder: Path, config: str, version: str) -> list[str]:
 
 
 def put_version(target: Path, stage: Path, undo: Moves) -> None:
-    """Moves a version's files in. Those that are there already stay, unless somebody has changed them."""
+    """Moves a version's files in. Files that exist stay, unless they were changed."""
     fresh = stage / "new"
     if target.exists():
         names = [path.relative_to(fresh).as_posix() for path in fresh.rglob("*") if path.is_file()]
@@ -163,7 +163,7 @@ def put_version(target: Path, stage: Path, undo: Moves) -> None:
 
 
 def put_config(folder: Path, stage: Path, undo: Moves) -> None:
-    """Moves a configuration in, over the one that is there if that is another."""
+    """Moves a configuration in; replaces an existing one if it differs."""
     fresh, target = stage / CONFIG, folder / CONFIG
     if not target.exists():
         undo.move(fresh, target)
@@ -174,16 +174,16 @@ def put_config(folder: Path, stage: Path, undo: Moves) -> None:
 
 
 def remove_others(folder: Path, kept: Sequence[str], stage: Path) -> None:
-    """Removes the versions that nobody is served from. Each goes whole, so that Triton never sees a part."""
+    """Removes versions that are not in use. Each is renamed first, so that Triton never sees a part of it."""
     for path in list(folder.iterdir()):
         if path.is_dir() and path.name.isdecimal() and path.name not in kept:
-            # What cannot be removed is left to the next export.
+            # The next export removes what cannot be removed now.
             with contextlib.suppress(OSError):
                 path.rename(stage / f"old-{path.name}")
 
 
 class Moves:
-    """Renames that can be taken back."""
+    """Renames that can be undone."""
 
     def __init__(self) -> None:
         self._undo = contextlib.ExitStack()
@@ -194,17 +194,17 @@ class Moves:
         self._undo.callback(target.rename, source)
 
     def then(self, take_back: Callable[[], object]) -> None:
-        """Enters what takes a step back that was made."""
+        """Registers the function that undoes a step."""
         self._undo.callback(take_back)
 
     def back(self) -> None:
-        """Takes all steps back, the last one first."""
+        """Undoes all steps, the last one first."""
         self._undo.close()
 
 
 @contextlib.contextmanager
 def moving_back() -> Iterator[Moves]:
-    """Takes the renames back if the block fails."""
+    """Undoes the renames if the block fails."""
     moves = Moves()
     try:
         yield moves

@@ -1,4 +1,4 @@
-"""A model as it was loaded, with what Triton and the gateway must know of it."""
+"""A loaded model with the facts that Triton and the gateway need."""
 
 from __future__ import annotations
 
@@ -32,16 +32,16 @@ class Source:
     context_length: int
     embed_dim: int
     warning: str = ""
-    """What the weights do not tell, and a person should check."""
+    """Message about a fact that the weights do not tell and the user should check."""
 
     @property
     def logit_scale(self) -> float:
-        """What cosines are multiplied with, exponentiated."""
+        """The factor by which cosines are multiplied."""
         return math.exp(float(self.model.logit_scale))
 
     @property
     def logit_bias(self) -> float | None:
-        """What is added to scaled cosines; None for models without one."""
+        """The term that is added to scaled cosines; None for models without one."""
         bias = getattr(self.model, "logit_bias", None)
         return None if bias is None else float(bias)
 
@@ -56,7 +56,7 @@ class Source:
             return self.model.encode_text(tokens, normalize=False)
 
     def weights_sha256(self) -> str:
-        """Hash of the weights themselves: the same for every file format that holds them."""
+        """Hash of the weights, independent of the file format."""
         digest = hashlib.sha256()
         for name, tensor in sorted(self.model.state_dict().items()):
             digest.update(f"{name} {tuple(tensor.shape)} {tensor.dtype}\n".encode())
@@ -67,33 +67,33 @@ class Source:
 def load(model: str, pretrained: str = "", seed: int = 0) -> Source:
     """Loads `demo`, or an open_clip model with the weights of a tag or a local file.
 
-    Without weights they are random, the same for the same seed. Raises ExportError.
+    Without `pretrained` the weights are random, and equal for equal seeds. Raises ExportError.
     """
     if model == DEMO:
         return load_demo(pretrained)
     from clipserve_exporter import open_clip_models
 
     loaded, name, weights = open_clip_models.load(model, pretrained, seed)
-    source = described(loaded, name, open_clip_models.config_of(model), weights)
+    source = describe(loaded, name, open_clip_models.config_of(model), weights)
     return replace(source, warning=open_clip_models.activation_warning(model, pretrained))
 
 
 def load_demo(pretrained: str = "") -> Source:
-    """The bundled demo model; ExportError if it is not in this installation."""
+    """Loads the bundled demo model. Raises ExportError if it is not installed."""
     from clipserve_exporter import demo
 
     if pretrained:
-        raise ExportError("the demo model brings its own weights; leave --pretrained away")
+        raise ExportError("the demo model brings its own weights; omit --pretrained")
     if not demo.weights_path().is_file():
         raise ExportError(f"the demo model's weights are missing: {demo.weights_path()}")
     config = demo.config()
     model = demo.load_demo()
     model.visual.preprocess_cfg = config["preprocess_cfg"] | {"size": config["vision_cfg"]["image_size"]}
-    return described(model, demo.ARCHITECTURE, config, "bundled")
+    return describe(model, demo.ARCHITECTURE, config, "bundled")
 
 
-def described(model: Any, architecture: str, config: Mapping[str, Any], pretrained: str) -> Source:
-    """The model as a Source; ExportError if the gateway could not serve it."""
+def describe(model: Any, architecture: str, config: Mapping[str, Any], pretrained: str) -> Source:
+    """Makes a Source of a model. Raises ExportError if the gateway cannot serve it."""
     model = model.eval().float().requires_grad_(False)
     context = int(parts_of(model).context_length)
     with torch.no_grad():

@@ -1,4 +1,4 @@
-"""Where files are prepared for a model repository, and the lock that one export at a time holds."""
+"""Folders in which an export prepares its files, and the lock that admits one export at a time."""
 
 from __future__ import annotations
 
@@ -16,16 +16,17 @@ from clipserve_exporter.errors import ExportError
 
 PREFIX = ".clipserve-export-"
 LOCK_SECONDS = 120.0
-"""How long an export waits for another one that writes."""
+"""Longest wait for another export that writes to the repository."""
 NO_LOCKS = (errno.EBADF, errno.ENOLCK, errno.EOPNOTSUPP, errno.EINVAL)
-"""Of file systems on which folders cannot be locked."""
+"""Errors of file systems on which folders cannot be locked."""
 
 
 @contextlib.contextmanager
 def locked(out: Path) -> Iterator[bool]:
-    """Holds the repository's lock, which ends with the process; false where its file system has no locks.
+    """Holds the repository's lock; yields false if its file system has no locks.
 
-    Waits for another export. Raises ExportError after LOCK_SECONDS.
+    The kernel releases the lock when the process ends. Waits for another export; raises ExportError after
+    LOCK_SECONDS.
     """
     handle = os.open(out, os.O_RDONLY | os.O_DIRECTORY)
     try:
@@ -47,21 +48,21 @@ def lock(handle: int, out: Path) -> bool:
             if error.errno != errno.EWOULDBLOCK:
                 raise
             if time.monotonic() >= end:
-                raise ExportError(f"another export is writing to {out}; try again when it is done") from error
+                raise ExportError(f"another export is writing to {out}; try again when it ends") from error
         time.sleep(0.1)
 
 
 def beside(out: Path) -> bool:
-    """Whether files can be prepared beside the repository: from there they are moved in by renaming."""
+    """Whether the repository's parent folder can hold the staging folder, so that renaming moves files in."""
     return out.parent.stat().st_dev == out.stat().st_dev and os.access(out.parent, os.W_OK | os.X_OK)
 
 
 @contextlib.contextmanager
 def staging(out: Path, towers: Sequence[str]) -> Iterator[dict[str, Path]]:
-    """An empty folder for each Triton model, on the repository's file system; removed at the end.
+    """Creates an empty folder for each Triton model on the repository's file system; removes it at the end.
 
-    Triton takes every folder in a repository for a model, hidden ones too. Where the repository is a file
-    system of its own, the folders lie inside the models' own, where Triton passes over names that are not
+    Triton takes every folder in a repository for a model, even hidden ones. If the repository is the root of
+    a file system, the folders are inside the models' folders, where Triton ignores names that are not
     numbers.
     """
     with contextlib.ExitStack() as stack:
@@ -82,7 +83,7 @@ def staging(out: Path, towers: Sequence[str]) -> Iterator[dict[str, Path]]:
 
 @contextlib.contextmanager
 def temporary(parent: Path, prefix: str) -> Iterator[Path]:
-    """A new folder; removed at the end."""
+    """Creates a folder, and removes it at the end."""
     folder = Path(tempfile.mkdtemp(prefix=prefix, dir=parent))
     try:
         yield folder
@@ -91,17 +92,17 @@ def temporary(parent: Path, prefix: str) -> Iterator[Path]:
 
 
 def remove_if_empty(folder: Path) -> None:
-    """Removes a folder with nothing in it."""
+    """Removes a folder if it is empty."""
     with contextlib.suppress(OSError):
         folder.rmdir()
 
 
 def sweep(out: Path, towers: Sequence[str]) -> None:
-    """Removes what exports left that were killed. The lock must be held: others' folders are in use."""
+    """Removes the folders of exports that were killed. The lock must be held, since others may be in use."""
     places = [(out.parent, f"{PREFIX}{out.name}-")] if beside(out) else []
     places += [(out / tower, PREFIX) for tower in towers if (out / tower).is_dir()]
     for folder, prefix in places:
         for path in folder.iterdir():
-            # The rest of a name that begins alike belongs to another repository.
+            # A name with another `-` belongs to a repository whose name begins like this one.
             if path.name.startswith(prefix) and "-" not in path.name.removeprefix(prefix):
                 shutil.rmtree(path, ignore_errors=True)

@@ -1,4 +1,4 @@
-"""SIGTERM and its like: an export that is stopped clears away what it has begun."""
+"""Handles SIGTERM and SIGHUP, so that an export that is stopped removes its files."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ STOPS = (signal.SIGTERM, signal.SIGHUP)
 
 
 def stop(number: int, frame: FrameType | None) -> None:
-    """Ends the process by way of all `finally` blocks. A second signal does not cut those short."""
+    """Ends the process through all `finally` blocks, which a second signal does not interrupt."""
     for other in STOPS:
         signal.signal(other, signal.SIG_IGN)
     raise SystemExit(128 + number)
@@ -34,7 +34,7 @@ def stoppable() -> Iterator[None]:
 
 @contextlib.contextmanager
 def uninterrupted() -> Iterator[None]:
-    """Puts off STOPS and Ctrl-C until the block has ended: it is short, and half of it must not be done."""
+    """Delays STOPS and Ctrl-C until the block has ended. The block must be short."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return

@@ -1,7 +1,4 @@
-"""Towers as TorchScript: the one place that knows how the files that Triton loads are made.
-
-TorchScript is what Triton's libtorch backend reads; another format would join here.
-"""
+"""Converts towers to TorchScript, the format that Triton's libtorch backend reads."""
 
 from __future__ import annotations
 
@@ -35,8 +32,10 @@ def export_image(source: Source, precision: str) -> torch.jit.ScriptModule:
 
 
 def export_text(source: Source, precision: str, fixed: bool = False) -> torch.jit.ScriptModule:
-    """The text tower: ragged, int32 [total] and float32 [B, 1] → float32 [B, D], or fixed, int32
-    [B, context_length] → float32 [B, D]; for any B. See is_ragged.
+    """Traces the text tower for any B.
+
+    Ragged: int32 [total] and float32 [B, 1] → float32 [B, D]. Fixed: int32 [B, context_length] → float32
+    [B, D]. See is_ragged.
     """
     model = in_precision(source.model, DTYPES[precision], "text")
     if not is_ragged(source.model, fixed):
@@ -48,7 +47,7 @@ def export_text(source: Source, precision: str, fixed: bool = False) -> torch.ji
 
 
 def in_precision(model: nn.Module, dtype: torch.dtype, tower: str) -> Any:
-    """A copy of the model to trace: without what the other tower alone needs, in this precision."""
+    """Copies the parts of the model that one tower needs, in a precision."""
     visual = getattr(model, "visual", None)
     if tower == "text":
         memo: dict[int, Any] = {id(visual): None}
@@ -58,14 +57,14 @@ def in_precision(model: nn.Module, dtype: torch.dtype, tower: str) -> Any:
 
 
 def traced(tower: nn.Module, example: Tensor) -> torch.jit.ScriptModule:
-    """The tower's graph. Its own parity check, on other shapes, is the exporter's (see parity)."""
+    """Traces a tower. The tracer's own check is off, since parity compares more shapes."""
     with quiet(), torch.no_grad(), slow_attention():
         return torch.jit.trace(tower, example, check_trace=False)
 
 
 @contextlib.contextmanager
 def slow_attention() -> Iterator[None]:
-    """Without the fused attention kernel, whose trace fits the traced shape alone."""
+    """Switches the fused attention kernel off: its trace is valid only for the traced shape."""
     before = torch.backends.mha.get_fastpath_enabled()
     torch.backends.mha.set_fastpath_enabled(False)
     try:
@@ -76,7 +75,7 @@ def slow_attention() -> Iterator[None]:
 
 @contextlib.contextmanager
 def quiet() -> Iterator[None]:
-    """Without the tracer's warnings about shapes: parity on other shapes is what decides."""
+    """Suppresses the tracer's warnings about shapes, since parity compares other shapes."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", torch.jit.TracerWarning)
         warnings.simplefilter("ignore", DeprecationWarning)
@@ -84,27 +83,27 @@ def quiet() -> Iterator[None]:
 
 
 def checked(module: torch.jit.ScriptModule, tower: str) -> torch.jit.ScriptModule:
-    """The module, if it runs on any device; ExportError if its graph names one."""
-    found = baked_devices(module)
-    if found:
+    """Returns the module. Raises ExportError if its graph contains a device."""
+    devices = baked_devices(module)
+    if devices:
         raise ExportError(
-            f"the {tower} tower's graph names the device {', '.join(found)}, so it would not run on another "
-            "one; some layer of this architecture makes a tensor on a fixed device"
+            f"the {tower} tower's graph names the device {', '.join(devices)}, so it would not run on "
+            "another device; a layer of this architecture creates a tensor on a fixed device"
         )
     return module
 
 
 def baked_devices(module: torch.jit.ScriptModule) -> list[str]:
-    """The device constants in a module's graph, sub-modules and blocks included."""
-    found = set()
+    """Returns the device constants in a module's graph, including its sub-modules and blocks."""
+    devices = set()
 
     def walk(block: Any) -> None:
         for node in block.nodes():
             for output in node.outputs():
                 if node.kind() == "prim::Constant" and str(output.type()) == "Device":
-                    found.add(str(output.toIValue()))
+                    devices.add(str(output.toIValue()))
             for inner in node.blocks():
                 walk(inner)
 
     walk(module.inlined_graph)
-    return sorted(found)
+    return sorted(devices)

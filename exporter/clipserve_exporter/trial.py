@@ -1,7 +1,7 @@
-"""A short trial on this machine: how many instances of a tower, with how many threads, and which batches.
+"""A short trial on this machine that chooses the number of instances and the batch sizes of the towers.
 
-The best differ by model and machine. It is for Triton's Python backend on a CPU; each process of the trial
-runs the graph as an instance of that backend does.
+The best choice depends on the model and the machine. The trial is for Triton's Python backend on a CPU: each
+of its processes runs the graph as one instance of that backend does.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import torch
 
@@ -25,60 +25,60 @@ from clipserve_exporter.errors import ExportError
 from clipserve_exporter.trial_worker import Order
 
 INSTANCES = (1, 2, 4)
-"""Instances that are tried, as far as there are cores."""
+"""Numbers of instances to try; at most one instance for each core."""
 SIZES = (1, 2, 4, 8, 16)
-"""Rows of a batch that are tried."""
-ENOUGH = 0.95
-"""Of the best speed: the smallest batch that has so much is taken, and the fewest instances."""
-LEAST_BATCH = 4
-"""Smaller ones would cost Triton and the gateway too many calls."""
-SLOWER = 1.5
-"""By how much one image may take longer on a part of the cores than on all of them."""
-LONGEST_SECONDS = 2.0
-"""Batches that take longer are not tried: somebody may have to wait for one."""
-BESIDE = 1.5
-"""A batch of bulk work takes no longer than so many batches of one row, where there is one instance."""
+"""Batch sizes to try, in rows."""
+MIN_RATE_FRACTION = 0.95
+"""The trial takes the smallest batch and the fewest instances that reach this fraction of the best rate."""
+MIN_BATCH = 4
+"""Smallest batch limit to choose: smaller batches cost Triton and the gateway too many calls."""
+MAX_SLOWDOWN = 1.5
+"""Most by which one image may take longer on an instance's share of the cores than on all cores."""
+MAX_BATCH_SECONDS = 2.0
+"""Larger batches are not tried: an interactive call may have to wait for a batch."""
+MAX_BULK_SLOWDOWN = 1.5
+"""Longest time of a batch of bulk work, as a multiple of the time of one row, if there is one instance."""
 SECONDS, RUNS = 0.2, 2
-"""Of each look, at least."""
-LOOKS = 2
-"""At each batch, the others in between. The faster one counts: what else the machine does slows some."""
+"""Least time and number of runs of each measurement."""
+REPEATS = 2
+"""Measurements of each batch size. The fastest one counts, since other programs may slow some of them."""
 ENVIRONMENT = {"GLIBC_TUNABLES": "glibc.malloc.hugetlb=1"}
-"""As `clipserve-gateway up` starts Triton."""
+"""The environment in which `clipserve-gateway up` starts Triton."""
 
 
-class Tried(NamedTuple):
-    """One measurement."""
+class Measurement(NamedTuple):
+    """The speed of one tower with some number of instances and one batch size."""
 
     tower: str
     instances: int
     threads: int
     rows: int
-    """Of each instance's batches."""
+    """Batch size."""
     rate: float
-    """Rows a second, of all instances together."""
+    """Rows per second of all instances together."""
     seconds: float
-    """Of a batch."""
+    """Time of one batch."""
 
 
 @dataclass(frozen=True)
 class Trial:
-    """What was measured, and what follows from it."""
+    """The measurements of a trial and the settings that follow from them."""
 
-    tried: tuple[Tried, ...]
+    measurements: tuple[Measurement, ...]
     serving: Serving
     busy: bool = False
-    """Whether other programs took part of the cores."""
+    """Whether other programs used part of the cores."""
 
     @property
     def one_seconds(self) -> float:
-        """Of one image alone."""
-        return one_row(by_instances(self.tried, self.serving.instances)).seconds
+        """Time of one image alone with the chosen settings."""
+        return one_row(by_instances(self.measurements, self.serving.instances)).seconds
 
     @property
-    def chosen(self) -> Tried:
-        """The measurement of the instances and batches that were chosen, or of the nearest batch to those."""
-        found = by_instances(self.tried, self.serving.instances)
-        return min(found, key=lambda it: abs(it.rows - self.serving.image_batch))
+    def chosen(self) -> Measurement:
+        """The measurement of the chosen instances with the batch size nearest to the chosen one."""
+        candidates = by_instances(self.measurements, self.serving.instances)
+        return min(candidates, key=lambda measured: abs(measured.rows - self.serving.image_batch))
 
 
 def run_trial(
@@ -86,97 +86,103 @@ def run_trial(
     image: torch.jit.ScriptModule,
     text: torch.jit.ScriptModule,
     serving: Serving,
-    seen: Callable[[Tried], None] = lambda tried: None,
+    on_measured: Callable[[Measurement], None] = lambda measurement: None,
 ) -> Trial:
-    """Tries the image tower, and the text tower where there is one instance.
+    """Measures the image tower, and the text tower if one instance is chosen.
 
-    `seen` hears of each measurement. What the trial does not choose stays as `serving` has it. Raises
-    ExportError.
+    Calls `on_measured` after each measurement. Settings that the trial does not choose are taken from
+    `serving`. Raises ExportError.
     """
     cores = granted_cores()
-    # This process and its threads have used all cores at most.
+    # The export itself has kept at most all cores busy.
     busy = os.getloadavg()[0] > 1.5 * len(os.sched_getaffinity(0))
     counts = [count for count in INSTANCES if count <= cores]
     with tempfile.TemporaryDirectory(prefix="clipserve-trial-") as name:
         with workers(image, Path(name) / "image.pt", "image", facts.image_size, counts[-1]) as processes:
-            tried = measured("image", [(processes[:count], cores // count) for count in counts], seen)
-        chosen = choose(tried, serving)
+            groups = [(processes[:count], cores // count) for count in counts]
+            measurements = measure("image", groups, on_measured)
+        chosen = choose(measurements, serving)
         if chosen.instances == 1:
             kind = facts.text_length
             tokens = facts.context_length if kind == "fixed" else min(SHORT_TEXT, facts.context_length)
             with workers(text, Path(name) / "text.pt", kind, tokens, 1) as processes:
-                texts = measured("text", [(processes, cores)], seen)
+                texts = measure("text", [(processes, cores)], on_measured)
             chosen = replace(
                 chosen,
-                image_bulk_batch=bulk_batch(by_instances(tried, 1)),
+                image_bulk_batch=bulk_batch(by_instances(measurements, 1)),
                 text_bulk_batch=bulk_batch(texts),
             )
-            tried += texts
-    return Trial(tuple(tried), chosen, busy)
+            measurements += texts
+    return Trial(tuple(measurements), chosen, busy)
 
 
-def choose(tried: Sequence[Tried], serving: Serving) -> Serving:
-    """The fewest instances that are nearly as fast as any, and their smallest batch that is.
+def choose(measurements: Sequence[Measurement], serving: Serving) -> Serving:
+    """Chooses the fewest instances that are nearly as fast as any, and their smallest batch that is.
 
-    Each has an equal part of the cores. Where one image takes much longer so, there are not as many.
+    Each instance has an equal share of the cores. Numbers of instances with which one image takes more than
+    MAX_SLOWDOWN times as long as on all cores are left out.
     """
-    whole = one_row(by_instances(tried, 1)).seconds
-    counts = {it.instances for it in tried if it.rows == 1 and it.seconds <= SLOWER * whole}
-    best = {count: max(it.rate for it in by_instances(tried, count)) for count in counts}
-    instances = min(count for count, rate in best.items() if rate >= ENOUGH * max(best.values()))
-    rows = min(it.rows for it in by_instances(tried, instances) if it.rate >= ENOUGH * best[instances])
-    rows = max(rows, LEAST_BATCH)
-    return replace(serving, instances=instances, image_batch=rows, threads="split" if instances > 1 else 0)
+    all_cores = one_row(by_instances(measurements, 1)).seconds
+    counts = {
+        measured.instances
+        for measured in measurements
+        if measured.rows == 1 and measured.seconds <= MAX_SLOWDOWN * all_cores
+    }
+    best = {count: max(one.rate for one in by_instances(measurements, count)) for count in counts}
+    fast = MIN_RATE_FRACTION * max(best.values())
+    instances = min(count for count, rate in best.items() if rate >= fast)
+    fast = MIN_RATE_FRACTION * best[instances]
+    rows = min(one.rows for one in by_instances(measurements, instances) if one.rate >= fast)
+    threads: Literal["split", 0] = "split" if instances > 1 else 0
+    return replace(serving, instances=instances, image_batch=max(rows, MIN_BATCH), threads=threads)
 
 
-def by_instances(tried: Sequence[Tried], count: int) -> list[Tried]:
-    """The measurements of images on so many instances."""
-    return [it for it in tried if it.tower == "image" and it.instances == count]
+def by_instances(measurements: Sequence[Measurement], count: int) -> list[Measurement]:
+    """Returns the measurements of the image tower with `count` instances."""
+    return [one for one in measurements if one.tower == "image" and one.instances == count]
 
 
-def one_row(tried: Sequence[Tried]) -> Tried:
-    """The measurement of batches of one row."""
-    return next(it for it in tried if it.rows == 1)
+def one_row(measurements: Sequence[Measurement]) -> Measurement:
+    """Returns the measurement of batches of one row."""
+    return next(one for one in measurements if one.rows == 1)
 
 
-def bulk_batch(tried: Sequence[Tried]) -> int:
-    """Rows of bulk work's batches where there is one instance: interactive calls wait for one of them."""
-    one = one_row(tried).seconds
-    return max(it.rows for it in tried if it.rows == 1 or it.seconds <= BESIDE * one)
+def bulk_batch(measurements: Sequence[Measurement]) -> int:
+    """Returns the batch size of bulk work if there is one instance: interactive calls wait for one batch."""
+    longest = MAX_BULK_SLOWDOWN * one_row(measurements).seconds
+    return max(one.rows for one in measurements if one.rows == 1 or one.seconds <= longest)
 
 
-def measured(
-    tower: str, groups: Sequence[tuple[Sequence[Worker], int]], seen: Callable[[Tried], None]
-) -> list[Tried]:
-    """Times growing batches in all processes of a group at once, until they take too long; groups take turns.
+def measure(
+    tower: str,
+    groups: Sequence[tuple[Sequence[Worker], int]],
+    on_measured: Callable[[Measurement], None],
+) -> list[Measurement]:
+    """Times growing batches in all processes of a group at once until they take too long; groups alternate.
 
     Args:
-        groups: processes, and the threads of each.
+        groups: pairs of processes and the number of threads of each process.
     """
-    found: dict[tuple[int, int], Tried] = {}
-    for _ in range(LOOKS):
+    fastest: dict[tuple[int, int], Measurement] = {}
+    for _ in range(REPEATS):
         for processes, threads in groups:
             for rows in SIZES:
-                seconds = look(processes, Order(rows, threads, SECONDS, RUNS))
-                count, rate = len(processes), sum(rows / it for it in seconds)
-                before = found.get((count, rows))
+                order = Order(rows, threads, SECONDS, RUNS)
+                for process in processes:
+                    process.begin(order)
+                seconds = [process.answer() for process in processes]
+                count, rate = len(processes), sum(rows / one for one in seconds)
+                before = fastest.get((count, rows))
                 if before is None or rate > before.rate:
-                    found[count, rows] = Tried(tower, count, threads, rows, rate, max(seconds))
-                seen(found[count, rows])
-                if 2 * max(seconds) > LONGEST_SECONDS:
+                    fastest[count, rows] = Measurement(tower, count, threads, rows, rate, max(seconds))
+                on_measured(fastest[count, rows])
+                if 2 * max(seconds) > MAX_BATCH_SECONDS:
                     break
-    return list(found.values())
-
-
-def look(processes: Sequence[Worker], order: Order) -> list[float]:
-    """Seconds of a batch in each of the processes, all at once."""
-    for process in processes:
-        process.begin(order)
-    return [process.answer() for process in processes]
+    return list(fastest.values())
 
 
 class Worker:
-    """A process that times batches."""
+    """A process that times batches. See trial_worker."""
 
     def __init__(self, file: Path, kind: str, size: int) -> None:
         command = [sys.executable, "-m", "clipserve_exporter.trial_worker", str(file), kind, str(size)]
@@ -192,21 +198,21 @@ class Worker:
         )
 
     def begin(self, order: Order) -> None:
-        """Sends an order."""
+        """Sends an order to the process."""
         assert self.process.stdin is not None
         with contextlib.suppress(BrokenPipeError):
             self.process.stdin.write(json.dumps(asdict(order)) + "\n")
             self.process.stdin.flush()
 
     def answer(self) -> float:
-        """The seconds that it has measured; ExportError if the process has ended."""
+        """Returns the seconds that the process measured. Raises ExportError if the process has ended."""
         assert self.process.stdout is not None
         if line := self.process.stdout.readline():
             return float(json.loads(line))
         _, words = self.process.communicate()
         last = (words.strip().splitlines() or [f"exit code {self.process.returncode}"])[-1]
         raise ExportError(
-            f"the trial of instances and batches failed: {last[:300]}; give --instances 1 to do without it"
+            f"the trial of instances and batches failed: {last[:300]}; pass --instances 1 to skip the trial"
         )
 
 
@@ -214,17 +220,17 @@ class Worker:
 def workers(
     graph: torch.jit.ScriptModule, file: Path, kind: str, size: int, count: int
 ) -> Iterator[list[Worker]]:
-    """Processes that have loaded a graph; ended afterwards."""
-    # By way of memory: where torch itself writes a file, a full disk ends the process on the spot.
+    """Starts processes that load a graph, and ends them afterwards."""
+    # Through memory: if torch writes the file itself, a full disk ends the process at once.
     file.write_bytes(graph.save_to_buffer())
-    found: list[Worker] = []
+    started: list[Worker] = []
     try:
-        found.extend(Worker(file, kind, size) for _ in range(count))
-        for worker in found:
+        started.extend(Worker(file, kind, size) for _ in range(count))
+        for worker in started:
             worker.answer()
-        yield found
+        yield started
     finally:
-        for worker in found:
+        for worker in started:
             worker.process.kill()
             worker.process.communicate()
         file.unlink()

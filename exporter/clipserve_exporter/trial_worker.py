@@ -1,9 +1,9 @@
-"""Times a tower's graph for a trial: a process of its own, as each of Triton's instances is one.
+"""Times a tower's graph for a trial, in a process of its own, as each of Triton's instances is one.
 
     python -m clipserve_exporter.trial_worker model.pt image 224
 
-It answers each line of JSON on standard input, an Order, with one: the seconds of the fastest run, since what
-else the machine does may slow the others.
+Each line of standard input is an Order in JSON. The answer is a line with the seconds of the fastest run,
+since other programs on the machine may slow down some runs.
 """
 
 from __future__ import annotations
@@ -17,26 +17,28 @@ from dataclasses import dataclass
 from clipserve_exporter.backend.clipserve_process import ENVIRONMENT, keep_memory
 
 WARM_RUNS = 2
-"""Of each size, not counted: TorchScript optimizes a graph after its first runs."""
+"""Runs of each batch size that are not timed: TorchScript optimizes a graph after its first runs."""
 
 
 @dataclass(frozen=True)
 class Order:
-    """What to run."""
+    """Which batch to run, and how often."""
 
     rows: int
     threads: int
     seconds: float
-    """At least so long."""
+    """Least total time of the runs."""
     runs: int
-    """At least so many."""
+    """Least number of runs."""
 
 
 def main(file: str, tower: str, size: int) -> None:
-    """Answers orders until there are no more.
+    """Answers orders until standard input ends.
 
-    `size` is of the images, in pixels; or of the texts, in tokens. `tower` is image, ragged (texts end to
-    end, and their lengths) or fixed.
+    Args:
+        file: the TorchScript file.
+        tower: `image`, `ragged` (concatenated texts with their lengths) or `fixed`.
+        size: size of the images in pixels, or of the texts in tokens.
     """
     os.environ.update(ENVIRONMENT | os.environ)
     import torch

@@ -1,6 +1,6 @@
-"""Version numbers in a Triton model repository: how they are made, named in config.pbtxt, and read again.
+"""Version numbers in a Triton model repository: created, written to config.pbtxt, and read again.
 
-No torch, so that tests and tools can use it anywhere.
+Does not need torch, so that tests and tools can use it anywhere.
 """
 
 from __future__ import annotations
@@ -13,11 +13,11 @@ from pathlib import Path
 
 CONFIG = "config.pbtxt"
 PARAMETER = "model_version"
-"""Names the version that the parameters beside it describe."""
+"""Parameter with the version that the configuration describes."""
 FIRST_FORM = "1"
-"""Version folder of exports that name no version."""
+"""Version folder of exports without that parameter."""
 SHAPE = ("format", "embed_dim", "image_size", "context_length", "text_length")
-"""Parameters that decide which inputs and outputs a configuration declares."""
+"""Parameters that determine the inputs and outputs of a configuration."""
 BITS = 62
 
 PARAMETER_LINE = re.compile(
@@ -27,9 +27,9 @@ POLICY_LINE = re.compile(r"^version_policy \{ specific \{ versions: \[ ([\d, ]+)
 
 
 def version_number(configs: Mapping[str, str], folders: Mapping[str, Path]) -> int:
-    """A positive int64 from the hash of what was written: configurations and files of each Triton model.
+    """Returns a positive int64 from the hash of the configurations and files of all Triton models.
 
-    Never below 2**62, so that it cannot be a number that a person gave.
+    It is at least 2**62, so that it differs from numbers that people choose.
     """
     whole = hashlib.sha256()
     for model in sorted(configs):
@@ -40,7 +40,7 @@ def version_number(configs: Mapping[str, str], folders: Mapping[str, Path]) -> i
 
 
 def digests(folder: Path) -> Iterator[tuple[str, str]]:
-    """Relative path and SHA-256 of each file below a folder, in order."""
+    """Yields the relative path and SHA-256 of each file below a folder, in order."""
     for path in sorted(path for path in folder.rglob("*") if path.is_file()):
         with path.open("rb") as file:
             digest = hashlib.sha256()
@@ -50,7 +50,7 @@ def digests(folder: Path) -> Iterator[tuple[str, str]]:
 
 
 def versioned(config: str, version: str, older: Sequence[str] = ()) -> str:
-    """A configuration that speaks for `version` and has Triton serve it, and `older` ones beside it."""
+    """Adds to a configuration that it describes `version` and that Triton serves it and the `older` ones."""
     numbers = ", ".join((*older, version))
     return (
         f"{config.rstrip()}\n"
@@ -60,12 +60,12 @@ def versioned(config: str, version: str, older: Sequence[str] = ()) -> str:
 
 
 def parameters_of(config: str) -> dict[str, str]:
-    """The string parameters of a configuration as the exporter writes it."""
+    """Returns the string parameters of a configuration that the exporter wrote."""
     return {json.loads(key): json.loads(value) for key, value in PARAMETER_LINE.findall(config)}
 
 
 def served_version(folder: Path) -> str:
-    """The version that a Triton model's configuration speaks for."""
+    """Returns the version that a Triton model's configuration describes."""
     try:
         config = (folder / CONFIG).read_text(encoding="utf-8")
     except FileNotFoundError:
@@ -74,12 +74,12 @@ def served_version(folder: Path) -> str:
 
 
 def policy_of(config: str) -> list[str]:
-    """The versions that a configuration has Triton serve; none where it does not say."""
-    found = POLICY_LINE.search(config)
-    return found[1].replace(" ", "").split(",") if found else []
+    """Returns the versions that a configuration makes Triton serve; none if it has no policy."""
+    policy = POLICY_LINE.search(config)
+    return policy[1].replace(" ", "").split(",") if policy else []
 
 
 def same_shape(config: str, other: str) -> bool:
-    """Whether one configuration can serve the files of both."""
+    """Whether either configuration can serve the files of the other."""
     first, second = parameters_of(config), parameters_of(other)
     return all(first.get(key) == second.get(key) for key in SHAPE)

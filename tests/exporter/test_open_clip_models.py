@@ -86,7 +86,7 @@ def test_openais_archives_need_their_kind_of_gelu(architecture: str, tmp_path: P
 
 def test_an_archive_of_another_model_is_told(architecture: str, tmp_path: Path) -> None:
     torch.jit.save(torch.jit.script(torch.nn.Linear(2, 2)), tmp_path / "archive.pt")
-    with pytest.raises(ExportError, match=r"archive of another model: it holds no CLIP weights"):
+    with pytest.raises(ExportError, match=r"archive of another model: it has no CLIP weights"):
         load(architecture, str(tmp_path / "archive.pt"))
 
 
@@ -180,7 +180,7 @@ def test_weights_of_another_architecture_are_refused(architecture: str, tmp_path
 
 def test_a_file_that_holds_no_weights_is_refused(architecture: str, tmp_path: Path) -> None:
     (tmp_path / "notes.pt").write_text("no weights")
-    with pytest.raises(ExportError, match=r"notes\.pt is no file of weights"):
+    with pytest.raises(ExportError, match=r"notes\.pt is not a file of weights"):
         load(architecture, str(tmp_path / "notes.pt"))
 
 
@@ -188,10 +188,10 @@ def test_a_file_that_holds_no_weights_is_refused(architecture: str, tmp_path: Pa
     ("name", "pretrained", "sentence"),
     [
         ("ViT-B32", "", "no architecture 'ViT-B32'; did you mean ViT-B-32 or"),
-        ("ViT-B-32", "nowhere.pt", "'nowhere.pt' is no file and no tag of ViT-B-32's weights"),
-        ("ViT-B-16-SigLIP", "", "has another tokenizer"),
-        ("coca_roberta-ViT-B-32", "", r"has another tokenizer \(roberta-base\)"),
-        ("xlm-roberta-base-ViT-B-32", "", "has another tokenizer"),
+        ("ViT-B-32", "nowhere.pt", "'nowhere.pt' is neither a file nor a tag of ViT-B-32's weights"),
+        ("ViT-B-16-SigLIP", "", "uses another tokenizer"),
+        ("coca_roberta-ViT-B-32", "", r"uses another tokenizer \(roberta-base\)"),
+        ("xlm-roberta-base-ViT-B-32", "", "uses another tokenizer"),
         ("local-dir:/nowhere", "", "local-dir:/nowhere cannot be read"),
         ("demo", "file.pt", "brings its own weights"),
     ],
@@ -206,9 +206,9 @@ def test_what_cannot_be_loaded_is_told_in_a_sentence(name: str, pretrained: str,
     [
         ({"text_cfg": {"vocab_size": 32000}}, r"another tokenizer \(one of 32,000 tokens\)"),
         ({"text_cfg": {"tokenizer_kwargs": {"clean": "whitespace"}}}, "OpenAI's with options"),
-        ({"preprocess_cfg": {"resize_mode": "squash"}}, "resize_mode 'squash'; only 'shortest' is served"),
+        ({"preprocess_cfg": {"resize_mode": "squash"}}, "resize_mode 'squash'; only 'shortest' is supported"),
         ({"preprocess_cfg": {"interpolation": "bilinear"}}, "interpolation 'bilinear'"),
-        ({"vision_cfg": {"image_size": [32, 64]}}, "only square images are served"),
+        ({"vision_cfg": {"image_size": [32, 64]}}, "only square images are supported"),
     ],
 )
 def test_architectures_that_the_gateway_could_not_serve_are_refused(

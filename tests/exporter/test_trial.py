@@ -13,36 +13,36 @@ from clipserve_exporter import trial
 from clipserve_exporter.backend import clipserve_process
 from clipserve_exporter.config import Serving
 from clipserve_exporter.errors import ExportError
-from clipserve_exporter.report import trial_words
-from clipserve_exporter.trial import Trial, Tried, bulk_batch, choose, run_trial
+from clipserve_exporter.report import trial_summary
+from clipserve_exporter.trial import Measurement, Trial, bulk_batch, choose, run_trial
 from clipserve_exporter.trial_worker import Order
 
 FACTS = SimpleNamespace(image_size=8, context_length=77, text_length="ragged")
 
 
-def tried(instances: int, rates: dict[int, float], tower: str = "image") -> list[Tried]:
+def tried(instances: int, rates: dict[int, float], tower: str = "image") -> list[Measurement]:
     """Measurements of batches by their images a second."""
     return [
-        Tried(tower, instances, 4 // instances, rows, rate, instances * rows / rate)
+        Measurement(tower, instances, 4 // instances, rows, rate, instances * rows / rate)
         for rows, rate in rates.items()
     ]
 
 
 @pytest.mark.parametrize(
-    ("measured", "instances", "threads", "batch"),
+    ("measured", "instances", "batch"),
     [
-        ([*tried(1, {1: 10, 2: 15, 4: 19.2, 8: 20}), *tried(2, {1: 9, 4: 17, 8: 20.9})], 1, 0, 4),
-        ([*tried(1, {1: 10, 2: 15, 4: 19.2, 8: 20}), *tried(2, {1: 14, 4: 22, 8: 25})], 2, "split", 8),
-        ([*tried(1, {1: 10, 2: 15, 4: 19.2, 8: 20}), *tried(2, {1: 12, 4: 22, 8: 25})], 1, 0, 4),
-        ([*tried(1, {1: 10}), *tried(2, {1: 20}), *tried(4, {1: 20.5})], 2, "split", 4),
+        ([*tried(1, {1: 10, 2: 15, 4: 19.2, 8: 20}), *tried(2, {1: 9, 4: 17, 8: 20.9})], 1, 4),
+        ([*tried(1, {1: 10, 2: 15, 4: 19.2, 8: 20}), *tried(2, {1: 14, 4: 22, 8: 25})], 2, 8),
+        ([*tried(1, {1: 10, 2: 15, 4: 19.2, 8: 20}), *tried(2, {1: 12, 4: 22, 8: 25})], 1, 4),
+        ([*tried(1, {1: 10}), *tried(2, {1: 20}), *tried(4, {1: 20.5})], 2, 4),
     ],
 )
 def test_the_fewest_instances_and_the_smallest_batch_that_are_nearly_as_fast_as_any(
-    measured: list[Tried], instances: int, threads: int | str, batch: int
+    measured: list[Measurement], instances: int, batch: int
 ) -> None:
     chosen = choose(measured, Serving(text_batch=7, queue_delay_us=5))
     assert (chosen.instances, chosen.image_batch) == (instances, batch)
-    assert chosen.threads == threads
+    assert chosen.threads == ("split" if instances > 1 else 0)
     assert (chosen.text_batch, chosen.queue_delay_us) == (7, 5)
 
 
@@ -86,12 +86,12 @@ def fake(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, int, int]]:
 def test_one_instance_that_is_as_fast_is_chosen_with_small_batches_for_bulk_work(
     fake: list[tuple[str, int, int]],
 ) -> None:
-    seen: list[Tried] = []
+    seen: list[Measurement] = []
     found = run_trial(FACTS, None, None, Serving(), seen.append)
     assert fake == [("image", 8, 4), ("ragged", 16, 1)]
     assert {(it.instances, it.threads) for it in seen} == {(1, 4), (2, 2), (4, 1)}
     assert found.serving == Serving(image_batch=16, instances=1, image_bulk_batch=4, text_bulk_batch=4)
-    assert set(found.tried) <= set(seen)
+    assert set(found.measurements) <= set(seen)
     assert found.chosen.rate == pytest.approx(4 * 16 / 0.026)
 
 
@@ -100,21 +100,21 @@ def test_on_one_core_there_is_one_instance(
 ) -> None:
     monkeypatch.setattr(trial, "granted_cores", lambda: 1)
     found = run_trial(FACTS, None, None, Serving())
-    assert {it.instances for it in found.tried} == {1}
+    assert {it.instances for it in found.measurements} == {1}
 
 
 def test_batches_that_take_long_are_not_tried(
     fake: list[tuple[str, int, int]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(trial, "LONGEST_SECONDS", 0.0065)
-    monkeypatch.setattr(trial, "LOOKS", 4)
+    monkeypatch.setattr(trial, "MAX_BATCH_SECONDS", 0.0065)
+    monkeypatch.setattr(trial, "REPEATS", 4)
     found = run_trial(FACTS, None, None, Serving())
-    assert max(it.rows for it in found.tried if it.instances == 1) == 4
+    assert max(it.rows for it in found.measurements if it.instances == 1) == 4
 
 
 def test_the_choice_is_told_with_what_else_there_was() -> None:
     measured = [*tried(1, {1: 10, 8: 20}), *tried(2, {1: 16, 4: 22, 8: 25})]
-    words = trial_words(Trial(tuple(measured), choose(measured, Serving())))
+    words = trial_summary(Trial(tuple(measured), choose(measured, Serving())))
     assert "2 instances of 2 threads, batches of 8: 25 images/s; one image alone 125 ms" in words
     assert words.endswith("; 1 instance of 4 threads: 20 images/s at best, in batches of 8")
 
@@ -148,7 +148,7 @@ def test_a_real_graph_is_timed_in_processes_of_its_own(
     assert f"max_batch_size: {serving.image_batch}\n" in config
     assert f"count: {serving.instances} " in config
     assert f'"{serving.threads}"' in config
-    assert all(it.rate > 0 and it.seconds > 0 for it in exported.trial.tried)
+    assert all(it.rate > 0 and it.seconds > 0 for it in exported.trial.measurements)
 
 
 def test_an_instances_process_and_the_trials_have_the_same_environment() -> None:

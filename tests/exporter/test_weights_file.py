@@ -114,24 +114,24 @@ def tarred(kind: int) -> bytes:
     ("content", "sentence"),
     [
         (b"", "is empty"),
-        (bytes(4096), "begins with zeros: its download broke off"),
+        (bytes(4096), "begins with zeros: its download was interrupted"),
         (pointer(), "is a Git LFS pointer .* `git lfs pull`"),
         (b"<!DOCTYPE html><html><body>Sign in</body></html>", "is a web page"),
         (b"\xef\xbb\xbf\n <html>", "is a web page"),
         (json.dumps({"weight_map": {"a": "b"}}).encode(), "is JSON and not weights"),
         (gzip.compress(b"x"), "is compressed with gzip"),
-        (b"no weights", "is no file of weights"),
-        (b"\x80\x02}q\x00.", "is no file of weights, or it is damaged"),
-        (safetensors()[:-1], r"is cut off: it has [\d,]+ of [\d,]+ bytes"),
-        (safetensors()[:60], "is cut off: it has 60 of"),
-        (safetensors()[:12], "is cut off: it has 12 of"),
+        (b"no weights", "is not a file of weights"),
+        (b"\x80\x02}q\x00.", "is not a file of weights, or it is damaged"),
+        (safetensors()[:-1], r"is truncated: it has [\d,]+ of [\d,]+ bytes"),
+        (safetensors()[:60], "is truncated: it has 60 of"),
+        (safetensors()[:12], "is truncated: it has 12 of"),
         (header('{"a": 1}'), "is a damaged safetensors file"),
         (header("{nothing"), "is a damaged safetensors file"),
-        (header("{}"), "holds no weights: it has no entries"),
+        (header("{}"), "contains no weights: it has no entries"),
         (header('{"a": ' + "[" * 100_000), "is a damaged safetensors file"),
         (header('{"a": {"data_offsets": [0, Infinity]}}'), "is a damaged safetensors file"),
         (header('{"a": {"data_offsets": [0, -8]}}'), "is a damaged safetensors file"),
-        (zipped({"model.pt": b"x"}), "is a ZIP archive and no file of torch.save; unpack it first"),
+        (zipped({"model.pt": b"x"}), "is a ZIP archive that torch.save did not write; unpack it first"),
         (tarred(tarfile.USTAR_FORMAT), "is a tar archive; unpack it first"),
         (tarred(tarfile.GNU_FORMAT), "is a tar archive; unpack it first"),
     ],
@@ -150,7 +150,7 @@ def test_a_file_of_torch_that_is_cut_off_is_told(tmp_path: Path, share: float, z
     path = tmp_path / "cut.pt"
     torch.save(WEIGHTS, path, _use_new_zipfile_serialization=zipped)
     path.write_bytes(path.read_bytes()[: int(path.stat().st_size * share)])
-    with pytest.raises(ExportError, match=r"cut\.pt is (cut off|no file of weights, or it is damaged)"):
+    with pytest.raises(ExportError, match=r"cut\.pt is (truncated|not a file of weights, or it is damaged)"):
         read_weights(path)
 
 
@@ -192,13 +192,13 @@ def test_a_wrapping_that_holds_itself_ends(tmp_path: Path) -> None:
     wrapping: dict[str, Any] = {}
     wrapping["model"] = wrapping
     torch.save(wrapping, tmp_path / "ring.pt")
-    with pytest.raises(ExportError, match="holds no weights: it has more than 16 wrappings"):
+    with pytest.raises(ExportError, match="contains no weights in its first 16 levels"):
         read_weights(tmp_path / "ring.pt")
 
 
 def test_arrays_in_place_of_tensors_are_told(tmp_path: Path) -> None:
     torch.save({"model": {"visual.proj": np.ones(3)}}, tmp_path / "arrays.pt")
-    with pytest.raises(ExportError, match=r"holds no weights: visual\.proj are NumPy's and not tensors"):
+    with pytest.raises(ExportError, match=r"contains no weights: visual\.proj are NumPy arrays, not tensors"):
         read_weights(tmp_path / "arrays.pt")
 
 
@@ -211,7 +211,7 @@ def test_a_pipe_is_refused_before_it_is_opened(tmp_path: Path) -> None:
 
 def test_a_torchscript_archive_is_told(tmp_path: Path) -> None:
     torch.jit.script(torch.nn.Linear(2, 2)).save(str(tmp_path / "script.pt"))
-    with pytest.raises(ExportError, match=r"is a TorchScript archive; name it with --pretrained"):
+    with pytest.raises(ExportError, match=r"is a TorchScript archive; pass it with --pretrained"):
         read_weights(tmp_path / "script.pt")
 
 
@@ -219,7 +219,7 @@ def test_objects_that_could_run_code_are_refused_without_advice_to_run_them(tmp_
     torch.save(torch.nn.Linear(2, 2), tmp_path / "module.pt")
     with pytest.raises(
         ExportError,
-        match=r"objects \(torch\.nn\.modules\.linear\.Linear\) .*run code. Save the weights alone",
+        match=r"objects \(torch\.nn\.modules\.linear\.Linear\) .*run code. Save only the weights",
     ) as raised:
         read_weights(tmp_path / "module.pt")
     assert "weights_only" not in str(raised.value)
@@ -228,13 +228,13 @@ def test_objects_that_could_run_code_are_refused_without_advice_to_run_them(tmp_
 def test_names_of_another_library_are_told(tmp_path: Path) -> None:
     save_file({"text_model.embeddings.position_ids": torch.ones(1), "vision_model.x": torch.ones(2)},
               str(tmp_path / "model.safetensors"))  # fmt: skip
-    with pytest.raises(ExportError, match="as in Hugging Face's transformers"):
+    with pytest.raises(ExportError, match="the names of Hugging Face's transformers"):
         read_weights(tmp_path / "model.safetensors")
 
 
 def test_a_mapping_without_tensors_names_what_it_holds(tmp_path: Path) -> None:
     torch.save({"epoch": 3, "loss": 0.5}, tmp_path / "log.pt")
-    with pytest.raises(ExportError, match="holds no weights: only epoch, loss"):
+    with pytest.raises(ExportError, match="contains no weights: it has only epoch, loss"):
         read_weights(tmp_path / "log.pt")
 
 

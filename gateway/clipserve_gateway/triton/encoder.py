@@ -1,4 +1,4 @@
-"""The seam to the models: two methods, implemented by Triton and by a fake in the tests."""
+"""The interface to the models, implemented by Triton's client and by a fake in the tests."""
 
 from __future__ import annotations
 
@@ -15,37 +15,37 @@ Rows: TypeAlias = Pixels | Ids
 
 
 class Encoder(Protocol):
-    """Encodes batches no larger than the model's own batch limits.
+    """Encodes batches that are not larger than the model's batch limits.
 
     Both methods raise ModelUnavailable, Overloaded, DeadlineExceeded or InferenceFailed; after
-    InferenceFailed, a smaller batch may succeed. A row may hold numbers that are not finite.
+    InferenceFailed, a smaller batch may succeed. A row may contain numbers that are not finite.
     """
 
     async def encode_image(self, spec: ModelSpec, pixels: Pixels, deadline: Deadline) -> Floats:
-        """Pixels uint8 [B, S, S, 3] → raw (not normalized) float32 [B, D]."""
+        """Encodes pixels, uint8 [B, S, S, 3] → float32 [B, D], not normalized."""
         ...
 
     async def encode_text(self, spec: ModelSpec, ids: Ids, deadline: Deadline) -> Floats:
-        """Token ids int32 [B, L], rows padded with 0 after their end → raw float32 [B, D]."""
+        """Encodes token ids, int32 [B, L] with rows padded by 0 → float32 [B, D], not normalized."""
         ...
 
 
 class QueueingEncoder(Encoder, Protocol):
-    """An encoder with a queue of its own."""
+    """An encoder that queues its work."""
 
     def check(self, spec: ModelSpec, tower: Tower, rows: int, deadline: Deadline) -> None:
-        """Raises Overloaded where so many rows, sent now, would come back after the deadline."""
+        """Raises Overloaded if the answer for `rows` rows would come after the deadline."""
         ...
 
     def bounds_bulk(self, spec: ModelSpec, tower: Tower) -> bool:
-        """Whether bulk work gets little of a tower at a time, so that it need not be prepared long before."""
+        """Returns whether bulk work at a tower is limited, so that it need not be prepared far ahead."""
         ...
 
 
 def padded(spec: ModelSpec, ids: Sequence[Ids]) -> Ids:
-    """Texts as one int32 [B, L], filled up with 0; L is the longest text's length, or the model's own.
+    """Stacks texts to int32 [B, L], padded with 0. L is the longest length, or the model's fixed length.
 
-    In causal towers that read their embedding at the end token, what follows it has no influence.
+    Tokens after the end token have no influence in causal towers that read the embedding at the end token.
     """
     length = spec.context_length if spec.fixed_text_length else max(len(row) for row in ids)
     batch = np.zeros((len(ids), length), np.int32)
@@ -55,7 +55,7 @@ def padded(spec: ModelSpec, ids: Sequence[Ids]) -> Ids:
 
 
 def stacked(batches: Sequence[Rows]) -> Rows:
-    """The rows of several batches below each other; of texts, shorter ones are filled up with 0."""
+    """Concatenates the rows of several batches. Shorter texts are padded with 0."""
     if len(batches) == 1:
         return batches[0]
     longest = max(batch.shape[1] for batch in batches)
