@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from clipserve_gateway.lifecycle import tend_memory
+from clipserve_gateway.lifecycle import manage_memory
 from clipserve_gateway.process.memory import use_few_arenas
 from clipserve_gateway.process.signals import stop_on_signals
 from clipserve_gateway.server import Gateway
@@ -76,7 +76,7 @@ async def serve(folder: str, delay: float, options: dict[str, str]) -> None:
     gateway = Gateway(settings, backend)
     await gateway.start()
     await gateway.begun()
-    tending = asyncio.create_task(tend_memory(gateway))
+    tending = asyncio.create_task(manage_memory(gateway))
     print(gateway.port, gateway.http_port, flush=True)
     await stop.wait()
     tending.cancel()

@@ -1,4 +1,4 @@
-"""The command `clipserve-gateway`: `serve` and `guard` in production, `up` with Tritons of its own."""
+"""The command `clipserve-gateway`: `serve` and `guard` for production, `up` for one machine."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ from clipserve_gateway.process.blas import use_one_blas_thread
 from clipserve_gateway.process.file_modes import create_private_files
 from clipserve_gateway.process.memory import use_few_arenas
 from clipserve_gateway.process.proxies import except_this_machine
-from clipserve_gateway.settings import Settings, change_environment, default_models_env, host_environment
+from clipserve_gateway.settings import Settings, change_environment, host_environment
 from clipserve_gateway.store.command import store
 
 
 def write_secret(path: Path, secret: str) -> None:
-    """Writes it to a new file, for its owner alone to read; ends the command if it cannot."""
+    """Writes the secret to a new file with mode 0600. Ends the command if it cannot."""
     try:
         with open(path, "x", opener=lambda name, flags: os.open(name, flags, 0o600)) as file:
             file.write(secret + "\n")
@@ -36,7 +36,7 @@ def write_secret(path: Path, secret: str) -> None:
 @click.group(context_settings={"max_content_width": 110, "help_option_names": ["-h", "--help"]})
 @click.version_option(clipserve_gateway.__version__, prog_name="clipserve-gateway")
 def main() -> None:
-    """CLIP over gRPC: classification, embeddings and search on models that Triton serves."""
+    """CLIP over gRPC: classification, embeddings and search with models in Triton."""
     except_this_machine()
     # The command prints its own errors. gRPC reads this when it is imported.
     if "GRPC_VERBOSITY" not in host_environment():
@@ -46,10 +46,10 @@ def main() -> None:
 @main.command()
 @settings_options()
 def serve(**options: Any) -> None:
-    """Serve, beside a Triton that runs elsewhere.
+    """Start the gateway; Triton runs elsewhere.
 
-    Starts at once and takes calls, whether or not Triton is there; a Triton that goes and comes back is
-    found again without a restart. SIGTERM drains and stops.
+    The gateway starts and takes calls even if Triton does not answer, and connects again without a restart
+    when Triton comes back. SIGTERM drains calls and stops the gateway.
 
     \b
     clipserve-gateway serve --triton triton.models.svc:8001 --host 0.0.0.0
@@ -84,31 +84,31 @@ def guard(**options: Any) -> None:
 
 
 @main.command()
-@click.option("--name", default="client", show_default=True, help="Whose token it is; logs tell it.")
-@click.option("--out", type=click.Path(path_type=Path), help="Write the token itself to this new file.")
+@click.option("--name", default="client", show_default=True, help="Name of the token, for logs.")
+@click.option("--out", type=click.Path(path_type=Path), help="Write the token to this new file.")
 @click.argument("options", nargs=-1, metavar="[OPTION=VALUE]...")
 def token(name: str, out: Path | None, options: tuple[str, ...]) -> None:
-    """Make a token for the token file.
+    """Create a token.
 
-    Writes its line for the token file on standard output, the token itself on standard error. The line holds
-    the token's SHA-256 only. Options say what the token allows, everything by default: methods=,
-    collections=, labels=, models=, rate=, burst=, calls=, streams= and expires=; docs/security.md explains
-    them.
+    Prints the line for the token file on standard output and the token itself on standard error. The line
+    holds only the SHA-256 of the token. By default a token allows everything; the options methods=,
+    collections=, labels=, models=, rate=, burst=, calls=, streams= and expires= restrict it, see
+    docs/security.md.
 
     \b
     clipserve-gateway token --name web --out web.token methods=read collections='shop_*' >> tokens
     """
     from clipserve_gateway.access.tokens import BadTokenFile, line_of, new_token
 
-    made = new_token()
+    secret = new_token()
     try:
-        line = line_of(name, made, options)
+        line = line_of(name, secret, options)
     except BadTokenFile as error:
         raise click.UsageError(str(error)) from error
     if out is None:
-        click.echo(f"The token of {name}, shown this once: {made}", err=True)
+        click.echo(f"The token of {name}, shown only once: {secret}", err=True)
     else:
-        write_secret(out, made)
+        write_secret(out, secret)
     click.echo(line)
 
 
@@ -118,30 +118,31 @@ def token(name: str, out: Path | None, options: tuple[str, ...]) -> None:
     type=click.Path(path_type=Path),
     default=Path("build/model_repository"),
     show_default=True,
-    help="Repository that `clipserve-export --format python` wrote.",
+    help="Model repository from `clipserve-export --format python`.",
 )
 @click.option(
     "--models-env",
     type=click.Path(path_type=Path),
-    default=default_models_env,
-    help="Virtual environment with nvidia-pytriton and torch.  [default: .venv-models]",
+    default=Path(".venv-models"),
+    show_default=True,
+    help="Virtual environment with nvidia-pytriton and torch.",
 )
 @click.option(
     "--triton-log",
     type=click.Path(path_type=Path),
-    help="Triton's log.  [default: triton.log in the data folder]",
+    help="Log file of Triton.  [default: triton.log in the data folder]",
 )
 @click.option(
     "--replicas",
     type=click.IntRange(1, 64),
     default=1,
     show_default=True,
-    help="Tritons to start; all but the first take free ports, and logs with .1, .2 … after the name.",
+    help="Tritons to start. All but the first use free ports, and log files with .1, .2 … after the name.",
 )
 @click.option(
     "--trust-model-repository",
     is_flag=True,
-    help="Serve models that other users of this machine can write, too: they are programs that Triton runs.",
+    help="Also serve models that other users of this machine can change. Triton runs models as programs.",
 )
 @settings_options(LocalTritonSettings)
 @settings_options(without=("triton",))
@@ -156,7 +157,7 @@ def up(
 ) -> None:
     """Start Triton and the gateway on this machine.
 
-    It is the real Triton, without a container. Triton is started again when it ends, and when its answers are
+    It is the real Triton, without a container. Triton is restarted when it exits, and when its answers are
     wrong or missing for longer than --restart-after-seconds. Ctrl-C or SIGTERM stops both.
 
     \b

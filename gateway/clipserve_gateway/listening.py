@@ -1,4 +1,4 @@
-"""The two ports of a gateway, as its settings name them."""
+"""The gRPC port and the HTTP port of a gateway."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ from clipserve_gateway.settings import Settings
 
 
 class PortTaken(Exception):
-    """The address cannot be listened on."""
+    """The gateway cannot listen on the address."""
 
 
 def taken_ports(settings: Settings) -> list[str]:
-    """A sentence for each port that the settings name and that another process listens on."""
-    given = {"--port": settings.port, "--http-port": settings.http_port}
-    return [taken(port, option) for option, port in given.items() if port and listens(port)]
+    """One sentence for each port of the settings on which another process listens."""
+    ports = {"--port": settings.port, "--http-port": settings.http_port}
+    return [taken(port, option) for option, port in ports.items() if port and listens(port)]
 
 
 def listen_grpc(settings: Settings, security: Security, server: grpc.aio.Server) -> int:
-    """Lets the server listen; its port. Raises PortTaken."""
+    """Makes the server listen; returns its port. Raises PortTaken."""
     address = f"{settings.host}:{settings.port}"
     try:
         port = security.add_port(server, address)
@@ -39,7 +39,7 @@ def listen_grpc(settings: Settings, security: Security, server: grpc.aio.Server)
 
 
 def listen_http(settings: Settings, registry: CollectorRegistry, checks: Mapping[str, Check]) -> HttpServer:
-    """A server of the HTTP pages that listens; `checks` by path. Raises PortTaken."""
+    """A listening server of the HTTP pages. `checks` maps paths to checks. Raises PortTaken."""
     host, port = settings.http_host or settings.host, settings.http_port
     try:
         return HttpServer(host, port, registry, checks)

@@ -1,4 +1,4 @@
-"""The gateway's Prometheus metrics, declared once."""
+"""All Prometheus metrics of the gateway."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ ITEMS = (1, 2, 4, 8, 16, 32, 64, 128, 256)
 
 
 class Metrics:
-    """All metrics of one gateway, in a registry of their own."""
+    """The metrics of one gateway, in their own registry."""
 
     def __init__(self) -> None:
         self.registry = registry = CollectorRegistry()
@@ -23,39 +23,39 @@ class Metrics:
         GCCollector(registry=registry)
         self.requests = Counter(
             "clipserve_requests_total",
-            "Calls answered; of calls that need no model, `model` is empty.",
+            "Calls answered. `model` is empty for calls that need no model.",
             ["method", "code", "model"],
             registry=registry,
         )
         self.request_seconds = Histogram(
             "clipserve_request_seconds",
-            "Time from a call's arrival until its answer has been sent, waits for the event loop included.",
+            "Seconds from the arrival of a call until its answer is sent, event loop waits included.",
             ["method", "model"],
             buckets=SECONDS,
             registry=registry,
         )
         self.stage_seconds = Histogram(
             "clipserve_stage_seconds",
-            "Time a call spent in one stage, summed over its items.",
+            "Seconds that a call spent in one stage, summed over its items.",
             ["stage"],
             buckets=SECONDS,
             registry=registry,
         )
         self.decode_cpu_seconds = Counter(
             "clipserve_decode_cpu_seconds",
-            "Processor time of decoding and resizing images.",
+            "CPU seconds of decoding and resizing images.",
             registry=registry,
         )
         self.encode_rows = Histogram(
             "clipserve_encode_rows",
-            "Rows of one call to Triton: images or texts, of one or several calls of ours.",
+            "Rows (images or texts) of one call to Triton; several calls may share it.",
             ["tower", "model"],
             buckets=ITEMS,
             registry=registry,
         )
         self.event_loop_lag = Histogram(
             "clipserve_event_loop_lag_seconds",
-            "By how much the event loop is late, looked at four times a second: all calls wait that long.",
+            "Delay of the event loop in seconds, sampled four times a second. Every call waits that long.",
             buckets=SECONDS,
             registry=registry,
         )
@@ -64,69 +64,71 @@ class Metrics:
         )
         self.item_errors = Counter(
             "clipserve_item_errors_total",
-            "Items of batches that were answered with an error.",
+            "Items answered with an error.",
             ["reason"],
             registry=registry,
         )
         self.label_cache_hits = Counter(
-            "clipserve_label_cache_hits_total", "Label sets found ready.", registry=registry
+            "clipserve_label_cache_hits_total", "Label sets found in the cache.", registry=registry
         )
         self.label_cache_misses = Counter(
-            "clipserve_label_cache_misses_total", "Label sets that were built.", registry=registry
+            "clipserve_label_cache_misses_total",
+            "Label sets that were not in the cache and were built.",
+            registry=registry,
         )
         self.label_cache_coalesced = Counter(
             "clipserve_label_cache_coalesced_total",
-            "Label sets waited for while another call built them.",
+            "Label sets that another call was already building.",
             registry=registry,
         )
         self.label_cache_bytes = Gauge(
-            "clipserve_label_cache_bytes", "Memory that cached label embeddings take.", registry=registry
+            "clipserve_label_cache_bytes", "Bytes of memory of cached label embeddings.", registry=registry
         )
         self.label_cache_build_seconds = Histogram(
             "clipserve_label_cache_build_seconds",
-            "Time to build one label set's embeddings.",
+            "Seconds to build the embeddings of one label set.",
             buckets=SECONDS,
             registry=registry,
         )
         self.inflight_items = Gauge(
-            "clipserve_inflight_items", "Items of calls being answered now.", ["lane"], registry=registry
+            "clipserve_inflight_items", "Items of calls in progress.", ["lane"], registry=registry
         )
         self.held_bytes = Gauge(
             "clipserve_held_bytes",
-            "Memory held for messages: received, worked on, read from the engine, not yet sent.",
+            "Bytes of memory held for messages: received, in work, read from the engine, or not yet sent.",
             registry=registry,
         )
         self.dropped = Counter(
             "clipserve_dropped_total",
-            "Calls whose work ended early, by the stage they were in: deadline or cancelled.",
+            "Calls whose work ended early, by stage. reason: deadline or cancelled.",
             ["stage", "reason"],
             registry=registry,
         )
         self.shared_items = Counter(
             "clipserve_shared_items_total",
-            "Items that shared the computation of an equal one under way.",
+            "Items that shared the computation of an equal item in progress.",
             registry=registry,
         )
         self.rejected = Counter(
             "clipserve_rejected_total",
-            "Calls refused before any work was done.",
+            "Calls refused before any work.",
             ["reason"],
             registry=registry,
         )
         self.audit_failures = Counter(
             "clipserve_audit_failures_total",
-            "Lines of the audit log that could not be written.",
+            "Lines of the audit log that were not written because of an error.",
             registry=registry,
         )
         self.saturation = Gauge(
             "clipserve_saturation",
-            "How busy the gateway is, 0–1: the largest of its stages' saturations.",
+            "How busy the gateway is, 0–1: the largest saturation of its stages.",
             registry=registry,
         )
         self.stage_saturation = Gauge(
             "clipserve_stage_saturation",
-            "How full a stage is, 0–1: loop (the event loop's time), admission (calls under way), bytes "
-            "(messages held), decode, encode (rows sent to or waiting for Triton).",
+            "How full a stage is, 0–1: loop (time of the event loop), admission (calls in progress), bytes "
+            "(held messages), decode, encode (rows at or waiting for Triton).",
             ["stage"],
             registry=registry,
         )
@@ -143,29 +145,29 @@ class Metrics:
             registry=registry,
         )
         self.triton_up = Gauge(
-            "clipserve_triton_up", "Whether a Triton answers.", ["replica"], registry=registry
+            "clipserve_triton_up", "Whether a replica of Triton answers.", ["replica"], registry=registry
         )
         self.engine_up = Gauge(
             "clipserve_engine_up",
-            "Whether the index's engine answered the last read of its catalog; 0 before the first one.",
+            "Whether the engine answered the last read of its catalog; 0 before the first read.",
             [],
             registry=registry,
         )
         self.store_writable = Gauge(
             "clipserve_store_writable",
-            "Whether the catalog accounts for the tables; 0 refuses writes. Absent until it was looked at.",
+            "Whether the catalog accounts for all tables; at 0 writes are refused. Absent until checked.",
             [],
             registry=registry,
         )
         self.orphan_tables = Gauge(
             "clipserve_orphan_tables",
-            "Tables that belong to no collection; they are kept.",
+            "Tables that belong to no collection; they are not deleted.",
             ["table"],
             registry=registry,
         )
 
     def watch_saturation(self, **stages: Callable[[], float]) -> None:
-        """Reads each stage's saturation, 0–1, whenever metrics are scraped."""
+        """Reads the saturation of each stage, 0–1, at every scrape."""
         for stage, saturation in stages.items():
             self.stage_saturation.labels(stage).set_function(saturation)
         self.saturation.set_function(lambda: max(saturation() for saturation in stages.values()))

@@ -1,4 +1,4 @@
-"""Settings as options of commands."""
+"""Turns settings into options of commands."""
 
 from __future__ import annotations
 
@@ -18,23 +18,23 @@ KINDS: dict[object, type] = {bool: bool, int: int, float: float, str: str, Secre
 
 
 def kind_of(annotation: Any) -> click.ParamType | type:
-    """How a setting of that type is read from the command line."""
+    """The click type of a setting's annotation."""
     if get_origin(annotation) is Literal:
         return click.Choice(get_args(annotation))
-    # A setting that need not be there.
+    # An optional setting has the annotation T | None.
     return KINDS[get_args(annotation)[0] if type(None) in get_args(annotation) else annotation]
 
 
 def settings_options(
     settings: type[BaseSettings] = Settings, *, without: Collection[str] = ()
 ) -> Callable[[Command], Command]:
-    """One option for each setting, named and documented as it is declared."""
+    """Adds one option for each setting, with the name and help text of the setting."""
 
     def decorate(command: Command) -> Command:
         for name, field in reversed(settings.model_fields.items()):
             if name in without:
                 continue
-            default = "" if field.default is None else f"default: {field.default!s}; "
+            default = "" if field.default in (None, "") else f"default: {field.default!s}; "
             note = f"{field.description}  [{default}env: CLIPSERVE_{name.upper()}]"
             flag = "--" + name.replace("_", "-")
             if field.annotation is SecretStr:
@@ -48,21 +48,21 @@ def settings_options(
 
 
 def refuse_secret(ctx: click.Context, option: click.Parameter, value: str | None) -> None:
-    """Ends the command where a secret stands on its command line; the value is not shown once more."""
+    """Ends the command if a secret is on its command line. The message does not repeat the value."""
     if value is not None:
         raise click.UsageError(
-            f"{option.opts[0]}: others on this machine see command lines in the list of processes; set "
-            f"CLIPSERVE_{str(option.name).upper()}, or name a file with {option.opts[0]}-file"
+            f"{option.opts[0]} is visible to other users in the list of processes; set "
+            f"CLIPSERVE_{str(option.name).upper()}, or use {option.opts[0]}-file"
         )
 
 
 def settings_from(options: dict[str, Any]) -> Settings:
-    """The gateway's settings; see read."""
+    """The settings of the gateway; see read."""
     return read(Settings, options)
 
 
 def read(settings: type[S], options: dict[str, Any]) -> S:
-    """Settings from the options given, then the environment, then defaults; a bad one ends the command."""
+    """Settings from options, else the environment, else defaults. A bad value ends the command."""
     try:
         return settings(**{name: value for name, value in options.items() if value is not None})
     except ValidationError as error:

@@ -1,7 +1,7 @@
-"""Every setting of the gateway, declared once: its name, type, default, bounds and meaning.
+"""All settings of the gateway: name, type, default, bounds and help text.
 
-`CLIPSERVE_PORT=9000` in the environment and `--port 9000` on the command line both set `port`; the
-command line wins. Nothing else in the gateway reads the environment.
+`CLIPSERVE_PORT=9000` in the environment and `--port 9000` on the command line both set `port`; the command
+line wins. Only this module reads the environment.
 """
 
 from __future__ import annotations
@@ -22,12 +22,11 @@ HEADER = re.compile(r"([a-z0-9_.-]+):\s*([!-~](?:[ -~]*[!-~])?)")
 
 
 class TritonKey(BaseSettings):
-    """What opens a Triton whose operator restricts it."""
+    """Access to a Triton that restricts some of its calls."""
 
     triton_headers_file: str = Field(
         "",
-        description="File of headers for every call to Triton, NAME: VALUE on each line: the key to what its "
-        "operator restricts.",
+        description="File with headers for every call to Triton, one NAME: VALUE a line.",
     )
 
     @field_validator("triton_headers_file")
@@ -38,12 +37,12 @@ class TritonKey(BaseSettings):
 
     @property
     def triton_headers(self) -> dict[str, str]:
-        """Headers for every call to Triton."""
+        """The headers for every call to Triton."""
         return read_headers(self.triton_headers_file)
 
 
 def parse_endpoints(target: str) -> list[str]:
-    """The endpoints of a setting like `a:8001,b:8001`. ValueError if one of them is not HOST:PORT."""
+    """The endpoints in a value like `a:8001,b:8001`. Raises ValueError if one is not HOST:PORT."""
     endpoints = [part.strip().removeprefix("dns:///") for part in target.split(",") if part.strip()]
     if not endpoints:
         raise ValueError("name at least one HOST:PORT")
@@ -61,181 +60,192 @@ class Settings(TritonKey):
 
     triton: str = Field(
         "127.0.0.1:8701",
-        description="Triton's gRPC endpoints, HOST:PORT with commas between them; each address behind a "
-        "name (a headless service's, say) is a replica.",
+        description="gRPC endpoints of Triton: HOST:PORT, separated by commas. Every address of a host "
+        "name, e.g. of a headless service, is a replica.",
     )
     canary_seconds: float | None = Field(
         None,
         gt=0,
-        description="Seconds between two canary checks of each model on each replica; a wrong answer takes "
-        "the model out of service there. If not set, 5 s, and up to 30 s if the checks take more than a "
-        "hundredth of the model's time.",
+        description="Seconds between two canary checks of each model on each replica. A wrong answer takes "
+        "the model out of service there. If not set: 5 s, and up to 30 s if the checks take more than 1 % "
+        "of the time of the model.",
     )
-    host: str = Field("127.0.0.1", description="Address to listen on; 0.0.0.0 in a container.")
-    port: int = Field(8600, ge=0, le=65535, description="gRPC port; 0 takes a free one.")
+    host: str = Field("127.0.0.1", description="Address to listen on; use 0.0.0.0 in a container.")
+    port: int = Field(8600, ge=0, le=65535, description="gRPC port; 0 selects a free one.")
     http_port: int = Field(
-        8601, ge=0, le=65535, description="Port of /metrics, /healthz and /readyz; 0 takes a free one."
+        8601, ge=0, le=65535, description="Port of /metrics, /healthz and /readyz; 0 selects a free one."
     )
-    http_host: str = Field("", description="Address of the HTTP port; that of `host` if not set.")
+    http_host: str = Field("", description="Address of the HTTP port; the value of host if not set.")
     compressed_requests: bool = Field(
         False,
-        description="Take compressed messages. The gRPC core inflates a message before it can be counted: "
-        "each may take max_message_bytes.",
+        description="Accept compressed messages. gRPC decompresses a message before its size can be "
+        "checked, so each call may take max_message_bytes of memory.",
     )
     tls_certificate: str = Field(
         "",
-        description="This server's certificate and its chain (PEM file): turns TLS on. Read again when it "
-        "changes, as the other files of tls_* and token_file are.",
+        description="PEM file with the certificate chain of this server; turns TLS on. All tls_* files and "
+        "token_file are reloaded when they change.",
     )
-    tls_key: str = Field("", description="The certificate's key, RSA or ECDSA, not encrypted (PEM file).")
+    tls_key: str = Field("", description="PEM file with its key: RSA or ECDSA, not encrypted.")
     tls_client_ca: str = Field(
         "",
-        description="Authorities of clients (PEM file); who has no certificate of theirs is refused (mTLS).",
+        description="PEM file with the authorities of client certificates. Clients without a certificate "
+        "signed by one of them are refused (mTLS).",
     )
     token_file: str = Field(
         "",
-        description="File of the tokens that callers must show, and of what each allows (docs/security.md).",
+        description="File with the tokens of callers and what each allows; see docs/security.md.",
     )
     admin_rpcs: bool = Field(
         True,
-        description="Serve the calls that make, change or delete whole collections, aliases, label sets and "
-        "migrations.",
+        description="Serve calls that change whole collections, aliases, label sets or migrations.",
     )
     data: str = Field(
         "data",
-        description="Where collections are kept: a folder or s3://BUCKET/FOLDER (LanceDB), "
+        description="Where collections are stored: a folder or s3://BUCKET/FOLDER (LanceDB), "
         "milvus://HOST:PORT[/DATABASE], milvuss:// for TLS, or milvus-lite:FILE.",
     )
     sync_writes: bool = Field(
         True,
-        description="Acknowledge writes in a local folder only after they are synced to the disk, so that "
-        "they survive a power cut.",
+        description="Acknowledge a write to a local folder only after it is synced to disk, so that it "
+        "survives a power failure.",
     )
     erase_seconds: int = Field(
         900,
         ge=0,
-        description="Within this time points that were deleted or replaced leave all files of a local folder "
-        "or bucket; files that hold such points are written anew, every third of it at most. 0: only "
-        "`collections purge` does it.",
+        description="Most seconds until deleted and replaced points are removed from all files of a local "
+        "folder or bucket. Files with such points are rewritten, at most once in a third of this time. 0: "
+        "only `collections purge` removes them.",
     )
-    milvus_token: SecretStr = Field(
-        SecretStr(""), description="Milvus's USER:PASSWORD or API key, where it asks for one."
-    )
+    milvus_token: SecretStr = Field(SecretStr(""), description="USER:PASSWORD or API key of Milvus.")
     milvus_token_file: str = Field("", description="File with the token for Milvus, e.g. a mounted secret.")
-    milvus_ca: str = Field("", description="Certificate authority of Milvus (PEM file) for milvuss://.")
+    milvus_ca: str = Field("", description="PEM file with the authority of Milvus, for milvuss://.")
     milvus_replicas: int = Field(
         1, ge=1, le=64, description="In-memory replicas of each new collection: more searches at once."
     )
     milvus_shards: int = Field(1, ge=1, le=64, description="Shards of each new collection: faster writes.")
     milvus_consistency: Literal["bounded", "session", "strong"] = Field(
         "bounded",
-        description="What searches see that do not ask for every write: bounded (all but the last moments), "
-        "session (this gateway's own writes too) or strong (all, at the cost of about 200 ms).",
+        description="What a search sees unless it asks for all writes: bounded (all but the most recent "
+        "ones), session (also all writes of this gateway) or strong (all, about 200 ms slower).",
     )
-    milvus_timeout_seconds: float = Field(10.0, gt=0, description="Time for one call to Milvus.")
+    milvus_timeout_seconds: float = Field(
+        10.0, gt=0, description="Timeout of one call to Milvus, in seconds."
+    )
     default_model: str = Field(
         "",
-        description="Model for requests that name none. By default it is the first one that Triton served "
-        "alone, as the store remembers it.",
+        description="Model for requests that name none; if not set, the first one that Triton served alone.",
     )
-    model_poll_seconds: float = Field(2.0, gt=0, description="How often Triton is asked for its models.")
-    decode_threads: int = Field(
-        0, ge=0, le=1024, description="Threads that decode images; 0 means the cores this process may use."
+    model_poll_seconds: float = Field(
+        2.0, gt=0, description="Seconds between two queries of Triton for its models."
     )
+    decode_threads: int = Field(0, ge=0, le=1024, description="Threads that decode images; 0: one per core.")
     fast_decode: bool = Field(
         True,
-        description="Decode large JPEGs at a reduced scale and resize no more than the crop (of photographs "
-        "and screenshots, cosine to the exact path ≥ 0.999); false reproduces open_clip's pixels to the bit.",
+        description="Decode large JPEG images at a reduced scale and resize only the crop; for photos and "
+        "screenshots the cosine to the exact path is at least 0.999. If false, pixels equal those of "
+        "open_clip bit by bit.",
     )
-    label_cache_bytes: int = Field(256 * MIB, ge=0, description="Memory for cached label embeddings.")
+    label_cache_bytes: int = Field(
+        256 * MIB, ge=0, description="Bytes of memory for cached label embeddings."
+    )
     default_timeout_seconds: float = Field(
-        60.0, gt=0, description="Time a call may take whose caller sets no deadline."
+        60.0, gt=0, description="Timeout of calls without a deadline, in seconds."
     )
     max_inflight_items: int = Field(
-        4096, ge=1, description="Images, texts and points of calls under way; more calls are refused at once."
+        4096,
+        ge=1,
+        description="Most images, texts and points of calls in progress; further calls are refused.",
     )
     max_inflight_bytes: int = Field(
         512 * MIB,
         ge=MIB,
-        description="Bytes of the inputs of calls under way; more calls are refused at once.",
+        description="Most bytes of inputs of calls in progress; further calls are refused.",
     )
     max_held_bytes: int = Field(
         1024 * MIB,
         ge=16 * MIB,
-        description="Memory for the messages of calls under way: received, worked on, read from the engine "
-        "and not yet sent. What has no room waits, or is refused.",
+        description="Bytes of memory for messages: received, in work, read from the engine, or not yet "
+        "sent. A message without room waits or is refused.",
     )
     max_calls_per_caller: int = Field(
         1024,
         ge=1,
-        description="Calls that a token, or without tokens a connection, may have under way; calls= in the "
-        "token file goes before it.",
+        description="Most calls in progress per token, or per connection without tokens; calls= in the "
+        "token file overrides it.",
     )
     max_streams_per_caller: int = Field(
-        256, ge=1, description="Streams among them; streams= in the token file goes before it."
+        256, ge=1, description="Most streams among these; streams= in the token file overrides it."
     )
     bulk_share: float = Field(
         0.1,
         ge=0.01,
         le=0.99,
-        description="What calls with `x-clipserve-priority: bulk` get while others wait too, 0–1.",
+        description="Share of the capacity, 0–1, for calls with `x-clipserve-priority: bulk` while other "
+        "calls wait.",
     )
     drain_seconds: float = Field(
-        5.0, ge=0, description="After SIGTERM: how long endpoints get to notice before new calls are refused."
+        5.0,
+        ge=0,
+        description="Seconds after SIGTERM in which new calls are served, until load balancers notice.",
     )
-    grace_seconds: float = Field(20.0, ge=0, description="After that: how long running calls may finish.")
+    grace_seconds: float = Field(20.0, ge=0, description="Seconds after that in which calls may finish.")
     max_connection_age_seconds: int = Field(
-        300, ge=1, description="Connections are renewed after this, so that clients find new replicas."
+        300, ge=1, description="Seconds until a connection is renewed, so that clients find new replicas."
     )
     reflection: bool = Field(True, description="Serve gRPC reflection.")
     audit_log: str = Field(
         "",
-        description="File that gets a line of JSON for each attempt to change what is stored and for each "
-        "refused call; - for standard output; empty for no audit log.",
+        description="File for the audit log: one line of JSON for each attempt to change stored data and "
+        "for each refused call. - for standard output; empty for no audit log.",
     )
-    log_level: str = Field("INFO", description="DEBUG, INFO, WARNING or ERROR.")
-    max_message_bytes: int = Field(64 * MIB, ge=MIB, le=1024 * MIB, description="Bytes of one message.")
-    max_items_per_call: int = Field(256, ge=1, le=65536, description="Images, inputs or points of one call.")
-    max_image_bytes: int = Field(20 * MIB, ge=1024, description="Bytes of one encoded image.")
+    log_level: str = Field("INFO", description="Log level: DEBUG, INFO, WARNING or ERROR.")
+    max_message_bytes: int = Field(64 * MIB, ge=MIB, le=1024 * MIB, description="Most bytes of one message.")
+    max_items_per_call: int = Field(
+        256, ge=1, le=65536, description="Most images, inputs or points of one call."
+    )
+    max_image_bytes: int = Field(20 * MIB, ge=1024, description="Most bytes of one encoded image.")
     max_image_pixels: int = Field(
         64_000_000,
         ge=1,
-        description="Width × height of one image. Decoding takes up to 17 bytes of memory a pixel for one "
-        "large image at a time, and 128 MiB for each further thread.",
+        description="Most pixels (width × height) of one image. Decoding takes up to 17 bytes of memory per "
+        "pixel for one large image at a time, and 128 MiB for each further thread.",
     )
-    max_labels: int = Field(10_000, ge=1, description="Labels of one Classify.")
-    max_prompts: int = Field(100_000, ge=1, description="Labels × templates of one Classify.")
-    max_top_k: int = Field(1_000, ge=1, description="top_k of one Search.")
-    max_label_bytes: int = Field(4096, ge=1, description="Bytes of one label, in UTF-8.")
-    max_text_bytes: int = Field(MIB, ge=1, description="Bytes of one text, in UTF-8.")
-    stream_window: int = Field(4, ge=1, le=256, description="Batches of a stream that may wait for answers.")
-    max_page_size: int = Field(1_000, ge=1, le=10_000, description="Points of one page of a scroll.")
-    max_filter_bytes: int = Field(
-        256 * 1024, ge=1, description="Bytes of one filter, as it is encoded in the request."
+    max_labels: int = Field(10_000, ge=1, description="Most labels of one Classify call.")
+    max_prompts: int = Field(
+        100_000, ge=1, description="Most prompts (labels × templates) of one Classify call."
     )
+    max_top_k: int = Field(1_000, ge=1, description="Largest top_k of one Search call.")
+    max_label_bytes: int = Field(4096, ge=1, description="Most bytes of one label, in UTF-8.")
+    max_text_bytes: int = Field(MIB, ge=1, description="Most bytes of one text, in UTF-8.")
+    stream_window: int = Field(
+        4, ge=1, le=256, description="Most batches of a stream that are worked on at once."
+    )
+    max_page_size: int = Field(1_000, ge=1, le=10_000, description="Most points of one page of a scroll.")
+    max_filter_bytes: int = Field(256 * 1024, ge=1, description="Most bytes of one filter.")
     source_prefixes: str = Field(
         "",
-        description="Folders that migrations may read sources from again: URIs with commas between them, "
-        "e.g. file:///data/photos,s3://bucket/photos; none by default.",
+        description="URIs of folders from which migrations may read sources again, separated by commas, "
+        "e.g. file:///data/photos,s3://bucket/photos.",
     )
-    max_payload_bytes: int = Field(64 * 1024, ge=1, description="Bytes of one point's payload.")
+    max_payload_bytes: int = Field(64 * 1024, ge=1, description="Most bytes of the payload of one point.")
 
     @property
     def limits(self) -> Limits:
-        """The published limits."""
+        """The limits that the server publishes."""
         return Limits(**{name: getattr(self, name) for name in Limits.__dataclass_fields__})
+
+    @property
+    def milvus_secret(self) -> str:
+        """The token for Milvus, from the file or the setting; empty if there is none."""
+        if self.milvus_token_file:
+            return Path(self.milvus_token_file).read_text().strip()
+        return self.milvus_token.get_secret_value()
 
     @field_validator("milvus_token_file")
     @classmethod
     def _is_readable(cls, path: str) -> str:
         return readable(path)
-
-    @property
-    def milvus_secret(self) -> str:
-        """The token, from wherever it is; empty if there is none."""
-        if self.milvus_token_file:
-            return Path(self.milvus_token_file).read_text().strip()
-        return self.milvus_token.get_secret_value()
 
     @field_validator("data")
     @classmethod
@@ -254,39 +264,36 @@ class Settings(TritonKey):
 
     @property
     def allowed_sources(self) -> list[str]:
-        """The prefixes that sources may be read from."""
+        """The prefixes in source_prefixes."""
         return [prefix.strip() for prefix in self.source_prefixes.split(",") if prefix.strip()]
 
 
 def readable(path: str) -> str:
-    """The path of a file that can be read, or no path; ValueError otherwise."""
+    """The path. Raises ValueError if it is not empty and not a readable file."""
     if path and not os.access(path, os.R_OK):
         raise ValueError(f"{path} cannot be read")
     return path
 
 
 def read_headers(path: str) -> dict[str, str]:
-    """Headers by name, from a file's lines; ValueError, which shows no value, for a line that is none."""
-    found: dict[str, str] = {}
+    """Headers by name, from the lines of a file. Raises ValueError, without the values, for a wrong line."""
+    headers: dict[str, str] = {}
     for number, line in enumerate(Path(path).read_text().splitlines() if path else (), 1):
         if line.strip():
             header = HEADER.fullmatch(line.strip())
             if header is None:
-                raise ValueError(f"line {number} is no header; write NAME: VALUE, the name in small letters")
-            found[header[1]] = header[2]
-    return found
+                raise ValueError(
+                    f"line {number} is not a header: write NAME: VALUE, with the name in lower case"
+                )
+            headers[header[1]] = header[2]
+    return headers
 
 
 def host_environment() -> dict[str, str]:
-    """A copy of this process's environment, to start another process with."""
+    """A copy of the environment of this process."""
     return dict(os.environ)
 
 
 def change_environment(**values: str) -> None:
-    """Sets variables of this process's environment, for libraries that read it."""
+    """Sets environment variables of this process, for libraries that read them."""
     os.environ.update(values)
-
-
-def default_models_env() -> Path:
-    """Where the README's commands put the environment that Triton runs from."""
-    return Path(".venv-models")

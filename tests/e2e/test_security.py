@@ -84,7 +84,7 @@ def test_the_command_line_gets_in_with_what_the_guide_made(guarded):
 def test_the_command_line_says_what_is_missing_and_no_secret(guarded):
     wrong = "wrong-0123456789abcdef"
     for words, code, sentence in (
-        ((*MUTUAL, "--token", wrong), 1, "does not know this token"),
+        ((*MUTUAL, "--token", wrong), 1, "does not accept this token"),
         ((*MUTUAL, "--token", wrong, "--json"), 1, "UNAUTHENTICATED"),
         (("--ca", "ca.crt", "--token-file", "web.token"), 4, "no server answers"),
     ):

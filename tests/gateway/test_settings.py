@@ -25,7 +25,7 @@ def test_a_line_that_is_no_header_is_told_without_its_words(tmp_path, line):
         headers(tmp_path, f"good: one\n{line}\n")
     (error,) = raised.value.errors()
     assert error["loc"] == ("triton_headers_file",)
-    assert "line 2 is no header" in error["msg"]
+    assert "line 2 is not a header" in error["msg"]
     assert "s3cr" not in error["msg"]
 
 

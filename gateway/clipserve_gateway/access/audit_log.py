@@ -1,4 +1,4 @@
-"""The audit log: a line of JSON for each attempt to change what is stored, and for each refused call."""
+"""The audit log: one line of JSON for each attempt to change stored data, and for each refused call."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from clipserve_gateway.process.watched_files import BadFile
 
 STANDARD_OUTPUT = "-"
 MAX_IDS = 100
-"""Ids named in one line; `count` tells how many there are."""
+"""Most ids in one line; `count` has the number of all ids."""
 
 log = logging.getLogger(__name__)
 
@@ -27,15 +27,15 @@ log = logging.getLogger(__name__)
 class AuditLog:
     """Writes each line before the call is answered.
 
-    A line that cannot be written does not stop the call: it is counted, and an error is logged.
+    A failure to write does not fail the call: it is counted and logged as an error.
 
     Args:
-        target: a file, which is made with mode 0600 and opened anew when it was moved; `-` for standard
-            output; empty for no audit log.
+        target: a file, created with mode 0600 and reopened after it was moved; `-` for standard output;
+            empty for no audit log.
     """
 
     def __init__(self, target: str, metrics: Metrics) -> None:
-        """Raises BadFile where the file cannot be opened."""
+        """Raises BadFile if the file cannot be opened."""
         self._handler: logging.Handler | None = None
         if target == STANDARD_OUTPUT:
             self._handler = logging.StreamHandler(sys.stdout)
@@ -51,10 +51,9 @@ class AuditLog:
 
     @contextlib.contextmanager
     def change(self, action: str, peer: str, **facts: object) -> Iterator[dict[str, object]]:
-        """Writes one line when the change has been made or has failed.
+        """Writes one line when the change has succeeded or failed. A cancelled change may have been made.
 
-        `facts` name what is changed; more can be put into what is yielded. A change that was cancelled may
-        have been made.
+        `facts` name what is changed. The yielded dict takes further facts.
         """
         outcome = "INTERNAL"
         try:
@@ -70,13 +69,13 @@ class AuditLog:
             self.record(action, peer=peer, outcome=outcome, **facts)
 
     def record(self, action: str, **facts: object) -> None:
-        """Writes one line with the token's name and the request id of the call that is being served."""
+        """Writes one line, with the token's name and the request id of the current call."""
         if self._handler is None:
             return
         call = stages.current()
-        who = {"token": call.notes.get("token", ""), "request_id": call.request_id} if call else {}
+        caller = {"token": call.notes.get("token", ""), "request_id": call.request_id} if call else {}
         line = logging.LogRecord("clipserve.audit", logging.INFO, "", 0, action, None, None)
-        line.fields = who | facts
+        line.fields = caller | facts
         self._handler.handle(line)
 
     def _failed(self) -> None:
@@ -84,7 +83,7 @@ class AuditLog:
         log.error("a line of the audit log could not be written: %s", sys.exc_info()[1])
 
     def close(self) -> None:
-        """Closes the file. A full disk was told when the line was written."""
+        """Closes the file. Errors of writing were logged when they happened."""
         if self._handler is not None:
             with contextlib.suppress(OSError):
                 self._handler.close()
@@ -102,5 +101,5 @@ def _private(path: str, flags: int) -> int:
 
 
 def ids_fact(ids: Sequence[str]) -> dict[str, object]:
-    """How many ids there are, and the first of them."""
+    """The number of ids, and the first of them."""
     return {"count": len(ids), "ids": list(ids[:MAX_IDS])}

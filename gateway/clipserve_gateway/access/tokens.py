@@ -1,9 +1,9 @@
-"""The token file: one token a line, with what it allows.
+"""Reads the token file: one token a line, and what it allows.
 
     NAME  TOKEN or sha256:HEX  [methods=…] [collections=…] [labels=…] [models=…]
         [rate=…] [burst=…] [calls=…] [streams=…] [expires=…]
 
-Messages about it tell lines and words by their numbers: what stands there may be a secret.
+Error messages name lines and words by number: their text may be a secret.
 """
 
 from __future__ import annotations
@@ -24,55 +24,55 @@ from clipserve_gateway.access.rate import Rate
 
 NAME = re.compile(r"[\w.@-]{1,64}", re.ASCII)
 TOKEN = re.compile(r"[A-Za-z0-9._~+/-]{16,512}=*")
-"""What RFC 6750 lets a bearer token be, and not so short that it could be guessed."""
+"""A bearer token by RFC 6750, long enough not to be guessed."""
 HASHED = re.compile(r"sha256:([0-9a-f]{64})")
 PATTERN = re.compile(r"[\w*?-]{1,64}", re.ASCII)
 NAME_PATTERN = re.compile(r"[\w.@+*?-]{1,256}", re.ASCII)
-"""Of label sets and models, whose names have more characters than those of collections."""
+"""Pattern for label sets and models, whose names may have more kinds of characters than collections."""
 
 
 class BadTokenFile(Exception):
-    """What is wrong with a token file; never with a secret in it."""
+    """The token file is not valid. The message holds no secret."""
 
 
 @dataclass(frozen=True)
 class TokenTable:
-    """The tokens of a file, as SHA-256 digests, and what each allows."""
+    """SHA-256 digests of the tokens of a file, and what each token allows."""
 
     entries: tuple[tuple[bytes, Grant], ...]
 
     def find(self, digest: bytes) -> Grant | None:
-        """What the token of that digest allows; None if there is none. Takes as long for any digest."""
-        found = None
+        """The grant of the token with this digest; None if there is none. Takes constant time."""
+        match = None
         for known, grant in self.entries:
             if hmac.compare_digest(known, digest):
-                found = grant
-        return found
+                match = grant
+        return match
 
 
 def digest_of(token: str) -> bytes:
-    """The token's SHA-256."""
+    """The SHA-256 of a token."""
     return hashlib.sha256(token.encode()).digest()
 
 
 def new_token() -> str:
-    """A token of 256 random bits."""
+    """A new token of 256 random bits."""
     return "clipserve_" + secrets.token_urlsafe(32)
 
 
 def line_of(name: str, token: str, options: tuple[str, ...]) -> str:
-    """The line of a token, which does not hold the token itself; BadTokenFile for a bad name or option."""
+    """The line of a token, with its SHA-256 only. Raises BadTokenFile for a wrong name or option."""
     words = [name, f"sha256:{digest_of(token).hex()}", *options]
     read_line(words)
     return " ".join(words)
 
 
 def read_token_file(path: str) -> TokenTable:
-    """The tokens of a file; OSError or BadTokenFile."""
+    """The tokens of a file. Raises OSError or BadTokenFile."""
     try:
         text = Path(path).read_text(encoding="utf-8-sig")
     except UnicodeDecodeError:
-        raise BadTokenFile("it is no text in UTF-8") from None
+        raise BadTokenFile("it is not valid UTF-8") from None
     entries: dict[bytes, Grant] = {}
     for number, words in lines_of(text):
         try:
@@ -80,15 +80,15 @@ def read_token_file(path: str) -> TokenTable:
         except BadTokenFile as error:
             raise BadTokenFile(f"line {number}: {error}") from None
         if digest in entries:
-            raise BadTokenFile(f"line {number}: the token of {entries[digest].name!r} once more")
+            raise BadTokenFile(f"line {number}: the token of {entries[digest].name!r} appears twice")
         entries[digest] = grant
     if not entries:
-        raise BadTokenFile("it holds no token; `clipserve-gateway token` makes one")
+        raise BadTokenFile("it holds no token; create one with `clipserve-gateway token`")
     return TokenTable(tuple(entries.items()))
 
 
 def lines_of(text: str) -> Iterator[tuple[int, list[str]]]:
-    """The words of each line that is neither empty nor a comment, with the line's number from 1."""
+    """Number (from 1) and words of each line that is neither empty nor a comment."""
     for number, line in enumerate(text.splitlines(), 1):
         words = line.split()
         if words and not words[0].startswith("#"):
@@ -96,82 +96,82 @@ def lines_of(text: str) -> Iterator[tuple[int, list[str]]]:
 
 
 def read_line(words: list[str]) -> tuple[bytes, Grant]:
-    """A token's digest, and what it allows."""
+    """The digest of a token, and what the token allows."""
     if len(words) < 2:
         raise BadTokenFile(
-            "a name and a token belong on it (the file that a client uses, with one token, is another)"
+            "write a name and a token on it (a client's token file is different: it holds only one token)"
         )
     name, token, *options = words
     if not NAME.fullmatch(name):
-        raise BadTokenFile("the name (word 1) may have 1 to 64 letters, digits and any of _ . @ -")
+        raise BadTokenFile("the name (word 1) must have 1 to 64 letters, digits or _ . @ -")
     return read_digest(token), Grant(name, **read_options(options))
 
 
 def read_digest(word: str) -> bytes:
-    """The digest, of which the word is the token or the hexadecimal form."""
+    """The digest of a word that is a token, or `sha256:` and a digest."""
     if word.startswith("sha256:"):
-        found = HASHED.fullmatch(word.lower())
-        if found is None:
-            raise BadTokenFile("after sha256: (word 2) belong 64 hexadecimal digits")
-        return bytes.fromhex(found[1])
+        digest = HASHED.fullmatch(word.lower())
+        if digest is None:
+            raise BadTokenFile("sha256: (word 2) must be followed by 64 hexadecimal digits")
+        return bytes.fromhex(digest[1])
     if not TOKEN.fullmatch(word):
         raise BadTokenFile(
-            "the token (word 2) must have 16 to 512 letters, digits and any of - . _ ~ + / "
-            "(`clipserve-gateway token` makes one)"
+            "the token (word 2) must have 16 to 512 letters, digits or - . _ ~ + / "
+            "(create one with `clipserve-gateway token`)"
         )
     return digest_of(word)
 
 
 def read_options(words: list[str]) -> dict[str, Any]:
     """The fields of a Grant that the options set."""
-    found: dict[str, str] = {}
+    values: dict[str, str] = {}
     for number, word in enumerate(words, 3):
         option, _, value = word.partition("=")
         if option not in OPTIONS or not value:
-            raise BadTokenFile(f"word {number} is none of {', '.join(f'{name}=…' for name in OPTIONS)}")
-        if option in found:
-            raise BadTokenFile(f"{option}= stands there twice")
-        found[option] = value
-    fields = {name: OPTIONS[name](value) for name, value in found.items()}
+            raise BadTokenFile(f"word {number} must be one of {', '.join(f'{name}=…' for name in OPTIONS)}")
+        if option in values:
+            raise BadTokenFile(f"{option}= appears twice")
+        values[option] = value
+    fields = {name: OPTIONS[name](value) for name, value in values.items()}
     if "burst" in fields and "rate" not in fields:
-        raise BadTokenFile("burst= needs rate= beside it")
+        raise BadTokenFile("burst= needs rate=")
     if "rate" in fields:
         rate = fields["rate"]
-        # A second's worth, so that a rate alone is enough.
+        # The default burst is one second at the rate.
         fields["rate"] = Rate(rate, fields.pop("burst", max(1.0, rate)))
     return fields
 
 
 def read_methods(value: str) -> frozenset[str]:
-    """RPCs, named one by one or as a group."""
-    found: set[str] = set()
+    """Names of RPCs, from names of RPCs and of groups."""
+    methods: set[str] = set()
     for word in value.split(","):
         if word in GROUPS:
-            found |= methods_of(word)
+            methods |= methods_of(word)
         elif word in RPCS:
-            found.add(word)
+            methods.add(word)
         else:
-            raise BadTokenFile(f"methods={word[:40]}: there are {', '.join(GROUPS)}, and {', '.join(RPCS)}")
-    return frozenset(found)
+            raise BadTokenFile(f"methods={word[:40]} is unknown; use {', '.join(GROUPS)}, {', '.join(RPCS)}")
+    return frozenset(methods)
 
 
 def read_collections(value: str) -> tuple[str, ...]:
-    """Patterns of collections and aliases."""
-    return read_patterns(value, PATTERN, "collections={}: letters, digits and any of _ - * ?")
+    """Patterns of names of collections and aliases."""
+    return read_patterns(value, PATTERN, "collections={}: use letters, digits or _ - * ?")
 
 
 def read_label_sets(value: str) -> tuple[str, ...]:
-    """Patterns of label sets."""
-    return read_patterns(value, NAME_PATTERN, "labels={}: letters, digits and any of _ . @ + - * ?")
+    """Patterns of names of label sets."""
+    return read_patterns(value, NAME_PATTERN, "labels={}: use letters, digits or _ . @ + - * ?")
 
 
 def read_models(value: str) -> tuple[str, ...]:
-    """Patterns of models."""
-    return read_patterns(value, NAME_PATTERN, "models={}: letters, digits and any of _ . @ + - * ?")
+    """Patterns of names of models."""
+    return read_patterns(value, NAME_PATTERN, "models={}: use letters, digits or _ . @ + - * ?")
 
 
 def read_patterns(value: str, allowed: re.Pattern[str], complaint: str) -> tuple[str, ...]:
-    """Patterns of names, with commas between them; BadTokenFile with the complaint about a bad one."""
+    """Patterns separated by commas. Raises BadTokenFile with the complaint for a wrong one."""
     patterns = tuple(value.split(","))
     for pattern in patterns:
         if not allowed.fullmatch(pattern):
@@ -186,24 +186,24 @@ def read_number(value: str) -> float:
     except ValueError:
         number = 0.0
     if not 0 < number < 1e9:
-        raise BadTokenFile(f"{value[:20]} is no number above 0")
+        raise BadTokenFile(f"{value[:20]} is not a number above 0")
     return number
 
 
 def read_count(value: str) -> int:
-    """A whole number from 1 on."""
+    """A whole number above 0."""
     if not (value.isascii() and value.isdigit() and 0 < int(value[:12]) < 10**9):
-        raise BadTokenFile(f"{value[:20]} is no whole number above 0")
+        raise BadTokenFile(f"{value[:20]} is not a whole number above 0")
     return int(value)
 
 
 def read_moment(value: str) -> dt.datetime:
-    """A moment; a date alone is its first one, and UTC is meant where no offset is given."""
+    """A time; a date means its midnight, and a time without an offset is UTC."""
     try:
         moment = dt.datetime.fromisoformat(value.replace("Z", "+00:00"))
     except ValueError:
         raise BadTokenFile(
-            f"expires={value[:40]}: write it like 2027-01-31 or 2027-01-31T18:00:00Z"
+            f"expires={value[:40]} is not a time; write it like 2027-01-31 or 2027-01-31T18:00:00Z"
         ) from None
     return moment if moment.tzinfo else moment.replace(tzinfo=dt.timezone.utc)
 

@@ -14,7 +14,7 @@ import click
 
 from clipserve_gateway.guard.probe import Probe, ProbeResult
 from clipserve_gateway.guard.settings import GuardSettings
-from clipserve_gateway.lifecycle import tend_memory, use_few_engine_threads
+from clipserve_gateway.lifecycle import manage_memory, use_few_engine_threads
 from clipserve_gateway.listening import taken_ports
 from clipserve_gateway.local.command import TritonPorts
 from clipserve_gateway.local.data_folder import DataUnusable, check_data
@@ -165,7 +165,7 @@ async def run_all(
             supervise(gateway, triton, Probe(connection, guard.canary_timeout_seconds), guard)
             for triton, connection in zip(tritons, connections, strict=True)
         ]
-        jobs = [*(supervisor.run() for supervisor in supervisors), tend_memory(gateway), stop.wait()]
+        jobs = [*(supervisor.run() for supervisor in supervisors), manage_memory(gateway), stop.wait()]
         if repository is not None:
             in_service = functools.partial(healthy_everywhere, gateway, [it.address for it in tritons])
             jobs.append(remove_old_versions(repository, in_service))

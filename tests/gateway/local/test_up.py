@@ -59,13 +59,13 @@ made: list[FakeTriton] = []
 
 @pytest.fixture
 def stage(monkeypatch: pytest.MonkeyPatch) -> None:
-    async def tend_memory(_: object) -> None:
+    async def manage_memory(_: object) -> None:
         await asyncio.sleep(100)
 
     made.clear()
     monkeypatch.setattr(up, "Gateway", FakeGateway)
     monkeypatch.setattr(up, "TritonProcess", FakeTriton)
-    monkeypatch.setattr(up, "tend_memory", tend_memory)
+    monkeypatch.setattr(up, "manage_memory", manage_memory)
 
 
 async def run(tmp_path: Path) -> None:
