@@ -10,13 +10,13 @@ from clipserve.inputs.image_like import ImageLike
 from clipserve.jobs.base import Job, OnError
 from clipserve.jobs.inputs import read_image
 from clipserve.jobs.warn import check_label_names, warn_of_labels
-from clipserve.labels import LabelSet, parse_ref
+from clipserve.labels import LabelSet
 from clipserve.messages.requests import Capacity, Chunk, check_list, item_bytes, rebaser, request_capacity
 from clipserve.messages.responses import MODE_NAMES, MODES, read_classification
 from clipserve.safe_text import quoted
 from clipserve.types import Classification, ClassifyResult, LabelWarning, ServerInfo
 from clipserve.v1 import clip_pb2
-from clipserve.wire.label_sets import read_ref, read_warnings, write_labels
+from clipserve.wire.label_sets import read_ref, read_warnings, write_labels, write_ref
 
 SECONDS_PER_PROMPT = 0.01
 """Added to the default timeout per prompt: encoding 80,000 prompts can take a slow server many minutes."""
@@ -67,8 +67,7 @@ class ClassifyJob(Job[ClassifyResult]):
                 prompts += NEGATIVE_WORDS
             self._label_seconds = SECONDS_PER_PROMPT * prompts
         else:
-            name, version = parse_ref(labels)
-            self._ref = clip_pb2.LabelSetRef(name=name, version=version)
+            self._ref = write_ref(labels)
             self._count = 0
             self._name_bytes = 0
             self._label_seconds = STORED_SECONDS

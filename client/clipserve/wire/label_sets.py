@@ -13,8 +13,16 @@ from clipserve.v1 import clip_pb2, labels_pb2
 
 def write_labels(labels: LabelSet) -> clip_pb2.LabelSet:
     """The message of a label set. Raises ValueError, with the field, for invalid values."""
+    none = labels.none_of_the_above
     try:
-        return message_of(labels)
+        message = clip_pb2.LabelSet(
+            names=labels.names, templates=labels.templates, thresholds=labels.thresholds
+        )
+        if none is not None:
+            message.none_of_the_above.CopyFrom(
+                clip_pb2.NoneOfTheAbove(name=none.name, prompts=none.prompts, threshold=none.threshold)
+            )
+        return message
     except UnicodeEncodeError:
         check_texts(labels)
         raise
@@ -36,25 +44,11 @@ def check_texts(labels: LabelSet) -> None:
             utf8(text, name if name.endswith(".name") else f"{name}[{i}]")
 
 
-def message_of(labels: LabelSet) -> clip_pb2.LabelSet:
-    """The message. Raises UnicodeEncodeError or OverflowError for values that cannot be sent."""
-    none = labels.none_of_the_above
-    message = clip_pb2.LabelSet(names=labels.names, templates=labels.templates, thresholds=labels.thresholds)
-    if none is not None:
-        message.none_of_the_above.CopyFrom(
-            clip_pb2.NoneOfTheAbove(name=none.name, prompts=none.prompts, threshold=none.threshold)
-        )
-    return message
-
-
 def prepare_request(labels: LabelSet | str, model: str) -> clip_pb2.PrepareLabelsRequest:
     """The request for given labels, or for a stored label set (`pets@3`)."""
     if isinstance(labels, LabelSet):
         return clip_pb2.PrepareLabelsRequest(model=utf8(model, "model"), labels=write_labels(labels))
-    name, version = parse_ref(labels)
-    return clip_pb2.PrepareLabelsRequest(
-        model=utf8(model, "model"), label_set=clip_pb2.LabelSetRef(name=name, version=version)
-    )
+    return clip_pb2.PrepareLabelsRequest(model=utf8(model, "model"), label_set=write_ref(labels))
 
 
 def read_labels(labels: clip_pb2.LabelSet) -> LabelSet:
@@ -67,6 +61,12 @@ def read_labels(labels: clip_pb2.LabelSet) -> LabelSet:
         if labels.HasField("none_of_the_above")
         else None,
     )
+
+
+def write_ref(label_set: str) -> clip_pb2.LabelSetRef:
+    """The message of a stored label set's name, with or without a version. Raises ValueError."""
+    name, version = parse_ref(label_set)
+    return clip_pb2.LabelSetRef(name=name, version=version)
 
 
 def read_ref(ref: clip_pb2.LabelSetRef) -> str:
