@@ -238,7 +238,7 @@ def test_prompts_are_read_like_labels():
 
 
 def test_the_samples_of_the_demo_are_read(run, photos):
-    labels = Path(__file__).parents[2] / "demo/labels.txt"
+    labels = Path(__file__).parents[4] / "demo/labels.txt"
     assert run("classify", photos / "a.png", "--labels-file", labels).stderr == ""
 
 
