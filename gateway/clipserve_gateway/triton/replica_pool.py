@@ -36,7 +36,7 @@ ATTEMPTS = 2
 """Replicas to which one batch is sent, at most."""
 
 VERSIONS = 4
-"""Of a model, that calls may be under way for."""
+"""Versions of a tower with batchers: calls may be under way for older versions."""
 
 NAMES_SECONDS = 5.0
 """Seconds between two DNS queries while all replicas answer; otherwise each refresh makes one."""
@@ -70,8 +70,8 @@ class ReplicaPool:
         self._bulk_share = bulk_share
         self._replicas: dict[str, Replica] = {}
         self._presence = Presence()
-        """Of interactive work, at whichever tower: all of a machine use the same cores."""
-        self._gates: dict[tuple[str, Tower], FairQueue] = {}
+        """Of interactive work at any tower: the towers of a machine share its cores."""
+        self._queues: dict[tuple[str, Tower], FairQueue] = {}
         self._batchers: dict[tuple[str, Tower], dict[tuple[str, str], Batcher]] = {}
         """Of each tower: by version and fingerprint, the latest last."""
         self._reported: dict[str, ModelSpec] = {}
@@ -91,8 +91,8 @@ class ReplicaPool:
 
     def check(self, spec: ModelSpec, tower: Tower, rows: int, deadline: Deadline) -> None:
         """See Encoder."""
-        gate, _ = self._queue_and_batcher(spec, tower)
-        gate.check(current_lane(), rows, deadline)
+        queue, _ = self._queue_and_batcher(spec, tower)
+        queue.check(current_lane(), rows, deadline)
 
     def bounds_bulk(self, spec: ModelSpec, tower: Tower) -> bool:
         """See QueueingEncoder."""
@@ -101,43 +101,45 @@ class ReplicaPool:
     async def _encode(self, spec: ModelSpec, tower: Tower, rows: Rows, deadline: Deadline) -> Floats:
         answers: list[Floats] = []
         while len(rows):
-            gate, batcher = self._queue_and_batcher(spec, tower)
+            queue, batcher = self._queue_and_batcher(spec, tower)
             # Interactive work may have come or gone since the last call.
-            most = batcher.max_rows
-            if gate.bulk_room is not None and current_lane() is Lane.BULK:
-                most = gate.bulk_room.rows
-            call, rows = rows[:most], rows[most:]
-            async with gate.passing(len(call), deadline):
+            max_rows = batcher.max_rows
+            if queue.bulk_room is not None and current_lane() is Lane.BULK:
+                max_rows = queue.bulk_room.rows
+            call, rows = rows[:max_rows], rows[max_rows:]
+            async with queue.passing(len(call), deadline):
                 answers.append(await batcher.run(call, deadline))
         return answers[0] if len(answers) == 1 else np.concatenate(answers)
 
     def _queue_and_batcher(self, spec: ModelSpec, tower: Tower) -> tuple[FairQueue, Batcher]:
-        """Where rows for a tower wait (in here, where lanes are told apart, not in Triton's queue), and where
-        those that have passed join others."""
+        """The queue and the batcher for a tower, with the limits of the replicas that serve it now.
+
+        Rows wait in this queue, which knows lanes, and not in Triton's.
+        """
         answering = [replica.answering(spec) for replica in self._replicas.values()]
-        towers = [it.tower(tower) for it in answering if it is not None]
-        most = spec.max_image_batch if tower == "image" else spec.max_text_batch
-        gate = self._gates.get((spec.name, tower))
-        if gate is None:
-            gate = self._gates[spec.name, tower] = FairQueue(1, self._bulk_share, presence=self._presence)
-        gate.room = BATCHES_PER_REPLICA * most * max(1, len(towers))
-        gate.bulk_room = bulk_room(towers, most, interactive=self._presence.recent)
-        if gate.bulk_room is not None:
-            # An interactive call finds room beside all that bulk may have.
-            gate.room = max(gate.room, gate.bulk_room.units + most)
+        towers = [served.tower(tower) for served in answering if served is not None]
+        max_rows = spec.max_image_batch if tower == "image" else spec.max_text_batch
+        queue = self._queues.get((spec.name, tower))
+        if queue is None:
+            queue = self._queues[spec.name, tower] = FairQueue(1, self._bulk_share, presence=self._presence)
+        queue.room = BATCHES_PER_REPLICA * max_rows * max(1, len(towers))
+        queue.bulk_room = bulk_room(towers, max_rows, interactive=self._presence.recent)
+        if queue.bulk_room is not None:
+            # Room for one interactive call beside all the bulk work that is allowed.
+            queue.room = max(queue.room, queue.bulk_room.units + max_rows)
         batcher = self._batcher(spec, tower)
-        batcher.max_rows = most
-        batcher.max_calls = max(1, sum(it.calls for it in towers))
-        return gate, batcher
+        batcher.max_rows = max_rows
+        batcher.max_calls = max(1, sum(config.calls for config in towers))
+        return queue, batcher
 
     def _batcher(self, spec: ModelSpec, tower: Tower) -> Batcher:
-        """Where rows for one version of a tower join others for the same."""
+        """The batcher of one version of a tower."""
         batchers = self._batchers.setdefault((spec.name, tower), {})
         key = (spec.version, spec.fingerprint)
         if key not in batchers:
             batchers[key] = Batcher(functools.partial(self._call, spec, tower))
             for old in list(batchers)[:-VERSIONS]:
-                # Callers that are in it still get their answers.
+                # Calls in it still get their answers.
                 del batchers[old]
         return batchers[key]
 
@@ -149,7 +151,7 @@ class ReplicaPool:
     def saturation(self) -> float:
         """How full the fullest tower is, 0–1: rows sent and waiting, over twice the rows sent at a time."""
         fullest = max(
-            ((gate.inside + gate.waiting) / (2 * gate.room) for gate in self._gates.values()), default=0
+            ((queue.inside + queue.waiting) / (2 * queue.room) for queue in self._queues.values()), default=0
         )
         return min(1.0, fullest)
 
