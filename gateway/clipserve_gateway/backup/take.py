@@ -156,7 +156,7 @@ async def copy_table(
 ) -> TableCopy:
     """Copies a table while no other process removes its old versions."""
     async with held(store, table):
-        before, total = bytes_below(target), await store.size(table)
+        before, total = bytes_below(target), await store.table_bytes(table)
         with report(f"Copying {table}", total) as advance:
             copying = asyncio.create_task(store.copy(table, copies.table_uri(table)))
             return await watched(copying, lambda: min(total, bytes_below(target) - before), advance)

@@ -79,7 +79,7 @@ class TableCopier:
 
         return Lease(documents, table)
 
-    async def size(self, table: str) -> int:
+    async def table_bytes(self, table: str) -> int:
         """Approximate bytes of the table's data files."""
         return int(await self._on_newest(table, data_bytes))
 
