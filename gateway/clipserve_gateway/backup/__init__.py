@@ -1,1 +1,1 @@
-"""Backups of a whole store: taken while gateways serve, checked, and restored into an empty place."""
+"""Backups of a whole store: made while gateways serve, verified, and restored into an empty store."""

@@ -8,15 +8,15 @@ import json
 import os
 import signal
 import sys
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Coroutine, Iterator
 from pathlib import Path
 from typing import Any
 
 import click
 
 from clipserve_gateway.backup.errors import BackupError
+from clipserve_gateway.backup.files import Advance, Report
 from clipserve_gateway.backup.manifest import Manifest
-from clipserve_gateway.backup.report import Report
 from clipserve_gateway.index.milvus.options import parse_milvus_uri
 from clipserve_gateway.settings import Settings
 
@@ -38,11 +38,11 @@ json_option = click.option("--json", "as_json", is_flag=True, help="Print one JS
 @data_option
 @json_option
 def backup(target: Path, data: str, as_json: bool) -> None:
-    """Copy a whole store into a new folder, while it is served.
+    """Copy a whole store into a new folder while gateways serve it.
 
-    Holds all collections with their points, sources and migrations, aliases and label sets. Every write that
-    was acknowledged before the backup began is in it; each collection is as it was at one moment. FOLDER
-    appears when the backup is whole. Only its owner can read it.
+    The backup has all collections with their points, sources and migrations, all aliases and all label sets.
+    It has every write that was acknowledged before it began; each collection is copied at one point in time.
+    FOLDER appears when the backup is complete. Only its owner can read it.
 
     \b
     clipserve-gateway backup --data /srv/clipserve /backups/monday
@@ -51,19 +51,19 @@ def backup(target: Path, data: str, as_json: bool) -> None:
 
     refuse_milvus(data)
     manifest = run(take(data, target.absolute(), bars(show=not as_json)))
-    tell("backed up", manifest, str(target), as_json)
+    print_summary("backed up", manifest, str(target), as_json)
 
 
 @click.command()
 @click.argument("source", type=click.Path(path_type=Path, exists=True, file_okay=False), metavar="FOLDER")
 @data_option
-@click.option("--check", "only_check", is_flag=True, help="Only read and check the backup; write nothing.")
+@click.option("--check", "only_check", is_flag=True, help="Only verify the backup; write nothing.")
 @json_option
 def restore(source: Path, data: str, only_check: bool, as_json: bool) -> None:
-    """Check a backup and copy it to an empty store.
+    """Verify a backup and copy it to an empty store.
 
-    Start gateways on it after that. A backup with a damaged, missing or additional file is refused, and so is
-    a store that holds anything.
+    Start gateways on the store after that. The command fails if a file of the backup is damaged, missing or
+    additional, and if the store is not empty.
 
     \b
     clipserve-gateway restore /backups/monday --data /srv/clipserve-new
@@ -72,29 +72,29 @@ def restore(source: Path, data: str, only_check: bool, as_json: bool) -> None:
 
     report = bars(show=not as_json)
     if only_check:
-        tell("checked", run(restoring.check(source.absolute(), report)), str(source), as_json)
+        print_summary("checked", run(restoring.check(source.absolute(), report)), str(source), as_json)
         return
     refuse_milvus(data)
-    tell("restored", run(restoring.restore(source.absolute(), data, report)), data, as_json)
+    print_summary("restored", run(restoring.restore(source.absolute(), data, report)), data, as_json)
 
 
 def refuse_milvus(data: str) -> None:
-    """click.ClickException for a store that Milvus keeps."""
+    """Raises click.ClickException for a store in Milvus."""
     if parse_milvus_uri(data) is None:
         return
     raise click.ClickException(
-        "Milvus keeps this store, and backups of it are not made here. Back up the whole Milvus database "
-        "with Milvus's own tools (milvus-lite: stop the gateway and copy the file), or each collection with "
+        "this store is in Milvus, which this command cannot back up. Back up the whole Milvus database with "
+        "Milvus's own tools (milvus-lite: stop the gateway and copy the file), or each collection with "
         "`clipserve export`"
     )
 
 
 def run(work: Coroutine[Any, Any, Manifest]) -> Manifest:
-    """What the work comes to; its errors end the command."""
-    # Lance makes the files: their modes come from the process.
+    """The result of the work; a BackupError ends the command."""
+    # Lance creates the files, with the modes that the process's umask allows.
     before = os.umask(PRIVATE_UMASK)
     try:
-        return asyncio.run(ended_by_sigterm(work))
+        return asyncio.run(cancel_on_sigterm(work))
     except asyncio.CancelledError:
         raise click.Abort from None
     except BackupError as error:
@@ -103,30 +103,30 @@ def run(work: Coroutine[Any, Any, Manifest]) -> Manifest:
         os.umask(before)
 
 
-async def ended_by_sigterm(work: Coroutine[Any, Any, Manifest]) -> Manifest:
-    """The work; SIGTERM ends it as Ctrl-C does, so that it clears up."""
+async def cancel_on_sigterm(work: Coroutine[Any, Any, Manifest]) -> Manifest:
+    """Runs the work; SIGTERM cancels it as Ctrl-C does, so that it removes partial copies."""
     task = asyncio.ensure_future(work)
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
     return await task
 
 
 def bars(*, show: bool) -> Report:
-    """Progress on standard error, where that is a terminal."""
+    """Progress bars on standard error, if that is a terminal."""
 
     @contextlib.contextmanager
-    def bar(what: str, total: int) -> Iterator[Callable[[int], None]]:
+    def bar(what: str, total: int) -> Iterator[Advance]:
         if not (show and sys.stderr.isatty()):
             yield lambda done: None
             return
-        shown: Any
-        with click.progressbar(length=max(1, total), label=what, file=sys.stderr) as shown:
-            yield shown.update
+        progress: Any
+        with click.progressbar(length=max(1, total), label=what, file=sys.stderr) as progress:
+            yield progress.update
 
     return bar
 
 
-def tell(done: str, manifest: Manifest, place: str, as_json: bool) -> None:
-    """The summary."""
+def print_summary(done: str, manifest: Manifest, place: str, as_json: bool) -> None:
+    """Prints the summary."""
     points = sum(manifest.collections.values())
     facts = {
         "place": place,

@@ -1,7 +1,7 @@
-"""What goes wrong with backups, in one sentence each."""
+"""Errors of backups and restores."""
 
 from __future__ import annotations
 
 
 class BackupError(Exception):
-    """No backup was made, or nothing was restored; the message says why and what to do."""
+    """No backup was made or nothing was restored; the message says why and what to do."""

@@ -1,4 +1,4 @@
-"""Files of a backup: private, on disk, and known by their SHA-256."""
+"""Files of a backup: private, synced to disk, and identified by SHA-256."""
 
 from __future__ import annotations
 
@@ -17,9 +17,13 @@ from clipserve_gateway.backup.errors import BackupError
 FILE_MODE, FOLDER_MODE = 0o600, 0o700
 BLOCK = 1 << 20
 MAX_SMALL = 256 << 20
+"""Size limit of files that are read into memory, in bytes."""
 
 Advance = Callable[[int], None]
-"""Told of bytes that are done."""
+"""Called with numbers of processed bytes."""
+
+Report = Callable[[str, int], contextlib.AbstractContextManager[Advance]]
+"""Shows progress: a label and a total number of bytes → a context with an Advance."""
 
 
 @dataclass(frozen=True)
@@ -31,9 +35,9 @@ class FileFacts:
 
 
 def files_below(folder: Path) -> Iterator[str]:
-    """Paths of everything below a folder that is not a folder, relative to it, with slashes, sorted.
+    """Sorted relative paths, with slashes, of everything in a folder and its subfolders except folders.
 
-    Links are not followed: a link is listed as itself.
+    Links are listed, not followed.
     """
     for root, folders, names in os.walk(folder):
         links = [name for name in folders if os.path.islink(os.path.join(root, name))]
@@ -44,7 +48,7 @@ def files_below(folder: Path) -> Iterator[str]:
 
 @contextlib.contextmanager
 def regular_file(path: Path) -> Iterator[BinaryIO]:
-    """A file to read; a pipe is not waited for. Raises OSError, also for what is not a regular file."""
+    """Opens a file, without waiting for pipes. Raises OSError, also if it is not a regular file."""
     descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
     with open(descriptor, "rb") as file:
         if not stat.S_ISREG(os.fstat(descriptor).st_mode):
@@ -53,7 +57,7 @@ def regular_file(path: Path) -> Iterator[BinaryIO]:
 
 
 def facts_of(path: Path, advance: Advance) -> FileFacts:
-    """Reads a file. Raises OSError, also for what is not a regular file."""
+    """Size and SHA-256 of a file. Raises OSError, also if it is not a regular file."""
     with regular_file(path) as file:
         digest, size = hashlib.sha256(), 0
         while block := file.read(BLOCK):
@@ -64,22 +68,22 @@ def facts_of(path: Path, advance: Advance) -> FileFacts:
 
 
 def read_small(path: Path) -> bytes:
-    """The content of a file of at most 256 MiB. Raises OSError, also for what is not a regular file."""
+    """The content of a file of at most 256 MiB. Raises OSError, also if it is not a regular file."""
     with regular_file(path) as file:
         if os.fstat(file.fileno()).st_size > MAX_SMALL:
             raise OSError(errno.EFBIG, "larger than 256 MiB", str(path))
         return file.read(MAX_SMALL)
 
 
-def refuse_inside(place: Path, folder: Path, words: str) -> None:
-    """BackupError for a place that is the folder, or lies in it."""
-    # Not Path.resolve, which raises RuntimeError on a loop of links.
-    if Path(os.path.realpath(place)).is_relative_to(os.path.realpath(folder)):
-        raise BackupError(f"{place} lies in {words}")
+def check_outside(path: Path, folder: Path, what: str) -> None:
+    """Raises BackupError if the path is inside the folder; `what` names the folder and says what to do."""
+    # Not Path.resolve, which raises RuntimeError for a loop of links.
+    if Path(os.path.realpath(path)).is_relative_to(os.path.realpath(folder)):
+        raise BackupError(f"{path} is inside {what}")
 
 
 def make_durable(folder: Path) -> None:
-    """Gives a folder and all below it their modes, and waits until all is on disk."""
+    """Makes a folder and its content private, and syncs everything to disk."""
     for root, folders, names in os.walk(folder, topdown=False):
         for name in names:
             path = Path(root, name)
@@ -92,7 +96,7 @@ def make_durable(folder: Path) -> None:
 
 
 def sync(path: Path) -> None:
-    """Waits until a file, or the list of names in a folder, is on disk."""
+    """Syncs a file, or the entries of a folder, to disk."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
@@ -101,7 +105,7 @@ def sync(path: Path) -> None:
 
 
 def write_private(path: Path, content: bytes) -> None:
-    """Writes a new file that its owner alone can read, and waits until it is on disk."""
+    """Writes a new file that only its owner can read, and syncs it to disk."""
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, FILE_MODE)
     with open(descriptor, "wb") as file:
         file.write(content)
@@ -110,7 +114,7 @@ def write_private(path: Path, content: bytes) -> None:
 
 
 def bytes_below(folder: Path) -> int:
-    """Size of all files below a folder, which may grow meanwhile."""
+    """Total size of all files in a folder and its subfolders, which may be growing."""
     total = 0
     for root, _, names in os.walk(folder):
         for name in names:

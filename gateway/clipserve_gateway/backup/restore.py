@@ -1,6 +1,6 @@
-"""Puts a backup into an empty place, which gateways can serve from afterwards.
+"""Restores a backup into an empty store, which gateways can serve after that.
 
-Tables go first and the catalog last: a restore that was interrupted is not taken for a store.
+Tables are copied first and the catalog last, so that an interrupted restore does not look like a store.
 """
 
 from __future__ import annotations
@@ -11,23 +11,30 @@ from collections.abc import Callable
 from pathlib import Path
 
 from clipserve_gateway.backup.errors import BackupError
-from clipserve_gateway.backup.files import FOLDER_MODE, bytes_below, make_durable, refuse_inside, sync
+from clipserve_gateway.backup.files import (
+    FOLDER_MODE,
+    Report,
+    bytes_below,
+    check_outside,
+    make_durable,
+    sync,
+)
 from clipserve_gateway.backup.manifest import STORE, Manifest, read_manifest, verify
-from clipserve_gateway.backup.report import Report
-from clipserve_gateway.backup.take import watched, words_of
+from clipserve_gateway.backup.take import explain, wait_for_copy
 from clipserve_gateway.errors import ClipserveError
 from clipserve_gateway.index.lance.backup import SUFFIX, TableCopier, TableVanished
 from clipserve_gateway.index.lance.store import CATALOG
 from clipserve_gateway.index.lance.sync import local_folder
 
 STAGING = ".clipserve-restore"
-HARMLESS = {"lost+found"}
+IGNORED = {"lost+found"}
 """Entries that a new file system has."""
-NAMED = 3
+MAX_NAMED = 3
+"""Entries that an error names."""
 
 
 async def check(backup: Path, report: Report) -> Manifest:
-    """Reads a backup whole; BackupError names the file that is damaged, missing or not its own."""
+    """Reads a whole backup. Raises BackupError for a file that is damaged, missing or not in the manifest."""
     manifest = read_manifest(backup)
     with report("Checking", manifest.bytes) as advance:
         await asyncio.to_thread(verify, backup, manifest, advance)
@@ -35,14 +42,14 @@ async def check(backup: Path, report: Report) -> Manifest:
 
 
 async def restore(backup: Path, uri: str, report: Report) -> Manifest:
-    """Checks a backup and copies it to an empty store. Raises BackupError, and leaves nothing behind then."""
+    """Verifies a backup and copies it to an empty store. Raises BackupError after removing partial copies."""
     folder = local_folder(uri)
     try:
         if folder is None:
-            await refuse_tables(uri)
+            await check_no_tables(uri)
         else:
-            refuse_inside(folder, backup, "the backup: restore into a folder outside of it")
-            refuse_entries(folder)
+            check_outside(folder, backup, "the backup; restore into a folder outside of it")
+            check_empty(folder)
         manifest = await check(backup, report)
         if folder is None:
             await into_bucket(backup, uri, manifest, report)
@@ -51,40 +58,40 @@ async def restore(backup: Path, uri: str, report: Report) -> Manifest:
     except ClipserveError as error:
         raise BackupError(f"the restore failed: {error.message}") from error
     except TableVanished as error:
-        raise BackupError(f"the restore failed: a file went away meanwhile ({error})") from error
+        raise BackupError(f"the restore failed: a file was removed in the meantime ({error})") from error
     except OSError as error:
-        raise BackupError(words_of(error, Path(uri))) from error
+        raise BackupError(explain(error, Path(uri))) from error
     return manifest
 
 
-def refuse_entries(folder: Path) -> None:
-    """BackupError for a folder that holds anything."""
+def check_empty(folder: Path) -> None:
+    """Raises BackupError if the folder is not empty."""
     if not folder.exists():
         return
     if not folder.is_dir():
         raise BackupError(f"{folder} is not a folder")
-    there = sorted({it.name for it in folder.iterdir()} - HARMLESS)
-    if there:
-        raise BackupError(not_empty(str(folder), there))
+    entries = sorted({path.name for path in folder.iterdir()} - IGNORED)
+    if entries:
+        raise not_empty(str(folder), entries)
 
 
-async def refuse_tables(uri: str) -> None:
-    """BackupError for a store in object storage that has tables."""
+async def check_no_tables(uri: str) -> None:
+    """Raises BackupError if a store in object storage has tables."""
     store = TableCopier(uri)
     await store.open()
-    there = await store.tables()
-    if there:
-        raise BackupError(not_empty(uri, there))
+    tables = await store.tables()
+    if tables:
+        raise not_empty(uri, tables)
 
 
-def not_empty(place: str, there: list[str]) -> str:
-    """Why nothing is restored to a place."""
-    names = ", ".join(there[:NAMED]) + (", …" if len(there) > NAMED else "")
-    return f"{place} is not empty ({names}): restore into a new folder; nothing was written"
+def not_empty(place: str, entries: list[str]) -> BackupError:
+    """The error of a restore into a place with these entries."""
+    names = ", ".join(entries[:MAX_NAMED]) + (", …" if len(entries) > MAX_NAMED else "")
+    return BackupError(f"{place} is not empty ({names}); restore into a new folder. Nothing was written")
 
 
 async def into_folder(backup: Path, folder: Path, manifest: Manifest, report: Report) -> None:
-    """Copies into a folder beside the tables' places, and moves each table there when all are whole."""
+    """Copies into a staging folder, and moves the tables from there when all are complete."""
     staging, made = prepare(folder)
     moved: list[Path] = []
     try:
@@ -106,7 +113,7 @@ async def into_folder(backup: Path, folder: Path, manifest: Manifest, report: Re
 
 
 def prepare(folder: Path) -> tuple[Path, bool]:
-    """A place for copies in the folder, and whether the folder was made for it."""
+    """Creates the staging folder; returns it, and whether the store's folder was created."""
     made = not folder.exists()
     folder.mkdir(mode=FOLDER_MODE, parents=True, exist_ok=True)
     staging = folder / STAGING
@@ -127,20 +134,22 @@ async def into_bucket(backup: Path, uri: str, manifest: Manifest, report: Report
 
 
 def tables_of(manifest: Manifest) -> list[str]:
-    """The tables, the catalog last."""
+    """The tables, catalog last."""
     return [*sorted(set(manifest.tables) - {CATALOG}), CATALOG]
 
 
 async def copy_tables(
     backup: Path, uri: str, manifest: Manifest, report: Report, measure: Callable[[], int]
 ) -> None:
-    """Copies all tables, and counts their rows. BackupError where a table has another number of rows."""
+    """Copies all tables. Raises BackupError if the number of rows of a copy is wrong."""
     source, target = TableCopier(str(backup / STORE)), TableCopier(uri)
     with report("Restoring", manifest.bytes) as advance:
         for table in tables_of(manifest):
             before = measure()
             copying = asyncio.create_task(source.copy(table, target.table_uri(table)))
-            await watched(copying, lambda before=before: measure() - before, advance)  # type: ignore[misc]
+            await wait_for_copy(copying, lambda before=before: measure() - before, advance)  # type: ignore[misc]
             rows = await target.count(table)
             if rows != manifest.tables[table].rows:
-                raise BackupError(f"table {table} has {rows:,} rows, not {manifest.tables[table].rows:,}")
+                raise BackupError(
+                    f"the copy of table {table} has {rows:,} rows, not {manifest.tables[table].rows:,}"
+                )

@@ -204,9 +204,9 @@ class LabelSets:
         stored = None if document is None else read_embeddings(document.value, rows, spec.embed_dim)
         return None if stored is None else LabelEmbeddings(stored.matrix, stored.truncated)
 
-    async def keep_embeddings(self, ref: LabelSetRef, spec: ModelSpec, found: LabelEmbeddings) -> None:
+    async def keep_embeddings(self, ref: LabelSetRef, spec: ModelSpec, embeddings: LabelEmbeddings) -> None:
         """Stores the embeddings by a model, unless another caller has stored them: they are the same."""
-        value = write_embeddings(TextEmbeddings(found.matrix, found.truncated_prompts))
+        value = write_embeddings(TextEmbeddings(embeddings.matrix, embeddings.truncated_prompts))
         await self._engine.put_document(embeddings_key(ref, spec), value, version=0)
         if await self._engine.get_document(VERSIONS + path(ref)) is None:
             # The version was deleted in the meantime.

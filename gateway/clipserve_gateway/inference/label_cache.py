@@ -51,7 +51,7 @@ class EmbeddingStore(Protocol):
         """The stored embeddings for a model; None if there are none with this number of rows."""
         ...
 
-    async def keep_embeddings(self, ref: LabelSetRef, spec: ModelSpec, found: LabelEmbeddings) -> None:
+    async def keep_embeddings(self, ref: LabelSetRef, spec: ModelSpec, embeddings: LabelEmbeddings) -> None:
         """Stores the embeddings for a model."""
         ...
 

@@ -1,1 +1,1 @@
-"""The store as a whole: which tables the catalog accounts for, and what happens where it does not."""
+"""The store as a whole: whether catalog and tables match, and repairs if they do not."""

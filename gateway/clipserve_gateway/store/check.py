@@ -1,4 +1,4 @@
-"""Compares the tables with the catalog. No table is deleted but those whose drop was asked for and begun."""
+"""Compares the tables with the catalog. Deletes only tables whose drop was requested and has begun."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ from clipserve_gateway.collection.tables import (
 )
 from clipserve_gateway.index.base import Engine
 
-SHOWN = 3
-"""Tables that a sentence names."""
+MAX_NAMED = 3
+"""Tables that a message names."""
 
 
 @dataclass(frozen=True)
 class StoreState:
-    """What a look at the store found.
+    """Differences between catalog and tables.
 
     Attributes:
-        orphans: tables that an interrupted step left behind: recorded, but of no collection. They stay.
-        unlisted: tables that the catalog knows nothing of, as if it were lost or an older copy.
-        missing: tables that the catalog lists and that are not there.
+        orphans: tables with a record but without a collection, left by an interrupted step. They are kept.
+        unlisted: tables unknown to the catalog, which was lost or is an older copy.
+        missing: tables that the catalog lists and that do not exist.
     """
 
     orphans: tuple[str, ...] = ()
@@ -35,62 +35,60 @@ class StoreState:
 
     @property
     def problem(self) -> str:
-        """Why nothing may be written, and what to do; empty where all is well."""
+        """Why writes are refused, and what to do; empty if they are not."""
         if self.unlisted:
             return (
-                f"the catalog does not know {named(self.unlisted)}: it was lost, or is older than the "
-                "tables. Nothing is written until this is settled; reads go on. Restore the newest copy of "
-                "the catalog, or rebuild it: `clipserve-gateway store rebuild`. To leave these tables "
+                f"the catalog does not know {named(self.unlisted)}: the catalog was lost, or is older than "
+                "the tables. Writes are refused until this is repaired; reads work. Restore the newest copy "
+                "of the catalog, or rebuild it: `clipserve-gateway store rebuild`. To leave these tables "
                 "unused instead: `clipserve-gateway store orphans --accept NAME`"
             )
         if self.missing:
             return (
-                f"the catalog lists {named(self.missing)}, not there any more: the catalog is older than "
-                "the tables, or they were removed. Nothing is written until this is settled; reads go on. "
-                "Restore catalog and tables from one copy, or take the collections off the catalog: "
+                f"the catalog lists {named(self.missing)} that do not exist: the catalog is older than the "
+                "tables, or they were removed. Writes are refused until this is repaired; reads work. "
+                "Restore catalog and tables from the same copy, or remove the collections from the catalog: "
                 "`clipserve-gateway store forget COLLECTION`"
             )
         return ""
 
 
 def named(tables: tuple[str, ...]) -> str:
-    """The first few tables, for a sentence."""
-    more = len(tables) - SHOWN
+    """The first few tables, for a message."""
+    more = len(tables) - MAX_NAMED
     count = "1 table" if len(tables) == 1 else f"{len(tables)} tables"
-    return f"{count} ({', '.join(tables[:SHOWN])}{f' and {more} more' if more > 0 else ''})"
+    return f"{count} ({', '.join(tables[:MAX_NAMED])}{f' and {more} more' if more > 0 else ''})"
 
 
 async def listed(engine: Engine) -> dict[str, tuple[CollectionSpec, Generation]]:
-    """The tables that the catalog lists, with what they are of."""
+    """The tables in the catalog, with their collections and generations."""
     specs = [read_spec(document.value) for document in await engine.documents(COLLECTIONS)]
     return {generation.table: (spec, generation) for spec in specs for generation in spec.generations}
 
 
-async def look(engine: Engine) -> StoreState:
-    """The state of the store; finishes drops that were interrupted.
+async def inspect_store(engine: Engine) -> StoreState:
+    """The state of the store. Finishes interrupted drops, and writes records that older releases lack.
 
-    Tables that have no record yet, of an earlier release, get one.
-
-    The catalog is read before and after the tables, because other gateways may change both meanwhile: a
-    table is made before it is listed, and dropped after.
+    The catalog is read before and after the tables, because other gateways may change both at the same time:
+    a table is created before it is listed, and dropped after.
     """
     before = await listed(engine)
     tables = [name for name in await engine.tables() if is_collection_table(name)]
     after = await listed(engine)
-    records = {it.key.removeprefix(RECORDS): it for it in await engine.documents(RECORDS)}
-    # A drop by another gateway may have ended between the tables and the records.
-    still = set(await engine.tables())
-    alone = sorted((set(tables) & still) - set(before) - set(after))
-    dropping = [name for name in alone if name in records and is_being_dropped(records[name])]
+    records = {record.key.removeprefix(RECORDS): record for record in await engine.documents(RECORDS)}
+    # Another gateway may have dropped a table between the two reads.
+    existing = set(await engine.tables())
+    orphans = sorted((set(tables) & existing) - set(before) - set(after))
+    dropping = [name for name in orphans if name in records and is_being_dropped(records[name])]
     state = StoreState(
-        orphans=tuple(name for name in alone if name in records and name not in dropping),
-        unlisted=tuple(name for name in alone if name not in records),
-        missing=tuple(sorted((set(before) & set(after)) - set(tables) - still)),
+        orphans=tuple(name for name in orphans if name in records and name not in dropping),
+        unlisted=tuple(name for name in orphans if name not in records),
+        missing=tuple(sorted((set(before) & set(after)) - set(tables) - existing)),
     )
     if not state.problem:
         for name in dropping:
             await drop_table(engine, name)
-        for name in sorted((set(after) & still) - set(records)):
+        for name in sorted((set(after) & existing) - set(records)):
             await engine.put_table_facts(name, facts_of(*after[name]))
             await write_record(engine, name)
     return state

@@ -1,4 +1,4 @@
-"""`clipserve-gateway store`: looks at the store's tables, and repairs the catalog."""
+"""`clipserve-gateway store`: lists orphaned tables, and repairs the catalog."""
 
 from __future__ import annotations
 
@@ -21,22 +21,22 @@ T = TypeVar("T")
 
 
 def store_options() -> Callable[[Command], Command]:
-    """The settings that say where the store is."""
+    """The options for the location of the store."""
     names = [name for name in Settings.model_fields if not name.startswith("milvus_")]
     return settings_options(without=set(names) - {"data", "sync_writes"})
 
 
 def check_is_store(uri: str) -> None:
-    """Refuses a local folder without tables: a wrong --data must not look like a store where all is well."""
+    """Raises click.ClickException for a local folder without tables, which is probably a wrong --data."""
     folder = local_folder(uri) if parse_milvus_uri(uri) is None else None
     if folder is not None and not any(folder.glob("*.lance")):
         raise click.ClickException(
-            f"there is no store in {uri}: name its folder with --data or CLIPSERVE_DATA"
+            f"there is no store in {uri}; give its folder with --data or CLIPSERVE_DATA"
         )
 
 
 def on_engine(options: dict[str, Any], work: Callable[[Engine], Awaitable[T]]) -> T:
-    """Does something with the engine; its errors end the command."""
+    """The result of `work` with the engine; its errors end the command."""
     settings = settings_from(options)
     check_is_store(settings.data)
 
@@ -59,13 +59,13 @@ def store() -> None:
 
 
 @store.command()
-@click.option("--delete", "delete", metavar="NAME", help="Delete this table and its points, for good.")
-@click.option("--accept", "accept", metavar="NAME", help="Keep this table out of use; writes go on then.")
+@click.option("--delete", "delete", metavar="NAME", help="Delete this table with its points permanently.")
+@click.option("--accept", "accept", metavar="NAME", help="Keep this table unused, and allow writes again.")
 @store_options()
 def orphans(delete: str | None, accept: str | None, **options: Any) -> None:
     """List tables without a collection; delete or accept one.
 
-    The gateway never deletes them by itself. Works while gateways run.
+    The gateway never deletes these tables itself. The command works while gateways run.
     """
     if delete is not None:
         on_engine(options, lambda engine: repair.delete(engine, delete))
@@ -73,35 +73,35 @@ def orphans(delete: str | None, accept: str | None, **options: Any) -> None:
         return
     if accept is not None:
         on_engine(options, lambda engine: repair.accept(engine, accept))
-        click.echo(f"{accept} is kept out of use")
+        click.echo(f"{accept} stays unused")
         return
-    found = on_engine(options, repair.orphans)
-    for orphan in found:
-        name = orphan.spec.name if orphan.spec else "not known"
-        points = "points not known" if orphan.points is None else f"{orphan.points:,} points"
-        why = "left by an interrupted step" if orphan.known else "not known to the catalog"
+    orphans = on_engine(options, repair.orphans)
+    for orphan in orphans:
+        name = orphan.spec.name if orphan.spec else "unknown"
+        points = "unknown number of points" if orphan.points is None else f"{orphan.points:,} points"
+        why = "left by an interrupted step" if orphan.known else "unknown to the catalog"
         click.echo(f"{orphan.table}: collection {name}, {points}, {why}")
-    if not found:
+    if not orphans:
         click.echo("every table belongs to a collection")
 
 
 @store.command()
-@click.option("--table", "tables", multiple=True, metavar="NAME", help="Take this one of several tables.")
+@click.option("--table", "tables", multiple=True, metavar="NAME", help="Use this one of several tables.")
 @store_options()
 def rebuild(tables: tuple[str, ...], **options: Any) -> None:
-    """List the collections again whose tables the catalog has lost.
+    """Add the collections of lost tables to the catalog again.
 
-    Each table says what collection it was made for. Aliases and label sets are not kept in tables: put them
-    again. Exit code 1 where tables are left. Works while gateways run.
+    Each table stores the facts of its collection. Aliases and label sets are not stored in tables: create
+    them again. The exit code is 1 if tables remain. The command works while gateways run.
     """
     done = on_engine(options, lambda engine: repair.rebuild(engine, tables))
     for name in done.collections:
-        click.echo(f"collection {name} is listed again")
-    for table, why in done.left.items():
-        click.echo(f"{table} is left: {why}", err=True)
-    if not done.collections and not done.left:
+        click.echo(f"collection {name} is in the catalog again")
+    for table, why in done.remaining.items():
+        click.echo(f"{table} was skipped: {why}", err=True)
+    if not done.collections and not done.remaining:
         click.echo("every table belongs to a collection")
-    if done.left:
+    if done.remaining:
         raise SystemExit(1)
 
 
@@ -109,8 +109,8 @@ def rebuild(tables: tuple[str, ...], **options: Any) -> None:
 @click.argument("collection")
 @store_options()
 def forget(collection: str, **options: Any) -> None:
-    """Take a collection off the catalog after its table was lost.
+    """Remove a collection from the catalog after its table was lost.
 
-    Where only the table of its migration was lost, that migration ends.
+    If only the table of its migration was lost, the migration ends and the collection stays.
     """
     click.echo(on_engine(options, lambda engine: repair.forget(engine, collection)))

@@ -1,4 +1,4 @@
-"""An engine that does not write while the catalog does not account for the tables, and tells if it is up."""
+"""An engine that refuses writes while catalog and tables do not match, and reports whether it is up."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from typing import Any, cast
 from clipserve_gateway.errors import StorageFailed, StorageUnavailable, StoreNotWritable
 from clipserve_gateway.index.base import Engine
 from clipserve_gateway.metrics import Metrics
-from clipserve_gateway.store.check import StoreState, look
+from clipserve_gateway.store.check import StoreState, inspect_store
 
 log = logging.getLogger(__name__)
 
@@ -29,38 +29,38 @@ WRITES = {
     "purge_documents",
 }
 READS = {"get_document", "documents"}
-"""What every gateway asks the engine again and again, even without calls."""
-AGAIN_SECONDS = 5.0
-"""While writes are refused, the store is looked at again this often at most."""
+"""Methods that every gateway calls regularly, even without traffic."""
+RECHECK_SECONDS = 5.0
+"""Minimum time between two checks of the store while writes are refused."""
 
 
 class GuardedEngine:
-    """The methods of Engine. The first write, or `open`, looks at the store; see check.StoreState."""
+    """Wraps an Engine. `open` or the first write checks the store; see check.StoreState."""
 
     def __init__(self, engine: Engine, metrics: Metrics) -> None:
         self._engine = engine
         self._metrics = metrics
-        self._looking = asyncio.Lock()
+        self._checking = asyncio.Lock()
         self._state: StoreState | None = None
-        self._looked = 0.0
+        self._checked_at = 0.0
 
     def __getattr__(self, name: str) -> Any:
-        found = getattr(self._engine, name)
+        attribute = getattr(self._engine, name)
         if name in WRITES:
-            return self._guarded(found)
-        return self._noted(found) if name in READS else found
+            return self._guarded(attribute)
+        return self._monitored(attribute) if name in READS else attribute
 
-    def _noted(self, method: Callable[..., Awaitable[Any]]) -> Callable[..., Awaitable[Any]]:
+    def _monitored(self, method: Callable[..., Awaitable[Any]]) -> Callable[..., Awaitable[Any]]:
         @functools.wraps(method)
         async def read(*args: Any, **kwargs: Any) -> Any:
-            with self._telling():
+            with self._reporting():
                 return await method(*args, **kwargs)
 
         return read
 
     @contextlib.contextmanager
-    def _telling(self) -> Iterator[None]:
-        """Tells whether the engine does what is asked of it inside."""
+    def _reporting(self) -> Iterator[None]:
+        """Sets the metric engine_up by the success of the engine's work inside."""
         try:
             yield
         except (StorageFailed, StorageUnavailable):
@@ -78,8 +78,8 @@ class GuardedEngine:
         return write
 
     async def open(self) -> None:
-        """Opens the engine and looks at the store. Raises StorageFailed, StorageUnavailable."""
-        with self._telling():
+        """Opens the engine and checks the store. Raises StorageFailed, StorageUnavailable."""
+        with self._reporting():
             await self._engine.open()
         await self._look()
 
@@ -90,16 +90,16 @@ class GuardedEngine:
             raise StoreNotWritable(state.problem)
 
     async def _look(self) -> StoreState:
-        async with self._looking:
-            if self._state is None or time.monotonic() > self._looked + AGAIN_SECONDS:
-                state = await look(self._engine)
-                self._looked = time.monotonic()
+        async with self._checking:
+            if self._state is None or time.monotonic() > self._checked_at + RECHECK_SECONDS:
+                state = await inspect_store(self._engine)
+                self._checked_at = time.monotonic()
                 if state != self._state:
-                    self._tell(state)
+                    self._report(state)
                 self._state = state
             return self._state
 
-    def _tell(self, state: StoreState) -> None:
+    def _report(self, state: StoreState) -> None:
         self._metrics.store_writable.set(0 if state.problem else 1)
         self._metrics.orphan_tables.clear()
         for name in (*state.orphans, *state.unlisted):
@@ -107,16 +107,16 @@ class GuardedEngine:
         if state.problem:
             log.error("%s", state.problem)
         elif self._state is not None:
-            log.info("the catalog accounts for all tables again; writes go on")
+            log.info("catalog and tables match again; writes are allowed")
         for name in state.orphans:
             log.warning(
-                "table %s belongs to no collection: an interrupted create, drop or migration left it. It is "
-                "kept. To delete it: clipserve-gateway store orphans --delete %s",
+                "table %s does not belong to a collection: an interrupted create, drop or migration left it. "
+                "It is kept. To delete it: clipserve-gateway store orphans --delete %s",
                 name,
                 name,
             )
 
 
 def guarded(engine: Engine, metrics: Metrics) -> Engine:
-    """The engine behind a GuardedEngine."""
+    """The engine, wrapped in a GuardedEngine."""
     return cast(Engine, GuardedEngine(engine, metrics))

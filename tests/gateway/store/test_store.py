@@ -35,7 +35,7 @@ from clipserve_gateway.index.lance.engine import LanceEngine
 from clipserve_gateway.index.values import PayloadType, Point, TableSpec
 from clipserve_gateway.metrics import Metrics
 from clipserve_gateway.store import guard, repair
-from clipserve_gateway.store.check import look
+from clipserve_gateway.store.check import inspect_store
 from clipserve_gateway.store.guard import guarded
 from hypothesis import given
 from hypothesis import strategies as st
@@ -75,7 +75,7 @@ async def lose_catalog(engine, prefix=""):
 
 @pytest.fixture(autouse=True)
 def at_once(monkeypatch):
-    monkeypatch.setattr(guard, "AGAIN_SECONDS", 0.0)
+    monkeypatch.setattr(guard, "RECHECK_SECONDS", 0.0)
 
 
 def gauge(metrics, name, **labels):
@@ -139,7 +139,7 @@ async def test_what_an_interrupted_create_left_is_kept_and_stops_no_writes(engin
         await repair.delete(engine, made[0].serving.table)
     await repair.delete(engine, left.serving.table)
     assert left.serving.table not in await engine.tables()
-    assert (await look(engine)).orphans == ()
+    assert (await inspect_store(engine)).orphans == ()
 
 
 async def test_a_drop_by_another_gateway_while_the_store_is_looked_at_is_no_lost_catalog(
@@ -153,7 +153,7 @@ async def test_a_drop_by_another_gateway_while_the_store_is_looked_at_is_no_lost
         return await documents(prefix)
 
     monkeypatch.setattr(engine, "documents", slowly)
-    assert (await look(engine)).problem == ""
+    assert (await inspect_store(engine)).problem == ""
 
 
 async def test_a_migration_whose_table_is_missing_can_be_taken_off(engine, made):
@@ -163,9 +163,9 @@ async def test_a_migration_whose_table_is_missing_can_be_taken_off(engine, made)
     moving = dataclasses.replace(pets, migration=Migration(MigrationState.RUNNING, other, created, 1))
     document = await engine.get_document(COLLECTIONS + "pets")
     await engine.put_document(document.key, write_spec(moving), version=document.version)
-    assert "lists 1 table" in (await look(engine)).problem
+    assert "lists 1 table" in (await inspect_store(engine)).problem
     assert "migration" in await repair.forget(engine, "pets")
-    assert (await look(engine)).problem == ""
+    assert (await inspect_store(engine)).problem == ""
     assert (await Catalog(engine).get("pets")).migration is None
     assert await engine.count(pets.table) == 1
 
@@ -190,7 +190,7 @@ async def test_a_catalog_is_rebuilt_from_the_tables(engine, made):
     await gateway.open()
     done = await repair.rebuild(engine)
     assert done.collections == ("pets", "shop")
-    assert done.left == {}
+    assert done.remaining == {}
     assert [await Catalog(gateway).get(it.name) for it in made] == made
     await gateway.upsert(made[0].table, [Point("x", {}, VECTOR)])
 
@@ -204,7 +204,7 @@ async def test_a_rebuild_takes_no_name_that_is_an_alias(engine, made):
     await catalog.put_alias("pets", "shop")
     rebuilt = await repair.rebuild(engine)
     assert rebuilt.collections == ()
-    assert "there is an alias 'pets'" in rebuilt.left[made[0].serving.table]
+    assert "there is an alias 'pets'" in rebuilt.remaining[made[0].serving.table]
 
 
 async def test_of_two_tables_of_one_name_none_is_taken_by_chance(engine, made):
@@ -214,19 +214,19 @@ async def test_of_two_tables_of_one_name_none_is_taken_by_chance(engine, made):
     await lose_catalog(engine)
     done = await repair.rebuild(engine)
     assert done.collections == ("shop",)
-    assert set(done.left) == {made[0].serving.table, second.serving.table}
+    assert set(done.remaining) == {made[0].serving.table, second.serving.table}
     done = await repair.rebuild(engine, [made[0].serving.table])
     assert done.collections == ("pets",)
-    assert (await look(engine)).problem != ""
+    assert (await inspect_store(engine)).problem != ""
     await repair.accept(engine, second.serving.table)
-    assert (await look(engine)).problem == ""
+    assert (await inspect_store(engine)).problem == ""
 
 
 async def test_tables_of_an_earlier_release_get_what_a_rebuild_needs(engine):
     old = spec()
     await engine.create_table(old.table)
     await engine.put_document(COLLECTIONS + "pets", write_spec(old), version=0)
-    assert (await look(engine)).problem == ""
+    assert (await inspect_store(engine)).problem == ""
     await engine.upsert(old.table, [Point("x", {"year": 3}, VECTOR)])
     await lose_catalog(engine)
     assert (await repair.rebuild(engine)).collections == ("pets",)
@@ -235,7 +235,7 @@ async def test_tables_of_an_earlier_release_get_what_a_rebuild_needs(engine):
 
 async def test_tables_of_others_are_left_alone(engine, made):
     await engine.create_table(TableSpec("not_ours", 8, {}))
-    assert (await look(engine)).problem == ""
+    assert (await inspect_store(engine)).problem == ""
     with pytest.raises(Conflict):
         await repair.delete(engine, made[0].serving.table)
 
@@ -251,9 +251,9 @@ async def test_the_commands_tell_and_repair(tmp_path):
         return asyncio.to_thread(CliRunner().invoke, main, ["store", *words, "--data", str(tmp_path)])
 
     done = await command("orphans")
-    assert f"{made.serving.table}: collection pets, 1 points, not known to the catalog" in done.output
+    assert f"{made.serving.table}: collection pets, 1 points, unknown to the catalog" in done.output
     done = await command("rebuild")
-    assert (done.exit_code, done.output) == (0, "collection pets is listed again\n")
+    assert (done.exit_code, done.output) == (0, "collection pets is in the catalog again\n")
     done = await command("orphans")
     assert done.output == "every table belongs to a collection\n"
     done = await command("orphans", "--delete", made.serving.table)
@@ -266,7 +266,7 @@ def test_the_commands_refuse_a_folder_that_holds_no_store(tmp_path, words):
     place = tmp_path / "mistyped"
     done = CliRunner().invoke(main, ["store", *words, "--data", str(place)])
     assert done.exit_code == 1
-    assert f"there is no store in {place}: name its folder with --data" in done.output
+    assert f"there is no store in {place}; give its folder with --data" in done.output
     assert not place.exists()
 
 
@@ -290,4 +290,4 @@ async def test_names_that_differ_in_a_hyphen_only_are_two_collections(engine):
         found = await catalog.get(f"{name}-now")
         assert found.name == name
         assert [point.id for point in await engine.scroll(found.table, after="", limit=9)] == [name]
-    assert (await look(engine)).problem == ""
+    assert (await inspect_store(engine)).problem == ""
