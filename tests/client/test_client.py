@@ -107,6 +107,8 @@ def test_labels_are_given_or_named(client):
         client.classify([png(1)], ["cat"], label_set="pets")
     with pytest.raises(TypeError, match="its own templates and thresholds"):
         client.classify([png(1)], label_set="pets", templates=["{}"])
+    with pytest.raises(TypeError, match="its own templates and thresholds"):
+        client.prepare_labels(label_set="pets", templates=["{}"])
     with pytest.raises(ValueError, match="pets@3"):
         client.classify([png(1)], label_set="pets@x")
 

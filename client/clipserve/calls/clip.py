@@ -57,13 +57,9 @@ class ClipCalls(Calls):
             thresholds: cosine at or above which a label counts as present: one for all labels, or one each.
             model: name of the model; empty means the server's default.
         """
-        if (labels is None) == (label_set is None):
-            raise TypeError("classify needs exactly one of labels and label_set")
-        if label_set is not None and not (templates is None and thresholds is None):
-            raise TypeError("a stored label set has its own templates and thresholds")
         job = ClassifyJob(
             images,
-            to_label_set(labels, templates, thresholds) if labels is not None else label_set or "",
+            choose_labels(labels, label_set, templates, thresholds),
             top_k=top_k,
             mode=mode,
             model=model,
@@ -90,10 +86,8 @@ class ClipCalls(Calls):
             labels, label_set, templates, model: as in `classify`.
             progress: called with the number of prompts encoded so far, and their total.
         """
-        if (labels is None) == (label_set is None):
-            raise TypeError("prepare_labels needs exactly one of labels and label_set")
-        labels_or_ref = label_set if label_set is not None else to_label_set(labels or (), templates)
-        request, encoded, before = prepare_request(labels_or_ref, model), 0, -1
+        chosen = choose_labels(labels, label_set, templates)
+        request, encoded, before = prepare_request(chosen, model), 0, -1
         while True:
             response = self._call("PrepareLabels", request, timeout)
             encoded += response.encoded
@@ -210,3 +204,19 @@ class ClipCalls(Calls):
         )
         warn_of_texts(check_query_texts(text, weighted or ()))
         return read_search(self._call("Search", request, timeout))
+
+
+def choose_labels(
+    labels: Iterable[str] | LabelSet | None,
+    label_set: str | None,
+    templates: Sequence[str] | None,
+    thresholds: Sequence[float] | float | None = None,
+) -> LabelSet | str:
+    """The labels of a call: a label set, or the reference of a stored one. Raises TypeError."""
+    if (labels is None) == (label_set is None):
+        raise TypeError("pass exactly one of labels and label_set")
+    if labels is not None:
+        return to_label_set(labels, templates, thresholds)
+    if not (templates is None and thresholds is None):
+        raise TypeError("a stored label set has its own templates and thresholds")
+    return label_set or ""
