@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from clipserve.tools.cli import hits
+from clipserve.tools.cli import search_output
 from clipserve_gateway.collection import score_statistics
 
 
 def test_the_command_knows_the_gateways_minimum() -> None:
-    assert hits.FEWEST_POINTS == score_statistics.FEWEST_POINTS
+    assert search_output.FEWEST_POINTS == score_statistics.FEWEST_POINTS

@@ -91,11 +91,11 @@ class Leaders:
         for start in range(0, self._count, COLUMNS):
             some = self._places[start : min(start + COLUMNS, self._count)]
             cosines = embeddings @ self._embeddings[self._rows[some]].T
-            found = cosines.argmax(axis=1)
-            found_cosines = cosines[np.arange(len(found)), found]
+            nearest = cosines.argmax(axis=1)
+            found_cosines = cosines[np.arange(len(nearest)), nearest]
             better = found_cosines > best
             best[better] = found_cosines[better]
-            places[better] = some[found[better]]
+            places[better] = some[nearest[better]]
         return places, best
 
 
@@ -134,7 +134,7 @@ def gathered(rows: npt.NDArray[np.intp], nearest: npt.NDArray[np.intp], cosines:
     groups = []
     for leader, others in sorted(members.items(), key=lambda item: (-len(item[1]), item[0])):
         others.sort(key=lambda place: (-cosines[place], place))
-        found = (leader, *others)
+        group = (leader, *others)
         near = (1.0, *(min(1.0, float(cosines[place])) for place in others))
-        groups.append(Group(tuple(int(rows[place]) for place in found), near))
+        groups.append(Group(tuple(int(rows[place]) for place in group), near))
     return groups

@@ -15,10 +15,10 @@ from clipserve.tools.cli.terminal import console, say, table
 @click.argument("collection")
 @server_options
 def put_alias(name: str, collection: str, server: Server) -> None:
-    """Let NAME mean COLLECTION, from this moment on.
+    """Point the alias NAME to COLLECTION.
 
-    Wherever a collection is named an alias does as well: let searches name the alias, index into a new
-    collection, and then let the alias mean that one.
+    Every command accepts an alias in place of a collection. Let searches use the alias, index into a new
+    collection, then point the alias to the new one.
 
     \b
     Examples:
@@ -30,14 +30,14 @@ def put_alias(name: str, collection: str, server: Server) -> None:
     if server.as_json:
         print_json({"alias": name, "collection": collection, "previous_collection": before or None})
     else:
-        say(f"{name} means {collection} now" + (f" (before: {before})" if before else ""))
+        say(f"{name} now points to {collection}" + (f" (before: {before})" if before else ""))
 
 
 @click.command()
 @click.argument("name")
 @server_options
 def unalias(name: str, server: Server) -> None:
-    """Remove an alias; the collection stays."""
+    """Remove an alias. The collection remains."""
     with server.client() as client:
         client.delete_alias(name)
     if server.as_json:
@@ -49,15 +49,15 @@ def unalias(name: str, server: Server) -> None:
 @click.command("aliases")
 @server_options
 def list_aliases(server: Server) -> None:
-    """List the aliases and what they mean."""
+    """List the aliases and their collections."""
     with server.client() as client:
-        found = client.list_aliases()
+        aliases = client.list_aliases()
     if server.as_json:
-        print_json({"aliases": found})
-    elif not found:
-        say("no aliases; `clipserve collections alias NAME COLLECTION` makes one")
+        print_json({"aliases": aliases})
+    elif not aliases:
+        say("no aliases; `clipserve collections alias NAME COLLECTION` creates one")
     else:
-        made = table("alias", "collection")
-        for alias, collection in found.items():
-            made.add_row(Text(alias), Text(collection))
-        console().print(made)
+        rows = table("alias", "collection")
+        for alias, collection in aliases.items():
+            rows.add_row(Text(alias), Text(collection))
+        console().print(rows)

@@ -35,15 +35,15 @@ from clipserve.tools.evaluation.dataset import DatasetError
 
 
 class Commands(click.Group):
-    """Shows the client's errors as one sentence with an exit code."""
+    """Prints errors as one sentence and ends with their exit code."""
 
     def main(self, *args: Any, **options: Any) -> Any:
-        """Runs the command; all that it prints is escaped."""
+        """Runs the command and escapes everything that it prints."""
         with escaping(), telling_warnings():
             return super().main(*args, **options)
 
     def make_context(self, *args: Any, **options: Any) -> click.Context:
-        """Reads the options before the command."""
+        """Reads the options in front of the command's name."""
         with exit_130_after_ctrl_c(), short_usage_errors():
             return super().make_context(*args, **options)
 
@@ -64,20 +64,20 @@ class Commands(click.Group):
         except DatasetError as error:
             raise Failure(str(error)) from error
         except BrokenPipeError:
-            raise  # whoever reads the output has seen enough
+            raise  # the reader of the output, `head` for example, has closed it
         except OSError as error:
             name = Path(error.filename).as_posix() if isinstance(error.filename, str) else ""
             raise Failure(f"{name}: {error.strerror or error}" if name else str(error)) from error
 
 
 def usage(message: str, ctx: click.Context) -> click.UsageError:
-    """An argument or label that cannot be sent, with the line or option that it stands in."""
+    """The usage error for a text that cannot be sent; it names the line or option of the text."""
     return click.UsageError(one_line(shortened(with_places(message, ctx.meta.get(PLACES, {})))), ctx)
 
 
 @contextlib.contextmanager
 def exit_130_after_ctrl_c() -> Iterator[None]:
-    """Ends the command without a traceback; click alone would exit with 1, as after a failure."""
+    """Ends the command without a traceback. Click alone would exit with 1, as after a failure."""
     try:
         yield
     except KeyboardInterrupt:
@@ -87,7 +87,7 @@ def exit_130_after_ctrl_c() -> Iterator[None]:
 
 @contextlib.contextmanager
 def short_usage_errors() -> Iterator[None]:
-    """Cuts the values that click quotes in its errors, and writes them on one line."""
+    """Shortens the values that click quotes in its errors and writes each error on one line."""
     try:
         yield
     except click.UsageError as error:
@@ -97,7 +97,7 @@ def short_usage_errors() -> Iterator[None]:
 
 @contextlib.contextmanager
 def telling_warnings() -> Iterator[None]:
-    """Prints the client's warnings as sentences; commands print those of labels themselves, with lines."""
+    """Prints warnings of the SDK as sentences. Commands print those about labels themselves, with lines."""
 
     def tell(
         message: Warning | str,
@@ -138,9 +138,9 @@ def main(**given: Any) -> None:
       clipserve index ~/Pictures -c holiday
       clipserve search "a dog playing in the snow" -c holiday -k 5 --sheet hits.png
 
-    Every command has --help with examples, and --json for machines. CLIPSERVE_TARGET names the gateway;
-    so does --target, before or after the command. Where a command takes a file, a text or a list, - is
-    standard input.
+    Every command has --help with examples, and --json for machine-readable output. Name the gateway with
+    --target, before or after the command, or with CLIPSERVE_TARGET. Where a command takes a file, a text or
+    a list, - means standard input.
     """
     keep_for_commands(click.get_current_context(), given)
 

@@ -14,9 +14,9 @@ from rich.text import Text
 
 from clipserve.errors import Unimplemented
 from clipserve.labels import NAMES, NoneOfTheAbove
-from clipserve.tools.cli.common import expanded, read_labels, say_passed_over, shown, unread_folders
+from clipserve.tools.cli.common import expanded, read_labels, say_skipped, unread_folders
 from clipserve.tools.cli.errors import ITEMS_FAILED
-from clipserve.tools.cli.label_notes import show_cut_prompts, show_warnings, use
+from clipserve.tools.cli.label_warnings import show_cut_prompts, show_warnings, use_label_file
 from clipserve.tools.cli.options import Server, model_option, server_options, template_option
 from clipserve.tools.cli.output import (
     bar,
@@ -30,12 +30,13 @@ from clipserve.tools.cli.output import (
 )
 from clipserve.tools.cli.stdin import FILE_OR_STDIN, LIST_OR_STDIN, PICTURES_OR_STDIN, picture_input
 from clipserve.tools.cli.terminal import console, say, table
+from clipserve.tools.indexing.facts import printable
 from clipserve.types import ClassifyResult, LabelScore
 
 ALL = 2**31 - 1
-"""More labels than there are: all of them."""
+"""As --top 0 is sent: all labels."""
 MANY = 1_000
-"""Prompts that take a server long enough for a person to wonder. Of a stored label set they are not known."""
+"""More prompts than this are encoded before the first picture, with a progress bar."""
 
 
 @click.command()
@@ -46,32 +47,34 @@ MANY = 1_000
     multiple=True,
     metavar="A,B,C",
     type=LIST_OR_STDIN,
-    help="Labels, with commas between; one in quotes may hold commas: '\"salt, pepper\",cat'. - reads them "
-    "from standard input, one a line.",
+    help="Labels, separated by commas. Quote a label with commas: '\"salt, pepper\",cat'. - reads one label "
+    "a line from standard input.",
 )
 @click.option(
-    "--labels-file", type=FILE_OR_STDIN, help="Labels, one a line, or JSON; as `clipserve labels put` reads."
+    "--labels-file",
+    type=FILE_OR_STDIN,
+    help="File with one label a line, or JSON; see `clipserve labels put`.",
 )
 @click.option(
     "--label-set",
     metavar="NAME[@VERSION]",
-    help=f"Labels and templates: {' or '.join(NAMES)}, which come along, or a set that the server keeps.",
+    help=f"Stored label set, or {' or '.join(NAMES)}, which come with this command.",
 )
 @template_option
-@click.option("--none", is_flag=True, help="Offer `none of the above` too, for pictures that no label fits.")
 @click.option(
-    "--top", "-k", default=5, show_default=True, type=click.IntRange(0), help="Labels to show; 0: all."
+    "--none", is_flag=True, help="Add the label `none of the above`, for pictures that no label fits."
+)
+@click.option(
+    "--top", "-k", default=5, show_default=True, type=click.IntRange(0), help="Labels to show; 0 shows all."
 )
 @click.option(
     "--mode",
     type=click.Choice(["softmax", "independent"]),
     default="softmax",
     show_default=True,
-    help="One label is right, or any number of them.",
+    help="softmax: one label applies. independent: any number of labels.",
 )
-@click.option(
-    "--threshold", type=click.FloatRange(-1, 1), help="Cosine from which a label counts as present."
-)
+@click.option("--threshold", type=click.FloatRange(-1, 1), help="A label is present from this cosine on.")
 @model_option
 @server_options
 def classify(
@@ -89,8 +92,8 @@ def classify(
 ) -> None:
     """Name what pictures show. An IMAGE is a file, a folder of files, or - for standard input.
 
-    Label sets that come along are cifar10 and imagenet1k. Any other name, and any name with a version, is
-    one that the server keeps: `clipserve labels` lists those, and puts them there. They have their own
+    The label sets cifar10 and imagenet1k come with this command. Any other name, and any name with a version,
+    is a label set stored on the server: `clipserve labels` lists and stores them. Stored sets have their own
     templates and thresholds.
 
     \b
@@ -105,19 +108,17 @@ def classify(
     """
     chosen = read_labels(labels, labels_file, label_set, templates)
     given, stored = (
-        (None, chosen) if isinstance(chosen, str) else (use(chosen, tell=not server.as_json), None)
+        (None, chosen) if isinstance(chosen, str) else (use_label_file(chosen, tell=not server.as_json), None)
     )
     if stored and (templates or threshold is not None or none):
-        what = (
-            "says itself whether none of the above is offered"
-            if none
-            else "has its own templates and thresholds"
+        option = "--none" if none else "--template" if templates else "--threshold"
+        raise click.UsageError(
+            f"{option} does not apply to the stored label set {stored}, which has its own; leave it out"
         )
-        raise click.UsageError(f"label set {stored} {what}, on the server")
     if given and none:
         given = dataclasses.replace(given, none_of_the_above=NoneOfTheAbove())
-    files, passed_over = expanded(images)
-    unread = unread_folders(passed_over)
+    files, skipped = expanded(images)
+    unread = unread_folders(skipped)
     with server.client() as client:
         prompts = len(given.names) * max(1, len(given.templates)) if given else MANY + 1
         if prompts > MANY and not server.as_json:
@@ -125,7 +126,10 @@ def classify(
             with contextlib.suppress(Unimplemented), encoding() as tell:
                 encoded = client.prepare_labels(given, label_set=stored, model=model, progress=tell)
                 if encoded and label_set is None:
-                    say("`clipserve labels put NAME FILE` keeps such labels encoded on the server", err=True)
+                    say(
+                        "to keep these labels encoded on the server: `clipserve labels put NAME FILE`",
+                        err=True,
+                    )
         with progress("Classifying", len(files), show=len(files) > 16 and not server.as_json) as advance:
             result = client.classify(
                 [picture_input(file) for file in files],
@@ -138,16 +142,16 @@ def classify(
                 on_error="return",
                 progress=advance,
             )
-    failed = unread + [(shown(files[i]), error) for i, error in result.errors.items()]
+    failed = unread + [(printable(files[i]), error) for i, error in result.errors.items()]
     if server.as_json:
         rows = [{"image": name, "error": error_facts(name, error)} for name, error in unread]
-        print_json(document(files, result, rows) | passed_over.facts())
+        print_json(document(files, result, rows) | skipped.facts())
     else:
         show_warnings(result.warnings)
         show_cut_prompts(result.truncated_prompts)
         show(files, result)
         show_errors(failed)
-        say_passed_over(passed_over)
+        say_skipped(skipped)
     if failed:
         raise SystemExit(ITEMS_FAILED)
 
@@ -155,11 +159,11 @@ def classify(
 def document(
     files: Sequence[Path], result: ClassifyResult, unread: Sequence[dict[str, Any]]
 ) -> dict[str, Any]:
-    """The result for machines; rows of folders that could not be read come first."""
+    """The result as a JSON document; unreadable folders come first."""
     rows = list(unread)
     for file, item in zip(files, result, strict=True):
         if item.error is not None:
-            rows.append({"image": shown(file), "error": error_facts(shown(file), item.error)})
+            rows.append({"image": printable(file), "error": error_facts(printable(file), item.error)})
             continue
         scores = [
             {
@@ -170,7 +174,7 @@ def document(
             }
             for score in item.scores
         ]
-        rows.append({"image": shown(file), "labels": scores})
+        rows.append({"image": printable(file), "labels": scores})
     model = result.model
     return {
         "model": model.name if model else None,
@@ -184,23 +188,23 @@ def document(
 
 
 def show(files: Sequence[Path], result: ClassifyResult) -> None:
-    """A few lines for each picture."""
-    made = table("image", "label", ("probability", "right"), "", ("cosine", "right"))
+    """Prints the best labels of each picture as a table."""
+    rows_ = table("image", "label", ("probability", "right"), "", ("cosine", "right"))
     for file, item in zip(files, result, strict=True):
-        if item.scores and made.row_count:
-            made.add_row()
+        if item.scores and rows_.row_count:
+            rows_.add_row()
         for rank, score in enumerate(item.scores):
-            made.add_row(
-                Text(shown(file) if rank == 0 else ""),
+            rows_.add_row(
+                Text(printable(file) if rank == 0 else ""),
                 Text(verdict(score) + score.label, "bold" if rank == 0 else ""),
                 percent(score.probability),
                 bar(score.cosine if score.probability is None else score.probability),
                 number(score.cosine),
             )
-    if made.row_count:
-        console().print(made)
+    if rows_.row_count:
+        console().print(rows_)
 
 
 def verdict(score: LabelScore) -> str:
-    """A mark before labels that have a threshold."""
+    """The mark in front of a label with a threshold: ✓ if it is present."""
     return {None: "", True: "✓ ", False: "· "}[score.above_threshold]

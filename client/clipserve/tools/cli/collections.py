@@ -7,9 +7,9 @@ from collections.abc import Sequence
 import click
 from rich.text import Text
 
-from clipserve.tools.cli import collection_facts
+from clipserve.tools.cli import collection_output
 from clipserve.tools.cli.aliases import list_aliases, put_alias, unalias
-from clipserve.tools.cli.collection_facts import document
+from clipserve.tools.cli.collection_output import document
 from clipserve.tools.cli.common import ListByDefault
 from clipserve.tools.cli.options import Server, server_options
 from clipserve.tools.cli.output import print_json
@@ -36,24 +36,24 @@ def collections() -> None:
 def list_collections(server: Server) -> None:
     """List the collections."""
     with server.client() as client:
-        found = client.list_collections()
+        listed = client.list_collections()
     if server.as_json:
-        print_json({"collections": [document(collection) for collection in found]})
+        print_json({"collections": [document(collection) for collection in listed]})
     else:
-        show(found)
+        show(listed)
 
 
-def show(found: Sequence[Collection]) -> None:
-    """A table."""
-    if not found:
-        say("no collections; `clipserve index FOLDER -c NAME` makes one")
+def show(listed: Sequence[Collection]) -> None:
+    """Prints a table."""
+    if not listed:
+        say("no collections; `clipserve index FOLDER -c NAME` creates one")
         return
-    made = table("collection", ("points", "right"), "model", ("dim", "right"), "payload", "made")
-    for collection in found:
+    rows = table("collection", ("points", "right"), "model", ("dim", "right"), "payload", "created")
+    for collection in listed:
         names = Text(collection.name)
         if collection.aliases:
             names.append(f" ({', '.join(collection.aliases)})", "dim")
-        made.add_row(
+        rows.add_row(
             names,
             f"{collection.count:,}",
             Text(collection.model.name),
@@ -61,7 +61,7 @@ def show(found: Sequence[Collection]) -> None:
             Text(", ".join(collection.schema) or "–"),
             f"{collection.create_time:%Y-%m-%d %H:%M}",
         )
-    console().print(made)
+    console().print(rows)
 
 
 @collections.command("show")
@@ -70,30 +70,23 @@ def show(found: Sequence[Collection]) -> None:
 def show_one(name: str, server: Server) -> None:
     """Show a collection: schema, index, scores and migration."""
     with server.client() as client:
-        found = client.get_collection(name)
+        collection = client.get_collection(name)
     if server.as_json:
-        print_json(document(found))
+        print_json(document(collection))
     else:
-        collection_facts.show(found)
+        collection_output.show(collection)
 
 
 @collections.command("rm")
 @click.argument("name")
-@click.option("--yes", "-y", is_flag=True, help="Do not ask.")
+@click.option("--yes", "-y", is_flag=True, help="Do not ask for confirmation.")
 @server_options
-def remove(
-    name: str,
-    yes: bool,
-    server: Server,
-) -> None:
-    """Remove a collection and all its points, for good."""
+def remove(name: str, yes: bool, server: Server) -> None:
+    """Remove a collection and all its points. This cannot be undone."""
     with server.client() as client:
         collection = client.get_collection(name)
         if not yes:
-            confirm(
-                f"Remove {name} with its {collection.count:,} points for good?",
-                abort=True,
-            )
+            confirm(f"Remove {name} with its {collection.count:,} points? This cannot be undone.", abort=True)
         client.delete_collection(name)
     if server.as_json:
         print_json({"removed": document(collection)})
@@ -105,10 +98,9 @@ def remove(
 @click.argument("name")
 @server_options
 def purge(name: str, server: Server) -> None:
-    """Take deleted points out of the server's files now.
+    """Remove deleted and replaced points from the server's files now.
 
-    Replaced points too. Without this it happens by itself within 15 minutes, unless the server is set
-    otherwise. Raise --timeout for large collections.
+    By default, the server does this by itself within 15 minutes. Raise --timeout for large collections.
     """
     with server.client() as client:
         client.purge_collection(name)

@@ -1,4 +1,4 @@
-"""What commands do alike."""
+"""Helpers that several commands share."""
 
 from __future__ import annotations
 
@@ -22,62 +22,54 @@ from clipserve.tools.cli.label_files import LabelFile, read_prompts
 from clipserve.tools.cli.listed import Listed, entries, from_commas
 from clipserve.tools.cli.stdin import STDIN, name_of, text_of
 from clipserve.tools.cli.terminal import say
+from clipserve.tools.indexing.facts import printable
 
 
 class ListByDefault(click.Group):
-    """A group whose first command is `list`, also where only options are given."""
+    """A group that runs `list` if no command is named, also if only options are given."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        """Puts `list` in front where no command is named."""
+        """Puts `list` in front of the options if no command is named."""
         if not args or (args[0].startswith("-") and args[0] not in ("-h", "--help")):
             args = ["list", *args]
         return super().parse_args(ctx, args)
 
 
-def shown(name: str | Path) -> str:
-    """A name as it can be printed: bytes of file names that are no UTF-8 become question marks."""
-    return str(name).encode(errors="replace").decode()
-
-
 def expanded(paths: Sequence[Path]) -> tuple[list[Path], PassedOver]:
-    """Files as they are, folders as the pictures in them, and what else the folders hold.
+    """The given files, the pictures in the given folders, and an account of the files that were skipped.
 
-    click.UsageError if nothing is left.
+    Raises click.UsageError if there are no pictures.
     """
-    passed_over = PassedOver()
-    found = [file for path in paths for file in (find_images(path, passed_over) if path.is_dir() else [path])]
-    if paths and not found:
-        raise click.UsageError(no_pictures(", ".join(map(shown, paths)), passed_over))
-    return found, passed_over
+    skipped = PassedOver()
+    files = [file for path in paths for file in (find_images(path, skipped) if path.is_dir() else [path])]
+    if paths and not files:
+        raise click.UsageError(no_pictures(", ".join(map(printable, paths)), skipped))
+    return files, skipped
 
 
-def no_pictures(place: str, passed_over: PassedOver) -> str:
-    """That there are none, and what there is instead."""
-    there = f" (passed over: {passed_over.words()})" if passed_over else ""
-    return f"no pictures found in {place}{there}"
+def no_pictures(place: str, skipped: PassedOver) -> str:
+    """The error text for folders without pictures; it tells what else they hold."""
+    return f"no pictures found in {place}" + (f" (skipped: {skipped.words()})" if skipped else "")
 
 
-def unread_folders(passed_over: PassedOver, root: Path | None = None) -> list[tuple[str, ClipserveError]]:
-    """Folders that could not be read, listed as failed pictures are; their names are relative to `root`."""
-
-    def name(error: OSError) -> str:
+def unread_folders(skipped: PassedOver, root: Path | None = None) -> list[tuple[str, ClipserveError]]:
+    """Name, relative to `root`, and error of each folder that could not be read."""
+    failed: list[tuple[str, ClipserveError]] = []
+    for error in skipped.unread:
         folder = Path(error.filename)
-        return shown(f"{(folder.relative_to(root) if root else folder).as_posix()}/")
-
-    return [
-        (name(error), ImageUnreadable(f"cannot read this folder: {error.strerror}"))
-        for error in passed_over.unread
-    ]
+        name = printable(f"{(folder.relative_to(root) if root else folder).as_posix()}/")
+        failed.append((name, ImageUnreadable(f"cannot read this folder: {error.strerror}")))
+    return failed
 
 
-def say_passed_over(passed_over: PassedOver) -> None:
-    """Says on standard error what was passed over, if anything was."""
-    if passed_over:
-        say(f"passed over: {passed_over.words()}", err=True)
+def say_skipped(skipped: PassedOver) -> None:
+    """Tells on standard error which files were skipped, if any."""
+    if skipped:
+        say(f"skipped: {skipped.words()}", err=True)
 
 
 def given_templates(templates: Sequence[str], file: Path | None) -> Listed:
-    """Templates of options, then those of a file; click.UsageError."""
+    """The templates of --template, then those of the file. Raises click.UsageError."""
     options = entries(templates, "--template", "template")
     return options + read_prompts(text_of(file), name_of(file)) if file is not None else options
 
@@ -85,15 +77,14 @@ def given_templates(templates: Sequence[str], file: Path | None) -> Listed:
 def read_labels(
     labels: Sequence[str], labels_file: Path | None, named: str | None, templates: Sequence[str]
 ) -> LabelFile | str:
-    """Labels from exactly one of the three options, or the name of a stored label set; click.UsageError."""
-    options = {"--labels": bool(labels), "--labels-file": labels_file is not None}
-    options["--label-set"] = named is not None
-    given = [option for option, there in options.items() if there]
+    """The labels of one of the three options, or the name of a stored label set. Raises click.UsageError."""
+    options = {"--labels": labels or None, "--labels-file": labels_file, "--label-set": named}
+    given = [option for option, value in options.items() if value is not None]
     if len(given) > 1:
         raise click.UsageError(f"give only one of {', '.join(given[:-1])} and {given[-1]}")
     if not given:
         raise click.UsageError(
-            'say which labels to choose from: --labels "cat,dog", --labels-file FILE or --label-set NAME'
+            'there are no labels; give --labels "cat,dog", --labels-file FILE or --label-set NAME'
         )
     prompts = given_templates(templates, None)
     if named in NAMES:
@@ -110,7 +101,7 @@ def read_labels(
     if tuple(labels) == (str(STDIN),):
         return label_files.read(text_of(STDIN), name_of(STDIN)).with_templates(prompts)
     if len(labels) == 1 and is_path(labels[0]):
-        raise click.UsageError(f"--labels {quoted(labels[0])} is a file; read it with --labels-file")
+        raise click.UsageError(f"--labels {quoted(labels[0])} is a file; give it with --labels-file")
     names = Listed()
     for group in labels:
         if group == str(STDIN):
@@ -118,7 +109,7 @@ def read_labels(
         else:
             names += entries(from_commas(group, "--labels"), "--labels", "label", len(names.texts) + 1)
     if not names.texts:
-        raise click.UsageError("--labels names no label")
+        raise click.UsageError("--labels is empty; write at least one label")
     names.check_distinct()
     return LabelFile(LabelSet(names.texts), names).with_templates(prompts)
 
@@ -158,6 +149,6 @@ def filter_of_where(conditions: Sequence[str], schema: Mapping[str, str]) -> str
 
 
 def need_pyarrow() -> None:
-    """Failure if it is not installed."""
+    """Raises Failure if pyarrow is not installed."""
     if importlib.util.find_spec("pyarrow") is None:
         raise Failure("the command needs pyarrow; install it with: pip install 'clipserve[cli]'")

@@ -12,7 +12,14 @@ import numpy as np
 from clipserve.client import Client
 from clipserve.filters.conditions import Filter
 from clipserve.tools.cli.common import read_filter
-from clipserve.tools.cli.dedupe_words import SHOWN_GROUPS, Scanned, document, show, shown_members, write_sheet
+from clipserve.tools.cli.dedupe_output import (
+    SHOWN_GROUPS,
+    Scanned,
+    document,
+    show,
+    shown_members,
+    write_sheet,
+)
 from clipserve.tools.cli.errors import Failure
 from clipserve.tools.cli.options import OUT, Server, filter_option, root_option, server_options
 from clipserve.tools.cli.output import print_json, progress
@@ -23,18 +30,20 @@ from clipserve.tools.sheets.entries import SUFFIXES
 from clipserve.types import Collection, Floats, StoredPoint
 
 MOST_POINTS = 500_000
-"""Their comparing takes some ten minutes on two cores, and their embeddings about a GB."""
+"""Comparing them takes about ten minutes on two cores, and their embeddings take about 1 GB."""
 
 
 @click.command()
-@click.option("--collection", "-c", required=True, metavar="NAME", help="The collection to look through.")
+@click.option(
+    "--collection", "-c", required=True, metavar="NAME", help="Collection to search for near-duplicates."
+)
 @click.option(
     "--threshold",
     "-t",
     default=0.95,
     show_default=True,
     type=click.FloatRange(0, 1, min_open=True),
-    help="Cosine from which two pictures are near-duplicates.",
+    help="Two pictures are near-duplicates from this cosine on.",
 )
 @filter_option
 @click.option(
@@ -42,12 +51,12 @@ MOST_POINTS = 500_000
     type=click.Choice(["best", "first"]),
     default="best",
     show_default=True,
-    help="Which of a group to keep: the largest file, or the first by id.",
+    help="Picture of each group to keep: the largest file (best), or the first id.",
 )
-@click.option("--sheet", type=OUT, help="Write a sheet with a row for each group: .png or .html.")
+@click.option("--sheet", type=OUT, help="Write a sheet with a row for each group to a .png or .html file.")
 @root_option
-@click.option("--delete", is_flag=True, help="Delete all points of each group but the kept one.")
-@click.option("--yes", "-y", is_flag=True, help="Do not ask before deleting.")
+@click.option("--delete", is_flag=True, help="Delete all points of each group except the one to keep.")
+@click.option("--yes", "-y", is_flag=True, help="Do not ask before deleting points.")
 @server_options
 def dedupe(
     collection: str,
@@ -60,11 +69,11 @@ def dedupe(
     yes: bool,
     server: Server,
 ) -> None:
-    """Find near-duplicates in a collection, exactly.
+    """Find all near-duplicates in a collection.
 
-    Every picture is compared with those that lead a group. A group's first is the one to keep, and each of
-    the others is within the threshold of that very one: a long series of pictures that change little by
-    little does not become one group. --delete deletes points; files are never touched.
+    The search is exact. Each group has one picture to keep, and every other picture of the group is within
+    the threshold of that picture. So a long series of pictures that change little by little does not become
+    one group. --delete deletes points, never files.
 
     \b
     Examples:
@@ -75,8 +84,8 @@ def dedupe(
     if sheet is not None and sheet.suffix not in SUFFIXES:
         raise click.BadParameter(f"{sheet.name} must end in {' or '.join(SUFFIXES)}", param_hint="--sheet")
     with server.client(patient=True) as client:
-        found = client.get_collection(collection)
-        scanned = scan(client, found, read_filter(filter_text, found.schema), show=not server.as_json)
+        info = client.get_collection(collection)
+        scanned = scan(client, info, read_filter(filter_text, info.schema), show=not server.as_json)
         with progress("Comparing", len(scanned.ids), show=not server.as_json) as advance:
             groups = find_groups(scanned.embeddings, threshold, order=scanned.order(keep), progress=advance)
         listed = groups if server.as_json or sheet is not None else groups[:SHOWN_GROUPS]
@@ -93,28 +102,28 @@ def dedupe(
         extra = [scanned.ids[row] for group in groups for row in group.members[1:]]
         deleted = remove(client, collection, extra, len(groups), sure=yes) if delete and extra else 0
     if server.as_json:
-        print_json(document(found, threshold, keep, scanned, groups, points, root, deleted))
+        print_json(document(info, threshold, keep, scanned, groups, points, root, deleted))
     elif delete:
-        say(f"deleted {deleted:,} points; no file was touched")
+        say(f"deleted {deleted:,} points; the files remain")
     elif extra:
-        say("--delete deletes all points of each group but the kept one")
+        say("--delete deletes all points of each group except the one to keep")
 
 
-def scan(client: Client, found: Collection, condition: Filter | None, *, show: bool) -> Scanned:
-    """Ids and embeddings of the points; Failure where there are too many."""
-    total = client.count(found.name, condition)
+def scan(client: Client, info: Collection, condition: Filter | None, *, show: bool) -> Scanned:
+    """Ids, embeddings and file sizes of the points. Raises Failure for more than MOST_POINTS."""
+    total = client.count(info.name, condition)
     if total > MOST_POINTS:
         raise Failure(
-            f"{total:,} points are too many to compare with each other, {MOST_POINTS:,} are the most; "
-            "look through them in parts, with --filter"
+            f"{total:,} points are too many to compare, the limit is {MOST_POINTS:,}; select a part of them "
+            "with --filter"
         )
     ids: list[str] = []
     sizes: list[int] = []
-    rows: Floats = np.empty((total, found.model.embed_dim), np.float32)
+    rows: Floats = np.empty((total, info.model.embed_dim), np.float32)
     with progress("Reading", total, show=show) as advance:
-        for point in client.scroll(found.name, filter=condition, with_embeddings=True):
+        for point in client.scroll(info.name, filter=condition, with_embeddings=True):
             if len(ids) == len(rows):
-                # Written meanwhile.
+                # Points were written since they were counted.
                 rows = np.concatenate([rows, np.empty((1 + len(rows) // 8, rows.shape[1]), np.float32)])
             rows[len(ids)] = point.embedding
             ids.append(point.id)
@@ -127,17 +136,17 @@ def scan(client: Client, found: Collection, condition: Filter | None, *, show: b
 def get_members(
     client: Client, collection: str, scanned: Scanned, groups: Sequence[Group]
 ) -> dict[str, StoredPoint]:
-    """The points of groups, by id, with their payloads; less those that are gone by now."""
+    """The points of the groups, by id, with payloads. Points that were deleted meanwhile are missing."""
     ids = [scanned.ids[row] for group in groups for row in group.members]
     return {point.id: point for point in client.get_points(collection, ids)} if ids else {}
 
 
 def remove(client: Client, collection: str, extra: Sequence[str], groups: int, *, sure: bool) -> int:
-    """Deletes points, after asking; returns how many."""
+    """Asks for confirmation and deletes the points; returns their number."""
     if not sure:
         confirm(
-            f"Delete {len(extra):,} points of {collection} for good, and keep one of each of "
-            f"{groups:,} groups?",
+            f"Delete {len(extra):,} points of {collection} and keep one in each of {groups:,} groups? "
+            "This cannot be undone.",
             abort=True,
         )
     return client.delete_points(collection, extra)

@@ -13,14 +13,14 @@ from clipserve.tools.cli.terminal import confirm, say
 
 @click.command()
 @click.argument("ids", nargs=-1, metavar="[ID]...", type=LIST_OR_STDIN)
-@click.option("--collection", "-c", required=True, metavar="NAME", help="Where to delete.")
+@click.option("--collection", "-c", required=True, metavar="NAME", help="Collection to delete from.")
 @filter_option
-@click.option("--yes", "-y", is_flag=True, help="Do not ask.")
+@click.option("--yes", "-y", is_flag=True, help="Do not ask for confirmation.")
 @server_options
 def delete(ids: tuple[str, ...], collection: str, filter_text: str | None, yes: bool, server: Server) -> None:
-    """Delete points of a collection by ID, or by a condition.
+    """Delete points of a collection by ID or by condition.
 
-    IDs of - are read from standard input, one a line; that needs --yes. Files are never touched.
+    - reads IDs from standard input, one a line, and needs --yes. Files are never deleted.
 
     \b
     Examples:
@@ -29,10 +29,12 @@ def delete(ids: tuple[str, ...], collection: str, filter_text: str | None, yes: 
       clipserve delete -c holiday --filter 'folder == "sea" and modified < "2020-01-01"'
     """
     if bool(ids) == (filter_text is not None):
-        raise click.UsageError("say which points to delete, by their IDs or with --filter, one of them")
+        raise click.UsageError("give the points to delete either by ID or with --filter")
     if str(STDIN) in ids:
         if not yes:
-            raise click.UsageError("the question cannot be answered where standard input has IDs; add --yes")
+            raise click.UsageError(
+                "IDs from standard input need --yes, as the confirmation is read from there too"
+            )
         ids = tuple(id for given in ids for id in (ids_of_stdin() if given == str(STDIN) else [given]))
     with server.client() as client:
         condition = None
@@ -42,7 +44,7 @@ def delete(ids: tuple[str, ...], collection: str, filter_text: str | None, yes: 
             count = client.count(collection, condition)
         if not yes and count:
             points = "1 point" if count == 1 else f"{count:,} points"
-            confirm(f"Delete {points} of {collection} for good?", abort=True)
+            confirm(f"Delete {points} of {collection}? This cannot be undone.", abort=True)
         if condition is not None:
             deleted = client.delete_points(collection, filter=condition)
         else:
@@ -54,5 +56,5 @@ def delete(ids: tuple[str, ...], collection: str, filter_text: str | None, yes: 
 
 
 def ids_of_stdin() -> list[str]:
-    """The lines of standard input that are not empty. Spaces belong to an ID."""
+    """The non-empty lines of standard input. Spaces are part of an ID."""
     return [line for line in text_of(STDIN).splitlines() if line]

@@ -13,7 +13,7 @@ import numpy as np
 from clipserve.client import Client
 from clipserve.errors import ClipserveError
 from clipserve.safe_text import json_text
-from clipserve.tools.cli.common import expanded, say_passed_over, shown, unread_folders
+from clipserve.tools.cli.common import expanded, say_skipped, unread_folders
 from clipserve.tools.cli.errors import ITEMS_FAILED
 from clipserve.tools.cli.listed import PLACES, entries, plain_lines
 from clipserve.tools.cli.options import OUT, Server, model_option, server_options
@@ -27,6 +27,7 @@ from clipserve.tools.cli.stdin import (
     text_of,
 )
 from clipserve.tools.cli.terminal import say
+from clipserve.tools.indexing.facts import printable
 from clipserve.types import Floats, ModelRef
 
 SUFFIXES = (".npy", ".npz", ".json")
@@ -34,7 +35,7 @@ SUFFIXES = (".npy", ".npz", ".json")
 
 @dataclass(frozen=True)
 class Embedded:
-    """Rows and what they are of."""
+    """Embeddings of pictures and texts."""
 
     names: list[str]
     embeddings: Floats
@@ -51,7 +52,7 @@ class Embedded:
 
     @property
     def good(self) -> int:
-        """How many rows are embeddings."""
+        """Number of rows that did not fail."""
         return len(self.names) - len(self.errors)
 
 
@@ -64,13 +65,13 @@ class Embedded:
     multiple=True,
     metavar="TEXT",
     type=TEXT_OR_STDIN,
-    help="A text to embed, - for standard input; repeatable.",
+    help="Text to embed, or - for standard input; repeatable.",
 )
-@click.option("--texts-file", type=FILE_OR_STDIN, help="Texts to embed, one a line.")
+@click.option("--texts-file", type=FILE_OR_STDIN, help="File with one text to embed on each line.")
 @click.option(
-    "--out", "--output", "-o", "output", type=OUT, help="Where to write: .npy, .npz (with names) or .json."
+    "--out", "--output", "-o", "output", type=OUT, help="File to write: .npy, .npz (with names) or .json."
 )
-@click.option("--raw", is_flag=True, help="The encoder's output as it is, not L2-normalized.")
+@click.option("--raw", is_flag=True, help="Do not L2-normalize the embeddings.")
 @model_option
 @server_options
 def embed(
@@ -84,8 +85,8 @@ def embed(
 ) -> None:
     """Turn pictures and texts into embeddings. An IMAGE is a file, a folder, or - for standard input.
 
-    Pictures come first, in the order given, then texts. Rows that failed are NaN in .npy and .npz files, and
-    null with their error in JSON. If every row failed, no file is written.
+    The rows of the result are the pictures in the given order, then the texts. Rows that failed are NaN in
+    .npy and .npz files, and null with their error in JSON. If every row failed, no file is written.
 
     \b
     Examples:
@@ -97,47 +98,47 @@ def embed(
     if output is not None and output.suffix not in SUFFIXES:
         raise click.BadParameter(f"{output.name} must end in {', '.join(SUFFIXES)}", param_hint="--out")
     if output is None and not server.as_json:
-        raise click.UsageError("say where the embeddings go: --out FILE.npz, or --json")
-    files, passed_over = expanded(images)
+        raise click.UsageError("give --out FILE.npz to write the embeddings, or --json to print them")
+    files, skipped = expanded(images)
     listed = entries(texts, "--text", "text")
     if texts_file is not None:
         listed += plain_lines(text_of(texts_file), name_of(texts_file))
     lines = list(listed.texts)
     click.get_current_context().meta[PLACES] = {"texts": listed.places}
     if not files and not lines:
-        raise click.UsageError("give pictures, --text or --texts-file")
+        raise click.UsageError("there is nothing to embed; give pictures, --text or --texts-file")
     with server.client(patient=True) as client:
-        found = embed_all(client, files, lines, model=model, raw=raw, show=not server.as_json)
-    if output is not None and found.good:
-        write(found, output)
-    failed = found.failed + unread_folders(passed_over)
+        embedded = embed_all(client, files, lines, model=model, raw=raw, show=not server.as_json)
+    if output is not None and embedded.good:
+        write(embedded, output)
+    failed = embedded.failed + unread_folders(skipped)
     if server.as_json:
-        written = {"written": found.good if output else 0} | passed_over.facts()
-        print_json(document(found, failed, with_embeddings=output is None) | written)
+        written = {"written": embedded.good if output else 0} | skipped.facts()
+        print_json(document(embedded, failed, with_embeddings=output is None) | written)
     else:
         show_errors(failed)
-        for text in found.truncated:
-            say(f"too long for the model, lost its end: {text[:60]}…", err=True)
-        say_passed_over(passed_over)
-        say(summary(found, output), err=not found.good)
+        for text in embedded.truncated:
+            say(f"longer than the model reads, its end was cut off: {text[:60]}…", err=True)
+        say_skipped(skipped)
+        say(summary(embedded, output), err=not embedded.good)
     if failed:
         raise SystemExit(ITEMS_FAILED)
 
 
-def summary(found: Embedded, output: Path | None) -> str:
-    """What was written, and which rows of it are no embeddings."""
-    rows, dim = found.embeddings.shape
-    if not found.good:
-        return f"wrote nothing to {output}: none of the inputs could be embedded"
-    lacking = f" and {rows - found.good:,} rows of NaN, for those that failed," if found.failed else ""
-    return f"wrote {found.good:,} × {dim} embeddings{lacking} to {output}"
+def summary(embedded: Embedded, output: Path | None) -> str:
+    """A sentence that tells how many rows were written and how many of them failed."""
+    rows, dim = embedded.embeddings.shape
+    if not embedded.good:
+        return f"wrote nothing to {output}: every input failed"
+    failed = f"; {rows - embedded.good:,} failed and are rows of NaN" if embedded.errors else ""
+    return f"wrote {embedded.good:,} × {dim} embeddings to {output}{failed}"
 
 
 def embed_all(
     client: Client, files: list[Path], lines: list[str], *, model: str, raw: bool, show: bool
 ) -> Embedded:
-    """Pictures, then texts."""
-    names = [*map(shown, files), *lines]
+    """Embeds the pictures, then the texts."""
+    names = [*map(printable, files), *lines]
     results = []
     with progress("Embedding", len(names), show=show) as advance:
         if files:
@@ -171,40 +172,40 @@ def embed_all(
     )
 
 
-def write(found: Embedded, path: Path) -> None:
-    """Writes the rows; .npz and .json keep names and model beside them."""
+def write(embedded: Embedded, path: Path) -> None:
+    """Writes the rows; .npz and .json files also have names and model."""
     if path.suffix == ".npy":
-        np.save(path, found.embeddings)
+        np.save(path, embedded.embeddings)
     elif path.suffix == ".npz":
         np.savez_compressed(
             path,
-            embeddings=found.embeddings,
-            names=np.array(found.names),
-            model=np.array(found.model.name if found.model else ""),
-            fingerprint=np.array(found.model.fingerprint if found.model else ""),
+            embeddings=embedded.embeddings,
+            names=np.array(embedded.names),
+            model=np.array(embedded.model.name if embedded.model else ""),
+            fingerprint=np.array(embedded.model.fingerprint if embedded.model else ""),
         )
     else:
-        path.write_text(json_text(finite(document(found, found.failed))), encoding="utf-8")
+        path.write_text(json_text(finite(document(embedded, embedded.failed))), encoding="utf-8")
 
 
 def document(
-    found: Embedded, failed: Sequence[tuple[str, ClipserveError]], *, with_embeddings: bool = True
+    embedded: Embedded, failed: Sequence[tuple[str, ClipserveError]], *, with_embeddings: bool = True
 ) -> dict[str, Any]:
-    """The result for machines."""
+    """The result as a JSON document."""
     rows: list[dict[str, Any]] = []
-    for i, name in enumerate(found.names):
+    for i, name in enumerate(embedded.names):
         row: dict[str, Any] = {"name": name}
         if with_embeddings:
-            embedding = [float(f"{value:.9g}") for value in found.embeddings[i]]
-            row["embedding"] = None if i in found.errors else embedding
-        if i in found.errors:
-            row["error"] = error_facts(name, found.errors[i])
+            embedding = [float(f"{value:.9g}") for value in embedded.embeddings[i]]
+            row["embedding"] = None if i in embedded.errors else embedding
+        if i in embedded.errors:
+            row["error"] = error_facts(name, embedded.errors[i])
         rows.append(row)
     return {
-        "model": found.model.name if found.model else None,
-        "fingerprint": found.model.fingerprint if found.model else None,
-        "dim": found.embeddings.shape[1],
-        "truncated": found.truncated,
+        "model": embedded.model.name if embedded.model else None,
+        "fingerprint": embedded.model.fingerprint if embedded.model else None,
+        "dim": embedded.embeddings.shape[1],
+        "truncated": embedded.truncated,
         "errors": [error_facts(name, error) for name, error in failed],
         "rows": rows,
     }

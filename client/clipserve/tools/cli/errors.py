@@ -1,4 +1,4 @@
-"""What goes wrong, in one sentence that says what to do next, with an exit code."""
+"""Errors as one sentence that tells what to do next, with an exit code."""
 
 from __future__ import annotations
 
@@ -25,56 +25,56 @@ INTERRUPTED = 130
 EXIT_CODES = """\b
 Exit codes:
   0  done
-  1  the server refused or failed, or a file cannot be used
+  1  the server refused the request or failed, or a file cannot be used
   2  the command line is wrong
-  3  done, but some pictures failed (they are listed)
+  3  done, but some pictures, texts or rows failed; they are listed
   4  the server cannot be reached, is overloaded or is too slow: try again
   130  stopped by Ctrl-C
 """
 
 HINTS: dict[type[ClipserveError], str] = {
     errors.ModelNotFound: "`clipserve info` lists the models",
-    errors.CollectionNotFound: "`clipserve collections` lists those there are, "
-    "`clipserve index FOLDER -c NAME` makes one",
-    errors.CollectionExists: "choose another name, or remove it with `clipserve collections rm`",
-    errors.CollectionHasAliases: "`clipserve collections aliases` lists them, `clipserve collections alias` "
-    "lets one mean another collection, `clipserve collections unalias` removes it",
-    errors.AliasNotFound: "`clipserve collections aliases` lists those there are",
-    errors.LabelSetNotFound: "`clipserve labels` lists those there are, `clipserve labels put NAME FILE` "
-    "makes one; cifar10 and imagenet1k come with this command",
-    errors.PointNotFound: "`clipserve search` shows ids with --json",
-    errors.MigrationConflict: "`clipserve migrate COLLECTION --status` shows how it stands",
+    errors.CollectionNotFound: "`clipserve collections` lists the collections, "
+    "`clipserve index FOLDER -c NAME` creates one",
+    errors.CollectionExists: "choose another name, or remove the collection with `clipserve collections rm`",
+    errors.CollectionHasAliases: "`clipserve collections aliases` lists the aliases; point each to another "
+    "collection with `clipserve collections alias`, or remove it with `clipserve collections unalias`",
+    errors.AliasNotFound: "`clipserve collections aliases` lists the aliases",
+    errors.LabelSetNotFound: "`clipserve labels` lists the label sets, `clipserve labels put NAME FILE` "
+    "stores one; cifar10 and imagenet1k come with this command",
+    errors.PointNotFound: "`clipserve search --json` shows the ids of points",
+    errors.MigrationConflict: "`clipserve migrate COLLECTION --status` shows the state of the migration",
     errors.Conflict: "try again",
     errors.StorageUnavailable: "wait until the index engine answers",
-    errors.FingerprintMismatch: "where a collection's model was replaced, "
-    "`clipserve migrate COLLECTION --to-model NAME` embeds its points anew; embeddings that are given must "
-    "be of the collection's own model",
-    errors.ModelUnavailable: "wait until it is loaded; `clipserve info` shows when it is ready",
+    errors.FingerprintMismatch: "if the collection's model was replaced, embed its points again with "
+    "`clipserve migrate COLLECTION --to-model NAME`; embeddings that you send must come from the "
+    "collection's own model",
+    errors.ModelUnavailable: "wait until the model is loaded; `clipserve info` shows when it is ready",
     errors.Overloaded: "try again later",
     errors.RateLimited: "wait, or use a token with a higher rate",
-    errors.DeadlineExceeded: "give it longer with --timeout",
+    errors.DeadlineExceeded: "allow more time with --timeout",
     errors.Unauthenticated: "pass a token with --token-file, --token, or CLIPSERVE_TOKEN",
     errors.PermissionDenied: "use a token that is allowed to do this",
-    errors.InternalError: "look into the server's log",
-    errors.Unimplemented: "is it a clipserve gateway, as new as this client?",
+    errors.InternalError: "see the server's log",
+    errors.Unimplemented: "check that the target is a clipserve gateway at least as new as this client",
 }
 
 
 CAUSES = {
-    "NO_TLS": "leave out --tls, --ca, --cert and --server-name (or CLIPSERVE_TLS and the like)",
+    "NO_TLS": "leave out --tls, --ca, --cert and --server-name, and unset their variables (CLIPSERVE_TLS …)",
     "TLS": "see --tls and --ca",
     "NOT_TRUSTED": "see --ca",
     "WRONG_NAME": "see --target and --server-name",
     "CERTIFICATE_REQUIRED": "see --cert and --key",
     "BAD_CERTIFICATE": "see --ca, --cert and --key",
-    "EXPIRED": "tell those who run the server",
+    "EXPIRED": "the server's operator must renew it",
 }
-"""What to look at, by the cause for which a server cannot be reached."""
+"""The options to check, by the cause for which a server cannot be reached."""
 START = "start one with `clipserve-gateway up`, or name another with --target or CLIPSERVE_TARGET"
 
 
 class Failure(click.ClickException):
-    """An error as the command shows it."""
+    """An error as the command prints it."""
 
     def __init__(self, message: str, exit_code: int = FAILED, facts: dict[str, Any] | None = None) -> None:
         super().__init__(shortened(message))
@@ -82,7 +82,7 @@ class Failure(click.ClickException):
         self.facts = facts
 
     def show(self, file: IO[Any] | None = None) -> None:
-        """One line on stderr; a JSON document where --json is given."""
+        """Prints one line on stderr, or a JSON document if --json was given."""
         if self.facts is not None:
             click.echo(json_text({"error": {"message": self.message, **self.facts}}), file=file, err=True)
         else:
@@ -96,7 +96,7 @@ def failure(
     *,
     places: Mapping[str, Sequence[Place]] = MappingProxyType({}),
 ) -> Failure:
-    """The failure that an error of the client is; `places` is where labels and templates come from."""
+    """The failure for an error of the SDK; `places` tells where labels and templates come from."""
     facts = {
         "code": error.code,
         "reason": error.reason,
@@ -116,7 +116,7 @@ def failure(
 
 
 def sentence(error: ClipserveError, target: str) -> str:
-    """What happened, and what to do."""
+    """The error and what to do about it, as one sentence."""
     if isinstance(error, errors.Unavailable) and not error.reason:
         why = error.message.partition(": ")[2] or error.message
         hint = CAUSES.get(error.metadata.get("cause", ""), START)

@@ -11,7 +11,7 @@ from rich.text import Text
 
 from clipserve.tools.cli.common import given_templates
 from clipserve.tools.cli.errors import ITEMS_FAILED
-from clipserve.tools.cli.label_notes import show_cut_prompts, show_warnings
+from clipserve.tools.cli.label_warnings import show_cut_prompts, show_warnings
 from clipserve.tools.cli.listed import PLACES
 from clipserve.tools.cli.options import OUT, Server, model_option, server_options, template_option
 from clipserve.tools.cli.output import bar, encoding, percent, print_json, progress, waiting
@@ -37,19 +37,33 @@ LISTED = 20
     "--data",
     required=True,
     type=ExistingPath(path_type=Path, exists=True),
-    help="Where the set lies: a folder or file.",
+    help="Folder or file of the data set.",
 )
-@click.option("--split", default="", metavar="NAME", help="Part of the set.  [default: test, or val]")
+@click.option("--split", default="", metavar="NAME", help="Split of the data set.  [default: test, or val]")
 @click.option(
-    "--ground-truth", type=FILE_OR_STDIN, help="imagenet: list of labels for a flat folder of pictures."
+    "--ground-truth", type=FILE_OR_STDIN, help="imagenet: file with the labels of a flat folder of pictures."
 )
-@click.option("--names", type=FILE_OR_STDIN, help="folder: names of the classes, lines of folder and name.")
+@click.option(
+    "--names", type=FILE_OR_STDIN, help="folder: file with a folder and the name of its class on each line."
+)
 @template_option
-@click.option("--templates-file", "--templates", type=FILE_OR_STDIN, help="Prompts, one a line.")
-@click.option("--limit", "-n", type=click.IntRange(1), help="Pictures at most, evenly spread over the set.")
-@click.option("--report", "report_file", type=OUT, help="Draw what was confused: .html or .png.")
 @click.option(
-    "--predictions", "predictions_file", type=OUT, help="Write each picture's result: .csv or .npz."
+    "--templates-file", "--templates", type=FILE_OR_STDIN, help="File with one prompt template a line."
+)
+@click.option(
+    "--limit", "-n", type=click.IntRange(1), help="Maximum number of pictures, evenly spread over the set."
+)
+@click.option(
+    "--report",
+    "report_file",
+    type=OUT,
+    help="Write a report with the confusion matrix to a .html or .png file.",
+)
+@click.option(
+    "--predictions",
+    "predictions_file",
+    type=OUT,
+    help="Write the result of each picture to a .csv or .npz file.",
 )
 @model_option
 @server_options
@@ -70,14 +84,14 @@ def evaluate(
     """Measure zero-shot accuracy on a labelled set of pictures.
 
     \b
-    cifar10   its Python or binary batches, archives of these, .npz, .npy, Parquet or Arrow files,
+    cifar10   Python or binary batches, archives of them, .npz, .npy, Parquet or Arrow files,
               or a folder for each class; also CIFAR-10.1
-    cifar100  the same, with its 100 fine labels
+    cifar100  the same formats; the classes are the 100 fine labels
     imagenet  folders named n01440764 …, or the flat validation set with a list of labels
-    folder    any folder for each class, named after what it shows
+    folder    a folder for each class, with the name of the class
 
-    cifar10, cifar100 and imagenet bring the 18, 18 and 80 templates that were published with CLIP. What was
-    read, and what was passed over, is said before the work begins.
+    cifar10, cifar100 and imagenet use the 18, 18 and 80 templates that were published with CLIP. The command
+    first tells what it read and what it skipped.
 
     \b
     Examples:
@@ -100,15 +114,15 @@ def evaluate(
     with waiting(f"Reading {data}", show=not server.as_json), contextlib.ExitStack() as files:
         ground_truth, names = (path and files.enter_context(file_of(path)) for path in (ground_truth, names))
         whole = loaders[dataset]()
-    found = whole.limited(limit)
+    chosen = whole.limited(limit)
     if not server.as_json:
         for sentence in whole.sentences():
             say(sentence, err=True)
     with server.client(patient=True) as client:
-        evaluator = Evaluator(client, found, templates=prompts.texts, model=model)
+        evaluator = Evaluator(client, chosen, templates=prompts.texts, model=model)
         with encoding(show=not server.as_json) as tell:
             evaluator.encode_labels(tell)
-        with progress("Classifying", len(found.samples), show=not server.as_json) as advance:
+        with progress("Classifying", len(chosen.samples), show=not server.as_json) as advance:
             result = evaluator.run(advance)
     if not server.as_json:
         show_warnings(result.warnings)
@@ -129,16 +143,16 @@ def evaluate(
 
 
 def check_suffix(path: Path | None, suffixes: Sequence[str], option: str) -> None:
-    """click.BadParameter for a file of another kind: better now than after the work."""
+    """Raises click.BadParameter for another suffix, before the long work begins."""
     if path is not None and path.suffix not in suffixes:
         raise click.BadParameter(f"{path.name} must end in {' or '.join(suffixes)}", param_hint=option)
 
 
 def show(result: Evaluation) -> None:
-    """Headline numbers, then classes (the hardest, where there are many), then mistakes."""
+    """Prints accuracies, then classes (if there are many, the hardest), then mistakes."""
     out, tally = console(), result.tally
-    prompts = f" with model {result.model.name}, {len(result.templates)} templates"
-    out.print(Text.assemble((result.dataset, "bold"), prompts))
+    setting = f" with model {result.model.name}, {len(result.templates)} templates"
+    out.print(Text.assemble((result.dataset, "bold"), setting))
     out.print()
     headline = table(("top-1", "right"), ("top-5", "right"), ("images", "right"), ("images/s", "right"))
     headline.add_row(
@@ -168,11 +182,11 @@ def show(result: Evaluation) -> None:
 
 
 def show_failed(result: Evaluation) -> None:
-    """Pictures that could not be classified, as far as a person wants to read it."""
+    """Prints the first LISTED pictures that failed."""
     failed = [prediction for prediction in result.predictions if prediction.error]
     for prediction in failed[:LISTED]:
         error_console().print(Text.assemble(("✗ ", "red"), prediction.name, (f"  {prediction.error}", "dim")))
     if failed:
-        say(f"{len(failed)} pictures failed and are not counted", err=True)
+        say(f"{len(failed):,} pictures failed; the accuracy does not count them", err=True)
     if result.unread_classes:
-        say(f"classes of which no picture could be read: {shortened(result.unread_classes)}", err=True)
+        say(f"classes without a readable picture: {shortened(result.unread_classes)}", err=True)

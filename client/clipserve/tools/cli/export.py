@@ -11,27 +11,30 @@ import click
 
 from clipserve.client import Client
 from clipserve.filters.conditions import Filter
-from clipserve.tools.cli.common import need_pyarrow, read_filter, shown
+from clipserve.tools.cli.common import need_pyarrow, read_filter
 from clipserve.tools.cli.errors import Failure
 from clipserve.tools.cli.options import OUT, Server, filter_option, server_options
 from clipserve.tools.cli.output import per_second, print_json, progress
 from clipserve.tools.cli.terminal import say
+from clipserve.tools.indexing.facts import printable
 from clipserve.types import Collection
 
 
 @click.command()
-@click.option("--collection", "-c", required=True, metavar="NAME", help="The collection to export.")
+@click.option("--collection", "-c", required=True, metavar="NAME", help="Collection to export.")
 @click.argument("file", type=OUT, metavar="FILE.parquet")
 @filter_option
-@click.option("--sources", is_flag=True, help="Also what the points were made of, where it is kept.")
+@click.option(
+    "--sources", is_flag=True, help="Write the sources of the points too, if the collection keeps them."
+)
 @server_options
 def export(collection: str, file: Path, filter_text: str | None, sources: bool, server: Server) -> None:
     """Write the points of a collection into a Parquet file.
 
-    It has a row for each point: id, embedding, source_uri, and payload_<field> for each field, typed; and it
-    says which model made the embeddings. `clipserve import` makes a collection of it again; pandas, DuckDB,
-    Spark and the like read it as it is. FILE appears when it is whole. Points that are written meanwhile may
-    be in it or not. Aliases and label sets are not in it: `clipserve-gateway backup` saves a whole store.
+    The file has a row for each point, with id, embedding, source_uri and a typed column payload_<field> for
+    each field. Its metadata names the model. `clipserve import` restores the collection from it; pandas,
+    DuckDB and Spark can read it too. FILE appears when it is complete. It may lack points that are written
+    during the export. It has no aliases or label sets: `clipserve-gateway backup` saves a whole store.
 
     \b
     Examples:
@@ -41,27 +44,27 @@ def export(collection: str, file: Path, filter_text: str | None, sources: bool, 
     """
     need_pyarrow()
     with server.client(patient=True) as client:
-        found = client.get_collection(collection)
-        if sources and not found.keep_sources:
-            raise Failure(f"{collection} does not keep its sources; leave out --sources")
-        if found.keep_sources and not sources:
+        info = client.get_collection(collection)
+        if sources and not info.keep_sources:
+            raise Failure(f"{collection} does not keep sources; leave out --sources")
+        if info.keep_sources and not sources:
             say(
-                f"{collection} keeps its sources; the file will not have them: add --sources for a file that "
-                "restores the collection whole",
+                f"{collection} keeps sources, but the file will not have them; add --sources for a file that "
+                "restores the whole collection",
                 err=True,
             )
-        condition = read_filter(filter_text, found.schema)
+        condition = read_filter(filter_text, info.schema)
         start = time.perf_counter()
-        points, with_source = write(client, found, file, condition, sources=sources, show=not server.as_json)
+        points, with_source = write(client, info, file, condition, sources=sources, show=not server.as_json)
         seconds = time.perf_counter() - start
     facts: dict[str, Any] = {
-        "collection": found.name,
-        "model": found.model.name,
-        "fingerprint": found.model.fingerprint,
-        "file": shown(file),
+        "collection": info.name,
+        "model": info.model.name,
+        "fingerprint": info.model.fingerprint,
+        "file": printable(file),
         "points": points,
         "bytes": file.stat().st_size,
-        "schema": dict(found.schema),
+        "schema": dict(info.schema),
         "sources": sources,
         "points_with_source": with_source,
         "seconds": seconds,
@@ -71,42 +74,42 @@ def export(collection: str, file: Path, filter_text: str | None, sources: bool, 
         print_json(facts)
     else:
         say(
-            f"wrote {points:,} points of {found.name} to {shown(file)} ({facts['bytes'] / 1e6:,.1f} MB) "
+            f"wrote {points:,} points of {info.name} to {printable(file)} ({facts['bytes'] / 1e6:,.1f} MB) "
             f"in {seconds:.1f} s ({facts['points_per_second']:,.1f} points/s)"
             + (f", {with_source:,} with their source" if sources else "")
         )
 
 
 def write(
-    client: Client, found: Collection, file: Path, condition: Filter | None, *, sources: bool, show: bool
+    client: Client, collection: Collection, file: Path, condition: Filter | None, *, sources: bool, show: bool
 ) -> tuple[int, int]:
-    """Writes the points, page by page; how many they were, and how many of them with their source."""
+    """Writes the points; the number of points, and of those with a source."""
     from clipserve.tools.parquet.layout import FileError, FileFacts
     from clipserve.tools.parquet.write import writing
 
     facts = FileFacts(
-        collection=found.name,
-        model=found.model.name,
-        fingerprint=found.model.fingerprint,
-        dim=found.model.embed_dim,
-        metric=found.metric,
-        schema=found.schema,
-        keep_sources=found.keep_sources,
-        create_time=found.create_time.isoformat(),
+        collection=collection.name,
+        model=collection.model.name,
+        fingerprint=collection.model.fingerprint,
+        dim=collection.model.embed_dim,
+        metric=collection.metric,
+        schema=collection.schema,
+        keep_sources=collection.keep_sources,
+        create_time=collection.create_time.isoformat(),
         sources=sources,
-        index_options=asdict(found.index_options),
+        index_options=asdict(collection.index_options),
     )
-    total = client.count(found.name, condition)
+    total = client.count(collection.name, condition)
     written = with_source = 0
     try:
         with progress("Exporting", total, show=show) as advance, writing(file, facts) as writer:
             for point in client.scroll(
-                found.name, filter=condition, with_embeddings=True, with_sources=sources
+                collection.name, filter=condition, with_embeddings=True, with_sources=sources
             ):
                 writer.add(point)
                 written += 1
                 with_source += point.image is not None or point.text is not None
                 advance(written)
     except FileError as error:
-        raise Failure(f"{shown(file)}: {error}") from error
+        raise Failure(f"{printable(file)}: {error}") from error
     return written, with_source

@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from clipserve.errors import ClipserveError
-from clipserve.tools.cli.common import need_pyarrow, shown
+from clipserve.tools.cli.common import need_pyarrow
 from clipserve.tools.cli.errors import ITEMS_FAILED, Failure
 from clipserve.tools.cli.import_target import Plan, ensure_collection, fitting_fields, refuse_changes
 from clipserve.tools.cli.options import Server, server_options
-from clipserve.tools.cli.output import error_facts, per_second, print_json, progress, show_errors
+from clipserve.tools.cli.output import (
+    error_facts,
+    per_second,
+    print_json,
+    progress,
+    say_if_stopped,
+    show_errors,
+)
 from clipserve.tools.cli.stdin import FILE_OR_STDIN, file_of
 from clipserve.tools.cli.terminal import say
+from clipserve.tools.indexing.facts import printable
 from clipserve.types import Collection
 
 if TYPE_CHECKING:
@@ -26,9 +32,12 @@ if TYPE_CHECKING:
 
 @click.command("import")
 @click.argument("file", type=FILE_OR_STDIN, metavar="FILE.parquet")
-@click.option("--collection", "-c", required=True, metavar="NAME", help="Where the points go.")
+@click.option("--collection", "-c", required=True, metavar="NAME", help="Collection to write to.")
 @click.option(
-    "--create/--no-create", default=True, show_default=True, help="Make the collection if it is not there."
+    "--create/--no-create",
+    default=True,
+    show_default=True,
+    help="Create the collection if it does not exist.",
 )
 @click.option(
     "--model",
@@ -36,22 +45,22 @@ if TYPE_CHECKING:
     metavar="NAME",
     help="Model of a new collection.  [default: the file's, else the server's]",
 )
-@click.option("--skip-existing", is_flag=True, help="Leave points alone whose ids are there already.")
-@click.option("--from-sources", is_flag=True, help="Embed anew, from the sources in the file.")
-@click.option("--replace", is_flag=True, help="Overwrite points of the same ids whose content differs.")
+@click.option("--skip-existing", is_flag=True, help="Do not write points whose ids exist already.")
+@click.option("--from-sources", is_flag=True, help="Embed the sources in the file again.")
+@click.option("--replace", is_flag=True, help="Overwrite points with the same ids and other content.")
 @click.option(
     "--without-sources",
     is_flag=True,
-    help="Leave out sources: those that the file lacks, or the collection does not keep. Points that are "
-    "overwritten lose theirs.",
+    help="Import without sources, if the file has none or the collection keeps none. Overwritten points lose "
+    "their sources.",
 )
-@click.option("--id-column", default="id", show_default=True, metavar="NAME", help="Column of the ids.")
+@click.option("--id-column", default="id", show_default=True, metavar="NAME", help="Column with the ids.")
 @click.option(
     "--embedding-column",
     default="embedding",
     show_default=True,
     metavar="NAME",
-    help="Column of the embeddings, lists of numbers.",
+    help="Column with the embeddings, as lists of numbers.",
 )
 @server_options
 def import_(
@@ -69,17 +78,16 @@ def import_(
 ) -> None:
     """Write the points of a Parquet file into a collection.
 
-    Files of `clipserve export` know their schema and the model that made their embeddings; a collection of
-    another model refuses them, unless they hold sources to embed anew. Other files need a column of ids and
-    one of embeddings; their other columns become payload fields as far as their types have one meaning there
-    (the others are named, with the reason). Of several rows with one id, the first is written and the others
-    are listed as failed.
+    Files of `clipserve export` have a schema and the name of their model. The collection must have the same
+    model, or the file must have sources for --from-sources. Other files need a column of ids and a column of
+    embeddings; their other columns become payload fields if a field type fits, else they are listed with
+    the reason. If several rows have one id, the first is written and the others are listed as failed.
 
-    Embeddings are normalized by the server; those of an export arrive bit by bit. What points were made of
-    is restored where the file has it (`clipserve export --sources`) and the collection keeps it.
+    The server normalizes embeddings; those of an export are restored exactly. Sources are restored if the
+    file has them (`clipserve export --sources`) and the collection keeps sources.
 
-    The command may be repeated after Ctrl-C or a failure. Points that are there already with another content
-    are not overwritten without --replace, and sources are not lost without --without-sources.
+    After Ctrl-C or a failure, run the command again. Existing points with other content are overwritten only
+    with --replace, and sources are lost only with --without-sources.
 
     \b
     Examples:
@@ -102,12 +110,12 @@ def import_(
             server.client(patient=True) as client,
         ):
             if from_sources and points.columns.source is None:
-                raise FileError("it has no sources; export it with --sources, or leave out --from-sources")
+                raise FileError("the file has no sources; export with --sources, or leave out --from-sources")
             plan = Plan(from_sources, without_sources)
-            found, created = ensure_collection(client, collection, points, model, plan, create)
-            schema = fitting_fields(found, points)
-            if found.count and not (skip_existing or replace):
-                refuse_changes(client, found, points, schema, plan, show=not server.as_json)
+            info, created = ensure_collection(client, collection, points, model, plan, create)
+            schema = fitting_fields(info, points)
+            if info.count and not (skip_existing or replace):
+                refuse_changes(client, info, points, schema, plan, show=not server.as_json)
             with progress("Importing", points.rows, show=not server.as_json) as advance:
                 run = LoadRun(
                     client,
@@ -117,56 +125,51 @@ def import_(
                     fingerprint="" if from_sources or points.facts is None else points.facts.fingerprint,
                     skip_existing=skip_existing,
                     from_sources=from_sources,
-                    keep_sources=found.keep_sources,
+                    keep_sources=info.keep_sources,
                     may_lose_sources=without_sources,
                     progress=advance,
                 )
-                with how_to_go_on(run, points.rows):
+                with say_if_stopped(lambda: how_to_continue(run, points.rows)):
                     run.run()
             total = client.count(collection)
     except FileError as error:
-        raise Failure(f"{shown(file)}: {error}") from error
+        raise Failure(f"{printable(file)}: {error}") from error
     if server.as_json:
-        print_json(document(found, file, points, run, created, total))
+        print_json(document(info, file, points, run, created, total))
     else:
-        show(found, points, run, total)
+        show(info, points, run, total)
     if run.failures:
         raise SystemExit(ITEMS_FAILED)
 
 
-@contextmanager
-def how_to_go_on(run: LoadRun, total: int) -> Iterator[None]:
-    """Says so where the run is stopped."""
-    try:
-        yield
-    except BaseException:
-        if run.written:
-            say(
-                f"stopped after {run.done:,} of {total:,} rows; what was written stays, and the same "
-                "command with --skip-existing goes on from there",
-                err=True,
-            )
-        raise
+def how_to_continue(run: LoadRun, total: int) -> str:
+    """The sentence for a run that was stopped; empty if nothing was written."""
+    if not run.written:
+        return ""
+    return (
+        f"stopped after {run.done:,} of {total:,} rows; written points stay, and the same command with "
+        "--skip-existing continues from there"
+    )
 
 
 def document(
-    found: Collection, file: Path, points: PointFile, run: LoadRun, created: bool, total: int
+    collection: Collection, file: Path, points: PointFile, run: LoadRun, created: bool, total: int
 ) -> dict[str, Any]:
-    """The summary for machines."""
+    """The summary as a JSON document."""
     return {
-        "collection": found.name,
+        "collection": collection.name,
         "created": created,
-        "model": found.model.name,
-        "fingerprint": found.model.fingerprint,
-        "file": shown(file),
+        "model": collection.model.name,
+        "fingerprint": collection.model.fingerprint,
+        "file": printable(file),
         "rows": points.rows,
         "written": run.written,
         "with_source": run.with_source,
-        "keep_sources": found.keep_sources,
+        "keep_sources": collection.keep_sources,
         "skipped": run.skipped,
         "failed": len(run.failures),
-        "left_out": list(left_out(found, points)),
-        "left_out_reasons": left_out(found, points),
+        "left_out": list(left_out(collection, points)),
+        "left_out_reasons": left_out(collection, points),
         "points": total,
         "seconds": run.seconds,
         "points_per_second": per_second(run.done, run.seconds),
@@ -174,27 +177,27 @@ def document(
     }
 
 
-def left_out(found: Collection, file: PointFile) -> dict[str, str]:
-    """Columns that were not read, and why."""
+def left_out(collection: Collection, file: PointFile) -> dict[str, str]:
+    """Columns that are not imported, and why."""
     missing = {
-        column: f"{found.name} has no field {name!r}"
+        column: f"{collection.name} has no field {name!r}"
         for name, column in file.columns.payload.items()
-        if name not in found.schema
+        if name not in collection.schema
     }
     return {**file.columns.ignored, **missing}
 
 
-def show(found: Collection, file: PointFile, run: LoadRun, total: int) -> None:
-    """The summary."""
-    for column, why in left_out(found, file).items():
-        say(f"column {shown(column)} is left out: {why}", err=True)
-    named: list[tuple[str, ClipserveError]] = [(shown(name), error) for name, error in run.failures]
+def show(collection: Collection, file: PointFile, run: LoadRun, total: int) -> None:
+    """Prints the summary."""
+    for column, why in left_out(collection, file).items():
+        say(f"column {printable(column)} is not imported: {why}", err=True)
+    named: list[tuple[str, ClipserveError]] = [(printable(name), error) for name, error in run.failures]
     show_errors(named)
-    sources = f", {run.with_source:,} with their source" if found.keep_sources else ""
-    skipped = f", {run.skipped:,} were there already" if run.skipped else ""
+    sources = f", {run.with_source:,} with their source" if collection.keep_sources else ""
+    skipped = f", {run.skipped:,} existed already" if run.skipped else ""
     failed = f", {len(run.failures):,} failed" if run.failures else ""
     say(
         f"wrote {run.written:,} of {file.rows:,} points in {run.seconds:.1f} s "
         f"({per_second(run.done, run.seconds):,.1f} points/s){sources}{skipped}{failed}; "
-        f"{found.name} has {total:,} points now"
+        f"{collection.name} has {total:,} points now"
     )

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 
 from clipserve import errors
 from clipserve.client import Client
-from clipserve.tools.cli.common import shown
 from clipserve.tools.cli.errors import Failure
 from clipserve.tools.cli.output import progress
+from clipserve.tools.indexing.facts import printable
 from clipserve.types import Collection, IndexOptions
 
 if TYPE_CHECKING:
@@ -19,93 +19,96 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Plan:
-    """What is to be done with sources."""
+    """How to treat sources."""
 
     from_sources: bool
-    """Embed anew, from the sources in the file."""
+    """Embed the sources in the file again."""
     without_sources: bool
-    """Leave out sources, and let overwritten points lose theirs."""
+    """Import no sources; overwritten points lose theirs."""
 
 
 def ensure_collection(
     client: Client, name: str, file: PointFile, model: str, plan: Plan, create: bool
 ) -> tuple[Collection, bool]:
-    """The collection, and whether it was made; Failure where it cannot hold the file's embeddings."""
+    """The collection, and whether it was created. Raises Failure if the file does not fit it."""
     try:
-        found = client.get_collection(name)
+        collection = client.get_collection(name)
     except errors.CollectionNotFound:
         if not create:
             raise
-        found = make_collection(client, name, file, model, plan)
-        return found, True
-    if model and found.model.name != model:
+        return create_collection(client, name, file, model, plan), True
+    if model and collection.model.name != model:
         raise Failure(
-            f"{name} was made with model {found.model.name}; leave out --model, or choose another collection"
+            f"{name} has model {collection.model.name}; leave out --model, or choose another collection"
         )
     if not plan.from_sources:
-        check_dim(name, found.model.embed_dim, file)
+        check_dim(name, collection.model.embed_dim, file)
     if not plan.without_sources:
-        check_sources(client, found, file, plan)
-    return found, False
+        check_sources(client, collection, file, plan)
+    return collection, False
 
 
-def check_sources(client: Client, found: Collection, file: PointFile, plan: Plan) -> None:
-    """Failure where an import would lose sources of the file, or of points that are overwritten."""
+def check_sources(client: Client, collection: Collection, file: PointFile, plan: Plan) -> None:
+    """Raises Failure if sources of the file, or of overwritten points, would be lost."""
     has_sources = file.columns.source is not None
-    if has_sources and not found.keep_sources:
+    if has_sources and not collection.keep_sources:
         raise Failure(
-            f"the file has the sources of its points, and {found.name} does not keep sources: choose another "
-            "collection, or leave them out with --without-sources"
+            f"the file has sources, but {collection.name} does not keep sources; choose another collection, "
+            "or import without sources by --without-sources"
         )
-    if found.keep_sources and not has_sources:
+    if collection.keep_sources and not has_sources:
         raise Failure(
-            f"{found.name} keeps its sources, and the file has none: its points would be without them, and "
-            "points that are overwritten would lose them. Export with --sources, or accept this with "
+            f"{collection.name} keeps sources, but the file has none: new points would have no source, and "
+            "overwritten points would lose theirs. Export with --sources, or accept this with "
             "--without-sources"
         )
-    check_restores(client, found.keep_sources, plan)
+    check_restores(client, collection.keep_sources, plan)
 
 
 def check_restores(client: Client, keep_sources: bool, plan: Plan) -> None:
-    """Failure for a server that cannot keep a source beside a given embedding."""
+    """Raises Failure if the server cannot store a source together with a given embedding."""
     if keep_sources and not plan.from_sources and not client.info().restores_sources:
         raise Failure(
-            "this server is too old to restore points with their sources; update it, embed anew with "
-            "--from-sources, or leave the sources out with --without-sources"
+            "this server is too old to restore points with their sources; update it, embed the sources again "
+            "with --from-sources, or import without sources by --without-sources"
         )
 
 
-def make_collection(client: Client, name: str, file: PointFile, model: str, plan: Plan) -> Collection:
-    """A collection like the one that the file came from, or for what a foreign file holds."""
+def create_collection(client: Client, name: str, file: PointFile, model: str, plan: Plan) -> Collection:
+    """A new collection like the exported one, or with the schema of the columns of another file."""
     info = client.info()
     facts = file.facts
     keep_sources = facts is not None and facts.keep_sources and not plan.without_sources
     if keep_sources and not info.keeps_sources:
         raise Failure(
-            f"the points of the file belong to a collection that keeps its sources, and this server "
-            f"({info.engine}) keeps none; leave them out with --without-sources"
+            "the exported collection keeps sources, but this server cannot store sources (engine "
+            f"{info.engine}); import without sources by --without-sources"
         )
     if keep_sources and file.columns.source is None:
         raise Failure(
-            "the points of the file belong to a collection that keeps its sources, and the file has none: "
-            f"export with --sources, or make {name} without sources by --without-sources"
+            "the exported collection keeps sources, but the file has none; export with --sources, or create "
+            f"{name} without sources by --without-sources"
         )
     check_restores(client, keep_sources, plan)
     if plan.from_sources:
         model = model or (facts.model if facts else "")
     elif facts is not None:
-        of_file = [it.name for it in info.models if it.ref.fingerprint == facts.fingerprint]
+        of_file = [served.name for served in info.models if served.ref.fingerprint == facts.fingerprint]
         if not of_file or model not in ("", *of_file):
             raise Failure(
-                f"its embeddings were made by model {facts.model} (fingerprint {facts.fingerprint[:12]}…), "
-                f"which {f'is not {model}' if of_file else 'this server does not have'}; `clipserve info` "
-                "lists the models, and --from-sources embeds anew where the file has sources"
+                f"its embeddings are of model {facts.model} (fingerprint {facts.fingerprint[:12]}…), "
+                f"which {f'is not {model}' if of_file else 'this server does not serve'}; `clipserve info` "
+                "lists the models, and --from-sources embeds the sources again, if the file has them"
             )
-        # The same model may have another name here.
+        # The server may serve the same model under another name.
         model = model or (facts.model if facts.model in of_file else of_file[0])
     else:
         wanted = model or info.default_model
-        check_dim(f"model {wanted}", {it.name: it.ref.embed_dim for it in info.models}.get(wanted), file)
+        check_dim(
+            f"model {wanted}",
+            {served.name: served.ref.embed_dim for served in info.models}.get(wanted),
+            file,
+        )
     schema = facts.schema if facts is not None else file.columns.schema
     options = IndexOptions(**facts.index_options) if facts is not None else IndexOptions()
     return client.create_collection(
@@ -114,26 +117,26 @@ def make_collection(client: Client, name: str, file: PointFile, model: str, plan
 
 
 def check_dim(name: str, dim: int | None, file: PointFile) -> None:
-    """Failure if the file has no embeddings, or some of another dimension; None is not known."""
+    """Raises Failure if the file has no embeddings or if they do not have `dim` numbers; None is unknown."""
     if file.rows and not file.dim:
         raise Failure(f"no row of the file has an embedding in column {file.columns.embedding!r}")
     if dim is not None and file.rows and file.dim != dim:
         raise Failure(
-            f"the embeddings of the file have {file.dim} numbers, those of {name} {dim}; "
-            "name the model that made them with --model"
+            f"the embeddings of the file have {file.dim} numbers, but those of {name} have {dim}; "
+            "name the model of the file with --model"
         )
 
 
-def fitting_fields(found: Collection, file: PointFile) -> dict[str, str]:
-    """The fields that the collection has, by its own types; Failure where they are of another type."""
+def fitting_fields(collection: Collection, file: PointFile) -> dict[str, str]:
+    """The file's fields that the collection has, with its types. Raises Failure for other types."""
     fields: dict[str, str] = {}
     for name, kind in file.columns.schema.items():
-        wanted = found.schema.get(name)
+        wanted = collection.schema.get(name)
         if wanted is None:
             continue
         if (kind, wanted) not in ((kind, kind), ("int", "double")):
             raise Failure(
-                f"field {name!r} is of type {wanted} in {found.name}, and of type {kind} in the file; "
+                f"field {name!r} is of type {wanted} in {collection.name}, but of type {kind} in the file; "
                 "choose another collection, or rename the column"
             )
         fields[name] = wanted
@@ -141,18 +144,27 @@ def fitting_fields(found: Collection, file: PointFile) -> dict[str, str]:
 
 
 def refuse_changes(
-    client: Client, found: Collection, file: PointFile, schema: Mapping[str, str], plan: Plan, *, show: bool
+    client: Client,
+    collection: Collection,
+    file: PointFile,
+    schema: Mapping[str, str],
+    plan: Plan,
+    *,
+    show: bool,
 ) -> None:
-    """Failure where points of the file's ids are there with another content."""
+    """Raises Failure if the collection has points with ids of the file and other content."""
     from clipserve.tools.parquet.existing import compare
 
     with progress("Comparing", file.rows, show=show) as advance:
-        there = compare(
-            client, found.name, file, schema, with_embeddings=not plan.from_sources, progress=advance
+        existing = compare(
+            client, collection.name, file, schema, with_embeddings=not plan.from_sources, progress=advance
         )
-    if there.others:
-        names = ", ".join(map(shown, there.names)) + (", …" if there.others > len(there.names) else "")
+    if existing.others:
+        names = ", ".join(map(printable, existing.names)) + (
+            ", …" if existing.others > len(existing.names) else ""
+        )
         raise Failure(
-            f"{there.others:,} points of these ids are in {found.name} already, with another content "
-            f"({names}): --replace overwrites them, --skip-existing leaves them alone; nothing was written"
+            f"{collection.name} has {existing.others:,} points with ids of the file and other content "
+            f"({names}); nothing was written. Overwrite them with --replace, or keep them with "
+            "--skip-existing"
         )

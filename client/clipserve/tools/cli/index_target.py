@@ -1,4 +1,4 @@
-"""The collection that a folder is indexed into, and what has to be settled before anything is written."""
+"""The collection that a folder is indexed into, and the checks before anything is written."""
 
 from __future__ import annotations
 
@@ -9,11 +9,10 @@ import click
 
 from clipserve import errors
 from clipserve.client import Client
-from clipserve.tools.cli.common import shown
 from clipserve.tools.cli.errors import Failure
 from clipserve.tools.cli.output import progress
 from clipserve.tools.cli.terminal import confirm, say
-from clipserve.tools.indexing.facts import SCHEMA, Picture
+from clipserve.tools.indexing.facts import SCHEMA, Picture, printable
 from clipserve.tools.indexing.origin import find_others
 from clipserve.tools.indexing.prune import find_gone
 from clipserve.tools.indexing.reading import ASKED
@@ -24,108 +23,115 @@ MAX_PREFIX_BYTES = 256
 
 
 def check_prefix(ctx: click.Context, parameter: click.Parameter, value: str) -> str:
-    """The prefix; click.BadParameter for one that ids cannot have."""
+    """The prefix. Raises click.BadParameter if ids cannot begin with it."""
     if not value.isprintable() or len(value.encode(errors="replace")) > MAX_PREFIX_BYTES:
-        raise click.BadParameter(f"it has at most {MAX_PREFIX_BYTES} bytes, all of them printable")
+        raise click.BadParameter(f"the prefix must be printable and at most {MAX_PREFIX_BYTES} bytes long")
     return value
 
 
 def ensure_collection(client: Client, name: str, model: str, keep_sources: bool) -> Collection:
-    """The collection, made if it is not there; Failure if it is there and made otherwise."""
+    """The collection, created if it does not exist. Raises Failure if its model or sources differ."""
     try:
         return client.create_collection(name, schema=SCHEMA, model=model, keep_sources=keep_sources)
     except errors.CollectionExists:
-        found = client.get_collection(name)
-    if model and found.model.name != model:
+        collection = client.get_collection(name)
+    if model and collection.model.name != model:
         raise Failure(
-            f"{name} was made with model {found.model.name}; leave out --model, or choose another collection"
+            f"{name} has model {collection.model.name}; leave out --model, or choose another collection"
         )
-    if keep_sources and not found.keep_sources:
-        raise Failure(f"{name} was made without --keep-sources; leave it out, or choose another collection")
-    refuse_replaced(client, found)
-    return found
+    if keep_sources and not collection.keep_sources:
+        raise Failure(f"{name} does not keep sources; leave out --keep-sources, or choose another collection")
+    refuse_replaced(client, collection)
+    return collection
 
 
-def refuse_replaced(client: Client, found: Collection) -> None:
-    """Failure where the server has not the model that made the collection's embeddings.
+def refuse_replaced(client: Client, collection: Collection) -> None:
+    """Raises Failure if the server does not serve the model of the collection's embeddings.
 
-    Its pictures would pass as unchanged, and no search finds them.
+    Otherwise its pictures would count as unchanged, but no search would find them.
     """
     served = {model.name: model.ref.fingerprint for model in client.info().models}
-    migration = found.migration
-    models = [found.model] if migration is None else [migration.source, migration.target]
+    migration = collection.migration
+    models = [collection.model] if migration is None else [migration.source, migration.target]
     for model in models:
         now = served.get(model.name)
         if now == model.fingerprint:
             continue
-        has = f"another one of that name ({now[:12]}…)" if now else "no such model"
-        what = (
-            f"{found.name} holds embeddings of model {model.name} ({model.fingerprint[:12]}…), and the "
-            f"server has {has}; nothing was indexed. "
+        served_now = f"another model of that name ({now[:12]}…)" if now else "no model of that name"
+        problem = (
+            f"{collection.name} has embeddings of model {model.name} ({model.fingerprint[:12]}…), but the "
+            f"server serves {served_now}; nothing was indexed. "
         )
-        raise Failure(what + what_to_do(found, model.name if now else "NAME"))
+        raise Failure(problem + what_to_do(collection, model.name if now else "NAME"))
 
 
-def what_to_do(found: Collection, model: str) -> str:
-    """How a collection gets embeddings of a model that is served."""
-    command = f"clipserve migrate {found.name}"
-    if found.migration is not None and found.migration.state == "switched":
+def what_to_do(collection: Collection, model: str) -> str:
+    """How the collection gets embeddings of a model that the server serves."""
+    command = f"clipserve migrate {collection.name}"
+    if collection.migration is not None and collection.migration.state == "switched":
         return f"End its migration first: `{command} --end`"
-    if found.migration is not None:
+    if collection.migration is not None:
         return (
-            f"Its migration to {found.migration.target.name} is under way (`{command} --status`): index "
-            "again when that has been switched and ended"
+            f"Its migration to {collection.migration.target.name} is running (`{command} --status`): index "
+            "again after you have switched and ended it"
         )
     return (
-        f"Embed its points anew with `{command} --to-model {model}`, which needs their sources: kept ones "
-        f"(here: {'yes' if found.keep_sources else 'no'}), or files that the server may read "
-        "(CLIPSERVE_SOURCE_PREFIXES). Or index into a new collection: --collection OTHER"
+        f"Embed its points again with `{command} --to-model {model}`. This needs the sources of the points: "
+        f"stored ones ({'it has them' if collection.keep_sources else 'it has none'}), or files that the "
+        "server may read (CLIPSERVE_SOURCE_PREFIXES). Or index into a new collection: --collection OTHER"
     )
 
 
 def gone_points(
     client: Client,
-    found: Collection,
+    collection: Collection,
     root: Path,
     pictures: Sequence[Picture],
     unread: Sequence[OSError],
     *,
     sure: bool,
 ) -> list[str]:
-    """Ids of the points to delete at the end. Asks now, so that nobody has to wait for the question."""
-    if not {"root", "path"} <= set(found.schema):
-        raise Failure(f"{found.name} does not say which points are of which folder; leave out --prune")
-    gone = find_gone(client, found.name, root, pictures, [Path(error.filename) for error in unread])
+    """Ids of the points to delete after indexing. Asks for confirmation first, as indexing takes long."""
+    if not {"root", "path"} <= set(collection.schema):
+        raise Failure(f"{collection.name} does not store the folder of its points; leave out --prune")
+    gone = find_gone(client, collection.name, root, pictures, [Path(error.filename) for error in unread])
     if gone and not sure:
         names = ", ".join(gone[:LISTED_GONE]) + (", …" if len(gone) > LISTED_GONE else "")
         confirm(
-            f"The pictures of {len(gone):,} points are gone from {shown(root)} ({names}). "
-            "Delete these points, after indexing?",
+            f"The pictures of {len(gone):,} points are gone from {printable(root)} ({names}). "
+            "Delete these points after indexing?",
             abort=True,
         )
     return gone
 
 
-def warn_if_blind(found: Collection, fast: bool) -> None:
-    """Says that nothing can be passed over, where that is so."""
-    if found.count and "content_hash" not in found.schema and not fast:
+def warn_if_all_embedded_again(collection: Collection, fast: bool) -> None:
+    """Warns if the collection lacks the field that tells unchanged pictures."""
+    if collection.count and "content_hash" not in collection.schema and not fast:
         say(
-            f"{found.name} does not know the contents of its pictures, so every one is embedded again; "
-            "--fast passes over those of the same size and time",
+            f"{collection.name} has no field content_hash, so every picture is embedded again; "
+            "--fast skips pictures whose size and time have not changed",
             err=True,
         )
 
 
-def refuse_others(client: Client, found: Collection, pictures: Sequence[Picture], *, show: bool) -> None:
-    """Failure where points of another folder have ids of these pictures."""
+def refuse_taken_ids(
+    client: Client, collection: Collection, pictures: Sequence[Picture], *, show: bool
+) -> None:
+    """Raises Failure if points of another folder have ids of these pictures."""
     with progress("Comparing", len(pictures), show=show) as advance:
         others = find_others(
-            client, found.name, pictures, has_roots="root" in found.schema, batch=ASKED, progress=advance
+            client,
+            collection.name,
+            pictures,
+            has_roots="root" in collection.schema,
+            batch=ASKED,
+            progress=advance,
         )
     if others.count:
-        names = ", ".join(map(shown, others.names)) + (", …" if others.count > len(others.names) else "")
+        names = ", ".join(map(printable, others.names)) + (", …" if others.count > len(others.names) else "")
         raise Failure(
-            f"{others.count:,} of the {len(pictures):,} pictures have the id of a point in {found.name} that "
-            f"is not from this folder ({names}); nothing was written. Give this folder's pictures ids of "
-            "their own with --prefix NAME/, or overwrite those points with --replace"
+            f"{others.count:,} of the {len(pictures):,} pictures have the id of a point in {collection.name} "
+            f"from another folder ({names}); nothing was written. Give the ids of this folder a prefix with "
+            "--prefix NAME/, or overwrite those points with --replace"
         )

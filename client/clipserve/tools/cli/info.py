@@ -14,8 +14,8 @@ from clipserve.tools.cli.terminal import console, table
 from clipserve.types import ServerInfo
 
 NOT_READY = (
-    "no model is ready yet; models may still be loading: try again in a few seconds, then look whether "
-    "Triton runs and has models"
+    "no model is ready; models may still be loading: try again in a few seconds, then check that Triton runs "
+    "and has models"
 )
 
 
@@ -30,26 +30,26 @@ def info(server: Server) -> None:
       clipserve info --target gateway:8600 --json
     """
     with server.client() as client:
-        found = client.info()
+        info = client.info()
     if server.as_json:
-        print_json({"target": server.target, **asdict(found)})
+        print_json({"target": server.target, **asdict(info)})
     else:
-        show(server.target, found)
-    if not any(model.ready for model in found.models):
+        show(server.target, info)
+    if not any(model.ready for model in info.models):
         facts = {"code": "UNAVAILABLE", "reason": "MODEL_UNAVAILABLE", "field": "", "metadata": {}}
         raise Failure(NOT_READY, TRY_AGAIN, {**facts, "request_id": ""} if server.as_json else None)
 
 
-def show(target: str, found: ServerInfo) -> None:
-    """Tables of models and limits."""
+def show(target: str, info: ServerInfo) -> None:
+    """Prints tables of models and limits."""
     out = console()
-    out.print(Text.assemble((f"clipserve {found.version}", "bold"), f" at {target}"))
+    out.print(Text.assemble((f"clipserve {info.version}", "bold"), f" at {target}"))
     out.print()
     models = table(
         "model", "", "architecture", ("dim", "right"), ("pixels", "right"), "precision", "fingerprint"
     )
-    for model in found.models:
-        default = " (default)" if model.name == found.default_model else ""
+    for model in info.models:
+        default = " (default)" if model.name == info.default_model else ""
         models.add_row(
             Text(model.name + default),
             Text("ready", "green") if model.ready else Text("not ready", "red"),
@@ -59,26 +59,26 @@ def show(target: str, found: ServerInfo) -> None:
             Text(model.precision),
             Text(model.ref.fingerprint[:12]),
         )
-    if found.models:
+    if info.models:
         out.print(models)
-    names = {model.name for model in found.models}
-    if len(names) > 1 or (names and found.default_model not in names):
-        out.print(Text(which_default(found), "dim"))
+    names = {model.name for model in info.models}
+    if len(names) > 1 or (names and info.default_model not in names):
+        out.print(Text(which_default(info), "dim"))
     limits = table("limit", ("value", "right"), title="")
-    for name, value in asdict(found.limits).items():
+    for name, value in asdict(info.limits).items():
         limits.add_row(name.removeprefix("max_").replace("_", " "), f"{value:,}")
     out.print()
     out.print(limits)
 
 
-def which_default(found: ServerInfo) -> str:
-    """What happens to calls that name none of several models."""
+def which_default(info: ServerInfo) -> str:
+    """Which model answers calls that do not name one."""
     setting = "the server's CLIPSERVE_DEFAULT_MODEL"
-    if found.default_model and all(model.name != found.default_model for model in found.models):
+    if info.default_model and all(model.name != info.default_model for model in info.models):
         return (
-            f"the default model, {found.default_model}, is not there: calls must name a model, until it is "
-            f"back or {setting} chooses another"
+            f"the default model {info.default_model} is missing: calls must name a model until it is "
+            f"back or {setting} names another"
         )
-    if found.default_model:
-        return f"calls that name no model are answered by {found.default_model}; {setting} chooses another"
-    return f"calls must name a model, until {setting} chooses one for those that do not"
+    if info.default_model:
+        return f"calls that name no model use {info.default_model}; set the default with {setting}"
+    return f"calls must name a model; set a default with {setting}"

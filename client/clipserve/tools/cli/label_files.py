@@ -1,4 +1,4 @@
-"""Label sets as files: one label a line, or JSON with all of a label set. Every command reads them here."""
+"""Files of label sets: one label a line, or JSON."""
 
 from __future__ import annotations
 
@@ -19,47 +19,46 @@ from clipserve.tools.cli.listed import Listed, entries, from_lines
 KEYS = ("names", "templates", "thresholds", "none_of_the_above")
 NONE_KEYS = ("name", "prompts", "threshold")
 TOLD = "info"
-"""Printed by `labels get --json`, and passed over when that is read again."""
+"""Key that `labels get --json` adds and `read` ignores."""
 BEGINS_JSON = re.compile(r'\s*(?:\[[^\S\r\n]*(?:["\r\n]|\Z)|\{[^\S\r\n]*(?:[\r\n]|\Z))')
 """A bracket or brace alone on the first line, or a bracket and a quote."""
 
 
 @dataclass(frozen=True)
 class LabelFile:
-    """A label set, and where its names and templates stand."""
+    """A label set, and the places of its names and templates."""
 
     labels: LabelSet
     names: Listed
     templates: Listed = field(default_factory=Listed)
 
     def with_templates(self, templates: Listed) -> LabelFile:
-        """The same with other templates, if there are any."""
+        """The same label set with these templates; unchanged if there are none."""
         if not templates.texts:
             return self
         return LabelFile(replace(self.labels, templates=templates.texts), self.names, templates)
 
 
 def read(text: str, source: str) -> LabelFile:
-    """The label set in a text; click.UsageError, which names `source` and the line, for what holds none.
+    """The label set in a text. Raises click.UsageError, which names `source` and the line.
 
-    JSON begins with a brace, or is a list of strings: see is_json. Anything else is one label a line: see
-    from_lines.
+    The text is JSON (see is_json) or has one label a line (see from_lines).
     """
     try:
-        found = read_json(text, source)
-        if found is None:
+        label_file = read_json(text, source)
+        if label_file is None:
             names = from_lines(text, source)
-            found = LabelFile(LabelSet(names.texts), names)
+            label_file = LabelFile(LabelSet(names.texts), names)
     except Wrong as error:
         raise click.UsageError(f"{source}: {error}") from None
-    if not found.names.texts:
-        raise click.UsageError(f"{source} holds no labels; write one a line")
-    found.names.check_distinct()
-    return found
+    if not label_file.names.texts:
+        raise click.UsageError(f"{source} has no labels; write one a line")
+    label_file.names.check_distinct()
+    return label_file
 
 
 def read_prompts(text: str, source: str) -> Listed:
-    """Prompts one a line, as labels are written; or a JSON list of strings. click.UsageError."""
+    """Prompts, one a line, or a JSON list of strings. Raises click.UsageError."""
     try:
         given = json_list(text, source)
     except Wrong as error:
@@ -68,11 +67,11 @@ def read_prompts(text: str, source: str) -> Listed:
 
 
 class Wrong(ValueError):
-    """What is wrong with a file, in words that follow its name."""
+    """What is wrong with a file; messages print it after the file's name."""
 
 
 def read_json(text: str, source: str) -> LabelFile | None:
-    """The label set in JSON; None for text that is not meant to be JSON."""
+    """The label set in JSON; None if the text is not meant to be JSON."""
     if not text.lstrip().startswith("{"):
         names = json_list(text, source)
         return None if names is None else LabelFile(LabelSet(names.texts), names)
@@ -83,59 +82,61 @@ def read_json(text: str, source: str) -> LabelFile | None:
 
 
 def json_list(text: str, source: str) -> Listed | None:
-    """The texts of a JSON list of strings; None for text that is not meant to be JSON."""
+    """The texts of a JSON list of strings; None if the text is not meant to be JSON."""
     meant = is_json(text, source)
     if not meant and not text.lstrip().startswith("["):
         return None
     try:
-        found = parsed(text)
+        document = parsed(text)
     except Wrong:
         if meant:
             raise
         return None
-    return entries(texts_of(found, "the list" if isinstance(found, list) else "the JSON"), source, "entry")
+    return entries(
+        texts_of(document, "the list" if isinstance(document, list) else "the JSON"), source, "entry"
+    )
 
 
 def is_json(text: str, source: str) -> bool:
-    """Whether a text is meant to be JSON, well-formed or not: `[red] car` is a label."""
+    """Whether a text is meant to be JSON, even if malformed. `[red] car` is a label."""
     if not text.strip():
         return False
     return source.lower().endswith(".json") or BEGINS_JSON.match(text) is not None
 
 
 def parsed(text: str) -> Any:
-    """The JSON in a text; Wrong, with the line."""
+    """The parsed JSON. Raises Wrong, with the line."""
     try:
         return json.loads(text, object_pairs_hook=without_repeats)
     except json.JSONDecodeError as error:
         line = len(lines_in(text[: error.pos] + "."))
         raise Wrong(
-            f"line {line} is not JSON: {error.msg}; correct it, or write one entry a line, in quotes where "
-            "it begins with a bracket"
+            f"line {line} is not valid JSON: {error.msg}; correct it, or write one entry a line and quote "
+            "entries that begin with a bracket"
         ) from None
     except Wrong:
         raise
-    except ValueError:  # what Python says of thousands of digits
-        raise Wrong("the JSON has a number of too many digits") from None
+    except ValueError:  # Python limits the digits of a number
+        raise Wrong("the JSON has a number with too many digits") from None
     except RecursionError:
-        raise Wrong("the JSON has too many brackets in brackets") from None
+        raise Wrong("the JSON is nested too deep") from None
 
 
 def without_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """An object; Wrong where it has a key twice, of which JSON readers keep one."""
-    found = dict(pairs)
-    if len(found) < len(pairs):
+    """The object of these pairs. Raises Wrong for a key that occurs twice."""
+    object = dict(pairs)
+    if len(object) < len(pairs):
         keys = [key for key, _ in pairs]
-        raise Wrong(f"{next(key for key in keys if keys.count(key) > 1)!r} is there twice")
-    return found
+        raise Wrong(f"{next(key for key in keys if keys.count(key) > 1)!r} occurs twice")
+    return object
 
 
-def read_document(found: dict[str, Any]) -> LabelSet:
-    """A JSON document's label set; Wrong."""
-    check_keys(found, (*KEYS, TOLD), "a label set")
-    if "names" not in found:
-        raise Wrong("names is missing: a list of labels")
-    none = found.get("none_of_the_above") or None
+def read_document(document: dict[str, Any]) -> LabelSet:
+    """The label set of a JSON document. Raises Wrong."""
+    check_keys(document, (*KEYS, TOLD), "a label set")
+    if "names" not in document:
+        raise Wrong("names is missing; it is the list of labels")
+    none = document.get("none_of_the_above") or None
     if none is True:
         none = {}
     if none is not None:
@@ -145,65 +146,65 @@ def read_document(found: dict[str, Any]) -> LabelSet:
             texts_of(none.get("prompts", ()), "none_of_the_above.prompts"),
             number_of(none.get("threshold", 0.0), "none_of_the_above.threshold"),
         )
-    thresholds = found.get("thresholds") or []
+    thresholds = document.get("thresholds") or []
     if not isinstance(thresholds, list):
         raise Wrong("thresholds is not a list of numbers")
     return LabelSet(
-        texts_of(found["names"], "names"),
-        texts_of(found.get("templates") or [], "templates"),
+        texts_of(document["names"], "names"),
+        texts_of(document.get("templates") or [], "templates"),
         tuple(number_of(value, f"thresholds[{i}]") for i, value in enumerate(thresholds)),
         none,
     )
 
 
-def check_keys(found: Any, known: Sequence[str], what: str) -> None:
-    """Wrong for keys that mean nothing here."""
-    if not isinstance(found, dict):
-        raise Wrong(f"{what} is not a JSON object with {', '.join(known)}")
-    for key in found:
+def check_keys(document: Any, known: Sequence[str], what: str) -> None:
+    """Raises Wrong unless `document` is an object with no other keys than `known`."""
+    if not isinstance(document, dict):
+        raise Wrong(f"{what} must be a JSON object with {', '.join(known)}")
+    for key in document:
         if key not in known:
-            raise Wrong(f"{what} has no {quoted(key)}; there are {', '.join(known)}")
+            raise Wrong(f"{what} has no key {quoted(key)}; its keys are {', '.join(known)}")
 
 
 def text_of(value: Any, what: str) -> str:
-    """A string."""
+    """The value if it is a string. Raises Wrong."""
     if not isinstance(value, str):
-        raise Wrong(f"{what} is not a string")
+        raise Wrong(f"{what} must be a string")
     return value
 
 
 def texts_of(values: Any, what: str) -> tuple[str, ...]:
-    """Strings."""
+    """The values if they are a list of strings. Raises Wrong."""
     if not isinstance(values, list | tuple):
-        raise Wrong(f"{what} is not a list of strings")
+        raise Wrong(f"{what} must be a list of strings")
     return tuple(text_of(value, f"{what}[{i}]") for i, value in enumerate(values))
 
 
 def number_of(value: Any, what: str) -> float:
-    """A number."""
+    """The value if it is a number. Raises Wrong."""
     if isinstance(value, bool) or not isinstance(value, int | float):
-        raise Wrong(f"{what} is not a number")
+        raise Wrong(f"{what} must be a number")
     try:
         return float(value)
     except OverflowError:
-        raise Wrong(f"{what} is far too large: a threshold is a cosine, -1 to 1") from None
+        raise Wrong(f"{what} is too large; a threshold is a cosine, -1 to 1") from None
 
 
 def document(labels: LabelSet) -> dict[str, Any]:
-    """The label set as `read` reads it."""
-    found: dict[str, Any] = {"names": list(labels.names), "templates": list(labels.templates)}
+    """The label set as a JSON document that `read` reads."""
+    content: dict[str, Any] = {"names": list(labels.names), "templates": list(labels.templates)}
     if labels.thresholds:
-        found["thresholds"] = [short(value) for value in labels.thresholds]
+        content["thresholds"] = [short(value) for value in labels.thresholds]
     none = labels.none_of_the_above
     if none is not None:
-        found["none_of_the_above"] = {
+        content["none_of_the_above"] = {
             "name": none.name,
             "prompts": list(none.prompts),
             "threshold": short(none.threshold),
         }
-    return found
+    return content
 
 
 def short(value: float) -> float:
-    """The shortest number that is the same in float32, as which it travels: 0.3, not 0.30000001192."""
+    """The shortest number with the same float32, which the server stores: 0.3, not 0.30000001192."""
     return float(str(np.float32(value)))

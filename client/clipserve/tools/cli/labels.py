@@ -13,7 +13,7 @@ from rich.text import Text
 from clipserve.labels import NAMES, ONLY_MEASURED, parse_ref
 from clipserve.tools.cli import label_files
 from clipserve.tools.cli.common import ListByDefault, given_templates
-from clipserve.tools.cli.label_notes import show_warnings, use
+from clipserve.tools.cli.label_warnings import show_warnings, use_label_file
 from clipserve.tools.cli.options import Server, server_options, template_option
 from clipserve.tools.cli.output import print_json
 from clipserve.tools.cli.stdin import FILE_OR_STDIN, name_of, text_of
@@ -23,10 +23,10 @@ from clipserve.types import LabelSetInfo
 
 @click.group(cls=ListByDefault)
 def labels() -> None:
-    """Keep named label sets on the server.
+    """Store named label sets on the server.
 
-    They are sent and encoded once. Each change makes a new version, and the versions before stay until they
-    are removed: NAME means the latest, NAME@3 the third.
+    The server encodes a stored label set once. Each change adds a version; older versions stay until you
+    remove them. NAME means the latest version, NAME@3 the third.
 
     \b
     Examples:
@@ -43,7 +43,7 @@ def labels() -> None:
 @click.argument("file", type=FILE_OR_STDIN)
 @template_option
 @click.option(
-    "--templates", "templates_file", type=FILE_OR_STDIN, help="Prompts like --template, one a line."
+    "--templates", "templates_file", type=FILE_OR_STDIN, help="File with one prompt template a line."
 )
 @server_options
 def put(
@@ -53,11 +53,11 @@ def put(
     templates_file: Path | None,
     server: Server,
 ) -> None:
-    """Keep the labels of FILE under NAME; - is standard input.
+    """Store the labels of FILE under NAME; - is standard input.
 
-    FILE has one label a line, or is JSON. Empty lines and lines that begin with a # and a space are passed
-    over; a line in quotes is what stands in them. `classify --labels-file` reads the same files. Templates
-    given as options win over those of the file.
+    FILE has one label a line, or is JSON. Empty lines and comments (# and a space) are ignored. A label may
+    be quoted, for example if it begins with a # and a space. `classify --labels-file` reads the same files.
+    Templates given as options replace those of the file.
 
     \b
       {"names": ["cat", "dog"],
@@ -65,8 +65,8 @@ def put(
        "thresholds": [0.22, 0.24],
        "none_of_the_above": {"name": "something else", "threshold": 0.2}}
 
-    Only names is needed. A threshold is the cosine from which a label counts as present. None of the
-    above is scored by words that are far from the labels, or by "prompts" of its own where it has some.
+    Only names is required. A label is present from its threshold, a cosine, on. The score of
+    none_of_the_above comes from words that are far from the labels, or from its own "prompts".
 
     \b
     Examples:
@@ -76,12 +76,14 @@ def put(
     """
     if name in (*NAMES, *ONLY_MEASURED):
         raise click.BadParameter(
-            f"{name} is a label set that comes with this command, so a set of your own would be mistaken for "
-            f"it; choose another name, for example my-{name}",
+            f"{name} is the name of a label set that comes with this command; choose another name, for "
+            f"example my-{name}",
             param_hint="NAME",
         )
     given = label_files.read(text_of(file), name_of(file))
-    labels = use(given.with_templates(given_templates(templates, templates_file)), tell=not server.as_json)
+    labels = use_label_file(
+        given.with_templates(given_templates(templates, templates_file)), tell=not server.as_json
+    )
     with server.client() as client:
         info, created = client.put_label_set(name, labels)
     if not server.as_json:
@@ -90,18 +92,18 @@ def put(
         told = [dataclasses.asdict(warning) for warning in info.warnings]
         print_json({"created": created, **facts(info), "warnings": told})
     elif created:
-        say(f"kept {name}@{info.version}: {info.label_count:,} labels × {info.template_count} templates")
+        say(f"stored {name}@{info.version}: {info.label_count:,} labels × {info.template_count} templates")
     else:
-        say(f"{name}@{info.version} is the same already")
+        say(f"{name}@{info.version} has the same labels already; nothing was stored")
 
 
 @labels.command()
 @click.argument("name", metavar="NAME[@VERSION]")
 @server_options
 def get(name: str, server: Server) -> None:
-    """Print a label set, as JSON that `put` reads.
+    """Print a label set as JSON that `put` reads.
 
-    With --json also what is known of it.
+    With --json, the document also has its version and other facts.
 
     \b
     Examples:
@@ -109,10 +111,10 @@ def get(name: str, server: Server) -> None:
       clipserve labels get birds@2 --json
     """
     with server.client() as client:
-        found = client.get_label_set(*reference(name))
-    known = label_files.document(found.labels)
+        stored = client.get_label_set(*reference(name))
+    known = label_files.document(stored.labels)
     if server.as_json:
-        print_json({**known, label_files.TOLD: facts(found.info)})
+        print_json({**known, label_files.TOLD: facts(stored.info)})
     else:
         print_json(known)
 
@@ -122,16 +124,16 @@ def get(name: str, server: Server) -> None:
 def list_labels(server: Server) -> None:
     """List the latest version of each label set."""
     with server.client() as client:
-        found = client.list_label_sets()
+        label_sets = client.list_label_sets()
     if server.as_json:
-        print_json({"label_sets": [facts(info) for info in found]})
+        print_json({"label_sets": [facts(info) for info in label_sets]})
     else:
-        show(found)
+        show(label_sets)
 
 
 @labels.command()
 @click.argument("name", metavar="NAME[@VERSION]")
-@click.option("--yes", "-y", is_flag=True, help="Do not ask.")
+@click.option("--yes", "-y", is_flag=True, help="Do not ask for confirmation.")
 @server_options
 def rm(name: str, yes: bool, server: Server) -> None:
     """Remove a label set with all its versions, or one version of it.
@@ -155,7 +157,7 @@ def rm(name: str, yes: bool, server: Server) -> None:
 
 
 def reference(text: str) -> tuple[str, int]:
-    """Name and version; click.BadParameter for what is none."""
+    """Name and version. Raises click.BadParameter."""
     try:
         return parse_ref(text)
     except ValueError as error:
@@ -163,9 +165,9 @@ def reference(text: str) -> tuple[str, int]:
 
 
 def facts(info: LabelSetInfo) -> dict[str, Any]:
-    """What is known of a label set, for machines."""
+    """The facts about a label set as JSON."""
     known = dataclasses.asdict(info)
-    del known["warnings"]  # known right after a put alone
+    del known["warnings"]  # only the answer to a put has them
     return {
         **known,
         "versions": list(info.versions),
@@ -173,16 +175,16 @@ def facts(info: LabelSetInfo) -> dict[str, Any]:
     }
 
 
-def show(found: Sequence[LabelSetInfo]) -> None:
-    """A table."""
-    if not found:
-        say("no label sets; `clipserve labels put NAME FILE` keeps one")
+def show(label_sets: Sequence[LabelSetInfo]) -> None:
+    """Prints a table."""
+    if not label_sets:
+        say("no label sets; `clipserve labels put NAME FILE` stores one")
         return
-    made = table(
+    rows = table(
         "label set", ("version", "right"), ("labels", "right"), ("templates", "right"), "none of them", "put"
     )
-    for info in found:
-        made.add_row(
+    for info in label_sets:
+        rows.add_row(
             Text(info.name),
             f"{info.version}" + (f" of {len(info.versions)}" if len(info.versions) > 1 else ""),
             f"{info.label_count:,}",
@@ -190,4 +192,4 @@ def show(found: Sequence[LabelSetInfo]) -> None:
             "yes" if info.none_of_the_above else "–",
             f"{info.create_time:%Y-%m-%d %H:%M}",
         )
-    console().print(made)
+    console().print(rows)

@@ -1,4 +1,4 @@
-"""Labels and prompts that a person lists in a file or an option, with the place of each."""
+"""Labels and prompts from files and options, with the place of each."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ from clipserve.safe_text import quoted
 from clipserve.tools.cli.terminal import say
 
 COMMENT = re.compile(r"#+(?:\s|$)")
-"""A comment has white space behind its #, so that `#1 fan` and `#selfie` are labels."""
+"""A comment has white space after its #, so `#1 fan` and `#selfie` are labels."""
 WHOLE_QUOTE = re.compile(r'"((?:[^"]|"")*)"')
 PLACES = "clipserve.places"
-"""Key in the context's `meta`: where the labels and templates of the command come from."""
+"""Key in the context's `meta` of the places of the command's labels and templates."""
 FIELD = re.compile(r"\b(labels\.names|labels\.templates|labels|texts)\[(\d+)\]")
-"""Fields of the server, and arguments of the SDK."""
+"""Names of fields in errors of the server and of arguments in errors of the SDK."""
 KINDS = {"labels": "names", "labels.names": "names", "labels.templates": "templates", "texts": "texts"}
 
 
 @dataclass(frozen=True)
 class Place:
-    """Where something stands: a file or option, and the line or entry in it, counted from 1."""
+    """The place of a text: a file or option, and the line or entry in it, counted from 1."""
 
     source: str
     unit: str
@@ -38,7 +38,7 @@ class Place:
 
 @dataclass(frozen=True)
 class Listed:
-    """Texts in their order, the place of each, and what a person should know of how they were read."""
+    """Texts in order, the place of each, and notes for the user on how they were read."""
 
     texts: tuple[str, ...] = ()
     places: tuple[Place, ...] = ()
@@ -53,27 +53,27 @@ class Listed:
             say(note, err=True)
 
     def check_distinct(self) -> None:
-        """click.UsageError for a text that is listed twice."""
+        """Raises click.UsageError for a text that occurs twice."""
         first: dict[str, Place] = {}
         for text, place in zip(self.texts, self.places, strict=True):
             before = first.setdefault(text, place)
             if before is not place:
                 raise click.UsageError(
-                    f"{place}: {quoted(text)} is there already, as {before.unit} {before.number}; remove one"
+                    f"{place}: {quoted(text)} is also {before.unit} {before.number}; remove one of them"
                 )
 
 
 def entries(texts: Iterable[str], source: str, unit: str, first: int = 1) -> Listed:
-    """Texts that were given one by one, the first as number `first`."""
+    """Texts that were given one by one, numbered from `first`."""
     given = tuple(texts)
     return Listed(given, tuple(Place(source, unit, first + i) for i in range(len(given))))
 
 
 def from_lines(text: str, source: str) -> Listed:
-    """One text a line, without the white space around it. Empty lines and comments are passed over.
+    """One text a line, stripped. Empty lines and comments are ignored.
 
-    A line in quotes is what stands in them, a doubled quote being one; so a text may begin with `# `.
-    click.UsageError for a line whose quotes do not close.
+    A text may be quoted, with doubled quotes inside; so it may begin with `# `. Raises click.UsageError for a
+    quote that is not closed.
     """
     texts: list[str] = []
     places: list[Place] = []
@@ -89,59 +89,59 @@ def from_lines(text: str, source: str) -> Listed:
             places.append(place)
     notes = []
     if comments:
-        notes.append(f"{source}: passed over {comments} comment{'s' * (comments > 1)} (# and a space)")
+        notes.append(f"{source}: ignored {comments} comment{'s' * (comments > 1)} (# and a space)")
     if hashes:
         text = texts[places.index(hashes[0])]
-        notes.append(f"{hashes[0]}: {quoted(text)} is read; a comment would have a space behind its #")
+        notes.append(f"{hashes[0]}: {quoted(text)} is read as a text; comments have a space after the #")
     if len(texts) == 1 and "," in texts[0] and not text.strip().startswith('"'):
-        notes.append(f"{places[0]}: {quoted(texts[0])} is one entry; write each on a line of its own")
+        notes.append(f"{places[0]}: {quoted(texts[0])} is read as one entry; write one entry a line")
     return Listed(tuple(texts), tuple(places), tuple(notes))
 
 
 def plain_lines(text: str, source: str) -> Listed:
-    """One text a line, whatever it holds, without the white space around it. Empty lines are passed over."""
+    """One text a line, stripped, without comments or quotes. Empty lines are ignored."""
     lines = [(i, line.strip()) for i, line in enumerate(lines_in(text), 1)]
     places = tuple(Place(source, "line", i) for i, line in lines if line)
     return Listed(tuple(line for _, line in lines if line), places)
 
 
 def unquoted(line: str, place: Place) -> str:
-    """The line without the quotes around all of it; click.UsageError for a quote that does not close."""
+    """The line without the quotes around it. Raises click.UsageError for a quote that is not closed."""
     whole = WHOLE_QUOTE.fullmatch(line)
     if whole:
         return whole[1].replace('""', '"').strip()
     if line.startswith('"') and line.count('"') % 2:
         raise click.UsageError(
-            f'{place}: {quoted(line)} begins with a quote that does not close; write " at its end, and "" '
-            "for a quote inside"
+            f'{place}: {quoted(line)} begins with a quote that is not closed; write " at its end, and "" for '
+            "a quote inside"
         )
     return line
 
 
 def from_commas(text: str, source: str) -> tuple[str, ...]:
-    """Texts with commas between, as in CSV: one in quotes may hold commas. click.UsageError."""
+    """Texts separated by commas, as in CSV; a quoted text may have commas. Raises click.UsageError."""
     try:
         rows = list(csv.reader(lines_in(text), skipinitialspace=True, strict=True))
     except csv.Error:
         raise click.UsageError(
-            f"{source} {quoted(text)}: a quote does not close, or text follows it; write "
+            f"{source} {quoted(text)}: a quote is not closed, or text follows it; write "
             '\'"salt, pepper",cat\', and "" for a quote inside'
         ) from None
     return tuple(one.strip() for row in rows for one in row if one.strip())
 
 
 def with_places(message: str, places: Mapping[str, Sequence[Place]]) -> str:
-    """The message with places for the fields of labels, templates and texts, as far as they are known."""
+    """Replaces names of fields of labels, templates and texts in the message by their places."""
 
-    def place(found: re.Match[str]) -> str:
-        known, i = places.get(KINDS[found[1]], ()), int(found[2])
-        return str(known[i]) if i < len(known) else found[0]
+    def place(match: re.Match[str]) -> str:
+        known, i = places.get(KINDS[match[1]], ()), int(match[2])
+        return str(known[i]) if i < len(known) else match[0]
 
     return FIELD.sub(place, message)
 
 
 def joined(places: Iterable[Place]) -> str:
-    """Several places in words: `birds.txt, lines 1, 4 and 7`."""
+    """Several places as text: `birds.txt, lines 1, 4 and 7`."""
     words = []
     for (source, unit), group in groupby(places, key=lambda place: (place.source, place.unit)):
         numbers = [str(place.number) for place in group]

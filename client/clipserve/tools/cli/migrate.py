@@ -11,7 +11,7 @@ from rich.text import Text
 
 from clipserve.client import Client
 from clipserve.tools.cli.errors import ITEMS_FAILED, Failure
-from clipserve.tools.cli.migration_words import document, loss, nothing_embedded, show, show_ready
+from clipserve.tools.cli.migration_output import document, loss, nothing_embedded, show, show_ready
 from clipserve.tools.cli.options import Server, server_options
 from clipserve.tools.cli.output import print_json, progress
 from clipserve.tools.cli.terminal import ask, confirm, error_console, say
@@ -21,8 +21,8 @@ POLL_SECONDS = 1.0
 
 
 @dataclass(frozen=True)
-class Ask:
-    """What one run of the command may do."""
+class Choices:
+    """What the options of this run allow."""
 
     switch: bool
     without_failed: bool
@@ -33,24 +33,28 @@ class Ask:
 
 @click.command()
 @click.argument("collection")
-@click.option("--to-model", metavar="NAME", help="Begin to move to this model, or go on watching.")
-@click.option("--no-switch", is_flag=True, help="With --to-model: stop when the new embeddings are ready.")
+@click.option("--to-model", metavar="NAME", help="Start a migration to this model, or watch the running one.")
+@click.option(
+    "--no-switch", is_flag=True, help="With --to-model: do not switch when the new embeddings are ready."
+)
 @click.option(
     "--without-failed",
     is_flag=True,
-    help="Switch although some points failed; asks for their number, as they are dropped.",
+    help="Switch even if some points failed, which drops them; asks for their number.",
 )
 @click.option(
     "--accept-dropped",
     metavar="N",
     type=click.IntRange(min=1),
-    help="Drop the N points that failed without asking; N must be their exact number.",
+    help="Drop the failed points without asking; N must be their exact number.",
 )
-@click.option("--status", is_flag=True, help="Show how far the migration has come.")
-@click.option("--switch", is_flag=True, help="Let the new model answer from now on.")
-@click.option("--roll-back", is_flag=True, help="Let the old model answer again.")
+@click.option("--status", is_flag=True, help="Show the state of the migration.")
+@click.option("--switch", is_flag=True, help="Answer with the new model from now on.")
+@click.option("--roll-back", is_flag=True, help="Answer with the old model again.")
 @click.option(
-    "--end", is_flag=True, help="End it: keep the model that answers now, drop the other's embeddings."
+    "--end",
+    is_flag=True,
+    help="End the migration: keep the model that answers now, drop the other's embeddings.",
 )
 @click.option("--yes", "-y", is_flag=True, help="Do not ask before switching or ending.")
 @server_options
@@ -67,13 +71,13 @@ def migrate(
     yes: bool,
     server: Server,
 ) -> None:
-    """Move COLLECTION to another model, while it goes on answering.
+    """Move COLLECTION to another model without downtime.
 
-    The server embeds every point anew, from sources that it keeps or reads again, and writes go to both
-    models meanwhile. When all is ready the new model can take over from one moment to the next (--switch),
-    and the old one can come back as fast (--roll-back), until the migration is ended (--end).
+    The server embeds every point again, from stored sources or from files that it can read. Meanwhile, writes
+    go to both models. When all points are ready, --switch makes the new model answer at once. --roll-back
+    makes the old model answer again, until --end drops its embeddings.
 
-    The work is the server's: Ctrl-C only stops the watching, and the same command watches again.
+    The migration runs on the server: Ctrl-C only stops watching it, and the same command watches it again.
 
     \b
     Examples:
@@ -87,16 +91,14 @@ def migrate(
     """
     chosen = [to_model is not None, status, switch, roll_back, end]
     if sum(chosen) != 1:
-        raise click.UsageError(
-            "say what to do, one of --to-model NAME, --status, --switch, --roll-back and --end"
-        )
+        raise click.UsageError("give one of --to-model NAME, --status, --switch, --roll-back and --end")
     if no_switch and to_model is None:
-        raise click.UsageError("--no-switch goes with --to-model")
+        raise click.UsageError("--no-switch needs --to-model")
     if without_failed and to_model is None and not switch:
-        raise click.UsageError("--without-failed goes with --to-model and --switch")
+        raise click.UsageError("--without-failed needs --to-model or --switch")
     if accept_dropped and not (to_model is not None or switch or roll_back):
-        raise click.UsageError("--accept-dropped goes with --to-model, --switch and --roll-back")
-    ask = Ask(
+        raise click.UsageError("--accept-dropped needs --to-model, --switch or --roll-back")
+    choices = Choices(
         switch=not no_switch,
         without_failed=without_failed or bool(accept_dropped),
         accepted=accept_dropped or 0,
@@ -105,88 +107,88 @@ def migrate(
     )
     with server.client(patient=True) as client:
         if to_model is not None:
-            found = move(client, collection, to_model, ask)
-            if may_switch(found, ask):
-                found = switch_over(client, found, ask)
+            info = move(client, collection, to_model, choices)
+            if may_switch(info, choices):
+                info = switch_over(client, info, choices)
         elif switch:
-            found = switch_over(client, client.get_collection(collection), ask)
+            info = switch_over(client, client.get_collection(collection), choices)
         elif roll_back:
-            found = bring_back(client, client.get_collection(collection), ask)
+            info = bring_back(client, client.get_collection(collection), choices)
         elif end:
-            found = finish(client, client.get_collection(collection), ask)
+            info = finish(client, client.get_collection(collection), choices)
         else:
-            found = client.get_collection(collection)
+            info = client.get_collection(collection)
     if server.as_json:
-        print_json(document(found))
+        print_json(document(info))
     else:
-        show(found)
-    if to_model is not None and (nothing_embedded(found) or (ask.switch and is_ready(found))):
-        # Only points that failed keep it from being ready, or from switching.
+        show(info)
+    if to_model is not None and (nothing_embedded(info) or (choices.switch and is_ready(info))):
+        # Only failed points prevent the switch.
         raise SystemExit(ITEMS_FAILED)
 
 
-def is_ready(found: Collection) -> bool:
+def is_ready(collection: Collection) -> bool:
     """Whether the migration can be switched."""
-    return found.migration is not None and found.migration.state == "ready"
+    return collection.migration is not None and collection.migration.state == "ready"
 
 
-def may_switch(found: Collection, ask: Ask) -> bool:
-    """Whether it can be switched, and that was asked for."""
+def may_switch(collection: Collection, choices: Choices) -> bool:
+    """Whether the migration can be switched, and the options allow it."""
     return bool(
-        ask.switch
-        and is_ready(found)
-        and found.migration
-        and (ask.without_failed or not found.migration.failed)
+        choices.switch
+        and is_ready(collection)
+        and collection.migration
+        and (choices.without_failed or not collection.migration.failed)
     )
 
 
-def move(client: Client, name: str, model: str, ask: Ask) -> Collection:
-    """Begins the migration or finds it under way, and watches it."""
-    found = client.get_collection(name)
-    if found.migration is None:
-        found = client.start_migration(name, model)
-    elif found.migration.target.name != model:
+def move(client: Client, name: str, model: str, choices: Choices) -> Collection:
+    """Starts the migration, unless it runs already, and watches it."""
+    info = client.get_collection(name)
+    if info.migration is None:
+        info = client.start_migration(name, model)
+    elif info.migration.target.name != model:
         raise Failure(
-            f"{name} is under way to model {found.migration.target.name}; end that first, with "
+            f"{name} has a migration to model {info.migration.target.name}; end it first with "
             f"`clipserve migrate {name} --end`"
         )
-    found = watch(client, found, ask.show)
-    if found.migration is None:
-        raise Failure(f"the migration of {name} was ended while this command watched it")
-    return found
+    info = watch(client, info, choices.show)
+    if info.migration is None:
+        raise Failure(f"somebody else ended the migration of {name}")
+    return info
 
 
-def watch(client: Client, found: Collection, show: bool) -> Collection:
-    """Waits until the migration neither runs nor waits, with a bar; Ctrl-C ends the watching."""
-    migration = found.migration
+def watch(client: Client, collection: Collection, show: bool) -> Collection:
+    """Shows a bar until the migration is neither running nor waiting. Ctrl-C stops watching."""
+    migration = collection.migration
     if migration is None:
-        return found
+        return collection
     try:
-        with progress("Embedding anew", migration.total, show=show) as advance:
+        with progress("Embedding again", migration.total, show=show) as advance:
             tell = once_each(show)
             while migration is not None and migration.state in ("running", "waiting"):
-                if nothing_embedded(found):
+                if nothing_embedded(collection):
                     break
                 advance(migration.done)
-                tell(f"waiting, to try again: {migration.error}" if migration.state == "waiting" else "")
+                tell(f"waiting to retry: {migration.error}" if migration.state == "waiting" else "")
                 time.sleep(POLL_SECONDS)
-                found = client.get_collection(found.name)
-                migration = found.migration
+                collection = client.get_collection(collection.name)
+                migration = collection.migration
             if migration is not None:
                 advance(migration.done)
     except KeyboardInterrupt:
         target = migration.target.name if migration is not None else ""
         say(
-            "no longer watching; the server goes on. Watch again with "
-            f"`clipserve migrate {found.name} --to-model {target}`",
+            "stopped watching; the migration continues on the server. Watch it again with "
+            f"`clipserve migrate {collection.name} --to-model {target}`",
             err=True,
         )
         raise
-    return found
+    return collection
 
 
 def once_each(show: bool) -> Callable[[str], None]:
-    """A function that writes a line on stderr, if it is another one than before and there is any."""
+    """A function that prints a line on stderr unless it is empty or equals the one before."""
     last = ""
 
     def tell(line: str) -> None:
@@ -198,66 +200,70 @@ def once_each(show: bool) -> Callable[[str], None]:
     return tell
 
 
-def switch_over(client: Client, found: Collection, choice: Ask) -> Collection:
-    """Lets the new model answer, after asking."""
-    migration = need_migration(found)
-    if migration.failed and not choice.without_failed and migration.state == "ready":
+def switch_over(client: Client, collection: Collection, choices: Choices) -> Collection:
+    """Asks for confirmation and makes the new model answer."""
+    migration = need_migration(collection)
+    if migration.failed and not choices.without_failed and migration.state == "ready":
         raise Failure(
-            f"{loss(found, migration)} by a switch: they have no embedding by model "
-            f"{migration.target.name}; see `clipserve migrate {found.name} --status`, and switch with "
+            f"{loss(collection, migration)} by a switch, as they have no embedding by model "
+            f"{migration.target.name}; see `clipserve migrate {collection.name} --status`, and switch with "
             f"--accept-dropped {migration.failed}"
         )
-    if choice.show and migration.state == "ready":
+    if choices.show and migration.state == "ready":
         show_ready(migration)
-    accepted = choice.accepted
+    accepted = choices.accepted
     if migration.failed and not accepted and migration.state == "ready":
-        accepted = typed_number(found, migration, choice)
-    elif not choice.sure and not confirm(
-        f"Let model {migration.target.name} answer for {found.name} from now on?"
+        accepted = typed_number(collection, migration, choices)
+    elif not choices.sure and not confirm(
+        f"Answer searches in {collection.name} with model {migration.target.name} from now on?"
     ):
-        say(f"not switched; `clipserve migrate {found.name} --switch` does it", err=True)
+        say(f"not switched; to switch later: `clipserve migrate {collection.name} --switch`", err=True)
         raise click.Abort
-    return client.switch_migration(found.name, without_failed=choice.without_failed, accept_dropped=accepted)
+    return client.switch_migration(
+        collection.name, without_failed=choices.without_failed, accept_dropped=accepted
+    )
 
 
-def typed_number(found: Collection, migration: Migration, choice: Ask) -> int:
-    """The number of points that may be dropped, typed by a person; Abort for anything else."""
+def typed_number(collection: Collection, migration: Migration, choices: Choices) -> int:
+    """Asks for the number of points to drop. Raises click.Abort for a wrong answer."""
     number = migration.failed
-    if choice.sure:
+    if choices.sure:
         raise Failure(
-            f"{loss(found, migration)} by this switch, and --yes does not answer for that: give "
+            f"{loss(collection, migration)} by this switch, which --yes does not confirm; give "
             f"--accept-dropped {number}"
         )
-    question = f"{loss(found, migration)}. Type their number, or the collection's name, to drop them"
-    if ask(question) in (str(number), found.name):
+    question = f"{loss(collection, migration)}. To drop them, type their number or the collection's name"
+    if ask(question) in (str(number), collection.name):
         return number
-    say(f"not switched; {found.name} keeps all its points", err=True)
+    say(f"not switched; {collection.name} keeps all its points", err=True)
     raise click.Abort
 
 
-def bring_back(client: Client, found: Collection, ask: Ask) -> Collection:
-    """Lets the old model answer."""
-    need_migration(found)
-    return client.roll_back_migration(found.name, accept_dropped=ask.accepted)
+def bring_back(client: Client, collection: Collection, choices: Choices) -> Collection:
+    """Makes the old model answer again."""
+    need_migration(collection)
+    return client.roll_back_migration(collection.name, accept_dropped=choices.accepted)
 
 
-def finish(client: Client, found: Collection, ask: Ask) -> Collection:
-    """Ends the migration, after asking."""
-    migration = need_migration(found)
+def finish(client: Client, collection: Collection, choices: Choices) -> Collection:
+    """Asks for confirmation and ends the migration."""
+    migration = need_migration(collection)
     switched = migration.state == "switched"
     stays, goes = (migration.target, migration.source) if switched else (migration.source, migration.target)
-    if not ask.sure:
+    if not choices.sure:
         confirm(
-            f"{found.name} stays with model {stays.name}; drop its embeddings by {goes.name} for good?",
+            f"{collection.name} keeps model {stays.name}. Drop its embeddings by {goes.name}? This cannot be "
+            "undone.",
             abort=True,
         )
-    return client.end_migration(found.name)
+    return client.end_migration(collection.name)
 
 
-def need_migration(found: Collection) -> Migration:
-    """The migration; Failure if there is none."""
-    if found.migration is None:
+def need_migration(collection: Collection) -> Migration:
+    """The migration. Raises Failure if there is none."""
+    if collection.migration is None:
         raise Failure(
-            f"{found.name} has no migration; begin one with `clipserve migrate {found.name} --to-model NAME`"
+            f"{collection.name} has no migration; start one with "
+            f"`clipserve migrate {collection.name} --to-model NAME`"
         )
-    return found.migration
+    return collection.migration

@@ -1,4 +1,4 @@
-"""Options that several commands have, and the server that they describe."""
+"""Options that several commands share, and the server that they describe."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ from clipserve.tools.cli.terminal import say
 from clipserve.transport.channel import DEFAULT_TARGET, Tls
 
 PATIENT = RetryPolicy(attempts=8, initial_backoff=0.2, max_backoff=5.0)
-"""Long work should outlive a server's restart."""
+"""For long jobs: it bridges the restart of a server."""
 
 IN_FLIGHT = 4
-"""Requests of one call that are under way at a time."""
+"""Concurrent requests of one command."""
 
 FILE = ExistingPath(path_type=Path, exists=True, dir_okay=False)
 FOLDER = ExistingPath(path_type=Path, exists=True, file_okay=False)
@@ -32,10 +32,10 @@ ANY = ExistingPath(path_type=Path, exists=True)
 OUT = click.Path(path_type=Path, dir_okay=False, writable=True)
 
 SERVER = "clipserve.server"
-"""Key in the context's `meta` under which the display of errors finds the server."""
+"""Key of the Server in the context's `meta`; errors are printed with its target."""
 
 GIVEN = "clipserve.given"
-"""Key in the context's `meta` under which commands find the options that stood before them."""
+"""Key in the context's `meta` of the options that were typed before the command."""
 
 SERVER_OPTIONS: tuple[tuple[tuple[str, ...], dict[str, Any]], ...] = (
     (
@@ -45,7 +45,7 @@ SERVER_OPTIONS: tuple[tuple[tuple[str, ...], dict[str, Any]], ...] = (
             "default": DEFAULT_TARGET,
             "show_default": True,
             "metavar": "HOST:PORT",
-            "help": "The gateway. Environment: CLIPSERVE_TARGET.",
+            "help": "Address of the gateway. Environment: CLIPSERVE_TARGET.",
         },
     ),
     (
@@ -53,7 +53,7 @@ SERVER_OPTIONS: tuple[tuple[tuple[str, ...], dict[str, Any]], ...] = (
         {
             "type": click.FloatRange(0, min_open=True),
             "metavar": "SECONDS",
-            "help": "Time for each request.  [default: 60, more for large ones]",
+            "help": "Time limit of each request.  [default: 60, more for large ones]",
         },
     ),
     (
@@ -61,7 +61,8 @@ SERVER_OPTIONS: tuple[tuple[tuple[str, ...], dict[str, Any]], ...] = (
         {
             "envvar": "CLIPSERVE_TOKEN",
             "metavar": "TEXT",
-            "help": "Bearer token; others may see it in the list of processes. Environment: CLIPSERVE_TOKEN.",
+            "help": "Bearer token; visible in the process list, so prefer --token-file. "
+            "Environment: CLIPSERVE_TOKEN.",
         },
     ),
     (
@@ -69,7 +70,7 @@ SERVER_OPTIONS: tuple[tuple[tuple[str, ...], dict[str, Any]], ...] = (
         {
             "envvar": "CLIPSERVE_TOKEN_FILE",
             "type": FILE,
-            "help": "File of the token, read for every request. Environment: CLIPSERVE_TOKEN_FILE.",
+            "help": "File with the bearer token, read for every request. Environment: CLIPSERVE_TOKEN_FILE.",
         },
     ),
     (
@@ -89,20 +90,20 @@ SERVER_OPTIONS: tuple[tuple[tuple[str, ...], dict[str, Any]], ...] = (
         {
             "envvar": "CLIPSERVE_CERT",
             "type": FILE,
-            "help": "Certificate to show (mTLS, PEM), with --key; implies --tls. "
+            "help": "Client certificate for mTLS (PEM), with --key; implies --tls. "
             "Environment: CLIPSERVE_CERT.",
         },
     ),
     (
         ("--key",),
-        {"envvar": "CLIPSERVE_KEY", "type": FILE, "help": "Its key (PEM). Environment: CLIPSERVE_KEY."},
+        {"envvar": "CLIPSERVE_KEY", "type": FILE, "help": "Key of --cert (PEM). Environment: CLIPSERVE_KEY."},
     ),
     (
         ("--server-name",),
         {
             "envvar": "CLIPSERVE_SERVER_NAME",
             "metavar": "NAME",
-            "help": "Name in the server's certificate, where it is not the target's; implies --tls. "
+            "help": "Name in the server's certificate if it differs from the target; implies --tls. "
             "Environment: CLIPSERVE_SERVER_NAME.",
         },
     ),
@@ -112,7 +113,7 @@ SERVER_OPTIONS: tuple[tuple[tuple[str, ...], dict[str, Any]], ...] = (
 
 @dataclass(frozen=True)
 class Server:
-    """What the options say: how to reach the server, and how to print its answers."""
+    """How to reach the server and how to print its answers, from the options."""
 
     target: str
     timeout: float | None
@@ -127,23 +128,23 @@ class Server:
 
     @property
     def security(self) -> Tls | None:
-        """TLS, if any option asks for it; click.UsageError for options that do not go together."""
+        """TLS settings if any option asks for TLS. Raises click.UsageError for half a key pair."""
         if (self.cert is None) != (self.key is None):
-            raise click.UsageError("--cert and --key go together")
+            raise click.UsageError("--cert and --key must be given together")
         if not (self.tls or self.ca or self.cert or self.server_name):
             return None
         return Tls(self.ca, self.cert, self.key, server_name=self.server_name or "")
 
     def client(self, *, patient: bool = False, in_flight: int = IN_FLIGHT) -> Client:
-        """A client of it; click.BadParameter for a target or a token that is none.
+        """A client of the server. Raises click.BadParameter for a malformed target or token.
 
-        A patient one is a job: it tries longer, and leaves a busy server to those who wait for answers.
+        A patient client is for jobs: it retries longer, and its calls yield to interactive ones.
         """
         try:
             bearer(self.token)
         except ValueError as error:
             raise click.BadParameter(str(error), param_hint="--token") from None
-        with warnings.catch_warnings(record=True) as warned:
+        with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always")
             try:
                 made = Client(
@@ -157,13 +158,13 @@ class Server:
                 )
             except ValueError as error:
                 raise click.BadParameter(str(error), param_hint="--target") from None
-        for warning in warned:
+        for warning in caught:
             say(f"Warning: {warning.message}", err=True)
         return made
 
 
 def server_options(command: Callable[..., None]) -> Callable[..., None]:
-    """How to reach the server, and --json: the command gets them as one `server`."""
+    """Adds SERVER_OPTIONS; the command gets them as one argument `server`."""
 
     @functools.wraps(command)
     def with_server(**given: Any) -> None:
@@ -175,7 +176,7 @@ def server_options(command: Callable[..., None]) -> Callable[..., None]:
         ctx.meta[SERVER] = server = Server(**one_token(chosen, typed))
         if server.token and "token" in typed:
             say(
-                "Warning: others may see --token among the processes; use --token-file or CLIPSERVE_TOKEN",
+                "Warning: --token is visible in the process list; use --token-file or CLIPSERVE_TOKEN",
                 err=True,
             )
         command(server=server, **given)
@@ -184,45 +185,47 @@ def server_options(command: Callable[..., None]) -> Callable[..., None]:
 
 
 def one_token(chosen: dict[str, Any], typed: set[str]) -> dict[str, Any]:
-    """The options with one source of the token: what was typed goes before the environment."""
-    both = {"token", "token_file"}
+    """The options with one source of the token: typed options win over the environment."""
+    names = {"token", "token_file"}
     if not (chosen["token"] and chosen["token_file"]):
         return chosen
-    if len(both & typed) != 1:
-        raise click.UsageError("give --token or --token-file, not both (also not by their variables)")
-    return chosen | dict.fromkeys(both - typed)
+    if len(names & typed) != 1:
+        raise click.UsageError("give --token or --token-file, not both (their variables count too)")
+    return chosen | dict.fromkeys(names - typed)
 
 
 def hidden_server_options(group: Callable[..., None]) -> Callable[..., None]:
-    """The same options before the command, without a second place in the help."""
+    """Adds SERVER_OPTIONS to the group, so that they may stand before the command. Help lists them once."""
     return with_options(group, hidden=True)
 
 
 def with_options(command: Callable[..., None], **more: Any) -> Callable[..., None]:
-    """The command with SERVER_OPTIONS."""
+    """Adds SERVER_OPTIONS."""
     for names, settings in reversed(SERVER_OPTIONS):
         command = click.option(*names, **settings, **more)(command)
     return command
 
 
 def keep_for_commands(ctx: click.Context, given: Mapping[str, Any]) -> None:
-    """Keeps the options that stood before the command."""
+    """Stores the options that were typed before the command."""
     ctx.meta[GIVEN] = {name: value for name, value in given.items() if on_command_line(ctx, name)}
 
 
 def on_command_line(ctx: click.Context, name: str) -> bool:
-    """Whether the option was typed, rather than left at its default or taken from the environment."""
+    """Whether the option was typed, not a default or taken from the environment."""
     return ctx.get_parameter_source(name) is ParameterSource.COMMANDLINE
 
 
 def model_option(command: Callable[..., None]) -> Callable[..., None]:
-    """Which model."""
-    option = click.option("--model", default="", metavar="NAME", help="Model.  [default: the server's]")
+    """Adds --model."""
+    option = click.option(
+        "--model", default="", metavar="NAME", help="Name of the model.  [default: the server's]"
+    )
     return option(command)
 
 
 def template_option(command: Callable[..., None]) -> Callable[..., None]:
-    """Prompts, given one by one."""
+    """Adds --template."""
     return click.option(
         "--template",
         "-t",
@@ -230,36 +233,36 @@ def template_option(command: Callable[..., None]) -> Callable[..., None]:
         multiple=True,
         metavar="TEXT",
         type=TEXT_OR_STDIN,
-        help="Prompt with {} where the label goes; repeatable.",
+        help="Prompt template with {} in place of the label; repeatable.",
     )(command)
 
 
 def parallel_option(command: Callable[..., None]) -> Callable[..., None]:
-    """How many requests are under way at a time."""
+    """Adds --parallel."""
     return click.option(
         "--parallel",
         type=click.IntRange(1, 64),
         default=IN_FLIGHT,
         show_default=True,
         metavar="N",
-        help="Requests under way at a time.",
+        help="Concurrent requests.",
     )(command)
 
 
 def filter_option(command: Callable[..., None]) -> Callable[..., None]:
-    """Which points."""
+    """Adds --filter."""
     return click.option(
         "--filter",
         "-f",
         "filter_text",
         metavar="TEXT",
         type=TEXT_OR_STDIN,
-        help="""Only points like this, e.g. 'folder == "sea" and bytes > 100000'.""",
+        help="""Only points that meet this condition: 'folder == "sea" and bytes > 100000'.""",
     )(command)
 
 
 def root_option(command: Callable[..., None]) -> Callable[..., None]:
-    """Where pictures lie."""
+    """Adds --root."""
     return click.option(
-        "--root", type=FOLDER, metavar="FOLDER", help="Where the indexed folder lies now, if it has moved."
+        "--root", type=FOLDER, metavar="FOLDER", help="Where the indexed folder is now, if it has moved."
     )(command)

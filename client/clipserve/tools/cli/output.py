@@ -1,4 +1,4 @@
-"""Numbers for people, JSON for machines, progress on stderr."""
+"""Numbers, JSON, progress bars and lists of errors."""
 
 from __future__ import annotations
 
@@ -22,18 +22,18 @@ from rich.text import Text
 
 from clipserve.errors import ClipserveError
 from clipserve.safe_text import json_text, one_line
-from clipserve.tools.cli.terminal import error_console
+from clipserve.tools.cli.terminal import error_console, say
 
 LISTED_ERRORS = 20
 
 
 def print_json(document: Mapping[str, Any]) -> None:
-    """One JSON document on stdout; what is no number becomes null."""
+    """Prints one JSON document on stdout; NaN and infinities become null."""
     click.echo(json_text(finite(document), indent=2))
 
 
 def finite(value: Any) -> Any:
-    """The value without NaN and infinities, which JSON has not."""
+    """The value with null for NaN and infinities, which JSON lacks."""
     if isinstance(value, float):
         return value if math.isfinite(value) else None
     if isinstance(value, Mapping):
@@ -44,7 +44,7 @@ def finite(value: Any) -> Any:
 
 
 def bar(share: float, width: int = 16) -> Text:
-    """A share, 0 … 1, as a bar."""
+    """A bar that is filled to `share`, 0 to 1."""
     eighths = round(min(1.0, max(0.0, share)) * width * 8)
     full, rest = divmod(eighths, 8)
     drawn = "█" * full + (" ▏▎▍▌▋▊▉"[rest] if rest else "")
@@ -57,23 +57,23 @@ def number(value: float | None, digits: int = 3) -> str:
 
 
 def percent(value: float | None) -> str:
-    """A share in percent, or a dash for none."""
+    """A share, 0 to 1, in percent, or a dash for none."""
     return "–" if value is None or not math.isfinite(value) else f"{100 * value:.1f} %"
 
 
 class Rate(ProgressColumn):
-    """Items a second."""
+    """Items per second."""
 
     def render(self, task: Task) -> Text:
-        """The current rate, or the whole run's when it is over."""
-        # Rich leaves the time before the first step out: of a few large steps it tells far too high a rate.
+        """The current rate; after the end, the rate of the whole run."""
+        # Rich leaves out the time before the first step, which makes the rate of a few large steps too high.
         speed = task.completed / task.finished_time if task.finished_time else task.speed
         return Text(f"{speed:,.1f}/s" if speed else "–/s", style="cyan")
 
 
 @contextmanager
 def progress(description: str, total: int, *, show: bool = True) -> Iterator[Callable[[int], None]]:
-    """A bar with rate and remaining time on stderr; yields a function that takes the number done so far."""
+    """Shows a bar on stderr; yields a function that takes the number of items done so far."""
     columns = (
         TextColumn("{task.description}", markup=False),
         BarColumn(),
@@ -88,7 +88,7 @@ def progress(description: str, total: int, *, show: bool = True) -> Iterator[Cal
 
 @contextmanager
 def waiting(description: str, *, show: bool = True) -> Iterator[None]:
-    """A spinner on stderr while something of unknown length goes on."""
+    """Shows a spinner on stderr, for work of unknown length."""
     columns = (SpinnerColumn(), TextColumn("{task.description}", markup=False))
     out = error_console()
     with Progress(*columns, console=out, transient=True, disable=not (show and out.is_terminal)) as shown:
@@ -97,17 +97,28 @@ def waiting(description: str, *, show: bool = True) -> Iterator[None]:
 
 
 @contextmanager
+def say_if_stopped(sentence: Callable[[], str]) -> Iterator[None]:
+    """Prints the sentence, unless it is empty, if an error or Ctrl-C ends the block."""
+    try:
+        yield
+    except BaseException:
+        if text := sentence():
+            say(text, err=True)
+        raise
+
+
+@contextmanager
 def encoding(*, show: bool = True) -> Iterator[Callable[[int, int], None]]:
-    """A bar on stderr where prompts have to be encoded; yields a function that takes how many of how many
-    are known. Nothing is shown where all were known."""
+    """Shows a bar on stderr while the server encodes prompts; yields a function that takes the number of
+    encoded prompts and their total. Shows nothing if all are encoded already."""
     with ExitStack() as shown:
         advance: Callable[[int], None] | None = None
 
         def tell(done: int, total: int) -> None:
             nonlocal advance
             if advance is None and done < total:
-                words = "Encoding prompts, once for this model"
-                advance = shown.enter_context(progress(words, total, show=show))
+                description = "Encoding prompts, once for this model"
+                advance = shown.enter_context(progress(description, total, show=show))
             if advance is not None:
                 advance(done)
 
@@ -115,12 +126,12 @@ def encoding(*, show: bool = True) -> Iterator[Callable[[int, int], None]]:
 
 
 def per_second(count: int, seconds: float) -> float:
-    """A rate; 0.0 where no time has passed."""
+    """A rate; 0.0 if no time has passed."""
     return count / seconds if seconds else 0.0
 
 
 def show_errors(failed: Sequence[tuple[str, ClipserveError]], *, more: str = "all with --json") -> None:
-    """What failed and why, on stderr, as far as a person wants to read it; `more` says where the rest is."""
+    """Prints the first LISTED_ERRORS failed items on stderr; `more` tells where the rest is."""
     out = error_console()
     for name, error in failed[:LISTED_ERRORS]:
         out.print(Text.assemble(("✗ ", "red"), name, (f"  {error.message}", "dim")))
@@ -129,5 +140,5 @@ def show_errors(failed: Sequence[tuple[str, ClipserveError]], *, more: str = "al
 
 
 def error_facts(name: str, error: ClipserveError) -> dict[str, Any]:
-    """A failed item for JSON."""
+    """A failed item as JSON."""
     return {"name": name, "code": error.code, "reason": error.reason, "message": error.message}

@@ -1,4 +1,4 @@
-"""Paths on the command line: what is there, or an error in few words that says what to do."""
+"""Paths on the command line, with errors that tell what to do."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from clipserve.safe_text import quoted
 
 
 class ExistingPath(click.Path):
-    """See click.Path. A URL, a data URI or a picture in base64 is named as that."""
+    """A click.Path with an own error for URLs, data URIs and pictures in base64."""
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        """See click; click.BadParameter."""
-        kind = encoded_kind(value) if isinstance(value, str) else ""
+        """See click."""
         try:
             return super().convert(value, param, ctx)
         except click.BadParameter:
+            kind = encoded_kind(value) if isinstance(value, str) else ""
             if not kind:
                 raise
-            hint = "URLs are not fetched: download it first" if kind == "a URL" else "write it to a file"
+            hint = "download it first" if kind == "a URL" else "write it to a file"
             self.fail(f"{quoted(value)} is {kind}, not a path; {hint}, or pipe it to -", param, ctx)

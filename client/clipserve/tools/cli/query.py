@@ -1,4 +1,4 @@
-"""What `clipserve search` looks for: a text, a picture or a point, and texts that weigh with it."""
+"""The query of `clipserve search`: a text, a picture or a point, and further weighted texts."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from clipserve.types import Weighted
 
 @dataclass(frozen=True)
 class Query:
-    """One of text, image and like (or none of them where `plus` says enough), and what weighs with it."""
+    """At most one of text, image and like, and texts with weight +1 (plus) and −1 (minus)."""
 
     text: str | None
     image: Path | bytes | None
@@ -22,7 +22,7 @@ class Query:
     minus: tuple[str, ...]
 
     def check(self) -> None:
-        """click.UsageError for what says nothing, or too much."""
+        """Raises click.UsageError for a query without parts, or with more than one main part."""
         texts = {"TEXT": (self.text,), "--plus": self.plus, "--minus": self.minus}
         for option, values in texts.items():
             if any(value is not None and not value.strip() for value in values):
@@ -30,14 +30,12 @@ class Query:
         given = sum(one is not None for one in (self.text, self.image, self.like))
         if given > 1:
             raise click.UsageError(
-                "search with one of TEXT, --image and --like; add further texts with --plus and --minus"
+                "give only one of TEXT, --image and --like; add further texts with --plus and --minus"
             )
         if not given and self.minus and not self.plus:
-            raise click.UsageError(
-                "--minus leads away from something; say with TEXT or --plus what to look for"
-            )
+            raise click.UsageError("--minus needs something to search for; add TEXT or --plus")
         if not given and not self.plus:
-            raise click.UsageError("search with a TEXT, with --image or with --like, one of them")
+            raise click.UsageError("give what to search for: TEXT, --image or --like")
 
     @property
     def parts(self) -> list[Weighted]:
@@ -63,16 +61,16 @@ class Query:
         return {"text": part.text, "image": part.image, "like": part.like}
 
     def title(self) -> str:
-        """The query in words."""
-        plus = [
+        """The query as a title."""
+        added = [
             *([f"“{self.text}”"] if self.text is not None else []),
             *([f"like {image_name(self.image)}"] if self.image is not None else []),
             *([f"like {self.like}"] if self.like is not None else []),
             *(f"“{text}”" for text in self.plus),
         ]
-        return " + ".join(plus) + "".join(f" − “{text}”" for text in self.minus)
+        return " + ".join(added) + "".join(f" − “{text}”" for text in self.minus)
 
 
 def image_name(image: Path | bytes) -> str:
-    """What a picture is called: its file's name."""
+    """The name of the picture's file."""
     return image.name if isinstance(image, Path) else "the picture on standard input"

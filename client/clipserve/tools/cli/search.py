@@ -11,10 +11,10 @@ import click
 from clipserve.client import Client
 from clipserve.filters.conditions import Filter
 from clipserve.tools.cli.common import filter_of_where, read_filter
-from clipserve.tools.cli.hits import document, entry, not_shown, show, too_few_points
 from clipserve.tools.cli.options import OUT, Server, filter_option, root_option, server_options
 from clipserve.tools.cli.output import print_json
 from clipserve.tools.cli.query import Query
+from clipserve.tools.cli.search_output import document, entry, not_shown, show, too_few_points
 from clipserve.tools.cli.sheet_pictures import pictures_of, shown_points
 from clipserve.tools.cli.stdin import FILE_OR_STDIN, TEXT_OR_STDIN, picture_input
 from clipserve.tools.cli.terminal import say
@@ -26,23 +26,27 @@ from clipserve.types import SearchResult
 
 @click.command()
 @click.argument("text", required=False, type=TEXT_OR_STDIN)
-@click.option("--image", "-i", type=FILE_OR_STDIN, help="Search with a picture instead of a text.")
-@click.option("--like", metavar="ID", help="Search for what is like a point of the collection.")
+@click.option("--image", "-i", type=FILE_OR_STDIN, help="Search with a picture, not a text.")
+@click.option("--like", metavar="ID", help="Search for points similar to this point of the collection.")
 @click.option(
-    "--plus", multiple=True, metavar="TEXT", type=TEXT_OR_STDIN, help="Add a text to the query; repeatable."
+    "--plus", multiple=True, metavar="TEXT", type=TEXT_OR_STDIN, help="Text to add to the query; repeatable."
 )
 @click.option(
-    "--minus", multiple=True, metavar="TEXT", type=TEXT_OR_STDIN, help="Lead away from a text; repeatable."
+    "--minus",
+    multiple=True,
+    metavar="TEXT",
+    type=TEXT_OR_STDIN,
+    help="Text to subtract from the query; repeatable.",
 )
-@click.option("--collection", "-c", required=True, metavar="NAME", help="Where to search.")
-@click.option("--top", "-k", default=10, show_default=True, type=click.IntRange(1), help="Hits at most.")
+@click.option("--collection", "-c", required=True, metavar="NAME", help="Collection to search.")
+@click.option(
+    "--top", "-k", default=10, show_default=True, type=click.IntRange(1), help="Maximum number of hits."
+)
 @click.option("--threshold", type=click.FloatRange(-1, 1), help="Leave out hits with a lower cosine.")
 @filter_option
 @click.option("--where", "-w", multiple=True, hidden=True, help="Deprecated: use --filter.")
-@click.option(
-    "--group-duplicates", is_flag=True, help="Of near-duplicates show the best, and say how many more."
-)
-@click.option("--sheet", type=OUT, help="Write a contact sheet of the hits: .png or .html.")
+@click.option("--group-duplicates", is_flag=True, help="Show one hit for each group of near-duplicates.")
+@click.option("--sheet", type=OUT, help="Write a contact sheet of the hits to a .png or .html file.")
 @root_option
 @server_options
 def search(
@@ -63,11 +67,13 @@ def search(
 ) -> None:
     """Find the pictures nearest to a text or a picture.
 
-    The query is TEXT, a picture file, or a picture of the collection. Scores are cosines, and which are high
-    depends on the model and on the kind of query. The column `beats` can be compared: 99.9 % means that of a
-    thousand pairs that have nothing to do with each other, one is as near as this. It is low for words that
-    the model does not know. Where not even the best hit has 95 %, nothing here matches well. Queries of
-    several parts have none. A text or picture that is - is read from standard input.
+    The query is TEXT, a picture file (--image), or a point of the collection (--like). TEXT or a picture
+    given as - is read from standard input.
+
+    Scores are cosines. Which cosine is high depends on the model and on the kind of query, so compare the
+    column `beats`: 99.9 % means that one in a thousand unrelated pairs of this collection scores as high. If
+    the best hit is below 95 %, nothing matches well. `beats` needs a collection of 20 points and a query of
+    one part. It is low for words that the model does not know.
 
     \b
     Examples:
@@ -100,9 +106,9 @@ def search(
             pictures = pictures_of(client, collection, shown_points(result), root)
             shown = query_picture(client, collection, query, root)
     if sheet is not None:
-        made = make_sheet(result, query, shown, collection, pictures)
-        write_sheet(made, sheet)
-        for sentence in not_shown(tuple(made.entries)):
+        contents = make_sheet(result, query, shown, collection, pictures)
+        write_sheet(contents, sheet)
+        for sentence in not_shown(tuple(contents.entries)):
             say(sentence, err=True)
     if server.as_json:
         print_json(document(result, root))
@@ -114,15 +120,15 @@ def search(
             say()
             say(f"wrote {sheet}")
     if result.incomplete:
-        say("very many points lie as near as the best: groups may be missing that come after them", err=True)
+        say("too many points are as near as the best hits; later groups may be missing", err=True)
     if result.truncated:
-        say("the text was too long for the model and lost its end", err=True)
+        say("the text is longer than the model reads; its end was cut off", err=True)
 
 
 def condition(
     client: Client, collection: str, filter_text: str | None, where: tuple[str, ...]
 ) -> Filter | None:
-    """The condition of --filter and of the deprecated --where; values are read as the schema's types."""
+    """The condition of --filter and the deprecated --where, with values of the schema's types."""
     if not where and filter_text is None:
         return None
     schema = client.get_collection(collection).schema
@@ -139,7 +145,7 @@ def condition(
 
 
 def query_picture(client: Client, collection: str, query: Query, root: Path | None) -> Picture:
-    """The picture that was searched with, if there is one."""
+    """The picture of the query, if it has one."""
     if query.like is None:
         return query.image
     points = client.get_points(collection, [query.like])
@@ -149,10 +155,10 @@ def query_picture(client: Client, collection: str, query: Query, root: Path | No
 def make_sheet(
     result: SearchResult, query: Query, shown: Picture, collection: str, pictures: Mapping[str, Picture]
 ) -> Sheet:
-    """What the contact sheet shows; the hits' pictures are given by id."""
+    """The contact sheet; `pictures` has the hits' pictures by id."""
     entries = tuple(entry(hit, pictures) for hit in result)
     count = f"{len(entries)} best of {collection}" if entries else f"nothing in {collection}"
-    judged = " and the share of unrelated pairs that they beat" if any(one.note for one in entries) else ""
+    judged = " and the share of unrelated pairs that they beat" if any(e.note for e in entries) else ""
     if result.weak_match:
         judged += " · nothing here matches well"
     return Sheet(

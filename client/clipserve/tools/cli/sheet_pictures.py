@@ -1,4 +1,4 @@
-"""The pictures of a sheet: files of this machine, else what the server keeps."""
+"""The pictures of a sheet: files on this machine, else those that the server stores."""
 
 from __future__ import annotations
 
@@ -9,18 +9,18 @@ from pathlib import Path
 from clipserve.client import Client
 from clipserve.errors import ClipserveError
 from clipserve.inputs.files import Below, open_below
-from clipserve.tools.cli.hits import picture_of
+from clipserve.tools.cli.search_output import picture_of
 from clipserve.tools.sheets.contact_sheet_html import SIDE
 from clipserve.tools.sheets.entries import SMALL_PICTURES
 from clipserve.tools.sheets.thumbnail import NotShown, Picture, thumbnail
 from clipserve.types import Hit, StoredPoint
 
 PIECE = 16
-"""Points whose kept pictures are fetched at a time: each may have megabytes, and is made small at once."""
+"""Stored pictures to fetch at a time; each may have megabytes until it is scaled down."""
 
 
 def shown_points(hits: Iterable[Hit]) -> Iterator[Hit]:
-    """The hits, and those of their near-duplicates that a sheet shows."""
+    """The hits and the near-duplicates that a sheet shows."""
     for hit in hits:
         yield hit
         yield from hit.duplicates[:SMALL_PICTURES]
@@ -29,14 +29,14 @@ def shown_points(hits: Iterable[Hit]) -> Iterator[Hit]:
 def pictures_of(
     client: Client, collection: str, points: Iterable[Hit | StoredPoint], root: Path | None
 ) -> dict[str, Picture]:
-    """For each point, by id, its file; else the picture that the server keeps, or why there is none."""
-    found: dict[str, Picture] = {point.id: picture_of(point, root) for point in points}
-    missing = [id for id, picture in found.items() if not is_readable(picture)]
-    return found | dict(kept_pictures(client, collection, missing)) if missing else found
+    """For each point, by id: its file, else the stored picture, else why there is none."""
+    pictures: dict[str, Picture] = {point.id: picture_of(point, root) for point in points}
+    missing = [id for id, picture in pictures.items() if not is_readable(picture)]
+    return pictures | dict(kept_pictures(client, collection, missing)) if missing else pictures
 
 
 def is_readable(picture: Picture) -> bool:
-    """Whether it is a file that can be opened."""
+    """Whether the picture is a file that can be opened."""
     if not isinstance(picture, Below):
         return False
     try:
@@ -47,7 +47,7 @@ def is_readable(picture: Picture) -> bool:
 
 
 def kept_pictures(client: Client, collection: str, ids: Sequence[str]) -> Iterator[tuple[str, Picture]]:
-    """What the server keeps of these points, by id; nothing of a collection that does not keep sources."""
+    """The stored pictures of these points, by id; none if the collection does not keep sources."""
     left = set(ids)
     try:
         if not client.get_collection(collection).keep_sources:
@@ -61,11 +61,11 @@ def kept_pictures(client: Client, collection: str, ids: Sequence[str]) -> Iterat
                 left.discard(point.id)
     except ClipserveError as error:
         for id in left:
-            yield id, NotShown(f"the server does not give it: {error}")
+            yield id, NotShown(f"the server did not send it: {error}")
 
 
 def small(content: bytes) -> Picture:
-    """A picture as it is shown, as a file of its own."""
+    """The picture, scaled down for a sheet, as a PNG file."""
     made = thumbnail(content, SIDE, SIDE)
     if isinstance(made, NotShown):
         return made

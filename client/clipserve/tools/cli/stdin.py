@@ -1,4 +1,4 @@
-"""`-` on the command line means standard input, for a file, a text or a list, once in a command."""
+"""Standard input in place of a file, a text or a list: `-`, at most once in a command."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ from clipserve.tools.cli.terminal import say
 from clipserve.wire.images import MAX_FILE_BYTES
 
 STDIN = Path("-")
-"""What the options below make of `-`. A file of that name is given as `./-`."""
+"""Value of the options below for `-`. A file with that name is given as `./-`."""
 CLAIMED = "clipserve.stdin"
-"""Key in the context's `meta`: the parameter that standard input was given for."""
+"""Key in the context's `meta` of the parameter that reads standard input."""
 
 
 class PathOrStdin(ExistingPath):
-    """An existing file (or folder, where those are wanted too), or STDIN."""
+    """An existing file or folder, or STDIN."""
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         """See click."""
@@ -38,7 +38,7 @@ class PathOrStdin(ExistingPath):
 
 
 class ListOrStdin(click.ParamType):
-    """A text; `-` stays, and whoever splits the list reads STDIN for it."""
+    """A text. `-` is returned unchanged; the code that splits the list reads standard input for it."""
 
     name = "text"
 
@@ -50,7 +50,7 @@ class ListOrStdin(click.ParamType):
 
 
 class TextOrStdin(click.ParamType):
-    """A text; for `-` all of standard input, without the line end after it."""
+    """A text; for `-`, all of standard input without its last line end."""
 
     name = "text"
 
@@ -69,29 +69,29 @@ LIST_OR_STDIN = ListOrStdin()
 
 
 def claim(ctx: click.Context | None, param: click.Parameter | None) -> None:
-    """click.UsageError where another parameter has standard input already: it can be read only once."""
+    """Raises click.UsageError if another parameter reads standard input already."""
     if ctx is None:
         return
     name = param.get_error_hint(ctx) if param is not None else "this"
     if CLAIMED in ctx.meta:
         raise click.UsageError(
-            f"standard input (-) is given for {ctx.meta[CLAIMED]} and again for {name}; "
-            "it can be read once, so put one of them into a file"
+            f"standard input (-) is given for {ctx.meta[CLAIMED]} and for {name}, but can be read only once; "
+            "write one of them to a file"
         )
     ctx.meta[CLAIMED] = name
 
 
 def opened_stdin() -> BinaryIO:
-    """Standard input; says so where a person has to type it. FileRefused where it is closed."""
+    """Standard input, with a hint if it is a terminal. Raises FileRefused if it is closed."""
     if sys.stdin is None or sys.stdin.closed:
         raise FileRefused(STDIN, "standard input is closed")
     if sys.stdin.isatty():
-        say("reading standard input; Ctrl-D ends it", err=True)
+        say("reading standard input; press Ctrl-D to end it", err=True)
     return sys.stdin.buffer
 
 
 def read_stdin(limit: int) -> bytes:
-    """All of standard input; FileTooLarge for more than `limit` bytes."""
+    """All of standard input. Raises FileTooLarge for more than `limit` bytes."""
     content = opened_stdin().read(limit + 1)
     if len(content) > limit:
         raise FileTooLarge(STDIN, len(content), limit)
@@ -99,9 +99,9 @@ def read_stdin(limit: int) -> bytes:
 
 
 def text_of(path: Path) -> str:
-    """The text of a file or of standard input; click.UsageError for bytes that are not. Raises OSError.
+    """The text of a file or of standard input. Raises click.UsageError for other encodings, OSError.
 
-    Byte order marks before it are no part of it: files that programs put together may have several.
+    Byte order marks at its beginning are removed; concatenated files may have several.
     """
     try:
         return (decoded(read_stdin(MAX_TEXT_BYTES)) if path == STDIN else read_text(path)).lstrip("\ufeff")
@@ -110,12 +110,12 @@ def text_of(path: Path) -> str:
 
 
 def name_of(path: Path) -> str:
-    """The path as messages name it."""
+    """The path as messages show it."""
     return "standard input" if path == STDIN else str(path)
 
 
 def picture_input(path: Path) -> Path | bytes:
-    """The file's path, or the bytes of standard input; ImageUnreadable where it has none."""
+    """The file's path, or the bytes of standard input. Raises ImageUnreadable if it is empty."""
     if path != STDIN:
         return path
     content = read_stdin(MAX_FILE_BYTES)
@@ -126,7 +126,7 @@ def picture_input(path: Path) -> Path | bytes:
 
 @contextlib.contextmanager
 def file_of(path: Path) -> Iterator[Path]:
-    """The path of a file that is read in several places; standard input is copied to a temporary one."""
+    """The path of a file that is opened by path; standard input is copied to a temporary file."""
     if path != STDIN:
         yield path
         return

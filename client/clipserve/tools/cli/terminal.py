@@ -1,8 +1,8 @@
-"""The one place through which the command prints. What comes from elsewhere is escaped here.
+"""All output of the command goes through this module, which escapes unsafe characters.
 
-Modules of the command call `say`, `confirm`, `console`, `error_console` and `table`: each takes one line (or
-one cell) at a time, and escapes line ends in it too. Around the whole command, `escaping` replaces standard
-output and standard error, so that what click, Python or a library writes by itself is escaped as well.
+Modules of the command call `say`, `confirm`, `ask`, `console`, `error_console` and `table`. Each takes one
+line or cell at a time and escapes line ends too. `escaping` replaces standard output and standard error
+around the whole command, so that output of click, Python or a library is escaped as well.
 """
 
 from __future__ import annotations
@@ -32,33 +32,33 @@ def say(text: str = "", *, err: bool = False) -> None:
 
 
 def confirm(question: str, *, abort: bool = False) -> bool:
-    """Asks, on standard error; click.Abort for a no where `abort` says so."""
+    """Asks a yes/no question on standard error. With `abort`, no raises click.Abort."""
     return click.confirm(one_line(question), abort=abort, err=True)
 
 
 def ask(question: str) -> str:
-    """An answer to a question, which is asked on standard error; click.Abort at the end of the input."""
+    """Asks on standard error; returns the answer. The end of the input raises click.Abort."""
     return str(click.prompt(one_line(question), default="", show_default=False, err=True)).strip()
 
 
 def safe(content: Any) -> Any:
-    """Strings and rich texts with unsafe characters escaped; anything else as it is."""
+    """Escapes unsafe characters in strings and rich texts; returns other objects unchanged."""
     if isinstance(content, str):
-        return Text(one_line(content))  # not markup: brackets stay brackets
+        return Text(one_line(content))  # a Text, since rich reads markup in plain strings
     if not isinstance(content, Text) or not UNSAFE.search(content.plain):
         return content
     pieces = [one_line(character) for character in content.plain]
     starts = [0, *itertools.accumulate(map(len, pieces))]
-    made = Text("".join(pieces), style=content.style, overflow=content.overflow)
+    escaped = Text("".join(pieces), style=content.style, overflow=content.overflow)
     last = len(pieces)
-    made.spans = [
+    escaped.spans = [
         Span(starts[min(span.start, last)], starts[min(span.end, last)], span.style) for span in content.spans
     ]
-    return made
+    return escaped
 
 
 class SafeConsole(Console):
-    """A console that escapes the strings and texts that it prints. Tables escape their cells themselves."""
+    """A console that escapes strings and texts. Tables escape their own cells."""
 
     def print(self, *objects: Any, **options: Any) -> None:
         """See rich."""
@@ -74,7 +74,7 @@ class SafeTable(Table):
 
 
 def console() -> Console:
-    """Standard output; wide where it is not a terminal, since nothing needs to fit there."""
+    """Standard output; PIPE_WIDTH columns if it is not a terminal."""
     made = SafeConsole(file=raw(sys.stdout), highlight=False)
     return made if made.is_terminal else SafeConsole(file=raw(sys.stdout), highlight=False, width=PIPE_WIDTH)
 
@@ -85,20 +85,20 @@ def error_console() -> Console:
 
 
 def table(*columns: str | tuple[str, str], title: str = "") -> Table:
-    """A plain table; a column is its name, or name and `right`."""
-    made = SafeTable(
+    """A plain table. A column is a name, or a pair of name and `right` for right-aligned."""
+    rows = SafeTable(
         title=title or None, title_justify="left", box=None, pad_edge=False, header_style="bold dim"
     )
     for column in columns:
         name, side = (column, "left") if isinstance(column, str) else column
-        made.add_column(name, justify="right" if side == "right" else "left", overflow="fold")
-    return made
+        rows.add_column(name, justify="right" if side == "right" else "left", overflow="fold")
+    return rows
 
 
 class EscapingStream(io.TextIOBase):
-    """A text stream that escapes unsafe characters, but for line feeds and tabs, and passes the rest on.
+    """A text stream that escapes unsafe characters except line feeds and tabs.
 
-    It has no `buffer`: bytes would go around it.
+    It has no `buffer`, since bytes would bypass the escaping.
     """
 
     def __init__(self, stream: TextIO) -> None:
@@ -107,20 +107,20 @@ class EscapingStream(io.TextIOBase):
     def write(self, text: str) -> int:
         """Writes the text, escaped; TypeError for bytes."""
         if not isinstance(text, str):
-            raise TypeError(f"this is a stream of text, not of {type(text).__name__}")
+            raise TypeError(f"this stream takes text, not {type(text).__name__}")
         self.stream.write(safe_lines(text))
         return len(text)
 
     def flush(self) -> None:
-        """Passes it on."""
+        """Flushes the wrapped stream."""
         self.stream.flush()
 
     def isatty(self) -> bool:
-        """Whether the stream behind it is a terminal."""
+        """Whether the wrapped stream is a terminal."""
         return self.stream.isatty()
 
     def fileno(self) -> int:
-        """The file descriptor of the stream behind it."""
+        """The file descriptor of the wrapped stream."""
         return self.stream.fileno()
 
     def writable(self) -> bool:
@@ -129,35 +129,35 @@ class EscapingStream(io.TextIOBase):
 
     @property
     def encoding(self) -> str:  # type: ignore[override]  # read-only here
-        """Of the stream behind it."""
+        """As in the wrapped stream."""
         return self.stream.encoding
 
     @property
     def errors(self) -> str | None:  # type: ignore[override]  # read-only here
-        """Of the stream behind it."""
+        """As in the wrapped stream."""
         return self.stream.errors
 
 
 def raw(stream: TextIO) -> TextIO:
-    """The stream itself, for those who write control sequences on purpose and escape what they print."""
+    """The wrapped stream, for code that writes control sequences and escapes its own texts."""
     return stream.stream if isinstance(stream, EscapingStream) else stream
 
 
 @contextlib.contextmanager
 def escaping() -> Iterator[None]:
-    """Escapes all that is written to standard output and standard error inside."""
+    """Escapes everything that is written to standard output and standard error inside the block."""
     sys.excepthook = show_exception
     before = sys.stdout, sys.stderr
     for stream in before:
         if isinstance(stream, io.TextIOWrapper):
-            # A terminal that cannot show a letter gets its escape, not an error.
+            # Letters that the terminal's encoding lacks are escaped; by default they raise an error.
             stream.reconfigure(errors="backslashreplace")
     ours = EscapingStream(before[0]), EscapingStream(before[1])
     sys.stdout, sys.stderr = ours
     try:
         yield
     finally:
-        # Others may have put something of their own in their place since.
+        # Other code may have replaced the streams inside the block.
         if sys.stdout is ours[0]:
             sys.stdout = before[0]
         if sys.stderr is ours[1]:
@@ -165,5 +165,5 @@ def escaping() -> Iterator[None]:
 
 
 def show_exception(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
-    """Python's own display of an error that nothing caught, escaped."""
+    """Prints the traceback of an uncaught error, escaped."""
     raw(sys.stderr).write(safe_lines("".join(traceback.format_exception(kind, error, trace))))

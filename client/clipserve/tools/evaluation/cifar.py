@@ -98,9 +98,9 @@ def in_folders(path: Path, split: str, ours: CifarSet) -> tuple[list[Sample], Ac
     if find_files(path, split, other_set(ours)):
         raise is_other(str(path), ours)
     other = next(it for it in SPLITS if it != split)
-    if found := find_files(path, other, ours):
+    if files := find_files(path, other, ours):
         raise DatasetError(
-            f"{path} has no {split} split, but {shortened([file.name for file in found])}: --split {other}"
+            f"{path} has no {split} split, but {shortened([file.name for file in files])}: --split {other}"
         )
     raise DatasetError(
         f"no {ours.name} {split} set found in {path}; expected its Python or binary batches, their .tar.gz, "
@@ -111,10 +111,10 @@ def in_folders(path: Path, split: str, ours: CifarSet) -> tuple[list[Sample], Ac
 
 def find_files(path: Path, split: str, ours: CifarSet) -> list[Path]:
     """The files of whichever layout is there, in order; none for folders of pictures. DatasetError."""
-    there = [file for file in sorted(path.rglob("*"), key=by_number) if file.is_file() and of_set(file, ours)]
+    files = [file for file in sorted(path.rglob("*"), key=by_number) if file.is_file() and of_set(file, ours)]
     for form in suffixes():
-        if found := batch_files(there, path, split, ours, form):
-            return found
+        if matches := batch_files(files, path, split, ours, form):
+            return matches
     layouts: tuple[Callable[[Path], bool], ...] = (
         lambda file: file.suffix == ".npz" and of_split(file, path, split),
         lambda file: file.suffix == ".npz" and names_split(file, split),
@@ -124,8 +124,8 @@ def find_files(path: Path, split: str, ours: CifarSet) -> list[Path]:
         lambda file: file.name.startswith(ours.archives) and file.name.endswith(ARCHIVES),
     )
     for fits in layouts:
-        if found := [file for file in there if fits(file)]:
-            return shards(found, path, split)
+        if matches := [file for file in files if fits(file)]:
+            return shards(matches, path, split)
     return []
 
 
@@ -134,17 +134,17 @@ def batch_files(
 ) -> list[Path]:
     """The batches of a split, each with one of the suffixes. DatasetError if some are missing, or doubled."""
     wanted = {name + suffix: name for name in ours.batches[split] for suffix in form}
-    found: dict[str, list[Path]] = {}
+    batches: dict[str, list[Path]] = {}
     for file in there:
         if file.name in wanted:
-            found.setdefault(wanted[file.name], []).append(file)
-    if not found:
+            batches.setdefault(wanted[file.name], []).append(file)
+    if not batches:
         return []
-    require_all(len(found), split, path, ours)
-    for files in found.values():
+    require_all(len(batches), split, path, ours)
+    for files in batches.values():
         if len(files) > 1:
             raise several(files, path)
-    return [found[name][0] for name in ours.batches[split]]
+    return [batches[name][0] for name in ours.batches[split]]
 
 
 def shards(files: Sequence[Path], path: Path, split: str) -> list[Path]:
@@ -154,7 +154,7 @@ def shards(files: Sequence[Path], path: Path, split: str) -> list[Path]:
         groups.setdefault((file.parent, NOT_THE_SAME.sub("#", file.name)), []).append(file)
     if len(groups) > 1:
         raise several([group[0] for group in groups.values()], path)
-    counts = {int(found[2]) for file in files if (found := SHARD.search(file.name))}
+    counts = {int(match[2]) for file in files if (match := SHARD.search(file.name))}
     if counts and counts != {len(files)}:
         raise DatasetError(f"{path} has {len(files)} of the {max(counts)} files of its {split} split")
     return list(files)
@@ -171,8 +171,8 @@ def named_split(path: Path, ours: CifarSet) -> str:
     if path.is_dir():
         return ""
     stem = path.name.split(".")[0]
-    found = [it for it in SPLITS if names(path.name, it) or stem in ours.batches[it]]
-    return found[0] if len(found) == 1 else ""
+    matches = [split for split in SPLITS if names(path.name, split) or stem in ours.batches[split]]
+    return matches[0] if len(matches) == 1 else ""
 
 
 def names(text: str, split: str) -> bool:

@@ -132,9 +132,9 @@ def labels_beside(path: Path) -> Path | None:
 def read_npy(path: Path) -> npt.NDArray[Any]:
     """The array of a file; DatasetError."""
     try:
-        found: npt.NDArray[Any] = np.load(io.BytesIO(read_file(path)), allow_pickle=False)
+        array: npt.NDArray[Any] = np.load(io.BytesIO(read_file(path)), allow_pickle=False)
     except DatasetError:
         raise
     except UNREADABLE as error:
         raise DatasetError(f"{path} is not a readable .npy file: {error}") from error
-    return found
+    return array

@@ -146,7 +146,7 @@ def opened_archive(file: BinaryIO) -> tarfile.TarFile:
     return tarfile.open(fileobj=Bounded(content, MAX_FILE_BYTES), mode="r:")
 
 
-def require_all(found: int, split: str, path: Path, ours: CifarSet) -> None:
+def require_all(count: int, split: str, path: Path, ours: CifarSet) -> None:
     """DatasetError unless every batch of the split is there."""
-    if found != len(ours.batches[split]):
-        raise DatasetError(f"{path} has {found} of the {len(ours.batches[split])} {split} batches")
+    if count != len(ours.batches[split]):
+        raise DatasetError(f"{path} has {count} of the {len(ours.batches[split])} {split} batches")

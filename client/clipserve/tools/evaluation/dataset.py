@@ -85,16 +85,18 @@ class Dataset:
         account, empty = self.account, self.empty_classes
         files = f" from {shortened(account.files)}" if account.files else ""
         files += f", labels from {account.label_list}" if account.label_list else ""
-        found = [f"read {len(self.samples):,} pictures of {len(self.classes) - len(empty):,} classes{files}"]
+        sentences = [
+            f"read {len(self.samples):,} pictures of {len(self.classes) - len(empty):,} classes{files}"
+        ]
         if account.expected not in (0, len(self.samples)):
-            found.append(f"{self.name} as published has {account.expected:,} pictures")
+            sentences.append(f"{self.name} as published has {account.expected:,} pictures")
         if empty:
-            found.append(f"classes without pictures, kept as labels: {shortened(empty)}")
+            sentences.append(f"classes without pictures, kept as labels: {shortened(empty)}")
         if account.folders_left_out:
-            found.append(f"no classes of the set, left out: {shortened(account.folders_left_out)}")
+            sentences.append(f"no classes of the set, left out: {shortened(account.folders_left_out)}")
         if account.passed_over:
-            found.append(f"passed over: {account.passed_over.words()}")
-        return found
+            sentences.append(f"passed over: {account.passed_over.words()}")
+        return sentences
 
 
 def shortened(names: Sequence[str]) -> str:

@@ -49,10 +49,10 @@ def load_folder(path: Path, split: str = "", names: Path | None = None) -> Datas
     outside = files_outside(path)
     classes = [folder for folder in folders if folder.files or folder.lost]
     if not any(folder.files for folder in folders):
-        there = passed_over_in(folders, outside)
+        skipped = passed_over_in(folders, outside)
         raise DatasetError(
             f"{path} has no folders with pictures in them; expected one for each class"
-            + (f" (passed over: {there.words()})" if there else "")
+            + (f" (passed over: {skipped.words()})" if skipped else "")
         )
     given = read_names(names) if names else {}
     missing = [folder.name for folder in classes if given and folder.name not in given]
@@ -88,23 +88,23 @@ def folder_names(path: Path) -> list[str]:
 
 def class_folders(path: Path) -> list[ClassFolder]:
     """The folders in `path` and the pictures below each, sorted."""
-    found = []
+    folders = []
     for name in folder_names(path) if path.is_dir() else ():
         passed_over = PassedOver()
-        found.append(ClassFolder(name, sorted(find_images(path / name, passed_over)), passed_over))
-    return found
+        folders.append(ClassFolder(name, sorted(find_images(path / name, passed_over)), passed_over))
+    return folders
 
 
 def files_outside(path: Path) -> PassedOver:
     """The files that lie beside the folders of classes, and the folders that are none."""
-    found = PassedOver()
+    outside = PassedOver()
     for entry in os.scandir(path):
         if entry.is_dir():
-            found.folders.update([entry.name] if is_system_folder(entry.name) else [])
+            outside.folders.update([entry.name] if is_system_folder(entry.name) else [])
         else:
             hidden = entry.name.startswith(".")
-            found.files["hidden" if hidden else other_kind(Path(entry.path)) or OUTSIDE] += 1
-    return found
+            outside.files["hidden" if hidden else other_kind(Path(entry.path)) or OUTSIDE] += 1
+    return outside
 
 
 def folder_samples(path: Path, folders: Sequence[ClassFolder], labels: Mapping[str, int]) -> list[Sample]:
@@ -130,10 +130,10 @@ def account_of(
 
 def passed_over_in(folders: Sequence[ClassFolder], outside: PassedOver | None = None) -> PassedOver:
     """What was passed over in all of them."""
-    found = PassedOver()
+    total = PassedOver()
     for passed_over in (*(folder.passed_over for folder in folders), *([outside] if outside else [])):
-        found.add(passed_over)
-    return found
+        total.add(passed_over)
+    return total
 
 
 def spoken(folder: str) -> str:
@@ -152,12 +152,12 @@ def read_lines(path: Path) -> list[str]:
 
 def read_names(path: Path) -> dict[str, str]:
     """Folder → name."""
-    found: dict[str, str] = {}
+    names: dict[str, str] = {}
     for number, line in enumerate(read_lines(path), 1):
         if not line.strip():
             continue
         folder, separator, name = line.partition("\t") if "\t" in line else line.partition(",")
         if not separator or not name.strip():
             raise DatasetError(f"{path}:{number}: expected a folder and a name, with a tab or comma between")
-        found[folder.strip()] = name.strip()
-    return found
+        names[folder.strip()] = name.strip()
+    return names

@@ -71,9 +71,9 @@ def load_imagenet(path: Path, split: str = "", ground_truth: Path | None = None)
         samples, passed_over = flat_samples(path, labels)
         account = Account(label_list="" if ground_truth else str(labels), passed_over=passed_over)
     if not samples:
-        there = account.passed_over
+        skipped = account.passed_over
         raise DatasetError(
-            f"no pictures found in {path}" + (f" (passed over: {there.words()})" if there else "")
+            f"no pictures found in {path}" + (f" (passed over: {skipped.words()})" if skipped else "")
         )
     return Dataset(f"ImageNet {path.name}", words.classes, samples, words.templates, account)
 
@@ -129,8 +129,8 @@ def read_list(path: Path, names: Sequence[str]) -> list[int]:
     marks = [row[1] if named and len(row) > 1 else row[0] for row in rows]
     classes = [read_mark(mark, path) for mark in marks] if not all_numbers(marks) else numbered(marks, path)
     if named:
-        found = {Path(row[0]).stem: label for row, label in zip(rows, classes, strict=True)}
-        return [found.get(Path(name).stem, -1) for name in names]
+        label_by_name = {Path(row[0]).stem: label for row, label in zip(rows, classes, strict=True)}
+        return [label_by_name.get(Path(name).stem, -1) for name in names]
     if len(classes) == len(names):
         return classes
     numbers = [int((NUMBERED.findall(Path(name).stem) or ["0"])[0]) for name in names]

@@ -194,7 +194,7 @@ def steps() -> dict[bytes, Callable[[Machine], Any]]:
     def push(value: Any) -> Callable[[Machine], Any]:
         return lambda m: m._push(value)
 
-    found: dict[str, Callable[[Machine], Any]] = {
+    steps: dict[str, Callable[[Machine], Any]] = {
         "PROTO": lambda m: m.tape.take(1),
         "FRAME": lambda m: m.tape.take(8),  # only says how much to read at once
         "NONE": push(None),
@@ -249,7 +249,7 @@ def steps() -> dict[bytes, Callable[[Machine], Any]]:
         "REDUCE": Machine._reduce,
         "BUILD": Machine._build,
     }
-    return {CODES[name]: step for name, step in found.items()}
+    return {CODES[name]: step for name, step in steps.items()}
 
 
 STEPS = steps()

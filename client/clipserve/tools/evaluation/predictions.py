@@ -73,14 +73,14 @@ def cell(text: str) -> str:
 
 def write_npz(evaluation: Evaluation, path: Path) -> None:
     """As arrays."""
-    found = evaluation.predictions
-    cosines = [(*p.cosines[:2], np.nan, np.nan)[:2] for p in found]
+    predictions = evaluation.predictions
+    cosines = [(*p.cosines[:2], np.nan, np.nan)[:2] for p in predictions]
     table = np.array(cosines, np.float32).reshape(-1, 2)
-    classes = np.array([best_two(p) for p in found], np.int32).reshape(-1, 2)
+    classes = np.array([best_two(p) for p in predictions], np.int32).reshape(-1, 2)
     np.savez_compressed(
         path,
-        name=np.array([p.name for p in found]),
-        label=np.array([p.label for p in found], np.int32),
+        name=np.array([p.name for p in predictions]),
+        label=np.array([p.label for p in predictions], np.int32),
         predicted=classes[:, 0],
         second=classes[:, 1],
         cosine1=table[:, 0],

@@ -113,12 +113,12 @@ def make_report(evaluation: Evaluation) -> Report:
         classes=[row for row in rows if row.images],
         mistakes=[
             Mistake(
-                found["class"],
-                found["predicted"],
-                found["images"],
-                found["images"] / max(1, counts[found["class"]]),
+                mistake["class"],
+                mistake["predicted"],
+                mistake["images"],
+                mistake["images"] / max(1, counts[mistake["class"]]),
             )
-            for found in tally.confusions(LISTED)
+            for mistake in tally.confusions(LISTED)
         ],
         matrix=make_matrix(tally) if len(tally.classes) <= MATRIX_CLASSES else None,
     )

@@ -73,14 +73,14 @@ def matrix_png(report: Report, matrix: Matrix) -> Image.Image:
     for i, (name, row) in enumerate(matrix.rows):
         middle = top + i * cell + cell // 2
         write(draw, (left - 12, middle), name, 16, anchor="rm", width=label - 12)
-        for j, found in enumerate(row):
-            background, ink = heat(found.share, right=found.right)
+        for j, entry in enumerate(row):
+            background, ink = heat(entry.share, right=entry.right)
             x, y = left + j * cell, top + i * cell
             box = (x, y, x + cell - GAP, y + cell - GAP)
-            rounded(image, box, 4, background if found.images else CARD)
-            if found.images:
-                write(draw, (x + (cell - GAP) / 2, middle), f"{found.images:,}", text, ink, anchor="mm")
-        right = next(found.share for found in row if found.right)
+            rounded(image, box, 4, background if entry.images else CARD)
+            if entry.images:
+                write(draw, (x + (cell - GAP) / 2, middle), f"{entry.images:,}", text, ink, anchor="mm")
+        right = next(entry.share for entry in row if entry.right)
         write(draw, (left + len(columns) * cell + 14, middle), percent(right), 15, INK, anchor="lm")
     note = "Rows: what the picture shows. Columns: what it was named. Colors: share of the row."
     write(draw, (MARGIN, image.height - MARGIN + 4), note, 14, MUTED)

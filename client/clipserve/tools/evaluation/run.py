@@ -119,8 +119,8 @@ class Evaluator:
         result = self._classify(len(self.dataset.samples), progress)
         seconds = time.perf_counter() - begun
         predictions = [
-            self._prediction(sample, found)
-            for sample, found in zip(self.dataset.samples, result, strict=True)
+            self._prediction(sample, classification)
+            for sample, classification in zip(self.dataset.samples, result, strict=True)
         ]
         if result.model is None or all(prediction.error for prediction in predictions):
             first = predictions[0]
@@ -151,7 +151,7 @@ class Evaluator:
             timeout=self._timeout,
         )
 
-    def _prediction(self, sample: Sample, found: Classification) -> Prediction:
-        if found.error is not None:
-            return Prediction(sample.name, sample.label, (), error=found.error.message)
-        return Prediction(sample.name, sample.label, *self.ranking.ranked(found.scores, TOP))
+    def _prediction(self, sample: Sample, classification: Classification) -> Prediction:
+        if classification.error is not None:
+            return Prediction(sample.name, sample.label, (), error=classification.error.message)
+        return Prediction(sample.name, sample.label, *self.ranking.ranked(classification.scores, TOP))

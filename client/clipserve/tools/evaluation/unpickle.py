@@ -81,9 +81,9 @@ def stored_array(*_: Any) -> StoredArray:
 
 def from_buffer(data: Any, kind: Any, shape: Any, order: Any) -> StoredArray:
     """In place of numpy's `_frombuffer`, of newer pickles."""
-    found = StoredArray()
-    found.state = (1, shape, kind, order == "F", data)
-    return found
+    stored = StoredArray()
+    stored.state = (1, shape, kind, order == "F", data)
+    return stored
 
 
 def stored_number(kind: Any, data: Any = b"") -> int | float | bool:

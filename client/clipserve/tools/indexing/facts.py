@@ -56,17 +56,17 @@ class Picture:
         self, facts: os.stat_result, content: bytes | None, fields: Set[str]
     ) -> dict[str, PayloadValue]:
         """The values for those of SCHEMA's fields that the collection has; the hash only with the content."""
-        found: dict[str, PayloadValue] = {
+        values: dict[str, PayloadValue] = {
             "path": printable(self.name),
             "root": printable(self.root.as_posix()),
             "folder": printable(self.path.relative_to(self.root).parent.as_posix()),
             "bytes": facts.st_size if content is None else len(content),
         }
         with contextlib.suppress(ValueError, OverflowError, OSError):
-            found["modified"] = dt.datetime.fromtimestamp(int(facts.st_mtime), dt.timezone.utc)
+            values["modified"] = dt.datetime.fromtimestamp(int(facts.st_mtime), dt.timezone.utc)
         if content is not None:
-            found["content_hash"] = hashlib.sha256(content).hexdigest()
-        return {name: value for name, value in found.items() if name in fields}
+            values["content_hash"] = hashlib.sha256(content).hexdigest()
+        return {name: value for name, value in values.items() if name in fields}
 
 
 def point_id(path: str) -> str:
@@ -77,6 +77,6 @@ def point_id(path: str) -> str:
     return "sha256:" + hashlib.sha256(path.encode(errors="surrogatepass")).hexdigest()
 
 
-def printable(path: str) -> str:
-    """The path in UTF-8: bytes of file names that are none are shown as question marks."""
-    return path.encode(errors="replace").decode()
+def printable(path: str | Path) -> str:
+    """The path with a question mark for each byte of a file's name that is not valid UTF-8."""
+    return str(path).encode(errors="replace").decode()

@@ -91,11 +91,11 @@ def was_moved(picture: Picture, point: StoredPoint) -> bool:
 
 def content_hash(path: Path) -> str:
     """SHA-256 of a file, 64 hex digits."""
-    found = hashlib.sha256()
+    digest = hashlib.sha256()
     with open_regular(path) as file:
         while block := file.read(BLOCK):
-            found.update(block)
-    return found.hexdigest()
+            digest.update(block)
+    return digest.hexdigest()
 
 
 def described(point: StoredPoint) -> str:

@@ -17,13 +17,13 @@ def find_gone(
 
     What lies below folders that could not be read is not taken for gone.
     """
-    there = {picture.id for picture in pictures}
+    ids = {picture.id for picture in pictures}
     hidden = tuple(
         printable(folder.relative_to(root).as_posix()) + "/" for folder in unread if folder != root
     )
     gone = []
     for point in client.scroll(collection, filter=F("root") == printable(root.as_posix())):
         path = point.payload.get("path")
-        if point.id not in there and not (isinstance(path, str) and path.startswith(hidden)):
+        if point.id not in ids and not (isinstance(path, str) and path.startswith(hidden)):
             gone.append(point.id)
     return gone

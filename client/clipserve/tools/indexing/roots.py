@@ -29,10 +29,10 @@ def state_file() -> Path:
 def noted() -> list[str]:
     """The folders, oldest first; none where they cannot be read."""
     try:
-        found = json.loads(read_regular(state_file(), MAX_BYTES))
+        roots = json.loads(read_regular(state_file(), MAX_BYTES))
     except (OSError, ValueError, RuntimeError, RecursionError):
         return []
-    return [root for root in found if isinstance(root, str)] if isinstance(found, list) else []
+    return [root for root in roots if isinstance(root, str)] if isinstance(roots, list) else []
 
 
 def note_root(root: Path) -> None:

@@ -99,14 +99,14 @@ def why_no_name(name: str, taken: Mapping[str, str], *, own: bool) -> str:
 
 def special_columns(schema: Any) -> dict[str, str]:
     """The columns of sources, where they are what they are called."""
-    found: dict[str, str] = {}
+    special: dict[str, str] = {}
     kinds_of = {column.name: column.type for column in schema}
     single = {name for name, count in Counter(schema.names).items() if count == 1}
     if SOURCE_URI in single and is_text(kinds_of[SOURCE_URI]):
-        found["source_uri"] = SOURCE_URI
+        special["source_uri"] = SOURCE_URI
     if {SOURCE, SOURCE_KIND} <= single:
         source = kinds_of[SOURCE]
         binary = kinds.is_binary(source) or kinds.is_large_binary(source) or kinds.is_binary_view(source)
         if is_text(kinds_of[SOURCE_KIND]) and binary:
-            found |= {"source": SOURCE, "source_kind": SOURCE_KIND}
-    return found
+            special |= {"source": SOURCE, "source_kind": SOURCE_KIND}
+    return special

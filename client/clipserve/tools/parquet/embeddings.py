@@ -17,7 +17,7 @@ def usual_length(array: Any) -> int:
     """How many numbers most of the lists have; 0 if none has any."""
     lengths = pc.list_value_length(array).drop_null()
     counts = pc.value_counts(lengths.filter(pc.greater(lengths, 0))).to_pylist()
-    return max(counts, key=lambda it: it["counts"])["values"] if counts else 0
+    return max(counts, key=lambda count: count["counts"])["values"] if counts else 0
 
 
 def read_embeddings(array: Any, dim: int) -> list[dict[str, Any] | ClipserveError]:
@@ -26,26 +26,26 @@ def read_embeddings(array: Any, dim: int) -> list[dict[str, Any] | ClipserveErro
     fits = pc.fill_null(pc.equal(lengths, dim or -1), False)
     count = pc.sum(fits).as_py() or 0
     numbers = array.filter(fits).flatten()
-    there = numbers.is_valid().to_numpy(zero_copy_only=False).reshape(count, dim).all(axis=1)
+    valid = numbers.is_valid().to_numpy(zero_copy_only=False).reshape(count, dim).all(axis=1)
     rows: Floats = as_float32(numbers).reshape(count, dim)
     finite: npt.NDArray[np.bool_] = np.asarray(np.isfinite(rows).all(axis=1))
-    found: list[dict[str, Any] | ClipserveError] = []
+    rows_: list[dict[str, Any] | ClipserveError] = []
     place = 0
     for fit, length in zip(fits.to_pylist(), lengths.to_pylist(), strict=True):
         if not fit:
             why = (
                 "it has no embedding" if length is None else f"its embedding has {length} numbers, not {dim}"
             )
-            found.append(InvalidEmbedding(why))
+            rows_.append(InvalidEmbedding(why))
             continue
-        if not there[place]:
-            found.append(InvalidEmbedding("its embedding has an empty place"))
+        if not valid[place]:
+            rows_.append(InvalidEmbedding("its embedding has an empty place"))
         elif not finite[place]:
-            found.append(InvalidEmbedding("its embedding is not finite"))
+            rows_.append(InvalidEmbedding("its embedding is not finite"))
         else:
-            found.append({"embedding": rows[place]})
+            rows_.append({"embedding": rows[place]})
         place += 1
-    return found
+    return rows_
 
 
 def as_float32(numbers: Any) -> Floats:

@@ -39,7 +39,7 @@ def compare(
     progress: Callable[[int], None],
 ) -> Existing:
     """Looks up the ids of all rows. `progress` is called with the number of rows compared so far."""
-    found = Existing()
+    existing = Existing()
     compared = 0
     seen: set[str] = set()
     for rows in file.batches(ROWS, dict(schema), with_embeddings=with_embeddings):
@@ -52,16 +52,16 @@ def compare(
         stored = (
             client.get_points(collection, list(points), with_embeddings=with_embeddings) if points else ()
         )
-        for there in stored:
-            if is_same(points[there.id], there, schema):
-                found.same += 1
+        for point in stored:
+            if is_same(points[point.id], point, schema):
+                existing.same += 1
                 continue
-            found.others += 1
-            if len(found.names) < NAMED:
-                found.names.append(there.id)
+            existing.others += 1
+            if len(existing.names) < NAMED:
+                existing.names.append(point.id)
         compared += len(rows)
         progress(compared)
-    return found
+    return existing
 
 
 def is_same(point: Point, stored: StoredPoint, schema: Mapping[str, str]) -> bool:

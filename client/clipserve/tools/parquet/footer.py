@@ -60,4 +60,4 @@ def read_footer(file: Any) -> bytes | None:
 def marked_columns(file: Any) -> dict[str, str]:
     """Parquet's own mark of each column that has one, by the column's path: `UUID`, `JSON`, …"""
     columns = [file.schema.column(i) for i in range(len(file.schema.names))]
-    return {it.path: it.logical_type.type for it in columns if it.logical_type.type != "NONE"}
+    return {column.path: column.logical_type.type for column in columns if column.logical_type.type != "NONE"}

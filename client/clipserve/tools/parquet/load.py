@@ -136,11 +136,11 @@ class LoadRun:
             else:
                 why = f"row {row.number:,} is left out: row {first:,} of the file has this id"
                 self.failures.append((row.name, InvalidInput(why)))
-        found = len(points)
+        count = len(points)
         if self._skip_existing and points:
-            there = {it.id for it in self._client.get_points(self._collection, [p.id for p in points])}
-            points = [point for point in points if point.id not in there]
-        self.skipped += found - len(points)
+            known = {it.id for it in self._client.get_points(self._collection, [p.id for p in points])}
+            points = [point for point in points if point.id not in known]
+        self.skipped += count - len(points)
         if self._guards_sources:
             points = self._without_losses(points)
         self._settle(len(rows) - len(points))

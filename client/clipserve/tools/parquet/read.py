@@ -192,17 +192,17 @@ def made_point(id: str, payload: dict[str, PayloadValue], uri: str | None, sourc
 
 def read_sources(contents: Any, which: Any) -> list[dict[str, Any] | ClipserveError | None]:
     """For each row `{"image": bytes}` or `{"text": str}`, None for neither, or why it cannot be read."""
-    found: list[dict[str, Any] | ClipserveError | None] = []
+    sources: list[dict[str, Any] | ClipserveError | None] = []
     for content, kind in zip(contents.to_pylist(), texts_of(which), strict=True):
         if content is None and kind is None:
-            found.append(None)
+            sources.append(None)
         elif content is None or kind not in ("image", "text"):
-            found.append(InvalidInput(f"its source is of kind {kind!r}, or has no bytes"))
+            sources.append(InvalidInput(f"its source is of kind {kind!r}, or has no bytes"))
         elif kind == "image":
-            found.append({"image": content})
+            sources.append({"image": content})
         else:
             try:
-                found.append({"text": content.decode()})
+                sources.append({"text": content.decode()})
             except UnicodeDecodeError:
-                found.append(InvalidInput("its text is no UTF-8"))
-    return found
+                sources.append(InvalidInput("its text is no UTF-8"))
+    return sources

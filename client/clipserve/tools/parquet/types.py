@@ -24,7 +24,7 @@ def plain(kind: Any) -> Any:
     if kinds.is_dictionary(kind) or kinds.is_run_end_encoded(kind):
         return plain(kind.value_type)
     extension = getattr(kind, "extension_name", "")
-    if extension in STORED or (extension == TENSOR and sum(it != 1 for it in kind.shape) <= 1):
+    if extension in STORED or (extension == TENSOR and sum(side != 1 for side in kind.shape) <= 1):
         return plain(kind.storage_type)
     return kind
 

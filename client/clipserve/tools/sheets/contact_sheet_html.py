@@ -91,12 +91,12 @@ def small_picture(entry: Entry) -> str:
 
 def picture(path: Picture, text: str, kind: str = "", side: int = SIDE) -> str:
     """The picture itself, as a data address; or why it is not shown."""
-    found = thumbnail(path, side, side)
-    if isinstance(found, NotShown):
-        return f'<span class="why">picture not shown: {escape(found.why)}</span>'
+    image = thumbnail(path, side, side)
+    if isinstance(image, NotShown):
+        return f'<span class="why">picture not shown: {escape(image.why)}</span>'
     file = io.BytesIO()
-    found.save(file, "JPEG", quality=85, optimize=True)
+    image.save(file, "JPEG", quality=85, optimize=True)
     data = base64.b64encode(file.getvalue()).decode()
-    shape = f'width="{found.width}" height="{found.height}"'
+    shape = f'width="{image.width}" height="{image.height}"'
     marked = f' class="{kind}"' if kind else ""
     return f'<img{marked} {shape} alt="{escape(text)}" src="data:image/jpeg;base64,{data}">'

@@ -140,20 +140,20 @@ def runs(text: str, size: int) -> list[tuple[Font, str]]:
     """The text in pieces of one font each; a letter that no font has becomes UNKNOWN."""
     if text.isascii():
         return [(plain_font(size), text)]
-    found: list[tuple[Font, str]] = []
+    pieces: list[tuple[Font, str]] = []
     for letter in text:
         known = is_known(letter)
-        if found and unicodedata.category(letter) in INVISIBLE:
-            font = found[-1][0]
+        if pieces and unicodedata.category(letter) in INVISIBLE:
+            font = pieces[-1][0]
         else:
             file = None if not known or plain_has(letter) else file_for(letter)
             font = (file and loaded(file, size)) or plain_font(size)
         drawn = letter if known else UNKNOWN
-        if found and found[-1][0] is font:
-            found[-1] = (font, found[-1][1] + drawn)
+        if pieces and pieces[-1][0] is font:
+            pieces[-1] = (font, pieces[-1][1] + drawn)
         else:
-            found.append((font, drawn))
-    return found
+            pieces.append((font, drawn))
+    return pieces
 
 
 def width_of(text: str, size: int) -> float:

@@ -44,7 +44,7 @@ def test_groups_are_shown_with_the_one_to_keep(run, answer, album):
     text = run("dedupe", "-c", album).stdout
     assert re.search(r"keep +a\.png", text)
     assert re.search(r"0\.999 +b\.png", text)
-    assert "2 groups of near-duplicates among 6 points; 3 points have one that would be kept" in text
+    assert "2 groups of near-duplicates among 6 points; 3 of them can be deleted" in text
     assert "--delete" in text
     found = answer("dedupe", "-c", album)
     assert members(found) == [["a", "b", "c"], ["e", "d"]]
@@ -78,7 +78,7 @@ def test_a_filter_that_cannot_be_says_why(run, album):
 
 def test_deleting_asks_and_keeps_one_of_each_group(run, answer, album, client):
     result = run("dedupe", "-c", album, "--delete", input="n\n", code=1)
-    assert "Delete 3 points of album for good, and keep one of each of 2 groups?" in result.stderr
+    assert "Delete 3 points of album and keep one in each of 2 groups?" in result.stderr
     assert client.count(album) == 6
     assert "deleted 3 points" in run("dedupe", "-c", album, "--delete", input="y\n").stdout
     assert {point.id for point in client.get_points(album, list("abcdef"))} == set("aef")

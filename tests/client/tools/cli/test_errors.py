@@ -18,7 +18,7 @@ from client.fake_server import Refused
         (Refused("RESOURCE_EXHAUSTED", "", "too large", details=False), 1, "too large"),
         (Refused("DEADLINE_EXCEEDED", "DEADLINE_EXCEEDED", "late"), 4, "--timeout"),
         (Refused("INTERNAL", "INFERENCE_FAILED", "oh"), 1, "server's log"),
-        (Refused("UNIMPLEMENTED", "", "?", details=False), 1, "is it a clipserve gateway"),
+        (Refused("UNIMPLEMENTED", "", "?", details=False), 1, "check that the target is a clipserve gateway"),
     ],
 )
 def test_errors_are_one_sentence_with_what_to_do(run, server, refused, code, hint):

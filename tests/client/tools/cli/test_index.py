@@ -29,7 +29,7 @@ def summary(found):
 def test_folders_are_indexed_and_found(run, answer, photos, client):
     text = run("index", photos, "-c", "holiday").stdout
     assert re.search(
-        r"^looked at 5 pictures in \S+ s \(\S+ pictures/s\): 5 new, 0 changed, 0 unchanged; ", text
+        r"^checked 5 pictures in \S+ s \(\S+ pictures/s\): 5 new, 0 changed, 0 unchanged; ", text
     )
     assert text.endswith("holiday has 5 points now\n")
     found = answer("search", "--image", photos / "sea" / "c.png", "-c", "holiday", "-k", "2")
@@ -101,7 +101,7 @@ def test_broken_files_are_passed_over_and_listed(run, answer, photos, tmp_path):
     result = run("index", photos, "-c", "holiday", code=3)
     for name in names:
         assert name in result.stderr
-    assert "looked at 9 pictures" in result.stdout
+    assert "checked 9 pictures" in result.stdout
     assert "5 new, 0 changed, 0 unchanged, 4 failed; holiday has 5" in result.stdout
     out = tmp_path / "errors.jsonl"
     found = answer("index", photos, "-c", "holiday", "--errors", out, code=3)
@@ -202,7 +202,7 @@ def test_points_of_another_folder_are_told(run, photos, tmp_path):
     photos.rename(tmp_path / "moved")
     result = run("index", tmp_path / "moved", "-c", "holiday")
     assert "5 changed" in result.stdout
-    assert "5 of the points were those of another folder" in result.stderr
+    assert "5 of the points belonged to another folder" in result.stderr
 
 
 def test_collections_of_earlier_versions_are_written_anew_and_say_so(run, answer, photos, client):
@@ -210,7 +210,7 @@ def test_collections_of_earlier_versions_are_written_anew_and_say_so(run, answer
     client.create_collection("old", schema=schema)
     assert "does not know" not in run("index", photos, "-c", "old").stderr
     result = run("index", photos, "-c", "old")
-    assert "every one is embedded again; --fast" in result.stderr
+    assert "every picture is embedded again; --fast" in result.stderr
     assert "0 new, 5 changed, 0 unchanged" in result.stdout
     result = run("index", photos, "-c", "old", "--fast")
     assert "does not know" not in result.stderr
@@ -229,7 +229,7 @@ def test_a_folder_without_pictures_and_another_model_are_refused(run, tmp_path, 
     assert "no pictures found" in run("index", tmp_path / "empty", "-c", "abc", code=1).output
     run("index", photos, "-c", "holiday")
     text = run("index", photos, "-c", "holiday", "--model", "other", code=1).output
-    assert "holiday was made with model fake; leave out --model" in text
+    assert "holiday has model fake; leave out --model" in text
     text = run("index", photos, "-c", "new", "--model", "nope", code=1).output
     assert "no model 'nope'" in text
     assert "`clipserve info` lists the models" in text
@@ -243,7 +243,7 @@ def test_sources_are_kept_from_the_beginning_or_not_at_all(run, photos, client):
     run("index", photos, "-c", "plain")
     assert not client.get_collection("plain").keep_sources
     text = run("index", photos, "-c", "plain", "--keep-sources", code=1).output
-    assert "made without --keep-sources" in text
+    assert "does not keep sources; leave out --keep-sources" in text
 
 
 def test_a_failing_server_leaves_what_was_written_and_the_way_to_go_on(run, answer, tmp_path, server):
@@ -254,7 +254,7 @@ def test_a_failing_server_leaves_what_was_written_and_the_way_to_go_on(run, answ
     server.script("UpsertPoints", 0.0, 0.0, 0.0, Refused("INTERNAL", "STORAGE_FAILED", "disk full"))
     result = run("index", folder, "-c", "many", "--parallel", "1", code=1)
     # Requests of 1, 1 and 2 pictures.
-    assert "stopped after 4 of 40 pictures; what was written stays" in result.stderr
+    assert "stopped after 4 of 40 pictures; written points stay" in result.stderr
     assert "disk full" in result.stderr
     assert summary(answer("index", folder, "-c", "many")) == {"new": 36, "unchanged": 4, "points": 40}
 
@@ -307,7 +307,7 @@ def test_points_of_another_folder_are_not_overwritten(run, answer, photos, other
     run("index", photos, "-c", "holiday", "--keep-sources")
     before = contents(client, "holiday")
     text = run("index", other_photos, "-c", "holiday", code=1).stderr
-    assert "1 of the 2 pictures have the id of a point in holiday that is not from this folder" in text
+    assert "1 of the 2 pictures have the id of a point in holiday from another folder" in text
     assert f"(a.png of {photos})" in text
     assert contents(client, "holiday") == before
     assert "--prefix" in text
@@ -349,7 +349,7 @@ def test_points_of_no_folder_are_not_overwritten(run, answer, photos, client):
     client.create_collection("mine", schema={"note": "string"})
     client.upsert("mine", [Point("a.png", text="a dog", payload={"note": "by hand"})])
     text = run("index", photos, "-c", "mine", code=1).stderr
-    assert "not from this folder (a.png)" in text
+    assert "from another folder (a.png)" in text
     assert client.get_points("mine", ["a.png"])[0].payload == {"note": "by hand"}
     assert summary(answer("index", photos, "-c", "mine", "--replace"))["points"] == 5
     # Without the field `root`, the place of the source tells whose point it is.
@@ -385,8 +385,8 @@ def test_pictures_of_a_replaced_model_do_not_pass_as_unchanged(run, answer, phot
     before = len(server.seen("UpsertPoints"))
     for name, kept in (("plain", "no"), ("kept", "yes")):
         text = run("index", photos, "-c", name, code=1).stderr
-        assert f"{name} holds embeddings of model fake (ffffffffffff…)" in text
-        assert "the server has another one of that name (eeeeeeeeeeee…); nothing was indexed" in text
+        assert f"{name} has embeddings of model fake (ffffffffffff…)" in text
+        assert "the server serves another model of that name (eeeeeeeeeeee…); nothing was indexed" in text
         assert f"`clipserve migrate {name} --to-model fake`" in text
         assert f"(here: {kept})" in text
     assert len(server.seen("UpsertPoints")) == before
@@ -396,7 +396,7 @@ def test_pictures_of_a_model_that_is_gone_do_not_pass_as_unchanged(run, answer, 
     answer("index", photos, "-c", "holiday")
     server.state.model = common_pb2.ModelRef(name="new", fingerprint="e" * 64, embed_dim=16)
     text = run("index", photos, "-c", "holiday", code=1).stderr
-    assert "the server has no such model; nothing was indexed" in text
+    assert "the server serves no model of that name; nothing was indexed" in text
     assert "`clipserve migrate holiday --to-model NAME`" in text
 
 
@@ -406,7 +406,7 @@ def test_a_migration_from_a_replaced_model_is_ended_before_pictures_are_indexed(
     answer("index", photos, "-c", "holiday")
     server.state.model = REPLACED
     text = run("index", photos, "-c", "holiday", code=1).stderr
-    assert "Its migration to other is under way (`clipserve migrate holiday --status`)" in text
+    assert "Its migration to other is running (`clipserve migrate holiday --status`)" in text
     run("migrate", "holiday", "--switch", "--yes")
     text = run("index", photos, "-c", "holiday", code=1).stderr
     assert "End its migration first: `clipserve migrate holiday --end`" in text

@@ -23,14 +23,17 @@ def test_info_shows_models_and_limits(run, answer, server):
 def test_info_tells_which_model_answers_where_none_is_named(run):
     words = run("info").stdout
     assert "fake (default)" in words
-    assert "calls that name no model are answered by fake; the server's CLIPSERVE_DEFAULT_MODEL" in words
+    assert (
+        "calls that name no model use fake; set the default with the server's CLIPSERVE_DEFAULT_MODEL"
+        in words
+    )
 
 
 def test_info_tells_that_the_default_model_is_not_there():
     model = ModelInfo(ModelRef("other", "0" * 64, 4), True, "Fake-4", "", 4, 8, 1.0, None, "fp32")
     found = ServerInfo("1", (model,), "fake", Limits(*range(1, 12)))
     words = which_default(found)
-    assert "the default model, fake, is not there" in words
+    assert "the default model fake is missing" in words
     assert "CLIPSERVE_DEFAULT_MODEL" in words
 
 
@@ -40,7 +43,7 @@ def test_info_of_a_server_without_a_ready_model_says_to_try_again(run, monkeypat
     found = tuple(ModelInfo(ref, ready, "Fake-4", "", 4, 8, 1.0, None, "fp32") for ready in models)
     info = ServerInfo("1", found, "", Limits(*range(1, 12)))
     monkeypatch.setattr(Client, "info", lambda self: info)
-    assert "no model is ready yet" in run("info", code=4).stderr
+    assert "no model is ready" in run("info", code=4).stderr
     result = run("info", "--json", code=4)
     assert len(json.loads(result.stdout)["models"]) == len(models)
     assert json.loads(result.stderr)["error"]["code"] == "UNAVAILABLE"

@@ -56,18 +56,18 @@ def test_a_file_means_the_same_labels_to_every_command(run, answer, photos, clie
 @pytest.mark.parametrize(
     ("content", "words"),
     [
-        (b"cat\ndog\n\ncat\n", "labels.txt, line 4: 'cat' is there already, as line 1"),
-        (b'cat\n"dog\n', "labels.txt, line 2: '\"dog' begins with a quote that does not close"),
+        (b"cat\ndog\n\ncat\n", "labels.txt, line 4: 'cat' is also line 1"),
+        (b'cat\n"dog\n', "labels.txt, line 2: '\"dog' begins with a quote that is not closed"),
         ("cat\ndog".encode("utf-16-le"), "labels.txt: it looks like UTF-16-LE without a byte order mark"),
         ("cat\ndog".encode("utf-16-be"), "labels.txt: it looks like UTF-16-BE without a byte order mark"),
         (b"\xff\xfec\0a", "labels.txt: it begins like UTF-16-LE but is not valid"),
         (b"cat\r\ncaf\xe9\r\n", "labels.txt: line 2 is not valid UTF-8 (byte 0xE9)"),
         (b"a\0bcdefgh", "labels.txt: it has NUL bytes"),
-        (b"\n# none\n", "labels.txt holds no labels"),
-        (b"[]", "labels.txt holds no labels"),
-        (b'["cat", 1]', "labels.txt: the list[1] is not a string"),
-        (b'{"names": ["cat"], "names": ["dog"]}', "labels.txt: 'names' is there twice"),
-        (b'{"names": ["cat", "dog", "cat"]}', "labels.txt, name 3: 'cat' is there already, as name 1"),
+        (b"\n# none\n", "labels.txt has no labels"),
+        (b"[]", "labels.txt has no labels"),
+        (b'["cat", 1]', "labels.txt: the list[1] must be a string"),
+        (b'{"names": ["cat"], "names": ["dog"]}', "labels.txt: 'names' occurs twice"),
+        (b'{"names": ["cat", "dog", "cat"]}', "labels.txt, name 3: 'cat' is also name 1"),
         (b'{"names": ' + b"[" * 100_000, "labels.txt: "),
     ],
 )
@@ -82,14 +82,14 @@ def test_what_is_wrong_with_a_file_is_named_with_its_line(run, photos, tmp_path,
     ("name", "content", "words"),
     [
         ("a.txt", '[\n"cat",\n"dog",\n]\n', "a.txt: line"),
-        ("a.txt", '[\r\n"cat"\r\n"dog"\r\n]', "a.txt: line 3 is not JSON: Expecting ',' delimiter"),
-        ("a.txt", '["cat", "dog",]', "a.txt: line 1 is not JSON"),
-        ("a.txt", '["cat",\n "dog"', "a.txt: line 2 is not JSON"),
-        ("a.txt", "[\ncat\n]", "a.txt: line 2 is not JSON"),
-        ("a.JSON", "cat\ndog\n", "a.JSON: line 1 is not JSON"),
-        ("a.json", '"cat"', "a.json: the JSON is not a list of strings"),
-        ("a.json", "[cat, dog]", "a.json: line 1 is not JSON"),
-        ("a.json", "[" * 100_000, "a.json: the JSON has too many brackets"),
+        ("a.txt", '[\r\n"cat"\r\n"dog"\r\n]', "a.txt: line 3 is not valid JSON: Expecting ',' delimiter"),
+        ("a.txt", '["cat", "dog",]', "a.txt: line 1 is not valid JSON"),
+        ("a.txt", '["cat",\n "dog"', "a.txt: line 2 is not valid JSON"),
+        ("a.txt", "[\ncat\n]", "a.txt: line 2 is not valid JSON"),
+        ("a.JSON", "cat\ndog\n", "a.JSON: line 1 is not valid JSON"),
+        ("a.json", '"cat"', "a.json: the JSON must be a list of strings"),
+        ("a.json", "[cat, dog]", "a.json: line 1 is not valid JSON"),
+        ("a.json", "[" * 100_000, "a.json: the JSON is nested too deep"),
     ],
 )
 def test_what_is_meant_to_be_json_is_json_or_an_error(name, content, words):
@@ -103,7 +103,7 @@ def test_a_json_list_from_standard_input_stands_among_other_labels(answer, run, 
     words = ("classify", photos / "a.png", "-k", "0", "-l", "owl", "-l", "-")
     found = answer(*words, input='["cat", "dog"]')
     assert {score["label"] for score in found["results"][0]["labels"]} == {"owl", "cat", "dog"}
-    assert "line 3 is not JSON" in run(*words, input='[\n"cat"\n"dog"\n]', code=2).stderr
+    assert "line 3 is not valid JSON" in run(*words, input='[\n"cat"\n"dog"\n]', code=2).stderr
 
 
 def test_errors_of_the_server_name_the_line_and_the_field(run, photos, tmp_path):
@@ -129,7 +129,7 @@ def test_labels_that_the_model_cannot_tell_apart_are_told_with_their_lines(run, 
         told = run(*command).stderr
         assert f"Warning: {file}, lines 1, 4 and 7: " in told
         assert f"Warning: {file}, line 6: " in told
-        assert "passed over 1 comment" in told
+        assert "ignored 1 comment" in told
         found = answer(*command)["warnings"]
         assert [(one["reason"], one["labels"]) for one in found] == [("cut", [3]), ("same", [0, 2, 4])]
     assert "Warning: look at" in run("classify", photos / "a.png", "--label-set", "kept").stderr
@@ -141,7 +141,7 @@ def test_notes_say_what_may_not_have_been_meant(run, photos, tmp_path):
     file.write_text("#birds\nrobin\n")
     assert f"{file}, line 1: '#birds' is read" in run(*words).stderr
     file.write_text("cat, dog, bird\n")
-    assert f"{file}, line 1: 'cat, dog, bird' is one entry" in run(*words).stderr
+    assert f"{file}, line 1: 'cat, dog, bird' is read as one entry" in run(*words).stderr
     file.write_text('"cat, dog"\n')
     assert run(*words).stderr == ""
 
@@ -151,10 +151,10 @@ def test_labels_in_quotes_may_hold_commas(answer, run, photos, monkeypatch):
     found = answer(*words, "-l", '"salt, pepper", cat', "-l", 'dog,"say ""hi"""')
     labels = {score["label"] for score in found["results"][0]["labels"]}
     assert labels == {"salt, pepper", "cat", "dog", 'say "hi"'}
-    assert "does not close" in run(*words, "-l", '"salt, pepper', code=2).stderr
-    assert "does not close" in run(*words, "-l", '"a"b,c', code=2).stderr
+    assert "is not closed" in run(*words, "-l", '"salt, pepper', code=2).stderr
+    assert "is not closed" in run(*words, "-l", '"a"b,c', code=2).stderr
     told = run(*words, "-l", "cat,dog", "-l", "cat", code=2).stderr
-    assert "--labels, label 3: 'cat' is there already, as label 1" in told
+    assert "--labels, label 3: 'cat' is also label 1" in told
     assert "names no label" in run(*words, "-l", " , ", code=2).stderr
     monkeypatch.chdir(photos)
     assert "is a file; read it with --labels-file" in run(*words, "-l", "a.png", code=2).stderr
@@ -250,8 +250,8 @@ def test_an_evaluation_tells_equal_classes_and_cut_prompts(run, answer, tmp_path
     words = ("evaluate", "folder", "--data", tmp_path / "set", "--templates", tmp_path / "prompts.txt")
     told = run(*words).stderr
     assert "Warning: look at Cat, cat" in told
-    assert "Warning: 3 prompts were too long for the model and lost their end" in told
-    assert "prompts.txt: passed over 1 comment" in told
+    assert "Warning: 3 prompts are longer than the model reads; their end was cut off" in told
+    assert "prompts.txt: ignored 1 comment" in told
     found = answer(*words)
     assert found["truncated_prompts"] == 3
     assert found["warnings"][0]["labels"] == [0, 1]

@@ -32,12 +32,12 @@ def test_labels_are_kept_line_by_line(run, answer, client, birds, tmp_path):
     prompts = tmp_path / "prompts.txt"
     prompts.write_text("a photo of a {}.\n{} in a tree\n")
     text = run("labels", "put", "birds", birds, "--templates", prompts, "-t", "a {}").output
-    assert "kept birds@1: 2 labels × 3 templates" in text
+    assert "stored birds@1: 2 labels × 3 templates" in text
     found = client.get_label_set("birds").labels
     assert found.names == ("robin", "house sparrow")
     assert found.templates == ("a {}", "a photo of a {}.", "{} in a tree")
     text = run("labels", "put", "birds", birds, "--templates", prompts, "-t", "a {}").output
-    assert "birds@1 is the same already" in text
+    assert "birds@1 has the same labels already" in text
     assert answer("labels", "put", "birds", birds)["version"] == 2
 
 
@@ -54,10 +54,12 @@ def test_what_get_prints_is_what_put_reads(run, answer):
     run("labels", "put", "pets", "-", input=json.dumps(PETS))
     printed = run("labels", "get", "pets").stdout
     assert json.loads(printed) == PETS
-    assert "is the same already" in run("labels", "put", "pets", "-", input=printed).output
+    assert "has the same labels already" in run("labels", "put", "pets", "-", input=printed).output
     with_info = answer("labels", "get", "pets@1")
     assert with_info["info"]["version"] == 1
-    assert "is the same" in run("labels", "put", "pets", "-", input=json.dumps(with_info)).output
+    assert (
+        "has the same labels already" in run("labels", "put", "pets", "-", input=json.dumps(with_info)).output
+    )
 
 
 def test_label_sets_are_listed_and_removed(run, answer, birds):
@@ -77,24 +79,24 @@ def test_label_sets_are_listed_and_removed(run, answer, birds):
     assert "Remove birds with its 2 versions for good?" in asked.stderr
     assert answer("labels", "rm", "cats", "-y") == {"name": "cats", "deleted": 1}
     text = run("labels", "get", "cats", code=1).output
-    assert "`clipserve labels` lists those there are" in text
+    assert "`clipserve labels` lists the label sets" in text
 
 
 @pytest.mark.parametrize(
     ("text", "hint"),
     [
-        ("", "holds no labels"),
-        ("# nothing\n", "holds no labels"),
-        ("{", "is not JSON"),
-        ("{\n]", "standard input: line 2 is not JSON"),
+        ("", "has no labels"),
+        ("# nothing\n", "has no labels"),
+        ("{", "is not valid JSON"),
+        ("{\n]", "standard input: line 2 is not valid JSON"),
         ("{}", "names is missing"),
-        ('{"names": "cat"}', "names is not a list of strings"),
-        ('{"names": ["cat", 1]}', "names[1] is not a string"),
-        ('{"names": ["cat"], "template": ["{}"]}', "has no 'template'"),
-        ('{"names": ["cat"], "thresholds": ["high"]}', "thresholds[0] is not a number"),
+        ('{"names": "cat"}', "names must be a list of strings"),
+        ('{"names": ["cat", 1]}', "names[1] must be a string"),
+        ('{"names": ["cat"], "template": ["{}"]}', "has no key 'template'"),
+        ('{"names": ["cat"], "thresholds": ["high"]}', "thresholds[0] must be a number"),
         ('{"names": ["cat"], "thresholds": 0.5}', "thresholds is not a list"),
-        ('{"names": ["cat"], "none_of_the_above": "none"}', "none_of_the_above is not a JSON object"),
-        ('{"names": ["cat"], "none_of_the_above": {"prompt": ""}}', "has no 'prompt'"),
+        ('{"names": ["cat"], "none_of_the_above": "none"}', "none_of_the_above must be a JSON object"),
+        ('{"names": ["cat"], "none_of_the_above": {"prompt": ""}}', "has no key 'prompt'"),
     ],
 )
 def test_files_that_hold_no_labels_say_why(run, text, hint):
@@ -151,7 +153,7 @@ def test_stored_labels_have_their_own_templates(run, photos, birds):
     run("labels", "put", "birds", birds)
     for words in (("-t", "a {}"), ("--threshold", "0.2")):
         text = run("classify", photos / "a.png", "--label-set", "birds", *words, code=2).output
-        assert "its own templates and thresholds" in text
+        assert "does not apply to the stored label set birds" in text
     assert "`clipserve labels`" in run("classify", photos / "a.png", "--label-set", "none", code=1).output
     assert "pets@3" in run("classify", photos / "a.png", "--label-set", "a@b", code=2).output
 
@@ -186,6 +188,6 @@ def test_an_older_server_encodes_labels_for_the_first_picture(run, photos, serve
 def test_names_of_label_sets_that_come_along_are_not_put(run, client, tmp_path, name):
     (tmp_path / "a.txt").write_text("cat\ndog\n")
     told = " ".join(run("labels", "put", name, tmp_path / "a.txt", code=2).stderr.split())
-    assert f"{name} is a label set that comes with this command" in told
+    assert f"{name} is the name of a label set that comes with this command" in told
     assert name not in {info.name for info in client.list_label_sets()}
     run("labels", "put", f"my-{name}", tmp_path / "a.txt")

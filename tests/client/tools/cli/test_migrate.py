@@ -10,7 +10,7 @@ import time
 import pytest
 from client.fake_server import Refused
 from clipserve.tools.cli import migrate
-from clipserve.tools.cli.migration_words import overlap_in_words
+from clipserve.tools.cli.migration_output import overlap_in_words
 from clipserve.types import NeighborOverlap, Point
 
 
@@ -78,10 +78,10 @@ def test_failed_points_keep_it_from_switching_unless_they_may_go_missing(run, an
     assert "1 of 21 points are dropped" in result.stdout
     assert client.get_collection(broken).model.name == "fake"
     text = run("migrate", broken, "--switch", "--yes", code=1).output
-    assert "1 of 21 points are dropped by a switch: they have no embedding by model other" in text
+    assert "1 of 21 points are dropped by a switch, as they have no embedding by model other" in text
     assert answer("migrate", broken, "--to-model", "other", "--yes", code=3)["migration"]["failed"] == 1
     text = run("migrate", broken, "--to-model", "other", "--without-failed", "--yes", code=1).output
-    assert "--yes does not answer for that: give --accept-dropped 1" in text
+    assert "--yes does not confirm; give --accept-dropped 1" in text
     assert client.get_collection(broken).model.name == "fake"
     run("migrate", broken, "--to-model", "other", "--accept-dropped", "1", "--yes")
     found = client.get_collection(broken)
@@ -92,7 +92,10 @@ def test_failed_points_keep_it_from_switching_unless_they_may_go_missing(run, an
 def test_dropped_points_are_agreed_to_by_typing_their_number_or_the_name(run, broken, client, typed):
     run("migrate", broken, "--to-model", "other", "--no-switch")
     result = run("migrate", broken, "--switch", "--without-failed", input=f"{typed}\n")
-    assert "1 of 21 points are dropped. Type their number, or the collection's name" in result.stderr
+    assert (
+        "1 of 21 points are dropped. To drop them, type their number or the collection's name"
+        in result.stderr
+    )
     assert client.get_collection(broken).count == 20
 
 
@@ -138,15 +141,15 @@ def test_a_migration_under_way_is_watched_not_begun_again(run, album, client, se
 def test_another_migration_is_to_be_ended_first(run, album, client):
     client.start_migration(album, "other")
     text = run("migrate", album, "--to-model", "third", code=1).output
-    assert "album is under way to model other; end that first, with `clipserve migrate album --end`" in text
+    assert "album has a migration to model other; end it first with `clipserve migrate album --end`" in text
 
 
 def test_the_status_says_how_things_stand_and_what_comes_next(run, album, client, server):
-    assert "answers with model fake; no migration is under way" in run("migrate", album, "--status").stdout
+    assert "answers with model fake; it has no migration" in run("migrate", album, "--status").stdout
     client.start_migration(album, "other")
     text = run("migrate", album, "--status").stdout
     assert "album, from model fake to other: running, 2 of 20 points, since 2023-11-14" in text
-    assert "clipserve migrate album --to-model other    watches it" in text
+    assert "clipserve migrate album --to-model other    watches the migration" in text
     server.store.get(album).migration.waiting = "Triton is away"
     text = run("migrate", album, "--status").stdout
     assert "waiting" in text
@@ -172,17 +175,17 @@ def test_why_it_waits_is_said_once_while_it_is_watched(run, album, client, serve
 def test_a_migration_that_others_end_is_told(run, album, server, monkeypatch):
     monkeypatch.setattr(migrate.time, "sleep", lambda seconds: server.store.end_migration(album))
     text = run("migrate", album, "--to-model", "other", code=1).output
-    assert "was ended while this command watched it" in text
+    assert "somebody else ended the migration of album" in text
 
 
 def test_ending_asks_and_says_what_is_dropped(run, album, client):
     client.start_migration(album, "other")
     result = run("migrate", album, "--end", input="n\n", code=1)
-    assert "album stays with model fake; drop its embeddings by other for good?" in result.stderr
+    assert "album keeps model fake. Drop its embeddings by other? This cannot be undone." in result.stderr
     run("migrate", album, "--to-model", "other", "--yes")
     result = run("migrate", album, "--end", input="y\n")
-    assert "album stays with model other; drop its embeddings by fake for good?" in result.stderr
-    assert "no migration is under way" in result.stdout
+    assert "album keeps model other. Drop its embeddings by fake? This cannot be undone." in result.stderr
+    assert "it has no migration" in result.stdout
 
 
 @pytest.mark.parametrize("step", ["--switch", "--roll-back", "--end"])
@@ -220,11 +223,14 @@ def test_ctrl_c_ends_the_watching_alone(server, client, album):
     process.send_signal(signal.SIGINT)
     _, words = process.communicate(timeout=10)
     assert process.returncode == 130
-    assert b"the server goes on. Watch again with `clipserve migrate album --to-model other`" in words
+    assert (
+        b"the migration continues on the server. Watch it again with `clipserve migrate album --to-model other`"
+        in words
+    )
     assert b"Traceback" not in words
     assert client.get_collection(album).migration.state == "running"
 
 
 def test_hardly_any_overlap_is_a_warning():
-    assert "look at some searches" in overlap_in_words(NeighborOverlap(10, 200, 0.01, 0.0))
-    assert "look at some searches" not in overlap_in_words(NeighborOverlap(10, 200, 0.4, 0.1))
+    assert "check some searches" in overlap_in_words(NeighborOverlap(10, 200, 0.01, 0.0))
+    assert "check some searches" not in overlap_in_words(NeighborOverlap(10, 200, 0.4, 0.1))

@@ -187,9 +187,9 @@ def test_sources_are_not_lost_without_being_told(run, answer, client, tmp_path):
     client.create_collection("bare", schema=SCHEMA)
     client.create_collection("empty", schema=SCHEMA, keep_sources=True)
     for file, name, words in [
-        (plain, "kept", "kept keeps its sources, and the file has none"),
-        (plain, "fresh", "make fresh without sources by --without-sources"),
-        (plain, "empty", "empty keeps its sources, and the file has none"),
+        (plain, "kept", "kept keeps sources, but the file has none"),
+        (plain, "fresh", "create fresh without sources by --without-sources"),
+        (plain, "empty", "empty keeps sources, but the file has none"),
         (full, "bare", "bare does not keep sources"),
     ]:
         text = run("import", file, "-c", name, code=1).stderr
@@ -230,7 +230,10 @@ def test_servers_that_cannot_restore_sources_are_not_asked_to(run, client, serve
     try:
         assert "too old to restore points" in run("import", out, "-c", "copy", code=1).stderr
         server.state.keeps_sources = False
-        assert "this server (fake) keeps none" in run("import", out, "-c", "copy", code=1).stderr
+        assert (
+            "this server cannot store sources (engine fake)"
+            in run("import", out, "-c", "copy", code=1).stderr
+        )
     finally:
         server.state.restores_sources = server.state.keeps_sources = True
     assert [it.name for it in client.list_collections()] == ["kept"]
@@ -242,7 +245,7 @@ def test_points_with_another_content_are_not_overwritten(run, answer, album, cli
     client.upsert(album, [Point("p07", embedding=rows(1)[0], payload={"n": 8})])
     changed = stored(client, album)
     text = run("import", out, "-c", album, code=1).stderr
-    assert "1 points of these ids are in album already, with another content (p07)" in text
+    assert "album has 1 points with ids of the file and other content (p07)" in text
     same(stored(client, album), changed)
     assert answer("import", out, "-c", album, "--skip-existing")["skipped"] == 25
     same(stored(client, album), changed)
@@ -271,7 +274,7 @@ def test_sources_that_are_not_kept_cannot_be_exported_or_embedded(run, album, tm
     assert "leave out --sources" in run("export", "-c", album, tmp_path / "x", "--sources", code=1).output
     run("export", "-c", album, tmp_path / "x.parquet")
     text = run("import", tmp_path / "x.parquet", "-c", "copy", "--from-sources", code=1).output
-    assert "export it with --sources" in text
+    assert "export with --sources" in text
 
 
 def test_points_of_another_model_are_refused(run, album, client, server, tmp_path):
@@ -281,7 +284,7 @@ def test_points_of_another_model_are_refused(run, album, client, server, tmp_pat
     table = pq.read_table(out).replace_schema_metadata({b"clipserve": json.dumps(facts).encode()})
     pq.write_table(table, out)
     text = run("import", out, "-c", "copy", code=1).output
-    assert "made by model fake (fingerprint 111111111111…), which this server does not have" in text
+    assert "are of model fake (fingerprint 111111111111…), which this server does not serve" in text
     assert [it.name for it in client.list_collections()] == ["album"]
     # Where the collection is there, the server refuses.
     found = json.loads(run("import", out, "-c", album, "--json", code=1).stderr)
@@ -386,17 +389,17 @@ def test_fields_that_a_collection_has_not_are_left_out_and_others_must_agree(
     assert stored(client, "few")["p10"].payload == {"n": 10.0}
     client.create_collection("odd", schema={"s": "int"})
     text = run("import", out, "-c", "odd", code=1).output
-    assert "field 's' is of type int in odd, and of type string in the file" in text
+    assert "field 's' is of type int in odd, but of type string in the file" in text
 
 
 def test_embeddings_of_another_size_are_refused_before_a_collection_is_made(run, client, tmp_path):
     path = tmp_path / "small.parquet"
     pq.write_table(pa.table({"id": ["a"], "embedding": [[1.0, 0.0]]}), path)
     text = run("import", path, "-c", "small", code=1).output
-    assert "the embeddings of the file have 2 numbers, those of model fake 16" in text
+    assert "the embeddings of the file have 2 numbers, but those of model fake have 16" in text
     assert client.list_collections() == ()
     client.create_collection("small")
-    assert "those of small 16" in run("import", path, "-c", "small", code=1).output
+    assert "those of small have 16" in run("import", path, "-c", "small", code=1).output
 
 
 def test_a_missing_collection_may_be_left_unmade(run, album, tmp_path):
@@ -426,7 +429,7 @@ def test_ctrl_c_leaves_what_was_written_and_says_how_to_go_on(run, album, client
     run("export", "-c", album, tmp_path / "f.parquet")
     words = run("import", tmp_path / "f.parquet", "-c", "copy", code=130).stderr
     assert "stopped after 10 of 25 rows" in words
-    assert "--skip-existing goes on from there" in words
+    assert "--skip-existing continues from there" in words
     assert "Aborted!" in words
     assert client.count("copy") >= 10
 

@@ -10,8 +10,8 @@ import shutil
 import pytest
 from client.pictures import png
 from clipserve import Point
-from clipserve.tools.cli.hits import percentile
 from clipserve.tools.cli.query import Query
+from clipserve.tools.cli.search_output import percentile
 from PIL import Image
 
 
@@ -71,9 +71,9 @@ def test_parts_of_a_query_go_together(answer, indexed, words):
 @pytest.mark.parametrize(
     ("words", "hint"),
     [
-        ((), "with a TEXT, with --image or with --like"),
-        (("--minus", "people"), "--minus leads away"),
-        (("a", "--like", "b"), "one of TEXT, --image and --like"),
+        ((), "give what to search for: TEXT, --image or --like"),
+        (("--minus", "people"), "--minus needs something to search for"),
+        (("a", "--like", "b"), "only one of TEXT, --image and --like"),
         (("",), "TEXT is empty"),
         ((" \n",), "TEXT is empty"),
         (("a", "--plus", ""), "--plus is empty"),
@@ -126,13 +126,13 @@ def test_percentiles_are_shown_where_there_are_any(answer, run, many):
 
 
 def test_too_few_points_for_percentiles_are_told(run, client, many, photos):
-    told = "holiday has 5 points; from 20 on, searches also show in `beats`"
+    told = "holiday has only 5 points; with 20 or more, searches also tell"
     assert told in run("index", photos, "-c", "holiday").stderr
     assert told in run("search", "a", "-c", "holiday").stderr
-    assert "from 20 on" not in run("search", "a", "--plus", "b", "-c", "holiday").stderr
-    assert "from 20 on" not in run("search", "a", "-c", many).stderr
+    assert "with 20 or more" not in run("search", "a", "--plus", "b", "-c", "holiday").stderr
+    assert "with 20 or more" not in run("search", "a", "-c", many).stderr
     client.create_collection("none")
-    assert "from 20 on" not in run("search", "a", "-c", "none").stderr
+    assert "with 20 or more" not in run("search", "a", "-c", "none").stderr
 
 
 def test_a_search_in_which_nothing_matches_well_says_so(answer, run, client, many, tmp_path):
@@ -208,7 +208,7 @@ def test_the_file_on_this_machine_is_preferred_to_the_kept_picture(run, client, 
 
 def test_points_are_deleted_by_id(run, answer, indexed, client):
     text = run("delete", "-c", "holiday", "a.png", "missing", input="y\n")
-    assert "Delete 2 points of holiday" in text.stderr
+    assert "Delete 2 points of holiday?" in text.stderr
     assert "deleted 1 of 2 points" in text.stdout
     assert "Aborted" in run("delete", "-c", "holiday", "b.png", input="n\n", code=1).output
     assert client.count("holiday") == 7
@@ -227,14 +227,14 @@ def test_points_that_meet_a_filter_are_deleted(run, answer, indexed, client):
 
 @pytest.mark.parametrize("words", [(), ("a.png", "--filter", "bytes > 1")])
 def test_what_to_delete_is_said_once(run, words):
-    assert "one of them" in run("delete", "-c", "holiday", *words, "-y", code=2).output
+    assert "either by ID or with --filter" in run("delete", "-c", "holiday", *words, "-y", code=2).output
 
 
 def test_groups_that_may_be_missing_are_told(run, answer, client):
     client.create_collection("crowd")
     client.upsert("crowd", [Point(f"p{i}", text="a dog") for i in range(60)])
     words = ("search", "a dog", "-c", "crowd")
-    assert "groups may be missing" in run(*words, "--group-duplicates").stderr
+    assert "later groups may be missing" in run(*words, "--group-duplicates").stderr
     assert answer(*words, "--group-duplicates")["incomplete"] is True
     assert "may be missing" not in run(*words).stderr
     assert answer(*words)["incomplete"] is False

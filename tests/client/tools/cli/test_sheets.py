@@ -13,7 +13,7 @@ def test_hits_are_drawn(run, photos, tmp_path, name):
     assert (tmp_path / name).stat().st_size > 1000
     (photos / "a.png").rename(photos / "moved.png")
     result = run("search", "a dog", "-c", "holiday", "--sheet", tmp_path / name)
-    assert "1 pictures are not shown: they are not where they were indexed" in result.stderr
+    assert "1 picture is not shown: the file is gone from the indexed folder" in result.stderr
 
 
 def test_a_moved_folder_is_named_with_root(answer, photos, tmp_path):

@@ -113,7 +113,7 @@ def test_class_names_of_a_set_come_from_stdin(run, answer, tmp_path):
     ],
 )
 def test_stdin_is_given_for_one_thing_only(run, words):
-    assert "it can be read once" in run(*words, input=b"x", code=2).output
+    assert "can be read only once" in run(*words, input=b"x", code=2).output
 
 
 def test_an_empty_or_unreadable_stdin_says_so(run):

@@ -168,7 +168,7 @@ def test_no_command_lets_a_control_character_through(hostile, tmp_path):
     for words, text in zip(wanted, written, strict=True):
         check(text, words)
         assert "Traceback" not in text, (words, text)
-        # `delete` prints counts alone; its question is looked at below.
+        # `delete` prints counts alone; its question is checked below.
         assert ESCAPED.search(OURS.sub("", text)) or words[0] == "delete", (words, text)
 
 

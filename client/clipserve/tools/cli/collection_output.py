@@ -1,4 +1,4 @@
-"""One collection in words, and as a document."""
+"""A collection as text and as a JSON document."""
 
 from __future__ import annotations
 
@@ -7,20 +7,20 @@ from typing import Any
 
 from rich.text import Text
 
-from clipserve.tools.cli import migration_words
+from clipserve.tools.cli import migration_output
 from clipserve.tools.cli.output import number
 from clipserve.tools.cli.terminal import console, say, table
 from clipserve.types import Collection, IndexOptions
 
 STATES = {
-    "none": "none: searches compare with every point",
-    "building": "being built",
+    "none": "none: searches compare every point",
+    "building": "building",
     "ready": "ready",
 }
 
 
 def document(collection: Collection) -> dict[str, Any]:
-    """One collection for machines."""
+    """The collection as a JSON document."""
     status = collection.index_status
     return {
         "name": collection.name,
@@ -35,18 +35,18 @@ def document(collection: Collection) -> dict[str, Any]:
         "keep_sources": collection.keep_sources,
         "index_options": dataclasses.asdict(collection.index_options),
         "index_status": dataclasses.asdict(status) if status else None,
-        "migration": migration_words.document(collection)["migration"],
-        "score_statistics": [dataclasses.asdict(found) for found in collection.score_statistics],
+        "migration": migration_output.document(collection)["migration"],
+        "score_statistics": [dataclasses.asdict(statistics) for statistics in collection.score_statistics],
     }
 
 
 def show(collection: Collection) -> None:
-    """All that is known of a collection."""
-    made = table("", "")
-    made.show_header = False
+    """Prints everything about a collection."""
+    rows_ = table("", "")
+    rows_.show_header = False
     for name, value in rows(collection):
-        made.add_row(Text(name, "dim"), Text(value))
-    console().print(made)
+        rows_.add_row(Text(name, "dim"), Text(value))
+    console().print(rows_)
     if collection.schema:
         fields = table("field", "type")
         for name, kind in collection.schema.items():
@@ -58,11 +58,11 @@ def show(collection: Collection) -> None:
         show_statistics(collection)
     if collection.migration is not None:
         say()
-        migration_words.show(collection)
+        migration_output.show(collection)
 
 
 def rows(collection: Collection) -> list[tuple[str, str]]:
-    """Names and values, in the order in which people ask for them."""
+    """Names and values of the facts."""
     model = collection.model
     return [
         ("collection", collection.name),
@@ -72,18 +72,18 @@ def rows(collection: Collection) -> list[tuple[str, str]]:
         ("metric", collection.metric),
         ("sources", "kept" if collection.keep_sources else "not kept"),
         ("index", index(collection)),
-        ("made", f"{collection.create_time:%Y-%m-%d %H:%M} UTC"),
+        ("created", f"{collection.create_time:%Y-%m-%d %H:%M} UTC"),
     ]
 
 
 def index(collection: Collection) -> str:
-    """The state of the index, and the options that were chosen for it."""
+    """The state of the index and its options."""
     status, options = collection.index_status, collection.index_options
     words = STATES.get(status.state, status.state) if status else "–"
     if status and status.state != "none":
         words += f", {status.indexed:,} of {collection.count:,} points"
     if options.exact:
-        return f"{words} (as was wanted)"
+        return f"{words} (option exact)"
     chosen = [
         f"{field.name} {getattr(options, field.name)}"
         for field in dataclasses.fields(IndexOptions)
@@ -93,11 +93,18 @@ def index(collection: Collection) -> str:
 
 
 def show_statistics(collection: Collection) -> None:
-    """How scores of unrelated pairs are spread."""
+    """Prints the distribution of the scores of unrelated pairs."""
     right = ("mean", "stddev", "50 %", "95 %", "99 %", "99.9 %", "pairs")
-    made = table("queries", *((name, "right") for name in right))
-    for found in collection.score_statistics:
-        figures = (found.mean, found.stddev, found.p50, found.p95, found.p99, found.p999)
-        made.add_row(found.query, *(number(figure) for figure in figures), f"{found.pairs:,}")
-    say("scores of unrelated pairs, and below which score so many of them lie:")
-    console().print(made)
+    rows_ = table("queries", *((name, "right") for name in right))
+    for statistics in collection.score_statistics:
+        figures = (
+            statistics.mean,
+            statistics.stddev,
+            statistics.p50,
+            statistics.p95,
+            statistics.p99,
+            statistics.p999,
+        )
+        rows_.add_row(statistics.query, *(number(figure) for figure in figures), f"{statistics.pairs:,}")
+    say("scores of unrelated pairs: mean, standard deviation and percentiles")
+    console().print(rows_)

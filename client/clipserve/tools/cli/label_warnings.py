@@ -1,4 +1,4 @@
-"""What a person should know of labels, with the lines that they stand on."""
+"""Notes and warnings about labels, with the lines that the labels come from."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from clipserve.tools.cli.terminal import say
 from clipserve.types import LabelWarning
 
 
-def use(chosen: LabelFile, *, tell: bool) -> LabelSet:
-    """The label set. Errors of the server name its lines from here on; `tell` prints its notes."""
+def use_label_file(chosen: LabelFile, *, tell: bool) -> LabelSet:
+    """The label set of the file. Later errors name its lines; `tell` prints its notes."""
     if tell:
         chosen.names.tell()
         chosen.templates.tell()
@@ -25,11 +25,11 @@ def use(chosen: LabelFile, *, tell: bool) -> LabelSet:
     return chosen.labels
 
 
-def show_warnings(found: Iterable[LabelWarning]) -> None:
-    """A line for each warning, on standard error, with the places of its labels as far as they are known."""
+def show_warnings(warnings: Iterable[LabelWarning]) -> None:
+    """Prints each warning on standard error, with the lines of its labels if they are known."""
     known: Mapping[str, Sequence[Place]] = click.get_current_context().meta.get(PLACES, {})
     places = known.get("names", ())
-    for warning in found:
+    for warning in warnings:
         where = joined(places[i] for i in warning.labels if i < len(places))
         more = warning.count - len(warning.labels)
         where += f" and {more} more" if where and more else ""
@@ -37,8 +37,10 @@ def show_warnings(found: Iterable[LabelWarning]) -> None:
 
 
 def show_cut_prompts(count: int) -> None:
-    """How many prompts lost their end, on standard error."""
+    """Tells on standard error how many prompts were cut off."""
     if count:
-        verb = "prompt was too long for the model and lost its end"
-        many = "prompts were too long for the model and lost their end"
-        say(f"Warning: {count:,} {verb if count == 1 else many}", err=True)
+        one, many = (
+            "prompt is longer than the model reads; its",
+            "prompts are longer than the model reads; their",
+        )
+        say(f"Warning: {count:,} {one if count == 1 else many} end was cut off", err=True)

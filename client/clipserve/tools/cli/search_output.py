@@ -18,8 +18,8 @@ from clipserve.tools.sheets.entries import SMALL_PICTURES, Entry
 from clipserve.tools.sheets.thumbnail import NotShown, Picture
 from clipserve.types import Hit, SearchResult, StoredPoint
 
-PERCENTILE = "beats: share of unrelated pairs in this collection that match less well"
-WEAK = "nothing here matches well: unrelated pairs are often as near as the best hit"
+PERCENTILE = "beats: share of unrelated pairs in this collection with a lower score"
+WEAK = "nothing here matches well: many unrelated pairs score as high as the best hit"
 FEWEST_POINTS = 20
 """With fewer points the server does not compare scores with unrelated pairs."""
 
@@ -29,13 +29,13 @@ def too_few_points(collection: str, count: int) -> str:
     if count >= FEWEST_POINTS:
         return ""
     return (
-        f"{collection} has {count} point{'s' * (count != 1)}; from {FEWEST_POINTS} on, searches also show "
-        "in `beats` whether a score is high or low for this collection"
+        f"{collection} has only {count} point{'s' * (count != 1)}; with {FEWEST_POINTS} or more, searches "
+        "also tell whether a score is high for this collection (`beats`)"
     )
 
 
 def path_of(hit: Hit | StoredPoint, root: Path | None = None) -> Path | None:
-    """Where the picture lies, if its payload says so."""
+    """The path of the picture, if the payload has it."""
     path, base = hit.payload.get("path"), root or hit.payload.get("root")
     if not isinstance(path, str) or not isinstance(base, str | Path):
         return None
@@ -43,37 +43,37 @@ def path_of(hit: Hit | StoredPoint, root: Path | None = None) -> Path | None:
 
 
 def picture_of(hit: Hit | StoredPoint, root: Path | None = None) -> Below | NotShown:
-    """The picture for a sheet: below --root, or below a folder that this user indexed on this machine.
+    """The picture for a sheet: a file below --root, or below a folder that this user indexed on this machine.
 
-    What the payload names is not opened for its own sake: others may have written it.
+    Files elsewhere are not opened, whatever the payload names: other users may have written it.
     """
-    path, told = hit.payload.get("path"), hit.payload.get("root")
+    path, root_in_payload = hit.payload.get("path"), hit.payload.get("root")
     if not isinstance(path, str):
-        return NotShown("its point does not say where it lies")
-    trusted = root or known_root(told)
+        return NotShown("its point has no path")
+    trusted = root or known_root(root_in_payload)
     if trusted is None:
-        return NotShown("its folder was not indexed on this machine; say --root FOLDER")
+        return NotShown("its folder was not indexed on this machine; give --root FOLDER")
     return Below(trusted, path)
 
 
 def name_of(hit: Hit | StoredPoint) -> str:
-    """What people call the picture."""
+    """The picture's path below the indexed folder, else the id."""
     path = hit.payload.get("path")
     return path if isinstance(path, str) else hit.id
 
 
 def percentile(value: float | None) -> str:
-    """A percentile, or a dash for none; never rounded up."""
+    """A percentile, rounded down, or a dash for none."""
     return "–" if value is None else f"{math.floor(value * 100 + 1e-6) / 100:g} %"
 
 
 def show(result: SearchResult, root: Path | None) -> None:
-    """A table."""
+    """Prints the hits as a table."""
     if not result.hits:
         say("nothing found")
         return
     judged = any(hit.percentile is not None for hit in result)
-    made = table(
+    rows = table(
         ("", "right"), ("score", "right"), *([("beats", "right")] if judged else []), "picture", "in"
     )
     for rank, hit in enumerate(result, 1):
@@ -82,8 +82,8 @@ def show(result: SearchResult, root: Path | None) -> None:
         if hit.duplicates:
             name.append(f"  +{len(hit.duplicates)} near-duplicate{'s' * (len(hit.duplicates) > 1)}", "dim")
         beats = [percentile(hit.percentile)] if judged else []
-        made.add_row(f"{rank}", number(hit.score), *beats, name, Text(f"{base}", "dim"))
-    console().print(made)
+        rows.add_row(f"{rank}", number(hit.score), *beats, name, Text(f"{base}", "dim"))
+    console().print(rows)
     if judged:
         console().print(Text(PERCENTILE, "dim"))
     if result.weak_match:
@@ -91,7 +91,7 @@ def show(result: SearchResult, root: Path | None) -> None:
 
 
 def document(result: SearchResult, root: Path | None) -> dict[str, Any]:
-    """The hits for machines."""
+    """The hits as a JSON document."""
     return {
         "model": result.model.name,
         "fingerprint": result.model.fingerprint,
@@ -103,7 +103,7 @@ def document(result: SearchResult, root: Path | None) -> dict[str, Any]:
 
 
 def facts(hit: Hit, root: Path | None) -> dict[str, Any]:
-    """A hit for machines, with its near-duplicates."""
+    """A hit and its near-duplicates as JSON."""
     return {
         "id": hit.id,
         "score": hit.score,
@@ -115,14 +115,14 @@ def facts(hit: Hit, root: Path | None) -> dict[str, Any]:
 
 
 def entry(hit: Hit, pictures: Mapping[str, Picture]) -> Entry:
-    """A hit on a sheet, with its near-duplicates; their pictures are given by id."""
+    """A hit and its near-duplicates as an entry of a sheet; `pictures` has the pictures by id."""
     duplicates = tuple(entry(duplicate, pictures) for duplicate in hit.duplicates)
     note = "" if hit.percentile is None else f"beats {percentile(hit.percentile)}"
     return Entry(name_of(hit), hit.score, pictures.get(hit.id), note, duplicates)
 
 
 def not_shown(entries: tuple[Entry, ...]) -> list[str]:
-    """Why pictures of a sheet are not shown: a sentence for each reason, the most frequent first."""
+    """A sentence for each reason why pictures are not shown, the most frequent first."""
     reasons: Counter[str] = Counter()
     for one in every(entries):
         if isinstance(one.path, NotShown):
@@ -131,14 +131,19 @@ def not_shown(entries: tuple[Entry, ...]) -> list[str]:
             try:
                 open_below(one.path).close()
             except FileNotFoundError:
-                reasons["they are not where they were indexed; say --root FOLDER"] += 1
+                reasons[
+                    "the file is gone from the indexed folder; if the folder moved, give --root FOLDER"
+                ] += 1
             except (OSError, ValueError) as error:
                 reasons[getattr(error, "strerror", None) or str(error)] += 1
-    return [f"{count} pictures are not shown: {why}" for why, count in reasons.most_common()]
+    return [
+        f"{count} picture{'s are' if count > 1 else ' is'} not shown: {why}"
+        for why, count in reasons.most_common()
+    ]
 
 
 def every(entries: tuple[Entry, ...]) -> Iterator[Entry]:
-    """The entries, and those below them that are shown."""
+    """The entries and the near-duplicates that the sheet shows."""
     for one in entries:
         yield one
         yield from one.duplicates[:SMALL_PICTURES]

@@ -1,4 +1,4 @@
-"""Groups of near-duplicates as a table, as a sheet and as a document."""
+"""Groups of near-duplicates as a table, a sheet and a JSON document."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ import numpy as np
 import numpy.typing as npt
 from rich.text import Text
 
-from clipserve.tools.cli.common import shown
-from clipserve.tools.cli.hits import name_of, path_of
 from clipserve.tools.cli.output import number
+from clipserve.tools.cli.search_output import name_of, path_of
 from clipserve.tools.cli.terminal import console, say, table
 from clipserve.tools.duplicates import Group
+from clipserve.tools.indexing.facts import printable
 from clipserve.tools.sheets import group_sheet
 from clipserve.tools.sheets.entries import Entry
 from clipserve.tools.sheets.group_sheet import GroupSheet, Row, write_group_sheet
@@ -28,21 +28,21 @@ SHOWN_MEMBERS = 6
 
 @dataclass(frozen=True, eq=False)
 class Scanned:
-    """What is compared: N points in the order of their ids."""
+    """The N points that are compared, in the order of their ids."""
 
     ids: list[str]
     embeddings: Floats
     """float32 [N, D]."""
     sizes: npt.NDArray[np.int64]
-    """[N], bytes of the files, 0 where that is not known."""
+    """int64 [N], bytes of the files; 0 if unknown."""
 
     def order(self, keep: str) -> npt.NDArray[np.intp]:
-        """All rows, the one to keep first."""
+        """All rows, those to keep first."""
         return np.argsort(-self.sizes, kind="stable") if keep == "best" else np.arange(len(self.ids))
 
 
 def member(id: str, cosine: float, points: dict[str, StoredPoint], pictures: Mapping[str, Picture]) -> Entry:
-    """A point on a sheet."""
+    """A point as an entry of the sheet."""
     point = points.get(id)
     return Entry(name_of(point) if point else id, cosine, pictures.get(id))
 
@@ -50,38 +50,38 @@ def member(id: str, cosine: float, points: dict[str, StoredPoint], pictures: Map
 def show(
     scanned: Scanned, groups: Sequence[Group], points: dict[str, StoredPoint], root: Path | None
 ) -> None:
-    """A table."""
+    """Prints the groups as a table."""
     extra = sum(len(group.members) - 1 for group in groups)
-    made = table("", ("cosine", "right"), "picture", "in")
+    rows = table("", ("cosine", "right"), "picture", "in")
     for group in groups[:SHOWN_GROUPS]:
-        if made.row_count:
-            made.add_row()
+        if rows.row_count:
+            rows.add_row()
         for rank, (row, cosine) in enumerate(
             zip(group.members[:SHOWN_MEMBERS], group.cosines[:SHOWN_MEMBERS], strict=True)
         ):
             point = points.get(scanned.ids[row])
             name = name_of(point) if point else scanned.ids[row]
             folder = root or (point.payload.get("root", "") if point else "")
-            made.add_row(
+            rows.add_row(
                 "" if rank else Text("keep", "green"),
                 number(cosine) if rank else "",
                 Text(name),
                 Text(f"{folder}", "dim"),
             )
         if len(group.members) > SHOWN_MEMBERS:
-            made.add_row("", "", Text(f"… and {len(group.members) - SHOWN_MEMBERS} more", "dim"), "")
+            rows.add_row("", "", Text(f"… and {len(group.members) - SHOWN_MEMBERS} more", "dim"), "")
     if groups:
-        console().print(made)
+        console().print(rows)
     if len(groups) > SHOWN_GROUPS:
         say(f"… and {len(groups) - SHOWN_GROUPS:,} smaller groups (all with --sheet or --json)")
     say(
         f"{len(groups):,} groups of near-duplicates among {len(scanned.ids):,} points; "
-        f"{extra:,} points have one that would be kept"
+        f"{extra:,} of them can be deleted"
     )
 
 
 def shown_members(path: Path, scanned: Scanned, groups: Sequence[Group]) -> list[str]:
-    """Ids of the points whose pictures a sheet of that name shows."""
+    """Ids of the points whose pictures the sheet shows."""
     shown = groups[: group_sheet.SHOWN_GROUPS[path.suffix]]
     return [scanned.ids[row] for group in shown for row in group.members[: group_sheet.SHOWN_MEMBERS]]
 
@@ -95,7 +95,7 @@ def write_sheet(
     points: dict[str, StoredPoint],
     pictures: Mapping[str, Picture],
 ) -> None:
-    """The sheet."""
+    """Writes the sheet."""
     rows = []
     for group in groups:
         entries = [
@@ -105,14 +105,14 @@ def write_sheet(
         rows.append(Row(entries))
     extra = sum(len(group.members) - 1 for group in groups)
     subtitle = (
-        f"{len(groups):,} groups, {extra:,} points beside the first of each, which is the one to keep · "
-        f"cosines with it are at least {threshold:g}"
+        f"{len(groups):,} groups, {extra:,} points besides the first of each, which is the one to keep · "
+        f"cosines with the first are at least {threshold:g}"
     )
     write_group_sheet(GroupSheet(title, subtitle, rows), path)
 
 
 def document(
-    found: Collection,
+    info: Collection,
     threshold: float,
     keep: str,
     scanned: Scanned,
@@ -121,17 +121,17 @@ def document(
     root: Path | None,
     deleted: int,
 ) -> dict[str, Any]:
-    """The groups for machines."""
+    """The groups as a JSON document."""
 
     def member(row: int, cosine: float) -> dict[str, Any]:
         id = scanned.ids[row]
         path = path_of(points[id], root) if id in points else None
-        return {"id": id, "cosine": cosine, "path": shown(path) if path else None}
+        return {"id": id, "cosine": cosine, "path": printable(path) if path else None}
 
     return {
-        "collection": found.name,
-        "model": found.model.name,
-        "fingerprint": found.model.fingerprint,
+        "collection": info.name,
+        "model": info.model.name,
+        "fingerprint": info.model.fingerprint,
         "threshold": threshold,
         "keep": keep,
         "points": len(scanned.ids),
@@ -140,7 +140,9 @@ def document(
         "groups": [
             {
                 "kept": scanned.ids[group.members[0]],
-                "members": [member(row, it) for row, it in zip(group.members, group.cosines, strict=True)],
+                "members": [
+                    member(row, cosine) for row, cosine in zip(group.members, group.cosines, strict=True)
+                ],
             }
             for group in groups
         ],
