@@ -1,10 +1,10 @@
-"""Near-duplicates among embeddings, found exactly: every pair that matters is compared.
+"""Exact search for groups of near-duplicates among embeddings.
 
-Points are looked at in an order of preference. One that is as near as the threshold to a point that leads a
-group joins the nearest of these; one that is not leads a group of its own. So each member is near to its
-group's first, and a long chain of pictures that change little by little cannot put two different ones
-together, as connected components would. What leads a group is preferred to all its members: whoever keeps
-only the leaders loses nothing that has no near-duplicate left.
+Points are visited in an order of preference. A point within the threshold of a group's leader joins the
+group with the nearest leader; any other point becomes the leader of a new group. So every member is near its
+leader, and a long chain of pictures that change little by little does not become one group, unlike with
+connected components. A leader is preferred to all members of its group, so keeping only the leaders loses no
+picture without a near-duplicate.
 """
 
 from __future__ import annotations
@@ -18,21 +18,21 @@ import numpy.typing as npt
 from clipserve.types import Floats
 
 ROWS = 2_048
-"""Points looked at together."""
+"""Points visited together."""
 COLUMNS = 8_192
-"""Leaders that they are compared with at a time: 64 MiB of cosines."""
+"""Leaders compared with them at a time: 64 MiB of cosines."""
 ROUNDING = 1e-6
-"""What float32 may lose: equal embeddings have cosines a little below 1."""
+"""Rounding error of float32: equal embeddings have cosines slightly below 1."""
 
 
 @dataclass(frozen=True)
 class Group:
-    """Points that are near-duplicates of the first."""
+    """A leader and its near-duplicates."""
 
     members: tuple[int, ...]
-    """Rows of the embeddings, at least two: the group's first, then the others, nearest first."""
+    """At least two rows of the embeddings: the leader, then the others, nearest first."""
     cosines: tuple[float, ...]
-    """Cosine of each member and the first, 1.0 for the first itself."""
+    """Cosine of each member with the leader; 1.0 for the leader."""
 
 
 def find_groups(
@@ -44,14 +44,16 @@ def find_groups(
 ) -> list[Group]:
     """Groups of near-duplicates, the largest first.
 
-    Time grows with the square of N where few points are duplicates; memory, beside the embeddings, is some
-    200 MB however many there are.
+    If few points are duplicates, time grows with the square of N. Memory besides the embeddings is about
+    200 MB for any N.
 
     Args:
         embeddings: float32 [N, D], L2-normalized.
-        threshold: cosine from which two points are near-duplicates, above 0 to 1.
-        order: all rows, the preferred first; by default as they are.
-        progress: called with the number of points looked at so far.
+        threshold: smallest cosine of near-duplicates, above 0 and at most 1.
+        order: all rows, the preferred first; by default 0 to N - 1.
+        progress: called with the number of points visited so far.
+
+    Raises ValueError for other thresholds.
     """
     if not 0 < threshold <= 1:
         raise ValueError(f"threshold is {threshold}; it must be above 0 and at most 1")
@@ -70,7 +72,7 @@ def find_groups(
 
 
 class Leaders:
-    """The points that lead a group, in the order of preference."""
+    """The leaders of all groups, in the order of preference."""
 
     def __init__(self, embeddings: Floats, rows: npt.NDArray[np.intp]) -> None:
         """`rows`: all rows of the embeddings, the preferred first; a place is a position in it."""
@@ -85,7 +87,7 @@ class Leaders:
         self._count += len(places)
 
     def nearest(self, embeddings: Floats) -> tuple[npt.NDArray[np.intp], Floats]:
-        """For each embedding the place of the nearest leader, the first of equals, and its cosine."""
+        """The place of the nearest leader of each embedding (the first of equals), and its cosine."""
         best = np.full(len(embeddings), -np.inf, np.float32)
         places = np.zeros(len(embeddings), np.intp)
         for start in range(0, self._count, COLUMNS):
@@ -102,9 +104,9 @@ class Leaders:
 def assign(
     block: Floats, leaders: Leaders, threshold: float, *, first: int
 ) -> tuple[npt.NDArray[np.intp], Floats]:
-    """For each point of a block its leader's place (its own where it leads) and the cosine.
+    """The place of each point's leader (its own for a leader), and the cosine with it.
 
-    `first` is the place of the block's first point. Those that lead are added to the leaders.
+    `first` is the place of the block's first point. New leaders are added to `leaders`.
     """
     places, best = leaders.nearest(block)
     within = block @ block.T
@@ -113,7 +115,7 @@ def assign(
     count = 0
     for i in range(len(block)):
         if count:
-            # Leaders of this very block count as well.
+            # Leaders of this block count too.
             cosines = within[i, new[:count]]
             j = int(cosines.argmax())
             if cosines[j] > best[i]:
@@ -127,7 +129,7 @@ def assign(
 
 
 def gathered(rows: npt.NDArray[np.intp], nearest: npt.NDArray[np.intp], cosines: Floats) -> list[Group]:
-    """The groups of more than one, given each point's leader."""
+    """The groups with at least two members, from the leader of each point."""
     members: dict[int, list[int]] = {}
     for place in np.flatnonzero(nearest != np.arange(len(nearest))):
         members.setdefault(int(nearest[place]), []).append(int(place))

@@ -172,7 +172,7 @@ def mixed(tmp_path):
 
 
 FACTS = {"passed_over": {"heic": 2, "pdf": 1}, "passed_over_folders": {"@eaDir": 1}}
-WORDS = "passed over: heic 2, pdf 1; folders: @eaDir 1; convert heic to JPEG or PNG"
+WORDS = "skipped: heic 2, pdf 1; folders: @eaDir 1; convert heic to JPEG or PNG"
 
 
 @pytest.mark.parametrize(
@@ -194,7 +194,7 @@ def test_a_folder_without_pictures_says_what_it_holds(run, tmp_path, words):
     command, *options = words
     result = run(command, folder, *options, code=1 if command == "index" else 2)
     assert "no pictures found in" in result.output
-    assert "(passed over: heic 2; convert heic to JPEG or PNG)" in result.output
+    assert "(skipped: heic 2; convert heic to JPEG or PNG)" in result.output
 
 
 @pytest.mark.parametrize("command", ["classify", "embed"])

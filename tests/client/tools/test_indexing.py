@@ -94,7 +94,7 @@ def test_what_cannot_be_read_says_why(picture, reader):
     assert "symbolic link" in reader.read(Candidate(picture, None)).error.message
     picture.path.unlink()
     os.mkfifo(picture.path)
-    assert "no regular file" in reader.read(Candidate(picture, None)).error.message
+    assert "not a regular file" in reader.read(Candidate(picture, None)).error.message
 
 
 def test_readings_come_in_order(tmp_path, reader):

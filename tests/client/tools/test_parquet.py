@@ -154,7 +154,7 @@ def test_a_later_format_and_strange_facts_are_refused(tmp_path):
         read(written(tmp_path / "f.parquet", [], format=2))
     table = pa.table({"id": ["a"], "embedding": [[1.0]]}).replace_schema_metadata({"clipserve": "[]"})
     pq.write_table(table, tmp_path / "g.parquet")
-    with pytest.raises(FileError, match="says about itself"):
+    with pytest.raises(FileError, match="its metadata cannot be read"):
         read(tmp_path / "g.parquet")
     with (
         pytest.raises(FileError, match="update clipserve"),
@@ -221,9 +221,9 @@ def test_rows_that_are_no_points_say_why(tmp_path):
         ("d", "its embedding has 1 numbers, not 2"),
         ("e", "its embedding is not finite"),
         ("f", "its embedding is not finite"),
-        ("g", "its embedding has an empty place"),
+        ("g", "its embedding has a null in place of a number"),
         ("h", "field 'number': 9223372036854775808 does not fit into 64 bits"),
-        ("i", "field 'tags': a list with an empty place"),
+        ("i", "field 'tags': a list with a null"),
         ("j", "field 'size': inf is not finite"),
     ]
 
@@ -251,9 +251,9 @@ def test_whole_numbers_may_fill_a_field_of_doubles(tmp_path):
     [
         ({"key": ["a"], "embedding": [[1.0]]}, "there is no column 'id'; the columns are key, embedding"),
         ({"id": ["a"]}, "name it with --embedding-column"),
-        ({"id": [1.5], "embedding": [[1.0]]}, "holds no ids"),
-        ({"id": ["a"], "embedding": [["x"]]}, "holds no lists of numbers"),
-        ({"id": ["a"], "embedding": [1.0]}, "holds no lists of numbers"),
+        ({"id": [1.5], "embedding": [[1.0]]}, "has no ids"),
+        ({"id": ["a"], "embedding": [["x"]]}, "has no lists of numbers"),
+        ({"id": ["a"], "embedding": [1.0]}, "has no lists of numbers"),
     ],
 )
 def test_files_without_ids_or_embeddings_are_refused(columns, why):
@@ -263,7 +263,7 @@ def test_files_without_ids_or_embeddings_are_refused(columns, why):
 
 def test_what_is_no_parquet_file_is_refused(tmp_path):
     (tmp_path / "f.parquet").write_bytes(string.ascii_letters.encode())
-    with pytest.raises(FileError, match="no Parquet file"):
+    with pytest.raises(FileError, match="not a Parquet file"):
         PointFile(tmp_path / "f.parquet")
 
 

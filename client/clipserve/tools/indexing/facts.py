@@ -1,4 +1,4 @@
-"""What a picture's point is called, and what its payload says."""
+"""The id and the payload of a picture's point."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ SCHEMA = {
     "modified": "timestamp",
     "content_hash": "string",
 }
-"""path: relative to root, with slashes; root: the indexed folder, absolute; folder: where in root it lies;
-bytes: size of the file; modified: to the second; content_hash: SHA-256 of the file, 64 hex digits."""
+"""path: relative to root, with slashes; root: the indexed folder, absolute; folder: parent folder, relative
+to root; bytes: size of the file; modified: whole seconds; content_hash: SHA-256 of the file as hex."""
 
 
 @dataclass(frozen=True)
@@ -34,11 +34,11 @@ class Picture:
     path: Path
     """Absolute."""
     prefix: str = ""
-    """Goes before the path in the point's id, so that folders with equal names share a collection."""
+    """Text in front of the path in the point's id, for folders with equal names in one collection."""
 
     @property
     def name(self) -> str:
-        """The path below root, with slashes; may hold bytes that are no UTF-8 as surrogates."""
+        """The path below root, with slashes. Bytes that are not valid UTF-8 are surrogates."""
         return self.path.relative_to(self.root).as_posix()
 
     @property
@@ -48,14 +48,14 @@ class Picture:
 
     @property
     def uri(self) -> str:
-        """file:// URI; empty where that is longer than points can keep."""
+        """The file:// URI; empty if it is longer than MAX_URI_BYTES."""
         uri = self.path.as_uri()
         return uri if len(uri) <= MAX_URI_BYTES else ""
 
     def payload(
         self, facts: os.stat_result, content: bytes | None, fields: Set[str]
     ) -> dict[str, PayloadValue]:
-        """The values for those of SCHEMA's fields that the collection has; the hash only with the content."""
+        """The values of those of SCHEMA's fields that the collection has. The hash needs `content`."""
         values: dict[str, PayloadValue] = {
             "path": printable(self.name),
             "root": printable(self.root.as_posix()),
@@ -70,7 +70,7 @@ class Picture:
 
 
 def point_id(path: str) -> str:
-    """The path, or where an id cannot be like that, a hash of it."""
+    """The path, or a hash of it if the path cannot be an id."""
     plain = path.isprintable() and 0 < len(path.encode(errors="surrogatepass")) <= MAX_ID_BYTES
     if plain and printable(path) == path:
         return path

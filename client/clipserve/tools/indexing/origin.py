@@ -1,4 +1,4 @@
-"""Whose point has a picture's id: one of this folder, one of a folder that was moved here, or another's?"""
+"""Tells whether a point belongs to this folder, to this folder before it was moved, or to another folder."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ BLOCK = 1 << 20
 
 @dataclass
 class Others:
-    """Points of another origin that have ids of this folder's pictures."""
+    """Points of other folders with ids of this folder's pictures."""
 
     count: int = 0
     names: list[str] = field(default_factory=list)
-    """The first of them, as `id of FOLDER`."""
+    """The first NAMED of them, as `id of FOLDER`."""
 
 
 def find_others(
@@ -40,9 +40,9 @@ def find_others(
     batch: int,
     progress: Callable[[int], None],
 ) -> Others:
-    """Looks up the ids of all pictures; `has_roots` is whether the collection has the field `root`.
+    """Looks up the ids of all pictures. `has_roots` tells whether the collection has the field `root`.
 
-    Where all points of the collection are of this folder, two counts tell so without a look-up.
+    If two counts tell that all points belong to this folder, nothing is looked up.
     """
     others = Others()
     if has_roots and pictures:
@@ -64,7 +64,7 @@ def find_others(
 
 
 def origin_of(picture: Picture, point: StoredPoint) -> Origin:
-    """Where the point with the picture's id came from."""
+    """The origin of the point with the picture's id."""
     root = point.payload.get("root")
     if root is None:
         same_place = point.source_uri == picture.uri
@@ -76,7 +76,7 @@ def origin_of(picture: Picture, point: StoredPoint) -> Origin:
 
 
 def was_moved(picture: Picture, point: StoredPoint) -> bool:
-    """Whether the picture has the point's content, and the file that the point was made of is gone."""
+    """Whether the picture has the point's content, and the point's own file is gone."""
     root, path = str(point.payload.get("root", "")), str(point.payload.get("path", ""))
     try:
         if (Path(root) / path).exists():
@@ -99,6 +99,6 @@ def content_hash(path: Path) -> str:
 
 
 def described(point: StoredPoint) -> str:
-    """The point's id, and the folder it came from where that is known."""
+    """The point's id, and its folder if known."""
     root = point.payload.get("root")
     return point.id if root is None else f"{point.id} of {root}"

@@ -1,4 +1,4 @@
-"""Points whose pictures are gone."""
+"""Finds points whose pictures are gone."""
 
 from __future__ import annotations
 
@@ -13,10 +13,7 @@ from clipserve.tools.indexing.facts import Picture, printable
 def find_gone(
     client: Client, collection: str, root: Path, pictures: Iterable[Picture], unread: Sequence[Path]
 ) -> list[str]:
-    """Ids of the root's points that are of none of the pictures.
-
-    What lies below folders that could not be read is not taken for gone.
-    """
+    """Ids of the root's points without a picture, except below folders that could not be read."""
     ids = {picture.id for picture in pictures}
     hidden = tuple(
         printable(folder.relative_to(root).as_posix()) + "/" for folder in unread if folder != root

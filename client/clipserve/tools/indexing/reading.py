@@ -1,4 +1,4 @@
-"""Pictures are read and hashed a few ahead, and compared with what the collection has."""
+"""Reads and hashes pictures, a few ahead, and compares them with the collection."""
 
 from __future__ import annotations
 
@@ -18,58 +18,58 @@ from clipserve.types import Payload
 from clipserve.wire.images import too_large
 
 AHEAD = 6
-"""Pictures that are read at a time or wait for their turn."""
+"""Pictures that are being read or wait to be sent."""
 ASKED = 1_024
-"""Points that are asked for at a time."""
+"""Points to look up in one request."""
 
 State: TypeAlias = Literal["new", "changed", "unchanged", "failed"]
 
 
 @dataclass(frozen=True)
 class Candidate:
-    """A picture, and what the collection has under its id."""
+    """A picture and the payload of the point with its id."""
 
     picture: Picture
     known: Payload | None
-    """The point's payload; None if there is no point."""
+    """None if there is no point."""
 
 
 @dataclass(frozen=True, eq=False)
 class Reading:
-    """A picture as it was found."""
+    """A picture that was read."""
 
     picture: Picture
     state: State
     content: bytes = b""
-    """The file, where it is to be written."""
+    """The bytes of the file, if the point is to be written."""
     payload: Payload = field(default_factory=dict)
     error: ClipserveError | None = None
     """Why it could not be read."""
     was_elsewhere: bool = False
-    """Whether the point is that of a picture of another root."""
+    """Whether the existing point has another root."""
     replaces_other: bool = False
-    """Whether the point is that of a picture of another root and has another content."""
+    """Whether the existing point has another root and another content."""
 
 
 @dataclass(frozen=True)
 class Reader:
-    """How pictures are read and compared."""
+    """Reads pictures and compares them with their points."""
 
     fields: Set[str]
     """Payload fields of the collection."""
     max_bytes: int
     """Larger files are not read."""
     trust_times: bool = False
-    """Whether files of the known size and time pass as unchanged without being read."""
+    """Whether files with the stored size and time count as unchanged without being read."""
 
     def read(self, candidate: Candidate) -> Reading:
-        """Reads a picture; one that is as the collection has it comes without its content."""
+        """Reads a picture. An unchanged picture has no content."""
         picture, known = candidate.picture, candidate.known
         try:
             facts, content = self._content(candidate)
         except (OSError, ValueError) as error:
             why = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
-            return Reading(picture, "failed", error=ImageUnreadable(f"cannot read it: {why}"))
+            return Reading(picture, "failed", error=ImageUnreadable(f"cannot read the file: {why}"))
         except ClipserveError as error:
             return Reading(picture, "failed", error=error)
         payload = picture.payload(facts, content, self.fields)
@@ -82,11 +82,11 @@ class Reader:
         return Reading(picture, state, content or b"", payload, was_elsewhere=moved, replaces_other=other)
 
     def _content(self, candidate: Candidate) -> tuple[os.stat_result, bytes | None]:
-        """What the file is, and its bytes unless it passes as unchanged."""
+        """The file's status, and its bytes unless it counts as unchanged."""
         picture = candidate.picture
         facts = picture.path.stat()
         if not stat.S_ISREG(facts.st_mode):
-            raise ImageUnreadable("it is no regular file")
+            raise ImageUnreadable("not a regular file")
         if self.trust_times and candidate.known is not None:
             payload = picture.payload(facts, None, self.fields)
             if self._same(candidate.known, payload, "bytes", "modified"):
@@ -97,18 +97,18 @@ class Reader:
             raise too_large(error.size, self.max_bytes) from error
 
     def _same(self, known: Payload, payload: Payload, *names: str) -> bool:
-        """Whether both have these fields with the same values, and are of the same root."""
+        """Whether both payloads have the same root and the same values of these fields."""
         same_place = "root" not in self.fields or known.get("root") == payload["root"]
         return same_place and all(name in payload and known.get(name) == payload[name] for name in names)
 
     def read_all(self, candidates: Iterator[Candidate]) -> Generator[Reading, None, None]:
-        """The readings in order; close it to end reading."""
+        """The readings in order. Close the generator to stop reading."""
         for _, reading in in_order(candidates, self.read, width=AHEAD, cancel=lambda: None):
             yield reading
 
 
 def look_up(client: Client, collection: str, pictures: Iterable[Picture]) -> Iterator[Candidate]:
-    """The pictures with what the collection has of them, asked for in batches."""
+    """The pictures with the payloads of their points, looked up in batches."""
     left = iter(pictures)
     while batch := list(islice(left, ASKED)):
         points = client.get_points(collection, [picture.id for picture in batch])

@@ -1,4 +1,4 @@
-"""One run over a folder: points go out as files are read, and every file is accounted for."""
+"""One run over a folder: writes points while files are read, and counts every file."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ class IndexRun:
     """Writes what is new or changed below a folder into a collection.
 
     Attributes:
-        counts: pictures by state: new, changed, unchanged, failed. New and changed ones are counted when the
-            run is over.
-        failures: name below the root, and why, of pictures that failed.
-        moved: points that were of another root before.
-        done: pictures that are accounted for so far.
-        seconds: how long it took.
+        counts: pictures by state: new, changed, unchanged, failed. New and changed ones are counted at the
+            end of the run.
+        failures: name below the root and error of pictures that failed.
+        moved: points that had another root before.
+        done: pictures that are finished so far.
+        seconds: duration of the run.
     """
 
     def __init__(
@@ -40,14 +40,14 @@ class IndexRun:
         insert_only: bool = False,
         progress: Callable[[int], None],
     ) -> None:
-        """A run that has not begun.
+        """Prepares a run.
 
         Args:
-            known: False for a collection without points.
+            known: whether the collection has points.
             replace: overwrite points of other folders, whatever their content.
-            insert_only: the server can write a new point only where none has its id, so that two runs at the
-                same time do not overwrite each other's.
-            progress: is called with `done`.
+            insert_only: whether the server can insert a point only if its id is free, so that two
+                concurrent runs do not overwrite each other's points.
+            progress: called with `done`.
         """
         self.counts: Counter[State] = Counter()
         self.failures: list[tuple[str, ClipserveError]] = []
@@ -66,7 +66,7 @@ class IndexRun:
         self._settled = 0
 
     def run(self) -> None:
-        """Does it all. Raises ClipserveError where the server cannot go on; what it has written stays."""
+        """Runs to the end. Raises ClipserveError if the server fails; written points stay."""
         start = time.perf_counter()
         with contextlib.closing(self._points()) as points:
             result = self._client.upsert(
@@ -91,7 +91,7 @@ class IndexRun:
         return (Candidate(picture, None) for picture in self._pictures)
 
     def _points(self) -> Generator[Point, None, None]:
-        """What is to be written, as the client asks for it."""
+        """The points to write, made as the client requests them."""
         with contextlib.closing(self._reader.read_all(self._candidates())) as readings:
             for reading in readings:
                 picture = reading.picture
@@ -99,7 +99,7 @@ class IndexRun:
                     self._fail(picture, reading.error)
                     self._settle()
                 elif reading.replaces_other and not self._replace:
-                    # Written since the folder was compared with the collection.
+                    # The point was written after the folder was compared with the collection.
                     self._fail(picture, of_another(picture))
                     self._settle()
                 elif reading.state == "unchanged":
@@ -117,7 +117,7 @@ class IndexRun:
                     )
 
     def _settle_taken(self, taken: Sequence[tuple[Picture, State]]) -> None:
-        """Tells this folder's own points, by a call that was repeated or a run beside, from others'."""
+        """Counts points of this folder, from a retried call or a concurrent run; the others fail."""
         left = iter(taken)
         while some := list(islice(left, ASKED)):
             points = self._client.get_points(self._collection, [picture.id for picture, _ in some])
@@ -133,7 +133,7 @@ class IndexRun:
         self.failures.append((picture.name, error))
 
     def _settle(self) -> None:
-        """One more picture needs nothing from the server."""
+        """Counts a picture that needs no request."""
         self._settled += 1
         self.done += 1
         self._progress(self.done)
@@ -144,8 +144,8 @@ class IndexRun:
 
 
 def of_another(picture: Picture) -> Conflict:
-    """The error of a picture whose id is taken."""
+    """The error of a picture whose id belongs to another folder."""
     return Conflict(
-        f"a point of another folder has the id {picture.id!r}; give this folder's pictures ids of their own "
-        "with --prefix NAME/, or overwrite those points with --replace"
+        f"a point of another folder has the id {picture.id!r}; give the ids of this folder a prefix with "
+        "--prefix NAME/, or overwrite those points with --replace"
     )

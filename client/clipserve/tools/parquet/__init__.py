@@ -1,1 +1,1 @@
-"""Collections as Parquet files: what the commands `export` and `import` read and write. Needs pyarrow."""
+"""Collections as Parquet files, for the commands `export` and `import`. Needs pyarrow."""

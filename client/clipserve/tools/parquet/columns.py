@@ -1,4 +1,4 @@
-"""Which column of a Parquet file is what."""
+"""The roles of a Parquet file's columns."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ PANDAS_INDEX = "__index_level_"
 
 @dataclass(frozen=True)
 class Columns:
-    """Which column is what."""
+    """The columns by role."""
 
     id: str
     embedding: str
@@ -39,7 +39,7 @@ class Columns:
     source: str | None = None
     source_kind: str | None = None
     ignored: dict[str, str] = field(default_factory=dict)
-    """Columns that a payload cannot hold, and why."""
+    """Columns that are not imported, and why."""
 
 
 def choose_columns(
@@ -49,9 +49,9 @@ def choose_columns(
     facts: FileFacts | None = None,
     marks: Mapping[str, str] | None = None,
 ) -> Columns:
-    """What the columns of a file are; FileError where id or embedding are not there or of no use.
+    """The roles of a file's columns. Raises FileError if id or embedding are missing or unusable.
 
-    `marks` are Parquet's own of the columns, see footer.marked_columns.
+    `marks` are Parquet's logical types of the columns, see footer.marked_columns.
     """
     marks = marks or {}
     for name, option in ((id_column, "--id-column"), (embedding_column, "--embedding-column")):
@@ -59,13 +59,13 @@ def choose_columns(
             listed = ", ".join(schema.names) or "none"
             raise FileError(f"there is no column {name!r}; the columns are {listed}: name it with {option}")
         if schema.names.count(name) > 1:
-            raise FileError(f"several columns are called {name!r}: rename them")
+            raise FileError(f"several columns are called {name!r}; rename them")
     kind = schema.field(id_column).type
     if not is_id(kind, marks.get(id_column, "")):
-        raise FileError(f"column {id_column!r} holds no ids: {why_no_id(kind)}")
+        raise FileError(f"column {id_column!r} has no ids: {why_no_id(kind)}")
     kind = schema.field(embedding_column).type
     if not is_embedding(kind):
-        raise FileError(f"column {embedding_column!r} holds no lists of numbers: {why_no_embedding(kind)}")
+        raise FileError(f"column {embedding_column!r} has no lists of numbers: {why_no_embedding(kind)}")
     special = special_columns(schema)
     names = Counter(schema.names)
     payload: dict[str, str] = {}
@@ -87,18 +87,18 @@ def choose_columns(
 
 
 def why_no_name(name: str, taken: Mapping[str, str], *, own: bool) -> str:
-    """Why a column's name cannot be that of a payload field; empty if it can."""
+    """Why the column's name cannot be the name of a payload field; empty if it can."""
     if not own and name.startswith(PANDAS_INDEX):
         return "it is the index of a data frame"
     if not FIELD.fullmatch(name):
-        return "its name is not one for a field: up to 64 letters, digits and _, no digit first"
+        return "its name cannot be a field name: up to 64 letters, digits and _, not a digit first"
     if name.lower() in {other.lower() for other in taken}:
-        return "another column has its name"
+        return "another column has the same name"
     return ""
 
 
 def special_columns(schema: Any) -> dict[str, str]:
-    """The columns of sources, where they are what they are called."""
+    """The columns of sources that have the right types."""
     special: dict[str, str] = {}
     kinds_of = {column.name: column.type for column in schema}
     single = {name for name, count in Counter(schema.names).items() if count == 1}

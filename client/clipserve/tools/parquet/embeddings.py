@@ -1,4 +1,4 @@
-"""Embeddings of Parquet files. Arrays are lists, as `footer.open_parquet` reads them, of any numbers."""
+"""Embeddings in Parquet files. Arrays are lists of any numbers, as `footer.open_parquet` reads them."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from clipserve.types import Floats
 
 
 def usual_length(array: Any) -> int:
-    """How many numbers most of the lists have; 0 if none has any."""
+    """The most frequent length of the lists; 0 if all are empty."""
     lengths = pc.list_value_length(array).drop_null()
     counts = pc.value_counts(lengths.filter(pc.greater(lengths, 0))).to_pylist()
     return max(counts, key=lambda count: count["counts"])["values"] if counts else 0
 
 
 def read_embeddings(array: Any, dim: int) -> list[dict[str, Any] | ClipserveError]:
-    """For each row `{"embedding": float32 [dim]}`, or why there is none."""
+    """For each row `{"embedding": float32 [dim]}` or the error."""
     lengths = pc.list_value_length(array)
     fits = pc.fill_null(pc.equal(lengths, dim or -1), False)
     count = pc.sum(fits).as_py() or 0
@@ -29,28 +29,28 @@ def read_embeddings(array: Any, dim: int) -> list[dict[str, Any] | ClipserveErro
     valid = numbers.is_valid().to_numpy(zero_copy_only=False).reshape(count, dim).all(axis=1)
     rows: Floats = as_float32(numbers).reshape(count, dim)
     finite: npt.NDArray[np.bool_] = np.asarray(np.isfinite(rows).all(axis=1))
-    rows_: list[dict[str, Any] | ClipserveError] = []
+    read: list[dict[str, Any] | ClipserveError] = []
     place = 0
     for fit, length in zip(fits.to_pylist(), lengths.to_pylist(), strict=True):
         if not fit:
             why = (
                 "it has no embedding" if length is None else f"its embedding has {length} numbers, not {dim}"
             )
-            rows_.append(InvalidEmbedding(why))
+            read.append(InvalidEmbedding(why))
             continue
         if not valid[place]:
-            rows_.append(InvalidEmbedding("its embedding has an empty place"))
+            read.append(InvalidEmbedding("its embedding has a null in place of a number"))
         elif not finite[place]:
-            rows_.append(InvalidEmbedding("its embedding is not finite"))
+            read.append(InvalidEmbedding("its embedding is not finite"))
         else:
-            rows_.append({"embedding": rows[place]})
+            read.append({"embedding": rows[place]})
         place += 1
-    return rows_
+    return read
 
 
 def as_float32(numbers: Any) -> Floats:
-    """The numbers, rounded to float32; NaN where there is none."""
+    """The numbers, rounded to float32; NaN for null."""
     if pa.types.is_decimal(numbers.type):
-        # Arrow has no way from narrow decimals to float32.
+        # Arrow cannot cast narrow decimals to float32.
         numbers = numbers.cast(pa.float64())
     return np.asarray(numbers.cast(pa.float32(), safe=False).to_numpy(zero_copy_only=False), np.float32)

@@ -1,4 +1,4 @@
-"""Compares a file with a collection before anything is written: which points would an import change?"""
+"""Finds points that an import would change, before anything is written."""
 
 from __future__ import annotations
 
@@ -13,20 +13,20 @@ from clipserve.types import Point, StoredPoint
 
 ROWS = 1_024
 TOLERANCE = 1e-5
-"""Largest difference between two numbers of embeddings that count as the same."""
+"""Largest difference between numbers of embeddings that count as equal."""
 NAMED = 3
 
 
 @dataclass
 class Existing:
-    """Points of the collection whose ids are in the file."""
+    """Points of the collection with ids of the file."""
 
     same: int = 0
-    """They have the payload, source_uri and embedding that the file has."""
+    """Points with the same payload, source_uri and embedding as in the file."""
     others: int = 0
-    """Something differs: an import would change them."""
+    """Points that an import would change."""
     names: list[str] = field(default_factory=list)
-    """Ids of the first of the others."""
+    """Ids of the first NAMED of the others."""
 
 
 def compare(
@@ -38,14 +38,14 @@ def compare(
     with_embeddings: bool,
     progress: Callable[[int], None],
 ) -> Existing:
-    """Looks up the ids of all rows. `progress` is called with the number of rows compared so far."""
+    """Looks up the ids of all rows. `progress` is called with the number of compared rows."""
     existing = Existing()
     compared = 0
     seen: set[str] = set()
     for rows in file.batches(ROWS, dict(schema), with_embeddings=with_embeddings):
         points: dict[str, Point] = {}
         for row in rows:
-            # Of rows with one id, an import writes the first.
+            # If rows have the same id, an import writes the first.
             if row.point is not None and row.point.id not in seen:
                 seen.add(row.point.id)
                 points[row.point.id] = row.point
@@ -65,7 +65,7 @@ def compare(
 
 
 def is_same(point: Point, stored: StoredPoint, schema: Mapping[str, str]) -> bool:
-    """Whether writing the point would change neither payload nor source_uri nor embedding."""
+    """Whether the stored point has the same payload, source_uri and embedding."""
     payload = {name: value for name, value in stored.payload.items() if name in schema}
     if dict(point.payload) != payload or point.source_uri != stored.source_uri:
         return False

@@ -1,9 +1,8 @@
-"""Opens Parquet files by the types that Parquet itself defines.
+"""Opens Parquet files with Parquet's own types.
 
-Arrow writes its own schema beside Parquet's, and reads columns back by it. Some of these types cannot be
-read: pyarrow fails on a null row in a fixed-size list (seen with 25.0). So the data is read without Arrow's
-schema, which leaves few types: lists are lists, texts are texts, whatever wrote them. What a column means is
-still told by Arrow's schema, where the file has one: a duration is no whole number.
+Arrow writes its own schema into the file and reads columns by it. It cannot read some of its types: pyarrow
+25.0 fails on a null row in a fixed-size list. So the data are read without Arrow's schema, which also leaves
+fewer types. Arrow's schema still tells what a column means: a duration is not a whole number.
 """
 
 from __future__ import annotations
@@ -19,33 +18,33 @@ from clipserve.inputs.files import open_regular
 
 MAGIC = b"PAR1"
 ARROW_SCHEMA, HIDDEN = b"ARROW:schema", b"hidden:schem"
-"""Key of Arrow's schema among the file's metadata, and a key of the same length that nobody reads."""
+"""The key of Arrow's schema in the file's metadata, and an unused key of the same length."""
 BUFFER = 1024 * 1024
-"""Bytes that are read of a column at a time; whole row groups of foreign files may be larger than memory."""
+"""Bytes of a column to read at a time. Whole row groups may be larger than memory."""
 
 
 def open_parquet(path: Path) -> tuple[Any, Any]:
-    """The file, which reads by Parquet's types, and its schema as Arrow understands it.
+    """The file, which reads with Parquet's types, and its Arrow schema.
 
     Raises pyarrow.ArrowInvalid for what is not Parquet, OSError.
     """
-    # A pipe would be waited for.
+    # Only a regular file: opening a pipe would block.
     with open_regular(path) as file:
         footer = read_footer(file)
     options = {"buffer_size": BUFFER, "pre_buffer": False}
-    found = pq.ParquetFile(path, **options)
-    schema = found.schema_arrow
+    parquet = pq.ParquetFile(path, **options)
+    schema = parquet.schema_arrow
     if footer is None or ARROW_SCHEMA not in footer:
-        return found, schema
-    found.close()
-    # Metadata follow the names of columns.
+        return parquet, schema
+    parquet.close()
+    # The last occurrence, as the metadata follow the names of columns.
     footer = HIDDEN.join(footer.rsplit(ARROW_SCHEMA, 1))
     alone = MAGIC + footer + struct.pack("<I", len(footer)) + MAGIC
     return pq.ParquetFile(path, metadata=pq.read_metadata(io.BytesIO(alone)), **options), schema
 
 
 def read_footer(file: Any) -> bytes | None:
-    """The encoded metadata at a file's end; None where there is none that can be read alone."""
+    """The encoded metadata at the end of the file; None if there are none."""
     size = file.seek(0, io.SEEK_END)
     if size < 12:
         return None
@@ -58,6 +57,6 @@ def read_footer(file: Any) -> bytes | None:
 
 
 def marked_columns(file: Any) -> dict[str, str]:
-    """Parquet's own mark of each column that has one, by the column's path: `UUID`, `JSON`, …"""
+    """The logical type (`UUID`, `JSON`, …) of each column that has one, by the column's path."""
     columns = [file.schema.column(i) for i in range(len(file.schema.names))]
     return {column.path: column.logical_type.type for column in columns if column.logical_type.type != "NONE"}

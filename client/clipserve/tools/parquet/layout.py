@@ -1,9 +1,9 @@
-"""What a file of points looks like: its columns, and what it says about itself.
+"""The columns and the metadata of a file of points.
 
     id                string
     embedding         fixed-size list of float32 [D], L2-normalized
-    payload_<field>   one column for each field of the collection; null where a point does not have it
-    source_uri        string, null where it is not known
+    payload_<field>   one column for each field of the collection; null if the point lacks the field
+    source_uri        string, null if unknown
     source            binary: the encoded picture, or the text in UTF-8; only in files with sources
     source_kind       `image` or `text`; only in files with sources
 
@@ -41,18 +41,18 @@ ARROW_TYPES: dict[str, Any] = {
 
 
 class FileError(Exception):
-    """A file that cannot be used, in one sentence."""
+    """Why a file cannot be used, as one sentence."""
 
 
 @dataclass(frozen=True)
 class FileFacts:
-    """What a file says about itself."""
+    """The metadata of a file."""
 
     collection: str
-    """Where the points came from."""
+    """Name of the exported collection."""
     model: str
     fingerprint: str
-    """Of the model that made the embeddings."""
+    """Of the embeddings' model."""
     dim: int
     metric: str
     schema: Mapping[str, str]
@@ -60,19 +60,19 @@ class FileFacts:
     keep_sources: bool
     """Whether the collection kept its sources."""
     create_time: str
-    """When the collection was made, ISO 8601."""
+    """When the collection was created, ISO 8601."""
     sources: bool = False
     """Whether the file has the points' sources."""
     index_options: Mapping[str, Any] = field(default_factory=dict)
-    """Options of the collection's index, as clipserve.IndexOptions names them."""
+    """Options of the collection's index, with the names of clipserve.IndexOptions."""
     format: int = FORMAT
 
 
 def arrow_schema(facts: FileFacts) -> Any:
-    """The file's columns, with the facts beside them; FileError for types this version does not know."""
+    """The Arrow schema with the facts as metadata. Raises FileError for unknown types."""
     for name, kind in facts.schema.items():
         if kind not in ARROW_TYPES:
-            raise FileError(f"field {name!r} is of a type that this version does not know; update clipserve")
+            raise FileError(f"field {name!r} has a type that this version does not support; update clipserve")
     columns = [
         pa.field(ID, pa.string(), nullable=False),
         pa.field(EMBEDDING, pa.list_(pa.field("element", pa.float32(), nullable=False), facts.dim)),
@@ -86,15 +86,15 @@ def arrow_schema(facts: FileFacts) -> Any:
 
 
 def read_facts(schema: Any) -> FileFacts | None:
-    """What the file says; None if it was not written by `clipserve export`."""
+    """The metadata; None if `clipserve export` did not write the file. Raises FileError."""
     written = (schema.metadata or {}).get(KEY)
     if written is None:
         return None
     try:
         document = json.loads(written)
         if document["format"] > FORMAT:
-            raise FileError("the file was written by a later version of clipserve; update this one")
+            raise FileError("a later version of clipserve wrote the file; update clipserve")
         names = FileFacts.__dataclass_fields__
         return FileFacts(**{name: value for name, value in document.items() if name in names})
     except (ValueError, TypeError, KeyError, AttributeError) as error:
-        raise FileError(f"what the file says about itself cannot be read: {error!r}") from error
+        raise FileError(f"its metadata cannot be read: {error!r}") from error

@@ -1,4 +1,4 @@
-"""One run over a file: its points go into a collection, and every row is accounted for."""
+"""One run over a file: writes its points into a collection and counts every row."""
 
 from __future__ import annotations
 
@@ -24,19 +24,19 @@ from clipserve.types import Point
 
 ROWS = 1_024
 ROWS_WITH_SOURCES = 16
-"""Rows that are read at a time: pictures are large."""
+"""Rows to read at a time if they have sources, which may be large."""
 
 
 class LoadRun:
     """Writes a file's points into a collection.
 
     Attributes:
-        written: points that are on disk.
-        skipped: points that were there already.
-        with_source: points that were written with what they were made of.
-        failures: id (or row), and why, of those that failed.
-        done: rows that are accounted for so far.
-        seconds: how long it took.
+        written: points that the server has stored.
+        skipped: points that existed already.
+        with_source: points that were written with their source.
+        failures: id (or row) and error of rows that failed.
+        done: rows that are finished so far.
+        seconds: duration of the run.
     """
 
     def __init__(
@@ -53,14 +53,14 @@ class LoadRun:
         may_lose_sources: bool = False,
         progress: Callable[[int], None],
     ) -> None:
-        """A run that has not begun.
+        """Prepares a run.
 
         Args:
             schema: the payload fields to write.
-            from_sources: embed anew, from the sources in the file.
-            keep_sources: the collection keeps sources: write those of the file.
-            may_lose_sources: replace points that have a source by rows that have none.
-            progress: is called with `done`.
+            from_sources: embed the sources in the file again.
+            keep_sources: the collection keeps sources, so write those of the file.
+            may_lose_sources: overwrite points with a source by rows without one.
+            progress: called with `done`.
         """
         self.written = 0
         self.skipped = 0
@@ -80,13 +80,13 @@ class LoadRun:
         self._rows_of: dict[str, int] = {}
         """The first row of each id."""
         self._progress = progress
-        # To embed takes long: a batch that is large would show nothing, and be under way after a stop.
+        # Embedding is slow: large batches would show no progress and continue long after Ctrl-C.
         self._pace = Pace(ROWS_WITH_SOURCES) if from_sources else None
         self._sent: deque[tuple[list[Point], float]] = deque()
-        """Batches under way, and when they were sent."""
+        """Batches without an answer yet, and when they were sent."""
 
     def run(self) -> None:
-        """Does it all. Raises ClipserveError or FileError; what it has written stays."""
+        """Runs to the end. Raises ClipserveError or FileError; written points stay."""
         start = time.perf_counter()
         with contextlib.closing(self._batches()) as batches:
             results = self._client.upsert_stream(
@@ -108,7 +108,7 @@ class LoadRun:
         self.seconds = time.perf_counter() - start
 
     def _batches(self) -> Generator[list[Point], None, None]:
-        """Batches of points to write, as the client asks for them."""
+        """Batches of points to write, made as the client requests them."""
         size = ROWS_WITH_SOURCES if self._with_sources else ROWS
         for rows in self._file.batches(
             size,
@@ -124,21 +124,23 @@ class LoadRun:
                 points = points[count:]
 
     def _wanted(self, rows: list[Row]) -> list[Point]:
-        """The points to write; the other rows are accounted for here."""
+        """The points to write; counts the other rows."""
         points = []
         for row in rows:
             if row.point is None:
-                self.failures.append((row.name, row.error or InvalidInput("it is no point")))
+                self.failures.append((row.name, row.error or InvalidInput("not a point")))
                 continue
             first = self._rows_of.setdefault(row.point.id, row.number)
             if first == row.number:
                 points.append(row.point)
             else:
-                why = f"row {row.number:,} is left out: row {first:,} of the file has this id"
+                why = f"row {row.number:,} is not written, as row {first:,} has the same id"
                 self.failures.append((row.name, InvalidInput(why)))
         count = len(points)
         if self._skip_existing and points:
-            known = {it.id for it in self._client.get_points(self._collection, [p.id for p in points])}
+            known = {
+                stored.id for stored in self._client.get_points(self._collection, [p.id for p in points])
+            }
             points = [point for point in points if point.id not in known]
         self.skipped += count - len(points)
         if self._guards_sources:
@@ -147,14 +149,14 @@ class LoadRun:
         return points
 
     def _without_losses(self, points: list[Point]) -> list[Point]:
-        """The points but for those that would replace one with a source by one without."""
+        """The points except those that would overwrite a source with none; these fail."""
         bare = [point.id for point in points if not has_source(point)]
         losing: set[str] = set()
         for first in range(0, len(bare), ROWS_WITH_SOURCES):
             some = bare[first : first + ROWS_WITH_SOURCES]
             stored = self._client.get_points(self._collection, some, with_sources=True)
-            losing |= {it.id for it in stored if it.image is not None or it.text is not None}
-        why = "it has a source in the collection and none in the file (--without-sources loses it)"
+            losing |= {old.id for old in stored if old.image is not None or old.text is not None}
+        why = "it has a source in the collection but none in the file (--without-sources drops it)"
         self.failures += [(point.id, InvalidInput(why)) for point in points if point.id in losing]
         return [point for point in points if point.id not in losing]
 
@@ -165,11 +167,11 @@ class LoadRun:
 
 
 def has_source(point: Point) -> bool:
-    """Whether the point has what it was made of."""
+    """Whether the point has a source."""
     return point.image is not None or point.text is not None
 
 
 def concerns_all(error: ClipserveError) -> bool:
-    """Whether no other point of the file would fare better."""
+    """Whether the error would hit every other point too."""
     whole = (FailedPrecondition, NotFound, PermissionDenied, StorageFailed, Unauthenticated)
     return isinstance(error, whole) and not isinstance(error, DimensionMismatch)

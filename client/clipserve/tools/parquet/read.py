@@ -1,4 +1,4 @@
-"""Points come out of a file, batch by batch."""
+"""Reads points from a file, batch by batch."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from clipserve.tools.parquet.values import ids_of, read_column, texts_of
 from clipserve.types import PayloadValue, Point
 
 LOOKED_AT = 1_024
-"""Rows whose embeddings tell the file's dimension."""
+"""Rows to read at a time to find the dimension of the embeddings."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,29 +31,29 @@ class Row:
     """The point's id, or the row's number where it has none."""
     point: Point | None
     number: int
-    """The row's place in the file, from 1."""
+    """Position in the file, from 1."""
     error: ClipserveError | None = None
-    """Why the row is no point."""
+    """Why the row is not a point."""
 
 
 class PointFile:
     """A file of points.
 
     Attributes:
-        facts: what the file says about itself; None if `clipserve export` did not write it.
-        columns: what its columns are.
+        facts: the metadata; None if `clipserve export` did not write the file.
+        columns: the columns by role.
         dim: numbers in an embedding; 0 if no row has any.
-        rows: how many there are.
+        rows: number of rows.
     """
 
     def __init__(self, path: Path, id_column: str = ID, embedding_column: str = EMBEDDING) -> None:
-        """Opens the file; FileError if it is of no use. Close it, or use it in a `with`."""
+        """Opens the file. Raises FileError. Close it, or use it in a `with` statement."""
         try:
             self._file, schema = open_parquet(path)
         except pa.ArrowInvalid as error:
-            raise FileError(f"it is no Parquet file: {error}") from error
+            raise FileError(f"not a Parquet file: {error}") from error
         except pa.ArrowException as error:
-            raise FileError(f"it cannot be read: {error}") from error
+            raise FileError(f"cannot read the file: {error}") from error
         try:
             self.facts: FileFacts | None = read_facts(schema)
             self.columns: Columns = choose_columns(
@@ -94,8 +94,7 @@ class PointFile:
     ) -> Iterator[list[Row]]:
         """The rows, at most `size` at a time, with the payload fields that `schema` has.
 
-        With `with_sources` points come with what they were made of, where the file has it; without
-        `with_embeddings` they need it.
+        `with_sources` reads the sources, if the file has them. Without `with_embeddings`, points need one.
         """
         columns = self.columns
         fields = {name: column for name, column in columns.payload.items() if name in schema}
@@ -110,7 +109,7 @@ class PointFile:
                 batch = next(batches, None)
                 if batch is None:
                     return
-                # Arrow gives columns in the file's order.
+                # The batch has the columns in the file's order.
                 table = {name: batch.column(batch.schema.get_field_index(name)) for name in wanted}
                 rows = self._rows(table, fields, schema, first)
             yield rows
@@ -130,7 +129,7 @@ class PointFile:
             sources = read_embeddings(table[columns.embedding], self.dim)
         if columns.source in table:
             kept = read_sources(table[columns.source], table[columns.source_kind or ""])
-            sources = [both(*pair) for pair in zip(sources, kept, strict=True)]
+            sources = [merged(*pair) for pair in zip(sources, kept, strict=True)]
         rows = []
         for i, (id, uri, source) in enumerate(zip(ids, uris, sources, strict=True)):
             number = first + i
@@ -144,33 +143,33 @@ class PointFile:
 
 @contextmanager
 def readable(row: int) -> Iterator[None]:
-    """FileError for a file that is broken from a row on."""
+    """Raises FileError for errors of Arrow; `row` is the first row of the broken batch."""
     try:
         yield
     except pa.ArrowException as error:
-        raise FileError(f"it is broken from row {row:,} on: {error}") from error
+        raise FileError(f"the file is broken from row {row:,} on: {error}") from error
     except OSError as error:
-        # Arrow tells of broken pages this way too.
-        raise FileError(f"it cannot be read from row {row:,} on: {error}") from error
+        # Arrow raises it for some broken pages too.
+        raise FileError(f"cannot read the file from row {row:,} on: {error}") from error
 
 
-def both(
+def merged(
     embedding: dict[str, Any] | ClipserveError, source: dict[str, Any] | ClipserveError | None
 ) -> dict[str, Any] | ClipserveError:
-    """What a point is made of: its embedding and its source, as far as they were read."""
+    """Embedding and source of a point, or the error."""
     if isinstance(embedding, ClipserveError):
         return embedding
     if isinstance(source, ClipserveError):
         return source
     if source is None:
-        return embedding or InvalidInput("the file has no source of it")
+        return embedding or InvalidInput("it has no source in the file")
     return embedding | source
 
 
 def problem(
     id: str | ValueError | None, payload: dict[str, Any], uri: Any, source: Any
 ) -> ClipserveError | None:
-    """Why a row is no point."""
+    """Why the row is not a point; None if it is."""
     if isinstance(id, ValueError):
         return InvalidInput(f"its id is {id}")
     if not id:
@@ -186,23 +185,23 @@ def problem(
 
 
 def made_point(id: str, payload: dict[str, PayloadValue], uri: str | None, source: Any) -> Point:
-    """The point."""
+    """The point of a row."""
     return Point(id, payload=payload, source_uri=uri or "", **source)
 
 
 def read_sources(contents: Any, which: Any) -> list[dict[str, Any] | ClipserveError | None]:
-    """For each row `{"image": bytes}` or `{"text": str}`, None for neither, or why it cannot be read."""
+    """For each row `{"image": bytes}`, `{"text": str}`, None for no source, or the error."""
     sources: list[dict[str, Any] | ClipserveError | None] = []
     for content, kind in zip(contents.to_pylist(), texts_of(which), strict=True):
         if content is None and kind is None:
             sources.append(None)
         elif content is None or kind not in ("image", "text"):
-            sources.append(InvalidInput(f"its source is of kind {kind!r}, or has no bytes"))
+            sources.append(InvalidInput(f"its source has kind {kind!r}, or has no bytes"))
         elif kind == "image":
             sources.append({"image": content})
         else:
             try:
                 sources.append({"text": content.decode()})
             except UnicodeDecodeError:
-                sources.append(InvalidInput("its text is no UTF-8"))
+                sources.append(InvalidInput("its text is not valid UTF-8"))
     return sources

@@ -1,6 +1,6 @@
-"""What the types of a Parquet file's columns mean for points: ids, embeddings and payload fields.
+"""Which column types of Parquet files can be ids, embeddings and payload fields.
 
-A type is used where it has one meaning. Each other is left out, or refused, by its own name.
+Only types with one possible meaning are used. Columns of other types are not imported.
 """
 
 from __future__ import annotations
@@ -13,14 +13,14 @@ import pyarrow.types as kinds
 UUID_MARK = "UUID"
 UUID_EXTENSION = "arrow.uuid"
 STORED = frozenset(("arrow.json", "arrow.bool8"))
-"""Extensions of Arrow whose values are those that they are stored as."""
+"""Extension types of Arrow whose values equal their stored values."""
 TENSOR = "arrow.fixed_shape_tensor"
 EXACT_DIGITS = 15
-"""Decimal digits that a double always gives back."""
+"""Decimal digits that a double keeps."""
 
 
 def plain(kind: Any) -> Any:
-    """The type of the values: without dictionaries, run lengths, and extensions that change no value."""
+    """The type of the values, without dictionaries, run lengths and extensions in STORED."""
     if kinds.is_dictionary(kind) or kinds.is_run_end_encoded(kind):
         return plain(kind.value_type)
     extension = getattr(kind, "extension_name", "")
@@ -30,52 +30,52 @@ def plain(kind: Any) -> Any:
 
 
 def is_text(kind: Any) -> bool:
-    """Whether a column holds texts."""
+    """Whether a column has texts."""
     kind = plain(kind)
     return bool(kinds.is_string(kind) or kinds.is_large_string(kind) or kinds.is_string_view(kind))
 
 
 def is_uuid(kind: Any, mark: str = "") -> bool:
-    """Whether a column holds UUIDs; `mark` is Parquet's own for the column."""
+    """Whether a column has UUIDs; `mark` is Parquet's logical type."""
     return mark == UUID_MARK or getattr(kind, "extension_name", "") == UUID_EXTENSION
 
 
 def is_bool(kind: Any) -> bool:
-    """Whether a column holds truth values."""
+    """Whether a column has booleans."""
     return bool(kinds.is_boolean(plain(kind))) or getattr(kind, "extension_name", "") == "arrow.bool8"
 
 
 def is_whole(kind: Any) -> bool:
-    """Whether a column holds whole numbers."""
+    """Whether a column has whole numbers."""
     kind = plain(kind)
     return bool(kinds.is_integer(kind) or (kinds.is_decimal(kind) and kind.scale <= 0))
 
 
 def is_number(kind: Any) -> bool:
-    """Whether a column holds numbers."""
+    """Whether a column has numbers."""
     kind = plain(kind)
     return bool(kinds.is_integer(kind) or kinds.is_floating(kind) or kinds.is_decimal(kind))
 
 
 def is_list(kind: Any) -> bool:
-    """Whether a column holds lists."""
+    """Whether a column has lists."""
     kind = plain(kind)
     views = kinds.is_list_view(kind) or kinds.is_large_list_view(kind)
     return bool(views or kinds.is_list(kind) or kinds.is_large_list(kind) or kinds.is_fixed_size_list(kind))
 
 
 def is_embedding(kind: Any) -> bool:
-    """Whether a column holds lists of numbers."""
+    """Whether a column has lists of numbers."""
     return is_list(kind) and not is_bool(plain(kind).value_type) and is_number(plain(kind).value_type)
 
 
 def is_id(kind: Any, mark: str = "") -> bool:
-    """Whether a column's values have one form as text: texts, whole numbers, UUIDs."""
+    """Whether a column's values can be ids: texts, whole numbers, UUIDs."""
     return is_text(kind) or is_uuid(kind, mark) or (is_whole(kind) and not is_bool(kind))
 
 
 def is_exact(kind: Any) -> bool:
-    """Whether a double tells each of a column's numbers from every other."""
+    """Whether a double keeps the column's numbers distinct."""
     kind = plain(kind)
     return bool(
         kinds.is_floating(kind)
@@ -84,7 +84,7 @@ def is_exact(kind: Any) -> bool:
 
 
 def payload_type(kind: Any, mark: str = "") -> str | None:
-    """The payload type that can hold a column; None if there is none."""
+    """The payload type for a column; None if there is none."""
     tests: tuple[tuple[Callable[[Any], bool], str], ...] = (
         (lambda kind: is_text(kind) or is_uuid(kind, mark), "string"),
         (is_bool, "bool"),
@@ -97,27 +97,27 @@ def payload_type(kind: Any, mark: str = "") -> str | None:
 
 
 def why_no_field(kind: Any) -> str:
-    """Why no payload field can hold a column."""
+    """Why a column cannot be a payload field."""
     if kinds.is_null(kind):
         return "it has no values"
     if kinds.is_decimal(plain(kind)):
-        return f"it is of type {plain(kind)}, and a double is exact to {EXACT_DIGITS} digits"
-    return f"it is of type {kind}, which no payload field can hold"
+        return f"it has type {plain(kind)}, but a double is exact to {EXACT_DIGITS} digits only"
+    return f"it has type {kind}, which no payload field supports"
 
 
 def why_no_id(kind: Any) -> str:
-    """Why a column's values cannot be ids, and what to do."""
+    """Why a column cannot be ids, and what to do."""
     binary = kinds.is_binary(kind) or kinds.is_large_binary(kind) or kinds.is_fixed_size_binary(kind)
-    more = " (bytes that are not marked as UUIDs have no one form as text)" if binary else ""
-    return f"it is of type {kind}{more}; ids are texts, whole numbers or UUIDs: convert the column"
+    more = " (bytes are ids only if they are marked as UUIDs)" if binary else ""
+    return f"it has type {kind}{more}; ids are texts, whole numbers or UUIDs: convert the column"
 
 
 def why_no_embedding(kind: Any) -> str:
-    """Why a column's values cannot be embeddings, and what to do."""
+    """Why a column cannot be embeddings, and what to do."""
     binary = kinds.is_binary(kind) or kinds.is_large_binary(kind) or kinds.is_fixed_size_binary(kind)
     if binary:
         return (
-            f"it is of type {kind}, and bytes do not say which numbers they are: convert the column, where "
-            "they are float32 with numpy.frombuffer(value, '<f4').tolist()"
+            f"it has type {kind}, and the number type of bytes is unknown: convert the column, for float32 "
+            "with numpy.frombuffer(value, '<f4').tolist()"
         )
-    return f"it is of type {kind}"
+    return f"it has type {kind}"

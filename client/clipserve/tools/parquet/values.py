@@ -1,4 +1,4 @@
-"""Values of Parquet columns as payloads hold them. Arrays come as `footer.open_parquet` reads them."""
+"""Converts values of Parquet columns for payloads. Arrays are as `footer.open_parquet` reads them."""
 
 from __future__ import annotations
 
@@ -17,16 +17,15 @@ from clipserve.wire.payload import INT64
 
 EPOCH = dt.datetime(1970, 1, 1, tzinfo=dt.timezone.utc)
 UNITS = {"s": 1_000_000, "ms": 1_000, "us": 1}
-"""Microseconds; nanoseconds apart."""
+"""Microseconds in a unit. Nanoseconds are treated apart."""
 DAY = 86_400_000_000
 NOT_UTF8 = "a text that is not valid UTF-8"
 
 
 def read_column(array: Any, kind: str) -> list[PayloadValue | ValueError | None]:
-    """The values of a column as payloads hold them: None for none, ValueError for what they cannot hold.
+    """The payload values of a column: None for null, a ValueError for values that payloads cannot have.
 
-    NaN counts as none, as data frames mean it. Moments without a zone are UTC; what is finer than a
-    microsecond is cut off.
+    NaN counts as null, as in data frames. Timestamps without a zone are UTC; nanoseconds are cut off.
     """
     array = getattr(array, "storage", array)
     if kind in ("string", "string_list"):
@@ -42,7 +41,7 @@ def read_column(array: Any, kind: str) -> list[PayloadValue | ValueError | None]
 
 
 def texts_of(array: Any) -> list[Any]:
-    """Texts, or lists of them; UUIDs in their usual form. None for none, ValueError for bad ones."""
+    """Texts, lists of texts, or UUIDs as text: None for null, a ValueError for invalid UTF-8."""
     array = getattr(array, "storage", array)
     if kinds.is_list(array.type):
         bare = array.cast(pa.list_(pa.binary()))
@@ -69,15 +68,15 @@ def read_text(value: bytes) -> str | ValueError:
 
 
 def read_uuid(value: bytes) -> str:
-    """The UUID as it is usually written."""
+    """The UUID as text."""
     return str(uuid.UUID(bytes=value))
 
 
 def read_texts(values: list[bytes | None]) -> list[str] | ValueError:
-    """The texts, if each is there."""
+    """The texts, or a ValueError if one is null or invalid."""
     texts = []
     for value in values:
-        text = ValueError("a list with an empty place") if value is None else read_text(value)
+        text = ValueError("a list with a null") if value is None else read_text(value)
         if isinstance(text, ValueError):
             return text
         texts.append(text)
@@ -85,12 +84,12 @@ def read_texts(values: list[bytes | None]) -> list[str] | ValueError:
 
 
 def read_int(value: Any) -> int | ValueError:
-    """The number, if it fits."""
+    """The number, or a ValueError if it does not fit into 64 bits."""
     return int(value) if int(value) in INT64 else ValueError(f"{value} does not fit into 64 bits")
 
 
 def read_double(value: Any) -> float | ValueError | None:
-    """The number, if it is one; whole numbers only where a double holds them exactly."""
+    """The number; None for NaN; a ValueError for infinity and whole numbers that a double rounds."""
     if math.isnan(value):
         return None
     if isinstance(value, int | Decimal) and value == int(value):
@@ -99,7 +98,7 @@ def read_double(value: Any) -> float | ValueError | None:
 
 
 def microseconds(array: Any) -> list[int | None]:
-    """Moments since 1970; of any size, since Arrow's own conversion would wrap around."""
+    """Microseconds since 1970, of any size. Arrow's own conversion would overflow silently."""
     if kinds.is_date32(array.type):
         scale, bare = DAY, array.cast(pa.int32())
     elif kinds.is_date64(array.type):
@@ -112,8 +111,8 @@ def microseconds(array: Any) -> list[int | None]:
 
 
 def read_moment(microseconds: int) -> dt.datetime | ValueError:
-    """The moment, if the calendar reaches so far."""
+    """The timestamp, or a ValueError if it is out of range."""
     try:
         return EPOCH + dt.timedelta(microseconds=microseconds)
     except OverflowError:
-        return ValueError("a moment beyond the years 1 … 9999")
+        return ValueError("a timestamp outside of the years 1 to 9999")

@@ -1,4 +1,4 @@
-"""Points go into a file, row group by row group."""
+"""Writes points to a file, row group by row group."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from clipserve.types import StoredPoint
 
 GROUP_ROWS = 8_192
 GROUP_BYTES = 64 * 1024 * 1024
-"""A row group ends at so many rows, or at so many bytes of embeddings and sources."""
+"""Limits of a row group: rows, and bytes of embeddings and sources."""
 
 
 @contextmanager
 def writing(path: Path, facts: FileFacts) -> Iterator[PointWriter]:
-    """A writer of a new file, which takes its name only when it is whole; a failure leaves nothing behind."""
+    """A writer of a new file, which gets its name when it is complete. A failure leaves no file."""
     schema = arrow_schema(facts)
     unfinished = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
@@ -42,12 +42,12 @@ def writing(path: Path, facts: FileFacts) -> Iterator[PointWriter]:
 
 
 def dictionaries(facts: FileFacts) -> list[str]:
-    """Columns whose values repeat."""
+    """Columns with many equal values."""
     return [PAYLOAD + name for name, kind in facts.schema.items() if kind == "string"]
 
 
 class PointWriter:
-    """Writes points; at most one row group is in memory."""
+    """Writes points. Keeps at most one row group in memory."""
 
     def __init__(self, parquet: Any, facts: FileFacts, schema: Any) -> None:
         self._parquet = parquet
@@ -57,14 +57,14 @@ class PointWriter:
         self._bytes = 0
 
     def add(self, point: StoredPoint) -> None:
-        """One point, with its embedding."""
+        """Adds a point, which must have its embedding."""
         self._points.append(point)
         self._bytes += 4 * self._facts.dim + len(point.image or point.text or "") * self._facts.sources
         if len(self._points) >= GROUP_ROWS or self._bytes >= GROUP_BYTES:
             self.flush()
 
     def flush(self) -> None:
-        """Ends the row group."""
+        """Writes the row group."""
         if self._points:
             self._parquet.write_batch(self._batch())
         self._points, self._bytes = [], 0
@@ -90,12 +90,12 @@ class PointWriter:
 
 
 def source_of(point: StoredPoint) -> bytes | None:
-    """What the point was made of, as bytes."""
+    """The point's source as bytes."""
     return point.text.encode() if point.text is not None else point.image
 
 
 def source_kind(point: StoredPoint) -> str | None:
-    """Which of the two that is."""
+    """The kind of the point's source."""
     if point.text is not None:
         return "text"
     return "image" if point.image is not None else None

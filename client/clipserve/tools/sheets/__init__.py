@@ -1,1 +1,1 @@
-"""Pictures for people: contact sheets as PNG and HTML, and what reports share with them."""
+"""Contact sheets as PNG and HTML, and the drawing that reports share with them."""

@@ -1,4 +1,4 @@
-"""Contact sheets: the pictures that were found, with rank, score and name, as PNG or HTML."""
+"""Contact sheets: hits with picture, rank, score and name, as PNG or HTML."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from clipserve.tools.sheets.entries import Sheet
 
 
 def write_sheet(sheet: Sheet, path: Path) -> None:
-    """Writes .png, or .html with the pictures inside. ValueError for another suffix."""
+    """Writes .png, or .html with embedded pictures. Raises ValueError for another suffix."""
     if path.suffix == ".png":
         from clipserve.tools.sheets.contact_sheet_png import sheet_png
 

@@ -1,4 +1,4 @@
-"""A contact sheet as one HTML file with the pictures inside."""
+"""A contact sheet as one HTML file with embedded pictures."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from clipserve.tools.sheets.page import escape, page
 from clipserve.tools.sheets.thumbnail import SEEN, NotShown, Picture, thumbnail
 
 SIDE = 480
-"""Longer side of the pictures, twice what is shown, for fine screens."""
+"""Longer side of the embedded pictures: twice the shown size, for high-resolution screens."""
 SMALL = 80
-"""The same of near-duplicates."""
+"""Longer side of the pictures of near-duplicates."""
 
 STYLE = """
 .query { max-width: 180px; max-height: 180px; border-radius: 10px; margin-top: 14px; }
@@ -47,9 +47,9 @@ def sheet_html(sheet: Sheet) -> str:
 
 
 def sections(sheet: Sheet) -> Iterator[str]:
-    """What stands below the title."""
+    """The sections below the title."""
     if sheet.query:
-        yield picture(sheet.query, "what was searched with", "query")
+        yield picture(sheet.query, "picture of the query", "query")
     if sheet.entries:
         yield '<div class="hits">'
         yield from (figure(entry, rank) for rank, entry in enumerate(sheet.entries, 1))
@@ -60,7 +60,7 @@ def sections(sheet: Sheet) -> Iterator[str]:
 
 
 def figure(entry: Entry, rank: int) -> str:
-    """A picture in its frame; below it rank, score and name, and its near-duplicates."""
+    """The picture in a frame, and below it rank, score, name and near-duplicates."""
     name = escape(entry.name)
     shown = picture(entry.path, entry.name)
     path = entry.path.path if isinstance(entry.path, Below) else entry.path
@@ -76,7 +76,7 @@ def figure(entry: Entry, rank: int) -> str:
 
 
 def more(entry: Entry) -> str:
-    """The near-duplicates of a hit: the first few as small pictures, then how many there are."""
+    """The first near-duplicates of a hit as small pictures, and their number."""
     if not entry.duplicates:
         return ""
     small = "".join(small_picture(one) for one in entry.duplicates[:SMALL_PICTURES])
@@ -84,13 +84,13 @@ def more(entry: Entry) -> str:
 
 
 def small_picture(entry: Entry) -> str:
-    """A near-duplicate's picture; nothing if it is not shown."""
+    """The picture of a near-duplicate; empty if it cannot be shown."""
     shown = picture(entry.path, entry.name, side=SMALL)
     return shown if shown.startswith("<img") else ""
 
 
 def picture(path: Picture, text: str, kind: str = "", side: int = SIDE) -> str:
-    """The picture itself, as a data address; or why it is not shown."""
+    """The picture as an `img` element with its data, or the reason why it cannot be shown."""
     image = thumbnail(path, side, side)
     if isinstance(image, NotShown):
         return f'<span class="why">picture not shown: {escape(image.why)}</span>'

@@ -1,4 +1,4 @@
-"""A contact sheet as one picture."""
+"""A contact sheet as a PNG picture."""
 
 from __future__ import annotations
 
@@ -28,12 +28,12 @@ GAP = 20
 TILE = 240
 CAPTION = 58
 SMALL = 36
-"""Side of a near-duplicate's picture."""
+"""Side of the picture of a near-duplicate."""
 MAX_COLUMNS = 5
 HEAD = 110
 RADIUS = 10
 QUERY = 150
-"""Side of the picture that was searched with."""
+"""Side of the picture of the query."""
 
 
 def sheet_png(sheet: Sheet) -> Image.Image:
@@ -65,14 +65,14 @@ def sheet_png(sheet: Sheet) -> Image.Image:
 
 
 def columns_for(count: int) -> int:
-    """3 to MAX_COLUMNS, such that few places stay empty."""
+    """The number of columns, 3 to MAX_COLUMNS, with the fewest empty places."""
     if count <= MAX_COLUMNS:
         return max(3, count)
     return min(range(MAX_COLUMNS, 2, -1), key=lambda columns: -count % columns)
 
 
 def tile(image: Image.Image, draw: ImageDraw.ImageDraw, entry: Entry, rank: int, at: tuple[int, int]) -> None:
-    """A picture in its frame; below it rank, score and name, and its near-duplicates."""
+    """Draws a picture in a frame, and below it rank, score, name and near-duplicates."""
     left, top = at
     frame(image, draw, thumbnail(entry.path, TILE, TILE), at, TILE)
     rounded(image, (left, top + TILE + 9, left + 30, top + TILE + 31), 6, ACCENT)
@@ -85,7 +85,7 @@ def tile(image: Image.Image, draw: ImageDraw.ImageDraw, entry: Entry, rank: int,
 
 
 def small(image: Image.Image, draw: ImageDraw.ImageDraw, entry: Entry, at: tuple[int, int]) -> None:
-    """The first near-duplicates of a hit as small pictures, then how many there are."""
+    """Draws the first near-duplicates of a hit as small pictures, and their number."""
     left, top = at
     shown = [thumbnail(one.path, SMALL, SMALL) for one in entry.duplicates[:SMALL_PICTURES]]
     for picture in shown:
@@ -107,7 +107,7 @@ def frame(
     at: tuple[int, int],
     side: int,
 ) -> None:
-    """A square with the picture in its middle, or with the reason why it is not shown."""
+    """Draws a square with the centered picture, or with the reason why it cannot be shown."""
     left, top = at
     box = (left, top, left + side, top + side)
     rounded(image, box, RADIUS, CARD)

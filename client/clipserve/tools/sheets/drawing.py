@@ -1,4 +1,4 @@
-"""What pictures drawn with Pillow share: colors, shapes, text that fits."""
+"""Colors, shapes and texts for pictures drawn with Pillow."""
 
 from __future__ import annotations
 
@@ -23,41 +23,41 @@ ACCENT: Color = (14, 116, 144)
 RIGHT: Color = (13, 118, 110)
 WRONG: Color = (190, 60, 30)
 LONGEST = 500
-"""Characters of a text that are drawn at most: a line has room for fewer, and fitting takes time for each."""
+"""Characters of a text that are drawn at most; a line has room for fewer."""
 NOTE = 18
 """Height of a line of notes."""
 SUBTITLE_SIZE, SUBTITLE_LINE = 15, 21
 """Font size and height of a subtitle's line, in pixels."""
 SMOOTH = 4
-"""Pixels drawn for one that is shown, each way."""
+"""Oversampling of shapes, in each direction."""
 
 
 def mix(low: Color, high: Color, share: float) -> Color:
-    """The color between two, at 0 … 1."""
+    """The color at `share`, 0 to 1, between two colors."""
     share = min(1.0, max(0.0, share))
     red, green, blue = (round(a + (b - a) * share) for a, b in zip(low, high, strict=True))
     return red, green, blue
 
 
 def heat(share: float, *, right: bool) -> tuple[Color, Color]:
-    """Background and text color of a cell with 0 … 1 of its row; small shares are made visible."""
+    """Background and text color of a cell with this share, 0 to 1, of its row. Small shares stay visible."""
     background = mix(PAPER, RIGHT if right else WRONG, max(0.0, share) ** 0.6)
     return background, PAPER if luminance(background) < 0.5 else INK
 
 
 def luminance(color: Color) -> float:
-    """How light a color looks, 0 … 1."""
+    """The perceived brightness of a color, 0 to 1."""
     red, green, blue = color
     return (0.299 * red + 0.587 * green + 0.114 * blue) / 255
 
 
 def css(color: Color) -> str:
-    """The color as CSS writes it."""
+    """The color in CSS."""
     return "#{:02x}{:02x}{:02x}".format(*color)
 
 
 def fitted(text: str, width: float, size: int) -> str:
-    """The text, with its end replaced by an ellipsis where it is wider than `width` pixels."""
+    """The text, cut off with an ellipsis if it is wider than `width` pixels."""
     if width_of(text, size) <= width:
         return text
     kept = bisect.bisect(range(1, len(text)), width, key=lambda end: width_of(text[:end] + "…", size))
@@ -65,7 +65,7 @@ def fitted(text: str, width: float, size: int) -> str:
 
 
 def wrapped(text: str, width: float, size: int) -> list[str]:
-    """The text in lines of at most `width` pixels; a longer word has a line of its own."""
+    """The words of the text in lines of at most `width` pixels. A longer word gets its own line."""
     lines = [""]
     for word in one_line(text[:LONGEST]).split(" "):
         longer = f"{lines[-1]} {word}".strip()
@@ -90,7 +90,7 @@ def rounded(
     color: Color | int | None,
     line: Color | int | None = None,
 ) -> None:
-    """A rectangle with smooth round corners: filled, or with a line of one pixel, or both."""
+    """Draws a rectangle with round, smooth corners: filled, with a border of one pixel, or both."""
     from PIL import Image, ImageDraw
 
     left, top, right, bottom = (round(side) for side in box)
@@ -106,7 +106,7 @@ def rounded(
 
 
 def write_notes(draw: ImageDraw.ImageDraw, notes: Sequence[str], at: tuple[int, int], width: int) -> None:
-    """Writes lines below each other, `at` being where the space for them begins."""
+    """Writes notes below each other; `at` is the top left corner of their space."""
     for number, note in enumerate(notes):
         write(draw, (at[0], at[1] + (number + 1) * NOTE), note, 12, MUTED, width=width)
 
@@ -122,9 +122,9 @@ def write(
     width: float | None = None,
     bold: bool = False,
 ) -> None:
-    """Writes one line, unsafe characters escaped.
+    """Writes one line with unsafe characters escaped.
 
-    `anchor` as Pillow has it: `ls` is the left end of the baseline, `mm` the middle.
+    `anchor` is Pillow's: `ls` is the left end of the baseline, `mm` the middle.
     """
     text = one_line(text[:LONGEST])
     if width is not None:

@@ -1,4 +1,4 @@
-"""What a contact sheet shows: pictures with rank, score and name."""
+"""The contents of a contact sheet: pictures with rank, score and name."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from clipserve.tools.sheets.thumbnail import SEEN, Picture
 
 SUFFIXES = (".html", ".png")
 SMALL_PICTURES = 4
-"""Near-duplicates that are shown of each hit, at most."""
+"""Maximum number of near-duplicates shown for each hit."""
 
 
 @dataclass(frozen=True)
@@ -18,36 +18,36 @@ class Entry:
     """One hit."""
 
     name: str
-    """What is written below the picture."""
+    """Written below the picture."""
     score: float
-    """Cosine, −1 … 1."""
+    """Cosine, −1 to 1."""
     path: Picture
-    """The picture's file; one that is not shown leaves a frame with the reason."""
+    """The picture; if it cannot be shown, the frame has the reason."""
     note: str = ""
-    """What its score is worth, in a few words."""
+    """A short judgement of the score."""
     duplicates: Sequence[Entry] = ()
-    """Near-duplicates, shown small below it."""
+    """Near-duplicates, shown as small pictures."""
 
     @property
     def more(self) -> str:
-        """How many near-duplicates there are, in words."""
+        """The number of near-duplicates as text."""
         return f"+{len(self.duplicates)} near-duplicate{'s' * (len(self.duplicates) != 1)}"
 
 
 @dataclass(frozen=True)
 class Sheet:
-    """What a sheet shows."""
+    """The contents of a contact sheet."""
 
     title: str
     subtitle: str
     entries: Sequence[Entry]
     """Best first."""
     query: Picture = None
-    """The picture that was searched with, if any."""
+    """The picture of the query, if it has one."""
 
 
 def notes_of(texts: Iterable[str], entries: Iterable[Entry]) -> list[str]:
-    """What a drawn sheet says below its pictures."""
+    """The notes at the bottom of a drawn sheet."""
     from clipserve.tools.sheets.fonts import UNKNOWN_NOTE, has_unknown
 
     written = (*texts, *(text for entry in entries for text in (entry.name, entry.note)))

@@ -1,4 +1,4 @@
-"""Fonts for text in pictures: the one that comes with Pillow, and the system's for letters that it lacks."""
+"""Fonts for text in pictures: Pillow's own font, and the system's fonts for letters that it lacks."""
 
 from __future__ import annotations
 
@@ -28,19 +28,19 @@ KNOWN_FILES = (
     "msgothic.ttc",
     "malgun.ttf",
 )
-"""Fonts with more than Latin letters of macOS, Windows and Linux; fontconfig knows others."""
+"""Fonts of macOS, Windows and Linux with more than Latin letters; fontconfig lists others."""
 SUFFIXES = (".ttf", ".otf", ".ttc")
 LIST_SECONDS = 10
 INVISIBLE = ("Zs", "Mn", "Me", "Mc", "Cf")
-"""Categories of characters that are drawn with the letter before them: spaces, marks, joiners."""
+"""Unicode categories that are drawn with the font of the letter before: spaces, marks, joiners."""
 UNKNOWN = "?"
-"""Drawn for a letter that no font has."""
+"""Drawn in place of a letter that no font has."""
 UNKNOWN_NOTE = (
-    f"{UNKNOWN} stands for letters that no font on this machine has: "
+    f"{UNKNOWN} replaces letters that no font on this machine has: "
     "install one (Debian: fonts-noto-cjk), or write the sheet as .html"
 )
 NO_LETTER = "\U0010ffff"
-"""No font has it."""
+"""A code point that no font has."""
 TEST_SIZE = 16
 
 
@@ -50,18 +50,18 @@ class FontFile:
 
     path: str
     index: int = 0
-    """Of the font in a file of several."""
+    """Index of the font in a file with several fonts."""
     letters: tuple[range, ...] = ()
-    """Code points that it is said to have; none if that is not known."""
+    """Code points that fontconfig lists for it; empty if unknown."""
 
     def may_have(self, letter: str) -> bool:
-        """Whether it is worth a try."""
+        """Whether the font may have the letter."""
         return not self.letters or any(ord(letter) in some for some in self.letters)
 
 
 @functools.cache
 def plain_font(size: int) -> Font:
-    """The font that comes with Pillow: letters without accents."""
+    """Pillow's own font, which has letters without accents."""
     from PIL import ImageFont
 
     return ImageFont.load_default(size)
@@ -69,12 +69,12 @@ def plain_font(size: int) -> Font:
 
 @functools.cache
 def system_fonts() -> tuple[FontFile, ...]:
-    """The fonts to look for letters in, the better known first."""
+    """The system's fonts, the well-known ones first."""
     return (*map(FontFile, KNOWN_FILES), *listed_fonts())
 
 
 def listed_fonts() -> Iterator[FontFile]:
-    """What fontconfig lists; nothing where that is not installed."""
+    """The fonts that fontconfig lists; none if it is not installed."""
     program = shutil.which("fc-list")
     if program is None:
         return
@@ -95,7 +95,7 @@ def read_ranges(text: str) -> tuple[range, ...]:
 
 @functools.cache
 def loaded(file: FontFile, size: int) -> Font | None:
-    """The font of that file; None if it is not there, or has its letters as pixels of other sizes."""
+    """The font of the file; None if the file does not exist or is not scalable."""
     from PIL import ImageFont
 
     with contextlib.suppress(OSError, ValueError):
@@ -105,7 +105,7 @@ def loaded(file: FontFile, size: int) -> Font | None:
 
 @functools.cache
 def file_for(letter: str) -> FontFile | None:
-    """The first font of the system that has a letter; None where no font has it."""
+    """The first font of the system that has the letter; None if there is none."""
     for file in system_fonts():
         if file.may_have(letter):
             font = loaded(file, TEST_SIZE)
@@ -116,28 +116,28 @@ def file_for(letter: str) -> FontFile | None:
 
 @functools.cache
 def plain_has(letter: str) -> bool:
-    """Whether the font that comes with Pillow has a letter."""
+    """Whether Pillow's own font has the letter."""
     return draws(plain_font(TEST_SIZE), letter)
 
 
 def draws(font: Font, letter: str) -> bool:
-    """Whether a font draws a letter otherwise than one it does not have."""
+    """Whether the font has the letter: it draws it differently from a missing letter."""
     drawn, missing = font.getmask(letter), font.getmask(NO_LETTER)
     return drawn.size != missing.size or bytes(drawn) != bytes(missing)
 
 
 def is_known(letter: str) -> bool:
-    """Whether any font has a letter."""
+    """Whether any font has the letter."""
     return unicodedata.category(letter) in INVISIBLE or plain_has(letter) or file_for(letter) is not None
 
 
 def has_unknown(text: str) -> bool:
-    """Whether a text has letters that no font has."""
+    """Whether the text has letters that no font has."""
     return not all(map(is_known, set(text)))
 
 
 def runs(text: str, size: int) -> list[tuple[Font, str]]:
-    """The text in pieces of one font each; a letter that no font has becomes UNKNOWN."""
+    """The text in pieces of one font each. Letters that no font has become UNKNOWN."""
     if text.isascii():
         return [(plain_font(size), text)]
     pieces: list[tuple[Font, str]] = []
@@ -157,5 +157,5 @@ def runs(text: str, size: int) -> list[tuple[Font, str]]:
 
 
 def width_of(text: str, size: int) -> float:
-    """Pixels that the text takes."""
+    """The width of the text in pixels."""
     return sum(font.getlength(piece) for font, piece in runs(text, size))

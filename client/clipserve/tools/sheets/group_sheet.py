@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 SHOWN_MEMBERS = 8
 SHOWN_GROUPS = {".png": 40, ".html": 200}
-"""Rows on one sheet: more make files that nothing opens."""
+"""Maximum number of rows: larger files are too large for viewers."""
 
 STYLE = """
 h2 { margin: 34px 0 10px; font-size: 16px; }
@@ -25,21 +25,21 @@ h2 { margin: 34px 0 10px; font-size: 16px; }
 
 @dataclass(frozen=True)
 class Row:
-    """One group."""
+    """A group of near-duplicates."""
 
     entries: Sequence[Entry]
-    """The first is the one to keep; scores are cosines with it."""
+    """The first is the one to keep. Scores are cosines with it."""
 
     @property
     def title(self) -> str:
-        """What stands above it."""
+        """The heading of the row."""
         more = len(self.entries) - SHOWN_MEMBERS
         return f"{len(self.entries)} pictures" + (f", {more} of them not shown" if more > 0 else "")
 
 
 @dataclass(frozen=True)
 class GroupSheet:
-    """What a sheet shows."""
+    """The contents of a sheet."""
 
     title: str
     subtitle: str
@@ -47,9 +47,9 @@ class GroupSheet:
 
 
 def write_group_sheet(sheet: GroupSheet, path: Path) -> int:
-    """Writes .png, or .html with the pictures inside; returns how many groups are on it.
+    """Writes .png, or .html with embedded pictures; returns the number of groups on the sheet.
 
-    ValueError for another suffix.
+    Raises ValueError for another suffix.
     """
     if path.suffix not in SUFFIXES:
         raise ValueError(f"sheets are written as .png or .html, not as {path.name!r}")
@@ -65,7 +65,7 @@ def write_group_sheet(sheet: GroupSheet, path: Path) -> int:
 
 
 def html_body(rows: Sequence[Row]) -> tuple[str, list[str]]:
-    """Style and contents of the page."""
+    """Style and body of the page."""
     from clipserve.tools.sheets.contact_sheet_html import SEEN_NOTE, figure
     from clipserve.tools.sheets.contact_sheet_html import STYLE as TILES
 
@@ -82,7 +82,7 @@ def html_body(rows: Sequence[Row]) -> tuple[str, list[str]]:
 
 
 def draw_sheet(sheet: GroupSheet) -> Image.Image:
-    """Title, then row below row."""
+    """Draws the sheet."""
     from PIL import Image, ImageDraw
 
     from clipserve.tools.sheets.contact_sheet_png import CAPTION, GAP, HEAD, MARGIN, TILE, tile

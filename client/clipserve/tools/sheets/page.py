@@ -1,4 +1,4 @@
-"""The frame of the HTML pages that this package writes: one file each, no script, nothing fetched."""
+"""The frame of HTML pages: one file without scripts or external resources."""
 
 from __future__ import annotations
 
@@ -29,12 +29,12 @@ th { color: var(--muted); font-weight: 600; }
 
 
 def escape(text: str) -> str:
-    """The text for HTML, in elements and in quoted attributes, with unsafe characters escaped."""
+    """Escapes the text for HTML elements and quoted attributes, including unsafe characters."""
     return html.escape(one_line(text))
 
 
 def page(title: str, subtitle: str, style: str, body: Sequence[str]) -> str:
-    """A whole page; `body` is HTML, the rest is plain text."""
+    """A complete page. `body` is HTML, the other texts are plain."""
     return "\n".join(
         (
             '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">',
@@ -49,7 +49,7 @@ def page(title: str, subtitle: str, style: str, body: Sequence[str]) -> str:
 
 
 def figures(pairs: Sequence[tuple[str, str]]) -> str:
-    """Cards with headline numbers: name and value each."""
+    """Cards with numbers; each pair has name and value."""
     cards = (
         f'<div class="figure"><b>{escape(value)}</b><span>{escape(name)}</span></div>'
         for name, value in pairs

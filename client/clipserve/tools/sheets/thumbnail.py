@@ -1,4 +1,4 @@
-"""Small pictures for contact sheets, of files that may be anything."""
+"""Thumbnails for contact sheets, from untrusted files."""
 
 from __future__ import annotations
 
@@ -16,36 +16,36 @@ if TYPE_CHECKING:
     from PIL import Image
 
 MAX_PIXELS = 200_000_000
-"""Larger pictures are not opened for a thumbnail."""
+"""Pictures with more pixels get no thumbnail."""
 MAX_BYTES = 256 * 1024 * 1024
-"""Nor are larger files."""
+"""Larger files get no thumbnail."""
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "PPM")
-"""What is looked for in a file, whatever its name. Some others start programs."""
+"""Formats that are tried, whatever the file's name. Decoders of some other formats start programs."""
 PALETTES = ("1", "P", "PA")
 SEEN = (
     "Pictures are shown as the model gets them: EXIF orientation is not applied, alpha is dropped. "
-    "It sees the square in the middle."
+    "The model sees the square in the middle."
 )
-"""What `as_seen` does, and what sheets say of it."""
+"""The note on sheets about what `as_seen` does."""
 
 
 @dataclass(frozen=True)
 class NotShown:
-    """Why there is no picture, in a few words."""
+    """A picture that cannot be shown, and a short reason."""
 
     why: str
 
 
 Picture: TypeAlias = Path | Below | bytes | NotShown | None
-"""What a sheet shows: a file that the user named, one below a trusted folder, its bytes, or why nothing."""
+"""A file that the user named, a file below a trusted folder, bytes, or why there is no picture."""
 
 
 def thumbnail(source: Picture, width: int, height: int) -> Image.Image | NotShown:
-    """The picture, RGB, as the model sees it, as large as fits."""
+    """The picture as the model gets it, in RGB, scaled to fit into `width` × `height` pixels."""
     from PIL import Image
 
     if source is None:
-        return NotShown("its point does not say where it lies")
+        return NotShown("its point has no path")
     if isinstance(source, NotShown):
         return source
     try:
@@ -58,12 +58,12 @@ def thumbnail(source: Picture, width: int, height: int) -> Image.Image | NotShow
                 return NotShown(f"it has more than {MAX_PIXELS // 1_000_000} million pixels")
             image.draft("RGB", (2 * width, 2 * height))
             return as_seen(image, width, height)
-    except Exception:  # whatever a broken file makes its decoder raise
-        return NotShown("it is not a picture, or a broken one")
+    except Exception:  # decoders raise any error for broken files
+        return NotShown("it is not a picture, or is broken")
 
 
 def as_seen(image: Image.Image, width: int, height: int) -> Image.Image:
-    """The picture as large as fits, RGB, with the server's policy for what pictures may be; see SEEN."""
+    """The picture in RGB, scaled to fit, by the server's policy; see SEEN."""
     from PIL import Image
 
     image.load()

@@ -155,7 +155,7 @@ def test_labels_in_quotes_may_hold_commas(answer, run, photos, monkeypatch):
     assert "is not closed" in run(*words, "-l", '"a"b,c', code=2).stderr
     told = run(*words, "-l", "cat,dog", "-l", "cat", code=2).stderr
     assert "--labels, label 3: 'cat' is also label 1" in told
-    assert "names no label" in run(*words, "-l", " , ", code=2).stderr
+    assert "--labels is empty" in run(*words, "-l", " , ", code=2).stderr
     monkeypatch.chdir(photos)
     assert "is a file; read it with --labels-file" in run(*words, "-l", "a.png", code=2).stderr
 

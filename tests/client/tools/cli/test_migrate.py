@@ -37,9 +37,9 @@ def broken(album, client):
 
 def test_a_collection_is_moved_watched_and_switched(run, album, client):
     result = run("migrate", album, "--to-model", "other", input="y\n")
-    assert "of a point's 10 nearest neighbors, both models find 7.5 on average (75 %" in result.stdout
+    assert "of the 10 nearest neighbors of a point, both models find 7.5 on average (75 %" in result.stdout
     assert "Let model other answer for album from now on?" in result.stderr
-    assert "album answers with model other now" in result.stdout
+    assert "album now answers with model other" in result.stdout
     assert "clipserve migrate album --roll-back" in result.stdout
     assert "clipserve migrate album --end" in result.stdout
     assert client.get_collection(album).model.name == "other"
@@ -65,14 +65,14 @@ def test_a_machine_gets_one_document(answer, album):
 
 def test_who_declines_can_switch_later(run, album, client):
     result = run("migrate", album, "--to-model", "other", input="n\n", code=1)
-    assert "not switched; `clipserve migrate album --switch` does it" in result.stderr
+    assert "not switched; to switch later: `clipserve migrate album --switch`" in result.stderr
     assert client.get_collection(album).model.name == "fake"
-    assert "album answers with model other now" in run("migrate", album, "--switch", "--yes").stdout
+    assert "album now answers with model other" in run("migrate", album, "--switch", "--yes").stdout
 
 
 def test_failed_points_keep_it_from_switching_unless_they_may_go_missing(run, answer, broken, client):
     result = run("migrate", broken, "--to-model", "other", "--yes", code=3)
-    assert "1 points have no embedding by other" in result.stderr
+    assert "1 points could not be embedded with other" in result.stderr
     assert "sourceless  its source is not kept" in result.stderr
     assert "clipserve migrate album --switch --accept-dropped 1" in result.stdout
     assert "1 of 21 points are dropped" in result.stdout
@@ -135,7 +135,7 @@ def test_a_migration_under_way_is_watched_not_begun_again(run, album, client, se
     client.start_migration(album, "other")
     run("migrate", album, "--to-model", "other", "--yes")
     assert len(server.seen("StartMigration")) == 1
-    assert "album answers with model other now" in run("migrate", album, "--to-model", "other").stdout
+    assert "album now answers with model other" in run("migrate", album, "--to-model", "other").stdout
 
 
 def test_another_migration_is_to_be_ended_first(run, album, client):
@@ -148,7 +148,7 @@ def test_the_status_says_how_things_stand_and_what_comes_next(run, album, client
     assert "answers with model fake; it has no migration" in run("migrate", album, "--status").stdout
     client.start_migration(album, "other")
     text = run("migrate", album, "--status").stdout
-    assert "album, from model fake to other: running, 2 of 20 points, since 2023-11-14" in text
+    assert "album, migration from model fake to other: running, 2 of 20 points, since 2023-11-14" in text
     assert "clipserve migrate album --to-model other    watches the migration" in text
     server.store.get(album).migration.waiting = "Triton is away"
     text = run("migrate", album, "--status").stdout
@@ -168,8 +168,8 @@ def test_why_it_waits_is_said_once_while_it_is_watched(run, album, client, serve
 
     monkeypatch.setattr(migrate.time, "sleep", sleep)
     result = run("migrate", album, "--to-model", "other", "--yes")
-    assert result.stderr.count("waiting, to try again: Triton is away") == 1
-    assert "album answers with model other now" in result.stdout
+    assert result.stderr.count("waiting to retry: Triton is away") == 1
+    assert "album now answers with model other" in result.stdout
 
 
 def test_a_migration_that_others_end_is_told(run, album, server, monkeypatch):
@@ -191,7 +191,7 @@ def test_ending_asks_and_says_what_is_dropped(run, album, client):
 @pytest.mark.parametrize("step", ["--switch", "--roll-back", "--end"])
 def test_without_a_migration_the_command_says_how_to_begin(run, album, step):
     text = run("migrate", album, step, code=1).output
-    assert "album has no migration; begin one with `clipserve migrate album --to-model NAME`" in text
+    assert "album has no migration; start one with `clipserve migrate album --to-model NAME`" in text
 
 
 @pytest.mark.parametrize(
@@ -223,10 +223,8 @@ def test_ctrl_c_ends_the_watching_alone(server, client, album):
     process.send_signal(signal.SIGINT)
     _, words = process.communicate(timeout=10)
     assert process.returncode == 130
-    assert (
-        b"the migration continues on the server. Watch it again with `clipserve migrate album --to-model other`"
-        in words
-    )
+    assert b"the migration continues on the server" in words
+    assert b"Watch it again with `clipserve migrate album --to-model other`" in words
     assert b"Traceback" not in words
     assert client.get_collection(album).migration.state == "running"
 

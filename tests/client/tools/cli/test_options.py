@@ -94,7 +94,7 @@ def test_tls_is_asked_for_by_any_of_its_options(run, tls_server, authority, tmp_
     monkeypatch.setenv("CLIPSERVE_CA", ca)
     monkeypatch.setenv("CLIPSERVE_TLS", "1")
     assert "fake" in run("info", *server).output
-    assert "--cert and --key go together" in run("info", *server, "--cert", cert, code=2).output
+    assert "--cert and --key must be given together" in run("info", *server, "--cert", cert, code=2).output
 
 
 def test_a_token_that_leaves_the_machine_in_the_clear_is_warned_of(run, monkeypatch):

@@ -358,8 +358,8 @@ def test_of_rows_with_one_id_the_first_is_written(run, answer, client, tmp_path,
         found = answer("import", path, "-c", "twice", *options, code=3)
         assert found["written"] + found["skipped"] == 3
         assert [(error["name"], error["message"]) for error in found["errors"]] == [
-            ("a", "row 2 is left out: row 1 of the file has this id"),
-            ("a", "row 4 is left out: row 1 of the file has this id"),
+            ("a", "row 2 is not written, as row 1 has the same id"),
+            ("a", "row 4 is not written, as row 1 has the same id"),
         ]
         assert {id: point.payload["n"] for id, point in stored(client, "twice").items()} == {
             "a": 0,
@@ -413,7 +413,7 @@ def test_a_missing_collection_may_be_left_unmade(run, album, tmp_path):
 def test_what_is_no_parquet_file_is_one_sentence(run, tmp_path):
     (tmp_path / "x.parquet").write_bytes(b"junk")
     text = run("import", tmp_path / "x.parquet", "-c", "abc", code=1).output
-    assert text.startswith(f"Error: {tmp_path / 'x.parquet'}: it is no Parquet file")
+    assert text.startswith(f"Error: {tmp_path / 'x.parquet'}: not a Parquet file")
     assert len(text.splitlines()) == 1
 
 

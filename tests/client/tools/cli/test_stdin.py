@@ -81,7 +81,7 @@ def test_labels_and_prompts_come_from_stdin(run, answer, tmp_path):
 
 
 def test_points_are_deleted_by_ids_on_stdin(run, answer, holiday):
-    assert "add --yes" in run("delete", "-c", holiday, "-", input="p0\n", code=2).output
+    assert "need --yes" in run("delete", "-c", holiday, "-", input="p0\n", code=2).output
     assert answer("delete", "-c", holiday, "--yes", "-", "p2", input="p0\n\n")["deleted"] == 2
     assert answer("collections", "show", holiday)["count"] == 1
 

@@ -122,6 +122,7 @@ def commands(folder: Path, out: Path) -> list[list[str]]:
         ["search", "a dog", "-c", HOSTILE, "--sheet", str(out / f"{OSC}.html")],
         ["search", "--like", f"0{HOSTILE}", "-c", HOSTILE, "--group-duplicates"],
         ["search", "a dog", "-c", HOSTILE, "--filter", f'field("{OSC}") == 1'],
+        ["search", "a dog", "-c", HOSTILE, "--where", f"{HOSTILE}=1"],
         ["search", "a dog", "-c", f"none{HOSTILE}"],
         ["collections"],
         ["collections", "show", HOSTILE],

@@ -110,7 +110,7 @@ def test_ids_are_what_has_one_form_as_text(array, expected, tmp_path):
 )
 def test_other_ids_are_refused_by_their_type(array, says, tmp_path):
     pq.write_table(pa.table({"key": array, "embedding": [[1.0]]}), tmp_path / "f.parquet")
-    with pytest.raises(FileError, match=f"column 'key' holds no ids: it is of type {says}"):
+    with pytest.raises(FileError, match=f"column 'key' has no ids: it has type {says}"):
         PointFile(tmp_path / "f.parquet", "key")
 
 
@@ -128,7 +128,7 @@ def test_other_ids_are_refused_by_their_type(array, says, tmp_path):
     ids=lambda it: str(getattr(it, "type", "")),
 )
 def test_other_embeddings_are_refused_by_their_type(array, says, tmp_path):
-    with pytest.raises(FileError, match=f"'embedding' holds no lists of numbers: it is of type {says}"):
+    with pytest.raises(FileError, match=f"'embedding' has no lists of numbers: it has type {says}"):
         read(tmp_path / "f.parquet", {"id": ["a"], "embedding": array})
 
 
@@ -162,11 +162,11 @@ def test_columns_of_one_meaning_become_fields(array, expected, tmp_path):
     ("array", "why"),
     [
         (pa.array([Decimal("0.1")], pa.decimal128(16, 2)), "decimal128(16, 2), and a double is exact to 15"),
-        (pa.array([b"a"]), "it is of type binary, which no payload field can hold"),
-        (pa.array([1], pa.duration("s")), "it is of type duration[s]"),
-        (pa.array([1], pa.time64("us")), "it is of type time64[us]"),
-        (pa.array([[1]]), "it is of type list<element: int64>"),
-        (pa.array([{"a": 1}]), "it is of type struct<a: int64>"),
+        (pa.array([b"a"]), "it has type binary, which no payload field supports"),
+        (pa.array([1], pa.duration("s")), "it has type duration[s]"),
+        (pa.array([1], pa.time64("us")), "it has type time64[us]"),
+        (pa.array([[1]]), "it has type list<element: int64>"),
+        (pa.array([{"a": 1}]), "it has type struct<a: int64>"),
         (pa.nulls(1), "it has no values"),
     ],
     ids=lambda it: str(getattr(it, "type", "")),
