@@ -1,1 +1,1 @@
-"""Zero-shot classification of labelled sets: reading them, scoring them, drawing what was confused."""
+"""Zero-shot evaluation on labelled data sets: readers, scores and reports."""

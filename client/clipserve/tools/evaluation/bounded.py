@@ -1,4 +1,4 @@
-"""Data sets are read up to a size, packed and unpacked: small archives can hold terabytes."""
+"""Size limits for data sets, before and after decompression. Small archives can unpack to terabytes."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from clipserve.inputs.files import FileTooLarge, read_regular
 from clipserve.tools.evaluation.dataset import DatasetError
 
 MAX_FILE_BYTES = 1024 * 1024 * 1024
-"""Of a whole set, packed and unpacked. The largest that is known (CIFAR-10 as raw arrays) has 180 MiB."""
+"""Limit of a whole data set, packed or unpacked. The largest known one, CIFAR-10 as arrays, has 180 MiB."""
 MAX_MEMBER_BYTES = 256 * 1024 * 1024
-"""Of one batch, and of whatever else an archive would have read at once."""
+"""Limit of one batch, and of every single read from an archive."""
 
 
 def read_file(path: Path) -> bytes:
-    """The bytes of a regular file; DatasetError for one that is too large. Raises OSError."""
+    """The bytes of a regular file. Raises DatasetError if it is too large, OSError."""
     try:
         return read_regular(path, MAX_FILE_BYTES)
     except FileTooLarge as error:
@@ -24,14 +24,14 @@ def read_file(path: Path) -> bytes:
 
 
 class Bounded(io.RawIOBase):
-    """A file that is read up to `limit` bytes in all, and not too many at once; DatasetError beyond that."""
+    """A file with a limit on all bytes and on one read. Raises DatasetError beyond them."""
 
     def __init__(self, file: BinaryIO | io.BufferedIOBase, limit: int) -> None:
         self._file = file
         self._limit = limit
 
     def read(self, size: int = -1) -> bytes:
-        """The next bytes."""
+        """Reads the next bytes."""
         if not 0 <= size <= MAX_MEMBER_BYTES:
             raise DatasetError(f"the archive has a part of more than {MAX_MEMBER_BYTES:,} bytes")
         content = self._file.read(size)
@@ -39,13 +39,13 @@ class Bounded(io.RawIOBase):
         return content
 
     def readinto(self, buffer: Any) -> int:
-        """The next bytes, into a buffer."""
+        """Reads the next bytes into a buffer."""
         content = self.read(len(buffer))
         buffer[: len(content)] = content
         return len(content)
 
     def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
-        """Moves on; what is passed over counts, for it is unpacked too."""
+        """Moves the position. Skipped bytes count too, as they are unpacked."""
         if whence == io.SEEK_SET and offset > self._limit:
             raise DatasetError(f"the archive unpacks to more than {self._limit:,} bytes")
         at = self._file.seek(offset, whence)

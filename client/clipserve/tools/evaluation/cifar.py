@@ -1,11 +1,11 @@
-"""CIFAR-10, CIFAR-100 and CIFAR-10.1, in the layouts that they are passed around in.
+"""CIFAR-10, CIFAR-100 and CIFAR-10.1, in their usual file layouts:
 
-- `cifar-10-batches-py`, `cifar-100-python`: Python pickles (read without running what they name);
+- `cifar-10-batches-py`, `cifar-100-python`: Python pickles, read without running code;
 - `cifar-10-batches-bin`, `cifar-100-binary`: records of label bytes and 3 × 1,024 pixel bytes;
-- the `.tar.gz` archives that these are published in, and batches compressed by gzip;
+- the published `.tar.gz` archives, and batches compressed by gzip;
 - `.npz`: files concatenated in `jpeg` with `offset` and `label`, or arrays such as `x_test` and `y_test`;
 - pairs of `.npy` files, as of CIFAR-10.1;
-- Parquet and Arrow files as Hugging Face writes them (needs pyarrow), in any number of shards;
+- Parquet and Arrow files of Hugging Face (needs pyarrow), in any number of shards;
 - a folder for each class.
 """
 
@@ -41,26 +41,26 @@ from clipserve.tools.evaluation.folder import account_of, class_folders, folder_
 
 SHARD = re.compile(r"-(\d+)-of-(\d+)(?=\D)")
 NOT_THE_SAME = re.compile(r"-[0-9a-f]{16}(?=\.)|(?<![a-zA-Z0-9])\d+")
-"""In the names of shards: a hash, and numbers. That of a version (v2) is no shard's."""
+"""The parts of a shard's name that differ between shards: hash and numbers, but not versions (v2)."""
 CIFAR_NAME = re.compile(r"cifar[-_]?(100?)(?!\d)", re.IGNORECASE)
 ARCHIVES = (".tar.gz", ".tgz", ".tar")
 
 
 def load_cifar10(path: Path, split: str = "") -> Dataset:
-    """The test or train split found at `path`, a file or a folder. DatasetError if there is none.
+    """The test or train split at `path`, a file or a folder. Raises DatasetError.
 
-    Without a `split` it is the one that a file is named after, or test.
+    The default split is the one that a file's name tells, else test.
     """
     return load(path, split, CIFAR10)
 
 
 def load_cifar100(path: Path, split: str = "") -> Dataset:
-    """The same of CIFAR-100, with its 100 fine labels."""
+    """Like load_cifar10, for CIFAR-100 with its 100 fine labels."""
     return load(path, split, CIFAR100)
 
 
 def load(path: Path, split: str, ours: CifarSet) -> Dataset:
-    """The split of one of the sets."""
+    """The split of the set `ours`."""
     split = split or named_split(path, ours) or "test"
     if split not in ours.batches:
         raise DatasetError(f"{ours.name} has the splits test and train, not {split!r}")
@@ -86,18 +86,18 @@ def load(path: Path, split: str, ours: CifarSet) -> Dataset:
 
 
 def in_folders(path: Path, split: str, ours: CifarSet) -> tuple[list[Sample], Account]:
-    """The pictures of a folder for each class; DatasetError if there are none."""
+    """The pictures of a set with a folder for each class. Raises DatasetError if there are none."""
     below = path / split if (path / split).is_dir() else path
     folders = class_folders(below)
     labels = {name: number for number, name in enumerate(vocabulary(ours.command).classes)}
-    # Folders of two words have an underscore between them.
+    # Names of two words may have an underscore in folders.
     labels |= {name.replace(" ", "_"): number for name, number in labels.items()}
     samples = folder_samples(below, folders, labels)
     if samples:
         return samples, account_of(folders, labels)
     if find_files(path, split, other_set(ours)):
         raise is_other(str(path), ours)
-    other = next(it for it in SPLITS if it != split)
+    other = next(name for name in SPLITS if name != split)
     if files := find_files(path, other, ours):
         raise DatasetError(
             f"{path} has no {split} split, but {shortened([file.name for file in files])}: --split {other}"
@@ -110,7 +110,7 @@ def in_folders(path: Path, split: str, ours: CifarSet) -> tuple[list[Sample], Ac
 
 
 def find_files(path: Path, split: str, ours: CifarSet) -> list[Path]:
-    """The files of whichever layout is there, in order; none for folders of pictures. DatasetError."""
+    """The files of the first layout that matches, in order; none for folders of pictures."""
     files = [file for file in sorted(path.rglob("*"), key=by_number) if file.is_file() and of_set(file, ours)]
     for form in suffixes():
         if matches := batch_files(files, path, split, ours, form):
@@ -132,7 +132,7 @@ def find_files(path: Path, split: str, ours: CifarSet) -> list[Path]:
 def batch_files(
     there: Sequence[Path], path: Path, split: str, ours: CifarSet, form: Sequence[str]
 ) -> list[Path]:
-    """The batches of a split, each with one of the suffixes. DatasetError if some are missing, or doubled."""
+    """The batches of a split with these suffixes. Raises DatasetError if some are missing or doubled."""
     wanted = {name + suffix: name for name in ours.batches[split] for suffix in form}
     batches: dict[str, list[Path]] = {}
     for file in there:
@@ -148,7 +148,7 @@ def batch_files(
 
 
 def shards(files: Sequence[Path], path: Path, split: str) -> list[Path]:
-    """The files, if they are parts of one set. DatasetError for several sets, or missing parts."""
+    """The files if they are the shards of one set. Raises DatasetError for several sets or missing shards."""
     groups: dict[tuple[Path, str], list[Path]] = {}
     for file in files:
         groups.setdefault((file.parent, NOT_THE_SAME.sub("#", file.name)), []).append(file)
@@ -161,13 +161,13 @@ def shards(files: Sequence[Path], path: Path, split: str) -> list[Path]:
 
 
 def several(files: Sequence[Path], path: Path) -> DatasetError:
-    """The error of a folder with more than one set."""
+    """The error for a folder with more than one set."""
     named = ", ".join(file.relative_to(path).as_posix() for file in files[:4])
     return DatasetError(f"{path} has more than one set: {named}; name one of them with --data")
 
 
 def named_split(path: Path, ours: CifarSet) -> str:
-    """The split that a file is named after; empty for folders, and for files that have both."""
+    """The split that the file's name tells; empty for folders and for other names."""
     if path.is_dir():
         return ""
     stem = path.name.split(".")[0]
@@ -176,31 +176,31 @@ def named_split(path: Path, ours: CifarSet) -> str:
 
 
 def names(text: str, split: str) -> bool:
-    """Whether a name has the split in it, at the beginning of a word."""
+    """Whether a word of the name begins with the split."""
     return re.search(f"(?<![a-z]){split}", text.lower()) is not None
 
 
 def of_split(file: Path, root: Path, split: str) -> bool:
-    """Whether a file's name, or that of a folder between it and the root, names the split."""
+    """Whether the name of the file, or of a folder between it and the root, tells the split."""
     if NEW_TEST.search(file.name):
         return split == "test"
     return any(names(part, split) for part in file.relative_to(root).parts)
 
 
 def of_set(file: Path, ours: CifarSet) -> bool:
-    """Whether a file's name does not say that it is of the other set."""
+    """Whether the file's name fits the set: it does not tell the other set."""
     named = CIFAR_NAME.search(file.name)
     return named is None or (named[1] == "100") == (ours is CIFAR100)
 
 
 def by_number(file: Path) -> list[tuple[int, str]]:
-    """Sorts 2 before 10."""
+    """Sort key that places 2 before 10."""
     parts = re.split(r"(\d+)", file.as_posix())
     return [(int(part), "") if part.isdecimal() else (0, part) for part in parts]
 
 
 def file_samples(path: Path, split: str, ours: CifarSet) -> Iterator[Sample]:
-    """The samples of one file, by what it holds, and where that says nothing by its name."""
+    """The samples of one file. Its first bytes, else its name, tell the format."""
     with open_regular(path) as file:
         head = file.read(8)
     if head.startswith(b"PK\3\4") or path.suffix == ".npz":

@@ -1,4 +1,4 @@
-"""Pictures and labels in arrays: .npz and .npy."""
+"""CIFAR pictures and labels in arrays: .npz and .npy."""
 
 from __future__ import annotations
 
@@ -20,22 +20,22 @@ from clipserve.tools.evaluation.dataset import DatasetError, Sample
 
 UNREADABLE = (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error, MemoryError, TypeError)
 PICTURE_WORD = re.compile(r"(?<![a-z])(data|images|x)(?![a-z])", re.IGNORECASE)
-"""In the name of a file of pictures, where the file of its labels has another word."""
+"""Word in the name of a file of pictures; the name of its file of labels has one of LABEL_WORDS."""
 LABEL_WORDS = {"data": ("labels",), "images": ("labels",), "x": ("y", "Y")}
 
 
 def array_samples(
     name: str, images: npt.NDArray[Any], labels: npt.NDArray[Any], ours: CifarSet
 ) -> Iterator[Sample]:
-    """Pixels: uint8 [N, 3072] by planes, [N, 3, 32, 32] or [N, 32, 32, 3]; labels: integers [N] or [N, 1]."""
+    """Samples of uint8 [N, 3072] in planes, [N, 3, 32, 32] or [N, 32, 32, 3] and labels [N] or [N, 1]."""
     labels = labels.reshape(-1)
     shapes = f"{images.dtype} {list(images.shape)} with {len(labels)} labels"
     if labels.dtype.kind not in "iu" or images.ndim < 2 or not len(images) == len(labels) > 0:
-        raise DatasetError(f"{name}: {shapes} is no {ours.name}")
+        raise DatasetError(f"{name}: {shapes} is not {ours.name}")
     if images[0].size != PIXELS:
-        raise DatasetError(f"{name}: {shapes} is no {ours.name}, whose pictures have {PIXELS:,} values each")
+        raise DatasetError(f"{name}: {shapes} is not {ours.name}, whose pictures have {PIXELS:,} values")
     if images.dtype != np.uint8:
-        raise DatasetError(f"{name}: {shapes} is no {ours.name}: pixels must be uint8, 0 to 255")
+        raise DatasetError(f"{name}: {shapes} is not {ours.name}, whose pixels are uint8")
     if images.shape[1:] != (SIDE, SIDE, 3):
         images = images.reshape(-1, 3, SIDE, SIDE).transpose(0, 2, 3, 1)
     return (Sample(f"{name}[{i}]", images[i], int(labels[i])) for i in range(len(labels)))
@@ -44,7 +44,7 @@ def array_samples(
 def jpeg_samples(
     name: str, jpeg: npt.NDArray[Any], offset: npt.NDArray[Any], label: npt.NDArray[Any]
 ) -> Iterator[Sample]:
-    """Files concatenated in `jpeg`: the i-th is jpeg[offset[i]:offset[i + 1]]."""
+    """Samples of JPEG files that are concatenated in `jpeg`: jpeg[offset[i]:offset[i + 1]] is the i-th."""
     if offset.dtype.kind not in "iu" or label.dtype.kind not in "iu" or offset.ndim != 1 or label.ndim != 1:
         raise DatasetError(f"{name}: jpeg, offset and label do not fit together")
     bounds = offset.astype(np.int64)
@@ -58,7 +58,7 @@ def jpeg_samples(
 
 
 def pairs_of(split: str) -> list[tuple[str, str]]:
-    """Names of an array of pictures and one of labels; those that name the split come first."""
+    """Names of the arrays of pictures and of labels; names with the split come first."""
     return [
         *((f"x_{split}", f"y_{split}"), (f"{split}_x", f"{split}_y")),
         *((f"{split}_images", f"{split}_labels"), (f"{split}_data", f"{split}_labels")),
@@ -67,7 +67,7 @@ def pairs_of(split: str) -> list[tuple[str, str]]:
 
 
 def names_split(path: Path, split: str) -> bool:
-    """Whether an .npz has arrays that are named after the split."""
+    """Whether an .npz has arrays with names of the split."""
     try:
         with open_regular(path) as file, zipfile.ZipFile(file) as archive:
             names = {name.removesuffix(".npy").lower() for name in archive.namelist()}
@@ -77,7 +77,7 @@ def names_split(path: Path, split: str) -> bool:
 
 
 def npz_samples(path: Path, split: str, ours: CifarSet) -> Iterator[Sample]:
-    """An .npz of JPEG files, or of arrays."""
+    """The samples of an .npz of JPEG files or arrays."""
     try:
         with open_regular(path) as file:
             check_unpacked(file)
@@ -94,22 +94,22 @@ def npz_samples(path: Path, split: str, ours: CifarSet) -> Iterator[Sample]:
         if {images, labels} <= by_name.keys():
             return array_samples(path.name, by_name[images], by_name[labels], ours)
     raise DatasetError(
-        f"{path} holds {', '.join(arrays) or 'nothing'}; expected jpeg, offset and label, "
+        f"{path} has the arrays {', '.join(arrays) or '(none)'}; expected jpeg, offset and label, "
         f"or x_{split} and y_{split}, or images and labels"
     )
 
 
 def check_unpacked(file: BinaryIO) -> None:
-    """DatasetError for an .npz that unpacks to more than a data set has."""
+    """Raises DatasetError for an .npz that unpacks to more than MAX_FILE_BYTES."""
     with zipfile.ZipFile(file) as archive:
         size = sum(member.file_size for member in archive.infolist())
     if size > MAX_FILE_BYTES:
-        raise DatasetError(f"it unpacks to {size:,} bytes; at most {MAX_FILE_BYTES:,} are read")
+        raise DatasetError(f"it unpacks to {size:,} bytes; the limit is {MAX_FILE_BYTES:,}")
     file.seek(0)
 
 
 def npy_samples(path: Path, ours: CifarSet) -> Iterator[Sample]:
-    """Pictures in one .npy file, and labels in the one beside it."""
+    """The samples of an .npy file of pictures and the .npy file of their labels beside it."""
     beside = labels_beside(path)
     if beside is None:
         raise DatasetError(
@@ -120,7 +120,7 @@ def npy_samples(path: Path, ours: CifarSet) -> Iterator[Sample]:
 
 
 def labels_beside(path: Path) -> Path | None:
-    """The file of labels of a file of pictures; None if there is none."""
+    """The file of labels for a file of pictures; None if there is none."""
     for word in PICTURE_WORD.finditer(path.stem):
         for label in LABEL_WORDS[word[0].lower()]:
             beside = path.with_name(path.stem[: word.start()] + label + path.stem[word.end() :] + path.suffix)
@@ -130,7 +130,7 @@ def labels_beside(path: Path) -> Path | None:
 
 
 def read_npy(path: Path) -> npt.NDArray[Any]:
-    """The array of a file; DatasetError."""
+    """The array of a file. Raises DatasetError."""
     try:
         array: npt.NDArray[Any] = np.load(io.BytesIO(read_file(path)), allow_pickle=False)
     except DatasetError:

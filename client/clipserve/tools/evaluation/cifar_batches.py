@@ -1,4 +1,4 @@
-"""Batches as they are published: Python pickles or binary records, alone, compressed, or in an archive."""
+"""CIFAR batches: Python pickles or binary records, plain, compressed or in an archive."""
 
 from __future__ import annotations
 
@@ -23,18 +23,18 @@ PICKLE_SUFFIXES = ("", ".pkl", ".pickle", ".p")
 BINARY_SUFFIXES = (".bin",)
 GZIP = b"\x1f\x8b"
 PICKLES = (b"\x80", b"(", b"}")
-"""First bytes of a pickled dictionary. No label of a binary batch has these values."""
+"""First byte of a pickled dictionary. Labels of binary batches do not have these values."""
 MAX_LABEL = 1_000
 
 
 def suffixes(packed: bool = True) -> tuple[tuple[str, ...], ...]:
-    """Of pickled batches, and of binary ones."""
+    """The suffixes of pickled batches, and of binary ones."""
     both = (PICKLE_SUFFIXES, BINARY_SUFFIXES)
     return tuple((*kind, *(f"{suffix}.gz" for suffix in kind)) if packed else kind for kind in both)
 
 
 def read_batch(path: Path) -> bytes:
-    """The bytes of a batch, unpacked; DatasetError. Raises OSError."""
+    """The unpacked bytes of a batch. Raises DatasetError, OSError."""
     content = read_file(path)
     if not content.startswith(GZIP):
         return content
@@ -65,53 +65,53 @@ def pickled_samples(name: str, content: bytes, ours: CifarSet) -> Iterator[Sampl
     except DatasetError as error:
         raise DatasetError(f"{name}: {error}") from error
     if not isinstance(found, dict):
-        raise DatasetError(f"{name} holds no batch")
+        raise DatasetError(f"{name} is not a batch: it has no dictionary")
     batch = {key.decode("latin-1") if isinstance(key, bytes) else key: value for key, value in found.items()}
     if ours.pickled_labels not in batch and other_set(ours).pickled_labels in batch:
         raise is_other(name, ours)
     if "data" not in batch or ours.pickled_labels not in batch:
-        raise DatasetError(f"{name} holds no {ours.name} batch: data and {ours.pickled_labels} are missing")
+        raise DatasetError(f"{name} is not a {ours.name} batch: it needs data and {ours.pickled_labels}")
     labels = batch[ours.pickled_labels]
     return array_samples(name, pixels_of(name, batch["data"]), labels_of(name, labels), ours)
 
 
 def pixels_of(name: str, value: Any) -> npt.NDArray[Any]:
-    """An array of pictures, or a list of one array for each as one."""
+    """The pictures as one array, from an array or a list of arrays. Raises DatasetError."""
     if isinstance(value, np.ndarray):
         return value
     rows = value if isinstance(value, list) else []
     if (
         all(isinstance(row, np.ndarray) and row.size == PIXELS and row.dtype == np.uint8 for row in rows)
-        and 0 < len(rows) * PIXELS <= MAX_MEMBER_BYTES  # a short list can name one array very often
+        and 0 < len(rows) * PIXELS <= MAX_MEMBER_BYTES  # a short list can repeat one array
         and len({row.shape for row in rows}) == 1
     ):
         return np.stack(rows)
-    raise DatasetError(f"{name} holds data that are not arrays of {PIXELS:,} bytes")
+    raise DatasetError(f"{name}: data must be arrays of {PIXELS:,} bytes")
 
 
 def labels_of(name: str, value: Any) -> npt.NDArray[Any]:
-    """An array of labels, or a flat list as one: lists within lists can be far larger than their file."""
+    """The labels as an array, from an array or a flat list; nested lists can be huge. Raises DatasetError."""
     if isinstance(value, np.ndarray):
         return value
     if isinstance(value, list) and all(type(item) is int and 0 <= item < MAX_LABEL for item in value):
         return np.array(value, np.int64)
-    raise DatasetError(f"{name} holds labels that are not whole numbers from 0 on")
+    raise DatasetError(f"{name}: labels must be whole numbers from 0 on")
 
 
 def binary_samples(name: str, content: bytes, ours: CifarSet) -> Iterator[Sample]:
-    """Records of one or two label bytes and the planes of red, green and blue."""
+    """The samples of records: one or two label bytes, then the planes red, green and blue."""
     if not content or len(content) % ours.record_bytes:
         if content and len(content) % other_set(ours).record_bytes == 0:
             raise is_other(name, ours)
         raise DatasetError(
-            f"{name} has {len(content)} bytes, no whole number of {ours.record_bytes}-byte records"
+            f"{name} has {len(content)} bytes, not a multiple of records of {ours.record_bytes} bytes"
         )
     records = np.frombuffer(content, np.uint8).reshape(-1, ours.record_bytes)
     return array_samples(name, records[:, ours.label_bytes :], records[:, ours.label_bytes - 1], ours)
 
 
 def tar_samples(path: Path, split: str, ours: CifarSet) -> Iterator[Sample]:
-    """The batches of an archive, read without unpacking it."""
+    """The samples of an archive, which is read without extracting it."""
     forms = suffixes(packed=False)
     wanted = {name + suffix: name for name in ours.batches[split] for form in forms for suffix in form}
     foreign = {name + suffix for name in other_set(ours).batches[split] for form in forms for suffix in form}
@@ -139,7 +139,7 @@ def tar_samples(path: Path, split: str, ours: CifarSet) -> Iterator[Sample]:
 
 
 def opened_archive(file: BinaryIO) -> tarfile.TarFile:
-    """The archive, of which no more is unpacked than a data set needs."""
+    """The archive. At most MAX_FILE_BYTES are unpacked."""
     packed = file.read(2) == GZIP
     file.seek(0)
     content = gzip.GzipFile(fileobj=file) if packed else file
@@ -147,6 +147,6 @@ def opened_archive(file: BinaryIO) -> tarfile.TarFile:
 
 
 def require_all(count: int, split: str, path: Path, ours: CifarSet) -> None:
-    """DatasetError unless every batch of the split is there."""
+    """Raises DatasetError unless `count` is the number of batches of the split."""
     if count != len(ours.batches[split]):
         raise DatasetError(f"{path} has {count} of the {len(ours.batches[split])} {split} batches")

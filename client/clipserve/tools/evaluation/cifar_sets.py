@@ -1,4 +1,4 @@
-"""CIFAR-10 and CIFAR-100: what their files are called, and what belongs in them."""
+"""CIFAR-10 and CIFAR-100: names of files, columns and keys, and sizes."""
 
 from __future__ import annotations
 
@@ -15,28 +15,28 @@ SPLITS = ("test", "train")
 
 @dataclass(frozen=True)
 class CifarSet:
-    """One of the two."""
+    """CIFAR-10 or CIFAR-100."""
 
     name: str
     command: str
-    """Of `clipserve evaluate`; also its vocabulary."""
+    """Argument of `clipserve evaluate`; also the name of the vocabulary."""
     classes: int
     batches: Mapping[str, tuple[str, ...]]
     """Names of the batches of each split, without suffixes."""
     label_bytes: int
-    """At the beginning of each record of a binary batch; the last of them is the class."""
+    """Label bytes at the beginning of each binary record; the last one is the class."""
     pickled_labels: str
-    """Their key in a pickled batch."""
+    """Key of the labels in a pickled batch."""
     columns: tuple[str, ...]
-    """Names that the column of labels has in tables."""
+    """Possible names of the column of labels in tables."""
     archives: str
-    """How the names of the published archives begin."""
+    """Prefix of the names of the published archives."""
     sizes: Mapping[str, int]
-    """Pictures of each split, as published."""
+    """Published number of pictures of each split."""
 
     @property
     def record_bytes(self) -> int:
-        """Of a binary batch."""
+        """Size of a binary record in bytes."""
         return self.label_bytes + PIXELS
 
 
@@ -64,16 +64,16 @@ CIFAR100 = CifarSet(
 )
 SETS = (CIFAR10, CIFAR100)
 NEW_TEST = re.compile(r"cifar-?10\.1[_-](v[46])", re.IGNORECASE)
-"""Files of CIFAR-10.1, another test set for the classes of CIFAR-10."""
+"""Names of files of CIFAR-10.1, another test set with the classes of CIFAR-10."""
 NEW_TEST_SIZES = {"v4": 2_021, "v6": 2_000}
 
 
 def other_set(ours: CifarSet) -> CifarSet:
-    """The other one."""
+    """CIFAR-100 for CIFAR-10, and the reverse."""
     return CIFAR100 if ours is CIFAR10 else CIFAR10
 
 
 def is_other(name: str, ours: CifarSet) -> DatasetError:
-    """The error of a file of the other set."""
+    """The error for a file of the other set."""
     other = other_set(ours)
     return DatasetError(f"{name} is {other.name}, not {ours.name}: use `clipserve evaluate {other.command}`")

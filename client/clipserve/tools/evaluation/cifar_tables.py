@@ -1,4 +1,4 @@
-"""Pictures and labels in tables as Hugging Face writes them: Parquet files, and Arrow files of `datasets`."""
+"""CIFAR pictures and labels in Parquet and Arrow files of Hugging Face."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from clipserve.tools.evaluation.dataset import DatasetError, Sample
 
 IMAGES = ("img", "image", "images")
 ARROW_FILE = b"ARROW1"
-"""How an Arrow file begins that is not a stream."""
+"""First bytes of an Arrow file that is not a stream."""
 
 
 def table_samples(path: Path, ours: CifarSet) -> Iterator[Sample]:
-    """A table with a column of pictures, files' bytes alone or in a struct, and one of labels."""
+    """The samples of a table with a column of pictures (bytes, or structs of bytes) and one of labels."""
     rows = read_table(path, (*IMAGES, *ours.columns, *other_set(ours).columns))
     image = next((name for name in IMAGES if name in rows), None)
     label = next((name for name in ours.columns if name in rows), None)
@@ -40,23 +40,23 @@ def table_samples(path: Path, ours: CifarSet) -> Iterator[Sample]:
 
 
 def content_of(path: Path, row: int, column: str, value: Any) -> bytes:
-    """The bytes of a picture's file; DatasetError."""
+    """The bytes of a picture's file. Raises DatasetError."""
     content = value.get("bytes") if isinstance(value, dict) else value
     if isinstance(content, bytes) and content:
         return content
     if value is None:
         why = "is empty"
     elif isinstance(value, dict) and value.get("path"):
-        why = f"names the file {value['path']!r} and does not hold it; save the set with its pictures inside"
+        why = f"names the file {value['path']!r} but does not contain it; save the set with embedded pictures"
     elif isinstance(value, dict):
         why = f"has no bytes, but {', '.join(value) or 'nothing'}"
     else:
-        why = f"is of type {type(value).__name__}, not the bytes of a picture's file"
+        why = f"has type {type(value).__name__}, not the bytes of a picture's file"
     raise DatasetError(f"{path}: column {column!r} of row {row} {why}")
 
 
 def number_of(path: Path, row: int, column: str, value: Any, classes: Mapping[str, int]) -> int:
-    """The class, given by number or name; DatasetError."""
+    """The class from its number or name. Raises DatasetError."""
     if type(value) is int:
         return value
     if isinstance(value, str) and value.replace("_", " ") in classes:
@@ -66,27 +66,27 @@ def number_of(path: Path, row: int, column: str, value: Any, classes: Mapping[st
 
 
 def bounded(path: Path, batches: Iterable[Any]) -> Iterator[Any]:
-    """The batches of a table, which may be compressed; DatasetError where they are larger than a data set."""
+    """The batches of a table. Raises DatasetError if they unpack to more than MAX_FILE_BYTES."""
     size = 0
     for batch in batches:
         size += batch.nbytes
         if size > MAX_FILE_BYTES:
-            raise DatasetError(f"{path} unpacks to more than {MAX_FILE_BYTES:,} bytes, the most that is read")
+            raise DatasetError(f"{path} unpacks to more than {MAX_FILE_BYTES:,} bytes, which is the limit")
         yield batch
 
 
 class Table(dict[str, Sequence[Any]]):
-    """Columns by name; only the wanted ones are read.
+    """The wanted columns by name.
 
     Attributes:
-        columns: the names of all that there are, for a sentence.
+        columns: the names of all columns of the file, for messages.
     """
 
     columns = ""
 
 
 def read_table(path: Path, wanted: Sequence[str]) -> Table:
-    """The wanted columns; DatasetError where pyarrow is missing or the file is no table."""
+    """The wanted columns. Raises DatasetError if pyarrow is missing or the file is not a table."""
     try:
         import pyarrow
         import pyarrow.ipc
@@ -100,7 +100,7 @@ def read_table(path: Path, wanted: Sequence[str]) -> Table:
             file = pyarrow.parquet.ParquetFile(content)
             size = sum(file.metadata.row_group(i).total_byte_size for i in range(file.num_row_groups))
             if size > MAX_FILE_BYTES:
-                raise DatasetError(f"{path} unpacks to {size:,} bytes; at most {MAX_FILE_BYTES:,} are read")
+                raise DatasetError(f"{path} unpacks to {size:,} bytes; the limit is {MAX_FILE_BYTES:,}")
             names = file.schema_arrow.names
             table = file.read([name for name in names if name in wanted])
         else:
@@ -110,10 +110,10 @@ def read_table(path: Path, wanted: Sequence[str]) -> Table:
             columns = [name for name in names if name in wanted]
             batches = opened if stream else map(opened.get_batch, range(opened.num_record_batches))
             table = pyarrow.Table.from_batches(bounded(path, (batch.select(columns) for batch in batches)))
-        found = Table(table.to_pydict())
+        columns_read = Table(table.to_pydict())
     except DatasetError:
         raise
     except (OSError, ValueError, MemoryError, pyarrow.ArrowException) as error:
         raise DatasetError(f"{path} is not a readable {kind} file: {error}") from error
-    found.columns = ", ".join(names) or "none"
-    return found
+    columns_read.columns = ", ".join(names) or "none"
+    return columns_read

@@ -1,4 +1,4 @@
-"""A labelled set of pictures."""
+"""A labelled data set."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from clipserve.inputs.image_like import ImageLike
 from clipserve.inputs.picture_files import PassedOver
 
 NAMED = 5
-"""Classes, folders or files that a sentence names."""
+"""Number of names that a sentence lists."""
 
 
 class DatasetError(ValueError):
-    """The files are not what they should be; the text says what to do."""
+    """The files cannot be read as the data set; the text tells what to do."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -22,43 +22,43 @@ class Sample:
     """One picture."""
 
     name: str
-    """How people find it again: a relative path, or `file[index]`."""
+    """A relative path, or `file[index]`."""
     image: ImageLike
     label: int
-    """Position in the set's classes."""
+    """Index of the class."""
 
 
 @dataclass(frozen=True)
 class Account:
-    """Where a set was read from, and what of that is not in it."""
+    """The source of a data set, and what was skipped."""
 
     files: tuple[str, ...] = ()
-    """Files that hold many pictures each; none for folders of pictures."""
+    """Files with many pictures each; empty for folders of pictures."""
     expected: int = 0
-    """How many pictures the whole set has as published; 0 if that is not known."""
+    """Published number of pictures; 0 if unknown."""
     label_list: str = ""
-    """File that the labels were read from; empty if it was given, or if there is none."""
+    """Path of the list of labels that was found; empty if it was given, or if there is none."""
     passed_over: PassedOver = field(default_factory=PassedOver)
     folders_left_out: tuple[str, ...] = ()
-    """Folders that are no classes."""
+    """Folders that are not classes."""
     lost_classes: tuple[str, ...] = ()
-    """Classes whose folder has pictures, of which none can be read."""
+    """Classes whose folder has only unreadable pictures."""
 
 
 @dataclass(frozen=True)
 class Dataset:
-    """Pictures and the classes they are of."""
+    """Pictures and their classes."""
 
     name: str
     classes: tuple[str, ...]
-    """Names; two classes may bear one."""
+    """Names. Two classes may have the same name."""
     samples: Sequence[Sample]
     templates: tuple[str, ...] = ()
-    """Prompts published for this set; none means the server's own."""
+    """Prompt templates published for this set; empty for the default ones."""
     account: Account = field(default_factory=Account)
 
     def limited(self, limit: int | None) -> Dataset:
-        """At most `limit` samples, evenly spread over the set, which is often sorted by class."""
+        """At most `limit` samples, evenly spread, since sets are often sorted by class."""
         count = len(self.samples)
         if limit is None or limit >= count:
             return self
@@ -66,12 +66,12 @@ class Dataset:
 
     @property
     def empty_classes(self) -> tuple[str, ...]:
-        """Names of the classes that no picture is of."""
+        """Names of the classes without pictures."""
         used = {sample.label for sample in self.samples}
         return tuple(name for i, name in enumerate(self.classes) if i not in used)
 
     def facts(self) -> dict[str, Any]:
-        """What was read, for JSON."""
+        """What was read, as JSON."""
         return {
             "pictures_read": len(self.samples),
             "files_read": list(self.account.files),
@@ -81,7 +81,7 @@ class Dataset:
         }
 
     def sentences(self) -> list[str]:
-        """What was read, and what is missing, for people."""
+        """What was read and what is missing, as sentences."""
         account, empty = self.account, self.empty_classes
         files = f" from {shortened(account.files)}" if account.files else ""
         files += f", labels from {account.label_list}" if account.label_list else ""
@@ -89,17 +89,17 @@ class Dataset:
             f"read {len(self.samples):,} pictures of {len(self.classes) - len(empty):,} classes{files}"
         ]
         if account.expected not in (0, len(self.samples)):
-            sentences.append(f"{self.name} as published has {account.expected:,} pictures")
+            sentences.append(f"the published {self.name} has {account.expected:,} pictures")
         if empty:
-            sentences.append(f"classes without pictures, kept as labels: {shortened(empty)}")
+            sentences.append(f"classes without pictures, which remain as labels: {shortened(empty)}")
         if account.folders_left_out:
-            sentences.append(f"no classes of the set, left out: {shortened(account.folders_left_out)}")
+            sentences.append(f"folders that are not classes, skipped: {shortened(account.folders_left_out)}")
         if account.passed_over:
-            sentences.append(f"passed over: {account.passed_over.words()}")
+            sentences.append(f"skipped: {account.passed_over.words()}")
         return sentences
 
 
 def shortened(names: Sequence[str]) -> str:
-    """The first names of a list, and how many more there are."""
+    """The first NAMED names, and the number of others."""
     more = len(names) - NAMED
     return ", ".join(names[:NAMED]) + (f" and {more:,} more" if more > 0 else "")

@@ -16,7 +16,7 @@ from clipserve.tools.evaluation.dataset import Account, Dataset, DatasetError, S
 
 SPLITS = ("test", "val", "valid", "validation", "train")
 OUTSIDE = "outside of the classes' folders"
-""""Kind" of the pictures that lie beside the folders."""
+"""Kind under which pictures beside the folders are counted."""
 
 
 @dataclass(frozen=True)
@@ -25,24 +25,24 @@ class ClassFolder:
 
     name: str
     files: Sequence[Path]
-    """Its pictures, by name."""
+    """Its pictures, sorted by name."""
     passed_over: PassedOver
 
     @property
     def lost(self) -> bool:
-        """Whether it has pictures, of which none can be read."""
+        """Whether it has only unreadable pictures."""
         return not self.files and bool(
             self.passed_over.unread or self.passed_over.files.keys() & (CONVERTIBLE | NOT_OPENED)
         )
 
 
 def load_folder(path: Path, split: str = "", names: Path | None = None) -> Dataset:
-    """The pictures below `path`, one class for each folder.
+    """The pictures below `path`, one class for each folder. Raises DatasetError.
 
-    Classes are named after their folders, with spaces for underscores, or as `names` says: lines of folder
-    and name, with a tab or comma between. Where the folders are splits, `split` says which is meant; the
-    first of test and val by default. A folder whose pictures cannot be read is a class without pictures; one
-    without any pictures is no class.
+    The name of a class is the folder's, with spaces for underscores, or comes from the file `names`: folder
+    and name on each line, separated by a tab or comma. If the folders are splits, `split` selects one; the
+    default is the first of SPLITS. A folder with only unreadable pictures is a class without pictures; a
+    folder without pictures is not a class.
     """
     path = chosen_split(path, split)
     folders = class_folders(path)
@@ -52,7 +52,7 @@ def load_folder(path: Path, split: str = "", names: Path | None = None) -> Datas
         skipped = passed_over_in(folders, outside)
         raise DatasetError(
             f"{path} has no folders with pictures in them; expected one for each class"
-            + (f" (passed over: {skipped.words()})" if skipped else "")
+            + (f" (skipped: {skipped.words()})" if skipped else "")
         )
     given = read_names(names) if names else {}
     missing = [folder.name for folder in classes if given and folder.name not in given]
@@ -66,9 +66,9 @@ def load_folder(path: Path, split: str = "", names: Path | None = None) -> Datas
 
 
 def chosen_split(path: Path, split: str) -> Path:
-    """The folder of the split, where there are splits."""
+    """The folder of the split, or `path` if there are no splits. Raises DatasetError."""
     if not path.is_dir():
-        raise DatasetError(f"{path} is no folder")
+        raise DatasetError(f"{path} is not a folder")
     if split:
         if not (path / split).is_dir():
             raise DatasetError(f"{path} has no folder {split!r}")
@@ -80,14 +80,14 @@ def chosen_split(path: Path, split: str) -> Path:
 
 
 def folder_names(path: Path) -> list[str]:
-    """Names of the folders in a folder, sorted, without those that no one keeps pictures in."""
+    """Sorted names of the folders in `path`, without system folders."""
     return sorted(
         entry.name for entry in os.scandir(path) if entry.is_dir() and not is_system_folder(entry.name)
     )
 
 
 def class_folders(path: Path) -> list[ClassFolder]:
-    """The folders in `path` and the pictures below each, sorted."""
+    """The folders in `path`, with their pictures."""
     folders = []
     for name in folder_names(path) if path.is_dir() else ():
         passed_over = PassedOver()
@@ -96,7 +96,7 @@ def class_folders(path: Path) -> list[ClassFolder]:
 
 
 def files_outside(path: Path) -> PassedOver:
-    """The files that lie beside the folders of classes, and the folders that are none."""
+    """The files beside the folders of classes, and the system folders."""
     outside = PassedOver()
     for entry in os.scandir(path):
         if entry.is_dir():
@@ -108,7 +108,7 @@ def files_outside(path: Path) -> PassedOver:
 
 
 def folder_samples(path: Path, folders: Sequence[ClassFolder], labels: Mapping[str, int]) -> list[Sample]:
-    """The pictures of each folder that `labels` has, by its name; a class without a folder has none."""
+    """The pictures of the folders in `labels`; keys are names of folders."""
     return [
         Sample(file.relative_to(path).as_posix(), file, labels[folder.name])
         for folder in folders
@@ -120,7 +120,7 @@ def folder_samples(path: Path, folders: Sequence[ClassFolder], labels: Mapping[s
 def account_of(
     folders: Sequence[ClassFolder], labels: Mapping[str, int], outside: PassedOver | None = None
 ) -> Account:
-    """What of the folders is not in the set."""
+    """What the set leaves out of the folders."""
     return Account(
         passed_over=passed_over_in(folders, outside),
         folders_left_out=tuple(folder.name for folder in folders if folder.name not in labels),
@@ -129,7 +129,7 @@ def account_of(
 
 
 def passed_over_in(folders: Sequence[ClassFolder], outside: PassedOver | None = None) -> PassedOver:
-    """What was passed over in all of them."""
+    """The sum of what was skipped."""
     total = PassedOver()
     for passed_over in (*(folder.passed_over for folder in folders), *([outside] if outside else [])):
         total.add(passed_over)
@@ -137,12 +137,12 @@ def passed_over_in(folders: Sequence[ClassFolder], outside: PassedOver | None = 
 
 
 def spoken(folder: str) -> str:
-    """A folder's name as a label."""
+    """The folder's name as a label: spaces for underscores."""
     return re.sub(r"[_\s]+", " ", folder).strip()
 
 
 def read_lines(path: Path) -> list[str]:
-    """The lines of a text file; DatasetError."""
+    """The lines of a text file. Raises DatasetError."""
     try:
         return lines_in(read_text(path))
     except (OSError, NotText) as error:
@@ -151,13 +151,13 @@ def read_lines(path: Path) -> list[str]:
 
 
 def read_names(path: Path) -> dict[str, str]:
-    """Folder → name."""
+    """Names of classes by folder. Raises DatasetError."""
     names: dict[str, str] = {}
     for number, line in enumerate(read_lines(path), 1):
         if not line.strip():
             continue
         folder, separator, name = line.partition("\t") if "\t" in line else line.partition(",")
         if not separator or not name.strip():
-            raise DatasetError(f"{path}:{number}: expected a folder and a name, with a tab or comma between")
+            raise DatasetError(f"{path}:{number}: expected a folder and a name, separated by a tab or comma")
         names[folder.strip()] = name.strip()
     return names

@@ -1,14 +1,14 @@
-"""ImageNet-1k: folders named by WordNet identifiers, or the flat validation set with its list of labels.
+"""ImageNet-1k: folders named by WordNet identifiers, or the flat validation set with a list of labels.
 
-Lists of labels come in many forms. Read are, one line for each picture:
+A list has one line for each picture, in one of these forms:
 - an identifier (`n01751748`), or a class number, for the pictures in the order of their names;
 - a file's name and then an identifier or a class number (`ILSVRC2012_val_00000001.JPEG 65`);
 - Kaggle's LOC_val_solution.csv (`ILSVRC2012_val_00000001,n01751748 111 108 441 193`).
 
-Class numbers are positions in the order of the identifiers, 0 to 999. In a file named …ground_truth…, or
-where 1,000 occurs and 0 does not, they are ILSVRC2012_IDs, 1 to 1,000, which have an order of their own.
+Class numbers are positions in the order of the identifiers, 0 to 999. In a file named …ground_truth…, or if
+1,000 occurs and 0 does not, they are ILSVRC2012_IDs, 1 to 1,000, which have another order.
 
-A list without names may be longer than the folder has pictures if these bear their numbers (…_val_00000007).
+A list without names may have more lines than pictures if the pictures have numbers (…_val_00000007).
 """
 
 from __future__ import annotations
@@ -38,18 +38,18 @@ IMAGENET_LISTS = (
     "LOC_val_solution.csv",
     "imagenet_2012_validation_synset_labels.txt",
 )
-"""Names that only lists of ImageNet have: such a list may also lie in a folder above."""
+"""Names of lists of ImageNet only; they are also found in folders above."""
 COMMON_LISTS = ("val.txt", "val_labels.txt", "labels.txt", "ground_truth.txt")
-"""Names that lists of any set have: beside the folder, the list may belong to another folder."""
+"""Names of lists of any data set; beside the folder, such a list may belong to another folder."""
 MOST_DIGITS = 9
 CLASSES = 1000
 UNLISTED = "not in the list"
-""""Kind" of the pictures that a list of labels leaves out."""
+"""Kind under which pictures without a label are counted."""
 
 
 @functools.cache
 def synsets() -> tuple[Mapping[str, int], Mapping[int, int]]:
-    """Class of each identifier, and of each ILSVRC2012_ID."""
+    """The class of each identifier, and of each ILSVRC2012_ID."""
     text = (resources.files("clipserve") / "data" / "imagenet1k_synsets.txt").read_text(encoding="utf-8")
     rows = [line.split() for line in text.splitlines()]
     return (
@@ -59,7 +59,7 @@ def synsets() -> tuple[Mapping[str, int], Mapping[int, int]]:
 
 
 def load_imagenet(path: Path, split: str = "", ground_truth: Path | None = None) -> Dataset:
-    """The pictures below `path`. DatasetError if they or their labels are not found."""
+    """The pictures below `path`. Raises DatasetError if pictures or labels are missing."""
     words = vocabulary("imagenet1k")
     given, path = path, chosen_split(path, split or ("val" if (path / "val").is_dir() else ""))
     by_wnid, _ = synsets()
@@ -73,16 +73,16 @@ def load_imagenet(path: Path, split: str = "", ground_truth: Path | None = None)
     if not samples:
         skipped = account.passed_over
         raise DatasetError(
-            f"no pictures found in {path}" + (f" (passed over: {skipped.words()})" if skipped else "")
+            f"no pictures found in {path}" + (f" (skipped: {skipped.words()})" if skipped else "")
         )
     return Dataset(f"ImageNet {path.name}", words.classes, samples, words.templates, account)
 
 
 def find_list(path: Path, given: Path) -> Path:
-    """The list of labels of the pictures in `path`; DatasetError if there is none.
+    """The list of labels of the pictures in `path`. Raises DatasetError if there is none.
 
-    It lies in `path` or in the folder that was given; or beside `path`, if it has the folder's name (val.txt,
-    val_labels.txt) or no other folder is there. A list of IMAGENET_LISTS may also lie in the three folders
+    Any list counts in `path` or in the given folder; beside `path` only if it has the folder's name (val.txt,
+    val_labels.txt) or there is no other folder. A list of IMAGENET_LISTS may also be in the three folders
     above, or in a development kit there.
     """
     own = path.resolve()
@@ -104,7 +104,7 @@ def find_list(path: Path, given: Path) -> Path:
 
 
 def flat_samples(path: Path, ground_truth: Path) -> tuple[list[Sample], PassedOver]:
-    """The pictures of one folder with the labels of a list, and those that have none."""
+    """The pictures of one folder with labels of the list, and what was skipped."""
     passed_over = PassedOver()
     files = sorted(find_images(path, passed_over))
     labels = read_list(ground_truth, [file.name for file in files])
@@ -119,7 +119,7 @@ def flat_samples(path: Path, ground_truth: Path) -> tuple[list[Sample], PassedOv
 
 
 def read_list(path: Path, names: Sequence[str]) -> list[int]:
-    """The class of each picture, −1 for those that the list leaves out. DatasetError for what is no list."""
+    """The class of each picture, −1 for pictures that are not in the list. Raises DatasetError."""
     lines = read_lines(path)
     rows = [re.split(r"[\s,]+", line.strip()) for line in lines if line.strip()]
     rows = [row for row in rows if row[0] != "ImageId"]
@@ -136,33 +136,35 @@ def read_list(path: Path, names: Sequence[str]) -> list[int]:
     numbers = [int((NUMBERED.findall(Path(name).stem) or ["0"])[0]) for name in names]
     if not names or not all(1 <= number <= len(classes) for number in numbers):
         raise DatasetError(
-            f"{path} has {len(classes)} labels without names, but there are {len(names)} pictures; "
-            "they must be as many, or the pictures must bear their numbers"
+            f"{path} has {len(classes)} labels without names, but there are {len(names)} pictures; give "
+            "a label for each picture, or number the pictures (…_val_00000007)"
         )
     return [classes[number - 1] for number in numbers]
 
 
 def all_numbers(marks: Sequence[str]) -> bool:
-    """Whether classes are given by number."""
+    """Whether all marks are class numbers."""
     return all(mark.isdecimal() and len(mark) <= MOST_DIGITS for mark in marks)
 
 
 def read_mark(mark: str, path: Path) -> int:
-    """The class of an identifier."""
+    """The class of an identifier. Raises DatasetError."""
     label = synsets()[0].get(mark, -1)
     if label < 0:
-        raise DatasetError(f"{path}: {mark!r} is none of the 1,000 classes' identifiers")
+        raise DatasetError(f"{path}: {mark!r} is not the identifier of one of the 1,000 classes")
     return label
 
 
 def numbered(marks: Sequence[str], path: Path) -> list[int]:
-    """The classes of numbers, whose kind is told by the list's name or by its range."""
+    """The classes of numbers. The list's name or range tells their kind. Raises DatasetError."""
     numbers = [int(mark) for mark in marks]
     if max(numbers) > CLASSES or (min(numbers) == 0 and max(numbers) == CLASSES):
         raise DatasetError(f"{path}: class numbers must be 0 to 999, or 1 to 1,000")
     if "ground_truth" in path.name or max(numbers) == CLASSES:
         if min(numbers) == 0:
-            raise DatasetError(f"{path}: an ILSVRC2012_ID cannot be 0; name the file otherwise for 0 to 999")
+            raise DatasetError(
+                f"{path}: an ILSVRC2012_ID cannot be 0; rename the file if its numbers are 0 to 999"
+            )
         by_id = synsets()[1]
         return [by_id[number] for number in numbers]
     return numbers

@@ -1,8 +1,8 @@
-"""A small machine for pickles: plain data in protocols 0 to 5, within limits that hold whatever a file says.
+"""A safe interpreter for pickles with plain data, protocols 0 to 5.
 
-Python's own reader lets 9 bytes take gigabytes (an index of its memo), hashes nested keys for ever, and calls
-what a pickle names. This one works in steps that each cost at most their own bytes: a name stands for one of
-the functions that its user gives it, keys are texts, bytes or small numbers, and all that is made is counted.
+In Python's own reader, 9 bytes can allocate gigabytes (an index of the memo), hashing nested keys can take
+forever, and a pickle can call any function. Here, each step costs at most its own bytes, only given functions
+can be called, keys are texts, bytes or small numbers, and the size of created objects is limited.
 """
 
 from __future__ import annotations
@@ -14,24 +14,24 @@ from typing import Any, Protocol
 from clipserve.tools.evaluation.pickle_tape import PickleError, Tape
 
 MAX_OPCODES = 1_000_000
-"""Steps. A batch of 50,000 pictures with names and two labels takes 350,000."""
+"""Maximum steps. A batch of 50,000 pictures with names and two labels takes 350,000."""
 MAX_KEY = 1024
-"""Characters or bytes of a dictionary's key."""
+"""Maximum characters or bytes of a dictionary's key."""
 SMALL = 2**31
-"""Numbers below this are keys; larger ones can be chosen to have one hash."""
+"""Number keys must be below this; larger ones can be chosen to have equal hashes."""
 
 MARK = object()
-"""On the stack, where a list or tuple begins."""
+"""Marks the beginning of a list or tuple on the stack."""
 CODES = {opcode.name: opcode.code.encode("latin-1") for opcode in pickletools.opcodes}
 
 Function = Callable[..., Any]
 
 
 class Stateful(Protocol):
-    """What a pickle may set the state of."""
+    """An object whose state a pickle may set."""
 
     def __setstate__(self, state: Any) -> None:
-        """Takes the state."""
+        """Sets the state."""
         ...
 
 
@@ -40,9 +40,9 @@ class Machine:
 
     Args:
         content: the pickle.
-        functions: what may be named, by module and name, and called with arguments.
-        stateful: types of ours whose `__setstate__` a pickle may have called.
-        max_made: bytes that functions may make, all together.
+        functions: the functions that a pickle may call, by module and name.
+        stateful: our types whose `__setstate__` a pickle may call.
+        max_made: limit of bytes that all calls may create.
     """
 
     def __init__(
@@ -60,14 +60,14 @@ class Machine:
         self._left_to_make = max_made
 
     def run(self) -> Any:
-        """What the pickle holds; PickleError."""
+        """The value of the pickle. Raises PickleError."""
         for _ in range(MAX_OPCODES):
             code = self.tape.take(1)
             if code == CODES["STOP"]:
                 return self._pop()
             step = STEPS.get(code)
             if step is None:
-                raise PickleError(f"it has the step {code!r}, which plain data does not need")
+                raise PickleError(f"it has the step {code!r}, which plain data do not need")
             step(self)
         raise PickleError(f"it has more than {MAX_OPCODES:,} steps")
 
@@ -78,7 +78,7 @@ class Machine:
 
     def _pop(self) -> Any:
         if not self._stack or self._stack[-1] is MARK:
-            raise PickleError("it takes something that is not there")
+            raise PickleError("it takes a value from an empty stack")
         return self._stack.pop()
 
     def _top(self, kind: type) -> Any:
@@ -92,7 +92,7 @@ class Machine:
                 values = self._stack[start + 1 :]
                 del self._stack[start:]
                 return values
-        raise PickleError("it takes what follows a mark that is not there")
+        raise PickleError("a mark is missing")
 
     # steps
 
@@ -126,13 +126,13 @@ class Machine:
 
     def _put(self, index: int) -> None:
         if index < 0 or not self._stack or self._stack[-1] is MARK:
-            raise PickleError("it keeps something that is not there")
-        # A dictionary: a large index takes no more room than a small one.
+            raise PickleError("it stores a missing value in the memo")
+        # A dictionary, so that a large index takes no more memory than a small one.
         self._memo[index] = self._stack[-1]
 
     def _get(self, index: int) -> None:
         if index not in self._memo:
-            raise PickleError("it names something that it has not kept")
+            raise PickleError("it reads a missing index of the memo")
         self._push(self._memo[index])
 
     def _global(self, module: Any, name: Any) -> None:
@@ -151,26 +151,26 @@ class Machine:
     def _reduce(self) -> None:
         arguments, function = self._pop(), self._pop()
         if type(arguments) is not tuple or function not in self._functions.values():
-            raise PickleError("it calls something that is no function")
+            raise PickleError("it calls something that is not a function")
         try:
             made = function(*arguments)
         except TypeError as error:
             raise PickleError(f"a call in it is malformed: {error}") from None
         self._left_to_make -= len(made) if isinstance(made, bytes) else 0
         if self._left_to_make < 0:
-            raise PickleError("it makes more bytes than a data set needs")
+            raise PickleError("it creates more bytes than a data set needs")
         self._push(made)
 
     def _build(self) -> None:
         state = self._pop()
         target = self._stack[-1] if self._stack else None
         if not isinstance(target, self._stateful):
-            raise PickleError("it sets the state of something that has none")
+            raise PickleError("it sets the state of an object without one")
         target.__setstate__(state)
 
 
 def checked_key(key: Any) -> str | bytes | int:
-    """The key, if it can be one: its hash is quick, and cannot be made equal to many others."""
+    """The key, if its hash is fast and collisions cannot be chosen. Raises PickleError."""
     if type(key) in (str, bytes) and len(key) <= MAX_KEY:
         return key
     if type(key) is int and abs(key) < SMALL:
@@ -179,24 +179,24 @@ def checked_key(key: Any) -> str | bytes | int:
 
 
 def shortened(name: Any) -> str:
-    """A name as an error tells it."""
+    """A name for error messages."""
     return name[:80] if isinstance(name, str) else type(name).__name__
 
 
-def names(machine: Machine) -> None:
-    """A module and a name, a line each."""
+def push_global(machine: Machine) -> None:
+    """Pushes the function of a module and a name, each in a line."""
     machine._global(machine.tape.line().decode("latin-1"), machine.tape.line().decode("latin-1"))
 
 
 def steps() -> dict[bytes, Callable[[Machine], Any]]:
-    """What each opcode does."""
+    """The function for each opcode."""
 
     def push(value: Any) -> Callable[[Machine], Any]:
         return lambda m: m._push(value)
 
     steps: dict[str, Callable[[Machine], Any]] = {
         "PROTO": lambda m: m.tape.take(1),
-        "FRAME": lambda m: m.tape.take(8),  # only says how much to read at once
+        "FRAME": lambda m: m.tape.take(8),  # the size of the frame is not needed
         "NONE": push(None),
         "NEWTRUE": push(True),
         "NEWFALSE": push(False),
@@ -244,7 +244,7 @@ def steps() -> dict[bytes, Callable[[Machine], Any]]:
         "GET": lambda m: m._get(m.tape.index()),
         "BINGET": lambda m: m._get(m.tape.size("<B")),
         "LONG_BINGET": lambda m: m._get(m.tape.size("<I")),
-        "GLOBAL": names,
+        "GLOBAL": push_global,
         "STACK_GLOBAL": Machine._stack_global,
         "REDUCE": Machine._reduce,
         "BUILD": Machine._build,

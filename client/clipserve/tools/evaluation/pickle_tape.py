@@ -1,4 +1,4 @@
-"""Reads the parts of a pickle, one after the other: sizes, lines, texts and numbers."""
+"""Reads the bytes of a pickle: sizes, lines, texts and numbers."""
 
 from __future__ import annotations
 
@@ -7,15 +7,15 @@ import struct
 
 MAX_NUMBER_BYTES = 64
 MAX_LINE = 64 * 1024
-"""Bytes of a name or number that is written as a line."""
+"""Maximum bytes of a name or number in a line."""
 
 
 class PickleError(ValueError):
-    """What is wrong with a pickle."""
+    """An invalid pickle."""
 
 
 class Tape:
-    """The bytes of one pickle, and how far they have been read. What is read never exceeds what is there."""
+    """The bytes of a pickle and the read position."""
 
     def __init__(self, content: bytes) -> None:
         self._content = content
@@ -38,7 +38,7 @@ class Tape:
         return line
 
     def size(self, form: str) -> int:
-        """A number of fixed size, as `struct` calls its form."""
+        """A number of fixed size; `form` is a format of `struct`."""
         return int(struct.unpack(form, self.take(struct.calcsize(form)))[0])
 
     def double(self) -> float:
@@ -46,54 +46,54 @@ class Tape:
         return float(struct.unpack(">d", self.take(8))[0])
 
     def text(self, size: int) -> str:
-        """Text in UTF-8 of so many bytes."""
+        """UTF-8 text of `size` bytes."""
         try:
             return self.take(size).decode("utf-8", "surrogatepass")
         except UnicodeDecodeError:
-            raise PickleError("it holds text that is not UTF-8") from None
+            raise PickleError("it has text that is not UTF-8") from None
 
     def number(self, size: int) -> int:
-        """A whole number of so many bytes."""
+        """A whole number of `size` bytes."""
         if not 0 <= size <= MAX_NUMBER_BYTES:
-            raise PickleError(f"it holds a number of {size} bytes")
+            raise PickleError(f"it has a number of {size} bytes")
         return int.from_bytes(self.take(size), "little", signed=True)
 
     def decimal(self) -> int:
-        """A whole number or a truth value, as a line."""
+        """A whole number or boolean in a line."""
         line = self.line(3 * MAX_NUMBER_BYTES)
         truths = {b"00": False, b"01": True}
         try:
             return truths[line] if line in truths else int(line.rstrip(b"L"))
         except ValueError:
-            raise PickleError("it holds a number that is none") from None
+            raise PickleError("it has an invalid number") from None
 
     def decimal_float(self) -> float:
-        """A number as a line."""
+        """A float in a line."""
         try:
             return float(self.line(MAX_NUMBER_BYTES))
         except ValueError:
-            raise PickleError("it holds a number that is none") from None
+            raise PickleError("it has an invalid number") from None
 
     def quoted(self) -> bytes:
-        """Bytes of Python 2, in quotes, as a line."""
+        """Quoted bytes of Python 2 in a line."""
         line = self.line(len(self._content))
         if len(line) < 2 or line[:1] != line[-1:] or line[:1] not in b"'\"":
-            raise PickleError("it holds text without quotes")
+            raise PickleError("it has text without quotes")
         try:
             return codecs.escape_decode(line[1:-1])[0]
         except ValueError:
-            raise PickleError("it holds text with a bad escape") from None
+            raise PickleError("it has text with a bad escape") from None
 
     def escaped_text(self) -> str:
-        """Text as a line."""
+        """Text in a line."""
         try:
             return str(self.line(len(self._content)), "raw-unicode-escape")
         except UnicodeDecodeError:
-            raise PickleError("it holds text with a bad escape") from None
+            raise PickleError("it has text with a bad escape") from None
 
     def index(self) -> int:
-        """A place in the memo, as a line."""
+        """An index of the memo in a line."""
         line = self.line(20)
         if not line.isdigit():
-            raise PickleError("it keeps something under a number that is none")
+            raise PickleError("it has an invalid index of the memo")
         return int(line)

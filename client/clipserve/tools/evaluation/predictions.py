@@ -1,4 +1,4 @@
-"""Writing what was said of each picture, so that it can be compared with another run."""
+"""Writes the prediction of each picture, for comparison with other runs."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ COLUMNS = (
 )
 SUFFIXES = (".csv", ".npz")
 FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")
-"""Beginnings of cells that spreadsheets run, or pass over and run what follows."""
+"""First characters of cells that spreadsheets run as formulas."""
 
 
 def write_predictions(evaluation: Evaluation, path: Path) -> None:
-    """A row for each picture: right class, best two classes and their cosines, as .csv or .npz.
+    """Writes a row for each picture: right class, best two classes and their cosines, as .csv or .npz.
 
-    The .npz has arrays of the same names (classes int32, −1 for none; cosines float32, NaN for none) and
+    The .npz has arrays of the same names (classes int32, −1 if missing; cosines float32, NaN if missing) and
     `classes`, `templates`, `model` and `fingerprint`.
     """
     if path.suffix == ".csv":
@@ -42,7 +42,7 @@ def write_predictions(evaluation: Evaluation, path: Path) -> None:
 
 
 def write_csv(evaluation: Evaluation, path: Path) -> None:
-    """As text."""
+    """Writes .csv."""
     classes = evaluation.tally.classes
     with path.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
@@ -66,13 +66,13 @@ def write_csv(evaluation: Evaluation, path: Path) -> None:
 
 
 def cell(text: str) -> str:
-    """A text as a spreadsheet may open it: an apostrophe in front of what it would take for a formula."""
+    """The text, with an apostrophe in front if a spreadsheet would run it as a formula."""
     text = text.encode(errors="replace").decode()
     return f"'{text}" if text.startswith(FORMULA) else text
 
 
 def write_npz(evaluation: Evaluation, path: Path) -> None:
-    """As arrays."""
+    """Writes .npz."""
     predictions = evaluation.predictions
     cosines = [(*p.cosines[:2], np.nan, np.nan)[:2] for p in predictions]
     table = np.array(cosines, np.float32).reshape(-1, 2)
@@ -93,6 +93,6 @@ def write_npz(evaluation: Evaluation, path: Path) -> None:
 
 
 def best_two(prediction: Prediction) -> tuple[int, int]:
-    """The best two classes, −1 for none."""
+    """The best two classes, −1 if missing."""
     first, second = (*prediction.ranked[:2], -1, -1)[:2]
     return first, second

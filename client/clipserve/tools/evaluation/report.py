@@ -1,4 +1,4 @@
-"""What a report of an evaluation shows, whichever way it is drawn."""
+"""The contents of a report, independent of its format."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from clipserve.tools.evaluation.run import Evaluation
 from clipserve.tools.evaluation.scores import Tally
 
 MATRIX_CLASSES = 40
-"""Sets of more classes than this get lists in place of a matrix: nobody can read a million cells."""
+"""Sets with more classes get lists, as their matrix would be unreadable."""
 LISTED = 20
 SUFFIXES = (".html", ".png")
 BINS = 20
@@ -19,7 +19,7 @@ BINS = 20
 
 @dataclass(frozen=True)
 class ClassRow:
-    """One class."""
+    """The result of one class."""
 
     name: str
     images: int
@@ -29,13 +29,13 @@ class ClassRow:
 
 @dataclass(frozen=True)
 class Mistake:
-    """One kind of mistake."""
+    """A right class and the class named instead."""
 
     right: str
     said: str
     images: int
     share: float
-    """Of the right class's pictures, 0 … 1."""
+    """Share of the right class's pictures, 0 to 1."""
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,7 @@ class Cell:
 
     images: int
     share: float
-    """Of its row, 0 … 1."""
+    """Share of its row, 0 to 1."""
     right: bool
 
 
@@ -55,23 +55,23 @@ class Matrix:
     columns: Sequence[str]
     """Names of all classes."""
     rows: Sequence[tuple[str, Sequence[Cell]]]
-    """Of each class with pictures: its name, and a cell for each column."""
+    """For each class with pictures: name, and a cell for each column."""
 
 
 @dataclass(frozen=True)
 class Report:
-    """All that is drawn."""
+    """The contents of a report."""
 
     title: str
     subtitle: str
     figures: Sequence[tuple[str, str]]
     """Name and value of the headline numbers."""
     classes: Sequence[ClassRow]
-    """In the set's order; classes without pictures are left out."""
+    """In the order of the set, without classes that have no pictures."""
     mistakes: Sequence[Mistake]
     """The most frequent ones."""
     matrix: Matrix | None
-    """None where there are too many classes."""
+    """None for more than MATRIX_CLASSES classes."""
 
     def worst(self, count: int) -> list[ClassRow]:
         """The classes with the lowest top-1 accuracy."""
@@ -82,7 +82,7 @@ class Report:
         return sorted(self.classes, key=lambda row: (-row.top1, -row.top5))[:count]
 
     def histogram(self) -> list[int]:
-        """Classes by top-1 accuracy, in BINS steps from 0 to 1."""
+        """Number of classes by top-1 accuracy, in BINS bins from 0 to 1."""
         counts = [0] * BINS
         for row in self.classes:
             counts[min(BINS - 1, int(row.top1 * BINS))] += 1
@@ -136,12 +136,12 @@ def make_matrix(tally: Tally) -> Matrix:
 
 
 def percent(share: float) -> str:
-    """A share as people read it."""
+    """A share in percent; a dash for NaN."""
     return "–" if math.isnan(share) else f"{100 * share:.1f} %"
 
 
 def write_report(evaluation: Evaluation, path: Path) -> None:
-    """Draws the report as .html (one file, nothing else needed) or .png."""
+    """Writes the report as .html (one file) or .png. Raises ValueError for other suffixes."""
     report = make_report(evaluation)
     if path.suffix == ".html":
         from clipserve.tools.evaluation.report_html import report_html

@@ -37,11 +37,11 @@ def report_html(report: Report) -> str:
 
 
 def sections(report: Report) -> Iterator[str]:
-    """What stands below the title."""
+    """The sections below the title."""
     yield figures(report.figures)
     if report.matrix is not None:
         yield "<h2>Confusion matrix</h2>"
-        yield "<p>Rows: what the picture shows. Columns: what it was named. Colors: share of the row.</p>"
+        yield "<p>Rows: right class. Columns: class named by the model. Colors: share of the row.</p>"
         yield matrix_html(report.matrix)
     else:
         yield f"<h2>Accuracy over {len(report.classes):,} classes</h2>"
@@ -90,7 +90,7 @@ def cell_html(cell: Cell) -> str:
 
 
 def class_table(rows: Iterable[ClassRow]) -> str:
-    """Name, pictures and accuracies."""
+    """The table of classes with pictures and accuracies."""
     return table(
         ("class", "images", "top-1", "top-5"),
         (
@@ -126,7 +126,7 @@ def table(heads: Sequence[str], rows: Iterable[Sequence[str]], numbers: Sequence
 
 
 def histogram(counts: Sequence[int], width: int = 760, height: int = 200) -> str:
-    """How many classes reach which accuracy."""
+    """The histogram of classes by accuracy, as SVG."""
     step, most = width / BINS, max(1, *counts)
     bars = "".join(
         f'<rect x="{i * step + 2:.1f}" y="{height - height * count / most:.1f}" width="{step - 4:.1f}" '

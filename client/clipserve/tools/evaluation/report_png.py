@@ -1,4 +1,4 @@
-"""The report as one picture."""
+"""The report as a PNG picture."""
 
 from __future__ import annotations
 
@@ -31,14 +31,14 @@ COLUMN = 560
 
 
 def report_png(report: Report) -> Image.Image:
-    """Headline numbers, then the matrix, or where there are too many classes, lists."""
+    """The matrix, or lists if there are too many classes."""
     if report.matrix is not None:
         return matrix_png(report, report.matrix)
     return lists_png(report)
 
 
 def canvas(report: Report, width: int, height: int) -> tuple[Image.Image, ImageDraw.ImageDraw]:
-    """White paper with title and headline numbers, which take HEAD pixels."""
+    """A white image with title and numbers at the top, HEAD pixels high."""
     image = Image.new("RGB", (width, height), PAPER)
     draw = ImageDraw.Draw(image)
     write(draw, (MARGIN, 78), report.title, 34, bold=True, width=width - 2 * MARGIN)
@@ -58,7 +58,7 @@ HEAD = 240
 
 
 def matrix_png(report: Report, matrix: Matrix) -> Image.Image:
-    """The matrix: rows are what pictures show, columns what they were named."""
+    """The confusion matrix: rows are right classes, columns are named classes."""
     columns = matrix.columns
     cell = CELL if len(columns) <= 20 else 34
     text = 15 if cell == CELL else 11
@@ -82,13 +82,13 @@ def matrix_png(report: Report, matrix: Matrix) -> Image.Image:
                 write(draw, (x + (cell - GAP) / 2, middle), f"{entry.images:,}", text, ink, anchor="mm")
         right = next(entry.share for entry in row if entry.right)
         write(draw, (left + len(columns) * cell + 14, middle), percent(right), 15, INK, anchor="lm")
-    note = "Rows: what the picture shows. Columns: what it was named. Colors: share of the row."
+    note = "Rows: right class. Columns: class named by the model. Colors: share of the row."
     write(draw, (MARGIN, image.height - MARGIN + 4), note, 14, MUTED)
     return image
 
 
 def upright(image: Image.Image, text: str, length: int, at: tuple[int, int]) -> None:
-    """Writes a line from below upwards, its left end centered at `at`."""
+    """Writes a line upwards; `at` is the center of its lower end."""
     line = Image.new("RGB", (max(1, length), 24), PAPER)
     write(ImageDraw.Draw(line), (2, 12), text, 16, anchor="lm", width=length - 4)
     turned = line.rotate(90, expand=True)
@@ -115,7 +115,7 @@ def lists_png(report: Report) -> Image.Image:
 
 
 def draw_histogram(draw: ImageDraw.ImageDraw, counts: Sequence[int], box: tuple[int, int, int, int]) -> None:
-    """How many classes reach which accuracy."""
+    """Draws the histogram of classes by accuracy."""
     left, top, right, bottom = box
     step, most = (right - left) / BINS, max(1, *counts)
     for i, count in enumerate(counts):
@@ -131,7 +131,7 @@ def draw_histogram(draw: ImageDraw.ImageDraw, counts: Sequence[int], box: tuple[
 
 
 def class_line(image: Image.Image, draw: ImageDraw.ImageDraw, row: ClassRow, at: tuple[int, int]) -> None:
-    """Name, bar and accuracy of one class."""
+    """Draws name, bar and accuracy of one class."""
     x, y = at
     write(draw, (x, y + 16), row.name, 15, width=250)
     rounded(image, (x + 265, y + 6, x + 445, y + 16), 5, CARD)
@@ -141,7 +141,7 @@ def class_line(image: Image.Image, draw: ImageDraw.ImageDraw, row: ClassRow, at:
 
 
 def mistake_line(draw: ImageDraw.ImageDraw, mistake: Mistake, at: tuple[int, int]) -> None:
-    """What was taken for what, and how often."""
+    """Draws right class, named class and number of pictures of a mistake."""
     x, y = at
     write(draw, (x, y + 16), mistake.right, 15, width=200)
     write(draw, (x + 212, y + 16), "named", 13, MUTED)

@@ -1,4 +1,4 @@
-"""Classifying a labelled set through a server."""
+"""Classifies a labelled data set with a server."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ DEFAULT_TEMPLATES = ("a photo of a {}.",)
 
 @dataclass(frozen=True)
 class Evaluation:
-    """How well a model names the pictures of a set."""
+    """The results of a model on a data set."""
 
     dataset: str
     model: ModelRef
@@ -29,28 +29,28 @@ class Evaluation:
     tally: Tally
     predictions: Sequence[Prediction]
     label_seconds: float
-    """Time until the first picture is classified: the server encodes all prompts that it does not know."""
+    """Seconds until the first picture is classified, which includes the encoding of new prompts."""
     seconds: float
-    """Time of all pictures after that."""
+    """Seconds for all pictures after that."""
     truncated_prompts: int = 0
-    """Prompts that lost their end because they are longer than the model's context."""
+    """Number of prompts that were cut off, as they are longer than the model's context."""
     warnings: tuple[LabelWarning, ...] = ()
-    """What is to be known of the labels."""
+    """Warnings about the labels."""
 
     @property
     def images_per_second(self) -> float:
-        """Pictures classified in a second, labels being known."""
+        """Pictures per second after the labels are encoded."""
         return len(self.predictions) / self.seconds if self.seconds else float("nan")
 
     @property
     def unread_classes(self) -> tuple[str, ...]:
-        """Classes of which there are pictures, and all failed."""
+        """Classes whose pictures all failed."""
         counted = self.tally.confusion.sum(axis=1)
         failed = sorted({prediction.label for prediction in self.predictions if prediction.error})
         return tuple(self.tally.classes[label] for label in failed if not counted[label])
 
     def summary(self) -> dict[str, Any]:
-        """All that can be said in numbers, ready for JSON."""
+        """All numbers as JSON."""
         return {
             "dataset": self.dataset,
             "model": self.model.name,
@@ -74,7 +74,7 @@ class Evaluation:
 
 
 class Evaluator:
-    """Classifies every picture of a set, in two steps that take their time each."""
+    """Classifies every picture of a data set: first encode_labels, then run."""
 
     def __init__(
         self,
@@ -97,12 +97,12 @@ class Evaluator:
         self._label_seconds = 0.0
 
     def encode_labels(self, progress: Callable[[int, int], None] | None = None) -> None:
-        """Has the server encode all prompts that it does not know, and classify one picture.
+        """Lets the server encode new prompts and classify one picture.
 
-        `progress` is called with the number of prompts that are known so far, and of all.
+        `progress` is called with the number of encoded prompts and the number of all prompts.
         """
         begun = time.perf_counter()
-        # An older server encodes them for the first picture.
+        # An older server encodes them with the first picture.
         with contextlib.suppress(Unimplemented):
             self._client.prepare_labels(
                 self._labels, model=self._model, progress=progress, timeout=self._timeout
@@ -111,9 +111,9 @@ class Evaluator:
         self._label_seconds = time.perf_counter() - begun
 
     def run(self, progress: Callable[[int], None] | None = None) -> Evaluation:
-        """Classifies all pictures. Pictures that cannot be read are counted apart.
+        """Classifies all pictures. Unreadable pictures are counted apart.
 
-        Raises ClipserveError where a call fails as a whole, DatasetError if no picture can be read.
+        Raises ClipserveError if a whole call fails, DatasetError if no picture can be read.
         """
         begun = time.perf_counter()
         result = self._classify(len(self.dataset.samples), progress)

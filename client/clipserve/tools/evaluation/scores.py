@@ -1,4 +1,4 @@
-"""Adding up how often the best labels were the right ones."""
+"""Counts right and wrong predictions."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ Counts = npt.NDArray[np.int64]
 
 @dataclass(frozen=True)
 class Prediction:
-    """What was said of one picture."""
+    """The prediction of one picture."""
 
     name: str
     label: int
     """The right class."""
     ranked: tuple[int, ...]
-    """Classes, the best first; empty if the picture failed."""
+    """Class indexes, the best first; empty if the picture failed."""
     cosines: tuple[float, ...] = ()
     """Of `ranked`."""
     error: str = ""
@@ -34,7 +34,7 @@ class Tally:
 
     classes: Sequence[str]
     confusion: Counts = field(init=False)
-    """int64 [C, C]: rows are the right classes, columns the best labels."""
+    """int64 [C, C]: rows are right classes, columns are best labels."""
     top5: Counts = field(init=False)
     """int64 [C]: pictures with the right class among the best five."""
     failed: int = 0
@@ -45,7 +45,7 @@ class Tally:
         self.top5 = np.zeros(count, np.int64)
 
     def add(self, prediction: Prediction) -> None:
-        """Counts one picture; those that failed are counted apart."""
+        """Counts one picture. Failed pictures are counted apart."""
         if not prediction.ranked:
             self.failed += 1
             return
@@ -59,16 +59,16 @@ class Tally:
 
     @property
     def accuracy(self) -> float:
-        """Share of answered pictures whose best label is right, 0 … 1; NaN without pictures."""
+        """Share of classified pictures whose best label is right, 0 to 1; NaN without pictures."""
         return share(int(np.trace(self.confusion)), self.answered)
 
     @property
     def accuracy5(self) -> float:
-        """Share of answered pictures with the right label among the best five; NaN without pictures."""
+        """Share of classified pictures with the right label among the best five; NaN without pictures."""
         return share(int(self.top5.sum()), self.answered)
 
     def per_class(self) -> list[dict[str, Any]]:
-        """Of each class: name, pictures, top-1 and top-5 accuracy."""
+        """Name, pictures, top-1 and top-5 accuracy of each class."""
         totals = self.confusion.sum(axis=1)
         return [
             {
@@ -93,12 +93,12 @@ class Tally:
 
 
 def share(part: int, whole: int) -> float:
-    """part / whole; NaN for nothing of nothing."""
+    """part / whole; NaN for 0 / 0."""
     return part / whole if whole else float("nan")
 
 
 class Ranking:
-    """Labels that were sent, and the classes they stand for: two classes may bear one name."""
+    """Maps labels to classes. Two classes may have the same name."""
 
     def __init__(self, classes: Sequence[str]) -> None:
         self._classes_of: dict[str, list[int]] = {}
@@ -111,6 +111,6 @@ class Ranking:
         return tuple(self._classes_of)
 
     def ranked(self, scores: Sequence[LabelScore], count: int) -> tuple[tuple[int, ...], tuple[float, ...]]:
-        """The best `count` classes and their cosines; classes of one name follow each other."""
+        """The best `count` classes and their cosines. Classes with the same name follow each other."""
         pairs = [(i, score.cosine) for score in scores for i in self._classes_of[score.label]][:count]
         return tuple(i for i, _ in pairs), tuple(cosine for _, cosine in pairs)

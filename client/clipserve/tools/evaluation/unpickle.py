@@ -1,7 +1,7 @@
-"""Reads pickles of plain data and number arrays, and nothing else.
+"""Reads pickles of plain data and arrays of numbers.
 
-A pickle can name any function and have it called. Here only what an array is made of may be named, and each
-of these names stands for a class of ours that keeps what it is given: no code of a file's choosing runs.
+A pickle can call any function. Here it can call only our replacements for the functions that build arrays,
+which store their arguments. So no code that the file chooses can run.
 """
 
 from __future__ import annotations
@@ -21,13 +21,13 @@ from clipserve.tools.evaluation.pickle_tape import PickleError
 NUMBERS = re.compile(r"[<>|=]?[biuf][1248]")
 MAX_DIMENSIONS = 8
 MAX_CODE = 8
-"""Characters of a type's code."""
+"""Maximum characters of the code of an element type."""
 MAX_MADE = 512 * 1024 * 1024
-"""Bytes that the functions below may make of others."""
+"""Limit of bytes that the functions below may create."""
 
 
 class StoredType:
-    """What a pickle says of an array's element type."""
+    """The element type of an array in a pickle."""
 
     def __init__(self, code: Any = "", *_: Any) -> None:
         self.code = text(code)[:MAX_CODE]
@@ -38,7 +38,7 @@ class StoredType:
             self.order = text(state[1])[:MAX_CODE]
 
     def dtype(self) -> np.dtype[Any]:
-        """The type; DatasetError for anything but plain numbers."""
+        """The numpy type. Raises DatasetError if it is not a plain number."""
         code = self.code if self.code[:1] in "<>|=" else f"{self.order}{self.code}"
         if not NUMBERS.fullmatch(code):
             raise DatasetError(f"a pickled array of type {code!r} is not read")
@@ -46,7 +46,7 @@ class StoredType:
 
 
 class StoredArray:
-    """What a pickle says of an array."""
+    """An array in a pickle."""
 
     def __init__(self, *_: Any) -> None:
         self.state: Any = None
@@ -55,15 +55,15 @@ class StoredArray:
         self.state = state
 
     def array(self) -> npt.NDArray[Any]:
-        """The array; DatasetError if its parts do not fit together."""
+        """The array. Raises DatasetError if its parts do not fit together."""
         try:
             _, shape, kind, column_order, data = self.state
             dtype = kind.dtype()
             if not isinstance(data, bytes | bytearray):
-                raise ValueError("its data are no bytes")
+                raise ValueError("its data are not bytes")
             numbers = np.frombuffer(data, dtype)
             if not isinstance(shape, tuple) or len(shape) > MAX_DIMENSIONS:
-                raise ValueError("its shape is none")
+                raise ValueError("its shape is invalid")
             sides = [side if type(side) is int else -1 for side in shape]
             if min(sides, default=0) < 0 or numbers.size != math.prod(sides):
                 raise ValueError("the shape does not fit the data")
@@ -75,19 +75,19 @@ class StoredArray:
 
 
 def stored_array(*_: Any) -> StoredArray:
-    """In place of numpy's `_reconstruct`."""
+    """Replaces numpy's `_reconstruct`."""
     return StoredArray()
 
 
 def from_buffer(data: Any, kind: Any, shape: Any, order: Any) -> StoredArray:
-    """In place of numpy's `_frombuffer`, of newer pickles."""
+    """Replaces numpy's `_frombuffer`, which newer pickles call."""
     stored = StoredArray()
     stored.state = (1, shape, kind, order == "F", data)
     return stored
 
 
 def stored_number(kind: Any, data: Any = b"") -> int | float | bool:
-    """In place of numpy's `scalar`: a number of an array, which lists of labels often hold."""
+    """Replaces numpy's `scalar`, for numbers in lists of labels."""
     if not isinstance(kind, StoredType) or not isinstance(data, bytes):
         raise DatasetError("a pickled number is malformed")
     dtype = kind.dtype()
@@ -98,16 +98,16 @@ def stored_number(kind: Any, data: Any = b"") -> int | float | bool:
 
 
 def encoded(value: Any, encoding: Any = "utf-8") -> bytes:
-    """In place of `_codecs.encode`, by which Python 3 writes bytes into old pickles."""
+    """Replaces `_codecs.encode`, which Python 3 uses for bytes in old protocols."""
     if not isinstance(value, str) or encoding not in ("latin1", "latin-1", "utf-8", "ascii"):
-        raise DatasetError("the pickle holds text in an encoding that is not read")
+        raise DatasetError("the pickle has text in an unsupported encoding")
     return value.encode(encoding)
 
 
 def no_bytes(*content: Any) -> bytes:
-    """In place of `bytes`, by which Python 3 writes empty bytes into old pickles."""
+    """Replaces `bytes`, which Python 3 uses for empty bytes in old protocols."""
     if content:
-        raise DatasetError("the pickle makes bytes in a way that is not read")
+        raise DatasetError("the pickle calls bytes with arguments")
     return b""
 
 
@@ -124,10 +124,9 @@ ALLOWED: dict[tuple[str, str], Callable[..., Any]] = {
 
 
 def load_plain(content: bytes) -> Any:
-    """What a pickle holds: dicts, lists, numbers, texts, bytes, arrays. DatasetError for anything else.
+    """The value of a pickle: dicts, lists, numbers, texts, bytes, arrays. Raises DatasetError.
 
-    Keys and texts of Python 2 come as bytes, tuples as lists. Time and memory are a few times those of the
-    content's bytes, whatever it says.
+    Texts of Python 2 are bytes, tuples are lists. Time and memory grow at most linearly with the content.
     """
     try:
         machine = Machine(content, ALLOWED, (StoredType, StoredArray), max_made=MAX_MADE)
@@ -139,10 +138,10 @@ def load_plain(content: bytes) -> Any:
 
 
 def plain(value: Any) -> Any:
-    """The value, with arrays in place of what was said of them, and lists in place of tuples.
+    """The value with StoredArrays replaced by arrays and tuples by lists.
 
-    Each part is turned into its own kind once, however often it occurs, and without recursion: a few hundred
-    bytes can name one list ten million times, or nest lists a hundred thousand deep.
+    Each part is converted once and without recursion: a few hundred bytes can refer to one list ten million
+    times, or nest lists a hundred thousand deep.
     """
     made: dict[int, Any] = {}
     work: list[Any] = []
@@ -169,7 +168,7 @@ def plain(value: Any) -> Any:
 
 
 def text(value: Any) -> str:
-    """Text of Python 2 or 3; of anything else, the name of its type."""
+    """The text of Python 2 or 3; for other values, the name of the type."""
     if isinstance(value, bytes):
         return value.decode("latin-1")
     return value if isinstance(value, str) else type(value).__name__

@@ -15,12 +15,12 @@ from clipserve.tools.evaluation.dataset import DatasetError
     ("name", "content", "text"),
     [
         ("test_batch", b"junk", "not a readable pickle"),
-        ("test_batch", pickle.dumps([1, 2]), "holds no batch"),
-        ("test_batch", pickle.dumps({"data": PLANES}), "data and labels are missing"),
-        ("test_batch", pickle.dumps({"data": PLANES[:, :9], "labels": LABELS}), "is no CIFAR-10"),
+        ("test_batch", pickle.dumps([1, 2]), "is not a batch"),
+        ("test_batch", pickle.dumps({"data": PLANES}), "needs data and labels"),
+        ("test_batch", pickle.dumps({"data": PLANES[:, :9], "labels": LABELS}), "is not CIFAR-10"),
         ("test_batch", pickle.dumps({"data": PLANES, "labels": [1, 2, 3, 10]}), "has label 10"),
-        ("test_batch.bin", b"x" * 100, "no whole number of 3073-byte records"),
-        ("test_batch.bin", b"", "no whole number"),
+        ("test_batch.bin", b"x" * 100, "not a multiple of records of 3073 bytes"),
+        ("test_batch.bin", b"", "not a multiple"),
         ("cifar-10-python.tar.gz", b"junk", "not a readable archive"),
         ("cifar-10-python.tar.gz", archive({"other": b""}), "has 0 of the 1 test batches"),
         ("test.npz", b"junk", "not a readable .npz"),
@@ -36,10 +36,10 @@ def test_what_is_no_cifar10_says_why(tmp_path, name, content, text):
 @pytest.mark.parametrize(
     ("arrays", "text"),
     [
-        ({"a": np.zeros(3)}, "holds a; expected jpeg"),
+        ({"a": np.zeros(3)}, "has the arrays a; expected jpeg"),
         ({"jpeg": np.zeros(5, np.uint8), "offset": [0, 9], "label": [1]}, "do not fit together"),
         ({"jpeg": np.zeros(5, np.uint8), "offset": [3, 1], "label": [1]}, "do not fit together"),
-        ({"images": np.zeros((2, 9), np.uint8), "labels": [1, 2]}, "is no CIFAR-10"),
+        ({"images": np.zeros((2, 9), np.uint8), "labels": [1, 2]}, "is not CIFAR-10"),
         ({"images": np.array([object()]), "labels": [1]}, "not a readable .npz"),
     ],
 )

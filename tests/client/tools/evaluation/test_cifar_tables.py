@@ -30,7 +30,7 @@ def test_all_shards_are_read_in_order_and_counted(tmp_path, names):
     assert dataset.facts()["files_read"] == [name.split("/")[-1] for name in names]
     assert dataset.sentences()[:2] == [
         f"read 4 pictures of 4 classes from {', '.join(name.split('/')[-1] for name in names)}",
-        "CIFAR-10 train as published has 50,000 pictures",
+        "the published CIFAR-10 train has 50,000 pictures",
     ]
     assert [sample.label for sample in load_cifar10(tmp_path).samples] == [8, 9]
 
@@ -58,11 +58,11 @@ def test_a_missing_shard_and_several_sets_are_refused_by_name(tmp_path):
         (
             [{"bytes": None, "path": "x.png"}],
             [1],
-            "column 'img' of row 0 names the file 'x.png' and does not",
+            "column 'img' of row 0 names the file 'x.png' but does not",
         ),
         ([{"bytes": None, "path": None}], [1], "column 'img' of row 0 has no bytes"),
         ([None, None], [1, 2], "column 'img' of row 0 is empty"),
-        (["x.png"], [1], "column 'img' of row 0 is of type str"),
+        (["x.png"], [1], "column 'img' of row 0 has type str"),
         ([b"x", b"x"], [1, None], "column 'label' of row 1 is empty"),
         ([b"x"], ["zebra"], "column 'label' of row 0 is 'zebra'"),
         ([b"x"], [1.5], "column 'label' of row 0 is 1.5"),

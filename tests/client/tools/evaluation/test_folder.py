@@ -45,16 +45,16 @@ def test_a_class_whose_pictures_cannot_be_read_stays_a_class(tmp_path):
     }
     assert dataset.sentences() == [
         "read 2 pictures of 2 classes",
-        "classes without pictures, kept as labels: bird",
-        "no classes of the set, left out: docs",
-        "passed over: heic 3, txt 2, outside of the classes' folders 1; folders: __MACOSX 1; "
+        "classes without pictures, which remain as labels: bird",
+        "folders that are not classes, skipped: docs",
+        "skipped: heic 3, txt 2, outside of the classes' folders 1; folders: __MACOSX 1; "
         "convert heic to JPEG or PNG",
     ]
 
 
 def test_folders_without_a_readable_picture_say_what_they_hold(tmp_path):
     heic(tmp_path, "bird/a.heic")
-    with pytest.raises(DatasetError, match=r"no folders with pictures .*\(passed over: heic 1; convert heic"):
+    with pytest.raises(DatasetError, match=r"no folders with pictures .*\(skipped: heic 1; convert heic"):
         load_folder(tmp_path)
 
 
@@ -83,7 +83,7 @@ def test_folders_without_classes_say_so(tmp_path):
     tree(tmp_path, "a.jpg")
     with pytest.raises(DatasetError, match="no folders with pictures"):
         load_folder(tmp_path)
-    with pytest.raises(DatasetError, match="is no folder"):
+    with pytest.raises(DatasetError, match="is not a folder"):
         load_folder(tmp_path / "missing")
 
 

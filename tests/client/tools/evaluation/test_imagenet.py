@@ -107,7 +107,7 @@ def test_pictures_that_a_list_leaves_out_are_left_out(tmp_path):
     ("name", "text", "message"),
     [
         ("val.txt", "", "is empty"),
-        ("val.txt", lines("n99999999", "n01440764"), "none of the 1,000"),
+        ("val.txt", lines("n99999999", "n01440764"), "not the identifier of one of the 1,000"),
         ("val.txt", lines(5, 1001), "must be 0 to 999"),
         ("val.txt", lines(0, 1000), "must be 0 to 999"),
         ("ground_truth.txt", lines(0, 5), "cannot be 0"),

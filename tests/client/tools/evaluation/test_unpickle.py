@@ -285,7 +285,7 @@ def test_a_list_that_occurs_often_is_one_list():
 
 def test_a_batch_whose_labels_are_lists_of_lists_is_refused():
     content = pickle.dumps({"data": np.zeros((1, 3072), np.uint8), "labels": [[0] * 10] * 10}, 2)
-    with pytest.raises(DatasetError, match="not whole numbers"):
+    with pytest.raises(DatasetError, match="must be whole numbers"):
         list(batch_samples("test_batch", content, CIFAR10))
 
 
