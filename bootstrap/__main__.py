@@ -1,4 +1,4 @@
-"""`python3 -m bootstrap`: checks the machine and makes the environments; the Makefile calls it."""
+"""`python3 -m bootstrap`: checks the machine and makes the environments. The Makefile runs it."""
 
 import os
 import shutil
@@ -8,7 +8,7 @@ import sys
 OLDEST, NEWEST = 10, 14
 """Minor versions of Python 3 that the set-up runs on."""
 
-# Before the other modules, whose syntax an old Python cannot read.
+# Before other imports: an old Python cannot parse the other modules.
 if sys.version_info[:2] < (3, OLDEST):
     for minor in range(NEWEST, OLDEST - 1, -1):
         path = shutil.which(f"python3.{minor}")

@@ -1,4 +1,4 @@
-"""The one line that installs what is missing, for each family of distributions."""
+"""The command that installs a missing part, for each family of distributions."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ PACKAGES = {
                                 "libpython": "libpython{underscored}-1_0", "bash": "bash"}),
     "arch": ("pacman -S", {"python": "python", "venv": "python", "libpython": "python", "bash": "bash"}),
 }  # fmt: skip
-"""The install command of each family, and the package that brings a part."""
+"""The install command of each family, and the package of each part."""
 
 
 def install_line(family: str, part: str, minor: str = "3") -> str:
-    """The command that installs a part, for people; a plain word where the distribution is unknown.
+    """The command that installs a part; a sentence if the distribution is unknown.
 
     Args:
         part: `python`, `venv`, `libpython` or `bash`.

@@ -1,10 +1,10 @@
-"""What the production packages are (an SBOM in CycloneDX JSON), and what is known against them.
+"""An SBOM of the production packages (CycloneDX JSON), and a check for known vulnerabilities.
 
     python -m bootstrap.audit sbom    writes build/sbom/gateway.json and build/sbom/models.json
-    python -m bootstrap.audit check   asks an advisory service; exit code 2 where packages were not checked
+    python -m bootstrap.audit check   asks an advisory service; exit code 2 if packages were not checked
 
-Both read the lock files and constraints, so they tell of every supported Python and processor, not of this
-machine's. Runs with the environment that has constraints/audit.txt.
+Both read the lock files and constraints, so they cover every supported Python and processor. Run them in an
+environment with constraints/audit.txt.
 """
 
 from __future__ import annotations
@@ -28,18 +28,18 @@ SKIPPED = "could not be audited"
 
 def requirements(root: Path, part: str) -> str:
     """The packages of an image, torch too, as a requirements file without hashes."""
-    found: dict[str, None] = {}
+    packages: dict[str, None] = {}
     for name in PARTS[part]:
         for block in blocks((root / "constraints" / "locks" / f"{name}.txt").read_text()):
-            found[block.split("\\\n")[0].strip()] = None
+            packages[block.split("\\\n")[0].strip()] = None
     if part == "models":
         lines = (root / "constraints" / "models.txt").read_text().splitlines()
-        found.update(dict.fromkeys(line for line in lines if UNHASHED.fullmatch(line)))
-    return "\n".join(found) + "\n"
+        packages.update(dict.fromkeys(line for line in lines if UNHASHED.fullmatch(line)))
+    return "\n".join(packages) + "\n"
 
 
 def written(root: Path, part: str) -> Path:
-    """The requirements in a file."""
+    """Writes the requirements to a file; its path."""
     path = root / "build" / "sbom" / f"{part}.txt"
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(requirements(root, part))
@@ -59,7 +59,7 @@ def write_sbom(root: Path, part: str) -> int:
 
 
 def check(root: Path, part: str) -> int:
-    """Asks what is known against the packages; 0 for nothing, 1 for something, 2 for not checked."""
+    """Checks for known vulnerabilities; 0 if there are none, 1 if there are some, 2 if not checked."""
     command = [sys.executable, "-m", "pip_audit", "--progress-spinner", "off", "--disable-pip", "--no-deps"]
     done = subprocess.run(
         [*command, "-r", str(written(root, part))], capture_output=True, text=True, check=False
@@ -72,13 +72,14 @@ def check(root: Path, part: str) -> int:
     if skipped:
         sys.stdout.flush()
         print(
-            f"{part}: {skipped} packages were not checked: the advisory service says nothing", file=sys.stderr
+            f"{part}: the advisory service does not know {skipped} packages; they were not checked",
+            file=sys.stderr,
         )
     return min(done.returncode, 1) or 2 * bool(skipped)
 
 
 def main(command: str) -> int:
-    """Does it for each image; the highest exit code."""
+    """Runs the command for each image; the highest exit code."""
     root = Path(__file__).parents[1]
     work = {"sbom": write_sbom, "check": check}[command]
     return max(work(root, part) for part in PARTS)

@@ -9,14 +9,14 @@ from bootstrap import debian
 
 
 def install_busybox(folder: Path) -> str:
-    """Puts `busybox` into `folder`, unless it is on PATH; why it cannot, empty if all is well.
+    """Puts `busybox` into `folder`, unless it is on PATH; the error, empty if there is none.
 
-    Without it the tests concerned are skipped, and say so: nothing that users run needs it.
+    Only tests need it; without it they are skipped.
     """
     if shutil.which("busybox") or (folder / "busybox").exists():
         return ""
     if not debian.available():
-        return "busybox is not on PATH, and there is no apt-get to download it with"
+        return "busybox is not on PATH, and apt-get is missing to download it"
     try:
         with debian.unpacked("busybox") as tree:
             shutil.copy2(next(tree.rglob("bin/busybox")), folder / "busybox")

@@ -11,18 +11,18 @@ from bootstrap.pythons import GATEWAY, MODELS, Python, candidates
 
 @dataclass(frozen=True)
 class Choice:
-    """The interpreters that make the environments; None where none fits."""
+    """The interpreters for the environments; None if there is no suitable one."""
 
     gateway: Python | None
     models: Python | None
 
 
 def choose(environments: Mapping[str, Python | None], *, chosen: Sequence[str]) -> Choice:
-    """An interpreter for each environment: that of an existing one, else the best that can be found.
+    """An interpreter for each environment: that of the existing environment, else the best one found.
 
     Args:
         environments: `gateway` and `models`, each with the interpreter it was made with.
-        chosen: interpreters that come first, if they fit.
+        chosen: interpreters to prefer, if they are suitable.
     """
     gateway = environments.get("gateway") or best(candidates(GATEWAY, chosen), with_library=False)
     models = environments.get("models") or best(candidates(MODELS, chosen), with_library=True)
@@ -30,7 +30,7 @@ def choose(environments: Mapping[str, Python | None], *, chosen: Sequence[str]) 
 
 
 def best(pythons: Iterable[Python], *, with_library: bool) -> Python | None:
-    """The first that has all it needs; else the first that nearly does, so that its lack can be named."""
+    """The first suitable interpreter; else the one that lacks least, so that a message can name the lack."""
     seen = []
     for python in pythons:
         if python.has_venv and (not with_library or libpython.find(python)):

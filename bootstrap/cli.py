@@ -32,13 +32,15 @@ ENVIRONMENTS = {"gateway": GATEWAY_ENV, "models": MODELS_ENV}
 
 
 def main() -> None:
-    """Runs one command; the process's exit code says whether all is well."""
+    """Runs one command and exits with its code."""
     parser = argparse.ArgumentParser(prog="python3 -m bootstrap", description=__doc__)
     parser.add_argument("command", choices=("install", "doctor"))
-    parser.add_argument("--tests", action="store_true", help="also the tools of `make test` and `make lint`")
+    parser.add_argument(
+        "--tests", action="store_true", help="also install the tools of `make test` and `make lint`"
+    )
     parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto",
-                        help="which build of torch; auto: CUDA where there is an NVIDIA driver")  # fmt: skip
-    parser.add_argument("--check", action="store_true", help="look for every file that was installed")
+                        help="build of torch; auto: CUDA if there is an NVIDIA driver")  # fmt: skip
+    parser.add_argument("--check", action="store_true", help="check every installed file")
     options = parser.parse_args()
     Installer.thorough = options.check or options.command == "doctor"
     for stream in (sys.stdout, sys.stderr):
@@ -50,11 +52,11 @@ def main() -> None:
         sys.exit(run(ROOT, options.device, options.tests))
     except KeyboardInterrupt:
         Pip.stop_all()
-        sys.exit("\n✗ interrupted; the next run goes on from here")
+        sys.exit("\n✗ interrupted; the next run continues from here")
 
 
 def doctor(root: Path, device: str, tests: bool) -> int:
-    """Prints what this machine is and what is installed; 1 if something is missing that must be installed."""
+    """Prints the machine and what is installed; 1 if something that the set-up needs is missing."""
     machine, choice = look(root)
     device = device_of(root, device, machine)
     workers = installers(root, choice, device, Lines())
@@ -70,7 +72,7 @@ def doctor(root: Path, device: str, tests: bool) -> int:
 
 
 def install(root: Path, device: str, tests: bool) -> int:
-    """Installs what is missing, after a look at the machine; 0 if all is there in the end."""
+    """Checks the machine and installs what is missing; 0 if everything is installed."""
     with only_one(root):
         if not needs_work(root, device, tests):
             return 0
@@ -89,13 +91,13 @@ def install(root: Path, device: str, tests: bool) -> int:
         if choice.models is None and choice.gateway is not None:
             print(f"· Python {uv.VERSION} from uv, for the models", file=sys.stderr, flush=True)
             try:
-                choice = Choice(choice.gateway, uv.bring(root, choice.gateway))
+                choice = Choice(choice.gateway, uv.download_python(root, choice.gateway))
             except uv.NoPython as error:
                 sys.exit(f"✗ {error}")
             workers = installers(root, choice, device, lines)
         shutil.rmtree(temporary_folder(root), ignore_errors=True)
         if not run_all(workers, wanted, lines):
-            lines.say("· the next run goes on from here; `make doctor` shows what is there")
+            lines.say("· the next run continues from here; `make doctor` shows what is installed")
             return 1
         shutil.rmtree(cache_folder(root), ignore_errors=True)
         shutil.rmtree(temporary_folder(root), ignore_errors=True)
@@ -103,32 +105,33 @@ def install(root: Path, device: str, tests: bool) -> int:
 
 
 def run_all(workers: Sequence[Installer], wanted: Sequence[Stage], lines: Lines) -> bool:
-    """Lets both environments be made side by side, and tells each failure at once; whether there was none."""
+    """Makes both environments at the same time and prints failures at once; whether there was none."""
     good = True
     with concurrent.futures.ThreadPoolExecutor(len(workers)) as pool:
         try:
-            for task in concurrent.futures.as_completed(pool.submit(it.install, wanted) for it in workers):
+            tasks = [pool.submit(worker.install, wanted) for worker in workers]
+            for task in concurrent.futures.as_completed(tasks):
                 failure = task.exception()
                 if failure is not None and not isinstance(failure, FAILURES):
                     raise failure
                 if failure is not None:
                     good = False
-                    lines.say(f"✗ {words_of(failure)}")
+                    lines.say(f"✗ {message_of(failure)}")
         except BaseException:
             Pip.stop_all()
             raise
     return good
 
 
-def words_of(failure: BaseException) -> str:
-    """A failure for people."""
+def message_of(failure: BaseException) -> str:
+    """The message of a failure."""
     if isinstance(failure, OSError) and failure.errno in (errno.ENOSPC, errno.EDQUOT):
         return f"{DISK_FULL} ({failure.filename or 'while a file was written'})"
     return str(failure)
 
 
 def needs_work(root: Path, device: str, tests: bool) -> bool:
-    """Whether something may be missing: looks at files only, so that a complete set-up starts at once."""
+    """Whether something may be missing. Checks only files, so that a complete set-up starts at once."""
     for environment in ENVIRONMENTS.values():
         known = state.load(root / environment)
         wanted = stages(known.device or "cpu", tests=tests)
@@ -141,37 +144,37 @@ def needs_work(root: Path, device: str, tests: bool) -> bool:
 
 
 def look(root: Path) -> tuple[Machine, Choice]:
-    """This machine, and the interpreters that would make the environments."""
+    """This machine, and the interpreters for the environments."""
     present: dict[str, Python | None] = {}
     for name, environment in ENVIRONMENTS.items():
         damaged = Installer(root, environment, None, "cpu", Lines()).damage()
         present[name] = None if damaged else probe(root / environment / "bin" / "python")
-    brought = [path for path in (uv.brought(root),) if path]
-    return this_machine(root), choose(present, chosen=[sys.executable, *brought])
+    downloaded = [path for path in (uv.downloaded_python(root),) if path]
+    return this_machine(root), choose(present, chosen=[sys.executable, *downloaded])
 
 
 def device_of(root: Path, device: str, machine: Machine) -> str:
-    """`cpu` or `cuda`: what was asked for, else what is installed already, else what the machine has."""
+    """`cpu` or `cuda`: the option, else what is installed, else what the machine has."""
     if device != "auto":
         return device
     return state.load(root / MODELS_ENV).device or ("cuda" if machine.card else "cpu")
 
 
 def installers(root: Path, choice: Choice, device: str, lines: Lines) -> list[Installer]:
-    """One for each environment; `device` is `cpu` or `cuda`."""
+    """An installer for each environment; `device` is `cpu` or `cuda`."""
     pairs = ((GATEWAY_ENV, choice.gateway), (MODELS_ENV, choice.models))
     return [Installer(root, environment, python, device, lines) for environment, python in pairs]
 
 
 def missing_stages(workers: Sequence[Installer], wanted: Sequence[Stage]) -> list[Stage]:
-    """What is still to be installed, of both environments."""
+    """The stages of both environments that are not installed."""
     return [stage for worker in workers for stage in worker.missing(wanted)]
 
 
 def checks_of(
     machine: Machine, choice: Choice, device: str, workers: Sequence[Installer], missing: Sequence[Stage]
 ) -> list[preflight.Check]:
-    """The table of the machine and of what the project's folder holds."""
+    """The checks of the machine and the project's folder."""
     made = [worker.path for worker in workers if worker.path.is_dir()]
     foreign = [worker.path for worker in workers if worker.is_foreign()]
     return preflight.check_all(machine, choice, workers[0].root, device, missing, made, foreign)
@@ -179,7 +182,7 @@ def checks_of(
 
 @contextlib.contextmanager
 def only_one(root: Path) -> Iterator[None]:
-    """Waits until no other set-up works in this folder."""
+    """Waits until no other set-up runs in this folder."""
     if os.name != "posix":
         yield
         return
@@ -190,7 +193,7 @@ def only_one(root: Path) -> Iterator[None]:
         folder.mkdir(parents=True, exist_ok=True)
         lock = (folder / "lock").open("w")
     except OSError as error:
-        sys.exit(f"✗ {folder} cannot be written ({error.strerror}): clone as this user, or make room")
+        sys.exit(f"✗ {folder} cannot be written ({error.strerror}): clone as this user, or free disk space")
     with lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -1,4 +1,4 @@
-"""Takes files out of Debian's packages without root: nothing of the system is changed."""
+"""Extracts files of Debian packages without root and without changes to the system."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ APT_SECONDS = 180
 
 
 class FetchFailed(Exception):
-    """A package cannot be downloaded or unpacked; the message says why."""
+    """A package cannot be downloaded or unpacked; the message tells why."""
 
 
 def available() -> bool:
@@ -23,7 +23,7 @@ def available() -> bool:
 
 
 def owner(path: str) -> str:
-    """The package that a file came with; empty if with none."""
+    """The package of a file; empty if there is none."""
     # Since /usr was merged, dpkg may know the file by its older path.
     for name in (path, path.removeprefix("/usr")):
         done = run(["dpkg-query", "--search", name])
@@ -40,9 +40,9 @@ def installed_version(package: str) -> str:
 
 @contextlib.contextmanager
 def unpacked(package: str, version: str = "") -> Iterator[Path]:
-    """A temporary folder with the package's files, of that version if it can still be had.
+    """A temporary folder with the package's files, in this version if it is still available.
 
-    Takes the system's lists of packages; where they are missing or old, it downloads lists of its own.
+    Uses the system's package lists; if they are missing or old, downloads its own lists.
     """
     with tempfile.TemporaryDirectory(prefix="clipserve-package-") as name:
         folder = Path(name)
@@ -58,7 +58,7 @@ def unpacked(package: str, version: str = "") -> Iterator[Path]:
         archives = list(folder.glob("*.deb"))
         if not archives:
             lines = [line for line in "\n".join(errors).splitlines() if line.startswith(("E:", "W:"))]
-            raise FetchFailed("; ".join(line[3:] for line in lines[-2:]) or "apt-get failed without a word")
+            raise FetchFailed("; ".join(line[3:] for line in lines[-2:]) or "apt-get failed")
         tree = folder / "tree"
         done = run(["dpkg-deb", "--extract", os.fspath(archives[0]), os.fspath(tree)])
         if done.returncode:
@@ -67,9 +67,9 @@ def unpacked(package: str, version: str = "") -> Iterator[Path]:
 
 
 def download(package: str, folder: Path, options: Sequence[str]) -> str:
-    """Downloads a package into `folder`; what went wrong, empty if nothing did."""
+    """Downloads a package into `folder`; the error, empty if there is none."""
     done = run(["apt-get", *options, "-qq", "download", package], cwd=folder)
-    return "" if done.returncode == 0 and list(folder.glob("*.deb")) else done.stderr or "E: nothing came"
+    return "" if done.returncode == 0 and list(folder.glob("*.deb")) else done.stderr or "E: no package came"
 
 
 def own_lists(folder: Path) -> list[str]:
@@ -80,14 +80,14 @@ def own_lists(folder: Path) -> list[str]:
         "Dir::State::Lists": folder / "lists",
         "Dir::Cache": folder / "cache",
         "Debug::NoLocking": "1",
-        # Root would otherwise download as a user who may not write here.
+        # By default, root downloads as a user that may not write here.
         "APT::Sandbox::User": "root" if os.geteuid() == 0 else "",
     }
     return [word for key, value in settings.items() if value for word in ("-o", f"{key}={value}")]
 
 
 def run(command: Sequence[str], cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
-    """Runs one of Debian's tools; a failure to run looks like a failure of the tool."""
+    """Runs a tool of Debian. If it cannot be started, the result has exit code 127."""
     try:
         return subprocess.run(
             command, cwd=cwd, capture_output=True, text=True, timeout=APT_SECONDS, check=False,

@@ -18,12 +18,12 @@ WIDTH = 100
 MARKS = {"ok": "✓", "note": "!", "missing": "✗"}
 LIST = """
 import importlib.metadata, json, sys
-print(json.dumps({it.metadata["Name"]: it.version for it in importlib.metadata.distributions()}))
+print(json.dumps({d.metadata["Name"]: d.version for d in importlib.metadata.distributions()}))
 """
 
 
 def show_checks(checks: Sequence[Check], file: TextIO | None = None) -> bool:
-    """Prints the table, and what to do about what is missing; whether nothing is."""
+    """Prints the checks and how to install what is missing; whether nothing is missing."""
     file = file or sys.stdout
     width = max(len(check.name) for check in checks)
     for check in checks:
@@ -36,7 +36,7 @@ def show_checks(checks: Sequence[Check], file: TextIO | None = None) -> bool:
 
 
 def packages(environment: Path) -> list[str]:
-    """Lines that tell an environment's Python, and every package in it with its version."""
+    """Lines with an environment's Python and the version of each package."""
     python = environment / "bin" / "python"
     if not python.exists():
         return [f"{environment.name}: not made yet"]
@@ -47,6 +47,6 @@ def packages(environment: Path) -> list[str]:
     versions = json.loads(done.stdout)
     known = state.load(environment)
     head = f"{environment.name}: Python {known.python or 'unknown'}, {len(versions)} packages"
-    words = ", ".join(f"{name} {versions[name]}" for name in sorted(versions, key=str.lower))
-    lines = textwrap.wrap(words, WIDTH, break_on_hyphens=False)
+    listed = ", ".join(f"{name} {versions[name]}" for name in sorted(versions, key=str.lower))
+    lines = textwrap.wrap(listed, WIDTH, break_on_hyphens=False)
     return [head, *(f"  {line}" for line in lines)]

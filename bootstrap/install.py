@@ -1,4 +1,4 @@
-"""Makes the environments, a stage at a time; a second run starts at what is missing."""
+"""Makes the environments stage by stage. A second run installs only what is missing."""
 
 from __future__ import annotations
 
@@ -20,37 +20,37 @@ from bootstrap.whole import lost_files
 
 CONSTRAINTS = {GATEWAY_ENV: "constraints/gateway.txt", MODELS_ENV: "constraints/models.txt"}
 REQUIREMENTS = {"tools": ["clipserve[cli,gateway,milvus,dev]"], "torch": ["torch", "torchvision"]}
-"""What pip is asked for in stages without a lock file; the constraints say which versions."""
+"""Requirements of stages without a lock file; the constraints pin the versions."""
 LOCKED = ("gateway", "models", "triton", "test-tools")
-"""Stages whose packages a lock file lists, all of them, with their hashes."""
+"""Stages with a lock file that lists all packages with hashes."""
 
 
 SOURCES = ("client", "gateway", "exporter")
 SOURCES_FILE = "clipserve-sources.pth"
 
-DISK_FULL = "the disk is full; make room"
+DISK_FULL = "the disk is full; free disk space"
 LITTLE_ROOM = 50 * MB
-"""Free bytes below which a failure that gives no reason is laid to the disk."""
+"""With fewer free bytes, a failure without a reason is taken for a full disk."""
 
 
 class SetupFailed(Exception):
-    """The set-up cannot go on; the message says why and what to do."""
+    """The set-up cannot continue; the message tells why and what to do."""
 
 
 class Installer:
     """Installs the stages of one environment, in their order."""
 
     source_lock = threading.Lock()
-    """pip builds the project's metadata inside its folder: one at a time."""
+    """pip builds the project's metadata in its folder, so only one may run."""
     thorough = False
-    """Every file that was installed is looked for, not only a few; about a second."""
+    """Whether every installed file is checked, which takes about a second, instead of a few."""
     venv_options: tuple[str, ...] = ()
-    """Of `python -m venv`."""
+    """Options of `python -m venv`."""
 
     def __init__(
         self, root: Path, environment: str, python: Python | None, device: str, lines: Lines
     ) -> None:
-        """`python` makes the environment, unless it is there; `device` is `cpu` or `cuda`."""
+        """`python` makes the environment if it does not exist; `device` is `cpu` or `cuda`."""
         self.root = root
         self.path = root / environment
         self._environment = environment
@@ -66,16 +66,16 @@ class Installer:
         return self.path / "bin" / "python"
 
     def missing(self, wanted: Sequence[Stage]) -> list[Stage]:
-        """The stages of this environment that are not installed as the project now wants them."""
+        """The stages of this environment that are not installed or out of date."""
         mine = [stage for stage in wanted if stage.environment == self._environment]
         if self.damage():
             return mine
         return [stage for stage in mine if self._state.done.get(stage.name) != self._digest(stage)]
 
     def damage(self) -> str:
-        """Why the environment must be made anew; empty if it need not be."""
+        """Why the environment must be made again; empty if it is intact."""
         if not self.path.is_dir() or not any(self.path.iterdir()):
-            return "it is not there"
+            return "it does not exist"
         if self._state.writing:
             return f"the last set-up was interrupted while it wrote {self._state.writing}"
         if not self._state.root:
@@ -83,15 +83,15 @@ class Installer:
         if self._state.root != str(self.root):
             return f"it was made in {self._state.root}"
         if not self._python_version():
-            return "the Python that it was made with does not run any more"
+            return "the Python that it was made with no longer runs"
         for name, proof in self._state.proofs.items():
             if not any(path.exists() for path in self.path.glob(proof)):
-                return f"{name} is no longer whole: {proof} is gone"
+                return f"{name} is incomplete: {proof} is gone"
         lost = next(lost_files(self.path), "") if self.thorough else ""
         return f"{lost} is gone" if lost else ""
 
     def install(self, wanted: Sequence[Stage]) -> None:
-        """Installs what is missing; SetupFailed if it cannot."""
+        """Installs what is missing. Raises SetupFailed."""
         missing = self.missing(wanted)
         if not missing:
             return
@@ -104,7 +104,7 @@ class Installer:
                 self._run(stage, step)
 
     def is_foreign(self) -> bool:
-        """Whether something of that name is somebody else's, who may miss what is in it."""
+        """Whether something of that name exists that this set-up did not make, and must not remove."""
         if not self.path.is_dir():
             return self.path.exists() or self.path.is_symlink()
         # An older set-up left a file `.ready`.
@@ -113,8 +113,8 @@ class Installer:
 
     def _make(self, damage: str) -> None:
         if self.path.exists() and any(self.path.iterdir()):
-            self._lines.say(f"· {self._environment} is made anew: {damage}")
-        # Before anything else is there or gone: an interruption must not leave a folder that looks foreign.
+            self._lines.say(f"· {self._environment} is made again: {damage}")
+        # First of all: an interruption must not leave a folder that looks foreign.
         self.path.mkdir(exist_ok=True)
         state.save(self.path, state.State(root=str(self.root), writing="the environment itself"))
         empty(self.path, but=state.FILE)
@@ -125,14 +125,14 @@ class Installer:
         )
         if done.returncode:
             empty(self.path, but=state.FILE)
-            words = (done.stdout + done.stderr).strip().splitlines() or ["no output"]
-            cause = DISK_FULL if shutil.disk_usage(self.root).free < LITTLE_ROOM else words[-1]
+            output = (done.stdout + done.stderr).strip().splitlines() or ["no output"]
+            cause = DISK_FULL if shutil.disk_usage(self.root).free < LITTLE_ROOM else output[-1]
             raise SetupFailed(f"{self._base.words} cannot make {self._environment}: {cause}")
         self._state = state.State(root=str(self.root), python=".".join(map(str, self._base.version)))
         state.save(self.path, self._state)
 
     def _project(self) -> None:
-        """The project itself, as it lies in its folder, without what it needs."""
+        """Installs the project itself in editable form, without its requirements."""
         with self.source_lock:
             self._pip("project", ["install", "--no-deps", "-e", "."], None)
         write_source_paths(self.path, self.root)
@@ -152,22 +152,22 @@ class Installer:
         elif stage.name == "busybox":
             size = 0
             if problem := install_busybox(self.path / "bin"):
-                self._lines.say(f"! {problem}: the tests that need it are skipped")
+                self._lines.say(f"! {problem}: tests that need it will be skipped")
         elif stage.name == "torch":
             size = self._torch(stage, step)
             self._trim_torch()
             self._state.device = self._device
         elif stage.name in LOCKED:
-            # The lock file has all that is needed. The wheel of Triton asks for more: for numpy < 2, and for
-            # packages that only its own Python layer needs.
+            # The lock file is complete. Triton's wheel also requires numpy < 2 and packages that only its own
+            # Python layer needs.
             words = ["install", "--no-deps", "--require-hashes", "-r", lock.path_of(stage.name)]
             size = self._pip(stage.name, words, step)
         else:
             size = self._pip(stage.name, ["install", *REQUIREMENTS[stage.name], *self._constraints], step)
         if stage.proof and not any(path.exists() for path in self.path.glob(stage.proof)):
             raise SetupFailed(
-                f"{self._environment}, {stage.name}: pip has installed it elsewhere, or not at all; "
-                f"look at pip's own settings (`{self.python} -m pip config list`): target, prefix, no-deps"
+                f"{self._environment}, {stage.name}: pip did not install it into this environment; "
+                f"check pip's settings target, prefix and no-deps (`{self.python} -m pip config list`)"
             )
         self._state.done[stage.name] = self._digest(stage)
         if stage.proof:
@@ -176,12 +176,12 @@ class Installer:
         state.save(self.path, self._state)
 
     def _trim_torch(self) -> None:
-        """Removes what only C++ programs need of torch: headers and tests, 200 MB."""
+        """Removes headers and tests of torch, 200 MB that only C++ programs need."""
         for folder in self.path.glob("lib/python3.*/site-packages/torch"):
             for name in ("include", "test"):
                 shutil.rmtree(folder / name, ignore_errors=True)
             for program in (folder / "bin").glob("*"):
-                # `import torch` looks for this one.
+                # `import torch` needs this one.
                 if program.is_file() and program.name != "torch_shm_manager":
                     program.unlink()
 
@@ -198,7 +198,7 @@ class Installer:
             except pip.PipFailed as error:
                 if self._state.writing or pip.Pip.stopping.is_set():
                     raise
-                self._lines.say(f"! no torch from {index} ({error}): pip's ordinary index is asked")
+                self._lines.say(f"! no torch from {index} ({error}): trying pip's default index")
         return size + self._pip(stage.name, words, step)
 
     @property
@@ -219,13 +219,13 @@ class Installer:
         return done.stdout.strip() if done.returncode == 0 else ""
 
     def _pip(self, stage: str, words: list[str], step: Step | None) -> int:
-        """Runs pip. If it is interrupted while it writes, the next run makes the environment anew."""
+        """Runs pip. If it is interrupted while it writes, the next run makes the environment again."""
         size = pip.Pip(self.python, self.root, self._log).run(
-            words, step.told if step else lambda *_: None, lambda: self._note_writing(stage)
+            words, step.set_progress if step else lambda *_: None, lambda: self._note_writing(stage)
         )
         self._note_writing("")
         if step:
-            step.ended(size)
+            step.add_downloaded(size)
         return size
 
     def _note_writing(self, stage: str) -> None:
@@ -236,16 +236,16 @@ class Installer:
 def write_source_paths(environment: Path, root: Path) -> None:
     """Puts the folders of the sources on the environment's module path.
 
-    pip's editable install finds the packages by a hook that Python asks last, after any folder named
-    `clipserve`, as the clone itself, beside the script that runs.
+    The hook of pip's editable install comes last on the path, after any folder named `clipserve` beside the
+    script, for example the clone itself.
     """
     folders = [root / name for name in SOURCES if (root / name).is_dir()]
     for site in environment.glob(SITE):
-        (site / SOURCES_FILE).write_text("".join(f"{os.path.realpath(it)}\n" for it in folders))
+        (site / SOURCES_FILE).write_text("".join(f"{os.path.realpath(folder)}\n" for folder in folders))
 
 
 def empty(folder: Path, *, but: str) -> None:
-    """Removes what is in a folder, except one name; the folder itself may be a link to another disk."""
+    """Removes everything in a folder except `but`. The folder may be a link to another disk."""
     for path in folder.iterdir():
         if path.name == but:
             continue

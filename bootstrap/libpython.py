@@ -1,4 +1,4 @@
-"""The shared library of Python that Triton's Python backend loads: found, or fetched without root."""
+"""Finds or downloads the shared library of Python that Triton's Python backend loads."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from bootstrap.pythons import Python
 
 
 class NoLibpython(Exception):
-    """The library is not here and cannot be fetched."""
+    """The library is not installed and cannot be downloaded."""
 
 
 def library_name(python: Python) -> str:
@@ -24,8 +24,8 @@ def library_name(python: Python) -> str:
 def find(python: Python) -> Path | None:
     """The library of that interpreter on this machine; None if it is not installed.
 
-    The file that LIBPYTHON names comes first, then one of the interpreter's own installation, then one of
-    the system. Each is taken only if it is of the same version.
+    Tries the file that LIBPYTHON names, then the interpreter's installation, then the system. The library
+    must have the interpreter's version.
     """
     name = library_name(python)
     named = Path(os.environ.get("LIBPYTHON", "")).resolve()
@@ -41,12 +41,12 @@ def find(python: Python) -> Path | None:
 
 
 def version_of(library: Path) -> tuple[int, ...] | None:
-    """The version that a libpython reports of itself; None if it cannot be loaded."""
+    """The version that a libpython reports; None if it cannot be loaded."""
     script = (
         "import ctypes, sys; f = ctypes.CDLL(sys.argv[1]).Py_GetVersion; "
         "f.restype = ctypes.c_char_p; print(f().decode())"
     )
-    # In a process of its own: a second Python in this one could crash it.
+    # In another process, as a second libpython in this one could crash it.
     command = [sys.executable, "-E", "-s", "-c", script, os.fspath(library)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=20, check=False)
     match = re.match(r"(\d+)\.(\d+)\.(\d+)", done.stdout)
@@ -54,19 +54,19 @@ def version_of(library: Path) -> tuple[int, ...] | None:
 
 
 def can_fetch(python: Python) -> bool:
-    """Whether the library can be downloaded: Debian packages it for the interpreters that Debian packages."""
+    """Whether Debian has a package of the library: only for interpreters that Debian packages."""
     return debian.available() and python.base == "/usr" and debian.owner(os.path.realpath(python.path)) != ""
 
 
 def fetch(python: Python, folder: Path) -> Path:
-    """Downloads the library into `folder` without root; NoLibpython if that fails."""
+    """Downloads the library into `folder` without root. Raises NoLibpython."""
     package = f"libpython{python.minor}"
     version = debian.installed_version(debian.owner(os.path.realpath(python.path)))
     try:
         with debian.unpacked(package, version) as tree:
             files = sorted(tree.rglob(library_name(python)))
             if not files:
-                raise NoLibpython(f"Debian's package {package} holds no {library_name(python)}")
+                raise NoLibpython(f"Debian's package {package} has no {library_name(python)}")
             target = folder / library_name(python)
             target.unlink(missing_ok=True)
             target.write_bytes(files[0].resolve().read_bytes())
@@ -76,19 +76,19 @@ def fetch(python: Python, folder: Path) -> Path:
     if loaded != python.version:
         target.unlink()
         raise NoLibpython(
-            f"the {package} that can be downloaded is of version {loaded and '.'.join(map(str, loaded))}, "
+            f"the available {package} has version {loaded and '.'.join(map(str, loaded))}, "
             f"but {python.words} needs its own version: update Python. {by_hand(package)}"
         )
     return target
 
 
 def by_hand(package: str) -> str:
-    """What a person can do instead."""
+    """What the user can do instead."""
     return f"Or run `sudo apt-get install {package}`, or name a copy of the library: LIBPYTHON=FILE"
 
 
 def provide(python: Python, environment: Path) -> Path:
-    """Puts the library, or a link to it, into `environment`/lib, where the gateway looks for it first."""
+    """Puts the library or a link to it into `environment`/lib, where the gateway looks first."""
     target = environment / "lib" / library_name(python)
     if target.exists() and version_of(target) == python.version:
         return target

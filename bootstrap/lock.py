@@ -2,8 +2,8 @@
 
     python -m bootstrap.lock
 
-Versions come from constraints/*.txt; uv finds out what is needed on every Python and processor, and asks the
-package index for the hashes. Nothing of the index's address is written.
+Versions come from constraints/*.txt. uv resolves the packages for every Python and processor and gets the
+hashes from the package index. The address of the index is not written.
 """
 
 from __future__ import annotations
@@ -16,29 +16,29 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bootstrap.pythons import probe
-from bootstrap.uv import NoPython, install_uv, last_words, run
+from bootstrap.uv import NoPython, install_uv, last_line, run
 
 FOLDER = "constraints/locks"
 OLDEST = "3.10"
 """The oldest Python that the locks are for."""
 EXEMPT = re.compile(r"torch|torchvision|triton|setuptools|cuda-.*|nvidia-(?!pytriton).*")
-"""torch and what comes with it: its files differ by index (with CUDA or without)."""
+"""torch and its companions, whose files differ by index (with or without CUDA)."""
 ELSEWHERE = re.compile(r"sys_platform == '(?:win32|emscripten)'")
-"""In the marker of packages for systems that this project does not run on."""
+"""Marker of packages for systems that the project does not support."""
 HEADER = """# {about}, with the SHA-256 of every file. Written by: python -m bootstrap.lock
 """
 
 
 @dataclass(frozen=True)
 class Lock:
-    """One lock file: what is asked for, and the file that has the versions."""
+    """A lock file: its requirements, and the constraints with the versions."""
 
     name: str
     about: str
     constraints: str
     extras: tuple[str, ...] = ()
     package: str = ""
-    """This package alone, without what it needs, instead of the project's extras."""
+    """Lock only this package, without its requirements, instead of the project's extras."""
 
 
 LOCKS = (
@@ -56,7 +56,7 @@ def path_of(name: str) -> str:
 
 
 def command(lock: Lock, root: Path, uv: str) -> list[str]:
-    """What uv is asked."""
+    """The command of uv."""
     words = [uv, "pip", "compile", "--quiet", "--universal", "--python-version", OLDEST, "--generate-hashes"]
     words += ["--no-annotate", "--no-header", "--no-emit-index-url", "--no-emit-find-links"]
     words += ["-c", str(root / "constraints" / f"{lock.constraints}.txt")]
@@ -70,7 +70,7 @@ def command(lock: Lock, root: Path, uv: str) -> list[str]:
 
 
 def blocks(text: str) -> Iterator[str]:
-    """The packages of a lock file: a line each, with the lines of its hashes."""
+    """The packages of a lock file, each with the lines of its hashes."""
     block: list[str] = []
     for line in text.splitlines():
         if block and not line.startswith(" "):
@@ -83,20 +83,20 @@ def blocks(text: str) -> Iterator[str]:
 
 
 def kept(block: str) -> bool:
-    """Whether a package belongs into a lock of this project."""
+    """Whether the locks of this project list the package."""
     name, _, rest = block.partition("==")
     return not EXEMPT.fullmatch(name) and not ELSEWHERE.search(rest)
 
 
 def write(lock: Lock, root: Path, uv: str) -> None:
-    """Writes one lock file. Raises NoPython where uv fails."""
+    """Writes one lock file. Raises NoPython if uv fails."""
     done = run(command(lock, root, uv))
     if done.returncode:
-        raise NoPython(f"{path_of(lock.name)}: {last_words(done)}")
-    found = [block for block in blocks(done.stdout) if kept(block)]
+        raise NoPython(f"{path_of(lock.name)}: {last_line(done)}")
+    packages = [block for block in blocks(done.stdout) if kept(block)]
     target = root / path_of(lock.name)
     target.parent.mkdir(exist_ok=True)
-    target.write_text(HEADER.format(about=lock.about) + "\n".join(found) + "\n")
+    target.write_text(HEADER.format(about=lock.about) + "\n".join(packages) + "\n")
 
 
 def main(names: Sequence[str]) -> None:

@@ -1,4 +1,4 @@
-"""What this machine is: system, processor, memory, disk, compute card."""
+"""Facts about this machine: system, processor, memory, disk, compute card."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ FAMILIES = {
     "arch": ("arch",),
     "alpine": ("alpine",),
 }
-"""Families of distributions, and the words in os-release's ID or ID_LIKE that tell them."""
+"""Families of distributions, by words in ID or ID_LIKE of os-release."""
 
 
 @dataclass(frozen=True)
@@ -28,30 +28,30 @@ class Machine:
     system: str
     """`Linux`, `Darwin` or `Windows`."""
     architecture: str
-    """As the kernel names it: `x86_64`, `aarch64`."""
+    """The kernel's name: `x86_64`, `aarch64`."""
     distribution: str
-    """For people, for example `Debian GNU/Linux 12 (bookworm)`."""
+    """For example `Debian GNU/Linux 12 (bookworm)`."""
     family: str
     """One of FAMILIES, or empty."""
     glibc: tuple[int, int] | None
-    """None with another C library."""
+    """None for other C libraries."""
     processor: str
     cores: int
     """Cores that this process may use."""
     features: frozenset[str]
-    """Flags of /proc/cpuinfo; empty if they are not known."""
+    """Flags of /proc/cpuinfo; empty if unknown."""
     memory_mb: int
     """Memory that is free now, within the limit of the container."""
     disk_mb: int
     """Free disk space in the project's folder."""
     noexec: bool
-    """Programs in the project's folder may not be run."""
+    """Whether programs in the project's folder may not run."""
     card: str
-    """How an NVIDIA driver was noticed; empty without one."""
+    """The NVIDIA driver; empty if there is none."""
 
 
 def this_machine(root: Path) -> Machine:
-    """Looks at this machine; `root` is the project's folder."""
+    """The facts about this machine; `root` is the project's folder."""
     release = os_release(read("/etc/os-release"))
     cpu = read("/proc/cpuinfo")
     status = os.statvfs(root) if hasattr(os, "statvfs") else None
@@ -91,7 +91,7 @@ def os_release(text: str) -> dict[str, str]:
 
 
 def family(release: dict[str, str]) -> str:
-    """Which of FAMILIES a distribution belongs to; empty if to none."""
+    """The family of a distribution; empty if it has none."""
     words = f"{release.get('ID', '')} {release.get('ID_LIKE', '')}".split()
     for name, members in FAMILIES.items():
         if any(word.startswith(member) for word in words for member in members):
@@ -116,7 +116,7 @@ def usable_cores() -> int:
 
 
 def free_memory() -> int:
-    """Bytes that can still be used: the machine's, or what the limit of the control group leaves."""
+    """Free bytes, within the limit of the control group."""
     available = int(first(r"MemAvailable:\s*(\d+) kB", read("/proc/meminfo")) or 0) * 1024
     room = [available] if available else []
     for limit, used in (
@@ -130,7 +130,7 @@ def free_memory() -> int:
 
 
 def nvidia_driver() -> str:
-    """How an NVIDIA driver shows itself, in words; empty if there is none."""
+    """The version or a file of the NVIDIA driver; empty if there is none."""
     version = first(r"Kernel Module\s+(?:for \S+\s+)?([\d.]+)", read("/proc/driver/nvidia/version"))
     if version:
         return f"NVIDIA driver {version}"

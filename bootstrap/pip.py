@@ -1,4 +1,4 @@
-"""Runs pip with a line of progress, and turns its errors into a sentence."""
+"""Runs pip with progress, and explains its errors in one sentence."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ UNWANTED = (
     "PIP_USER", "PIP_TARGET", "PIP_PREFIX", "PIP_ROOT", "PIP_NO_DEPS", "PIP_DRY_RUN", "PIP_PYTHON",
     "__PYVENV_LAUNCHER__",
 )  # fmt: skip
-"""Variables that send packages elsewhere or bring in modules from outside."""
+"""Variables that make pip install elsewhere or import modules from outside."""
 
 UNITS = {"kB": 1e3, "KB": 1e3, "MB": 1e6, "GB": 1e9, "bytes": 1.0}
 
@@ -27,38 +27,38 @@ WRITES = re.compile(r"^\s*Installing collected packages")
 
 ERRORS: tuple[tuple[str, str], ...] = (
     (r"No space left on device|Errno 28|Disk quota exceeded", "the disk is full"),
-    (r"DO NOT MATCH THE HASHES", "a downloaded file is not the one that was pinned"),
+    (r"DO NOT MATCH THE HASHES", "the hash of a downloaded file differs from the lock file"),
     (r"SSLError|CERTIFICATE_VERIFY_FAILED", "the package index's certificate is not trusted; if a proxy "
      "rewrites TLS, name its certificate in PIP_CERT"),
     (r"ProxyError|Tunnel connection failed|Cannot connect to proxy",
-     "the proxy refuses; look at http_proxy, https_proxy and PIP_PROXY"),
+     "the proxy refuses; check http_proxy, https_proxy and PIP_PROXY"),
     (r"name resolution|Name or service not known|NewConnectionError|Connection refused|Network is unreachable"
      r"|ConnectTimeout|timed out|Connection reset|Connection broken|IncompleteRead|ConnectionError"
      r"|ProtocolError",
-     "the package index cannot be reached; look at the network, or see docs/install.md "
+     "the package index cannot be reached; check the network, or see docs/install.md "
      "for mirrors and for work without network"),
-    (r"Failed building editable", "the project itself cannot be built; the end of pip's output says why"),
+    (r"Failed building editable", "the project itself cannot be built; see the end of pip's output"),
     (r"Unknown compiler|command '\S*gcc\S*' failed|Failed building wheel|metadata-generation-failed"
      r"|Could not build wheels",
      "a package has no ready-made build for this Python and processor"),
     (r"Permission denied|Read-only file system", "the environment's folder cannot be written"),
     (r"the requirement (\S+) \(from versions: none\)",
-     "the package index cannot be reached, or lacks {0}; look at the network, or see docs/install.md"),
+     "the package index cannot be reached, or lacks {0}; check the network, or see docs/install.md"),
     (r"No matching distribution found for (\S+)",
      "the package index has no build of {0} for this Python and processor"),
     (r"BadZipFile|is invalid|incorrect header check|Data-loss|ReadError|IncompleteRead",
-     "a download was cut or is damaged; run the command again"),
-    (r"401|403 Client Error", "the package index refuses access; look at its address and password"),
+     "a download is incomplete or damaged; run the command again"),
+    (r"401|403 Client Error", "the package index refuses access; check its address and password"),
 )  # fmt: skip
-"""Patterns of pip's output, the most telling first, and what they mean."""
+"""Patterns of pip's output and their meanings; the most specific come first."""
 
 
 class PipFailed(Exception):
-    """pip ended with an error; the message says why, and where its output is."""
+    """pip failed; the message tells why, and where its output is."""
 
 
 def clean_environment(environ: Mapping[str, str]) -> dict[str, str]:
-    """The variables for programs of an environment: nothing from outside leads them to other packages."""
+    """The variables for programs of an environment, without those that lead to other packages."""
     return {key: value for key, value in environ.items() if key not in UNWANTED} | {
         "PIP_DISABLE_PIP_VERSION_CHECK": "1",
         "PIP_NO_INPUT": "1",
@@ -70,12 +70,12 @@ def clean_environment(environ: Mapping[str, str]) -> dict[str, str]:
 
 
 def cache_folder(root: Path) -> Path:
-    """Where downloads are kept until the set-up is complete, unless PIP_CACHE_DIR names another folder."""
+    """Folder of downloads until the set-up is complete, unless PIP_CACHE_DIR names another one."""
     return root / "build" / "setup" / "downloads"
 
 
 def temporary_folder(root: Path) -> Path:
-    """Where pip unpacks what it downloads."""
+    """Folder in which pip unpacks downloads."""
     return root / "build" / "setup" / "tmp"
 
 
@@ -83,11 +83,11 @@ class Pip:
     """pip of one environment."""
 
     running: ClassVar[set[subprocess.Popen[str]]] = set()
-    """Every pip of this process that runs now."""
+    """The running pips of this process."""
     held: ClassVar[tuple[int, ...]] = ()
-    """Files that each pip keeps open: the folder's lock, which a pip holds on if its parent is killed."""
+    """Files that each pip keeps open: the folder's lock, which it then holds even if its parent is killed."""
     stopping: ClassVar[threading.Event] = threading.Event()
-    """No further pip is begun."""
+    """If set, no further pip is started."""
 
     def __init__(self, python: Path, root: Path, log: Path) -> None:
         """`python` is the environment's interpreter; all output of pip goes to `log`."""
@@ -96,14 +96,14 @@ class Pip:
         self._log = log
 
     def run(self, words: Sequence[str], told: Callable[[str, int], None], writes: Callable[[], None]) -> int:
-        """Runs a command of pip in the project's folder; bytes that it downloaded.
+        """Runs a command of pip in the project's folder; the downloaded bytes.
 
         Args:
             words: pip's command and options.
-            told: hears what pip is doing now, and the bytes so far.
-            writes: is called before pip writes into the environment.
+            told: called with what pip does now and the bytes so far.
+            writes: called before pip writes into the environment.
         """
-        # Python compiles what it imports; all the rest would be 300 MB of files that nobody reads.
+        # Python compiles modules when it imports them; compiling all would take 300 MB.
         options = ["--no-compile", "--no-color", "--progress-bar", "off"]
         command = [os.fspath(self._python), "-m", "pip", *words, *options]
         if self.stopping.is_set():
@@ -128,7 +128,7 @@ class Pip:
         return size
 
     def _begin(self, command: list[str]) -> subprocess.Popen[str]:
-        # What an interrupted pip leaves behind goes with the project's folder, not into everybody's /tmp.
+        # An interrupted pip leaves files behind: in the project's folder, not in /tmp.
         temporary_folder(self._root).mkdir(parents=True, exist_ok=True)
         variables = {"PIP_CACHE_DIR": os.fspath(cache_folder(self._root))} | clean_environment(os.environ)
         variables |= {"TMPDIR": os.fspath(temporary_folder(self._root))}
@@ -142,14 +142,14 @@ class Pip:
 
     @classmethod
     def stop_all(cls) -> None:
-        """Ends every pip that runs, and lets none begin."""
+        """Ends all running pips and prevents new ones."""
         cls.stopping.set()
         for process in list(cls.running):
             process.terminate()
 
 
 def downloaded(line: str) -> tuple[str, int]:
-    """The file that a line of pip's output announces, and its bytes; ('', 0) of any other line."""
+    """The file in a line of pip's output, and its bytes; ('', 0) for other lines."""
     if match := DOWNLOADING.match(line):
         return match[1].rpartition("/")[2], int(float(match[2]) * UNITS[match[3]])
     if match := LOCAL.match(line):
@@ -159,14 +159,14 @@ def downloaded(line: str) -> tuple[str, int]:
 
 
 def meaning(output: str) -> str:
-    """What pip's output says went wrong, in one sentence."""
+    """The error in pip's output, in one sentence."""
     for pattern, words in ERRORS:
         if match := re.search(pattern, output):
             return words.format(*match.groups())
     errors = [line.strip() for line in output.splitlines() if line.lower().lstrip().startswith("error")]
-    return (errors or output.strip().splitlines() or ["pip failed without a word"])[-1][:300]
+    return (errors or output.strip().splitlines() or ["pip failed without a message"])[-1][:300]
 
 
 def megabytes(size: float) -> str:
-    """Bytes for people."""
+    """The size in MB or kB as text."""
     return f"{size / MB:.0f} MB" if size >= MB else f"{size / 1000:.0f} kB"

@@ -1,4 +1,4 @@
-"""Looks at the machine before anything is downloaded: what is there, and what must be installed first."""
+"""Checks the machine before anything is downloaded."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ from bootstrap.torch_index import problem, wanted_index
 Status = Literal["ok", "note", "missing"]
 
 MIN_GLIBC = (2, 35)
-"""Triton's wheel is built for this glibc and newer ones."""
+"""Oldest glibc that Triton's wheel runs on."""
 MIN_MEMORY_MB = 1800
 GOOD_MEMORY_MB = 3000
-"""Memory that the demo needs at least, and that it needs for comfort."""
+"""Memory that the demo needs at least, and recommended memory."""
 SPARE_DISK_MB = 300
-"""Beside what is installed: the exported models, the demo's collection, logs."""
+"""Disk space for exported models, the demo's collection and logs."""
 PORTS = (8600, 8601, 8700, 8701, 8702)
-"""What `make serve` uses; `make demo` takes free ones."""
+"""Ports of `make serve`; `make demo` uses free ones."""
 CONTAINERS = "use containers there: `docker compose -f deploy/compose.yaml up --build` (deploy/README.md)"
 
 
@@ -40,7 +40,7 @@ class Check:
     status: Status
     text: str
     remedy: str = ""
-    """What to do about it; one line."""
+    """What to do, in one line."""
 
 
 def check_all(
@@ -56,9 +56,9 @@ def check_all(
 
     Args:
         device: `cpu` or `cuda`: the build of torch.
-        missing: the stages that are still to be installed.
-        environments: those that exist already; their Python is asked for nothing more.
-        foreign: what has an environment's name and was not made by this set-up.
+        missing: the stages that are not installed.
+        environments: those that exist already.
+        foreign: files and folders with an environment's name that this set-up did not make.
     """
     return [
         check_system(machine),
@@ -78,7 +78,7 @@ def check_all(
 
 
 def check_system(machine: Machine) -> Check:
-    """Linux on x86-64 with a glibc that is new enough: what Triton's wheel is built for."""
+    """Linux on x86-64 with a new enough glibc, which Triton's wheel needs."""
     glibc = "another C library" if machine.glibc is None else "glibc {}.{}".format(*machine.glibc)
     text = f"{machine.distribution}, {machine.architecture}, {glibc}"
     if machine.system != "Linux":
@@ -94,20 +94,20 @@ def check_system(machine: Machine) -> Check:
 
 
 def check_processor(machine: Machine) -> Check:
-    """LanceDB's library and oneDNN's fast paths are built for AVX2."""
+    """AVX2, which LanceDB's library and oneDNN's fast paths need."""
     text = f"{machine.processor}, {machine.cores} core{'s' if machine.cores != 1 else ''}"
     if machine.features and "avx2" not in machine.features:
-        remedy = "LanceDB's library needs AVX2: use a processor that has it, or pass it on to the guest"
+        remedy = "LanceDB's library needs AVX2: use a processor with AVX2, or enable it in the VM"
         return Check("processor", "missing", f"{text}, no AVX2", remedy)
     return Check("processor", "ok", text + (", AVX2" if machine.features else ""))
 
 
 def check_memory(machine: Machine) -> Check:
-    """Room for torch, Triton and the gateway."""
+    """Free memory for torch, Triton and the gateway."""
     text = f"{machine.memory_mb / 1000:.1f} GB free"
     if machine.memory_mb < MIN_MEMORY_MB:
         return Check(
-            "memory", "missing", text, f"{MIN_MEMORY_MB / 1000:.1f} GB are needed: end other programs"
+            "memory", "missing", text, f"{MIN_MEMORY_MB / 1000:.1f} GB are needed: stop other programs"
         )
     if machine.memory_mb < GOOD_MEMORY_MB:
         return Check("memory", "note", f"{text}; {GOOD_MEMORY_MB / 1000:.0f} GB are better")
@@ -115,26 +115,26 @@ def check_memory(machine: Machine) -> Check:
 
 
 def check_disk(machine: Machine, root: Path, disk_mb: int) -> Check:
-    """Room for what is still to be installed."""
+    """Free disk space for the missing stages."""
     text = f"{machine.disk_mb / 1000:.1f} GB free in {root}"
     needed = disk_mb + SPARE_DISK_MB if disk_mb else 0
     if machine.disk_mb < needed:
         return Check(
-            "disk", "missing", text, f"{needed / 1000:.1f} GB are needed: make room, or clone elsewhere"
+            "disk", "missing", text, f"{needed / 1000:.1f} GB are needed: free disk space, or clone elsewhere"
         )
     return Check("disk", "ok", text)
 
 
 def check_folder(machine: Machine, root: Path) -> Check:
-    """A folder that can be written, whose programs may run, with a path that environments can hold."""
+    """A writable folder that allows programs, with a path that virtual environments support."""
     if not is_utf8(str(root)):
         return Check(
             "folder", "missing", ascii(str(root)), "the path is not UTF-8: clone into another folder"
         )
-    # `venv` refuses the first, setuptools the second.
+    # `venv` does not support the first character, setuptools the second.
     for character in (os.pathsep, "$"):
         if character in str(root):
-            remedy = f"no environment can be made where a path has {character!r}: clone into another folder"
+            remedy = f"virtual environments do not support {character!r} in a path: clone into another folder"
             return Check("folder", "missing", str(root), remedy)
     if not os.access(root, os.W_OK):
         return Check("folder", "missing", f"{root} cannot be written", "clone as this user")
@@ -147,7 +147,7 @@ def check_folder(machine: Machine, root: Path) -> Check:
 
 def check_foreign(path: Path) -> Check:
     """Something that has an environment's name is left alone."""
-    return Check(path.name, "missing", f"{path} was not made by this set-up", "move it away, or remove it")
+    return Check(path.name, "missing", f"{path} was not made by this set-up", "move or remove it")
 
 
 def is_utf8(text: str) -> bool:
@@ -165,7 +165,7 @@ def check_python(name: str, python: Python | None, wanted: Range, machine: Machi
     row = f"python ({name})"
     if python is None and name == "models":
         return Check(
-            row, "note", f"no Python {versions} here: uv downloads {uv.VERSION} ({uv.DOWNLOAD_MB} MB)"
+            row, "note", f"no Python {versions} found: uv downloads {uv.VERSION} ({uv.DOWNLOAD_MB} MB)"
         )
     if python is None:
         remedy = install_line(machine.family, "python")
@@ -186,9 +186,9 @@ def check_libpython(python: Python | None, machine: Machine, environments: Seque
     if library:
         return Check("libpython", "ok", str(library))
     if libpython.can_fetch(python):
-        return Check("libpython", "note", f"{name} is not installed: it is downloaded, without root")
+        return Check("libpython", "note", f"{name} is not installed; it will be downloaded, without root")
     remedy = install_line(machine.family, "libpython", python.minor)
-    return Check("libpython", "missing", f"{name} of {python.words} is not here", remedy)
+    return Check("libpython", "missing", f"{name} of {python.words} is missing", remedy)
 
 
 def check_bash(machine: Machine) -> Check:
@@ -200,28 +200,28 @@ def check_bash(machine: Machine) -> Check:
 
 
 def check_torch(device: str, build: str, environ: Mapping[str, str]) -> Check:
-    """Where torch comes from: a build with CUDA is 2.4 GB more to download."""
+    """The index for torch. A build with CUDA is a download of 2.4 GB more."""
     index = wanted_index(device, environ)
     if not index:
-        return Check("torch", "ok", f"{build}, from pip's ordinary index")
+        return Check("torch", "ok", f"{build}, from pip's default index")
     if why := problem(index):
-        text = f"{index} cannot be used ({why}): torch comes from pip's ordinary index, perhaps with CUDA"
+        text = f"{index} cannot be used ({why}): pip's default index is used, perhaps with CUDA"
         return Check("torch", "note", f"{text} (2.4 GB more); TORCH_INDEX names another index or a folder")
     return Check("torch", "ok", f"{build}, from {index}")
 
 
 def check_ports(ports: Iterable[int]) -> Check:
-    """Whether `make serve` finds its ports free."""
+    """Whether the ports of `make serve` are free."""
     taken = [port for port in ports if not is_free(port)]
     if not taken:
         return Check("ports", "ok", f"{', '.join(map(str, ports))} are free")
-    held = ", ".join(map(str, taken))
-    text = f"{held} taken: `make demo` takes others; `make serve` needs them, or others by ARGS"
+    listed = ", ".join(map(str, taken))
+    text = f"{listed} taken: `make demo` uses others; for `make serve`, free them or choose others with ARGS"
     return Check("ports", "note", f"{text}='--port 0 --http-port 0 --triton-port 0 …'")
 
 
 def is_free(port: int) -> bool:
-    """Whether nobody listens on that port of 127.0.0.1."""
+    """Whether the port of 127.0.0.1 is free."""
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:

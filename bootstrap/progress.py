@@ -1,4 +1,4 @@
-"""Lines for people: one for each step, and a moving one on a terminal while a step lasts."""
+"""Progress lines: one for each step, and on a terminal a changing line during the step."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ TICK_SECONDS = 1.0
 
 
 class Lines:
-    """Standard error, written by several steps at once."""
+    """Standard error, shared by concurrent steps."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -21,14 +21,14 @@ class Lines:
         self._live = sys.stderr.isatty()
 
     def say(self, text: str) -> None:
-        """Prints a line that stays."""
+        """Prints a permanent line."""
         with self._lock:
             self._clear()
             print(text, file=sys.stderr, flush=True)
             self._draw()
 
     def move(self, key: str, text: str) -> None:
-        """Sets the moving text of a step; an empty one ends it. Only a terminal shows it."""
+        """Sets the changing text of a step; an empty text removes it. Only terminals show it."""
         with self._lock:
             self._clear()
             self._moving[key] = text
@@ -45,7 +45,7 @@ class Lines:
 
 
 class Step:
-    """A step of the set-up: says that it begins, how it goes, and what it took."""
+    """A step of the set-up: prints its beginning, progress and duration."""
 
     def __init__(self, lines: Lines, title: str) -> None:
         self._lines = lines
@@ -59,15 +59,15 @@ class Step:
 
     @property
     def seconds(self) -> float:
-        """How long it has taken so far."""
+        """Seconds since the beginning."""
         return time.monotonic() - self._begin
 
-    def told(self, what: str, size: int) -> None:
-        """Hears what a program does now, and the bytes that it has downloaded so far."""
+    def set_progress(self, what: str, size: int) -> None:
+        """Sets what a program does now, and the bytes that it has downloaded."""
         self._now = (what, self._earlier + size)
 
-    def ended(self, size: int) -> None:
-        """Hears that a program of this step has ended, and the bytes that it downloaded."""
+    def add_downloaded(self, size: int) -> None:
+        """Adds the bytes that a program of this step downloaded; call it when the program ends."""
         self._earlier += size
 
     def __enter__(self) -> Step:

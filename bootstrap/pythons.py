@@ -15,7 +15,7 @@ Range = tuple[tuple[int, int], tuple[int, int]]
 GATEWAY: Range = ((3, 10), (3, 14))
 """Oldest and newest Python of the gateway's environment."""
 MODELS: Range = ((3, 10), (3, 13))
-"""The same for the models: Triton's wheel has a stub for each of these."""
+"""Oldest and newest Python of the models' environment: Triton's wheel has a stub for each."""
 
 PROBE = """
 import json, sys, sysconfig
@@ -46,11 +46,11 @@ class Python:
     path: str
     version: tuple[int, int, int]
     has_venv: bool
-    """It can make a virtual environment with pip in it."""
+    """Whether it can make a virtual environment with pip."""
     base: str
-    """Where it is installed; of an environment's Python, where its base is."""
+    """Folder of the installation; for an environment's Python, that of its base."""
     folders: tuple[str, ...] = ()
-    """Where its shared library would be."""
+    """Folders that may have its shared library."""
     multiarch: str = ""
 
     @property
@@ -60,7 +60,7 @@ class Python:
 
     @property
     def words(self) -> str:
-        """For people."""
+        """Path and version as text."""
         return f"{self.path} ({'.'.join(map(str, self.version))})"
 
     def fits(self, wanted: Range) -> bool:
@@ -69,7 +69,7 @@ class Python:
 
 
 def probe(path: str | Path) -> Python | None:
-    """The interpreter at `path`; None if it does not run or is of a kind that has no wheels."""
+    """The interpreter at `path`; None if it does not run or if there are no wheels for its kind."""
     try:
         done = subprocess.run(
             [os.fspath(path), "-E", "-s", "-c", PROBE],
@@ -113,7 +113,7 @@ def candidates(wanted: Range, chosen: Sequence[str] = (sys.executable,)) -> Iter
 
 
 def paths(versions: Sequence[str], chosen: Sequence[str]) -> Iterator[str]:
-    """Where interpreters may be, without looking whether they run."""
+    """Paths that may be interpreters; some may not run."""
     yield from chosen
     for version in versions:
         for folder in os.get_exec_path():

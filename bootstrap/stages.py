@@ -1,4 +1,4 @@
-"""What is installed where, in which order, and how large it is."""
+"""The stages of the set-up: contents, order and sizes."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ GATEWAY_ENV, MODELS_ENV = ".venv", ".venv-models"
 
 @dataclass(frozen=True)
 class Stage:
-    """A part of an environment; sizes are what was measured, in MB (10^6 bytes)."""
+    """A part of an environment; sizes are measured, in MB (10^6 bytes)."""
 
     name: str
     about: str
@@ -24,7 +24,7 @@ class Stage:
     download_mb: int
     disk_mb: int
     proof: str = ""
-    """Pattern of a file in the environment that a whole stage has; empty where none is sure."""
+    """Pattern of a file that exists if the stage is complete; empty if there is none."""
 
 
 SITE = "lib/python3.*/site-packages"
@@ -64,7 +64,7 @@ def stages(device: str, *, tests: bool) -> list[Stage]:
 
 
 def digest(stage: Stage, root: Path, *more: str) -> str:
-    """Changes whenever what the stage installs changes."""
+    """A digest that changes if the contents of the stage change."""
     content = hashlib.sha256("\0".join((stage.name, *more)).encode())
     for name in stage.files:
         content.update((root / name).read_bytes())

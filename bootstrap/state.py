@@ -1,4 +1,4 @@
-"""What an environment holds so far, remembered in a file inside it."""
+"""The state of an environment's set-up, in a file in the environment."""
 
 from __future__ import annotations
 
@@ -12,26 +12,26 @@ FILE = ".clipserve.json"
 
 @dataclass
 class State:
-    """One environment, as its last set-up left it."""
+    """The state after the last set-up."""
 
     root: str = ""
-    """Where the project lay: scripts of an environment hold its full path."""
+    """The project's folder; scripts of the environment have its full path."""
     python: str = ""
     """For example `3.11.2`."""
     device: str = ""
-    """`cpu` or `cuda`: which build of torch was asked for; empty before torch is installed."""
+    """`cpu` or `cuda`: the build of torch; empty before torch is installed."""
     writing: str = ""
-    """The stage that was being written; if one is named here, it was interrupted."""
+    """The stage that is being written; after the set-up, one that was interrupted."""
     done: dict[str, str] = field(default_factory=dict)
     """The digest of each finished stage."""
     proofs: dict[str, str] = field(default_factory=dict)
-    """Of finished stages: a pattern of a file that must be there."""
+    """For each finished stage: pattern of a file that must exist."""
     sizes: dict[str, list[int]] = field(default_factory=dict)
-    """Of each finished stage: bytes downloaded, and seconds."""
+    """For each finished stage: downloaded bytes, and seconds."""
 
 
 def load(environment: Path) -> State:
-    """The state of an environment; an empty one if it is not known."""
+    """The state of an environment; an empty state if unknown."""
     try:
         facts = json.loads((environment / FILE).read_text(encoding="utf-8"))
         known = State(**facts)
@@ -41,7 +41,7 @@ def load(environment: Path) -> State:
 
 
 def is_valid(known: State) -> bool:
-    """Whether every field has its type, and every pattern is one that can be looked for."""
+    """Whether every field has its type, and every pattern is relative and not empty."""
     words = (known.root, known.python, known.device, known.writing)
     tables = (known.done, known.proofs)
     return (
@@ -54,7 +54,7 @@ def is_valid(known: State) -> bool:
 
 
 def save(environment: Path, state: State) -> None:
-    """Writes the state; a reader sees the old one or the new one."""
+    """Writes the state atomically."""
     fresh = environment / f"{FILE}.new"
     fresh.write_text(json.dumps(asdict(state), indent=1) + "\n", encoding="utf-8")
     os.replace(fresh, environment / FILE)

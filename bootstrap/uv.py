@@ -1,4 +1,4 @@
-"""Brings a Python for the models where the system has none that fits: uv downloads one, without root."""
+"""Downloads a Python for the models with uv, without root, if the system has no suitable one."""
 
 from __future__ import annotations
 
@@ -11,60 +11,60 @@ from bootstrap.pip import clean_environment
 from bootstrap.pythons import Python, probe
 
 VERSION = "3.12"
-"""Of the Python that is brought."""
+"""Version of the downloaded Python."""
 DOWNLOAD_MB = 60
-"""uv itself, and the Python."""
+"""Size of uv and the Python."""
 FOLDER = ".python"
-"""Where it is kept, in the project's folder."""
+"""Its folder, in the project's folder."""
 
 
 class NoPython(Exception):
-    """uv cannot bring a Python; the message says why and what to do."""
+    """uv cannot download a Python; the message tells why and what to do."""
 
 
-def brought(root: Path) -> str:
-    """The interpreter that an earlier set-up brought; empty if none did."""
+def downloaded_python(root: Path) -> str:
+    """The interpreter that an earlier set-up downloaded; empty if there is none."""
     interpreters = sorted((root / FOLDER).glob(f"cpython-{VERSION}*/bin/python{VERSION}"))
     return str(interpreters[-1]) if interpreters else ""
 
 
-def bring(root: Path, gateway: Python) -> Python:
-    """Has uv download a Python into the project's folder.
+def download_python(root: Path, gateway: Python) -> Python:
+    """Downloads a Python into the project's folder with uv.
 
     Args:
         gateway: the interpreter that installs uv, if PATH has none.
     """
     uv = shutil.which("uv") or install_uv(root / "build" / "setup" / "uv", gateway)
     done = run([uv, "python", "install", VERSION], UV_PYTHON_INSTALL_DIR=str(root / FOLDER))
-    python = probe(brought(root)) if done.returncode == 0 and brought(root) else None
+    python = probe(downloaded_python(root)) if done.returncode == 0 and downloaded_python(root) else None
     if python is None:
-        raise NoPython(f"uv cannot download Python {VERSION}: {last_words(done)}. {by_hand()}")
+        raise NoPython(f"uv cannot download Python {VERSION}: {last_line(done)}. {by_hand()}")
     return python
 
 
 def install_uv(folder: Path, python: Python) -> str:
-    """Installs uv into a small environment of its own; its path."""
+    """Installs uv into its own small environment; the path of uv."""
     steps = ([python.path, "-E", "-s", "-m", "venv", str(folder)],
              [str(folder / "bin" / "python"), "-m", "pip", "install", "uv"])  # fmt: skip
     for step in steps:
         done = run(step)
         if done.returncode:
-            raise NoPython(f"uv cannot be installed: {last_words(done)}. {by_hand()}")
+            raise NoPython(f"uv cannot be installed: {last_line(done)}. {by_hand()}")
     return str(folder / "bin" / "uv")
 
 
-def last_words(done: subprocess.CompletedProcess[str]) -> str:
-    """The last line that a program printed, of its errors if it printed any."""
+def last_line(done: subprocess.CompletedProcess[str]) -> str:
+    """The last line of a program's errors, else of its output."""
     return ((done.stderr or done.stdout).strip().splitlines() or ["no output"])[-1].strip()
 
 
 def by_hand() -> str:
-    """What a person can do instead."""
-    return "Install Python 3.10, 3.11, 3.12 or 3.13 yourself, so that PATH has it, for example `python3.13`"
+    """What the user can do instead."""
+    return "Install Python 3.10, 3.11, 3.12 or 3.13 yourself, so that PATH has for example `python3.13`"
 
 
 def run(command: list[str], **variables: str) -> subprocess.CompletedProcess[str]:
-    """Runs a program of the set-up; a failure to run looks like a failure of the program."""
+    """Runs a program. If it cannot be started, the result has exit code 127."""
     environment = clean_environment(os.environ) | variables
     try:
         return subprocess.run(command, env=environment, capture_output=True, text=True, check=False)

@@ -1,4 +1,4 @@
-"""Whether an environment still has every file that was installed into it."""
+"""Finds installed files that are gone from an environment."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 REMOVED = ("torch/include/", "torch/test/", "torch/bin/")
-"""What the set-up itself removes: headers and tests, which only C++ programs need."""
+"""Files that the set-up removes: headers and tests, which only C++ programs need."""
 
 
 def lost_files(environment: Path) -> Iterator[str]:
-    """Files that pip recorded and that are gone, by their paths below site-packages."""
+    """Missing files that pip recorded, by their paths below site-packages."""
     for record in sorted(environment.glob("lib/python3.*/site-packages/*.dist-info/RECORD")):
         site = record.parent.parent
         text = record.read_text(encoding="utf-8", errors="replace")

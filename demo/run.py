@@ -1,6 +1,6 @@
-"""The whole of clipserve on this machine: real Triton, gateway, and the commands that a person would type.
+"""Runs all of clipserve on this machine: Triton, gateway and commands as a user would type them.
 
-`make demo` runs it. Everything it shows comes from the pictures in this folder, through gRPC.
+`make demo` runs it on the pictures in this folder.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ QUERIES = ("a red car", "a musical instrument", "fruit")
 
 @contextlib.contextmanager
 def service() -> Iterator[str]:
-    """Triton and the gateway on free ports; yields the gateway's address, and stops both in the end."""
+    """Starts Triton and the gateway on free ports; yields the gateway's address."""
     with lock():
         yield from run_service()
 
@@ -45,8 +45,8 @@ def lock() -> Iterator[None]:
 
 
 def run_service() -> Iterator[str]:
-    """The same, without waiting."""
-    # The collection of an earlier run may be of an earlier model.
+    """Like service(), without the lock."""
+    # The collection of an earlier run may have another model.
     shutil.rmtree(OUT, ignore_errors=True)
     OUT.mkdir(parents=True)
     log = OUT / "up.log"
@@ -63,7 +63,7 @@ def run_service() -> Iterator[str]:
 
 
 def wait_until_ready(process: subprocess.Popen[bytes], log: Path) -> str:
-    """The gateway's address once it is ready; ends the demo, with the reason, if it does not start."""
+    """Waits for the gateway; its address. Ends the demo with the reason if it does not start."""
     end = time.monotonic() + START_SECONDS
     while "ready after" not in log.read_text():
         if process.poll() is not None:
@@ -72,19 +72,19 @@ def wait_until_ready(process: subprocess.Popen[bytes], log: Path) -> str:
             sys.exit(f"✗ The service did not start in {START_SECONDS:.0f} s; its log: {log}")
         time.sleep(0.2)
     print("".join(f"  {line}\n" for line in log.read_text().splitlines() if line.startswith("✓")))
-    found = re.search(r"gateway on (\S+),", log.read_text())
-    assert found, "the line that announces the gateway"
-    return found.group(1)
+    match = re.search(r"gateway on (\S+),", log.read_text())
+    assert match, "the line with the gateway's address"
+    return match[1]
 
 
 def reason(log: str) -> str:
-    """Why the service ended: what it said last, from the line on that begins with the program's name."""
+    """The last message of the service, from its last line that begins with the program's name."""
     before, name, after = log.rpartition("clipserve-gateway: ")
     return (name + after).rstrip() if name else "\n".join(before.splitlines()[-5:] or after.splitlines()[-5:])
 
 
 def show(target: str, *words: str) -> None:
-    """Prints a command as a person would type it, runs it, and ends the demo if it fails."""
+    """Prints a command as a user would type it, runs it, and ends the demo if it fails."""
     bold, plain = ("\033[1m", "\033[0m") if sys.stdout.isatty() else ("", "")
     print(f"{bold}$ clipserve {shlex.join(words)}{plain}", flush=True)
     done = subprocess.run([BIN / "clipserve", "--target", target, *words], cwd=ROOT, check=False)
@@ -94,24 +94,15 @@ def show(target: str, *words: str) -> None:
 
 
 def main() -> None:
-    """Classifies the photographs, indexes the pictures, and finds some of them by what they show."""
+    """Classifies the photographs, indexes the pictures and searches them."""
     with service() as target:
         photos = sorted(str(path.relative_to(ROOT)) for path in (ROOT / "demo" / "photos").glob("*.jpg"))
         show(target, "classify", *photos, "--labels-file", "demo/labels.txt", "-k", "3")
         show(target, "index", "demo/pictures", "-c", "demo_pictures")
         for query in QUERIES:
             sheet = OUT / f"{query.replace(' ', '-')}.png"
-            show(
-                target,
-                "search",
-                query,
-                "-c",
-                "demo_pictures",
-                "-k",
-                "6",
-                "--sheet",
-                str(sheet.relative_to(ROOT)),
-            )
+            options = ("-c", "demo_pictures", "-k", "6", "--sheet", str(sheet.relative_to(ROOT)))
+            show(target, "search", query, *options)
     print(f"✓ contact sheets: {', '.join(str(path.relative_to(ROOT)) for path in sorted(OUT.glob('*.png')))}")
 
 

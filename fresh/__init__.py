@@ -1,1 +1,1 @@
-"""Tries the README's commands on bare machines: Debians that hold Python, git and make, and nothing else."""
+"""Tries the README's commands on bare Debian systems with only Python, git and make."""

@@ -1,4 +1,4 @@
-"""`make fresh`: builds bare Debians, runs the README's commands there as an ordinary user, prints a table."""
+"""`make fresh`: runs the README's commands as an ordinary user in bare Debian systems and prints a table."""
 
 from __future__ import annotations
 
@@ -18,16 +18,18 @@ HEAD = ("Debian", "command", "outcome", "seconds", "MB downloaded", "MB on disk"
 
 
 def main() -> None:
-    """Exit code 1 if a command failed, 2 if this machine cannot try."""
+    """Exit code 1 if a command failed, 2 if this machine cannot make bare Debian systems."""
     parser = argparse.ArgumentParser(prog="make fresh", description=__doc__)
     parser.add_argument("suites", nargs="*", default=["bookworm", "trixie"])
-    parser.add_argument("--commands", nargs="*", default=list(COMMANDS), help="instead of the README's")
+    parser.add_argument(
+        "--commands", nargs="*", default=list(COMMANDS), help="commands instead of the README's"
+    )
     parser.add_argument("--odd", nargs="*", choices=[*ODD, "all"], default=[],
-                        help="also try the demo in odd places, on the first suite")  # fmt: skip
+                        help="also try the demo under odd conditions, on the first suite")  # fmt: skip
     parser.add_argument("--images", nargs="*", choices=IMAGES, default=[],
-                        help="also run what these Dockerfiles run")  # fmt: skip
+                        help="also run the instructions of these Dockerfiles")  # fmt: skip
     parser.add_argument("--folder", type=Path, default=Path(tempfile.gettempdir()) / "clipserve-fresh",
-                        help="where the machines are made, 10 GB each")  # fmt: skip
+                        help="folder of the Debian systems, 10 GB each")  # fmt: skip
     options = parser.parse_args()
     results: list[Result] = []
     try:
@@ -72,7 +74,7 @@ def row(result: Result) -> str:
 
 
 def table(results: Sequence[Result]) -> str:
-    """All of them, in Markdown."""
+    """The table, in Markdown."""
     return "\n".join([f"| {' | '.join(HEAD)} |", "|" + "---|" * len(HEAD), *map(row, results)])
 
 

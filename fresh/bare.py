@@ -1,4 +1,4 @@
-"""A bare Debian in a folder, entered with chroot; root and debootstrap are needed."""
+"""A bare Debian system in a folder, run with chroot. Needs root and debootstrap."""
 
 from __future__ import annotations
 
@@ -13,25 +13,25 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 PACKAGES = "ca-certificates,python3,python3-venv,git,make"
-"""What README asks for; everything else is Debian's smallest system."""
+"""What the README requires; everything else is Debian's smallest system."""
 USER = "user"
 HOME = Path("/home") / USER
 
 
 class CannotTry(Exception):
-    """This machine cannot make bare Debians; the message says what it lacks."""
+    """This machine cannot make bare Debian systems; the message tells what it lacks."""
 
 
 class BareDebian:
-    """One bare Debian with an ordinary user."""
+    """A bare Debian system with an ordinary user."""
 
     def __init__(self, suite: str, folder: Path) -> None:
-        """`suite` is Debian's word for a release: `bookworm` is 12, `trixie` is 13."""
+        """`suite` is the name of a Debian release: `bookworm` is 12, `trixie` is 13."""
         self.suite = suite
         self.folder = folder
 
     def make(self, mirror: str, packages: str = PACKAGES) -> None:
-        """Installs the system into the folder, and gives it this machine's name servers and pip settings."""
+        """Installs the system into the folder, with name servers and pip settings of this machine."""
         self.remove()
         self.folder.mkdir(parents=True)
         options = ["--variant=minbase", f"--include={packages}"]
@@ -50,18 +50,18 @@ class BareDebian:
         self.mount()
 
     def copy(self, path: str, target: Path | None = None) -> None:
-        """Copies a file of this machine to the same place, or another, in the bare one."""
+        """Copies a file of this machine to the same path, or to `target`, in the bare system."""
         if Path(path).is_file():
             inside = self.inside(target or Path(path))
             inside.parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(path, inside)
 
     def inside(self, path: Path) -> Path:
-        """Where a path of the bare machine lies on this one."""
+        """The path on this machine of a path in the bare system."""
         return self.folder / path.relative_to("/")
 
     def mount(self) -> None:
-        """Mounts /proc, /sys and /dev, and the folders of wheels that pip's settings name."""
+        """Mounts /proc, /sys, /dev and the folders of wheels in pip's settings."""
         for kind, name in (("proc", "proc"), ("sysfs", "sys")):
             subprocess.run(["mount", "-t", kind, kind, self.folder / name], check=True)
         subprocess.run(["mount", "--rbind", "/dev", self.folder / "dev"], check=True)
@@ -71,7 +71,7 @@ class BareDebian:
             subprocess.run(["mount", "--bind", "-o", "ro", name, self.inside(Path(name))], check=True)
 
     def remove(self) -> None:
-        """Unmounts all and removes the folder."""
+        """Unmounts everything and removes the folder."""
         mounts = [line.split()[1] for line in Path("/proc/mounts").read_text().splitlines()]
         for path in sorted((each for each in mounts if each.startswith(f"{self.folder}/")), reverse=True):
             subprocess.run(["umount", "-l", path], check=False)
@@ -79,7 +79,7 @@ class BareDebian:
             subprocess.run(["rm", "-rf", "--one-file-system", self.folder], check=True)
 
     def run_as_root(self, script: str) -> subprocess.CompletedProcess[str]:
-        """Runs a shell script in the bare machine, as root."""
+        """Runs a shell script in the bare system as root."""
         return subprocess.run(
             ["chroot", self.folder, "bash", "-c", script], capture_output=True, text=True, check=False
         )
@@ -101,19 +101,19 @@ class BareDebian:
 
 
 def mirror_of_this_machine() -> str:
-    """The mirror that this Debian installs from."""
+    """The Debian mirror of this machine."""
     text = "\n".join(Path(path).read_text() for path in sorted(glob.glob("/etc/apt/sources.list*"))
                      if Path(path).is_file())  # fmt: skip
     text += "\n".join(Path(path).read_text() for path in sorted(glob.glob("/etc/apt/sources.list.d/*")))
     named = re.findall(r"https?://\S+|file:\S+", text)
     addresses = [address for address in named if address.rstrip("/").endswith("/debian")]
     if not addresses:
-        raise CannotTry("no mirror of Debian in /etc/apt/sources.list; name one with MIRROR=")
+        raise CannotTry("there is no Debian mirror in /etc/apt/sources.list; name one with MIRROR=")
     return addresses[0]
 
 
 def wheel_folders() -> list[str]:
-    """Folders of this machine that pip looks for wheels in."""
+    """Folders of wheels in this machine's pip settings."""
     command = ["python3", "-m", "pip", "config", "list"]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     words = shlex.split(done.stdout.replace("=", " ")) if done.returncode == 0 else []
@@ -124,7 +124,7 @@ def wheel_folders() -> list[str]:
 
 @contextlib.contextmanager
 def bare(suite: str, folder: Path, mirror: str, packages: str = PACKAGES) -> Iterator[BareDebian]:
-    """Makes a bare Debian and removes it in the end."""
+    """Makes a bare Debian system and removes it at the end."""
     if os.geteuid():
         raise CannotTry("a bare Debian needs root: run `sudo make fresh`")
     if not shutil.which("debootstrap"):

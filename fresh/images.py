@@ -1,8 +1,7 @@
-"""Runs the instructions of a Dockerfile in a bare Debian: no container engine is needed.
+"""Runs the instructions of a Dockerfile in a bare Debian system, without a container engine.
 
-What it tries: every RUN, COPY, ENV, ARG, WORKDIR and USER, in order, with the files that .dockerignore lets
-through to COPY. What it does not: the base images themselves (Debian's own Python stands for
-python:3.11-slim, one tree for every stage), layers, caches and the registry.
+It runs RUN, COPY, ENV, ARG and WORKDIR in order. It does not test the base images (Debian's Python replaces
+python:3.11-slim, and all stages share one tree), layers, caches and the registry.
 """
 
 from __future__ import annotations
@@ -24,17 +23,17 @@ PREPARE = (
     "ln -sf python3 /usr/bin/python; rm -f /usr/lib/python3*/EXTERNALLY-MANAGED; "
     "groupadd --gid 1000 triton 2>/dev/null; true"
 )
-"""What the base image has and Debian has not: `python`, and a pip that installs for the whole system."""
+"""What Debian lacks of the base image: `python`, and a pip that installs system-wide."""
 AS_USER = "setpriv --reuid 65532 --regid 65532 --clear-groups env"
 CHECKS = {
     "gateway": f"{AS_USER} PATH=$PATH clipserve-gateway --version",
     "models": "mkdir /tmp/repository && sh /bin/copy-models /tmp/repository",
 }
-"""What must work in the finished image."""
+"""Commands that must work in the finished image."""
 
 
 def instructions(text: str) -> list[tuple[str, str]]:
-    """(instruction, rest), without comments, continued lines joined."""
+    """Pairs of instruction and rest, without comments and with continued lines joined."""
     lines = "\n".join(line for line in text.splitlines() if not line.lstrip().startswith("#"))
     joined = re.sub(r"\s*\\\n\s*", " ", lines)
     words = [line.split(None, 1) for line in joined.splitlines() if line.strip()]
@@ -74,12 +73,12 @@ def build(machine: BareDebian, name: str, log: Path, arguments: dict[str, str]) 
 
 
 def expand(text: str, variables: dict[str, str]) -> str:
-    """`$NAME` and `${NAME}` by their values."""
+    """The text with `$NAME` and `${NAME}` replaced by their values."""
     return re.sub(r"\$\{?(\w+)\}?", lambda match: variables.get(match[1], ""), text)
 
 
 def copy(machine: BareDebian, folder: PurePosixPath, words: list[str]) -> None:
-    """COPY of files of this project."""
+    """Runs a COPY of files of this project."""
     *sources, target = [word for word in words if not word.startswith("--")]
     place = machine.inside(Path(folder / target))
     for source in sources:

@@ -1,4 +1,4 @@
-"""The README's commands on one bare machine, each with what it took."""
+"""Runs the README's commands in a bare system and measures them."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from fresh.bare import HOME, USER, BareDebian
 ROOT = Path(__file__).resolve().parent.parent
 MB = 1_000_000
 MENTION = 80
-"""Characters of a line that says what was missing."""
+"""Maximum characters of a line about something missing."""
 COMMANDS = ("make demo", "make demo", "make doctor", "make test")
-"""As README shows them; the second `make demo` must start in seconds."""
+"""Commands of the README; the second `make demo` must start within seconds."""
 
 
 @dataclass(frozen=True)
 class Result:
-    """What one command took and left."""
+    """The outcome and costs of one command."""
 
     suite: str
     command: str
@@ -31,18 +31,18 @@ class Result:
     downloaded_mb: int
     """Since the clone."""
     disk_mb: int
-    """Of the clone's folder, with all that was installed into it."""
+    """Size of the clone's folder with everything installed in it."""
     missing: str
-    """What the preflight named as missing, or what the tests skipped."""
+    """Missing parts in the preflight, or skipped tests."""
 
     @property
     def good(self) -> bool:
-        """Whether it ended well."""
+        """Whether the command succeeded."""
         return self.code == 0
 
 
 def clone(machine: BareDebian, target: Path = HOME / "clipserve") -> Path:
-    """Clones this checkout into the bare machine, for its user; the path there."""
+    """Clones this checkout into the bare system for its user; the path there."""
     inside = machine.inside(target)
     inside.parent.mkdir(parents=True, exist_ok=True)
     subprocess.run(["git", "clone", "-q", "--no-hardlinks", ROOT, inside], check=True)
@@ -63,19 +63,19 @@ def attempt(machine: BareDebian, checkout: Path, command: str, log: Path) -> Res
 
 
 def downloaded_mb(checkout: Path) -> int:
-    """What the set-up has downloaded, by its own account."""
+    """MB that the set-up has downloaded, by its own count."""
     states = [json.loads(path.read_text()) for path in checkout.glob(".venv*/.clipserve.json")]
     return sum(size for state in states for size, _ in state["sizes"].values()) // MB
 
 
 def folder_mb(folder: Path) -> int:
-    """Of a folder and all below it."""
+    """Size of a folder in MB."""
     done = subprocess.run(["du", "-s", "-B", str(MB), folder], capture_output=True, text=True, check=False)
     return int(done.stdout.split()[0]) if done.stdout else 0
 
 
 def missing(words: str) -> str:
-    """The lines of a command's output that say what was not there."""
+    """The lines of a command's output about missing parts."""
     lines = re.findall(r"^\s*(?:[✗!] .*|\d+ skipped: .*)$", words, re.MULTILINE)
     totals = re.findall(r"^\d+ passed, \d+ failed, \d+ skipped$", words, re.MULTILINE)
     return "; ".join([*totals, *(" ".join(line.split())[:MENTION] for line in lines)])

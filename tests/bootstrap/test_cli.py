@@ -62,7 +62,7 @@ def test_a_machine_that_cannot_reach_the_index_says_so_and_keeps_its_state(copy,
     )  # fmt: skip
     assert done.returncode == 1
     assert "the package index cannot be reached" in done.stderr
-    assert "the next run goes on from here" in done.stderr
+    assert "the next run continues from here" in done.stderr
 
 
 def test_two_set_ups_in_one_folder_wait_for_each_other(copy):

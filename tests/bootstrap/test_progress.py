@@ -11,9 +11,9 @@ from bootstrap.progress import Lines, Step
 
 def test_a_step_adds_up_what_its_programs_downloaded(capsys):
     with Step(Lines(), ".venv torch: torch") as step:
-        step.told("torch.whl", 200_000_000)
-        step.ended(200_000_000)
-        step.told("sympy.whl", 6_000_000)
+        step.set_progress("torch.whl", 200_000_000)
+        step.add_downloaded(200_000_000)
+        step.set_progress("sympy.whl", 6_000_000)
     begin, end = capsys.readouterr().err.splitlines()
     assert begin == "· .venv torch: torch"
     assert re.fullmatch(r"✓ \.venv torch: torch: \d+ s, 206 MB downloaded", end)

@@ -114,13 +114,13 @@ def test_uv_brings_a_python_into_the_projects_folder(tmp_path, monkeypatch):
     ready = shim(tmp_path / "ready", (3, 12, 7))
     target = '"$UV_PYTHON_INSTALL_DIR"/cpython-3.12.7-linux/bin'
     fake_uv(tmp_path, monkeypatch, f"mkdir -p {target} && cp {ready} {target}/python3.12")
-    found = uv.bring(tmp_path, python(version=(3, 14, 0)))
+    found = uv.download_python(tmp_path, python(version=(3, 14, 0)))
     assert found.version == (3, 12, 7)
-    assert uv.brought(tmp_path) == found.path
+    assert uv.downloaded_python(tmp_path) == found.path
 
 
 def test_uv_that_cannot_download_says_why_and_what_to_do(tmp_path, monkeypatch):
     fake_uv(tmp_path, monkeypatch, "echo 'error: error sending request' >&2; exit 1")
     with pytest.raises(uv.NoPython, match=r"error sending request\. Install Python 3\.10"):
-        uv.bring(tmp_path, python(version=(3, 14, 0)))
-    assert uv.brought(tmp_path) == ""
+        uv.download_python(tmp_path, python(version=(3, 14, 0)))
+    assert uv.downloaded_python(tmp_path) == ""

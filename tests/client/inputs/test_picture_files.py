@@ -215,7 +215,7 @@ def test_embed_does_not_write_rows_of_nothing(run, answer, tmp_path):
     out.write_bytes(b"of before")
     result = run("embed", bad, "--out", out, code=3)
     assert "wrote nothing to" in result.stderr
-    assert "none of the inputs could be embedded" in result.stderr
+    assert "every input failed" in result.stderr
     assert result.stdout == ""
     assert out.read_bytes() == b"of before"
     assert json.loads(run("embed", bad, "--out", out, "--json", code=3).stdout)["written"] == 0
@@ -248,4 +248,4 @@ def test_evaluate_tells_a_class_whose_pictures_all_fail(run, tmp_path):
     fill(tmp_path / "dog", {"a.png": png(2), "b.jpg": HEIC})
     words = ("evaluate", "folder", "--data", tmp_path)
     assert json.loads(run(*words, "--json", code=3).stdout)["unread_classes"] == ["cat"]
-    assert "classes of which no picture could be read: cat" in run(*words, code=3).stderr
+    assert "classes without a readable picture: cat" in run(*words, code=3).stderr

@@ -157,7 +157,7 @@ def test_labels_in_quotes_may_hold_commas(answer, run, photos, monkeypatch):
     assert "--labels, label 3: 'cat' is also label 1" in told
     assert "--labels is empty" in run(*words, "-l", " , ", code=2).stderr
     monkeypatch.chdir(photos)
-    assert "is a file; read it with --labels-file" in run(*words, "-l", "a.png", code=2).stderr
+    assert "is a file; give it with --labels-file" in run(*words, "-l", "a.png", code=2).stderr
 
 
 text = st.text(st.characters(exclude_categories=["Cs"]), max_size=12)

@@ -38,7 +38,7 @@ def broken(album, client):
 def test_a_collection_is_moved_watched_and_switched(run, album, client):
     result = run("migrate", album, "--to-model", "other", input="y\n")
     assert "of the 10 nearest neighbors of a point, both models find 7.5 on average (75 %" in result.stdout
-    assert "Let model other answer for album from now on?" in result.stderr
+    assert "Answer searches in album with model other from now on?" in result.stderr
     assert "album now answers with model other" in result.stdout
     assert "clipserve migrate album --roll-back" in result.stdout
     assert "clipserve migrate album --end" in result.stdout
@@ -153,7 +153,7 @@ def test_the_status_says_how_things_stand_and_what_comes_next(run, album, client
     server.store.get(album).migration.waiting = "Triton is away"
     text = run("migrate", album, "--status").stdout
     assert "waiting" in text
-    assert "what went wrong: Triton is away" in text
+    assert "the error was: Triton is away" in text
 
 
 def test_why_it_waits_is_said_once_while_it_is_watched(run, album, client, server, monkeypatch):

@@ -337,5 +337,5 @@ def test_archives_are_unpacked_up_to_a_size(tmp_path, monkeypatch, name, make):
     for module in ("cifar_batches", "bounded"):
         monkeypatch.setattr(f"clipserve.tools.evaluation.{module}.MAX_MEMBER_BYTES", 16 * MEGABYTE)
     (tmp_path / name).write_bytes(make())
-    with pytest.raises(DatasetError, match=r"too large|more than|at most|not a readable"):
+    with pytest.raises(DatasetError, match=r"too large|more than|the limit is|not a readable"):
         list(file_samples(tmp_path / name, "test", CIFAR10))
