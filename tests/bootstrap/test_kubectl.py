@@ -229,8 +229,8 @@ def test_another_processor_is_told_before_the_download(
     ("minor", "usable"), [("27", True), ("32+", True), ("26", False), ("9", False), ("", False)]
 )
 def test_a_kubectl_on_the_path_is_usable_from_1_27_on(target: Path, minor: str, usable: bool) -> None:
-    found = fake_kubectl(target, f'{{"clientVersion": {{"major": "1", "minor": "{minor}"}}}}')
-    assert usable_kubectl(f"/nowhere{os.pathsep}{target}") == (found if usable else None)
+    program = fake_kubectl(target, f'{{"clientVersion": {{"major": "1", "minor": "{minor}"}}}}')
+    assert usable_kubectl(f"/nowhere{os.pathsep}{target}") == (program if usable else None)
 
 
 def test_a_path_without_kubectl_has_none(target: Path) -> None:

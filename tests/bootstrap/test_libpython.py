@@ -78,10 +78,10 @@ def test_a_library_that_is_missing_is_fetched_into_the_environment(tmp_path, pac
     monkeypatch.setattr(libpython, "find", lambda _: None)
     monkeypatch.setattr(libpython, "version_of", lambda path: (3, 11, 2) if Path(path).exists() else None)
     (tmp_path / "env" / "lib").mkdir(parents=True)
-    found = libpython.provide(python(), tmp_path / "env")
-    assert found == tmp_path / "env" / "lib" / NAME
-    assert found.read_bytes() == b"library"
-    assert not found.is_symlink()
+    library = libpython.provide(python(), tmp_path / "env")
+    assert library == tmp_path / "env" / "lib" / NAME
+    assert library.read_bytes() == b"library"
+    assert not library.is_symlink()
 
 
 def test_a_fetched_library_of_another_version_is_refused(tmp_path, package, monkeypatch):
@@ -109,9 +109,11 @@ def test_a_download_that_fails_says_why(tmp_path, monkeypatch):
 
 def test_the_library_that_the_set_up_has_placed_tells_the_version_of_its_python():
     environment = Path(__file__).parents[2] / ".venv-models"
-    found = probe(environment / "bin" / "python")
-    assert found is not None
-    assert libpython.version_of(environment / "lib" / libpython.library_name(found)) == found.version
+    interpreter = probe(environment / "bin" / "python")
+    assert interpreter is not None
+    assert (
+        libpython.version_of(environment / "lib" / libpython.library_name(interpreter)) == interpreter.version
+    )
 
 
 def test_a_file_that_is_no_library_has_no_version(tmp_path):

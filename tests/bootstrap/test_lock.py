@@ -21,16 +21,16 @@ EXTRAS = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["option
 @pytest.mark.parametrize("lock", LOCKS, ids=lambda lock: lock.name)
 def test_every_file_of_what_runs_is_pinned_by_its_hash(lock):
     pinned = pins(ROOT / "constraints" / f"{lock.constraints}.txt")
-    found = list(blocks((ROOT / path_of(lock.name)).read_text()))
-    assert found
-    for block in found:
+    packages = list(blocks((ROOT / path_of(lock.name)).read_text()))
+    assert packages
+    for block in packages:
         requirement, *hashes = block.split("\\\n")
         assert hashes, block
         assert all(re.fullmatch(r"\s+--hash=sha256:[0-9a-f]{64}\s*", it) for it in hashes), block
         assert "//" not in block
         name, version = requirement.split(";")[0].strip().split("==")
         assert version in pinned[canonical(name)], requirement
-    names = {canonical(block.partition("==")[0]) for block in found}
+    names = {canonical(block.partition("==")[0]) for block in packages}
     assert not names & {"torch", "torchvision"}
     direct = {canonical(re.split(r"[^\w.-]", wanted)[0]) for extra in lock.extras for wanted in EXTRAS[extra]}
     assert direct - {"torch", "torchvision"} <= names
@@ -42,12 +42,12 @@ def canonical(name):
 
 def pins(path):
     """Name → the versions that a constraints file has."""
-    found = {}
+    versions = {}
     for line in path.read_text().splitlines():
         if "==" in line:
             name, _, version = line.split(";")[0].strip().partition("==")
-            found.setdefault(canonical(name), set()).add(version)
-    return found
+            versions.setdefault(canonical(name), set()).add(version)
+    return versions
 
 
 @pytest.mark.parametrize(

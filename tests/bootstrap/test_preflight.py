@@ -48,9 +48,9 @@ def test_a_good_machine_misses_nothing(tmp_path):
     ],
 )
 def test_a_lack_is_named_with_what_to_do(tmp_path, changes, row, remedy):
-    found = checks(machine(**changes), tmp_path)
-    assert [name for name, check in found.items() if check.status == "missing"] == [row]
-    assert re.search(remedy, found[row].remedy)
+    table = checks(machine(**changes), tmp_path)
+    assert [name for name, check in table.items() if check.status == "missing"] == [row]
+    assert re.search(remedy, table[row].remedy)
 
 
 def test_a_processor_whose_features_are_unknown_is_not_refused(tmp_path):
@@ -62,19 +62,19 @@ def test_little_memory_is_noted(tmp_path):
 
 
 def test_no_python_is_told_with_the_distributions_line(tmp_path):
-    found = checks(machine(), tmp_path, gateway=None)["python (gateway)"]
-    assert "3.10 to 3.14" in found.text
-    assert "sudo apt-get install python3 python3-venv" in found.remedy
+    check = checks(machine(), tmp_path, gateway=None)["python (gateway)"]
+    assert "3.10 to 3.14" in check.text
+    assert "sudo apt-get install python3 python3-venv" in check.remedy
 
 
 def test_a_machine_whose_python_is_too_new_for_the_models_gets_one_of_uv(tmp_path):
-    found = checks(machine(), tmp_path, models=None)["python (models)"]
-    assert (found.status, "3.10 to 3.13" in found.text, "uv downloads" in found.text) == ("note", True, True)
+    check = checks(machine(), tmp_path, models=None)["python (models)"]
+    assert (check.status, "3.10 to 3.13" in check.text, "uv downloads" in check.text) == ("note", True, True)
 
 
 def test_a_python_without_venv_is_told_with_its_package(tmp_path):
-    found = checks(machine(), tmp_path, gateway=python(has_venv=False))["python (gateway)"]
-    assert found.remedy == "sudo apt-get install python3.11-venv"
+    check = checks(machine(), tmp_path, gateway=python(has_venv=False))["python (gateway)"]
+    assert check.remedy == "sudo apt-get install python3.11-venv"
 
 
 def test_a_libpython_that_can_be_fetched_is_noted(tmp_path, monkeypatch):
@@ -86,14 +86,14 @@ def test_a_libpython_that_can_be_fetched_is_noted(tmp_path, monkeypatch):
 def test_a_libpython_that_cannot_be_fetched_is_told_with_its_package(tmp_path, monkeypatch):
     monkeypatch.setattr(libpython, "find", lambda _: None)
     monkeypatch.setattr(libpython, "can_fetch", lambda _: False)
-    found = checks(machine(), tmp_path)["libpython"]
-    assert (found.status, found.remedy) == ("missing", "sudo apt-get install libpython3.11")
+    check = checks(machine(), tmp_path)["libpython"]
+    assert (check.status, check.remedy) == ("missing", "sudo apt-get install libpython3.11")
 
 
 def test_somebody_elses_environment_is_named_before_anything_is_fetched(tmp_path):
     both = Choice(python(), python())
-    found = preflight.check_all(machine(), both, tmp_path, "cpu", [], [], [tmp_path / ".venv"])
-    [row] = [check for check in found if check.status == "missing"]
+    table = preflight.check_all(machine(), both, tmp_path, "cpu", [], [], [tmp_path / ".venv"])
+    [row] = [check for check in table if check.status == "missing"]
     assert (row.name, row.remedy) == (".venv", "move or remove it")
 
 
@@ -117,16 +117,16 @@ def test_it_says_where_torch_comes_from(tmp_path, monkeypatch):
 
 def test_an_index_of_torch_that_cannot_be_reached_is_noted_before_anything_is_fetched(tmp_path, monkeypatch):
     monkeypatch.setenv("TORCH_INDEX", "http://127.0.0.1:9/whl")
-    found = checks(machine(), tmp_path, missing=TORCH_ONLY)["torch"]
-    assert found.status == "note"
-    assert "2.4 GB more" in found.text
+    check = checks(machine(), tmp_path, missing=TORCH_ONLY)["torch"]
+    assert check.status == "note"
+    assert "2.4 GB more" in check.text
 
 
 def test_a_taken_port_is_a_note():
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
-        found = preflight.check_ports([port])
-    assert (found.status, str(port) in found.text) == ("note", True)
+        check = preflight.check_ports([port])
+    assert (check.status, str(port) in check.text) == ("note", True)
 
 
 @pytest.mark.parametrize("family", list(PACKAGES))

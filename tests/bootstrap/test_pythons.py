@@ -31,10 +31,10 @@ def shim(path: Path, version: tuple[int, int, int], **changes: object) -> Path:
 
 
 def test_this_interpreter_is_probed():
-    found = probe(sys.executable)
-    assert found is not None
-    assert found.version == sys.version_info[:3]
-    assert found.has_venv
+    interpreter = probe(sys.executable)
+    assert interpreter is not None
+    assert interpreter.version == sys.version_info[:3]
+    assert interpreter.has_venv
 
 
 def test_a_program_that_fails_is_no_interpreter(tmp_path):
@@ -56,8 +56,8 @@ def test_the_chosen_one_comes_first_and_then_the_newest(tmp_path, monkeypatch):
         shim(tmp_path / "bin" / f"python3.{minor}", (3, minor, 0))
     monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}:/usr/bin:/bin")
     monkeypatch.setattr(os, "get_exec_path", lambda: [str(tmp_path / "bin")])
-    found = [each.minor for each in candidates(MODELS, [str(chosen)])]
-    assert found == ["3.11", "3.13", "3.12", "3.10"]
+    minors = [each.minor for each in candidates(MODELS, [str(chosen)])]
+    assert minors == ["3.11", "3.13", "3.12", "3.10"]
 
 
 def test_one_that_is_out_of_range_is_not_taken(tmp_path, monkeypatch):
@@ -71,8 +71,8 @@ def test_uv_is_asked_last(tmp_path, monkeypatch):
     executable(tmp_path / "bin" / "uv", f'case "$*" in *3.12*) echo {ours} ;; *) exit 2 ;; esac')
     monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}:/usr/bin:/bin")
     monkeypatch.setattr(os, "get_exec_path", list)
-    [found] = candidates(MODELS, [str(tmp_path / "nothing")])
-    assert found.path == str(ours)
+    [interpreter] = candidates(MODELS, [str(tmp_path / "nothing")])
+    assert interpreter.path == str(ours)
 
 
 def test_a_python_with_libpython_is_better_than_a_newer_one_without(monkeypatch):
@@ -114,9 +114,9 @@ def test_uv_brings_a_python_into_the_projects_folder(tmp_path, monkeypatch):
     ready = shim(tmp_path / "ready", (3, 12, 7))
     target = '"$UV_PYTHON_INSTALL_DIR"/cpython-3.12.7-linux/bin'
     fake_uv(tmp_path, monkeypatch, f"mkdir -p {target} && cp {ready} {target}/python3.12")
-    found = uv.download_python(tmp_path, python(version=(3, 14, 0)))
-    assert found.version == (3, 12, 7)
-    assert uv.downloaded_python(tmp_path) == found.path
+    interpreter = uv.download_python(tmp_path, python(version=(3, 14, 0)))
+    assert interpreter.version == (3, 12, 7)
+    assert uv.downloaded_python(tmp_path) == interpreter.path
 
 
 def test_uv_that_cannot_download_says_why_and_what_to_do(tmp_path, monkeypatch):

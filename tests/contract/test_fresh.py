@@ -45,9 +45,9 @@ def test_what_was_missing_is_taken_from_a_commands_output():
         "  ✓ disk  much\n  ! libpython  is downloaded\n✗ bash: sudo apt-get install bash\n"
         "12 passed, 0 failed, 3 skipped\n  3 skipped: kubectl is missing: get it\n"
     )
-    found = missing(words).split("; ")
-    assert found[0] == "12 passed, 0 failed, 3 skipped"
-    assert {part.split()[0] for part in found[1:]} == {"!", "✗", "3"}
+    lines = missing(words).split("; ")
+    assert lines[0] == "12 passed, 0 failed, 3 skipped"
+    assert {part.split()[0] for part in lines[1:]} == {"!", "✗", "3"}
 
 
 def test_downloads_are_added_up_over_both_environments(tmp_path):

@@ -25,7 +25,7 @@ LISTS = [(root, path) for root in (client, gateway) for path, _ in groups(root)]
 
 
 @pytest.mark.parametrize(
-    ("root", "path"), LISTS, ids=lambda it: it.name if not isinstance(it, tuple) else None
+    ("root", "path"), LISTS, ids=lambda value: value.name if not isinstance(value, tuple) else None
 )
 def test_no_list_of_commands_cuts_a_sentence(root: click.Group, path: tuple[str, ...]) -> None:
     shown = CliRunner().invoke(root, [*path, "--help"], terminal_width=COLUMNS)

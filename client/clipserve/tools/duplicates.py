@@ -82,7 +82,6 @@ class Leaders:
         self._count = 0
 
     def add(self, places: npt.NDArray[np.intp]) -> None:
-        """Adds the points at these places."""
         self._places[self._count : self._count + len(places)] = places
         self._count += len(places)
 

@@ -221,7 +221,7 @@ def test_embed_does_not_write_rows_of_nothing(run, answer, tmp_path):
     assert json.loads(run("embed", bad, "--out", out, "--json", code=3).stdout)["written"] == 0
     result = run("embed", bad, good, "--out", out, code=3)
     dim = np.load(out).shape[1]
-    assert f"wrote 1 × {dim} embeddings and 1 rows of NaN, for those that failed, to" in result.stdout
+    assert f"wrote 1 × {dim} embeddings to {out}; 1 failed, their rows are NaN" in result.stdout
     assert np.isnan(np.load(out)).all(axis=1).tolist() == [True, False]
 
 
@@ -239,7 +239,7 @@ def test_evaluate_tells_a_class_that_has_no_readable_picture(run, tmp_path):
     result = run(*words, "--report", tmp_path / "report.html", code=3)
     assert "Classes without pictures" in (tmp_path / "report.html").read_text()
     assert "read 3 pictures of 2 classes" in result.stderr
-    assert "classes without pictures, kept as labels: bird" in result.stderr
+    assert "classes without pictures, which remain as labels: bird" in result.stderr
     assert re.search(r"^bird +0 +– +–$", result.stdout, re.MULTILINE)
 
 

@@ -45,9 +45,9 @@ def test_groups_are_those_found_by_comparing_one_by_one():
     centers = unit(generator.normal(size=(12, 8)))
     embeddings = unit(centers[generator.integers(0, 12, 90)] + 0.09 * generator.normal(size=(90, 8)))
     order = generator.permutation(90)
-    found = find_groups(embeddings, 0.93, order=order)
-    assert {group.members[0]: set(group.members[1:]) for group in found} == by_hand(embeddings, 0.93, order)
-    assert len(found) > 5
+    groups = find_groups(embeddings, 0.93, order=order)
+    assert {group.members[0]: set(group.members[1:]) for group in groups} == by_hand(embeddings, 0.93, order)
+    assert len(groups) > 5
 
 
 @pytest.mark.usefixtures("small_blocks")

@@ -67,11 +67,11 @@ def evaluation(client, classes):
 
 
 def test_reports_are_written_whatever_the_classes_are_called(client, tmp_path):
-    found = make_report(evaluation(client, ["two\nlines", "a\x1b[31m", '"><script>']))
-    page = report_html(found)
+    report = make_report(evaluation(client, ["two\nlines", "a\x1b[31m", '"><script>']))
+    page = report_html(report)
     assert UNSAFE_BUT_LINES.search(page) is None
     assert "<script" not in page
-    assert report_png(found).width > 100
+    assert report_png(report).width > 100
 
 
 def test_percentages_of_a_report_are_not_wrapped(client):
@@ -86,8 +86,8 @@ def test_a_cell_that_a_spreadsheet_would_run_is_marked_as_text(text):
 
 
 def test_predictions_hold_no_formula(client, tmp_path):
-    found = evaluation(client, ["=cmd|' /C calc'!A0", "@a"])
-    write_predictions(found, tmp_path / "out.csv")
+    result = evaluation(client, ["=cmd|' /C calc'!A0", "@a"])
+    write_predictions(result, tmp_path / "out.csv")
     with (tmp_path / "out.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
     assert len(rows) == len(NAMES)

@@ -30,29 +30,29 @@ def reader():
 
 
 def test_a_new_picture_comes_with_its_facts(picture, reader):
-    found = reader.read(Candidate(picture, None))
-    assert (found.state, found.content) == ("new", PIXELS)
-    assert found.payload["path"] == picture.id == "sea/a.png"
-    assert found.payload["folder"] == "sea"
-    assert found.payload["bytes"] == len(PIXELS)
-    assert found.payload["modified"].timestamp() == 1_700_000_000
-    assert len(found.payload["content_hash"]) == 64
-    assert set(found.payload) == set(SCHEMA)
+    reading = reader.read(Candidate(picture, None))
+    assert (reading.state, reading.content) == ("new", PIXELS)
+    assert reading.payload["path"] == picture.id == "sea/a.png"
+    assert reading.payload["folder"] == "sea"
+    assert reading.payload["bytes"] == len(PIXELS)
+    assert reading.payload["modified"].timestamp() == 1_700_000_000
+    assert len(reading.payload["content_hash"]) == 64
+    assert set(reading.payload) == set(SCHEMA)
 
 
 def test_the_same_content_is_unchanged_whatever_its_time(picture, reader):
     known = reader.read(Candidate(picture, None)).payload
     os.utime(picture.path)
-    found = reader.read(Candidate(picture, known))
-    assert (found.state, found.content) == ("unchanged", b"")
+    reading = reader.read(Candidate(picture, known))
+    assert (reading.state, reading.content) == ("unchanged", b"")
 
 
 def test_other_content_of_the_same_size_and_time_is_changed_unless_times_are_trusted(picture, reader):
     known = reader.read(Candidate(picture, None)).payload
     picture.path.write_bytes(PIXELS[:-1] + b"x")
     os.utime(picture.path, (1_700_000_000, 1_700_000_000))
-    found = reader.read(Candidate(picture, known))
-    assert (found.state, found.was_elsewhere) == ("changed", False)
+    reading = reader.read(Candidate(picture, known))
+    assert (reading.state, reading.was_elsewhere) == ("changed", False)
     trusting = Reader(FIELDS, max_bytes=100_000, trust_times=True)
     assert trusting.read(Candidate(picture, known)).state == "unchanged"
 
@@ -66,8 +66,8 @@ def test_times_are_not_trusted_where_the_time_is_another(picture, reader):
 
 def test_the_picture_of_another_root_is_changed(picture, reader):
     known = dict(reader.read(Candidate(picture, None)).payload) | {"root": "/elsewhere"}
-    found = reader.read(Candidate(picture, known))
-    assert (found.state, found.was_elsewhere) == ("changed", True)
+    reading = reader.read(Candidate(picture, known))
+    assert (reading.state, reading.was_elsewhere) == ("changed", True)
 
 
 def test_without_a_hash_in_the_collection_everything_is_changed_but_times_may_be_trusted(picture):
@@ -81,8 +81,8 @@ def test_without_a_hash_in_the_collection_everything_is_changed_but_times_may_be
 
 def test_points_of_others_are_never_taken_for_unchanged(picture):
     reader = Reader(frozenset(("path",)), max_bytes=100_000, trust_times=True)
-    found = reader.read(Candidate(picture, {"path": "sea/a.png"}))
-    assert (found.state, dict(found.payload)) == ("changed", {"path": "sea/a.png"})
+    reading = reader.read(Candidate(picture, {"path": "sea/a.png"}))
+    assert (reading.state, dict(reading.payload)) == ("changed", {"path": "sea/a.png"})
 
 
 def test_what_cannot_be_read_says_why(picture, reader):

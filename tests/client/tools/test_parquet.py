@@ -84,9 +84,9 @@ points = st.lists(
 @given(points=points, group=st.integers(1, 5), size=st.integers(1, 5))
 def test_what_is_written_is_read_again_to_the_bit(points, group, size, tmp_path, monkeypatch):
     monkeypatch.setattr(parquet_write, "GROUP_ROWS", group)
-    found = read(written(tmp_path / "f.parquet", points), size=size)
-    assert [row.error for row in found] == [None] * len(points)
-    for row, point in zip(found, points, strict=True):
+    rows = read(written(tmp_path / "f.parquet", points), size=size)
+    assert [row.error for row in rows] == [None] * len(points)
+    for row, point in zip(rows, points, strict=True):
         assert (row.point.id, row.point.source_uri) == (point.id, point.source_uri)
         assert dict(row.point.payload) == dict(point.payload)
         assert {name: type(value) for name, value in row.point.payload.items()} == {
@@ -119,12 +119,12 @@ def test_columns_are_typed_and_the_file_says_what_it_is(tmp_path):
 
 def test_sources_come_back_as_what_they_were(tmp_path):
     points = [stored("a", image=b"\x89PNG"), stored("b", text="ein Hund"), stored("c")]
-    found = read(
+    rows = read(
         written(tmp_path / "f.parquet", points, sources=True), with_embeddings=False, with_sources=True
     )
-    assert (found[0].point.image, found[0].point.embedding) == (b"\x89PNG", None)
-    assert found[1].point.text == "ein Hund"
-    assert "no source" in found[2].error.message
+    assert (rows[0].point.image, rows[0].point.embedding) == (b"\x89PNG", None)
+    assert rows[1].point.text == "ein Hund"
+    assert "no source" in rows[2].error.message
 
 
 def test_a_row_group_ends_where_it_grows_too_large(tmp_path, monkeypatch):
@@ -213,8 +213,8 @@ def test_rows_that_are_no_points_say_why(tmp_path):
     )
     with PointFile(path) as file:
         schema = file.columns.schema
-    found = read(path, size=4, schema=schema)
-    assert [(row.name, row.error.message) for row in found] == [
+    rows = read(path, size=4, schema=schema)
+    assert [(row.name, row.error.message) for row in rows] == [
         ("row 1", "it has no id"),
         ("row 2", "it has no id"),
         ("c", "it has no embedding"),

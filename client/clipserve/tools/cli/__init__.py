@@ -22,7 +22,6 @@ except ModuleNotFoundError as error:
         raise
 
     def main() -> NoReturn:  # type: ignore[misc]  # replaces the group of commands
-        """Tells which packages to install."""
         sys.exit(f"Error: the command needs {missing}; install it with: pip install 'clipserve[cli]'")
 
 

@@ -43,12 +43,10 @@ class Commands(click.Group):
             return super().main(*args, **options)
 
     def make_context(self, *args: Any, **options: Any) -> click.Context:
-        """Reads the options in front of the command's name."""
         with exit_130_after_ctrl_c(), short_usage_errors():
             return super().make_context(*args, **options)
 
     def invoke(self, ctx: click.Context) -> Any:
-        """Runs the chosen command."""
         try:
             with exit_130_after_ctrl_c(), short_usage_errors():
                 return super().invoke(ctx)

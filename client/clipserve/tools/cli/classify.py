@@ -188,7 +188,6 @@ def document(
 
 
 def show(files: Sequence[Path], result: ClassifyResult) -> None:
-    """Prints the best labels of each picture as a table."""
     rows_ = table("image", "label", ("probability", "right"), "", ("cosine", "right"))
     for file, item in zip(files, result, strict=True):
         if item.scores and rows_.row_count:

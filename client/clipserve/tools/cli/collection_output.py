@@ -20,7 +20,6 @@ STATES = {
 
 
 def document(collection: Collection) -> dict[str, Any]:
-    """The collection as a JSON document."""
     status = collection.index_status
     return {
         "name": collection.name,
@@ -62,7 +61,6 @@ def show(collection: Collection) -> None:
 
 
 def rows(collection: Collection) -> list[tuple[str, str]]:
-    """Names and values of the facts."""
     model = collection.model
     return [
         ("collection", collection.name),

@@ -44,7 +44,6 @@ def list_collections(server: Server) -> None:
 
 
 def show(listed: Sequence[Collection]) -> None:
-    """Prints a table."""
     if not listed:
         say("no collections; `clipserve index FOLDER -c NAME` creates one")
         return

@@ -21,8 +21,9 @@ from clipserve.tools.cli.dedupe_output import (
     write_sheet,
 )
 from clipserve.tools.cli.errors import Failure
-from clipserve.tools.cli.options import OUT, Server, filter_option, root_option, server_options
+from clipserve.tools.cli.options import Server, filter_option, root_option, server_options
 from clipserve.tools.cli.output import print_json, progress
+from clipserve.tools.cli.paths import OutputFile
 from clipserve.tools.cli.sheet_pictures import pictures_of
 from clipserve.tools.cli.terminal import confirm, say
 from clipserve.tools.duplicates import Group, find_groups
@@ -53,7 +54,11 @@ MOST_POINTS = 500_000
     show_default=True,
     help="Picture of each group to keep: the largest file (best), or the first id.",
 )
-@click.option("--sheet", type=OUT, help="Write a sheet with a row for each group to a .png or .html file.")
+@click.option(
+    "--sheet",
+    type=OutputFile(*SUFFIXES),
+    help="Write a sheet with a row for each group to a .png or .html file.",
+)
 @root_option
 @click.option("--delete", is_flag=True, help="Delete all points of each group except the one to keep.")
 @click.option("--yes", "-y", is_flag=True, help="Do not ask before deleting points.")
@@ -81,8 +86,6 @@ def dedupe(
       clipserve dedupe -c holiday --threshold 0.98 --sheet duplicates.html
       clipserve dedupe -c holiday --filter 'folder == "sea"' --keep first --delete
     """
-    if sheet is not None and sheet.suffix not in SUFFIXES:
-        raise click.BadParameter(f"{sheet.name} must end in {' or '.join(SUFFIXES)}", param_hint="--sheet")
     with server.client(patient=True) as client:
         info = client.get_collection(collection)
         scanned = scan(client, info, read_filter(filter_text, info.schema), show=not server.as_json)

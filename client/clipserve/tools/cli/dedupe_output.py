@@ -50,7 +50,6 @@ def member(id: str, cosine: float, points: dict[str, StoredPoint], pictures: Map
 def show(
     scanned: Scanned, groups: Sequence[Group], points: dict[str, StoredPoint], root: Path | None
 ) -> None:
-    """Prints the groups as a table."""
     extra = sum(len(group.members) - 1 for group in groups)
     rows = table("", ("cosine", "right"), "picture", "in")
     for group in groups[:SHOWN_GROUPS]:
@@ -95,7 +94,6 @@ def write_sheet(
     points: dict[str, StoredPoint],
     pictures: Mapping[str, Picture],
 ) -> None:
-    """Writes the sheet."""
     rows = []
     for group in groups:
         entries = [
@@ -121,7 +119,6 @@ def document(
     root: Path | None,
     deleted: int,
 ) -> dict[str, Any]:
-    """The groups as a JSON document."""
 
     def member(row: int, cosine: float) -> dict[str, Any]:
         id = scanned.ids[row]

@@ -16,8 +16,9 @@ from clipserve.safe_text import json_text
 from clipserve.tools.cli.common import expanded, say_skipped, unread_folders
 from clipserve.tools.cli.errors import ITEMS_FAILED
 from clipserve.tools.cli.listed import PLACES, entries, plain_lines
-from clipserve.tools.cli.options import OUT, Server, model_option, server_options
+from clipserve.tools.cli.options import Server, model_option, server_options
 from clipserve.tools.cli.output import error_facts, finite, print_json, progress, show_errors
+from clipserve.tools.cli.paths import OutputFile
 from clipserve.tools.cli.stdin import (
     FILE_OR_STDIN,
     PICTURES_OR_STDIN,
@@ -69,7 +70,12 @@ class Embedded:
 )
 @click.option("--texts-file", type=FILE_OR_STDIN, help="File with one text to embed on each line.")
 @click.option(
-    "--out", "--output", "-o", "output", type=OUT, help="File to write: .npy, .npz (with names) or .json."
+    "--out",
+    "--output",
+    "-o",
+    "output",
+    type=OutputFile(*SUFFIXES),
+    help="File to write: .npy, .npz (with names) or .json.",
 )
 @click.option("--raw", is_flag=True, help="Do not L2-normalize the embeddings.")
 @model_option
@@ -95,8 +101,6 @@ def embed(
       clipserve embed --texts-file captions.txt -o captions.npy
       cut -f2 captions.tsv | clipserve embed --texts-file - -o captions.npy
     """
-    if output is not None and output.suffix not in SUFFIXES:
-        raise click.BadParameter(f"{output.name} must end in {', '.join(SUFFIXES)}", param_hint="--out")
     if output is None and not server.as_json:
         raise click.UsageError("give --out FILE.npz to write the embeddings, or --json to print them")
     files, skipped = expanded(images)
@@ -130,14 +134,13 @@ def summary(embedded: Embedded, output: Path | None) -> str:
     rows, dim = embedded.embeddings.shape
     if not embedded.good:
         return f"wrote nothing to {output}: every input failed"
-    failed = f"; {rows - embedded.good:,} failed and are rows of NaN" if embedded.errors else ""
+    failed = f"; {rows - embedded.good:,} failed, their rows are NaN" if embedded.errors else ""
     return f"wrote {embedded.good:,} × {dim} embeddings to {output}{failed}"
 
 
 def embed_all(
     client: Client, files: list[Path], lines: list[str], *, model: str, raw: bool, show: bool
 ) -> Embedded:
-    """Embeds the pictures, then the texts."""
     names = [*map(printable, files), *lines]
     results = []
     with progress("Embedding", len(names), show=show) as advance:
@@ -191,7 +194,6 @@ def write(embedded: Embedded, path: Path) -> None:
 def document(
     embedded: Embedded, failed: Sequence[tuple[str, ClipserveError]], *, with_embeddings: bool = True
 ) -> dict[str, Any]:
-    """The result as a JSON document."""
     rows: list[dict[str, Any]] = []
     for i, name in enumerate(embedded.names):
         row: dict[str, Any] = {"name": name}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 
 import click
@@ -13,9 +13,9 @@ from clipserve.tools.cli.common import given_templates
 from clipserve.tools.cli.errors import ITEMS_FAILED
 from clipserve.tools.cli.label_warnings import show_cut_prompts, show_warnings
 from clipserve.tools.cli.listed import PLACES
-from clipserve.tools.cli.options import OUT, Server, model_option, server_options, template_option
+from clipserve.tools.cli.options import Server, model_option, server_options, template_option
 from clipserve.tools.cli.output import bar, encoding, percent, print_json, progress, waiting
-from clipserve.tools.cli.paths import ExistingPath
+from clipserve.tools.cli.paths import ExistingPath, OutputFile
 from clipserve.tools.cli.stdin import FILE_OR_STDIN, file_of
 from clipserve.tools.cli.terminal import console, error_console, say, table
 from clipserve.tools.evaluation.cifar import load_cifar10, load_cifar100
@@ -56,13 +56,13 @@ LISTED = 20
 @click.option(
     "--report",
     "report_file",
-    type=OUT,
+    type=OutputFile(*REPORT_SUFFIXES),
     help="Write a report with the confusion matrix to a .html or .png file.",
 )
 @click.option(
     "--predictions",
     "predictions_file",
-    type=OUT,
+    type=OutputFile(*PREDICTION_SUFFIXES),
     help="Write the result of each picture to a .csv or .npz file.",
 )
 @model_option
@@ -99,8 +99,6 @@ def evaluate(
       clipserve evaluate imagenet --data ILSVRC2012/val --limit 5000 --predictions out.csv
       clipserve evaluate folder --data birds/ -t "a photo of a {}, a type of bird."
     """
-    check_suffix(report_file, REPORT_SUFFIXES, "--report")
-    check_suffix(predictions_file, PREDICTION_SUFFIXES, "--predictions")
     prompts = given_templates(templates, templates_file)
     if not server.as_json:
         prompts.tell()
@@ -142,12 +140,6 @@ def evaluate(
         raise SystemExit(ITEMS_FAILED)
 
 
-def check_suffix(path: Path | None, suffixes: Sequence[str], option: str) -> None:
-    """Raises click.BadParameter for another suffix, before the long work begins."""
-    if path is not None and path.suffix not in suffixes:
-        raise click.BadParameter(f"{path.name} must end in {' or '.join(suffixes)}", param_hint=option)
-
-
 def show(result: Evaluation) -> None:
     """Prints accuracies, then classes (if there are many, the hardest), then mistakes."""
     out, tally = console(), result.tally
@@ -182,7 +174,6 @@ def show(result: Evaluation) -> None:
 
 
 def show_failed(result: Evaluation) -> None:
-    """Prints the first LISTED pictures that failed."""
     failed = [prediction for prediction in result.predictions if prediction.error]
     for prediction in failed[:LISTED]:
         error_console().print(Text.assemble(("✗ ", "red"), prediction.name, (f"  {prediction.error}", "dim")))

@@ -155,7 +155,6 @@ def how_to_continue(run: LoadRun, total: int) -> str:
 def document(
     collection: Collection, file: Path, points: PointFile, run: LoadRun, created: bool, total: int
 ) -> dict[str, Any]:
-    """The summary as a JSON document."""
     return {
         "collection": collection.name,
         "created": created,
@@ -188,7 +187,6 @@ def left_out(collection: Collection, file: PointFile) -> dict[str, str]:
 
 
 def show(collection: Collection, file: PointFile, run: LoadRun, total: int) -> None:
-    """Prints the summary."""
     for column, why in left_out(collection, file).items():
         say(f"column {printable(column)} is not imported: {why}", err=True)
     named: list[tuple[str, ClipserveError]] = [(printable(name), error) for name, error in run.failures]

@@ -157,7 +157,6 @@ def how_to_continue(run: IndexRun, total: int) -> str:
 
 
 def write_errors(path: Path, failed: Sequence[tuple[str, ClipserveError]]) -> None:
-    """Writes one JSON document a line."""
     lines = (json_text(error_facts(name, error)) + "\n" for name, error in failed)
     path.write_text("".join(lines), encoding="utf-8")
 
@@ -169,7 +168,6 @@ def document(
     pruned: int,
     total: int,
 ) -> dict[str, Any]:
-    """The summary as a JSON document."""
     return {
         "collection": collection.name,
         "model": collection.model.name,
@@ -188,7 +186,6 @@ def document(
 
 
 def show(collection: Collection, run: IndexRun, failed: int, pruned: int, total: int) -> None:
-    """Prints the summary."""
     if run.moved:
         say(f"{run.moved:,} of the points belonged to another folder before", err=True)
     counts = ", ".join(f"{run.counts[state]:,} {state}" for state in ("new", "changed", "unchanged"))

@@ -41,7 +41,6 @@ def info(server: Server) -> None:
 
 
 def show(target: str, info: ServerInfo) -> None:
-    """Prints tables of models and limits."""
     out = console()
     out.print(Text.assemble((f"clipserve {info.version}", "bold"), f" at {target}"))
     out.print()

@@ -165,7 +165,6 @@ def reference(text: str) -> tuple[str, int]:
 
 
 def facts(info: LabelSetInfo) -> dict[str, Any]:
-    """The facts about a label set as JSON."""
     known = dataclasses.asdict(info)
     del known["warnings"]  # only the answer to a put has them
     return {
@@ -176,7 +175,6 @@ def facts(info: LabelSetInfo) -> dict[str, Any]:
 
 
 def show(label_sets: Sequence[LabelSetInfo]) -> None:
-    """Prints a table."""
     if not label_sets:
         say("no label sets; `clipserve labels put NAME FILE` stores one")
         return

@@ -48,7 +48,6 @@ class Listed:
         return Listed(self.texts + other.texts, self.places + other.places, self.notes + other.notes)
 
     def tell(self) -> None:
-        """Prints the notes to standard error."""
         for note in self.notes:
             say(note, err=True)
 

@@ -128,18 +128,13 @@ def migrate(
 
 
 def is_ready(collection: Collection) -> bool:
-    """Whether the migration can be switched."""
     return collection.migration is not None and collection.migration.state == "ready"
 
 
 def may_switch(collection: Collection, choices: Choices) -> bool:
     """Whether the migration can be switched, and the options allow it."""
-    return bool(
-        choices.switch
-        and is_ready(collection)
-        and collection.migration
-        and (choices.without_failed or not collection.migration.failed)
-    )
+    failed = collection.migration.failed if collection.migration else 0
+    return choices.switch and is_ready(collection) and (choices.without_failed or not failed)
 
 
 def move(client: Client, name: str, model: str, choices: Choices) -> Collection:
@@ -240,7 +235,6 @@ def typed_number(collection: Collection, migration: Migration, choices: Choices)
 
 
 def bring_back(client: Client, collection: Collection, choices: Choices) -> Collection:
-    """Makes the old model answer again."""
     need_migration(collection)
     return client.roll_back_migration(collection.name, accept_dropped=choices.accepted)
 

@@ -85,7 +85,6 @@ def overlap_in_words(overlap: NeighborOverlap) -> str:
 
 
 def document(collection: Collection) -> dict[str, Any]:
-    """The state of the migration as a JSON document."""
     migration = collection.migration
     return {
         "collection": collection.name,

@@ -15,7 +15,7 @@ from click.core import ParameterSource
 from clipserve.client import Client
 from clipserve.retry import RetryPolicy
 from clipserve.token import TokenFile, bearer
-from clipserve.tools.cli.paths import ExistingPath
+from clipserve.tools.cli.paths import ExistingPath, OutputFile
 from clipserve.tools.cli.stdin import TEXT_OR_STDIN
 from clipserve.tools.cli.terminal import say
 from clipserve.transport.channel import DEFAULT_TARGET, Tls
@@ -29,7 +29,7 @@ IN_FLIGHT = 4
 FILE = ExistingPath(path_type=Path, exists=True, dir_okay=False)
 FOLDER = ExistingPath(path_type=Path, exists=True, file_okay=False)
 ANY = ExistingPath(path_type=Path, exists=True)
-OUT = click.Path(path_type=Path, dir_okay=False, writable=True)
+OUT = OutputFile()
 
 SERVER = "clipserve.server"
 """Key of the Server in the context's `meta`; errors are printed with its target."""
@@ -37,16 +37,20 @@ SERVER = "clipserve.server"
 GIVEN = "clipserve.given"
 """Key in the context's `meta` of the options that were typed before the command."""
 
+
+def with_variable(*names: str, help: str, **settings: Any) -> tuple[tuple[str, ...], dict[str, Any]]:
+    """An option that the environment can set as well, by a variable named after it."""
+    variable = f"CLIPSERVE_{names[0].removeprefix('--').replace('-', '_').upper()}"
+    return names, {"envvar": variable, "help": f"{help} Environment: {variable}.", **settings}
+
+
 SERVER_OPTIONS: tuple[tuple[tuple[str, ...], dict[str, Any]], ...] = (
-    (
-        ("--target", "--server", "-s"),
-        {
-            "envvar": "CLIPSERVE_TARGET",
-            "default": DEFAULT_TARGET,
-            "show_default": True,
-            "metavar": "HOST:PORT",
-            "help": "Address of the gateway. Environment: CLIPSERVE_TARGET.",
-        },
+    with_variable(
+        *("--target", "--server", "-s"),
+        default=DEFAULT_TARGET,
+        show_default=True,
+        metavar="HOST:PORT",
+        help="Address of the gateway.",
     ),
     (
         ("--timeout",),
@@ -56,56 +60,20 @@ SERVER_OPTIONS: tuple[tuple[tuple[str, ...], dict[str, Any]], ...] = (
             "help": "Time limit of each request.  [default: 60, more for large ones]",
         },
     ),
-    (
-        ("--token",),
-        {
-            "envvar": "CLIPSERVE_TOKEN",
-            "metavar": "TEXT",
-            "help": "Bearer token; visible in the process list, so prefer --token-file. "
-            "Environment: CLIPSERVE_TOKEN.",
-        },
+    with_variable(
+        "--token",
+        metavar="TEXT",
+        help="Bearer token; visible in the process list, so prefer --token-file.",
     ),
-    (
-        ("--token-file",),
-        {
-            "envvar": "CLIPSERVE_TOKEN_FILE",
-            "type": FILE,
-            "help": "File with the bearer token, read for every request. Environment: CLIPSERVE_TOKEN_FILE.",
-        },
-    ),
-    (
-        ("--tls",),
-        {"envvar": "CLIPSERVE_TLS", "is_flag": True, "help": "Use TLS. Environment: CLIPSERVE_TLS=1."},
-    ),
-    (
-        ("--ca",),
-        {
-            "envvar": "CLIPSERVE_CA",
-            "type": FILE,
-            "help": "Certificate authority to trust (PEM); implies --tls. Environment: CLIPSERVE_CA.",
-        },
-    ),
-    (
-        ("--cert",),
-        {
-            "envvar": "CLIPSERVE_CERT",
-            "type": FILE,
-            "help": "Client certificate for mTLS (PEM), with --key; implies --tls. "
-            "Environment: CLIPSERVE_CERT.",
-        },
-    ),
-    (
-        ("--key",),
-        {"envvar": "CLIPSERVE_KEY", "type": FILE, "help": "Key of --cert (PEM). Environment: CLIPSERVE_KEY."},
-    ),
-    (
-        ("--server-name",),
-        {
-            "envvar": "CLIPSERVE_SERVER_NAME",
-            "metavar": "NAME",
-            "help": "Name in the server's certificate if it differs from the target; implies --tls. "
-            "Environment: CLIPSERVE_SERVER_NAME.",
-        },
+    with_variable("--token-file", type=FILE, help="File with the bearer token, read for every request."),
+    with_variable("--tls", is_flag=True, help="Use TLS."),
+    with_variable("--ca", type=FILE, help="Certificate authority to trust (PEM); implies --tls."),
+    with_variable("--cert", type=FILE, help="Client certificate for mTLS (PEM), with --key; implies --tls."),
+    with_variable("--key", type=FILE, help="Key of --cert (PEM)."),
+    with_variable(
+        "--server-name",
+        metavar="NAME",
+        help="Name in the server's certificate if it differs from the target; implies --tls.",
     ),
     (("--json", "as_json"), {"is_flag": True, "help": "Print one JSON document."}),
 )
@@ -200,7 +168,6 @@ def hidden_server_options(group: Callable[..., None]) -> Callable[..., None]:
 
 
 def with_options(command: Callable[..., None], **more: Any) -> Callable[..., None]:
-    """Adds SERVER_OPTIONS."""
     for names, settings in reversed(SERVER_OPTIONS):
         command = click.option(*names, **settings, **more)(command)
     return command
@@ -217,7 +184,6 @@ def on_command_line(ctx: click.Context, name: str) -> bool:
 
 
 def model_option(command: Callable[..., None]) -> Callable[..., None]:
-    """Adds --model."""
     option = click.option(
         "--model", default="", metavar="NAME", help="Name of the model.  [default: the server's]"
     )
@@ -225,7 +191,6 @@ def model_option(command: Callable[..., None]) -> Callable[..., None]:
 
 
 def template_option(command: Callable[..., None]) -> Callable[..., None]:
-    """Adds --template."""
     return click.option(
         "--template",
         "-t",
@@ -238,7 +203,6 @@ def template_option(command: Callable[..., None]) -> Callable[..., None]:
 
 
 def parallel_option(command: Callable[..., None]) -> Callable[..., None]:
-    """Adds --parallel."""
     return click.option(
         "--parallel",
         type=click.IntRange(1, 64),
@@ -250,7 +214,6 @@ def parallel_option(command: Callable[..., None]) -> Callable[..., None]:
 
 
 def filter_option(command: Callable[..., None]) -> Callable[..., None]:
-    """Adds --filter."""
     return click.option(
         "--filter",
         "-f",
@@ -262,7 +225,6 @@ def filter_option(command: Callable[..., None]) -> Callable[..., None]:
 
 
 def root_option(command: Callable[..., None]) -> Callable[..., None]:
-    """Adds --root."""
     return click.option(
         "--root", type=FOLDER, metavar="FOLDER", help="Where the indexed folder is now, if it has moved."
     )(command)

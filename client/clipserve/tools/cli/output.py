@@ -140,5 +140,4 @@ def show_errors(failed: Sequence[tuple[str, ClipserveError]], *, more: str = "al
 
 
 def error_facts(name: str, error: ClipserveError) -> dict[str, Any]:
-    """A failed item as JSON."""
     return {"name": name, "code": error.code, "reason": error.reason, "message": error.message}

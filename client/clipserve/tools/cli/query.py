@@ -39,7 +39,6 @@ class Query:
 
     @property
     def parts(self) -> list[Weighted]:
-        """All parts with their weights."""
         return [
             *([Weighted(1, text=self.text)] if self.text is not None else []),
             *([Weighted(1, image=self.image)] if self.image is not None else []),
@@ -54,14 +53,12 @@ class Query:
         return len(self.parts) == 1
 
     def arguments(self) -> dict[str, Any]:
-        """The arguments of Client.search."""
         if not self.is_single:
             return {"weighted": self.parts}
         [part] = self.parts
         return {"text": part.text, "image": part.image, "like": part.like}
 
     def title(self) -> str:
-        """The query as a title."""
         added = [
             *([f"“{self.text}”"] if self.text is not None else []),
             *([f"like {image_name(self.image)}"] if self.image is not None else []),
@@ -72,5 +69,4 @@ class Query:
 
 
 def image_name(image: Path | bytes) -> str:
-    """The name of the picture's file."""
     return image.name if isinstance(image, Path) else "the picture on standard input"

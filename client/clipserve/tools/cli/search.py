@@ -11,8 +11,9 @@ import click
 from clipserve.client import Client
 from clipserve.filters.conditions import Filter
 from clipserve.tools.cli.common import filter_of_where, read_filter
-from clipserve.tools.cli.options import OUT, Server, filter_option, root_option, server_options
+from clipserve.tools.cli.options import Server, filter_option, root_option, server_options
 from clipserve.tools.cli.output import print_json
+from clipserve.tools.cli.paths import OutputFile
 from clipserve.tools.cli.query import Query
 from clipserve.tools.cli.search_output import document, entry, not_shown, show, too_few_points
 from clipserve.tools.cli.sheet_pictures import pictures_of, shown_points
@@ -46,7 +47,9 @@ from clipserve.types import SearchResult
 @filter_option
 @click.option("--where", "-w", multiple=True, hidden=True, help="Deprecated: use --filter.")
 @click.option("--group-duplicates", is_flag=True, help="Show one hit for each group of near-duplicates.")
-@click.option("--sheet", type=OUT, help="Write a contact sheet of the hits to a .png or .html file.")
+@click.option(
+    "--sheet", type=OutputFile(*SUFFIXES), help="Write a contact sheet of the hits to a .png or .html file."
+)
 @root_option
 @server_options
 def search(
@@ -86,8 +89,6 @@ def search(
     """
     query = Query(text, None if image is None else picture_input(image), like, plus, minus)
     query.check()
-    if sheet is not None and sheet.suffix not in SUFFIXES:
-        raise click.BadParameter(f"{sheet.name} must end in {' or '.join(SUFFIXES)}", param_hint="--sheet")
     with server.client() as client:
         result = client.search(
             collection,
@@ -145,7 +146,6 @@ def condition(
 
 
 def query_picture(client: Client, collection: str, query: Query, root: Path | None) -> Picture:
-    """The picture of the query, if it has one."""
     if query.like is None:
         return query.image
     points = client.get_points(collection, [query.like])

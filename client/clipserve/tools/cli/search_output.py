@@ -68,7 +68,6 @@ def percentile(value: float | None) -> str:
 
 
 def show(result: SearchResult, root: Path | None) -> None:
-    """Prints the hits as a table."""
     if not result.hits:
         say("nothing found")
         return
@@ -91,7 +90,6 @@ def show(result: SearchResult, root: Path | None) -> None:
 
 
 def document(result: SearchResult, root: Path | None) -> dict[str, Any]:
-    """The hits as a JSON document."""
     return {
         "model": result.model.name,
         "fingerprint": result.model.fingerprint,
@@ -103,7 +101,6 @@ def document(result: SearchResult, root: Path | None) -> dict[str, Any]:
 
 
 def facts(hit: Hit, root: Path | None) -> dict[str, Any]:
-    """A hit and its near-duplicates as JSON."""
     return {
         "id": hit.id,
         "score": hit.score,

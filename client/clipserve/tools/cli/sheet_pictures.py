@@ -20,7 +20,6 @@ PIECE = 16
 
 
 def shown_points(hits: Iterable[Hit]) -> Iterator[Hit]:
-    """The hits and the near-duplicates that a sheet shows."""
     for hit in hits:
         yield hit
         yield from hit.duplicates[:SMALL_PICTURES]
@@ -36,7 +35,6 @@ def pictures_of(
 
 
 def is_readable(picture: Picture) -> bool:
-    """Whether the picture is a file that can be opened."""
     if not isinstance(picture, Below):
         return False
     try:

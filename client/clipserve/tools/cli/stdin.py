@@ -29,7 +29,6 @@ class PathOrStdin(ExistingPath):
     """An existing file or folder, or STDIN."""
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        """See click."""
         if str(value) == str(STDIN):
             claim(ctx, param)
             return STDIN
@@ -43,7 +42,6 @@ class ListOrStdin(click.ParamType):
     name = "text"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
-        """See click."""
         if value == str(STDIN):
             claim(ctx, param)
         return str(value)
@@ -55,7 +53,6 @@ class TextOrStdin(click.ParamType):
     name = "text"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
-        """See click."""
         if value != str(STDIN):
             return str(value)
         claim(ctx, param)
@@ -110,7 +107,6 @@ def text_of(path: Path) -> str:
 
 
 def name_of(path: Path) -> str:
-    """The path as messages show it."""
     return "standard input" if path == STDIN else str(path)
 
 

@@ -27,7 +27,6 @@ PIPE_WIDTH = 140
 
 
 def say(text: str = "", *, err: bool = False) -> None:
-    """Prints one line."""
     click.echo(one_line(text), err=err)
 
 
@@ -61,7 +60,6 @@ class SafeConsole(Console):
     """A console that escapes strings and texts. Tables escape their own cells."""
 
     def print(self, *objects: Any, **options: Any) -> None:
-        """See rich."""
         super().print(*map(safe, objects), **options)
 
 
@@ -69,7 +67,6 @@ class SafeTable(Table):
     """A table that escapes its cells."""
 
     def add_row(self, *cells: Any, **options: Any) -> None:
-        """See rich."""
         super().add_row(*map(safe, cells), **options)
 
 
@@ -80,7 +77,6 @@ def console() -> Console:
 
 
 def error_console() -> Console:
-    """Standard error."""
     return SafeConsole(file=raw(sys.stderr), highlight=False)
 
 
@@ -112,29 +108,23 @@ class EscapingStream(io.TextIOBase):
         return len(text)
 
     def flush(self) -> None:
-        """Flushes the wrapped stream."""
         self.stream.flush()
 
     def isatty(self) -> bool:
-        """Whether the wrapped stream is a terminal."""
         return self.stream.isatty()
 
     def fileno(self) -> int:
-        """The file descriptor of the wrapped stream."""
         return self.stream.fileno()
 
     def writable(self) -> bool:
-        """True."""
         return True
 
     @property
     def encoding(self) -> str:  # type: ignore[override]  # read-only here
-        """As in the wrapped stream."""
         return self.stream.encoding
 
     @property
     def errors(self) -> str | None:  # type: ignore[override]  # read-only here
-        """As in the wrapped stream."""
         return self.stream.errors
 
 
@@ -165,5 +155,4 @@ def escaping() -> Iterator[None]:
 
 
 def show_exception(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
-    """Prints the traceback of an uncaught error, escaped."""
     raw(sys.stderr).write(safe_lines("".join(traceback.format_exception(kind, error, trace))))

@@ -31,7 +31,6 @@ class Bounded(io.RawIOBase):
         self._limit = limit
 
     def read(self, size: int = -1) -> bytes:
-        """Reads the next bytes."""
         if not 0 <= size <= MAX_MEMBER_BYTES:
             raise DatasetError(f"the archive has a part of more than {MAX_MEMBER_BYTES:,} bytes")
         content = self._file.read(size)
@@ -39,7 +38,6 @@ class Bounded(io.RawIOBase):
         return content
 
     def readinto(self, buffer: Any) -> int:
-        """Reads the next bytes into a buffer."""
         content = self.read(len(buffer))
         buffer[: len(content)] = content
         return len(content)
@@ -53,15 +51,12 @@ class Bounded(io.RawIOBase):
         return at
 
     def tell(self) -> int:
-        """The position."""
         return self._file.tell()
 
     def readable(self) -> bool:
-        """True."""
         return True
 
     def seekable(self) -> bool:
-        """True."""
         return True
 
     def _check(self) -> None:

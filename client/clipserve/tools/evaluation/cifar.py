@@ -60,7 +60,6 @@ def load_cifar100(path: Path, split: str = "") -> Dataset:
 
 
 def load(path: Path, split: str, ours: CifarSet) -> Dataset:
-    """The split of the set `ours`."""
     split = split or named_split(path, ours) or "test"
     if split not in ours.batches:
         raise DatasetError(f"{ours.name} has the splits test and train, not {split!r}")
@@ -161,7 +160,6 @@ def shards(files: Sequence[Path], path: Path, split: str) -> list[Path]:
 
 
 def several(files: Sequence[Path], path: Path) -> DatasetError:
-    """The error for a folder with more than one set."""
     named = ", ".join(file.relative_to(path).as_posix() for file in files[:4])
     return DatasetError(f"{path} has more than one set: {named}; name one of them with --data")
 

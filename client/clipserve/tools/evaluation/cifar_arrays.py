@@ -77,7 +77,6 @@ def names_split(path: Path, split: str) -> bool:
 
 
 def npz_samples(path: Path, split: str, ours: CifarSet) -> Iterator[Sample]:
-    """The samples of an .npz of JPEG files or arrays."""
     try:
         with open_regular(path) as file:
             check_unpacked(file)

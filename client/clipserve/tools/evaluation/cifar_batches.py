@@ -49,7 +49,6 @@ def read_batch(path: Path) -> bytes:
 
 
 def batch_samples(name: str, content: bytes, ours: CifarSet) -> Iterator[Sample]:
-    """The samples of one batch, binary or pickled."""
     whole = len(content) > 0 and len(content) % ours.record_bytes == 0
     if PurePosixPath(name.removesuffix(".gz")).suffix in BINARY_SUFFIXES or (
         whole and not content.startswith(PICKLES)

@@ -69,11 +69,9 @@ NEW_TEST_SIZES = {"v4": 2_021, "v6": 2_000}
 
 
 def other_set(ours: CifarSet) -> CifarSet:
-    """CIFAR-100 for CIFAR-10, and the reverse."""
     return CIFAR100 if ours is CIFAR10 else CIFAR10
 
 
 def is_other(name: str, ours: CifarSet) -> DatasetError:
-    """The error for a file of the other set."""
     other = other_set(ours)
     return DatasetError(f"{name} is {other.name}, not {ours.name}: use `clipserve evaluate {other.command}`")

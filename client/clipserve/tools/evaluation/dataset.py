@@ -66,12 +66,10 @@ class Dataset:
 
     @property
     def empty_classes(self) -> tuple[str, ...]:
-        """Names of the classes without pictures."""
         used = {sample.label for sample in self.samples}
         return tuple(name for i, name in enumerate(self.classes) if i not in used)
 
     def facts(self) -> dict[str, Any]:
-        """What was read, as JSON."""
         return {
             "pictures_read": len(self.samples),
             "files_read": list(self.account.files),
@@ -81,7 +79,6 @@ class Dataset:
         }
 
     def sentences(self) -> list[str]:
-        """What was read and what is missing, as sentences."""
         account, empty = self.account, self.empty_classes
         files = f" from {shortened(account.files)}" if account.files else ""
         files += f", labels from {account.label_list}" if account.label_list else ""

@@ -87,7 +87,6 @@ def folder_names(path: Path) -> list[str]:
 
 
 def class_folders(path: Path) -> list[ClassFolder]:
-    """The folders in `path`, with their pictures."""
     folders = []
     for name in folder_names(path) if path.is_dir() else ():
         passed_over = PassedOver()
@@ -120,7 +119,6 @@ def folder_samples(path: Path, folders: Sequence[ClassFolder], labels: Mapping[s
 def account_of(
     folders: Sequence[ClassFolder], labels: Mapping[str, int], outside: PassedOver | None = None
 ) -> Account:
-    """What the set leaves out of the folders."""
     return Account(
         passed_over=passed_over_in(folders, outside),
         folders_left_out=tuple(folder.name for folder in folders if folder.name not in labels),
@@ -129,7 +127,6 @@ def account_of(
 
 
 def passed_over_in(folders: Sequence[ClassFolder], outside: PassedOver | None = None) -> PassedOver:
-    """The sum of what was skipped."""
     total = PassedOver()
     for passed_over in (*(folder.passed_over for folder in folders), *([outside] if outside else [])):
         total.add(passed_over)

@@ -49,7 +49,6 @@ UNLISTED = "not in the list"
 
 @functools.cache
 def synsets() -> tuple[Mapping[str, int], Mapping[int, int]]:
-    """The class of each identifier, and of each ILSVRC2012_ID."""
     text = (resources.files("clipserve") / "data" / "imagenet1k_synsets.txt").read_text(encoding="utf-8")
     rows = [line.split() for line in text.splitlines()]
     return (
@@ -143,7 +142,6 @@ def read_list(path: Path, names: Sequence[str]) -> list[int]:
 
 
 def all_numbers(marks: Sequence[str]) -> bool:
-    """Whether all marks are class numbers."""
     return all(mark.isdecimal() and len(mark) <= MOST_DIGITS for mark in marks)
 
 

@@ -30,9 +30,7 @@ Function = Callable[..., Any]
 class Stateful(Protocol):
     """An object whose state a pickle may set."""
 
-    def __setstate__(self, state: Any) -> None:
-        """Sets the state."""
-        ...
+    def __setstate__(self, state: Any) -> None: ...
 
 
 class Machine:
@@ -179,7 +177,6 @@ def checked_key(key: Any) -> str | bytes | int:
 
 
 def shortened(name: Any) -> str:
-    """A name for error messages."""
     return name[:80] if isinstance(name, str) else type(name).__name__
 
 
@@ -189,7 +186,6 @@ def push_global(machine: Machine) -> None:
 
 
 def steps() -> dict[bytes, Callable[[Machine], Any]]:
-    """The function for each opcode."""
 
     def push(value: Any) -> Callable[[Machine], Any]:
         return lambda m: m._push(value)

@@ -42,7 +42,6 @@ class Tape:
         return int(struct.unpack(form, self.take(struct.calcsize(form)))[0])
 
     def double(self) -> float:
-        """A number of 8 bytes."""
         return float(struct.unpack(">d", self.take(8))[0])
 
     def text(self, size: int) -> str:
@@ -53,7 +52,6 @@ class Tape:
             raise PickleError("it has text that is not UTF-8") from None
 
     def number(self, size: int) -> int:
-        """A whole number of `size` bytes."""
         if not 0 <= size <= MAX_NUMBER_BYTES:
             raise PickleError(f"it has a number of {size} bytes")
         return int.from_bytes(self.take(size), "little", signed=True)
@@ -92,7 +90,6 @@ class Tape:
             raise PickleError("it has text with a bad escape") from None
 
     def index(self) -> int:
-        """An index of the memo in a line."""
         line = self.line(20)
         if not line.isdigit():
             raise PickleError("it has an invalid index of the memo")

@@ -42,7 +42,6 @@ def write_predictions(evaluation: Evaluation, path: Path) -> None:
 
 
 def write_csv(evaluation: Evaluation, path: Path) -> None:
-    """Writes .csv."""
     classes = evaluation.tally.classes
     with path.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
@@ -72,7 +71,6 @@ def cell(text: str) -> str:
 
 
 def write_npz(evaluation: Evaluation, path: Path) -> None:
-    """Writes .npz."""
     predictions = evaluation.predictions
     cosines = [(*p.cosines[:2], np.nan, np.nan)[:2] for p in predictions]
     table = np.array(cosines, np.float32).reshape(-1, 2)

@@ -74,11 +74,9 @@ class Report:
     """None for more than MATRIX_CLASSES classes."""
 
     def worst(self, count: int) -> list[ClassRow]:
-        """The classes with the lowest top-1 accuracy."""
         return sorted(self.classes, key=lambda row: (row.top1, row.top5))[:count]
 
     def best(self, count: int) -> list[ClassRow]:
-        """The classes with the highest top-1 accuracy."""
         return sorted(self.classes, key=lambda row: (-row.top1, -row.top5))[:count]
 
     def histogram(self) -> list[int]:
@@ -90,7 +88,6 @@ class Report:
 
 
 def make_report(evaluation: Evaluation) -> Report:
-    """The report of an evaluation."""
     tally, model = evaluation.tally, evaluation.model
     rows = [ClassRow(row["class"], row["images"], row["top1"], row["top5"]) for row in tally.per_class()]
     counts = {row.name: row.images for row in rows}
@@ -125,7 +122,6 @@ def make_report(evaluation: Evaluation) -> Report:
 
 
 def make_matrix(tally: Tally) -> Matrix:
-    """The matrix of all classes."""
     rows = []
     for i, name in enumerate(tally.classes):
         counts = [int(count) for count in tally.confusion[i]]

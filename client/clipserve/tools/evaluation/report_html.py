@@ -32,12 +32,10 @@ svg text { font: 12px system-ui, sans-serif; fill: var(--muted); }
 
 
 def report_html(report: Report) -> str:
-    """The page."""
     return page(report.title, report.subtitle, STYLE, list(sections(report)))
 
 
 def sections(report: Report) -> Iterator[str]:
-    """The sections below the title."""
     yield figures(report.figures)
     if report.matrix is not None:
         yield "<h2>Confusion matrix</h2>"
@@ -67,7 +65,6 @@ def sections(report: Report) -> Iterator[str]:
 
 
 def matrix_html(matrix: Matrix) -> str:
-    """The matrix as a table of colored cells."""
     columns = "".join(f"<th><div><span>{escape(name)}</span></div></th>" for name in matrix.columns)
     head = 24 + 8 * min(60, max(map(len, matrix.columns)))
     body = "".join(
@@ -82,7 +79,6 @@ def matrix_html(matrix: Matrix) -> str:
 
 
 def cell_html(cell: Cell) -> str:
-    """One cell."""
     if not cell.images:
         return "<td></td>"
     background, text = heat(cell.share, right=cell.right)
@@ -90,7 +86,6 @@ def cell_html(cell: Cell) -> str:
 
 
 def class_table(rows: Iterable[ClassRow]) -> str:
-    """The table of classes with pictures and accuracies."""
     return table(
         ("class", "images", "top-1", "top-5"),
         (
@@ -107,7 +102,6 @@ def class_table(rows: Iterable[ClassRow]) -> str:
 
 
 def bar(share: float, color: str = "var(--accent)") -> str:
-    """A share as a bar and a number."""
     filled = f'<i style="width:{100 * share:.1f}%;background:{color}"></i>'
     return f'<span class="share"><span class="bar">{filled}</span>{percent(share)}</span>'
 
@@ -126,7 +120,6 @@ def table(heads: Sequence[str], rows: Iterable[Sequence[str]], numbers: Sequence
 
 
 def histogram(counts: Sequence[int], width: int = 760, height: int = 200) -> str:
-    """The histogram of classes by accuracy, as SVG."""
     step, most = width / BINS, max(1, *counts)
     bars = "".join(
         f'<rect x="{i * step + 2:.1f}" y="{height - height * count / most:.1f}" width="{step - 4:.1f}" '

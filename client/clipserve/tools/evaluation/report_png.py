@@ -31,7 +31,6 @@ COLUMN = 560
 
 
 def report_png(report: Report) -> Image.Image:
-    """The matrix, or lists if there are too many classes."""
     if report.matrix is not None:
         return matrix_png(report, report.matrix)
     return lists_png(report)
@@ -115,7 +114,6 @@ def lists_png(report: Report) -> Image.Image:
 
 
 def draw_histogram(draw: ImageDraw.ImageDraw, counts: Sequence[int], box: tuple[int, int, int, int]) -> None:
-    """Draws the histogram of classes by accuracy."""
     left, top, right, bottom = box
     step, most = (right - left) / BINS, max(1, *counts)
     for i, count in enumerate(counts):
@@ -131,7 +129,6 @@ def draw_histogram(draw: ImageDraw.ImageDraw, counts: Sequence[int], box: tuple[
 
 
 def class_line(image: Image.Image, draw: ImageDraw.ImageDraw, row: ClassRow, at: tuple[int, int]) -> None:
-    """Draws name, bar and accuracy of one class."""
     x, y = at
     write(draw, (x, y + 16), row.name, 15, width=250)
     rounded(image, (x + 265, y + 6, x + 445, y + 16), 5, CARD)
@@ -141,7 +138,6 @@ def class_line(image: Image.Image, draw: ImageDraw.ImageDraw, row: ClassRow, at:
 
 
 def mistake_line(draw: ImageDraw.ImageDraw, mistake: Mistake, at: tuple[int, int]) -> None:
-    """Draws right class, named class and number of pictures of a mistake."""
     x, y = at
     write(draw, (x, y + 16), mistake.right, 15, width=200)
     write(draw, (x + 212, y + 16), "named", 13, MUTED)

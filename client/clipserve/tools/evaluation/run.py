@@ -50,7 +50,6 @@ class Evaluation:
         return tuple(self.tally.classes[label] for label in failed if not counted[label])
 
     def summary(self) -> dict[str, Any]:
-        """All numbers as JSON."""
         return {
             "dataset": self.dataset,
             "model": self.model.name,

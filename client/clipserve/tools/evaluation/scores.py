@@ -54,7 +54,6 @@ class Tally:
 
     @property
     def answered(self) -> int:
-        """Pictures that were classified."""
         return int(self.confusion.sum())
 
     @property
@@ -107,7 +106,6 @@ class Ranking:
 
     @property
     def labels(self) -> tuple[str, ...]:
-        """The distinct names, in the order of their first classes."""
         return tuple(self._classes_of)
 
     def ranked(self, scores: Sequence[LabelScore], count: int) -> tuple[tuple[int, ...], tuple[float, ...]]:

@@ -43,7 +43,6 @@ class Picture:
 
     @property
     def id(self) -> str:
-        """The point's id."""
         return point_id(self.prefix + self.name)
 
     @property

@@ -99,6 +99,5 @@ def content_hash(path: Path) -> str:
 
 
 def described(point: StoredPoint) -> str:
-    """The point's id, and its folder if known."""
     root = point.payload.get("root")
     return point.id if root is None else f"{point.id} of {root}"

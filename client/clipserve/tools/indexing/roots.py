@@ -21,7 +21,6 @@ MAX_BYTES = 16 * 1024 * 1024
 
 
 def state_file() -> Path:
-    """The file of the recorded folders."""
     state = os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state"
     return Path(state) / "clipserve" / "roots.json"
 

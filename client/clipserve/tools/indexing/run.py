@@ -144,7 +144,6 @@ class IndexRun:
 
 
 def of_another(picture: Picture) -> Conflict:
-    """The error of a picture whose id belongs to another folder."""
     return Conflict(
         f"a point of another folder has the id {picture.id!r}; give the ids of this folder a prefix with "
         "--prefix NAME/, or overwrite those points with --replace"

@@ -108,7 +108,6 @@ class LoadRun:
         self.seconds = time.perf_counter() - start
 
     def _batches(self) -> Generator[list[Point], None, None]:
-        """Batches of points to write, made as the client requests them."""
         size = ROWS_WITH_SOURCES if self._with_sources else ROWS
         for rows in self._file.batches(
             size,
@@ -167,7 +166,6 @@ class LoadRun:
 
 
 def has_source(point: Point) -> bool:
-    """Whether the point has a source."""
     return point.image is not None or point.text is not None
 
 

@@ -72,7 +72,6 @@ class PointFile:
         self.close()
 
     def close(self) -> None:
-        """Closes the file."""
         self._file.close()
 
     def _dim(self, kind: Any) -> int:
@@ -185,7 +184,6 @@ def problem(
 
 
 def made_point(id: str, payload: dict[str, PayloadValue], uri: str | None, source: Any) -> Point:
-    """The point of a row."""
     return Point(id, payload=payload, source_uri=uri or "", **source)
 
 

@@ -30,7 +30,6 @@ def plain(kind: Any) -> Any:
 
 
 def is_text(kind: Any) -> bool:
-    """Whether a column has texts."""
     kind = plain(kind)
     return bool(kinds.is_string(kind) or kinds.is_large_string(kind) or kinds.is_string_view(kind))
 
@@ -41,31 +40,26 @@ def is_uuid(kind: Any, mark: str = "") -> bool:
 
 
 def is_bool(kind: Any) -> bool:
-    """Whether a column has booleans."""
     return bool(kinds.is_boolean(plain(kind))) or getattr(kind, "extension_name", "") == "arrow.bool8"
 
 
 def is_whole(kind: Any) -> bool:
-    """Whether a column has whole numbers."""
     kind = plain(kind)
     return bool(kinds.is_integer(kind) or (kinds.is_decimal(kind) and kind.scale <= 0))
 
 
 def is_number(kind: Any) -> bool:
-    """Whether a column has numbers."""
     kind = plain(kind)
     return bool(kinds.is_integer(kind) or kinds.is_floating(kind) or kinds.is_decimal(kind))
 
 
 def is_list(kind: Any) -> bool:
-    """Whether a column has lists."""
     kind = plain(kind)
     views = kinds.is_list_view(kind) or kinds.is_large_list_view(kind)
     return bool(views or kinds.is_list(kind) or kinds.is_large_list(kind) or kinds.is_fixed_size_list(kind))
 
 
 def is_embedding(kind: Any) -> bool:
-    """Whether a column has lists of numbers."""
     return is_list(kind) and not is_bool(plain(kind).value_type) and is_number(plain(kind).value_type)
 
 
@@ -97,7 +91,6 @@ def payload_type(kind: Any, mark: str = "") -> str | None:
 
 
 def why_no_field(kind: Any) -> str:
-    """Why a column cannot be a payload field."""
     if kinds.is_null(kind):
         return "it has no values"
     if kinds.is_decimal(plain(kind)):
@@ -106,14 +99,12 @@ def why_no_field(kind: Any) -> str:
 
 
 def why_no_id(kind: Any) -> str:
-    """Why a column cannot be ids, and what to do."""
     binary = kinds.is_binary(kind) or kinds.is_large_binary(kind) or kinds.is_fixed_size_binary(kind)
     more = " (bytes are ids only if they are marked as UUIDs)" if binary else ""
     return f"it has type {kind}{more}; ids are texts, whole numbers or UUIDs: convert the column"
 
 
 def why_no_embedding(kind: Any) -> str:
-    """Why a column cannot be embeddings, and what to do."""
     binary = kinds.is_binary(kind) or kinds.is_large_binary(kind) or kinds.is_fixed_size_binary(kind)
     if binary:
         return (

@@ -52,7 +52,6 @@ def texts_of(array: Any) -> list[Any]:
 
 
 def ids_of(array: Any) -> list[str | ValueError | None]:
-    """Ids as texts."""
     array = getattr(array, "storage", array)
     if kinds.is_integer(array.type) or kinds.is_decimal(array.type):
         return [None if value is None else str(int(value)) for value in array.to_pylist()]
@@ -60,7 +59,6 @@ def ids_of(array: Any) -> list[str | ValueError | None]:
 
 
 def read_text(value: bytes) -> str | ValueError:
-    """The text."""
     try:
         return value.decode()
     except UnicodeDecodeError:
@@ -68,7 +66,6 @@ def read_text(value: bytes) -> str | ValueError:
 
 
 def read_uuid(value: bytes) -> str:
-    """The UUID as text."""
     return str(uuid.UUID(bytes=value))
 
 

@@ -64,13 +64,11 @@ class PointWriter:
             self.flush()
 
     def flush(self) -> None:
-        """Writes the row group."""
         if self._points:
             self._parquet.write_batch(self._batch())
         self._points, self._bytes = [], 0
 
     def _batch(self) -> Any:
-        """The points as columns."""
         points = self._points
         embeddings = np.array([point.embedding for point in points], np.float32)
         columns: list[Any] = [
@@ -90,12 +88,10 @@ class PointWriter:
 
 
 def source_of(point: StoredPoint) -> bytes | None:
-    """The point's source as bytes."""
     return point.text.encode() if point.text is not None else point.image
 
 
 def source_kind(point: StoredPoint) -> str | None:
-    """The kind of the point's source."""
     if point.text is not None:
         return "text"
     return "image" if point.image is not None else None

@@ -42,12 +42,10 @@ SEEN_NOTE = f'<p class="seen">{escape(SEEN)}</p>'
 
 
 def sheet_html(sheet: Sheet) -> str:
-    """The page."""
     return page(sheet.title, sheet.subtitle, STYLE, list(sections(sheet)))
 
 
 def sections(sheet: Sheet) -> Iterator[str]:
-    """The sections below the title."""
     if sheet.query:
         yield picture(sheet.query, "picture of the query", "query")
     if sheet.entries:

@@ -37,7 +37,6 @@ QUERY = 150
 
 
 def sheet_png(sheet: Sheet) -> Image.Image:
-    """Title, then the hits row by row."""
     columns = columns_for(len(sheet.entries))
     strip = SMALL + 12 if any(entry.duplicates for entry in sheet.entries) else 0
     pitch = TILE + CAPTION + strip + GAP

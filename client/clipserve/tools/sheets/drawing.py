@@ -52,7 +52,6 @@ def luminance(color: Color) -> float:
 
 
 def css(color: Color) -> str:
-    """The color in CSS."""
     return "#{:02x}{:02x}{:02x}".format(*color)
 
 

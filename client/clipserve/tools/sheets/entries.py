@@ -47,7 +47,6 @@ class Sheet:
 
 
 def notes_of(texts: Iterable[str], entries: Iterable[Entry]) -> list[str]:
-    """The notes at the bottom of a drawn sheet."""
     from clipserve.tools.sheets.fonts import UNKNOWN_NOTE, has_unknown
 
     written = (*texts, *(text for entry in entries for text in (entry.name, entry.note)))

@@ -55,7 +55,6 @@ class FontFile:
     """Code points that fontconfig lists for it; empty if unknown."""
 
     def may_have(self, letter: str) -> bool:
-        """Whether the font may have the letter."""
         return not self.letters or any(ord(letter) in some for some in self.letters)
 
 
@@ -116,7 +115,6 @@ def file_for(letter: str) -> FontFile | None:
 
 @functools.cache
 def plain_has(letter: str) -> bool:
-    """Whether Pillow's own font has the letter."""
     return draws(plain_font(TEST_SIZE), letter)
 
 
@@ -127,12 +125,10 @@ def draws(font: Font, letter: str) -> bool:
 
 
 def is_known(letter: str) -> bool:
-    """Whether any font has the letter."""
     return unicodedata.category(letter) in INVISIBLE or plain_has(letter) or file_for(letter) is not None
 
 
 def has_unknown(text: str) -> bool:
-    """Whether the text has letters that no font has."""
     return not all(map(is_known, set(text)))
 
 

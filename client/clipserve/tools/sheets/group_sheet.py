@@ -32,7 +32,6 @@ class Row:
 
     @property
     def title(self) -> str:
-        """The heading of the row."""
         more = len(self.entries) - SHOWN_MEMBERS
         return f"{len(self.entries)} pictures" + (f", {more} of them not shown" if more > 0 else "")
 
@@ -65,7 +64,6 @@ def write_group_sheet(sheet: GroupSheet, path: Path) -> int:
 
 
 def html_body(rows: Sequence[Row]) -> tuple[str, list[str]]:
-    """Style and body of the page."""
     from clipserve.tools.sheets.contact_sheet_html import SEEN_NOTE, figure
     from clipserve.tools.sheets.contact_sheet_html import STYLE as TILES
 
@@ -82,7 +80,6 @@ def html_body(rows: Sequence[Row]) -> tuple[str, list[str]]:
 
 
 def draw_sheet(sheet: GroupSheet) -> Image.Image:
-    """Draws the sheet."""
     from PIL import Image, ImageDraw
 
     from clipserve.tools.sheets.contact_sheet_png import CAPTION, GAP, HEAD, MARGIN, TILE, tile

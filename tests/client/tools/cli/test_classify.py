@@ -11,10 +11,14 @@ def test_classify_names_pictures(run, answer, photos):
     text = run("classify", photos / "a.png", "--labels", "cat, dog,bird", "-k", "2").output
     assert "a.png" in text
     assert text.count("%") == 2
-    found = answer("classify", photos, "-l", "cat", "-l", "dog,bird", "-t", "a {}", "-t", "the {}")
-    assert [row["image"] for row in found["results"]] == sorted(row["image"] for row in found["results"])
-    assert len(found["results"]) == 5
-    assert sum(score["probability"] for score in found["results"][0]["labels"]) == pytest.approx(1, abs=1e-5)
+    document = answer("classify", photos, "-l", "cat", "-l", "dog,bird", "-t", "a {}", "-t", "the {}")
+    assert [row["image"] for row in document["results"]] == sorted(
+        row["image"] for row in document["results"]
+    )
+    assert len(document["results"]) == 5
+    assert sum(score["probability"] for score in document["results"][0]["labels"]) == pytest.approx(
+        1, abs=1e-5
+    )
 
 
 def test_classify_offers_none_of_the_above(answer, run, photos):
@@ -35,10 +39,10 @@ def test_names_are_never_read_as_markup(run, photos):
 def test_labels_come_from_files_and_sets(answer, photos, tmp_path, server):
     labels = tmp_path / "labels.txt"
     labels.write_text("cat\n\n  wild dog \n")
-    found = answer("classify", photos / "a.png", "--labels-file", labels, "-k", "0")
-    assert {score["label"] for score in found["results"][0]["labels"]} == {"cat", "wild dog"}
-    found = answer("classify", photos / "a.png", "--label-set", "cifar10")
-    assert len(found["results"][0]["labels"]) == 5
+    document = answer("classify", photos / "a.png", "--labels-file", labels, "-k", "0")
+    assert {score["label"] for score in document["results"][0]["labels"]} == {"cat", "wild dog"}
+    document = answer("classify", photos / "a.png", "--label-set", "cifar10")
+    assert len(document["results"][0]["labels"]) == 5
     assert answer("classify", photos / "a.png", "--label-set", "cifar10", "-t", "{}")["results"]
 
 
@@ -73,6 +77,6 @@ def test_broken_pictures_are_listed_and_the_exit_code_says_so(run, answer, photo
     assert "✗" in result.stderr
     assert "broken.png" in result.stderr
     assert "a.png" in result.stdout
-    found = answer("classify", photos, "--labels", "a,b", code=3)
-    failed = [row for row in found["results"] if "error" in row]
+    document = answer("classify", photos, "--labels", "a,b", code=3)
+    failed = [row for row in document["results"] if "error" in row]
     assert failed[0]["error"]["reason"] == "IMAGE_UNREADABLE"

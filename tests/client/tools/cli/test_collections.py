@@ -27,12 +27,12 @@ def test_a_collection_is_shown(run, answer, holiday):
         assert part in text
     assert "string_list" in text
     assert "scores of unrelated pairs" in text
-    found = answer("collections", "show", "photos")
-    assert found["name"] == "holiday"
-    assert found["index_status"] == {"state": "ready", "indexed": 25}
-    assert found["index_options"]["m"] == 8
-    assert {row["query"] for row in found["score_statistics"]} == {"text", "image"}
-    assert found["migration"] is None
+    document = answer("collections", "show", "photos")
+    assert document["name"] == "holiday"
+    assert document["index_status"] == {"state": "ready", "indexed": 25}
+    assert document["index_options"]["m"] == 8
+    assert {row["query"] for row in document["score_statistics"]} == {"text", "image"}
+    assert document["migration"] is None
 
 
 def test_a_collection_without_much_is_shown(run, client):
@@ -48,8 +48,8 @@ def test_a_migration_is_shown(run, answer, server, client, holiday):
     client.start_migration(holiday, "other")
     text = run("collections", "show", holiday).output
     assert "from model fake to other: running, 5 of 25 points" in text
-    found = answer("collections", "show", holiday)["migration"]
-    assert (found["state"], found["done"]) == ("running", 10)
+    document = answer("collections", "show", holiday)["migration"]
+    assert (document["state"], document["done"]) == ("running", 10)
 
 
 def test_aliases_are_made_listed_and_removed(run, answer, client, holiday):

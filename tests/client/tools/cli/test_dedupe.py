@@ -36,8 +36,8 @@ def album(client):
     return "album"
 
 
-def members(found):
-    return [[member["id"] for member in group["members"]] for group in found["groups"]]
+def members(document):
+    return [[member["id"] for member in group["members"]] for group in document["groups"]]
 
 
 def test_groups_are_shown_with_the_one_to_keep(run, answer, album):
@@ -46,12 +46,12 @@ def test_groups_are_shown_with_the_one_to_keep(run, answer, album):
     assert re.search(r"0\.999 +b\.png", text)
     assert "2 groups of near-duplicates among 6 points; 3 of them can be deleted" in text
     assert "--delete" in text
-    found = answer("dedupe", "-c", album)
-    assert members(found) == [["a", "b", "c"], ["e", "d"]]
-    assert [group["kept"] for group in found["groups"]] == ["a", "e"]
-    assert (found["points"], found["duplicates"], found["deleted"]) == (6, 3, 0)
-    assert found["groups"][0]["members"][0]["cosine"] == 1.0
-    assert found["groups"][0]["members"][1]["cosine"] == pytest.approx(np.cos(np.radians(2)), abs=1e-6)
+    document = answer("dedupe", "-c", album)
+    assert members(document) == [["a", "b", "c"], ["e", "d"]]
+    assert [group["kept"] for group in document["groups"]] == ["a", "e"]
+    assert (document["points"], document["duplicates"], document["deleted"]) == (6, 3, 0)
+    assert document["groups"][0]["members"][0]["cosine"] == 1.0
+    assert document["groups"][0]["members"][1]["cosine"] == pytest.approx(np.cos(np.radians(2)), abs=1e-6)
 
 
 def test_a_group_names_each_folder_once(run, answer, photos):
@@ -82,8 +82,8 @@ def test_deleting_asks_and_keeps_one_of_each_group(run, answer, album, client):
     assert client.count(album) == 6
     assert "deleted 3 points" in run("dedupe", "-c", album, "--delete", input="y\n").stdout
     assert {point.id for point in client.get_points(album, list("abcdef"))} == set("aef")
-    found = answer("dedupe", "-c", album, "--delete")
-    assert (found["groups"], found["deleted"]) == ([], 0)
+    document = answer("dedupe", "-c", album, "--delete")
+    assert (document["groups"], document["deleted"]) == ([], 0)
 
 
 def test_deleting_all_duplicates_may_be_automatic(answer, album, client):

@@ -32,9 +32,9 @@ def test_errors_are_one_sentence_with_what_to_do(run, server, refused, code, hin
 def test_errors_are_json_where_that_is_wanted(run, server):
     result = run("search", "x", "-c", "missing", "--json", code=1)
     assert result.stdout == ""
-    found = json.loads(result.stderr)["error"]
-    assert found["reason"] == "COLLECTION_NOT_FOUND"
-    assert found["request_id"] == "fake-request"
+    document = json.loads(result.stderr)["error"]
+    assert document["reason"] == "COLLECTION_NOT_FOUND"
+    assert document["request_id"] == "fake-request"
 
 
 def test_a_server_that_is_not_there_is_named(run):

@@ -20,8 +20,8 @@ def test_sets_are_evaluated(run, answer, cifar, server):
     text = run("evaluate", "cifar10", "--data", cifar).output
     assert "CIFAR-10 test" in text
     assert "airplane" in text
-    found = answer("evaluate", "cifar10", "--data", cifar, "--limit", "10")
-    assert (found["images"], found["templates"], found["classes"]) == (10, 18, 10)
+    document = answer("evaluate", "cifar10", "--data", cifar, "--limit", "10")
+    assert (document["images"], document["templates"], document["classes"]) == (10, 18, 10)
     with Client(server.address) as client:
         labels = [str(name) for name in ("airplane", "automobile")]
         assert client.classify([pixels(0, 32, 32)], labels)[0].label in labels
@@ -30,8 +30,8 @@ def test_sets_are_evaluated(run, answer, cifar, server):
 def test_templates_are_ones_own(answer, cifar, tmp_path):
     prompts = tmp_path / "prompts.txt"
     prompts.write_text("{}\na {}\n")
-    found = answer("evaluate", "cifar10", "--data", cifar, "-t", "the {}", "--templates-file", prompts)
-    assert found["templates"] == 3
+    document = answer("evaluate", "cifar10", "--data", cifar, "-t", "the {}", "--templates-file", prompts)
+    assert document["templates"] == 3
 
 
 def test_reports_and_predictions_are_written(run, cifar, tmp_path):
@@ -68,8 +68,8 @@ def test_imagenet_is_evaluated(answer, tmp_path):
     for wnid in ("n01440764", "n02123045"):
         (tmp_path / wnid).mkdir()
         Image.fromarray(pixels(1)).save(tmp_path / wnid / "x.JPEG", "JPEG")
-    found = answer("evaluate", "imagenet", "--data", tmp_path, "-t", "{}")
-    assert (found["classes"], found["images"]) == (1000, 2)
+    document = answer("evaluate", "imagenet", "--data", tmp_path, "-t", "{}")
+    assert (document["classes"], document["images"]) == (1000, 2)
 
 
 def test_sets_that_cannot_be_read_say_why(run, tmp_path):

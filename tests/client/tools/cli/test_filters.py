@@ -17,8 +17,8 @@ SCHEMA |= {"class": "int"}
 
 def test_conditions_narrow_the_search(answer, run, photos):
     answer("index", photos, "-c", "holiday")
-    found = answer("search", "x", "-c", "holiday", "-f", 'folder == "sea" and modified >= "2020-01-01"')
-    assert {hit["payload"]["folder"] for hit in found["hits"]} == {"sea"}
+    document = answer("search", "x", "-c", "holiday", "-f", 'folder == "sea" and modified >= "2020-01-01"')
+    assert {hit["payload"]["folder"] for hit in document["hits"]} == {"sea"}
     assert answer("search", "x", "-c", "holiday", "-f", "bytes > 99999999")["hits"] == []
     assert "nothing found" in run("search", "x", "-c", "holiday", "--threshold", "1").output
     assert "has no field 'year'" in run("search", "x", "-c", "holiday", "-f", "year == 1", code=2).output

@@ -21,9 +21,9 @@ from clipserve.types import Point
 from clipserve.v1 import common_pb2
 
 
-def summary(found):
+def summary(document):
     names = ("new", "changed", "unchanged", "failed", "pruned", "points")
-    return {name: found[name] for name in names if found[name]}
+    return {name: document[name] for name in names if document[name]}
 
 
 def test_folders_are_indexed_and_found(run, answer, photos, client):
@@ -32,11 +32,11 @@ def test_folders_are_indexed_and_found(run, answer, photos, client):
         r"^checked 5 pictures in \S+ s \(\S+ pictures/s\): 5 new, 0 changed, 0 unchanged; ", text
     )
     assert text.endswith("holiday has 5 points now\n")
-    found = answer("search", "--image", photos / "sea" / "c.png", "-c", "holiday", "-k", "2")
-    assert found["hits"][0]["id"] == "sea/c.png"
-    assert found["hits"][0]["path"] == str(photos / "sea" / "c.png")
-    assert found["hits"][0]["payload"]["folder"] == "sea"
-    assert len(found["hits"]) == 2
+    document = answer("search", "--image", photos / "sea" / "c.png", "-c", "holiday", "-k", "2")
+    assert document["hits"][0]["id"] == "sea/c.png"
+    assert document["hits"][0]["path"] == str(photos / "sea" / "c.png")
+    assert document["hits"][0]["payload"]["folder"] == "sea"
+    assert len(document["hits"]) == 2
     text = run("search", "a dog", "-c", "holiday").stdout
     assert "[bold]e.png" in text
 
@@ -51,15 +51,15 @@ def test_points_know_where_their_pictures_lie(answer, photos, client):
 def test_a_second_run_sends_only_what_is_new_or_changed(answer, photos, server):
     assert summary(answer("index", photos, "-c", "holiday")) == {"new": 5, "points": 5}
     before = len(server.seen("UpsertPoints"))
-    found = answer("index", photos, "-c", "holiday")
-    assert summary(found) == {"unchanged": 5, "points": 5}
+    document = answer("index", photos, "-c", "holiday")
+    assert summary(document) == {"unchanged": 5, "points": 5}
     assert len(server.seen("UpsertPoints")) == before
     (photos / "new.png").write_bytes(png(9))
     (photos / "a.png").write_bytes(png(8))
     os.utime(photos / "b.png")
-    found = answer("index", photos, "-c", "holiday")
-    assert summary(found) == {"new": 1, "changed": 1, "unchanged": 4, "points": 6}
-    assert (found["written"], found["errors"]) == (2, [])
+    document = answer("index", photos, "-c", "holiday")
+    assert summary(document) == {"new": 1, "changed": 1, "unchanged": 4, "points": 6}
+    assert (document["written"], document["errors"]) == (2, [])
     assert sum(call.items for call in server.seen("UpsertPoints")[before:]) == 2
 
 
@@ -78,8 +78,8 @@ def test_fast_runs_read_nothing_that_has_the_known_size_and_time(answer, photos)
     (photos / "a.png").write_bytes(bytes(len(content)))
     os.utime(photos / "a.png", (facts.st_atime, facts.st_mtime))
     assert summary(answer("index", photos, "-c", "holiday", "--fast")) == {"unchanged": 5, "points": 5}
-    found = answer("index", photos, "-c", "holiday", code=3)
-    assert summary(found) == {"unchanged": 4, "failed": 1, "points": 5}
+    document = answer("index", photos, "-c", "holiday", code=3)
+    assert summary(document) == {"unchanged": 4, "failed": 1, "points": 5}
 
 
 def test_requests_travel_side_by_side_as_far_as_asked(answer, tmp_path, server):
@@ -104,11 +104,11 @@ def test_broken_files_are_passed_over_and_listed(run, answer, photos, tmp_path):
     assert "checked 9 pictures" in result.stdout
     assert "5 new, 0 changed, 0 unchanged, 4 failed; holiday has 5" in result.stdout
     out = tmp_path / "errors.jsonl"
-    found = answer("index", photos, "-c", "holiday", "--errors", out, code=3)
-    assert summary(found) == {"unchanged": 5, "failed": 4, "points": 5}
-    assert [error["name"] for error in found["errors"]] == names
+    document = answer("index", photos, "-c", "holiday", "--errors", out, code=3)
+    assert summary(document) == {"unchanged": 5, "failed": 4, "points": 5}
+    assert [error["name"] for error in document["errors"]] == names
     written = [json.loads(line) for line in out.read_text().splitlines()]
-    assert written == found["errors"]
+    assert written == document["errors"]
     assert written[0]["reason"] == "IMAGE_UNREADABLE"
 
 
@@ -165,10 +165,10 @@ def test_unreadable_folders_are_listed_and_their_points_kept(run, answer, photos
     answer("index", photos, "-c", "holiday")
     (photos / "a.png").unlink()
     close_folder(photos / "sea")
-    found = answer("index", photos, "-c", "holiday", "--prune", "--yes", code=3)
-    assert summary(found) == {"unchanged": 1, "failed": 1, "pruned": 1, "points": 4}
-    assert found["errors"][0]["name"] == "sea/"
-    assert "Permission denied" in found["errors"][0]["message"]
+    document = answer("index", photos, "-c", "holiday", "--prune", "--yes", code=3)
+    assert summary(document) == {"unchanged": 1, "failed": 1, "pruned": 1, "points": 4}
+    assert document["errors"][0]["name"] == "sea/"
+    assert "Permission denied" in document["errors"][0]["message"]
     close_folder(photos)
     text = run("index", photos, "-c", "holiday", "--prune", "--yes", code=1).output
     assert "no pictures found" in text
@@ -279,8 +279,8 @@ def test_ctrl_c_ends_long_work_at_once_and_says_how_to_go_on(server, photos):
 
 def test_every_picture_is_accounted_for_once(answer, photos, server):
     (photos / "broken.png").write_bytes(b"junk")
-    found = answer("index", photos, "-c", "holiday", code=3)
-    states = Counter({name: found[name] for name in ("new", "changed", "unchanged", "failed")})
+    document = answer("index", photos, "-c", "holiday", code=3)
+    states = Counter({name: document[name] for name in ("new", "changed", "unchanged", "failed")})
     assert states.total() == 6
 
 
@@ -311,15 +311,15 @@ def test_points_of_another_folder_are_not_overwritten(run, answer, photos, other
     assert f"(a.png of {photos})" in text
     assert contents(client, "holiday") == before
     assert "--prefix" in text
-    found = answer("index", other_photos, "-c", "holiday", "--prefix", "other/")
-    assert summary(found) == {"new": 2, "points": 7}
+    document = answer("index", other_photos, "-c", "holiday", "--prefix", "other/")
+    assert summary(document) == {"new": 2, "points": 7}
     after = contents(client, "holiday")
     assert {id: after[id] for id in before} == before
     assert after["other/a.png"][1] == png(70)
     # Both may be run again, and pruned, each on its own.
     (other_photos / "z.png").unlink()
-    found = answer("index", other_photos, "-c", "holiday", "--prefix", "other/", "--prune", "-y")
-    assert summary(found) == {"unchanged": 1, "pruned": 1, "points": 6}
+    document = answer("index", other_photos, "-c", "holiday", "--prefix", "other/", "--prune", "-y")
+    assert summary(document) == {"unchanged": 1, "pruned": 1, "points": 6}
     assert summary(answer("index", photos, "-c", "holiday", "--prune")) == {"unchanged": 5, "points": 6}
 
 
@@ -366,8 +366,8 @@ def test_points_that_another_run_writes_meanwhile_are_not_overwritten(answer, ph
         return (Candidate(picture, stored[picture.id]) for picture in pictures)
 
     monkeypatch.setattr("clipserve.tools.indexing.run.look_up", look_up)
-    found = answer("index", photos, "-c", "holiday", code=3)
-    assert [error["reason"] for error in found["errors"]] == ["CONFLICT"]
+    document = answer("index", photos, "-c", "holiday", code=3)
+    assert [error["reason"] for error in document["errors"]] == ["CONFLICT"]
 
 
 @pytest.mark.parametrize("prefix", ["x" * 257, "a\nb/"])

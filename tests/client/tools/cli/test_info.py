@@ -15,9 +15,9 @@ def test_info_shows_models_and_limits(run, answer, server):
     assert "fake (default)" in text
     assert "ready" in text
     assert "4,194,304" in text
-    found = answer("info")
-    assert found["models"][0]["ref"]["embed_dim"] == 16
-    assert found["limits"]["max_items_per_call"] == 16
+    document = answer("info")
+    assert document["models"][0]["ref"]["embed_dim"] == 16
+    assert document["limits"]["max_items_per_call"] == 16
 
 
 def test_info_tells_which_model_answers_where_none_is_named(run):
@@ -31,8 +31,8 @@ def test_info_tells_which_model_answers_where_none_is_named(run):
 
 def test_info_tells_that_the_default_model_is_not_there():
     model = ModelInfo(ModelRef("other", "0" * 64, 4), True, "Fake-4", "", 4, 8, 1.0, None, "fp32")
-    found = ServerInfo("1", (model,), "fake", Limits(*range(1, 12)))
-    words = which_default(found)
+    info = ServerInfo("1", (model,), "fake", Limits(*range(1, 12)))
+    words = which_default(info)
     assert "the default model fake is missing" in words
     assert "CLIPSERVE_DEFAULT_MODEL" in words
 
@@ -40,8 +40,8 @@ def test_info_tells_that_the_default_model_is_not_there():
 @pytest.mark.parametrize("models", [(), (False,)])
 def test_info_of_a_server_without_a_ready_model_says_to_try_again(run, monkeypatch, models):
     ref = ModelRef("other", "0" * 64, 4)
-    found = tuple(ModelInfo(ref, ready, "Fake-4", "", 4, 8, 1.0, None, "fp32") for ready in models)
-    info = ServerInfo("1", found, "", Limits(*range(1, 12)))
+    listed = tuple(ModelInfo(ref, ready, "Fake-4", "", 4, 8, 1.0, None, "fp32") for ready in models)
+    info = ServerInfo("1", listed, "", Limits(*range(1, 12)))
     monkeypatch.setattr(Client, "info", lambda self: info)
     assert "no model is ready" in run("info", code=4).stderr
     result = run("info", "--json", code=4)

@@ -45,10 +45,10 @@ def test_a_file_means_the_same_labels_to_every_command(run, answer, photos, clie
     assert kept.names == labels
     for words in (("--labels-file", tmp_path / name), ("--labels-file", "-"), ("--labels", "-")):
         stdin = {"input": content} if words[1] == "-" else {}
-        found = answer("classify", photos / "a.png", *words, "-k", "0", **stdin)
-        assert {score["label"] for score in found["results"][0]["labels"]} == set(labels)
+        document = answer("classify", photos / "a.png", *words, "-k", "0", **stdin)
+        assert {score["label"] for score in document["results"][0]["labels"]} == set(labels)
     wanted = client.classify([photos / "a.png"], label_set="kept", top_k=99)[0].scores
-    assert [round(score["cosine"], 5) for score in found["results"][0]["labels"]] == [
+    assert [round(score["cosine"], 5) for score in document["results"][0]["labels"]] == [
         round(score.cosine, 5) for score in wanted
     ]
 
@@ -101,8 +101,8 @@ def test_what_is_meant_to_be_json_is_json_or_an_error(name, content, words):
 
 def test_a_json_list_from_standard_input_stands_among_other_labels(answer, run, photos):
     words = ("classify", photos / "a.png", "-k", "0", "-l", "owl", "-l", "-")
-    found = answer(*words, input='["cat", "dog"]')
-    assert {score["label"] for score in found["results"][0]["labels"]} == {"owl", "cat", "dog"}
+    document = answer(*words, input='["cat", "dog"]')
+    assert {score["label"] for score in document["results"][0]["labels"]} == {"owl", "cat", "dog"}
     assert "line 3 is not valid JSON" in run(*words, input='[\n"cat"\n"dog"\n]', code=2).stderr
 
 
@@ -130,8 +130,8 @@ def test_labels_that_the_model_cannot_tell_apart_are_told_with_their_lines(run, 
         assert f"Warning: {file}, lines 1, 4 and 7: " in told
         assert f"Warning: {file}, line 6: " in told
         assert "ignored 1 comment" in told
-        found = answer(*command)["warnings"]
-        assert [(one["reason"], one["labels"]) for one in found] == [("cut", [3]), ("same", [0, 2, 4])]
+        document = answer(*command)["warnings"]
+        assert [(one["reason"], one["labels"]) for one in document] == [("cut", [3]), ("same", [0, 2, 4])]
     assert "Warning: look at" in run("classify", photos / "a.png", "--label-set", "kept").stderr
 
 
@@ -148,8 +148,8 @@ def test_notes_say_what_may_not_have_been_meant(run, photos, tmp_path):
 
 def test_labels_in_quotes_may_hold_commas(answer, run, photos, monkeypatch):
     words = ("classify", photos / "a.png", "-k", "0")
-    found = answer(*words, "-l", '"salt, pepper", cat', "-l", 'dog,"say ""hi"""')
-    labels = {score["label"] for score in found["results"][0]["labels"]}
+    document = answer(*words, "-l", '"salt, pepper", cat', "-l", 'dog,"say ""hi"""')
+    labels = {score["label"] for score in document["results"][0]["labels"]}
     assert labels == {"salt, pepper", "cat", "dog", 'say "hi"'}
     assert "is not closed" in run(*words, "-l", '"salt, pepper', code=2).stderr
     assert "is not closed" in run(*words, "-l", '"a"b,c', code=2).stderr
@@ -200,11 +200,11 @@ def test_bytes_are_text_or_refused(content):
 @given(text)
 def test_a_place_is_the_line_that_an_editor_shows(written):
     try:
-        found = from_lines(written, "a")
+        listed = from_lines(written, "a")
     except click.UsageError:
         return
     lines = written.replace("\r\n", "\n").replace("\r", "\n").split("\n")
-    for entry, place in zip(found.texts, found.places, strict=True):
+    for entry, place in zip(listed.texts, listed.places, strict=True):
         line = lines[place.number - 1]
         assert entry in line or entry in line.replace('""', '"')
 
@@ -252,8 +252,8 @@ def test_an_evaluation_tells_equal_classes_and_cut_prompts(run, answer, tmp_path
     assert "Warning: look at Cat, cat" in told
     assert "Warning: 3 prompts are longer than the model reads; their end was cut off" in told
     assert "prompts.txt: ignored 1 comment" in told
-    found = answer(*words)
-    assert found["truncated_prompts"] == 3
-    assert found["warnings"][0]["labels"] == [0, 1]
+    document = answer(*words)
+    assert document["truncated_prompts"] == 3
+    assert document["warnings"][0]["labels"] == [0, 1]
     (tmp_path / "prompts.txt").write_text("a {}.\n{}{}\n")
     assert f"{tmp_path}/prompts.txt, line 2: " in run(*words, code=1).stderr

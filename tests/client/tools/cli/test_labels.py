@@ -33,9 +33,9 @@ def test_labels_are_kept_line_by_line(run, answer, client, birds, tmp_path):
     prompts.write_text("a photo of a {}.\n{} in a tree\n")
     text = run("labels", "put", "birds", birds, "--templates", prompts, "-t", "a {}").output
     assert "stored birds@1: 2 labels × 3 templates" in text
-    found = client.get_label_set("birds").labels
-    assert found.names == ("robin", "house sparrow")
-    assert found.templates == ("a {}", "a photo of a {}.", "{} in a tree")
+    stored = client.get_label_set("birds").labels
+    assert stored.names == ("robin", "house sparrow")
+    assert stored.templates == ("a {}", "a photo of a {}.", "{} in a tree")
     text = run("labels", "put", "birds", birds, "--templates", prompts, "-t", "a {}").output
     assert "birds@1 has the same labels already" in text
     assert answer("labels", "put", "birds", birds)["version"] == 2
@@ -45,9 +45,9 @@ def test_labels_come_from_standard_input(run, client):
     run("labels", "put", "pets", "-", input="cat\ndog\n")
     assert client.get_label_set("pets").labels.names == ("cat", "dog")
     run("labels", "put", "pets", "-", input=json.dumps(PETS))
-    found = client.get_label_set("pets").labels
-    assert found.none_of_the_above.name == "no pet"
-    assert found.thresholds == pytest.approx((0.3, 0.25))
+    stored = client.get_label_set("pets").labels
+    assert stored.none_of_the_above.name == "no pet"
+    assert stored.thresholds == pytest.approx((0.3, 0.25))
 
 
 def test_what_get_prints_is_what_put_reads(run, answer):
@@ -70,8 +70,8 @@ def test_label_sets_are_listed_and_removed(run, answer, birds):
     text = run("labels").output
     assert "birds" in text
     assert "2 of 2" in text
-    found = answer("labels", "list")["label_sets"]
-    assert [(info["name"], info["versions"]) for info in found] == [("birds", [1, 2]), ("cats", [1])]
+    document = answer("labels", "list")["label_sets"]
+    assert [(info["name"], info["versions"]) for info in document] == [("birds", [1, 2]), ("cats", [1])]
     assert "Aborted" in run("labels", "rm", "birds", input="n\n", code=1).output
     assert "removed birds@1 (1 version)" in run("labels", "rm", "birds@1", "--yes").output
     run("labels", "put", "birds", birds)
@@ -125,11 +125,11 @@ label_sets = st.builds(
 
 @given(label_sets)
 def test_every_label_set_comes_back_from_its_file(labels):
-    found = label_files.read(json.dumps(label_files.document(labels)), "a.json").labels
-    assert (found.names, found.templates) == (labels.names, labels.templates)
-    assert [label_files.short(value) for value in found.thresholds] == list(found.thresholds)
-    assert found.thresholds == pytest.approx(labels.thresholds, abs=1e-7)
-    assert (found.none_of_the_above is None) == (labels.none_of_the_above is None)
+    read_again = label_files.read(json.dumps(label_files.document(labels)), "a.json").labels
+    assert (read_again.names, read_again.templates) == (labels.names, labels.templates)
+    assert [label_files.short(value) for value in read_again.thresholds] == list(read_again.thresholds)
+    assert read_again.thresholds == pytest.approx(labels.thresholds, abs=1e-7)
+    assert (read_again.none_of_the_above is None) == (labels.none_of_the_above is None)
 
 
 def test_no_label_is_asked_for_by_true():
@@ -142,9 +142,9 @@ def test_no_label_is_asked_for_by_true():
 def test_pictures_are_named_by_stored_labels(run, answer, photos, birds):
     run("labels", "put", "birds", birds)
     run("labels", "put", "birds", birds, "-t", "a {}, a bird")
-    found = answer("classify", photos / "a.png", "--label-set", "birds@1")
-    assert found["label_set"] == "birds@1"
-    assert {score["label"] for score in found["results"][0]["labels"]} == {"robin", "house sparrow"}
+    document = answer("classify", photos / "a.png", "--label-set", "birds@1")
+    assert document["label_set"] == "birds@1"
+    assert {score["label"] for score in document["results"][0]["labels"]} == {"robin", "house sparrow"}
     assert answer("classify", photos, "--label-set", "birds", "-k", "0")["label_set"] == "birds@2"
     assert answer("classify", photos / "a.png", "--label-set", "cifar10")["label_set"] is None
 

@@ -52,9 +52,9 @@ def test_it_asks_until_the_server_is_done(run, album, server):
 
 
 def test_a_machine_gets_one_document(answer, album):
-    found = answer("migrate", album, "--to-model", "other", "--no-switch")
-    assert (found["collection"], found["model"]) == ("album", "fake")
-    migration = found["migration"]
+    document = answer("migrate", album, "--to-model", "other", "--no-switch")
+    assert (document["collection"], document["model"]) == ("album", "fake")
+    migration = document["migration"]
     assert (migration["state"], migration["total"], migration["done"]) == ("ready", 20, 20)
     assert (migration["from"]["model"], migration["to"]["model"]) == ("fake", "other")
     assert migration["overlap"] == {"k": 10, "queries": 4, "mean": 0.75, "p10": 0.5}
@@ -84,8 +84,8 @@ def test_failed_points_keep_it_from_switching_unless_they_may_go_missing(run, an
     assert "--yes does not confirm; give --accept-dropped 1" in text
     assert client.get_collection(broken).model.name == "fake"
     run("migrate", broken, "--to-model", "other", "--accept-dropped", "1", "--yes")
-    found = client.get_collection(broken)
-    assert (found.model.name, found.count) == ("other", 20)
+    stored = client.get_collection(broken)
+    assert (stored.model.name, stored.count) == ("other", 20)
 
 
 @pytest.mark.parametrize("typed", ["1", "album"])
@@ -103,8 +103,8 @@ def test_dropped_points_are_agreed_to_by_typing_their_number_or_the_name(run, br
 def test_anything_else_drops_nothing(run, broken, client, typed):
     run("migrate", broken, "--to-model", "other", "--no-switch")
     run("migrate", broken, "--switch", "--without-failed", input=typed, code=1)
-    found = client.get_collection(broken)
-    assert (found.model.name, found.count) == ("fake", 21)
+    stored = client.get_collection(broken)
+    assert (stored.model.name, stored.count) == ("fake", 21)
 
 
 def test_another_number_than_the_servers_is_refused_with_the_right_one(run, broken, client):
@@ -118,8 +118,8 @@ def test_a_migration_all_of_whose_points_failed_is_not_ready_and_cannot_be_switc
     client.create_collection("bare", keep_sources=True)
     client.upsert("bare", [Point(f"p{i}", embedding=[1.0] * 16) for i in range(3)])
     for words in (["--yes"], ["--without-failed", "--yes"], ["--accept-dropped", "3", "--yes"]):
-        found = answer("migrate", "bare", "--to-model", "other", *words, code=3)
-        assert found["migration"]["state"] == "waiting"
+        document = answer("migrate", "bare", "--to-model", "other", *words, code=3)
+        assert document["migration"]["state"] == "waiting"
     text = run("migrate", "bare", "--status").stdout
     assert "none of the points could be embedded" in text
     assert "--switch" not in text

@@ -50,10 +50,10 @@ def test_two_tokens_are_one_too_many(run, tmp_path):
 def test_a_file_without_a_token_is_named(run, tmp_path, text):
     file = tmp_path / "token"
     file.write_text(text)
-    found = run("info", "--token-file", file, code=1).output
-    assert f"Error: {file} " in found
-    assert "words" not in found
-    assert "of-mine" not in found
+    output = run("info", "--token-file", file, code=1).output
+    assert f"Error: {file} " in output
+    assert "words" not in output
+    assert "of-mine" not in output
 
 
 @pytest.mark.parametrize(
@@ -68,18 +68,18 @@ def test_a_file_without_a_token_is_named(run, tmp_path, text):
 def test_the_gateways_token_file_is_told_from_a_clients(run, tmp_path, text, words):
     file = tmp_path / "token"
     file.write_text(text.format("0b" * 32))
-    found = " ".join(run("info", "--token-file", file, code=1).output.split())
-    assert words in found
-    assert "s3cret" not in found
-    assert "0b0b" not in found
+    output = " ".join(run("info", "--token-file", file, code=1).output.split())
+    assert words in output
+    assert "s3cret" not in output
+    assert "0b0b" not in output
 
 
 @pytest.mark.parametrize("token", ["s3cret with spaces", "s3crét", "s3cret\n"])
 def test_a_token_that_cannot_be_sent_is_not_shown(run, token):
     for words in (["info"], ["info", "--json"]):
-        found = run(*words, "--token", token, code=2)
-        assert "--token" in found.output
-        assert "s3cr" not in found.output
+        result = run(*words, "--token", token, code=2)
+        assert "--token" in result.output
+        assert "s3cr" not in result.output
 
 
 def test_tls_is_asked_for_by_any_of_its_options(run, tls_server, authority, tmp_path, monkeypatch):
@@ -101,7 +101,7 @@ def test_a_token_that_leaves_the_machine_in_the_clear_is_warned_of(run, monkeypa
     options = ("--target", "192.0.2.1:1", "--timeout", "0.2")
     assert "Warning" not in run("info", *options, code=4).output
     monkeypatch.setenv("CLIPSERVE_TOKEN", "s3cret")
-    found = run("info", *options, code=4).stderr
-    assert found.splitlines()[0] == "Warning: the token is sent to 192.0.2.1:1 without encryption; use TLS"
-    assert "s3cret" not in found
+    text = run("info", *options, code=4).stderr
+    assert text.splitlines()[0] == "Warning: the token is sent to 192.0.2.1:1 without encryption; use TLS"
+    assert "s3cret" not in text
     assert "Warning" not in run("info", *options, "--tls", code=4).output

@@ -57,13 +57,13 @@ def stored(client, collection):
     return {it.id: it for it in client.scroll(collection, with_embeddings=True, with_sources=True)}
 
 
-def same(found, expected):
-    assert found.keys() == expected.keys()
+def same(points, expected):
+    assert points.keys() == expected.keys()
     for id, point in expected.items():
-        assert dict(found[id].payload) == dict(point.payload)
-        assert found[id].source_uri == point.source_uri
-        np.testing.assert_array_equal(found[id].embedding, point.embedding)
-        assert (found[id].image, found[id].text) == (point.image, point.text)
+        assert dict(points[id].payload) == dict(point.payload)
+        assert points[id].source_uri == point.source_uri
+        np.testing.assert_array_equal(points[id].embedding, point.embedding)
+        assert (points[id].image, points[id].text) == (point.image, point.text)
 
 
 def test_an_export_is_imported_again_as_it_was(run, answer, album, client, tmp_path, monkeypatch):
@@ -80,9 +80,9 @@ def test_an_export_is_imported_again_as_it_was(run, answer, album, client, tmp_p
     assert copy.model == client.get_collection(album).model
     same(stored(client, "copy"), stored(client, album))
     again = tmp_path / "again.parquet"
-    found = answer("export", "-c", "copy", again)
-    assert (found["points"], found["schema"], found["sources"]) == (25, SCHEMA, False)
-    assert found["bytes"] == again.stat().st_size
+    document = answer("export", "-c", "copy", again)
+    assert (document["points"], document["schema"], document["sources"]) == (25, SCHEMA, False)
+    assert document["bytes"] == again.stat().st_size
 
 
 texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=10)
@@ -139,8 +139,8 @@ def test_sources_travel_too_and_may_be_embedded_anew(run, answer, photos, client
     [row] = pq.read_table(out, filters=[("id", "==", "a.png")]).to_pylist()
     assert (row["source"], row["source_kind"]) == ((photos / "a.png").read_bytes(), "image")
     assert row["source_uri"] == (photos / "a.png").as_uri()
-    found = answer("import", out, "-c", "anew", "--from-sources")
-    assert (found["written"], found["failed"], found["left_out"]) == (5, 0, [])
+    document = answer("import", out, "-c", "anew", "--from-sources")
+    assert (document["written"], document["failed"], document["left_out"]) == (5, 0, [])
     sizes = [call.items for call in server.seen("UpsertPointsStream")]
     assert (sizes[0], sum(sizes)) == (1, 5)
     assert client.get_collection("anew").keep_sources
@@ -164,8 +164,8 @@ def test_a_collection_that_keeps_sources_is_restored_whole(run, answer, client, 
     out, again = tmp_path / "kept.parquet", tmp_path / "again.parquet"
     kept_album(client)
     assert answer("export", "-c", "kept", out, "--sources")["points_with_source"] == 6
-    found = answer("import", out, "-c", "copy")
-    assert (found["written"], found["with_source"], found["keep_sources"]) == (6, 6, True)
+    document = answer("import", out, "-c", "copy")
+    assert (document["written"], document["with_source"], document["keep_sources"]) == (6, 6, True)
     before, after = client.get_collection("kept"), client.get_collection("copy")
     assert (after.keep_sources, after.index_options) == (True, before.index_options)
     assert (after.schema, after.model) == (before.schema, before.model)
@@ -198,8 +198,8 @@ def test_sources_are_not_lost_without_being_told(run, answer, client, tmp_path):
     same(stored(client, "kept"), before)
     assert [it.name for it in client.list_collections()] == ["bare", "empty", "kept"]
     for file, name, keeps in [(plain, "fresh", False), (full, "bare", False), (plain, "kept", True)]:
-        found = answer("import", file, "-c", name, "--without-sources")
-        assert (found["written"], found["with_source"], found["keep_sources"]) == (6, 0, keeps)
+        document = answer("import", file, "-c", name, "--without-sources")
+        assert (document["written"], document["with_source"], document["keep_sources"]) == (6, 0, keeps)
         assert {it.image for it in stored(client, name).values()} == {None}
 
 
@@ -216,8 +216,8 @@ def test_rows_without_a_source_do_not_erase_one(answer, client, tmp_path):
             place, table.schema.field(column), [pa.array(values, table.schema.field(column).type)]
         )
     pq.write_table(table, out)
-    found = answer("import", out, "-c", "kept", code=3)
-    assert [error["name"] for error in found["errors"]] == ["p0"]
+    document = answer("import", out, "-c", "kept", code=3)
+    assert [error["name"] for error in document["errors"]] == ["p0"]
     assert stored(client, "kept")["p0"].image == png(0)
     assert answer("import", out, "-c", "copy")["with_source"] == 5
 
@@ -257,8 +257,8 @@ def test_an_id_that_is_twice_in_a_file_is_written_once(answer, client, tmp_path,
     monkeypatch.setattr(load, "ROWS", 2)
     path = tmp_path / "twice.parquet"
     pq.write_table(pa.table({"id": ["a", "b", "c", "a"], "embedding": rows(4).tolist()}), path)
-    found = answer("import", path, "-c", "twice", code=3)
-    assert (found["written"], [error["name"] for error in found["errors"]]) == (3, ["a"])
+    document = answer("import", path, "-c", "twice", code=3)
+    assert (document["written"], [error["name"] for error in document["errors"]]) == (3, ["a"])
     np.testing.assert_array_equal(stored(client, "twice")["a"].embedding, rows(4)[0])
 
 
@@ -287,8 +287,8 @@ def test_points_of_another_model_are_refused(run, album, client, server, tmp_pat
     assert "are of model fake (fingerprint 111111111111…), which this server does not serve" in text
     assert [it.name for it in client.list_collections()] == ["album"]
     # Where the collection is there, the server refuses.
-    found = json.loads(run("import", out, "-c", album, "--json", code=1).stderr)
-    assert found["error"]["reason"] == "FINGERPRINT_MISMATCH"
+    document = json.loads(run("import", out, "-c", album, "--json", code=1).stderr)
+    assert document["error"]["reason"] == "FINGERPRINT_MISMATCH"
 
 
 def test_the_model_is_found_by_its_fingerprint(answer, run, album, server, tmp_path):
@@ -306,17 +306,22 @@ def test_importing_again_is_safe_and_may_skip_what_is_there(answer, album, clien
     out = tmp_path / "album.parquet"
     answer("export", "-c", album, out)
     client.delete_points(album, [f"p{i:02}" for i in range(5, 25)])
-    found = answer("import", out, "-c", album, "--skip-existing")
-    assert (found["written"], found["skipped"], found["points"], found["created"]) == (20, 5, 25, False)
-    found = answer("import", out, "-c", album)
-    assert (found["written"], found["skipped"], found["points"]) == (25, 0, 25)
+    document = answer("import", out, "-c", album, "--skip-existing")
+    assert (document["written"], document["skipped"], document["points"], document["created"]) == (
+        20,
+        5,
+        25,
+        False,
+    )
+    document = answer("import", out, "-c", album)
+    assert (document["written"], document["skipped"], document["points"]) == (25, 0, 25)
 
 
 def test_all_points_there_are_passed_over_without_a_write(answer, album, server, tmp_path):
     out = tmp_path / "album.parquet"
     answer("export", "-c", album, out)
-    found = answer("import", out, "-c", album, "--skip-existing")
-    assert (found["written"], found["skipped"]) == (0, 25)
+    document = answer("import", out, "-c", album, "--skip-existing")
+    assert (document["written"], document["skipped"]) == (0, 25)
     assert server.seen("UpsertPointsStream") == []
 
 
@@ -333,11 +338,11 @@ def test_files_of_others_are_imported(run, answer, client, tmp_path):
     pq.write_table(table, path)
     options = ("-c", "foreign", "--id-column", "key", "--embedding-column", "vector")
     assert "there is no column 'id'" in run("import", path, "-c", "foreign", code=1).output
-    found = answer("import", path, *options, code=3)
-    assert (found["written"], found["failed"], found["created"]) == (3, 3, True)
-    assert found["left_out"] == ["place"]
-    assert "struct<lat: double>" in found["left_out_reasons"]["place"]
-    assert sorted(error["name"] for error in found["errors"]) == ["k3", "k4", "k5"]
+    document = answer("import", path, *options, code=3)
+    assert (document["written"], document["failed"], document["created"]) == (3, 3, True)
+    assert document["left_out"] == ["place"]
+    assert "struct<lat: double>" in document["left_out_reasons"]["place"]
+    assert sorted(error["name"] for error in document["errors"]) == ["k3", "k4", "k5"]
     assert dict(client.get_collection("foreign").schema) == {"caption": "string"}
     assert dict(stored(client, "foreign")["k0"].payload) == {"caption": "a dog"}
     result = run("import", path, *options, code=3)
@@ -355,9 +360,9 @@ def test_of_rows_with_one_id_the_first_is_written(run, answer, client, tmp_path,
     ids, vectors = ["a", "a", "b", "a", "c"], rows(5)
     pq.write_table(pa.table({"id": ids, "embedding": vectors.tolist(), "n": range(5)}), path)
     for options in ((), (), ("--replace",), ("--skip-existing",)):
-        found = answer("import", path, "-c", "twice", *options, code=3)
-        assert found["written"] + found["skipped"] == 3
-        assert [(error["name"], error["message"]) for error in found["errors"]] == [
+        document = answer("import", path, "-c", "twice", *options, code=3)
+        assert document["written"] + document["skipped"] == 3
+        assert [(error["name"], error["message"]) for error in document["errors"]] == [
             ("a", "row 2 is not written, as row 1 has the same id"),
             ("a", "row 4 is not written, as row 1 has the same id"),
         ]
@@ -382,10 +387,10 @@ def test_fields_that_a_collection_has_not_are_left_out_and_others_must_agree(
     out = tmp_path / "album.parquet"
     run("export", "-c", album, out)
     client.create_collection("few", schema={"n": "double", "s": "string"})
-    found = answer("import", out, "-c", "few", code=3)
+    document = answer("import", out, "-c", "few", code=3)
     # 2^63 − 1 is not a double: it is refused rather than rounded.
-    assert [error["name"] for error in found["errors"]] == ["p02"]
-    assert found["left_out"] == ["payload_x", "payload_b", "payload_t", "payload_l"]
+    assert [error["name"] for error in document["errors"]] == ["p02"]
+    assert document["left_out"] == ["payload_x", "payload_b", "payload_t", "payload_l"]
     assert stored(client, "few")["p10"].payload == {"n": 10.0}
     client.create_collection("odd", schema={"s": "int"})
     text = run("import", out, "-c", "odd", code=1).output
@@ -437,8 +442,8 @@ def test_ctrl_c_leaves_what_was_written_and_says_how_to_go_on(run, album, client
 def test_batches_are_read_as_they_are_sent(answer, album, tmp_path, monkeypatch, server):
     monkeypatch.setattr(load, "ROWS", 10)
     answer("export", "-c", album, tmp_path / "f.parquet")
-    found = answer("import", tmp_path / "f.parquet", "-c", "copy")
-    assert (found["rows"], found["written"]) == (25, 25)
+    document = answer("import", tmp_path / "f.parquet", "-c", "copy")
+    assert (document["rows"], document["written"]) == (25, 25)
     assert [call.items for call in server.seen("UpsertPointsStream")] == [10, 10, 5]
 
 
@@ -446,8 +451,8 @@ def test_points_that_the_server_refuses_are_named(answer, tmp_path):
     path = tmp_path / "odd.parquet"
     ids = ["fine", "x" * 600, "fine too"]
     pq.write_table(pa.table({"id": ids, "embedding": rows(3).tolist()}), path)
-    found = answer("import", path, "-c", "odd", code=3)
-    assert (found["written"], [error["name"] for error in found["errors"]]) == (2, ["x" * 600])
+    document = answer("import", path, "-c", "odd", code=3)
+    assert (document["written"], [error["name"] for error in document["errors"]]) == (2, ["x" * 600])
 
 
 @pytest.mark.parametrize("command", ["export", "import"])

@@ -46,12 +46,12 @@ def test_what_is_like_a_point_is_found(answer, run, indexed):
 
 
 def test_texts_are_added_and_led_away_from(answer, client, indexed):
-    found = answer("search", "a beach", "--plus", "at night", "--minus", "people", "-c", "holiday")
+    document = answer("search", "a beach", "--plus", "at night", "--minus", "people", "-c", "holiday")
     embeddings = client.embed_texts(["a beach", "at night", "people"]).embeddings
     total = embeddings[0] + embeddings[1] - embeddings[2]
     expected = client.search("holiday", embedding=total)
-    assert [hit["id"] for hit in found["hits"]] == [hit.id for hit in expected]
-    assert found["hits"][0]["score"] == pytest.approx(expected[0].score, abs=1e-5)
+    assert [hit["id"] for hit in document["hits"]] == [hit.id for hit in expected]
+    assert document["hits"][0]["score"] == pytest.approx(expected[0].score, abs=1e-5)
 
 
 @pytest.mark.parametrize(
@@ -98,8 +98,8 @@ def test_queries_are_titled_in_words(tmp_path):
 
 
 def test_filters_narrow_the_search(answer, run, indexed):
-    found = answer("search", "x", "-c", "holiday", "--filter", 'folder == "sea" and bytes > 0')
-    assert {hit["payload"]["folder"] for hit in found["hits"]} == {"sea"}
+    document = answer("search", "x", "-c", "holiday", "--filter", 'folder == "sea" and bytes > 0')
+    assert {hit["payload"]["folder"] for hit in document["hits"]} == {"sea"}
     text = run("search", "x", "-c", "holiday", "--filter", "folder = 1", code=2).output
     assert "column 8: write ==" in text
     assert "--filter" in text
@@ -140,9 +140,9 @@ def test_a_search_in_which_nothing_matches_well_says_so(answer, run, client, man
     texts = (f"thing {i}" for i in range(40))
     unknown = next(text for text in texts if client.search(many, text=text).weak_match)
     for words, weak in (((unknown,), True), (("--image", tmp_path / "same.png"), False)):
-        found = answer("search", *words, "-c", many)
-        assert found["weak_match"] is weak
-        assert (found["hits"][0]["percentile"] < 95) is weak
+        document = answer("search", *words, "-c", many)
+        assert document["weak_match"] is weak
+        assert (document["hits"][0]["percentile"] < 95) is weak
         assert ("nothing here matches well" in run("search", *words, "-c", many).stdout) is weak
 
 
@@ -172,8 +172,8 @@ def test_sheets_show_groups_and_percentiles(run, answer, tmp_path):
     assert "beats " in page
     assert "the share of unrelated pairs that they beat" in page
     assert "like p1.png" in page
-    found = [base64.b64decode(data) for data in re.findall(r'base64,([^"]+)"', page)]
-    small = sum(max(Image.open(io.BytesIO(data)).size) <= 80 for data in found)
+    pictures = [base64.b64decode(data) for data in re.findall(r'base64,([^"]+)"', page)]
+    small = sum(max(Image.open(io.BytesIO(data)).size) <= 80 for data in pictures)
     assert small >= 4
     run(*words, "--sheet", tmp_path / "hits.png")
     with Image.open(tmp_path / "hits.png") as image:
@@ -201,8 +201,8 @@ def test_the_file_on_this_machine_is_preferred_to_the_kept_picture(run, client, 
     client.upsert("kept", [Point("a", image=png(1), payload={"path": "a.png"})])
     (indexed / "a.png").write_bytes(png(1, 90, 20))
     run("search", "x", "-c", "kept", "--root", indexed, "--sheet", tmp_path / "hits.html")
-    (found,) = re.findall(r'base64,([^"]+)"', (tmp_path / "hits.html").read_text())
-    with Image.open(io.BytesIO(base64.b64decode(found))) as image:
+    (picture,) = re.findall(r'base64,([^"]+)"', (tmp_path / "hits.html").read_text())
+    with Image.open(io.BytesIO(base64.b64decode(picture))) as image:
         assert image.height > image.width
 
 
@@ -219,8 +219,8 @@ def test_points_that_meet_a_filter_are_deleted(run, answer, indexed, client):
     text = run("delete", "-c", "holiday", "--filter", 'folder == "sea"', input="y\n")
     assert "Delete 4 points" in text.stderr
     assert client.count("holiday") == 4
-    found = answer("delete", "-c", "holiday", "-f", 'folder == "sea"')
-    assert found == {"collection": "holiday", "deleted": 0}
+    document = answer("delete", "-c", "holiday", "-f", 'folder == "sea"')
+    assert document == {"collection": "holiday", "deleted": 0}
     text = run("delete", "-c", "holiday", "-f", "nothing == 1", "-y", code=2).output
     assert "has no field 'nothing'" in text
 

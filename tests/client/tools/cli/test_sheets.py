@@ -19,5 +19,5 @@ def test_hits_are_drawn(run, photos, tmp_path, name):
 def test_a_moved_folder_is_named_with_root(answer, photos, tmp_path):
     answer("index", photos, "-c", "holiday")
     photos.rename(tmp_path / "moved")
-    found = answer("search", "x", "-c", "holiday", "--root", tmp_path / "moved")
-    assert all(hit["path"].startswith(str(tmp_path / "moved")) for hit in found["hits"])
+    document = answer("search", "x", "-c", "holiday", "--root", tmp_path / "moved")
+    assert all(hit["path"].startswith(str(tmp_path / "moved")) for hit in document["hits"])

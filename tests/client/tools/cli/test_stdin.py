@@ -61,8 +61,8 @@ def test_texts_and_lists_come_from_stdin(run, answer, holiday):
     asked = answer("search", "a dog", "-c", holiday)
     assert answer("search", "-", "-c", holiday, input="a dog\n") == asked
     assert answer("search", "--plus", "-", "-c", holiday, input="a dog") == asked
-    found = answer("search", "a dog", "-c", holiday, "--filter", "-", input="year == 2021\n")
-    assert [hit["id"] for hit in found["hits"]] == ["p1"]
+    document = answer("search", "a dog", "-c", holiday, "--filter", "-", input="year == 2021\n")
+    assert [hit["id"] for hit in document["hits"]] == ["p1"]
     assert [row["name"] for row in answer("embed", "--text", "-", input="two\nlines\r\n")["rows"]] == [
         "two\nlines"
     ]
@@ -88,8 +88,8 @@ def test_points_are_deleted_by_ids_on_stdin(run, answer, holiday):
 
 def test_points_are_imported_from_stdin(run, answer, holiday, tmp_path):
     run("export", "-c", holiday, tmp_path / "out.parquet")
-    found = answer("import", "-", "-c", "again", input=(tmp_path / "out.parquet").read_bytes())
-    assert (found["written"], found["file"]) == (3, "-")
+    document = answer("import", "-", "-c", "again", input=(tmp_path / "out.parquet").read_bytes())
+    assert (document["written"], document["file"]) == (3, "-")
 
 
 def test_class_names_of_a_set_come_from_stdin(run, answer, tmp_path):
@@ -98,8 +98,8 @@ def test_class_names_of_a_set_come_from_stdin(run, answer, tmp_path):
     (tmp_path / "n2").mkdir()
     (tmp_path / "n2" / "b.png").write_bytes(png(2))
     words = ("evaluate", "folder", "--data", tmp_path, "--names", "-")
-    found = answer(*words, input="n1,cat\nn2,dog\n")
-    assert [row["class"] for row in found["per_class"]] == ["cat", "dog"]
+    document = answer(*words, input="n1,cat\nn2,dog\n")
+    assert [row["class"] for row in document["per_class"]] == ["cat", "dog"]
     assert "standard input:1: expected" in run(*words, input="cat", code=1).output
 
 

@@ -153,8 +153,8 @@ def commands(folder: Path, out: Path) -> list[list[str]]:
 def check(text: str, what: object) -> None:
     """Only sequences of ours are in it."""
     left = OURS.sub("", text)
-    found = UNSAFE_BUT_LINES.search(left.replace("\r", ""))
-    assert found is None, (what, found, left[max(0, found.start() - 60) : found.end() + 20])
+    unsafe = UNSAFE_BUT_LINES.search(left.replace("\r", ""))
+    assert unsafe is None, (what, unsafe, left[max(0, unsafe.start() - 60) : unsafe.end() + 20])
     assert "\nError: forged" not in left, (what, "a line that a name made up")
 
 

@@ -50,8 +50,8 @@ def test_archives_are_read_as_they_were_published(tmp_path, name, members):
 
 def test_all_five_training_batches_are_read_in_order(tmp_path):
     for i in range(1, 6):
-        found = {b"data": PLANES[:1], b"labels": [i]}
-        (tmp_path / f"data_batch_{i}").write_bytes(pickle.dumps(found, 2))
+        contents = {b"data": PLANES[:1], b"labels": [i]}
+        (tmp_path / f"data_batch_{i}").write_bytes(pickle.dumps(contents, 2))
     dataset = load_cifar10(tmp_path, "train")
     assert [sample.label for sample in dataset.samples] == [1, 2, 3, 4, 5]
     (tmp_path / "data_batch_3").unlink()

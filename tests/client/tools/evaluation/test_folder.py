@@ -89,5 +89,5 @@ def test_folders_without_classes_say_so(tmp_path):
 
 def test_pictures_are_found_by_name_and_in_order(tmp_path):
     tree(tmp_path, "b.jpg", "a/z.PNG", "a/b/c.tiff", "a.txt", ".hidden/x.jpg", "a/.x.jpg")
-    found = [path.relative_to(tmp_path).as_posix() for path in find_images(tmp_path)]
-    assert found == ["b.jpg", "a/z.PNG", "a/b/c.tiff"]
+    names = [path.relative_to(tmp_path).as_posix() for path in find_images(tmp_path)]
+    assert names == ["b.jpg", "a/z.PNG", "a/b/c.tiff"]

@@ -61,9 +61,9 @@ def test_names_that_two_classes_bear_are_sent_once(server, evaluation):
 def test_progress_and_summary(client):
     seen = []
     evaluator = Evaluator(client, dataset(), templates=["{}!"])
-    found = evaluator.run(seen.append)
+    evaluation = evaluator.run(seen.append)
     assert seen[-1] == 30
-    summary = found.summary()
+    summary = evaluation.summary()
     assert summary["images"] == 30
     assert summary["templates"] == 1
     assert summary["model"] == "fake"
@@ -94,13 +94,13 @@ def test_predictions_are_written_as_csv(evaluation, tmp_path):
 
 def test_predictions_are_written_as_arrays(evaluation, tmp_path):
     write_predictions(evaluation, tmp_path / "out.npz")
-    with np.load(tmp_path / "out.npz") as found:
-        assert found["label"].tolist() == [i % 4 for i in range(30)]
-        assert found["predicted"][7] == -1
-        assert np.isnan(found["cosine1"][7])
-        np.testing.assert_allclose(found["cosine2"][0], evaluation.predictions[0].cosines[1])
-        assert found["classes"].tolist() == list(CLASSES)
-        assert str(found["fingerprint"]) == "f" * 64
+    with np.load(tmp_path / "out.npz") as arrays:
+        assert arrays["label"].tolist() == [i % 4 for i in range(30)]
+        assert arrays["predicted"][7] == -1
+        assert np.isnan(arrays["cosine1"][7])
+        np.testing.assert_allclose(arrays["cosine2"][0], evaluation.predictions[0].cosines[1])
+        assert arrays["classes"].tolist() == list(CLASSES)
+        assert str(arrays["fingerprint"]) == "f" * 64
 
 
 def test_other_suffixes_are_refused(evaluation, tmp_path):
@@ -142,12 +142,12 @@ def test_the_picture_shows_every_class(evaluation, tmp_path):
 def test_many_classes_become_lists(client, tmp_path, suffix):
     classes = tuple(f"class {i}" for i in range(60))
     many = Dataset("Many", classes, [Sample(f"{i}", pixels(i, 4, 4), i) for i in range(60)], ("{}",))
-    found = Evaluator(client, many).run()
-    report = make_report(found)
+    evaluation = Evaluator(client, many).run()
+    report = make_report(evaluation)
     assert report.matrix is None
     assert sum(report.histogram()) == 60
     assert len(report.worst(20)) == 20
-    write_report(found, tmp_path / f"out{suffix}")
+    write_report(evaluation, tmp_path / f"out{suffix}")
     assert (tmp_path / f"out{suffix}").stat().st_size > 5000
 
 

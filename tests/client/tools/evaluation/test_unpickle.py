@@ -33,9 +33,9 @@ numbers = arrays.arrays(
 @given(numbers, st.integers(2, pickle.HIGHEST_PROTOCOL), st.booleans())
 def test_arrays_of_any_protocol_come_back(array, protocol, fortran):
     array = np.asfortranarray(array) if fortran else array
-    found = load_plain(pickle.dumps({"data": [array]}, protocol))["data"][0]
-    assert found.dtype == array.dtype
-    np.testing.assert_array_equal(found, array)
+    loaded = load_plain(pickle.dumps({"data": [array]}, protocol))["data"][0]
+    assert loaded.dtype == array.dtype
+    np.testing.assert_array_equal(loaded, array)
 
 
 @given(
@@ -78,9 +78,9 @@ def test_the_pickles_of_python_2_are_read():
         b"(S'u1'\np13\nI0\nI1\ntp14\nRp15\n(I3\nS'|'\np16\nNNNI-1\nI-1\nI0\ntp17\nbI00\n"
         b"S'\\x07\\xff'\np18\ntp19\nbs."
     )
-    found = load_plain(old)
-    assert found[b"labels"] == [6]
-    np.testing.assert_array_equal(found[b"data"], np.array([[7, 255]], np.uint8))
+    loaded = load_plain(old)
+    assert loaded[b"labels"] == [6]
+    np.testing.assert_array_equal(loaded[b"data"], np.array([[7, 255]], np.uint8))
 
 
 class Evil:
@@ -189,10 +189,10 @@ MEGABYTE = 1024 * 1024
 
 def laughs(depth: int) -> bytes:
     """A list of ten times a list of ten times …, in a few bytes."""
-    found: list[object] = [0]
+    nested: list[object] = [0]
     for _ in range(depth):
-        found = [found] * 10
-    return pickle.dumps(found, 2)
+        nested = [nested] * 10
+    return pickle.dumps(nested, 2)
 
 
 def many_times(step: bytes, count: int, before: bytes = b"", after: bytes = b".") -> bytes:
@@ -278,9 +278,9 @@ def test_bombs_take_no_more_than_their_own_size(name):
 
 
 def test_a_list_that_occurs_often_is_one_list():
-    found = load_plain(laughs(3))
-    assert found[0][0][0] == [0]
-    assert found[0] is found[9]
+    loaded = load_plain(laughs(3))
+    assert loaded[0][0][0] == [0]
+    assert loaded[0] is loaded[9]
 
 
 def test_a_batch_whose_labels_are_lists_of_lists_is_refused():

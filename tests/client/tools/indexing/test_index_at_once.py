@@ -22,14 +22,14 @@ PICTURES = 40
 @pytest.fixture
 def folders(tmp_path: Path) -> list[Path]:
     """Two folders of pictures with equal names."""
-    found = []
+    paths = []
     for number in range(2):
         folder = tmp_path / f"camera{number}"
         folder.mkdir()
         for i in range(PICTURES):
             (folder / f"{i:03}.png").write_bytes(png(100 * number + i))
-        found.append(folder)
-    return found
+        paths.append(folder)
+    return paths
 
 
 def index_at_once(address: str, folders: list[Path], *, insert_only: bool = True) -> list[IndexRun]:

@@ -49,9 +49,9 @@ def test_embeddings_are_lists_of_any_numbers_with_null_rows_or_without(numbers, 
     given = [None, *ROWS, None] if lists is not LISTS[-1] else ROWS
     values = [row and [Decimal(it) if pa.types.is_decimal(numbers) else it for it in row] for row in given]
     arrays = {"id": [f"{i}" for i in range(len(values))], "embedding": pa.array(values, lists(numbers))}
-    _, found = read(tmp_path / "f.parquet", arrays, size=3)
-    assert len(found) == len(given)
-    for row, expected in zip(found, given, strict=True):
+    _, rows = read(tmp_path / "f.parquet", arrays, size=3)
+    assert len(rows) == len(given)
+    for row, expected in zip(rows, given, strict=True):
         if expected is None:
             assert row.error.message == "it has no embedding"
         else:
@@ -86,7 +86,7 @@ def test_tensors_of_one_axis_are_lists(tmp_path):
         (pa.array([7, -8], pa.int8()), ["7", "-8"]),
         (pa.array([Decimal(7), Decimal(10**30)], pa.decimal128(38, 0)), ["7", str(10**30)]),
     ],
-    ids=lambda it: str(getattr(it, "type", "")),
+    ids=lambda value: str(getattr(value, "type", "")),
 )
 def test_ids_are_what_has_one_form_as_text(array, expected, tmp_path):
     columns = {"id": array, "embedding": [[1.0], [1.0]], "same": array}
@@ -106,7 +106,7 @@ def test_ids_are_what_has_one_form_as_text(array, expected, tmp_path):
         (pa.array([{"a": 1}]), "struct"),
         (pa.nulls(1), "null"),
     ],
-    ids=lambda it: str(getattr(it, "type", "")),
+    ids=lambda value: str(getattr(value, "type", "")),
 )
 def test_other_ids_are_refused_by_their_type(array, says, tmp_path):
     pq.write_table(pa.table({"key": array, "embedding": [[1.0]]}), tmp_path / "f.parquet")
@@ -118,14 +118,14 @@ def test_other_ids_are_refused_by_their_type(array, says, tmp_path):
     ("array", "says"),
     [
         (pa.array([b"\0" * 12]), "binary, and the number type of bytes is unknown"),
-        (pa.array([b"\0" * 12], pa.binary(12)), r"fixed_size_binary\[12\], and bytes"),
+        (pa.array([b"\0" * 12], pa.binary(12)), r"fixed_size_binary\[12\], and the number type"),
         (pa.array([[True, False]]), "list<element: bool>"),
         (pa.array([[[1.0], [2.0]]]), "list<element: list<element: double>>"),
         (pa.array([["1", "2"]]), "list<element: string>"),
         (pa.array(["[1, 2]"]), "string"),
         (pa.nulls(1), "null"),
     ],
-    ids=lambda it: str(getattr(it, "type", "")),
+    ids=lambda value: str(getattr(value, "type", "")),
 )
 def test_other_embeddings_are_refused_by_their_type(array, says, tmp_path):
     with pytest.raises(FileError, match=f"'embedding' has no lists of numbers: it has type {says}"):
@@ -150,7 +150,7 @@ FIELDS = [
 ]
 
 
-@pytest.mark.parametrize(("array", "expected"), FIELDS, ids=lambda it: str(getattr(it, "type", "")))
+@pytest.mark.parametrize(("array", "expected"), FIELDS, ids=lambda value: str(getattr(value, "type", "")))
 def test_columns_of_one_meaning_become_fields(array, expected, tmp_path):
     columns, [row] = read(tmp_path / "f.parquet", {"id": ["a"], "embedding": [[1.0]], "field": array})
     assert columns.ignored == {}
@@ -169,7 +169,7 @@ def test_columns_of_one_meaning_become_fields(array, expected, tmp_path):
         (pa.array([{"a": 1}]), "it has type struct<a: int64>"),
         (pa.nulls(1), "it has no values"),
     ],
-    ids=lambda it: str(getattr(it, "type", "")),
+    ids=lambda value: str(getattr(value, "type", "")),
 )
 def test_other_columns_are_left_out_by_their_own_reason(array, why, tmp_path):
     columns, [row] = read(tmp_path / "f.parquet", {"id": ["a"], "embedding": [[1.0]], "field": array})

@@ -43,9 +43,9 @@ def test_a_picture_of_the_hits_is_drawn(sheet, tmp_path):
 def test_a_page_of_the_hits_is_written_with_the_pictures_inside(sheet, tmp_path):
     write_sheet(sheet, tmp_path / "out.html")
     page = (tmp_path / "out.html").read_text()
-    found = re.findall(r'src="data:image/jpeg;base64,([^"]+)"', page)
-    assert len(found) == 4
-    with Image.open(io.BytesIO(base64.b64decode(found[0]))) as image:
+    pictures = re.findall(r'src="data:image/jpeg;base64,([^"]+)"', page)
+    assert len(pictures) == 4
+    with Image.open(io.BytesIO(base64.b64decode(pictures[0]))) as image:
         assert image.width / image.height == pytest.approx(1.5, abs=0.02)
     assert "“a &lt;red&gt; car”" in page
     assert "&lt;0&gt;.png" in page
@@ -89,8 +89,8 @@ def test_thumbnails_fill_their_place_and_are_not_turned():
     for kind in ("JPEG", "PNG", "WEBP"):
         file = io.BytesIO()
         image.save(file, kind, exif=exif)
-        found = thumbnail(file.getvalue(), 100, 100)
-        assert found.size == (100, 50)
+        small = thumbnail(file.getvalue(), 100, 100)
+        assert small.size == (100, 50)
 
 
 @pytest.mark.parametrize(("width", "height"), [(5000, 3), (3, 5000), (70_000, 1), (1, 1)])
@@ -120,9 +120,9 @@ def test_thumbnails_of_any_mode_are_rgb(mode):
         image = Image.fromarray((np.arange(400).reshape(20, 20) * 160).astype(np.uint16))
     else:
         image = Image.fromarray(pixels(1)).convert("L" if mode == "LA" else "RGB").convert(mode)
-    found = thumbnail(saved(image, "TIFF" if mode == "CMYK" else "PNG"), 50, 50)
-    assert found.mode == "RGB"
-    assert max(found.size) == 50
+    small = thumbnail(saved(image, "TIFF" if mode == "CMYK" else "PNG"), 50, 50)
+    assert small.mode == "RGB"
+    assert max(small.size) == 50
 
 
 def test_alpha_is_dropped_as_the_server_drops_it():

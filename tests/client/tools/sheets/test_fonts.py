@@ -70,10 +70,10 @@ def drawn(text):
 
 
 def test_letters_come_from_a_font_that_has_them(cat_font):
-    found = runs(f"a{CAT}b", 40)
-    assert [piece for _, piece in found] == ["a", CAT, "b"]
-    assert found[0][0] is found[2][0]
-    assert found[1][0].path == str(cat_font)
+    pieces = runs(f"a{CAT}b", 40)
+    assert [piece for _, piece in pieces] == ["a", CAT, "b"]
+    assert pieces[0][0] is pieces[2][0]
+    assert pieces[1][0].path == str(cat_font)
     assert width_of(CAT, 40) == pytest.approx(40)
     dark = sum(value < 50 for value in drawn(CAT).tobytes())
     assert dark == pytest.approx(40 * 28, rel=0.05)
@@ -120,6 +120,6 @@ def test_ranges_of_letters_are_read():
 @given(st.text(max_size=40), st.integers(0, 300))
 @settings(max_examples=20)
 def test_fitted_texts_fit(text, width):
-    found = fitted(text, width, 14)
-    assert found == text or (found.endswith("…") and text.startswith(found[:-1]))
-    assert width_of(found, 14) <= max(width, width_of("…", 14), width_of(text[:1] + "…", 14))
+    cut = fitted(text, width, 14)
+    assert cut == text or (cut.endswith("…") and text.startswith(cut[:-1]))
+    assert width_of(cut, 14) <= max(width, width_of("…", 14), width_of(text[:1] + "…", 14))
