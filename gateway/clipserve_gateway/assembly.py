@@ -145,7 +145,7 @@ def assemble(settings: Settings, backend: ModelBackend | None = None) -> Parts:
         default=settings.default_model,
         poll_seconds=settings.model_poll_seconds,
         metrics=metrics,
-        on_change=lambda: readiness.tell_models(),
+        on_change=lambda: readiness.report_models(),
         shown=visible.model,
         first=first_model,
     )

@@ -1,4 +1,4 @@
-"""grpc.health.v1: what is served. No caller can delay a change of it, or another caller."""
+"""grpc.health.v1. No caller can delay a status change or another caller."""
 
 from __future__ import annotations
 
@@ -13,15 +13,16 @@ from grpc_health.v1 import health, health_pb2
 from clipserve_gateway.grpc_adapter.open_calls import OpenCalls, refuse
 
 CALLS_SERVICE = "clipserve.calls"
-"""Name that tells whether calls are taken, with or without a model. The SDK watches it.
+"""Service name that is SERVING while the gateway accepts calls, with or without a model. The SDK watches it.
 
-Not before models have been looked for: a gateway that has just started would refuse what others can do."""
+It is NOT_SERVING until the gateway has looked for models: a new gateway would refuse calls that others can
+serve."""
 MODEL_SERVICE = "clipserve.model."
-"""Prefix of the names that tell whether one model is served."""
+"""Prefix of the service names of models."""
 RECEIVE_SECONDS = 5.0
-"""Time for a request to arrive."""
+"""Most seconds for a request to arrive."""
 WATCHES = 4096
-"""Watches that are kept up to date."""
+"""Most watches that get status changes."""
 WATCHES_PER_CONNECTION = 32
 
 Status: TypeAlias = health_pb2.HealthCheckResponse.ServingStatus
@@ -36,35 +37,35 @@ class _Watch:
 
 
 class HealthServicer:
-    """Health of each service name. Belongs to one event loop.
+    """The status of each service name. Belongs to one event loop.
 
-    A watch has no queue: it sends the status as of the moment that its caller can take it.
+    A watch has no queue: it sends the status at the time when its caller can receive it.
     """
 
     def __init__(self) -> None:
         self._calls = OpenCalls(RECEIVE_SECONDS)
         self._statuses: dict[str, Status] = {}
         self._watches: dict[str, set[_Watch]] = {}
-        """By service name; without those that stall."""
+        """By service name; without watches that do not read."""
         self._watching = 0
         self._peers: Counter[str] = Counter()
-        """Watches by connection, those that stall included."""
+        """Number of watches by connection, including those that do not read."""
         self._stopping = False
         self._closed = False
 
     def add_to(self, server: grpc.aio.Server) -> None:
-        """Registers the methods."""
+        """Registers the methods at the server."""
         server.add_registered_method_handlers(
             health.SERVICE_NAME,
             {
-                # Handlers of streams decide when a message is received; on the wire they are the same.
+                # The handler of a stream decides when a message is received. The wire format is the same.
                 "Check": grpc.stream_stream_rpc_method_handler(self.check),
                 "Watch": grpc.stream_stream_rpc_method_handler(self.watch),
             },
         )
 
     def set(self, service: str, serving: bool) -> None:
-        """Changes a status and wakes its watches. Does nothing once the server is stopping."""
+        """Changes a status and notifies its watches. Has no effect once the server is stopping."""
         if not self._stopping:
             self._set(service, Status.SERVING if serving else Status.NOT_SERVING)
 
@@ -78,13 +79,13 @@ class HealthServicer:
             watch.changed.set()
 
     def shut_down(self) -> None:
-        """Says NOT_SERVING of all, from now on. Waits for nobody."""
+        """Sets every status to NOT_SERVING for good. Does not wait."""
         self._stopping = True
         for service in self._statuses:
             self._set(service, Status.NOT_SERVING)
 
     def close(self) -> None:
-        """Ends the watches."""
+        """Ends all watches."""
         self._closed = True
         for service in self._watches:
             self._wake(service)
@@ -96,7 +97,7 @@ class HealthServicer:
         return request.service
 
     async def check(self, _: AsyncIterator[bytes], context: grpc.aio.ServicerContext) -> None:
-        """The status now; NOT_FOUND for a name that is unknown."""
+        """Returns the current status; NOT_FOUND for an unknown name."""
         async with self._calls.call(context):
             status = self._statuses.get(await self._service(context))
             if status is None:
@@ -104,12 +105,14 @@ class HealthServicer:
             await self._calls.write(context, health_pb2.HealthCheckResponse(status=status))
 
     async def watch(self, _: AsyncIterator[bytes], context: grpc.aio.ServicerContext) -> None:
-        """The status now and after each change; SERVICE_UNKNOWN while a name is unknown."""
+        """Sends the current status and each change; SERVICE_UNKNOWN while the name is unknown."""
         async with self._calls.call(context):
             service, peer = await self._service(context), context.peer()
             if self._watching >= WATCHES or self._peers[peer] >= WATCHES_PER_CONNECTION:
-                # A gRPC client that cannot watch waits with its calls, unless the code is this one.
-                await refuse(context, grpc.StatusCode.UNIMPLEMENTED, "too many watches; call without one")
+                # With any other code a gRPC client holds its calls back until it can watch.
+                await refuse(
+                    context, grpc.StatusCode.UNIMPLEMENTED, "too many watches; make calls without one"
+                )
             watch = _Watch(peer)
             self._watches.setdefault(service, set()).add(watch)
             self._watching += 1
@@ -123,14 +126,14 @@ class HealthServicer:
                     del self._peers[peer]
 
     async def _tell(self, service: str, watch: _Watch, context: grpc.aio.ServicerContext) -> None:
-        told: Status | None = None
+        sent: Status | None = None
         while not self._closed:
             watch.changed.clear()
             status = self._statuses.get(service, Status.SERVICE_UNKNOWN)
-            if status != told:
+            if status != sent:
                 answer = health_pb2.HealthCheckResponse(status=status)
                 await self._calls.write(context, answer, lambda: self._drop(service, watch))
-                told = status
+                sent = status
             else:
                 await watch.changed.wait()
         await refuse(context, grpc.StatusCode.UNAVAILABLE, "the server is stopping")

@@ -1,7 +1,7 @@
-"""Calls that anybody may make (health, reflection): small requests, few received at once, bounded waits.
+"""Limits calls that need no token (health, reflection): small requests, few received at once, bounded waits.
 
-gRPC shows a message only when all of it has arrived, and one limit of size holds for all methods. So a
-message is received only in a turn. There are few turns, a connection has one at a time, connections take
+gRPC delivers a message only when all of it has arrived, and one size limit applies to all methods. Therefore
+a message is received only in a turn. There are few turns, a connection has one at a time, connections take
 turns in order, and a slow sender loses its turn as soon as another call waits.
 """
 
@@ -20,44 +20,44 @@ from google.protobuf.message import DecodeError, Message
 M = TypeVar("M", bound=Message)
 
 MAX_REQUEST_BYTES = 1024
-"""Of one message."""
+"""Most bytes of one message."""
 TURNS = 1
-"""Messages that are received at the same time."""
+"""Messages received at the same time."""
 TURN_SECONDS = 0.1
-"""Time that a sender has in any case. A small message arrives together with its call."""
+"""Seconds that every sender has. A small message arrives together with its call."""
 BUSY_TURN_SECONDS = 1.0
-"""The same while this process gets little of its processor: what has arrived may not have been seen yet."""
+"""The same while this process is short of CPU time: a message may have arrived and not been seen."""
 WRITE_SECONDS = 5.0
-"""Time that a caller has to read an answer."""
+"""Seconds that a caller has to read an answer."""
 CALLS_PER_CONNECTION = 64
-"""Calls of one service on one connection, those that stall included."""
+"""Most calls of one service on one connection, including those that do not proceed."""
 
 
 class OpenCalls:
     """Receives and answers the calls of one service. Belongs to one event loop."""
 
     def __init__(self, longest_turn_seconds: float) -> None:
-        """`longest_turn_seconds` is the time for a message to arrive while no other call waits."""
+        """`longest_turn_seconds`: most seconds for a message to arrive while no other call waits."""
         self._longest_turn = longest_turn_seconds
         self._calls: Counter[str] = Counter()
-        """By connection."""
+        """Calls by connection."""
         self._turns = 0
         self._receiving: set[str] = set()
-        """Connections of which a message is received, until gRPC says that it is over."""
+        """Connections of which gRPC is receiving a message."""
         self._waiting: dict[str, deque[asyncio.Future[None]]] = {}
-        """Calls that wait for a turn, by connection; the next connection is first."""
+        """Calls that wait for a turn, by connection; the first connection is next."""
         self._wanted = asyncio.Event()
-        """Some call waits for a turn."""
+        """Set while a call waits for a turn."""
 
     @contextlib.asynccontextmanager
     async def call(self, context: grpc.aio.ServicerContext) -> AsyncIterator[None]:
-        """Counts a call while inside; RESOURCE_EXHAUSTED where its connection has too many."""
+        """Counts a call while inside; RESOURCE_EXHAUSTED if its connection has too many."""
         peer = context.peer()
         if self._calls[peer] >= CALLS_PER_CONNECTION:
             await refuse(
                 context,
                 grpc.StatusCode.RESOURCE_EXHAUSTED,
-                f"this connection has {CALLS_PER_CONNECTION} calls of this service under way; end some first",
+                f"this connection has {CALLS_PER_CONNECTION} calls of this service in progress; end some",
             )
         self._calls[peer] += 1
         try:
@@ -80,7 +80,7 @@ class OpenCalls:
             await refuse(
                 context,
                 grpc.StatusCode.RESOURCE_EXHAUSTED,
-                f"the request has {size:,} bytes, and {MAX_REQUEST_BYTES:,} are allowed",
+                f"the request has {size:,} bytes; the limit is {MAX_REQUEST_BYTES:,}",
             )
         try:
             return kind.FromString(data)
@@ -89,7 +89,7 @@ class OpenCalls:
         return await refuse(context, grpc.StatusCode.INVALID_ARGUMENT, f"the request is not a {name} message")
 
     async def _receive(self, context: grpc.aio.ServicerContext) -> bytes | None:
-        """The bytes of the next message, None after the last."""
+        """The bytes of the next message; None after the last one."""
         peer = context.peer()
         await self._turn(peer)
         reading = asyncio.ensure_future(context.read())
@@ -144,7 +144,7 @@ class OpenCalls:
 
     def _give_turns(self) -> None:
         while self._turns < TURNS:
-            peer = next((it for it in self._waiting if it not in self._receiving), None)
+            peer = next((each for each in self._waiting if each not in self._receiving), None)
             if peer is None:
                 break
             queue = self._waiting.pop(peer)
@@ -163,16 +163,16 @@ class OpenCalls:
     def _received(self, peer: str, reading: asyncio.Future[Any]) -> None:
         self._receiving.discard(peer)
         if not reading.cancelled():
-            # Retrieved, so that asyncio does not warn of a call that ended meanwhile.
+            # Retrieve the exception so that asyncio does not warn.
             reading.exception()
         self._give_turns()
 
     async def write(
         self, context: grpc.aio.ServicerContext, message: Message, stalled: Callable[[], None] = lambda: None
     ) -> None:
-        """Sends a message. If it is not read in time, calls `stalled`, and ends the call once that can be.
+        """Sends a message. If the caller does not read it in time, calls `stalled` and ends the call later.
 
-        A server cannot reset a call with grpcio: one that is not read stays until its connection ends.
+        A server cannot reset a call with grpcio: a call that is not read lasts until its connection ends.
         """
         writing = asyncio.ensure_future(context.write(message.SerializeToString()))
         try:
@@ -189,6 +189,6 @@ class OpenCalls:
 
 
 async def refuse(context: grpc.aio.ServicerContext, code: grpc.StatusCode, details: str) -> NoReturn:
-    """Ends the call with a status."""
+    """Ends the call with a status; never returns."""
     await context.abort(code, details)
     raise AssertionError("abort raises")

@@ -1,7 +1,7 @@
-"""Whether this gateway takes calls, and which models are served: told by grpc.health.v1 and /readyz.
+"""Whether this gateway is ready, and which models are: reported by grpc.health.v1 and /readyz.
 
-What all gateways share must not make all of them unready at once: they would be left without any address,
-and calls that need only the other part, or only a clear answer, would fail with the rest.
+A failure of Triton or of the engine does not make a gateway unready: every gateway would be unready at once,
+and calls that do not need the failed part would fail too.
 """
 
 from __future__ import annotations
@@ -18,21 +18,21 @@ from clipserve_gateway.triton.models import Models
 log = logging.getLogger(__name__)
 
 AGAIN_SECONDS = 5.0
-"""Between two attempts to open an engine that refuses this gateway."""
+"""Seconds between two attempts to open an engine that refuses this gateway."""
 OPEN_SECONDS = 10.0
-"""An engine that has not been opened by then counts as away."""
+"""Seconds after which an engine that has not opened counts as unavailable."""
 
 
 class Readiness:
-    """Opens the engine, and says what is ready.
+    """Opens the engine, and reports what is ready.
 
-    The gateway takes calls once models have been looked for, whether or not one was found. An engine that
-    refuses this gateway (its credentials, its rights, its release) keeps it unready, so that a rollout with a
-    wrong setting stops; one that is away does not.
+    The gateway is ready once it has looked for models, whether or not it found one. An engine that refuses
+    this gateway (credentials, rights or release) keeps it unready, so that a rollout with a wrong setting
+    stops. An engine that does not answer does not.
 
     Args:
-        services: names of gRPC services, which are ready as the gateway is.
-        remote: whether the engine is somewhere else. Then it is waited for, since others may serve meanwhile.
+        services: names of gRPC services that have the status of the gateway.
+        remote: whether the engine runs elsewhere. The gateway then waits for it: other gateways may serve.
     """
 
     def __init__(
@@ -50,40 +50,40 @@ class Readiness:
         self._names = ("", *services, CALLS_SERVICE)
         self._remote = remote
         self._tried = asyncio.Event()
-        """Set once the engine has been opened, or could not be."""
+        """Set once opening the engine has succeeded or failed."""
         self._refusal = ""
         self._stopping = False
-        self._tell()
+        self._report()
 
     async def watch(self) -> None:
-        """Returns once the engine has been opened, or is away."""
+        """Returns once the engine has opened or is unavailable."""
         opening = asyncio.create_task(self._open(), name="open engine")
         try:
             await self._models.looked.wait()
-            self._tell()
+            self._report()
             await opening
         finally:
             opening.cancel()
 
     async def _open(self) -> None:
-        """Opens the engine; one that is away is tried again by each call."""
+        """Opens the engine. Calls retry one that is unavailable."""
         while True:
             self._refusal = await self._refused()
             self._tried.set()
-            self._tell()
+            self._report()
             if not self._refusal:
                 return
             await asyncio.sleep(AGAIN_SECONDS)
 
     async def _refused(self) -> str:
-        """Why the engine refuses this gateway; empty if it does not."""
+        """The reason why the engine refuses this gateway; empty if it does not."""
         opening = asyncio.create_task(self._engine.open())
-        opening.add_done_callback(tell)
+        opening.add_done_callback(log_failure)
         try:
             done, _ = await asyncio.wait({opening}, timeout=OPEN_SECONDS)
             if not done:
                 self._tried.set()
-                self._tell()
+                self._report()
                 await asyncio.wait({opening})
         finally:
             opening.cancel()
@@ -91,38 +91,38 @@ class Readiness:
         return refusal.message if isinstance(refusal, StorageRefused) else ""
 
     async def begun(self) -> None:
-        """Waits until models have been looked for and the engine has been opened, or could not be."""
+        """Waits until the gateway has looked for models, and opening the engine has succeeded or failed."""
         await asyncio.gather(self._models.looked.wait(), self._tried.wait())
-        self._tell()
+        self._report()
 
     def shut_down(self) -> None:
-        """Says NOT_SERVING of all, from now on."""
+        """Reports NOT_SERVING for everything, for good."""
         self._stopping = True
         self._health.shut_down()
 
     def unready(self) -> str:
-        """Why no calls are taken; empty while they are."""
+        """Why the gateway is not ready; empty if it is ready."""
         if self._stopping:
             return "shutting down"
         if self._refusal:
             return f"the index refuses this gateway: {self._refusal}"
         if not self._models.looked.is_set():
-            return "the inference server has not been asked yet"
-        return "the index is being opened" if self._remote and not self._tried.is_set() else ""
+            return "the gateway has not looked for models yet"
+        return "opening the index" if self._remote and not self._tried.is_set() else ""
 
-    async def tell_models(self) -> None:
-        """Tells the readiness of each model under its own name."""
-        for spec, up in self._models.all():
-            self._health.set(MODEL_SERVICE + spec.name, up)
+    async def report_models(self) -> None:
+        """Reports the readiness of each model under its own name."""
+        for spec, ready in self._models.all():
+            self._health.set(MODEL_SERVICE + spec.name, ready)
 
-    def _tell(self) -> None:
+    def _report(self) -> None:
         ready = not self.unready()
         for name in self._names:
             self._health.set(name, ready)
 
 
-def tell(opening: asyncio.Task[None]) -> None:
-    """Logs why an engine could not be opened."""
+def log_failure(opening: asyncio.Task[None]) -> None:
+    """Logs why an engine did not open."""
     error = None if opening.cancelled() else opening.exception()
     if isinstance(error, ClipserveError):
         log.error("%s", error.logged)

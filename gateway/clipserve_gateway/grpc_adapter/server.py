@@ -1,4 +1,4 @@
-"""gRPC's asyncio server with this gateway's options, without the fault that one odd path stops it."""
+"""The asyncio server of gRPC with the options of this gateway, and a fix for a fault of grpcio."""
 
 from __future__ import annotations
 
@@ -19,24 +19,26 @@ from clipserve_gateway.settings import Settings
 log = logging.getLogger(__name__)
 
 PENDING_CALLS = 20_000
-"""Calls that the gRPC core may hold before this process takes them up."""
+"""Most calls that the gRPC core holds before this process accepts them."""
 TAKEN_AT_ONCE = 32
-"""Calls of one method that are taken up in one turn of the event loop. The others wait in the gRPC core,
-where this process sees neither how many they are nor how long they wait."""
+"""Most calls of one method accepted in one turn of the event loop. Further calls wait in the gRPC core, where
+this process sees neither their number nor their wait."""
 IDENTITY_ONLY = 1
-"""Bit set of compression algorithms: messages as they are, and no others."""
+"""Bit set of compression algorithms: uncompressed messages only."""
 
 
 def grpc_server(settings: Settings, interceptors: Sequence[aio.ServerInterceptor]) -> aio.Server:
-    """A server with the options that the settings ask for."""
+    """A server with the options of the settings."""
     options = server_options(settings)
     interceptors = (LargeHeaders(), *interceptors)
     server = aio.server(interceptors=interceptors, options=options)
     if hasattr(cygrpc.AioServer, "_make_request_call_future"):
-        # The library's own core has no port and is not started yet.
+        # The core that it replaces has no port and has not been started.
         server._server = _Core(server._loop, None, (), tuple(interceptors), tuple(options), None)
     else:
-        log.error("this release of grpcio is unknown: a call whose path is not UTF-8 stops the server")
+        log.error(
+            "this release of grpcio is not supported: a call with a path that is not UTF-8 stops the server"
+        )
     return server
 
 
@@ -45,36 +47,36 @@ def server_options(settings: Settings) -> list[tuple[str, int]]:
     options = [
         ("grpc.max_receive_message_length", settings.max_message_bytes),
         ("grpc.max_send_message_length", settings.max_message_bytes),
-        # A connection that begins and resets calls fills the core's queue; by default the core then cancels
-        # calls of others, at random, from a thousand on.
+        # A connection that starts and resets calls fills the queue of the core. By default the core then
+        # cancels calls of other callers at random, from 1,000 calls on.
         ("grpc.server.max_pending_requests", PENDING_CALLS),
         ("grpc.server.max_pending_requests_hard_limit", PENDING_CALLS),
-        # Without this a second gateway on the same port would silently take half of the connections.
+        # Otherwise a second gateway on the same port would silently take half of the connections.
         ("grpc.so_reuseport", 0),
-        # More wait at the caller's side, where they take no memory of ours.
+        # Further calls wait at the caller, where they take no memory of this process.
         ("grpc.max_concurrent_streams", settings.max_calls_per_caller),
-        # Else gRPC takes megabytes of a message that nobody has asked for yet.
+        # Otherwise gRPC receives megabytes of a message before it is read.
         ("grpc.http2.bdp_probe", 0),
         ("grpc.max_connection_age_ms", settings.max_connection_age_seconds * 1000),
         ("grpc.max_connection_age_grace_ms", 60_000),
         ("grpc.http2.min_ping_interval_without_data_ms", 10_000),
         ("grpc.keepalive_permit_without_calls", 1),
-        # A peer that reads nothing at all cannot answer a ping: its connection ends, with all it holds.
+        # A peer that reads nothing cannot answer a ping: its connection ends and releases its memory.
         ("grpc.keepalive_time_ms", 60_000),
         ("grpc.keepalive_timeout_ms", 20_000),
     ]
     if not settings.compressed_requests:
-        # The core inflates a message before it is counted: 60 kB on the wire are 60 MB in memory.
+        # The core decompresses a message before it is counted: 60 kB on the wire may be 60 MB in memory.
         options.append(("grpc.compression_enabled_algorithms_bitset", IDENTITY_ONLY))
     return options
 
 
 class _Core(cygrpc.AioServer):
-    """Takes up the calls of each registered method, and those of unknown methods, in loops of its own.
+    """Accepts the calls of each registered method, and of unknown methods, in its own loops.
 
-    grpcio's loop (1.85) decodes the path of a call to an unknown method as UTF-8. A path that is not UTF-8
-    raises there and ends the server for everybody. Here the gRPC core finds the method, and the path of an
-    unknown one is never decoded.
+    The loop of grpcio (1.85) decodes the path of a call to an unknown method as UTF-8. A path that is not
+    UTF-8 raises an error there, which stops the server. Here the gRPC core finds the method, and the path of
+    an unknown method is never decoded.
     """
 
     def __init__(self, loop: asyncio.AbstractEventLoop, *arguments: Any) -> None:
@@ -86,16 +88,16 @@ class _Core(cygrpc.AioServer):
         self._calls: set[asyncio.Task[None]] = set()
 
     def add_registered_method_handlers(self, handlers: dict[str, grpc.RpcMethodHandler]) -> None:
-        """Methods by path."""
+        """Registers methods by their paths."""
         super().add_registered_method_handlers(handlers)
         self._handlers |= handlers
 
     def _make_request_call_future(self, method: bytes | None) -> asyncio.Future[list[None]]:
-        """The library asks for this once for each method (None: all others) and waits until it is done."""
-        return asyncio.gather(*(self._take_up(method) for _ in range(TAKEN_AT_ONCE)))
+        """grpcio calls this once for each method (None: all unknown ones) and waits for the result."""
+        return asyncio.gather(*(self._accept(method) for _ in range(TAKEN_AT_ONCE)))
 
-    async def _take_up(self, method: bytes | None) -> None:
-        """Takes up calls until the server stops; then it raises what the library expects."""
+    async def _accept(self, method: bytes | None) -> None:
+        """Accepts calls until the server stops; then raises the error that grpcio expects."""
         path = method.decode() if method else "unknown"
         handlers = cygrpc._MethodResolver([], self._handlers if method else {})
         while True:
@@ -106,6 +108,6 @@ class _Core(cygrpc.AioServer):
             )
             call = cygrpc._schedule_rpc_coro(answering, state, self._event_loop, path)
             task = self._event_loop.create_task(call)
-            # The event loop itself keeps weak references only.
+            # The event loop holds only weak references to tasks.
             self._calls.add(task)
             task.add_done_callback(self._calls.discard)

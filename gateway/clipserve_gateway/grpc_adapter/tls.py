@@ -1,4 +1,4 @@
-"""The server's side of TLS, with certificates that are read again when their files change."""
+"""TLS of the gRPC port, with certificates that are reloaded when their files change."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from clipserve_gateway.settings import Settings
 
 
 class ServerTls:
-    """Credentials of the gateway's port.
+    """Credentials of the gRPC port.
 
-    New connections get what the files held when they were last looked at; those there are keep what they have
-    until they are renewed (max_connection_age_seconds).
+    New connections use the files as they were last loaded. Existing connections keep their certificate until
+    they are renewed (max_connection_age_seconds).
     """
 
     def __init__(self, settings: Settings) -> None:
@@ -25,13 +25,13 @@ class ServerTls:
         self._used = self.files.value
 
     def credentials(self) -> grpc.ServerCredentials:
-        """For `add_secure_port`; belongs to one port."""
+        """Credentials for one call of `add_secure_port`."""
         return grpc.dynamic_ssl_server_credentials(
             self._used, self._changed, require_client_authentication=self.wants_client_certificates
         )
 
     def _changed(self) -> grpc.ServerCertificateConfiguration | None:
-        """What a new connection is to use, if it is not what the last one used. Called by gRPC's threads."""
+        """The configuration for new connections; None if it has not changed. Called by threads of gRPC."""
         if self.files.value is self._used:
             return None
         self._used = self.files.value
@@ -39,17 +39,17 @@ class ServerTls:
 
 
 def server_tls(settings: Settings) -> ServerTls | None:
-    """TLS as the settings want it, None for plaintext; BadFile for settings that do not go together."""
+    """TLS as the settings ask for it; None for plain text. Raises BadFile if a setting is missing."""
     if bool(settings.tls_certificate) != bool(settings.tls_key):
         missing = "tls_key" if settings.tls_certificate else "tls_certificate"
-        raise BadFile(f"{missing}: a certificate and its key go together, and this one is not set")
+        raise BadFile(f"{missing}: not set; a certificate and its key must be set together")
     if settings.tls_client_ca and not settings.tls_certificate:
-        raise BadFile("tls_client_ca: it needs tls_certificate and tls_key beside it")
+        raise BadFile("tls_client_ca: tls_certificate and tls_key must be set too")
     return ServerTls(settings) if settings.tls_certificate else None
 
 
 def read_configuration(settings: Settings) -> grpc.ServerCertificateConfiguration:
-    """What the files hold, if it can be used."""
+    """The configuration in the files. Raises BadFile if it is not valid."""
     certificate = read_bytes(settings.tls_certificate, "tls_certificate")
     key = read_bytes(settings.tls_key, "tls_key")
     authorities = read_bytes(settings.tls_client_ca, "tls_client_ca") if settings.tls_client_ca else None
@@ -61,19 +61,21 @@ def read_configuration(settings: Settings) -> grpc.ServerCertificateConfiguratio
 
 
 def check_certificates(path: str, setting: str) -> None:
-    """BadFile unless the file holds a certificate."""
+    """Raises BadFile unless the file holds a certificate."""
     try:
         ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_verify_locations(cafile=path)
     except (OSError, ValueError) as error:
-        raise BadFile(f"{setting}: {path} holds no certificate in PEM form") from error
+        raise BadFile(f"{setting}: {path} does not hold a certificate in PEM format") from error
 
 
 def check_pair(certificate: str, key: str) -> None:
-    """BadFile unless the key is the certificate's."""
+    """Raises BadFile unless the key belongs to the certificate."""
     try:
-        # An encrypted key must not stop at a prompt.
+        # Without a password, OpenSSL would ask for one on the terminal.
         ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(certificate, key, password=lambda: b"")
     except (OSError, ValueError) as error:
         if getattr(error, "reason", "") == "KEY_VALUES_MISMATCH":
             raise BadFile(f"tls_key: {key} is not the key of {certificate}") from error
-        raise BadFile(f"tls_key: {key} holds no private key in PEM form without a password") from error
+        raise BadFile(
+            f"tls_key: {key} does not hold a private key in PEM format without a password"
+        ) from error

@@ -1,4 +1,4 @@
-"""Which calls a stop of the server waits for."""
+"""Counts the calls that a stop of the server waits for."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ import grpc
 
 
 class UnderWay(grpc.aio.ServerInterceptor):
-    """Counts calls from their headers to the last byte of their answer, but for those of open services."""
+    """Counts calls from their headers to the last byte of their answer."""
 
     def __init__(self, *without: str) -> None:
-        """`without`: paths of services, like `/grpc.health.v1.Health/`, whose calls are not waited for."""
+        """`without`: paths of services whose calls are not counted, e.g. `/grpc.health.v1.Health/`."""
         self._without = without
         self._calls: set[asyncio.Task] = set()
         self._none = asyncio.Event()
@@ -23,7 +23,7 @@ class UnderWay(grpc.aio.ServerInterceptor):
         continuation: Callable[[grpc.HandlerCallDetails], Awaitable[grpc.RpcMethodHandler]],
         details: grpc.HandlerCallDetails,
     ) -> grpc.RpcMethodHandler:
-        """Counts the task that answers the call."""
+        """Counts the task that serves the call."""
         task = asyncio.current_task()
         if task is not None and not details.method.startswith(self._without):
             self._calls.add(task)
@@ -37,5 +37,5 @@ class UnderWay(grpc.aio.ServerInterceptor):
             self._none.set()
 
     async def none(self) -> None:
-        """Waits until there are none."""
+        """Waits until no call is in progress."""
         await self._none.wait()

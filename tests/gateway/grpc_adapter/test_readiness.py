@@ -62,7 +62,7 @@ async def test_only_an_engine_elsewhere_is_waited_for(tmp_path, monkeypatch) -> 
         monkeypatch.setattr(found.parts.engine._engine, "open", opened.wait)
         await found.start()
         await found.models.looked.wait()
-        assert (found.parts.readiness.unready() == "the index is being opened") is remote
+        assert (found.parts.readiness.unready() == "opening the index") is remote
         opened.set()
         await found.begun()
         assert found.parts.readiness.unready() == ""

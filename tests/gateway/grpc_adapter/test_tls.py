@@ -174,19 +174,19 @@ ENCRYPTED = serialization.load_pem_private_key(PAIR.key, None).private_bytes(
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        ({"tls_key": ""}, "tls_key: a certificate and its key go together"),
-        ({"tls_certificate": ""}, "tls_certificate: a certificate and its key go together"),
+        ({"tls_key": ""}, "tls_key: not set; a certificate and its key"),
+        ({"tls_certificate": ""}, "tls_certificate: not set; a certificate and its key"),
         ({"tls_certificate": "missing"}, "tls_certificate: missing cannot be read (No such file"),
         ({"tls_key": "missing"}, "tls_key: missing cannot be read (No such file"),
         ({"tls_client_ca": "missing"}, "tls_client_ca: missing cannot be read (No such file"),
-        ({"tls_certificate": b"no PEM"}, "tls_certificate: {} holds no certificate in PEM form"),
-        ({"tls_certificate": PAIR.key}, "tls_certificate: {} holds no certificate in PEM form"),
-        ({"tls_key": b"no PEM"}, "tls_key: {} holds no private key in PEM form"),
-        ({"tls_key": ENCRYPTED}, "tls_key: {} holds no private key in PEM form without a password"),
+        ({"tls_certificate": b"no PEM"}, "tls_certificate: {} does not hold a certificate in PEM format"),
+        ({"tls_certificate": PAIR.key}, "tls_certificate: {} does not hold a certificate in PEM format"),
+        ({"tls_key": b"no PEM"}, "tls_key: {} does not hold a private key in PEM format"),
+        ({"tls_key": ENCRYPTED}, "tls_key: {} does not hold a private key in PEM format without a password"),
         ({"tls_key": Authority().issue().key}, "tls_key: {} is not the key of"),
-        ({"tls_client_ca": b"no PEM"}, "tls_client_ca: {} holds no certificate in PEM form"),
+        ({"tls_client_ca": b"no PEM"}, "tls_client_ca: {} does not hold a certificate in PEM format"),
         ({"tls_client_ca": ""}, ""),
-        ({"tls_certificate": "", "tls_key": ""}, "tls_client_ca: it needs tls_certificate and tls_key"),
+        ({"tls_certificate": "", "tls_key": ""}, "tls_client_ca: tls_certificate and tls_key must be set"),
     ],
 )
 def test_a_bad_setting_is_named(tmp_path, change, words):
@@ -207,7 +207,10 @@ def test_a_bad_setting_is_named(tmp_path, change, words):
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        (["--tls-certificate", "a.pem"], "clipserve-gateway: tls_key: a certificate and its key go together"),
+        (
+            ["--tls-certificate", "a.pem"],
+            "clipserve-gateway: tls_key: not set; a certificate and its key must",
+        ),
         (["--token-file", "missing"], "clipserve-gateway: token_file: missing cannot be read"),
     ],
 )
