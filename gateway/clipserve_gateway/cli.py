@@ -33,6 +33,14 @@ def write_secret(path: Path, secret: str) -> None:
         raise click.ClickException(f"{path} cannot be written ({error.strerror})") from error
 
 
+def prepare_process(log_level: str) -> None:
+    """Sets up logs, file modes, memory and threads of a process that serves."""
+    logs.configure(log_level)
+    create_private_files()
+    use_few_arenas()
+    use_one_blas_thread()
+
+
 @click.group(context_settings={"max_content_width": 110, "help_option_names": ["-h", "--help"]})
 @click.version_option(clipserve_gateway.__version__, prog_name="clipserve-gateway")
 def main() -> None:
@@ -57,10 +65,7 @@ def serve(**options: Any) -> None:
     from clipserve_gateway.lifecycle import serve_until_signal
 
     settings = settings_from(options)
-    logs.configure(settings.log_level)
-    create_private_files()
-    use_few_arenas()
-    use_one_blas_thread()
+    prepare_process(settings.log_level)
     sys.exit(asyncio.run(serve_until_signal(settings)))
 
 
@@ -173,10 +178,7 @@ def up(
     settings = settings_from(options)
     guarding = read(GuardSettings, options)
     # The log line of each call would hide the lines for the user; INFO shows it.
-    logs.configure(settings.log_level if "log_level" in settings.model_fields_set else "WARNING")
-    create_private_files()
-    use_few_arenas()
-    use_one_blas_thread()
+    prepare_process(settings.log_level if "log_level" in settings.model_fields_set else "WARNING")
     running = run_up(
         *(settings, guarding, model_repository, models_env, wanted, triton_log),
         trust_repository=trust_model_repository,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
@@ -21,149 +22,98 @@ class Metrics:
         ProcessCollector(registry=registry)
         PlatformCollector(registry=registry)
         GCCollector(registry=registry)
-        self.requests = Counter(
+        counter = functools.partial(Counter, registry=registry)
+        gauge = functools.partial(Gauge, registry=registry)
+        seconds = functools.partial(Histogram, registry=registry, buckets=SECONDS)
+        items = functools.partial(Histogram, registry=registry, buckets=ITEMS)
+        self.requests = counter(
             "clipserve_requests_total",
             "Calls answered. `model` is empty for calls that need no model.",
             ["method", "code", "model"],
-            registry=registry,
         )
-        self.request_seconds = Histogram(
+        self.request_seconds = seconds(
             "clipserve_request_seconds",
             "Seconds from the arrival of a call until its answer is sent, event loop waits included.",
             ["method", "model"],
-            buckets=SECONDS,
-            registry=registry,
         )
-        self.stage_seconds = Histogram(
+        self.stage_seconds = seconds(
             "clipserve_stage_seconds",
             "Seconds that a call spent in one stage, summed over its items.",
             ["stage"],
-            buckets=SECONDS,
-            registry=registry,
         )
-        self.decode_cpu_seconds = Counter(
-            "clipserve_decode_cpu_seconds",
-            "CPU seconds of decoding and resizing images.",
-            registry=registry,
+        self.decode_cpu_seconds = counter(
+            "clipserve_decode_cpu_seconds", "CPU seconds of decoding and resizing images."
         )
-        self.encode_rows = Histogram(
+        self.encode_rows = items(
             "clipserve_encode_rows",
             "Rows (images or texts) of one call to Triton; several calls may share it.",
             ["tower", "model"],
-            buckets=ITEMS,
-            registry=registry,
         )
-        self.event_loop_lag = Histogram(
+        self.event_loop_lag = seconds(
             "clipserve_event_loop_lag_seconds",
             "Delay of the event loop in seconds, sampled four times a second. Every call waits that long.",
-            buckets=SECONDS,
-            registry=registry,
         )
-        self.batch_items = Histogram(
-            "clipserve_batch_items", "Items of one call.", buckets=ITEMS, registry=registry
+        self.batch_items = items("clipserve_batch_items", "Items of one call.")
+        self.item_errors = counter("clipserve_item_errors_total", "Items answered with an error.", ["reason"])
+        self.label_cache_hits = counter("clipserve_label_cache_hits_total", "Label sets found in the cache.")
+        self.label_cache_misses = counter(
+            "clipserve_label_cache_misses_total", "Label sets that were not in the cache and were built."
         )
-        self.item_errors = Counter(
-            "clipserve_item_errors_total",
-            "Items answered with an error.",
-            ["reason"],
-            registry=registry,
+        self.label_cache_coalesced = counter(
+            "clipserve_label_cache_coalesced_total", "Label sets that another call was already building."
         )
-        self.label_cache_hits = Counter(
-            "clipserve_label_cache_hits_total", "Label sets found in the cache.", registry=registry
+        self.label_cache_bytes = gauge(
+            "clipserve_label_cache_bytes", "Bytes of memory of cached label embeddings."
         )
-        self.label_cache_misses = Counter(
-            "clipserve_label_cache_misses_total",
-            "Label sets that were not in the cache and were built.",
-            registry=registry,
+        self.label_cache_build_seconds = seconds(
+            "clipserve_label_cache_build_seconds", "Seconds to build the embeddings of one label set."
         )
-        self.label_cache_coalesced = Counter(
-            "clipserve_label_cache_coalesced_total",
-            "Label sets that another call was already building.",
-            registry=registry,
-        )
-        self.label_cache_bytes = Gauge(
-            "clipserve_label_cache_bytes", "Bytes of memory of cached label embeddings.", registry=registry
-        )
-        self.label_cache_build_seconds = Histogram(
-            "clipserve_label_cache_build_seconds",
-            "Seconds to build the embeddings of one label set.",
-            buckets=SECONDS,
-            registry=registry,
-        )
-        self.inflight_items = Gauge(
-            "clipserve_inflight_items", "Items of calls in progress.", ["lane"], registry=registry
-        )
-        self.held_bytes = Gauge(
+        self.inflight_items = gauge("clipserve_inflight_items", "Items of calls in progress.", ["lane"])
+        self.held_bytes = gauge(
             "clipserve_held_bytes",
             "Bytes of memory held for messages: received, in work, read from the engine, or not yet sent.",
-            registry=registry,
         )
-        self.dropped = Counter(
+        self.dropped = counter(
             "clipserve_dropped_total",
             "Calls whose work ended early, by stage. reason: deadline or cancelled.",
             ["stage", "reason"],
-            registry=registry,
         )
-        self.shared_items = Counter(
-            "clipserve_shared_items_total",
-            "Items that shared the computation of an equal item in progress.",
-            registry=registry,
+        self.shared_items = counter(
+            "clipserve_shared_items_total", "Items that shared the computation of an equal item in progress."
         )
-        self.rejected = Counter(
-            "clipserve_rejected_total",
-            "Calls refused before any work.",
-            ["reason"],
-            registry=registry,
-        )
-        self.audit_failures = Counter(
+        self.rejected = counter("clipserve_rejected_total", "Calls refused before any work.", ["reason"])
+        self.audit_failures = counter(
             "clipserve_audit_failures_total",
             "Lines of the audit log that were not written because of an error.",
-            registry=registry,
         )
-        self.saturation = Gauge(
-            "clipserve_saturation",
-            "How busy the gateway is, 0–1: the largest saturation of its stages.",
-            registry=registry,
+        self.saturation = gauge(
+            "clipserve_saturation", "How busy the gateway is, 0–1: the largest saturation of its stages."
         )
-        self.stage_saturation = Gauge(
+        self.stage_saturation = gauge(
             "clipserve_stage_saturation",
             "How full a stage is, 0–1: loop (time of the event loop), admission (calls in progress), bytes "
             "(held messages), decode, encode (rows at or waiting for Triton).",
             ["stage"],
-            registry=registry,
         )
-        self.model_ready = Gauge(
-            "clipserve_model_ready",
-            "Whether Triton serves both towers of the model.",
-            ["model"],
-            registry=registry,
+        self.model_ready = gauge(
+            "clipserve_model_ready", "Whether Triton serves both towers of the model.", ["model"]
         )
-        self.canary_ok = Gauge(
+        self.canary_ok = gauge(
             "clipserve_canary_ok",
             "Whether a model is in service on a replica: its canary gets the recorded answers.",
             ["replica", "model"],
-            registry=registry,
         )
-        self.triton_up = Gauge(
-            "clipserve_triton_up", "Whether a replica of Triton answers.", ["replica"], registry=registry
-        )
-        self.engine_up = Gauge(
+        self.triton_up = gauge("clipserve_triton_up", "Whether a replica of Triton answers.", ["replica"])
+        self.engine_up = gauge(
             "clipserve_engine_up",
             "Whether the engine answered the last read of its catalog; 0 before the first read.",
-            [],
-            registry=registry,
         )
-        self.store_writable = Gauge(
+        self.store_writable = gauge(
             "clipserve_store_writable",
             "Whether the catalog accounts for all tables; at 0 writes are refused. Absent until checked.",
-            [],
-            registry=registry,
         )
-        self.orphan_tables = Gauge(
-            "clipserve_orphan_tables",
-            "Tables that belong to no collection; they are not deleted.",
-            ["table"],
-            registry=registry,
+        self.orphan_tables = gauge(
+            "clipserve_orphan_tables", "Tables that belong to no collection; they are not deleted.", ["table"]
         )
 
     def watch_saturation(self, **stages: Callable[[], float]) -> None:

@@ -9,6 +9,7 @@ Error messages name lines and words by number: their text may be a secret.
 from __future__ import annotations
 
 import datetime as dt
+import functools
 import hashlib
 import hmac
 import re
@@ -132,7 +133,7 @@ def read_options(words: list[str]) -> dict[str, Any]:
         if option in values:
             raise BadTokenFile(f"{option}= appears twice")
         values[option] = value
-    fields = {name: OPTIONS[name](value) for name, value in values.items()}
+    fields = {name: read_option(name, value) for name, value in values.items()}
     if "burst" in fields and "rate" not in fields:
         raise BadTokenFile("burst= needs rate=")
     if "rate" in fields:
@@ -140,6 +141,14 @@ def read_options(words: list[str]) -> dict[str, Any]:
         # The default burst is one second at the rate.
         fields["rate"] = Rate(rate, fields.pop("burst", max(1.0, rate)))
     return fields
+
+
+def read_option(name: str, value: str) -> Any:
+    """The value of one option."""
+    try:
+        return OPTIONS[name](value)
+    except BadTokenFile as error:
+        raise BadTokenFile(f"{name}: {error}") from None
 
 
 def read_methods(value: str) -> frozenset[str]:
@@ -151,31 +160,18 @@ def read_methods(value: str) -> frozenset[str]:
         elif word in RPCS:
             methods.add(word)
         else:
-            raise BadTokenFile(f"methods={word[:40]} is unknown; use {', '.join(GROUPS)}, {', '.join(RPCS)}")
+            raise BadTokenFile(f"{word[:40]} is unknown; use {', '.join(GROUPS)}, {', '.join(RPCS)}")
     return frozenset(methods)
 
 
-def read_collections(value: str) -> tuple[str, ...]:
-    """Patterns of names of collections and aliases."""
-    return read_patterns(value, PATTERN, "collections={}: use letters, digits or _ - * ?")
-
-
-def read_label_sets(value: str) -> tuple[str, ...]:
-    """Patterns of names of label sets."""
-    return read_patterns(value, NAME_PATTERN, "labels={}: use letters, digits or _ . @ + - * ?")
-
-
-def read_models(value: str) -> tuple[str, ...]:
-    """Patterns of names of models."""
-    return read_patterns(value, NAME_PATTERN, "models={}: use letters, digits or _ . @ + - * ?")
-
-
-def read_patterns(value: str, allowed: re.Pattern[str], complaint: str) -> tuple[str, ...]:
-    """Patterns separated by commas. Raises BadTokenFile with the complaint for a wrong one."""
+def read_patterns(pattern: re.Pattern[str], characters: str, value: str) -> tuple[str, ...]:
+    """Patterns of names, separated by commas. `characters` are those that one may have, for the error."""
     patterns = tuple(value.split(","))
-    for pattern in patterns:
-        if not allowed.fullmatch(pattern):
-            raise BadTokenFile(complaint.format(pattern[:80]))
+    for each in patterns:
+        if not pattern.fullmatch(each):
+            raise BadTokenFile(
+                f"{each[:80]!r} is not a pattern of names; use letters, digits or {characters}"
+            )
     return patterns
 
 
@@ -203,16 +199,16 @@ def read_moment(value: str) -> dt.datetime:
         moment = dt.datetime.fromisoformat(value.replace("Z", "+00:00"))
     except ValueError:
         raise BadTokenFile(
-            f"expires={value[:40]} is not a time; write it like 2027-01-31 or 2027-01-31T18:00:00Z"
+            f"{value[:40]} is not a time; write it like 2027-01-31 or 2027-01-31T18:00:00Z"
         ) from None
     return moment if moment.tzinfo else moment.replace(tzinfo=dt.timezone.utc)
 
 
 OPTIONS: dict[str, Callable[[str], Any]] = {
     "methods": read_methods,
-    "collections": read_collections,
-    "labels": read_label_sets,
-    "models": read_models,
+    "collections": functools.partial(read_patterns, PATTERN, "_ - * ?"),
+    "labels": functools.partial(read_patterns, NAME_PATTERN, "_ . @ + - * ?"),
+    "models": functools.partial(read_patterns, NAME_PATTERN, "_ . @ + - * ?"),
     "rate": read_number,
     "burst": read_number,
     "calls": read_count,

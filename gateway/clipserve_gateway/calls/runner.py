@@ -15,7 +15,6 @@ from google.protobuf.message import Message
 
 from clipserve_gateway import errors
 from clipserve_gateway.access.call import REQUEST_ID, Call
-from clipserve_gateway.access.caller import current
 from clipserve_gateway.calls.intake import Intake, Messages, expected_bytes
 from clipserve_gateway.calls.method import Method
 from clipserve_gateway.calls.shared import Calls
@@ -83,7 +82,7 @@ class CallRunner:
     async def running(self, call: Call) -> AsyncIterator[Outcome]:
         """Records the call that runs inside. An error becomes its outcome and is not raised any further."""
         start = stages.arrival()
-        with stages.recording() as record, no_caller():
+        with stages.recording() as record:
             record.request_id = call.request_id
             outcome = Outcome(call, record)
             try:
@@ -182,18 +181,6 @@ class CallRunner:
             observe()
         else:
             task.add_done_callback(observe)
-
-
-@contextlib.contextmanager
-def no_caller() -> Iterator[None]:
-    """Forgets the caller that authentication sets inside."""
-    before = current.get()
-    current.set(None)
-    try:
-        yield
-    finally:
-        # Without a token: a stream that is dropped is closed in another context.
-        current.set(before)
 
 
 async def in_default_time(work: Awaitable[Message | bytes], seconds: float) -> Message | bytes:

@@ -81,20 +81,15 @@ class GrpcTransport:
 
     def parse(self, kind: type[M], data: bytes) -> M:
         """See Transport. Raises LimitExceeded for a message of too many fields."""
-        return parsed(kind, data, self._limits)
+        check_fields(kind, data, self._limits)
+        try:
+            return kind.FromString(data)
+        except DecodeError as error:
+            raise InvalidInput(f"the request is not a {kind.DESCRIPTOR.full_name} message") from error
 
     def encode(self, answer: Message | bytes) -> bytes:
         """See Transport."""
         return answer if isinstance(answer, bytes) else answer.SerializeToString()
-
-
-def parsed(kind: type[M], data: bytes, limits: Limits) -> M:
-    """The message in these bytes. Raises InvalidInput, or LimitExceeded for too many fields."""
-    check_fields(kind, data, limits)
-    try:
-        return kind.FromString(data)
-    except DecodeError as error:
-        raise InvalidInput(f"the request is not a {kind.DESCRIPTOR.full_name} message") from error
 
 
 async def abort(context: ServicerContext, outcome: Outcome) -> AssertionError:

@@ -35,13 +35,13 @@ async def test_only_much_work_goes_to_a_thread() -> None:
 
 async def test_large_messages_are_parsed_in_a_thread(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     threads: list[threading.Thread] = []
-    parsed = handlers.parsed
+    parse = handlers.GrpcTransport.parse
 
     def noted(*args: object, **options: object) -> object:
         threads.append(threading.current_thread())
-        return parsed(*args, **options)
+        return parse(*args, **options)
 
-    monkeypatch.setattr(handlers, "parsed", noted)
+    monkeypatch.setattr(handlers.GrpcTransport, "parse", noted)
     gateway = Gateway(Settings(port=0, http_port=0, data=str(tmp_path)), FakeBackend())
     await gateway.start()
     await gateway.models.refresh()
