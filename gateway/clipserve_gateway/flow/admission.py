@@ -1,4 +1,4 @@
-"""How much work is taken on at a time: by items and by bytes, with a part kept free for each lane."""
+"""Limits the work under way by items and bytes, with a reserved part for each lane."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from clipserve_gateway.metrics import Metrics
 from clipserve_gateway.types import EncodedImage, RawImage
 
 RETRY_SECONDS = 0.5
-"""When a refused call may come again; clients add some chance of their own."""
-BORROWED = 0.5
-"""Of all room, the part up to which bulk may use what nobody else needs."""
+"""Retry delay of a refused call; clients add jitter."""
+BULK_FRACTION = 0.5
+"""Bulk calls may use idle room while less than this fraction of all room is in use."""
 
 
 @dataclass(frozen=True)
 class Cost:
-    """What a call holds while it is under way."""
+    """Items and bytes that a call holds while it is under way."""
 
     items: int = 1
     bytes: int = 0
@@ -36,22 +36,22 @@ class Cost:
         return Cost(self.items - other.items, self.bytes - other.bytes)
 
     def over(self, room: Cost) -> str:
-        """What of it is larger than the room: "items", "bytes" or nothing."""
+        """Returns which part exceeds the room: "items", "bytes" or ""."""
         return "items" if self.items > room.items else "bytes" if self.bytes > room.bytes else ""
 
     def part(self, share: float) -> Cost:
-        """A share of it."""
+        """Returns a fraction of the cost."""
         return Cost(int(self.items * share), int(self.bytes * share))
 
 
 def cost_of(items: Iterable[object]) -> Cost:
-    """The cost of a call's inputs: images, texts and embeddings; a refused input counts as an item."""
+    """Returns the cost of a call's inputs; an invalid input counts as one item."""
     sizes = [input_bytes(item) for item in items]
     return Cost(len(sizes), sum(sizes))
 
 
 def input_bytes(item: object) -> int:
-    """Bytes that an input takes."""
+    """Returns the bytes of an input."""
     if isinstance(item, EncodedImage):
         return len(item.content)
     if isinstance(item, RawImage):
@@ -62,15 +62,15 @@ def input_bytes(item: object) -> int:
 
 
 class Admission:
-    """Belongs to one event loop.
+    """Admits calls while there is room.
 
-    Interactive calls may hold all room but `bulk_share` of it, which is always left for bulk. Bulk may hold
-    more than its share as long as half of the room is free. A call that is larger than its lane's part is
-    let in when it is alone in its lane.
+    Interactive calls may hold all room except `bulk_share` of it, which is reserved for bulk calls. Bulk
+    calls may hold more than their share while half of the room is free. A call that is larger than its
+    lane's part is admitted when it is alone in its lane. Belongs to one event loop.
 
     Args:
-        room: what may be under way in all.
-        bulk_share: the part of it that is always left for bulk, 0–1.
+        room: the limit for all calls under way.
+        bulk_share: fraction of the room that is reserved for bulk calls, 0–1.
     """
 
     def __init__(self, room: Cost, bulk_share: float, metrics: Metrics) -> None:
@@ -83,12 +83,12 @@ class Admission:
 
     @contextlib.contextmanager
     def admitted(self, cost: Cost) -> Iterator[None]:
-        """Counts a call in while inside; raises Overloaded at once where there is no room."""
+        """Counts a call during the block. Raises Overloaded at once if there is no room."""
         lane = current_lane()
         if lacking := self._lacking(lane, cost):
             self._metrics.rejected.labels(lacking).inc()
             raise Overloaded(
-                f"there is no room for {cost.items} items of {cost.bytes} bytes now; try again later",
+                f"the server has no room for {cost.items} items of {cost.bytes} bytes now; try again later",
                 metadata={"limit": lacking},
                 retry_after=RETRY_SECONDS,
             )
@@ -100,13 +100,13 @@ class Admission:
 
     @contextlib.asynccontextmanager
     async def after_waiting(self, cost: Cost, deadline: Deadline) -> AsyncIterator[None]:
-        """As `admitted`, but waits for room; for streams, whose callers then wait too.
+        """Like `admitted`, but waits for room. For streams, whose callers then wait too.
 
         Raises DeadlineExceeded.
         """
         lane = current_lane()
         if self._queues[lane] or self._lacking(lane, cost):
-            await self._turn(lane, cost, deadline)
+            await self._wait_for_room(lane, cost, deadline)
         else:
             self._enter(lane, cost)
         try:
@@ -114,14 +114,14 @@ class Admission:
         finally:
             self._leave(lane, cost)
 
-    async def _turn(self, lane: Lane, cost: Cost, deadline: Deadline) -> None:
-        turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        entry = (turn, cost)
+    async def _wait_for_room(self, lane: Lane, cost: Cost, deadline: Deadline) -> None:
+        waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        entry = (waiter, cost)
         self._queues[lane].append(entry)
         try:
-            done, _ = await asyncio.wait({turn}, timeout=max(0.0, deadline.remaining()))
+            done, _ = await asyncio.wait({waiter}, timeout=max(0.0, deadline.remaining()))
         except asyncio.CancelledError:
-            if turn.done():
+            if waiter.done():
                 self._leave(lane, cost)
             else:
                 self._give_up(lane, entry)
@@ -129,7 +129,7 @@ class Admission:
         if not done:
             self._give_up(lane, entry)
             raise DeadlineExceeded(
-                "the deadline passed before there was room", metadata={"stage": "admission"}
+                "the deadline passed before the server had room", metadata={"stage": "admission"}
             )
 
     def _give_up(self, lane: Lane, entry: tuple[asyncio.Future[None], Cost]) -> None:
@@ -137,13 +137,13 @@ class Admission:
         self._wake()
 
     def _lacking(self, lane: Lane, cost: Cost) -> str:
-        """What there is too little of: "items", "bytes" or nothing."""
+        """Returns what the call lacks: "items", "bytes" or ""."""
         own, total = self._inside[lane], sum(self._inside.values(), cost)
-        if lane is Lane.BULK and not total.over(self._room.part(BORROWED)):
+        if lane is Lane.BULK and not total.over(self._room.part(BULK_FRACTION)):
             return ""
         if own.items == 0:
             return ""
-        # Bulk's own part is never taken by others, so it need not look at the total.
+        # Interactive calls never take the part that is reserved for bulk, so bulk can ignore the total.
         return (own + cost).over(self._part[lane]) or (lane is not Lane.BULK and total.over(self._room)) or ""
 
     def _enter(self, lane: Lane, cost: Cost) -> None:
@@ -158,20 +158,20 @@ class Admission:
     def _wake(self) -> None:
         for lane, queue in self._queues.items():
             while queue and not self._lacking(lane, queue[0][1]):
-                turn, cost = queue.popleft()
+                waiter, cost = queue.popleft()
                 self._enter(lane, cost)
-                turn.set_result(None)
+                waiter.set_result(None)
 
     def saturation(self) -> float:
-        """How full it is, 0–1."""
+        """Returns the fraction of the room in use, 0–1."""
         inside = sum(self._inside.values(), Cost(0, 0))
         return min(1.0, max(inside.items / self._room.items, inside.bytes / self._room.bytes))
 
 
 def lane_of(value: str) -> Lane:
-    """The lane that a caller names; interactive for an empty one. InvalidInput for a word that is none."""
+    """Parses a priority; empty means interactive. Raises InvalidInput for other values."""
     try:
         return Lane(value.lower()) if value else Lane.INTERACTIVE
     except ValueError:
         words = " or ".join(lane.value for lane in Lane)
-        raise InvalidInput(f"the priority is {words}", field="x-clipserve-priority") from None
+        raise InvalidInput(f"the priority must be {words}", field="x-clipserve-priority") from None

@@ -1,4 +1,4 @@
-"""How many calls each caller may have under way."""
+"""Limits of the concurrent calls of each caller."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ RETRY_SECONDS = 1.0
 
 
 class CallLimits:
-    """Counts the calls of callers, each a token or a connection, and their streams among them."""
+    """Counts the calls and streams of each caller, which is a token or a connection."""
 
     def __init__(self, calls: int, streams: int) -> None:
-        """What a caller may have unless its token says otherwise."""
+        """`calls` and `streams` are the limits of callers whose tokens set no others."""
         self._calls = calls
         self._streams = streams
         self._under_way: Counter[tuple[str, bool]] = Counter()
 
     def enter(self, owner: str, *, stream: bool, calls: int = 0, streams: int = 0) -> None:
-        """Counts a call; Overloaded, and nothing counted, where there are too many. 0 takes the default."""
+        """Counts a call. Raises Overloaded if there are too many. 0 stands for the default limit."""
         open_streams = self._under_way[owner, True]
         open_calls = open_streams + self._under_way[owner, False]
         most_calls, most_streams = calls or self._calls, streams or self._streams
@@ -30,20 +30,20 @@ class CallLimits:
         self._under_way[owner, stream] += 1
 
     def leave(self, owner: str, *, stream: bool) -> None:
-        """The call has ended."""
+        """Ends the count of a call."""
         self._under_way[owner, stream] -= 1
         if not self._under_way[owner, stream]:
             del self._under_way[owner, stream]
 
     def __len__(self) -> int:
-        """Calls under way."""
+        """Number of calls under way."""
         return self._under_way.total()
 
 
 def too_many(has: str, most: int, limit: str) -> Overloaded:
-    """The error of a caller that has too many already."""
+    """Returns the error of a caller that has reached a limit."""
     return Overloaded(
-        f"this caller has {has} under way, and may have {most}; end some, or try again later",
+        f"this caller has {has} under way, and the limit is {most}; end some or try again later",
         metadata={"limit": f"{limit}_per_caller"},
         retry_after=RETRY_SECONDS,
     )

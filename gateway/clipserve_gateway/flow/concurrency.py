@@ -1,4 +1,4 @@
-"""Waiting for several things at once, sharing one computation among callers, and taking turns."""
+"""Concurrent tasks, and locks by key."""
 
 from __future__ import annotations
 
@@ -13,33 +13,33 @@ Key = TypeVar("Key", bound=Hashable)
 
 
 async def gather(*coroutines: Coroutine[Any, Any, T]) -> list[T]:
-    """Results in order; when one fails or the caller is cancelled, the others are cancelled too."""
+    """Returns the results in order. If one fails or the caller is cancelled, the others are cancelled."""
     if len(coroutines) == 1:
         return [await coroutines[0]]
     tasks = [asyncio.ensure_future(coroutine) for coroutine in coroutines]
     try:
         return list(await asyncio.gather(*tasks))
     finally:
-        # None may stay in this frame: an error's traceback holds it, and the task holds the error.
+        # Drops the references to tasks: an error's traceback holds this frame, and its task the error.
         while tasks:
             tasks.pop().cancel()
 
 
 async def gather_two(first: Coroutine[Any, Any, T], second: Coroutine[Any, Any, U]) -> tuple[T, U]:
-    """Two results; when one fails or the caller is cancelled, the other is cancelled too."""
+    """Returns two results. If one fails or the caller is cancelled, the other is cancelled."""
     one, two = await gather(first, second)
     return cast(T, one), cast(U, two)
 
 
 class KeyLocks(Generic[Key]):
-    """Lets those that share a key follow one another, in the order they came, and others go side by side."""
+    """Locks by key: blocks that share a key run one after another in order of arrival."""
 
     def __init__(self) -> None:
         self._held: list[tuple[frozenset[Key], asyncio.Event]] = []
 
     @contextlib.asynccontextmanager
     async def hold(self, keys: Iterable[Key]) -> AsyncIterator[None]:
-        """Waits for all who came earlier with one of these keys, and holds the keys while inside."""
+        """Waits for all earlier holders of one of the keys, and holds the keys during the block."""
         mine = (frozenset(keys), asyncio.Event())
         earlier = [done for held, done in self._held if held & mine[0]]
         self._held.append(mine)

@@ -1,4 +1,4 @@
-"""When a caller's time is over."""
+"""Deadlines of calls."""
 
 from __future__ import annotations
 
@@ -16,19 +16,19 @@ class Deadline:
 
     @classmethod
     def after(cls, seconds: float) -> Deadline:
-        """The moment `seconds` from now."""
+        """Returns the deadline in `seconds` from now."""
         return cls(time.monotonic() + seconds)
 
     def remaining(self) -> float:
-        """Seconds left; zero or less once it has passed."""
+        """Returns the seconds left; zero or less after the deadline."""
         return self.at - time.monotonic()
 
     def check(self, stage: str) -> None:
-        """Raises DeadlineExceeded, naming the stage that was not begun, once the deadline has passed."""
+        """Raises DeadlineExceeded with the stage that is not begun, if the deadline has passed."""
         if self.remaining() <= 0:
             raise DeadlineExceeded(f"the deadline passed before {stage}", metadata={"stage": stage})
 
 
 def deadline_exceeded(stage: str) -> DeadlineExceeded:
-    """The error of a call whose deadline has come while it was in that stage."""
+    """Returns the error of a call whose deadline passed during a stage."""
     return DeadlineExceeded(f"the deadline passed during {stage}", metadata={"stage": stage})

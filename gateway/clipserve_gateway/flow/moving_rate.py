@@ -1,4 +1,4 @@
-"""How fast something goes, over the last moments."""
+"""An average of seconds per unit over the last moments."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ MEMORY_SECONDS = 3.0
 
 
 class MovingRate:
-    """Seconds to a unit, over the last moments: sums that fade (many units may come in one moment)."""
+    """Seconds per unit, as a ratio of two sums that decay exponentially."""
 
     def __init__(self) -> None:
         self._seconds = 0.0
@@ -21,6 +21,7 @@ class MovingRate:
         return self._seconds / self._units if self._units else None
 
     def add(self, seconds: float, units: int) -> None:
+        """Adds a measurement of `units` units that took `seconds` together."""
         seconds = min(seconds, MEMORY_SECONDS)
         fading = math.exp(-seconds / MEMORY_SECONDS)
         self._seconds = self._seconds * fading + seconds

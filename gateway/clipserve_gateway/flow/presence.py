@@ -1,4 +1,4 @@
-"""Whether somebody who waits for answers is there."""
+"""Tells whether there is interactive work."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ import time
 from collections.abc import Iterator
 
 RECENT_SECONDS = 30.0
-"""After the last interactive call: how long bulk still leaves room for the next one."""
+"""How long after the last interactive call bulk work still leaves room for the next one."""
 
 
 class Presence:
-    """Whether interactive work is under way, or was a moment ago. Several gates may share one."""
+    """Counts interactive work. Several queues may share one instance."""
 
     def __init__(self) -> None:
         self._under_way = 0
@@ -20,12 +20,12 @@ class Presence:
 
     @property
     def recent(self) -> bool:
-        """Whether the next interactive call is to be expected soon."""
+        """Whether there is interactive work, or was within RECENT_SECONDS."""
         return self._under_way > 0 or time.monotonic() - self._ended < RECENT_SECONDS
 
     @contextlib.contextmanager
     def counted(self, interactive: bool) -> Iterator[None]:
-        """Counts work while inside, if it is interactive."""
+        """Counts work during the block if it is interactive."""
         if not interactive:
             yield
             return

@@ -1,4 +1,4 @@
-"""Turns of several callers, one after the other, so that none waits for all that another has queued."""
+"""A queue in which callers take turns, so that no caller waits for everything that another has queued."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ T = TypeVar("T")
 
 
 class RoundRobin(Generic[T]):
-    """First in, first out for each caller; callers go round, and one whose turn cost more sits out rounds.
+    """First in, first out for each caller; callers take turns by surplus round robin.
 
-    (Surplus round robin: what a turn costs beyond 1 is paid by rounds in which its caller is passed over.)
+    A caller whose item costs more than 1 is skipped in as many later rounds.
     """
 
     def __init__(self) -> None:
@@ -25,20 +25,20 @@ class RoundRobin(Generic[T]):
 
     @property
     def callers(self) -> int:
-        """Callers that have turns."""
+        """Number of callers with items."""
         return len(self._turns)
 
     def of(self, caller: Hashable) -> Sequence[T]:
-        """A caller's turns."""
+        """Returns the items of a caller."""
         return self._turns.get(caller, ())
 
     def append(self, caller: Hashable, turn: T) -> None:
-        """Adds a turn behind the caller's others; a new caller comes behind all."""
+        """Adds an item behind the caller's others; a new caller comes last."""
         self._turns.setdefault(caller, deque()).append(turn)
         self._size += 1
 
     def next(self) -> T:
-        """Whose turn it is. There must be one."""
+        """Returns the next item. The queue must not be empty."""
         while True:
             caller = next(iter(self._turns))
             debt = self._debts.get(caller, 0)
@@ -48,7 +48,7 @@ class RoundRobin(Generic[T]):
             self._turns.move_to_end(caller)
 
     def take(self, cost: int) -> None:
-        """Ends the turn that `next` has told, which cost so much."""
+        """Removes the item that `next` returned, which costs `cost`."""
         caller = next(iter(self._turns))
         self._turns[caller].popleft()
         self._size -= 1
@@ -57,7 +57,7 @@ class RoundRobin(Generic[T]):
         self._forget(caller)
 
     def remove(self, caller: Hashable, turn: T) -> bool:
-        """Takes a turn out, wherever it is; whether it was there."""
+        """Removes an item; returns whether it was in the queue."""
         turns = self._turns.get(caller, ())
         if turn not in turns:
             return False

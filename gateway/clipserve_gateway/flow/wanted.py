@@ -1,4 +1,4 @@
-"""Whether anybody still waits for the work that a thread does. A thread cannot be stopped; work can ask."""
+"""Lets work in a thread stop when nobody waits for its result: a thread cannot be stopped from outside."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from clipserve_gateway.flow.deadline import deadline_exceeded
 
 
 class _Current(threading.local):
-    """The question of the work under way in this thread."""
+    """The condition for the work in this thread."""
 
     wanted: Callable[[], bool] | None = None
 
@@ -20,7 +20,7 @@ _current = _Current()
 
 @contextlib.contextmanager
 def while_wanted(wanted: Callable[[], bool]) -> Iterator[None]:
-    """What runs inside, in this thread, is wanted as long as `wanted()` says so. Not for nesting."""
+    """Work of this thread inside the block is wanted while `wanted()` is true. Must not be nested."""
     _current.wanted = wanted
     try:
         yield
@@ -29,6 +29,6 @@ def while_wanted(wanted: Callable[[], bool]) -> Iterator[None]:
 
 
 def check_wanted(stage: str) -> None:
-    """DeadlineExceeded where nobody waits any more for the work under way in this thread."""
+    """Raises DeadlineExceeded if nobody waits for the work in this thread any more."""
     if _current.wanted is not None and not _current.wanted():
         raise deadline_exceeded(stage)

@@ -107,7 +107,7 @@ class ReplicaPool:
             if queue.bulk_room is not None and current_lane() is Lane.BULK:
                 max_rows = queue.bulk_room.rows
             call, rows = rows[:max_rows], rows[max_rows:]
-            async with queue.passing(len(call), deadline):
+            async with queue.slot(len(call), deadline):
                 answers.append(await batcher.run(call, deadline))
         return answers[0] if len(answers) == 1 else np.concatenate(answers)
 

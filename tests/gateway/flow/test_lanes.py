@@ -33,7 +33,7 @@ class Line:
         await asyncio.sleep(0)
 
     async def _work(self, units: int) -> None:
-        async with self.gate.passing(units, Deadline.after(self.seconds)):
+        async with self.gate.slot(units, Deadline.after(self.seconds)):
             done = asyncio.Event()
             self.passed.append(current_lane())
             self.inside.append((current_lane(), done))
@@ -159,7 +159,7 @@ def clock(monkeypatch) -> SimpleNamespace:
     """Stands still until a test moves it."""
     clock = SimpleNamespace(now=0.0)
     for module in ("lanes", "deadline"):
-        monkeypatch.setattr(f"clipserve_gateway.{module}.time.monotonic", lambda: clock.now)
+        monkeypatch.setattr(f"clipserve_gateway.flow.{module}.time.monotonic", lambda: clock.now)
     return clock
 
 

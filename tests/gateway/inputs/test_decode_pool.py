@@ -332,7 +332,7 @@ async def test_a_large_image_that_would_come_too_late_is_refused_at_once(pool: D
         tasks = [asyncio.create_task(run) for run in runs]
         while len(jobs.begun) < 4:
             await asyncio.sleep(0.001)
-        with pytest.raises(Overloaded, match="of work are waiting"):
+        with pytest.raises(Overloaded, match="because of waiting work"):
             await pool.run(work, deadline=Deadline.after(0.05), alone=True, cost=64)
     # Another call would run after the one in progress.
     with in_lane(Lane.INTERACTIVE):
