@@ -1,8 +1,8 @@
-"""Bytes that are held for calls: received, waiting, read from the engine, answered and not yet sent.
+"""A limit for the bytes that calls hold in memory: received, queued, read from the engine, not sent yet.
 
-There is room for so many bytes. Small holds and large ones have parts of their own, so that a text does
-not wait behind a flood of large pictures. Who finds no room waits in line; owners (tokens or connections) of
-large holds take turns, and none has more than half of that part while others are there.
+Small holds and large holds have separate room, so that a text does not wait behind many large images. Calls
+without room wait in order. Owners (tokens or connections) of large holds take turns, and no owner has more
+than half of the room for large holds while there are other owners.
 """
 
 from __future__ import annotations
@@ -16,15 +16,15 @@ from clipserve_gateway.errors import Overloaded
 from clipserve_gateway.flow.deadline import Deadline
 
 SMALL_BYTES = 1 << 20
-"""Holds of no more bytes are small."""
+"""Holds of at most this size are small."""
 SMALL_PART = 1 / 8
-"""Part of the room that only small holds may use; they use no other."""
+"""Fraction of the room for small holds; they use only this part, and large holds only the rest."""
 RETRY_SECONDS = 1.0
-"""When a call for which there was no room may come again."""
+"""Retry delay of a call without room."""
 
 
 class Hold:
-    """Bytes that are held for one call, until they are released."""
+    """Bytes that are held for one call until they are released."""
 
     def __init__(self, budget: ByteBudget, owner: str, size: int) -> None:
         self.owner = owner
@@ -34,24 +34,24 @@ class Hold:
 
     @property
     def large(self) -> bool:
-        """Whether it counts among the large ones."""
+        """Whether it counts as a large hold."""
         return self.size > SMALL_BYTES
 
     def resize(self, size: int) -> None:
-        """What is held has this size now, be there room or not; others wait until there is."""
+        """Changes the size even without room; others then wait for room."""
         if not self._released:
             self._budget._change(self, size)
 
     def try_resize(self, size: int) -> bool:
-        """Resizes it where there is room for that and nobody else waits for it; whether it did."""
+        """Changes the size if there is room and nobody waits for room; returns whether it did."""
         return not self._released and self._budget._try_change(self, size)
 
     async def grow(self, size: int, deadline: Deadline) -> None:
-        """Waits until there is room for it to grow to a size.
+        """Waits for room to grow to a size.
 
-        One that grows does not wait behind those that have nothing yet: what it has, others cannot have.
-        Where all others wait to grow too, one of them goes beyond the room, so that somebody gets on. Raises
-        Overloaded when the deadline has passed.
+        Growing holds come before new ones, which cannot use the bytes that these hold. If all holds wait to
+        grow, one of them may exceed the room, so that there is no deadlock. Raises Overloaded when the
+        deadline has passed.
         """
         if size <= SMALL_BYTES or size <= self.size:
             self.resize(size)
@@ -59,7 +59,7 @@ class Hold:
             await self._budget._grow(self, size, deadline)
 
     def release(self, *_: object) -> None:
-        """Nothing is held any more. Does nothing the second time; takes what callbacks are given."""
+        """Releases all bytes. May be called again and as a callback."""
         if not self._released:
             self._budget._change(self, 0)
             self._released = True
@@ -67,8 +67,8 @@ class Hold:
 
 
 @dataclass(eq=False)
-class _Turn:
-    """Somebody who waits."""
+class _Waiter:
+    """A hold that waits for room."""
 
     hold: Hold
     size: int
@@ -79,37 +79,37 @@ class ByteBudget:
     """Belongs to one event loop."""
 
     def __init__(self, room: int, report: Callable[[float], None] = lambda used: None) -> None:
-        """`report` is told the bytes that are held, whenever they change."""
+        """`report` is called with the bytes in use whenever they change."""
         self.room = room
         self._report = report
         self._small_room = int(room * SMALL_PART)
         self._large_room = room - self._small_room
         self._small = self._large = 0
         self._owned: Counter[str] = Counter()
-        """Bytes of each owner's large holds."""
+        """Bytes of large holds by owner."""
         self._grown: set[Hold] = set()
-        self._growing: deque[_Turn] = deque()
-        self._waiting_small: deque[_Turn] = deque()
-        self._waiting_large: dict[str, deque[_Turn]] = {}
-        """By owner, who take turns in this order."""
+        self._growing: deque[_Waiter] = deque()
+        self._waiting_small: deque[_Waiter] = deque()
+        self._waiting_large: dict[str, deque[_Waiter]] = {}
+        """By owner, in the order of their turns."""
         self.refused = 0
-        """Holds that were not to be had at once; it only grows."""
+        """Number of holds that found no room at first; never decreases."""
 
     @property
     def used(self) -> int:
-        """Bytes that are held."""
+        """Bytes in use."""
         return self._small + self._large
 
     def wanted(self, *, large: bool) -> bool:
-        """Whether somebody waits for room of the small or the large part."""
+        """Whether a hold waits for room for small or large holds."""
         return bool(self._growing or self._waiting_large) if large else bool(self._waiting_small)
 
     def saturation(self) -> float:
-        """How full it is, 0–1."""
+        """Returns the fraction in use of the fuller part, 0–1."""
         return min(1.0, max(self._small / self._small_room, self._large / self._large_room))
 
     def try_hold(self, size: int, owner: str = "") -> Hold | None:
-        """Holds bytes at once; None where there is no room, or others wait for it."""
+        """Holds bytes at once; returns None if there is no room or others wait for it."""
         hold = Hold(self, owner, 0)
         size = self._clamped(size)
         waiting = self._waiting_large if size > SMALL_BYTES else self._waiting_small
@@ -128,20 +128,20 @@ class ByteBudget:
         return True
 
     async def hold(self, size: int, owner: str, deadline: Deadline) -> Hold:
-        """Waits for room, in line. Raises Overloaded when the deadline has passed."""
-        found = self.try_hold(size, owner)
-        if found is not None:
-            return found
+        """Waits for room in order. Raises Overloaded when the deadline has passed."""
+        hold = self.try_hold(size, owner)
+        if hold is not None:
+            return hold
         size = self._clamped(size)
-        turn = _Turn(Hold(self, owner, 0), size, asyncio.get_running_loop().create_future())
-        line = self._waiting_large.setdefault(owner, deque()) if size > SMALL_BYTES else self._waiting_small
-        line.append(turn)
+        waiter = _Waiter(Hold(self, owner, 0), size, asyncio.get_running_loop().create_future())
+        queue = self._waiting_large.setdefault(owner, deque()) if size > SMALL_BYTES else self._waiting_small
+        queue.append(waiter)
         self._wake()
-        await self._wait(turn, line, deadline)
-        return turn.hold
+        await self._wait(waiter, queue, deadline)
+        return waiter.hold
 
     def must_hold(self, size: int, owner: str = "") -> Hold:
-        """Holds what is there already, be there room or not; others wait until there is."""
+        """Holds bytes that are in memory already, even without room; others then wait for room."""
         hold = Hold(self, owner, 0)
         self._change(hold, size)
         return hold
@@ -152,30 +152,30 @@ class ByteBudget:
             self._change(hold, size)
             return
         self.refused += 1
-        turn = _Turn(hold, size, asyncio.get_running_loop().create_future())
-        self._growing.append(turn)
-        await self._wait(turn, self._growing, deadline)
+        waiter = _Waiter(hold, size, asyncio.get_running_loop().create_future())
+        self._growing.append(waiter)
+        await self._wait(waiter, self._growing, deadline)
 
-    async def _wait(self, turn: _Turn, line: deque[_Turn], deadline: Deadline) -> None:
+    async def _wait(self, waiter: _Waiter, queue: deque[_Waiter], deadline: Deadline) -> None:
         try:
-            done, _ = await asyncio.wait({turn.future}, timeout=max(0.0, deadline.remaining()))
+            done, _ = await asyncio.wait({waiter.future}, timeout=max(0.0, deadline.remaining()))
         except asyncio.CancelledError:
-            self._leave(turn, line)
-            turn.hold.release()
+            self._leave(waiter, queue)
+            waiter.hold.release()
             raise
         if not done:
-            self._leave(turn, line)
+            self._leave(waiter, queue)
             raise no_room()
 
-    def _leave(self, turn: _Turn, line: deque[_Turn]) -> None:
-        if turn in line:
-            line.remove(turn)
-            if not line and self._waiting_large.get(turn.hold.owner) is line:
-                del self._waiting_large[turn.hold.owner]
+    def _leave(self, waiter: _Waiter, queue: deque[_Waiter]) -> None:
+        if waiter in queue:
+            queue.remove(waiter)
+            if not queue and self._waiting_large.get(waiter.hold.owner) is queue:
+                del self._waiting_large[waiter.hold.owner]
             self._wake()
 
     def _clamped(self, size: int) -> int:
-        """What is larger than its part has the part for itself."""
+        """Limits a size to its part of the room, so that a larger hold gets the whole part."""
         return min(size, self._large_room if size > SMALL_BYTES else self._small_room)
 
     def _fits(self, hold: Hold, size: int) -> bool:
@@ -209,42 +209,42 @@ class ByteBudget:
             self._wake()
 
     def _wake(self) -> None:
-        """Lets in those whose turn it is, as far as there is room."""
+        """Gives room to waiting holds in order."""
         while self._growing and self._may_grow(self._growing[0].hold, self._growing[0].size):
-            turn = self._growing.popleft()
-            self._grown.add(turn.hold)
-            self._enter(turn)
+            waiter = self._growing.popleft()
+            self._grown.add(waiter.hold)
+            self._enter(waiter)
         while self._waiting_small and self._fits(self._waiting_small[0].hold, self._waiting_small[0].size):
             self._enter(self._waiting_small.popleft())
         while not self._growing and (owner := self._next_owner()) is not None:
-            line = self._waiting_large.pop(owner)
-            turn = line.popleft()
-            if line:
-                self._waiting_large[owner] = line
-            self._enter(turn)
+            queue = self._waiting_large.pop(owner)
+            waiter = queue.popleft()
+            if queue:
+                self._waiting_large[owner] = queue
+            self._enter(waiter)
 
     def _next_owner(self) -> str | None:
-        """The owner whose turn it is, if there is room for what it wants.
+        """Returns the owner whose turn it is if there is room for its hold.
 
-        One that has its half is passed over; one for whom there is too little room yet is not, or large holds
-        would never get their turn.
+        Owners that have their half are skipped. Owners that need more room than there is now are not skipped;
+        otherwise the largest holds would never get room.
         """
-        for owner, line in self._waiting_large.items():
-            if self._fits(line[0].hold, line[0].size):
+        for owner, queue in self._waiting_large.items():
+            if self._fits(queue[0].hold, queue[0].size):
                 return owner
-            if self._large + line[0].size > self._large_room:
+            if self._large + queue[0].size > self._large_room:
                 return None
         return None
 
-    def _enter(self, turn: _Turn) -> None:
-        self._change(turn.hold, turn.size)
-        turn.future.set_result(None)
+    def _enter(self, waiter: _Waiter) -> None:
+        self._change(waiter.hold, waiter.size)
+        waiter.future.set_result(None)
 
 
 def no_room() -> Overloaded:
-    """The error of a call for whose bytes there was no room."""
+    """Returns the error of a call without room for its bytes."""
     return Overloaded(
-        "there is no room for the bytes of this call now; try again later",
+        "the server has no memory for the bytes of this call now; try again later",
         metadata={"limit": "held_bytes"},
         retry_after=RETRY_SECONDS,
     )

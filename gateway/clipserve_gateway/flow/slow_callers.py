@@ -1,10 +1,10 @@
-"""Callers that are slow to send their messages, or to take their answers.
+"""Limits callers that send their messages or read their answers slowly.
 
-A message that is whole within moments needs no room while it is received: so small calls never wait for it.
-One that takes longer is watched by what its connection receives, and from some size on it needs room in the
-byte budget; where there is none its call ends. An idle stream holds nothing, and may wait for ever.
+A message that arrives within QUICK_SECONDS needs no room while it is received, so small calls never wait for
+room. A message that takes longer is watched by the bytes that its connection receives. Above FREE_BYTES it
+needs room in the byte budget; without room its call ends. An idle stream holds nothing and may stay open.
 
-While others wait for room, who sends or reads too slowly loses what it has.
+While other calls wait for room, callers that send or read too slowly lose theirs.
 """
 
 from __future__ import annotations
@@ -19,25 +19,25 @@ from clipserve_gateway.flow.byte_budget import SMALL_PART, ByteBudget, Hold, no_
 from clipserve_gateway.process import arrivals
 
 QUICK_SECONDS = 0.1
-"""Messages that are whole by then are not looked at."""
+"""Messages that arrive within this time are not watched."""
 LOOK_SECONDS = 0.05
 LOOK_SECONDS_EACH = 0.0005
-"""For each connection that is watched: a look takes some 10 µs for it."""
+"""Added for each watched connection, whose check takes about 10 µs."""
 FREE_BYTES = 1 << 20
-"""What a connection may have sent of unfinished messages without room for them."""
+"""Bytes of incomplete messages that a connection may send without room."""
 FIRST_STEP_BYTES = 8 << 20
-"""Room that a message gets when it has more; beyond it gets room for the largest."""
+"""First room that a longer message gets; after that it gets room for the largest message."""
 WINDOW_BYTES = 65_535
-"""What is sent of a call that nobody reads."""
+"""Bytes that are sent of a call before it is read: the window of HTTP/2."""
 PATIENCE_SECONDS = 10.0
 LEAST_RATE = 1 << 20
-"""Bytes a second. Within PATIENCE_SECONDS and the time at this rate, messages and answers pass."""
+"""Bytes per second. A message or answer may take PATIENCE_SECONDS and its time at this rate."""
 FORGET_SECONDS = 60.0
 
 
 @dataclass(eq=False)
 class Reading:
-    """A message that is being received, by a task that waits for it."""
+    """A message that a task is receiving."""
 
     peer: str
     owner: str
@@ -45,18 +45,18 @@ class Reading:
     hold: Hold | None = None
     since: float = 0.0
     ended: Overloaded | None = None
-    """Why it was given up; then the task was cancelled."""
+    """The error with which it was ended; its task was cancelled then."""
     timer: asyncio.TimerHandle | None = None
 
     @property
     def room(self) -> int:
-        """Bytes that it has room for."""
+        """Bytes of its room."""
         return self.hold.size if self.hold is not None else 0
 
 
 @dataclass(eq=False)
 class Sending:
-    """An answer that is on its way."""
+    """An answer that is being sent."""
 
     peer: str
     size: int
@@ -65,13 +65,13 @@ class Sending:
 
 @dataclass(eq=False)
 class _Connection:
-    """What is known of one connection."""
+    """The state of one connection."""
 
     fd: int = -1
     explained: int = 0
-    """Of the bytes that it has received, those that are not of messages under way."""
+    """Received bytes that do not belong to incomplete messages."""
     waiting: int = 0
-    """Calls that wait before their message is read."""
+    """Calls whose message is not read yet."""
     readings: list[Reading] = field(default_factory=list)
     sendings: set[Sending] = field(default_factory=set)
 
@@ -81,7 +81,7 @@ class _Connection:
 
 
 class SlowCallers:
-    """Watches them. Belongs to one event loop."""
+    """Watches messages and answers under way. Belongs to one event loop."""
 
     def __init__(
         self,
@@ -93,7 +93,7 @@ class SlowCallers:
         cut: Callable[[int, str], None] = arrivals.close_connection,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """`largest` is the largest message, in bytes."""
+        """`largest` is the size of the largest message in bytes."""
         self._budget = budget
         self._largest = largest
         self._received = received
@@ -102,16 +102,16 @@ class SlowCallers:
         self._clock = clock
         self._connections: dict[str, _Connection] = {}
         self._slow: set[str] = set()
-        """Peers that are watched."""
+        """Watched peers."""
         self._work = asyncio.Event()
         self._refused, self._wanted_until = 0, 0.0
         self._forget_at = clock() + FORGET_SECONDS
 
     def begin(self, reading: Reading) -> None:
-        """A message is asked for."""
+        """Begins to receive a message."""
         connection = self._of(reading.peer)
         if connection.fd >= 0 and not connection.readings:
-            # Whatever came until now is of no message under way.
+            # Bytes that were received before do not belong to an incomplete message.
             connection.explained = self._received(connection.fd) or 0
         reading.since = self._clock()
         connection.readings.append(reading)
@@ -119,39 +119,39 @@ class SlowCallers:
         reading.timer = loop.call_later(QUICK_SECONDS, self.watch_peer, reading.peer)
 
     def end(self, reading: Reading, size: int | None) -> None:
-        """It is whole, and had so many bytes, headers included; None where its caller has given it up."""
+        """Ends a message of `size` bytes including headers; None if its caller gave it up."""
         if reading.timer is not None:
             reading.timer.cancel()
         connection = self._of(reading.peer)
         if size is None and reading.ended is None and connection.fd >= 0:
-            # Of what is under way on its connection, it had its share.
+            # Its equal share of the bytes under way on its connection.
             under_way = (self._received(connection.fd) or 0) - connection.explained
             size = max(0, under_way) // len(connection.readings)
         connection.readings.remove(reading)
         connection.explained += size or 0
 
     def wait_before(self, peer: str, calls: int) -> None:
-        """So many more calls of a connection wait before their message is read."""
+        """Adds to the calls of a connection whose message is not read yet."""
         self._of(peer).waiting += calls
 
     def send(self, peer: str, size: int) -> Sending:
-        """An answer begins to be sent."""
+        """Begins to send an answer."""
         sending = Sending(peer, size, self._clock())
         self._of(peer).sendings.add(sending)
         self.watch_peer(peer)
         return sending
 
     def sent(self, sending: Sending) -> None:
-        """It was sent, or will not be."""
+        """Ends an answer that was sent or dropped."""
         self._of(sending.peer).sendings.discard(sending)
 
     def watch_peer(self, peer: str) -> None:
-        """Looks at a connection from now on, as long as it has something under way."""
+        """Watches a connection from now on while it has messages or answers under way."""
         self._slow.add(peer)
         self._work.set()
 
     async def watch(self) -> None:
-        """Runs until it is cancelled."""
+        """Checks the watched connections until it is cancelled."""
         while True:
             await self._work.wait()
             await asyncio.sleep(max(LOOK_SECONDS, LOOK_SECONDS_EACH * len(self._slow)))
@@ -160,7 +160,7 @@ class SlowCallers:
                 self._work.clear()
 
     def look(self) -> None:
-        """Looks at all that is slow, once."""
+        """Checks all watched connections once."""
         now = self._clock()
         self._find_slow(now)
         if self._budget.refused != self._refused or self._wanted_by_anyone:
@@ -180,21 +180,21 @@ class SlowCallers:
         return self._budget.wanted(large=True) or self._budget.wanted(large=False)
 
     def _of(self, peer: str) -> _Connection:
-        found = self._connections.get(peer)
-        if found is None:
-            found = self._connections[peer] = _Connection()
-        return found
+        connection = self._connections.get(peer)
+        if connection is None:
+            connection = self._connections[peer] = _Connection()
+        return connection
 
     def _find_slow(self, now: float) -> None:
-        """Leaves out what is not slow any more, and finds the sockets of the rest."""
+        """Drops connections without messages under way, and finds the sockets of the others."""
         self._slow = {peer for peer in self._slow if not self._of(peer).unused}
         if any(self._of(peer).fd < 0 for peer in self._slow):
-            there = self._open()
+            sockets = self._open()
             for peer in self._slow:
-                self._of(peer).fd = there.get(peer, -1)
+                self._of(peer).fd = sockets.get(peer, -1)
 
     def _measure(self, connection: _Connection, now: float) -> int:
-        """Sees to it that unfinished messages have room; the bytes that have none."""
+        """Gives incomplete messages room; returns the bytes without room."""
         received = self._received(connection.fd) if connection.fd >= 0 else None
         if received is None:
             return 0
@@ -214,10 +214,14 @@ class SlowCallers:
         return max(0, loose)
 
     def _watched(self, connection: _Connection, now: float) -> list[Reading]:
-        return [it for it in connection.readings if it.ended is None and now - it.since >= QUICK_SECONDS]
+        return [
+            reading
+            for reading in connection.readings
+            if reading.ended is None and now - reading.since >= QUICK_SECONDS
+        ]
 
     def _step(self, reading: Reading) -> bool:
-        """Gives the message more room, if there is some."""
+        """Gives a message more room if there is room; returns whether it did."""
         wanted = FIRST_STEP_BYTES if reading.room < FIRST_STEP_BYTES else self._largest
         wanted = min(wanted, self._largest)
         if reading.hold is None:
@@ -226,8 +230,8 @@ class SlowCallers:
         return reading.hold.try_resize(wanted)
 
     def _give_up(self, connection: _Connection, reading: Reading, loose: int) -> int:
-        """Ends a message; its part of the bytes that are loose."""
-        part = loose // max(1, sum(it.ended is None for it in connection.readings))
+        """Ends a message; returns its part of the bytes without room."""
+        part = loose // max(1, sum(other.ended is None for other in connection.readings))
         connection.explained += reading.room + part
         self._end(reading, no_room())
         return part
@@ -239,9 +243,9 @@ class SlowCallers:
         reading.task.cancel()
 
     def _bound(self, loose: dict[str, int], now: float) -> None:
-        """Keeps what all connections have sent without room within the part of small messages."""
+        """Keeps the bytes without room of all connections within the room for small messages."""
         while loose and sum(loose.values()) > self._budget.room * SMALL_PART:
-            peer = max(loose, key=lambda it: loose[it])
+            peer = max(loose, key=lambda other: loose[other])
             most = loose.pop(peer)
             connection = self._connections[peer]
             for reading in self._watched(connection, now):
@@ -249,38 +253,38 @@ class SlowCallers:
                     self._give_up(connection, reading, most)
 
     def _hurry(self, peer: str, connection: _Connection, now: float) -> None:
-        """While others wait: ends messages that have room and come too slowly, and answers nobody takes."""
+        """While others wait for room: ends messages that arrive too slowly and answers that are not read."""
         for reading in self._watched(connection, now):
             if reading.hold is not None and now - reading.since > patience(reading.room):
                 connection.explained += reading.room
                 self._end(reading, too_slow())
         for sending in list(connection.sendings):
             if connection.fd >= 0 and now - sending.since > patience(sending.size):
-                # gRPC has no way to take back what it was given to send.
+                # gRPC cannot withdraw bytes that it was given to send.
                 self._cut(connection.fd, peer)
                 break
 
     def _forget(self) -> None:
-        """Drops what is known of connections that are gone."""
+        """Drops the state of closed connections."""
         self._forget_at = self._clock() + FORGET_SECONDS
-        there = self._open()
-        gone = [peer for peer, it in self._connections.items() if it.unused and peer not in there]
+        sockets = self._open()
+        gone = [peer for peer, state in self._connections.items() if state.unused and peer not in sockets]
         for peer in gone:
             del self._connections[peer]
 
     def __iter__(self) -> Iterator[str]:
-        """The peers that are known."""
+        """Iterates over the known peers."""
         return iter(self._connections)
 
 
 def patience(size: int) -> float:
-    """Seconds that so many bytes may take while others wait."""
+    """Returns the seconds that `size` bytes may take while others wait for room."""
     return PATIENCE_SECONDS + size / LEAST_RATE
 
 
 def too_slow() -> Overloaded:
-    """The error of a call whose message came too slowly while others waited for its room."""
+    """Returns the error of a call whose message arrived too slowly while others waited for room."""
     return Overloaded(
-        "the message of this call came too slowly while others waited for the room that it took; try again",
+        "the message of this call arrived too slowly while other calls waited for memory; try again",
         metadata={"limit": "held_bytes"},
     )

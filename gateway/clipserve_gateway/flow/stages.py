@@ -1,4 +1,4 @@
-"""What a request did and how long each stage took, for its trailers, its log line and the metrics."""
+"""Facts and stage times of a request, for its trailers, its log line and the metrics."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from dataclasses import dataclass, field
 
 @dataclass
 class Record:
-    """One request: seconds by stage (summed over parallel parts), countable facts such as items, and notes.
+    """The facts of one request: seconds by stage (summed over parallel parts), counts, and notes.
 
-    Notes are for the log line alone.
+    Notes appear only in the log line.
     """
 
     request_id: str = ""
@@ -21,14 +21,14 @@ class Record:
     facts: dict[str, int] = field(default_factory=dict)
     notes: dict[str, str] = field(default_factory=dict)
     under_way: list[str] = field(default_factory=list)
-    """Stages that have begun and not ended well, in the order they began."""
+    """Stages that began and did not end successfully, in order."""
     received: int = 0
-    """Bytes of messages that nobody has paid for yet."""
+    """Bytes of messages that are not charged yet."""
     work: float = 0.0
-    """Work beyond the items that requests name, counted in items, that nobody has paid for yet."""
+    """Work besides the items of the request, in items, that is not charged yet."""
 
     def trailer(self) -> str:
-        """`decode;dur=1.52, cache_hit;n=1`: milliseconds, in the manner of HTTP's Server-Timing."""
+        """Returns `decode;dur=1.52, cache_hit;n=1`: milliseconds, like HTTP's Server-Timing."""
         parts = [f"{name};dur={seconds * 1000:.2f}" for name, seconds in self.seconds.items()]
         return ", ".join(parts + [f"{name};n={count}" for name, count in self.facts.items()])
 
@@ -38,37 +38,37 @@ _arrival: contextvars.ContextVar[float | None] = contextvars.ContextVar("arrival
 
 
 def note_arrival(moment: float) -> None:
-    """A call arrived then, on the clock of time.perf_counter; tasks that are made from here on serve it."""
+    """Stores when the current call arrived, on the clock of time.perf_counter, for later tasks."""
     _arrival.set(moment)
 
 
 def arrival() -> float:
-    """When the call being served arrived, on the clock of time.perf_counter; now where that is not known."""
-    known = _arrival.get()
-    return time.perf_counter() if known is None else known
+    """Returns when the current call arrived, on the clock of time.perf_counter; now if it is unknown."""
+    moment = _arrival.get()
+    return time.perf_counter() if moment is None else moment
 
 
 @contextlib.contextmanager
 def recording() -> Iterator[Record]:
-    """Collects what the request that runs inside does."""
+    """Records the facts of the request that runs in the block."""
     record = Record()
     before = _record.get()
     _record.set(record)
     try:
         yield record
     finally:
-        # Not by a token: a stream that is dropped is closed in another context than it was begun in.
+        # Without a token, since a dropped stream is closed in another context than it was begun in.
         _record.set(before)
 
 
 def current() -> Record | None:
-    """Of the request being served, if one is."""
+    """Returns the record of the current request, if there is one."""
     return _record.get()
 
 
 @contextlib.contextmanager
 def stage(name: str) -> Iterator[None]:
-    """Adds the time spent inside to the stage `name` of the request being served, if one is."""
+    """Adds the time of the block to the stage `name` of the current request, if there is one."""
     record = _record.get()
     if record is None:
         yield
@@ -83,46 +83,46 @@ def stage(name: str) -> Iterator[None]:
 
 
 def count(name: str, number: int) -> None:
-    """Adds to a fact of the request being served, if one is."""
+    """Adds to a count of the current request, if there is one."""
     record = _record.get()
     if record is not None:
         record.facts[name] = record.facts.get(name, 0) + number
 
 
 def note(name: str, text: str) -> None:
-    """Puts a word into the log line of the request being served, if one is."""
+    """Adds a note to the log line of the current request, if there is one."""
     record = _record.get()
     if record is not None:
         record.notes[name] = text
 
 
 def add_received(size: int) -> None:
-    """Adds the bytes of a message to the request being served, if one is."""
+    """Adds the bytes of a message to the current request, if there is one."""
     record = _record.get()
     if record is not None:
         record.received += size
 
 
 def take_received() -> int:
-    """The bytes that were added since this was asked last."""
+    """Returns the bytes that were added since the last call."""
     record = _record.get()
     if record is None:
         return 0
-    found, record.received = record.received, 0
-    return found
+    received, record.received = record.received, 0
+    return received
 
 
 def add_work(items: float) -> None:
-    """Adds work to the request being served, if one is: what it costs beyond the items that it names."""
+    """Adds work besides the items of the current request, if there is one."""
     record = _record.get()
     if record is not None:
         record.work += items
 
 
 def take_work() -> float:
-    """The work that was added since this was asked last."""
+    """Returns the work that was added since the last call."""
     record = _record.get()
     if record is None:
         return 0.0
-    found, record.work = record.work, 0.0
-    return found
+    work, record.work = record.work, 0.0
+    return work
