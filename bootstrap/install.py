@@ -12,11 +12,11 @@ from pathlib import Path
 
 from bootstrap import kubectl, libpython, lock, pip, state, torch_index
 from bootstrap.busybox import install_busybox
+from bootstrap.installed_files import missing_files
 from bootstrap.machine import MB
 from bootstrap.progress import Lines, Step
 from bootstrap.pythons import Python
 from bootstrap.stages import GATEWAY_ENV, MODELS_ENV, SITE, Stage, digest
-from bootstrap.whole import lost_files
 
 CONSTRAINTS = {GATEWAY_ENV: "constraints/gateway.txt", MODELS_ENV: "constraints/models.txt"}
 REQUIREMENTS = {"tools": ["clipserve[cli,gateway,milvus,dev]"], "torch": ["torch", "torchvision"]}
@@ -29,7 +29,7 @@ SOURCES = ("client", "gateway", "exporter")
 SOURCES_FILE = "clipserve-sources.pth"
 
 DISK_FULL = "the disk is full; free disk space"
-LITTLE_ROOM = 50 * MB
+LOW_DISK_BYTES = 50 * MB
 """With fewer free bytes, a failure without a reason is taken for a full disk."""
 
 
@@ -87,7 +87,7 @@ class Installer:
         for name, proof in self._state.proofs.items():
             if not any(path.exists() for path in self.path.glob(proof)):
                 return f"{name} is incomplete: {proof} is gone"
-        lost = next(lost_files(self.path), "") if self.thorough else ""
+        lost = next(missing_files(self.path), "") if self.thorough else ""
         return f"{lost} is gone" if lost else ""
 
     def install(self, wanted: Sequence[Stage]) -> None:
@@ -126,7 +126,7 @@ class Installer:
         if done.returncode:
             empty(self.path, but=state.FILE)
             output = (done.stdout + done.stderr).strip().splitlines() or ["no output"]
-            cause = DISK_FULL if shutil.disk_usage(self.root).free < LITTLE_ROOM else output[-1]
+            cause = DISK_FULL if shutil.disk_usage(self.root).free < LOW_DISK_BYTES else output[-1]
             raise SetupFailed(f"{self._base.words} cannot make {self._environment}: {cause}")
         self._state = state.State(root=str(self.root), python=".".join(map(str, self._base.version)))
         state.save(self.path, self._state)

@@ -7,4 +7,4 @@ from clipserve_gateway.collection import score_statistics
 
 
 def test_the_command_knows_the_gateways_minimum() -> None:
-    assert search_output.FEWEST_POINTS == score_statistics.FEWEST_POINTS
+    assert search_output.MIN_POINTS == score_statistics.MIN_POINTS

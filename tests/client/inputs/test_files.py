@@ -22,7 +22,7 @@ from clipserve.inputs.files import (
     read_regular,
     read_text,
 )
-from clipserve.tools.indexing.roots import known_root, note_root, state_file
+from clipserve.tools.indexing.roots import known_root, record_root, state_file
 from clipserve.tools.sheets.thumbnail import NotShown, thumbnail
 from clipserve.transport.channel import Tls
 
@@ -314,7 +314,7 @@ def test_indexed_folders_are_noted_for_their_user_alone(tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
     assert known_root("/a") is None
     for name in ("/a", "/b", "/a", "/half\udc80"):
-        note_root(type(tmp_path)(name))
+        record_root(type(tmp_path)(name))
     assert [str(known_root(name)) for name in ("/a", "/b", "/half?")] == ["/a", "/b", "/half\udc80"]
     assert state_file().stat().st_mode & 0o777 == 0o600
     assert state_file().parent.stat().st_mode & 0o777 == 0o700

@@ -15,7 +15,7 @@ from clipserve.tools.evaluation.report_html import report_html
 from clipserve.tools.evaluation.report_png import report_png
 from clipserve.tools.evaluation.run import Evaluator
 from clipserve.tools.sheets.contact_sheet import write_sheet
-from clipserve.tools.sheets.drawing import LONGEST
+from clipserve.tools.sheets.drawing import MAX_CHARACTERS
 from clipserve.tools.sheets.entries import Entry, Sheet
 from clipserve.tools.sheets.group_sheet import GroupSheet, Row, write_group_sheet
 
@@ -56,7 +56,7 @@ def test_of_a_very_long_name_only_the_beginning_is_fitted(tmp_path, monkeypatch)
 
     monkeypatch.setattr("clipserve.tools.sheets.drawing.fitted", noting)
     write_sheet(Sheet("x" * 2_000_000, "", [Entry("x" * 2_000_000, 0.5, None)]), tmp_path / "a.png")
-    assert max(lengths) == LONGEST
+    assert max(lengths) == MAX_CHARACTERS
 
 
 def evaluation(client, classes):

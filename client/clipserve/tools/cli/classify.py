@@ -33,9 +33,9 @@ from clipserve.tools.cli.terminal import console, say, table
 from clipserve.tools.indexing.facts import printable
 from clipserve.types import ClassifyResult, LabelScore
 
-ALL = 2**31 - 1
+ALL_LABELS = 2**31 - 1
 """As --top 0 is sent: all labels."""
-MANY = 1_000
+MANY_PROMPTS = 1_000
 """More prompts than this are encoded before the first picture, with a progress bar."""
 
 
@@ -120,8 +120,8 @@ def classify(
     files, skipped = expanded(images)
     unread = unread_folders(skipped)
     with server.client() as client:
-        prompts = len(given.names) * max(1, len(given.templates)) if given else MANY + 1
-        if prompts > MANY and not server.as_json:
+        prompts = len(given.names) * max(1, len(given.templates)) if given else MANY_PROMPTS + 1
+        if prompts > MANY_PROMPTS and not server.as_json:
             # An older server encodes them for the first picture.
             with contextlib.suppress(Unimplemented), encoding() as tell:
                 encoded = client.prepare_labels(given, label_set=stored, model=model, progress=tell)
@@ -135,7 +135,7 @@ def classify(
                 [picture_input(file) for file in files],
                 given,
                 label_set=stored,
-                top_k=top or ALL,
+                top_k=top or ALL_LABELS,
                 mode=mode,
                 thresholds=threshold,
                 model=model,

@@ -86,7 +86,7 @@ def dedupe(
       clipserve dedupe -c holiday --threshold 0.98 --sheet duplicates.html
       clipserve dedupe -c holiday --filter 'folder == "sea"' --keep first --delete
     """
-    with server.client(patient=True) as client:
+    with server.client(job=True) as client:
         info = client.get_collection(collection)
         scanned = scan(client, info, read_filter(filter_text, info.schema), show=not server.as_json)
         with progress("Comparing", len(scanned.ids), show=not server.as_json) as advance:

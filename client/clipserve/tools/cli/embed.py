@@ -111,7 +111,7 @@ def embed(
     click.get_current_context().meta[PLACES] = {"texts": listed.places}
     if not files and not lines:
         raise click.UsageError("there is nothing to embed; give pictures, --text or --texts-file")
-    with server.client(patient=True) as client:
+    with server.client(job=True) as client:
         embedded = embed_all(client, files, lines, model=model, raw=raw, show=not server.as_json)
     if output is not None and embedded.good:
         write(embedded, output)

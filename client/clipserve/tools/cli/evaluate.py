@@ -116,7 +116,7 @@ def evaluate(
     if not server.as_json:
         for sentence in whole.sentences():
             say(sentence, err=True)
-    with server.client(patient=True) as client:
+    with server.client(job=True) as client:
         evaluator = Evaluator(client, chosen, templates=prompts.texts, model=model)
         with encoding(show=not server.as_json) as tell:
             evaluator.encode_labels(tell)

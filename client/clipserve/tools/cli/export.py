@@ -43,7 +43,7 @@ def export(collection: str, file: Path, filter_text: str | None, sources: bool, 
       clipserve export -c holiday backup.parquet --sources
     """
     need_pyarrow()
-    with server.client(patient=True) as client:
+    with server.client(job=True) as client:
         info = client.get_collection(collection)
         if sources and not info.keep_sources:
             raise Failure(f"{collection} does not keep sources; leave out --sources")

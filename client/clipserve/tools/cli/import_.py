@@ -107,7 +107,7 @@ def import_(
         with (
             file_of(file) as path,
             PointFile(path, id_column, embedding_column) as points,
-            server.client(patient=True) as client,
+            server.client(job=True) as client,
         ):
             if from_sources and points.columns.source is None:
                 raise FileError("the file has no sources; export with --sources, or leave out --from-sources")

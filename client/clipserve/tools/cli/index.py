@@ -35,7 +35,7 @@ from clipserve.tools.cli.search_output import too_few_points
 from clipserve.tools.cli.terminal import say
 from clipserve.tools.indexing.facts import Picture, printable
 from clipserve.tools.indexing.reading import Reader
-from clipserve.tools.indexing.roots import note_root
+from clipserve.tools.indexing.roots import record_root
 from clipserve.tools.indexing.run import IndexRun
 from clipserve.types import Collection
 
@@ -110,8 +110,8 @@ def index(
         pictures = [Picture(root, path, prefix) for path in find_images(root, skipped)]
     if not pictures:
         raise Failure(no_pictures(printable(folder), skipped))
-    note_root(root)
-    with server.client(patient=True, in_flight=parallel) as client:
+    record_root(root)
+    with server.client(job=True, in_flight=parallel) as client:
         info = ensure_collection(client, collection, model, keep_sources)
         if info.count and not replace:
             refuse_taken_ids(client, info, pictures, show=not server.as_json)

@@ -15,7 +15,7 @@ from clipserve.tools.cli.terminal import confirm, say
 from clipserve.tools.indexing.facts import SCHEMA, Picture, printable
 from clipserve.tools.indexing.origin import find_others
 from clipserve.tools.indexing.prune import find_gone
-from clipserve.tools.indexing.reading import ASKED
+from clipserve.tools.indexing.reading import LOOKUP_BATCH
 from clipserve.types import Collection
 
 LISTED_GONE = 5
@@ -125,7 +125,7 @@ def refuse_taken_ids(
             collection.name,
             pictures,
             has_roots="root" in collection.schema,
-            batch=ASKED,
+            batch=LOOKUP_BATCH,
             progress=advance,
         )
     if others.count:

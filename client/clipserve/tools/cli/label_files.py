@@ -18,7 +18,7 @@ from clipserve.tools.cli.listed import Listed, entries, from_lines
 
 KEYS = ("names", "templates", "thresholds", "none_of_the_above")
 NONE_KEYS = ("name", "prompts", "threshold")
-TOLD = "info"
+INFO_KEY = "info"
 """Key that `labels get --json` adds and `read` ignores."""
 BEGINS_JSON = re.compile(r'\s*(?:\[[^\S\r\n]*(?:["\r\n]|\Z)|\{[^\S\r\n]*(?:[\r\n]|\Z))')
 """A bracket or brace alone on the first line, or a bracket and a quote."""
@@ -49,7 +49,7 @@ def read(text: str, source: str) -> LabelFile:
         if label_file is None:
             names = from_lines(text, source)
             label_file = LabelFile(LabelSet(names.texts), names)
-    except Wrong as error:
+    except InvalidLabelFile as error:
         raise click.UsageError(f"{source}: {error}") from None
     if not label_file.names.texts:
         raise click.UsageError(f"{source} has no labels; write one a line")
@@ -61,12 +61,12 @@ def read_prompts(text: str, source: str) -> Listed:
     """Prompts, one a line, or a JSON list of strings. Raises click.UsageError."""
     try:
         given = json_list(text, source)
-    except Wrong as error:
+    except InvalidLabelFile as error:
         raise click.UsageError(f"{source}: {error}") from None
     return from_lines(text, source) if given is None else given
 
 
-class Wrong(ValueError):
+class InvalidLabelFile(ValueError):
     """What is wrong with a file; messages print it after the file's name."""
 
 
@@ -88,7 +88,7 @@ def json_list(text: str, source: str) -> Listed | None:
         return None
     try:
         document = parsed(text)
-    except Wrong:
+    except InvalidLabelFile:
         if meant:
             raise
         return None
@@ -105,37 +105,37 @@ def is_json(text: str, source: str) -> bool:
 
 
 def parsed(text: str) -> Any:
-    """The parsed JSON. Raises Wrong, with the line."""
+    """The parsed JSON. Raises InvalidLabelFile, with the line."""
     try:
         return json.loads(text, object_pairs_hook=without_repeats)
     except json.JSONDecodeError as error:
         line = len(lines_in(text[: error.pos] + "."))
-        raise Wrong(
+        raise InvalidLabelFile(
             f"line {line} is not valid JSON: {error.msg}; correct it, or write one entry a line and quote "
             "entries that begin with a bracket"
         ) from None
-    except Wrong:
+    except InvalidLabelFile:
         raise
     except ValueError:  # Python limits the digits of a number
-        raise Wrong("the JSON has a number with too many digits") from None
+        raise InvalidLabelFile("the JSON has a number with too many digits") from None
     except RecursionError:
-        raise Wrong("the JSON is nested too deep") from None
+        raise InvalidLabelFile("the JSON is nested too deep") from None
 
 
 def without_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """The object of these pairs. Raises Wrong for a key that occurs twice."""
+    """The object of these pairs. Raises InvalidLabelFile for a key that occurs twice."""
     object = dict(pairs)
     if len(object) < len(pairs):
         keys = [key for key, _ in pairs]
-        raise Wrong(f"{next(key for key in keys if keys.count(key) > 1)!r} occurs twice")
+        raise InvalidLabelFile(f"{next(key for key in keys if keys.count(key) > 1)!r} occurs twice")
     return object
 
 
 def read_document(document: dict[str, Any]) -> LabelSet:
-    """The label set of a JSON document. Raises Wrong."""
-    check_keys(document, (*KEYS, TOLD), "a label set")
+    """The label set of a JSON document. Raises InvalidLabelFile."""
+    check_keys(document, (*KEYS, INFO_KEY), "a label set")
     if "names" not in document:
-        raise Wrong("names is missing; it is the list of labels")
+        raise InvalidLabelFile("names is missing; it is the list of labels")
     none = document.get("none_of_the_above") or None
     if none is True:
         none = {}
@@ -148,7 +148,7 @@ def read_document(document: dict[str, Any]) -> LabelSet:
         )
     thresholds = document.get("thresholds") or []
     if not isinstance(thresholds, list):
-        raise Wrong("thresholds is not a list of numbers")
+        raise InvalidLabelFile("thresholds is not a list of numbers")
     return LabelSet(
         texts_of(document["names"], "names"),
         texts_of(document.get("templates") or [], "templates"),
@@ -158,36 +158,36 @@ def read_document(document: dict[str, Any]) -> LabelSet:
 
 
 def check_keys(document: Any, known: Sequence[str], what: str) -> None:
-    """Raises Wrong unless `document` is an object with no other keys than `known`."""
+    """Raises InvalidLabelFile unless `document` is an object with no other keys than `known`."""
     if not isinstance(document, dict):
-        raise Wrong(f"{what} must be a JSON object with {', '.join(known)}")
+        raise InvalidLabelFile(f"{what} must be a JSON object with {', '.join(known)}")
     for key in document:
         if key not in known:
-            raise Wrong(f"{what} has no key {quoted(key)}; its keys are {', '.join(known)}")
+            raise InvalidLabelFile(f"{what} has no key {quoted(key)}; its keys are {', '.join(known)}")
 
 
 def text_of(value: Any, what: str) -> str:
-    """The value if it is a string. Raises Wrong."""
+    """The value if it is a string. Raises InvalidLabelFile."""
     if not isinstance(value, str):
-        raise Wrong(f"{what} must be a string")
+        raise InvalidLabelFile(f"{what} must be a string")
     return value
 
 
 def texts_of(values: Any, what: str) -> tuple[str, ...]:
-    """The values if they are a list of strings. Raises Wrong."""
+    """The values if they are a list of strings. Raises InvalidLabelFile."""
     if not isinstance(values, list | tuple):
-        raise Wrong(f"{what} must be a list of strings")
+        raise InvalidLabelFile(f"{what} must be a list of strings")
     return tuple(text_of(value, f"{what}[{i}]") for i, value in enumerate(values))
 
 
 def number_of(value: Any, what: str) -> float:
-    """The value if it is a number. Raises Wrong."""
+    """The value if it is a number. Raises InvalidLabelFile."""
     if isinstance(value, bool) or not isinstance(value, int | float):
-        raise Wrong(f"{what} must be a number")
+        raise InvalidLabelFile(f"{what} must be a number")
     try:
         return float(value)
     except OverflowError:
-        raise Wrong(f"{what} is too large; a threshold is a cosine, -1 to 1") from None
+        raise InvalidLabelFile(f"{what} is too large; a threshold is a cosine, -1 to 1") from None
 
 
 def document(labels: LabelSet) -> dict[str, Any]:

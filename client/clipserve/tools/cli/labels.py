@@ -114,7 +114,7 @@ def get(name: str, server: Server) -> None:
         stored = client.get_label_set(*reference(name))
     known = label_files.document(stored.labels)
     if server.as_json:
-        print_json({**known, label_files.TOLD: facts(stored.info)})
+        print_json({**known, label_files.INFO_KEY: facts(stored.info)})
     else:
         print_json(known)
 

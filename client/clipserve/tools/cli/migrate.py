@@ -105,7 +105,7 @@ def migrate(
         sure=yes,
         show=not server.as_json,
     )
-    with server.client(patient=True) as client:
+    with server.client(job=True) as client:
         if to_model is not None:
             info = move(client, collection, to_model, choices)
             if may_switch(info, choices):

@@ -20,7 +20,7 @@ from clipserve.tools.cli.stdin import TEXT_OR_STDIN
 from clipserve.tools.cli.terminal import say
 from clipserve.transport.channel import DEFAULT_TARGET, Tls
 
-PATIENT = RetryPolicy(attempts=8, initial_backoff=0.2, max_backoff=5.0)
+JOB_RETRY = RetryPolicy(attempts=8, initial_backoff=0.2, max_backoff=5.0)
 """For long jobs: it bridges the restart of a server."""
 
 IN_FLIGHT = 4
@@ -34,7 +34,7 @@ OUT = OutputFile()
 SERVER = "clipserve.server"
 """Key of the Server in the context's `meta`; errors are printed with its target."""
 
-GIVEN = "clipserve.given"
+TYPED_OPTIONS = "clipserve.given"
 """Key in the context's `meta` of the options that were typed before the command."""
 
 
@@ -103,10 +103,10 @@ class Server:
             return None
         return Tls(self.ca, self.cert, self.key, server_name=self.server_name or "")
 
-    def client(self, *, patient: bool = False, in_flight: int = IN_FLIGHT) -> Client:
+    def client(self, *, job: bool = False, in_flight: int = IN_FLIGHT) -> Client:
         """A client of the server. Raises click.BadParameter for a malformed target or token.
 
-        A patient client is for jobs: it retries longer, and its calls yield to interactive ones.
+        With `job`, it retries longer, and its calls yield to interactive ones.
         """
         try:
             bearer(self.token)
@@ -120,9 +120,9 @@ class Server:
                     timeout=self.timeout,
                     token=TokenFile(self.token_file) if self.token_file else self.token,
                     tls=self.security or False,
-                    retry=PATIENT if patient else RetryPolicy(),
+                    retry=JOB_RETRY if job else RetryPolicy(),
                     in_flight=in_flight,
-                    priority="bulk" if patient else "interactive",
+                    priority="bulk" if job else "interactive",
                 )
             except ValueError as error:
                 raise click.BadParameter(str(error), param_hint="--target") from None
@@ -138,7 +138,7 @@ def server_options(command: Callable[..., None]) -> Callable[..., None]:
     def with_server(**given: Any) -> None:
         ctx = click.get_current_context()
         chosen = {name: given.pop(name) for name in Server.__dataclass_fields__}
-        before = ctx.meta.get(GIVEN, {})
+        before = ctx.meta.get(TYPED_OPTIONS, {})
         chosen |= {name: value for name, value in before.items() if not on_command_line(ctx, name)}
         typed = {name for name in chosen if name in before or on_command_line(ctx, name)}
         ctx.meta[SERVER] = server = Server(**one_token(chosen, typed))
@@ -175,7 +175,7 @@ def with_options(command: Callable[..., None], **more: Any) -> Callable[..., Non
 
 def keep_for_commands(ctx: click.Context, given: Mapping[str, Any]) -> None:
     """Stores the options that were typed before the command."""
-    ctx.meta[GIVEN] = {name: value for name, value in given.items() if on_command_line(ctx, name)}
+    ctx.meta[TYPED_OPTIONS] = {name: value for name, value in given.items() if on_command_line(ctx, name)}
 
 
 def on_command_line(ctx: click.Context, name: str) -> bool:

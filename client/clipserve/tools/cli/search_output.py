@@ -20,16 +20,16 @@ from clipserve.types import Hit, SearchResult, StoredPoint
 
 PERCENTILE = "beats: share of unrelated pairs in this collection with a lower score"
 WEAK = "nothing here matches well: many unrelated pairs score as high as the best hit"
-FEWEST_POINTS = 20
+MIN_POINTS = 20
 """With fewer points the server does not compare scores with unrelated pairs."""
 
 
 def too_few_points(collection: str, count: int) -> str:
     """Why hits have no `beats`; empty if the collection has enough points."""
-    if count >= FEWEST_POINTS:
+    if count >= MIN_POINTS:
         return ""
     return (
-        f"{collection} has only {count} point{'s' * (count != 1)}; with {FEWEST_POINTS} or more, searches "
+        f"{collection} has only {count} point{'s' * (count != 1)}; with {MIN_POINTS} or more, searches "
         "also tell whether a score is high for this collection (`beats`)"
     )
 
@@ -121,7 +121,7 @@ def entry(hit: Hit, pictures: Mapping[str, Picture]) -> Entry:
 def not_shown(entries: tuple[Entry, ...]) -> list[str]:
     """A sentence for each reason why pictures are not shown, the most frequent first."""
     reasons: Counter[str] = Counter()
-    for one in every(entries):
+    for one in shown_entries(entries):
         if isinstance(one.path, NotShown):
             reasons[one.path.why] += 1
         elif isinstance(one.path, Below):
@@ -139,7 +139,7 @@ def not_shown(entries: tuple[Entry, ...]) -> list[str]:
     ]
 
 
-def every(entries: tuple[Entry, ...]) -> Iterator[Entry]:
+def shown_entries(entries: tuple[Entry, ...]) -> Iterator[Entry]:
     """The entries and the near-duplicates that the sheet shows."""
     for one in entries:
         yield one

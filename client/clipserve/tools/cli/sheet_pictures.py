@@ -15,7 +15,7 @@ from clipserve.tools.sheets.entries import SMALL_PICTURES
 from clipserve.tools.sheets.thumbnail import NotShown, Picture, thumbnail
 from clipserve.types import Hit, StoredPoint
 
-PIECE = 16
+FETCH_BATCH = 16
 """Stored pictures to fetch at a time; each may have megabytes until it is scaled down."""
 
 
@@ -50,10 +50,10 @@ def kept_pictures(client: Client, collection: str, ids: Sequence[str]) -> Iterat
     try:
         if not client.get_collection(collection).keep_sources:
             return
-        for first in range(0, len(ids), PIECE):
-            for point in client.get_points(collection, ids[first : first + PIECE], with_sources=True):
+        for first in range(0, len(ids), FETCH_BATCH):
+            for point in client.get_points(collection, ids[first : first + FETCH_BATCH], with_sources=True):
                 if point.image is not None:
-                    yield point.id, small(point.image)
+                    yield point.id, scaled_png(point.image)
                 elif point.text is not None:
                     yield point.id, NotShown("its point was made of a text")
                 left.discard(point.id)
@@ -62,7 +62,7 @@ def kept_pictures(client: Client, collection: str, ids: Sequence[str]) -> Iterat
             yield id, NotShown(f"the server did not send it: {error}")
 
 
-def small(content: bytes) -> Picture:
+def scaled_png(content: bytes) -> Picture:
     """The picture, scaled down for a sheet, as a PNG file."""
     made = thumbnail(content, SIDE, SIDE)
     if isinstance(made, NotShown):

@@ -21,7 +21,7 @@ from clipserve.wire.images import MAX_FILE_BYTES
 
 STDIN = Path("-")
 """Value of the options below for `-`. A file with that name is given as `./-`."""
-CLAIMED = "clipserve.stdin"
+STDIN_OWNER = "clipserve.stdin"
 """Key in the context's `meta` of the parameter that reads standard input."""
 
 
@@ -70,12 +70,12 @@ def claim(ctx: click.Context | None, param: click.Parameter | None) -> None:
     if ctx is None:
         return
     name = param.get_error_hint(ctx) if param is not None else "this"
-    if CLAIMED in ctx.meta:
+    if STDIN_OWNER in ctx.meta:
         raise click.UsageError(
-            f"standard input (-) is given for {ctx.meta[CLAIMED]} and for {name}, but can be read only once; "
-            "write one of them to a file"
+            f"standard input (-) is given for {ctx.meta[STDIN_OWNER]} and for {name}, but can be read only "
+            "once; write one of them to a file"
         )
-    ctx.meta[CLAIMED] = name
+    ctx.meta[STDIN_OWNER] = name
 
 
 def opened_stdin() -> BinaryIO:

@@ -9,7 +9,7 @@ from typing import Any
 from clipserve.inputs.image_like import ImageLike
 from clipserve.inputs.picture_files import PassedOver
 
-NAMED = 5
+LISTED_NAMES = 5
 """Number of names that a sentence lists."""
 
 
@@ -97,6 +97,6 @@ class Dataset:
 
 
 def shortened(names: Sequence[str]) -> str:
-    """The first NAMED names, and the number of others."""
-    more = len(names) - NAMED
-    return ", ".join(names[:NAMED]) + (f" and {more:,} more" if more > 0 else "")
+    """The first LISTED_NAMES names, and the number of others."""
+    more = len(names) - LISTED_NAMES
+    return ", ".join(names[:LISTED_NAMES]) + (f" and {more:,} more" if more > 0 else "")

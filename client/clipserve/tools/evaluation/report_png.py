@@ -13,7 +13,7 @@ from clipserve.tools.sheets.drawing import (
     CARD,
     INK,
     LINE,
-    LONGEST,
+    MAX_CHARACTERS,
     MUTED,
     PAPER,
     WRONG,
@@ -42,7 +42,7 @@ def canvas(report: Report, width: int, height: int) -> tuple[Image.Image, ImageD
     draw = ImageDraw.Draw(image)
     write(draw, (MARGIN, 78), report.title, 34, bold=True, width=width - 2 * MARGIN)
     write(draw, (MARGIN, 108), report.subtitle, 16, MUTED, width=width - 2 * MARGIN)
-    if any(has_unknown(row.name[:LONGEST]) for row in report.classes):
+    if any(has_unknown(row.name[:MAX_CHARACTERS]) for row in report.classes):
         write(draw, (MARGIN, 126), UNKNOWN_NOTE, 12, MUTED, width=width - 2 * MARGIN)
     step = min(190, (width - 2 * MARGIN) // max(1, len(report.figures)))
     for i, (name, value) in enumerate(report.figures):
@@ -61,7 +61,7 @@ def matrix_png(report: Report, matrix: Matrix) -> Image.Image:
     columns = matrix.columns
     cell = CELL if len(columns) <= 20 else 34
     text = 15 if cell == CELL else 11
-    longest = max((width_of(one_line(name[:LONGEST]), 16) for name in columns), default=0)
+    longest = max((width_of(one_line(name[:MAX_CHARACTERS]), 16) for name in columns), default=0)
     label = int(min(240, longest)) + 20
     left, top = MARGIN + label, HEAD + 30 + label
     width = max(left + len(columns) * cell + 96 + MARGIN, 4 * 190 + 2 * MARGIN)

@@ -18,7 +18,7 @@ from clipserve.types import StoredPoint
 
 Origin: TypeAlias = Literal["own", "moved", "other"]
 
-NAMED = 3
+LISTED_NAMES = 3
 BLOCK = 1 << 20
 
 
@@ -28,7 +28,7 @@ class Others:
 
     count: int = 0
     names: list[str] = field(default_factory=list)
-    """The first NAMED of them, as `id of FOLDER`."""
+    """The first LISTED_NAMES of them, as `id of FOLDER`."""
 
 
 def find_others(
@@ -56,7 +56,7 @@ def find_others(
         for point in client.get_points(collection, list(by_id)):
             if origin_of(by_id[point.id], point) == "other":
                 others.count += 1
-                if len(others.names) < NAMED:
+                if len(others.names) < LISTED_NAMES:
                     others.names.append(described(point))
         done += len(some)
         progress(done)

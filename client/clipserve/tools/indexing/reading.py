@@ -19,7 +19,7 @@ from clipserve.wire.images import too_large
 
 AHEAD = 6
 """Pictures that are being read or wait to be sent."""
-ASKED = 1_024
+LOOKUP_BATCH = 1_024
 """Points to look up in one request."""
 
 State: TypeAlias = Literal["new", "changed", "unchanged", "failed"]
@@ -110,7 +110,7 @@ class Reader:
 def look_up(client: Client, collection: str, pictures: Iterable[Picture]) -> Iterator[Candidate]:
     """The pictures with the payloads of their points, looked up in batches."""
     left = iter(pictures)
-    while batch := list(islice(left, ASKED)):
+    while batch := list(islice(left, LOOKUP_BATCH)):
         points = client.get_points(collection, [picture.id for picture in batch])
         known = {point.id: point.payload for point in points}
         for picture in batch:

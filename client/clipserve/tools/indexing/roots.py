@@ -15,7 +15,7 @@ from pathlib import Path
 from clipserve.inputs.files import read_regular
 from clipserve.tools.indexing.facts import printable
 
-MOST = 1_000
+MAX_ROOTS = 1_000
 """Maximum number of recorded folders; the oldest are dropped."""
 MAX_BYTES = 16 * 1024 * 1024
 
@@ -25,7 +25,7 @@ def state_file() -> Path:
     return Path(state) / "clipserve" / "roots.json"
 
 
-def noted() -> list[str]:
+def recorded_roots() -> list[str]:
     """The recorded folders, oldest first; empty if the file cannot be read."""
     try:
         roots = json.loads(read_regular(state_file(), MAX_BYTES))
@@ -34,10 +34,10 @@ def noted() -> list[str]:
     return [root for root in roots if isinstance(root, str)] if isinstance(roots, list) else []
 
 
-def note_root(root: Path) -> None:
+def record_root(root: Path) -> None:
     """Records an indexed folder, absolute. If it cannot be written, sheets need --root."""
-    roots = [*(known for known in noted() if known != str(root)), str(root)]
-    if noted()[-1:] == roots[-1:]:
+    roots = [*(known for known in recorded_roots() if known != str(root)), str(root)]
+    if recorded_roots()[-1:] == roots[-1:]:
         return
     with contextlib.suppress(OSError, RuntimeError):
         file = state_file()
@@ -45,10 +45,12 @@ def note_root(root: Path) -> None:
         # Replaced in one step, as two commands may write at the same time.
         descriptor, unfinished = tempfile.mkstemp(dir=file.parent, prefix=".roots-")
         with os.fdopen(descriptor, "w") as written:
-            json.dump(roots[-MOST:], written)
+            json.dump(roots[-MAX_ROOTS:], written)
         os.replace(unfinished, file)
 
 
 def known_root(root_in_payload: object) -> Path | None:
     """The recorded folder that a payload's `root` names; None if it is not recorded."""
-    return next((Path(root) for root in reversed(noted()) if printable(root) == root_in_payload), None)
+    return next(
+        (Path(root) for root in reversed(recorded_roots()) if printable(root) == root_in_payload), None
+    )

@@ -12,7 +12,7 @@ from clipserve.client import Client
 from clipserve.errors import ClipserveError, Conflict, PointExists
 from clipserve.tools.indexing.facts import Picture
 from clipserve.tools.indexing.origin import origin_of
-from clipserve.tools.indexing.reading import ASKED, Candidate, Reader, State, look_up
+from clipserve.tools.indexing.reading import LOOKUP_BATCH, Candidate, Reader, State, look_up
 from clipserve.types import Point
 
 
@@ -119,7 +119,7 @@ class IndexRun:
     def _settle_taken(self, taken: Sequence[tuple[Picture, State]]) -> None:
         """Counts points of this folder, from a retried call or a concurrent run; the others fail."""
         left = iter(taken)
-        while some := list(islice(left, ASKED)):
+        while some := list(islice(left, LOOKUP_BATCH)):
             points = self._client.get_points(self._collection, [picture.id for picture, _ in some])
             stored = {point.id: point for point in points}
             for picture, state in some:

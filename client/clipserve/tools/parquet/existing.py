@@ -14,7 +14,7 @@ from clipserve.types import Point, StoredPoint
 ROWS = 1_024
 TOLERANCE = 1e-5
 """Largest difference between numbers of embeddings that count as equal."""
-NAMED = 3
+LISTED_NAMES = 3
 
 
 @dataclass
@@ -26,7 +26,7 @@ class Existing:
     others: int = 0
     """Points that an import would change."""
     names: list[str] = field(default_factory=list)
-    """Ids of the first NAMED of the others."""
+    """Ids of the first LISTED_NAMES of the others."""
 
 
 def compare(
@@ -57,7 +57,7 @@ def compare(
                 existing.same += 1
                 continue
             existing.others += 1
-            if len(existing.names) < NAMED:
+            if len(existing.names) < LISTED_NAMES:
                 existing.names.append(point.id)
         compared += len(rows)
         progress(compared)

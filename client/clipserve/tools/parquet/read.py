@@ -19,7 +19,7 @@ from clipserve.tools.parquet.types import plain
 from clipserve.tools.parquet.values import ids_of, read_column, texts_of
 from clipserve.types import PayloadValue, Point
 
-LOOKED_AT = 1_024
+DIM_SAMPLE = 1_024
 """Rows to read at a time to find the dimension of the embeddings."""
 
 
@@ -78,7 +78,7 @@ class PointFile:
         if pa.types.is_fixed_size_list(kind):
             return int(kind.list_size)
         with readable(1):
-            for batch in self._file.iter_batches(LOOKED_AT, columns=[self.columns.embedding]):
+            for batch in self._file.iter_batches(DIM_SAMPLE, columns=[self.columns.embedding]):
                 if length := usual_length(batch.column(0)):
                     return length
         return 0

@@ -10,7 +10,7 @@ from pathlib import Path
 from clipserve.inputs.files import Below
 from clipserve.tools.sheets.entries import SMALL_PICTURES, Entry, Sheet
 from clipserve.tools.sheets.page import escape, page
-from clipserve.tools.sheets.thumbnail import SEEN, NotShown, Picture, thumbnail
+from clipserve.tools.sheets.thumbnail import MODEL_VIEW, NotShown, Picture, thumbnail
 
 SIDE = 480
 """Longer side of the embedded pictures: twice the shown size, for high-resolution screens."""
@@ -38,7 +38,7 @@ figcaption b { font-variant-numeric: tabular-nums; margin-left: 6px; }
 a.name:hover { text-decoration: underline; }
 .seen { margin-top: 36px; font-size: 13px; }
 """
-SEEN_NOTE = f'<p class="seen">{escape(SEEN)}</p>'
+MODEL_VIEW_NOTE = f'<p class="seen">{escape(MODEL_VIEW)}</p>'
 
 
 def sheet_html(sheet: Sheet) -> str:
@@ -54,7 +54,7 @@ def sections(sheet: Sheet) -> Iterator[str]:
         yield "</div>"
     else:
         yield "<p>nothing found</p>"
-    yield SEEN_NOTE
+    yield MODEL_VIEW_NOTE
 
 
 def figure(entry: Entry, rank: int) -> str:

@@ -22,7 +22,7 @@ LINE: Color = (222, 226, 230)
 ACCENT: Color = (14, 116, 144)
 RIGHT: Color = (13, 118, 110)
 WRONG: Color = (190, 60, 30)
-LONGEST = 500
+MAX_CHARACTERS = 500
 """Characters of a text that are drawn at most; a line has room for fewer."""
 NOTE = 18
 """Height of a line of notes."""
@@ -66,7 +66,7 @@ def fitted(text: str, width: float, size: int) -> str:
 def wrapped(text: str, width: float, size: int) -> list[str]:
     """The words of the text in lines of at most `width` pixels. A longer word gets its own line."""
     lines = [""]
-    for word in one_line(text[:LONGEST]).split(" "):
+    for word in one_line(text[:MAX_CHARACTERS]).split(" "):
         longer = f"{lines[-1]} {word}".strip()
         if lines[-1] and width_of(longer, size) > width:
             lines.append(word)
@@ -125,7 +125,7 @@ def write(
 
     `anchor` is Pillow's: `ls` is the left end of the baseline, `mm` the middle.
     """
-    text = one_line(text[:LONGEST])
+    text = one_line(text[:MAX_CHARACTERS])
     if width is not None:
         text = fitted(text, width, size)
     weight = 0.35 if bold else 0

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from clipserve.tools.sheets.drawing import LONGEST
-from clipserve.tools.sheets.thumbnail import SEEN, Picture
+from clipserve.tools.sheets.drawing import MAX_CHARACTERS
+from clipserve.tools.sheets.thumbnail import MODEL_VIEW, Picture
 
 SUFFIXES = (".html", ".png")
 SMALL_PICTURES = 4
@@ -50,4 +50,7 @@ def notes_of(texts: Iterable[str], entries: Iterable[Entry]) -> list[str]:
     from clipserve.tools.sheets.fonts import UNKNOWN_NOTE, has_unknown
 
     written = (*texts, *(text for entry in entries for text in (entry.name, entry.note)))
-    return [SEEN, *([UNKNOWN_NOTE] if any(has_unknown(text[:LONGEST]) for text in written) else [])]
+    return [
+        MODEL_VIEW,
+        *([UNKNOWN_NOTE] if any(has_unknown(text[:MAX_CHARACTERS]) for text in written) else []),
+    ]

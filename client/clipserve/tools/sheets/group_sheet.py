@@ -64,7 +64,7 @@ def write_group_sheet(sheet: GroupSheet, path: Path) -> int:
 
 
 def html_body(rows: Sequence[Row]) -> tuple[str, list[str]]:
-    from clipserve.tools.sheets.contact_sheet_html import SEEN_NOTE, figure
+    from clipserve.tools.sheets.contact_sheet_html import MODEL_VIEW_NOTE, figure
     from clipserve.tools.sheets.contact_sheet_html import STYLE as TILES
 
     def parts() -> Iterator[str]:
@@ -74,7 +74,7 @@ def html_body(rows: Sequence[Row]) -> tuple[str, list[str]]:
             yield "</div>"
         if not rows:
             yield "<p>no near-duplicates</p>"
-        yield SEEN_NOTE
+        yield MODEL_VIEW_NOTE
 
     return TILES + STYLE, list(parts())
 

@@ -22,7 +22,7 @@ MAX_BYTES = 256 * 1024 * 1024
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "PPM")
 """Formats that are tried, whatever the file's name. Decoders of some other formats start programs."""
 PALETTES = ("1", "P", "PA")
-SEEN = (
+MODEL_VIEW = (
     "Pictures are shown as the model gets them: EXIF orientation is not applied, alpha is dropped. "
     "The model sees the square in the middle."
 )
@@ -63,7 +63,7 @@ def thumbnail(source: Picture, width: int, height: int) -> Image.Image | NotShow
 
 
 def as_seen(image: Image.Image, width: int, height: int) -> Image.Image:
-    """The picture in RGB, scaled to fit, by the server's policy; see SEEN."""
+    """The picture in RGB, scaled to fit, by the server's policy; see MODEL_VIEW."""
     from PIL import Image
 
     image.load()

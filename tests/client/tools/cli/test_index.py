@@ -64,7 +64,7 @@ def test_a_second_run_sends_only_what_is_new_or_changed(answer, photos, server):
 
 
 def test_what_the_collection_has_is_asked_for_in_batches(answer, photos, server, monkeypatch):
-    monkeypatch.setattr(reading, "ASKED", 3)
+    monkeypatch.setattr(reading, "LOOKUP_BATCH", 3)
     answer("index", photos, "-c", "holiday")
     assert server.seen("GetPoints") == []
     answer("index", photos, "-c", "holiday")

@@ -13,7 +13,7 @@ from clipserve.tools.sheets.contact_sheet_png import columns_for, sheet_png
 from clipserve.tools.sheets.entries import Entry, Sheet, notes_of
 from clipserve.tools.sheets.fonts import width_of
 from clipserve.tools.sheets.group_sheet import GroupSheet, Row, write_group_sheet
-from clipserve.tools.sheets.thumbnail import SEEN, NotShown, thumbnail
+from clipserve.tools.sheets.thumbnail import MODEL_VIEW, NotShown, thumbnail
 from PIL import Image
 
 
@@ -110,8 +110,8 @@ def test_sheets_say_that_pictures_are_shown_as_the_model_sees_them(sheet, tmp_pa
     write_sheet(sheet, tmp_path / "out.html")
     write_group_sheet(GroupSheet("t", "s", [Row(sheet.entries)]), tmp_path / "groups.html")
     for name in ("out.html", "groups.html"):
-        assert SEEN in (tmp_path / name).read_text()
-    assert notes_of([], sheet.entries) == [SEEN]
+        assert MODEL_VIEW in (tmp_path / name).read_text()
+    assert notes_of([], sheet.entries) == [MODEL_VIEW]
 
 
 @pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "RGBA", "CMYK", "I;16"])

@@ -11,7 +11,7 @@ REMOVED = ("torch/include/", "torch/test/", "torch/bin/")
 """Files that the set-up removes: headers and tests, which only C++ programs need."""
 
 
-def lost_files(environment: Path) -> Iterator[str]:
+def missing_files(environment: Path) -> Iterator[str]:
     """Missing files that pip recorded, by their paths below site-packages."""
     for record in sorted(environment.glob("lib/python3.*/site-packages/*.dist-info/RECORD")):
         site = record.parent.parent
