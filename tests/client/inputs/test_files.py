@@ -304,7 +304,7 @@ def test_a_sheet_shows_pictures_of_folders_that_were_indexed_here(run, photos, t
     assert sheet.read_text().count("data:image") == 5
     # Another machine or user has to name the folder.
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "elsewhere"))
-    assert "say --root FOLDER" in run("search", "a", "-c", "things", "--sheet", sheet).stderr
+    assert "give --root FOLDER" in run("search", "a", "-c", "things", "--sheet", sheet).stderr
     assert "data:image" not in sheet.read_text()
     run("search", "a", "-c", "things", "--sheet", sheet, "--root", photos)
     assert sheet.read_text().count("data:image") == 5
@@ -330,4 +330,4 @@ def test_a_thumbnail_starts_no_program(tmp_path):
     eps = b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 10 10\n%%EndComments\nshowpage\n"
     path = tmp_path / "a.png"
     path.write_bytes(eps)
-    assert thumbnail(path, 10, 10) == NotShown("it is not a picture, or a broken one")
+    assert thumbnail(path, 10, 10) == NotShown("it is not a picture, or is broken")
