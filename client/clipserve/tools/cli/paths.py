@@ -22,7 +22,7 @@ class ExistingPath(click.Path):
             kind = encoded_kind(value) if isinstance(value, str) else ""
             if not kind:
                 raise
-            hint = "download it first" if kind == "a URL" else "write it to a file"
+            hint = "URLs are not fetched: download it first" if kind == "a URL" else "write it to a file"
             self.fail(f"{quoted(value)} is {kind}, not a path; {hint}, or pipe it to -", param, ctx)
 
 
