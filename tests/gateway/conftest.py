@@ -6,8 +6,10 @@ import io
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from pathlib import Path
 
+import grpc
 import numpy as np
 import pytest
+from clipserve.v1 import clip_pb2_grpc, collection_pb2_grpc
 from clipserve_gateway.inference.embedder import Embedder
 from clipserve_gateway.inputs.decode_pool import DecodePool
 from clipserve_gateway.metrics import Metrics
@@ -74,3 +76,36 @@ async def serve(tmp_path: Path) -> AsyncIterator[Callable[..., Awaitable[Gateway
     yield start
     for gateway in gateways:
         await gateway.stop(drain_seconds=0, grace_seconds=1)
+
+
+@pytest.fixture
+def backend() -> FakeBackend:
+    return FakeBackend()
+
+
+@pytest.fixture
+async def gateway(tmp_path, backend):
+    settings = Settings(
+        port=0, http_port=0, data=str(tmp_path), max_image_pixels=1_000_000, max_items_per_call=64
+    )
+    gateway = Gateway(settings, backend)
+    await gateway.start()
+    await gateway.models.refresh()
+    yield gateway
+    await gateway.stop(drain_seconds=0, grace_seconds=1)
+
+
+@pytest.fixture
+async def channel(gateway):
+    async with grpc.aio.insecure_channel(f"127.0.0.1:{gateway.port}") as channel:
+        yield channel
+
+
+@pytest.fixture
+def clip(channel):
+    return clip_pb2_grpc.ClipServiceStub(channel)
+
+
+@pytest.fixture
+def collections(channel):
+    return collection_pb2_grpc.CollectionServiceStub(channel)
