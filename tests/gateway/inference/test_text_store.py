@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import json
 import re
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,6 +15,7 @@ import pytest
 from clipserve.labels import NAMES, ONLY_MEASURED, label_set, vocabulary
 from clipserve_gateway.collection.reference_texts import reference_digest, reference_list
 from clipserve_gateway.errors import StorageFailed
+from clipserve_gateway.flow.deadline import Deadline
 from clipserve_gateway.index.base import Engine
 from clipserve_gateway.index.lance.engine import LanceEngine
 from clipserve_gateway.inference import text_store
@@ -22,6 +24,7 @@ from clipserve_gateway.inference.label_cache import LabelCache, names_digest
 from clipserve_gateway.inference.negative_words import negative_digest, negative_prompts
 from clipserve_gateway.inference.text_store import (
     TEXT_VERSION,
+    FixedTexts,
     TextEmbeddings,
     TextStore,
     document_key,
@@ -186,3 +189,53 @@ def test_other_token_ids_need_another_text_version() -> None:
     golden = json.loads((ROOT / "tests/golden/tokens.json").read_text())
     digest = hashlib.sha256(json.dumps([row["ids"] for row in golden]).encode()).hexdigest()
     assert (TEXT_VERSION, digest[:16]) == (1, "181091b80d713ad2")
+
+
+def fixed(store: TextStore | None, texts: tuple[str, ...] = ("a", "b")) -> FixedTexts[np.ndarray]:
+    return FixedTexts(texts, "digest", store, lambda matrix: matrix)
+
+
+class CountingEmbedder:
+    """Embeds every text as the same vector, and counts calls."""
+
+    def __init__(self) -> None:
+        self.calls = 0
+
+    async def __call__(self, texts: Sequence[str], deadline: Deadline) -> TextEmbeddings:
+        self.calls += 1
+        await asyncio.sleep(0)
+        return TextEmbeddings(np.ones((len(texts), 4), np.float32), 0)
+
+
+async def test_callers_of_one_model_share_the_embeddings_of_fixed_texts() -> None:
+    texts, embed = fixed(TextStore(MemoryEngine())), CountingEmbedder()
+    first, second, other = await asyncio.gather(
+        *(texts.get(fingerprint, 4, lambda: SOON, embed) for fingerprint in ("f", "f", "g"))
+    )
+    assert embed.calls == 2, "one for each model"
+    assert first is second
+    assert other is not first
+
+
+async def test_fixed_texts_are_found_in_the_store_after_a_restart() -> None:
+    engine, embed = MemoryEngine(), CountingEmbedder()
+    made = await fixed(TextStore(engine)).get("f", 4, lambda: SOON, embed)
+    found = await fixed(TextStore(engine)).get("f", 4, lambda: SOON, embed)
+    assert embed.calls == 1
+    np.testing.assert_array_equal(found, made)
+
+
+@pytest.mark.parametrize("broken", ["get_document", "put_document"])
+async def test_a_store_that_fails_only_costs_the_saved_work(
+    monkeypatch: pytest.MonkeyPatch, broken: str
+) -> None:
+    engine, embed = MemoryEngine(), CountingEmbedder()
+
+    async def fail(*args: object, **options: object) -> None:
+        raise StorageFailed("the disk is broken")
+
+    monkeypatch.setattr(engine, broken, fail)
+    texts = fixed(TextStore(engine))
+    assert (await texts.get("f", 4, lambda: SOON, embed)).shape == (2, 4)
+    await texts.get("f", 4, lambda: SOON, embed)
+    assert embed.calls == 1, "kept in memory"
