@@ -14,8 +14,7 @@ from typing import Any
 
 import click
 
-from clipserve_gateway.backup.errors import BackupError
-from clipserve_gateway.backup.files import Advance, Report
+from clipserve_gateway.backup.files import Advance, BackupError, Report
 from clipserve_gateway.backup.manifest import Manifest
 from clipserve_gateway.index.milvus.options import parse_milvus_uri
 from clipserve_gateway.settings import Settings

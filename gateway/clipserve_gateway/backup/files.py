@@ -12,8 +12,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
-from clipserve_gateway.backup.errors import BackupError
-
 FILE_MODE, FOLDER_MODE = 0o600, 0o700
 BLOCK = 1 << 20
 MAX_SMALL = 256 << 20
@@ -24,6 +22,10 @@ Advance = Callable[[int], None]
 
 Report = Callable[[str, int], contextlib.AbstractContextManager[Advance]]
 """Shows progress: a label and a total number of bytes → a context with an Advance."""
+
+
+class BackupError(Exception):
+    """No backup was made or nothing was restored; the message says why and what to do."""
 
 
 @dataclass(frozen=True)

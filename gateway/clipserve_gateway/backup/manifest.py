@@ -14,10 +14,10 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path, PurePosixPath
 
-from clipserve_gateway.backup.errors import BackupError
 from clipserve_gateway.backup.files import (
     MAX_SMALL,
     Advance,
+    BackupError,
     FileFacts,
     facts_of,
     files_below,

@@ -10,9 +10,9 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 
-from clipserve_gateway.backup.errors import BackupError
 from clipserve_gateway.backup.files import (
     FOLDER_MODE,
+    BackupError,
     Report,
     bytes_below,
     check_outside,

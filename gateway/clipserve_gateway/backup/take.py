@@ -19,8 +19,8 @@ from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
 import clipserve_gateway
-from clipserve_gateway.backup.errors import BackupError
 from clipserve_gateway.backup.files import (
+    BackupError,
     Report,
     bytes_below,
     check_outside,

@@ -92,8 +92,8 @@ async def find_groups(
         else:
             better = [hit for hit in hits if hit.score > last]
             if better:
-                # Other points may have the last score: the next page begins with all of them.
-                hits, below = better, just_above(last)
+                # Other points may have the last score: the next page begins just above it, in float32.
+                hits, below = better, float(np.nextafter(np.float32(last), np.float32(math.inf)))
             elif size < MAX_PAGE:
                 size = MAX_PAGE
                 continue
@@ -106,11 +106,6 @@ async def find_groups(
             return GroupResult(grouping.groups, skipped)
         size = min(GROWTH * size, MAX_PAGE)
     return GroupResult(grouping.groups, incomplete=True)
-
-
-def just_above(score: float) -> float:
-    """The next larger float32, the type that engines compare."""
-    return float(np.nextafter(np.float32(score), np.float32(math.inf)))
 
 
 async def add(grouping: Grouping, hits: Sequence[Hit]) -> None:

@@ -102,7 +102,7 @@ class LabelSets:
 
     async def put(self, name: str, labels: LabelSet) -> tuple[StoredLabelSet, bool]:
         """Stores a label set as the next version unless it equals the latest; True if it was stored."""
-        content_hash = hash_of(labels)
+        content_hash = content_key(dataclasses.asdict(labels))
         for _ in range(UPDATE_ATTEMPTS):
             document = await self._engine.get_document(HEADS + name)
             head = _Head((), 0) if document is None else read_head(document)
@@ -124,7 +124,8 @@ class LabelSets:
     async def _put_head(self, name: str, document: Document | None, head: _Head) -> bool:
         """Replaces the head that was read as `document`; False if it has changed since."""
         version = 0 if document is None else document.version
-        written = await self._engine.put_document(HEADS + name, write_head(head), version=version)
+        value = json.dumps(dataclasses.asdict(head)).encode()
+        written = await self._engine.put_document(HEADS + name, value, version=version)
         if written:
             self._cache.clear()
         return written
@@ -219,19 +220,9 @@ def embeddings_key(ref: LabelSetRef, spec: ModelSpec) -> str:
     return f"{EMBEDDINGS}{path(ref)}/{spec.fingerprint}{version}"
 
 
-def hash_of(labels: LabelSet) -> str:
-    """Equal if and only if the label sets are equal."""
-    return content_key(dataclasses.asdict(labels))
-
-
 def path(ref: LabelSetRef) -> str:
     """Name and version, as in keys of documents."""
     return f"{ref.name}/{ref.version}"
-
-
-def write_head(head: _Head) -> bytes:
-    """The document of a head."""
-    return json.dumps(dataclasses.asdict(head)).encode()
 
 
 def read_head(document: Document) -> _Head:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence, Set
+from collections.abc import Sequence, Set
 from dataclasses import dataclass
 
 from clipserve_gateway.errors import ClipserveError, InvalidInput, PointExists
@@ -42,11 +42,6 @@ class UpsertOutcome:
             for point, status in zip(points, self.statuses, strict=True)
         ]
         return UpsertOutcome(statuses, self.truncated)
-
-
-def ids_to_insert(points: Iterable[NewPoint | InvalidInput]) -> set[str]:
-    """Ids of the points that must be new."""
-    return {point.id for point in points if isinstance(point, NewPoint) and point.must_be_new}
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,7 @@ from clipserve_gateway.collection.embedding import (
     wrong_dimension,
 )
 from clipserve_gateway.collection.new_points import Rows, write_rows
-from clipserve_gateway.collection.point_values import NewPoint, Page, UpsertOutcome, ids_to_insert
+from clipserve_gateway.collection.point_values import NewPoint, Page, UpsertOutcome
 from clipserve_gateway.collection.point_writes import (
     ATTEMPTS,
     confirm,
@@ -76,7 +76,8 @@ class PointOps:
         Raises FingerprintMismatch if `fingerprint` or the model as it is served now is not the collection's;
         CollectionNotFound if the collection was deleted, or deleted and created again, in the meantime.
         """
-        original, new = collection, ids_to_insert(points)
+        original = collection
+        new = {point.id for point in points if isinstance(point, NewPoint) and point.must_be_new}
         for _ in range(ATTEMPTS):
             check_fingerprint(collection.name, collection.serving, fingerprint)
             outcome, rows = await self._rows(collection, points, deadline)
@@ -122,19 +123,15 @@ class PointOps:
                 for embedding in outcomes
                 if isinstance(embedding, np.ndarray)
             ]
-            statuses.append(self._engine_error(collection, point_rows[0]))
-            if statuses[-1] is None:
-                for generation_rows, row in zip(rows, point_rows, strict=True):
-                    generation_rows.append(row)
+            try:
+                self._engine.check(collection.table, point_rows[0])
+            except InvalidInput as error:
+                statuses.append(error)
+                continue
+            statuses.append(None)
+            for generation_rows, row in zip(rows, point_rows, strict=True):
+                generation_rows.append(row)
         return UpsertOutcome(statuses, truncated), list(zip(collection.generations, rows, strict=True))
-
-    def _engine_error(self, collection: CollectionSpec, point: Point) -> InvalidInput | None:
-        """Why the engine cannot store a point; None if it can."""
-        try:
-            self._engine.check(collection.table, point)
-        except InvalidInput as error:
-            return error
-        return None
 
     async def _embeddings(
         self,

@@ -9,6 +9,7 @@ from clipserve.v1 import clip_pb2, common_pb2
 
 from clipserve_gateway.convert.common import (
     check_count,
+    check_message_bytes,
     check_text,
     compute_hashes,
     read_each,
@@ -24,7 +25,7 @@ from clipserve_gateway.convert.labels import (
     write_warning,
 )
 from clipserve_gateway.convert.status import item_status
-from clipserve_gateway.errors import InvalidInput, LimitExceeded
+from clipserve_gateway.errors import InvalidInput
 from clipserve_gateway.inference.classifier import ClassifyOutcome
 from clipserve_gateway.inference.embedder import EmbedOutcome
 from clipserve_gateway.inference.label_cache import Prepared
@@ -158,13 +159,7 @@ def check_classify_answer(call: ClassifyCall, labels: LabelSet, limits: Limits) 
     widths = sorted((len(name.encode()) for name in labels.answers), reverse=True)[: call.top_k]
     scores = sum(widths) + SCORE_BYTES * len(widths)
     size = RESPONSE_BYTES + len(call.images) * (scores + RESULT_BYTES)
-    if size > limits.max_message_bytes:
-        raise LimitExceeded(
-            f"the response to {len(call.images)} images × {len(widths)} labels can have {size} bytes; the "
-            f"limit is {limits.max_message_bytes}. Set a smaller top_k or send fewer images",
-            field="top_k",
-            limit=limits.max_message_bytes,
-        )
+    check_message_bytes(size, limits, "top_k", "Set a smaller top_k or send fewer images")
 
 
 def write_classify(outcome: ClassifyOutcome, mode: ScoreMode, label_set_ref: LabelSetRef | None) -> bytes:
@@ -231,13 +226,7 @@ def check_embed_answer(call: EmbedCall, embed_dim: int, limits: Limits) -> None:
     """Raises LimitExceeded if the response can be too large for a message."""
     bytes_each = 2 if call.format == common_pb2.EMBEDDING_FORMAT_FLOAT16_LE else 4
     size = RESPONSE_BYTES + len(call.inputs) * (embed_dim * bytes_each + RESULT_BYTES)
-    if size > limits.max_message_bytes:
-        raise LimitExceeded(
-            f"the response with {len(call.inputs)} embeddings of {embed_dim} numbers can have {size} bytes; "
-            f"the limit is {limits.max_message_bytes}. Send fewer inputs",
-            field="inputs",
-            limit=limits.max_message_bytes,
-        )
+    check_message_bytes(size, limits, "inputs", "Send fewer inputs")
 
 
 def write_embed(outcome: EmbedOutcome, call: EmbedCall) -> clip_pb2.EmbedResponse:

@@ -79,10 +79,18 @@ def check_count(count: int, limit: int, field: str) -> None:
     """Raises InvalidInput if `count` is 0, LimitExceeded if it is above the limit."""
     if count == 0:
         raise InvalidInput(f"{field} must not be empty", field=field)
+    check_limit(f"the number of {field}", count, limit, field)
+
+
+def check_limit(what: str, count: int, limit: int, field: str, advice: str = "") -> None:
+    """Raises LimitExceeded if a count is above its limit; `what` names the count, `advice` what to do."""
     if count > limit:
-        raise LimitExceeded(
-            f"{field} has {count} items; at most {limit} are allowed per call", field=field, limit=limit
-        )
+        raise LimitExceeded(f"{what} is {count}; the maximum is {limit}{advice}", field=field, limit=limit)
+
+
+def check_message_bytes(size: int, limits: Limits, field: str, advice: str) -> None:
+    """Raises LimitExceeded if a response of `size` bytes is too large for a message."""
+    check_limit("the size of the response in bytes", size, limits.max_message_bytes, field, f". {advice}")
 
 
 def read_top_k(top_k: int, default: int) -> int:
@@ -108,11 +116,5 @@ def write_time(moment: dt.datetime) -> Timestamp:
 
 def check_fits(response: M, limits: Limits, field: str) -> M:
     """The response. Raises LimitExceeded for `field` if the response is too large for a message."""
-    size = response.ByteSize()
-    if size > limits.max_message_bytes:
-        raise LimitExceeded(
-            f"the response has {size} bytes; the limit is {limits.max_message_bytes}. Request less at a time",
-            field=field,
-            limit=limits.max_message_bytes,
-        )
+    check_message_bytes(response.ByteSize(), limits, field, "Request less at a time")
     return response

@@ -6,8 +6,9 @@ from collections.abc import Iterable, Mapping
 
 from clipserve.v1 import clip_pb2, collection_pb2, common_pb2
 
+from clipserve_gateway.convert.common import check_limit
 from clipserve_gateway.convert.payload import read_value, unknown_field
-from clipserve_gateway.errors import InvalidFilter, InvalidPayload, LimitExceeded
+from clipserve_gateway.errors import InvalidFilter, InvalidPayload
 from clipserve_gateway.index.values import And, Eq, Filter, In, Not, Or, PayloadType, PayloadValue, Range
 from clipserve_gateway.types import Limits
 
@@ -36,13 +37,8 @@ def read_filter(filter: common_pb2.Filter, schema: Schema, limits: Limits) -> Fi
     Raises LimitExceeded if it has more bytes than allowed.
     """
     check_nodes(filter)
-    size = filter.ByteSize()
-    if size > limits.max_filter_bytes:
-        raise LimitExceeded(
-            f"the filter has {size} bytes; at most {limits.max_filter_bytes} are allowed",
-            field="filter",
-            limit=limits.max_filter_bytes,
-        )
+    size = "the size of the filter in bytes"
+    check_limit(size, filter.ByteSize(), limits.max_filter_bytes, "filter")
     return read_node(filter, schema, "filter", depth=1)
 
 

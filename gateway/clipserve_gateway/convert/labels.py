@@ -9,8 +9,8 @@ from collections.abc import Sequence
 from clipserve.v1 import clip_pb2, labels_pb2
 
 from clipserve_gateway.collection.label_sets import LabelSetSummary
-from clipserve_gateway.convert.common import check_bytes, check_text, write_time
-from clipserve_gateway.errors import InvalidInput, LimitExceeded
+from clipserve_gateway.convert.common import check_bytes, check_limit, check_text, write_time
+from clipserve_gateway.errors import InvalidInput
 from clipserve_gateway.inference.label_warnings import LabelWarning
 from clipserve_gateway.inputs.clean_text import is_blank, without_entities
 from clipserve_gateway.types import LabelSet, LabelSetRef, Limits, NoneOfTheAbove
@@ -29,19 +29,9 @@ def read_labels(labels: clip_pb2.LabelSet, limits: Limits) -> LabelSet:
     names, templates = tuple(labels.names), tuple(labels.templates) or (DEFAULT_TEMPLATE,)
     if not names:
         raise InvalidInput("give at least one label", field="labels.names")
-    if len(names) > limits.max_labels:
-        raise LimitExceeded(
-            f"{len(names)} labels are too many; at most {limits.max_labels} are allowed per call",
-            field="labels.names",
-            limit=limits.max_labels,
-        )
-    if len(names) * len(templates) > limits.max_prompts:
-        raise LimitExceeded(
-            f"{len(names)} labels × {len(templates)} templates are too many prompts; at most "
-            f"{limits.max_prompts} are allowed",
-            field="labels.templates",
-            limit=limits.max_prompts,
-        )
+    check_limit("the number of labels", len(names), limits.max_labels, "labels.names")
+    prompts = f"the number of prompts ({len(names)} labels × {len(templates)} templates)"
+    check_limit(prompts, len(names) * len(templates), limits.max_prompts, "labels.templates")
     first_seen: dict[str, int] = {}
     for i, name in enumerate(names):
         field = f"labels.names[{i}]"
@@ -97,13 +87,8 @@ def check_characters(what: str, text: str, field: str) -> None:
 def check_prompts_size(names: Sequence[str], templates: Sequence[str], limits: Limits) -> None:
     """Raises LimitExceeded if all prompts together have more bytes than a message can hold."""
     size = utf8_bytes(names) * len(templates) + utf8_bytes(templates) * len(names)
-    if size > limits.max_message_bytes:
-        raise LimitExceeded(
-            f"the prompts of {len(names)} labels in {len(templates)} templates have {size} bytes in total; "
-            f"at most {limits.max_message_bytes} are allowed",
-            field="labels.templates",
-            limit=limits.max_message_bytes,
-        )
+    what = f"the size of the prompts ({len(names)} labels × {len(templates)} templates) in bytes"
+    check_limit(what, size, limits.max_message_bytes, "labels.templates")
 
 
 def utf8_bytes(texts: Sequence[str]) -> int:
@@ -132,12 +117,7 @@ def read_none_of_the_above(
     if name in names:
         raise InvalidInput(f"{name[:100]!r} is also a label; choose another name", field=f"{path}.name")
     check_label(name, limits, f"{path}.name")
-    if len(prompts) > MAX_NONE_PROMPTS:
-        raise LimitExceeded(
-            f"{len(prompts)} prompts are too many; at most {MAX_NONE_PROMPTS} are allowed",
-            field=f"{path}.prompts",
-            limit=MAX_NONE_PROMPTS,
-        )
+    check_limit("the number of prompts", len(prompts), MAX_NONE_PROMPTS, f"{path}.prompts")
     for i, prompt in enumerate(prompts):
         check_text(prompt, limits, f"{path}.prompts[{i}]")
         check_characters("prompt", prompt, f"{path}.prompts[{i}]")

@@ -13,6 +13,7 @@ from clipserve_gateway.collection.spec import CollectionSpec
 from clipserve_gateway.convert.common import (
     check_count,
     check_fits,
+    check_limit,
     check_text,
     read_image,
     read_top_k,
@@ -22,7 +23,7 @@ from clipserve_gateway.convert.embedding import read_embedding
 from clipserve_gateway.convert.filters import read_optional_filter
 from clipserve_gateway.convert.payload import payload_steps, unknown_field, write_payload
 from clipserve_gateway.convert.points import check_id
-from clipserve_gateway.errors import InvalidInput, LimitExceeded
+from clipserve_gateway.errors import InvalidInput
 from clipserve_gateway.index.values import Hit
 from clipserve_gateway.types import Floats, Input, Limits
 
@@ -35,10 +36,7 @@ CONSISTENCIES = frozenset(clip_pb2.Consistency.values())
 def read_search(request: clip_pb2.SearchRequest, collection: CollectionSpec, limits: Limits) -> Query:
     """The query, validated against the collection's schema. Raises InvalidInput."""
     top_k = read_top_k(request.top_k, DEFAULT_TOP_K)
-    if top_k > limits.max_top_k:
-        raise LimitExceeded(
-            f"top_k is {top_k}; the maximum is {limits.max_top_k}", field="top_k", limit=limits.max_top_k
-        )
+    check_limit("top_k", top_k, limits.max_top_k, "top_k")
     threshold = request.score_threshold if request.HasField("score_threshold") else None
     if threshold is not None and not -1 <= threshold <= 1:
         raise InvalidInput(

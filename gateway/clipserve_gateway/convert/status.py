@@ -64,23 +64,25 @@ def item_status(error: errors.ClipserveError | None, prefix: str = "") -> common
 def rpc_status(error: errors.ClipserveError) -> status_pb2.Status:
     """The status of a whole call with its details (AIP-193): ErrorInfo, BadRequest and RetryInfo."""
     status = status_pb2.Status(code=code_of(error).value[0], message=clipped(error.message))
-    pack(status, error_details_pb2.ErrorInfo(reason=error.reason, domain=DOMAIN, metadata=error.metadata))
+    status.details.add().Pack(
+        error_details_pb2.ErrorInfo(reason=error.reason, domain=DOMAIN, metadata=error.metadata)
+    )
     if error.field:
         violation = error_details_pb2.BadRequest.FieldViolation(
             field=clipped(error.field), description=clipped(error.message), reason=error.reason
         )
-        pack(status, error_details_pb2.BadRequest(field_violations=[violation]))
+        status.details.add().Pack(error_details_pb2.BadRequest(field_violations=[violation]))
     if error.retry_after is not None:
         delay = duration_pb2.Duration()
         delay.FromMilliseconds(int(error.retry_after * 1000))
-        pack(status, error_details_pb2.RetryInfo(retry_delay=delay))
+        status.details.add().Pack(error_details_pb2.RetryInfo(retry_delay=delay))
     return status
 
 
 def internal_status() -> status_pb2.Status:
     """The status of an unexpected error: a fixed text, because the cause is for the log only."""
     status = status_pb2.Status(code=code_pb2.INTERNAL, message="internal error; see the server's log")
-    pack(status, error_details_pb2.ErrorInfo(reason="INTERNAL", domain=DOMAIN))
+    status.details.add().Pack(error_details_pb2.ErrorInfo(reason="INTERNAL", domain=DOMAIN))
     return status
 
 
@@ -92,11 +94,6 @@ def trailers(
     if error is not None and error.retry_after is not None:
         metadata += (("grpc-retry-pushback-ms", str(int(error.retry_after * 1000))),)
     return metadata
-
-
-def pack(status: status_pb2.Status, detail: object) -> None:
-    """Appends one detail."""
-    status.details.add().Pack(detail)
 
 
 def clipped(text: str) -> str:

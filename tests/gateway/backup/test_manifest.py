@@ -9,7 +9,7 @@ import shutil
 
 import pytest
 from clipserve_gateway.backup import manifest as backup_manifest
-from clipserve_gateway.backup.errors import BackupError
+from clipserve_gateway.backup.files import BackupError
 from clipserve_gateway.backup.restore import restore
 from clipserve_gateway.backup.take import take
 

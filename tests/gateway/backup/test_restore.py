@@ -6,7 +6,7 @@ import os
 import stat
 
 import pytest
-from clipserve_gateway.backup.errors import BackupError
+from clipserve_gateway.backup.files import BackupError
 from clipserve_gateway.backup.restore import check, restore
 from clipserve_gateway.backup.take import take
 from clipserve_gateway.collection.label_sets import LabelSets

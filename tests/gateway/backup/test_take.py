@@ -10,7 +10,7 @@ import shutil
 import lance
 import pytest
 from clipserve_gateway.backup import take as taking
-from clipserve_gateway.backup.errors import BackupError
+from clipserve_gateway.backup.files import BackupError
 from clipserve_gateway.backup.restore import restore
 from clipserve_gateway.backup.take import take
 from clipserve_gateway.collection.spec import CollectionSpec, Generation
