@@ -47,7 +47,6 @@ def written(root: Path, part: str) -> Path:
 
 
 def write_sbom(root: Path, part: str) -> int:
-    """Writes one SBOM; the exit code."""
     source = written(root, part)
     target = source.with_suffix(".json")
     command = [sys.executable, "-m", "cyclonedx_py", "requirements", str(source), "--of", "JSON"]

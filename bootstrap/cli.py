@@ -124,7 +124,6 @@ def run_all(workers: Sequence[Installer], wanted: Sequence[Stage], lines: Lines)
 
 
 def message_of(failure: BaseException) -> str:
-    """The message of a failure."""
     if isinstance(failure, OSError) and failure.errno in (errno.ENOSPC, errno.EDQUOT):
         return f"{DISK_FULL} ({failure.filename or 'while a file was written'})"
     return str(failure)
@@ -167,14 +166,12 @@ def installers(root: Path, choice: Choice, device: str, lines: Lines) -> list[In
 
 
 def missing_stages(workers: Sequence[Installer], wanted: Sequence[Stage]) -> list[Stage]:
-    """The stages of both environments that are not installed."""
     return [stage for worker in workers for stage in worker.missing(wanted)]
 
 
 def checks_of(
     machine: Machine, choice: Choice, device: str, workers: Sequence[Installer], missing: Sequence[Stage]
 ) -> list[preflight.Check]:
-    """The checks of the machine and the project's folder."""
     made = [worker.path for worker in workers if worker.path.is_dir()]
     foreign = [worker.path for worker in workers if worker.is_foreign()]
     return preflight.check_all(machine, choice, workers[0].root, device, missing, made, foreign)

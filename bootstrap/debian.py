@@ -18,7 +18,6 @@ class FetchFailed(Exception):
 
 
 def available() -> bool:
-    """Whether this machine has Debian's tools."""
     return bool(shutil.which("apt-get") and shutil.which("dpkg-deb"))
 
 

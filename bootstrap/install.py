@@ -62,7 +62,6 @@ class Installer:
 
     @property
     def python(self) -> Path:
-        """The environment's own interpreter."""
         return self.path / "bin" / "python"
 
     def missing(self, wanted: Sequence[Stage]) -> list[Stage]:

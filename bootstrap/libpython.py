@@ -83,7 +83,6 @@ def fetch(python: Python, folder: Path) -> Path:
 
 
 def by_hand(package: str) -> str:
-    """What the user can do instead."""
     return f"Or run `sudo apt-get install {package}`, or name a copy of the library: LIBPYTHON=FILE"
 
 

@@ -51,12 +51,10 @@ LOCKS = (
 
 
 def path_of(name: str) -> str:
-    """A lock file, relative to the project's folder."""
     return f"{FOLDER}/{name}.txt"
 
 
 def command(lock: Lock, root: Path, uv: str) -> list[str]:
-    """The command of uv."""
     words = [uv, "pip", "compile", "--quiet", "--universal", "--python-version", OLDEST, "--generate-hashes"]
     words += ["--no-annotate", "--no-header", "--no-emit-index-url", "--no-emit-find-links"]
     words += ["-c", str(root / "constraints" / f"{lock.constraints}.txt")]
@@ -83,7 +81,6 @@ def blocks(text: str) -> Iterator[str]:
 
 
 def kept(block: str) -> bool:
-    """Whether the locks of this project list the package."""
     name, _, rest = block.partition("==")
     return not EXEMPT.fullmatch(name) and not ELSEWHERE.search(rest)
 

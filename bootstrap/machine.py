@@ -86,7 +86,6 @@ def first(pattern: str, text: str) -> str:
 
 
 def os_release(text: str) -> dict[str, str]:
-    """The assignments of /etc/os-release."""
     return {key: value.strip("\"'") for key, value in re.findall(r"^(\w+)=(.*)$", text, re.MULTILINE)}
 
 
@@ -110,7 +109,6 @@ def glibc_version() -> tuple[int, int] | None:
 
 
 def usable_cores() -> int:
-    """Cores that the scheduler may give to this process."""
     affinity = getattr(os, "sched_getaffinity", None)
     return len(affinity(0)) if affinity else os.cpu_count() or 1
 

@@ -75,7 +75,6 @@ def cache_folder(root: Path) -> Path:
 
 
 def temporary_folder(root: Path) -> Path:
-    """Folder in which pip unpacks downloads."""
     return root / "build" / "setup" / "tmp"
 
 
@@ -142,7 +141,6 @@ class Pip:
 
     @classmethod
     def stop_all(cls) -> None:
-        """Ends all running pips and prevents new ones."""
         cls.stopping.set()
         for process in list(cls.running):
             process.terminate()
@@ -168,5 +166,4 @@ def meaning(output: str) -> str:
 
 
 def megabytes(size: float) -> str:
-    """The size in MB or kB as text."""
     return f"{size / MB:.0f} MB" if size >= MB else f"{size / 1000:.0f} kB"

@@ -103,7 +103,6 @@ def check_processor(machine: Machine) -> Check:
 
 
 def check_memory(machine: Machine) -> Check:
-    """Free memory for torch, Triton and the gateway."""
     text = f"{machine.memory_mb / 1000:.1f} GB free"
     if machine.memory_mb < MIN_MEMORY_MB:
         return Check(
@@ -115,7 +114,6 @@ def check_memory(machine: Machine) -> Check:
 
 
 def check_disk(machine: Machine, root: Path, disk_mb: int) -> Check:
-    """Free disk space for the missing stages."""
     text = f"{machine.disk_mb / 1000:.1f} GB free in {root}"
     needed = disk_mb + SPARE_DISK_MB if disk_mb else 0
     if machine.disk_mb < needed:
@@ -211,7 +209,6 @@ def check_torch(device: str, build: str, environ: Mapping[str, str]) -> Check:
 
 
 def check_ports(ports: Iterable[int]) -> Check:
-    """Whether the ports of `make serve` are free."""
     taken = [port for port in ports if not is_free(port)]
     if not taken:
         return Check("ports", "ok", f"{', '.join(map(str, ports))} are free")
@@ -221,7 +218,6 @@ def check_ports(ports: Iterable[int]) -> Check:
 
 
 def is_free(port: int) -> bool:
-    """Whether the port of 127.0.0.1 is free."""
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:

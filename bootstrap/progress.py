@@ -59,7 +59,6 @@ class Step:
 
     @property
     def seconds(self) -> float:
-        """Seconds since the beginning."""
         return time.monotonic() - self._begin
 
     def set_progress(self, what: str, size: int) -> None:

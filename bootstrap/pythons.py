@@ -64,7 +64,6 @@ class Python:
         return f"{self.path} ({'.'.join(map(str, self.version))})"
 
     def fits(self, wanted: Range) -> bool:
-        """Whether its version is in the range."""
         return wanted[0] <= self.version[:2] <= wanted[1]
 
 

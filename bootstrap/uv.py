@@ -59,7 +59,6 @@ def last_line(done: subprocess.CompletedProcess[str]) -> str:
 
 
 def by_hand() -> str:
-    """What the user can do instead."""
     return "Install Python 3.10, 3.11, 3.12 or 3.13 yourself, so that PATH has for example `python3.13`"
 
 

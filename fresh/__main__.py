@@ -66,7 +66,6 @@ def main() -> None:
 
 
 def row(result: Result) -> str:
-    """One line of the table, in Markdown."""
     outcome = "works" if result.good else f"fails ({result.code})"
     sizes = (f"{result.seconds:.0f}", result.downloaded_mb, result.disk_mb)
     cells = (result.suite, f"`{result.command}`", outcome, *sizes, result.missing or "–")
@@ -74,7 +73,6 @@ def row(result: Result) -> str:
 
 
 def table(results: Sequence[Result]) -> str:
-    """The table, in Markdown."""
     return "\n".join([f"| {' | '.join(HEAD)} |", "|" + "---|" * len(HEAD), *map(row, results)])
 
 

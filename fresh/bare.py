@@ -79,7 +79,6 @@ class BareDebian:
             subprocess.run(["rm", "-rf", "--one-file-system", self.folder], check=True)
 
     def run_as_root(self, script: str) -> subprocess.CompletedProcess[str]:
-        """Runs a shell script in the bare system as root."""
         return subprocess.run(
             ["chroot", self.folder, "bash", "-c", script], capture_output=True, text=True, check=False
         )
@@ -101,7 +100,6 @@ class BareDebian:
 
 
 def mirror_of_this_machine() -> str:
-    """The Debian mirror of this machine."""
     text = "\n".join(Path(path).read_text() for path in sorted(glob.glob("/etc/apt/sources.list*"))
                      if Path(path).is_file())  # fmt: skip
     text += "\n".join(Path(path).read_text() for path in sorted(glob.glob("/etc/apt/sources.list.d/*")))
@@ -113,7 +111,6 @@ def mirror_of_this_machine() -> str:
 
 
 def wheel_folders() -> list[str]:
-    """Folders of wheels in this machine's pip settings."""
     command = ["python3", "-m", "pip", "config", "list"]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     words = shlex.split(done.stdout.replace("=", " ")) if done.returncode == 0 else []

@@ -73,12 +73,10 @@ def build(machine: BareDebian, name: str, log: Path, arguments: dict[str, str]) 
 
 
 def expand(text: str, variables: dict[str, str]) -> str:
-    """The text with `$NAME` and `${NAME}` replaced by their values."""
     return re.sub(r"\$\{?(\w+)\}?", lambda match: variables.get(match[1], ""), text)
 
 
 def copy(machine: BareDebian, folder: PurePosixPath, words: list[str]) -> None:
-    """Runs a COPY of files of this project."""
     *sources, target = [word for word in words if not word.startswith("--")]
     place = machine.inside(Path(folder / target))
     for source in sources:

@@ -86,7 +86,6 @@ ODD: dict[str, Condition] = {
 
 
 def try_odd(machine: BareDebian, name: str, log: Path) -> Result:
-    """Clones under the condition and runs its command."""
     condition = ODD[name]
     log.unlink(missing_ok=True)
     if condition.prepare:

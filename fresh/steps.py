@@ -37,7 +37,6 @@ class Result:
 
     @property
     def good(self) -> bool:
-        """Whether the command succeeded."""
         return self.code == 0
 
 
@@ -51,7 +50,6 @@ def clone(machine: BareDebian, target: Path = HOME / "clipserve") -> Path:
 
 
 def attempt(machine: BareDebian, checkout: Path, command: str, log: Path) -> Result:
-    """Runs one command in the clone."""
     begin = time.monotonic()
     start = log.stat().st_size if log.exists() else 0
     code = machine.run(f"cd {shlex.quote(str(checkout))} && {command}", log)
@@ -69,7 +67,6 @@ def downloaded_mb(checkout: Path) -> int:
 
 
 def folder_mb(folder: Path) -> int:
-    """Size of a folder in MB."""
     done = subprocess.run(["du", "-s", "-B", str(MB), folder], capture_output=True, text=True, check=False)
     return int(done.stdout.split()[0]) if done.stdout else 0
 

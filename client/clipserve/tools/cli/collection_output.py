@@ -40,7 +40,6 @@ def document(collection: Collection) -> dict[str, Any]:
 
 
 def show(collection: Collection) -> None:
-    """Prints everything about a collection."""
     rows_ = table("", "")
     rows_.show_header = False
     for name, value in rows(collection):
@@ -91,7 +90,6 @@ def index(collection: Collection) -> str:
 
 
 def show_statistics(collection: Collection) -> None:
-    """Prints the distribution of the scores of unrelated pairs."""
     right = ("mean", "stddev", "50 %", "95 %", "99 %", "99.9 %", "pairs")
     rows_ = table("queries", *((name, "right") for name in right))
     for statistics in collection.score_statistics:

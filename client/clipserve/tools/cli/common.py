@@ -29,7 +29,6 @@ class ListByDefault(click.Group):
     """A group that runs `list` if no command is named, also if only options are given."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        """Puts `list` in front of the options if no command is named."""
         if not args or (args[0].startswith("-") and args[0] not in ("-h", "--help")):
             args = ["list", *args]
         return super().parse_args(ctx, args)

@@ -42,7 +42,6 @@ class Scanned:
 
 
 def member(id: str, cosine: float, points: dict[str, StoredPoint], pictures: Mapping[str, Picture]) -> Entry:
-    """A point as an entry of the sheet."""
     point = points.get(id)
     return Entry(name_of(point) if point else id, cosine, pictures.get(id))
 

@@ -48,12 +48,10 @@ class Embedded:
 
     @property
     def failed(self) -> list[tuple[str, ClipserveError]]:
-        """Name and error of each row that failed."""
         return [(self.names[row], error) for row, error in self.errors.items()]
 
     @property
     def good(self) -> int:
-        """Number of rows that did not fail."""
         return len(self.names) - len(self.errors)
 
 

@@ -149,7 +149,6 @@ def index(
 
 
 def how_to_continue(run: IndexRun, total: int) -> str:
-    """The sentence for a run that was stopped."""
     return (
         f"stopped after {run.done:,} of {total:,} pictures; written points stay, and the same command "
         "continues from there"

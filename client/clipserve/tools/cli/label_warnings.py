@@ -37,7 +37,6 @@ def show_warnings(warnings: Iterable[LabelWarning]) -> None:
 
 
 def show_cut_prompts(count: int) -> None:
-    """Tells on standard error how many prompts were cut off."""
     if count:
         one, many = (
             "prompt is longer than the model reads; its",

@@ -196,7 +196,6 @@ def once_each(show: bool) -> Callable[[str], None]:
 
 
 def switch_over(client: Client, collection: Collection, choices: Choices) -> Collection:
-    """Asks for confirmation and makes the new model answer."""
     migration = need_migration(collection)
     if migration.failed and not choices.without_failed and migration.state == "ready":
         raise Failure(
@@ -240,7 +239,6 @@ def bring_back(client: Client, collection: Collection, choices: Choices) -> Coll
 
 
 def finish(client: Client, collection: Collection, choices: Choices) -> Collection:
-    """Asks for confirmation and ends the migration."""
     migration = need_migration(collection)
     switched = migration.state == "switched"
     stays, goes = (migration.target, migration.source) if switched else (migration.source, migration.target)

@@ -45,7 +45,6 @@ def show(collection: Collection) -> None:
 
 
 def loss(collection: Collection, migration: Migration) -> str:
-    """How many points a switch drops."""
     return f"{migration.failed:,} of {collection.count:,} points are dropped"
 
 
@@ -58,7 +57,6 @@ def nothing_embedded(collection: Collection) -> bool:
 
 
 def show_ready(migration: Migration) -> None:
-    """Prints the overlap of neighbors and the failed points."""
     if migration.overlap is not None:
         say(overlap_in_words(migration.overlap))
     if not migration.failed:

@@ -174,7 +174,6 @@ def with_options(command: Callable[..., None], **more: Any) -> Callable[..., Non
 
 
 def keep_for_commands(ctx: click.Context, given: Mapping[str, Any]) -> None:
-    """Stores the options that were typed before the command."""
     ctx.meta[TYPED_OPTIONS] = {name: value for name, value in given.items() if on_command_line(ctx, name)}
 
 

@@ -35,7 +35,6 @@ def too_few_points(collection: str, count: int) -> str:
 
 
 def path_of(hit: Hit | StoredPoint, root: Path | None = None) -> Path | None:
-    """The path of the picture, if the payload has it."""
     path, base = hit.payload.get("path"), root or hit.payload.get("root")
     if not isinstance(path, str) or not isinstance(base, str | Path):
         return None

@@ -63,7 +63,6 @@ def kept_pictures(client: Client, collection: str, ids: Sequence[str]) -> Iterat
 
 
 def scaled_png(content: bytes) -> Picture:
-    """The picture, scaled down for a sheet, as a PNG file."""
     made = thumbnail(content, SIDE, SIDE)
     if isinstance(made, NotShown):
         return made

@@ -36,7 +36,6 @@ class CifarSet:
 
     @property
     def record_bytes(self) -> int:
-        """Size of a binary record in bytes."""
         return self.label_bytes + PIXELS
 
 

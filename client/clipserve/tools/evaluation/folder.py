@@ -30,7 +30,6 @@ class ClassFolder:
 
     @property
     def lost(self) -> bool:
-        """Whether it has only unreadable pictures."""
         return not self.files and bool(
             self.passed_over.unread or self.passed_over.files.keys() & (CONVERTIBLE | NOT_OPENED)
         )

@@ -45,7 +45,6 @@ class Tape:
         return float(struct.unpack(">d", self.take(8))[0])
 
     def text(self, size: int) -> str:
-        """UTF-8 text of `size` bytes."""
         try:
             return self.take(size).decode("utf-8", "surrogatepass")
         except UnicodeDecodeError:
@@ -66,7 +65,6 @@ class Tape:
             raise PickleError("it has an invalid number") from None
 
     def decimal_float(self) -> float:
-        """A float in a line."""
         try:
             return float(self.line(MAX_NUMBER_BYTES))
         except ValueError:
@@ -83,7 +81,6 @@ class Tape:
             raise PickleError("it has text with a bad escape") from None
 
     def escaped_text(self) -> str:
-        """Text in a line."""
         try:
             return str(self.line(len(self._content)), "raw-unicode-escape")
         except UnicodeDecodeError:

@@ -44,7 +44,6 @@ class Evaluation:
 
     @property
     def unread_classes(self) -> tuple[str, ...]:
-        """Classes whose pictures all failed."""
         counted = self.tally.confusion.sum(axis=1)
         failed = sorted({prediction.label for prediction in self.predictions if prediction.error})
         return tuple(self.tally.classes[label] for label in failed if not counted[label])

@@ -64,7 +64,6 @@ def find_others(
 
 
 def origin_of(picture: Picture, point: StoredPoint) -> Origin:
-    """The origin of the point with the picture's id."""
     root = point.payload.get("root")
     if root is None:
         same_place = point.source_uri == picture.uri
@@ -90,7 +89,6 @@ def was_moved(picture: Picture, point: StoredPoint) -> bool:
 
 
 def content_hash(path: Path) -> str:
-    """SHA-256 of a file, 64 hex digits."""
     digest = hashlib.sha256()
     with open_regular(path) as file:
         while block := file.read(BLOCK):

@@ -78,7 +78,6 @@ def is_exact(kind: Any) -> bool:
 
 
 def payload_type(kind: Any, mark: str = "") -> str | None:
-    """The payload type for a column; None if there is none."""
     tests: tuple[tuple[Callable[[Any], bool], str], ...] = (
         (lambda kind: is_text(kind) or is_uuid(kind, mark), "string"),
         (is_bool, "bool"),

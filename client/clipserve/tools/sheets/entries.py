@@ -30,7 +30,6 @@ class Entry:
 
     @property
     def more(self) -> str:
-        """The number of near-duplicates as text."""
         return f"+{len(self.duplicates)} near-duplicate{'s' * (len(self.duplicates) != 1)}"
 
 

@@ -153,5 +153,4 @@ def runs(text: str, size: int) -> list[tuple[Font, str]]:
 
 
 def width_of(text: str, size: int) -> float:
-    """The width of the text in pixels."""
     return sum(font.getlength(piece) for font, piece in runs(text, size))
