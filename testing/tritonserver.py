@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from clipserve_gateway.local.command import environment
 from clipserve_gateway.local.install import find_install
-from clipserve_gateway.local.ports import free_port
+from clipserve_gateway.local.ports import free_ports
 from clipserve_gateway.local.run_folder import lay_out
 from tritonclient.grpc import InferenceServerClient, InferInput
 from tritonclient.utils import InferenceServerException
@@ -26,7 +26,7 @@ class TritonServer:
     def __init__(self, repository: Path, folder: Path) -> None:
         run = lay_out(find_install(Path(sys.prefix)), repository, folder)
         self.log = folder / "triton.log"
-        self.url = f"127.0.0.1:{free_port()}"
+        self.url = f"127.0.0.1:{free_ports(0)[0]}"
         self._repository = repository
         with self.log.open("wb") as log:
             self._process = subprocess.Popen(

@@ -17,7 +17,7 @@ from pathlib import Path
 
 import click
 import numpy as np
-from clipserve_gateway.local.ports import free_port
+from clipserve_gateway.local.ports import free_ports
 
 from bench.speed import BUILD, PEER_ENV, ROOT, messages
 from testing.launch import launch
@@ -77,7 +77,7 @@ def peers_of(model: str, folder: Path) -> Iterator[list[Peer]]:
 @contextlib.contextmanager
 def litserve(model: str, folder: Path) -> Iterator[Peer]:
     """LitServe with open_clip and the weights that clipserve has."""
-    address = f"127.0.0.1:{free_port()}"
+    address = f"127.0.0.1:{free_ports(0)[0]}"
     command = [HERE / "litserve_app.py", model, address.rpartition(":")[2]]
     with running("LitServe", command, f"http://{address}/health", folder) as pid:
         yield Peer("LitServe", pid, f"http://{address}/predict", messages.litserve_image, same_weights=True)
@@ -90,7 +90,7 @@ def infinity(folder: Path) -> Iterator[Peer]:
     if not (INFINITY_MODEL / "model.safetensors").exists():
         made = [PEER_ENV / "bin" / "python", script, "model", INFINITY_MODEL]
         subprocess.run(made, check=True, stderr=subprocess.DEVNULL, env=os.environ | PATHS)
-    address = f"127.0.0.1:{free_port()}"
+    address = f"127.0.0.1:{free_ports(0)[0]}"
     options = "--engine torch --device cpu --dtype float32 --no-bettertransformer --host 127.0.0.1"
     command = [script, "v2", "--model-id", INFINITY_MODEL, "--served-model-name", messages.INFINITY_MODEL]
     command += [*options.split(), "--port", address.rpartition(":")[2]]

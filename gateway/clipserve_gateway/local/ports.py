@@ -86,8 +86,3 @@ def port_range(ephemeral: Path) -> tuple[int, int]:
         low, high = 32_768, 60_999
     below, above = (LOWEST, low - 1), (high + 1, HIGHEST)
     return below if below[1] - below[0] >= MIN_CHOICE else above
-
-
-def free_port() -> int:
-    """A free port."""
-    return free_ports(0)[0]

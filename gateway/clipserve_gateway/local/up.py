@@ -126,15 +126,14 @@ async def run_on(
     log: Path | None,
     stop: asyncio.Event,
 ) -> None:
-    """Runs all on these ports until `stop` is set, then ends the Tritons. Raises FAILURES."""
-    addresses = ",".join(f"127.0.0.1:{each.grpc}" for each in ports)
+    """Runs the Tritons on these ports, and the gateway, until `stop` is set. Raises FAILURES."""
     tritons: list[TritonProcess] = []
     try:
         for number, each in enumerate(ports):
             folder = temporary_folder(host_environment())
             triton_log = choose_log(log, settings.data, number)
             tritons.append(TritonProcess(install, repository, each, folder, triton_log))
-        await run_all(settings.model_copy(update={"triton": addresses}), guard, tritons, stop, repository)
+        await serve(settings, guard, tritons, stop, repository)
     except TritonFailed:
         # No call is under way, and a Triton that hangs ignores SIGTERM.
         await asyncio.gather(*(triton.kill() for triton in tritons))
@@ -143,32 +142,31 @@ async def run_on(
         await asyncio.gather(*(triton.stop() for triton in tritons))
 
 
-async def run_all(
+async def serve(
     settings: Settings,
     guard: GuardSettings,
     tritons: Sequence[TritonProcess],
     stop: asyncio.Event,
-    repository: Path | None = None,
+    repository: Path,
 ) -> None:
     """Starts the gateway and the Tritons, and serves until `stop` is set. Leaves the Tritons running.
 
-    Removes old versions of models from the repository, if one is given.
+    Removes old versions of models from the repository.
     """
-    begin = time.monotonic()
+    begin, addresses = time.monotonic(), [triton.address for triton in tritons]
     with contextlib.ExitStack() as quiet:
         # Closed when all is ready; open until the end if the start fails.
         quiet.enter_context(expecting_triton())
-        gateway = Gateway(settings)
+        gateway = Gateway(settings.model_copy(update={"triton": ",".join(addresses)}))
         await gateway.start()
-        connections = [TritonEncoder(triton.address, settings.triton_headers) for triton in tritons]
+        connections = [TritonEncoder(address, settings.triton_headers) for address in addresses]
         supervisors = [
             supervise(gateway, triton, Probe(connection, guard.canary_timeout_seconds), guard)
             for triton, connection in zip(tritons, connections, strict=True)
         ]
+        in_service = functools.partial(healthy_everywhere, gateway, addresses)
         jobs = [*(supervisor.run() for supervisor in supervisors), manage_memory(gateway), stop.wait()]
-        if repository is not None:
-            in_service = functools.partial(healthy_everywhere, gateway, [it.address for it in tritons])
-            jobs.append(remove_old_versions(repository, in_service))
+        jobs.append(remove_old_versions(repository, in_service))
         tasks: list[asyncio.Task] = [asyncio.create_task(job) for job in jobs]
         try:
             if await ready(gateway, supervisors, tasks, begin + guard.startup_seconds):

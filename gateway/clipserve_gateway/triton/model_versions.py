@@ -129,7 +129,9 @@ class ModelVersions:
                 return served
         if current is None or spec.version in self._had[spec.name]:
             return None
-        return current if interchangeable(current.spec, spec) else None
+        # Inputs for one fit the other, and their embeddings can be compared.
+        mine, theirs = ((it.fingerprint, it.fixed_text_length) for it in (current.spec, spec))
+        return current if mine == theirs else None
 
 
 def same_export(one: ModelSpec, other: ModelSpec) -> bool:
@@ -140,11 +142,6 @@ def same_export(one: ModelSpec, other: ModelSpec) -> bool:
 def same_version(one: ServedModel, other: ServedModel | None) -> bool:
     """Whether both have the same version number."""
     return other is not None and one.spec.version == other.spec.version
-
-
-def interchangeable(one: ModelSpec, other: ModelSpec) -> bool:
-    """Whether inputs for one model fit the other, and their embeddings can be compared."""
-    return (one.fingerprint, one.fixed_text_length) == (other.fingerprint, other.fixed_text_length)
 
 
 def is_loaded(model: ServedModel, loaded: LoadedVersions, towers: Mapping[str, TowerConfig]) -> bool:

@@ -87,10 +87,6 @@ class Replica:
         current = self.versions.current.get(model)
         return current is not None and self._in_service(current.spec)
 
-    def models_in_service(self) -> list[str]:
-        """Names of the models in service; none if the replica is down."""
-        return [model for model in self.versions.current if self.healthy(model)] if self.up else []
-
     def _in_service(self, spec: ModelSpec) -> bool:
         watched = self._watched.get(spec)
         return watched is not None and watched.health.in_service

@@ -273,7 +273,8 @@ class ReplicaPool:
     def _needed(self, leaving: Replica, named: Set[str]) -> bool:
         """Whether a replica that is gone from the names is the only one with some model in service."""
         others = [self._replicas[address] for address in named]
-        return any(not any(it.healthy(model) for it in others) for model in leaving.models_in_service())
+        served = [model for model in leaving.versions.current if leaving.up and leaving.healthy(model)]
+        return any(not any(other.healthy(model) for other in others) for model in served)
 
     async def close(self) -> None:
         """Ends all connections; calls under way fail."""

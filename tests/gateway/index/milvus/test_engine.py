@@ -15,7 +15,7 @@ from clipserve_gateway.index.engines import open_engine
 from clipserve_gateway.index.milvus.options import MilvusOptions, parse_milvus_uri
 from clipserve_gateway.index.milvus.rows import MAX_FIELDS, MAX_LIST
 from clipserve_gateway.index.values import PayloadType, Point, TableSpec
-from clipserve_gateway.local.ports import free_port
+from clipserve_gateway.local.ports import free_ports
 
 from testing.milvus_server import MilvusServer
 
@@ -89,7 +89,7 @@ async def test_a_killed_server_that_comes_back_is_found_again_with_all_that_was_
 
 
 async def test_where_no_server_listens_callers_are_told_and_soon_at_once():
-    engine = open_engine(f"milvus://127.0.0.1:{free_port()}", MilvusOptions("", timeout=0.5))
+    engine = open_engine(f"milvus://127.0.0.1:{free_ports(0)[0]}", MilvusOptions("", timeout=0.5))
     try:
         with pytest.raises(StorageUnavailable, match="does not answer"):
             await engine.open()
