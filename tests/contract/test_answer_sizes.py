@@ -29,8 +29,8 @@ def test_what_the_sdk_sends_at_once_can_be_answered(widths, top_k, none):
     names = [name[: LIMITS.max_label_bytes] for name in names]
     labels = LabelSet(names, none_of_the_above=None if none is None else NoneOfTheAbove(none))
     job = ClassifyJob([], labels, top_k=top_k)
-    room = job.room(INFO, LIMITS.max_items_per_call)
-    request = job.request([IMAGE] * room.items)
+    capacity = job.capacity(INFO, LIMITS.max_items_per_call)
+    request = job.request([IMAGE] * capacity.max_items)
     call = read_classify(request, LIMITS)
     assert isinstance(request, clip_pb2.ClassifyRequest)
     check_classify_answer(call, read_labels(request.labels, LIMITS), LIMITS)
