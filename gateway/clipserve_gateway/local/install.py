@@ -113,10 +113,10 @@ def find_libpython(facts: dict, models_env: Path) -> Path:
 
 def wanted_libpython(stub: Path) -> list[str]:
     """The names of libpython in a stub: the usual one, and the one that the wheel has given it."""
-    found = {name.decode() for name in LIBPYTHON.findall(stub.read_bytes())}
-    if not found:
+    names = {name.decode() for name in LIBPYTHON.findall(stub.read_bytes())}
+    if not names:
         raise TritonMissing(f"{stub} is damaged: it names no libpython; run `make setup`")
-    return sorted(found)
+    return sorted(names)
 
 
 def assemble_backends(install: TritonInstall, folder: Path) -> Path:

@@ -231,7 +231,8 @@ async def ready(
     """
     while not (gateway.models.ready() and all(supervisor.ready for supervisor in supervisors)):
         if time.monotonic() > deadline:
-            raise next((it for it in supervisors if not it.ready), supervisors[0]).failed()
+            unready = [supervisor for supervisor in supervisors if not supervisor.ready]
+            raise (unready or supervisors)[0].failed()
         done, _ = await asyncio.wait(tasks, timeout=0.2, return_when=asyncio.FIRST_COMPLETED)
         if done:
             return False

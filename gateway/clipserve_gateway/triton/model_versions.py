@@ -130,7 +130,7 @@ class ModelVersions:
         if current is None or spec.version in self._had[spec.name]:
             return None
         # Inputs for one fit the other, and their embeddings can be compared.
-        mine, theirs = ((it.fingerprint, it.fixed_text_length) for it in (current.spec, spec))
+        mine, theirs = ((each.fingerprint, each.fixed_text_length) for each in (current.spec, spec))
         return current if mine == theirs else None
 
 
