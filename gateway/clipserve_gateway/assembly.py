@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 from dataclasses import dataclass
-from typing import Protocol
 
 import grpc
 from clipserve.v1 import clip_pb2, collection_pb2, labels_pb2
@@ -59,33 +58,14 @@ from clipserve_gateway.servicers.migrations import MigrationServicer
 from clipserve_gateway.servicers.points import PointServicer
 from clipserve_gateway.settings import Settings
 from clipserve_gateway.store.guard import guarded
-from clipserve_gateway.triton.canary import CanaryResult
 from clipserve_gateway.triton.client import TritonEncoder
-from clipserve_gateway.triton.encoder import QueueingEncoder
-from clipserve_gateway.triton.models import Models, ModelSource
+from clipserve_gateway.triton.models import Models
 from clipserve_gateway.triton.replica_pool import ReplicaPool
-from clipserve_gateway.types import ModelSpec
 
 CLIP_SERVICE = clip_pb2.DESCRIPTOR.services_by_name["ClipService"]
 COLLECTION_SERVICE = collection_pb2.DESCRIPTOR.services_by_name["CollectionService"]
 LABEL_SET_SERVICE = labels_pb2.DESCRIPTOR.services_by_name["LabelSetService"]
 SERVICES = tuple(service.full_name for service in (CLIP_SERVICE, COLLECTION_SERVICE, LABEL_SET_SERVICE))
-
-
-class ModelBackend(QueueingEncoder, ModelSource, Protocol):
-    """The models behind the gateway: all Triton replicas, or a fake."""
-
-    def saturation(self) -> float:
-        """How full its queue is, 0–1."""
-        ...
-
-    def reusable_result(self, address: str, spec: ModelSpec) -> CanaryResult | None:
-        """The result of the last canary run of a model at an address, if it was right and is recent."""
-        ...
-
-    async def close(self) -> None:
-        """Ends the connections."""
-        ...
 
 
 @dataclass(frozen=True)
@@ -102,7 +82,7 @@ class Parts:
     security: Security
     metrics: Metrics
     audit: AuditLog
-    backend: ModelBackend
+    backend: ReplicaPool
     engine: Engine
     models: Models
     first_model: FirstModel
@@ -120,11 +100,11 @@ class Parts:
     server: grpc.aio.Server
 
 
-def assemble(settings: Settings, backend: ModelBackend | None = None) -> Parts:
+def assemble(settings: Settings, backend: ReplicaPool | None = None) -> Parts:
     """Builds a gateway on the running event loop. Raises BadFile.
 
     Args:
-        backend: serves the models instead of Triton, in tests.
+        backend: stands in for the replicas of Triton, in tests.
     """
     security = Security(settings)
     metrics = Metrics()
@@ -170,7 +150,7 @@ def assemble(settings: Settings, backend: ModelBackend | None = None) -> Parts:
         default_timeout=settings.default_timeout_seconds,
         authorizer=Authorizer(security.gate, catalog, models, metrics),
         admission=Admission(room, settings.bulk_share, metrics),
-        budget=intake.budget,
+        intake=intake,
         audit=audit,
         metrics=metrics,
     )
@@ -197,7 +177,7 @@ def assemble(settings: Settings, backend: ModelBackend | None = None) -> Parts:
         ),
         LABEL_SET_SERVICE: (LabelSetServicer(label_sets, models, calls),),
     }
-    runner = CallRunner(calls, intake)
+    runner = CallRunner(calls)
     under_way = UnderWay(f"/{health.SERVICE_NAME}/", f"/{reflection.SERVICE_NAME}/")
     server = grpc_server(settings, [under_way, TokenInterceptor(security.gate, metrics)])
     methods: list[Method] = []

@@ -6,12 +6,13 @@ import asyncio
 import contextlib
 import logging
 
-from clipserve_gateway.assembly import ModelBackend, assemble
+from clipserve_gateway.assembly import assemble
 from clipserve_gateway.listening import PortTaken, listen_grpc, listen_http
 from clipserve_gateway.process.http import HttpServer, loop_check
 from clipserve_gateway.settings import Settings
+from clipserve_gateway.triton.replica_pool import ReplicaPool
 
-__all__ = ["Gateway", "ModelBackend", "PortTaken"]
+__all__ = ["Gateway", "PortTaken"]
 
 log = logging.getLogger(__name__)
 
@@ -22,8 +23,8 @@ LEAVE_SECONDS = 1.0
 class Gateway:
     """Serves until it is stopped. Belongs to the event loop on which it is created."""
 
-    def __init__(self, settings: Settings, backend: ModelBackend | None = None) -> None:
-        """Raises BadFile. `backend` serves the models instead of Triton, in tests."""
+    def __init__(self, settings: Settings, backend: ReplicaPool | None = None) -> None:
+        """Raises BadFile. `backend` stands in for the replicas of Triton, in tests."""
         self.settings = settings
         self.parts = parts = assemble(settings, backend)
         self.metrics = parts.metrics

@@ -15,7 +15,7 @@ from google.protobuf.message import Message
 
 from clipserve_gateway import errors
 from clipserve_gateway.access.call import REQUEST_ID, Call
-from clipserve_gateway.calls.intake import Intake, Messages, expected_bytes
+from clipserve_gateway.calls.messages import Messages
 from clipserve_gateway.calls.method import Method
 from clipserve_gateway.calls.shared import Calls
 from clipserve_gateway.calls.transport import Transport
@@ -69,9 +69,8 @@ class CallRunner:
         ...  # answer with outcome.failure
     """
 
-    def __init__(self, calls: Calls, intake: Intake) -> None:
+    def __init__(self, calls: Calls) -> None:
         self._calls = calls
-        self._intake = intake
         metrics = self._metrics = calls.metrics
         # Looking up a metric's child takes as long as all other work on it.
         self._requests = functools.cache(metrics.requests.labels)
@@ -107,7 +106,7 @@ class CallRunner:
     async def answer(self, call: Call, method: Method, transport: Transport) -> bytes:
         """Runs a unary call; returns its encoded answer."""
         with self._let_in(call):
-            messages = self._messages(call, method, transport, expected_bytes(call))
+            messages = Messages(self._calls, call, method, transport)
             work: Awaitable[Message | bytes] = self._calls.authorizer.authorize_and_run(
                 call, await messages.only(), lambda request: method.handler(request, call)
             )
@@ -117,7 +116,7 @@ class CallRunner:
 
     async def answers(self, call: Call, method: Method, transport: Transport) -> AsyncGenerator[bytes, None]:
         """Runs a streaming call; yields its encoded answers. Servicers authorize each message."""
-        messages = self._messages(call, method, transport)
+        messages = Messages(self._calls, call, method, transport)
         with contextlib.closing(messages), self._let_in(call):
             messages.enter()
             async for response in method.handler(messages, call):
@@ -129,17 +128,6 @@ class CallRunner:
         self._calls.authorizer.authenticate(call)
         with in_lane(lane_of(call.header(PRIORITY))):
             yield
-
-    def _messages(self, call: Call, method: Method, transport: Transport, expected: int = 0) -> Messages:
-        return Messages(
-            self._intake,
-            call,
-            transport,
-            functools.partial(transport.parse, method.request),
-            functools.partial(self._calls.deadline, call),
-            functools.partial(self._calls.authorizer.charge_afterwards, call),
-            expected,
-        )
 
     def _observe(self, seconds: float, outcome: Outcome) -> None:
         call, record, failure = outcome.call, outcome.record, outcome.failure

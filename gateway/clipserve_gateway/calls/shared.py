@@ -1,4 +1,4 @@
-"""What the calls of one gateway share: limits, admission, authorization, the audit log."""
+"""What the calls of one gateway share: limits, intake, admission, authorization, the audit log."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from dataclasses import dataclass
 from clipserve_gateway.access.audit_log import AuditLog
 from clipserve_gateway.access.authorizer import Authorizer
 from clipserve_gateway.access.call import Call
+from clipserve_gateway.calls.intake import Intake
 from clipserve_gateway.errors import ClipserveError
 from clipserve_gateway.flow import stages
 from clipserve_gateway.flow.admission import Admission, Cost
-from clipserve_gateway.flow.byte_budget import ByteBudget
 from clipserve_gateway.flow.deadline import Deadline
 from clipserve_gateway.metrics import Metrics
 from clipserve_gateway.types import Limits
@@ -31,7 +31,7 @@ class Calls:
     default_timeout: float
     authorizer: Authorizer
     admission: Admission
-    budget: ByteBudget
+    intake: Intake
     audit: AuditLog
     metrics: Metrics
 
@@ -52,7 +52,7 @@ class Calls:
         deadline = self.deadline(call)
         self.metrics.batch_items.observe(cost.items)
         stages.count("items", cost.items)
-        hold = await self.budget.hold(reads, call.owner, deadline) if reads else None
+        hold = await self.intake.budget.hold(reads, call.owner, deadline) if reads else None
         try:
             if wait_for_room:
                 async with self.admission.after_waiting(cost, deadline):
