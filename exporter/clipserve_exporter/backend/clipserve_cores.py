@@ -1,4 +1,7 @@
-"""How many cores a tower's instance uses while others of the same Triton are at work."""
+"""Divides the cores among the instances of one Triton that work at the same time.
+
+Why this exists, and what it costs: docs/shared-cores.md.
+"""
 
 import contextlib
 import fcntl
@@ -10,20 +13,17 @@ from typing import Any, BinaryIO
 
 EXECUTABLE = Path("/proc/self/exe")
 PID_BITS = 22
-"""Linux has no process numbers above 2^22."""
+"""Linux has no process ids above 2^22."""
 FLOCK = struct.Struct("hhqqi4x")
-"""C's struct flock on 64-bit Linux: type, whence, start, length, process."""
+"""C's struct flock on 64-bit Linux: type, whence, start, length, process id."""
 
 
 class SharedCores:
-    """The cores of all Python processes of one Triton: alone, one has them all; else each an equal part.
+    """Gives an instance that works alone all cores, and each of several that work an equal share.
 
-    Two that encode a batch each, on half of the cores, do more than one on all of them: nobody waits for the
-    slowest at the end of each layer. Few rows are encoded soonest by all cores.
-
-    Who is at work holds a lock on a byte of its own executable, which the kernel takes back when a process
-    ends, however it ends. The byte's number is made of the Triton's process and its own: so nothing is
-    written, and other Tritons on the same file are not counted.
+    An instance at work holds a lock on one byte of its executable, and counts the locks of the others. The
+    kernel releases the lock when the process ends, however it ends. The byte's offset consists of Triton's
+    process id and the instance's own, so that instances of other Tritons are not counted. Nothing is written.
     """
 
     def __init__(self, cores: int) -> None:
@@ -33,14 +33,14 @@ class SharedCores:
 
     @contextlib.contextmanager
     def at_work(self) -> Iterator[int]:
-        """Counts this process as one at work; yields how many cores it should use, at least 1.
+        """Counts this process as working during the block; yields the number of cores that it should use.
 
-        All of them where the executable cannot be opened, or its file system has no locks.
+        That is all cores if the executable cannot be opened or its file system has no locks.
         """
         others = 0
         with contextlib.ExitStack() as held:
             with contextlib.suppress(OSError):
-                # Closing it takes the lock back.
+                # Closing the file releases the lock.
                 file = held.enter_context(EXECUTABLE.open("rb", buffering=0))
                 fcntl.lockf(file, fcntl.LOCK_SH | fcntl.LOCK_NB, 1, self._own)
                 others = locks_of_others(file, self._first, self._first + (1 << PID_BITS))
@@ -48,18 +48,18 @@ class SharedCores:
 
 
 def locks_of_others(file: BinaryIO, first: int, end: int) -> int:
-    """How many there are on these bytes. The kernel names one at a time, not always the first."""
+    """Counts the locks on a range of bytes. The kernel reports one at a time, not always the first."""
     if first >= end:
         return 0
     question = FLOCK.pack(fcntl.F_WRLCK, os.SEEK_SET, first, end - first, 0)
-    kind, _, found, _, _ = FLOCK.unpack(fcntl.fcntl(file, fcntl.F_GETLK, question))
+    kind, _, offset, _, _ = FLOCK.unpack(fcntl.fcntl(file, fcntl.F_GETLK, question))
     if kind == fcntl.F_UNLCK:
         return 0
-    return locks_of_others(file, first, found) + 1 + locks_of_others(file, found + 1, end)
+    return locks_of_others(file, first, offset) + 1 + locks_of_others(file, offset + 1, end)
 
 
 def granted_cores() -> int:
-    """Cores that this process may use: affinity and the control group's quota, at least 1."""
+    """Returns the cores that this process may use by its affinity and its cgroup's quota, at least 1."""
     cores = float(len(os.sched_getaffinity(0)))
     try:
         quota, period = Path("/sys/fs/cgroup/cpu.max").read_text().split()
@@ -70,9 +70,9 @@ def granted_cores() -> int:
 
 
 def threads_of(setting: str, groups: Sequence[dict[str, Any]]) -> int:
-    """Threads of one instance; 0 where all instances share the cores.
+    """Returns the threads of one instance, or 0 if all instances share the cores.
 
-    `split` gives each instance an equal part of the cores that this machine has.
+    `split` gives each instance a fixed equal share of the granted cores.
     """
     if setting != "split":
         return int(setting)

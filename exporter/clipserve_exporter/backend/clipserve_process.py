@@ -1,6 +1,6 @@
-"""How a process that runs a tower uses memory and threads: before torch is imported, and after the weights.
+"""Memory and threads of a process that runs a tower: set before torch is imported, and after the weights.
 
-Imports nothing but the standard library, so that it can come first.
+Imports only the standard library, so that it can be imported first.
 """
 
 import ctypes
@@ -8,34 +8,34 @@ import os
 from collections.abc import MutableMapping
 
 ENVIRONMENT = {
-    # OpenMP threads that spin while they wait steal the cores of the others.
+    # OpenMP threads that spin while they wait take CPU time from other threads.
     "OMP_WAIT_POLICY": "PASSIVE",
 }
-"""Read by torch's libraries when they are loaded. What is set already should stay."""
+"""Read by torch's libraries when they are loaded. Variables that are set already take precedence."""
 
 MALLOPT = {-8: 1, -4: 0, -1: (1 << 31) - 1, -2: 64 << 20}
 """Options of glibc's malloc.h: M_ARENA_MAX, M_MMAP_MAX, M_TRIM_THRESHOLD and M_TOP_PAD."""
 
-KEPT_SIZES = 16
-"""Batch sizes that layers may be prepared for."""
+CACHED_SIZES = 16
+"""Largest number of batch sizes for which oneDNN may keep prepared convolutions."""
 
 
 def bound_memory(largest_batch: int, environment: MutableMapping[str, str] = os.environ) -> None:
-    """Has oneDNN prepare convolutions for each call where there may be many batch sizes.
+    """Makes oneDNN prepare convolutions for each call if there may be many batch sizes.
 
-    It keeps what it has prepared, with its scratch memory, for each size: some gigabytes in the end. To
-    prepare them for each call makes one image a quarter slower, and batches by a few percent. It must be
-    called before the first batch.
+    Otherwise oneDNN keeps the prepared convolutions and their scratch memory for each batch size, which adds
+    up to gigabytes. Preparing them for each call makes one image 25 % slower and batches a few percent. Must
+    be called before the first batch.
     """
-    if largest_batch > KEPT_SIZES:
+    if largest_batch > CACHED_SIZES:
         environment.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "0")
 
 
 def keep_memory() -> None:
-    """Has the C library keep what layers free for the next layers.
+    """Makes the C library keep the memory that a layer frees for the next layer.
 
-    By default it maps tens of megabytes anew for each layer of a batch, and the kernel clears them: more than
-    half of the time that a convolutional tower takes for 32 images. Does nothing with another C library.
+    By default it maps tens of megabytes for each layer of a batch, and the kernel clears them: more than half
+    of the time that a convolutional tower takes for 32 images. Does nothing if the C library is not glibc.
     """
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
     if mallopt is not None:

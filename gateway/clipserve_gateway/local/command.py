@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from clipserve_gateway.local.install import TritonInstall
-from clipserve_gateway.settings import host_environment
 
 LARGE_PAGES = "glibc.malloc.hugetlb=1"
 """Tunable of glibc. Large pages for weights and activations give 10–20 % more images a second on a CPU."""
@@ -58,7 +57,11 @@ def environment(install: TritonInstall, host: Mapping[str, str] | None = None) -
 
     A stub uses the packages of the first `python3` on PATH. `host` is this process's environment by default.
     """
-    host = host_environment() if host is None else host
+    if host is None:
+        # Here, so that the tests of the exporter can use this module without pydantic.
+        from clipserve_gateway.settings import host_environment
+
+        host = host_environment()
     inherited = {name: value for name, value in host.items() if not NOT_INHERITED.fullmatch(name)}
     libraries = [str(path) for path in install.library_path]
     libraries += [inherited["LD_LIBRARY_PATH"]] if inherited.get("LD_LIBRARY_PATH") else []
