@@ -1,4 +1,4 @@
-"""CIFAR-10 as this project uses it: names, prompts, and its pictures from the common file layouts."""
+"""CIFAR-10: class names, prompts, and readers of its common file formats."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
-"""The same TorchScript files that Triton serves, asked without Triton: the measure for served predictions.
+"""Classifies CIFAR-10 with the files that Triton serves, but without Triton: the reference for its answers.
 
     python -m clipserve_exporter.offline REPOSITORY NAME cifar10_test.npz --out predictions.npz
 
-Exact mode: Pillow's whole decode, short side to the model's size, bicubic, center crop; float32.
+Exact preprocessing: whole decode by Pillow, short side to the model's size, bicubic, center crop; float32.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ END = 49407
 
 
 def exact_pixels(image: Image.Image, size: int) -> npt.NDArray[np.uint8]:
-    """Short side to `size`, bicubic, center crop: RGB uint8 [size, size, 3]."""
+    """Resizes the short side to `size`, bicubic, and crops the center: RGB uint8 [size, size, 3]."""
     image = image.convert("RGB")
     width, height = image.size
     short = min(width, height)
@@ -44,7 +44,7 @@ def exact_pixels(image: Image.Image, size: int) -> npt.NDArray[np.uint8]:
 class Towers:
     """The image and text graph of one model in a Triton model repository.
 
-    Texts are given as the ragged form takes them: every tower that reads its embedding at the end token.
+    The text tower must be ragged.
     """
 
     def __init__(self, repository: Path, name: str) -> None:
@@ -61,49 +61,49 @@ class Towers:
 
     @torch.no_grad()
     def encode_texts(self, texts: Sequence[str]) -> Tensor:
-        """Texts → normalized float32 [B, D]; tokens after the end token are left away."""
+        """Texts → normalized float32 [B, D], without the tokens after the end token."""
         rows = [row[: int(row.argmax()) + 1].int() for row in self._tokenize(list(texts))]
         lengths = torch.tensor([[len(row)] for row in rows], dtype=torch.float32)
         return torch.nn.functional.normalize(self.text(torch.cat(rows), lengths), dim=-1)
 
     def label_embeddings(self, labels: Sequence[str], templates: Sequence[str]) -> Tensor:
-        """Normalized mean of each label's normalized prompt embeddings, float32 [labels, D]."""
+        """Returns the normalized mean of each label's prompt embeddings, float32 [labels, D]."""
         means = [self.encode_texts([t.replace("{}", label) for t in templates]).mean(0) for label in labels]
         return torch.nn.functional.normalize(torch.stack(means), dim=-1)
 
 
 def cosines(towers: Towers, images: Iterable[Image.Image], total: int, labels: Tensor, size: int) -> Tensor:
-    """Cosines of pictures and label embeddings, float32 [total, labels]."""
-    found, batch = [], []
+    """Returns the cosines of images and label embeddings, float32 [total, labels]."""
+    rows, batch = [], []
     for number, image in enumerate(track(images, "classifying", total=total), start=1):
         batch.append(exact_pixels(image, size))
         if len(batch) == 32 or number == total:
-            found.append(towers.encode_images(np.stack(batch)) @ labels.T)
+            rows.append(towers.encode_images(np.stack(batch)) @ labels.T)
             batch = []
-    return torch.cat(found)
+    return torch.cat(rows)
 
 
 @click.command(help=__doc__)
 @click.argument("repository", type=click.Path(exists=True, file_okay=False, path_type=Path))
 @click.argument("name")
 @click.argument("data", type=click.Path(exists=True, path_type=Path))
-@click.option("--size", default=224, show_default=True, help="Pixels that the image tower takes.")
-@click.option("--limit", type=int, help="Only the first pictures.")
+@click.option("--size", default=224, show_default=True, help="Size of the image tower's input in pixels.")
+@click.option("--limit", type=int, help="Number of images to classify.  [default: all]")
 @click.option("--out", type=click.Path(path_type=Path), help="npz: cosines [n, 10], prediction, label [n].")
 def main(repository: Path, name: str, data: Path, size: int, limit: int | None, out: Path | None) -> None:
-    """Classifies CIFAR-10's test pictures by the 18 templates and prints the accuracy."""
+    """Classifies CIFAR-10's test images with the 18 templates and prints the accuracy."""
     cifar = Cifar10(data)
     count = min(limit or len(cifar), len(cifar))
     towers = Towers(repository, name)
     labels = towers.label_embeddings(NAMES, TEMPLATES)
-    found = cosines(towers, cifar.images(range(count)), count, labels, size).numpy()
-    predicted, truth = found.argmax(1), cifar.labels[:count]
+    scores = cosines(towers, cifar.images(range(count)), count, labels, size).numpy()
+    predicted, truth = scores.argmax(1), cifar.labels[:count]
     if out is not None:
-        np.savez(out, cosines=found, prediction=predicted, label=truth)
+        np.savez(out, cosines=scores, prediction=predicted, label=truth)
     for index, label in enumerate(NAMES):
         if (truth == index).any():
             click.echo(f"{label:>12}  {(predicted[truth == index] == index).mean():.3f}")
-    top5 = (np.argsort(-found, axis=1)[:, :5] == truth[:, None]).any(1).mean()
+    top5 = (np.argsort(-scores, axis=1)[:, :5] == truth[:, None]).any(1).mean()
     click.echo(f"top-1 {(predicted == truth).mean():.4f}   top-5 {top5:.4f}   of {count} pictures")
 
 

@@ -1,7 +1,7 @@
-"""The text tower as a graph of its own: token ids in, raw float32 embeddings out.
+"""The text tower as a module of its own: token ids → float32 embeddings, not normalized.
 
-Tokens after the end token have no influence in a causal tower that reads its embedding there, so such a
-tower is given each text at its own length ("ragged"); every other tower keeps its full length ("fixed").
+In a causal tower that reads its embedding at the end token, later tokens have no influence. Such a tower gets
+each text at its own length ("ragged"); every other tower gets the full length ("fixed").
 """
 
 from __future__ import annotations
@@ -13,13 +13,14 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 VOCABULARY = 49408
-"""Of the OpenAI tokenizer; its last id is the end token."""
+"""Number of tokens of the OpenAI tokenizer; the last one is the end token."""
 END = VOCABULARY - 1
 
 
 def is_ragged(model: Any, fixed: bool = False) -> bool:
-    """Whether to encode each text at its own length: where its embedding depends on nothing after the end
-    token, unless a `fixed` length is asked for.
+    """Whether to encode each text at its own length.
+
+    That is so if no token after the end token influences the embedding, unless `fixed` is set.
     """
     tower = parts_of(model)
     pool, end = pooling_of(model)
@@ -28,12 +29,12 @@ def is_ragged(model: Any, fixed: bool = False) -> bool:
 
 
 def parts_of(model: Any) -> Any:
-    """The module that holds the text parts: open_clip's CLIP keeps them itself, the others in `.text`."""
+    """Returns the module with the text parts: open_clip's CLIP itself, or `.text` of other models."""
     return getattr(model, "text", model)
 
 
 def pooling_of(model: Any) -> tuple[str, int]:
-    """The pool type and the end token that it looks for."""
+    """Returns the pool type and the end token that it looks for."""
     tower = parts_of(model)
     if tower is model:
         return model.text_pool_type, model.text_eos_id
@@ -41,10 +42,10 @@ def pooling_of(model: Any) -> tuple[str, int]:
 
 
 class TextTower(nn.Module):
-    """The text parts of a model; a causal one takes any number of tokens up to its context length.
+    """The text parts of a model. A causal tower accepts any number of tokens up to its context length.
 
-    open_clip's own `encode_text` takes the full length alone; this slices the positions and the mask by
-    the length of the input.
+    open_clip's `encode_text` accepts only the full length. This module slices positions and mask to the
+    length of the input.
     """
 
     attn_mask: Tensor | None
@@ -59,7 +60,7 @@ class TextTower(nn.Module):
         self.text_projection = tower.text_projection
         self.pool, self.end = pooling_of(model)
         mask = tower.attn_mask
-        # Beside the weights the mask would keep the precision that it was made in.
+        # The mask must have the precision of the weights, in which it was not created.
         self.register_buffer("attn_mask", None if mask is None else mask.to(tower.positional_embedding.dtype))
 
     def forward(self, tokens: Tensor) -> Tensor:
@@ -74,21 +75,21 @@ class TextTower(nn.Module):
         return x.float()
 
     def pooled(self, x: Tensor, tokens: Tensor) -> Tensor:
-        """The one position that stands for the text: [B, L, W] → [B, W]."""
+        """Selects the position that represents the text: [B, L, W] → [B, W]."""
         if self.pool == "first":
             return x[:, 0]
         if self.pool == "last":
             return x[:, -1]
-        # The end token has the highest id. A gather instead of x[arange, …]: no device enters the graph.
+        # The end token has the highest id. Unlike x[arange, …], gather puts no device into the graph.
         where = tokens if self.pool == "argmax" else (tokens == self.end).to(torch.int64)
         return x.gather(1, where.argmax(dim=1).reshape(-1, 1, 1).expand(-1, 1, x.shape[2])).squeeze(1)
 
 
 class RaggedText(nn.Module):
-    """Texts of different lengths, laid end to end, as Triton's ragged batches bring them.
+    """Encodes concatenated texts of different lengths, as Triton's ragged batches contain them.
 
-    Scripted, around a traced TextTower. What does not belong into a batch (an id outside the vocabulary, a
-    row longer than the context) is cut to what does, so that it cannot fail the rows beside it.
+    Scripted, around a traced TextTower. Invalid ids are clamped to the vocabulary and long rows are cut to
+    the context length, so that one row cannot fail the others.
     """
 
     def __init__(self, tower: nn.Module, context_length: int, split_tokens: int) -> None:
@@ -97,12 +98,12 @@ class RaggedText(nn.Module):
         self.context_length = context_length
         self.end = END
         self.split_tokens = split_tokens
-        """A batch is split by length where that spares more tokens than this. On a CPU a pass through the
-        tower costs as much as some tens of tokens, whatever it holds; on a GPU it takes thousands to earn
-        its kernel launches, so there only huge batches are split."""
+        """A batch is split by length if that saves more tokens than this. On a CPU, each pass through the
+        tower has a fixed cost of some tens of tokens. On a GPU its kernel launches cost as much as thousands
+        of tokens, so only very large batches are split."""
 
     def forward(self, flat: Tensor, lengths: Tensor) -> Tensor:
-        """int32 [total], float32 [B, 1] that sum up to total → float32 [B, D]."""
+        """int32 [total] and lengths, float32 [B, 1], whose sum is total → float32 [B, D]."""
         tokens = self.rows(flat, lengths)
         used = self.used(tokens)
         order = used.argsort()
@@ -117,25 +118,25 @@ class RaggedText(nn.Module):
         return torch.cat(outputs)[order.argsort()]
 
     def rows(self, flat: Tensor, lengths: Tensor) -> Tensor:
-        """The texts below each other, filled up with 0: int64 [B, L of the longest]."""
+        """Stacks the texts, padded with 0: int64 [B, longest length]."""
         n = lengths.reshape(-1).to(device=flat.device, dtype=torch.int64)
         longest = max(1, min(self.context_length, int(n.max())))
         column = torch.arange(longest, device=flat.device).unsqueeze(0)
         index = (n.cumsum(0) - n).unsqueeze(1) + column
-        # One more, so that an index past the last row's end still points at something.
+        # One more token, so that an index past the last row is valid.
         padded = F.pad(flat.to(torch.int64), [0, 1])
         tokens = padded[index.clamp(0, flat.numel())].clamp(0, self.end)
         return tokens.masked_fill(column >= n.unsqueeze(1), 0)
 
     def used(self, tokens: Tensor) -> Tensor:
-        """How many columns of each row matter: up to the first end token, or all where there is none."""
+        """Returns the used columns of each row: up to the first end token, or all without one."""
         highest, at = tokens.max(dim=1)
         return torch.where(highest == self.end, at + 1, tokens.shape[1])
 
     def groups(self, lengths: list[int], worth: int) -> list[int]:
-        """Bounds of up to three groups of rows whose ascending `lengths` are alike: [0, …, B].
+        """Returns the bounds [0, …, B] of up to three groups of rows with similar, ascending `lengths`.
 
-        Each cut is the one that spares most, and at least `worth` tokens.
+        Each cut is the one that saves most tokens, and more than `worth`.
         """
         bounds = [0, len(lengths)]
         for _ in range(2):
@@ -154,16 +155,16 @@ class RaggedText(nn.Module):
 
 
 class FixedText(nn.Module):
-    """A text tower at its full length: bidirectional, or read at another place than the end."""
+    """A text tower at its full length: bidirectional, or with an embedding not read at the end token."""
 
     def __init__(self, model: Any) -> None:
         super().__init__()
-        # CoCa puts a token of its own behind the text.
+        # CoCa appends a token to the text.
         appends = getattr(parts_of(model), "cls_emb", None) is not None
         self.tower = parts_of(model) if appends else TextTower(model)
 
     def forward(self, tokens: Tensor) -> Tensor:
         """int32 [B, context_length] → float32 [B, D]."""
         features = self.tower(tokens.to(torch.int64).clamp(0, END))
-        # With output_tokens, the tokens' own features come along.
+        # With output_tokens, the tower also returns the features of the tokens.
         return (features[0] if isinstance(features, tuple) else features).float()

@@ -1,7 +1,7 @@
 """The bundled demo model: a small CLIP that runs anywhere, offline, on a CPU.
 
-The weights file holds float16. Of the token embeddings it holds the rows that training touched; all other
-tokens share one row, that of unknown words.
+The weights are float16. Only the token embeddings that training changed are stored; all other tokens
+share one row for unknown words.
 """
 
 from __future__ import annotations
@@ -22,23 +22,23 @@ ROWS, IDS, UNKNOWN = "token_rows", "token_ids", "token_unknown"
 
 
 def folder() -> Path:
-    """Where the model's configuration, weights and licenses are."""
+    """Returns the folder of the model's configuration, weights and licenses."""
     return Path(str(resources.files(__name__)))
 
 
 def weights_path() -> Path:
-    """The weights file."""
+    """Returns the path of the weights file."""
     return folder() / "weights.safetensors"
 
 
 def config() -> dict[str, Any]:
-    """The open_clip configuration."""
+    """Returns the open_clip configuration."""
     loaded: dict[str, Any] = json.loads((folder() / "model.json").read_text(encoding="utf-8"))
     return loaded
 
 
 def build(vocabulary: int | None = None) -> Any:
-    """An untrained open_clip CLIP of the demo's architecture; `vocabulary` is the number of tokens."""
+    """Creates an untrained CLIP with the demo's architecture; `vocabulary` is the number of tokens."""
     make_importable()
     from open_clip.model import CLIP
 
@@ -50,7 +50,7 @@ def build(vocabulary: int | None = None) -> Any:
 
 
 def load_demo(path: Path | None = None) -> Any:
-    """The demo model as an open_clip CLIP, in eval mode, float32."""
+    """Loads the demo model as an open_clip CLIP in eval mode, float32."""
     model = build()
     packed = load_file(path or weights_path())
     model.load_state_dict(unpack(packed, model.vocab_size))
@@ -58,9 +58,9 @@ def load_demo(path: Path | None = None) -> Any:
 
 
 def save_demo(model: Any, tokens: torch.Tensor, unknown: int, path: Path | None = None) -> None:
-    """Writes a model that knows only the token ids `tokens` (int64 [n], rising), one row each.
+    """Writes a model that knows only the token ids `tokens`, int64 [n], ascending.
 
-    `unknown` is the one of them whose row all other tokens get.
+    `unknown` is one of them; all other tokens get its row.
     """
     state = {
         name: tensor.detach().half().contiguous() if tensor.is_floating_point() else tensor
@@ -72,7 +72,7 @@ def save_demo(model: Any, tokens: torch.Tensor, unknown: int, path: Path | None 
 
 
 def unpack(packed: dict[str, torch.Tensor], vocabulary: int) -> dict[str, torch.Tensor]:
-    """The open_clip state dict of a weights file's tensors, float32."""
+    """Converts the tensors of a weights file to an open_clip state dict, float32."""
     state = {
         name: tensor.float() if tensor.is_floating_point() else tensor for name, tensor in packed.items()
     }

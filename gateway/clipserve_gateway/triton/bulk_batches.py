@@ -1,4 +1,4 @@
-"""How much bulk work a slow tower gets at a time, so that an interactive call need not wait for long."""
+"""Limits the bulk work that a slow tower gets at a time, so that interactive calls do not wait long."""
 
 from __future__ import annotations
 
@@ -8,23 +8,23 @@ from clipserve_gateway.flow.lanes import BulkRoom
 from clipserve_gateway.triton.model_config import TowerConfig
 
 
-def bulk_room(towers: Sequence[TowerConfig], most: int, *, interactive: bool) -> BulkRoom | None:
-    """The room of bulk work at these replicas of a tower; None where it needs no bound.
+def bulk_room(towers: Sequence[TowerConfig], max_rows: int, *, interactive: bool) -> BulkRoom | None:
+    """Returns the room of bulk work at the replicas of a tower; None if it needs no limit.
 
-    Alone, bulk gets a batch for each instance, so that none waits in Triton's queue ahead of an interactive
-    call. Beside interactive work it gets one call at a time of each replica but for one instance that stays
-    free; where there is only one, or where all share the cores, its calls are small.
+    Without interactive work, bulk work gets one batch for each instance, so that none of it waits in Triton's
+    queue ahead of an interactive call. With interactive work, each replica keeps one instance free of bulk
+    work. A replica with one instance, or whose instances share the cores, gets one small call at a time.
 
     Args:
         towers: the tower's configuration at each replica.
-        most: rows of one call.
+        max_rows: largest number of rows in one call.
         interactive: whether there is interactive work, or was a moment ago.
     """
-    sizes = [it.bulk_batch for it in towers if it.bulk_batch]
-    if not sizes or len(sizes) < len(towers):
+    sizes = [tower.bulk_batch for tower in towers]
+    if not sizes or not all(sizes):
         return None
     if not interactive:
-        instances = sum(it.instances for it in towers)
-        return BulkRoom(rows=most, units=instances * most, visits=instances * most)
-    calls, rows = sum(max(1, it.calls - 1) for it in towers), min(most, *sizes)
+        instances = sum(tower.instances for tower in towers)
+        return BulkRoom(rows=max_rows, units=instances * max_rows, visits=instances * max_rows)
+    calls, rows = sum(max(1, tower.calls - 1) for tower in towers), min(max_rows, *sizes)
     return BulkRoom(rows=rows, units=calls * rows, visits=calls)
