@@ -74,7 +74,7 @@ class Store:
     async def content(self):
         """All that is in it, as plain values."""
         documents = {it.key: (it.value, it.version) for it in await self.engine.documents("")}
-        found = {}
+        tables = {}
         for spec in await self.catalog.all():
             for generation in spec.generations:
                 rows = await self.engine.scroll(
@@ -84,10 +84,10 @@ class Store:
                     with_embeddings=True,
                     with_sources=spec.keep_sources,
                 )
-                found[generation.table] = [
+                tables[generation.table] = [
                     (it.id, it.payload, it.embedding.tobytes(), it.source, it.source_uri) for it in rows
                 ]
-        return documents, found
+        return documents, tables
 
     async def close(self):
         await self.catalog.close()

@@ -31,13 +31,13 @@ async def until(domain, state, name="pets"):
 async def tables(domain, name="pets") -> list[dict]:
     """The points of each generation, the one that answers first."""
     spec = await domain.catalog.get(name, fresh=True)
-    found = []
+    tables_points = []
     for generation in spec.generations:
         points = await domain.engine.scroll(
             spec.table_of(generation), after="", limit=9_999, with_embeddings=True
         )
-        found.append({point.id: point for point in points})
-    return found
+        tables_points.append({point.id: point for point in points})
+    return tables_points
 
 
 def texts(count, **payload):

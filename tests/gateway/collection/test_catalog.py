@@ -271,9 +271,9 @@ async def test_a_collection_that_an_alias_means_is_not_dropped(catalog):
 async def test_changes_by_several_gateways_all_come_to_pass(catalog, other):
     await catalog.create(spec())
 
-    def lengthen(found: CollectionSpec) -> CollectionSpec:
-        index = IndexOptions(m=found.index.m + 1)
-        return CollectionSpec(found.name, found.schema, found.create_time, found.serving, index=index)
+    def lengthen(current: CollectionSpec) -> CollectionSpec:
+        index = IndexOptions(m=current.index.m + 1)
+        return CollectionSpec(current.name, current.schema, current.create_time, current.serving, index=index)
 
     await asyncio.gather(*(one.update("pets", lengthen) for one in (catalog, other) for _ in range(4)))
     assert (await catalog.get("pets", fresh=True)).index.m == 8
@@ -287,7 +287,7 @@ async def test_a_change_that_others_always_outrun_is_given_up(catalog, engine, m
 
     monkeypatch.setattr(engine, "put_document", outrun)
     with pytest.raises(Conflict):
-        await catalog.update("pets", lambda found: spec(keep_sources=True))
+        await catalog.update("pets", lambda current: spec(keep_sources=True))
 
 
 async def test_a_read_follows_a_collection_whose_table_was_replaced(catalog, other, engine):
@@ -298,9 +298,9 @@ async def test_a_read_follows_a_collection_whose_table_was_replaced(catalog, oth
     await catalog.create(second)
     asked = []
 
-    async def count(found: CollectionSpec) -> int:
-        asked.append(found.serving.table)
-        return await engine.count(found.table)
+    async def count(current: CollectionSpec) -> int:
+        asked.append(current.serving.table)
+        return await engine.count(current.table)
 
     assert await other.reading("pets", count) == 0
     assert asked[-1] == second.serving.table
@@ -312,10 +312,10 @@ async def test_a_read_whose_table_is_gone_for_good_says_so_after_one_more_look(c
     await engine.drop_table(made.serving.table)
     calls = 0
 
-    async def count(found: CollectionSpec) -> int:
+    async def count(current: CollectionSpec) -> int:
         nonlocal calls
         calls += 1
-        return await engine.count(found.table)
+        return await engine.count(current.table)
 
     with pytest.raises(TableNotFound):
         await catalog.reading("pets", count)

@@ -47,8 +47,8 @@ class Watched(Candidates):
 
     async def hits(self, top_k, below):
         self.asked.append(top_k)
-        found = await super().hits(top_k, below)
-        return found if below is not None else found[: self.reach]
+        hits = await super().hits(top_k, below)
+        return hits if below is not None else hits[: self.reach]
 
 
 @pytest.fixture
@@ -69,12 +69,12 @@ async def test_parts_find_the_groups_of_the_whole_or_say_that_they_may_not(degre
     expected = by_all(await candidates.hits(len(degrees), None), threshold, top_k)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(group_search, "MAX_PAGE", most)
-        found = await find_groups(candidates, threshold, top_k)
-    ids = [group.hit.id for group in found.groups]
-    if not found.incomplete:
+        result = await find_groups(candidates, threshold, top_k)
+    ids = [group.hit.id for group in result.groups]
+    if not result.incomplete:
         assert ids == expected
     else:
-        # What was found is right as far as it goes: of each score some points were looked at.
+        # The groups are right, though incomplete: some points of each score were read.
         assert set(ids) <= {f"{i:05}" for i in range(len(degrees))}
         assert ids[:1] == expected[:1]
 
@@ -83,9 +83,9 @@ async def test_parts_find_the_groups_of_the_whole_or_say_that_they_may_not(degre
 async def test_groups_behind_a_mass_of_equal_points_are_found():
     engine = await engine_with([5.0] * 500 + [20 + 10 * i for i in range(12)])
     candidates = Candidates(engine, SPEC, QUERY, None, True)
-    found = await find_groups(candidates, 0.999, 10)
-    assert [group.hit.id for group in found.groups] == ["00000", *(f"{500 + i:05}" for i in range(9))]
-    assert found.incomplete, "not all of the equal points were looked at"
+    result = await find_groups(candidates, 0.999, 10)
+    assert [group.hit.id for group in result.groups] == ["00000", *(f"{500 + i:05}" for i in range(9))]
+    assert result.incomplete, "not all of the equal points were looked at"
 
 
 @pytest.mark.usefixtures("small_parts")
@@ -93,34 +93,34 @@ async def test_a_mass_of_points_that_are_almost_equal_is_gone_through_or_told():
     for count, incomplete in ((40, False), (8 * (PAGES + 1), True)):
         engine = await engine_with([5 + i / 1e4 for i in range(count)] + [60.0, 90.0])
         candidates = Candidates(engine, SPEC, QUERY, None, True)
-        found = await find_groups(candidates, 0.999, 3)
-        assert (len(found.groups), found.incomplete) == (1 if incomplete else 3, incomplete)
+        result = await find_groups(candidates, 0.999, 3)
+        assert (len(result.groups), result.incomplete) == (1 if incomplete else 3, incomplete)
 
 
 @pytest.mark.usefixtures("small_parts")
 async def test_points_below_the_lowest_score_are_not_looked_at():
     engine = await engine_with([5 + i / 1e4 for i in range(8 * (PAGES + 1))] + [60.0] * 100)
     candidates = Watched(engine)
-    found = await find_groups(candidates, 0.999, 3, lowest=float(np.cos(np.radians(5.0005))))
-    assert not found.incomplete
+    result = await find_groups(candidates, 0.999, 3, lowest=float(np.cos(np.radians(5.0005))))
+    assert not result.incomplete
     assert len(candidates.asked) < PAGES
 
 
 @pytest.mark.usefixtures("small_parts")
 async def test_groups_that_a_search_finds_no_way_to_are_looked_for_below():
     engine = await engine_with([5.0] * 50 + [20 + 10 * i for i in range(5)])
-    found = await find_groups(Watched(engine, reach=3), 0.999, 10)
-    assert [group.hit.id for group in found.groups] == ["00000", *(f"{50 + i:05}" for i in range(5))]
-    assert found.incomplete, "not all of the equal points were looked at"
-    found = await find_groups(Watched(engine, reach=0), 0.999, 10)
-    assert (found.groups, found.incomplete) == ([], True)
+    result = await find_groups(Watched(engine, reach=3), 0.999, 10)
+    assert [group.hit.id for group in result.groups] == ["00000", *(f"{50 + i:05}" for i in range(5))]
+    assert result.incomplete, "not all of the equal points were looked at"
+    result = await find_groups(Watched(engine, reach=0), 0.999, 10)
+    assert (result.groups, result.incomplete) == ([], True)
 
 
 async def test_a_point_that_is_gone_gives_its_place_to_its_first_duplicate():
     engine = await engine_with([0, 1, 40])
-    found = await find_groups(Candidates(engine, SPEC, QUERY, None, True), 0.9, 3)
+    result = await find_groups(Candidates(engine, SPEC, QUERY, None, True), 0.9, 3)
     await engine.delete(SPEC, ["00000", "00002"])
-    [group] = await with_payloads(engine, SPEC, found.groups)
+    [group] = await with_payloads(engine, SPEC, result.groups)
     assert (group.hit.id, group.duplicates) == ("00001", ())
 
 

@@ -136,10 +136,10 @@ async def test_embeddings_are_made_once_for_all_gateways(engine, embedder, encod
     made = await first.get(SPEC, MORE, SOON, stored.ref)
     batches = len(encoder.text_batches)
     second = LabelCache(embedder, 1 << 20, Metrics(), LabelSets(engine))
-    found = await second.get(SPEC, MORE, SOON, stored.ref)
+    loaded = await second.get(SPEC, MORE, SOON, stored.ref)
     assert len(encoder.text_batches) == batches
-    np.testing.assert_array_equal(found.matrix, made.matrix)
-    assert found.truncated_prompts == made.truncated_prompts
+    np.testing.assert_array_equal(loaded.matrix, made.matrix)
+    assert loaded.truncated_prompts == made.truncated_prompts
 
 
 async def test_another_fingerprint_makes_other_embeddings(engine, embedder, encoder):
@@ -157,8 +157,8 @@ async def test_a_label_set_that_is_deleted_while_it_is_used_leaves_nothing_behin
     stored, _ = await label_sets.put("pets", PETS)
     await label_sets.delete(stored.ref)
     cache = LabelCache(embedder, 1 << 20, Metrics(), label_sets)
-    found = await cache.get(SPEC, PETS, SOON, stored.ref)
-    assert found.matrix.shape[0] == 2
+    loaded = await cache.get(SPEC, PETS, SOON, stored.ref)
+    assert loaded.matrix.shape[0] == 2
     assert [it.key for it in await engine.documents("labels/")] == ["labels/head/pets"]
 
 
@@ -178,9 +178,9 @@ async def test_none_of_the_above_is_scored_like_a_label(engine, embedder, pictur
 async def test_label_sets_are_listed_without_their_labels(label_sets):
     await label_sets.put("pets", MORE)
     await label_sets.put("pets", PETS)
-    [found] = await label_sets.page("", 10)
-    assert (found.ref, found.label_count, found.template_count) == (LabelSetRef("pets", 2), 2, 1)
-    assert not hasattr(found, "labels")
+    [summary] = await label_sets.page("", 10)
+    assert (summary.ref, summary.label_count, summary.template_count) == (LabelSetRef("pets", 2), 2, 1)
+    assert not hasattr(summary, "labels")
 
 
 async def test_the_cache_of_label_sets_is_bounded_by_bytes(engine, monkeypatch):

@@ -58,12 +58,12 @@ async def stored(domain: Domain, *, name: str = "pets") -> dict[str, int]:
 
 async def test_of_writers_at_once_each_id_has_one_and_the_others_are_told(gateways):
     await gateways[0].create()
-    found = await asyncio.gather(*(gateways[n % 2].upsert("pets", *points(n)) for n in range(WRITERS)))
-    there = await stored(gateways[0])
-    assert sorted(there) == IDS
-    for writer, statuses in enumerate(found):
+    outcomes = await asyncio.gather(*(gateways[n % 2].upsert("pets", *points(n)) for n in range(WRITERS)))
+    stored_points = await stored(gateways[0])
+    assert sorted(stored_points) == IDS
+    for writer, statuses in enumerate(outcomes):
         for id, status in zip(IDS, statuses, strict=True):
-            assert (status is None) is (there[id] == writer), (id, writer)
+            assert (status is None) is (stored_points[id] == writer), (id, writer)
             assert status is None or (isinstance(status, PointExists) and status.field == "id")
 
 

@@ -71,11 +71,11 @@ async def moved(domain: Domain, folder) -> None:
 async def years(domain: Domain) -> list[dict[str, int]]:
     """The field `year` of the points of each generation, the one that answers first."""
     spec = await domain.catalog.get("pets", fresh=True)
-    found = []
+    generations = []
     for generation in spec.generations:
         rows = await domain.engine.scroll(spec.table_of(generation), after="", limit=999)
-        found.append({it.id: it.payload["year"] for it in rows})
-    return found
+        generations.append({it.id: it.payload["year"] for it in rows})
+    return generations
 
 
 def late(id: str, folder, seed: int, vector) -> Point:
@@ -126,17 +126,19 @@ async def test_what_was_deleted_or_replaced_is_answered_by_nothing_after_a_purge
 
 async def outcomes(*doing) -> list[str]:
     """What came of things done at once: `ok`, or the class of the error."""
-    found = await asyncio.gather(*doing, return_exceptions=True)
-    unexpected = [it for it in found if isinstance(it, BaseException) and not isinstance(it, ClipserveError)]
+    results = await asyncio.gather(*doing, return_exceptions=True)
+    unexpected = [
+        it for it in results if isinstance(it, BaseException) and not isinstance(it, ClipserveError)
+    ]
     assert unexpected == []
-    return [type(it).__name__ if isinstance(it, ClipserveError) else "ok" for it in found]
+    return [type(it).__name__ if isinstance(it, ClipserveError) else "ok" for it in results]
 
 
 async def test_of_those_that_create_one_collection_in_one_gateway_one_does(engine):
     catalog = Catalog(engine)
     for n in range(ROUNDS):
-        found = await outcomes(*(catalog.create(new_collection(f"name_{n}")) for _ in range(3)))
-        assert sorted(found) == ["CollectionExists", "CollectionExists", "ok"]
+        results = await outcomes(*(catalog.create(new_collection(f"name_{n}")) for _ in range(3)))
+        assert sorted(results) == ["CollectionExists", "CollectionExists", "ok"]
     specs = await catalog.all()
     assert [it.name for it in specs] == [f"name_{n}" for n in range(ROUNDS)]
     assert sorted(await engine.tables()) == sorted(it.serving.table for it in specs)

@@ -39,23 +39,23 @@ async def test_sources_are_read_a_few_at_a_time(embedder, monkeypatch, what):
     real = engine.fetch, engine.scroll
 
     async def fetch(table, ids, **options):
-        found = await real[0](table, ids, **options)
-        read.append(sum(point.source is not None for point in found))
-        return found
+        points = await real[0](table, ids, **options)
+        read.append(sum(point.source is not None for point in points))
+        return points
 
     async def scroll(table, **options):
-        found = await real[1](table, **options)
-        read.append(sum(point.source is not None for point in found))
-        return found
+        points = await real[1](table, **options)
+        read.append(sum(point.source is not None for point in points))
+        return points
 
     monkeypatch.setattr(engine, "fetch", fetch)
     monkeypatch.setattr(engine, "scroll", scroll)
     options = {"with_embeddings": False, "with_sources": True, "max_bytes": MIB, "deadline": SOON}
     if what == "fetch":
-        found = await domain.points.fetch(spec, ids, **options)
+        points = await domain.points.fetch(spec, ids, **options)
     else:
-        found = (await domain.points.scroll(spec, after="", limit=100, filter=None, **options)).points
-    assert [point.source.content.decode() for point in found] == [f"text {id}" for id in ids]
+        points = (await domain.points.scroll(spec, after="", limit=100, filter=None, **options)).points
+    assert [point.source.content.decode() for point in points] == [f"text {id}" for id in ids]
     assert max(read) == STEP_WITH_SOURCES
     await domain.close()
 

@@ -34,7 +34,7 @@ async def made(domain, spec):
     """The statistics, once those under way are made."""
     await domain.statistics.all(spec)
     await asyncio.gather(*domain.statistics._tasks.running.values())
-    return {found.query: found for found in await domain.statistics.all(spec)}
+    return {background.query: background for background in await domain.statistics.all(spec)}
 
 
 def uniform(count: int) -> ScoreBackground:
@@ -51,9 +51,9 @@ def references(nonsense: list[list[float]]) -> ReferenceTexts:
 def test_percentiles_grow_with_the_score_from_0_to_100():
     scale = uniform(10_001).scale(np.ones(3, np.float32))
     scores = np.linspace(-1.5, 1.5, 301)
-    found = [scale.percentile(score) for score in scores]
-    assert found == sorted(found)
-    assert (found[0], found[-1]) == (0.0, 100.0)
+    percentiles = [scale.percentile(score) for score in scores]
+    assert percentiles == sorted(percentiles)
+    assert (percentiles[0], percentiles[-1]) == (0.0, 100.0)
     assert scale.percentile(0.5) == pytest.approx(75, abs=0.02)
 
 
@@ -65,10 +65,10 @@ def test_percentiles_undo_quantiles():
 
 
 def test_pairs_of_a_point_with_itself_do_not_count():
-    found = backgrounds(np.eye(3, dtype=np.float32), references([[0, 0, 1]]))
-    assert len(found["image"].cosines) == 6
-    assert found["image"].cosines.max() == 0
-    np.testing.assert_allclose(found["text"].cosines[[0, 1, -2, -1]], [-1, -1, 1, 1])
+    measured = backgrounds(np.eye(3, dtype=np.float32), references([[0, 0, 1]]))
+    assert len(measured["image"].cosines) == 6
+    assert measured["image"].cosines.max() == 0
+    np.testing.assert_allclose(measured["text"].cosines[[0, 1, -2, -1]], [-1, -1, 1, 1])
 
 
 def test_the_nearer_a_query_is_to_nonsense_the_less_it_means():
@@ -116,10 +116,10 @@ async def test_of_few_points_nothing_is_told(domain, points):
 async def test_they_are_those_of_the_stored_points(domain):
     spec = await domain.create()
     await domain.upsert("pets", *(NewPoint(f"{i}", picture(i), {}) for i in range(30)))
-    found = await made(domain, spec)
-    assert len(found["image"].cosines) == 30 * 29
-    assert len(found["text"].cosines) == 30 * len(reference_prompts().everyday)
-    assert (np.diff(found["image"].cosines) >= 0).all()
+    measured = await made(domain, spec)
+    assert len(measured["image"].cosines) == 30 * 29
+    assert len(measured["text"].cosines) == 30 * len(reference_prompts().everyday)
+    assert (np.diff(measured["image"].cosines) >= 0).all()
 
 
 async def test_they_are_made_anew_when_the_collection_has_grown(domain, monkeypatch):

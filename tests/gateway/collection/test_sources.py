@@ -123,9 +123,9 @@ async def test_only_regular_files_are_read(reader, photos, name):
     os.mkfifo(photos / "pipe.jpg")
     (photos / "folder.jpg").mkdir()
     (photos / "device.jpg").symlink_to("/dev/zero")
-    found = await reader.read(f"{photos.as_uri()}/{name}")
-    assert isinstance(found, InvalidInput)
-    assert str(photos) not in found.message
+    source = await reader.read(f"{photos.as_uri()}/{name}")
+    assert isinstance(source, InvalidInput)
+    assert str(photos) not in source.message
 
 
 async def test_a_large_file_is_not_read(reader, photos):
@@ -135,9 +135,9 @@ async def test_a_large_file_is_not_read(reader, photos):
 
 
 async def test_errors_do_not_tell_where_files_lie(reader, photos):
-    found = await reader.read(photos.as_uri() + "/missing.jpg")
-    assert "does not exist" in found.message
-    assert str(photos) not in found.message
+    source = await reader.read(photos.as_uri() + "/missing.jpg")
+    assert "does not exist" in source.message
+    assert str(photos) not in source.message
 
 
 async def test_a_folder_that_is_swapped_for_a_link_is_never_followed(photos):
@@ -157,12 +157,12 @@ async def test_a_folder_that_is_swapped_for_a_link_is_never_followed(photos):
     try:
         assert swapper.stdout is not None
         swapper.stdout.readline()
-        found = set()
+        contents = set()
         for _ in range(4_000):
             with contextlib.suppress(OSError), open_below(str(photos), f"{photos}/swap/key") as file:
-                found.add(file.read())
+                contents.add(file.read())
     finally:
         swapper.kill()
         swapper.wait()
         swapper.stdout.close()
-    assert found == {b"mine"}
+    assert contents == {b"mine"}

@@ -14,10 +14,10 @@ ONE, TWO, TEXT = Value(int_value=1), Value(int_value=2), Value(string_value="a")
 
 
 def nested(depth: int) -> Filter:
-    found = Filter(eq=EqFilter(field="year", value=ONE))
+    nested = Filter(eq=EqFilter(field="year", value=ONE))
     for _ in range(depth - 1):
-        found = Filter(negation=found)
-    return found
+        nested = Filter(negation=nested)
+    return nested
 
 
 def test_every_node_is_read():

@@ -40,8 +40,8 @@ def test_none_of_the_above_has_a_name_and_prompts_of_its_own():
     default = read_labels(labels("cat", none_of_the_above=None_()), LIMITS).none_of_the_above
     assert default == NoneOfTheAbove(NONE_NAME, (), 0.0)
     given = None_(name="nothing", prompts=["a photo."], threshold=0.25)
-    found = read_labels(labels("cat", none_of_the_above=given), LIMITS).none_of_the_above
-    assert found == NoneOfTheAbove("nothing", ("a photo.",), 0.25)
+    none = read_labels(labels("cat", none_of_the_above=given), LIMITS).none_of_the_above
+    assert none == NoneOfTheAbove("nothing", ("a photo.",), 0.25)
 
 
 @pytest.mark.parametrize(

@@ -32,9 +32,9 @@ VALUES = st.one_of(
 @given(VALUES)
 def test_a_value_survives_the_wire(value):
     message = common_pb2.Value.FromString(write_value(value).SerializeToString())
-    kind, found = read_value(message, "x")
-    assert found == value
-    assert type(found) is type(value)
+    kind, plain = read_value(message, "x")
+    assert plain == value
+    assert type(plain) is type(value)
     assert kind in PayloadType
 
 

@@ -39,10 +39,10 @@ def test_a_point_keeps_where_its_source_is():
     ],
 )
 def test_a_bad_point_is_put_aside_with_its_field(bad, field):
-    found = read_points(upsert(bad, Input(id="good", text="a")), spec(), LIMITS)
-    assert isinstance(found[0], ClipserveError)
-    assert found[0].field == field
-    assert found[1].id == "good"
+    points = read_points(upsert(bad, Input(id="good", text="a")), spec(), LIMITS)
+    assert isinstance(points[0], ClipserveError)
+    assert points[0].field == field
+    assert points[1].id == "good"
 
 
 def test_one_id_twice_is_refused_as_a_whole():

@@ -140,6 +140,6 @@ def test_an_answer_too_large_for_a_message_says_what_to_ask_less_of():
 
 
 def test_groups_that_may_be_missing_are_told():
-    found = outcome(Group(Hit("a", 0.5, {})))
-    assert not write_search(found, LIMITS).incomplete
-    assert write_search(dataclasses.replace(found, incomplete=True), LIMITS).incomplete
+    complete = outcome(Group(Hit("a", 0.5, {})))
+    assert not write_search(complete, LIMITS).incomplete
+    assert write_search(dataclasses.replace(complete, incomplete=True), LIMITS).incomplete

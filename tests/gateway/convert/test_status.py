@@ -54,8 +54,8 @@ def test_an_items_path_goes_before_its_errors_own():
 
 
 def test_an_error_keeps_its_facts_when_its_place_is_told():
-    found = errors.LimitExceeded("too long", field="text", limit=1).at("points[0]")
-    assert (type(found), found.field, found.metadata) == (
+    located = errors.LimitExceeded("too long", field="text", limit=1).at("points[0]")
+    assert (type(located), located.field, located.metadata) == (
         errors.LimitExceeded,
         "points[0].text",
         {"limit": "1"},

@@ -37,19 +37,19 @@ def most(monkeypatch):
 
 def count(message: Message) -> int:
     """Fields of a message and of those in it."""
-    found = 0
+    fields = 0
     for field, value in message.ListFields():
         values = [value]
         if field.is_repeated:
             packed = field.message_type is None and field.is_packed
             values = [value] if packed else list(value)
             if field.message_type is not None and field.message_type.GetOptions().map_entry:
-                found += sum(2 + (0 if isinstance(it, str) else count(it)) for it in value.values())
-                found += len(value)
+                fields += sum(2 + (0 if isinstance(it, str) else count(it)) for it in value.values())
+                fields += len(value)
                 continue
-        found += len(values)
-        found += sum(count(it) for it in values if isinstance(it, Message))
-    return found
+        fields += len(values)
+        fields += sum(count(it) for it in values if isinstance(it, Message))
+    return fields
 
 
 @pytest.mark.parametrize("method", list(sound(4)))

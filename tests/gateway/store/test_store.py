@@ -287,7 +287,7 @@ async def test_names_that_differ_in_a_hyphen_only_are_two_collections(engine):
         await catalog.put_alias(f"{name}-now", name)
         await engine.upsert(it.table, [Point(name, {"year": 1}, VECTOR)])
     for name in ("my-photos", "my_photos", "my__photos", "my_hphotos"):
-        found = await catalog.get(f"{name}-now")
-        assert found.name == name
-        assert [point.id for point in await engine.scroll(found.table, after="", limit=9)] == [name]
+        current = await catalog.get(f"{name}-now")
+        assert current.name == name
+        assert [point.id for point in await engine.scroll(current.table, after="", limit=9)] == [name]
     assert (await inspect_store(engine)).problem == ""
