@@ -40,8 +40,8 @@ def test_every_port_of_a_local_triton_is_an_option_with_its_variable(monkeypatch
         assert "--" + name.replace("_", "-") + " " in helped
         assert f"CLIPSERVE_{name.upper()}" in helped
         monkeypatch.setenv(f"CLIPSERVE_{name.upper()}", "65536")
-        found = CliRunner().invoke(main, ["up"])
-        assert (found.exit_code, f"bad setting: {name}" in found.output) == (2, True)
+        result = CliRunner().invoke(main, ["up"])
+        assert (result.exit_code, f"bad setting: {name}" in result.output) == (2, True)
         monkeypatch.setenv(f"CLIPSERVE_{name.upper()}", "0")
     assert set(read(LocalTritonSettings, {"triton_port": 9}).model_dump().values()) == {9, 0}
 
@@ -77,9 +77,9 @@ def test_a_taken_port_is_told_by_the_command_alone(tmp_path):
 
 def test_a_bad_value_from_the_environment_is_named(monkeypatch):
     monkeypatch.setenv("CLIPSERVE_MAX_TOP_K", "many")
-    found = CliRunner().invoke(main, ["serve"])
-    assert found.exit_code == 2
-    assert "max_top_k" in found.output
+    result = CliRunner().invoke(main, ["serve"])
+    assert result.exit_code == 2
+    assert "max_top_k" in result.output
 
 
 def test_a_token_is_made_with_the_line_for_the_file(tmp_path):

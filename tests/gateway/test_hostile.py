@@ -49,7 +49,7 @@ def refused() -> dict[str, tuple[str, bytes]]:
     nameless = clip_pb2.EmbedRequest(inputs=embed.inputs, model="nope")
     labels = clip_pb2.LabelSet(names=["a"])
     point = collection_pb2.PointInput(id="a", image=image)
-    found: dict[str, tuple[str, Message]] = {
+    messages: dict[str, tuple[str, Message]] = {
         "an item": ("ClipService/Embed", embed),
         "a call": ("ClipService/Embed", nameless),
         "an item of a stream": ("ClipService/EmbedStream", clip_pb2.EmbedStreamRequest(request=embed)),
@@ -63,7 +63,7 @@ def refused() -> dict[str, tuple[str, bytes]]:
         "a point": ("CollectionService/UpsertPoints", points(COLLECTION, [point])),
         "a collection": ("CollectionService/UpsertPoints", points("nowhere", [point])),
     }
-    written = {name: (method, message.SerializeToString()) for name, (method, message) in found.items()}
+    written = {name: (method, message.SerializeToString()) for name, (method, message) in messages.items()}
     for name in ("a call", "a batch of a stream"):
         method, data = written[name]
         written[f"{name} that is no message"] = (method, data + b"\xff")

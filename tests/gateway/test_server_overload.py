@@ -48,11 +48,11 @@ def texts(number: int, about: str = "") -> clip_pb2.EmbedRequest:
 async def sample(gateway: Gateway, name: str, **labels: str) -> float | None:
     """A metric once it is there; None after a while."""
     for _ in range(100):
-        found = gateway.metrics.registry.get_sample_value(name, labels)
-        if found:
-            return found
+        value = gateway.metrics.registry.get_sample_value(name, labels)
+        if value:
+            return value
         await asyncio.sleep(0.01)
-    return found
+    return value
 
 
 async def test_what_has_no_room_is_refused_at_once_and_told_when_to_come_again(clip, backend, gateway):

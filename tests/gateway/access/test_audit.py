@@ -23,8 +23,11 @@ CHANGES = (methods_of("write") | methods_of("admin")) - {"UpsertPointsStream"}
 @pytest.fixture
 def lines(tmp_path):
     def read(*leave_out: str) -> list[dict]:
-        found = [json.loads(line) for line in (tmp_path / "audit.jsonl").read_text().splitlines()]
-        return [{key: it[key] for key in it if key not in NAMED | {"request_id", *leave_out}} for it in found]
+        entries = [json.loads(line) for line in (tmp_path / "audit.jsonl").read_text().splitlines()]
+        return [
+            {key: entry[key] for key in entry if key not in NAMED | {"request_id", *leave_out}}
+            for entry in entries
+        ]
 
     return read
 
@@ -47,9 +50,9 @@ async def test_changes_are_told_with_who_what_and_how_many(ops, lines):
     await send(ops, "PutAlias", alias=collection_pb2.Alias(name="best", collection="pets"))
     await send(ops, "DeletePoints", collection="best", ids=["a"])
     await send(ops, "DeleteAlias", name="best")
-    found = lines("peer", "model")
-    assert all(it.pop("token") == "ops" and it.pop("outcome") == "OK" for it in found)
-    assert found == [
+    entries = lines("peer", "model")
+    assert all(entry.pop("token") == "ops" and entry.pop("outcome") == "OK" for entry in entries)
+    assert entries == [
         {"message": "CreateCollection", "collection": "pets"},
         {"message": "UpsertPoints", "collection": "pets", "count": 2, "ids": ["a", "b"], "refused": 0},
         {"message": "PutAlias", "alias": "best", "before": "", "after": "pets"},
@@ -62,14 +65,14 @@ async def test_label_sets_are_told_with_their_versions(ops, lines):
     for names in (["cat"], ["cat", "dog"]):
         await send(ops, "PutLabelSet", name="pets", labels=clip_pb2.LabelSet(names=names))
     await send(ops, "DeleteLabelSet", ref=clip_pb2.LabelSetRef(name="pets"))
-    found = lines("peer", "token", "outcome")
-    assert [it.get("after", it.get("deleted")) for it in found] == [1, 2, 2]
+    entries = lines("peer", "token", "outcome")
+    assert [entry.get("after", entry.get("deleted")) for entry in entries] == [1, 2, 2]
 
 
 async def test_a_change_that_fails_is_told_with_its_reason(ops, lines):
     await refusal(send(ops, "DeleteCollection", name="nothing"))
-    [found] = lines("peer")
-    assert found == {
+    [entry] = lines("peer")
+    assert entry == {
         "message": "DeleteCollection",
         "token": "ops",
         "collection": "nothing",
@@ -101,8 +104,8 @@ async def test_payloads_texts_and_tokens_are_never_told(ops, tmp_path):
 async def test_of_many_ids_the_first_are_told_and_the_number(ops, lines):
     await send(ops, "CreateCollection", name="pets")
     await send(ops, "DeletePoints", collection="pets", ids=[f"{n:03}" for n in range(MAX_IDS + 1)])
-    found = lines()[-1]
-    assert (found["count"], len(found["ids"]), found["deleted"]) == (MAX_IDS + 1, MAX_IDS, 0)
+    last = lines()[-1]
+    assert (last["count"], len(last["ids"]), last["deleted"]) == (MAX_IDS + 1, MAX_IDS, 0)
 
 
 async def test_each_batch_of_a_stream_is_told(ops, lines):

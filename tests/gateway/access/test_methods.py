@@ -30,15 +30,15 @@ def name_of(method) -> str:
 
 def naming_fields(message: Descriptor, prefix: str = "") -> set[str]:
     """Paths of the fields that name a collection or an alias, wherever they are in a request."""
-    found = set()
+    paths = set()
     for field in message.fields:
         path = prefix + field.name
         alias = message.name == "Alias" and field.name == "name"
         if field.name == "collection" or alias:
-            found.add(path)
+            paths.add(path)
         elif field.message_type is not None and prefix.count(".") < DEEPEST:
-            found |= naming_fields(field.message_type, path + ".")
-    return found
+            paths |= naming_fields(field.message_type, path + ".")
+    return paths
 
 
 def test_every_rpc_is_classified():

@@ -224,8 +224,8 @@ async def test_an_allowed_alias_of_an_allowed_collection_works(serve, calls):
     ops, shop = calls(gateway, "ops"), calls(gateway, "shop")
     await make(ops, "shop_v1", "shop_v2", shop_live="shop_v1")
     await send(shop, "UpsertPoints", collection="shop_live", points=[point()])
-    found = await send(shop, "Search", collection="shop_live", text="a dog")
-    assert [hit.id for hit in found.hits] == ["a"]
+    response = await send(shop, "Search", collection="shop_live", text="a dog")
+    assert [hit.id for hit in response.hits] == ["a"]
     assert (await send(ops, "CountPoints", collection="shop_v1")).count == 1
     # Another gateway moves the alias and drops what it meant; this one still believes in it for a second.
     catalog = gateway.parts.catalog
@@ -255,9 +255,9 @@ async def test_what_an_alias_means_a_moment_later_does_not_matter(serve, calls, 
         return spec
 
     monkeypatch.setattr(catalog, "get", moving)
-    found = await send(shop, "Search", collection="shop_live", text="a dog")
+    response = await send(shop, "Search", collection="shop_live", text="a dog")
     assert asked == ["shop_live"]
-    assert [hit.id for hit in found.hits] == ["ours"]
+    assert [hit.id for hit in response.hits] == ["ours"]
     code, _, _ = await refusal(send(shop, "Search", collection="shop_live", text="a dog"))
     assert code is DENIED
 

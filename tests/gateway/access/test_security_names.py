@@ -108,21 +108,21 @@ async def test_a_refusal_has_the_same_words_whether_it_exists_or_not(
     more = {"model": "shared"} if method == "CreateCollection" else {}
     if method == "StartMigration":
         more = {"to_model": "shared"}
-    found = [await told(shop, method, **{field: name}, **more) for name in (there, nowhere)]
-    assert [code for code, _ in found] == [DENIED, DENIED]
-    assert same(found[0][1], there) == same(found[1][1], nowhere)
+    refusals = [await told(shop, method, **{field: name}, **more) for name in (there, nowhere)]
+    assert [code for code, _ in refusals] == [DENIED, DENIED]
+    assert same(refusals[0][1], there) == same(refusals[1][1], nowhere)
 
 
 @pytest.mark.parametrize("method", ["GetLabelSet", "DeleteLabelSet"])
 async def test_a_label_set_of_others_is_neither_read_nor_deleted(gateway, calls, method):
     ops, shop = calls(gateway, "ops"), calls(gateway, "labels")
     await prepare(ops)
-    found = []
+    refusals = []
     for name in ("private.plans", "private.nones"):
         code, words = await told(shop, method, ref=clip_pb2.LabelSetRef(name=name))
         assert code is DENIED
-        found.append(same(words, name))
-    assert found[0] == found[1]
+        refusals.append(same(words, name))
+    assert refusals[0] == refusals[1]
     assert (await told(shop, method, ref=clip_pb2.LabelSetRef(name="shop.birds")))[0] is grpc.StatusCode.OK
     named = [info.ref.name for info in (await send(ops, "ListLabelSets")).label_sets]
     assert "private.plans" in named
@@ -201,8 +201,8 @@ async def test_a_collection_is_for_a_token_that_is_for_its_model(gateway, calls)
             ("UpsertPoints", {"collection": name, "points": [IMAGE]}),
             ("Search", {"collection": name, "text": "a dog"}),
         ):
-            found, words = await told(one, method, **fields)
-            assert found is code, (method, name)
+            answered, words = await told(one, method, **fields)
+            assert answered is code, (method, name)
             assert code is not DENIED or "'secret'" not in words
     assert (await told(one, "DeleteAlias", name="shop_alias"))[0] is DENIED
     assert (await told(one, "PutAlias", alias=collection_pb2.Alias(name="mine", collection="shop_hidden")))[

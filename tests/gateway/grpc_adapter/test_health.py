@@ -171,8 +171,8 @@ async def test_a_status_is_final_once_the_server_stops():
 )
 async def test_requests_that_are_none_are_refused(channel, method, data, code, words):
     call = channel.unary_stream(f"/grpc.health.v1.Health/{method}")(data)
-    found, details = await failure(call)
-    assert (found.name, words in details) == (code, True), details
+    status_code, details = await failure(call)
+    assert (status_code.name, words in details) == (code, True), details
 
 
 async def test_a_call_without_a_request_is_refused(channel):

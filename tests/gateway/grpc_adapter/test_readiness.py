@@ -24,8 +24,8 @@ from testing.fakes import FakeBackend
 
 def gateway(folder: Path, monkeypatch: pytest.MonkeyPatch, error: Callable[[], Exception | None]) -> Gateway:
     """One whose engine cannot be opened while there is an error."""
-    found = Gateway(Settings(port=0, http_port=0, data=str(folder)), FakeBackend())
-    engine = found.parts.engine._engine
+    running = Gateway(Settings(port=0, http_port=0, data=str(folder)), FakeBackend())
+    engine = running.parts.engine._engine
     opening = engine.open
 
     async def open() -> None:
@@ -34,7 +34,7 @@ def gateway(folder: Path, monkeypatch: pytest.MonkeyPatch, error: Callable[[], E
         await opening()
 
     monkeypatch.setattr(engine, "open", open)
-    return found
+    return running
 
 
 def engine_up(gateway: Gateway) -> float | None:
@@ -43,91 +43,91 @@ def engine_up(gateway: Gateway) -> float | None:
 
 @pytest.mark.parametrize("error", [StorageUnavailable("Milvus does not answer"), StorageFailed("disk")])
 async def test_an_engine_that_is_away_leaves_the_gateway_ready(tmp_path, monkeypatch, error) -> None:
-    found = gateway(tmp_path, monkeypatch, lambda: error)
-    await found.start()
-    await found.begun()
-    assert found.parts.readiness.unready() == ""
-    assert engine_up(found) == 0
-    async with grpc.aio.insecure_channel(f"127.0.0.1:{found.port}") as channel:
+    running = gateway(tmp_path, monkeypatch, lambda: error)
+    await running.start()
+    await running.begun()
+    assert running.parts.readiness.unready() == ""
+    assert engine_up(running) == 0
+    async with grpc.aio.insecure_channel(f"127.0.0.1:{running.port}") as channel:
         request = clip_pb2.EmbedRequest(inputs=[clip_pb2.EmbedInput(text="a dog")])
         assert len((await clip_pb2_grpc.ClipServiceStub(channel).Embed(request)).results) == 1
-    await found.stop(drain_seconds=0, grace_seconds=0)
+    await running.stop(drain_seconds=0, grace_seconds=0)
 
 
 async def test_only_an_engine_elsewhere_is_waited_for(tmp_path, monkeypatch) -> None:
     for remote in (True, False):
-        found = Gateway(Settings(port=0, http_port=0, data=str(tmp_path)), FakeBackend())
-        found.parts.readiness._remote = remote
+        running = Gateway(Settings(port=0, http_port=0, data=str(tmp_path)), FakeBackend())
+        running.parts.readiness._remote = remote
         opened = asyncio.Event()
-        monkeypatch.setattr(found.parts.engine._engine, "open", opened.wait)
-        await found.start()
-        await found.models.looked.wait()
-        assert (found.parts.readiness.unready() == "opening the index") is remote
+        monkeypatch.setattr(running.parts.engine._engine, "open", opened.wait)
+        await running.start()
+        await running.models.looked.wait()
+        assert (running.parts.readiness.unready() == "opening the index") is remote
         opened.set()
-        await found.begun()
-        assert found.parts.readiness.unready() == ""
-        await found.stop(drain_seconds=0, grace_seconds=0)
+        await running.begun()
+        assert running.parts.readiness.unready() == ""
+        await running.stop(drain_seconds=0, grace_seconds=0)
 
 
 async def test_an_engine_that_hangs_is_not_waited_for(tmp_path, monkeypatch) -> None:
     monkeypatch.setattr(readiness, "OPEN_SECONDS", 0.05)
-    found = Gateway(Settings(port=0, http_port=0, data=str(tmp_path)), FakeBackend())
-    monkeypatch.setattr(found.parts.engine._engine, "open", asyncio.Event().wait)
-    await found.start()
-    await found.begun()
-    assert found.parts.readiness.unready() == ""
-    await found.stop(drain_seconds=0, grace_seconds=0)
+    running = Gateway(Settings(port=0, http_port=0, data=str(tmp_path)), FakeBackend())
+    monkeypatch.setattr(running.parts.engine._engine, "open", asyncio.Event().wait)
+    await running.start()
+    await running.begun()
+    assert running.parts.readiness.unready() == ""
+    await running.stop(drain_seconds=0, grace_seconds=0)
 
 
 async def test_an_engine_that_refuses_late_is_heard(tmp_path, monkeypatch) -> None:
     monkeypatch.setattr(readiness, "OPEN_SECONDS", 0.05)
-    found = Gateway(Settings(port=0, http_port=0, data=str(tmp_path)), FakeBackend())
+    running = Gateway(Settings(port=0, http_port=0, data=str(tmp_path)), FakeBackend())
     late = asyncio.Event()
 
     async def open() -> None:
         await late.wait()
         raise StorageRefused("no such database")
 
-    monkeypatch.setattr(found.parts.engine._engine, "open", open)
-    await found.start()
-    await found.begun()
-    assert found.parts.readiness.unready() == ""
+    monkeypatch.setattr(running.parts.engine._engine, "open", open)
+    await running.start()
+    await running.begun()
+    assert running.parts.readiness.unready() == ""
     late.set()
-    while not found.parts.readiness.unready():
+    while not running.parts.readiness.unready():
         await asyncio.sleep(0.01)
-    assert found.parts.health._statuses[CALLS_SERVICE] == 2
-    await found.stop(drain_seconds=0, grace_seconds=0)
+    assert running.parts.health._statuses[CALLS_SERVICE] == 2
+    await running.stop(drain_seconds=0, grace_seconds=0)
 
 
 async def test_an_engine_that_refuses_the_gateway_stops_its_rollout(tmp_path, monkeypatch) -> None:
     monkeypatch.setattr(readiness, "AGAIN_SECONDS", 0.01)
     refusals: list[Exception | None] = [StorageRefused("wrong credentials")]
-    found = gateway(tmp_path, monkeypatch, lambda: refusals[-1])
-    await found.start()
-    await found.begun()
-    assert found.parts.readiness.unready() == "the index refuses this gateway: wrong credentials"
-    assert engine_up(found) == 0
+    running = gateway(tmp_path, monkeypatch, lambda: refusals[-1])
+    await running.start()
+    await running.begun()
+    assert running.parts.readiness.unready() == "the index refuses this gateway: wrong credentials"
+    assert engine_up(running) == 0
     refusals.append(None)
-    while found.parts.readiness.unready():
+    while running.parts.readiness.unready():
         await asyncio.sleep(0.01)
-    assert engine_up(found) == 1
-    await found.stop(drain_seconds=0, grace_seconds=0)
-    assert found.parts.readiness.unready() == "shutting down"
+    assert engine_up(running) == 1
+    await running.stop(drain_seconds=0, grace_seconds=0)
+    assert running.parts.readiness.unready() == "shutting down"
 
 
 async def test_readyz_is_the_health_that_clients_watch(tmp_path) -> None:
     backend = FakeBackend()
     backend.source.error = errors.ServerUnavailable("no Triton at all")
-    found = Gateway(Settings(port=0, http_port=0, data=str(tmp_path)), backend)
-    assert found.parts.readiness.unready() != ""
-    assert found.parts.health._statuses[CALLS_SERVICE] == 2
-    await found.start()
-    await found.begun()
-    assert found.parts.readiness.unready() == ""
-    assert found.parts.health._statuses[CALLS_SERVICE] == 1
-    await found.stop(drain_seconds=0, grace_seconds=0)
-    assert found.parts.readiness.unready() != ""
-    assert found.parts.health._statuses[CALLS_SERVICE] == 2
+    running = Gateway(Settings(port=0, http_port=0, data=str(tmp_path)), backend)
+    assert running.parts.readiness.unready() != ""
+    assert running.parts.health._statuses[CALLS_SERVICE] == 2
+    await running.start()
+    await running.begun()
+    assert running.parts.readiness.unready() == ""
+    assert running.parts.health._statuses[CALLS_SERVICE] == 1
+    await running.stop(drain_seconds=0, grace_seconds=0)
+    assert running.parts.readiness.unready() != ""
+    assert running.parts.health._statuses[CALLS_SERVICE] == 2
 
 
 @pytest.mark.parametrize(

@@ -35,8 +35,8 @@ def other() -> Authority:
 def files(folder: Path, pair: Pair, client_ca: Authority | None = None) -> dict[str, str]:
     """Settings for this certificate, whose files are written."""
     certificate, key = pair.write(folder)
-    found = {"tls_certificate": certificate, "tls_key": key}
-    return found | ({"tls_client_ca": client_ca.write(folder, "clients.crt")} if client_ca else {})
+    settings = {"tls_certificate": certificate, "tls_key": key}
+    return settings | ({"tls_client_ca": client_ca.write(folder, "clients.crt")} if client_ca else {})
 
 
 def info(gateway, tls: Tls | bool, **options):
@@ -54,8 +54,8 @@ async def served(gateway) -> int:
 async def test_who_trusts_the_authority_is_served(serve, authority, tmp_path, caplog):
     caplog.set_level("INFO")
     gateway = await serve(**files(tmp_path, authority.issue()))
-    found = await asyncio.to_thread(info, gateway, Tls(ca=authority.certificate))
-    assert found.default_model == "fake"
+    server_info = await asyncio.to_thread(info, gateway, Tls(ca=authority.certificate))
+    assert server_info.default_model == "fake"
     assert any(", TLS, no tokens, " in record.getMessage() for record in caplog.records)
 
 

@@ -51,10 +51,10 @@ async def test_points_are_kept_found_and_deleted(clip, collections, picture):
         ("DIMENSION_MISMATCH", "points[4].embedding"),
         ("PAYLOAD_INVALID", 'points[5].payload["month"]'),
     ]
-    found = await clip.Search(clip_pb2.SearchRequest(collection="pets", text="a dog", top_k=1))
-    assert found.hits[0].id == "text"
-    assert found.hits[0].score == pytest.approx(1, abs=1e-5)
-    assert found.hits[0].payload["year"].int_value == 1
+    response = await clip.Search(clip_pb2.SearchRequest(collection="pets", text="a dog", top_k=1))
+    assert response.hits[0].id == "text"
+    assert response.hits[0].score == pytest.approx(1, abs=1e-5)
+    assert response.hits[0].payload["year"].int_value == 1
     stored = await collections.GetPoints(
         collection_pb2.GetPointsRequest(collection="pets", ids=["vector"], with_embeddings=True)
     )
@@ -94,8 +94,8 @@ GOOD = [1.0] * DIM
 )
 async def test_a_bad_search_names_the_field(clip, collections, changes, code, field):
     await collections.CreateCollection(collection_pb2.CreateCollectionRequest(name="pets"))
-    found, _, fields = await refusal(clip.Search(clip_pb2.SearchRequest(collection="pets", **changes)))
-    assert (found.name, fields) == (code, [field])
+    status, _, fields = await refusal(clip.Search(clip_pb2.SearchRequest(collection="pets", **changes)))
+    assert (status.name, fields) == (code, [field])
 
 
 async def test_a_collection_of_another_model_is_refused(clip, collections, gateway, backend):

@@ -17,8 +17,8 @@ async def test_answers_keep_the_order_of_the_requests():
         await asyncio.sleep(0.02 if item % 2 else 0)
         return item * 10
 
-    found = [response async for response in in_order(source(range(9), []), answer, window=4)]
-    assert found == [item * 10 for item in range(9)]
+    responses = [response async for response in in_order(source(range(9), []), answer, window=4)]
+    assert responses == [item * 10 for item in range(9)]
 
 
 async def test_no_more_than_the_window_is_read_ahead():
