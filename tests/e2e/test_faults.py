@@ -10,7 +10,13 @@ import faults.rows  # noqa: F401  (enters the rows)
 from faults.fault_env import FaultEnv
 from faults.row import ROWS, Row, promises
 
-QUICK = [row for row in ROWS.values() if row.quick]
+QUICK = [
+    pytest.param(
+        row, id=row.name, marks=[] if row.name in ("triton-killed", "caller-gone") else pytest.mark.slow
+    )
+    for row in ROWS.values()
+    if row.quick
+]
 
 
 @pytest.fixture(scope="module")
@@ -29,7 +35,7 @@ def broken(row: Row, env: FaultEnv) -> list[str]:
         env.close()
 
 
-@pytest.mark.parametrize("row", QUICK, ids=lambda row: row.name)
+@pytest.mark.parametrize("row", QUICK)
 def test_every_promise_of_a_quick_row_holds(row, common, tmp_path):
     if broken(row, FaultEnv(tmp_path / "first", common=common)):
         # Other work on the machine may have taken the time that calls are promised.

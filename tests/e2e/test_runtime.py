@@ -315,7 +315,7 @@ def test_a_damaged_libpython_is_named(tmp_path):
 
 @pytest.mark.parametrize(
     "fault",
-    [pytest.param(name, marks=pytest.mark.slow if name in ("wrong", "tower") else []) for name in FAULTS],
+    [pytest.param(name, marks=[] if name in ("config", "weights") else pytest.mark.slow) for name in FAULTS],
 )
 def test_a_start_that_fails_ends_at_once_with_cause_remedy_and_log(tmp_path, models, fault):
     break_it, cause = FAULTS[fault]
@@ -426,6 +426,7 @@ def test_ctrl_c_stops_both(tmp_path):
     assert not alive(pid)
 
 
+@pytest.mark.slow
 def test_serving_leaves_the_repository_as_it_was(tmp_path):
     repository = tmp_path / "models"
     shutil.copytree(REPOSITORY, repository)
@@ -444,6 +445,7 @@ def test_a_killed_gateway_takes_its_triton_along(tmp_path):
     assert wait_for(lambda: not alive(pid))
 
 
+@pytest.mark.slow
 def test_a_gateway_alone_finds_triton_when_it_comes_and_again_after_it_went(tmp_path):
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))

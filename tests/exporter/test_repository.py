@@ -239,8 +239,15 @@ with stoppable():
 """
 
 
-@pytest.mark.parametrize("step", ["version_number", "put_config"])
-@pytest.mark.parametrize("inside", [False, True])
+@pytest.mark.parametrize(
+    ("step", "inside"),
+    [
+        ("version_number", False),
+        ("put_config", True),
+        pytest.param("version_number", True, marks=pytest.mark.slow),
+        pytest.param("put_config", False, marks=pytest.mark.slow),
+    ],
+)
 def test_sigterm_leaves_nothing_behind(tmp_path: Path, step: str, inside: bool) -> None:
     out = tmp_path / "models"
     write(out, {"a_image": files("old")})
