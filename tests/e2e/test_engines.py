@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 from client.service_cases import ServiceCases, new_collection, new_name, service
 from clipserve import Point
-from faults.place import wait_ready
 
+from faults.fault_env import wait_ready
 from testing.service import BIN, ROOT, start_gateway
 
 __all__ = ["TestServiceOnMilvus", "new_collection", "new_name", "service"]

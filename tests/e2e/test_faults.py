@@ -10,10 +10,9 @@ import faults.rows  # noqa: F401  (enters the rows)
 from faults.fault_env import FaultEnv
 from faults.row import ROWS, Row, promises
 
+SHORT = ("caller-gone", "triton-killed")
 QUICK = [
-    pytest.param(
-        row, id=row.name, marks=[] if row.name in ("triton-killed", "caller-gone") else pytest.mark.slow
-    )
+    pytest.param(row, id=row.name, marks=[] if row.name in SHORT else pytest.mark.slow)
     for row in ROWS.values()
     if row.quick
 ]
