@@ -57,18 +57,18 @@ def load(name: str, pretrained: str, seed: int) -> tuple[nn.Module, str, str]:
 
 def served() -> dict[str, list[str]]:
     """Returns architectures with OpenAI's tokenizer → tags of weights that fit them and the gateway."""
-    found = {}
+    architectures = {}
     for name in open_clip.list_models():
         config = config_of(name)
         if other_tokenizer(name, config["text_cfg"]):
             continue
         known = {tag: tags.get_pretrained_cfg(name, tag) for tag in tags.list_pretrained_tags_by_model(name)}
-        found[name] = [
+        architectures[name] = [
             tag
             for tag, of_tag in known.items()
             if of_tag.items() >= SERVED.items() and is_quick(of_tag) == is_quick(config)
         ]
-    return found
+    return architectures
 
 
 def is_quick(config: Mapping[str, Any]) -> bool:

@@ -35,12 +35,14 @@ class Case:
         return self.min_cosine >= self.bound
 
 
-def compare(tower: str, what: str, found: Tensor, expected: Tensor, bound: float) -> Case:
+def compare(tower: str, what: str, embeddings: Tensor, expected: Tensor, bound: float) -> Case:
     """Compares two float32 [B, D]. The case is not good if their shapes or types differ."""
-    if found.shape != expected.shape or found.dtype != torch.float32:
-        return Case(tower, f"{what}: {found.dtype} {tuple(found.shape)}", float("nan"), float("nan"), bound)
-    cosines = torch.nn.functional.cosine_similarity(found.double(), expected.double(), dim=1)
-    difference = (found - expected).abs().max()
+    if embeddings.shape != expected.shape or embeddings.dtype != torch.float32:
+        return Case(
+            tower, f"{what}: {embeddings.dtype} {tuple(embeddings.shape)}", float("nan"), float("nan"), bound
+        )
+    cosines = torch.nn.functional.cosine_similarity(embeddings.double(), expected.double(), dim=1)
+    difference = (embeddings - expected).abs().max()
     return Case(tower, what, float(difference), float(cosines.min()), bound)
 
 
@@ -57,8 +59,8 @@ def image_cases(
             ramp[:, None, None] + ramp[None, :, None] // 2 + np.arange(3, dtype=np.uint8) * 40
         ) % 255
         with torch.no_grad():
-            found, expected = graph(torch.from_numpy(pixels)), encode_images(source, pixels)
-        yield compare("image", f"batch {batch}", found, expected, BOUNDS[precision])
+            embeddings, expected = graph(torch.from_numpy(pixels)), encode_images(source, pixels)
+        yield compare("image", f"batch {batch}", embeddings, expected, BOUNDS[precision])
 
 
 def text_cases(
@@ -83,11 +85,11 @@ def text_cases(
         with torch.no_grad():
             if ragged:
                 sizes = torch.tensor(lengths, dtype=torch.float32).reshape(-1, 1)
-                found = graph(torch.cat(rows).to(torch.int32), sizes)
+                embeddings = graph(torch.cat(rows).to(torch.int32), sizes)
             else:
-                found = graph(whole.to(torch.int32))
+                embeddings = graph(whole.to(torch.int32))
             expected = source.encode_text(whole)
-        yield compare("text", what, found, expected, BOUNDS[precision])
+        yield compare("text", what, embeddings, expected, BOUNDS[precision])
 
 
 def random_tokens(rng: np.random.Generator, length: int) -> Tensor:
