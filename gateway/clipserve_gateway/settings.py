@@ -67,8 +67,8 @@ class Settings(TritonKey):
         None,
         gt=0,
         description="Seconds between two canary checks of each model on each replica. A wrong answer takes "
-        "the model out of service there. If not set: 5 s, and up to 30 s if the checks take more than 1 % "
-        "of the time of the model.",
+        "the model out of service there. If not set: 5 s, or up to 30 s if the checks would otherwise use "
+        "more than 1 % of the model's running time.",
     )
     host: str = Field("127.0.0.1", description="Address to listen on; use 0.0.0.0 in a container.")
     port: int = Field(8600, ge=0, le=65535, description="gRPC port; 0 selects a free one.")
@@ -86,7 +86,7 @@ class Settings(TritonKey):
         description="PEM file with the certificate chain of this server; turns TLS on. All tls_* files and "
         "token_file are reloaded when they change.",
     )
-    tls_key: str = Field("", description="PEM file with its key: RSA or ECDSA, not encrypted.")
+    tls_key: str = Field("", description="PEM file: key of tls_certificate, RSA or ECDSA, not encrypted.")
     tls_client_ca: str = Field(
         "",
         description="PEM file with the authorities of client certificates. Clients without a certificate "
@@ -113,8 +113,8 @@ class Settings(TritonKey):
     erase_seconds: int = Field(
         900,
         ge=0,
-        description="Most seconds until deleted and replaced points are removed from all files of a local "
-        "folder or bucket. Files with such points are rewritten, at most once in a third of this time. 0: "
+        description="Deleted and replaced points leave all files of a local folder or bucket within this "
+        "time, in seconds. Files with such points are rewritten, at most once in a third of this time. 0: "
         "only `collections purge` removes them.",
     )
     milvus_token: SecretStr = Field(SecretStr(""), description="USER:PASSWORD or API key of Milvus.")
@@ -129,12 +129,10 @@ class Settings(TritonKey):
         description="What a search sees unless it asks for all writes: bounded (all but the most recent "
         "ones), session (also all writes of this gateway) or strong (all, about 200 ms slower).",
     )
-    milvus_timeout_seconds: float = Field(
-        10.0, gt=0, description="Timeout of one call to Milvus, in seconds."
-    )
+    milvus_timeout_seconds: float = Field(10.0, gt=0, description="Timeout of a call to Milvus, in seconds.")
     default_model: str = Field(
         "",
-        description="Model for requests that name none; if not set, the first one that Triton served alone.",
+        description="Model if a call names none; if not set, the first that was ever the only one served.",
     )
     model_poll_seconds: float = Field(
         2.0, gt=0, description="Seconds between two queries of Triton for its models."
@@ -175,7 +173,10 @@ class Settings(TritonKey):
         "token file overrides it.",
     )
     max_streams_per_caller: int = Field(
-        256, ge=1, description="Most streams among these; streams= in the token file overrides it."
+        256,
+        ge=1,
+        description="Most streams in progress per token, or per connection without tokens; streams= in the "
+        "token file overrides it.",
     )
     bulk_share: float = Field(
         0.1,
@@ -189,7 +190,7 @@ class Settings(TritonKey):
         ge=0,
         description="Seconds after SIGTERM in which new calls are served, until load balancers notice.",
     )
-    grace_seconds: float = Field(20.0, ge=0, description="Seconds after that in which calls may finish.")
+    grace_seconds: float = Field(20.0, ge=0, description="Seconds after drain_seconds for calls to finish.")
     max_connection_age_seconds: int = Field(
         300, ge=1, description="Seconds until a connection is renewed, so that clients find new replicas."
     )

@@ -107,7 +107,11 @@ class FakeCollection:
         if kind == "negation":
             return not self.holds(node.negation, payload)
         if kind not in ("eq", "in_list", "range"):
-            raise invalid("FILTER_INVALID", "the filter is not set", "filter")
+            raise invalid(
+                "FILTER_INVALID",
+                "the filter is not set: set one of eq, in_list, range, negation, all_of and any_of",
+                "filter",
+            )
         test = getattr(node, kind)
         if test.field not in self.schema:
             path = f"filter.{kind}.field"

@@ -80,6 +80,6 @@ class InferenceFailed(InternalError):
 
 
 class StorageFailed(InternalError):
-    """The index could not read or write. Acknowledged writes are not lost."""
+    """The store could not read or write. Acknowledged writes are not lost."""
 
     reason = "STORAGE_FAILED"

@@ -1,1 +1,1 @@
-"""Calls over lists, without the sending: shared by sync and async clients."""
+"""Calls over lists, without the sending: which requests a list becomes, and what their answers add up to."""

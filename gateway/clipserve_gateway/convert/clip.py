@@ -125,7 +125,10 @@ def read_classify(request: clip_pb2.ClassifyRequest, limits: Limits) -> Classify
     """The request; an error replaces an invalid image. Raises InvalidInput for errors of the whole call."""
     check_count(len(request.images), limits.max_items_per_call, "images")
     if request.score_mode not in READ_MODES:
-        raise InvalidInput(f"score_mode {request.score_mode} is not known", field="score_mode")
+        raise InvalidInput(
+            f"score_mode {request.score_mode} is not known; use SCORE_MODE_SOFTMAX or SCORE_MODE_INDEPENDENT",
+            field="score_mode",
+        )
     labels, label_set_ref = read_label_choice(request, limits)
     images = read_each(read_image, request.images)
     compute_hashes(images)
@@ -201,7 +204,11 @@ def read_embed(request: clip_pb2.EmbedRequest, limits: Limits) -> EmbedCall:
     """The request; an error replaces an invalid input. Raises InvalidInput for errors of the whole call."""
     check_count(len(request.inputs), limits.max_items_per_call, "inputs")
     if request.format not in FORMATS:
-        raise InvalidInput(f"format {request.format} is not known", field="format")
+        raise InvalidInput(
+            f"format {request.format} is not known; use EMBEDDING_FORMAT_FLOAT32_LE, "
+            "EMBEDDING_FORMAT_FLOAT16_LE or EMBEDDING_FORMAT_FLOAT_LIST",
+            field="format",
+        )
 
     def read_input(item: clip_pb2.EmbedInput) -> EncodedImage | RawImage | str:
         kind = item.WhichOneof("input")

@@ -83,7 +83,9 @@ def read_node(filter: common_pb2.Filter, schema: Schema, field: str, depth: int)
         return And(read_parts(filter.all_of.filters, schema, path, depth))
     if kind == "any_of":
         return Or(read_parts(filter.any_of.filters, schema, path, depth))
-    raise InvalidFilter("the filter is not set", field=field)
+    raise InvalidFilter(
+        "the filter is not set: set one of eq, in_list, range, negation, all_of and any_of", field=field
+    )
 
 
 def read_parts(

@@ -25,11 +25,17 @@ def read_page(request: PageRequest, max_size: int = MAX_PAGE) -> tuple[str, int]
     if request.page_size < 0:
         raise InvalidInput("page_size must not be negative", field="page_size")
     if len(request.page_token) > MAX_TOKEN_BYTES:
-        raise InvalidInput(f"page_token has more than {MAX_TOKEN_BYTES} bytes", field="page_token")
+        raise InvalidInput(
+            f"page_token has more than {MAX_TOKEN_BYTES} bytes; send the next_page_token of the page before",
+            field="page_token",
+        )
     try:
         after = base64.b64decode(request.page_token.encode(), altchars=b"-_", validate=True).decode()
     except (binascii.Error, ValueError):
-        raise InvalidInput("page_token is not valid", field="page_token") from None
+        raise InvalidInput(
+            "page_token is not valid; send the next_page_token of the page before, or none",
+            field="page_token",
+        ) from None
     return after, min(request.page_size or DEFAULT_PAGE, max_size)
 
 

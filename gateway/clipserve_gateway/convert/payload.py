@@ -80,7 +80,7 @@ def read_value(value: common_pb2.Value, field: str) -> tuple[PayloadType, Payloa
     """A value and its type. Raises InvalidPayload if it is not set, not finite, or an invalid timestamp."""
     which = value.WhichOneof("kind")
     if which is None:
-        raise InvalidPayload("the value is not set", field=field)
+        raise InvalidPayload(f"the value is not set: set one of {', '.join(KINDS)}", field=field)
     kind = KINDS[which]
     if kind is PayloadType.STRING_LIST:
         return kind, list(value.string_list.values)

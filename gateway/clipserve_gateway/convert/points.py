@@ -94,10 +94,13 @@ def read_kept_source(
         return None
     if point.WhichOneof("source") != "embedding":
         raise InvalidInput(
-            f"{kind} is only allowed with embedding; an image or text is stored as it is", field=kind
+            f"send {kind} only with embedding; a collection that stores sources keeps image and text anyway",
+            field=kind,
         )
     if not collection.keep_sources:
-        raise InvalidInput(f"collection {collection.name!r} does not store sources", field=kind)
+        raise InvalidInput(
+            f"collection {collection.name!r} does not store sources; leave out {kind}", field=kind
+        )
     if kind == "kept_image":
         return read_image(point.kept_image, "kept_image.")
     check_text(point.kept_text, limits, "kept_text")

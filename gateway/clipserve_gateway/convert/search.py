@@ -43,7 +43,10 @@ def read_search(request: clip_pb2.SearchRequest, collection: CollectionSpec, lim
             f"score_threshold is {threshold:g}; it is a cosine, -1 to 1", field="score_threshold"
         )
     if request.consistency not in CONSISTENCIES:
-        raise InvalidInput(f"consistency {request.consistency} is not known", field="consistency")
+        raise InvalidInput(
+            f"consistency {request.consistency} is not known; use CONSISTENCY_BOUNDED or CONSISTENCY_STRONG",
+            field="consistency",
+        )
     return Query(
         collection=collection,
         parts=read_parts(request, limits),

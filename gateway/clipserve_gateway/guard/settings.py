@@ -26,19 +26,20 @@ class GuardSettings(TritonKey):
         None,
         gt=0,
         description="Seconds between two probes; each sends every model its canary, an image and a text. "
-        "If not set, 5 s, and up to 30 s while all models are right and a probe takes more than a "
-        "hundredth of the time.",
+        "If not set: 5 s, or up to 30 s if the probes would otherwise use more than 1 % of the time, as "
+        "long as all models answer correctly.",
     )
     canary_timeout_seconds: float = Field(3.0, gt=0, description="Longest time of one probe, in seconds.")
     canary_misses: int = Field(
         2,
         ge=1,
-        description="Probes in a row without an answer or progress that take a model out of service.",
+        description="After this many probes in a row without an answer or progress, a model is out of "
+        "service: callers are sent to other Tritons.",
     )
     restart_after_seconds: float = Field(
         60.0,
         gt=0,
-        description="Seconds that a model which was right may be wrong or silent until Triton is restarted.",
+        description="Restart Triton if a model that once worked fails for this long, in seconds.",
     )
     startup_seconds: float = Field(
         180.0, gt=0, description="Seconds that a Triton may take to answer after its start."

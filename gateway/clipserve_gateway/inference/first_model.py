@@ -1,4 +1,4 @@
-"""The default model if no setting names one: the first model that was served alone.
+"""The default model if no setting names one: the first model that was ever the only one served.
 
 It is stored in the engine's documents, for all gateways and across restarts. So neither a second model nor
 the removal of the first one changes the model of calls that name none; only an operator's setting does.

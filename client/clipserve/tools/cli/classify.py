@@ -74,7 +74,9 @@ MANY_PROMPTS = 1_000
     show_default=True,
     help="softmax: one label applies. independent: any number of labels.",
 )
-@click.option("--threshold", type=click.FloatRange(-1, 1), help="A label is present from this cosine on.")
+@click.option(
+    "--threshold", type=click.FloatRange(-1, 1), help="Mark a label ✓ if its cosine is at least this."
+)
 @model_option
 @server_options
 def classify(

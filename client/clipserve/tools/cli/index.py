@@ -57,7 +57,8 @@ from clipserve.types import Collection
     default="",
     metavar="TEXT",
     callback=check_prefix,
-    help="Text in front of each id, e.g. 'phone/', if several folders with equal names share a collection.",
+    help="Text in front of each id, e.g. 'phone/'; needed if two folders have pictures with the same "
+    "relative path.",
 )
 @click.option("--replace", is_flag=True, help="Overwrite points of other folders with the same ids.")
 @click.option("--prune", is_flag=True, help="Delete points whose pictures are gone from FOLDER.")

@@ -65,7 +65,7 @@ def put(
        "thresholds": [0.22, 0.24],
        "none_of_the_above": {"name": "something else", "threshold": 0.2}}
 
-    Only names is required. A label is present from its threshold, a cosine, on. The score of
+    Only names is required. `classify` marks a label ✓ if its cosine is at least its threshold. The score of
     none_of_the_above comes from words that are far from the labels, or from its own "prompts".
 
     \b

@@ -40,7 +40,7 @@ class Choices:
 @click.option(
     "--without-failed",
     is_flag=True,
-    help="Switch even if some points failed, which drops them; asks for their number.",
+    help="Switch even if some points failed. They are dropped; you type their number to confirm.",
 )
 @click.option(
     "--accept-dropped",
@@ -199,9 +199,9 @@ def switch_over(client: Client, collection: Collection, choices: Choices) -> Col
     migration = need_migration(collection)
     if migration.failed and not choices.without_failed and migration.state == "ready":
         raise Failure(
-            f"{loss(collection, migration)} by a switch, as they have no embedding by model "
-            f"{migration.target.name}; see `clipserve migrate {collection.name} --status`, and switch with "
-            f"--accept-dropped {migration.failed}"
+            f"not switched: {migration.failed:,} of {collection.count:,} points have no embedding of model "
+            f"{migration.target.name} and would be dropped; see `clipserve migrate {collection.name} "
+            f"--status`, and switch with --accept-dropped {migration.failed}"
         )
     if choices.show and migration.state == "ready":
         show_ready(migration)
@@ -223,8 +223,8 @@ def typed_number(collection: Collection, migration: Migration, choices: Choices)
     number = migration.failed
     if choices.sure:
         raise Failure(
-            f"{loss(collection, migration)} by this switch, which --yes does not confirm; give "
-            f"--accept-dropped {number}"
+            f"not switched: {number:,} of {collection.count:,} points would be dropped, which --yes does "
+            f"not confirm; give --accept-dropped {number}"
         )
     question = f"{loss(collection, migration)}. To drop them, type their number or the collection's name"
     if ask(question) in (str(number), collection.name):
@@ -244,8 +244,8 @@ def finish(client: Client, collection: Collection, choices: Choices) -> Collecti
     stays, goes = (migration.target, migration.source) if switched else (migration.source, migration.target)
     if not choices.sure:
         confirm(
-            f"{collection.name} keeps model {stays.name}. Drop its embeddings by {goes.name}? This cannot be "
-            "undone.",
+            f"{collection.name} keeps model {stays.name}. Drop its embeddings of model {goes.name}? This "
+            "cannot be undone.",
             abort=True,
         )
     return client.end_migration(collection.name)

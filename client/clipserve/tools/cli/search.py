@@ -74,9 +74,9 @@ def search(
     given as - is read from standard input.
 
     Scores are cosines. Which cosine is high depends on the model and on the kind of query, so compare the
-    column `beats`: 99.9 % means that one in a thousand unrelated pairs of this collection scores as high. If
-    the best hit is below 95 %, nothing matches well. `beats` needs a collection of 20 points and a query of
-    one part. It is low for words that the model does not know.
+    column `percentile`: 99.9 % means that one in a thousand random pairs of this collection scores as high.
+    If the best hit is below 95 %, nothing matches well. The percentile is shown if the collection has at
+    least 20 points and the query has no --plus or --minus. It is low for words that the model does not know.
 
     \b
     Examples:
@@ -158,7 +158,7 @@ def make_sheet(
     """The contact sheet; `pictures` has the hits' pictures by id."""
     entries = tuple(entry(hit, pictures) for hit in result)
     count = f"{len(entries)} best of {collection}" if entries else f"nothing in {collection}"
-    judged = " and the share of unrelated pairs that they beat" if any(e.note for e in entries) else ""
+    judged = " and the share of random pairs with a lower score" if any(e.note for e in entries) else ""
     if result.weak_match:
         judged += " · nothing here matches well"
     return Sheet(

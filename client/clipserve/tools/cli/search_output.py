@@ -18,19 +18,19 @@ from clipserve.tools.sheets.entries import SMALL_PICTURES, Entry
 from clipserve.tools.sheets.thumbnail import NotShown, Picture
 from clipserve.types import Hit, SearchResult, StoredPoint
 
-PERCENTILE = "beats: share of unrelated pairs in this collection with a lower score"
-WEAK = "nothing here matches well: many unrelated pairs score as high as the best hit"
+PERCENTILE = "percentile: share of random pairs in this collection with a lower score"
+WEAK = "nothing here matches well: many random pairs score as high as the best hit"
 MIN_POINTS = 20
-"""With fewer points the server does not compare scores with unrelated pairs."""
+"""With fewer points the server does not compare scores with random pairs."""
 
 
 def too_few_points(collection: str, count: int) -> str:
-    """Why hits have no `beats`; empty if the collection has enough points."""
+    """Why hits have no percentile; empty if the collection has enough points."""
     if count >= MIN_POINTS:
         return ""
     return (
         f"{collection} has only {count} point{'s' * (count != 1)}; with {MIN_POINTS} or more, searches "
-        "also tell whether a score is high for this collection (`beats`)"
+        "also tell whether a score is high for this collection (its percentile)"
     )
 
 
@@ -72,15 +72,15 @@ def show(result: SearchResult, root: Path | None) -> None:
         return
     judged = any(hit.percentile is not None for hit in result)
     rows = table(
-        ("", "right"), ("score", "right"), *([("beats", "right")] if judged else []), "picture", "in"
+        ("", "right"), ("score", "right"), *([("percentile", "right")] if judged else []), "picture", "in"
     )
     for rank, hit in enumerate(result, 1):
         base = root or hit.payload.get("root", "")
         name = Text(name_of(hit))
         if hit.duplicates:
             name.append(f"  +{len(hit.duplicates)} near-duplicate{'s' * (len(hit.duplicates) > 1)}", "dim")
-        beats = [percentile(hit.percentile)] if judged else []
-        rows.add_row(f"{rank}", number(hit.score), *beats, name, Text(f"{base}", "dim"))
+        percentiles = [percentile(hit.percentile)] if judged else []
+        rows.add_row(f"{rank}", number(hit.score), *percentiles, name, Text(f"{base}", "dim"))
     console().print(rows)
     if judged:
         console().print(Text(PERCENTILE, "dim"))
@@ -113,7 +113,7 @@ def facts(hit: Hit, root: Path | None) -> dict[str, Any]:
 def entry(hit: Hit, pictures: Mapping[str, Picture]) -> Entry:
     """A hit and its near-duplicates as an entry of a sheet; `pictures` has the pictures by id."""
     duplicates = tuple(entry(duplicate, pictures) for duplicate in hit.duplicates)
-    note = "" if hit.percentile is None else f"beats {percentile(hit.percentile)}"
+    note = "" if hit.percentile is None else f"percentile {percentile(hit.percentile)}"
     return Entry(name_of(hit), hit.score, pictures.get(hit.id), note, duplicates)
 
 

@@ -20,7 +20,7 @@ CONFLICT_RETRIES = 10
 FAILURES = (
     (
         ("os error 28", "no space left", "os error 122", "quota exceeded", "os error 27", "file too large"),
-        "the disk that holds the index is full: free or add space; reads still work, and writes work again "
+        "the disk that holds the store is full: free or add space; reads still work, and writes work again "
         "once there is space",
     ),
     (
@@ -32,19 +32,19 @@ FAILURES = (
             "accessdenied",
             "status: 403",
         ),
-        "the index is not writable: give the gateway's user or credentials write access to it",
+        "the store is not writable: give the gateway's user or credentials write access to it",
     ),
     (
         ("nosuchbucket", "bucket does not exist"),
-        "the index's bucket does not exist: create it, or correct the setting `data`",
+        "the store's bucket does not exist: create it, or correct the setting `data`",
     ),
     (
         ("os error 5", "input/output error"),
-        "the disk that holds the index reports errors: check it; acknowledged writes are on it",
+        "the disk that holds the store has I/O errors: check it; writes that were answered with OK are on it",
     ),
     (
         ("file size is too small", "invalid range", "failed to fill whole buffer", "magic number", "corrupt"),
-        "a file of the index is damaged or truncated: restore the store from a backup",
+        "a file of the store is damaged or truncated: restore the store from a backup",
     ),
     (
         ("os error 24", "too many open files"),
@@ -114,4 +114,4 @@ def storage_failed(error: Exception) -> ClipserveError:
         if any(sign in message.lower() for sign in signs):
             kind = StorageRefused if (signs, advice) in REFUSALS else StorageFailed
             return kind(advice, detail=RUST_PLACE.sub("", message)[:500])
-    return StorageFailed("the index could not read or write", detail=RUST_PLACE.sub("", message)[:500])
+    return StorageFailed("the store could not read or write", detail=RUST_PLACE.sub("", message)[:500])

@@ -78,7 +78,7 @@ def test_failed_points_keep_it_from_switching_unless_they_may_go_missing(run, an
     assert "1 of 21 points are dropped" in result.stdout
     assert client.get_collection(broken).model.name == "fake"
     text = run("migrate", broken, "--switch", "--yes", code=1).output
-    assert "1 of 21 points are dropped by a switch, as they have no embedding by model other" in text
+    assert "not switched: 1 of 21 points have no embedding of model other and would be dropped" in text
     assert answer("migrate", broken, "--to-model", "other", "--yes", code=3)["migration"]["failed"] == 1
     text = run("migrate", broken, "--to-model", "other", "--without-failed", "--yes", code=1).output
     assert "--yes does not confirm; give --accept-dropped 1" in text
@@ -181,10 +181,14 @@ def test_a_migration_that_others_end_is_told(run, album, server, monkeypatch):
 def test_ending_asks_and_says_what_is_dropped(run, album, client):
     client.start_migration(album, "other")
     result = run("migrate", album, "--end", input="n\n", code=1)
-    assert "album keeps model fake. Drop its embeddings by other? This cannot be undone." in result.stderr
+    assert (
+        "album keeps model fake. Drop its embeddings of model other? This cannot be undone." in result.stderr
+    )
     run("migrate", album, "--to-model", "other", "--yes")
     result = run("migrate", album, "--end", input="y\n")
-    assert "album keeps model other. Drop its embeddings by fake? This cannot be undone." in result.stderr
+    assert (
+        "album keeps model other. Drop its embeddings of model fake? This cannot be undone." in result.stderr
+    )
     assert "it has no migration" in result.stdout
 
 

@@ -144,9 +144,9 @@ def test_a_long_subtitle_is_drawn_whole(monkeypatch, count):
         drawing, "write", lambda draw, at, text, size, *args, **options: written.append((at, text, options))
     )
     subtitle = (
-        "1 best of a_collection · model large · scores are cosines and the share of unrelated pairs that "
+        "1 best of a_collection · model large · scores are cosines and the share of random pairs with a "
     )
-    subtitle += "they beat · nothing here matches well"
+    subtitle += "lower score · nothing here matches well"
     image = sheet_png(Sheet("title", subtitle, [Entry("a.png", 0.1, png(1))] * count))
     lines = [(at[1], text, options["width"]) for at, text, options in written[1:] if 80 < at[1] < 150]
     assert " ".join(text for _, text, _ in lines) == subtitle

@@ -107,7 +107,7 @@ async def test_a_read_only_disk_is_read_and_says_how_to_write_again(small_disk):
         engine.create_table(TableSpec("other", 4, {})),
         engine.drop_table("points"),
     ):
-        with pytest.raises(StorageFailed, match="the index is not writable"):
+        with pytest.raises(StorageFailed, match="the store is not writable"):
             await call
     opened_now = LanceEngine(str(small_disk / "store"))
     for reader in (engine, opened_now):
