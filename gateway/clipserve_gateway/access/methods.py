@@ -1,6 +1,7 @@
 """Table of all RPCs: the group of each, the fields that name things, and the field that decides the cost.
 
-A test compares this table with the protos. An RPC that is missing here cannot be served.
+A test compares this table with the protos. A gateway with tokens cannot serve an RPC that is missing here;
+without tokens the table is not used.
 """
 
 from __future__ import annotations
