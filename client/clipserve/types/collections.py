@@ -35,7 +35,7 @@ class IndexStatus:
 
 @dataclass(frozen=True)
 class ScoreStatistics:
-    """The distribution of cosines of unrelated pairs in a collection."""
+    """The distribution of cosines of random pairs in a collection."""
 
     query: str
     """``text`` (everyday texts × points) or ``image`` (points × points)."""

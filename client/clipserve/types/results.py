@@ -126,7 +126,7 @@ class Hit:
     """Cosine of query and point, −1…1, higher is better."""
     payload: Payload = field(default_factory=dict)
     percentile: float | None = None
-    """Percentage of unrelated pairs with a lower score, 0…100. Comparable across queries and models; low for
+    """Percentage of random pairs with a lower score, 0…100. Comparable across queries and models; low for
     words that the model does not know. None unless the query is one text, one image or one id, and None in
     collections with fewer than 20 points."""
     duplicates: tuple[Hit, ...] = ()

@@ -102,5 +102,5 @@ def show_statistics(collection: Collection) -> None:
             statistics.p999,
         )
         rows_.add_row(statistics.query, *(number(figure) for figure in figures), f"{statistics.pairs:,}")
-    say("scores of unrelated pairs: mean, standard deviation and percentiles")
+    say("scores of random pairs: mean, standard deviation and percentiles")
     console().print(rows_)

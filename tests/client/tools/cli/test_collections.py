@@ -26,7 +26,7 @@ def test_a_collection_is_shown(run, answer, holiday):
     for part in ("photos", "25", "fake, 16 dimensions", "kept", "ready, 25 of 25 points; m 8, ef_search 64"):
         assert part in text
     assert "string_list" in text
-    assert "scores of unrelated pairs" in text
+    assert "scores of random pairs" in text
     document = answer("collections", "show", "photos")
     assert document["name"] == "holiday"
     assert document["index_status"] == {"state": "ready", "indexed": 25}
