@@ -10,10 +10,7 @@ import random
 from pathlib import Path
 from typing import Any
 
-from clipserve_gateway.index.lance import indexes as lance_indexes
-from clipserve_gateway.index.lance import lease as lance_lease
-from clipserve_gateway.index.lance import maintenance as lance_care
-from clipserve_gateway.index.lance import maintenance_schedule as lance_schedule
+from clipserve_gateway.index.lance import indexes, lease, maintenance, maintenance_schedule
 from clipserve_gateway.index.lance.engine import LanceEngine
 from clipserve_gateway.index.values import And, Eq
 
@@ -45,14 +42,14 @@ async def torment(folder: Path, seed: int) -> None:
 def rush_upkeep() -> None:
     """Indexes from a few rows on, files merged after a few commits, old versions gone after a
     second, and the lease of the writer that was killed before after another."""
-    lance_indexes.ID_INDEX_FROM_ROWS = 100
-    lance_indexes.VECTOR_INDEX_FROM_ROWS = 400
-    lance_care.KEEP_VERSIONS = dt.timedelta(seconds=1)
-    lance_care.UNINDEXED_ROWS = 50
-    lance_care.SMALL_SEGMENT_ROWS = 200
-    lance_schedule.COMMITS = 10
-    lance_lease.SECONDS = 1.0
-    lance_lease.RENEW_SECONDS = 0.3
+    indexes.ID_INDEX_FROM_ROWS = 100
+    indexes.VECTOR_INDEX_FROM_ROWS = 400
+    maintenance.KEEP_VERSIONS = dt.timedelta(seconds=1)
+    maintenance.UNINDEXED_ROWS = 50
+    maintenance.SMALL_SEGMENT_ROWS = 200
+    maintenance_schedule.COMMITS = 10
+    lease.SECONDS = 1.0
+    lease.RENEW_SECONDS = 0.3
 
 
 async def seeded(engine: LanceEngine, folder: Path) -> None:

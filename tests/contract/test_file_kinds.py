@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 
 import pytest
-from clipserve.inputs.file_kinds import DECODABLE, HEAD_BYTES, kind_of
+from clipserve.tools.file_kinds import DECODABLE, HEAD_BYTES, kind_of
 from clipserve_gateway.errors import ImageError
 from clipserve_gateway.inputs.image_limits import ImageLimits
 from clipserve_gateway.inputs.preprocess import FORMATS, load_image

@@ -1,1 +1,1 @@
-"""What callers pass in: files, images in folders, and texts. Does not use protobuf."""
+"""What callers pass in: files, images and texts. Does not use protobuf."""

@@ -1,4 +1,4 @@
-"""What the command needs and the SDK does not: data sets, folders, Parquet files, contact sheets.
+"""What the command needs and the SDK does not: data sets, folders of images, Parquet files, contact sheets.
 
 The SDK never imports it.
 """

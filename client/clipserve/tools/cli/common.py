@@ -12,7 +12,6 @@ import click
 from clipserve.errors import ClipserveError, ImageUnreadable
 from clipserve.filters.conditions import Filter, shown_field
 from clipserve.filters.text import parse_filter
-from clipserve.inputs.picture_files import PassedOver, find_images
 from clipserve.inputs.text_checks import is_path
 from clipserve.labels import NAMES, LabelSet, label_set, parse_ref
 from clipserve.safe_text import quoted
@@ -23,6 +22,7 @@ from clipserve.tools.cli.listed import Listed, entries, from_commas
 from clipserve.tools.cli.stdin import STDIN, name_of, text_of
 from clipserve.tools.cli.terminal import say
 from clipserve.tools.indexing.facts import printable
+from clipserve.tools.picture_files import PassedOver, find_images
 
 
 class ListByDefault(click.Group):

@@ -9,7 +9,6 @@ from typing import Any
 import click
 
 from clipserve.errors import ClipserveError
-from clipserve.inputs.picture_files import PassedOver, find_images
 from clipserve.safe_text import json_text
 from clipserve.tools.cli.common import no_pictures, say_skipped, unread_folders
 from clipserve.tools.cli.errors import ITEMS_FAILED, Failure
@@ -37,6 +36,7 @@ from clipserve.tools.indexing.facts import Picture, printable
 from clipserve.tools.indexing.reading import Reader
 from clipserve.tools.indexing.roots import record_root
 from clipserve.tools.indexing.run import IndexRun
+from clipserve.tools.picture_files import PassedOver, find_images
 from clipserve.types import Collection
 
 

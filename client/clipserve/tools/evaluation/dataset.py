@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from clipserve.inputs.image_like import ImageLike
-from clipserve.inputs.picture_files import PassedOver
+from clipserve.tools.picture_files import PassedOver
 
 LISTED_NAMES = 5
 """Number of names that a sentence lists."""

@@ -8,11 +8,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from clipserve.inputs.file_kinds import CONVERTIBLE
 from clipserve.inputs.files import read_text
-from clipserve.inputs.picture_files import NOT_OPENED, PassedOver, find_images, is_system_folder, other_kind
 from clipserve.inputs.text_encoding import NotText, lines_in
 from clipserve.tools.evaluation.dataset import Account, Dataset, DatasetError, Sample
+from clipserve.tools.file_kinds import CONVERTIBLE
+from clipserve.tools.picture_files import NOT_OPENED, PassedOver, find_images, is_system_folder, other_kind
 
 SPLITS = ("test", "val", "valid", "validation", "train")
 OUTSIDE = "outside of the classes' folders"

@@ -20,7 +20,6 @@ from collections.abc import Mapping, Sequence
 from importlib import resources
 from pathlib import Path
 
-from clipserve.inputs.picture_files import PassedOver, find_images
 from clipserve.labels import vocabulary
 from clipserve.tools.evaluation.dataset import Account, Dataset, DatasetError, Sample
 from clipserve.tools.evaluation.folder import (
@@ -31,6 +30,7 @@ from clipserve.tools.evaluation.folder import (
     folder_samples,
     read_lines,
 )
+from clipserve.tools.picture_files import PassedOver, find_images
 
 NUMBERED = re.compile(r"_(\d{8})$")
 IMAGENET_LISTS = (

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 from client.dataset_files import tree
-from clipserve.inputs.picture_files import find_images
 from clipserve.tools.evaluation.dataset import DatasetError
 from clipserve.tools.evaluation.folder import load_folder
+from clipserve.tools.picture_files import find_images
 
 
 def heic(root, *paths):

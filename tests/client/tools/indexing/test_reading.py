@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 from client.pictures import png
-from clipserve.inputs.picture_files import PassedOver, find_images
 from clipserve.tools.indexing.facts import SCHEMA, Picture
 from clipserve.tools.indexing.reading import Candidate, Reader
+from clipserve.tools.picture_files import PassedOver, find_images
 
 FIELDS = frozenset(SCHEMA)
 PIXELS = png(1)

@@ -11,10 +11,10 @@ from client.conftest import FAST
 from client.pictures import png
 from clipserve import Client, Point, PointExists
 from clipserve.errors import FailedPrecondition
-from clipserve.inputs.picture_files import find_images
 from clipserve.tools.indexing.facts import SCHEMA, Picture
 from clipserve.tools.indexing.reading import Reader
 from clipserve.tools.indexing.run import IndexRun
+from clipserve.tools.picture_files import find_images
 
 PICTURES = 40
 

@@ -9,8 +9,8 @@ import re
 import numpy as np
 import pytest
 from client.pictures import pixels, png, saved
-from clipserve.inputs.file_kinds import DECODABLE, HEAD_BYTES, kind_of
-from clipserve.inputs.picture_files import PassedOver, find_images
+from clipserve.tools.file_kinds import DECODABLE, HEAD_BYTES, kind_of
+from clipserve.tools.picture_files import PassedOver, find_images
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image

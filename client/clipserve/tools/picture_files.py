@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from clipserve.inputs.file_kinds import CONVERTIBLE, DECODABLE, HEAD_BYTES, kind_of
 from clipserve.inputs.files import FileRefused, open_regular
+from clipserve.tools.file_kinds import CONVERTIBLE, DECODABLE, HEAD_BYTES, kind_of
 
 SUFFIXES = frozenset(
     (".jpg", ".jpeg", ".jpe", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".ppm", ".pgm", ".pbm")
