@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import functools
 from collections.abc import Awaitable, Callable, Sequence
 
 from clipserve_gateway.errors import InferenceFailed
@@ -36,12 +35,13 @@ class Batcher:
     """Joins what several callers send to one tower.
 
     Rows are sent at once while the tower has room for another call, or when they fill a call. Otherwise they
-    wait until a call ends, but not longer than `max_wait`.
+    wait until a call ends, but not longer than `max_wait` while each call of the tower has at most one other
+    behind it.
 
     Calls that are sent while the tower is busy wait in Triton's queue; Triton joins them to a batch when an
-    instance becomes free. A call runs until the latest of its callers' deadlines, and is cancelled when all
-    of them have left. If the tower refuses a call, the rows of each caller are sent alone. Belongs to one
-    event loop.
+    instance becomes free. It never splits a call: many small calls in its queue would become small batches.
+    A call runs until the latest of its callers' deadlines, and is cancelled when all of them have left. If
+    the tower refuses a call, the rows of each caller are sent alone. Belongs to one event loop.
 
     Attributes:
         max_rows: largest number of rows in one call.
@@ -73,8 +73,8 @@ class Batcher:
         finally:
             expiry.cancel()
 
-    def _send_waiting(self, *, overdue: bool = False) -> None:
-        """Sends the rows that need not wait any longer; all rows if they are overdue."""
+    def _send_waiting(self) -> None:
+        """Sends the rows that need not wait any longer."""
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
@@ -82,13 +82,18 @@ class Batcher:
         while self._waiting:
             count = self._first_call()
             full = count < len(self._waiting) or row_count(self._waiting) >= self.max_rows
-            if not (full or overdue) and len(self._calls) >= self.max_calls:
+            if not full and len(self._calls) >= self.max_calls * (1 + self._overdue):
                 break
             self._begin(self._waiting[:count])
             self._waiting = self._waiting[count:]
-        if self._waiting:
-            send_all = functools.partial(self._send_waiting, overdue=True)
-            self._timer = asyncio.get_running_loop().call_at(self._waiting[0].since + self.max_wait, send_all)
+        if self._waiting and not self._overdue:
+            end = self._waiting[0].since + self.max_wait
+            self._timer = asyncio.get_running_loop().call_at(end, self._send_waiting)
+
+    @property
+    def _overdue(self) -> bool:
+        """Whether the oldest of the waiting rows have waited for `max_wait`, to a millisecond."""
+        return asyncio.get_running_loop().time() >= self._waiting[0].since + self.max_wait - 0.001
 
     def _first_call(self) -> int:
         """How many of the waiting requests fit into one call."""
