@@ -41,6 +41,7 @@ class Messages:
         self._sending: Sending | None = None
         self._answered = 0
         self._counted_as = ""
+        self._closed = False
 
     def __aiter__(self) -> Messages:
         return self
@@ -52,6 +53,10 @@ class Messages:
                 self._call, self._transport, self._calls.deadline(self._call), self._expected
             )
         if data is None:
+            raise StopAsyncIteration
+        if self._closed:
+            # A reader that is cancelled after its call ended may have got the room that it waited for.
+            hold.release()
             raise StopAsyncIteration
         self._holds.append(hold)
         add_received(len(data))
@@ -106,6 +111,7 @@ class Messages:
 
     def close(self, *_: object) -> None:
         """Releases all room and charges the caller. Takes the argument of a task's callback."""
+        self._closed = True
         self._calls.authorizer.charge_afterwards(self._call, self._answered)
         if self._counted_as:
             self._calls.intake.calls.leave(self._counted_as, stream=self._call.streaming)
