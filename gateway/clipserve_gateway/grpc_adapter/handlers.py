@@ -21,6 +21,9 @@ from clipserve_gateway.types import Limits
 
 M = TypeVar("M", bound=Message)
 
+MAX_SECONDS = 86_400.0
+"""Longer deadlines are cut to this: gRPC fails calls whose deadline lies centuries ahead."""
+
 
 def add_methods(server: Server, methods: Iterable[Method], runner: CallRunner, limits: Limits) -> None:
     """Registers the methods of one service."""
@@ -61,7 +64,7 @@ def handler_of(method: Method, runner: CallRunner, limits: Limits) -> grpc.RpcMe
 def call_of(method: Method, context: ServicerContext) -> Call:
     """The call, without gRPC."""
     left = context.time_remaining()
-    deadline = None if left is None else Deadline.after(left)
+    deadline = None if left is None else Deadline.after(min(left, MAX_SECONDS))
     return Call(
         method.name, context.peer(), context.invocation_metadata() or (), deadline, streaming=method.streaming
     )
