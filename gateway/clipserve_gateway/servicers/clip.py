@@ -14,8 +14,10 @@ from clipserve_gateway.calls.shared import Calls
 from clipserve_gateway.collection.label_sets import LabelSets
 from clipserve_gateway.collection.read_size import bytes_to_read
 from clipserve_gateway.collection.search import Searcher
+from clipserve_gateway.collection.spec import CollectionSpec
 from clipserve_gateway.convert import clip as convert
 from clipserve_gateway.convert.search import read_search, write_search, write_steps
+from clipserve_gateway.errors import CollectionNotFound
 from clipserve_gateway.flow.admission import Cost, cost_of
 from clipserve_gateway.index.base import Engine
 from clipserve_gateway.inference.classifier import SCORES_ON_LOOP, Classifier
@@ -127,8 +129,18 @@ class SearchServicer:
 
     async def Search(self, request: clip_pb2.SearchRequest, call: Call) -> bytes:
         """Finds the points nearest to the query. The answer is encoded."""
-        limits = self._calls.limits
         collection = await self._searcher.collection(request.collection)
+        try:
+            return await self._search(request, collection, call)
+        except CollectionNotFound:
+            # An alias may have moved to another collection before its old one was deleted.
+            current = await self._searcher.collection(request.collection)
+            if current.name == collection.name:
+                raise
+            return await self._search(request, current, call)
+
+    async def _search(self, request: clip_pb2.SearchRequest, collection: CollectionSpec, call: Call) -> bytes:
+        limits = self._calls.limits
         query = read_search(request, collection, limits)
         cost = cost_of(part.source for part in query.parts)
         reads = bytes_to_read(query.max_hits, limits, with_payload=query.with_payload)
