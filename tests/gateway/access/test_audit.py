@@ -108,20 +108,33 @@ async def test_of_many_ids_the_first_are_told_and_the_number(ops, lines):
     assert (last["count"], len(last["ids"]), last["deleted"]) == (MAX_IDS + 1, MAX_IDS, 0)
 
 
-async def test_each_batch_of_a_stream_is_told(ops, lines):
-    await send(ops, "CreateCollection", name="pets")
+async def upsert_stream(caller, *ids: str) -> int:
+    """Sends a batch of one point for each id; returns the number of answers."""
     batches = [
         collection_pb2.UpsertPointsStreamRequest(
             batch_id=n, request=collection_pb2.UpsertPointsRequest(collection="pets", points=points(id))
         )
-        for n, id in enumerate("ab")
+        for n, id in enumerate(ids)
     ]
     path = "/clipserve.v1.CollectionService/UpsertPointsStream"
-    stream = ops.channel.stream_stream(
+    stream = caller.channel.stream_stream(
         path, collection_pb2.UpsertPointsStreamRequest.SerializeToString, bytes
-    )(iter(batches), metadata=ops.metadata)
-    assert len([answer async for answer in stream]) == 2
-    assert sorted(it["ids"] for it in lines() if it["message"] == "UpsertPoints") == [["a"], ["b"]]
+    )(iter(batches), metadata=caller.metadata)
+    return len([answer async for answer in stream])
+
+
+async def test_each_batch_of_a_stream_is_told(ops, lines):
+    await send(ops, "CreateCollection", name="pets")
+    assert await upsert_stream(ops, "a", "b") == 2
+    told = [line["ids"] for line in lines() if line["message"] == "UpsertPoints"]
+    assert sorted(told) == [["a"], ["b"]]
+
+
+async def test_each_refused_batch_of_a_stream_is_told(serve, calls, lines, tmp_path):
+    gateway = await serve("web collections=web_*", audit_log=str(tmp_path / "audit.jsonl"))
+    assert await upsert_stream(calls(gateway, "web"), "a", "b") == 2
+    told = [(line["message"], line["method"], line["token"], line["outcome"]) for line in lines()]
+    assert told == [("refused", "UpsertPointsStream", "web", "PERMISSION_DENIED")] * 2
 
 
 async def test_every_rpc_that_changes_something_is_told(ops, lines):
