@@ -44,9 +44,10 @@ class Call:
 
     @functools.cached_property
     def request_id(self) -> str:
-        """The caller's `x-request-id` if it is short and printable, otherwise a random one."""
+        """The caller's `x-request-id` if it is short, printable ASCII, otherwise a random one."""
         value = self.header(REQUEST_ID)
-        return value if value.isprintable() and 0 < len(value) <= MAX_REQUEST_ID else os.urandom(16).hex()
+        kept = value.isascii() and value.isprintable() and 0 < len(value) <= MAX_REQUEST_ID
+        return value if kept else os.urandom(16).hex()
 
     @property
     def owner(self) -> str:

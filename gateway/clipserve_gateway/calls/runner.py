@@ -92,8 +92,9 @@ class CallRunner:
                     log.exception("call failed", extra={"fields": {"request_id": call.request_id}})
                 # These refer to everything that the call held, the request included.
                 error.__traceback__ = error.__cause__ = error.__context__ = None
-            except asyncio.CancelledError:
-                # A caller whose own deadline passes cancels the call, mostly before our deadline passes.
+            except (asyncio.CancelledError, GeneratorExit):
+                # GeneratorExit ends a stream whose caller left. A caller whose own deadline passes cancels
+                # the call, mostly before our deadline passes.
                 late = call.deadline is not None and call.deadline.remaining() <= 0
                 outcome.code = "DEADLINE_EXCEEDED" if late else "CANCELLED"
                 raise
