@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Hashable, Sequence
 from typing import Generic, TypeAlias, TypeVar
 
-from clipserve_gateway.errors import DeadlineExceeded
+from clipserve_gateway.errors import DeadlineExceeded, Overloaded
 from clipserve_gateway.flow.deadline import Deadline, deadline_exceeded
 
 T = TypeVar("T")
@@ -93,7 +93,7 @@ class SharedWork(Generic[T]):
             raise deadline_exceeded("encode")
         results: dict[Hashable, T] = {}
         for batch in batches:
-            others_deadline = batch is not own and isinstance(batch.task.exception(), DeadlineExceeded)
+            others_deadline = batch is not own and is_late(batch.task.exception())
             if not others_deadline or deadline.remaining() <= 0:
                 results |= batch.task.result()
         return results
@@ -123,3 +123,10 @@ class SharedWork(Generic[T]):
         for key in batch.keys:
             if self._under_way.get(key) is batch:
                 del self._under_way[key]
+
+
+def is_late(error: BaseException | None) -> bool:
+    """Whether work failed because its deadline passed, or would have passed."""
+    if isinstance(error, Overloaded):
+        return error.metadata.get("limit") == "deadline"
+    return isinstance(error, DeadlineExceeded)

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Sequence
 
 import pytest
-from clipserve_gateway.errors import DeadlineExceeded, ModelUnavailable
+from clipserve_gateway.errors import DeadlineExceeded, ModelUnavailable, Overloaded
 from clipserve_gateway.flow.deadline import Deadline
 from clipserve_gateway.flow.shared_work import LatestDeadline, SharedWork
 
@@ -97,15 +97,19 @@ async def test_each_waits_no_longer_than_its_own_deadline(work):
     assert await patient == ["A"]
 
 
-async def test_who_has_more_time_computes_again_what_anothers_deadline_cut_off(work):
-    work.error = DeadlineExceeded("late")
+@pytest.mark.parametrize(
+    "late",
+    [DeadlineExceeded("late"), Overloaded("too late", metadata={"limit": "deadline"}, retry_after=1.0)],
+)
+async def test_who_has_more_time_computes_again_what_anothers_deadline_cut_off(work, late):
+    work.error = late
     hasty = work.ask("a", seconds=5)
     await settle()
     patient = work.ask("a", seconds=5)
     await settle()
     work.error = None
     work.go.set()
-    with pytest.raises(DeadlineExceeded):
+    with pytest.raises(type(late)):
         await hasty
     assert await patient == ["A"]
     assert work.begun == [["a"], ["a"]]
