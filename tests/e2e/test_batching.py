@@ -17,11 +17,14 @@ CALLS = 6
 
 
 def counts(live, model: str) -> tuple[int, int]:
-    """Inferences and executions of one Triton model so far."""
+    """Inferences and executions of one Triton model so far, of all its versions."""
     port = live.announced(r"HTTP (\d+)")
     with urllib.request.urlopen(f"http://127.0.0.1:{port}/v2/models/{model}/stats", timeout=10) as answer:
-        [stats] = json.load(answer)["model_stats"]
-    return stats["inference_count"], stats["execution_count"]
+        versions = json.load(answer)["model_stats"]
+    return (
+        sum(version["inference_count"] for version in versions),
+        sum(version["execution_count"] for version in versions),
+    )
 
 
 def batches(live, model: str, call) -> bool:
