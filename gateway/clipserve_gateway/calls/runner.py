@@ -32,9 +32,6 @@ PRIORITY = "x-clipserve-priority"
 DROPPED = {"DEADLINE_EXCEEDED": "deadline", "CANCELLED": "cancelled"}
 """Codes of calls whose work ended early, and the reason in the metrics."""
 
-REFUSED = {"UNAUTHENTICATED", "PERMISSION_DENIED"}
-"""Codes of the calls that the audit log records even if they change nothing."""
-
 LIMITS = ("deadline", "decode", "held_bytes", "calls_per_caller", "streams_per_caller")
 """Limits whose refusals are counted here; Admission counts its own."""
 
@@ -152,10 +149,7 @@ class CallRunner:
             self._metrics.rejected.labels(failure.metadata["limit"]).inc()
         if failure is not None:
             fields |= {"reason": failure.reason, "field": failure.field, "error": failure.logged[:500]}
-            if outcome.code in REFUSED:
-                self._calls.audit.record(
-                    "refused", method=call.method, peer=call.peer, outcome=failure.reason
-                )
+            self._calls.audit_refusal(call, failure)
         log.info("call", extra={"fields": fields})
 
     def _time(self, method: str, model: str) -> None:

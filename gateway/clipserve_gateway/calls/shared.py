@@ -10,12 +10,16 @@ from clipserve_gateway.access.audit_log import AuditLog
 from clipserve_gateway.access.authorizer import Authorizer
 from clipserve_gateway.access.call import Call
 from clipserve_gateway.calls.intake import Intake
+from clipserve_gateway.convert.status import code_of
 from clipserve_gateway.errors import ClipserveError
 from clipserve_gateway.flow import stages
 from clipserve_gateway.flow.admission import Admission, Cost
 from clipserve_gateway.flow.deadline import Deadline
 from clipserve_gateway.metrics import Metrics
 from clipserve_gateway.types import Limits
+
+REFUSED = {"UNAUTHENTICATED", "PERMISSION_DENIED"}
+"""Codes of the calls that the audit log records even if they change nothing."""
 
 
 @dataclass(frozen=True)
@@ -69,3 +73,8 @@ class Calls:
         for error in errors:
             if error is not None:
                 self.metrics.item_errors.labels(error.reason).inc()
+
+    def audit_refusal(self, call: Call, failure: ClipserveError) -> None:
+        """Records a failure in the audit log if the caller's token is the reason."""
+        if code_of(failure).name in REFUSED:
+            self.audit.record("refused", method=call.method, peer=call.peer, outcome=failure.reason)

@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 from clipserve_gateway.access.call import Call
 from clipserve_gateway.calls.shared import Calls
 from clipserve_gateway.convert.status import item_status
-from clipserve_gateway.errors import ClipserveError, PermissionDenied, Unauthenticated
+from clipserve_gateway.errors import ClipserveError
 
 Request = TypeVar("Request")
 Response = TypeVar("Response")
@@ -65,7 +65,6 @@ async def answer_batch(
     try:
         answer = await calls.authorizer.authorize_and_run(call, request.request, work)
     except ClipserveError as error:
-        if isinstance(error, PermissionDenied | Unauthenticated):
-            calls.audit.record("refused", method=call.method, peer=call.peer, outcome=error.reason)
+        calls.audit_refusal(call, error)
         return response(batch_id=request.batch_id, status=item_status(error, "request"))
     return response(batch_id=request.batch_id, response=answer)
