@@ -11,37 +11,22 @@ from clipserve.v1 import clip_pb2
 from clipserve_gateway.access.call import Call
 from clipserve_gateway.assembly import Parts, assemble
 from clipserve_gateway.settings import Settings
-from google.protobuf.message import Message
 
+from testing.direct_calls import QueueTransport, method_named
 from testing.fakes import FakeBackend
 
 MIB = 1 << 20
 
 
-class Transport:
-    """Carries the messages that the test puts into a queue."""
-
-    def __init__(self) -> None:
-        self.messages: asyncio.Queue[bytes] = asyncio.Queue()
-
-    def put(self, **input: object) -> None:
-        message = clip_pb2.EmbedStreamRequest(batch_id=1)
-        message.request.inputs.add(**input)  # type: ignore[arg-type]
-        self.messages.put_nowait(message.SerializeToString())
-
-    async def receive(self) -> bytes:
-        return await self.messages.get()
-
-    def parse(self, kind: type[Message], data: bytes) -> Message:
-        return kind.FromString(data)
-
-    def encode(self, answer: Message) -> bytes:
-        return answer.SerializeToString()
+def batch(**input: object) -> clip_pb2.EmbedStreamRequest:
+    message = clip_pb2.EmbedStreamRequest(batch_id=1)
+    message.request.inputs.add(**input)  # type: ignore[arg-type]
+    return message
 
 
-async def answers(parts: Parts, transport: Transport, number: int) -> AsyncIterator[bytes]:
+async def answers(parts: Parts, transport: QueueTransport, number: int) -> AsyncIterator[bytes]:
     """A stream, as an adapter runs it."""
-    [method] = [method for method in parts.methods if method.name == "EmbedStream"]
+    method = method_named(parts, "EmbedStream")
     call = Call(method.name, f"ipv4:127.0.0.1:{number}", [], None, streaming=True)
     stream = contextlib.aclosing(parts.runner.answers(call, method, transport))
     async with parts.runner.running(call), stream as each:
@@ -63,12 +48,11 @@ async def test_streams_that_are_dropped_while_they_wait_for_room_leave_none_held
     await parts.models.refresh()
     streams = []
     for number in range(6):
-        transport = Transport()
+        transport = QueueTransport(batch(text="x"))
         stream = answers(parts, transport, number)
-        transport.put(text="x")
         await anext(stream)
         # Its first answer is being sent; the next message is larger than what is left for all of them.
-        transport.put(image={"content": bytes(6 * MIB)})
+        transport.messages.put_nowait(batch(image={"content": bytes(6 * MIB)}))
         streams.append(stream)
     budget = parts.intake.budget
     await until(lambda: budget.used > 30 * MIB)

@@ -12,33 +12,18 @@ from clipserve_gateway.assembly import Parts, assemble
 from clipserve_gateway.settings import Settings
 from google.protobuf.message import Message
 
+from testing.direct_calls import QueueTransport, method_named
 from testing.fakes import FakeBackend
-
-
-class OneMessage:
-    """Carries the message of a unary call."""
-
-    def __init__(self, message: Message) -> None:
-        self._message = message
-
-    async def receive(self) -> bytes:
-        return self._message.SerializeToString()
-
-    def parse(self, kind: type[Message], data: bytes) -> Message:
-        return kind.FromString(data)
-
-    def encode(self, answer: Message | bytes) -> bytes:
-        return answer if isinstance(answer, bytes) else answer.SerializeToString()
 
 
 def run(parts: Parts, name: str, request: Message) -> asyncio.Task[str]:
     """Runs a call; its status code."""
 
     async def serve() -> str:
-        [method] = [method for method in parts.methods if method.name == name]
+        method = method_named(parts, name)
         call = Call(name, "ipv4:127.0.0.1:1", [], None)
         async with parts.runner.running(call) as outcome:
-            await parts.runner.answer(call, method, OneMessage(request))
+            await parts.runner.answer(call, method, QueueTransport(request))
         return outcome.code
 
     return asyncio.create_task(serve())
