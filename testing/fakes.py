@@ -13,9 +13,9 @@ from clipserve_gateway import errors
 from clipserve_gateway.flow.deadline import Deadline
 from clipserve_gateway.metrics import Metrics
 from clipserve_gateway.triton.canary import inputs_of
-from clipserve_gateway.triton.model_config import TowerConfig
 from clipserve_gateway.triton.models import Models
-from clipserve_gateway.types import Canary, Floats, Ids, ModelSpec, Pixels, Tower
+from clipserve_gateway.triton.parameters import TowerConfig
+from clipserve_gateway.types import Canary, Floats, Ids, ModelSpec, Pixels, Preprocess, TokenizerSpec, Tower
 from PIL import Image
 
 DIM = 8
@@ -28,8 +28,8 @@ SPEC = ModelSpec(
     name="fake",
     fingerprint="f" * 64,
     embed_dim=DIM,
-    image_size=SIZE,
-    context_length=77,
+    preprocess=Preprocess(SIZE, SIZE),
+    tokenizer=TokenizerSpec(77),
     fixed_text_length=False,
     logit_scale=20.0,
     logit_bias=None,

@@ -17,7 +17,7 @@ from clipserve_gateway.errors import ClipserveError, InvalidInput
 
 Floats: TypeAlias = npt.NDArray[np.float32]
 Pixels: TypeAlias = npt.NDArray[np.uint8]
-"""RGB, [image_size, image_size, 3], 0–255."""
+"""RGB, [height, width, 3], 0–255."""
 Ids: TypeAlias = npt.NDArray[np.int32]
 Tower: TypeAlias = Literal["image", "text"]
 
@@ -45,6 +45,63 @@ class RawImage:
 Image: TypeAlias = EncodedImage | RawImage | InvalidInput
 Input: TypeAlias = EncodedImage | RawImage | str | InvalidInput
 """An InvalidInput stands for an item that failed validation: it becomes that item's answer."""
+
+
+@dataclass(frozen=True)
+class Preprocess:
+    """How a model's images are resized, as open_clip's transform does it. The graph normalizes the pixels.
+
+    Attributes:
+        height: of the encoder's input, in pixels.
+        width: of the encoder's input, in pixels.
+        resize: `shortest`: the short side fits, and the rest is cropped from the center; `longest`: the long
+            side fits, and the rest is padded with `fill`; `squash`: both sides fit, and proportions change.
+        fill: value of the padding, 0–255.
+    """
+
+    height: int
+    width: int
+    resize: Literal["shortest", "longest", "squash"] = "shortest"
+    interpolation: Literal["bicubic", "bilinear"] = "bicubic"
+    fill: int = 0
+
+
+@dataclass(frozen=True)
+class ImageRules:
+    """What happens to an image before it is resized. The defaults are open_clip's behavior.
+
+    Attributes:
+        orientation: whether the EXIF orientation is applied.
+        background: color under transparent pixels, RGB 0–255; None if alpha is dropped.
+    """
+
+    orientation: bool = False
+    background: tuple[int, int, int] | None = None
+
+
+@dataclass(frozen=True)
+class TokenizerSpec:
+    """How a model's texts become token ids.
+
+    Attributes:
+        kind: `openai_bpe` is part of the gateway; `huggingface` comes from Triton, as a `tokenizer.json`.
+        context_length: most tokens of a text, start and end included.
+        sha256: hash of the `tokenizer.json`, 64 hex digits; empty for `openai_bpe`.
+        clean: what is done to a text before: open_clip's `lower`, `whitespace` or `canonicalize`, or `none`.
+        pad_id: the token after the end of a text.
+        strip_id: a token that is replaced by 0; None if there is none.
+        special_tokens: which spelled-out special tokens `openai_bpe` reads: `openai`'s or `open_clip`'s.
+        vocab_size: number of tokens; every id is below it.
+    """
+
+    context_length: int
+    kind: Literal["openai_bpe", "huggingface"] = "openai_bpe"
+    sha256: str = ""
+    clean: Literal["lower", "whitespace", "canonicalize", "none"] = "lower"
+    pad_id: int = 0
+    strip_id: int | None = None
+    special_tokens: Literal["openai", "open_clip"] = "openai"
+    vocab_size: int = 49408
 
 
 @dataclass(frozen=True)
@@ -95,8 +152,8 @@ class ModelSpec:
     name: str
     fingerprint: str
     embed_dim: int
-    image_size: int
-    context_length: int
+    preprocess: Preprocess
+    tokenizer: TokenizerSpec
     fixed_text_length: bool
     logit_scale: float
     logit_bias: float | None
@@ -109,6 +166,13 @@ class ModelSpec:
     """None if the model was exported without one: its answers cannot be checked."""
     version: str = "1"
     """Version of both towers in Triton; requests to Triton name it."""
+    license: str = ""
+    """License of the weights, an SPDX identifier or a name; empty if it is not known."""
+
+    @property
+    def context_length(self) -> int:
+        """Most tokens of a text, start and end included."""
+        return self.tokenizer.context_length
 
 
 @dataclass(frozen=True)

@@ -274,7 +274,7 @@ def write_server_info(
                 ready=ready,
                 architecture=spec.architecture,
                 pretrained=spec.pretrained,
-                image_size=spec.image_size,
+                image_size=spec.preprocess.height,
                 context_length=spec.context_length,
                 logit_scale=spec.logit_scale,
                 logit_bias=spec.logit_bias,

@@ -14,13 +14,13 @@ from clipserve_gateway.triton.encoder import Encoder
 from clipserve_gateway.triton.model_config import (
     IMAGE_SUFFIX,
     TEXT_SUFFIX,
-    BadModelConfig,
     LoadedVersions,
     is_tower,
     pair_towers,
 )
 from clipserve_gateway.triton.model_versions import ModelVersions
 from clipserve_gateway.triton.models import ModelSource
+from clipserve_gateway.triton.parameters import BadModelConfig
 from clipserve_gateway.types import ModelSpec
 
 LAST_SECONDS = 0.5

@@ -161,7 +161,7 @@ class Embedder:
         try:
             if isinstance(image, EncodedImage):
                 return await self._load(spec, image, deadline)
-            raw = (image.rgb, image.width, image.height, spec.image_size)
+            raw = (image.rgb, image.width, image.height, spec.preprocess.height)
             fast = self._fast_decode and not image.exact
             work = functools.partial(preprocess.load_raw, *raw, limits=self._image_limits, fast=fast)
             return await self._pool.run(work, deadline=deadline)
@@ -176,7 +176,7 @@ class Embedder:
 
     async def _load(self, spec: ModelSpec, image: EncodedImage, deadline: Deadline) -> Pixels:
         """Pixels of an encoded image. Images that take much memory are decoded one at a time."""
-        limits, size, content = self._image_limits, spec.image_size, image.content
+        limits, size, content = self._image_limits, spec.preprocess.height, image.content
         fast = self._fast_decode and not image.exact
         small = functools.partial(preprocess.load_small, content, size, limits=limits, fast=fast)
         loaded = await self._pool.run(small, deadline=deadline)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from clipserve_gateway.flow.lanes import BulkRoom
-from clipserve_gateway.triton.model_config import TowerConfig
+from clipserve_gateway.triton.parameters import TowerConfig
 
 
 def bulk_room(towers: Sequence[TowerConfig], max_rows: int, *, interactive: bool) -> BulkRoom | None:

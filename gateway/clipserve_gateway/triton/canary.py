@@ -119,6 +119,6 @@ def compare(answer: Floats, recorded: Floats) -> str:
 @functools.lru_cache(maxsize=64)
 def inputs_of(spec: ModelSpec, canary: Canary) -> tuple[Pixels, Ids]:
     """The canary as the towers take it: uint8 [1, S, S, 3] and int32 [1, L]."""
-    pixels = preprocess.load_image(canary.image, spec.image_size, limits=LIMITS, fast=False)
+    pixels = preprocess.load_image(canary.image, spec.preprocess.height, limits=LIMITS, fast=False)
     ids = tokenizer_for(spec.context_length).encode([canary.text])[0].ids
     return pixels[np.newaxis], padded(spec, [ids])

@@ -17,7 +17,8 @@ from clipserve_gateway.flow.deadline import Deadline, deadline_exceeded
 from clipserve_gateway.process.proxies import channel_options, proxy_hint
 from clipserve_gateway.triton.encoder import Rows
 from clipserve_gateway.triton.messages import embeddings_of, request_of
-from clipserve_gateway.triton.model_config import TowerConfig, bulk_batch_of, tower_name
+from clipserve_gateway.triton.model_config import bulk_batch_of, tower_name
+from clipserve_gateway.triton.parameters import TowerConfig
 from clipserve_gateway.types import Floats, Ids, ModelSpec, Pixels, Tower
 
 log = logging.getLogger(__name__)

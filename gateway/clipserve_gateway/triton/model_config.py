@@ -2,63 +2,34 @@
 
 from __future__ import annotations
 
-import base64
-import binascii
 import functools
-import math
 import re
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, field
 from typing import TypeAlias
 
+from clipserve_gateway.triton.model_inputs import preprocess_of, tokenizer_of
+from clipserve_gateway.triton.parameters import (
+    VERSION,
+    BadModelConfig,
+    TowerConfig,
+    embedding_of,
+    finite_number,
+    from_base64,
+    one_of,
+    positive_int,
+    required,
+)
 from clipserve_gateway.types import Canary, ModelSpec, Tower
 
-SCHEMA = "1"
+SCHEMAS = ("1", "2")
 IMAGE_SUFFIX, TEXT_SUFFIX = "_image", "_text"
 TOWERS: tuple[Tower, ...] = ("image", "text")
-TOKENIZER = "openai_bpe"
-VERSION = "model_version"
-"""The parameter with the version that a configuration describes."""
-FIRST_FORM = "1"
-"""The version of exports without that parameter."""
 PARSED = 256
 """Size of the cache of specifications: each refresh parses the same ones."""
 HIGHEST_VERSION = 2**63 - 1
 
 LoadedVersions: TypeAlias = Mapping[str, Collection[str]]
 """Triton model → its versions that are ready; empty if it is not ready."""
-
-
-class BadModelConfig(ValueError):
-    """A Triton model that is named like a tower and cannot be used as one."""
-
-
-@dataclass(frozen=True)
-class TowerConfig:
-    """The configuration of one Triton model.
-
-    Attributes:
-        instances: how many run at the same time.
-        share_cores: all instances share the cores; else each has its own device or threads.
-        bulk_batch: rows of a call of bulk work while there is interactive work; 0 for no limit.
-    """
-
-    triton_name: str
-    max_batch_size: int
-    parameters: Mapping[str, str] = field(hash=False)
-    instances: int = 1
-    share_cores: bool = False
-    bulk_batch: int = 0
-
-    @property
-    def version(self) -> str:
-        """The version that the parameters describe."""
-        return self.parameters.get(VERSION, FIRST_FORM)
-
-    @property
-    def calls(self) -> int:
-        """Calls that do not slow each other."""
-        return 1 if self.share_cores else self.instances
 
 
 def bulk_batch_of(parameters: Mapping[str, str], most: int, *, free: bool) -> int:
@@ -97,30 +68,25 @@ def parse_model(image: TowerConfig, text: TowerConfig) -> ModelSpec:
     """
     name = model_name(image.triton_name)
     for tower, role in ((image, "image"), (text, "text")):
-        expect(tower, "schema", SCHEMA)
-        expect(tower, "tower", role)
-        expect(tower, "model", name)
+        one_of(tower, "schema", *SCHEMAS)
+        one_of(tower, "tower", role)
+        one_of(tower, "model", name)
         if not (tower.version.isdecimal() and 0 < int(tower.version) <= HIGHEST_VERSION):
             raise BadModelConfig(f"{tower.triton_name}: parameter {VERSION} is not a positive int64")
-    for key in ("fingerprint", "embed_dim", "image_size", "context_length", "logit_scale"):
+    for key in ("fingerprint", "embed_dim", "context_length", "logit_scale"):
         if required(image, key) != required(text, key):
             raise BadModelConfig(f"{name}: the towers disagree on {key}")
-    expect(text, "tokenizer", TOKENIZER)
-    expect(image, "resize", "shortest")
-    expect(image, "interpolation", "bicubic")
-    expect(image, "crop", "center")
+    one_of(image, "crop", "center")
     if not re.fullmatch(r"[0-9a-f]{64}", required(image, "fingerprint")):
         raise BadModelConfig(f"{name}: fingerprint is not 64 hex digits")
-    if required(text, "text_length") not in ("ragged", "fixed"):
-        raise BadModelConfig(f"{name}: text_length is neither ragged nor fixed")
     bias = image.parameters.get("logit_bias")
     return ModelSpec(
         name=name,
         fingerprint=required(image, "fingerprint"),
         embed_dim=positive_int(image, "embed_dim"),
-        image_size=positive_int(image, "image_size"),
-        context_length=positive_int(text, "context_length"),
-        fixed_text_length=required(text, "text_length") == "fixed",
+        preprocess=preprocess_of(image),
+        tokenizer=tokenizer_of(text),
+        fixed_text_length=one_of(text, "text_length", "ragged", "masked", "fixed") == "fixed",
         logit_scale=finite_number(image, "logit_scale"),
         logit_bias=None if bias is None else finite_number(image, "logit_bias"),
         architecture=required(image, "architecture"),
@@ -130,6 +96,7 @@ def parse_model(image: TowerConfig, text: TowerConfig) -> ModelSpec:
         max_text_batch=max(1, text.max_batch_size),
         canary=canary_of(image, positive_int(image, "embed_dim")),
         version=image.version,
+        license=image.parameters.get("license", ""),
     )
 
 
@@ -165,55 +132,3 @@ def canary_of(tower: TowerConfig, dim: int) -> Canary | None:
         text=required(tower, "canary_text"),
         text_embedding=embedding_of(tower, "canary_text_embedding", dim),
     )
-
-
-def required(tower: TowerConfig, key: str) -> str:
-    """A parameter's value. Raises BadModelConfig if it is missing."""
-    try:
-        return tower.parameters[key]
-    except KeyError:
-        raise BadModelConfig(f"{tower.triton_name}: parameter {key} is missing") from None
-
-
-def expect(tower: TowerConfig, key: str, value: str) -> None:
-    """Raises BadModelConfig unless the parameter has this value."""
-    if required(tower, key) != value:
-        raise BadModelConfig(
-            f"{tower.triton_name}: parameter {key} is {tower.parameters[key]!r}; this gateway knows {value!r}"
-        )
-
-
-def finite_number(tower: TowerConfig, key: str) -> float:
-    """A parameter's value. Raises BadModelConfig if it is not a finite number."""
-    try:
-        value = float(required(tower, key))
-    except ValueError:
-        value = math.nan
-    if not math.isfinite(value):
-        raise BadModelConfig(f"{tower.triton_name}: parameter {key} is not a finite number")
-    return value
-
-
-def positive_int(tower: TowerConfig, key: str) -> int:
-    """A parameter's value. Raises BadModelConfig if it is not a whole number above 0."""
-    value = finite_number(tower, key)
-    if value < 1 or value != int(value):
-        raise BadModelConfig(f"{tower.triton_name}: parameter {key} is not a whole number above 0")
-    return int(value)
-
-
-def from_base64(tower: TowerConfig, key: str) -> bytes:
-    """A parameter's value, decoded. Raises BadModelConfig if it is not base64."""
-    try:
-        return base64.b64decode(required(tower, key), validate=True)
-    except binascii.Error as error:
-        raise BadModelConfig(f"{tower.triton_name}: parameter {key} is not base64") from error
-
-
-def embedding_of(tower: TowerConfig, key: str, dim: int) -> bytes:
-    """An embedding, float32 little-endian [dim]. Raises BadModelConfig if it has another length."""
-    embedding = from_base64(tower, key)
-    if len(embedding) != 4 * dim:
-        size = len(embedding)
-        raise BadModelConfig(f"{tower.triton_name}: parameter {key} has {size} bytes, not {4 * dim}")
-    return embedding

@@ -10,15 +10,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-from clipserve_gateway.triton.model_config import (
-    TOWERS,
-    VERSION,
-    BadModelConfig,
-    LoadedVersions,
-    TowerConfig,
-    pair_towers,
-    tower_name,
-)
+from clipserve_gateway.triton.model_config import TOWERS, LoadedVersions, pair_towers, tower_name
+from clipserve_gateway.triton.parameters import VERSION, BadModelConfig, TowerConfig
 from clipserve_gateway.types import ModelSpec, Tower
 
 REMEMBERED = 8

@@ -12,14 +12,8 @@ from clipserve_gateway import errors
 from clipserve_gateway.flow.stages import note
 from clipserve_gateway.metrics import Metrics
 from clipserve_gateway.process.logs import level_of_missing
-from clipserve_gateway.triton.model_config import (
-    TOWERS,
-    LoadedVersions,
-    TowerConfig,
-    is_tower,
-    pair_towers,
-    tower_name,
-)
+from clipserve_gateway.triton.model_config import TOWERS, LoadedVersions, is_tower, pair_towers, tower_name
+from clipserve_gateway.triton.parameters import TowerConfig
 from clipserve_gateway.types import ModelSpec
 
 log = logging.getLogger(__name__)

@@ -16,7 +16,8 @@ from pathlib import Path
 from google.protobuf import text_format
 from tritonclient.grpc import model_config_pb2
 
-from clipserve_gateway.triton.model_config import FIRST_FORM, VERSION, tower_name
+from clipserve_gateway.triton.model_config import tower_name
+from clipserve_gateway.triton.parameters import FIRST_FORM, VERSION
 from clipserve_gateway.types import ModelSpec
 
 log = logging.getLogger(__name__)

@@ -15,17 +15,11 @@ from clipserve_gateway.metrics import Metrics
 from clipserve_gateway.triton.breaker import Breaker
 from clipserve_gateway.triton.canary import PAUSE_SECONDS, CanaryResult, run_canary
 from clipserve_gateway.triton.encoder import Encoder
-from clipserve_gateway.triton.model_config import (
-    TOWERS,
-    LoadedVersions,
-    TowerConfig,
-    is_tower,
-    model_name,
-    tower_name,
-)
+from clipserve_gateway.triton.model_config import TOWERS, LoadedVersions, is_tower, model_name, tower_name
 from clipserve_gateway.triton.model_health import State
 from clipserve_gateway.triton.model_versions import ModelVersions, ServedModel
 from clipserve_gateway.triton.models import ModelSource
+from clipserve_gateway.triton.parameters import TowerConfig
 from clipserve_gateway.triton.watched_model import WatchedModel
 from clipserve_gateway.types import ModelSpec, Tower
 

@@ -21,8 +21,9 @@ from clipserve_gateway.triton.batcher import Batcher
 from clipserve_gateway.triton.bulk_batches import bulk_room
 from clipserve_gateway.triton.canary import CanaryResult
 from clipserve_gateway.triton.encoder import Rows
-from clipserve_gateway.triton.model_config import TowerConfig, model_name
+from clipserve_gateway.triton.model_config import model_name
 from clipserve_gateway.triton.model_versions import ServedModel, same_export
+from clipserve_gateway.triton.parameters import TowerConfig
 from clipserve_gateway.triton.replica import Replica, TritonConnection
 from clipserve_gateway.triton.resolver import Resolver
 from clipserve_gateway.types import Floats, Ids, ModelSpec, Pixels, Tower

@@ -6,7 +6,8 @@ import pytest
 from clipserve_gateway.flow.lanes import BulkRoom
 from clipserve_gateway.triton.bulk_batches import bulk_room
 from clipserve_gateway.triton.client import tower_of
-from clipserve_gateway.triton.model_config import TowerConfig, bulk_batch_of
+from clipserve_gateway.triton.model_config import bulk_batch_of
+from clipserve_gateway.triton.parameters import TowerConfig
 from google.protobuf.json_format import ParseDict
 from tritonclient.grpc import service_pb2
 

@@ -1,21 +1,21 @@
 from __future__ import annotations
 
 import pytest
-from clipserve_gateway.triton.model_config import (
-    BadModelConfig,
-    TowerConfig,
-    model_name,
-    pair_towers,
-    parse_model,
-)
-from clipserve_gateway.types import ModelSpec
+from clipserve_gateway.triton.model_config import model_name, pair_towers, parse_model
+from clipserve_gateway.triton.parameters import BadModelConfig, TowerConfig
+from clipserve_gateway.types import ModelSpec, Preprocess, TokenizerSpec
 
 from testing.fakes import DIM, towers
 
 
 def test_two_towers_make_a_model():
     spec = parse_model(*towers(logit_bias="-10.5", text_length="fixed"))
-    assert (spec.name, spec.embed_dim, spec.image_size, spec.context_length) == ("fake", 8, 16, 77)
+    assert (spec.name, spec.embed_dim, spec.preprocess, spec.tokenizer) == (
+        "fake",
+        8,
+        Preprocess(16, 16),
+        TokenizerSpec(77),
+    )
     assert (spec.logit_scale, spec.logit_bias, spec.fixed_text_length) == (20.0, -10.5, True)
     assert (spec.max_image_batch, spec.max_text_batch) == (4, 8)
 
@@ -23,9 +23,9 @@ def test_two_towers_make_a_model():
 @pytest.mark.parametrize(
     ("key", "value"),
     [
-        ("schema", "2"),
+        ("schema", "3"),
         ("tokenizer", "sentencepiece"),
-        ("resize", "squash"),
+        ("resize", "none"),
         ("interpolation", "nearest"),
         ("crop", "none"),
         ("fingerprint", "short"),
@@ -125,3 +125,51 @@ def test_a_name_loses_one_suffix_only():
     assert model_name("demo_image") == model_name("demo_text") == "demo"
     assert model_name("shop_text_image") == "shop_text"
     assert model_name("other") == "other"
+
+
+def test_preprocessing_and_a_tokenizer_of_hugging_face_are_read_from_the_parameters():
+    image, text = towers(
+        schema="2",
+        image_height="384",
+        image_width="512",
+        resize="longest",
+        interpolation="bilinear",
+        fill="127",
+        tokenizer="huggingface",
+        tokenizer_sha256="a" * 64,
+        text_clean="canonicalize",
+        pad_id="1",
+        strip_id="2",
+        vocab_size="32000",
+        text_length="masked",
+    )
+    spec = parse_model(image, text)
+    assert spec.preprocess == Preprocess(384, 512, "longest", "bilinear", 127)
+    assert spec.tokenizer == TokenizerSpec(77, "huggingface", "a" * 64, "canonicalize", 1, 2, "openai", 32000)
+    assert not spec.fixed_text_length
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("tokenizer_sha256", "short"),
+        ("text_clean", "upper"),
+        ("pad_id", "32000"),
+        ("pad_id", "-1"),
+        ("strip_id", "x"),
+        ("vocab_size", "0"),
+        ("context_length", "100000"),
+        ("image_height", "0"),
+        ("fill", "256"),
+    ],
+)
+def test_a_parameter_of_the_inputs_that_is_out_of_range_is_named(key, value):
+    good = {
+        "tokenizer": "huggingface",
+        "tokenizer_sha256": "a" * 64,
+        "text_clean": "none",
+        "pad_id": "1",
+        "vocab_size": "32000",
+    }
+    with pytest.raises(BadModelConfig, match=key):
+        parse_model(*towers(**good | {key: value}))

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from clipserve_gateway.triton.model_config import TowerConfig
 from clipserve_gateway.triton.model_versions import ModelVersions
+from clipserve_gateway.triton.parameters import TowerConfig
 from clipserve_gateway.types import ModelSpec
 
 from testing.fakes import towers
