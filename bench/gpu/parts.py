@@ -169,7 +169,7 @@ class Run:
             source = self.source(model)
             file = self.folder / f"{tower}.pt"
             self.graph(source, tower).save(str(file))
-            words = (str(file), tower, str(source.preprocess.size), self.device, str(largest))
+            words = (str(file), tower, str(source.preprocess.height), self.device, str(largest))
             found = in_fresh_process(*words, "--without", without)
             self.report.add("first_calls", {"model": model, **found})
             self.report.say(
@@ -199,7 +199,7 @@ class Run:
         repository = self.folder / name
         self.write(name, setup, repository)
         processes = min(8, max(2, (os.cpu_count() or 2) // 2))
-        side = self.source(setup.model).preprocess.size
+        side = self.source(setup.model).preprocess.height
         seconds = 0.5 if self.quick else 1.5
         for row in triton.measure(repository, setup.points, side, seconds, processes):
             self.report.add("triton", row | {"processes": processes})

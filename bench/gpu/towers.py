@@ -27,7 +27,7 @@ WARMUPS = 4
 
 def pixels(source: Source, batch: int) -> Inputs:
     """Random pictures: uint8 [B, S, S, 3]."""
-    size = source.preprocess.size
+    size = source.preprocess.height
     return (torch.randint(0, 256, (batch, size, size, 3), dtype=torch.uint8),)
 
 

@@ -73,7 +73,7 @@ class PatchProduct(nn.Module):
 
 def image_variants(source: Source, precision: str, device: str) -> Iterator[tuple[str, Callable[[], Call]]]:
     """Names, and how to make each on the device. All but the first run without fusion."""
-    dtype, size = DTYPES[precision], source.preprocess.size
+    dtype, size = DTYPES[precision], source.preprocess.height
     mean, std = source.preprocess.mean, source.preprocess.std
     graph = graph_of(source, "image", precision, device)
     example = torch.zeros(2, size, size, 3, dtype=torch.uint8, device=device)

@@ -39,7 +39,7 @@ class Worker:
         torch.set_num_threads(self.threads)
         self.towers = Towers(Path(repository), name)
         self.source = load(model)
-        self.size = self.source.preprocess.size
+        self.size = self.source.preprocess.height
         self.photos = [file.read_bytes() for file in sorted(Path(photos).glob("*.jpg"))]
         self.pool = ThreadPoolExecutor(self.threads)
 

@@ -31,7 +31,7 @@ def canary_png() -> bytes:
 def make_canary(source: Source) -> Canary:
     """Makes the canary with open_clip's float32 embeddings."""
     png = canary_png()
-    image = encode_images(source, load_pixels(png, source.preprocess.size)[None])[0]
+    image = encode_images(source, load_pixels(png, source.preprocess)[None])[0]
     text = encode_texts(source, [TEXT])[0]
     return Canary(base64.b64encode(png).decode(), packed(image), TEXT, packed(text))
 

@@ -10,7 +10,11 @@ import re
 from dataclasses import dataclass
 from typing import Literal
 
-SCHEMA = "1"
+from clipserve_exporter.preprocessing import Preprocess
+from clipserve_exporter.tokenizer_facts import TokenizerFacts
+
+SCHEMA = "2"
+"""Form of the parameters. Schema 1 had square images, one preprocessing and one tokenizer."""
 MODEL_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 TOWER_SUFFIXES = ("_image", "_text")
 """Endings of the names of a model's two Triton models."""
@@ -36,10 +40,11 @@ class ModelFacts:
 
     name: str
     embed_dim: int
-    image_size: int
+    preprocess: Preprocess
+    tokenizer: TokenizerFacts
     context_length: int
     text_length: str
-    """`ragged` or `fixed`."""
+    """`ragged`, `masked` or `fixed`: see text_tower."""
     logit_scale: float
     """The factor itself, not its logarithm."""
     logit_bias: float | None
@@ -52,6 +57,8 @@ class ModelFacts:
     weights_sha256: str
     torch_version: str
     canary: Canary
+    license: str = ""
+    """License of the weights; empty if it is not known."""
 
 
 @dataclass(frozen=True)
@@ -94,8 +101,8 @@ def render(facts: ModelFacts, serving: Serving, tower: str) -> str:
 def tensors(facts: ModelFacts, tower: str) -> str:
     """Renders inputs and outputs. For ragged texts Triton passes all tokens and the lengths."""
     if tower == "image":
-        side = facts.image_size
-        source = f'input {{ name: "INPUT__0" data_type: TYPE_UINT8 dims: [ {side}, {side}, 3 ] }}'
+        dims = dims_of(facts.preprocess)
+        source = f'input {{ name: "INPUT__0" data_type: TYPE_UINT8 dims: {dims} }}'
     elif facts.text_length == "fixed":
         source = f'input {{ name: "INPUT__0" data_type: TYPE_INT32 dims: [ {facts.context_length} ] }}'
     else:
@@ -109,6 +116,11 @@ def tensors(facts: ModelFacts, tower: str) -> str:
             "}"
         )
     return f'{source}\noutput {{ name: "OUTPUT__0" data_type: TYPE_FP32 dims: [ {facts.embed_dim} ] }}'
+
+
+def dims_of(preprocess: Preprocess) -> str:
+    """Renders the shape of one image."""
+    return f"[ {', '.join(map(str, preprocess.shape))} ]"
 
 
 def batching(serving: Serving) -> str:
@@ -140,8 +152,8 @@ def warmup(facts: ModelFacts, tower: str, size: int, tokens: int) -> str:
     A text of zeros contains no end token, so it is encoded at its full length.
     """
     if tower == "image":
-        side = facts.image_size
-        name, value = f"images-{size}", f"data_type: TYPE_UINT8 dims: [ {side}, {side}, 3 ] zero_data: true"
+        dims = dims_of(facts.preprocess)
+        name, value = f"images-{size}", f"data_type: TYPE_UINT8 dims: {dims} zero_data: true"
     else:
         name, value = f"texts-{size}x{tokens}", f"data_type: TYPE_INT32 dims: [ {tokens} ] zero_data: true"
     return (
@@ -165,15 +177,21 @@ def parameters(facts: ModelFacts, serving: Serving, tower: str) -> dict[str, str
         "precision": facts.precision,
         "format": facts.format,
         "embed_dim": str(facts.embed_dim),
-        "image_size": str(facts.image_size),
-        "resize": "shortest",
-        "interpolation": "bicubic",
+        "image_height": str(facts.preprocess.height),
+        "image_width": str(facts.preprocess.width),
+        "resize": facts.preprocess.resize,
+        "interpolation": facts.preprocess.interpolation,
         "crop": "center",
+        "fill": str(facts.preprocess.fill),
+        "mean": " ".join(map(repr, facts.preprocess.mean)),
+        "std": " ".join(map(repr, facts.preprocess.std)),
         "context_length": str(facts.context_length),
-        "tokenizer": "openai_bpe",
+        **facts.tokenizer.parameters(),
         "text_length": facts.text_length,
         "logit_scale": repr(facts.logit_scale),
     }
+    if facts.license:
+        values["license"] = facts.license
     if facts.logit_bias is not None:
         values["logit_bias"] = repr(facts.logit_bias)
     if facts.format == "python":

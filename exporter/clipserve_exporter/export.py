@@ -139,7 +139,8 @@ def facts_of(source: Source, order: Order) -> ModelFacts:
     return ModelFacts(
         name=order.name,
         embed_dim=source.embed_dim,
-        image_size=source.preprocess.size,
+        preprocess=source.preprocess,
+        tokenizer=source.tokenizer,
         context_length=source.context_length,
         text_length="ragged" if is_ragged(source.model, order.fixed_text) else "fixed",
         logit_scale=source.logit_scale,

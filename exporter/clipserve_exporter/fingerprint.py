@@ -8,7 +8,9 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
+from clipserve_exporter.preprocessing import Preprocess
 from clipserve_exporter.source import Source
+from clipserve_exporter.tokenizer_facts import TokenizerFacts
 
 TRAINING_ONLY = {
     "output_tokens",
@@ -29,19 +31,38 @@ def fingerprint(source: Source, weights_sha256: str) -> str:
     facts = {
         "architecture": architecture(source.config),
         "context_length": source.context_length,
-        "preprocess": {
-            "crop": "center",
-            "interpolation": "bicubic",
-            "mean": source.preprocess.mean,
-            "resize": "shortest",
-            "size": source.preprocess.size,
-            "std": source.preprocess.std,
-        },
-        "tokenizer": "openai_bpe",
+        "preprocess": preprocessing(source.preprocess),
+        "tokenizer": tokenization(source.tokenizer),
         "weights_sha256": weights_sha256,
     }
     canonical = json.dumps(facts, sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(canonical.encode()).hexdigest()
+
+
+def preprocessing(preprocess: Preprocess) -> dict[str, Any]:
+    """Returns what determines the pixels. A square has one size, as in the fingerprints of schema 1."""
+    height, width, fill = preprocess.height, preprocess.width, preprocess.fill
+    facts = {
+        "crop": "center",
+        "interpolation": preprocess.interpolation,
+        "mean": preprocess.mean,
+        "resize": preprocess.resize,
+        "size": height if height == width else [height, width],
+        "std": preprocess.std,
+    }
+    return facts | {"fill": fill} if preprocess.resize == "longest" else facts
+
+
+def tokenization(tokenizer: TokenizerFacts) -> str | dict[str, Any]:
+    """Returns what determines the token ids.
+
+    Which spelled-out special tokens are read is left out: ordinary texts contain none.
+    """
+    if tokenizer.kind == "openai_bpe":
+        return tokenizer.kind
+    facts = dataclasses.asdict(tokenizer)
+    del facts["special_tokens"], facts["vocab_size"]
+    return facts
 
 
 def architecture(config: Mapping[str, Any]) -> dict[str, Any]:

@@ -13,7 +13,6 @@ import torch
 from torch import Tensor, nn
 
 from clipserve_exporter.errors import ExportError
-from clipserve_exporter.preprocessing import SERVED
 from clipserve_exporter.text_tower import VOCABULARY
 from clipserve_exporter.torchvision_shim import make_importable
 from clipserve_exporter.weights_file import NOT_WEIGHTS, is_torchscript, read_weights
@@ -63,11 +62,7 @@ def served() -> dict[str, list[str]]:
         if other_tokenizer(name, config["text_cfg"]):
             continue
         known = {tag: tags.get_pretrained_cfg(name, tag) for tag in tags.list_pretrained_tags_by_model(name)}
-        architectures[name] = [
-            tag
-            for tag, of_tag in known.items()
-            if of_tag.items() >= SERVED.items() and is_quick(of_tag) == is_quick(config)
-        ]
+        architectures[name] = [tag for tag, of_tag in known.items() if is_quick(of_tag) == is_quick(config)]
     return architectures
 
 

@@ -50,13 +50,13 @@ def image_cases(
     source: Source, graph: Callable[..., Tensor], precision: str, batches: Sequence[int] = IMAGE_BATCHES
 ) -> Iterator[Case]:
     """Compares the image tower on noise and on smooth images."""
-    size = source.preprocess.size
+    height, width, _ = source.preprocess.shape
     rng = np.random.default_rng(0)
     for batch in batches:
-        pixels = rng.integers(0, 256, (batch, size, size, 3), np.uint8)
-        ramp = np.linspace(0, 255, size).astype(np.uint8)
+        pixels = rng.integers(0, 256, (batch, height, width, 3), np.uint8)
+        down, across = (np.linspace(0, 255, side).astype(np.uint8) for side in (height, width))
         pixels[::2] = (
-            ramp[:, None, None] + ramp[None, :, None] // 2 + np.arange(3, dtype=np.uint8) * 40
+            down[:, None, None] + across[None, :, None] // 2 + np.arange(3, dtype=np.uint8) * 40
         ) % 255
         with torch.no_grad():
             embeddings, expected = graph(torch.from_numpy(pixels)), encode_images(source, pixels)

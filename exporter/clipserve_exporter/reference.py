@@ -11,20 +11,32 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from clipserve_exporter.preprocessing import Preprocess
 from clipserve_exporter.source import Source
 from clipserve_exporter.torchvision_shim import make_importable
 
 make_importable()
 
 from open_clip import SimpleTokenizer  # noqa: E402  (needs torchvision to be importable)
-from torchvision.transforms import CenterCrop, InterpolationMode, Resize  # noqa: E402
+from open_clip.transform import PreprocessCfg, image_transform_v2  # noqa: E402
 from torchvision.transforms.functional import normalize, to_tensor  # noqa: E402
 
 
-def load_pixels(content: bytes, size: int) -> npt.NDArray[np.uint8]:
-    """Decodes and crops an image as open_clip's transform does: RGB uint8 [size, size, 3]."""
-    image = Resize(size, InterpolationMode.BICUBIC)(Image.open(io.BytesIO(content)).convert("RGB"))
-    return np.array(CenterCrop(size)(image))
+def load_pixels(content: bytes, preprocess: Preprocess) -> npt.NDArray[np.uint8]:
+    """Decodes and resizes an image by open_clip's transform: RGB uint8 [H, W, 3]."""
+    transform = image_transform_v2(
+        PreprocessCfg(
+            size=(preprocess.height, preprocess.width),
+            resize_mode=preprocess.resize,
+            interpolation=preprocess.interpolation,
+            fill_color=preprocess.fill,
+            mean=(0.0, 0.0, 0.0),
+            std=(1.0, 1.0, 1.0),
+        ),
+        is_train=False,
+    )
+    scaled = transform(Image.open(io.BytesIO(content)))
+    return np.array(scaled.mul(255).round().to(torch.uint8).permute(1, 2, 0))
 
 
 def encode_images(source: Source, pixels: npt.NDArray[np.uint8]) -> Tensor:

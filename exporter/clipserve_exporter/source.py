@@ -14,6 +14,7 @@ from torch import Tensor
 from clipserve_exporter.errors import ExportError
 from clipserve_exporter.preprocessing import Preprocess, preprocess_of
 from clipserve_exporter.text_tower import parts_of
+from clipserve_exporter.tokenizer_facts import OPENAI, TokenizerFacts
 
 DEMO = "demo"
 
@@ -29,6 +30,7 @@ class Source:
     pretrained: str
     """The tag or file name that the weights came from; empty for random weights."""
     preprocess: Preprocess
+    tokenizer: TokenizerFacts
     context_length: int
     embed_dim: int
     warning: str = ""
@@ -104,6 +106,7 @@ def describe(model: Any, architecture: str, config: Mapping[str, Any], pretraine
         config=config,
         pretrained=pretrained,
         preprocess=preprocess_of(model),
+        tokenizer=OPENAI,
         context_length=context,
         embed_dim=int(width),
     )

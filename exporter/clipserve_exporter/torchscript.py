@@ -25,10 +25,10 @@ SPLIT_TOKENS = 64
 
 def export_image(source: Source, precision: str) -> torch.jit.ScriptModule:
     """Traces the image tower: uint8 [B, S, S, 3] → float32 [B, D], for any B."""
-    dtype, size = DTYPES[precision], source.preprocess.size
+    dtype = DTYPES[precision]
     model = in_precision(source.model, dtype, "visual")
     tower = ImageTower(model, source.preprocess.mean, source.preprocess.std, dtype).eval()
-    return checked(traced(tower, torch.zeros(2, size, size, 3, dtype=torch.uint8)), "image")
+    return checked(traced(tower, torch.zeros(2, *source.preprocess.shape, dtype=torch.uint8)), "image")
 
 
 def export_text(source: Source, precision: str, fixed: bool = False) -> torch.jit.ScriptModule:

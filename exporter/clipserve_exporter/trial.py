@@ -98,14 +98,15 @@ def run_trial(
     busy = os.getloadavg()[0] > 1.5 * len(os.sched_getaffinity(0))
     counts = [count for count in INSTANCES if count <= cores]
     with tempfile.TemporaryDirectory(prefix="clipserve-trial-") as name:
-        with workers(image, Path(name) / "image.pt", "image", facts.image_size, counts[-1]) as processes:
+        shape = facts.preprocess.shape
+        with workers(image, Path(name) / "image.pt", "image", shape, counts[-1]) as processes:
             groups = [(processes[:count], cores // count) for count in counts]
             measurements = measure("image", groups, on_measured)
         chosen = choose(measurements, serving)
         if chosen.instances == 1:
             kind = facts.text_length
             tokens = facts.context_length if kind == "fixed" else min(SHORT_TEXT, facts.context_length)
-            with workers(text, Path(name) / "text.pt", kind, tokens, 1) as processes:
+            with workers(text, Path(name) / "text.pt", kind, [tokens], 1) as processes:
                 texts = measure("text", [(processes, cores)], on_measured)
             chosen = replace(
                 chosen,
@@ -184,8 +185,8 @@ def measure(
 class Worker:
     """A process that times batches. See trial_worker."""
 
-    def __init__(self, file: Path, kind: str, size: int) -> None:
-        command = [sys.executable, "-m", "clipserve_exporter.trial_worker", str(file), kind, str(size)]
+    def __init__(self, file: Path, kind: str, shape: Sequence[int]) -> None:
+        command = [sys.executable, "-m", "clipserve_exporter.trial_worker", str(file), kind, *map(str, shape)]
         package = str(Path(__file__).parents[1])
         paths = os.pathsep.join(filter(None, [package, os.environ.get("PYTHONPATH", "")]))
         self.process = subprocess.Popen(
@@ -218,14 +219,14 @@ class Worker:
 
 @contextlib.contextmanager
 def workers(
-    graph: torch.jit.ScriptModule, file: Path, kind: str, size: int, count: int
+    graph: torch.jit.ScriptModule, file: Path, kind: str, shape: Sequence[int], count: int
 ) -> Iterator[list[Worker]]:
     """Starts processes that load a graph, and ends them afterwards."""
     # Through memory: if torch writes the file itself, a full disk ends the process at once.
     file.write_bytes(graph.save_to_buffer())
     started: list[Worker] = []
     try:
-        started.extend(Worker(file, kind, size) for _ in range(count))
+        started.extend(Worker(file, kind, shape) for _ in range(count))
         for worker in started:
             worker.answer()
         yield started

@@ -12,6 +12,7 @@ import json
 import os
 import sys
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from clipserve_exporter.backend.clipserve_process import ENVIRONMENT, keep_memory
@@ -32,20 +33,21 @@ class Order:
     """Least number of runs."""
 
 
-def main(file: str, tower: str, size: int) -> None:
+def main(file: str, tower: str, shape: Sequence[int]) -> None:
     """Answers orders until standard input ends.
 
     Args:
         file: the TorchScript file.
-        tower: `image`, `ragged` (concatenated texts with their lengths) or `fixed`.
-        size: size of the images in pixels, or of the texts in tokens.
+        tower: `image`, `fixed`, or concatenated texts with their lengths: `ragged` or `masked`.
+        shape: of one input: height, width and channels of an image, or the tokens of a text.
     """
     os.environ.update(ENVIRONMENT | os.environ)
     import torch
 
     def rows_of(count: int) -> list[torch.Tensor]:
         if tower == "image":
-            return [torch.randint(0, 256, (count, size, size, 3), dtype=torch.uint8)]
+            return [torch.randint(0, 256, (count, *shape), dtype=torch.uint8)]
+        (size,) = shape
         if tower == "fixed":
             return [torch.ones(count, size, dtype=torch.int32)]
         return [torch.ones(count * size, dtype=torch.int32), torch.full((count, 1), float(size))]
@@ -71,4 +73,4 @@ def main(file: str, tower: str, size: int) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], sys.argv[2], int(sys.argv[3]))
+    main(sys.argv[1], sys.argv[2], [int(size) for size in sys.argv[3:]])

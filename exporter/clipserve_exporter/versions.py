@@ -16,7 +16,7 @@ PARAMETER = "model_version"
 """Parameter with the version that the configuration describes."""
 FIRST_FORM = "1"
 """Version folder of exports without that parameter."""
-SHAPE = ("format", "embed_dim", "image_size", "context_length", "text_length")
+SHAPE = ("format", "embed_dim", "image_size", "image_height", "image_width", "context_length", "text_length")
 """Parameters that determine the inputs and outputs of a configuration."""
 BITS = 62
 

@@ -7,13 +7,16 @@ from typing import Any
 
 import pytest
 from clipserve_exporter.config import MODEL_NAME, Canary, ModelFacts, Serving, render
+from clipserve_exporter.preprocessing import Preprocess
+from clipserve_exporter.tokenizer_facts import OPENAI
 from google.protobuf import text_format
 from tritonclient.grpc import model_config_pb2 as pb
 
 FACTS = ModelFacts(
     name="tiny",
     embed_dim=8,
-    image_size=32,
+    preprocess=Preprocess(32, 32, (0.5, 0.5, 0.5), (0.25, 0.5, 1.0)),
+    tokenizer=OPENAI,
     context_length=77,
     text_length="ragged",
     logit_scale=14.285714285714286,
@@ -105,15 +108,20 @@ def test_parameters_hold_everything_that_the_gateway_needs_in_both_towers() -> N
     assert (of_image.pop("tower"), of_text.pop("tower")) == ("image", "text")
     assert of_image == of_text
     assert of_image == {
-        "schema": "1",
+        "schema": "2",
         "model": "tiny",
         "embed_dim": "8",
-        "image_size": "32",
+        "image_height": "32",
+        "image_width": "32",
         "resize": "shortest",
         "interpolation": "bicubic",
         "crop": "center",
+        "fill": "0",
+        "mean": "0.5 0.5 0.5",
+        "std": "0.25 0.5 1.0",
         "context_length": "77",
         "tokenizer": "openai_bpe",
+        "special_tokens": "openai",
         "text_length": "ragged",
         "logit_scale": "14.285714285714286",
         "fingerprint": "ab" * 32,

@@ -35,7 +35,7 @@ def test_whatever_changes_embeddings_changes_the_fingerprint(narrow: Narrow) -> 
         narrow(text_cfg={"no_causal_mask": True}),
         narrow(preprocess_cfg={"mean": [0.5, 0.5, 0.5]}),
         dataclasses.replace(source, context_length=76),
-        dataclasses.replace(source, preprocess=dataclasses.replace(source.preprocess, size=33)),
+        dataclasses.replace(source, preprocess=dataclasses.replace(source.preprocess, height=33)),
     ]
     found = [of(source), *(of(other) for other in others)]
     assert len(set(found)) == len(found)

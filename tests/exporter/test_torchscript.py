@@ -85,7 +85,7 @@ def test_asking_for_the_device_when_running_bakes_none() -> None:
 )
 def test_both_towers_name_no_device_and_take_any_batch(narrow: Narrow, changes: dict) -> None:
     source = narrow(**changes)
-    size = source.preprocess.size
+    size = source.preprocess.height
     image, text = export_image(source, "fp32"), export_text(source, "fp32")
     assert baked_devices(image) == baked_devices(text) == []
     for batch in (1, 3, 7):

@@ -17,7 +17,7 @@ from clipserve_exporter.report import trial_summary
 from clipserve_exporter.trial import Measurement, Trial, bulk_batch, choose, run_trial
 from clipserve_exporter.trial_worker import Order
 
-FACTS = SimpleNamespace(image_size=8, context_length=77, text_length="ragged")
+FACTS = SimpleNamespace(preprocess=SimpleNamespace(shape=(8, 8, 3)), context_length=77, text_length="ragged")
 
 
 def tried(instances: int, rates: dict[int, float], tower: str = "image") -> list[Measurement]:
@@ -74,8 +74,8 @@ def fake(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, int, int]]:
     asked: list[tuple[str, int, int]] = []
 
     @contextlib.contextmanager
-    def workers(graph, file, kind, size, count):
-        asked.append((kind, size, count))
+    def workers(graph, file, kind, shape, count):
+        asked.append((kind, shape[0], count))
         yield [FakeWorker() for _ in range(count)]
 
     monkeypatch.setattr(trial, "workers", workers)
@@ -124,7 +124,7 @@ def test_a_trial_whose_process_ends_says_so_and_what_to_do(tmp_path: Path) -> No
     graph = SimpleNamespace(save_to_buffer=lambda: b"no graph")
     with (
         pytest.raises(ExportError, match=r"the trial .* failed: .*--instances 1"),
-        trial.workers(graph, tmp_path / "image.pt", "image", 8, 1),
+        trial.workers(graph, tmp_path / "image.pt", "image", [8, 8, 3], 1),
     ):
         pass
     assert not (tmp_path / "image.pt").exists()

@@ -44,13 +44,13 @@ class TritonPythonModel:
             keep_memory()
             if parameters["tower"] == "image":
                 bound_memory(config["max_batch_size"])
-        self.ragged = parameters.get("text_length") == "ragged" and parameters["tower"] == "text"
+        self.ragged = parameters.get("text_length") in ("ragged", "masked") and parameters["tower"] == "text"
         self.longest = int(parameters["context_length"])
         self.staging: Tensor | None = None
         if gpu and parameters["tower"] == "image":
-            side, rows = int(parameters["image_size"]), config["max_batch_size"]
+            rows, shape = config["max_batch_size"], config["input"][0]["dims"]
             # A copy from page-locked memory to the device takes a sixth of the time.
-            self.staging = torch.empty((rows, side, side, 3), dtype=torch.uint8, pin_memory=True)
+            self.staging = torch.empty((rows, *map(int, shape)), dtype=torch.uint8, pin_memory=True)
 
     def execute(self, requests: Sequence[Any]) -> list[Any]:
         """Returns one response for each request."""

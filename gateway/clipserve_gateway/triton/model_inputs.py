@@ -23,13 +23,14 @@ LONGEST_CONTEXT = 65_536
 
 def preprocess_of(image: TowerConfig) -> Preprocess:
     """How images are resized. Exports of schema 1 name one side, for a square."""
-    sides = [
+    height, width = (
         positive_int(image, key if key in image.parameters else "image_size", LARGEST_SIDE)
         for key in ("image_height", "image_width")
-    ]
+    )
     fill = whole_number(image, "fill", 255) if "fill" in image.parameters else 0
     return Preprocess(
-        *sides,
+        height,
+        width,
         resize=one_of(image, "resize", "shortest", "longest", "squash"),  # type: ignore[arg-type]
         interpolation=one_of(image, "interpolation", "bicubic", "bilinear"),  # type: ignore[arg-type]
         fill=fill,
