@@ -19,7 +19,7 @@ from testing.hostile.files import saved
 
 LIMITS = ImageLimits(20 << 20, 64_000_000)
 PIXELS = 8_000_000
-TESTS = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 
 
 def status(name: str) -> int:
@@ -45,8 +45,8 @@ def measure() -> None:
 
 @pytest.mark.slow
 def test_no_image_takes_more_memory_than_its_bound():
-    code = "from gateway.inputs.test_image_memory import measure; measure()"
-    done = subprocess.run([sys.executable, "-c", code], cwd=TESTS, capture_output=True, text=True, check=True)
+    code = "from tests.gateway.inputs.test_image_memory import measure; measure()"
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
     rows = [json.loads(line) for line in done.stdout.splitlines()]
     assert len(rows) == 2 * len(DEAR)
     assert [row for row in rows if row[2] > row[3]] == []
