@@ -15,15 +15,14 @@ import numpy as np
 import numpy.typing as npt
 
 from clipserve.tools.evaluation.dataset import DatasetError
-from clipserve.tools.evaluation.pickle_machine import Machine
-from clipserve.tools.evaluation.pickle_tape import PickleError
+from clipserve.tools.evaluation.plain_pickle import PlainUnpickler
 
 NUMBERS = re.compile(r"[<>|=]?[biuf][1248]")
 MAX_DIMENSIONS = 8
 MAX_CODE = 8
 """Maximum characters of the code of an element type."""
 MAX_MADE = 512 * 1024 * 1024
-"""Limit of bytes that the functions below may create."""
+"""Limit of bytes that a pickle may encode from texts."""
 
 
 class StoredType:
@@ -97,11 +96,20 @@ def stored_number(kind: Any, data: Any = b"") -> int | float | bool:
     return number
 
 
-def encoded(value: Any, encoding: Any = "utf-8") -> bytes:
+class Encoder:
     """Replaces `_codecs.encode`, which Python 3 uses for bytes in old protocols."""
-    if not isinstance(value, str) or encoding not in ("latin1", "latin-1", "utf-8", "ascii"):
-        raise DatasetError("the pickle has text in an unsupported encoding")
-    return value.encode(encoding)
+
+    def __init__(self) -> None:
+        self._left = MAX_MADE
+
+    def __call__(self, value: Any, encoding: Any = "utf-8") -> bytes:
+        """The bytes of a text. Raises DatasetError if all calls make too many bytes."""
+        if not isinstance(value, str) or encoding not in ("latin1", "latin-1", "utf-8", "ascii"):
+            raise DatasetError("the pickle has text in an unsupported encoding")
+        self._left -= len(value)
+        if self._left < 0:
+            raise DatasetError("the pickle creates more bytes than a data set needs")
+        return value.encode(encoding)
 
 
 def no_bytes(*content: Any) -> bytes:
@@ -114,7 +122,6 @@ def no_bytes(*content: Any) -> bytes:
 ALLOWED: dict[tuple[str, str], Callable[..., Any]] = {
     ("numpy", "ndarray"): StoredArray,
     ("numpy", "dtype"): StoredType,
-    ("_codecs", "encode"): encoded,
     ("__builtin__", "bytes"): no_bytes,
     ("builtins", "bytes"): no_bytes,
     **{(f"numpy.{core}.multiarray", "_reconstruct"): stored_array for core in ("core", "_core")},
@@ -128,13 +135,14 @@ def load_plain(content: bytes) -> Any:
 
     Texts of Python 2 are bytes, tuples are lists. Time and memory grow at most linearly with the content.
     """
+    functions = ALLOWED | {("_codecs", "encode"): Encoder()}
     try:
-        machine = Machine(content, ALLOWED, (StoredType, StoredArray), max_made=MAX_MADE)
-        return plain(machine.run())
+        return plain(PlainUnpickler(content, functions, (StoredType, StoredArray)).load())
     except DatasetError:
         raise
-    except (PickleError, MemoryError, OverflowError) as error:
-        raise DatasetError(f"not a readable pickle: {error}") from error
+    # The reader raises errors of many kinds for damaged content.
+    except Exception as error:
+        raise DatasetError(f"not a readable pickle: {error or type(error).__name__}") from error
 
 
 def plain(value: Any) -> Any:

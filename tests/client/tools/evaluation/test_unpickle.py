@@ -247,6 +247,8 @@ BOMBS = {
     + b"t"
     + DTYPE
     + b"\x89U\x00tb.",
+    "the state of a function": b"\x80\x02c_codecs\nencode\n}X\x01\x00\x00\x00aK\x01sb.",
+    "the state of a type": b"\x80\x02cnumpy\ndtype\n}X\x05\x00\x00\x00dtypeK\x01sb.",
     "nothing to stop at": b"N",
     "nothing": b"",
     "an end without a value": b".",
