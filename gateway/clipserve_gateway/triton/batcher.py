@@ -35,11 +35,11 @@ class Batcher:
     """Joins what several callers send to one tower.
 
     Rows are sent at once while the tower has room for another call, or when they fill a call. Otherwise they
-    wait until a call ends, but not longer than `max_wait` while each call of the tower has at most one other
-    behind it.
+    wait until a call ends; after `max_wait` they are sent if the next batch still has room for them.
 
     Calls that are sent while the tower is busy wait in Triton's queue; Triton joins them to a batch when an
-    instance becomes free. It never splits a call: many small calls in its queue would become small batches.
+    instance becomes free. More rows in the queue than a batch holds would not be encoded sooner, and Triton
+    never splits a call: small calls would keep the rows of others out of a batch.
     A call runs until the latest of its callers' deadlines, and is cancelled when all of them have left. If
     the tower refuses a call, the rows of each caller are sent alone. Belongs to one event loop.
 
@@ -55,7 +55,8 @@ class Batcher:
         self.max_wait = MAX_WAIT_SECONDS
         self._send = send
         self._waiting: list[_Request] = []
-        self._calls: set[asyncio.Task[None]] = set()
+        self._calls: dict[asyncio.Task[None], int] = {}
+        """Calls under way, the oldest first, with the number of their rows."""
         self._timer: asyncio.TimerHandle | None = None
 
     async def run(self, rows: Rows, deadline: Deadline) -> Floats:
@@ -82,7 +83,8 @@ class Batcher:
         while self._waiting:
             count = self._first_call()
             full = count < len(self._waiting) or row_count(self._waiting) >= self.max_rows
-            if not full and len(self._calls) >= self.max_calls * (1 + self._overdue):
+            room = len(self._calls) < self.max_calls or (self._overdue and self._fit_next_batch)
+            if not (full or room):
                 break
             self._begin(self._waiting[:count])
             self._waiting = self._waiting[count:]
@@ -95,6 +97,15 @@ class Batcher:
         """Whether the oldest of the waiting rows have waited for `max_wait`, to a millisecond."""
         return asyncio.get_running_loop().time() >= self._waiting[0].since + self.max_wait - 0.001
 
+    @property
+    def _fit_next_batch(self) -> bool:
+        """Whether the waiting rows fit into the next batch of each instance, with the rows in Triton's queue.
+
+        The oldest calls are the ones that Triton works on.
+        """
+        queued = list(self._calls.values())[self.max_calls :]
+        return sum(queued) + row_count(self._waiting) <= self.max_calls * self.max_rows
+
     def _first_call(self) -> int:
         """How many of the waiting requests fit into one call."""
         rows = 0
@@ -106,7 +117,7 @@ class Batcher:
 
     def _begin(self, requests: Sequence[_Request]) -> None:
         call = asyncio.create_task(self._call(requests))
-        self._calls.add(call)
+        self._calls[call] = row_count(requests)
         call.add_done_callback(self._end)
 
         def cancel_if_all_left(_: asyncio.Future[Floats]) -> None:
@@ -117,7 +128,7 @@ class Batcher:
             request.answer.add_done_callback(cancel_if_all_left)
 
     def _end(self, call: asyncio.Task[None]) -> None:
-        self._calls.discard(call)
+        del self._calls[call]
         self._send_waiting()
 
     async def _call(self, requests: Sequence[_Request]) -> None:

@@ -126,17 +126,20 @@ async def test_rows_wait_no_longer_than_the_maximum_for_a_call_to_end(tower):
     assert await tower.begun(2) == [1, 2]
 
 
-async def test_behind_a_call_waits_one_small_call_and_no_more(tower):
+async def test_behind_a_call_wait_no_more_rows_than_the_next_batch_holds(tower):
     tower.batcher.max_wait = 0.01
+    tower.batcher.max_rows = 3
     await busy(tower)
     tower.ask(1)
     assert await tower.begun(2) == [1, 1]
-    late = tower.ask(2)
+    tower.ask(2, 3)
+    assert await tower.begun(3) == [1, 1, 2]
+    late = tower.ask(4)
     # Long after `max_wait`, only more rows, which fill a call, or the end of a call let them go.
     await asyncio.sleep(3 * tower.batcher.max_wait)
-    assert tower.sizes == [1, 1]
+    assert tower.sizes == [1, 1, 2]
     tower.ends[0].set()
-    assert await tower.begun(3) == [1, 1, 1]
+    assert await tower.begun(4) == [1, 1, 2, 1]
     assert not late.done()
 
 
