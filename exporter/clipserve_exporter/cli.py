@@ -7,7 +7,6 @@ import os
 import re
 import time
 from pathlib import Path
-from typing import Literal
 
 import click
 
@@ -79,10 +78,9 @@ def list_models(context: click.Context, option: click.Parameter, wanted: bool) -
     f"[default: from the trial, see above; else {Serving.instances}]",
 )  # fmt: skip
 @click.option(
-    "--threads", metavar="INTEGER|split", callback=lambda context, option, value: threads_of(value),
-    help="Threads of each instance of the Python backend; 0 = all granted cores, shared equally with other "
-    "instances while they work; split = always an equal share of the granted cores.  "
-    f"[default: from the trial, see above; else {Serving.threads}]",
+    "--threads", metavar="INTEGER", callback=lambda context, option, value: threads_of(value),
+    help="Threads of each instance of the Python backend; 0 = an equal share of the granted cores.  "
+    f"[default: {Serving.threads}]",
 )  # fmt: skip
 @click.option(
     "--text-length", type=click.Choice(["auto", "fixed"]), default="auto", show_default=True,
@@ -105,7 +103,7 @@ def main(
     text_batch: int,
     queue_delay_us: int,
     instances: int | None,
-    threads: int | Literal["split"] | None,
+    threads: int | None,
     text_length: str,
     seed: int,
 ) -> None:
@@ -116,9 +114,9 @@ def main(
     the name is already served, the export adds a new version; the old version serves until the new one is
     ready.
 
-    With --format python on a CPU, a short trial on this machine chooses --instances, --threads and
-    --image-batch, and prints its measurements. Export on the machine that serves. There is no trial if one of
-    these options is given, or with --precision fp16.
+    With --format python on a CPU, a short trial on this machine chooses --instances and --image-batch, and
+    prints its measurements. Export on the machine that serves. There is no trial if --instances, --threads or
+    --image-batch is given, or with --precision fp16.
     """
     begin = time.monotonic()
     from clipserve_exporter.report import Report
@@ -166,14 +164,15 @@ def main(
     report.finish(exported, time.monotonic() - begin)
 
 
-def threads_of(value: str | None) -> int | Literal["split"] | None:
-    """Parses the option --threads."""
+def threads_of(value: str | None) -> int | None:
+    """Parses the option --threads. `split` is the name that 0 had until this release."""
     if value is None:
         return None
     if value == "split":
-        return "split"
+        click.echo("Warning: --threads split is deprecated; use --threads 0.", err=True)
+        return 0
     if not value.isdecimal():
-        raise click.BadParameter(f"{value!r} is neither an integer of at least 0 nor 'split'")
+        raise click.BadParameter(f"{value!r} is not an integer of at least 0")
     return int(value)
 
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 import json
 import re
 from dataclasses import dataclass
-from typing import Literal
 
 from clipserve_exporter.preprocessing import Preprocess
 from clipserve_exporter.tokenizer_facts import TokenizerFacts
@@ -71,9 +70,8 @@ class Serving:
     queue_delay_us: int = 1000
     """Longest time that a request waits for others to join its batch, in microseconds."""
     instances: int = 1
-    threads: int | Literal["split"] = 0
-    """Threads of each instance of the Python backend; 0 = the granted cores, shared with instances at work;
-    split = an equal share of the granted cores."""
+    threads: int = 0
+    """Threads of each instance of the Python backend; 0 = an equal share of the granted cores."""
     image_bulk_batch: int = 0
     """Largest batch of bulk work on a CPU while there is interactive work; 0 = not measured."""
     text_bulk_batch: int = 0
@@ -195,7 +193,8 @@ def parameters(facts: ModelFacts, serving: Serving, tower: str) -> dict[str, str
     if facts.logit_bias is not None:
         values["logit_bias"] = repr(facts.logit_bias)
     if facts.format == "python":
-        values["threads"] = str(serving.threads)
+        # Gateways of earlier releases take 0 to mean that all instances share all cores.
+        values["threads"] = str(serving.threads or "split")
         bulk_batch = serving.image_bulk_batch if tower == "image" else serving.text_bulk_batch
         if bulk_batch:
             values["bulk_batch"] = str(bulk_batch)

@@ -34,7 +34,7 @@ from clipserve_exporter.versions import (
 if TYPE_CHECKING:
     import torch
 
-SERVER = ("model.py", "clipserve_cores.py", "clipserve_process.py")
+SERVER = ("model.py", "clipserve_process.py")
 """Files that the Python backend runs, from the package's folder `backend`."""
 CHECKED_HASH = py_compile.PycInvalidationMode.CHECKED_HASH
 OLDER = 2

@@ -15,11 +15,11 @@ import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import torch
 
-from clipserve_exporter.backend.clipserve_cores import granted_cores
+from clipserve_exporter.backend.clipserve_process import granted_cores
 from clipserve_exporter.config import SHORT_TEXT, ModelFacts, Serving
 from clipserve_exporter.errors import ExportError
 from clipserve_exporter.trial_worker import Order
@@ -134,8 +134,7 @@ def choose(measurements: Sequence[Measurement], serving: Serving) -> Serving:
     instances = min(count for count, rate in best.items() if rate >= fast)
     fast = MIN_RATE_FRACTION * best[instances]
     rows = min(one.rows for one in by_instances(measurements, instances) if one.rate >= fast)
-    threads: Literal["split", 0] = "split" if instances > 1 else 0
-    return replace(serving, instances=instances, image_batch=max(rows, MIN_BATCH), threads=threads)
+    return replace(serving, instances=instances, image_batch=max(rows, MIN_BATCH), threads=0)
 
 
 def by_instances(measurements: Sequence[Measurement], count: int) -> list[Measurement]:

@@ -72,14 +72,13 @@ def test_a_batch_says_what_its_parts_say(client, count):
         assert float(alone @ together[i]) > 0.99999
 
 
-async def test_triton_tells_how_a_towers_instances_use_the_cores(live):
+async def test_triton_reports_the_instances_that_the_trial_chose(live):
     triton = TritonEncoder(live.triton)
     try:
         towers = await triton.towers(["demo_image", "demo_text"], 10)
     finally:
         await triton.close()
-    # A trial on this machine has chosen.
+    assert len({tower.instances for tower in towers}) == 1
     for tower in towers:
-        assert tower.share_cores == (tower.parameters["threads"] == "0")
-        assert tower.calls == (1 if tower.share_cores else tower.instances)
+        assert tower.instances >= 1
         assert 0 <= tower.bulk_batch <= tower.max_batch_size

@@ -51,6 +51,14 @@ def test_an_error_is_a_sentence_and_not_a_traceback(tmp_path: Path) -> None:
     assert not (tmp_path / "models").exists()
 
 
+def test_the_former_name_of_zero_threads_is_accepted_with_a_warning(tmp_path: Path) -> None:
+    result = run("--model", "ViT-B32", "--threads", "split", "--out", tmp_path / "models")
+    assert "--threads split is deprecated; use --threads 0" in result.output
+    result = run("--model", "ViT-B32", "--threads", "many", "--out", tmp_path / "models")
+    assert result.exit_code == 2
+    assert "'many' is not an integer of at least 0" in result.output
+
+
 def test_the_list_shows_architectures_with_their_weights() -> None:
     result = run("--list")
     assert result.exit_code == 0

@@ -68,7 +68,7 @@ def test_the_python_form_has_its_server_beside_the_graph(tmp_path: Path) -> None
     write(tmp_path, {"a_image": files("A", python=True)})
     version = tmp_path / "a_image" / served_version(tmp_path / "a_image")
     server = {path.name: path.read_text() for path in version.glob("*.py")}
-    assert set(server) == {"model.py", "clipserve_cores.py", "clipserve_process.py"}
+    assert set(server) == {"model.py", "clipserve_process.py"}
     assert "class TritonPythonModel" in server["model.py"]
     for name, code in server.items():
         compile(code, name, "exec")

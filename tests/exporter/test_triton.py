@@ -27,7 +27,7 @@ START = END - 1
 
 
 class Served:
-    """A Triton with a ragged and a fixed model, one whose instances share the cores, and their sources."""
+    """A Triton with a ragged and a fixed model, one with two instances, and their sources."""
 
     def __init__(self, server: TritonServer, sources: dict[str, Source]) -> None:
         self.server = server
@@ -45,12 +45,12 @@ def served(
     models = {
         "ragged": narrow_model(folder / "ragged"),
         "fixed": narrow_model(folder / "fixed", text_cfg={"no_causal_mask": True, "context_length": 20}),
-        "shared": narrow_model(folder / "shared"),
+        "two": narrow_model(folder / "two"),
     }
     for name, model in models.items():
         # A delay long enough that callers who come together share a batch on a busy machine.
         serving = Serving(image_batch=16, text_batch=32, queue_delay_us=20_000, threads=1)
-        if name == "shared":
+        if name == "two":
             serving = Serving(image_batch=4, text_batch=4, instances=2, threads=0)
         export(Order(model, "", name, "fp32", "python", folder / "models", 0, serving))
     return Served(
@@ -122,10 +122,10 @@ def test_images_of_callers_that_come_together_share_batches(served: Served) -> N
     assert inferences / executions > 2
 
 
-def test_instances_that_share_the_cores_answer_side_by_side(served: Served) -> None:
+def test_two_instances_answer_side_by_side(served: Served) -> None:
     pixels = np.random.default_rng(0).integers(0, 256, (32, 32, 32, 3), np.uint8)
-    expected = encode_images(served.sources["shared"], pixels).numpy()
-    found = all_at_once(lambda i: served.server.infer("shared_image", pixels[i : i + 1])[0], 32)
+    expected = encode_images(served.sources["two"], pixels).numpy()
+    found = all_at_once(lambda i: served.server.infer("two_image", pixels[i : i + 1])[0], 32)
     np.testing.assert_allclose(np.stack(found), expected, atol=2e-5)
 
 

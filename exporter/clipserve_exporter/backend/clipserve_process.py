@@ -5,7 +5,9 @@ Imports only the standard library, so that it can be imported first.
 
 import ctypes
 import os
-from collections.abc import MutableMapping
+from collections.abc import MutableMapping, Sequence
+from pathlib import Path
+from typing import Any
 
 ENVIRONMENT = {
     # OpenMP threads that spin while they wait take CPU time from other threads.
@@ -41,3 +43,27 @@ def keep_memory() -> None:
     if mallopt is not None:
         for option, value in MALLOPT.items():
             mallopt(option, value)
+
+
+def granted_cores() -> int:
+    """Number of cores that this process may use, by its affinity and its cgroup's quota; at least 1."""
+    cores = float(len(os.sched_getaffinity(0)))
+    try:
+        quota, period = Path("/sys/fs/cgroup/cpu.max").read_text().split()
+        cores = min(cores, int(quota) / int(period))
+    except (OSError, ValueError):
+        pass
+    return max(1, int(cores))
+
+
+def threads_of(setting: str, groups: Sequence[dict[str, Any]]) -> int:
+    """Number of threads of one instance; `split` and `0` mean an equal share of the granted cores.
+
+    Args:
+        setting: the parameter `threads` of the tower's configuration.
+        groups: the instance groups of the tower's configuration.
+    """
+    if setting not in ("split", "0"):
+        return int(setting)
+    instances = sum(int(group["count"]) for group in groups)
+    return max(1, granted_cores() // max(1, instances))

@@ -11,14 +11,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from clipserve_process import ENVIRONMENT, bound_memory, keep_memory
+from clipserve_process import ENVIRONMENT, bound_memory, keep_memory, threads_of
 
 # torch's libraries read the environment when they are loaded.
 os.environ.update(ENVIRONMENT | os.environ)
 
 import torch
 import triton_python_backend_utils as pb_utils
-from clipserve_cores import SharedCores, granted_cores, threads_of
 from torch import Tensor
 
 INPUT, OUTPUT = "INPUT__0", "OUTPUT__0"
@@ -32,10 +31,9 @@ class TritonPythonModel:
         config = json.loads(args["model_config"])
         parameters = {key: value["string_value"] for key, value in config["parameters"].items()}
         gpu = args["model_instance_kind"] == "GPU" and torch.cuda.is_available()
-        threads = threads_of(parameters.get("threads", "0"), config.get("instance_group", ()))
-        self.cores = None if gpu or threads else SharedCores(granted_cores())
+        threads = threads_of(parameters.get("threads", "split"), config.get("instance_group", ()))
         # With a GPU, torch only joins rows on the CPU, which more threads make slower.
-        torch.set_num_threads(self.cores.cores if self.cores else 1 if gpu else threads)
+        torch.set_num_threads(1 if gpu else threads)
         self.device = torch.device(f"cuda:{args['model_instance_device_id']}" if gpu else "cpu")
         file = Path(args["model_repository"]) / args["model_version"] / "model.pt"
         self.model = torch.jit.load(str(file), map_location=self.device).eval()
@@ -54,15 +52,6 @@ class TritonPythonModel:
 
     def execute(self, requests: Sequence[Any]) -> list[Any]:
         """Returns one response for each request."""
-        if self.cores is None:
-            return self.responses(requests)
-        with self.cores.at_work() as threads:
-            if threads != torch.get_num_threads():
-                torch.set_num_threads(threads)
-            return self.responses(requests)
-
-    def responses(self, requests: Sequence[Any]) -> list[Any]:
-        """Returns one response for each request, with torch's current number of threads."""
         inputs = [
             torch.from_dlpack(pb_utils.get_input_tensor_by_name(request, INPUT).to_dlpack())
             for request in requests

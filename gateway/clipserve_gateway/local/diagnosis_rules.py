@@ -15,7 +15,7 @@ OPEN_FILES_CAUSE = "The limit on open files (`ulimit -n`) is too low for Triton"
 NO_ADDRESS_SPACE = "Triton has used up its address space"
 """Symptom of a Triton that waits forever for a thread that it cannot create."""
 INSTALLED = (
-    "torch|numpy|triton_python_backend_utils|clipserve_cores|clipserve_process|"
+    "torch|numpy|triton_python_backend_utils|clipserve_process|"
     "encodings|filelock|fsspec|jinja2|markupsafe|mpmath|networkx|setuptools|sympy|typing_extensions"
 )
 """Modules that the models' environment must have: imports of the exported models, and imports of these.

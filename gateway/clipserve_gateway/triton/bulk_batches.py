@@ -13,7 +13,7 @@ def bulk_room(towers: Sequence[TowerConfig], max_rows: int, *, interactive: bool
 
     Without interactive work, bulk work gets one batch for each instance, so that none of it waits in Triton's
     queue ahead of an interactive call. With interactive work, each replica keeps one instance free of bulk
-    work. A replica with one instance, or whose instances share the cores, gets one small call at a time.
+    work; a replica with a single instance gets one small call of bulk work at a time.
 
     Args:
         towers: the tower's configuration at each replica.
@@ -26,5 +26,5 @@ def bulk_room(towers: Sequence[TowerConfig], max_rows: int, *, interactive: bool
     if not interactive:
         instances = sum(tower.instances for tower in towers)
         return BulkRoom(rows=max_rows, units=instances * max_rows, visits=instances * max_rows)
-    calls, rows = sum(max(1, tower.calls - 1) for tower in towers), min(max_rows, *sizes)
+    calls, rows = sum(max(1, tower.instances - 1) for tower in towers), min(max_rows, *sizes)
     return BulkRoom(rows=rows, units=calls * rows, visits=calls)

@@ -164,10 +164,8 @@ def tower_of(response: Any) -> TowerConfig:
     gpu = any(group.kind == group.KIND_GPU for group in config.instance_group)
     # The exporter's Python backend has the parameter `threads`, the libtorch backend does not.
     on_cpu = not gpu and "threads" in parameters
-    share_cores = on_cpu and parameters["threads"] == "0"
-    free = instances > 1 and not share_cores
-    bulk_batch = bulk_batch_of(parameters, config.max_batch_size, free=free) if on_cpu else 0
-    return TowerConfig(config.name, config.max_batch_size, parameters, instances, share_cores, bulk_batch)
+    bulk_batch = bulk_batch_of(parameters, config.max_batch_size, free=instances > 1) if on_cpu else 0
+    return TowerConfig(config.name, config.max_batch_size, parameters, instances, bulk_batch)
 
 
 def translate(error: grpc.aio.AioRpcError) -> errors.ClipserveError:

@@ -24,7 +24,6 @@ class TowerConfig:
 
     Attributes:
         instances: how many run at the same time.
-        share_cores: all instances share the cores; else each has its own device or threads.
         bulk_batch: rows of a call of bulk work while there is interactive work; 0 for no limit.
     """
 
@@ -32,18 +31,12 @@ class TowerConfig:
     max_batch_size: int
     parameters: Mapping[str, str] = field(hash=False)
     instances: int = 1
-    share_cores: bool = False
     bulk_batch: int = 0
 
     @property
     def version(self) -> str:
         """The version that the parameters describe."""
         return self.parameters.get(VERSION, FIRST_FORM)
-
-    @property
-    def calls(self) -> int:
-        """Calls that do not slow each other."""
-        return 1 if self.share_cores else self.instances
 
 
 def required(tower: TowerConfig, key: str) -> str:

@@ -130,7 +130,7 @@ class ReplicaPool:
             queue.room = max(queue.room, queue.bulk_room.units + max_rows)
         batcher = self._batcher(spec, tower)
         batcher.max_rows = max_rows
-        batcher.max_calls = max(1, sum(config.calls for config in towers))
+        batcher.max_calls = max(1, sum(config.instances for config in towers))
         return queue, batcher
 
     def _batcher(self, spec: ModelSpec, tower: Tower) -> Batcher:

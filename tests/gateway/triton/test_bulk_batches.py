@@ -12,8 +12,8 @@ from google.protobuf.json_format import ParseDict
 from tritonclient.grpc import service_pb2
 
 
-def replica(instances: int, bulk_batch: int, *, share_cores: bool = False) -> TowerConfig:
-    return TowerConfig("fake_image", 8, {}, instances, share_cores, bulk_batch)
+def replica(instances: int, bulk_batch: int) -> TowerConfig:
+    return TowerConfig("fake_image", 8, {}, instances, bulk_batch)
 
 
 @pytest.mark.parametrize(
@@ -21,7 +21,6 @@ def replica(instances: int, bulk_batch: int, *, share_cores: bool = False) -> To
     [
         ([replica(1, 2)], BulkRoom(8, 8, 8), BulkRoom(2, 2, 1)),
         ([replica(3, 8)], BulkRoom(8, 24, 24), BulkRoom(8, 16, 2)),
-        ([replica(2, 2, share_cores=True)], BulkRoom(8, 16, 16), BulkRoom(2, 2, 1)),
         ([replica(2, 8), replica(1, 2)], BulkRoom(8, 24, 24), BulkRoom(2, 4, 2)),
         ([replica(4, 0)], None, None),
         ([replica(2, 8), replica(2, 0)], None, None),
@@ -41,20 +40,20 @@ def test_the_exporters_measurement_decides_how_small():
 
 
 @pytest.mark.parametrize(
-    ("kind", "instances", "parameters", "share_cores", "rows"),
+    ("kind", "instances", "parameters", "rows"),
     [
-        ("KIND_CPU", 1, {"threads": "0"}, True, 0),
-        ("KIND_CPU", 1, {"threads": "0", "bulk_batch": "5"}, True, 5),
-        ("KIND_CPU", 2, {"threads": "0", "bulk_batch": "5"}, True, 5),
-        ("KIND_CPU", 2, {"threads": "split"}, False, 16),
-        ("KIND_CPU", 1, {"threads": "3"}, False, 0),
-        ("KIND_GPU", 1, {"threads": "0"}, False, 0),
-        ("KIND_CPU", 1, {}, False, 0),
+        ("KIND_CPU", 1, {"threads": "0"}, 0),
+        ("KIND_CPU", 1, {"threads": "split", "bulk_batch": "5"}, 5),
+        ("KIND_CPU", 2, {"threads": "split", "bulk_batch": "5"}, 16),
+        ("KIND_CPU", 2, {"threads": "0"}, 16),
+        ("KIND_CPU", 1, {"threads": "3"}, 0),
+        ("KIND_GPU", 1, {"threads": "split"}, 0),
+        ("KIND_CPU", 1, {}, 0),
     ],
 )
-def test_bulk_is_bounded_on_cpus_in_the_python_form(kind, instances, parameters, share_cores, rows):
+def test_bulk_is_bounded_on_cpus_in_the_python_form(kind, instances, parameters, rows):
     group = {"kind": kind, "count": instances}
     values = {key: {"string_value": value} for key, value in parameters.items()}
     config = {"name": "a_image", "max_batch_size": 16, "instance_group": [group], "parameters": values}
     tower = tower_of(ParseDict({"config": config}, service_pb2.ModelConfigResponse()))
-    assert (tower.instances, tower.share_cores, tower.bulk_batch) == (instances, share_cores, rows)
+    assert (tower.instances, tower.bulk_batch) == (instances, rows)

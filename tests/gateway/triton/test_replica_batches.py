@@ -51,16 +51,6 @@ async def test_each_instance_of_a_tower_in_service_has_a_call_before_rows_wait(f
     assert images.max_calls == 3
 
 
-async def test_instances_that_share_cores_have_one_call_at_each_replica_before_rows_wait(fleet):
-    for fake in fleet.both:
-        fake.found["fake_image"] = dataclasses.replace(
-            fake.found["fake_image"], instances=3, share_cores=True
-        )
-    await fleet.refresh()
-    _, images = fleet.pool._queue_and_batcher(fleet.spec, "image")
-    assert images.max_calls == 2
-
-
 async def bulk_sizes(fleet: Fleet, rows: int) -> list[int]:
     """Rows of each call that so many rows of bulk work go in, of which as many as may be are under way."""
     sizes: list[int] = []
