@@ -18,6 +18,7 @@ from clipserve_exporter.repository import write
 from clipserve_exporter.versions import CONFIG, FIRST_FORM, served_version
 from clipserve_gateway.inputs import preprocess
 from clipserve_gateway.inputs.tokenizer import tokenizer_for
+from clipserve_gateway.types import TokenizerSpec
 from PIL import Image
 
 from faults.backend import answers
@@ -153,7 +154,7 @@ def packed(embedding: answers.Floats) -> str:
 
 def raw_texts(texts: Sequence[str], seed: int = 0) -> answers.Floats:
     """What the model answers to texts: float32 [n, DIM]."""
-    tokens = tokenizer_for(CONTEXT).encode(texts)
+    tokens = tokenizer_for(TokenizerSpec(CONTEXT)).encode(texts)
     return np.stack([answers.of_texts(np.asarray([token.ids], np.int32), seed)[0] for token in tokens])
 
 

@@ -13,6 +13,7 @@ import clipserve
 import numpy as np
 from clipserve.labels import label_set
 from clipserve_gateway.inputs.tokenizer import tokenizer_for
+from clipserve_gateway.types import TokenizerSpec
 
 from bench.speed import messages
 from bench.speed.scale import Bar, Scale
@@ -100,7 +101,7 @@ def short_prompts() -> list[str]:
     """Prompts as callers send them."""
     labels = label_set("imagenet1k")
     prompts = [template.replace("{}", name) for name in labels.names for template in labels.templates[:8]]
-    lengths = [len(tokens.ids) for tokens in tokenizer_for(77).encode(prompts)]
+    lengths = [len(tokens.ids) for tokens in tokenizer_for(TokenizerSpec(77)).encode(prompts)]
     return [prompt for prompt, length in zip(prompts, lengths, strict=True) if length <= SHORT][:TEXTS]
 
 
@@ -108,6 +109,6 @@ def mixed_texts(least: int, most: int) -> list[str]:
     """Texts of random words whose numbers of tokens, both ends included, are spread evenly."""
     rng = np.random.default_rng(0)
     words = [name for name in label_set("imagenet1k").names if name.isalpha()]
-    counts = [len(tokens.ids) - 2 for tokens in tokenizer_for(77).encode(words)]
+    counts = [len(tokens.ids) - 2 for tokens in tokenizer_for(TokenizerSpec(77)).encode(words)]
     single = [word for word, count in zip(words, counts, strict=True) if count == 1]
     return [" ".join(rng.choice(single, rng.integers(least, most + 1) - 2)) for _ in range(TEXTS)]

@@ -15,8 +15,8 @@ from clipserve_exporter.tokenizer_facts import TokenizerFacts
 SCHEMA = "2"
 """Form of the parameters. Schema 1 had square images, one preprocessing and one tokenizer."""
 MODEL_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
-TOWER_SUFFIXES = ("_image", "_text")
-"""Endings of the names of a model's two Triton models."""
+TOWER_SUFFIXES = ("_image", "_text", "_tokenizer")
+"""Endings of the names of a model's Triton models."""
 SHORT_TEXT = 16
 """Number of tokens of a typical prompt, for the warmup."""
 
@@ -31,6 +31,9 @@ class Canary:
     """Base64 of float32 little-endian [D]."""
     text: str
     text_embedding: str
+    text_ids: str = ""
+    """Token ids of the text without padding, separated by spaces; empty for `openai_bpe`. The gateway and the
+    guard send these, so that they need no tokenizer to check a model."""
 
 
 @dataclass(frozen=True)
@@ -192,6 +195,8 @@ def parameters(facts: ModelFacts, serving: Serving, tower: str) -> dict[str, str
         values["license"] = facts.license
     if facts.logit_bias is not None:
         values["logit_bias"] = repr(facts.logit_bias)
+    if facts.canary.text_ids:
+        values["canary_text_ids"] = facts.canary.text_ids
     if facts.format == "python":
         # Gateways of earlier releases take 0 to mean that all instances share all cores.
         values["threads"] = str(serving.threads or "split")

@@ -118,7 +118,7 @@ def check_name(name: str) -> None:
     if name.endswith(TOWER_SUFFIXES):
         raise ExportError(
             f"{name!r} is not a valid model name: names that end in {' or '.join(TOWER_SUFFIXES)} are "
-            "reserved for a model's towers; choose another name with --name"
+            "reserved for the parts of a model; choose another name with --name"
         )
 
 

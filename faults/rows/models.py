@@ -8,6 +8,7 @@ from collections.abc import Iterator
 
 import numpy as np
 from clipserve_gateway.inputs.tokenizer import tokenizer_for
+from clipserve_gateway.types import TokenizerSpec
 
 from faults.calls import Calls
 from faults.delay_model import CONTEXT, DelayModel, right_texts
@@ -136,7 +137,7 @@ def bad_answers(env: FaultEnv) -> Iterator[Promise]:
         moments.append((mode, begin, time.monotonic()))
         model.turn(mode="ok")
         time.sleep(0.5)
-    poison = int(tokenizer_for(CONTEXT).encode(["poison"])[0].ids[1])
+    poison = int(tokenizer_for(TokenizerSpec(CONTEXT)).encode(["poison"])[0].ids[1])
     model.turn(poison=poison)
     time.sleep(0.2)
     batch = env.client(gateway).embed_texts([text(0), "poison", text(1)], on_error="return")

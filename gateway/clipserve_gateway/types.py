@@ -143,6 +143,8 @@ class Canary:
     image_embedding: bytes
     text: str
     text_embedding: bytes
+    text_ids: tuple[int, ...] = ()
+    """Token ids of the text, for models whose tokenizer comes from Triton; else empty."""
 
 
 @dataclass(frozen=True)

@@ -142,7 +142,7 @@ def test_a_bad_name_is_refused_before_anything_is_loaded(order: Callable[..., Or
         export(order(name="a/b"))
 
 
-@pytest.mark.parametrize("name", ["shop_text", "shop_image", "shop_image_text"])
+@pytest.mark.parametrize("name", ["shop_text", "shop_image", "shop_image_text", "shop_tokenizer"])
 def test_a_name_that_ends_like_a_towers_is_refused(order: Callable[..., Order], name: str) -> None:
     with pytest.raises(ExportError, match="choose another name with --name"):
         export(order(name=name))

@@ -88,6 +88,18 @@ STRINGS = [
     "😀" * 100,
 ]
 
+SPELLED = [
+    "a <start_of_text> dog",
+    "a dog<end_of_text>",
+    "<END_OF_TEXT>",
+    "<start_of_text><end_of_text>",
+    "a <|endoftext|> dog",
+    "a <start_of_text dog",
+    "<ſtart_of_text> x",
+    "<start_of_text> " * 80,
+]
+"""Strings with special tokens as open_clip spells them."""
+
 
 def picture(width: int, height: int, seed: int = 0) -> np.ndarray:
     """RGB with gradients, hard edges and noise."""
@@ -168,8 +180,20 @@ def openai_tokenizer() -> SimpleTokenizer:
     return tokenizer
 
 
+def write_tokens(name: str, tokenizer: SimpleTokenizer, strings: list[str]) -> None:
+    """Writes strings with their token ids."""
+    rows = []
+    for string in strings:
+        # The numbers of the special tokens; the tokenizer itself was told only their spelling.
+        ids = [49406, *tokenizer.encode(string), 49407]
+        kept = ids if len(ids) <= 77 else [*ids[:76], 49407]
+        rows.append({"text": string, "ids": kept, "truncated": len(ids) > 77})
+    lines = ",\n".join(json.dumps(row, ensure_ascii=True) for row in rows)
+    (HERE / name).write_text(f"[\n{lines}\n]\n")
+
+
 def main() -> None:
-    """Writes images/, pixels.npz and tokens.json anew."""
+    """Writes images/, pixels.npz and both files of tokens anew."""
     folder = HERE / "images"
     folder.mkdir(exist_ok=True)
     pixels = {}
@@ -180,15 +204,8 @@ def main() -> None:
         pixels[name] = expected((PHOTOS / name).read_bytes(), PHOTO_SIZE)
     np.savez_compressed(HERE / "pixels.npz", **pixels)
 
-    tokenizer = openai_tokenizer()
-    rows = []
-    for string in STRINGS:
-        # The numbers of the special tokens; the tokenizer itself was told only their spelling.
-        ids = [49406, *tokenizer.encode(string), 49407]
-        kept = ids if len(ids) <= 77 else [*ids[:76], 49407]
-        rows.append({"text": string, "ids": kept, "truncated": len(ids) > 77})
-    lines = ",\n".join(json.dumps(row, ensure_ascii=True) for row in rows)
-    (HERE / "tokens.json").write_text(f"[\n{lines}\n]\n")
+    write_tokens("tokens.json", openai_tokenizer(), STRINGS)
+    write_tokens("open_clip_tokens.json", SimpleTokenizer(), SPELLED)
 
 
 if __name__ == "__main__":

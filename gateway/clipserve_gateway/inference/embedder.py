@@ -204,9 +204,10 @@ class Embedder:
     ) -> list[Embedded]:
         deadline.check("tokenize")
         with stage("tokenize"):
-            encode = tokenizer_for(spec.context_length).encode
-            short = sum(map(len, texts)) <= SHORT_TEXTS
-            tokens = encode(texts) if short else await asyncio.to_thread(encode, texts)
+            tokenizer = tokenizer_for(spec.tokenizer)
+            on_loop = not tokenizer.blocking and sum(map(len, texts)) <= SHORT_TEXTS
+            encode = tokenizer.encode
+            tokens = encode(texts) if on_loop else await asyncio.to_thread(encode, texts)
         with stage("encode"):
             return await self._encode_tokens(spec, tokens, deadline)
 

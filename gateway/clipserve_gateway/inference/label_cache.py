@@ -105,7 +105,7 @@ class LabelCache:
                 embed = functools.partial(embed_directions, self._embedder, spec)
                 words = await self._negative_texts.get(spec.fingerprint, spec.embed_dim, latest, embed)
                 built = replace(built, negative=await asyncio.to_thread(far_words, words, built.matrix))
-            built = replace(built, warnings=await find_warnings(labels, spec.context_length, latest()))
+            built = replace(built, warnings=await find_warnings(labels, spec.tokenizer, latest()))
             self._metrics.label_cache_build_seconds.observe(time.perf_counter() - start)
             remember(cache, key, built)
             size = self._sets.currsize + self._named.currsize + self._labels.currsize

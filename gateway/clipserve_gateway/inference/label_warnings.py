@@ -8,13 +8,13 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
-from clipserve_gateway.errors import DeadlineExceeded
+from clipserve_gateway.errors import DeadlineExceeded, InferenceFailed, ModelLoading
 from clipserve_gateway.flow.deadline import Deadline
 from clipserve_gateway.inputs.tokenizer import tokenizer_for
-from clipserve_gateway.types import LabelSet, Tokens
+from clipserve_gateway.types import LabelSet, TokenizerSpec, Tokens
 
-DEFAULT_CONTEXT = 77
-"""Tokens of CLIP's context, for label sets that are stored while no model is served."""
+DEFAULT = TokenizerSpec(context_length=77)
+"""CLIP's tokenizer, for label sets that are stored while no model is served."""
 WARNINGS = 16
 """Most warnings for a label set."""
 NAMED = 3
@@ -44,38 +44,45 @@ class LabelWarning:
     message: str
 
 
-async def find_warnings_briefly(labels: LabelSet, context_length: int) -> tuple[LabelWarning, ...]:
-    """The warnings, or a message that the check would take too long."""
+async def find_warnings_briefly(labels: LabelSet, spec: TokenizerSpec) -> tuple[LabelWarning, ...]:
+    """The warnings, or a message that the labels cannot be checked now."""
     try:
-        return await find_warnings(labels, context_length, Deadline.after(BRIEF_SECONDS))
+        return await find_warnings(labels, spec, Deadline.after(BRIEF_SECONDS))
     except DeadlineExceeded:
         return (LabelWarning("", (), "the text is too long to check for equal or truncated labels"),)
+    except (ModelLoading, InferenceFailed) as error:
+        return (LabelWarning("", (), f"equal or truncated labels are not checked: {error.message}"),)
 
 
 async def find_warnings(
-    labels: LabelSet, context_length: int, deadline: Deadline
+    labels: LabelSet, spec: TokenizerSpec, deadline: Deadline
 ) -> tuple[LabelWarning, ...]:
-    """The warnings for a model with this context (tokens), at most WARNINGS. Raises DeadlineExceeded.
+    """The warnings for a model with this tokenizer, at most WARNINGS.
+
+    Raises DeadlineExceeded, and the errors of `tokenizer_for` and `Tokenizer.encode`.
 
     Takes about 50 µs for a label, and up to 15 ms for 4 KiB. Many or long labels are checked in a thread.
     """
-    if sum(map(len, labels.names)) <= CHARACTERS_ON_LOOP:
-        return label_warnings(labels, context_length, deadline)
-    return await asyncio.to_thread(label_warnings, labels, context_length, deadline)
+    blocking = tokenizer_for(spec).blocking
+    if not blocking and sum(map(len, labels.names)) <= CHARACTERS_ON_LOOP:
+        return label_warnings(labels, spec, deadline)
+    return await asyncio.to_thread(label_warnings, labels, spec, deadline)
 
 
 def label_warnings(
-    labels: LabelSet, context_length: int, deadline: Deadline | None = None
+    labels: LabelSet, spec: TokenizerSpec, deadline: Deadline | None = None
 ) -> tuple[LabelWarning, ...]:
     """See find_warnings."""
+    tokenizer = tokenizer_for(spec)
 
     def encode(texts: Sequence[str]) -> Iterator[Tokens]:
         for first in range(0, len(texts), LABELS_AT_ONCE):
             if deadline is not None:
                 deadline.check("tokenize")
-            yield from tokenizer_for(context_length).encode(texts[first : first + LABELS_AT_ONCE])
+            yield from tokenizer.encode(texts[first : first + LABELS_AT_ONCE])
 
-    warnings = [*truncated_labels(labels, context_length, encode), *same_labels(labels, encode)]
+    cut = truncated_labels(labels, spec.context_length, tokenizer.safe_bytes, encode)
+    warnings = [*cut, *same_labels(labels, encode)]
     if len(warnings) <= WARNINGS:
         return tuple(warnings)
     rest = warnings[WARNINGS - 1 :]
@@ -103,11 +110,15 @@ def same_labels(labels: LabelSet, encode: Encode) -> list[LabelWarning]:
     ]
 
 
-def truncated_labels(labels: LabelSet, context_length: int, encode: Encode) -> list[LabelWarning]:
-    """Labels with truncated prompts, and truncated prompts of none of the above."""
+def truncated_labels(
+    labels: LabelSet, context_length: int, safe_bytes: int, encode: Encode
+) -> list[LabelWarning]:
+    """Labels with truncated prompts, and truncated prompts of none of the above.
+
+    `safe_bytes` is that of the tokenizer: shorter prompts need no check.
+    """
     longest = max(labels.templates, key=len)
-    # A token has at least one byte, so short prompts need no check.
-    room = context_length - 2 - len(longest.encode())
+    room = safe_bytes - len(longest.encode())
     long = [i for i, name in enumerate(labels.names) if len(name.encode()) > room]
     tokens = encode([longest.replace("{}", labels.names[i]) for i in long])
     cut = [i for i, prompt in zip(long, tokens, strict=True) if prompt.truncated]

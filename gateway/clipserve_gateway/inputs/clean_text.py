@@ -1,4 +1,4 @@
-"""Cleans texts as CLIP's tokenizer does: repaired, with single spaces, in lower case; in bounded time.
+"""Cleans texts by the rules of open_clip's tokenizers, in bounded time: repaired, with single spaces.
 
 ftfy repairs texts line by line and takes up to 20 µs a line and 5 µs a character. Only the lines that fill
 the context are repaired, so a text of a megabyte takes little longer than its beginning.
@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import html
 import re
+import string
 import unicodedata
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from typing import Literal, TypeAlias
 
 import ftfy
 from ftfy.fixes import unescape_html
@@ -37,15 +39,32 @@ FILLERS = frozenset(
 """Invisible letters and marks: fillers, variation selectors, the empty braille pattern."""
 INVISIBLE = ("Cc", "Cf", "Cs", "Zs", "Zl", "Zp")
 SPACES = str.maketrans("\t\n\r", "   ")
+WITHOUT_PUNCTUATION = str.maketrans("_", " ", string.punctuation.replace("_", ""))
+
+CleanRule: TypeAlias = Literal["lower", "whitespace", "canonicalize", "none"]
+"""open_clip's names: `whitespace` repairs a text and leaves single spaces, `lower` also changes it to lower
+case, `canonicalize` also removes ASCII punctuation. `none` changes nothing."""
+LAST_STEP: dict[CleanRule, Callable[[str], str]] = {
+    "whitespace": lambda text: text,
+    "lower": str.lower,
+    "canonicalize": lambda text: text.translate(WITHOUT_PUNCTUATION).lower(),
+}
+"""What a rule does to a repaired text."""
 
 
-def clean(text: str, enough: int) -> tuple[str, bool]:
-    """The cleaned text, and whether all of it was read. Reading ends after `enough` clean characters."""
+def clean(text: str, enough: int, rule: CleanRule = "lower") -> tuple[str, bool]:
+    """The cleaned text, and whether all of it was read.
+
+    Reading ends after `enough` repaired characters; `canonicalize` may leave fewer of them.
+    """
+    if rule == "none":
+        return text[:enough], len(text) <= enough
+    last_step = LAST_STEP[rule]
     flat = text.translate(SPACES)
     # ftfy does not change printable ASCII without entities, so it is skipped.
     if flat.isascii() and flat.isprintable() and "&" not in flat:
-        return " ".join(flat.split()).lower(), True
-    words: list[str] = []
+        return " ".join(last_step(flat).split()), True
+    parts: list[str] = []
     length, config, whole = 0, AUTO, True
     for number, line in enumerate(lines(text)):
         if length >= enough or number >= LINES:
@@ -56,10 +75,10 @@ def clean(text: str, enough: int) -> tuple[str, bool]:
             config = NO_ENTITIES
         if config is AUTO:
             line = AMPERSANDS.sub("&amp;", line)
-        mended = unescaped(unescaped(ftfy.fix_text_segment(line, config))).split()
-        words += mended
-        length += sum(map(len, mended))
-    return " ".join(words).lower(), whole
+        mended = unescaped(unescaped(ftfy.fix_text_segment(line, config)))
+        parts.append(mended)
+        length += sum(map(len, mended.split()))
+    return " ".join(last_step("".join(parts)).split()), whole
 
 
 def unescaped(text: str) -> str:

@@ -1,133 +1,66 @@
-"""Turns texts into token ids, the same as OpenAI's CLIP tokenizer.
-
-Uses the same byte-pair encoding (49,408 tokens, from CLIP's merges file) on the same cleaned text; Hugging
-Face's `tokenizers` does the merging. As in OpenAI's, a text may contain start and end tokens.
-"""
+"""The tokenizers of models: what they do, and where to get the one of a model."""
 
 from __future__ import annotations
 
 import functools
-import gzip
 from collections.abc import Sequence
-from importlib import resources
+from typing import Protocol
 
-import numpy as np
-from tokenizers import Regex, Tokenizer
-from tokenizers.models import BPE
-from tokenizers.pre_tokenizers import ByteLevel, Split
-from tokenizers.pre_tokenizers import Sequence as Steps
-
-from clipserve_gateway.inputs.clean_text import clean
-from clipserve_gateway.types import Tokens
-
-START, END = "<|startoftext|>", "<|endoftext|>"
-VOCABULARY = 49408
-LONGEST_TOKEN = 32
-"""Bytes of the longest token."""
-FEW = 8
-"""Up to this many texts are encoded one by one: a batch uses other threads, which takes longer."""
-
-# The original's pattern ignores case. After lower(), this matters only for the long s and the iota subscript,
-# which the original's pattern matches nowhere.
-PIECES = (
-    r"<\|[sſ]tartoftext\|>|<\|endoftext\|>|'[sſ]|'t|'re|'ve|'m|'ll|'d"
-    r"|\p{L}+|\p{N}|[^\s\p{L}\p{N}\x{345}]+"
-)
+from clipserve_gateway.errors import ModelLoading
+from clipserve_gateway.inputs.openai_tokenizer import OpenAITokenizer
+from clipserve_gateway.types import TokenizerSpec, Tokens
 
 
-class OpenAITokenizer:
-    """Encodes texts with CLIP's vocabulary, which is loaded at the first use (0.1 s).
+class Tokenizer(Protocol):
+    """Turns texts into token ids. All threads may use it at the same time."""
 
-    Args:
-        context_length: most tokens of a text, start and end included.
-    """
+    @property
+    def blocking(self) -> bool:
+        """Whether `encode` waits for another process, so that the event loop must not call it."""
+        ...
 
-    def __init__(self, context_length: int = 77) -> None:
-        if context_length < 2:
-            raise ValueError(f"a context of {context_length} tokens has no space for start and end")
-        self._context_length = context_length
-        # Twice the text that certainly fills the context, so that merges near the cut change no kept token.
-        self._enough = 2 * LONGEST_TOKEN * context_length
+    @property
+    def safe_bytes(self) -> int:
+        """A text of at most this many bytes in UTF-8 is never truncated; 0 if there is no certain number."""
+        ...
 
     def encode(self, texts: Sequence[str]) -> list[Tokens]:
-        """Token ids of each text, start and end included: int32 [n ≤ context_length].
+        """Token ids of each text, with the model's special tokens: int32 [n ≤ context_length].
 
-        A longer text is cut, and its `truncated` is true. Takes about 15 µs for a prompt, and less than 0.5 s
-        for any text of a million characters.
+        A longer text is cut, and its `truncated` is true. Raises ModelLoading or InferenceFailed if the
+        tokenizer runs in another process and does not answer.
         """
-        cleaned = [clean(text, self._enough) for text in texts]
-        short = [self._beginning(text) for text, _ in cleaned]
-        tokenizer = load_tokenizer()
-        if len(short) <= FEW:
-            encodings = [tokenizer.encode(text, add_special_tokens=False) for text in short]
-        else:
-            encodings = tokenizer.encode_batch_fast(short, add_special_tokens=False)
-        return [
-            self._framed(with_special(text) if "<|" in text else encoding.ids, whole=whole)
-            for text, encoding, (_, whole) in zip(short, encodings, cleaned, strict=True)
-        ]
-
-    def _beginning(self, text: str) -> str:
-        """The part of a cleaned text that fills the context: the same ids, as no token spans two words."""
-        if len(text) <= self._context_length:
-            return text
-        return " ".join(text[: self._enough].split(" ", self._context_length)[: self._context_length])
-
-    def _framed(self, ids: list[int], *, whole: bool) -> Tokens:
-        room = self._context_length - 2
-        start, end = VOCABULARY - 2, VOCABULARY - 1
-        # OpenAI cuts after framing and then overwrites the last id: the same ids.
-        framed = np.array([start, *ids[:room], end], np.int32)
-        return Tokens(framed, truncated=not whole or len(ids) > room)
+        ...
 
 
-def with_special(text: str) -> list[int]:
-    """Ids of a cleaned text that may contain start or end tokens."""
-    tokenizer = load_tokenizer()
-    special = {START: VOCABULARY - 2, END: VOCABULARY - 1}
-    ids: list[int] = []
-    for piece, _ in tokenizer.pre_tokenizer.pre_tokenize_str(text):
-        if piece in special:
-            ids.append(special[piece])
-        else:
-            ids.extend(token.id for token in tokenizer.model.tokenize(piece))
-    return ids
+_loaded: dict[TokenizerSpec, Tokenizer] = {}
+"""The tokenizers that came from Triton."""
+
+
+def tokenizer_for(spec: TokenizerSpec) -> Tokenizer:
+    """The tokenizer of a model; all callers share it.
+
+    Raises ModelLoading if it comes from Triton and is not loaded. That of a model that is ready is loaded.
+    """
+    if spec.kind == "openai_bpe":
+        return openai_tokenizer(spec)
+    try:
+        return _loaded[spec]
+    except KeyError:
+        raise ModelLoading("the tokenizer of this model is not loaded; try again in a few seconds") from None
+
+
+def publish(spec: TokenizerSpec, tokenizer: Tokenizer) -> None:
+    """Makes a tokenizer that came from Triton available to `tokenizer_for`."""
+    _loaded[spec] = tokenizer
+
+
+def withdraw(spec: TokenizerSpec) -> None:
+    """Undoes `publish`."""
+    _loaded.pop(spec, None)
 
 
 @functools.cache
-def load_tokenizer() -> Tokenizer:
-    """The byte-pair encoder of cleaned text, without start and end."""
-    vocabulary, merges = load_bpe()
-    tokenizer = Tokenizer(BPE(vocabulary, merges, end_of_word_suffix="</w>"))
-    tokenizer.pre_tokenizer = Steps(
-        [Split(Regex(PIECES), "removed", invert=True), ByteLevel(add_prefix_space=False, use_regex=False)]
-    )
-    return tokenizer
-
-
-def load_bpe() -> tuple[dict[str, int], list[tuple[str, str]]]:
-    """Vocabulary and merges, in the order of CLIP's token ids."""
-    source = resources.files("clipserve_gateway") / "data" / "bpe_simple_vocab_16e6.txt.gz"
-    lines = gzip.decompress(source.read_bytes()).decode().split("\n")
-    symbols = byte_symbols()
-    # The first line is a comment; 512 tokens are bytes, 2 are special, the rest come from merges.
-    merges = [(left, right) for left, right in (line.split() for line in lines[1 : VOCABULARY - 514 + 1])]
-    tokens = [*symbols, *(symbol + "</w>" for symbol in symbols), *(a + b for a, b in merges), START, END]
-    return {token: i for i, token in enumerate(tokens)}, merges
-
-
-def byte_symbols() -> list[str]:
-    """A printable character for each byte, as in GPT-2."""
-    printable = [
-        *range(ord("!"), ord("~") + 1),
-        *range(ord("¡"), ord("¬") + 1),
-        *range(ord("®"), ord("ÿ") + 1),
-    ]
-    rest = [byte for byte in range(256) if byte not in printable]
-    return [chr(byte) for byte in printable] + [chr(256 + i) for i in range(len(rest))]
-
-
-@functools.cache
-def tokenizer_for(context_length: int) -> OpenAITokenizer:
-    """The tokenizer for a context length; all callers share it."""
-    return OpenAITokenizer(context_length)
+def openai_tokenizer(spec: TokenizerSpec) -> OpenAITokenizer:
+    """The tokenizer that is part of the gateway."""
+    return OpenAITokenizer(spec.context_length, spec.special_tokens)

@@ -11,7 +11,7 @@ from clipserve_gateway.collection.label_sets import LabelSets, summary
 from clipserve_gateway.convert import labels as convert
 from clipserve_gateway.convert import pages
 from clipserve_gateway.convert.common import check_fits
-from clipserve_gateway.inference.label_warnings import DEFAULT_CONTEXT, find_warnings_briefly
+from clipserve_gateway.inference.label_warnings import DEFAULT, find_warnings_briefly
 from clipserve_gateway.process.off_loop import off_loop
 from clipserve_gateway.triton.models import Models
 
@@ -31,8 +31,9 @@ class LabelSetServicer:
         name = convert.read_name(request.name, "name")
         steps = len(request.labels.names) + len(request.labels.templates)
         labels = await off_loop(steps, lambda: convert.read_labels(request.labels, self._calls.limits))
-        contexts = [spec.context_length for spec, _ in self._models.all()]
-        warnings = await find_warnings_briefly(labels, min(contexts, default=DEFAULT_CONTEXT))
+        tokenizers = [spec.tokenizer for spec, _ in self._models.all()]
+        shortest = min(tokenizers, key=lambda spec: spec.context_length, default=DEFAULT)
+        warnings = await find_warnings_briefly(labels, shortest)
         with self._calls.audit.change("PutLabelSet", call.peer, label_set=name) as entry:
             stored, created = await self._label_sets.put(name, labels)
             entry["after"] = stored.ref.version

@@ -49,11 +49,13 @@ class Batcher:
         max_wait: longest time in seconds that rows wait for others.
     """
 
-    def __init__(self, send: Callable[[Rows, Deadline], Awaitable[Floats]]) -> None:
+    def __init__(self, send: Callable[[Rows, Deadline], Awaitable[Floats]], pad_id: int = 0) -> None:
+        """`pad_id` fills texts that are shorter than others in a call."""
         self.max_rows = 1
         self.max_calls = 1
         self.max_wait = MAX_WAIT_SECONDS
         self._send = send
+        self._pad_id = pad_id
         self._waiting: list[_Request] = []
         self._calls: dict[asyncio.Task[None], int] = {}
         """Calls under way, the oldest first, with the number of their rows."""
@@ -134,7 +136,7 @@ class Batcher:
     async def _call(self, requests: Sequence[_Request]) -> None:
         """Sends the rows of these requests in one call, and answers each request."""
         try:
-            rows = stacked([request.rows for request in requests])
+            rows = stacked([request.rows for request in requests], self._pad_id)
             answer = await self._send(rows, max(request.deadline for request in requests))
         except InferenceFailed as error:
             if len(requests) == 1:

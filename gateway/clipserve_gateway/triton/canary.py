@@ -120,5 +120,8 @@ def compare(answer: Floats, recorded: Floats) -> str:
 def inputs_of(spec: ModelSpec, canary: Canary) -> tuple[Pixels, Ids]:
     """The canary as the towers take it: uint8 [1, S, S, 3] and int32 [1, L]."""
     pixels = preprocess.load_image(canary.image, spec.preprocess.height, limits=LIMITS, fast=False)
-    ids = tokenizer_for(spec.context_length).encode([canary.text])[0].ids
+    if spec.tokenizer.kind == "openai_bpe":
+        ids = tokenizer_for(spec.tokenizer).encode([canary.text])[0].ids
+    else:
+        ids = np.array(canary.text_ids, np.int32)
     return pixels[np.newaxis], padded(spec, [ids])

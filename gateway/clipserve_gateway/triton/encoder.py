@@ -26,7 +26,7 @@ class Encoder(Protocol):
         ...
 
     async def encode_text(self, spec: ModelSpec, ids: Ids, deadline: Deadline) -> Floats:
-        """Encodes token ids, int32 [B, L] with rows padded by 0 → float32 [B, D], not normalized."""
+        """Encodes token ids, int32 [B, L] padded with pad_id → float32 [B, D], not normalized."""
         ...
 
 
@@ -43,24 +43,25 @@ class QueueingEncoder(Encoder, Protocol):
 
 
 def padded(spec: ModelSpec, ids: Sequence[Ids]) -> Ids:
-    """Stacks texts to int32 [B, L], padded with 0. L is the longest length, or the model's fixed length.
+    """Stacks texts to int32 [B, L], padded with the model's pad_id.
 
-    Tokens after the end token have no influence in causal towers that read the embedding at the end token.
+    L is the longest length, at least 1, or the model's fixed length. Padding has no influence: towers without
+    a fixed length are causal and read the embedding at the end token, or ignore the token pad_id.
     """
-    length = spec.context_length if spec.fixed_text_length else max(len(row) for row in ids)
-    batch = np.zeros((len(ids), length), np.int32)
+    length = spec.context_length if spec.fixed_text_length else max(1, *map(len, ids))
+    batch = np.full((len(ids), length), spec.tokenizer.pad_id, np.int32)
     for row, text in zip(batch, ids, strict=True):
         row[: len(text)] = text
     return batch
 
 
-def stacked(batches: Sequence[Rows]) -> Rows:
-    """Concatenates the rows of several batches. Shorter texts are padded with 0."""
+def stacked(batches: Sequence[Rows], pad_id: int) -> Rows:
+    """Concatenates the rows of several batches. Shorter texts are padded with `pad_id`."""
     if len(batches) == 1:
         return batches[0]
     longest = max(batch.shape[1] for batch in batches)
     shape = (sum(map(len, batches)), longest, *batches[0].shape[2:])
-    rows, first = np.zeros(shape, batches[0].dtype), 0
+    rows, first = np.full(shape, pad_id, batches[0].dtype), 0
     for batch in batches:
         rows[first : first + len(batch), : batch.shape[1]] = batch
         first += len(batch)

@@ -7,7 +7,7 @@ import re
 from collections.abc import Collection, Mapping
 from typing import TypeAlias
 
-from clipserve_gateway.triton.model_inputs import preprocess_of, tokenizer_of
+from clipserve_gateway.triton.model_inputs import ids_of, preprocess_of, tokenizer_of
 from clipserve_gateway.triton.parameters import (
     VERSION,
     BadModelConfig,
@@ -19,7 +19,7 @@ from clipserve_gateway.triton.parameters import (
     positive_int,
     required,
 )
-from clipserve_gateway.types import Canary, ModelSpec, Tower
+from clipserve_gateway.types import Canary, ModelSpec, TokenizerSpec, Tower
 
 SCHEMAS = ("1", "2")
 IMAGE_SUFFIX, TEXT_SUFFIX = "_image", "_text"
@@ -80,12 +80,13 @@ def parse_model(image: TowerConfig, text: TowerConfig) -> ModelSpec:
     if not re.fullmatch(r"[0-9a-f]{64}", required(image, "fingerprint")):
         raise BadModelConfig(f"{name}: fingerprint is not 64 hex digits")
     bias = image.parameters.get("logit_bias")
+    tokenizer = tokenizer_of(text)
     return ModelSpec(
         name=name,
         fingerprint=required(image, "fingerprint"),
         embed_dim=positive_int(image, "embed_dim"),
         preprocess=preprocess_of(image),
-        tokenizer=tokenizer_of(text),
+        tokenizer=tokenizer,
         fixed_text_length=one_of(text, "text_length", "ragged", "masked", "fixed") == "fixed",
         logit_scale=finite_number(image, "logit_scale"),
         logit_bias=None if bias is None else finite_number(image, "logit_bias"),
@@ -94,7 +95,7 @@ def parse_model(image: TowerConfig, text: TowerConfig) -> ModelSpec:
         precision=required(image, "precision"),
         max_image_batch=max(1, image.max_batch_size),
         max_text_batch=max(1, text.max_batch_size),
-        canary=canary_of(image, positive_int(image, "embed_dim")),
+        canary=canary_of(image, positive_int(image, "embed_dim"), tokenizer),
         version=image.version,
         license=image.parameters.get("license", ""),
     )
@@ -122,7 +123,7 @@ def pair_towers(
     return models
 
 
-def canary_of(tower: TowerConfig, dim: int) -> Canary | None:
+def canary_of(tower: TowerConfig, dim: int, tokenizer: TokenizerSpec) -> Canary | None:
     """The inputs and embeddings that the export recorded; None if it recorded none."""
     if "canary_text" not in tower.parameters:
         return None
@@ -131,4 +132,5 @@ def canary_of(tower: TowerConfig, dim: int) -> Canary | None:
         image_embedding=embedding_of(tower, "canary_image_embedding", dim),
         text=required(tower, "canary_text"),
         text_embedding=embedding_of(tower, "canary_text_embedding", dim),
+        text_ids=() if tokenizer.kind == "openai_bpe" else ids_of(tower, "canary_text_ids", tokenizer),
     )

@@ -37,6 +37,18 @@ def preprocess_of(image: TowerConfig) -> Preprocess:
     )
 
 
+def ids_of(tower: TowerConfig, key: str, tokenizer: TokenizerSpec) -> tuple[int, ...]:
+    """Token ids of one text, separated by spaces. Raises BadModelConfig if they do not fit the model."""
+    words = required(tower, key).split()
+    if not all(re.fullmatch(r"[0-9]{1,10}", word) and int(word) < tokenizer.vocab_size for word in words):
+        raise BadModelConfig(f"{tower.triton_name}: parameter {key} is not token ids of this model")
+    if not 1 <= len(words) <= tokenizer.context_length:
+        raise BadModelConfig(
+            f"{tower.triton_name}: parameter {key} has {len(words)} ids, not 1 to {tokenizer.context_length}"
+        )
+    return tuple(map(int, words))
+
+
 def tokenizer_of(text: TowerConfig) -> TokenizerSpec:
     """How texts become tokens. Exports of schema 1 name only OpenAI's tokenizer and the context length."""
     context = positive_int(text, "context_length", LONGEST_CONTEXT)

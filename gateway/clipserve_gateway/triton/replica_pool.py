@@ -138,7 +138,7 @@ class ReplicaPool:
         batchers = self._batchers.setdefault((spec.name, tower), {})
         key = (spec.version, spec.fingerprint)
         if key not in batchers:
-            batchers[key] = Batcher(functools.partial(self._call, spec, tower))
+            batchers[key] = Batcher(functools.partial(self._call, spec, tower), spec.tokenizer.pad_id)
             for old in list(batchers)[:-VERSIONS]:
                 # Calls in it still get their answers.
                 del batchers[old]

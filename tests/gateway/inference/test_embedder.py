@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import time
 
 import numpy as np
@@ -13,7 +14,7 @@ from clipserve_gateway.inputs import preprocess
 from clipserve_gateway.metrics import Metrics
 from clipserve_gateway.settings import Settings
 from clipserve_gateway.triton.encoder import padded
-from clipserve_gateway.types import EncodedImage, RawImage
+from clipserve_gateway.types import EncodedImage, RawImage, TokenizerSpec
 
 from testing.fakes import DIM, SPEC, FakeEncoder, FakeTriton, fake_models
 
@@ -228,8 +229,15 @@ async def test_isolating_finds_every_bad_item_and_keeps_every_good_one():
 def test_padding_follows_the_longest_text_or_the_models_own_length():
     ids = [np.array([1, 2, 3], np.int32), np.array([1, 3], np.int32)]
     assert padded(SPEC, ids).tolist() == [[1, 2, 3], [1, 3, 0]]
-    fixed = SPEC.__class__(**(SPEC.__dict__ | {"fixed_text_length": True, "context_length": 5}))
-    assert padded(fixed, ids).shape == (2, 5)
+    own = dataclasses.replace(SPEC, tokenizer=TokenizerSpec(5, kind="huggingface", pad_id=7))
+    assert padded(own, ids).tolist() == [[1, 2, 3], [1, 3, 7]]
+    fixed = dataclasses.replace(own, fixed_text_length=True)
+    assert padded(fixed, ids).tolist() == [[1, 2, 3, 7, 7], [1, 3, 7, 7, 7]]
+
+
+def test_a_text_without_tokens_is_one_token_of_padding():
+    own = dataclasses.replace(SPEC, tokenizer=TokenizerSpec(5, kind="huggingface", pad_id=7))
+    assert padded(own, [np.array([], np.int32)]).tolist() == [[7]]
 
 
 async def test_an_embedding_without_direction_is_an_error_of_its_item(pool):

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import html
+import string
 import time
 
 import ftfy
 import pytest
 from clipserve_gateway.inputs import clean_text
-from clipserve_gateway.inputs.clean_text import clean, lines
+from clipserve_gateway.inputs.clean_text import LAST_STEP, CleanRule, clean, lines
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -33,27 +34,62 @@ PLAIN = [
     "ß",
     "日本",
     "😀",
+    "_",
+    "!",
+    "'",
+    "Ǆ_",
 ]
 SPACES = [" ", "\n", "\r\n", "\t", "\x0b", "\x1c", "\x7f", "\x85", "\xa0", "\u2028", "\x1b[1m", "\ufeff"]
 MANGLED = ["cafÃ©", "donâ€™t", "â€", "Ã", "“", "ﬁ", "e\u0301"]
+RULES = st.sampled_from([*LAST_STEP, "none"])
 PARTS = st.sampled_from([*PLAIN, *SPACES, *MANGLED])
 
 
-def whole_text_cleaned(text: str) -> str:
-    """As OpenAI's tokenizer does it."""
-    return " ".join(html.unescape(html.unescape(ftfy.fix_text(text))).split()).lower()
+def whole_text_cleaned(text: str, rule: CleanRule = "lower") -> str:
+    """As open_clip's tokenizers do it."""
+    if rule == "none":
+        return text
+    text = html.unescape(html.unescape(ftfy.fix_text(text))).strip()
+    if rule == "canonicalize":
+        # The steps of big_vision's canonicalize_text, in its order.
+        text = text.replace("_", " ").translate({ord(mark): None for mark in string.punctuation})
+    if rule != "whitespace":
+        text = text.lower()
+    return " ".join(text.split())
 
 
-@given(st.lists(PARTS | st.text(max_size=5), max_size=25).map("".join))
+@given(st.lists(PARTS | st.text(max_size=5), max_size=25).map("".join), RULES)
+@settings(max_examples=400, deadline=None)
+def test_equals_cleaning_the_whole_text(text: str, rule: CleanRule) -> None:
+    assert clean(text, 100_000, rule) == (whole_text_cleaned(text, rule), True)
+
+
+@given(st.text(st.characters(max_codepoint=127), max_size=80), RULES)
 @settings(max_examples=300, deadline=None)
-def test_equals_cleaning_the_whole_text(text: str) -> None:
-    assert clean(text, 100_000) == (whole_text_cleaned(text), True)
+def test_the_short_way_for_ascii_gives_the_same(text: str, rule: CleanRule) -> None:
+    assert clean(text, 100_000, rule)[0] == whole_text_cleaned(text, rule)
 
 
-@given(st.text(st.characters(max_codepoint=127), max_size=80))
+@given(st.lists(PARTS | st.text(max_size=5), max_size=25).map("".join), st.integers(1, 30), RULES)
 @settings(max_examples=200, deadline=None)
-def test_the_short_way_for_ascii_gives_the_same(text: str) -> None:
-    assert clean(text, 100_000)[0] == whole_text_cleaned(text)
+def test_a_cleaned_beginning_is_that_of_the_whole_text(text: str, enough: int, rule: CleanRule) -> None:
+    start, whole = clean(text, enough, rule)
+    entire = whole_text_cleaned(text, rule)
+    assert entire == start if whole else entire.startswith(start)
+
+
+def test_each_rule_does_what_its_name_says() -> None:
+    text = " A_b,  C! &amp; d\u00e9ja\u0300 "
+    assert clean(text, 100, "whitespace")[0] == "A_b, C! & déjà"
+    assert clean(text, 100, "lower")[0] == "a_b, c! & déjà"
+    assert clean(text, 100, "canonicalize")[0] == "a b c déjà"
+    assert clean(text, 100, "none")[0] == text
+    assert clean(text, 3, "none") == (" A_", False)
+
+
+def test_a_word_longer_than_a_part_stays_one_word(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(clean_text, "LINE", 10)
+    assert clean("é" * 35 + " x", 1_000) == ("é" * 35 + " x", True)
 
 
 @given(st.text(max_size=200), st.integers(1, 30))

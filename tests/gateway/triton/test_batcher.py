@@ -11,6 +11,7 @@ from clipserve_gateway.flow.deadline import Deadline
 from clipserve_gateway.triton.batcher import Batcher
 
 POISON = 99
+PAD = 7
 
 
 class Tower:
@@ -22,7 +23,7 @@ class Tower:
         self.ends: list[asyncio.Event] = []
         self.cancelled = asyncio.Event()
         self.failure: Exception | None = None
-        self.batcher = Batcher(self.send)
+        self.batcher = Batcher(self.send, pad_id=PAD)
         self.batcher.max_rows = 8
         self.batcher.max_wait = 1000.0
         self._open = False
@@ -166,7 +167,7 @@ async def test_shorter_texts_are_padded(tower):
     callers = [await busy(tower), tower.ask(1, length=2), tower.ask(2, length=4)]
     tower.open()
     await asyncio.gather(*callers)
-    assert tower.calls[1].tolist() == [[1, 1, 0, 0], [2, 2, 2, 2]]
+    assert tower.calls[1].tolist() == [[1, 1, PAD, PAD], [2, 2, 2, 2]]
 
 
 async def test_a_call_has_the_latest_of_its_callers_deadlines(tower):

@@ -10,9 +10,9 @@ from clipserve_gateway import errors
 from clipserve_gateway.flow.deadline import Deadline
 from clipserve_gateway.triton.canary import Outcome, compare, pause_after, run_canary
 from clipserve_gateway.triton.model_config import parse_model
-from clipserve_gateway.types import Floats, ModelSpec
+from clipserve_gateway.types import Floats, ModelSpec, TokenizerSpec
 
-from testing.fakes import DIM, SPEC, FakeEncoder, canary_parameters, towers
+from testing.fakes import DIM, SPEC, FakeEncoder, canary_parameters, sums, towers
 
 
 class Failing(FakeEncoder):
@@ -79,6 +79,20 @@ def test_answers_are_compared_by_direction_and_length(answer, complaint):
     result = compare(np.array(answer, np.float32), np.array([1.0, 0.0], np.float32))
     assert complaint in result
     assert bool(result) == bool(complaint)
+
+
+async def test_recorded_ids_are_sent_where_the_tokenizer_comes_from_triton(spec):
+    own = TokenizerSpec(77, kind="huggingface", sha256="a" * 64, pad_id=1, vocab_size=100)
+    canary = dataclasses.replace(spec.canary, text_ids=(5, 6, 1), text_embedding=embedding_of(5, 6, 1))
+    model = dataclasses.replace(spec, tokenizer=own, canary=canary)
+    encoder = FakeEncoder()
+    assert (await run_canary(encoder, model, Deadline.after(5))).outcome is Outcome.RIGHT
+    assert encoder.text_batches == [(1, 3)]
+
+
+def embedding_of(*ids: int) -> bytes:
+    """What FakeEncoder answers."""
+    return sums(np.array([ids])).astype("<f4").tobytes()
 
 
 @pytest.mark.parametrize("tower", ["image", "text"])

@@ -5,7 +5,7 @@ from clipserve_gateway.triton.model_config import model_name, pair_towers, parse
 from clipserve_gateway.triton.parameters import BadModelConfig, TowerConfig
 from clipserve_gateway.types import ModelSpec, Preprocess, TokenizerSpec
 
-from testing.fakes import DIM, towers
+from testing.fakes import DIM, canary_parameters, towers
 
 
 def test_two_towers_make_a_model():
@@ -173,3 +173,20 @@ def test_a_parameter_of_the_inputs_that_is_out_of_range_is_named(key, value):
     }
     with pytest.raises(BadModelConfig, match=key):
         parse_model(*towers(**good | {key: value}))
+
+
+@pytest.mark.parametrize("ids", ["", "1 x", "32000", "-1", "1 " * 78])
+def test_recorded_ids_of_the_canary_fit_the_model(ids):
+    own = {
+        "tokenizer": "huggingface",
+        "tokenizer_sha256": "a" * 64,
+        "text_clean": "none",
+        "pad_id": "1",
+        "vocab_size": "32000",
+        **canary_parameters(),
+    }
+    assert parse_model(*towers(**own, canary_text_ids="31999 0")).canary.text_ids == (31999, 0)
+    with pytest.raises(BadModelConfig, match="canary_text_ids"):
+        parse_model(*towers(**own, canary_text_ids=ids))
+    with pytest.raises(BadModelConfig, match="canary_text_ids is missing"):
+        parse_model(*towers(**own))

@@ -16,13 +16,16 @@ from typing import Any
 import numpy as np
 import pytest
 from clipserve_gateway.inputs.clean_text import clean
-from clipserve_gateway.inputs.tokenizer import END, START, OpenAITokenizer, load_bpe
+from clipserve_gateway.inputs.openai_tokenizer import SPECIAL, OpenAITokenizer, load_bpe
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 ROOT = Path(__file__).parents[3]
 GOLDEN: list[dict[str, Any]] = json.loads((ROOT / "tests/golden/tokens.json").read_text())
+OPEN_CLIP: list[dict[str, Any]] = json.loads((ROOT / "tests/golden/open_clip_tokens.json").read_text())
 SHARED = ROOT.parent / "shared" / "data" / "golden" / "clip_bpe_token_ids.json"
+
+START, END = SPECIAL["openai"]
 
 tokenizer = OpenAITokenizer()
 
@@ -159,6 +162,19 @@ def test_any_context_length_keeps_the_beginning(context_length: int, words: int)
     assert tokens.truncated == (words > context_length - 2)
 
 
+@pytest.mark.parametrize("row", OPEN_CLIP, ids=[repr(row["text"][:40]) for row in OPEN_CLIP])
+def test_special_tokens_in_open_clips_spelling(row: dict[str, Any]) -> None:
+    (tokens,) = OpenAITokenizer(77, "open_clip").encode([row["text"]])
+    assert (tokens.ids.tolist(), tokens.truncated) == (row["ids"], row["truncated"])
+
+
+def test_each_spelling_reads_the_other_one_as_plain_text() -> None:
+    for kind, other in (("openai", "open_clip"), ("open_clip", "openai")):
+        for special in SPECIAL[other]:
+            (tokens,) = OpenAITokenizer(77, kind).encode([special])
+            assert not {49406, 49407} & set(tokens.ids[1:-1].tolist())
+
+
 def test_a_context_without_room_is_refused() -> None:
     with pytest.raises(ValueError, match="no space"):
         OpenAITokenizer(1)
@@ -224,9 +240,9 @@ def test_short_prompts_are_fast() -> None:
 
 def test_nothing_is_loaded_before_the_first_text() -> None:
     code = (
-        "from clipserve_gateway.inputs import tokenizer;"
-        "tokenizer.OpenAITokenizer(77);"
-        "print(tokenizer.load_tokenizer.cache_info().currsize)"
+        "from clipserve_gateway.inputs import openai_tokenizer;"
+        "openai_tokenizer.OpenAITokenizer(77);"
+        "print(openai_tokenizer.load_tokenizer.cache_info().currsize)"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "0"
