@@ -20,7 +20,7 @@ from clipserve_gateway.flow.shared_work import SharedWork
 from clipserve_gateway.flow.stages import stage
 from clipserve_gateway.inputs import preprocess
 from clipserve_gateway.inputs.decode_pool import DecodePool
-from clipserve_gateway.inputs.tokenizer import tokenizer_for
+from clipserve_gateway.inputs.tokenizer import encode_texts, tokenizer_for
 from clipserve_gateway.metrics import Metrics
 from clipserve_gateway.triton.encoder import QueueingEncoder, padded
 from clipserve_gateway.triton.models import Models
@@ -46,9 +46,6 @@ decoded and encoded at the same time and mix with other requests in Triton's bat
 BULK_CHUNKS = 2
 """Calls in progress of one bulk request to a slow tower: one is decoded while the other is encoded. Decoding
 more at once would take the cores from interactive calls."""
-
-SHORT_TEXTS = 1024
-"""Up to this many characters are tokenized on the event loop (about 0.2 ms): a thread would cost as much."""
 
 PROMPTS_IN_FLIGHT = 4
 """Text batches of one request at Triton: enough to keep it busy, and few enough for other callers' texts."""
@@ -202,12 +199,8 @@ class Embedder:
     async def _embed_new_texts(
         self, spec: ModelSpec, texts: Sequence[str], deadline: Deadline
     ) -> list[Embedded]:
-        deadline.check("tokenize")
         with stage("tokenize"):
-            tokenizer = tokenizer_for(spec.tokenizer)
-            on_loop = not tokenizer.blocking and sum(map(len, texts)) <= SHORT_TEXTS
-            encode = tokenizer.encode
-            tokens = encode(texts) if on_loop else await asyncio.to_thread(encode, texts)
+            tokens = await encode_texts(tokenizer_for(spec.tokenizer), texts, deadline)
         with stage("encode"):
             return await self._encode_tokens(spec, tokens, deadline)
 

@@ -63,8 +63,7 @@ async def find_warnings(
 
     Takes about 50 µs for a label, and up to 15 ms for 4 KiB. Many or long labels are checked in a thread.
     """
-    blocking = tokenizer_for(spec).blocking
-    if not blocking and sum(map(len, labels.names)) <= CHARACTERS_ON_LOOP:
+    if tokenizer_for(spec).executor is None and sum(map(len, labels.names)) <= CHARACTERS_ON_LOOP:
         return label_warnings(labels, spec, deadline)
     return await asyncio.to_thread(label_warnings, labels, spec, deadline)
 

@@ -51,7 +51,7 @@ class OpenAITokenizer:
         special_tokens: whose spelling of the start and end tokens a text may contain.
     """
 
-    blocking = False
+    executor = None
 
     def __init__(self, context_length: int = 77, special_tokens: SpecialTokens = "openai") -> None:
         if context_length < 2:

@@ -2,21 +2,31 @@
 
 from __future__ import annotations
 
+import asyncio
 import functools
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Executor
 from typing import Protocol
 
 from clipserve_gateway.errors import ModelLoading
+from clipserve_gateway.flow.deadline import Deadline
 from clipserve_gateway.inputs.openai_tokenizer import OpenAITokenizer
 from clipserve_gateway.types import TokenizerSpec, Tokens
+
+SHORT_TEXTS = 1024
+"""Up to this many characters are tokenized on the event loop (about 0.2 ms): a thread would cost as much."""
+TEXTS_AT_ONCE = 512
+CHARACTERS_AT_ONCE = 256 * 1024
+"""Most texts and characters of one turn at a tokenizer."""
 
 
 class Tokenizer(Protocol):
     """Turns texts into token ids. All threads may use it at the same time."""
 
     @property
-    def blocking(self) -> bool:
-        """Whether `encode` waits for another process, so that the event loop must not call it."""
+    def executor(self) -> Executor | None:
+        """The thread for `encode`, which waits there for another process; None if any thread may run it, also
+        the event loop's for a short text."""
         ...
 
     @property
@@ -31,6 +41,32 @@ class Tokenizer(Protocol):
         tokenizer runs in another process and does not answer.
         """
         ...
+
+
+async def encode_texts(tokenizer: Tokenizer, texts: Sequence[str], deadline: Deadline) -> list[Tokens]:
+    """Token ids of each text; see Tokenizer. Does not hold the event loop.
+
+    Other callers of the tokenizer get their turn after some texts. Raises DeadlineExceeded.
+    """
+    deadline.check("tokenize")
+    if tokenizer.executor is None and sum(map(len, texts)) <= SHORT_TEXTS:
+        return tokenizer.encode(texts)
+    loop, tokens = asyncio.get_running_loop(), []
+    for part in parts_of(texts):
+        deadline.check("tokenize")
+        tokens += await loop.run_in_executor(tokenizer.executor, tokenizer.encode, part)
+    return tokens
+
+
+def parts_of(texts: Sequence[str]) -> Iterator[Sequence[str]]:
+    """The texts in parts of at most TEXTS_AT_ONCE and CHARACTERS_AT_ONCE, or of one longer text."""
+    first, characters = 0, 0
+    for i, text in enumerate(texts):
+        if i > first and (i - first == TEXTS_AT_ONCE or characters + len(text) > CHARACTERS_AT_ONCE):
+            yield texts[first:i]
+            first, characters = i, 0
+        characters += len(text)
+    yield texts[first:]
 
 
 _loaded: dict[TokenizerSpec, Tokenizer] = {}
