@@ -98,6 +98,9 @@ class FakeTriton:
         self.ready = dict.fromkeys(self.found, True)
         self.loaded: dict[str, frozenset[str]] = {}
         self.error: errors.ClipserveError | None = None
+        self.bundles: dict[str, bytes] = {}
+        """Models whose tokenizer it has."""
+        self.bundles_sent = 0
 
     async def repository_index(self, timeout: float) -> dict[str, frozenset[str]]:
         """See ModelSource. What is ready is ready in the version that its configuration names, unless
@@ -111,6 +114,15 @@ class FakeTriton:
     async def towers(self, names: list[str], timeout: float) -> list[TowerConfig]:
         """See ModelSource."""
         return [self.found[name] for name in names]
+
+    async def tokenizer_bundle(self, spec: ModelSpec, timeout: float) -> bytes:
+        """See TokenizerSource."""
+        self.bundles_sent += 1
+        if spec.name not in self.bundles:
+            raise errors.ModelLoading(
+                f"Triton does not serve {spec.name}_tokenizer in version {spec.version}"
+            )
+        return self.bundles[spec.name]
 
 
 async def no_one() -> None:

@@ -95,6 +95,8 @@ class TokenizerProcess:
                 start_new_session=True,
             )
         self._connection = Connection(here.detach())
+        if self._closed:
+            self._process.kill()
         answer = self._ask(json.dumps(dataclasses.asdict(self._spec)).encode(), self._packed)
         if answer is None:
             raise BadTokenizer(f"its process ended while it was loaded: {self._last_words()}")

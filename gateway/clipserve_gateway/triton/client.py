@@ -10,14 +10,15 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import grpc
+import numpy as np
 from tritonclient.grpc import service_pb2, service_pb2_grpc
 
 from clipserve_gateway import errors
 from clipserve_gateway.flow.deadline import Deadline, deadline_exceeded
 from clipserve_gateway.process.proxies import channel_options, proxy_hint
 from clipserve_gateway.triton.encoder import Rows
-from clipserve_gateway.triton.messages import embeddings_of, request_of
-from clipserve_gateway.triton.model_config import bulk_batch_of, tower_name
+from clipserve_gateway.triton.messages import bytes_of, embeddings_of, request_of
+from clipserve_gateway.triton.model_config import bulk_batch_of, tokenizer_name, tower_name
 from clipserve_gateway.triton.parameters import TowerConfig
 from clipserve_gateway.types import Floats, Ids, ModelSpec, Pixels, Tower
 
@@ -41,7 +42,7 @@ CHANNEL_OPTIONS: list[tuple[str, object]] = [
 
 
 class TritonEncoder:
-    """Implements Encoder and ModelSource. Belongs to the event loop on which it was created."""
+    """Implements Encoder, ModelSource and TokenizerSource. Belongs to the event loop that created it."""
 
     def __init__(self, target: str, headers: Mapping[str, str] | None = None) -> None:
         """`target` is HOST:PORT or unix:PATH. `headers` are sent with every call, for Triton's restricted
@@ -87,6 +88,19 @@ class TritonEncoder:
                 failure = errors.ModelLoading(f"model {spec.name!r} is not served just now; try again")
             raise failure from error
         return embeddings_of(answer, len(batch), spec.embed_dim)
+
+    async def tokenizer_bundle(self, spec: ModelSpec, timeout: float) -> bytes:
+        """See TokenizerSource."""
+        name = tokenizer_name(spec.name)
+        request = request_of(name, spec.version, np.zeros(1, np.uint8))
+        try:
+            answer = await self._infer(request, metadata=self._headers, timeout=timeout)
+        except grpc.aio.AioRpcError as error:
+            failure = self._translated(error)
+            if isinstance(failure, errors.ModelNotFound):
+                failure = errors.ModelLoading(f"Triton does not serve {name} in version {spec.version}")
+            raise failure from error
+        return bytes_of(answer)
 
     async def towers(self, names: Sequence[str], timeout: float) -> list[TowerConfig]:
         """The configurations of Triton models, without those of models that Triton no longer has.

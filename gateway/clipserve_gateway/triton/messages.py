@@ -51,3 +51,12 @@ def embeddings_of(answer: service_pb2.ModelInferResponse, rows: int, dim: int) -
             f"{answer.model_name} answered {outputs} in {sizes} bytes instead of FP32 [{rows}, {dim}]"
         )
     return np.frombuffer(answer.raw_output_contents[0], "<f4").reshape(rows, dim)
+
+
+def bytes_of(answer: service_pb2.ModelInferResponse) -> bytes:
+    """The bytes of an output UINT8 [n]. Raises InferenceFailed if the answer has another type or shape."""
+    outputs = [(output.datatype, *output.shape) for output in answer.outputs]
+    sizes = [len(content) for content in answer.raw_output_contents]
+    if len(sizes) != 1 or outputs != [("UINT8", sizes[0])]:
+        raise InferenceFailed(f"{answer.model_name} answered {outputs} in {sizes} bytes instead of UINT8 [n]")
+    return answer.raw_output_contents[0]

@@ -52,6 +52,11 @@ def tower_name(model: str, tower: Tower) -> str:
     return model + (IMAGE_SUFFIX if tower == "image" else TEXT_SUFFIX)
 
 
+def tokenizer_name(model: str) -> str:
+    """`demo` → `demo_tokenizer`: the Triton model of a tokenizer that travels with its model."""
+    return f"{model}_tokenizer"
+
+
 def model_name(triton_name: str) -> str:
     """`demo_image` → `demo`."""
     for suffix in (IMAGE_SUFFIX, TEXT_SUFFIX):

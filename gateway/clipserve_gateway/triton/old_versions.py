@@ -16,7 +16,7 @@ from pathlib import Path
 from google.protobuf import text_format
 from tritonclient.grpc import model_config_pb2
 
-from clipserve_gateway.triton.model_config import tower_name
+from clipserve_gateway.triton.model_config import TOWERS, tokenizer_name, tower_name
 from clipserve_gateway.triton.parameters import FIRST_FORM, VERSION
 from clipserve_gateway.types import ModelSpec
 
@@ -54,7 +54,9 @@ def remove_before(repository: Path, spec: ModelSpec) -> list[str]:
     cannot be written.
     """
     with contextlib.suppress(OSError, text_format.ParseError), locked(repository):
-        folders = [repository / tower_name(spec.name, tower) for tower in ("image", "text")]
+        folders = [repository / tower_name(spec.name, tower) for tower in TOWERS]
+        if spec.tokenizer.kind != "openai_bpe":
+            folders.append(repository / tokenizer_name(spec.name))
         older = [others_named(folder, spec.version) for folder in folders]
         for folder, versions in zip(folders, older, strict=True):
             for version in versions:

@@ -20,6 +20,7 @@ from clipserve_gateway.triton.model_health import State
 from clipserve_gateway.triton.model_versions import ModelVersions, ServedModel
 from clipserve_gateway.triton.models import ModelSource
 from clipserve_gateway.triton.parameters import TowerConfig
+from clipserve_gateway.triton.tokenizer_loader import TokenizerLoader, TokenizerSource
 from clipserve_gateway.triton.watched_model import WatchedModel
 from clipserve_gateway.types import ModelSpec, Tower
 
@@ -31,7 +32,7 @@ STALL_CHECK_SECONDS = 1.0
 """Time in which a replica that has stalled must answer a question about its models."""
 
 
-class TritonConnection(Encoder, ModelSource, Protocol):
+class TritonConnection(Encoder, ModelSource, TokenizerSource, Protocol):
     """A connection to one replica."""
 
     async def close(self) -> None:
@@ -44,11 +45,18 @@ class Replica:
 
     When the replica stops answering, calls under way fail at once and no further calls are sent until it
     answers again. A version of a model is in service while its health says so; a new version replaces the
-    current one after its first right answer. Belongs to one event loop.
+    current one after its first right answer. The canary runs once the model's tokenizer is loaded. Belongs to
+    one event loop.
     """
 
     def __init__(
-        self, address: str, connection: TritonConnection, metrics: Metrics, *, canary_seconds: float | None
+        self,
+        address: str,
+        connection: TritonConnection,
+        metrics: Metrics,
+        tokenizers: TokenizerLoader,
+        *,
+        canary_seconds: float | None,
     ) -> None:
         """`canary_seconds`: see `pause_after`."""
         self.address = address
@@ -57,6 +65,7 @@ class Replica:
         self.loaded: LoadedVersions = {}
         self.versions = ModelVersions()
         self._metrics = metrics
+        self._tokenizers = tokenizers
         self._canary_seconds = canary_seconds
         self._towers: dict[str, TowerConfig] = {}
         self._watched: dict[ModelSpec, WatchedModel] = {}
@@ -186,8 +195,10 @@ class Replica:
             await asyncio.wait(waiting, timeout=timeout)
 
     async def _run_canary(self, spec: ModelSpec, watched: WatchedModel) -> None:
-        deadline = Deadline.after(max(1.0, self._canary_seconds or PAUSE_SECONDS))
-        result = await run_canary(self.connection, spec, deadline)
+        result = await self._tokenizers.load(spec, self.connection)
+        if result is None:
+            deadline = Deadline.after(max(1.0, self._canary_seconds or PAUSE_SECONDS))
+            result = await run_canary(self.connection, spec, deadline)
         before = watched.health.state
         watched.record(result)
         self._report(spec, before)

@@ -26,6 +26,7 @@ from clipserve_gateway.triton.model_versions import ServedModel, same_export
 from clipserve_gateway.triton.parameters import TowerConfig
 from clipserve_gateway.triton.replica import Replica, TritonConnection
 from clipserve_gateway.triton.resolver import Resolver
+from clipserve_gateway.triton.tokenizer_loader import TokenizerLoader
 from clipserve_gateway.types import Floats, Ids, ModelSpec, Pixels, Tower
 
 log = logging.getLogger(__name__)
@@ -69,6 +70,7 @@ class ReplicaPool:
         self._metrics = metrics
         self._canary_seconds = canary_seconds
         self._bulk_share = bulk_share
+        self._tokenizers = TokenizerLoader()
         self._replicas: dict[str, Replica] = {}
         self._presence = Presence()
         """Of interactive work at any tower: the towers of a machine share its cores."""
@@ -204,6 +206,8 @@ class ReplicaPool:
         up = [replica for replica in replicas if replica.up]
         if not up:
             raise errors.ServerUnavailable("no inference server answers; try again in a few seconds")
+        served = [version.spec for replica in up for version in replica.versions]
+        self._tokenizers.keep({spec.tokenizer for spec in served if spec.tokenizer.kind != "openai_bpe"})
         index: dict[str, frozenset[str]] = {}
         for replica in up:
             for name, loaded in replica.loaded.items():
@@ -260,7 +264,11 @@ class ReplicaPool:
         for address in addresses:
             if address not in self._replicas:
                 self._replicas[address] = Replica(
-                    address, self._connect(address), self._metrics, canary_seconds=self._canary_seconds
+                    address,
+                    self._connect(address),
+                    self._metrics,
+                    self._tokenizers,
+                    canary_seconds=self._canary_seconds,
                 )
         named = set(addresses)
         for address in self._replicas.keys() - named:
@@ -283,3 +291,4 @@ class ReplicaPool:
             task.cancel()
         for replica in self._replicas.values():
             await replica.close()
+        self._tokenizers.close()

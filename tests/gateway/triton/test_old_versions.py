@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import fcntl
 import os
+import shutil
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -12,7 +14,7 @@ import pytest
 from clipserve_exporter.versions import policy_of, served_version, versioned
 from clipserve_gateway.triton import old_versions
 from clipserve_gateway.triton.old_versions import remove_before, remove_old_versions
-from clipserve_gateway.types import ModelSpec
+from clipserve_gateway.types import ModelSpec, TokenizerSpec
 
 from testing.fakes import SPEC
 
@@ -53,6 +55,15 @@ def test_the_versions_that_were_served_beside_it_are_removed_and_the_configurati
 def test_nothing_is_removed_for_a_version_that_the_configuration_does_not_describe(repository, version):
     assert remove_before(repository, spec(version)) == []
     assert folders(repository) == [{"5", "7", "9"}] * 2
+
+
+def test_old_versions_of_the_tokenizer_leave_with_those_of_the_towers(repository):
+    shutil.copytree(repository / "fake_text", repository / "fake_tokenizer")
+    assert remove_before(repository, spec("7")) == ["5"]
+    assert (repository / "fake_tokenizer" / "5").is_dir(), "the model does not use it"
+    own = dataclasses.replace(spec("7"), tokenizer=TokenizerSpec(77, kind="huggingface"))
+    assert remove_before(repository, own) == ["5"]
+    assert not (repository / "fake_tokenizer" / "5").exists()
 
 
 def test_nothing_is_removed_while_an_export_is_at_work_or_the_configuration_cannot_be_read(repository):
