@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import unicodedata
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -111,9 +112,10 @@ async def test_the_search_for_warnings_takes_no_longer_than_it_may(monkeypatch: 
 class Letters:
     """A tokenizer of another process: one token for each letter and no special tokens; a dot is five."""
 
-    blocking, safe_bytes = True, 0
+    safe_bytes = 0
 
     def __init__(self, context: int) -> None:
+        self.executor = ThreadPoolExecutor(1)
         self.context = context
         self.threads: set[str] = set()
 
