@@ -14,7 +14,9 @@ from typing import Literal
 
 import numpy as np
 from clipserve_exporter.config import Canary, ModelFacts, Serving, quoted, render
+from clipserve_exporter.preprocessing import Preprocess
 from clipserve_exporter.repository import write
+from clipserve_exporter.tokenizer_facts import OPENAI
 from clipserve_exporter.versions import CONFIG, FIRST_FORM, served_version
 from clipserve_gateway.inputs import preprocess
 from clipserve_gateway.inputs.tokenizer import tokenizer_for
@@ -22,6 +24,7 @@ from clipserve_gateway.types import TokenizerSpec
 from PIL import Image
 
 from faults.backend import answers
+from testing.preprocessing import square
 
 BACKEND = Path(__file__).parent / "backend"
 CONTEXT = 77
@@ -114,11 +117,12 @@ def facts_of(name: str, seed: int) -> ModelFacts:
     """What the model's configuration says of it, its known answer included."""
     weights = hashlib.sha256(f"delay model, seed {seed}".encode()).hexdigest()
     png = canary_png()
-    pixels = preprocess.load_image(png, answers.SIDE, limits=LIMITS, fast=False)
+    pixels = preprocess.load_image(png, *square(answers.SIDE), limits=LIMITS, fast=False)
     return ModelFacts(
         name=name,
         embed_dim=answers.DIM,
-        image_size=answers.SIDE,
+        preprocess=Preprocess(answers.SIDE, answers.SIDE, mean=(0.0,) * 3, std=(1.0,) * 3),
+        tokenizer=OPENAI,
         context_length=CONTEXT,
         text_length="ragged",
         logit_scale=20.0,
@@ -160,7 +164,7 @@ def raw_texts(texts: Sequence[str], seed: int = 0) -> answers.Floats:
 
 def right_image(content: bytes, seed: int = 0) -> answers.Floats:
     """What the gateway answers to a picture: float32 [DIM] of length 1."""
-    pixels = preprocess.load_image(content, answers.SIDE, limits=LIMITS, fast=True)
+    pixels = preprocess.load_image(content, *square(answers.SIDE), limits=LIMITS, fast=True)
     row = answers.of_images(pixels[None], seed)[0]
     return (row / float(np.linalg.norm(row))).astype(np.float32)
 

@@ -26,6 +26,7 @@ from clipserve_gateway.inputs.preprocess import ImageLimits, load_image
 from PIL import Image
 
 from bench.fast_decode.pictures import pictures
+from testing.preprocessing import square
 
 ROOT = Path(__file__).parents[2]
 LIMITS = ImageLimits(1 << 28, 1 << 28)
@@ -50,7 +51,7 @@ def pixels(content: bytes, rule: str) -> tuple[np.ndarray, float]:
     for name, check in CHECKS.items():
         setattr(preprocess, name, check if checked else lambda *_: False)
     begin = time.thread_time()
-    found = load_image(content, SIZE, limits=LIMITS, fast=rule != EXACT)
+    found = load_image(content, *square(SIZE), limits=LIMITS, fast=rule != EXACT)
     return found, 1000 * (time.thread_time() - begin)
 
 

@@ -9,6 +9,8 @@ from typing import Any
 from clipserve_gateway.inputs.preprocess import load_image
 from decode import LIMITS, SIZES, TARGET, photograph
 
+from testing.preprocessing import square
+
 
 def scaling(
     threads: list[int], seconds: float, sizes: tuple[tuple[int, int], ...] = SIZES
@@ -36,13 +38,13 @@ def scaling(
 
 def decoded_per_s(content: bytes, fast: bool, threads: int, seconds: float) -> tuple[float, float]:
     """Pictures a second, and seconds of CPU time a picture."""
-    load_image(content, TARGET, limits=LIMITS, fast=fast)
+    load_image(content, *square(TARGET), limits=LIMITS, fast=fast)
     end = time.perf_counter() + seconds
 
     def work(_: int) -> int:
         done = 0
         while time.perf_counter() < end:
-            load_image(content, TARGET, limits=LIMITS, fast=fast)
+            load_image(content, *square(TARGET), limits=LIMITS, fast=fast)
             done += 1
         return done
 

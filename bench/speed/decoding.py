@@ -14,6 +14,7 @@ from bench.speed import images, messages
 from bench.speed.photos import folder_of, photographs
 from bench.speed.scale import Bar, Scale
 from bench.speed.systems import Load, clipserve_of, export, worker_of
+from testing.preprocessing import square
 
 SIDES = ((64, 64), (256, 256), (500, 375), (1280, 960), (2560, 1920), (4000, 3000), (8160, 6120))
 """Up to 50 megapixels."""
@@ -52,6 +53,8 @@ def cpu_ms(photos: list[bytes], seconds: float) -> dict[str, float]:
         for mode, found in rounds.items():
             begin = time.thread_time()
             for photo in photos:
-                preprocess.load_image(photo, messages.SIZE, limits=messages.LIMITS, fast=mode == "fast")
+                preprocess.load_image(
+                    photo, *square(messages.SIZE), limits=messages.LIMITS, fast=mode == "fast"
+                )
             found.append((time.thread_time() - begin) * 1000 / len(photos))
     return {mode: statistics.median(found) for mode, found in rounds.items()}

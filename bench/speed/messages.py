@@ -11,6 +11,8 @@ from clipserve.v1 import clip_pb2, common_pb2
 from clipserve_gateway.inputs import preprocess
 from tritonclient.grpc import service_pb2
 
+from testing.preprocessing import square
+
 T = TypeVar("T")
 
 EMBED = "/clipserve.v1.ClipService/Embed"
@@ -59,7 +61,7 @@ def classify(photos: Sequence[bytes], labels: Sequence[str]) -> list[bytes]:
 
 def infer_image(model: str, photo: bytes) -> bytes:
     """A call of Triton itself, of one decoded picture."""
-    pixels = preprocess.load_image(photo, SIZE, limits=LIMITS, fast=True)
+    pixels = preprocess.load_image(photo, *square(SIZE), limits=LIMITS, fast=True)
     request = service_pb2.ModelInferRequest(model_name=f"{model}_image")
     request.inputs.add(name="INPUT__0", datatype="UINT8", shape=(1, *pixels.shape))
     request.outputs.add(name="OUTPUT__0")

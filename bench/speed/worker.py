@@ -25,6 +25,7 @@ import torch
 from clipserve_exporter.offline import Towers, exact_pixels
 from clipserve_exporter.source import load
 from clipserve_gateway.inputs.preprocess import ImageLimits, load_image
+from clipserve_gateway.types import ImageRules, Preprocess
 from PIL import Image
 
 Facts = dict[str, Any]
@@ -46,7 +47,7 @@ class Worker:
     def decode(self, number: int) -> np.ndarray:
         """The pixels of one of the photographs, which start anew at the end, in the gateway's fast mode."""
         content = self.photos[number % len(self.photos)]
-        return load_image(content, self.size, limits=LIMITS, fast=True)
+        return load_image(content, Preprocess(self.size, self.size), ImageRules(), limits=LIMITS, fast=True)
 
     def layouts(self) -> Facts:
         """The ways in which the ceiling can share the cores."""

@@ -17,6 +17,7 @@ from faults.delay_model import LIMITS
 from faults.fault_env import FaultEnv
 from faults.flows import embedding, picture
 from faults.row import Promise, at_least, at_most, row
+from testing.preprocessing import square
 from testing.service import Gateway
 
 COLLECTION = "killed"
@@ -44,7 +45,7 @@ def meant(serial: int) -> bytes:
     """Its embedding, byte for byte."""
     if serial % PICTURES:
         return embedding(serial)
-    pixels = preprocess.load_image(picture(serial), answers.SIDE, limits=LIMITS, fast=False)
+    pixels = preprocess.load_image(picture(serial), *square(answers.SIDE), limits=LIMITS, fast=False)
     row = answers.of_images(pixels[None], 0)[0]
     return (row / float(np.linalg.norm(row))).astype("<f4").tobytes()
 

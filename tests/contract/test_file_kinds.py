@@ -11,6 +11,8 @@ from clipserve_gateway.inputs.image_limits import ImageLimits
 from clipserve_gateway.inputs.preprocess import FORMATS, load_image
 from PIL import Image
 
+from testing.preprocessing import square
+
 SAVED = (
     "BMP",
     "DIB",
@@ -39,7 +41,7 @@ def test_a_file_is_taken_if_and_only_if_the_server_decodes_it(format, mode):
     Image.new(mode, (64, 48), 1).save(file, format)
     taken = kind_of(file.getvalue()[:HEAD_BYTES]) in DECODABLE
     try:
-        load_image(file.getvalue(), 32, limits=LIMITS, fast=False)
+        load_image(file.getvalue(), *square(32), limits=LIMITS, fast=False)
     except ImageError:
         assert not taken
     else:

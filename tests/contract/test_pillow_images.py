@@ -15,9 +15,12 @@ from clipserve.tools.sheets.thumbnail import NotShown, thumbnail
 from clipserve.wire.images import write_image
 from clipserve_gateway.errors import ImageFormatUnsupported
 from clipserve_gateway.inputs.preprocess import ImageLimits, load_image, load_raw
+from clipserve_gateway.types import RawImage
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageCms
+
+from testing.preprocessing import square
 
 LIMITS = ImageLimits(1 << 24, 1 << 24)
 PHOTO = (
@@ -67,7 +70,7 @@ def saved(image: Image.Image, kind: str, **options: Any) -> bytes:
 
 
 def of_file(content: bytes) -> Pixels:
-    return load_image(content, SIZE, limits=LIMITS, fast=False)
+    return load_image(content, *square(SIZE), limits=LIMITS, fast=False)
 
 
 def of_sdk(image: ImageLike) -> Pixels:
@@ -75,7 +78,7 @@ def of_sdk(image: ImageLike) -> Pixels:
     if message.WhichOneof("source") == "content":
         return of_file(message.content)
     raw = message.raw
-    return load_raw(raw.rgb, raw.width, raw.height, SIZE, limits=LIMITS, fast=False)
+    return load_raw(RawImage(raw.rgb, raw.width, raw.height), *square(SIZE), limits=LIMITS, fast=False)
 
 
 FILES = {

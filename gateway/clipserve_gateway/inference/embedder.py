@@ -8,7 +8,7 @@ import logging
 import math
 from collections.abc import Awaitable, Callable, Hashable, Sequence
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -30,10 +30,12 @@ from clipserve_gateway.types import (
     Floats,
     Ids,
     Image,
+    ImageRules,
     Input,
     Limits,
     ModelSpec,
     Pixels,
+    RawImage,
     Tokens,
 )
 
@@ -158,10 +160,9 @@ class Embedder:
         try:
             if isinstance(image, EncodedImage):
                 return await self._load(spec, image, deadline)
-            raw = (image.rgb, image.width, image.height, spec.preprocess.height)
-            fast = self._fast_decode and not image.exact
-            work = functools.partial(preprocess.load_raw, *raw, limits=self._image_limits, fast=fast)
-            return await self._pool.run(work, deadline=deadline)
+            return await self._pool.run(
+                functools.partial(preprocess.load_raw, image, **self._how(spec, image)), deadline=deadline
+            )
         except errors.InvalidInput as error:
             return error if error.field else error.at("content")
         except errors.ClipserveError:
@@ -173,14 +174,22 @@ class Embedder:
 
     async def _load(self, spec: ModelSpec, image: EncodedImage, deadline: Deadline) -> Pixels:
         """Pixels of an encoded image. Images that take much memory are decoded one at a time."""
-        limits, size, content = self._image_limits, spec.preprocess.height, image.content
-        fast = self._fast_decode and not image.exact
-        small = functools.partial(preprocess.load_small, content, size, limits=limits, fast=fast)
+        how = self._how(spec, image)
+        small = functools.partial(preprocess.load_small, image.content, **how)
         loaded = await self._pool.run(small, deadline=deadline)
         if not isinstance(loaded, int):
             return loaded
-        large = functools.partial(preprocess.load_image, content, size, limits=limits, fast=fast)
+        large = functools.partial(preprocess.load_image, image.content, **how)
         return await self._pool.run(large, deadline=deadline, alone=True, cost=loaded)
+
+    def _how(self, spec: ModelSpec, image: EncodedImage | RawImage) -> dict[str, Any]:
+        """How an image becomes pixels: arguments of the functions in preprocess."""
+        return {
+            "preprocess": spec.preprocess,
+            "rules": ImageRules(),
+            "limits": self._image_limits,
+            "fast": self._fast_decode and not image.exact,
+        }
 
     async def embed_texts(self, spec: ModelSpec, texts: Sequence[str], deadline: Deadline) -> list[Embedded]:
         """Raw embeddings of texts, in order.

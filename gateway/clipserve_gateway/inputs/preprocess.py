@@ -48,11 +48,20 @@ from PIL import (  # noqa: F401
 from clipserve_gateway.errors import ClipserveError, ImageError, ImageTooLarge, ImageUnreadable
 from clipserve_gateway.flow.wanted import check_wanted
 from clipserve_gateway.inputs import image_decoders
-from clipserve_gateway.inputs.fitting import WHOLE_PIXELS, eight_bit, fitted, is_delicate, is_flat, resized
+from clipserve_gateway.inputs.fitting import (
+    WHOLE_PIXELS,
+    Box,
+    Fit,
+    eight_bit,
+    fit_of,
+    fitted,
+    is_delicate,
+    is_flat,
+)
 from clipserve_gateway.inputs.image_file import READS_TO_DECODE, open_file
 from clipserve_gateway.inputs.image_limits import ImageLimits, check_header, check_pixels
 from clipserve_gateway.inputs.image_memory import BUFFER_BYTES, LARGE_BYTES, decoder_bytes
-from clipserve_gateway.types import Pixels
+from clipserve_gateway.types import ImageRules, Pixels, Preprocess, RawImage
 
 T = TypeVar("T")
 
@@ -73,11 +82,9 @@ class Opened:
     """An image whose header was checked and that is not decoded yet."""
 
     image: Image.Image
-    region: tuple[float, float]
-    """Width and height, from its origin, of the part of the decoded image that is resized."""
-    target: tuple[int, int]
-    """Width and height after resizing."""
-    size: int
+    box: Box
+    """The part of the decoded image that is resized."""
+    fit: Fit
     fast: bool
     scaled: bool
     """Whether the decoder scales it down."""
@@ -87,27 +94,37 @@ class Opened:
     """Most memory for decoding and resizing."""
 
 
-def load_image(content: bytes, size: int, *, limits: ImageLimits, fast: bool) -> Pixels:
-    """The pixels of an encoded image: uint8 [size, size, 3], read-only.
+def load_image(
+    content: bytes, preprocess: Preprocess, rules: ImageRules, *, limits: ImageLimits, fast: bool
+) -> Pixels:
+    """The pixels of an encoded image: uint8 [height, width, 3], read-only.
 
     Raises ImageUnreadable, ImageFormatUnsupported or ImageTooLarge. Any error of the decoder for a malformed
     file becomes ImageUnreadable. Nothing is decoded before the header was checked.
     """
-    image = open_image(content, size, limits=limits, fast=fast)
+    image = open_image(content, preprocess, rules, limits=limits, fast=fast)
     pixels = guarded(lambda: decode(image))
-    return load_image(content, size, limits=limits, fast=False) if pixels is None else pixels
+    if pixels is None:
+        return load_image(content, preprocess, rules, limits=limits, fast=False)
+    return pixels
 
 
-def load_small(content: bytes, size: int, *, limits: ImageLimits, fast: bool) -> Pixels | int:
+def load_small(
+    content: bytes, preprocess: Preprocess, rules: ImageRules, *, limits: ImageLimits, fast: bool
+) -> Pixels | int:
     """Like load_image. If decoding takes more than LARGE_BYTES of memory: only the megapixels, rounded up."""
-    image = open_image(content, size, limits=limits, fast=fast)
+    image = open_image(content, preprocess, rules, limits=limits, fast=fast)
     if image.bytes > LARGE_BYTES:
         return math.ceil(image.pixels / 1e6)
     pixels = guarded(lambda: decode(image))
-    return load_small(content, size, limits=limits, fast=False) if pixels is None else pixels
+    if pixels is None:
+        return load_small(content, preprocess, rules, limits=limits, fast=False)
+    return pixels
 
 
-def open_image(content: bytes, size: int, *, limits: ImageLimits, fast: bool) -> Opened:
+def open_image(
+    content: bytes, preprocess: Preprocess, rules: ImageRules, *, limits: ImageLimits, fast: bool
+) -> Opened:
     """The image after its header was read and checked. Raises as load_image does."""
     if len(content) > limits.max_bytes:
         raise ImageTooLarge(
@@ -118,24 +135,28 @@ def open_image(content: bytes, size: int, *, limits: ImageLimits, fast: bool) ->
     image = guarded(lambda: Image.open(file, formats=FORMATS))
     guarded(lambda: check_header(image, len(content), limits))
     file.reads_left = READS_TO_DECODE
-    return guarded(lambda: prepare(image, content, size, fast=fast))
+    return guarded(lambda: prepare(image, content, preprocess, fast=fast))
 
 
-def load_raw(rgb: bytes, width: int, height: int, size: int, *, limits: ImageLimits, fast: bool) -> Pixels:
-    """The pixels of a decoded image (RGB8 row by row): uint8 [size, size, 3], read-only.
+def load_raw(
+    raw: RawImage, preprocess: Preprocess, rules: ImageRules, *, limits: ImageLimits, fast: bool
+) -> Pixels:
+    """The pixels of a decoded image: uint8 [height, width, 3], read-only.
 
     Raises ImageTooLarge, or ImageUnreadable if there are not width × height × 3 bytes.
     """
+    width, height = raw.width, raw.height
     try:
         check_pixels(width, height, limits.max_pixels)
     except ImageError as error:
         raise error.at("raw") from None
-    if len(rgb) != width * height * 3:
+    if len(raw.rgb) != width * height * 3:
         raise ImageUnreadable(
-            f"{width} × {height} RGB pixels are {width * height * 3} bytes, not {len(rgb)}", field="raw.rgb"
+            f"{width} × {height} RGB pixels are {width * height * 3} bytes, not {len(raw.rgb)}",
+            field="raw.rgb",
         )
-    image = Image.frombuffer("RGB", (width, height), rgb, "raw", "RGB", 0, 1)
-    return fitted(image, image.size, resized(width, height, size), size, fast=fast)
+    image = Image.frombuffer("RGB", (width, height), raw.rgb, "raw", "RGB", 0, 1)
+    return fitted(image, (0, 0, width, height), fit_of(width, height, preprocess), fast=fast)
 
 
 def to_png(rgb: bytes, width: int, height: int) -> bytes:
@@ -163,18 +184,18 @@ def guarded(step: Callable[[], T]) -> T:
         raise ImageUnreadable(f"the image cannot be decoded: {why}") from error
 
 
-def prepare(image: Image.Image, content: bytes, size: int, *, fast: bool) -> Opened:
+def prepare(image: Image.Image, content: bytes, preprocess: Preprocess, *, fast: bool) -> Opened:
     """The image with all facts that are known before it is decoded."""
-    original, target = image.size, resized(image.width, image.height, size)
+    original, fit = image.size, fit_of(*image.size, preprocess)
     pixels = image.width * image.height
-    draft = image.draft("RGB", (SCALED_SIDES * target[0], SCALED_SIDES * target[1])) if fast else None
+    draft = image.draft("RGB", (SCALED_SIDES * fit.target[0], SCALED_SIDES * fit.target[1])) if fast else None
     # The last row and column of a scaled JPEG may cover less than a whole pixel.
-    region = draft[1][2:] if draft else image.size
-    whole = target[0] * target[1] <= WHOLE_PIXELS
+    box: Box = draft[1] if draft else (0, 0, *image.size)
+    whole = fit.target[0] * fit.target[1] <= WHOLE_PIXELS
     # Pillow resizes horizontally first, then vertically.
-    resizing = 4 * (target[0] * image.height + target[0] * target[1]) if whole else 0
+    resizing = 4 * (fit.target[0] * image.height + fit.target[0] * fit.target[1]) if whole else 0
     memory = BUFFER_BYTES + decoder_bytes(image, pixels, content) + resizing
-    return Opened(image, region, target, size, fast, image.size != original, pixels, memory)
+    return Opened(image, box, fit, fast, image.size != original, pixels, memory)
 
 
 def decode(opened: Opened) -> Pixels | None:
@@ -183,7 +204,9 @@ def decode(opened: Opened) -> Pixels | None:
     opened.image.load()
     check_wanted("decode")
     image = eight_bit(opened.image)
-    pixels = fitted(image, opened.region, opened.target, opened.size, fast=opened.fast)
-    if opened.scaled and (is_flat(pixels) or is_delicate(image, opened.region, opened.target, opened.size)):
-        return None
+    pixels = fitted(image, opened.box, opened.fit, fast=opened.fast)
+    if opened.scaled:
+        shown = opened.fit.without_border(pixels)
+        if is_flat(shown) or is_delicate(image, opened.box, opened.fit):
+            return None
     return pixels

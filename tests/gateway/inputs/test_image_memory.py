@@ -16,6 +16,7 @@ from clipserve_gateway.inputs.preprocess import ImageLimits, decode, load_image,
 
 from testing.hostile.dear import DEAR
 from testing.hostile.files import saved
+from testing.preprocessing import square
 
 LIMITS = ImageLimits(20 << 20, 64_000_000)
 PIXELS = 8_000_000
@@ -36,7 +37,7 @@ def measure() -> None:
             ctypes.CDLL(None).malloc_trim(0)
             Path("/proc/self/clear_refs").write_text("5")
             before = status("VmRSS")
-            opened = open_image(content, 224, limits=LIMITS, fast=fast)
+            opened = open_image(content, *square(224), limits=LIMITS, fast=fast)
             decode(opened)
             bound = opened.bytes
             del opened
@@ -55,19 +56,19 @@ def test_no_image_takes_more_memory_than_its_bound():
 
 @pytest.mark.parametrize("name", DEAR)
 def test_of_a_pixel_no_format_takes_more_than_the_most(name):
-    opened = open_image(DEAR[name](PIXELS // 8), 16, limits=LIMITS, fast=False)
+    opened = open_image(DEAR[name](PIXELS // 8), *square(16), limits=LIMITS, fast=False)
     assert opened.bytes < MOST_BYTES * PIXELS / 8 + (40 << 20)
 
 
 def test_a_scaled_photograph_takes_little(monkeypatch):
     content = DEAR["jpeg"](48_000_000)
-    assert open_image(content, 224, limits=LIMITS, fast=True).bytes < LARGE_BYTES / 4
-    assert open_image(content, 224, limits=LIMITS, fast=False).bytes > LARGE_BYTES
+    assert open_image(content, *square(224), limits=LIMITS, fast=True).bytes < LARGE_BYTES / 4
+    assert open_image(content, *square(224), limits=LIMITS, fast=False).bytes > LARGE_BYTES
 
 
 def test_a_small_image_is_decoded_at_once():
     content = saved("PNG")
-    one, other = (load(content, 16, limits=LIMITS, fast=True) for load in (load_small, load_image))
+    one, other = (load(content, *square(16), limits=LIMITS, fast=True) for load in (load_small, load_image))
     np.testing.assert_array_equal(one, other)
 
 
@@ -75,5 +76,5 @@ def test_of_a_large_one_nothing_is_decoded_until_it_may_be(monkeypatch):
     content = DEAR["webp lossless"](PIXELS + 8000)
     with monkeypatch.context() as patch:
         patch.setattr(preprocess, "decode", lambda opened: pytest.fail("it was decoded"))
-        assert load_small(content, 16, limits=LIMITS, fast=True) == 9, "megapixels"
-    assert load_image(content, 16, limits=LIMITS, fast=True).shape == (16, 16, 3)
+        assert load_small(content, *square(16), limits=LIMITS, fast=True) == 9, "megapixels"
+    assert load_image(content, *square(16), limits=LIMITS, fast=True).shape == (16, 16, 3)

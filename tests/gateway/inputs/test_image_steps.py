@@ -40,6 +40,7 @@ from testing.hostile.files import (
     segment,
     segments,
 )
+from testing.preprocessing import square
 
 LIMITS = ImageLimits(20 << 20, 64_000_000)
 LENGTH = 60_000
@@ -262,7 +263,7 @@ def lines(work: Callable[[], object], most: int) -> int:
 
 def look(file: bytes) -> None:
     """All steps that read a file."""
-    opened = open_image(file, 16, limits=LIMITS, fast=True)
+    opened = open_image(file, *square(16), limits=LIMITS, fast=True)
     guarded(lambda: decode(opened))
 
 

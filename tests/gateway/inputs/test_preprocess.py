@@ -20,7 +20,9 @@ import numpy.typing as npt
 import pytest
 from clipserve_gateway.errors import ImageError, ImageFormatUnsupported, ImageTooLarge, ImageUnreadable
 from clipserve_gateway.inputs import preprocess
+from clipserve_gateway.inputs.fitting import fit_of
 from clipserve_gateway.inputs.preprocess import ImageLimits, load_image, load_raw
+from clipserve_gateway.types import Preprocess, RawImage
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageDraw, ImageSequence
@@ -28,6 +30,7 @@ from PIL import Image, ImageDraw, ImageSequence
 from testing.hostile.cases import Item
 from testing.hostile.images import IMAGES
 from testing.hostile.images_tiff import TIFFS
+from testing.preprocessing import square
 
 ROOT = Path(__file__).parents[3]
 GOLDEN = ROOT / "tests" / "golden"
@@ -87,7 +90,7 @@ def drawing(name: str, width: int, height: int) -> Image.Image:
 
 
 def exact(content: bytes, size: int = 64) -> Array:
-    return load_image(content, size, limits=LIMITS, fast=False)
+    return load_image(content, *square(size), limits=LIMITS, fast=False)
 
 
 def mean_difference(one: Array, other: Array) -> float:
@@ -116,7 +119,7 @@ class TestFidelity:
     @pytest.mark.parametrize("name", FILES)
     def test_fast_mode_is_exact_for_small_files_but_for_rounding(self, name: str) -> None:
         content = content_of(name)
-        fast = load_image(content, 64, limits=LIMITS, fast=True)
+        fast = load_image(content, *square(64), limits=LIMITS, fast=True)
         differs = np.abs(fast.astype(int) - exact(content))
         assert differs.max() <= 1
         assert (differs > 0).mean() < 0.001
@@ -124,7 +127,7 @@ class TestFidelity:
     @pytest.mark.parametrize("side", [(1280, 960), (1001, 1999), (3000, 2003)])
     def test_fast_mode_stays_close_on_large_photographs(self, side: tuple[int, int]) -> None:
         content = encoded(scene(*side), "JPEG", quality=90)
-        fast, whole = load_image(content, 224, limits=LIMITS, fast=True), exact(content, 224)
+        fast, whole = load_image(content, *square(224), limits=LIMITS, fast=True), exact(content, 224)
         assert mean_difference(fast, whole) < 0.7
         assert np.abs(fast.astype(int) - whole).max() < 48
 
@@ -135,7 +138,7 @@ class TestFidelity:
         self, side: tuple[int, int], scale: int
     ) -> None:
         content = encoded(Image.new("RGB", side, "teal"), "JPEG")
-        opened = preprocess.open_image(content, 224, limits=LIMITS, fast=True)
+        opened = preprocess.open_image(content, *square(224), limits=LIMITS, fast=True)
         assert opened.image.size == (side[0] // scale, side[1] // scale)
         assert opened.scaled == (scale > 1)
 
@@ -146,8 +149,8 @@ class TestFidelity:
     def test_drawings_and_fine_textures_are_exact_in_fast_mode_too(self, name: str, kind: str) -> None:
         image = drawing(name, 1000, 800)
         content = encoded(image, kind, **({"lossless": True, "method": 0} if kind == "WEBP" else {}))
-        fast = load_image(content, 96, limits=LIMITS, fast=True)
-        scaled = preprocess.open_image(content, 96, limits=LIMITS, fast=True).scaled
+        fast = load_image(content, *square(96), limits=LIMITS, fast=True)
+        scaled = preprocess.open_image(content, *square(96), limits=LIMITS, fast=True).scaled
         assert scaled == (kind == "JPEG")
         differs = np.abs(fast.astype(int) - exact(content, 96))
         if scaled or name in ("lines", "checks", "stars", "one color"):
@@ -160,14 +163,14 @@ class TestFidelity:
     ) -> None:
         content = encoded(drawing("chart", 1200, 1000), "JPEG")
         monkeypatch.setattr(preprocess, "LARGE_BYTES", 7 << 20)
-        assert preprocess.load_small(content, 96, limits=LIMITS, fast=True) == 2, "megapixels"
+        assert preprocess.load_small(content, *square(96), limits=LIMITS, fast=True) == 2, "megapixels"
         photo = encoded(Image.open(PHOTOS / "cat.jpg").resize((1200, 1000)), "JPEG")
-        assert isinstance(preprocess.load_small(photo, 96, limits=LIMITS, fast=True), np.ndarray)
+        assert isinstance(preprocess.load_small(photo, *square(96), limits=LIMITS, fast=True), np.ndarray)
 
     def test_fast_mode_crops_where_the_original_size_says(self) -> None:
         # 3 × 8 + 1 rows and columns: the scaled size would give another target.
         content = encoded(scene(1801, 1209), "JPEG", quality=95)
-        fast, whole = load_image(content, 224, limits=LIMITS, fast=True), exact(content, 224)
+        fast, whole = load_image(content, *square(224), limits=LIMITS, fast=True), exact(content, 224)
         here = mean_difference(fast, whole)
         shifted = [mean_difference(np.roll(fast, by, axis), whole) for by in (-1, 1) for axis in (0, 1)]
         assert here < 0.4 * min(shifted)
@@ -175,21 +178,22 @@ class TestFidelity:
     @given(st.integers(1, 400), st.integers(1, 400), st.sampled_from([16, 33]))
     @settings(max_examples=40, deadline=None)
     def test_sizes_follow_open_clips_rule(self, width: int, height: int, size: int) -> None:
-        target = preprocess.resized(width, height, size)
+        target = fit_of(width, height, Preprocess(size, size)).target
         assert min(target) == size
         assert max(target) == int(size * max(width, height) / min(width, height))
         assert exact(encoded(np.zeros((height, width, 3), np.uint8)), size).shape == (size, size, 3)
 
     def test_raw_pixels_give_what_a_png_of_them_gives(self) -> None:
         pixels = np.asarray(scene(123, 77))
-        raw = load_raw(pixels.tobytes(), 123, 77, 64, limits=LIMITS, fast=False)
+        raw = load_raw(RawImage(pixels.tobytes(), 123, 77), *square(64), limits=LIMITS, fast=False)
         np.testing.assert_array_equal(raw, exact(encoded(pixels)))
 
     def test_no_format_is_loaded_but_those_accepted(self) -> None:
         code = (
             "import sys; from pathlib import Path; from clipserve_gateway.inputs.preprocess import *;"
+            "from testing.preprocessing import square;"
             "limits = ImageLimits(10**6, 10**6);"
-            "[load_image(Path(f).read_bytes(), 8, limits=limits, fast=True) for f in sys.argv[1:]];"
+            "[load_image(Path(f).read_bytes(), *square(8), limits=limits, fast=True) for f in sys.argv[1:]];"
             "print(*sorted(m for m in sys.modules if m.startswith('PIL.') and m.endswith('ImagePlugin')))"
         )
         files = [str(GOLDEN / "images" / name) for name in FILES]
@@ -281,10 +285,8 @@ class TestPolicies:
     ) -> None:
         shape = (short, long, 3) if wide else (long, short, 3)
         image = Image.fromarray(np.random.default_rng(seed).integers(0, 256, shape, dtype=np.uint8))
-        target = preprocess.resized(image.width, image.height, size)
-        whole, part = (
-            preprocess.fitted(image, image.size, target, size, fast=fast) for fast in (False, True)
-        )
+        fit, box = fit_of(*image.size, Preprocess(size, size)), (0, 0, *image.size)
+        whole, part = (preprocess.fitted(image, box, fit, fast=fast) for fast in (False, True))
         # Noise is the worst case: Pillow rounds and clips between its two passes, whose order may differ.
         assert mean_difference(whole, part) < 3
 
@@ -337,13 +339,13 @@ class TestRefusals:
         content, error = hostile()[kind]
         start = time.process_time()
         with pytest.raises(error):
-            load_image(content, 224, limits=LIMITS, fast=True)
+            load_image(content, *square(224), limits=LIMITS, fast=True)
         assert time.process_time() - start < 1
 
     def test_odd_files_add_nothing_to_the_log(self, caplog: pytest.LogCaptureFixture) -> None:
         for case in TIFFS:
             with contextlib.suppress(ImageError):
-                load_image(case.value, 16, limits=LIMITS, fast=True)
+                load_image(case.value, *square(16), limits=LIMITS, fast=True)
         assert caplog.records == []
 
     @pytest.mark.parametrize("case", IMAGES, ids=str)
@@ -351,10 +353,10 @@ class TestRefusals:
         content, start = case.value, time.process_time()
         if case.reason:
             with pytest.raises(ImageError) as caught:
-                load_image(content, 16, limits=LIMITS, fast=True)
+                load_image(content, *square(16), limits=LIMITS, fast=True)
             assert caught.value.reason == case.reason
         else:
-            assert load_image(content, 16, limits=LIMITS, fast=True).shape == (16, 16, 3)
+            assert load_image(content, *square(16), limits=LIMITS, fast=True).shape == (16, 16, 3)
         assert time.process_time() - start < 1
 
     def test_metadata_that_is_expensive_to_parse_is_removed(self) -> None:
@@ -407,10 +409,10 @@ class TestRefusals:
     def test_limits_are_exact_and_told(self) -> None:
         content = encoded(scene(30, 20))
         at_limit = ImageLimits(len(content), 600)
-        assert load_image(content, 8, limits=at_limit, fast=True).shape == (8, 8, 3)
+        assert load_image(content, *square(8), limits=at_limit, fast=True).shape == (8, 8, 3)
         for limits in (ImageLimits(len(content) - 1, 600), ImageLimits(len(content), 599)):
             with pytest.raises(ImageTooLarge, match="at most") as caught:
-                load_image(content, 8, limits=limits, fast=True)
+                load_image(content, *square(8), limits=limits, fast=True)
             assert caught.value.metadata["limit"] in {str(limits.max_bytes), "599"}
 
     def test_the_operators_pixel_limit_may_exceed_pillows_own(self) -> None:
@@ -420,12 +422,12 @@ class TestRefusals:
     @pytest.mark.parametrize(("length", "width", "height"), [(11, 2, 2), (13, 2, 2), (0, 0, 5), (0, 5, 0)])
     def test_raw_pixels_must_fill_their_size(self, length: int, width: int, height: int) -> None:
         with pytest.raises(ImageUnreadable) as caught:
-            load_raw(bytes(length), width, height, 8, limits=LIMITS, fast=True)
+            load_raw(RawImage(bytes(length), width, height), *square(8), limits=LIMITS, fast=True)
         assert caught.value.field.startswith("raw")
 
     def test_raw_pixels_have_the_same_limit(self) -> None:
         with pytest.raises(ImageTooLarge) as caught:
-            load_raw(b"", 1 << 31, 1 << 31, 8, limits=LIMITS, fast=True)
+            load_raw(RawImage(b"", 1 << 31, 1 << 31), *square(8), limits=LIMITS, fast=True)
         assert caught.value.field == "raw"
 
     @given(
@@ -444,7 +446,7 @@ class TestRefusals:
             at = int(where * (min(len(content), 200) if near_header else len(content)))
             content = content[:at] + new + content[at + dropped :]
         try:
-            pixels = load_image(content, 16, limits=ImageLimits(1 << 20, 1_000_000), fast=True)
+            pixels = load_image(content, *square(16), limits=ImageLimits(1 << 20, 1_000_000), fast=True)
         except ImageError:
             return
         assert pixels.shape == (16, 16, 3)
@@ -456,5 +458,5 @@ class TestRefusals:
 )
 def test_a_text_that_begins_like_a_ppm_is_refused_without_words_of_python(content):
     with pytest.raises(ImageUnreadable) as caught:
-        load_image(content, 32, limits=LIMITS, fast=False)
+        load_image(content, *square(32), limits=LIMITS, fast=False)
     assert not re.search(r"invalid literal|int\(|b'", str(caught.value))

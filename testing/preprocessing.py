@@ -1,0 +1,10 @@
+"""Arguments for preprocessing, for tests, faults and measurements."""
+
+from __future__ import annotations
+
+from clipserve_gateway.types import ImageRules, Preprocess
+
+
+def square(side: int) -> tuple[Preprocess, ImageRules]:
+    """A square input of `side` pixels, as open_clip prepares it: without rules for orientation and alpha."""
+    return Preprocess(side, side), ImageRules()
