@@ -45,6 +45,10 @@ def list_models(context: click.Context, option: click.Parameter, wanted: bool) -
     help="Weights: a tag that open_clip downloads, or a local file (.pt, .bin, .safetensors). "
     "Without this option the weights are random: useful for tests, not for results.",
 )  # fmt: skip
+@click.option(
+    "--activation", type=click.Choice(["quickgelu", "gelu"]), default=None,
+    help="What the weights were trained with, for a file that does not tell it. Tags and folders tell it.",
+)  # fmt: skip
 @click.option("--name", default="", help="Name under which the model is served.  [default: from --model]")
 @click.option(
     "--precision", type=click.Choice(["fp32", "bf16", "fp16"]), default="fp32", show_default=True,
@@ -95,6 +99,7 @@ def list_models(context: click.Context, option: click.Parameter, wanted: bool) -
 def main(
     model: str,
     pretrained: str,
+    activation: str | None,
     name: str,
     precision: str,
     format_: str,
@@ -137,6 +142,7 @@ def main(
                 Order(
                     model=model,
                     pretrained=pretrained,
+                    activation=activation or "",
                     name=name or default_name(model),
                     precision=precision,
                     format=format_,

@@ -38,6 +38,8 @@ class Order:
     serving: Serving
     fixed_text: bool = False
     """Whether to encode every text at the full length, even if its own length would give the same result."""
+    activation: str = ""
+    """`quickgelu` or `gelu`: what the weights were trained with; empty where they tell it."""
     trial: bool = False
     """Whether a trial on this machine chooses the number of instances and the batch of images."""
 
@@ -51,8 +53,10 @@ class Exported:
     folders: list[Path]
     random: bool
     """Whether the weights are random, since none were given."""
-    warning: str = ""
-    """Message about something that the user should check; empty if there is nothing."""
+    notes: tuple[str, ...] = ()
+    """What was chosen or assumed."""
+    warnings: tuple[str, ...] = ()
+    """What the user should check."""
     trial: Trial | None = None
 
 
@@ -74,7 +78,7 @@ def export(
     """
     check_name(order.name)
     step("load")
-    source = load(order.model, order.pretrained, order.seed)
+    source = load(order.model, order.pretrained, order.seed, order.activation)
     step("image tower")
     image = export_image(source, order.precision)
     step("text tower")
@@ -105,7 +109,7 @@ def export(
             for tower, graph in (("image", image), ("text", text))
         },
     )
-    return Exported(facts, cases, folders, random=not source.pretrained, warning=source.warning, trial=trial)
+    return Exported(facts, cases, folders, not source.pretrained, source.notes, source.warnings, trial)
 
 
 def check_name(name: str) -> None:

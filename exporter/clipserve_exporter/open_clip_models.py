@@ -5,7 +5,9 @@ from __future__ import annotations
 import contextlib
 import difflib
 import pickle
+import warnings as python_warnings
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +15,22 @@ import torch
 from torch import Tensor, nn
 
 from clipserve_exporter.errors import ExportError
+from clipserve_exporter.preprocessing import preprocess_of
+from clipserve_exporter.sources.activation import (
+    CHOICES,
+    WORDS,
+    agreed,
+    is_quick,
+    require_choice,
+    sibling,
+    unknown_activation,
+)
+from clipserve_exporter.sources.fit import first_line, interpolated, misfit, require_numbers
+from clipserve_exporter.sources.shards import INDEX_SUFFIX
+from clipserve_exporter.sources.weights_file import is_torchscript, read_weights
+from clipserve_exporter.sources.wrappings import NOT_WEIGHTS
 from clipserve_exporter.text_tower import VOCABULARY
 from clipserve_exporter.torchvision_shim import make_importable
-from clipserve_exporter.weights_file import NOT_WEIGHTS, is_torchscript, read_weights
 
 make_importable()
 
@@ -23,35 +38,101 @@ import open_clip  # noqa: E402  (needs torchvision to be importable)
 from open_clip import factory  # noqa: E402
 from open_clip import pretrained as tags  # noqa: E402
 
-QUICK = "-quickgelu"
+from clipserve_exporter.sources.assumed import assumption, require_one_preprocessing  # noqa: E402
+
+FIND_CHECKPOINT = factory._find_checkpoint_in_dir
 
 
-def load(name: str, pretrained: str, seed: int) -> tuple[nn.Module, str, str]:
-    """Returns the model, the architecture's name, and the source of its weights (empty if they are random).
+@dataclass(frozen=True)
+class Loaded:
+    """A model with what is known of its weights."""
 
-    `pretrained` is a tag, a file, or TAG=FILE for a file with the weights of a tag. Raises ExportError.
+    model: nn.Module
+    architecture: str
+    config: Mapping[str, Any]
+    """open_clip's model configuration."""
+    pretrained: str
+    """The tag or file name that the weights came from; empty for random weights."""
+    notes: tuple[str, ...] = ()
+    """What was chosen or assumed; each a sentence without its full stop."""
+    warnings: tuple[str, ...] = ()
+    """What the user should check; each a sentence or more without the last full stop."""
+
+
+def load(name: str, pretrained: str, seed: int, activation: str = "") -> Loaded:
+    """Loads an architecture of open_clip, or a model of a hub or of a folder.
+
+    `pretrained` is a tag, a file, or TAG=FILE for a file with the weights of a tag. `activation` is
+    `quickgelu`, `gelu` or empty. Raises ExportError.
     """
     schema, identifier = factory.parse_model_name(name)
     require_openai_tokenizer(name, config_of(name).get("text_cfg", {}))
     torch.manual_seed(seed)
-    if schema == "hf-hub":
-        return created(name, pretrained, required=True), identifier, identifier
-    if schema == "local-dir":
-        folder = Path(identifier)
-        checkpoint = factory._find_checkpoint_in_dir(folder)
-        model = created(name, pretrained, required=checkpoint is not None)
-        return model, folder.resolve().name, Path(checkpoint).name if checkpoint else ""
+    if schema is not None:
+        return load_folder(name, schema, identifier, activation)
     tag, file = tag_and_file(name, pretrained)
-    archive = file if file is not None and is_torchscript(file) else None
-    state = archive_weights(archive) if archive else {}
-    require_activation(name, tag, archive is not None)
-    preprocess = dict(tags.get_pretrained_cfg(name, tag)) if tag else {}
-    if archive:
-        model = created(name, "", preprocess)
-        take_over(model, state, archive)
-    else:
-        model = created(name, str(file or tag), preprocess, required=bool(pretrained))
-    return model, name, tag or (file.name if file else "")
+    config = dict(config_of(name))
+    tag_config = dict(tags.get_pretrained_cfg(name, tag)) if tag else {}
+    archive = file is not None and not tag and is_torchscript(file)
+    notes, warnings = [], []
+    quick = is_quick(config)
+    if tag:
+        quick = agreed(activation, is_quick(tag_config), f"the tag {tag}")
+    elif archive:
+        # OpenAI trained all weights that it published as archives with QuickGELU.
+        quick = agreed(activation, True, "an archive of OpenAI")
+    elif activation:
+        require_choice(name, config)
+        quick = CHOICES[activation]
+    elif file is not None and sibling(name, not quick) in open_clip.list_models():
+        warnings.append(unknown_activation(file, name, quick))
+    architecture = name
+    if quick != is_quick(config):
+        named = sibling(name, quick)
+        architecture = named if named in open_clip.list_models() else name
+        config["quick_gelu"] = quick
+        notes.append(f"{WORDS[quick]}, which {f'--activation {activation}' if activation else tag or file}"
+                     f" requires: open_clip's {architecture}")  # fmt: skip
+    if file is not None and not tag and not archive:
+        require_one_preprocessing(file, name, published(name))
+    model, told = created(name, str(file or tag), tag_config, required=bool(pretrained), quick_gelu=quick)
+    if file is not None and not tag:
+        notes.append(assumption(file, preprocess_of(model)))
+    return Loaded(
+        model, architecture, config, tag or (file.name if file else ""), (*notes,), (*warnings, *told)
+    )
+
+
+def load_folder(name: str, schema: str, identifier: str, activation: str) -> Loaded:
+    """Loads a model with an open_clip_config.json, from a hub or a folder."""
+    config = config_of(name)
+    agreed(activation, is_quick(config), f"the configuration of {name}")
+    if schema == "hf-hub":
+        model, told = created(name, "", required=True)
+        return Loaded(model, identifier, config, identifier, warnings=(*told,))
+    folder = Path(identifier)
+    checkpoint = checkpoint_in(folder)
+    model, told = created(name, "", required=checkpoint is not None)
+    weights = checkpoint.name if checkpoint else ""
+    return Loaded(model, folder.resolve().name, config, weights, warnings=(*told,))
+
+
+def checkpoint_in(folder: Path) -> Path | None:
+    """Returns the file of weights in a folder: an index of several files, or open_clip's choice."""
+    found = FIND_CHECKPOINT(folder)
+    indexes = sorted(folder.glob(f"*{INDEX_SUFFIX}"))
+    if indexes and (found is None or "-of-" in Path(found).name):
+        return indexes[0]
+    return Path(found) if found else None
+
+
+def published(name: str) -> dict[str, Mapping[str, Any]]:
+    """Returns the weights that open_clip knows for an architecture, with either activation."""
+    return {
+        tag: tags.get_pretrained_cfg(known, tag)
+        for known in (sibling(name, False), sibling(name, True))
+        for tag in tags.list_pretrained_tags_by_model(known)
+    }
 
 
 def served() -> dict[str, list[str]]:
@@ -64,11 +145,6 @@ def served() -> dict[str, list[str]]:
         known = {tag: tags.get_pretrained_cfg(name, tag) for tag in tags.list_pretrained_tags_by_model(name)}
         architectures[name] = [tag for tag, of_tag in known.items() if is_quick(of_tag) == is_quick(config)]
     return architectures
-
-
-def is_quick(config: Mapping[str, Any]) -> bool:
-    """Whether the configuration of an architecture or of weights requires QuickGELU."""
-    return bool(config.get("quick_gelu", False))
 
 
 def config_of(name: str) -> Mapping[str, Any]:
@@ -95,56 +171,74 @@ GIVE_FILES = (
 
 
 def created(
-    name: str, pretrained: str, preprocess: Mapping[str, Any] | None = None, required: bool = False
-) -> nn.Module:
-    """Creates a model with open_clip. Raises ExportError if that fails."""
+    name: str,
+    pretrained: str,
+    preprocess: Mapping[str, Any] | None = None,
+    required: bool = False,
+    **changes: Any,
+) -> tuple[nn.Module, list[str]]:
+    """Creates a model with open_clip; `changes` replace entries of its configuration.
+
+    Returns it with sentences on what open_clip changed in the weights. Raises ExportError if that fails.
+    """
+    what = Path(pretrained).name if pretrained else name
     try:
-        with files_read_by_content():
-            return open_clip.create_model(
+        with files_read_by_content() as read, python_warnings.catch_warnings():
+            # Of an activation other than the tag's, which `changes` puts right.
+            python_warnings.simplefilter("ignore")
+            model = open_clip.create_model(
                 name,
                 pretrained=pretrained or None,
                 force_preprocess_cfg=dict(preprocess or {}),
                 require_pretrained=required,
+                **changes,
             )
-    except (RuntimeError, OSError, ValueError, KeyError, pickle.UnpicklingError) as error:
+    except ERRORS as error:
         if Path(pretrained).is_file() or name.startswith(factory.LOCAL_DIR_PREFIX):
             raise ExportError(
-                f"the weights of {pretrained or name} do not fit {name}: {first_line(error)}"
+                f"the weights of {pretrained or name} do not fit {name}: {misfit(error)}"
             ) from error
         where = tags.get_pretrained_cfg(name, pretrained).get("hf_hub", "").strip("/")
         raise ExportError(
             f"the weights {pretrained or name}{f' ({where})' if where else ''} could not be downloaded; "
             f"{GIVE_FILES}"
         ) from error
+    require_numbers(model, read, what)
+    return model, interpolated(model, read, what)
+
+
+ERRORS = (
+    *(RuntimeError, OSError, ValueError, KeyError, pickle.UnpicklingError),
+    *(AssertionError, AttributeError, IndexError, TypeError),
+)
+"""What open_clip raises for weights that cannot be had or do not fit."""
 
 
 @contextlib.contextmanager
-def files_read_by_content() -> Iterator[None]:
-    """Makes open_clip read weights by read_weights: by itself it goes by suffixes, and knows few formats."""
-    read = factory.load_state_dict
-    factory.load_state_dict = lambda path, device="cpu", weights_only=True: read_weights(path)
+def files_read_by_content() -> Iterator[dict[str, Tensor]]:
+    """Makes open_clip read weights by their content: by itself it goes by suffixes, and knows few formats.
+
+    Yields a dictionary that receives the names of the weights with their shapes and types, without data.
+    """
+    read: dict[str, Tensor] = {}
+
+    def load_state_dict(path: str, device: str = "cpu", weights_only: bool = True) -> dict[str, Tensor]:
+        state = archive_weights(Path(path)) if is_torchscript(Path(path)) else read_weights(path)
+        if any(name.startswith(("vision_model.", "text_model.")) for name in state):
+            raise ExportError(
+                f"the weights of {path} have the names of Hugging Face's transformers; pass their folder "
+                "with config.json and preprocessor_config.json: --model FOLDER"
+            )
+        read.update({name: value.to("meta") for name, value in state.items()})
+        return state
+
+    loading = factory.load_state_dict
+    factory.load_state_dict = load_state_dict
+    factory._find_checkpoint_in_dir = lambda folder: str(found) if (found := checkpoint_in(folder)) else None
     try:
-        yield
+        yield read
     finally:
-        factory.load_state_dict = read
-
-
-def activation_warning(name: str, pretrained: str) -> str:
-    """Returns a warning if a file does not tell which kind of GELU its weights have; otherwise empty."""
-    if ":" in name or not pretrained:
-        return ""
-    tag, file = tag_and_file(name, pretrained)
-    quick = is_quick(config_of(name))
-    other = name.removesuffix(QUICK) + ("" if quick else QUICK)
-    if tag or file is None or is_torchscript(file) or other not in open_clip.list_models():
-        return ""
-    kinds = ("QuickGELU", "GELU") if quick else ("GELU", "QuickGELU")
-    return (
-        f"{file.name} does not tell which activation its weights were trained with. {name} has {kinds[0]}. "
-        f"If they were trained with {kinds[1]}, every embedding is wrong: use --model {other}. "
-        "The weights of OpenAI, MetaCLIP and DFN have QuickGELU; most weights of LAION have GELU. "
-        "Pass --pretrained TAG=FILE to name the weights; then the exporter checks this"
-    )
+        factory.load_state_dict, factory._find_checkpoint_in_dir = loading, FIND_CHECKPOINT
 
 
 def tag_and_file(name: str, pretrained: str) -> tuple[str, Path | None]:
@@ -184,19 +278,6 @@ def require_openai_tokenizer(name: str, text: Mapping[str, Any]) -> None:
         )
 
 
-def require_activation(name: str, tag: str, archive: bool) -> None:
-    """Raises ExportError if the weights were trained with the other kind of GELU."""
-    config = tags.get_pretrained_cfg(name, tag) if tag else {}
-    # OpenAI trained all weights that it published as archives with QuickGELU; a tag says more.
-    archive = archive and not tag
-    if not config and not archive:
-        return
-    quick = archive or is_quick(config)
-    if quick != is_quick(config_of(name)):
-        other = name.removesuffix(QUICK) + (QUICK if quick else "")
-        raise ExportError(f"these weights were trained with another activation; use --model {other}")
-
-
 def archive_weights(path: Path) -> dict[str, Tensor]:
     """Reads the weights of a CLIP model from a TorchScript archive. Raises ExportError if it has none."""
     try:
@@ -208,19 +289,3 @@ def archive_weights(path: Path) -> dict[str, Tensor]:
             f"{path} is a TorchScript archive of another model: it has no CLIP weights (no logit_scale)"
         )
     return {name: value.float() for name, value in state.items() if name not in NOT_WEIGHTS}
-
-
-def take_over(model: nn.Module, state: Mapping[str, Tensor], path: Path) -> None:
-    """Loads weights into a model. Raises ExportError if they belong to another architecture."""
-    try:
-        model.load_state_dict(state)
-    except RuntimeError as error:
-        raise ExportError(f"the weights of {path} do not fit: {first_line(error)}") from error
-
-
-def first_line(error: BaseException) -> str:
-    """Returns the first useful line of an error's message."""
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    # PyTorch lists mismatches below a line that only says that there are some.
-    useful = lines[1:2] if lines and lines[0].startswith("Error(s) in loading") else lines[:1]
-    return (useful[0] if useful else type(error).__name__)[:300]

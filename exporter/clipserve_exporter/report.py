@@ -87,8 +87,10 @@ class Report:
             self._say(
                 "! The weights are RANDOM: the embeddings are meaningless. Pass --pretrained.", "bold red"
             )
-        if exported.warning:
-            self._say(f"! {exported.warning}.", "bold yellow")
+        for note in exported.notes:
+            self._say(f"· {note}")
+        for warning in exported.warnings:
+            self._say(f"! {warning}.", "bold yellow")
         if exported.trial is not None:
             self._say(trial_summary(exported.trial))
             if exported.trial.busy:

@@ -33,8 +33,10 @@ class Source:
     tokenizer: TokenizerFacts
     context_length: int
     embed_dim: int
-    warning: str = ""
-    """Message about a fact that the weights do not tell and the user should check."""
+    notes: tuple[str, ...] = ()
+    """What was chosen or assumed; each a sentence without its full stop."""
+    warnings: tuple[str, ...] = ()
+    """What the user should check; each a sentence or more without the last full stop."""
 
     @property
     def logit_scale(self) -> float:
@@ -66,26 +68,27 @@ class Source:
         return digest.hexdigest()
 
 
-def load(model: str, pretrained: str = "", seed: int = 0) -> Source:
+def load(model: str, pretrained: str = "", seed: int = 0, activation: str = "") -> Source:
     """Loads `demo`, or an open_clip model with the weights of a tag or a local file.
 
-    Without `pretrained` the weights are random, and equal for equal seeds. Raises ExportError.
+    Without `pretrained` the weights are random, and equal for equal seeds. `activation` is `quickgelu`,
+    `gelu` or empty: what the weights were trained with, where they do not tell it. Raises ExportError.
     """
     if model == DEMO:
-        return load_demo(pretrained)
+        return load_demo(pretrained, activation)
     from clipserve_exporter import open_clip_models
 
-    loaded, name, weights = open_clip_models.load(model, pretrained, seed)
-    source = describe(loaded, name, open_clip_models.config_of(model), weights)
-    return replace(source, warning=open_clip_models.activation_warning(model, pretrained))
+    loaded = open_clip_models.load(model, pretrained, seed, activation)
+    source = describe(loaded.model, loaded.architecture, loaded.config, loaded.pretrained)
+    return replace(source, notes=loaded.notes, warnings=loaded.warnings)
 
 
-def load_demo(pretrained: str = "") -> Source:
+def load_demo(pretrained: str = "", activation: str = "") -> Source:
     """Loads the bundled demo model. Raises ExportError if it is not installed."""
     from clipserve_exporter import demo
 
-    if pretrained:
-        raise ExportError("the demo model brings its own weights; omit --pretrained")
+    if pretrained or activation:
+        raise ExportError("the demo model brings its own weights; omit --pretrained and --activation")
     if not demo.weights_path().is_file():
         raise ExportError(f"the demo model's weights are missing: {demo.weights_path()}")
     config = demo.config()

@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 import torch
 from clipserve_exporter.errors import ExportError
-from clipserve_exporter.weights_file import read_weights
+from clipserve_exporter.sources.weights_file import read_weights
 from safetensors.torch import save_file
 from torch import Tensor
 
@@ -76,7 +76,9 @@ def test_the_usual_wrappings_are_taken_off(tmp_path: Path, wrapped: dict[str, An
     assert_weights(tmp_path / "training.pt")
 
 
-@pytest.mark.parametrize("names", [("state_dict", "model"), ("net", "ema")])
+@pytest.mark.parametrize(
+    "names", [("state_dict", "model"), ("net", "weights"), ("state_dict", "state_dict_ema")]
+)
 def test_of_several_sets_of_weights_none_is_guessed(tmp_path: Path, names: tuple[str, str]) -> None:
     torch.save(dict.fromkeys(names, WEIGHTS), tmp_path / "two.pt")
     with pytest.raises(ExportError, match=rf"several sets of weights \({names[0]}, {names[1]}\)"):
@@ -118,7 +120,10 @@ def tarred(kind: int) -> bytes:
         (pointer(), "is a Git LFS pointer .* `git lfs pull`"),
         (b"<!DOCTYPE html><html><body>Sign in</body></html>", "is a web page"),
         (b"\xef\xbb\xbf\n <html>", "is a web page"),
-        (json.dumps({"weight_map": {"a": "b"}}).encode(), "is JSON and not weights"),
+        (json.dumps({"model_cfg": {"embed_dim": 32}}).encode(), "is JSON and not weights"),
+        (json.dumps({"weight_map": {"a": "b.bin"}}).encode(), r"names 1 files, and b\.bin is missing"),
+        (json.dumps({"weight_map": {"a": "../b"}}).encode(), r"names the file '\.\./b', which is not a file"),
+        (b'{"weight_map": ', "is damaged JSON"),
         (gzip.compress(b"x"), "is compressed with gzip"),
         (b"no weights", "is not a file of weights"),
         (b"\x80\x02}q\x00.", "is not a file of weights, or it is damaged"),
@@ -225,11 +230,21 @@ def test_objects_that_could_run_code_are_refused_without_advice_to_run_them(tmp_
     assert "weights_only" not in str(raised.value)
 
 
-def test_names_of_another_library_are_told(tmp_path: Path) -> None:
-    save_file({"text_model.embeddings.position_ids": torch.ones(1), "vision_model.x": torch.ones(2)},
-              str(tmp_path / "model.safetensors"))  # fmt: skip
-    with pytest.raises(ExportError, match="the names of Hugging Face's transformers"):
-        read_weights(tmp_path / "model.safetensors")
+def test_the_index_of_several_files_stands_for_all_of_them(tmp_path: Path) -> None:
+    names = list(WEIGHTS)
+    save_file({names[0]: WEIGHTS[names[0]]}, str(tmp_path / "model-1.safetensors"))
+    torch.save({name: WEIGHTS[name] for name in names[1:]}, tmp_path / "model-2.bin")
+    files = ["model-1.safetensors", "model-2.bin", "model-2.bin"]
+    index = {"metadata": {}, "weight_map": dict(zip(names, files, strict=True))}
+    (tmp_path / "model.safetensors.index.json").write_text(json.dumps(index))
+    assert_weights(tmp_path / "model.safetensors.index.json")
+
+
+def test_an_index_does_not_name_another_index(tmp_path: Path) -> None:
+    index = json.dumps({"weight_map": {"a": "model.index.json"}})
+    (tmp_path / "model.index.json").write_text(index)
+    with pytest.raises(ExportError, match="is JSON and not weights"):
+        read_weights(tmp_path / "model.index.json")
 
 
 def test_a_mapping_without_tensors_names_what_it_holds(tmp_path: Path) -> None:

@@ -22,16 +22,9 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from clipserve_exporter.errors import ExportError
+from clipserve_exporter.sources.shards import shard_files
+from clipserve_exporter.sources.wrappings import Unused, named
 
-STATE = ("state_dict", "model_state_dict", "model", "module")
-"""Keys under which training programs store the weights."""
-OTHER_STATES = ("net", "network", "weights", "params", "ema", "model_ema", "ema_state_dict", "clip")
-PREFIXES = ("module.", "_orig_mod.", "model.", "net.", "network.", "clip.", "clip_model.", "_forward_module.")
-"""Prefixes that DataParallel, torch.compile and training programs add to every name."""
-NOT_WEIGHTS = ("input_resolution", "context_length", "vocab_size", "n_averaged")
-"""Numbers that OpenAI's archives and torch's AveragedModel store among the weights."""
-MAX_DEPTH = 16
-"""Most levels of nested dictionaries; one that contains itself would never end."""
 KINDS: tuple[tuple[bytes, str], ...] = (
     (
         b"version https://git-lfs",
@@ -44,9 +37,11 @@ KINDS: tuple[tuple[bytes, str], ...] = (
     (b"\x89HDF", "an HDF5 file; only PyTorch's and safetensors files are read"),
     (b"GGUF", "a GGUF file; only PyTorch's and safetensors files are read"),
     (b"<", "a web page and not the weights; download them again, without a login page in between"),
-    (b"{", "JSON and not weights; name the file that holds the weights themselves"),
+    (b"{", "JSON and not weights"),
 )
 """First bytes of other kinds of files, and what to tell the user about them."""
+BLANKS = b"\xef\xbb\xbf \t\r\n"
+"""What may stand before the text of a file."""
 SAFETENSORS_HEADER = 8
 """Bytes of the header's length, little endian, before the header, which is JSON."""
 MAX_HEADER_BYTES = 100_000_000
@@ -55,23 +50,6 @@ MAX_FILE_BYTES = 2**63
 """The largest file that a file system can address."""
 CODE = re.compile(r"GLOBAL ([\w.]+)|Unsupported class:? ([\w.]+)")
 """Matches the class or function that torch's loader refuses."""
-
-
-class Unused:
-    """Takes the place of a number, an array or a path that is stored with the weights.
-
-    The value is not read, so that no code of its real class runs.
-    """
-
-    def __new__(cls, *_: object) -> Unused:
-        return super().__new__(cls)
-
-    def __init__(self, *_: object) -> None:
-        """Accepts the arguments of the real class."""
-
-    def __setstate__(self, _: object) -> None:
-        """Accepts the arguments of the real class."""
-
 
 DATA = [
     argparse.Namespace,
@@ -97,8 +75,27 @@ DATA = [
 
 
 def read_weights(path: str | Path) -> dict[str, Tensor]:
-    """Returns the weights in a file by name, on the CPU. Raises ExportError with the cause."""
+    """Returns the weights in a file by name, on the CPU. Raises ExportError with the cause.
+
+    The index of a model in several files stands for all of them.
+    """
     path = Path(path)
+    head = beginning(path)
+    if is_safetensors(head) or not head.lstrip(BLANKS).startswith(b"{"):
+        return named(read_content(path), path)
+    content: dict[str, Any] = {}
+    for file in shard_files(path):
+        part = read_content(file)
+        if not isinstance(part, Mapping):
+            raise ExportError(f"{file} contains no weights")
+        content |= part
+    if not content:
+        raise ExportError(f"{path} is JSON and not weights; name the file that holds the weights themselves")
+    return named(content, path)
+
+
+def read_content(path: Path) -> Any:
+    """Returns what a file of PyTorch or safetensors contains. Raises ExportError with the cause."""
     head = beginning(path)
     if not head.strip(b"\0"):
         raise ExportError(
@@ -106,18 +103,17 @@ def read_weights(path: str | Path) -> dict[str, Tensor]:
             if not head
             else f"{path} begins with zeros: its download was interrupted; download the file again"
         )
-    length = int.from_bytes(head[:SAFETENSORS_HEADER], "little")
-    if head[SAFETENSORS_HEADER : SAFETENSORS_HEADER + 1] == b"{" and length <= MAX_HEADER_BYTES:
-        return named(read_safetensors(path, length), path)
+    if is_safetensors(head):
+        return read_safetensors(path, header_bytes(head))
     for magic, what in KINDS:
-        if head.lstrip(b"\xef\xbb\xbf \t\r\n").startswith(magic):
+        if head.lstrip(BLANKS).startswith(magic):
             raise ExportError(f"{path} is {what}")
     if head.startswith(b"PK"):
         require_archive_of_torch(path)
     with contextlib.suppress(tarfile.TarError):
         tarfile.TarInfo.frombuf(head, "utf-8", "surrogateescape")
         raise ExportError(f"{path} is a tar archive; unpack it first, and pass the file of weights in it")
-    return named(read_pickle(path), path)
+    return read_pickle(path)
 
 
 def beginning(path: Path) -> bytes:
@@ -130,6 +126,17 @@ def beginning(path: Path) -> bytes:
             return file.read(512)
     except OSError as error:
         raise ExportError(f"{path} cannot be read: {error.strerror or error}") from error
+
+
+def is_safetensors(head: bytes) -> bool:
+    """Whether a file that begins with `head` is one of safetensors: the header's length, then JSON."""
+    begins = head[SAFETENSORS_HEADER : SAFETENSORS_HEADER + 1] == b"{"
+    return begins and header_bytes(head) <= MAX_HEADER_BYTES
+
+
+def header_bytes(head: bytes) -> int:
+    """Returns the length of a safetensors header."""
+    return int.from_bytes(head[:SAFETENSORS_HEADER], "little")
 
 
 def require_archive_of_torch(path: Path) -> None:
@@ -226,67 +233,6 @@ def read_pickle(path: Path) -> Any:
         raise ExportError(
             f"{path} is not a file of weights, or it is damaged: {first_line(error)}"
         ) from error
-
-
-def named(content: Any, path: Path) -> dict[str, Tensor]:
-    """Returns the weights in the content of a file, under the names that the model uses."""
-    for _ in range(MAX_DEPTH):
-        inner = wrapped(content, path) if isinstance(content, Mapping) and not tensors(content) else None
-        if inner is None:
-            break
-        content = inner
-    else:
-        raise ExportError(f"{path} contains no weights in its first {MAX_DEPTH} levels of nesting")
-    weights = without_numbers(tensors(content)) if isinstance(content, Mapping) else {}
-    if not weights:
-        raise ExportError(f"{path} contains no weights: {describe(content)}")
-    while prefix := next((p for p in PREFIXES if all(name.startswith(p) for name in weights)), ""):
-        weights = {name.removeprefix(prefix): value for name, value in weights.items()}
-        weights = without_numbers(weights)
-    if any(name.startswith(("vision_model.", "text_model.")) for name in weights):
-        raise ExportError(
-            f"the weights of {path} have the names of Hugging Face's transformers; download the model's "
-            "weights for open_clip (a file open_clip_model.safetensors or open_clip_pytorch_model.bin)"
-        )
-    return weights
-
-
-def without_numbers(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Returns the weights without the numbers that are stored among them."""
-    return {name: value for name, value in weights.items() if name not in NOT_WEIGHTS}
-
-
-def describe(content: Any) -> str:
-    """Describes the content of a file without weights."""
-    if not isinstance(content, Mapping):
-        return "it is not a dictionary"
-    names = ", ".join(str(name)[:60] for name in list(content)[:5])
-    if names and all(isinstance(value, Unused) for value in content.values()):
-        return f"{names} are NumPy arrays, not tensors; convert them with torch.from_numpy"
-    return f"it has only {names}" if names else "it has no entries"
-
-
-def tensors(content: Mapping[Any, Any]) -> dict[str, Tensor]:
-    """Returns the entries that are tensors; none if another entry is a larger dictionary."""
-    weights = {str(name): value for name, value in content.items() if isinstance(value, Tensor)}
-    holds_more = any(len(value) > len(weights) for value in content.values() if isinstance(value, Mapping))
-    return {} if holds_more else weights
-
-
-def wrapped(content: Mapping[Any, Any], path: Path) -> Any:
-    """Returns the dictionary of weights inside another one, or None. Raises ExportError for several."""
-    for names in (STATE, OTHER_STATES):
-        held = {
-            name: content[name] for name in names if isinstance(content.get(name), Mapping) and content[name]
-        }
-        if len(held) > 1:
-            raise ExportError(
-                f"{path} contains several sets of weights ({', '.join(held)}); save only one of them: "
-                f"torch.save(torch.load(FILE)[{next(iter(held))!r}], OTHER)"
-            )
-        if held:
-            return next(iter(held.values()))
-    return None
 
 
 def first_line(error: BaseException) -> str:
