@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import contextlib
 import difflib
-import pickle
-import warnings as python_warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from clipserve_exporter.errors import ExportError
 from clipserve_exporter.preprocessing import preprocess_of
@@ -25,10 +22,14 @@ from clipserve_exporter.sources.activation import (
     sibling,
     unknown_activation,
 )
-from clipserve_exporter.sources.fit import first_line, interpolated, misfit, require_numbers
-from clipserve_exporter.sources.shards import INDEX_SUFFIX
-from clipserve_exporter.sources.weights_file import is_torchscript, read_weights
-from clipserve_exporter.sources.wrappings import NOT_WEIGHTS
+from clipserve_exporter.sources.creation import GIVE_FILES, checkpoint_in, created
+from clipserve_exporter.sources.fit import first_line
+from clipserve_exporter.sources.transformers_folder import (
+    is_transformers_folder,
+    load_transformers,
+    transformers_class,
+)
+from clipserve_exporter.sources.weights_file import is_torchscript
 from clipserve_exporter.text_tower import VOCABULARY
 from clipserve_exporter.torchvision_shim import make_importable
 
@@ -39,8 +40,6 @@ from open_clip import factory  # noqa: E402
 from open_clip import pretrained as tags  # noqa: E402
 
 from clipserve_exporter.sources.assumed import assumption, require_one_preprocessing  # noqa: E402
-
-FIND_CHECKPOINT = factory._find_checkpoint_in_dir
 
 
 @dataclass(frozen=True)
@@ -65,6 +64,10 @@ def load(name: str, pretrained: str, seed: int, activation: str = "") -> Loaded:
     `pretrained` is a tag, a file, or TAG=FILE for a file with the weights of a tag. `activation` is
     `quickgelu`, `gelu` or empty. Raises ExportError.
     """
+    folder = transformers_folder(name)
+    if folder is not None:
+        return load_transformers_folder(folder, pretrained, activation)
+    name = with_schema(name)
     schema, identifier = factory.parse_model_name(name)
     require_openai_tokenizer(name, config_of(name).get("text_cfg", {}))
     torch.manual_seed(seed)
@@ -103,6 +106,31 @@ def load(name: str, pretrained: str, seed: int, activation: str = "") -> Loaded:
     )
 
 
+def with_schema(name: str) -> str:
+    """Returns `local-dir:` and a folder's path in place of the path alone; other names as they are."""
+    if ":" in name or name in open_clip.list_models() or not Path(name).is_dir():
+        return name
+    return f"{factory.LOCAL_DIR_PREFIX}{name}"
+
+
+def transformers_folder(name: str) -> Path | None:
+    """Returns the folder of a model in the form of transformers; None for every other name."""
+    path = with_schema(name).removeprefix(factory.LOCAL_DIR_PREFIX)
+    folder = Path(path) if path != with_schema(name) else None
+    return folder if folder is not None and is_transformers_folder(folder) else None
+
+
+def load_transformers_folder(folder: Path, pretrained: str, activation: str) -> Loaded:
+    """Loads a model of transformers as open_clip's."""
+    if pretrained:
+        raise ExportError(f"{folder} holds its own weights; omit --pretrained")
+    model, config, weights = load_transformers(folder)
+    agreed(activation, is_quick(config), f"{folder / 'config.json'}")
+    require_openai_tokenizer(f"{factory.LOCAL_DIR_PREFIX}{folder}", config["text_cfg"])
+    note = f"{transformers_class(folder)} of transformers, mapped to open_clip's modules"
+    return Loaded(model, folder.resolve().name, config, weights, (note,))
+
+
 def load_folder(name: str, schema: str, identifier: str, activation: str) -> Loaded:
     """Loads a model with an open_clip_config.json, from a hub or a folder."""
     config = config_of(name)
@@ -115,15 +143,6 @@ def load_folder(name: str, schema: str, identifier: str, activation: str) -> Loa
     model, told = created(name, "", required=checkpoint is not None)
     weights = checkpoint.name if checkpoint else ""
     return Loaded(model, folder.resolve().name, config, weights, warnings=(*told,))
-
-
-def checkpoint_in(folder: Path) -> Path | None:
-    """Returns the file of weights in a folder: an index of several files, or open_clip's choice."""
-    found = FIND_CHECKPOINT(folder)
-    indexes = sorted(folder.glob(f"*{INDEX_SUFFIX}"))
-    if indexes and (found is None or "-of-" in Path(found).name):
-        return indexes[0]
-    return Path(found) if found else None
 
 
 def published(name: str) -> dict[str, Mapping[str, Any]]:
@@ -164,83 +183,6 @@ def config_of(name: str) -> Mapping[str, Any]:
     return config
 
 
-GIVE_FILES = (
-    "if this machine cannot reach a model hub, download the files elsewhere and pass --pretrained FILE, "
-    "or --model local-dir:FOLDER for a folder with open_clip_config.json and weights"
-)
-
-
-def created(
-    name: str,
-    pretrained: str,
-    preprocess: Mapping[str, Any] | None = None,
-    required: bool = False,
-    **changes: Any,
-) -> tuple[nn.Module, list[str]]:
-    """Creates a model with open_clip; `changes` replace entries of its configuration.
-
-    Returns it with sentences on what open_clip changed in the weights. Raises ExportError if that fails.
-    """
-    what = Path(pretrained).name if pretrained else name
-    try:
-        with files_read_by_content() as read, python_warnings.catch_warnings():
-            # Of an activation other than the tag's, which `changes` puts right.
-            python_warnings.simplefilter("ignore")
-            model = open_clip.create_model(
-                name,
-                pretrained=pretrained or None,
-                force_preprocess_cfg=dict(preprocess or {}),
-                require_pretrained=required,
-                **changes,
-            )
-    except ERRORS as error:
-        if Path(pretrained).is_file() or name.startswith(factory.LOCAL_DIR_PREFIX):
-            raise ExportError(
-                f"the weights of {pretrained or name} do not fit {name}: {misfit(error)}"
-            ) from error
-        where = tags.get_pretrained_cfg(name, pretrained).get("hf_hub", "").strip("/")
-        raise ExportError(
-            f"the weights {pretrained or name}{f' ({where})' if where else ''} could not be downloaded; "
-            f"{GIVE_FILES}"
-        ) from error
-    require_numbers(model, read, what)
-    return model, interpolated(model, read, what)
-
-
-ERRORS = (
-    *(RuntimeError, OSError, ValueError, KeyError, pickle.UnpicklingError),
-    *(AssertionError, AttributeError, IndexError, TypeError),
-)
-"""What open_clip raises for weights that cannot be had or do not fit."""
-
-
-@contextlib.contextmanager
-def files_read_by_content() -> Iterator[dict[str, Tensor]]:
-    """Makes open_clip read weights by their content: by itself it goes by suffixes, and knows few formats.
-
-    Yields a dictionary that receives the names of the weights with their shapes and types, without data.
-    """
-    read: dict[str, Tensor] = {}
-
-    def load_state_dict(path: str, device: str = "cpu", weights_only: bool = True) -> dict[str, Tensor]:
-        state = archive_weights(Path(path)) if is_torchscript(Path(path)) else read_weights(path)
-        if any(name.startswith(("vision_model.", "text_model.")) for name in state):
-            raise ExportError(
-                f"the weights of {path} have the names of Hugging Face's transformers; pass their folder "
-                "with config.json and preprocessor_config.json: --model FOLDER"
-            )
-        read.update({name: value.to("meta") for name, value in state.items()})
-        return state
-
-    loading = factory.load_state_dict
-    factory.load_state_dict = load_state_dict
-    factory._find_checkpoint_in_dir = lambda folder: str(found) if (found := checkpoint_in(folder)) else None
-    try:
-        yield read
-    finally:
-        factory.load_state_dict, factory._find_checkpoint_in_dir = loading, FIND_CHECKPOINT
-
-
 def tag_and_file(name: str, pretrained: str) -> tuple[str, Path | None]:
     """Returns the tag and the file that `pretrained` names. Raises ExportError if it names neither."""
     known = tags.list_pretrained_tags_by_model(name)
@@ -276,16 +218,3 @@ def require_openai_tokenizer(name: str, text: Mapping[str, Any]) -> None:
             f"{name} uses another tokenizer ({other}); only OpenAI's tokenizer with {VOCABULARY:,} tokens is "
             "supported"
         )
-
-
-def archive_weights(path: Path) -> dict[str, Tensor]:
-    """Reads the weights of a CLIP model from a TorchScript archive. Raises ExportError if it has none."""
-    try:
-        state = torch.jit.load(path, map_location="cpu").state_dict()
-    except Exception as error:  # torch raises many kinds of errors for a damaged archive.
-        raise ExportError(f"{path} is a damaged TorchScript archive: {first_line(error)}") from error
-    if "logit_scale" not in state:
-        raise ExportError(
-            f"{path} is a TorchScript archive of another model: it has no CLIP weights (no logit_scale)"
-        )
-    return {name: value.float() for name, value in state.items() if name not in NOT_WEIGHTS}
