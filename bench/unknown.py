@@ -143,7 +143,7 @@ def classify(client: Client, found: Dataset, ways: Sequence[tuple[str, tuple[str
 
 def none_scores(client: Client, images: Sequence[Any], labels: LabelSet) -> tuple[Numbers, np.ndarray]:
     """Each picture's probability of none of the above, and its best label."""
-    result = client.classify(images, labels, top_k=ALL)
+    result = client.classify(images, labels, top_k=ALL, mode="softmax")
     none = [next(score.probability for score in one.scores if score.label == NONE) for one in result]
     return np.array(none, float), np.array([one.scores[0].label for one in result])
 

@@ -187,7 +187,7 @@ class Embedded:
 
 
 class ScoreMode(enum.Enum):
-    """How cosines become scores."""
+    """How cosines become scores: over all labels together, or of each label alone."""
 
     SOFTMAX = "softmax"
     INDEPENDENT = "independent"

@@ -93,6 +93,7 @@ class State:
     calls: list[Seen] = field(default_factory=list)
     script: dict[str, deque[Refused | float | Callable[[Any], None]]] = field(default_factory=dict)
     model: common_pb2.ModelRef = field(default_factory=lambda: MODEL)
+    logit_bias: float | None = None
     keeps_sources: bool = True
     restores_sources: bool = True
     inserts_new_points: bool = True

@@ -38,6 +38,7 @@ class FakeClip(Guard, clip_pb2_grpc.ClipServiceServicer):
                     image_size=4,
                     context_length=CONTEXT_WORDS + 2,
                     logit_scale=LOGIT_SCALE,
+                    logit_bias=self.state.logit_bias,
                     precision="fp32",
                 )
                 for model in (self.state.model, OTHER)
@@ -121,7 +122,9 @@ class FakeClip(Guard, clip_pb2_grpc.ClipServiceServicer):
         embeddings = self.label_embeddings(labels, model.name)
         if request.top_k < 0:
             raise invalid("INVALID_INPUT", "top_k must not be negative", "top_k")
-        mode = request.score_mode or clip_pb2.SCORE_MODE_SOFTMAX
+        bias = self.state.logit_bias
+        own = clip_pb2.SCORE_MODE_SOFTMAX if bias is None else clip_pb2.SCORE_MODE_INDEPENDENT
+        mode = request.score_mode or own
         results = []
         for i, image in enumerate(request.images):
             try:
@@ -136,6 +139,7 @@ class FakeClip(Guard, clip_pb2_grpc.ClipServiceServicer):
             model=model,
             score_mode=mode,
             logit_scale=LOGIT_SCALE,
+            logit_bias=bias,
             label_set=ref,
             truncated_prompts=cut_prompts(labels),
             warnings=label_warnings(labels),
@@ -175,6 +179,8 @@ class FakeClip(Guard, clip_pb2_grpc.ClipServiceServicer):
             score = clip_pb2.LabelScore(label=names[index], index=index, cosine=cosines[index])
             if mode == clip_pb2.SCORE_MODE_SOFTMAX:
                 score.probability = probabilities[index]
+            elif self.state.logit_bias is not None:
+                score.probability = 1 / (1 + np.exp(-LOGIT_SCALE * cosines[index] - self.state.logit_bias))
             if labels.thresholds:
                 score.above_threshold = bool(cosines[index] >= thresholds[index])
             scores.append(score)

@@ -100,6 +100,18 @@ def test_wrong_types_name_the_item(client):
         client.upsert("abc", ["a"])
 
 
+def test_a_result_says_how_its_labels_are_scored(client, server):
+    def scored(mode=None):
+        result = client.classify([png(1)], ["cat", "dog"], mode=mode)
+        return result.mode, result.score, result.logit_bias
+
+    assert scored() == ("softmax", "softmax", None)
+    assert scored("independent") == ("independent", "cosine", None)
+    server.state.logit_bias = -2.5
+    assert scored() == ("independent", "sigmoid", -2.5)
+    assert scored("softmax") == ("softmax", "softmax", -2.5)
+
+
 def test_labels_are_given_or_named(client):
     with pytest.raises(TypeError, match="exactly one of labels and label_set"):
         client.classify([png(1)])

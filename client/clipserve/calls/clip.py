@@ -35,7 +35,7 @@ class ClipCalls(Calls):
         label_set: str | None = None,
         templates: Sequence[str] | None = None,
         top_k: int = 5,
-        mode: Literal["softmax", "independent"] = "softmax",
+        mode: Literal["softmax", "independent"] | None = None,
         thresholds: Sequence[float] | float | None = None,
         model: str = "",
         on_error: OnError = "raise",
@@ -53,7 +53,10 @@ class ClipCalls(Calls):
                 the label set's templates, or `a photo of a {}.`
             top_k: labels to return for each image, best first. Values above the number of labels return all;
                 0 means the server's default.
-            mode: ``softmax`` if exactly one label is right, ``independent`` if any number of labels can be.
+            mode: ``softmax`` if exactly one label is right: the probabilities of all labels add up to 1.
+                ``independent`` if any number of labels can be: each label has a probability of its own, but
+                only with models that have a `logit_bias`. None: ``independent`` with these models,
+                ``softmax`` with others.
             thresholds: cosine at or above which a label counts as present: one for all labels, or one each.
             model: name of the model; empty means the server's default.
         """

@@ -47,12 +47,12 @@ class ClassifyJob(Job[ClassifyResult]):
         labels: LabelSet | str,
         *,
         top_k: int = 5,
-        mode: str = "softmax",
+        mode: str | None = None,
         model: str = "",
         on_error: OnError = "raise",
     ) -> None:
         check_list(images, "images", "images")
-        if mode not in MODES:
+        if mode is not None and mode not in MODES:
             raise ValueError(f"mode is {' or '.join(map(repr, MODES))}, not {quoted(mode)}")
         super().__init__("images", images, on_error)
         self._labels: clip_pb2.LabelSet | None = None
@@ -72,10 +72,12 @@ class ClassifyJob(Job[ClassifyResult]):
             self._name_bytes = 0
             self._label_seconds = STORED_SECONDS
         self._top_k = top_k
-        self._mode = mode
+        self._requested_mode = mode
+        self._mode = mode or "softmax"
         self._model_name = model
         self._results: dict[int, Classification] = {}
         self._scale = 0.0
+        self._bias: float | None = None
         self._truncated = 0
         self._label_set: str | None = None
         self._warnings: tuple[LabelWarning, ...] = ()
@@ -103,7 +105,7 @@ class ClassifyJob(Job[ClassifyResult]):
             labels=self._labels,
             label_set=self._ref,
             top_k=self._top_k,
-            score_mode=MODES[self._mode],
+            score_mode=MODES.get(self._requested_mode or "", clip_pb2.SCORE_MODE_UNSPECIFIED),
         )
 
     def extra_seconds(self, chunk: Chunk) -> float:
@@ -113,6 +115,7 @@ class ClassifyJob(Job[ClassifyResult]):
     def add_response(self, chunk: Chunk, response: clip_pb2.ClassifyResponse) -> None:
         self._check_model(response.model)
         self._scale = response.logit_scale
+        self._bias = response.logit_bias if response.HasField("logit_bias") else None
         self._mode = MODE_NAMES.get(response.score_mode, self._mode)
         self._truncated = max(self._truncated, response.truncated_prompts)
         self._warnings = read_warnings(response.warnings)
@@ -140,6 +143,7 @@ class ClassifyJob(Job[ClassifyResult]):
             model=self._model,
             mode=self._mode,
             logit_scale=self._scale,
+            logit_bias=self._bias,
             truncated_prompts=self._truncated,
             label_set=self._label_set,
             warnings=self._warnings,

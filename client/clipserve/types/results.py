@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import KW_ONLY, dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import numpy.typing as npt
 
@@ -24,7 +24,8 @@ class LabelScore:
     index: int
     """Position in the caller's labels."""
     probability: float | None
-    """0…1, higher is better; None if the model has no meaningful probability."""
+    """0…1, higher is better; None if the model has no meaningful probability. `ClassifyResult.score` says
+    how it is computed."""
     cosine: float
     """Cosine of the image embedding and the label embedding, −1…1, higher is better."""
     above_threshold: bool | None
@@ -74,14 +75,29 @@ class ClassifyResult:
     model: ModelRef | None
     """None if no image reached the server."""
     mode: str
-    """``softmax`` or ``independent``."""
+    """``softmax`` or ``independent``, as the server answered."""
     logit_scale: float
+    """Factor of cosines before softmax or sigmoid."""
     truncated_prompts: int
     """Number of prompts that were truncated to the model's context."""
     label_set: str | None = None
     """The stored label set of the call, with its version: ``pets@3``."""
     warnings: tuple[LabelWarning, ...] = ()
     """Likely problems of the labels."""
+    logit_bias: float | None = None
+    """The model's bias before the sigmoid; None for models without one."""
+
+    @property
+    def score(self) -> Literal["softmax", "sigmoid", "cosine"]:
+        """What the labels of an image are scored by.
+
+        ``softmax``: probabilities of all labels that add up to 1. ``sigmoid``: each label has the probability
+        sigmoid(logit_scale × cosine + logit_bias), whatever the other labels are. ``cosine``: there are no
+        probabilities.
+        """
+        if self.mode == "softmax":
+            return "softmax"
+        return "cosine" if self.logit_bias is None else "sigmoid"
 
     def __len__(self) -> int:
         return len(self.results)

@@ -28,8 +28,9 @@ class ModelInfo:
     context_length: int
     """Maximum number of tokens of the text encoder."""
     logit_scale: float
-    """Factor for cosines before softmax."""
+    """Factor for cosines before softmax or sigmoid."""
     logit_bias: float | None
+    """Bias before the sigmoid; None for models that are trained with softmax."""
     precision: str
 
     @property

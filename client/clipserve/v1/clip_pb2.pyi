@@ -82,7 +82,7 @@ class ClassifyRequest(_message.Message):
     def __init__(self, model: _Optional[str] = ..., images: _Optional[_Iterable[_Union[_common_pb2.Image, _Mapping]]] = ..., labels: _Optional[_Union[LabelSet, _Mapping]] = ..., top_k: _Optional[int] = ..., score_mode: _Optional[_Union[ScoreMode, str]] = ..., label_set: _Optional[_Union[LabelSetRef, _Mapping]] = ...) -> None: ...
 
 class ClassifyResponse(_message.Message):
-    __slots__ = ("results", "model", "score_mode", "logit_scale", "truncated_prompts", "label_set", "warnings")
+    __slots__ = ("results", "model", "score_mode", "logit_scale", "truncated_prompts", "label_set", "warnings", "logit_bias")
     RESULTS_FIELD_NUMBER: _ClassVar[int]
     MODEL_FIELD_NUMBER: _ClassVar[int]
     SCORE_MODE_FIELD_NUMBER: _ClassVar[int]
@@ -90,6 +90,7 @@ class ClassifyResponse(_message.Message):
     TRUNCATED_PROMPTS_FIELD_NUMBER: _ClassVar[int]
     LABEL_SET_FIELD_NUMBER: _ClassVar[int]
     WARNINGS_FIELD_NUMBER: _ClassVar[int]
+    LOGIT_BIAS_FIELD_NUMBER: _ClassVar[int]
     results: _containers.RepeatedCompositeFieldContainer[ClassifyResult]
     model: _common_pb2.ModelRef
     score_mode: ScoreMode
@@ -97,7 +98,8 @@ class ClassifyResponse(_message.Message):
     truncated_prompts: int
     label_set: LabelSetRef
     warnings: _containers.RepeatedCompositeFieldContainer[LabelWarning]
-    def __init__(self, results: _Optional[_Iterable[_Union[ClassifyResult, _Mapping]]] = ..., model: _Optional[_Union[_common_pb2.ModelRef, _Mapping]] = ..., score_mode: _Optional[_Union[ScoreMode, str]] = ..., logit_scale: _Optional[float] = ..., truncated_prompts: _Optional[int] = ..., label_set: _Optional[_Union[LabelSetRef, _Mapping]] = ..., warnings: _Optional[_Iterable[_Union[LabelWarning, _Mapping]]] = ...) -> None: ...
+    logit_bias: float
+    def __init__(self, results: _Optional[_Iterable[_Union[ClassifyResult, _Mapping]]] = ..., model: _Optional[_Union[_common_pb2.ModelRef, _Mapping]] = ..., score_mode: _Optional[_Union[ScoreMode, str]] = ..., logit_scale: _Optional[float] = ..., truncated_prompts: _Optional[int] = ..., label_set: _Optional[_Union[LabelSetRef, _Mapping]] = ..., warnings: _Optional[_Iterable[_Union[LabelWarning, _Mapping]]] = ..., logit_bias: _Optional[float] = ...) -> None: ...
 
 class LabelWarning(_message.Message):
     __slots__ = ("reason", "labels", "count", "message")

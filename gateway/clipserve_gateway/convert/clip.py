@@ -54,7 +54,7 @@ RESPONSE_BYTES = 1_024
 FORMATS = frozenset(common_pb2.EmbeddingFormat.values())
 
 READ_MODES = {
-    clip_pb2.SCORE_MODE_UNSPECIFIED: ScoreMode.SOFTMAX,
+    clip_pb2.SCORE_MODE_UNSPECIFIED: None,
     clip_pb2.SCORE_MODE_SOFTMAX: ScoreMode.SOFTMAX,
     clip_pb2.SCORE_MODE_INDEPENDENT: ScoreMode.INDEPENDENT,
 }
@@ -74,7 +74,8 @@ class ClassifyCall:
     """None if the request names a stored label set."""
     label_set_ref: LabelSetRef | None
     top_k: int
-    mode: ScoreMode
+    mode: ScoreMode | None
+    """None means the model's own."""
 
 
 @dataclass(frozen=True)
@@ -165,7 +166,7 @@ def check_classify_answer(call: ClassifyCall, labels: LabelSet, limits: Limits) 
     check_message_bytes(size, limits, "top_k", "Set a smaller top_k or send fewer images")
 
 
-def write_classify(outcome: ClassifyOutcome, mode: ScoreMode, label_set_ref: LabelSetRef | None) -> bytes:
+def write_classify(outcome: ClassifyOutcome, label_set_ref: LabelSetRef | None) -> bytes:
     """The encoded ClassifyResponse, in the order of the request. `label_set_ref` is None for inline labels.
 
     It is the concatenation of encoded parts, which protobuf parses as one message: a single large message
@@ -177,8 +178,9 @@ def write_classify(outcome: ClassifyOutcome, mode: ScoreMode, label_set_ref: Lab
     ]
     rest = clip_pb2.ClassifyResponse(
         model=write_model(outcome.spec),
-        score_mode=WRITTEN_MODES[mode],
+        score_mode=WRITTEN_MODES[outcome.mode],
         logit_scale=outcome.spec.logit_scale,
+        logit_bias=outcome.spec.logit_bias,
         truncated_prompts=outcome.truncated_prompts,
         label_set=None if label_set_ref is None else write_label_set_ref(label_set_ref),
         warnings=map(write_warning, outcome.warnings),

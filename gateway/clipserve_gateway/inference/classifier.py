@@ -74,9 +74,10 @@ class RankedLabels(Sequence[LabelScore]):
 
 @dataclass(frozen=True)
 class ClassifyOutcome:
-    """The model, one result for each image, the number of truncated prompts, and warnings."""
+    """The model, the mode used, one result for each image, the number of truncated prompts, and warnings."""
 
     spec: ModelSpec
+    mode: ScoreMode
     items: list[Classified]
     truncated_prompts: int
     warnings: tuple[LabelWarning, ...] = ()
@@ -97,16 +98,17 @@ class Classifier:
         labels: LabelSet,
         *,
         top_k: int,
-        mode: ScoreMode,
+        mode: ScoreMode | None,
         deadline: Deadline,
         ref: LabelSetRef | None = None,
     ) -> ClassifyOutcome:
         """The `top_k` best labels of each image, best first; equal scores in the order of the labels.
 
-        `ref` is the name and version of a stored label set. The result of a bad image is its error. Raises as
-        Embedder.embed does.
+        Without a `mode`, the model's own is used. `ref` is the name and version of a stored label set. The
+        result of a bad image is its error. Raises as Embedder.embed does.
         """
         spec = self._models.get(model)
+        mode = mode or own_mode(spec)
         label_embeddings, embedded = await gather_two(
             self._labels.get(spec, labels, deadline, ref),
             self._embedder.embed_images(spec, images, deadline),
@@ -118,7 +120,9 @@ class Classifier:
                 results = rank(spec, items, label_embeddings, labels, top_k, mode)
             else:
                 results = await asyncio.to_thread(rank, spec, items, label_embeddings, labels, top_k, mode)
-        return ClassifyOutcome(spec, results, label_embeddings.truncated_prompts, label_embeddings.warnings)
+        return ClassifyOutcome(
+            spec, mode, results, label_embeddings.truncated_prompts, label_embeddings.warnings
+        )
 
     async def prepare(
         self, model: str, labels: LabelSet, *, seconds: float, deadline: Deadline, ref: LabelSetRef | None
@@ -126,6 +130,11 @@ class Classifier:
         """Encodes labels before `classify` as LabelCache.prepare does; also returns the model."""
         spec = self._models.get(model)
         return spec, await self._labels.prepare(spec, labels, deadline, ref, seconds=seconds)
+
+
+def own_mode(spec: ModelSpec) -> ScoreMode:
+    """The mode that the model was trained for: a learned bias belongs to a sigmoid, as in SigLIP."""
+    return ScoreMode.SOFTMAX if spec.logit_bias is None else ScoreMode.INDEPENDENT
 
 
 def rank(

@@ -62,9 +62,9 @@ class ClassifyServicer:
             )
             self._calls.count_errors(item.error for item in outcome.items)
             if sum(len(item.scores) for item in outcome.items) <= SCORES_ON_LOOP:
-                return convert.write_classify(outcome, query.mode, ref)
+                return convert.write_classify(outcome, ref)
             async with self._writing:
-                return await asyncio.to_thread(convert.write_classify, outcome, query.mode, ref)
+                return await asyncio.to_thread(convert.write_classify, outcome, ref)
 
     async def PrepareLabels(
         self, request: clip_pb2.PrepareLabelsRequest, call: Call

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import struct
 import zlib
@@ -9,11 +10,31 @@ import zlib
 import grpc
 import numpy as np
 import pytest
-from clipserve.v1 import clip_pb2, common_pb2
+from clipserve.v1 import clip_pb2, clip_pb2_grpc, common_pb2
 from clipserve_gateway.inference.classifier import SCORES_ON_LOOP
+from clipserve_gateway.server import Gateway
+from clipserve_gateway.settings import Settings
 
-from testing.fakes import DIM, SPEC
+from testing.fakes import DIM, SPEC, FakeBackend, FakeTriton, towers
 from testing.wire import refusal
+
+
+@pytest.fixture
+async def serve_models(tmp_path):
+    """Serves these towers, and returns a stub."""
+    async with contextlib.AsyncExitStack() as open_things:
+
+        async def start(*found) -> clip_pb2_grpc.ClipServiceStub:
+            gateway = Gateway(
+                Settings(port=0, http_port=0, data=str(tmp_path)), FakeBackend(FakeTriton(*found))
+            )
+            open_things.push_async_callback(gateway.stop, drain_seconds=0, grace_seconds=1)
+            await gateway.start()
+            await gateway.models.refresh()
+            channel = grpc.aio.insecure_channel(f"127.0.0.1:{gateway.port}")
+            return clip_pb2_grpc.ClipServiceStub(await open_things.enter_async_context(channel))
+
+        yield start
 
 
 def text(words: str) -> clip_pb2.EmbedInput:
@@ -135,6 +156,33 @@ async def test_a_bad_classify_names_the_field(clip, picture, changes, field):
     assert code is grpc.StatusCode.INVALID_ARGUMENT
     assert fields == [field]
     assert info.reason in ("INVALID_INPUT", "LIMIT_EXCEEDED")
+
+
+async def test_models_with_a_bias_answer_sigmoids_and_say_so(serve_models, picture):
+    clip = await serve_models(*towers(logit_bias="-3.5"))
+    request = clip_pb2.ClassifyRequest(
+        images=[common_pb2.Image(content=picture().content)], labels=labels("cat", "dog", "bird")
+    )
+    response = await clip.Classify(request)
+    assert response.score_mode == clip_pb2.SCORE_MODE_INDEPENDENT
+    assert response.logit_bias == -3.5
+    for score in response.results[0].scores:
+        expected = 1 / (1 + math.exp(-(response.logit_scale * score.cosine - 3.5)))
+        assert score.probability == pytest.approx(expected, rel=1e-4)
+    request.score_mode = clip_pb2.SCORE_MODE_SOFTMAX
+    response = await clip.Classify(request)
+    assert response.score_mode == clip_pb2.SCORE_MODE_SOFTMAX
+    assert sum(score.probability for score in response.results[0].scores) == pytest.approx(1)
+
+
+async def test_models_without_a_bias_answer_softmax_and_have_no_bias(clip, picture):
+    request = clip_pb2.ClassifyRequest(
+        images=[common_pb2.Image(content=picture().content)], labels=labels("cat", "dog")
+    )
+    response = await clip.Classify(request)
+    assert response.score_mode == clip_pb2.SCORE_MODE_SOFTMAX
+    assert not response.HasField("logit_bias")
+    assert sum(score.probability for score in response.results[0].scores) == pytest.approx(1)
 
 
 async def test_top_k_zero_means_five_and_more_than_there_are_means_all(clip, picture):

@@ -70,9 +70,9 @@ MANY_PROMPTS = 1_000
 @click.option(
     "--mode",
     type=click.Choice(["softmax", "independent"]),
-    default="softmax",
-    show_default=True,
-    help="softmax: one label applies. independent: any number of labels.",
+    help="softmax: one label applies, and the probabilities of all labels add up to 100 %. independent: any "
+    "number of labels apply, and each has its own probability, if the model was trained with a sigmoid.  "
+    "[default: as the model was trained]",
 )
 @click.option(
     "--threshold", type=click.FloatRange(-1, 1), help="Mark a label ✓ if its cosine is at least this."
@@ -87,12 +87,16 @@ def classify(
     templates: tuple[str, ...],
     none: bool,
     top: int,
-    mode: Literal["softmax", "independent"],
+    mode: Literal["softmax", "independent"] | None,
     threshold: float | None,
     model: str,
     server: Server,
 ) -> None:
     """Name what pictures show. An IMAGE is a file, a folder of files, or - for standard input.
+
+    Models that are trained with a sigmoid, such as SigLIP, score each label alone: the probabilities say how
+    well a label fits, whatever the other labels are, and do not add up to 100 %. Those of all labels can be
+    small; compare them with each other.
 
     The label sets cifar10 and imagenet1k come with this command. Any other name, and any name with a version,
     is a label set stored on the server: `clipserve labels` lists and stores them. Stored sets have their own
@@ -183,6 +187,7 @@ def document(
         "fingerprint": model.fingerprint if model else None,
         "label_set": result.label_set,
         "mode": result.mode,
+        "score": result.score,
         "truncated_prompts": result.truncated_prompts,
         "warnings": [asdict(warning) for warning in result.warnings],
         "results": rows,
@@ -190,7 +195,9 @@ def document(
 
 
 def show(files: Sequence[Path], result: ClassifyResult) -> None:
-    rows_ = table("image", "label", ("probability", "right"), "", ("cosine", "right"))
+    sigmoid = result.score == "sigmoid"
+    heading = "probability (sigmoid)" if sigmoid else "probability"
+    rows_ = table("image", "label", (heading, "right"), "", ("cosine", "right"))
     for file, item in zip(files, result, strict=True):
         if item.scores and rows_.row_count:
             rows_.add_row()
@@ -198,12 +205,17 @@ def show(files: Sequence[Path], result: ClassifyResult) -> None:
             rows_.add_row(
                 Text(printable(file) if rank == 0 else ""),
                 Text(verdict(score) + score.label, "bold" if rank == 0 else ""),
-                percent(score.probability),
+                small_percent(score.probability) if sigmoid else percent(score.probability),
                 bar(score.cosine if score.probability is None else score.probability),
                 number(score.cosine),
             )
     if rows_.row_count:
         console().print(rows_)
+
+
+def small_percent(value: float | None) -> str:
+    """A share in percent, with two significant digits if it is small: of sigmoids, all may be."""
+    return f"{100 * value:.2g} %" if value and value < 0.001 else percent(value)
 
 
 def verdict(score: LabelScore) -> str:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import itertools
+import math
 
 import pytest
+from client.fake_model import LOGIT_SCALE
 
 
 def test_classify_names_pictures(run, answer, photos):
@@ -50,6 +52,28 @@ def test_thresholds_give_verdicts(answer, run, photos):
     words = ("classify", photos / "a.png", "--labels", "a,b", "--mode", "independent", "--threshold", "-1")
     assert all(score["above_threshold"] for score in answer(*words)["results"][0]["labels"])
     assert "✓ " in run(*words).output
+
+
+def test_scores_are_named_by_their_formula(answer, run, photos, server):
+    words = ("classify", photos / "a.png", "--labels", "cat,dog", "-k", "0")
+    assert answer(*words)["score"] == "softmax"
+    assert "sigmoid" not in run(*words).output
+    assert answer(*words, "--mode", "independent")["score"] == "cosine"
+    server.state.logit_bias = -3.0
+    document = answer(*words)
+    assert (document["mode"], document["score"]) == ("independent", "sigmoid")
+    for score in document["results"][0]["labels"]:
+        logit = LOGIT_SCALE * score["cosine"] - 3.0
+        assert score["probability"] == pytest.approx(1 / (1 + math.exp(-logit)), rel=1e-4)
+    assert "probability (sigmoid)" in run(*words).output
+    assert answer(*words, "--mode", "softmax")["score"] == "softmax"
+
+
+def test_small_sigmoids_are_not_shown_as_zero(run, photos, server):
+    server.state.logit_bias = -40.0
+    shown = run("classify", photos / "a.png", "--labels", "cat,dog").output
+    assert shown.count("%") == 2
+    assert "0.0 %" not in shown
 
 
 @pytest.mark.parametrize(
