@@ -14,13 +14,14 @@ from clipserve_exporter.canary import make_canary
 from clipserve_exporter.config import MODEL_NAME, TOWER_SUFFIXES, ModelFacts, Serving, render
 from clipserve_exporter.errors import ExportError
 from clipserve_exporter.fingerprint import fingerprint
+from clipserve_exporter.golden import golden_bytes, write_golden
 from clipserve_exporter.repository import TowerFiles, write
 from clipserve_exporter.source import Source, load
 from clipserve_exporter.text_tower import is_ragged
 from clipserve_exporter.torchscript import export_image, export_text
 from clipserve_exporter.trial import Measurement, Trial, run_trial
 
-STEPS = ("load", "image tower", "text tower", "parity", "canary", "trial", "write")
+STEPS = ("load", "image tower", "text tower", "parity", "canary", "golden", "trial", "write")
 """The trial takes place only if it is requested."""
 
 
@@ -53,6 +54,8 @@ class Exported:
     folders: list[Path]
     random: bool
     """Whether the weights are random, since none were given."""
+    golden: Path
+    """The file by which a service of this model is verified."""
     notes: tuple[str, ...] = ()
     """What was chosen or assumed."""
     warnings: tuple[str, ...] = ()
@@ -94,6 +97,8 @@ def export(
     require_parity(cases, order.precision)
     step("canary")
     facts = facts_of(source, order)
+    step("golden")
+    golden = golden_bytes(source, facts)
     trial = None
     if order.trial:
         step("trial")
@@ -109,7 +114,13 @@ def export(
             for tower, graph in (("image", image), ("text", text))
         },
     )
-    return Exported(facts, cases, folders, not source.pretrained, source.notes, source.warnings, trial)
+    golden_file = write_golden(order.out, order.name, golden)
+    return Exported(
+        *(facts, cases, folders, not source.pretrained, golden_file),
+        notes=source.notes,
+        warnings=source.warnings,
+        trial=trial,
+    )
 
 
 def check_name(name: str) -> None:

@@ -47,4 +47,9 @@ def encode_images(source: Source, pixels: npt.NDArray[np.uint8]) -> Tensor:
 
 def encode_texts(source: Source, texts: Sequence[str]) -> Tensor:
     """Texts → float32 [B, D], by open_clip's tokenizer and eager model at full length."""
-    return source.encode_text(SimpleTokenizer(context_length=source.context_length)(list(texts)))
+    return source.encode_text(tokenize(source, texts))
+
+
+def tokenize(source: Source, texts: Sequence[str], context_length: int | None = None) -> Tensor:
+    """Texts → int64 [B, context_length], by open_clip's tokenizer; by default of the model's own length."""
+    return SimpleTokenizer(context_length=context_length or source.context_length)(list(texts))

@@ -100,6 +100,7 @@ class Report:
                 )
         for folder in exported.folders:
             self._say(f"✓ {folder}")
+        self._say(f"✓ {exported.golden}: for `clipserve verify`, once the model is served")
         self._say(
             f"✓ {facts.name}: {facts.architecture}, weights {facts.pretrained}, "
             f"{facts.embed_dim} dimensions, {facts.precision}, {facts.format}, "

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -147,3 +148,22 @@ def test_a_name_that_ends_like_a_towers_is_refused(order: Callable[..., Order], 
     with pytest.raises(ExportError, match="choose another name with --name"):
         export(order(name=name))
     assert not order().out.exists()
+
+
+def golden_fingerprint(path: Path) -> str:
+    with np.load(path) as archive:
+        return json.loads(str(archive["facts"]))["fingerprint"]
+
+
+def test_the_golden_file_is_beside_the_towers_where_triton_sees_no_model(order: Callable[..., Order]) -> None:
+    exported = export(order())
+    assert exported.golden == order().out / "narrow.golden.npz"
+    assert golden_fingerprint(exported.golden) == exported.facts.fingerprint
+    folders = {path.name for path in order().out.iterdir() if path.is_dir()}
+    assert folders == {"narrow_image", "narrow_text"}
+
+
+def test_a_new_export_replaces_the_golden_file(order: Callable[..., Order]) -> None:
+    export(order())
+    exported = export(order(seed=1))
+    assert golden_fingerprint(exported.golden) == exported.facts.fingerprint
