@@ -94,6 +94,9 @@ class State:
     script: dict[str, deque[Refused | float | Callable[[Any], None]]] = field(default_factory=dict)
     model: common_pb2.ModelRef = field(default_factory=lambda: MODEL)
     logit_bias: float | None = None
+    ready: bool = True
+    spoil: Callable[[str, Any, list[Any]], list[Any]] | None = None
+    """Changes the results of an Embed request: method, request, results → results."""
     keeps_sources: bool = True
     restores_sources: bool = True
     inserts_new_points: bool = True

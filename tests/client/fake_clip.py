@@ -33,7 +33,7 @@ class FakeClip(Guard, clip_pb2_grpc.ClipServiceServicer):
             models = [
                 clip_pb2.ModelInfo(
                     ref=model,
-                    ready=True,
+                    ready=self.state.ready,
                     architecture="Fake-4",
                     image_size=4,
                     context_length=CONTEXT_WORDS + 2,
@@ -64,10 +64,13 @@ class FakeClip(Guard, clip_pb2_grpc.ClipServiceServicer):
             items = len(request.request.inputs)
             batch = request.request
             yield clip_pb2.EmbedStreamResponse(
-                **self.batch("EmbedStream", items, request, context, lambda batch=batch: self.embed(batch))
+                **self.batch(
+                    *("EmbedStream", items, request, context),
+                    lambda batch=batch: self.embed(batch, "EmbedStream"),
+                )
             )
 
-    def embed(self, request: Any) -> clip_pb2.EmbedResponse:
+    def embed(self, request: Any, method: str = "Embed") -> clip_pb2.EmbedResponse:
         self.check_count(len(request.inputs), "inputs")
         model = self.state.named(request.model)
         results = []
@@ -90,6 +93,8 @@ class FakeClip(Guard, clip_pb2_grpc.ClipServiceServicer):
                     truncated=len(item.text.split()) > CONTEXT_WORDS,
                 )
             )
+        if self.state.spoil is not None:
+            results = self.state.spoil(method, request, results)
         return clip_pb2.EmbedResponse(results=results, model=model, normalized=not request.raw)
 
     def Classify(self, request: Any, context: grpc.ServicerContext) -> Any:

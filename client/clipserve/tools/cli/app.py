@@ -31,6 +31,7 @@ from clipserve.tools.cli.migrate import migrate
 from clipserve.tools.cli.options import SERVER, hidden_server_options, keep_for_commands
 from clipserve.tools.cli.search import search
 from clipserve.tools.cli.terminal import escaping, say
+from clipserve.tools.cli.verify import verify
 from clipserve.tools.evaluation.dataset import DatasetError
 
 
@@ -145,5 +146,5 @@ def main(**given: Any) -> None:
 
 for command in (info, classify, embed, index, search, collections, evaluate):
     main.add_command(command)
-for command in (labels, delete, dedupe, export, import_, migrate):
+for command in (labels, delete, dedupe, export, import_, migrate, verify):
     main.add_command(command)

@@ -1,0 +1,1 @@
+"""Checks that a running service gives the embeddings that it should."""
