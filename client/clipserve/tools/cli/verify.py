@@ -53,7 +53,7 @@ class Verified:
 )
 @server_options
 def verify(golden_file: Path | None, model: str, server: Server) -> None:
-    """Check that a running server gives the embeddings that it should. Run it after a rollout.
+    """Check the embeddings of a running server, after a rollout.
 
     \b
     Without a golden file, the answers are compared with each other:
