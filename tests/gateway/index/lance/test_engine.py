@@ -15,11 +15,13 @@ TABLE = TableSpec("points", 4, {})
 
 async def test_a_folder_gets_few_reads_at_a_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(lance, "available_cores", lambda: 1)
-    begun, go = 0, asyncio.Event()
+    begun, full, go = 0, asyncio.Event(), asyncio.Event()
 
     async def count(self: LanceTable, filter: object) -> int:
         nonlocal begun
         begun += 1
+        if begun == lance.LEAST_READS:
+            full.set()
         await go.wait()
         return 7
 
@@ -27,7 +29,8 @@ async def test_a_folder_gets_few_reads_at_a_time(tmp_path: Path, monkeypatch: py
     engine = lance.LanceEngine(str(tmp_path))
     await engine.create_table(TABLE)
     reads = [asyncio.create_task(engine.count(TABLE)) for _ in range(lance.LEAST_READS + 3)]
-    # A write is not among them: when it has ended, all reads that may begin have begun.
+    await asyncio.wait_for(full.wait(), 10)
+    # Writes are not limited. While this one takes place, another read would have begun.
     await engine.delete(TABLE, ["a"])
     assert begun == lance.LEAST_READS
     go.set()
