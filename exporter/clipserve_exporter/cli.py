@@ -38,7 +38,7 @@ def list_models(context: click.Context, option: click.Parameter, wanted: bool) -
 @click.option(
     "--model", required=True, metavar="NAME",
     help="'demo' (bundled), an open_clip architecture such as ViT-B-32, or local-dir:FOLDER or "
-    "hf-hub:OWNER/REPO with an open_clip_config.json. It must use OpenAI's tokenizer.",
+    "hf-hub:OWNER/REPO with an open_clip_config.json.",
 )  # fmt: skip
 @click.option(
     "--pretrained", default="", metavar="TAG|FILE",
@@ -48,6 +48,11 @@ def list_models(context: click.Context, option: click.Parameter, wanted: bool) -
 @click.option(
     "--activation", type=click.Choice(["quickgelu", "gelu"]), default=None,
     help="What the weights were trained with, for a file that does not tell it. Tags and folders tell it.",
+)  # fmt: skip
+@click.option(
+    "--tokenizer", type=click.Path(exists=True, file_okay=False, path_type=Path), metavar="FOLDER",
+    help="Folder with the files of the model's Hugging Face tokenizer, if this machine cannot download them. "
+    "Not for models with OpenAI's tokenizer.",
 )  # fmt: skip
 @click.option("--name", default="", help="Name under which the model is served.  [default: from --model]")
 @click.option(
@@ -100,6 +105,7 @@ def main(
     model: str,
     pretrained: str,
     activation: str | None,
+    tokenizer: Path | None,
     name: str,
     precision: str,
     format_: str,
@@ -118,6 +124,9 @@ def main(
     batch sizes and text lengths. If they differ, nothing is written and the repository stays as it was. If
     the name is already served, the export adds a new version; the old version serves until the new one is
     ready.
+
+    A model with a tokenizer of Hugging Face gets a third one, NAME_tokenizer, from which gateways take the
+    tokenizer. Its token ids are compared with open_clip's on thousands of texts.
 
     With --format python on a CPU, a short trial on this machine chooses --instances and --image-batch, and
     prints its measurements. Export on the machine that serves. There is no trial if --instances, --threads or
@@ -160,6 +169,7 @@ def main(
                     and precision != "fp16"
                     and image_batch is instances is threads is None
                     and not torch.cuda.is_available(),
+                    tokenizer=tokenizer,
                 ),
                 report.begin,
                 report.compared,

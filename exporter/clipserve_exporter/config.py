@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from clipserve_exporter.preprocessing import Preprocess
@@ -17,6 +18,8 @@ SCHEMA = "2"
 MODEL_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 TOWER_SUFFIXES = ("_image", "_text", "_tokenizer")
 """Endings of the names of a model's Triton models."""
+TOKENIZER = "tokenizer"
+"""The parameter `tower` of the Triton model that returns the tokenizer."""
 SHORT_TEXT = 16
 """Number of tokens of a typical prompt, for the warmup."""
 
@@ -85,18 +88,48 @@ def render(facts: ModelFacts, serving: Serving, tower: str) -> str:
     batch = serving.image_batch if tower == "image" else serving.text_batch
     sections = [
         f'name: "{facts.name}_{tower}"',
-        'platform: "pytorch_libtorch"' if facts.format == "libtorch" else 'backend: "python"',
+        backend(facts.format),
         f"max_batch_size: {batch}",
         tensors(facts, tower),
         batching(serving),
         f"instance_group {{ count: {serving.instances} kind: KIND_AUTO }}",
         *(warmup(facts, tower, size, tokens) for size, tokens in warmups(facts, tower, batch)),
-        *(
-            f"parameters {{ key: {quoted(key)} value {{ string_value: {quoted(value)} }} }}"
-            for key, value in parameters(facts, serving, tower).items()
-        ),
+        *rendered(parameters(facts, serving, tower)),
     ]
     return "\n".join(sections) + "\n"
+
+
+def render_tokenizer(facts: ModelFacts) -> str:
+    """Renders the config.pbtxt of the Triton model that returns the tokenizer. Without a batch dimension."""
+    parameters = {
+        "schema": SCHEMA,
+        "model": facts.name,
+        "tower": TOKENIZER,
+        "tokenizer_sha256": facts.tokenizer.sha256,
+    }
+    sections = [
+        f'name: "{facts.name}_{TOKENIZER}"',
+        backend(facts.format),
+        "max_batch_size: 0",
+        'input { name: "INPUT__0" data_type: TYPE_UINT8 dims: [ 1 ] }',
+        'output { name: "OUTPUT__0" data_type: TYPE_UINT8 dims: [ -1 ] }',
+        "instance_group { count: 1 kind: KIND_CPU }",
+        *rendered(parameters),
+    ]
+    return "\n".join(sections) + "\n"
+
+
+def backend(format_: str) -> str:
+    """Renders which of Triton's backends runs the file."""
+    return 'platform: "pytorch_libtorch"' if format_ == "libtorch" else 'backend: "python"'
+
+
+def rendered(parameters: Mapping[str, str]) -> list[str]:
+    """Renders parameters."""
+    return [
+        f"parameters {{ key: {quoted(key)} value {{ string_value: {quoted(value)} }} }}"
+        for key, value in parameters.items()
+    ]
 
 
 def tensors(facts: ModelFacts, tower: str) -> str:

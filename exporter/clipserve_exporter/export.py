@@ -11,14 +11,22 @@ import torch
 
 from clipserve_exporter import parity
 from clipserve_exporter.canary import make_canary
-from clipserve_exporter.config import MODEL_NAME, TOWER_SUFFIXES, ModelFacts, Serving, render
+from clipserve_exporter.config import (
+    MODEL_NAME,
+    TOKENIZER,
+    TOWER_SUFFIXES,
+    ModelFacts,
+    Serving,
+    render,
+    render_tokenizer,
+)
 from clipserve_exporter.errors import ExportError
 from clipserve_exporter.fingerprint import fingerprint
 from clipserve_exporter.golden import golden_bytes, write_golden
 from clipserve_exporter.repository import TowerFiles, write
 from clipserve_exporter.source import Source, load
 from clipserve_exporter.text_tower import is_ragged
-from clipserve_exporter.torchscript import export_image, export_text
+from clipserve_exporter.torchscript import export_bytes, export_image, export_text
 from clipserve_exporter.trial import Measurement, Trial, run_trial
 
 STEPS = ("load", "image tower", "text tower", "parity", "canary", "golden", "trial", "write")
@@ -43,6 +51,8 @@ class Order:
     """`quickgelu` or `gelu`: what the weights were trained with; empty where they tell it."""
     trial: bool = False
     """Whether a trial on this machine chooses the number of instances and the batch of images."""
+    tokenizer: Path | None = None
+    """Folder with the files of the tokenizer, if the model does not use OpenAI's."""
 
 
 @dataclass(frozen=True)
@@ -81,7 +91,7 @@ def export(
     """
     check_name(order.name)
     step("load")
-    source = load(order.model, order.pretrained, order.seed, order.activation)
+    source = load(order.model, order.pretrained, order.seed, order.activation, order.tokenizer)
     step("image tower")
     image = export_image(source, order.precision)
     step("text tower")
@@ -105,15 +115,15 @@ def export(
         trial = run_trial(facts, image, text, order.serving, on_measured)
     serving = trial.serving if trial else order.serving
     step("write")
-    folders = write(
-        order.out,
-        {
-            f"{order.name}_{tower}": TowerFiles(
-                render(facts, serving, tower), graph, order.format == "python"
-            )
-            for tower, graph in (("image", image), ("text", text))
-        },
-    )
+    python = order.format == "python"
+    models = {
+        f"{order.name}_{tower}": TowerFiles(render(facts, serving, tower), graph, python)
+        for tower, graph in (("image", image), ("text", text))
+    }
+    tokenizer = f"{order.name}_{TOKENIZER}"
+    if source.bundle:
+        models[tokenizer] = TowerFiles(render_tokenizer(facts), export_bytes(source.bundle), python)
+    folders = write(order.out, models, obsolete=() if source.bundle else (tokenizer,))
     golden_file = write_golden(order.out, order.name, golden)
     return Exported(
         *(facts, cases, folders, not source.pretrained, golden_file),

@@ -30,7 +30,6 @@ from clipserve_exporter.sources.transformers_folder import (
     transformers_class,
 )
 from clipserve_exporter.sources.weights_file import is_torchscript
-from clipserve_exporter.text_tower import VOCABULARY
 from clipserve_exporter.torchvision_shim import make_importable
 
 make_importable()
@@ -69,7 +68,6 @@ def load(name: str, pretrained: str, seed: int, activation: str = "") -> Loaded:
         return load_transformers_folder(folder, pretrained, activation)
     name = with_schema(name)
     schema, identifier = factory.parse_model_name(name)
-    require_openai_tokenizer(name, config_of(name).get("text_cfg", {}))
     torch.manual_seed(seed)
     if schema is not None:
         return load_folder(name, schema, identifier, activation)
@@ -126,7 +124,6 @@ def load_transformers_folder(folder: Path, pretrained: str, activation: str) -> 
         raise ExportError(f"{folder} holds its own weights; omit --pretrained")
     model, config, weights = load_transformers(folder)
     agreed(activation, is_quick(config), f"{folder / 'config.json'}")
-    require_openai_tokenizer(f"{factory.LOCAL_DIR_PREFIX}{folder}", config["text_cfg"])
     note = f"{transformers_class(folder)} of transformers, mapped to open_clip's modules"
     return Loaded(model, folder.resolve().name, config, weights, (note,))
 
@@ -155,15 +152,19 @@ def published(name: str) -> dict[str, Mapping[str, Any]]:
 
 
 def served() -> dict[str, list[str]]:
-    """Returns architectures with OpenAI's tokenizer → tags of weights that fit them and the gateway."""
+    """Returns architectures → tags of weights that fit them and the gateway."""
     architectures = {}
     for name in open_clip.list_models():
         config = config_of(name)
-        if other_tokenizer(name, config["text_cfg"]):
-            continue
         known = {tag: tags.get_pretrained_cfg(name, tag) for tag in tags.list_pretrained_tags_by_model(name)}
         architectures[name] = [tag for tag, of_tag in known.items() if is_quick(of_tag) == is_quick(config)]
     return architectures
+
+
+def folder_of(name: str) -> Path | None:
+    """Returns the folder that a model is in; None if it is not in one."""
+    schema, path = factory.parse_model_name(with_schema(name))
+    return Path(path) if schema == "local-dir" else None
 
 
 def config_of(name: str) -> Mapping[str, Any]:
@@ -196,25 +197,3 @@ def tag_and_file(name: str, pretrained: str) -> tuple[str, Path | None]:
     close = difflib.get_close_matches(pretrained, known, n=3, cutoff=0.3) or known[:3]
     hint = f" ({', '.join(close)}, …; --list shows all)" if close else ""
     raise ExportError(f"{pretrained!r} is neither a file nor a tag of {name}'s weights{hint}")
-
-
-def other_tokenizer(name: str, text: Mapping[str, Any]) -> str:
-    """Describes the tokenizer of an architecture; empty if it is OpenAI's."""
-    if text.get("hf_tokenizer_name") or text.get("hf_model_name"):
-        return str(text.get("hf_tokenizer_name") or text["hf_model_name"])
-    if ":" not in name and "siglip" in name.lower():
-        return "SigLIP's"
-    if text.get("tokenizer_kwargs"):
-        return f"OpenAI's with options {text['tokenizer_kwargs']}"
-    size = text.get("vocab_size", VOCABULARY)
-    return "" if size == VOCABULARY else f"one of {size:,} tokens"
-
-
-def require_openai_tokenizer(name: str, text: Mapping[str, Any]) -> None:
-    """Raises ExportError if the architecture does not use OpenAI's tokenizer, the only one served."""
-    other = other_tokenizer(name, text)
-    if other:
-        raise ExportError(
-            f"{name} uses another tokenizer ({other}); only OpenAI's tokenizer with {VOCABULARY:,} tokens is "
-            "supported"
-        )

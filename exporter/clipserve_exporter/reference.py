@@ -17,8 +17,7 @@ from clipserve_exporter.torchvision_shim import make_importable
 
 make_importable()
 
-from open_clip import SimpleTokenizer  # noqa: E402  (needs torchvision to be importable)
-from open_clip.transform import PreprocessCfg, image_transform_v2  # noqa: E402
+from open_clip.transform import PreprocessCfg, image_transform_v2  # noqa: E402  (needs torchvision to be importable)
 from torchvision.transforms.functional import normalize, to_tensor  # noqa: E402
 
 
@@ -52,4 +51,4 @@ def encode_texts(source: Source, texts: Sequence[str]) -> Tensor:
 
 def tokenize(source: Source, texts: Sequence[str], context_length: int | None = None) -> Tensor:
     """Texts → int64 [B, context_length], by open_clip's tokenizer; by default of the model's own length."""
-    return SimpleTokenizer(context_length=context_length or source.context_length)(list(texts))
+    return source.tokenize(list(texts), context_length)

@@ -1,4 +1,4 @@
-"""Writes towers into a Triton model repository, either completely or not at all.
+"""Writes the parts of a model into a Triton model repository, either completely or not at all.
 
 Each export is a new version, whose number is a hash of its files. The previous version stays in service:
 Triton loads both, and gateways switch when both towers of the new version answer correctly. Then the older
@@ -19,11 +19,13 @@ from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
+from clipserve_exporter.config import TOKENIZER
 from clipserve_exporter.errors import ExportError
 from clipserve_exporter.staging import locked, staging, sweep
 from clipserve_exporter.stopping import uninterrupted
 from clipserve_exporter.versions import (
     CONFIG,
+    parameters_of,
     policy_of,
     same_shape,
     served_version,
@@ -73,9 +75,10 @@ class TowerFiles:
                 yield name, resources.files("clipserve_exporter.backend").joinpath(name).read_bytes()
 
 
-def write(out: Path, towers: Mapping[str, VersionFiles]) -> list[Path]:
+def write(out: Path, towers: Mapping[str, VersionFiles], obsolete: Sequence[str] = ()) -> list[Path]:
     """Writes the files of Triton models by name into the repository `out`; returns the models' folders.
 
+    Removes Triton models of the names in `obsolete` if an export wrote them for a tokenizer.
     Files are written to a staging folder first and then moved in. If that fails, the repository is restored.
     One export at a time writes to a repository; others wait. Raises ExportError.
     """
@@ -86,12 +89,14 @@ def write(out: Path, towers: Mapping[str, VersionFiles]) -> list[Path]:
             if alone:
                 sweep(out, list(towers))
             with staging(out, list(towers)) as stage:
-                return move_in(out, towers, stage)
+                return move_in(out, towers, stage, obsolete)
     except OSError as error:
         raise ExportError(f"cannot write {out}: {error}") from error
 
 
-def move_in(out: Path, towers: Mapping[str, VersionFiles], stage: Mapping[str, Path]) -> list[Path]:
+def move_in(
+    out: Path, towers: Mapping[str, VersionFiles], stage: Mapping[str, Path], obsolete: Sequence[str]
+) -> list[Path]:
     """Prepares all files in the folders of `stage`, and moves them into the repository."""
     for model, files in towers.items():
         write_version(stage[model] / "new", files)
@@ -106,9 +111,18 @@ def move_in(out: Path, towers: Mapping[str, VersionFiles], stage: Mapping[str, P
             put_version(out / model / version, stage[model], undo)
         for model in towers:
             put_config(out / model, stage[model], undo)
+        for model in obsolete:
+            if is_tokenizer(out / model):
+                undo.move(out / model, next(iter(stage.values())) / model)
     for model in towers:
         remove_others(out / model, (*older, version), stage[model])
     return [out / model for model in towers]
+
+
+def is_tokenizer(folder: Path) -> bool:
+    """Whether an export wrote a Triton model for a tokenizer."""
+    config = folder / CONFIG
+    return config.is_file() and parameters_of(config.read_text(encoding="utf-8")).get("tower") == TOKENIZER
 
 
 def write_version(folder: Path, files: VersionFiles) -> None:

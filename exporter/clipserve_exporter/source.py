@@ -6,6 +6,7 @@ import hashlib
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -14,7 +15,9 @@ from torch import Tensor
 from clipserve_exporter.errors import ExportError
 from clipserve_exporter.preprocessing import Preprocess, preprocess_of
 from clipserve_exporter.text_tower import parts_of
-from clipserve_exporter.tokenizer_facts import OPENAI, TokenizerFacts
+from clipserve_exporter.tokenization.folder import LoadedTokenizer
+from clipserve_exporter.tokenization.model_tokenizer import Tokenize, context_length_of, load_tokenizer, prove
+from clipserve_exporter.tokenizer_facts import TokenizerFacts
 
 DEMO = "demo"
 
@@ -31,8 +34,12 @@ class Source:
     """The tag or file name that the weights came from; empty for random weights."""
     preprocess: Preprocess
     tokenizer: TokenizerFacts
+    tokenize: Tokenize
+    """open_clip's tokenizer."""
     context_length: int
     embed_dim: int
+    bundle: bytes = b""
+    """The tokenizer in the form that travels through Triton; empty if the gateway has it."""
     notes: tuple[str, ...] = ()
     """What was chosen or assumed; each a sentence without its full stop."""
     warnings: tuple[str, ...] = ()
@@ -68,27 +75,37 @@ class Source:
         return digest.hexdigest()
 
 
-def load(model: str, pretrained: str = "", seed: int = 0, activation: str = "") -> Source:
+def load(
+    model: str, pretrained: str = "", seed: int = 0, activation: str = "", tokenizer: Path | None = None
+) -> Source:
     """Loads `demo`, or an open_clip model with the weights of a tag or a local file.
 
     Without `pretrained` the weights are random, and equal for equal seeds. `activation` is `quickgelu`,
-    `gelu` or empty: what the weights were trained with, where they do not tell it. Raises ExportError.
+    `gelu` or empty: what the weights were trained with, where they do not tell it. `tokenizer` is a folder
+    with the tokenizer's files, for models that do not use OpenAI's. Raises ExportError.
     """
     if model == DEMO:
-        return load_demo(pretrained, activation)
+        return load_demo(pretrained, activation, tokenizer)
     from clipserve_exporter import open_clip_models
 
+    folder, texts = open_clip_models.folder_of(model), None
+    if folder is None:
+        # Before the weights, which take longer to download.
+        texts = load_tokenizer(open_clip_models.config_of(model)["text_cfg"], None, tokenizer)
     loaded = open_clip_models.load(model, pretrained, seed, activation)
-    source = describe(loaded.model, loaded.architecture, loaded.config, loaded.pretrained)
-    return replace(source, notes=loaded.notes, warnings=loaded.warnings)
+    if folder is not None:
+        texts = load_tokenizer(loaded.config["text_cfg"], folder, tokenizer)
+    source = describe(loaded.model, loaded.architecture, loaded.config, loaded.pretrained, texts)
+    return replace(source, notes=(*loaded.notes, *source.notes), warnings=loaded.warnings)
 
 
-def load_demo(pretrained: str = "", activation: str = "") -> Source:
+def load_demo(pretrained: str = "", activation: str = "", tokenizer: Path | None = None) -> Source:
     """Loads the bundled demo model. Raises ExportError if it is not installed."""
     from clipserve_exporter import demo
 
-    if pretrained or activation:
-        raise ExportError("the demo model brings its own weights; omit --pretrained and --activation")
+    if pretrained or activation or tokenizer:
+        options = "--pretrained, --activation and --tokenizer"
+        raise ExportError(f"the demo model brings its own weights; omit {options}")
     if not demo.weights_path().is_file():
         raise ExportError(f"the demo model's weights are missing: {demo.weights_path()}")
     config = demo.config()
@@ -97,10 +114,19 @@ def load_demo(pretrained: str = "", activation: str = "") -> Source:
     return describe(model, demo.ARCHITECTURE, config, "bundled")
 
 
-def describe(model: Any, architecture: str, config: Mapping[str, Any], pretrained: str) -> Source:
+def describe(
+    model: Any,
+    architecture: str,
+    config: Mapping[str, Any],
+    pretrained: str,
+    tokenizer: LoadedTokenizer | None = None,
+) -> Source:
     """Makes a Source of a model. Raises ExportError if the gateway cannot serve it."""
     model = model.eval().float().requires_grad_(False)
-    context = int(parts_of(model).context_length)
+    parts = parts_of(model)
+    context = context_length_of(config["text_cfg"], int(parts.context_length))
+    loaded = tokenizer or load_tokenizer(config["text_cfg"])
+    texts = prove(config["text_cfg"], loaded, context, vocabulary_of(parts))
     with torch.no_grad():
         width = model.encode_text(torch.zeros(1, context, dtype=torch.int64)).shape[1]
     return Source(
@@ -109,7 +135,16 @@ def describe(model: Any, architecture: str, config: Mapping[str, Any], pretraine
         config=config,
         pretrained=pretrained,
         preprocess=preprocess_of(model),
-        tokenizer=OPENAI,
+        tokenizer=texts.facts,
+        tokenize=texts.encode,
         context_length=context,
         embed_dim=int(width),
+        bundle=texts.bundle,
+        notes=(texts.summary,) if texts.summary else (),
     )
+
+
+def vocabulary_of(parts: Any) -> int:
+    """Returns the number of rows of a text tower's token embedding."""
+    rows = getattr(parts, "token_embedding", None) or parts.transformer.get_input_embeddings()
+    return int(rows.weight.shape[0])

@@ -16,7 +16,8 @@ class TokenizerFacts:
         clean: what is done to a text before: open_clip's `lower`, `whitespace` or `canonicalize`, or `none`.
         pad_id: the token after the end of a text.
         strip_id: a token that is replaced by 0 (open_clip's `strip_sep_token`); None if there is none.
-        special_tokens: which spelled-out special tokens `openai_bpe` reads: `openai`'s or `open_clip`'s.
+        special_tokens: which spelled-out special tokens `openai_bpe` reads: `openai`'s, as for exports of
+            schema 1, or `open_clip`'s.
         vocab_size: number of tokens of the text tower; every id is below it.
     """
 
@@ -25,7 +26,7 @@ class TokenizerFacts:
     clean: str = "lower"
     pad_id: int = 0
     strip_id: int | None = None
-    special_tokens: str = "openai"
+    special_tokens: str = "open_clip"
     vocab_size: int = 49408
 
     def parameters(self) -> dict[str, str]:

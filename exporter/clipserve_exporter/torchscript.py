@@ -46,6 +46,25 @@ def export_text(source: Source, precision: str, fixed: bool = False) -> torch.ji
     return checked(torch.jit.script(RaggedText(tower, source.context_length, SPLIT_TOKENS).eval()), "text")
 
 
+class StoredBytes(nn.Module):
+    """Returns bytes that are part of the model."""
+
+    content: Tensor
+
+    def __init__(self, content: bytes) -> None:
+        super().__init__()
+        self.register_buffer("content", torch.frombuffer(bytearray(content), dtype=torch.uint8))
+
+    def forward(self, ignored: Tensor) -> Tensor:
+        """uint8 [1] → uint8 [number of bytes]."""
+        return self.content
+
+
+def export_bytes(content: bytes) -> torch.jit.ScriptModule:
+    """Makes a model that returns bytes: uint8 [1] → uint8 [number of bytes]."""
+    return torch.jit.script(StoredBytes(content).eval())
+
+
 def in_precision(model: nn.Module, dtype: torch.dtype, tower: str) -> Any:
     """Copies the parts of the model that one tower needs, in a precision."""
     visual = getattr(model, "visual", None)

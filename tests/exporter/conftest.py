@@ -11,6 +11,8 @@ from typing import Any
 
 # Before torch is imported: threads that spin while they wait cost much where cores are shared.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+# Before the hub's client is imported: no test asks a hub.
+os.environ["HF_HUB_OFFLINE"] = "1"
 
 import pytest
 import torch

@@ -6,9 +6,9 @@ import dataclasses
 from typing import Any
 
 import pytest
-from clipserve_exporter.config import MODEL_NAME, Canary, ModelFacts, Serving, render
+from clipserve_exporter.config import MODEL_NAME, Canary, ModelFacts, Serving, render, render_tokenizer
 from clipserve_exporter.preprocessing import Preprocess
-from clipserve_exporter.tokenizer_facts import OPENAI
+from clipserve_exporter.tokenizer_facts import OPENAI, TokenizerFacts
 from google.protobuf import text_format
 from tritonclient.grpc import model_config_pb2 as pb
 
@@ -121,7 +121,7 @@ def test_parameters_hold_everything_that_the_gateway_needs_in_both_towers() -> N
         "std": "0.25 0.5 1.0",
         "context_length": "77",
         "tokenizer": "openai_bpe",
-        "special_tokens": "openai",
+        "special_tokens": "open_clip",
         "text_length": "ragged",
         "logit_scale": "14.285714285714286",
         "fingerprint": "ab" * 32,
@@ -136,6 +136,41 @@ def test_parameters_hold_everything_that_the_gateway_needs_in_both_towers() -> N
         "canary_text": "a canary",
         "canary_text_embedding": "BBBB",
     }
+
+
+def test_a_tokenizer_is_a_model_without_batches_that_runs_on_a_cpu() -> None:
+    tokenizer = TokenizerFacts(kind="huggingface", sha256="ef" * 32)
+    for format_ in ("libtorch", "python"):
+        facts = dataclasses.replace(FACTS, tokenizer=tokenizer, format=format_)
+        config = text_format.Parse(render_tokenizer(facts), pb.ModelConfig())
+        assert (config.name, config.max_batch_size) == ("tiny_tokenizer", 0)
+        assert (config.platform, config.backend) == (
+            ("pytorch_libtorch", "") if format_ == "libtorch" else ("", "python")
+        )
+        assert not config.HasField("dynamic_batching")
+        assert [(group.kind, group.count) for group in config.instance_group] == [
+            (pb.ModelInstanceGroup.KIND_CPU, 1)
+        ]
+        [content] = config.output
+        assert (content.data_type, list(content.dims)) == (pb.TYPE_UINT8, [-1])
+        assert parameters(config) == {
+            "schema": "2",
+            "model": "tiny",
+            "tower": "tokenizer",
+            "tokenizer_sha256": "ef" * 32,
+        }
+
+
+def test_parameters_of_a_hugging_face_tokenizer_say_how_it_is_used() -> None:
+    tokenizer = TokenizerFacts("huggingface", "ef" * 32, "canonicalize", 1, 3, vocab_size=600)
+    written = parameters(parsed("text", tokenizer=tokenizer))
+    assert "special_tokens" not in written
+    expected = {"tokenizer": "huggingface", "tokenizer_sha256": "ef" * 32, "text_clean": "canonicalize"}
+    expected |= {"pad_id": "1", "strip_id": "3", "vocab_size": "600"}
+    assert {key: written[key] for key in expected} == expected
+    assert "strip_id" not in parameters(
+        parsed("text", tokenizer=dataclasses.replace(tokenizer, strip_id=None))
+    )
 
 
 def test_logit_bias_is_there_only_if_the_model_has_one() -> None:

@@ -24,7 +24,7 @@ INPUT, OUTPUT = "INPUT__0", "OUTPUT__0"
 
 
 class TritonPythonModel:
-    """One instance of a tower."""
+    """One instance of a tower, or of the model that returns the tokenizer."""
 
     def initialize(self, args: dict[str, Any]) -> None:
         """Loads the model on the device that Triton assigned to this instance."""
@@ -43,7 +43,8 @@ class TritonPythonModel:
             if parameters["tower"] == "image":
                 bound_memory(config["max_batch_size"])
         self.ragged = parameters.get("text_length") in ("ragged", "masked") and parameters["tower"] == "text"
-        self.longest = int(parameters["context_length"])
+        self.longest = int(parameters.get("context_length", 0))
+        self.batches = config["max_batch_size"] > 0
         self.staging: Tensor | None = None
         if gpu and parameters["tower"] == "image":
             rows, shape = config["max_batch_size"], config["input"][0]["dims"]
@@ -72,7 +73,9 @@ class TritonPythonModel:
 
     @torch.inference_mode()
     def encode(self, inputs: Sequence[Tensor]) -> list[Tensor]:
-        """Encodes the rows of each request, [b, …] → float32 [b, D]."""
+        """Encodes the rows of each request, [b, …] → float32 [b, D]. A tokenizer's model takes no rows."""
+        if not self.batches:
+            return [self.model(tensor) for tensor in inputs]
         if self.ragged:
             flat = torch.cat([tensor.reshape(-1) for tensor in inputs])
             lengths = [float(tensor.shape[1]) for tensor in inputs for _ in range(tensor.shape[0])]
