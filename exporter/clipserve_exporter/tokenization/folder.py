@@ -9,6 +9,7 @@ from typing import Any
 
 from clipserve_exporter import sentencepiece_shim, torchvision_shim
 from clipserve_exporter.errors import ExportError
+from clipserve_exporter.sources.fit import first_line
 
 FILES = (
     "tokenizer.json",
@@ -125,9 +126,3 @@ def sentencepiece_of(path: Path) -> Any:
         return sentencepiece.SentencePieceProcessor(model_file=str(path))
     except (RuntimeError, OSError) as error:
         raise ExportError(f"{path} is cut or damaged: {first_line(error)}") from error
-
-
-def first_line(error: BaseException) -> str:
-    """Returns the first line of an error's message."""
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return (lines[0] if lines else type(error).__name__)[:300]
