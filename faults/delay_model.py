@@ -44,6 +44,8 @@ class Knobs:
 
     delay: float = 0.0
     """Seconds that each execution takes."""
+    load: float = 0.0
+    """Seconds that each tower takes to load."""
     mode: Mode = "ok"
     """`wrong` answers with other weights, `nan` with no numbers, `shape` with half of each embedding."""
     seed: int = 0
