@@ -170,6 +170,8 @@ class ModelSpec:
     """Version of both towers in Triton; requests to Triton name it."""
     license: str = ""
     """License of the weights, an SPDX identifier or a name; empty if it is not known."""
+    device: str = ""
+    """Where Triton runs the model, `cpu` or `cuda`; empty if it is not known."""
 
     @property
     def context_length(self) -> int:

@@ -40,6 +40,7 @@ class FakeClip(Guard, clip_pb2_grpc.ClipServiceServicer):
                     logit_scale=LOGIT_SCALE,
                     logit_bias=self.state.logit_bias,
                     precision="fp32",
+                    device="cpu",
                 )
                 for model in (self.state.model, OTHER)
             ]

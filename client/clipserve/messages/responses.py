@@ -64,6 +64,7 @@ def read_model_info(model: clip_pb2.ModelInfo) -> ModelInfo:
         logit_scale=model.logit_scale,
         logit_bias=model.logit_bias if model.HasField("logit_bias") else None,
         precision=model.precision,
+        device=model.device,
     )
 
 

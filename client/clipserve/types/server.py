@@ -32,6 +32,9 @@ class ModelInfo:
     logit_bias: float | None
     """Bias before the sigmoid; None for models that are trained with softmax."""
     precision: str
+    """``fp32``, ``bf16`` or ``fp16``."""
+    device: str = ""
+    """Where Triton runs the encoders: ``cpu`` or ``cuda``; empty if the server does not say."""
 
     @property
     def name(self) -> str:

@@ -281,6 +281,7 @@ def write_server_info(
                 logit_scale=spec.logit_scale,
                 logit_bias=spec.logit_bias,
                 precision=spec.precision,
+                device=spec.device,
             )
             for spec, ready in models
         ],

@@ -21,11 +21,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from clipserve_gateway.guard.probe import LOADING, ProbeResult
+from clipserve_gateway.guard.probe import ProbeResult
 from clipserve_gateway.guard.settings import GuardSettings
 from clipserve_gateway.triton.canary import CanaryResult, Outcome, pause_after
 from clipserve_gateway.triton.model_config import IMAGE_SUFFIX, TEXT_SUFFIX, model_name
 from clipserve_gateway.triton.model_health import ModelHealth, State
+from clipserve_gateway.triton.unready import LOADING
 
 WRONG_RESULTS = 2
 """Wrong answers in a row after which a model that was never healthy cannot be expected to become so."""

@@ -12,6 +12,7 @@ from clipserve_gateway.triton.parameters import (
     VERSION,
     BadModelConfig,
     TowerConfig,
+    check_shapes,
     embedding_of,
     finite_number,
     from_base64,
@@ -86,7 +87,7 @@ def parse_model(image: TowerConfig, text: TowerConfig) -> ModelSpec:
         raise BadModelConfig(f"{name}: fingerprint is not 64 hex digits")
     bias = image.parameters.get("logit_bias")
     tokenizer = tokenizer_of(text)
-    return ModelSpec(
+    spec = ModelSpec(
         name=name,
         fingerprint=required(image, "fingerprint"),
         embed_dim=positive_int(image, "embed_dim"),
@@ -103,7 +104,12 @@ def parse_model(image: TowerConfig, text: TowerConfig) -> ModelSpec:
         canary=canary_of(image, positive_int(image, "embed_dim"), tokenizer),
         version=image.version,
         license=image.parameters.get("license", ""),
+        device=image.device,
     )
+    check_shapes(image, "image_height", (spec.preprocess.height, spec.preprocess.width, 3), spec.embed_dim)
+    tokens = spec.context_length if spec.fixed_text_length else -1
+    check_shapes(text, "text_length", (tokens,), spec.embed_dim)
+    return spec
 
 
 def pair_towers(

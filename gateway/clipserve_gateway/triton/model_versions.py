@@ -37,14 +37,15 @@ class ModelVersions:
     Attributes:
         current: the version of each model that gets calls.
         next: the version of a model whose towers are both loaded, and which has not answered right yet.
-        newly_refused: errors in configurations that the last update has found and the previous one had not.
+        refused: errors in configurations.
+        newly_refused: those that the last update has found and the previous one had not.
     """
 
     def __init__(self) -> None:
         self.current: dict[str, ServedModel] = {}
         self.next: dict[str, ServedModel] = {}
         self.newly_refused: dict[str, str] = {}
-        self._refused: dict[str, str] = {}
+        self.refused: dict[str, str] = {}
         self._older: dict[str, list[ServedModel]] = {}
         self._had: dict[str, list[str]] = {}
         """Versions that have been current, the latest last."""
@@ -58,8 +59,9 @@ class ModelVersions:
         """Takes Triton's loaded versions and configurations into account."""
         models = pair_towers(loaded, towers)
         refused = {name: str(error) for name, error in models.items() if isinstance(error, BadModelConfig)}
-        self.newly_refused = dict(refused.items() - self._refused.items())
-        self._refused = refused
+        self.newly_refused = dict(refused.items() - self.refused.items())
+        self.refused = refused
+        self._had = {name: versions for name, versions in self._had.items() if name in models}
         for name in models.keys() | self.current.keys():
             spec, fresh = models.get(name), None
             if isinstance(spec, ModelSpec):

@@ -218,7 +218,22 @@ class ReplicaPool:
                     # A model with a bad configuration has no canary; Models reports what is wrong with it.
                     in_service = set(loaded)
                 index[name] = index.get(name, frozenset()) | in_service
+        self._forget_idle({model_name(name) for name in index})
         return index
+
+    def _forget_idle(self, listed: Set[str]) -> None:
+        """Forgets the queues and batchers of models that no replica lists and no call uses."""
+        for key, queue in list(self._queues.items()):
+            if key[0] not in listed and not queue.inside and not queue.waiting:
+                del self._queues[key]
+                self._batchers.pop(key, None)
+
+    def why_unready(self, model: str) -> str:
+        """See PooledSource: by the first replica without the model in service."""
+        for address, replica in self._replicas.items():
+            if replica.up and (reason := replica.why_unready(model)):
+                return f"replica {address}: {reason}"
+        return "" if any(replica.up for replica in self._replicas.values()) else "no Triton answers"
 
     async def towers(self, names: Sequence[str], timeout: float) -> list[TowerConfig]:
         """The configurations of Triton models, as most replicas with the model in service have them.

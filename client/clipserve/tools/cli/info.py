@@ -55,7 +55,7 @@ def show(target: str, info: ServerInfo) -> None:
             Text(model.architecture),
             f"{model.ref.embed_dim}",
             f"{model.image_size}",
-            Text(model.precision),
+            Text(f"{model.precision} on {model.device}" if model.device else model.precision),
             Text(model.ref.fingerprint[:12]),
         )
     if info.models:
