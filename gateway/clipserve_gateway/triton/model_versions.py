@@ -6,7 +6,8 @@ the version that it names: Triton reports the newest one for all versions that i
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -127,6 +128,24 @@ class ModelVersions:
         # Inputs for one fit the other, and their embeddings can be compared.
         mine, theirs = ((each.fingerprint, each.fixed_text_length) for each in (current.spec, spec))
         return current if mine == theirs else None
+
+
+def prevailing(having: Sequence[ServedModel], before: ModelSpec | None) -> ServedModel | None:
+    """A model as most replicas have it; None if no replica has it.
+
+    Args:
+        having: one for each replica.
+        before: the version that prevailed before. It stays if as many replicas have another one.
+    """
+    models = Counter(served.spec.fingerprint for served in having)
+    versions = Counter((served.spec.fingerprint, served.spec.version) for served in having)
+
+    def rank(served: ServedModel) -> tuple[int, int, bool]:
+        spec = served.spec
+        same = before is not None and same_export(before, spec)
+        return models[spec.fingerprint], versions[spec.fingerprint, spec.version], same
+
+    return max(having, key=rank, default=None)
 
 
 def same_export(one: ModelSpec, other: ModelSpec) -> bool:
