@@ -54,6 +54,7 @@ def parameter(key: str, value: str) -> tuple[str, str]:
     return rf'(key: "{key}" value {{ string_value: )"[^"]*"', rf'\g<1>"{value}"'
 
 
+@pytest.mark.slow
 def test_each_bad_model_is_refused_with_a_sentence_and_the_good_one_serves(tmp_path: Path) -> None:
     (tmp_path / "made").mkdir()
     bad = ("half", "lies-dim", "lies-name", "lies-size", "lies-version", "nan", "not-numbers", "other-folder")
@@ -85,14 +86,14 @@ def test_each_bad_model_is_refused_with_a_sentence_and_the_good_one_serves(tmp_p
         assert reasons == {
             "half": "the repository has no half_text",
             "lies-dim": "lies-dim_image: by parameter embed_dim the tower gives [512], and by its "
-            "configuration [8]",
+            "configuration [64]",
             "lies-name": "lies-name_image: parameter model is 'good'; this gateway knows 'lies-name'",
             "lies-size": "lies-size_image: by parameter image_height the tower takes [64, 32, 3], and by its "
             "configuration [32, 32, 3]",
             "lies-version": reasons["lies-version"],
             "nan": "it answers wrong: nan_image: the answer's length is nan",
             "not-numbers": "not-numbers_image: parameter canary_text_embedding is not base64",
-            "other-folder": "the repository has no other-folder_text",
+            "other-folder": "Triton has not loaded it; Triton's log says whether it still loads",
         }
         assert "describes version 7" in reasons["lies-version"]
     finally:

@@ -353,6 +353,7 @@ def test_a_triton_that_hangs_from_the_beginning_is_killed_at_the_deadline(tmp_pa
     assert not alive(service.triton_pid)
 
 
+@pytest.mark.slow
 def test_a_start_takes_as_long_as_its_models_load_and_says_which_are_loaded(tmp_path):
     """The four towers take longer than a start without progress may; none of them does."""
     (tmp_path / "made").mkdir()

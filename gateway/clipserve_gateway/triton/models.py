@@ -14,7 +14,7 @@ from clipserve_gateway.metrics import Metrics
 from clipserve_gateway.process.logs import level_of_missing
 from clipserve_gateway.process.safe_text import safe_lines
 from clipserve_gateway.triton.model_config import TOWERS, LoadedVersions, is_tower, pair_towers, tower_name
-from clipserve_gateway.triton.parameters import BadModelConfig, TowerConfig
+from clipserve_gateway.triton.parameters import TowerConfig
 from clipserve_gateway.triton.unready import FAILED_LOAD
 from clipserve_gateway.types import ModelSpec
 
@@ -89,8 +89,8 @@ class Models:
         """Models that Triton lists, and of which it does not serve both towers."""
         self._told: dict[str, bool] = {}
         """The readiness that metrics and `on_change` were told last."""
-        self._refused: set[str] = set()
-        """Models with an error in their configuration that were never served."""
+        self._half: set[str] = set()
+        """Models that were never served, and of which Triton lists one tower."""
         self._removed: dict[str, float] = {}
         """Models that Triton no longer lists, and when that was seen."""
         self._complaints: dict[str, tuple[str, int]] = {}
@@ -108,15 +108,15 @@ class Models:
 
     def readiness(self) -> dict[str, bool]:
         """Whether each model that Triton lists is ready; so are those that were never served."""
-        return dict.fromkeys(sorted(self._waiting | self._refused), False) | self._ready
+        return dict.fromkeys(self._waiting | self._half, False) | self._ready
 
     def status(self) -> str:
         """A line for each model: its name, and `ready` or why it is not. For operators; thread-safe."""
         lines = []
-        for name, ready in self.readiness().items():
+        for name, ready in sorted(self.readiness().items()):
             reason = "" if ready else self._source.why_unready(name) or "it has just changed"
             lines.append(f"{name} ready" if ready else f"{name} not ready: {reason}")
-        return safe_lines("\n".join(sorted(lines))) or "Triton lists no models"
+        return safe_lines("\n".join(lines)) or "Triton lists no models"
 
     def ready(self) -> bool:
         """Whether some model is ready: then the gateway can do useful work."""
@@ -206,7 +206,7 @@ class Models:
     ) -> tuple[dict[str, ModelSpec], dict[str, bool]]:
         """The models and their readiness. One bad model does not affect the others."""
         specs, ready = {}, {}
-        self._waiting, self._refused = set(), set()
+        self._waiting, self._half = set(), set()
         for name, model in pair_towers(index, towers).items():
             complaint, level = "", logging.WARNING
             if isinstance(model, ModelSpec):
@@ -214,14 +214,14 @@ class Models:
             else:
                 reason = "" if model else self._source.why_unready(name)
                 complaint = str(model or f"model {name} is not ready: {reason}".rstrip(": "))
-                if isinstance(model, BadModelConfig) and name not in self._specs:
-                    self._refused.add(name)
                 if not model and FAILED_LOAD not in reason:
                     level = level_of_missing(self._created_at, seen=name in self._specs)
                 if name in self._specs:
                     specs[name], ready[name] = self._specs[name], False
                 if name in self._specs or all(tower_name(name, tower) in index for tower in TOWERS):
                     self._waiting.add(name)
+                else:
+                    self._half.add(name)
             self._complain(name, complaint, level)
         return specs, ready
 

@@ -21,7 +21,7 @@ from clipserve_gateway.triton.model_versions import ModelVersions, ServedModel
 from clipserve_gateway.triton.models import ModelSource
 from clipserve_gateway.triton.parameters import TowerConfig
 from clipserve_gateway.triton.tokenizer_loader import TokenizerLoader, TokenizerSource
-from clipserve_gateway.triton.unready import unready_reason
+from clipserve_gateway.triton.unready import LOADING, unready_reason
 from clipserve_gateway.triton.watched_model import WatchedModel
 from clipserve_gateway.types import ModelSpec, Tower
 
@@ -108,7 +108,8 @@ class Replica:
             return "Triton does not answer"
         if current is None:
             refused = self.versions.refused.get(model)
-            return refused or unready_reason(model, self.loaded, self._failures, self._towers)
+            reason = refused or unready_reason(model, self.loaded, self._failures, self._towers)
+            return f"{reason}; Triton's log says whether it still loads" if reason == LOADING else reason
         if watched is None or watched.health.state is State.NEW:
             return "its first canary is not answered yet"
         health = watched.health

@@ -150,6 +150,15 @@ async def test_models_that_were_never_served_are_told_as_not_ready_with_the_reas
     assert ready == models.readiness()
 
 
+async def test_half_a_model_is_unknown_to_callers_and_told_to_operators():
+    source = FakeTriton(*towers(), *towers(model="half"))
+    del source.ready["half_text"]
+    models = await fake_models(source)
+    with pytest.raises(errors.ModelNotFound):
+        models.get("half")
+    assert models.readiness() == {"fake": True, "half": False}
+
+
 async def test_a_model_that_triton_cannot_load_is_a_warning_with_the_reason(caplog, monkeypatch):
     source = FakeTriton(*towers(), *towers(model="new"))
     source.ready["new_text"] = False
