@@ -35,8 +35,10 @@ class Canary:
     text: str
     text_embedding: str
     text_ids: str = ""
-    """Token ids of the text without padding, separated by spaces; empty for `openai_bpe`. The gateway and the
-    guard send these, so that they need no tokenizer to check a model."""
+    """Token ids of the text, separated by spaces; empty for `openai_bpe`.
+
+    With them, a model is checked without its tokenizer.
+    """
 
 
 @dataclass(frozen=True)
