@@ -41,6 +41,9 @@ class FakeClip(Guard, clip_pb2_grpc.ClipServiceServicer):
                     logit_bias=self.state.logit_bias,
                     precision="fp32",
                     device="cpu",
+                    tokenizer="openai_bpe",
+                    text_clean="lower",
+                    vocab_size=49408,
                 )
                 for model in (self.state.model, OTHER)
             ]

@@ -65,6 +65,10 @@ def read_model_info(model: clip_pb2.ModelInfo) -> ModelInfo:
         logit_bias=model.logit_bias if model.HasField("logit_bias") else None,
         precision=model.precision,
         device=model.device,
+        tokenizer=model.tokenizer,
+        tokenizer_sha256=model.tokenizer_sha256,
+        text_clean=model.text_clean,
+        vocab_size=model.vocab_size,
     )
 
 

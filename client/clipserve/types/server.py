@@ -35,6 +35,14 @@ class ModelInfo:
     """``fp32``, ``bf16`` or ``fp16``."""
     device: str = ""
     """Where Triton runs the encoders: ``cpu`` or ``cuda``; empty if the server does not say."""
+    tokenizer: str = ""
+    """``openai_bpe``, CLIP's own, or ``huggingface``, a tokenizer.json that travels with the model."""
+    tokenizer_sha256: str = ""
+    """SHA-256 of the tokenizer.json, in hex; empty for ``openai_bpe``."""
+    text_clean: str = ""
+    """What is done to a text before: ``whitespace``, ``lower``, ``canonicalize`` or ``none``."""
+    vocab_size: int = 0
+    """Number of tokens of the vocabulary."""
 
     @property
     def name(self) -> str:

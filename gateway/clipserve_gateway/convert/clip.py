@@ -282,6 +282,10 @@ def write_server_info(
                 logit_bias=spec.logit_bias,
                 precision=spec.precision,
                 device=spec.device,
+                tokenizer=spec.tokenizer.kind,
+                tokenizer_sha256=spec.tokenizer.sha256,
+                text_clean=spec.tokenizer.clean,
+                vocab_size=spec.tokenizer.vocab_size,
             )
             for spec, ready in models
         ],

@@ -45,7 +45,15 @@ def show(target: str, info: ServerInfo) -> None:
     out.print(Text.assemble((f"clipserve {info.version}", "bold"), f" at {target}"))
     out.print()
     models = table(
-        "model", "", "architecture", ("dim", "right"), ("pixels", "right"), "precision", "fingerprint"
+        "model",
+        "",
+        "architecture",
+        ("dim", "right"),
+        ("pixels", "right"),
+        ("tokens", "right"),
+        "tokenizer",
+        "precision",
+        "fingerprint",
     )
     for model in info.models:
         default = " (default)" if model.name == info.default_model else ""
@@ -55,6 +63,8 @@ def show(target: str, info: ServerInfo) -> None:
             Text(model.architecture),
             f"{model.ref.embed_dim}",
             f"{model.image_size}",
+            f"{model.context_length}",
+            Text(model.tokenizer),
             Text(f"{model.precision} on {model.device}" if model.device else model.precision),
             Text(model.ref.fingerprint[:12]),
         )
