@@ -16,6 +16,16 @@ class ModelRef:
 
 
 @dataclass(frozen=True)
+class ImageRules:
+    """What a server does to an image before it resizes it."""
+
+    apply_orientation: bool = False
+    """Whether the EXIF orientation is applied. If not, the pixels count as they are stored."""
+    alpha_background: str = ""
+    """The color behind transparent pixels, ``#rrggbb``; empty if transparency is dropped."""
+
+
+@dataclass(frozen=True)
 class ModelInfo:
     """One model of a server."""
 
@@ -24,7 +34,7 @@ class ModelInfo:
     architecture: str
     pretrained: str
     image_size: int
-    """Side length, in pixels, of the square input of the image encoder."""
+    """Side length, in pixels, of the image encoder's input if it is square; else 0."""
     context_length: int
     """Maximum number of tokens of the text encoder."""
     logit_scale: float
@@ -43,6 +53,14 @@ class ModelInfo:
     """What is done to a text before: ``whitespace``, ``lower``, ``canonicalize`` or ``none``."""
     vocab_size: int = 0
     """Number of tokens of the vocabulary."""
+    image_height: int = 0
+    """Height of the image encoder's input, in pixels."""
+    image_width: int = 0
+    """Width of the image encoder's input, in pixels."""
+    resize: str = "shortest"
+    """How images get this shape: ``shortest`` crops, ``longest`` pads, ``squash`` changes proportions."""
+    interpolation: str = "bicubic"
+    """How pixels are averaged: ``bicubic`` or ``bilinear``."""
 
     @property
     def name(self) -> str:
@@ -89,3 +107,5 @@ class ServerInfo:
     """Whether a point can be written with both an embedding and its source."""
     inserts_new_points: bool = False
     """Whether the server supports ``Point.must_be_new``."""
+    image_rules: ImageRules = ImageRules()
+    """For embedding and classifying, and for new collections; other collections have their own."""
