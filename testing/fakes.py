@@ -36,6 +36,7 @@ SPEC = ModelSpec(
     architecture="fake",
     pretrained="",
     precision="fp32",
+    license="mit",
     max_image_batch=4,
     max_text_batch=8,
 )
@@ -60,6 +61,7 @@ def parameters(**changes: str) -> dict[str, str]:
         "format": "python",
         "architecture": "fake",
         "pretrained": "",
+        "license": "mit",
     }
     return good | changes
 
@@ -101,16 +103,6 @@ class FakeTriton:
         self.bundles: dict[str, bytes] = {}
         """Models whose tokenizer it has."""
         self.bundles_sent = 0
-        self.failures: dict[str, str] = {}
-        """Why it could not load its towers."""
-
-    def why_unready(self, model: str) -> str:
-        """See PooledSource."""
-        return ""
-
-    async def load_failures(self, timeout: float) -> dict[str, str]:
-        """See WatchedTriton."""
-        return self.failures
 
     async def repository_index(self, timeout: float) -> dict[str, frozenset[str]]:
         """See ModelSource. What is ready is ready in the version that its configuration names, unless
@@ -155,7 +147,6 @@ class FakeBackend:
         self.encoder = encoder or FakeEncoder()
         self.repository_index = self.source.repository_index
         self.towers = self.source.towers
-        self.why_unready = self.source.why_unready
         self.encode_image = self.encoder.encode_image
         self.encode_text = self.encoder.encode_text
         self.check = self.encoder.check

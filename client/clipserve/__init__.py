@@ -70,7 +70,6 @@ __all__ = [
     "ImageError",
     "ImageFormatUnsupported",
     "ImageLike",
-    "ImageRules",
     "ImageTooLarge",
     "ImageUnreadable",
     "IndexOptions",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import os
 import re
@@ -12,7 +13,6 @@ import click
 
 from clipserve_exporter.config import Serving
 from clipserve_exporter.errors import ExportError
-from clipserve_exporter.precision import AUTO, DEVICES, MIN_COSINE, device_here
 from clipserve_exporter.stopping import stoppable
 
 EPILOG = """
@@ -21,28 +21,28 @@ Examples:
   clipserve-export --model demo --out build/model_repository
   clipserve-export --model ViT-B-32 --pretrained laion2b_s34b_b79k --out models
   clipserve-export --model ViT-B-32 --pretrained ./weights.safetensors --out models
-  clipserve-export --model local-dir:./folder --precision fp16 --format libtorch --out models
+  clipserve-export --model ./folder --precision fp16 --format libtorch --out models
+  clipserve-export --list --json
 """
 
-KINDS = {None: Serving.kind, "cpu": "KIND_CPU", "cuda": "KIND_GPU"}
-"""Where Triton runs a model, by --device."""
 
+def print_list(as_json: bool) -> None:
+    """Prints all weights that open_clip publishes."""
+    from clipserve_exporter.sources.listing import lines, listing
 
-def list_models(context: click.Context, option: click.Parameter, wanted: bool) -> None:
-    """Prints the architectures that can be exported, and exits."""
-    if wanted:
-        from clipserve_exporter.open_clip_models import served
-
-        for name, tags in served().items():
-            click.echo(f"{name}: {', '.join(tags) or 'no weights that the gateway can serve'}")
-        context.exit()
+    if as_json:
+        click.echo(json.dumps(listing(), indent=1))
+        return
+    for line in lines():
+        click.echo(line)
 
 
 @click.command(epilog=EPILOG)
 @click.option(
-    "--model", required=True, metavar="NAME",
-    help="'demo' (bundled), an open_clip architecture such as ViT-B-32, or local-dir:FOLDER or "
-    "hf-hub:OWNER/REPO with an open_clip_config.json.",
+    "--model", metavar="NAME|FOLDER",
+    help="'demo' (bundled), an open_clip architecture such as ViT-B-32, hf-hub:OWNER/REPO with an "
+    "open_clip_config.json, or a folder: of open_clip (open_clip_config.json) or of transformers (CLIPModel, "
+    "SiglipModel, Siglip2Model, ChineseCLIPModel).  [required]",
 )  # fmt: skip
 @click.option(
     "--pretrained", default="", metavar="TAG|FILE",
@@ -60,16 +60,8 @@ def list_models(context: click.Context, option: click.Parameter, wanted: bool) -
 )  # fmt: skip
 @click.option("--name", default="", help="Name under which the model is served.  [default: from --model]")
 @click.option(
-    "--precision", type=click.Choice(["fp32", "bf16", "fp16", AUTO]), default="fp32", show_default=True,
-    help="fp32 runs everywhere; fp16 is for GPUs; bf16 is for GPUs and for CPUs with AVX512-BF16 or AMX. "
-    "auto looks at this machine: bf16 with --format python on such a CPU, fp16 for --device cuda, if the "
-    f"embeddings keep a cosine of {MIN_COSINE} to open_clip's; else fp32. For another machine than this one, "
-    "name the precision.",
-)  # fmt: skip
-@click.option(
-    "--device", type=click.Choice(DEVICES),
-    help="The device that will serve. Triton then runs the model on it, and nowhere else.  [default: a GPU "
-    "if Triton has one, else the CPU; auto and the trial assume what this machine has]",
+    "--precision", type=click.Choice(["fp32", "bf16", "fp16"]), default="fp32", show_default=True,
+    help="fp32 runs everywhere; fp16 is for GPUs; bf16 is for GPUs and for CPUs with AVX512-BF16 or AMX.",
 )  # fmt: skip
 @click.option(
     "--format", "format_", type=click.Choice(["libtorch", "python"]), default="libtorch", show_default=True,
@@ -78,8 +70,7 @@ def list_models(context: click.Context, option: click.Parameter, wanted: bool) -
 @click.option(
     "--out",
     type=click.Path(file_okay=False, path_type=Path),
-    required=True,
-    help="Folder of the model repository.",
+    help="Folder of the model repository.  [required]",
 )
 @click.option(
     "--image-batch", type=click.IntRange(1),
@@ -110,19 +101,29 @@ def list_models(context: click.Context, option: click.Parameter, wanted: bool) -
 )  # fmt: skip
 @click.option("--seed", default=0, show_default=True, help="Seed of random weights.")
 @click.option(
-    "--list", is_flag=True, is_eager=True, expose_value=False, callback=list_models,
-    help="Print the architectures that can be served with the tags of their weights, and exit.",
+    "--licenses", default="", metavar="NAME,…",
+    help="Licenses of weights that are accepted, as on the Hugging Face hub (apache-2.0,mit); weights of "
+    "other and of unknown licenses are refused.  [default: all]",
 )  # fmt: skip
+@click.option(
+    "--license", "license_", default="", metavar="NAME",
+    help="License of the weights, if it is not known: of a file, or of a folder whose README.md names none.",
+)  # fmt: skip
+@click.option(
+    "--list", "list_", is_flag=True,
+    help="Print all weights that open_clip publishes with their licenses, and which can be exported, and "
+    "exit.",
+)  # fmt: skip
+@click.option("--json", "as_json", is_flag=True, help="Print the list as JSON.")
 def main(
-    model: str,
+    model: str | None,
     pretrained: str,
     activation: str | None,
     tokenizer: Path | None,
     name: str,
     precision: str,
-    device: str | None,
     format_: str,
-    out: Path,
+    out: Path | None,
     image_batch: int | None,
     text_batch: int,
     queue_delay_us: int,
@@ -130,6 +131,10 @@ def main(
     threads: int | None,
     text_length: str,
     seed: int,
+    licenses: str,
+    license_: str,
+    list_: bool,
+    as_json: bool,
 ) -> None:
     """Writes an open_clip model into a Triton model repository, as NAME_image and NAME_text.
 
@@ -146,16 +151,27 @@ def main(
     --image-batch is given, or with --precision fp16.
     """
     begin = time.monotonic()
+    if as_json and not list_:
+        raise click.UsageError("--json is the form of --list; add --list")
+    if not list_ and model is None:
+        raise click.UsageError("Missing option '--model'.")
+    if not list_ and out is None:
+        raise click.UsageError("Missing option '--out'.")
     from clipserve_exporter.report import Report
 
     # Before torch is imported: OpenMP threads that spin while they wait take CPU time from other threads.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     # open_clip and the hub's client log at length what our own messages say briefly.
     logging.disable(logging.CRITICAL)
+    if list_ or model is None or out is None:
+        print_list(as_json)
+        return
     report = Report()
     try:
         with stoppable(), report:
             report.begin("import torch and open_clip")
+            import torch
+
             from clipserve_exporter.export import Order, export
 
             exported = export(
@@ -163,6 +179,8 @@ def main(
                     model=model,
                     pretrained=pretrained,
                     activation=activation or "",
+                    licenses=tuple(licenses.split(",")),
+                    license=license_,
                     name=name or default_name(model),
                     precision=precision,
                     format=format_,
@@ -174,14 +192,12 @@ def main(
                         queue_delay_us=queue_delay_us,
                         instances=instances or Serving.instances,
                         threads=Serving.threads if threads is None else threads,
-                        kind=KINDS[device],
                     ),
                     fixed_text=text_length == "fixed",
                     trial=format_ == "python"
                     and precision != "fp16"
                     and image_batch is instances is threads is None
-                    and (device or device_here()) == "cpu",
-                    device=device or "",
+                    and not torch.cuda.is_available(),
                     tokenizer=tokenizer,
                 ),
                 report.begin,

@@ -24,6 +24,7 @@ from clipserve_exporter.sources.activation import (
 )
 from clipserve_exporter.sources.creation import GIVE_FILES, checkpoint_in, created
 from clipserve_exporter.sources.fit import first_line
+from clipserve_exporter.sources.licenses import UNKNOWN, License, of_folder, of_hub
 from clipserve_exporter.sources.transformers_folder import (
     is_transformers_folder,
     load_transformers,
@@ -70,15 +71,17 @@ def load(name: str, pretrained: str, seed: int, activation: str = "") -> Loaded:
     schema, identifier = factory.parse_model_name(name)
     torch.manual_seed(seed)
     if schema is not None:
+        if pretrained:
+            raise ExportError(f"{name} brings its own weights; omit --pretrained")
         return load_folder(name, schema, identifier, activation)
     tag, file = tag_and_file(name, pretrained)
     config = dict(config_of(name))
-    tag_config = dict(tags.get_pretrained_cfg(name, tag)) if tag else {}
+    tag_cfg = tag_config(name, tag)
     archive = file is not None and not tag and is_torchscript(file)
     notes, warnings = [], []
     quick = is_quick(config)
     if tag:
-        quick = agreed(activation, is_quick(tag_config), f"the tag {tag}")
+        quick = agreed(activation, is_quick(tag_cfg), f"the tag {tag}")
     elif archive:
         # OpenAI trained all weights that it published as archives with QuickGELU.
         quick = agreed(activation, True, "an archive of OpenAI")
@@ -96,12 +99,26 @@ def load(name: str, pretrained: str, seed: int, activation: str = "") -> Loaded:
                      f" requires: open_clip's {architecture}")  # fmt: skip
     if file is not None and not tag and not archive:
         require_one_preprocessing(file, name, published(name))
-    model, told = created(name, str(file or tag), tag_config, required=bool(pretrained), quick_gelu=quick)
+    model, told = created(name, str(file or tag), tag_cfg, required=bool(pretrained), quick_gelu=quick)
     if file is not None and not tag:
         notes.append(assumption(file, preprocess_of(model)))
     return Loaded(
         model, architecture, config, tag or (file.name if file else ""), (*notes,), (*warnings, *told)
     )
+
+
+def known_license(name: str, pretrained: str) -> License | None:
+    """Returns the license of weights, as far as it is known without them; None for random weights."""
+    schema, identifier = factory.parse_model_name(with_schema(name))
+    if schema == "hf-hub":
+        return of_hub(identifier)
+    if schema == "local-dir":
+        return of_folder(Path(identifier))
+    config_of(name)
+    tag, file = tag_and_file(name, pretrained)
+    if not tag:
+        return None if file is None else UNKNOWN
+    return of_hub(tag_config(name, tag).get("hf_hub", ""))
 
 
 def with_schema(name: str) -> str:
@@ -151,14 +168,9 @@ def published(name: str) -> dict[str, Mapping[str, Any]]:
     }
 
 
-def served() -> dict[str, list[str]]:
-    """Returns architectures → tags of weights that fit them and the gateway."""
-    architectures = {}
-    for name in open_clip.list_models():
-        config = config_of(name)
-        known = {tag: tags.get_pretrained_cfg(name, tag) for tag in tags.list_pretrained_tags_by_model(name)}
-        architectures[name] = [tag for tag, of_tag in known.items() if is_quick(of_tag) == is_quick(config)]
-    return architectures
+def tag_config(name: str, tag: str) -> dict[str, Any]:
+    """Returns open_clip's configuration of published weights; empty if there is no such tag."""
+    return dict(tags.get_pretrained_cfg(name, tag)) if tag else {}
 
 
 def folder_of(name: str) -> Path | None:

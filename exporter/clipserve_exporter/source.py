@@ -14,6 +14,7 @@ from torch import Tensor
 
 from clipserve_exporter.errors import ExportError
 from clipserve_exporter.preprocessing import Preprocess, preprocess_of
+from clipserve_exporter.sources.licenses import DEMO_LICENSE, UNKNOWN, License
 from clipserve_exporter.text_tower import parts_of
 from clipserve_exporter.tokenization.folder import LoadedTokenizer
 from clipserve_exporter.tokenization.model_tokenizer import Tokenize, context_length_of, load_tokenizer, prove
@@ -42,6 +43,8 @@ class Source:
     """The tokenizer in the form that travels through Triton; empty if the gateway has it."""
     notes: tuple[str, ...] = ()
     """What was chosen or assumed; each a sentence without its full stop."""
+    license: License = UNKNOWN
+    """License of the weights."""
     warnings: tuple[str, ...] = ()
     """What the user should check; each a sentence or more without the last full stop."""
 
@@ -111,7 +114,20 @@ def load_demo(pretrained: str = "", activation: str = "", tokenizer: Path | None
     config = demo.config()
     model = demo.load_demo()
     model.visual.preprocess_cfg = config["preprocess_cfg"] | {"size": config["vision_cfg"]["image_size"]}
-    return describe(model, demo.ARCHITECTURE, config, "bundled")
+    source = describe(model, demo.ARCHITECTURE, config, "bundled")
+    return replace(source, license=DEMO_LICENSE)
+
+
+def known_license(model: str, pretrained: str) -> License | None:
+    """Returns the license of weights, as far as it is known without them; None for random weights.
+
+    Raises ExportError if there is no such model, or it has no such weights.
+    """
+    if model == DEMO:
+        return DEMO_LICENSE
+    from clipserve_exporter import open_clip_models
+
+    return open_clip_models.known_license(model, pretrained)
 
 
 def describe(

@@ -51,7 +51,6 @@ EXPORTED = {
     "ImageError",
     "ImageFormatUnsupported",
     "ImageLike",
-    "ImageRules",
     "ImageTooLarge",
     "ImageUnreadable",
     "IndexOptions",

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner, Result
 from clipserve_exporter.cli import default_name, main
-from clipserve_exporter.versions import served_version
+from clipserve_exporter.versions import parameters_of, served_version
 
 
 def run(*arguments: object) -> Result:
@@ -59,11 +60,52 @@ def test_the_former_name_of_zero_threads_is_accepted_with_a_warning(tmp_path: Pa
     assert "'many' is not an integer of at least 0" in result.output
 
 
-def test_the_list_shows_architectures_with_their_weights() -> None:
+def test_the_list_needs_no_other_option() -> None:
     result = run("--list")
     assert result.exit_code == 0
-    assert "ViT-B-32: " in result.output
-    assert "laion2b_s34b_b79k" in result.output
+    assert any(line.split()[:3] == ["ViT-B-32", "openai", "mit"] for line in result.output.splitlines())
+
+
+def test_the_list_is_json_on_request() -> None:
+    result = run("--list", "--json")
+    first = json.loads(result.stdout)["pairs"][0]
+    assert {"model", "pretrained", "exportable", "reason", "license", "license_source"} <= set(first)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (["--out", "models"], "Missing option '--model'"),
+        (["--model", "demo"], "Missing option '--out'"),
+        (["--json"], "--json is the form of --list"),
+    ],
+)
+def test_an_export_needs_a_model_and_a_folder(arguments: list[str], sentence: str) -> None:
+    result = run(*arguments)
+    assert result.exit_code == 2
+    assert sentence in result.output
+
+
+def test_weights_of_another_license_are_refused_before_they_are_downloaded(tmp_path: Path) -> None:
+    arguments = ("--model", "ViT-B-32", "--pretrained", "openai", "--out", tmp_path)
+    result = run(*arguments, "--licenses", "apache-2.0")
+    assert result.exit_code == 1
+    assert "openai has the license mit (LICENSE of the repository openai/CLIP)" in result.output
+
+
+def test_the_license_stands_in_the_report_and_in_the_configuration(
+    tmp_path: Path, narrow_model: Callable[..., str]
+) -> None:
+    from clipserve_exporter.source import load
+    from safetensors.torch import save_file
+
+    name = narrow_model(tmp_path / "narrow")
+    save_file(load(name).model.state_dict(), tmp_path / "narrow" / "open_clip_model.safetensors")
+    result = run("--model", name, "--license", "MIT", "--licenses", "mit", "--out", tmp_path / "models")
+    assert result.exit_code == 0, result.output
+    assert "· license of the weights: mit (--license)" in result.output
+    config = (tmp_path / "models" / "narrow_image" / "config.pbtxt").read_text()
+    assert parameters_of(config)["license"] == "mit"
 
 
 @pytest.mark.parametrize(
@@ -79,20 +121,3 @@ def test_the_list_shows_architectures_with_their_weights() -> None:
 )
 def test_the_name_comes_from_the_model(model: str, name: str) -> None:
     assert default_name(model) == name
-
-
-def test_auto_says_which_precision_it_chose_and_why(tmp_path: Path, narrow_model: Callable[..., str]) -> None:
-    model = narrow_model(tmp_path / "narrow")
-    result = run("--model", model, "--precision", "auto", "--device", "cpu", "--out", tmp_path / "models")
-    assert result.exit_code == 0, result.output
-    assert "✓ precision fp32, chosen: in bf16 Triton's libtorch backend is slow on a CPU; " in result.output
-    config = (tmp_path / "models" / "narrow_image" / "config.pbtxt").read_text()
-    assert "kind: KIND_CPU" in config
-
-
-def test_fp16_for_a_cpu_is_exported_with_a_warning(tmp_path: Path, narrow_model: Callable[..., str]) -> None:
-    model = narrow_model(tmp_path / "narrow")
-    options = ("--precision", "fp16", "--device", "cpu", "--format", "python")
-    result = run("--model", model, *options, "--out", tmp_path / "models")
-    assert result.exit_code == 0, result.output
-    assert "! On a CPU fp16 is no faster than fp32" in result.output

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
-from clipserve.types.server import ImageRules, ModelRef
+from clipserve.types.server import ModelRef
 
 
 @dataclass(frozen=True)
@@ -93,10 +93,6 @@ class Migration:
     error: str
     """Why the migration waits."""
     start_time: dt.datetime
-    source_rules: ImageRules = field(default_factory=ImageRules)
-    """The rules for images before the switch."""
-    target_rules: ImageRules = field(default_factory=ImageRules)
-    """The rules for images after the switch."""
 
 
 @dataclass(frozen=True)
@@ -122,5 +118,3 @@ class Collection:
     """The migration to another model; None if there is none or it has ended."""
     score_statistics: tuple[ScoreStatistics, ...] = ()
     """Empty in lists, and while the collection has too few points."""
-    image_rules: ImageRules = field(default_factory=ImageRules)
-    """The rules for its images, and for images that are searched in it."""

@@ -51,24 +51,15 @@ def place_of(text_cfg: Mapping[str, Any], model_folder: Path | None, given: Path
     """
     if given is not None:
         if not holds_tokenizer(given):
-            raise ExportError(no_tokenizer(given))
+            raise ExportError(
+                f"the folder {given} has no tokenizer: it needs tokenizer_config.json with tokenizer.json, "
+                "vocab.txt or a sentencepiece .model file"
+            )
         return given
     if model_folder is not None and holds_tokenizer(model_folder):
         return model_folder
     name = str(text_cfg["hf_tokenizer_name"])
-    if not Path(name).is_dir():
-        return name
-    if not holds_tokenizer(Path(name)):
-        raise ExportError(no_tokenizer(Path(name)))
-    return Path(name)
-
-
-def no_tokenizer(folder: Path) -> str:
-    """The message about a folder without a tokenizer."""
-    return (
-        f"the folder {folder} has no tokenizer: it needs tokenizer_config.json with tokenizer.json, "
-        "vocab.txt or a sentencepiece .model file; pass --tokenizer FOLDER if they are elsewhere"
-    )
+    return Path(name) if Path(name).is_dir() else name
 
 
 def holds_tokenizer(folder: Path) -> bool:
@@ -76,8 +67,8 @@ def holds_tokenizer(folder: Path) -> bool:
     return any((folder / name).is_file() for name in FILES)
 
 
-def load(text_cfg: Mapping[str, Any], place: str | Path) -> LoadedTokenizer:
-    """Loads a tokenizer from a folder, or by a name that the hub or its cache knows. Raises ExportError."""
+def require_supported(text_cfg: Mapping[str, Any]) -> None:
+    """Raises ExportError if the configuration asks for what the gateway does not do."""
     options = dict(text_cfg.get("tokenizer_kwargs") or {})
     mode = text_cfg.get("tokenizer_mode") or options.get("tokenizer_mode")
     if mode:
@@ -85,11 +76,18 @@ def load(text_cfg: Mapping[str, Any], place: str | Path) -> LoadedTokenizer:
             f"the model's tokenizer has tokenizer_mode {mode!r}, which puts a token after the padding of "
             "each text; this is not supported"
         )
-    clean = options.setdefault("clean", "whitespace")
+    clean = options.get("clean", "whitespace")
     if clean not in CLEAN_RULES:
         raise ExportError(
             f"the model's tokenizer has clean {clean!r}; supported are {', '.join(CLEAN_RULES)}"
         )
+
+
+def load(text_cfg: Mapping[str, Any], place: str | Path) -> LoadedTokenizer:
+    """Loads a tokenizer from a folder, or by a name that the hub or its cache knows. Raises ExportError."""
+    require_supported(text_cfg)
+    options = dict(text_cfg.get("tokenizer_kwargs") or {})
+    clean = options.setdefault("clean", "whitespace")
     torchvision_shim.make_importable()
     sentencepiece_shim.make_importable()
     from open_clip.tokenizer import HFTokenizer

@@ -96,6 +96,13 @@ def prove(
 
 def openai(context_length: int, vocabulary: int, options: Mapping[str, Any]) -> ModelTokenizer:
     """Returns OpenAI's tokenizer as open_clip has it. Raises ExportError."""
+    require_plain(options, vocabulary)
+    tokenizer = SimpleTokenizer(context_length=context_length)
+    return ModelTokenizer(OPENAI, tokenizer)
+
+
+def require_plain(options: Mapping[str, Any], vocabulary: int) -> None:
+    """Raises ExportError if a model uses OpenAI's tokenizer in a way that the gateway does not."""
     if options.get("reduction_mask"):
         raise ExportError(
             f"the model's tokenizer has reduction_mask {options['reduction_mask']!r}, which drops other "
@@ -109,8 +116,6 @@ def openai(context_length: int, vocabulary: int, options: Mapping[str, Any]) -> 
             f"the model uses OpenAI's tokenizer with {OPENAI.vocab_size:,} tokens, but its text tower has "
             f"embeddings for {vocabulary:,}; text_cfg must name another tokenizer in hf_tokenizer_name"
         )
-    tokenizer = SimpleTokenizer(context_length=context_length)
-    return ModelTokenizer(OPENAI, tokenizer)
 
 
 def hugging_face(loaded: LoadedTokenizer, context_length: int, vocabulary: int) -> ModelTokenizer:

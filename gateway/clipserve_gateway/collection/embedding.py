@@ -30,9 +30,7 @@ class CollectionEmbedder:
         if not inputs:
             return []
         self.model(collection, generation)
-        outcome = await self._embedder.embed(
-            generation.model, inputs, deadline=deadline, rules=generation.rules
-        )
+        outcome = await self._embedder.embed(generation.model, inputs, deadline=deadline)
         # The model may have been replaced in between.
         check_fingerprint(collection, generation, outcome.spec.fingerprint)
         return outcome.items

@@ -15,7 +15,6 @@ from clipserve_gateway.convert.common import (
     read_each,
     read_image,
     read_top_k,
-    write_image_rules,
     write_model,
 )
 from clipserve_gateway.convert.embedding import write_embedding
@@ -34,7 +33,6 @@ from clipserve_gateway.types import (
     Classified,
     EncodedImage,
     Image,
-    ImageRules,
     Input,
     LabelSet,
     LabelSetRef,
@@ -268,7 +266,6 @@ def write_server_info(
     limits: Limits,
     engine: str,
     keeps_sources: bool,
-    rules: ImageRules,
 ) -> clip_pb2.GetServerInfoResponse:
     """The models, limits and capabilities of the server."""
     return clip_pb2.GetServerInfoResponse(
@@ -279,20 +276,12 @@ def write_server_info(
                 ready=ready,
                 architecture=spec.architecture,
                 pretrained=spec.pretrained,
-                image_size=spec.preprocess.square_side,
-                image_height=spec.preprocess.height,
-                image_width=spec.preprocess.width,
-                resize=spec.preprocess.resize,
-                interpolation=spec.preprocess.interpolation,
+                image_size=spec.preprocess.height,
                 context_length=spec.context_length,
                 logit_scale=spec.logit_scale,
                 logit_bias=spec.logit_bias,
                 precision=spec.precision,
-                device=spec.device,
-                tokenizer=spec.tokenizer.kind,
-                tokenizer_sha256=spec.tokenizer.sha256,
-                text_clean=spec.tokenizer.clean,
-                vocab_size=spec.tokenizer.vocab_size,
+                license=spec.license,
             )
             for spec, ready in models
         ],
@@ -302,5 +291,4 @@ def write_server_info(
         keeps_sources=keeps_sources,
         restores_sources=True,
         inserts_new_points=True,
-        image_rules=write_image_rules(rules),
     )

@@ -249,5 +249,6 @@ async def test_server_info_tells_models_and_limits(clip, gateway):
     info = await clip.GetServerInfo(clip_pb2.GetServerInfoRequest())
     assert info.default_model == SPEC.name
     assert [(model.ref.name, model.ready) for model in info.models] == [(SPEC.name, True)]
+    assert [model.license for model in info.models] == ["mit"]
     assert info.limits.max_items_per_call == gateway.settings.max_items_per_call
     assert all(getattr(info.limits, field.name) > 0 for field in info.limits.DESCRIPTOR.fields)

@@ -50,9 +50,8 @@ def show(target: str, info: ServerInfo) -> None:
         "architecture",
         ("dim", "right"),
         ("pixels", "right"),
-        ("tokens", "right"),
-        "tokenizer",
         "precision",
+        "license",
         "fingerprint",
     )
     for model in info.models:
@@ -63,9 +62,8 @@ def show(target: str, info: ServerInfo) -> None:
             Text(model.architecture),
             f"{model.ref.embed_dim}",
             f"{model.image_size}",
-            f"{model.context_length}",
-            Text(model.tokenizer),
-            Text(f"{model.precision} on {model.device}" if model.device else model.precision),
+            Text(model.precision),
+            Text(model.license or "unknown"),
             Text(model.ref.fingerprint[:12]),
         )
     if info.models:
