@@ -44,6 +44,8 @@ class TokenizerLoader:
         self._loaded: dict[TokenizerSpec, TokenizerProcess] = {}
         self._loading: dict[TokenizerSpec, asyncio.Task[None]] = {}
         self._failed: dict[tuple[TokenizerSpec, TokenizerSource], tuple[float, CanaryResult]] = {}
+        self._complaints: dict[TokenizerSpec, str] = {}
+        """What is wrong with a tokenizer, as it was logged."""
         self._wanted_at: dict[TokenizerSpec, float] = {}
 
     async def load(self, spec: ModelSpec, source: TokenizerSource) -> CanaryResult | None:
@@ -81,7 +83,11 @@ class TokenizerLoader:
             bad = isinstance(error, (BadTokenizer, errors.InferenceFailed))
             outcome = Outcome.WRONG if bad else Outcome.MISSING
             self._failed[wanted, source] = self._clock(), CanaryResult(outcome, f"{name}: {reason}", name)
+            if bad and self._complaints.get(wanted) != reason:
+                self._complaints[wanted] = reason
+                log.error("%s cannot be used, export the model again: %s", name, reason)
             return
+        self._complaints.pop(wanted, None)
         self._loaded[wanted] = process
         publish(wanted, process)
         log.info("the tokenizer of model %s was loaded in %.1f s", spec.name, self._clock() - begin)
@@ -103,6 +109,7 @@ class TokenizerLoader:
         self._failed = {key: value for key, value in self._failed.items() if now - value[0] < longest}
         for spec in [spec for spec, at in self._wanted_at.items() if now - at >= KEEP_SECONDS]:
             del self._wanted_at[spec]
+            self._complaints.pop(spec, None)
             if spec in self._loaded:
                 self._end(spec)
 
