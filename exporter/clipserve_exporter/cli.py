@@ -141,7 +141,8 @@ def main(
     Each of the two is a TorchScript file with its configuration. Both are compared with open_clip for several
     batch sizes and text lengths. If they differ, nothing is written and the repository stays as it was. If
     the name is already served, the export adds a new version; the old version serves until the new one is
-    ready.
+    ready. Beside the two, NAME.golden.npz has what open_clip makes of pictures and texts: `clipserve verify`
+    and `clipserve-gateway verify` compare a running service with it.
 
     A model with a tokenizer of Hugging Face gets a third one, NAME_tokenizer, from which gateways take the
     tokenizer. Its token ids are compared with open_clip's on thousands of texts.

@@ -22,6 +22,7 @@ from clipserve_gateway.process.memory import use_few_arenas
 from clipserve_gateway.process.proxies import except_this_machine
 from clipserve_gateway.settings import Settings, change_environment, host_environment
 from clipserve_gateway.store.command import store
+from clipserve_gateway.verification.command import verify
 
 
 def write_secret(path: Path, secret: str) -> None:
@@ -189,3 +190,4 @@ def up(
 main.add_command(store)
 main.add_command(backup)
 main.add_command(restore)
+main.add_command(verify)

@@ -1,0 +1,1 @@
+"""`clipserve-gateway verify`: this gateway's pixels and token ids against those that an export recorded."""
