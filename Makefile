@@ -44,7 +44,7 @@ STALE = [ ! -e $@ ] || [ -n "$$(find exporter/clipserve_exporter -type f -not -n
 # What the models are made from decides when they are made anew, not when the environment was.
 $(REPOSITORY)/.ready: $(shell find exporter/clipserve_exporter -type f -not -name '*.pyc') | setup
 	@flock build/setup/lock sh -c '$(STALE) || exit 0; \
-		$(MODELS)/bin/clipserve-export --model demo --format python --out $(REPOSITORY) && touch $@'
+		$(MODELS)/bin/clipserve-export --model demo --format python --precision fp32 --out $(REPOSITORY) && touch $@'
 
 demo: $(REPOSITORY)/.ready ## Classify and find real pictures, end to end
 	@$(VENV)/bin/python demo/run.py

@@ -7,6 +7,7 @@ import hashlib
 import io
 import json
 import os
+import shutil
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -44,6 +45,8 @@ class Knobs:
 
     delay: float = 0.0
     """Seconds that each execution takes."""
+    load: float = 0.0
+    """Seconds that each tower takes to load."""
     mode: Mode = "ok"
     """`wrong` answers with other weights, `nan` with no numbers, `shape` with half of each embedding."""
     seed: int = 0
@@ -94,6 +97,13 @@ class DelayModel:
         }
         write(self.repository, towers)
         return facts.fingerprint
+
+    def remove(self) -> None:
+        """Takes both towers out of the repository, each at once."""
+        for tower in ("image", "text"):
+            folder = self.repository / f"{self.name}_{tower}"
+            folder.rename(self._file.with_name(f"{folder.name}.removed"))
+            shutil.rmtree(self._file.with_name(f"{folder.name}.removed"))
 
     def as_first_form(self) -> None:
         """Makes the only version one of the form that names no version, in the folder 1."""

@@ -127,9 +127,9 @@ class FaultEnv:
         """A model in a repository of its own."""
         return DelayModel(self.subfolder(name), name, Knobs(**knobs), serving)
 
-    def triton(self, repository: Path) -> Triton:
-        """A Triton that serves a repository, ready."""
-        triton = Triton(self.subfolder("triton"), repository)
+    def triton(self, repository: Path, *options: str) -> Triton:
+        """A Triton that serves a repository, ready; its `options` count more than those of `up`."""
+        triton = Triton(self.subfolder("triton"), repository, *options)
         self._stack.callback(triton.kill)
         triton.start()
         return triton

@@ -36,7 +36,9 @@ class Triton:
     Its ports stay the same over restarts.
     """
 
-    def __init__(self, folder: Path, repository: Path) -> None:
+    def __init__(self, folder: Path, repository: Path, *options: str) -> None:
+        """`options` come after those of `up`, and count more."""
+        self._options = options
         self.ports = TritonPorts(*free_ports(0, 0, 0))
         self.address = f"127.0.0.1:{self.ports.grpc}"
         self.log = folder / f"triton-{self.ports.grpc}.log"
@@ -50,7 +52,7 @@ class Triton:
         """Starts it and waits until all models are ready; the moment that they were."""
         environ = environment(install())
         command = [install().binary, *arguments(self._repository, self._backends, self.ports)]
-        command += [f"--backend-config=python,shm-region-prefix-name={self._region}"]
+        command += [f"--backend-config=python,shm-region-prefix-name={self._region}", *self._options]
         # Bytecode in the repository would look like a changed model to a Triton that polls.
         environ["PYTHONDONTWRITEBYTECODE"] = "1"
         self.process = launch(command, log=self.log, cwd=ROOT, env=environ)

@@ -23,7 +23,7 @@ from clipserve_gateway.index.values import PayloadType
 from clipserve_gateway.inference.embedder import Embedder
 from clipserve_gateway.inference.text_store import TextStore
 from clipserve_gateway.triton.models import Models
-from clipserve_gateway.types import EncodedImage
+from clipserve_gateway.types import AS_OPEN_CLIP, EncodedImage, ImageRules
 from PIL import Image
 
 from testing.fakes import FakeTriton, towers
@@ -44,17 +44,22 @@ class Domain:
     """One gateway's operations; several may share an engine."""
 
     def __init__(
-        self, engine: Engine, models: Models, embedder: Embedder, prefixes: Sequence[str] = ()
+        self,
+        engine: Engine,
+        models: Models,
+        embedder: Embedder,
+        prefixes: Sequence[str] = (),
+        rules: ImageRules = AS_OPEN_CLIP,
     ) -> None:
         self.engine = engine
         self.embedder = CollectionEmbedder(models, embedder)
         self.catalog = Catalog(engine)
         self.sources = SourceReader(prefixes, MAX_BYTES)
         self.statistics = Statistics(engine, self.embedder, TextStore(engine))
-        self.collections = CollectionOps(engine, self.catalog, models, self.statistics)
+        self.collections = CollectionOps(engine, self.catalog, models, self.statistics, rules)
         self.points = PointOps(engine, self.catalog, self.embedder, self.sources)
         self.searcher = Searcher(engine, self.catalog, self.embedder, self.statistics)
-        self.migrator = Migrator(engine, self.catalog, models, self.embedder, self.sources)
+        self.migrator = Migrator(engine, self.catalog, models, self.embedder, self.sources, rules)
 
     async def create(self, name: str = "pets", **changes: object) -> CollectionSpec:
         """A new collection of the fake model."""

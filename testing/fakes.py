@@ -103,6 +103,16 @@ class FakeTriton:
         self.bundles: dict[str, bytes] = {}
         """Models whose tokenizer it has."""
         self.bundles_sent = 0
+        self.failures: dict[str, str] = {}
+        """Why it could not load its towers."""
+
+    def why_unready(self, model: str) -> str:
+        """See PooledSource."""
+        return ""
+
+    async def load_failures(self, timeout: float) -> dict[str, str]:
+        """See WatchedTriton."""
+        return self.failures
 
     async def repository_index(self, timeout: float) -> dict[str, frozenset[str]]:
         """See ModelSource. What is ready is ready in the version that its configuration names, unless
@@ -147,6 +157,7 @@ class FakeBackend:
         self.encoder = encoder or FakeEncoder()
         self.repository_index = self.source.repository_index
         self.towers = self.source.towers
+        self.why_unready = self.source.why_unready
         self.encode_image = self.encoder.encode_image
         self.encode_text = self.encoder.encode_text
         self.check = self.encoder.check

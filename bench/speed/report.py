@@ -23,8 +23,13 @@ def markdown(runs: Facts) -> str:
         *(labels(it) for it in facts.get("labels", ())),
         *(lanes(it) for it in facts.get("lanes", ())),
     ]
-    for name, section in (("search", search), ("decoding", decoding), ("growth", growth)):
-        if name in facts:
+    for name, section in (
+        ("precision", precisions),
+        ("search", search),
+        ("decoding", decoding),
+        ("growth", growth),
+    ):
+        if facts.get(name):
             sections.append(section(facts[name]))
     return "\n\n".join(sections) + "\n"
 
@@ -161,6 +166,34 @@ def texts(facts: Facts) -> str:
         + table(("texts", "at their own length", "at 77 tokens", "ratio"), rows)
         + f"\n\nA call of 15 short texts and one of 77 tokens: {batches['whole']:.0f} ms; the 15 alone "
         f"{batches['short']:.0f} ms, the long one alone {batches['long']:.0f} ms."
+    )
+
+
+def precisions(facts: Facts) -> str:
+    """One model in fp32 and in bf16."""
+    pictures = read(facts["pictures"])
+    fp32 = pictures[f"{OURS}, fp32"]
+    rows = [
+        (
+            name,
+            spread(found, "rate"),
+            f"{ratio(found, fp32):.2f}",
+            spread(found, "p50") if found[0].p50 else "–",
+        )
+        for name, found in pictures.items()
+    ]
+    lines = []
+    for kind, systems in facts["texts"].items():
+        turns = read(systems)
+        rates = [spread(turns[precision], "rate") for precision in ("fp32", "bf16")]
+        lines.append((kind, *rates, f"{ratio(turns['bf16'], turns['fp32']):.2f}"))
+    return (
+        f"## Precision, {facts['model']}\n\n`--precision auto` takes bf16: {facts['reason']}. "
+        f"Lowest cosine of its embeddings to those in fp32: {facts['agreement']:.5f}.\n\n"
+        "16 callers of one picture each:\n\n"
+        + table(("system", "pictures/s", "of clipserve in fp32", "p50 ms"), rows)
+        + "\n\n32 callers of one text each:\n\n"
+        + table(("texts", "texts/s in fp32", "texts/s in bf16", "ratio"), lines)
     )
 
 

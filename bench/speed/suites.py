@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from bench.speed import decoding, growth, images, labels, lanes, searches, texts
+from bench.speed import decoding, growth, images, labels, lanes, precisions, searches, texts
 from bench.speed.scale import Bar, Scale
 from bench.speed.systems import Load
 
@@ -37,6 +37,7 @@ def merged(found: Sequence[Found]) -> Found:
 SUITES: dict[str, Run] = {
     "images": of_each(images.suite),
     "texts": of_each(texts.suite),
+    "precision": of_last(precisions.suite),
     "labels": of_each(labels.suite),
     "lanes": of_each(lanes.suite),
     "search": of_last(searches.suite),

@@ -135,7 +135,7 @@ FIXED = "-fixed"
 """Ends the name of a model whose texts all have the full length."""
 
 
-def export(model: str, *, fixed_too: bool = False, by_trial: bool = False) -> Path:
+def export(model: str, *, fixed_too: bool = False, by_trial: bool = False, precision: str = "fp32") -> Path:
     """A repository of that model, made on first use; with it, if asked, the same with texts of full length.
 
     Models without weights get random ones. `by_trial` exports as the README does: a trial chooses instances
@@ -143,13 +143,15 @@ def export(model: str, *, fixed_too: bool = False, by_trial: bool = False) -> Pa
     """
     name = model.lower()
     repository = BUILD / (f"{name}-both" if fixed_too else f"{name}-by-trial" if by_trial else name)
+    if precision != "fp32":
+        repository = repository.with_name(f"{repository.name}-{precision}")
     options = () if by_trial else SERVING.get(name, SHARING)
     for suffix, length in (("", "auto"), (FIXED, "fixed"))[: 1 + fixed_too]:
         if not (repository / f"{name}{suffix}_text").exists():
             click.echo(f"· exporting {name}{suffix}", err=True)
             command: list[object] = [MODELS_ENV / "bin" / "clipserve-export", "--model", model]
             command += ["--name", name + suffix, "--text-length", length]
-            command += ["--format", "python", "--out", repository, *options]
+            command += ["--format", "python", "--precision", precision, "--out", repository, *options]
             subprocess.run(list(map(str, command)), check=True, stdout=subprocess.DEVNULL)
     return repository
 

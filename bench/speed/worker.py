@@ -106,7 +106,11 @@ class Worker:
 
         prepare = self.source.preprocess
         transform = image_transform(
-            prepare.size, is_train=False, mean=prepare.mean, std=prepare.std, interpolation="bicubic"
+            (prepare.height, prepare.width),
+            is_train=False,
+            mean=prepare.mean,
+            std=prepare.std,
+            interpolation="bicubic",
         )
         start, done = time.perf_counter(), 0
         while time.perf_counter() - start < seconds:

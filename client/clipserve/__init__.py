@@ -70,6 +70,7 @@ __all__ = [
     "ImageError",
     "ImageFormatUnsupported",
     "ImageLike",
+    "ImageRules",
     "ImageTooLarge",
     "ImageUnreadable",
     "IndexOptions",

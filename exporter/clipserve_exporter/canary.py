@@ -11,8 +11,9 @@ import numpy.typing as npt
 from PIL import Image
 
 from clipserve_exporter.config import Canary
-from clipserve_exporter.reference import encode_images, encode_texts, load_pixels
+from clipserve_exporter.reference import encode_images, load_pixels, tokenize
 from clipserve_exporter.source import Source
+from clipserve_exporter.tokenizer_facts import OPENAI
 
 SIDE = 32
 TEXT = "a photo of a canary, the small yellow bird"
@@ -32,8 +33,11 @@ def make_canary(source: Source) -> Canary:
     """Makes the canary with open_clip's float32 embeddings."""
     png = canary_png()
     image = encode_images(source, load_pixels(png, source.preprocess)[None])[0]
-    text = encode_texts(source, [TEXT])[0]
-    return Canary(base64.b64encode(png).decode(), packed(image), TEXT, packed(text))
+    ids = tokenize(source, [TEXT])
+    text = source.encode_text(ids)[0]
+    own = source.tokenizer.kind != OPENAI.kind
+    text_ids = " ".join(map(str, ids[0].tolist())) if own else ""
+    return Canary(base64.b64encode(png).decode(), packed(image), TEXT, packed(text), text_ids)
 
 
 def packed(embedding: Any) -> str:

@@ -13,6 +13,7 @@ import click
 
 from clipserve_exporter.config import Serving
 from clipserve_exporter.errors import ExportError
+from clipserve_exporter.precision import AUTO, DEVICES, MIN_COSINE, device_here
 from clipserve_exporter.stopping import stoppable
 
 EPILOG = """
@@ -24,6 +25,9 @@ Examples:
   clipserve-export --model ./folder --precision fp16 --format libtorch --out models
   clipserve-export --list --json
 """
+
+KINDS = {None: Serving.kind, "cpu": "KIND_CPU", "cuda": "KIND_GPU"}
+"""Where Triton runs a model, by --device."""
 
 
 def print_list(as_json: bool) -> None:
@@ -60,8 +64,16 @@ def print_list(as_json: bool) -> None:
 )  # fmt: skip
 @click.option("--name", default="", help="Name under which the model is served.  [default: from --model]")
 @click.option(
-    "--precision", type=click.Choice(["fp32", "bf16", "fp16"]), default="fp32", show_default=True,
-    help="fp32 runs everywhere; fp16 is for GPUs; bf16 is for GPUs and for CPUs with AVX512-BF16 or AMX.",
+    "--precision", type=click.Choice(["fp32", "bf16", "fp16", AUTO]), default="fp32", show_default=True,
+    help="fp32 runs everywhere; fp16 is for GPUs; bf16 is for GPUs and for CPUs with AVX512-BF16 or AMX. "
+    "auto looks at this machine: bf16 with --format python on such a CPU, fp16 for --device cuda, if the "
+    f"embeddings keep a cosine of {MIN_COSINE} to open_clip's; else fp32. For another machine than this one, "
+    "name the precision.",
+)  # fmt: skip
+@click.option(
+    "--device", type=click.Choice(DEVICES),
+    help="The device that will serve. Triton then runs the model on it, and nowhere else.  [default: a GPU "
+    "if Triton has one, else the CPU; auto and the trial assume what this machine has]",
 )  # fmt: skip
 @click.option(
     "--format", "format_", type=click.Choice(["libtorch", "python"]), default="libtorch", show_default=True,
@@ -122,6 +134,7 @@ def main(
     tokenizer: Path | None,
     name: str,
     precision: str,
+    device: str | None,
     format_: str,
     out: Path | None,
     image_batch: int | None,
@@ -171,8 +184,6 @@ def main(
     try:
         with stoppable(), report:
             report.begin("import torch and open_clip")
-            import torch
-
             from clipserve_exporter.export import Order, export
 
             exported = export(
@@ -193,12 +204,14 @@ def main(
                         queue_delay_us=queue_delay_us,
                         instances=instances or Serving.instances,
                         threads=Serving.threads if threads is None else threads,
+                        kind=KINDS[device],
                     ),
                     fixed_text=text_length == "fixed",
                     trial=format_ == "python"
                     and precision != "fp16"
                     and image_batch is instances is threads is None
-                    and not torch.cuda.is_available(),
+                    and (device or device_here()) == "cpu",
+                    device=device or "",
                     tokenizer=tokenizer,
                 ),
                 report.begin,

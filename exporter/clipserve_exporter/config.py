@@ -35,8 +35,10 @@ class Canary:
     text: str
     text_embedding: str
     text_ids: str = ""
-    """Token ids of the text without padding, separated by spaces; empty for `openai_bpe`. The gateway and the
-    guard send these, so that they need no tokenizer to check a model."""
+    """Token ids of the text, separated by spaces; empty for `openai_bpe`.
+
+    With them, a model is checked without its tokenizer.
+    """
 
 
 @dataclass(frozen=True)
@@ -64,6 +66,8 @@ class ModelFacts:
     canary: Canary
     license: str = ""
     """License of the weights; empty if it is not known."""
+    device: str = ""
+    """The device that the export is for, `cpu` or `cuda`; empty if it is not known."""
 
 
 @dataclass(frozen=True)
@@ -81,6 +85,8 @@ class Serving:
     image_bulk_batch: int = 0
     """Largest batch of bulk work on a CPU while there is interactive work; 0 = not measured."""
     text_bulk_batch: int = 0
+    kind: str = "KIND_AUTO"
+    """Where Triton runs the instances: KIND_CPU, KIND_GPU, or KIND_AUTO for a GPU if there is one."""
 
 
 def render(facts: ModelFacts, serving: Serving, tower: str) -> str:
@@ -92,7 +98,7 @@ def render(facts: ModelFacts, serving: Serving, tower: str) -> str:
         f"max_batch_size: {batch}",
         tensors(facts, tower),
         batching(serving),
-        f"instance_group {{ count: {serving.instances} kind: KIND_AUTO }}",
+        f"instance_group {{ count: {serving.instances} kind: {serving.kind} }}",
         *(warmup(facts, tower, size, tokens) for size, tokens in warmups(facts, tower, batch)),
         *rendered(parameters(facts, serving, tower)),
     ]
@@ -226,6 +232,8 @@ def parameters(facts: ModelFacts, serving: Serving, tower: str) -> dict[str, str
     }
     if facts.license:
         values["license"] = facts.license
+    if facts.device:
+        values["device"] = facts.device
     if facts.logit_bias is not None:
         values["logit_bias"] = repr(facts.logit_bias)
     if facts.canary.text_ids:

@@ -24,6 +24,16 @@ from clipserve_exporter.config import (
 from clipserve_exporter.errors import ExportError
 from clipserve_exporter.fingerprint import fingerprint
 from clipserve_exporter.golden import golden_bytes, write_golden
+from clipserve_exporter.precision import (
+    AUTO,
+    MIN_COSINE,
+    Choice,
+    choose,
+    device_here,
+    instead,
+    processor_flags,
+    warnings_of,
+)
 from clipserve_exporter.repository import TowerFiles, write
 from clipserve_exporter.source import Source, known_license, load
 from clipserve_exporter.sources.licenses import UNKNOWN, License, chosen, require_allowed
@@ -43,6 +53,7 @@ class Order:
     pretrained: str
     name: str
     precision: str
+    """`fp32`, `bf16`, `fp16`, or `auto`: see clipserve_exporter.precision."""
     format: str
     out: Path
     seed: int
@@ -59,6 +70,9 @@ class Order:
     """Whether a trial on this machine chooses the number of instances and the batch of images."""
     tokenizer: Path | None = None
     """Folder with the files of the tokenizer, if the model does not use OpenAI's."""
+    device: str = ""
+    """The device that will serve, `cpu` or `cuda`; empty if it is not known. `auto` and warnings then assume
+    that of this machine."""
 
 
 @dataclass(frozen=True)
@@ -78,6 +92,22 @@ class Exported:
     """What the user should check."""
     license: License = UNKNOWN
     trial: Trial | None = None
+    chosen: Choice | None = None
+    """The precision that was chosen, if the order left the choice."""
+
+
+@dataclass(frozen=True)
+class Graphs:
+    """Both towers in one precision, and how they compare with open_clip."""
+
+    image: torch.jit.ScriptModule
+    text: torch.jit.ScriptModule
+    cases: list[parity.Case]
+
+    @property
+    def worst(self) -> parity.Case:
+        """The comparison with the lowest cosine; one that is NaN comes first."""
+        return min(self.cases, key=lambda case: (case.min_cosine == case.min_cosine, case.min_cosine))
 
 
 def export(
@@ -92,7 +122,8 @@ def export(
 
     Args:
         order: what to export.
-        step: called with each of STEPS when it begins.
+        step: called with each of STEPS when it begins; from "image tower" to "parity" twice if a chosen
+            precision gives way to fp32.
         on_compared: called after each comparison with open_clip.
         on_measured: called after each measurement of the trial.
     """
@@ -101,19 +132,10 @@ def export(
     license = license_of(order)
     source = load(order.model, order.pretrained, order.seed, order.activation, order.tokenizer)
     source = dataclasses.replace(source, license=license)
-    step("image tower")
-    image = export_image(source, order.precision)
-    step("text tower")
-    text = export_text(source, order.precision, order.fixed_text)
-    step("parity")
-    cases = []
-    for case in itertools.chain(
-        parity.image_cases(source, image, order.precision),
-        parity.text_cases(source, text, order.precision, order.fixed_text),
-    ):
-        on_compared(case)
-        cases.append(case)
-    require_parity(cases, order.precision)
+    graphs, chosen = graphs_of(source, order, step, on_compared)
+    if chosen is not None:
+        order = dataclasses.replace(order, precision=chosen.precision, device=order.device or device_here())
+    require_parity(graphs.cases, order.precision)
     step("canary")
     facts = facts_of(source, order)
     step("golden")
@@ -121,13 +143,13 @@ def export(
     trial = None
     if order.trial:
         step("trial")
-        trial = run_trial(facts, image, text, order.serving, on_measured)
+        trial = run_trial(facts, graphs.image, graphs.text, order.serving, on_measured)
     serving = trial.serving if trial else order.serving
     step("write")
     python = order.format == "python"
     models = {
         f"{order.name}_{tower}": TowerFiles(render(facts, serving, tower), graph, python)
-        for tower, graph in (("image", image), ("text", text))
+        for tower, graph in (("image", graphs.image), ("text", graphs.text))
     }
     tokenizer = f"{order.name}_{TOKENIZER}"
     if source.bundle:
@@ -135,11 +157,12 @@ def export(
     folders = write(order.out, models, obsolete=() if source.bundle else (tokenizer,))
     golden_file = write_golden(order.out, order.name, golden)
     return Exported(
-        *(facts, cases, folders, not source.pretrained, golden_file),
+        *(facts, graphs.cases, folders, not source.pretrained, golden_file),
         notes=source.notes,
-        warnings=source.warnings,
+        warnings=(*source.warnings, *warnings_of(order.precision, order.device or device_here())),
         license=license,
         trial=trial,
+        chosen=chosen,
     )
 
 
@@ -151,6 +174,53 @@ def license_of(order: Order) -> License:
     license = chosen(known, order.license)
     require_allowed(license, order.licenses, order.pretrained or order.model)
     return license
+
+
+def graphs_of(
+    source: Source, order: Order, step: Callable[[str], None], on_compared: Callable[[parity.Case], None]
+) -> tuple[Graphs, Choice | None]:
+    """Makes the graphs in the precision of the order, or in the one that is chosen.
+
+    A chosen precision that is not near enough to open_clip gives way to fp32.
+    """
+    if order.precision != AUTO:
+        return make_graphs(source, order.precision, order.fixed_text, step, on_compared), None
+    choice = choose(order.format, order.device or device_here(), processor_flags())
+    graphs = make_graphs(source, choice.precision, order.fixed_text, step, on_compared, MIN_COSINE)
+    worst = graphs.worst
+    if choice.precision != "fp32" and not worst.good:
+        choice = instead(choice, worst.min_cosine, f"{worst.tower} tower, {worst.what}")
+        graphs = make_graphs(source, choice.precision, order.fixed_text, step, on_compared)
+    return graphs, choice
+
+
+def make_graphs(
+    source: Source,
+    precision: str,
+    fixed_text: bool,
+    step: Callable[[str], None],
+    on_compared: Callable[[parity.Case], None],
+    bound: float = 0.0,
+) -> Graphs:
+    """Makes both graphs and compares them with open_clip.
+
+    Args:
+        bound: smallest cosine to accept, if it is larger than the precision's own bound.
+    """
+    step("image tower")
+    image = export_image(source, precision)
+    step("text tower")
+    text = export_text(source, precision, fixed_text)
+    step("parity")
+    cases = []
+    for case in itertools.chain(
+        parity.image_cases(source, image, precision),
+        parity.text_cases(source, text, precision, fixed_text),
+    ):
+        case = dataclasses.replace(case, bound=max(case.bound, bound))
+        on_compared(case)
+        cases.append(case)
+    return Graphs(image, text, cases)
 
 
 def check_name(name: str) -> None:
@@ -193,6 +263,7 @@ def facts_of(source: Source, order: Order) -> ModelFacts:
         fingerprint=fingerprint(source, weights),
         precision=order.precision,
         format=order.format,
+        device=order.device,
         architecture=source.architecture,
         pretrained=source.pretrained or f"random (seed {order.seed})",
         weights_sha256=weights,

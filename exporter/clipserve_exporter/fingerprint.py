@@ -20,6 +20,10 @@ TRAINING_ONLY = {
     "timm_model_pretrained",
 }
 """Settings that do not influence embeddings."""
+NAMES = {"hf_model_name", "hf_model_pretrained", "hf_tokenizer_name", "tokenizer_kwargs", "tokenizer_mode"}
+"""Settings whose effect is part of the fingerprint by itself: the tokenizer and the text encoder."""
+NAMES_OF_ENCODER = {"_name_or_path", "architectures", "dtype", "torch_dtype", "transformers_version"}
+"""What a configuration of transformers tells that does not influence embeddings."""
 
 
 def fingerprint(source: Source, weights_sha256: str) -> str:
@@ -35,6 +39,8 @@ def fingerprint(source: Source, weights_sha256: str) -> str:
         "tokenizer": tokenization(source.tokenizer),
         "weights_sha256": weights_sha256,
     }
+    if source.config["text_cfg"].get("hf_model_name"):
+        facts["text_encoder"] = text_encoder(source.model.text.config)
     canonical = json.dumps(facts, sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(canonical.encode()).hexdigest()
 
@@ -65,6 +71,11 @@ def tokenization(tokenizer: TokenizerFacts) -> str | dict[str, Any]:
     return facts
 
 
+def text_encoder(config: Any) -> dict[str, Any]:
+    """Returns the settings of a text encoder of transformers that differ from their defaults."""
+    return {key: value for key, value in config.to_diff_dict().items() if key not in NAMES_OF_ENCODER}
+
+
 def architecture(config: Mapping[str, Any]) -> dict[str, Any]:
     """Returns the settings of the network that differ from open_clip's defaults.
 
@@ -86,5 +97,5 @@ def differing(config: Mapping[str, Any], defaults: Any) -> dict[str, Any]:
     return {
         key: value
         for key, value in config.items()
-        if key not in TRAINING_ONLY and (key not in usual or usual[key] != value)
+        if key not in TRAINING_ONLY | NAMES and (key not in usual or usual[key] != value)
     }

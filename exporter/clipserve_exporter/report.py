@@ -33,6 +33,16 @@ def trial_summary(trial: Trial) -> str:
     )
 
 
+def precision_summary(exported: Exported) -> str:
+    """Describes the precision that was chosen, and why."""
+    assert exported.chosen is not None, "chosen"
+    lowest = min(case.min_cosine for case in exported.cases)
+    return (
+        f"✓ precision {exported.chosen.precision}, chosen: {exported.chosen.reason}; "
+        f"lowest cosine to open_clip {lowest:.5f}"
+    )
+
+
 def describe_instances(measured: Measurement) -> str:
     """Describes the number of instances and of their threads."""
     instances, threads = measured.instances, measured.threads
@@ -66,6 +76,9 @@ class Report:
 
     def begin(self, step: str) -> None:
         """Shows that a step begins."""
+        if step == "parity":
+            # A chosen precision may have given way to another one.
+            self._cases.clear()
         self._progress.update(self._task, description=step)
         if not self._console.is_terminal:
             self._say(f"· {step}")
@@ -91,6 +104,8 @@ class Report:
             self._say(f"· {note}")
         for warning in exported.warnings:
             self._say(f"! {warning}.", "bold yellow")
+        if exported.chosen is not None:
+            self._say(precision_summary(exported))
         if exported.trial is not None:
             self._say(trial_summary(exported.trial))
             if exported.trial.busy:

@@ -49,11 +49,9 @@ def export_text(source: Source, precision: str, fixed: bool = False) -> torch.ji
 class StoredBytes(nn.Module):
     """Returns bytes that are part of the model."""
 
-    content: Tensor
-
     def __init__(self, content: bytes) -> None:
         super().__init__()
-        self.register_buffer("content", torch.frombuffer(bytearray(content), dtype=torch.uint8))
+        self.content = nn.Buffer(torch.frombuffer(bytearray(content), dtype=torch.uint8))
 
     def forward(self, ignored: Tensor) -> Tensor:
         """uint8 [1] → uint8 [number of bytes]."""

@@ -21,10 +21,11 @@ class TritonPythonModel:
     """One instance of a tower."""
 
     def initialize(self, args: dict[str, Any]) -> None:
-        """Reads which tower this is, and where its knobs are."""
+        """Reads which tower this is, and where its knobs are; then takes its time."""
         parameters = json.loads(args["model_config"])["parameters"]
         self.encode = {"image": answers.of_images, "text": answers.of_texts}[value(parameters, "tower")]
         self.knobs = Path(value(parameters, "knobs"))
+        time.sleep(json.loads(self.knobs.read_text())["load"])
         version = Path(args["model_repository"]) / args["model_version"]
         self.seed = int((version / "seed").read_text())
 

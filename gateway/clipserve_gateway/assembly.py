@@ -132,7 +132,10 @@ def assemble(settings: Settings, backend: ReplicaPool | None = None) -> Parts:
     readiness = Readiness(models, engine, health_servicer, SERVICES, remote="://" in settings.data)
 
     pool = DecodePool(metrics, settings.decode_threads, settings.bulk_share)
-    embedder = Embedder(models, backend, pool, settings.limits, metrics, fast_decode=settings.fast_decode)
+    rules = settings.image_rules
+    embedder = Embedder(
+        models, backend, pool, settings.limits, metrics, fast_decode=settings.fast_decode, rules=rules
+    )
     label_sets, texts = LabelSets(engine), TextStore(engine)
     labels = LabelCache(embedder, settings.label_cache_bytes, metrics, label_sets, texts)
 
@@ -140,8 +143,8 @@ def assemble(settings: Settings, backend: ReplicaPool | None = None) -> Parts:
     collection_embedder = CollectionEmbedder(models, embedder)
     sources = SourceReader(settings.allowed_sources, settings.max_image_bytes)
     statistics = Statistics(engine, collection_embedder, texts)
-    migrator = Migrator(engine, catalog, models, collection_embedder, sources)
-    collections = CollectionOps(engine, catalog, models, statistics)
+    migrator = Migrator(engine, catalog, models, collection_embedder, sources, rules)
+    collections = CollectionOps(engine, catalog, models, statistics, rules)
 
     intake = intake_of(settings, metrics)
     room = Cost(settings.max_inflight_items, settings.max_inflight_bytes)
@@ -168,7 +171,7 @@ def assemble(settings: Settings, backend: ReplicaPool | None = None) -> Parts:
             ClassifyServicer(Classifier(models, embedder, labels), label_sets, calls),
             EmbedServicer(models, embedder, calls),
             SearchServicer(Searcher(engine, catalog, collection_embedder, statistics), calls),
-            ServerInfoServicer(models, engine, calls),
+            ServerInfoServicer(models, engine, calls, rules),
         ),
         COLLECTION_SERVICE: (
             CollectionServicer(collections, calls),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import errno
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import grpc
 from prometheus_client import CollectorRegistry
@@ -38,11 +38,16 @@ def listen_grpc(settings: Settings, security: Security, server: grpc.aio.Server)
     return port
 
 
-def listen_http(settings: Settings, registry: CollectorRegistry, checks: Mapping[str, Check]) -> HttpServer:
-    """A listening server of the HTTP pages. `checks` maps paths to checks. Raises PortTaken."""
+def listen_http(
+    settings: Settings,
+    registry: CollectorRegistry,
+    checks: Mapping[str, Check],
+    pages: Mapping[str, Callable[[], str]],
+) -> HttpServer:
+    """A listening server of the HTTP pages. `checks` and `pages` are by path. Raises PortTaken."""
     host, port = settings.http_host or settings.host, settings.http_port
     try:
-        return HttpServer(host, port, registry, checks)
+        return HttpServer(host, port, registry, checks, pages)
     except OSError as error:
         if error.errno == errno.EADDRINUSE:
             raise PortTaken(taken(port, "--http-port")) from error

@@ -96,7 +96,10 @@ class Metrics:
             ["stage"],
         )
         self.model_ready = gauge(
-            "clipserve_model_ready", "Whether Triton serves both towers of the model.", ["model"]
+            "clipserve_model_ready",
+            "Whether the model that Triton lists is in service: both towers are loaded and its canary is "
+            "right. The page /models says why not.",
+            ["model"],
         )
         self.canary_ok = gauge(
             "clipserve_canary_ok",
@@ -115,6 +118,13 @@ class Metrics:
         self.orphan_tables = gauge(
             "clipserve_orphan_tables", "Tables that belong to no collection; they are not deleted.", ["table"]
         )
+
+    def forget_model(self, model: str) -> None:
+        """Removes the series of a model that is no longer served."""
+        for metric in (
+            self.requests, self.request_seconds, self.encode_rows, self.model_ready, self.canary_ok
+        ):  # fmt: skip
+            metric.remove_by_labels({"model": model})
 
     def watch_saturation(self, **stages: Callable[[], float]) -> None:
         """Reads the saturation of each stage, 0–1, at every scrape."""

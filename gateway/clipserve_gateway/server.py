@@ -43,7 +43,9 @@ class Gateway:
             "/healthz": loop_check(loop, parts.decode_pool.ping),
             "/readyz": parts.readiness.unready,
         }
-        self._http = listen_http(self.settings, self.metrics.registry, checks)
+        self._http = listen_http(
+            self.settings, self.metrics.registry, checks, {"/models": parts.models.status}
+        )
         await parts.server.start()
         self._http.start()
         watches = {

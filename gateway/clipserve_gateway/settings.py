@@ -8,17 +8,16 @@ from __future__ import annotations
 
 import importlib.util
 import os
-import re
 from pathlib import Path
 from typing import Literal
 
 from pydantic import Field, SecretStr, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from clipserve_gateway.types import Limits
+from clipserve_gateway.setting_values import parse_color, parse_endpoints, read_headers, readable
+from clipserve_gateway.types import ImageRules, Limits
 
 MIB = 1024 * 1024
-HEADER = re.compile(r"([a-z0-9_.-]+):\s*([!-~](?:[ -~]*[!-~])?)")
 
 
 class TritonKey(BaseSettings):
@@ -39,18 +38,6 @@ class TritonKey(BaseSettings):
     def triton_headers(self) -> dict[str, str]:
         """The headers for every call to Triton."""
         return read_headers(self.triton_headers_file)
-
-
-def parse_endpoints(target: str) -> list[str]:
-    """The endpoints in a value like `a:8001,b:8001`. Raises ValueError if one is not HOST:PORT."""
-    endpoints = [part.strip().removeprefix("dns:///") for part in target.split(",") if part.strip()]
-    if not endpoints:
-        raise ValueError("name at least one HOST:PORT")
-    for endpoint in endpoints:
-        host, _, port = endpoint.rpartition(":")
-        if not endpoint.startswith("unix:") and (not host or not port.isdigit()):
-            raise ValueError(f"{endpoint!r} is not HOST:PORT")
-    return endpoints
 
 
 class Settings(TritonKey):
@@ -143,6 +130,18 @@ class Settings(TritonKey):
         description="Decode large JPEG images at a reduced scale and resize only the crop; for photos and "
         "screenshots the cosine to the exact path is at least 0.999. If false, pixels equal those of "
         "open_clip bit by bit.",
+    )
+    apply_orientation: bool = Field(
+        True,
+        description="Apply the EXIF orientation of images, as image viewers do. If false, images count as "
+        "their pixels are stored, as in open_clip. Collections keep the value with which they were created "
+        "or last migrated.",
+    )
+    alpha_background: str = Field(
+        "#ffffff",
+        description="Color behind transparent pixels, as #RRGGBB. none: transparency is dropped, as in "
+        "open_clip, and the color under it shows. Collections keep the value with which they were created "
+        "or last migrated.",
     )
     label_cache_bytes: int = Field(
         256 * MIB, ge=0, description="Bytes of memory for cached label embeddings."
@@ -257,6 +256,17 @@ class Settings(TritonKey):
             )
         return uri
 
+    @field_validator("alpha_background")
+    @classmethod
+    def _is_a_color(cls, color: str) -> str:
+        parse_color(color)
+        return color
+
+    @property
+    def image_rules(self) -> ImageRules:
+        """The rules for images without a collection, and for new collections."""
+        return ImageRules(self.apply_orientation, parse_color(self.alpha_background))
+
     @field_validator("triton")
     @classmethod
     def _names_endpoints(cls, target: str) -> str:
@@ -267,27 +277,6 @@ class Settings(TritonKey):
     def allowed_sources(self) -> list[str]:
         """The prefixes in source_prefixes."""
         return [prefix.strip() for prefix in self.source_prefixes.split(",") if prefix.strip()]
-
-
-def readable(path: str) -> str:
-    """The path. Raises ValueError if it is not empty and not a readable file."""
-    if path and not os.access(path, os.R_OK):
-        raise ValueError(f"{path} cannot be read")
-    return path
-
-
-def read_headers(path: str) -> dict[str, str]:
-    """Headers by name, from the lines of a file. Raises ValueError, without the values, for a wrong line."""
-    headers: dict[str, str] = {}
-    for number, line in enumerate(Path(path).read_text().splitlines() if path else (), 1):
-        if line.strip():
-            header = HEADER.fullmatch(line.strip())
-            if header is None:
-                raise ValueError(
-                    f"line {number} is not a header: write NAME: VALUE, with the name in lower case"
-                )
-            headers[header[1]] = header[2]
-    return headers
 
 
 def host_environment() -> dict[str, str]:

@@ -40,6 +40,8 @@ class RawImage:
     height: int
     exact: bool = False
     """As in EncodedImage."""
+    orientation: int = 1
+    """EXIF orientation of the pixels, 1–8."""
 
 
 Image: TypeAlias = EncodedImage | RawImage | InvalidInput
@@ -65,6 +67,11 @@ class Preprocess:
     interpolation: Literal["bicubic", "bilinear"] = "bicubic"
     fill: int = 0
 
+    @property
+    def square_side(self) -> int:
+        """Side of a square input; 0 if it is not square."""
+        return self.height if self.height == self.width else 0
+
 
 @dataclass(frozen=True)
 class ImageRules:
@@ -77,6 +84,9 @@ class ImageRules:
 
     orientation: bool = False
     background: tuple[int, int, int] | None = None
+
+
+AS_OPEN_CLIP = ImageRules()
 
 
 @dataclass(frozen=True)
@@ -170,6 +180,8 @@ class ModelSpec:
     """Version of both towers in Triton; requests to Triton name it."""
     license: str = ""
     """License of the weights, an SPDX identifier or a name; empty if it is not known."""
+    device: str = ""
+    """Where Triton runs the model, `cpu` or `cuda`; empty if it is not known."""
 
     @property
     def context_length(self) -> int:

@@ -100,6 +100,9 @@ class State:
     keeps_sources: bool = True
     restores_sources: bool = True
     inserts_new_points: bool = True
+    image_rules: common_pb2.ImageRules = field(
+        default_factory=lambda: common_pb2.ImageRules(apply_orientation=True, alpha_background="#ffffff")
+    )
     in_flight: int = 0
     most_in_flight: int = 0
     lock: threading.Lock = field(default_factory=threading.Lock)

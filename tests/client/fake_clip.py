@@ -36,10 +36,18 @@ class FakeClip(Guard, clip_pb2_grpc.ClipServiceServicer):
                     ready=self.state.ready,
                     architecture="Fake-4",
                     image_size=4,
+                    image_height=4,
+                    image_width=4,
+                    resize="shortest",
+                    interpolation="bicubic",
                     context_length=CONTEXT_WORDS + 2,
                     logit_scale=LOGIT_SCALE,
                     logit_bias=self.state.logit_bias,
                     precision="fp32",
+                    device="cpu",
+                    tokenizer="openai_bpe",
+                    text_clean="lower",
+                    vocab_size=49408,
                     license="mit" if model is self.state.model else "",
                 )
                 for model in (self.state.model, OTHER)
@@ -53,6 +61,7 @@ class FakeClip(Guard, clip_pb2_grpc.ClipServiceServicer):
                 keeps_sources=self.state.keeps_sources,
                 restores_sources=self.state.restores_sources,
                 inserts_new_points=self.state.inserts_new_points,
+                image_rules=self.state.image_rules,
             )
 
         return self.call("GetServerInfo", 0, context, answer)

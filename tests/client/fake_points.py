@@ -61,6 +61,7 @@ class FakeCollection:
     model: common_pb2.ModelRef
     schema: dict[str, str]
     request: collection_pb2.CreateCollectionRequest
+    image_rules: common_pb2.ImageRules
     every: dict[str, FakePoint] = field(default_factory=dict)
     migration: FakeMigration | None = None
 
@@ -89,6 +90,7 @@ class FakeCollection:
             keep_sources=self.request.keep_sources,
             index_options=self.request.index_options,
             migration=self.migration.message() if self.migration else None,
+            image_rules=self.image_rules,
         )
 
     def matching(self, condition: common_pb2.Filter | None) -> list[FakePoint]:
@@ -171,7 +173,7 @@ class FakeStore:
         if request.index_options.m not in (0, *range(4, 129)):
             raise invalid("INVALID_INPUT", "4 to 128", "index_options.m")
         schema = {item.name: KINDS[item.type] for item in request.schema}
-        made = FakeCollection(name, model, schema, request)
+        made = FakeCollection(name, model, schema, request, self._state.image_rules)
         self.collections[name] = made
         return made
 

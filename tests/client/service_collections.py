@@ -27,6 +27,13 @@ class CollectionCases:
         assert isinstance(info.keeps_sources, bool)
         assert info.limits.max_page_size > 0
 
+    def test_rules_for_images_are_told_of_the_server_and_of_each_collection(self, service, new_collection):
+        collection = new_collection()
+        rules = service.info().image_rules
+        assert rules == clipserve.ImageRules(apply_orientation=True, alpha_background="#ffffff")
+        assert collection.image_rules == service.get_collection(collection.name).image_rules == rules
+        assert [it.image_rules for it in service.list_collections() if it.name == collection.name] == [rules]
+
     def test_an_alias_stands_for_its_collection(self, service, new_collection):
         name, alias = new_collection().name, new_alias()
         assert service.put_alias(alias, name) == ""

@@ -51,6 +51,7 @@ EXPORTED = {
     "ImageError",
     "ImageFormatUnsupported",
     "ImageLike",
+    "ImageRules",
     "ImageTooLarge",
     "ImageUnreadable",
     "IndexOptions",

@@ -20,14 +20,15 @@ import click
 import grpc
 import pytest
 
-from bench.speed import images, photos
+from bench.speed import images, photos, precisions
 from bench.speed.__main__ import keep
 from bench.speed.load import Done, Order, Senders, carry_out
 from bench.speed.peers import Peer, signal_all
 from bench.speed.plots import draw
 from bench.speed.report import markdown
+from bench.speed.report import precisions as precisions_section
 from bench.speed.scale import MINUTES, Bar
-from bench.speed.turns import Turn, by_turns, ratio, turn_of
+from bench.speed.turns import Turn, by_turns, ratio, turn_of, written
 from bench.speed.watch import Watched, idle_shares
 
 ROOT = Path(__file__).parents[2]
@@ -238,6 +239,29 @@ def test_what_an_idle_gateway_takes_is_shown_apart():
     assert "| 6.50 |" in shown, "a hundredth of a core is half a millisecond of each of 20 pictures a second"
     assert images.idle_bar("demo", facts["idle"]).kept
     assert not images.idle_bar("demo", {"gateway": 0.02}).kept
+
+
+def test_bf16_is_compared_with_fp32_with_the_ceilings_and_with_peers():
+    rates = {"ceiling, fp32": 10, "clipserve, fp32": 8, "ceiling, bf16": 40, "clipserve, bf16": 30}
+    rates |= {"infinity": 6, precisions.BLOG: 5}
+    pictures = {name: [Turn(rate)] for name, rate in rates.items()}
+    assert [(bar.value, bar.kept) for bar in precisions.bars("m", 0.9999, pictures)] == [
+        (0.9999, True),
+        (5.0, True),
+        (6.0, True),
+    ]
+    facts = {"model": "m", "reason": "this processor has AMX", "agreement": 0.99995}
+    facts |= {"pictures": written(pictures)}
+    facts |= {"texts": {"short": written({"fp32": [Turn(50.0)], "bf16": [Turn(75.0)]})}}
+    shown = precisions_section(facts)
+    assert "`--precision auto` takes bf16: this processor has AMX." in shown
+    assert "| clipserve, bf16 | 30.0 (30.0–30.0) | 3.75 | – |" in shown
+    assert "| short | 50.0 (50.0–50.0) | 75.0 (75.0–75.0) | 1.50 |" in shown
+
+
+def test_a_processor_without_bf16_has_nothing_to_compare(monkeypatch, tmp_path):
+    monkeypatch.setattr(precisions, "processor_flags", frozenset)
+    assert precisions.suite("m", MINUTES, None, tmp_path) == (None, [])
 
 
 def test_idle_cost_is_that_of_the_process():

@@ -13,14 +13,13 @@ import pytest
 from clipserve.inputs.image_like import ImageLike
 from clipserve.tools.sheets.thumbnail import NotShown, thumbnail
 from clipserve.wire.images import write_image
+from clipserve_gateway.convert.common import read_image
 from clipserve_gateway.errors import ImageFormatUnsupported
 from clipserve_gateway.inputs.preprocess import ImageLimits, load_image, load_raw
-from clipserve_gateway.types import RawImage
+from clipserve_gateway.types import AS_OPEN_CLIP, EncodedImage, ImageRules, Preprocess
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageCms
-
-from testing.preprocessing import square
 
 LIMITS = ImageLimits(1 << 24, 1 << 24)
 PHOTO = (
@@ -28,6 +27,8 @@ PHOTO = (
 )
 GRAY = np.asarray(PHOTO.convert("L")).astype(np.uint16) * 257
 SIZE = 32
+INPUT = Preprocess(SIZE, SIZE)
+RULES = [ImageRules(turn, color) for turn in (False, True) for color in (None, (255, 255, 255), (9, 80, 200))]
 
 Pixels = npt.NDArray[np.uint8]
 
@@ -69,16 +70,15 @@ def saved(image: Image.Image, kind: str, **options: Any) -> bytes:
     return file.getvalue()
 
 
-def of_file(content: bytes) -> Pixels:
-    return load_image(content, *square(SIZE), limits=LIMITS, fast=False)
+def of_file(content: bytes, rules: ImageRules = AS_OPEN_CLIP) -> Pixels:
+    return load_image(content, INPUT, rules, limits=LIMITS, fast=False)
 
 
-def of_sdk(image: ImageLike) -> Pixels:
-    message = write_image(image)
-    if message.WhichOneof("source") == "content":
-        return of_file(message.content)
-    raw = message.raw
-    return load_raw(RawImage(raw.rgb, raw.width, raw.height), *square(SIZE), limits=LIMITS, fast=False)
+def of_sdk(image: ImageLike, rules: ImageRules = AS_OPEN_CLIP) -> Pixels:
+    received = read_image(write_image(image))
+    if isinstance(received, EncodedImage):
+        return of_file(received.content, rules)
+    return load_raw(received, INPUT, rules, limits=LIMITS, fast=False)
 
 
 FILES = {
@@ -110,6 +110,56 @@ def test_an_opened_image_is_its_file(name: str) -> None:
     image = Image.open(io.BytesIO(content))
     assert image.mode == name.partition(" ")[0].rstrip(",") or name == "RGBX"
     np.testing.assert_array_equal(of_sdk(image), of_file(content))
+
+
+def turned() -> Any:
+    """EXIF data with an orientation."""
+    exif = Image.Exif()
+    exif[274] = 6
+    return exif
+
+
+MARKED = {
+    **{f"{mode} in a PNG": (mode, "PNG", {}) for mode in ("1", "L", "LA", "P", "RGB", "RGBA", "I;16")},
+    "P, several opacities": ("P", "PNG", {"transparency": bytes(range(0, 200, 2))}),
+    "P, one color clear": ("P", "PNG", {"transparency": 3}),
+    "1, white clear": ("1", "PNG", {"transparency": 255}),
+    "L, one gray clear": ("L", "PNG", {"transparency": int(GRAY[50, 70] >> 8)}),
+    "RGB, one color clear": ("RGB", "PNG", {"transparency": PHOTO.getpixel((70, 50))}),
+    "I;16, one gray clear": ("I;16", "PNG", {"transparency": int(GRAY[50, 70])}),
+    "RGB in a JPEG": ("RGB", "JPEG", {}),
+    "L in a JPEG": ("L", "JPEG", {}),
+    "CMYK in a JPEG": ("CMYK", "JPEG", {}),
+    "RGBA in a WebP": ("RGBA", "WEBP", {"lossless": True}),
+}
+"""Files of each mode with an EXIF orientation, and some with a transparent color."""
+
+
+def marked(name: str) -> bytes:
+    mode, kind, options = MARKED[name]
+    image = {
+        "LA": lambda: with_alpha().convert("LA"),
+        "RGBA": with_alpha,
+        "P": lambda: PHOTO.quantize(200),
+        "I;16": lambda: sixteen("I;16"),
+    }.get(mode, lambda: PHOTO.convert(mode))()
+    return saved(image, kind, exif=turned(), **options)
+
+
+@pytest.mark.parametrize("rules", RULES, ids=str)
+@pytest.mark.parametrize("name", [*FILES, *MARKED])
+def test_an_opened_image_is_its_file_under_all_rules(name: str, rules: ImageRules) -> None:
+    content = marked(name) if name in MARKED else FILES[name]()
+    image = Image.open(io.BytesIO(content))
+    np.testing.assert_array_equal(of_sdk(image, rules), of_file(content, rules))
+
+
+@pytest.mark.parametrize("name", MARKED)
+def test_the_rules_matter_for_these_files(name: str) -> None:
+    """Otherwise the test above shows nothing."""
+    plain, turned, white = (of_file(marked(name), RULES[number]) for number in (0, 3, 1))
+    assert np.abs(plain.astype(int) - turned).mean() > 5
+    assert (np.abs(plain.astype(int) - white).max() > 10) == ("clear" in name or "A" in name or "sev" in name)
 
 
 @pytest.mark.parametrize("name", FILES)

@@ -16,6 +16,7 @@ import clipserve
 import pytest
 
 from demo.run import wait_until_ready
+from faults.delay_model import DelayModel, Knobs
 from testing.repository import version_folder
 from testing.service import BIN, FREE_PORTS, ROOT, Service, start, stub_of
 
@@ -349,6 +350,32 @@ def test_a_triton_that_hangs_from_the_beginning_is_killed_at_the_deadline(tmp_pa
     os.kill(service.triton_pid, signal.SIGSTOP)
     assert service.process.wait(3 + EXIT_SECONDS) == 1
     assert "--startup-seconds" in service.words
+    assert not alive(service.triton_pid)
+
+
+@pytest.mark.slow
+def test_a_start_takes_as_long_as_its_models_load_and_says_which_are_loaded(tmp_path):
+    """The four towers take longer than a start without progress may; none of them does."""
+    (tmp_path / "made").mkdir()
+    for name in ("one", "two"):
+        model = DelayModel(tmp_path / "made", name, Knobs(load=1.5))
+    service = start(tmp_path, "--startup-seconds", "4", repository=model.repository)
+    assert service.says(
+        r"· model (one|two) is loaded \(1 of 2\)\n(.*\n)*· model (one|two) is loaded \(2 of 2\)"
+    )
+    assert service.stop() == 0
+
+
+def test_a_model_that_never_loads_is_named_after_the_time_without_progress(tmp_path):
+    (tmp_path / "made").mkdir()
+    model = DelayModel(tmp_path / "made", "stuck", Knobs(load=1000))
+    service = begin_up(tmp_path, "--startup-seconds", "3", "--model-repository", str(model.repository))
+    assert service.process.wait(30 + EXIT_SECONDS) == 1
+    assert re.search(
+        r"clipserve-gateway: Triton has made no progress for \d+ s while it loads stuck_(image|text)\.\n"
+        r"· .*--startup-seconds",
+        service.words,
+    )
     assert not alive(service.triton_pid)
 
 

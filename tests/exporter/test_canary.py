@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import dataclasses
 import hashlib
 import io
 from collections.abc import Callable
@@ -12,6 +13,7 @@ import open_clip
 import torch
 from clipserve_exporter.canary import canary_png, make_canary
 from clipserve_exporter.source import Source
+from clipserve_exporter.tokenizer_facts import TokenizerFacts
 from open_clip.transform import PreprocessCfg, image_transform_v2
 from PIL import Image
 
@@ -22,6 +24,16 @@ def test_the_picture_is_small_and_always_the_same() -> None:
     assert len(canary_png()) < 2000
     # Of the pixels: compression may differ from one zlib to the next.
     assert hashlib.sha256(image.tobytes()).hexdigest()[:16] == "84e387e714ed1d7c"
+
+
+def test_token_ids_are_recorded_where_the_tokenizer_travels_with_the_model(
+    narrow: Callable[..., Source],
+) -> None:
+    assert make_canary(narrow()).text_ids == ""
+    source = dataclasses.replace(narrow(), tokenizer=TokenizerFacts(kind="huggingface"))
+    canary = make_canary(source)
+    ids = np.array([[int(word) for word in canary.text_ids.split()]])
+    np.testing.assert_array_equal(ids, open_clip.SimpleTokenizer()([canary.text]).numpy())
 
 
 def test_the_embeddings_are_open_clips_own(narrow: Callable[..., Source]) -> None:

@@ -121,3 +121,20 @@ def test_the_license_stands_in_the_report_and_in_the_configuration(
 )
 def test_the_name_comes_from_the_model(model: str, name: str) -> None:
     assert default_name(model) == name
+
+
+def test_auto_says_which_precision_it_chose_and_why(tmp_path: Path, narrow_model: Callable[..., str]) -> None:
+    model = narrow_model(tmp_path / "narrow")
+    result = run("--model", model, "--precision", "auto", "--device", "cpu", "--out", tmp_path / "models")
+    assert result.exit_code == 0, result.output
+    assert "✓ precision fp32, chosen: in bf16 Triton's libtorch backend is slow on a CPU; " in result.output
+    config = (tmp_path / "models" / "narrow_image" / "config.pbtxt").read_text()
+    assert "kind: KIND_CPU" in config
+
+
+def test_fp16_for_a_cpu_is_exported_with_a_warning(tmp_path: Path, narrow_model: Callable[..., str]) -> None:
+    model = narrow_model(tmp_path / "narrow")
+    options = ("--precision", "fp16", "--device", "cpu", "--format", "python")
+    result = run("--model", model, *options, "--out", tmp_path / "models")
+    assert result.exit_code == 0, result.output
+    assert "! On a CPU fp16 is no faster than fp32" in result.output

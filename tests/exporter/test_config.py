@@ -193,3 +193,14 @@ def test_model_names_that_are_allowed(name: str) -> None:
 @pytest.mark.parametrize("name", ["", "-a", "a/b", "a b", "é", "a" * 65, ".a", 'a"b'])
 def test_model_names_that_are_refused(name: str) -> None:
     assert not MODEL_NAME.fullmatch(name)
+
+
+@pytest.mark.parametrize(("kind", "number"), [("KIND_CPU", 2), ("KIND_GPU", 1), ("KIND_AUTO", 0)])
+def test_triton_runs_the_model_on_the_device_that_was_named(kind: str, number: int) -> None:
+    [group] = parsed("image", Serving(kind=kind)).instance_group
+    assert group.kind == number
+
+
+def test_the_device_is_a_parameter_only_if_it_is_known() -> None:
+    assert parameters(parsed("text", device="cuda"))["device"] == "cuda"
+    assert "device" not in parameters(parsed("text"))

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from clipserve_exporter.fingerprint import architecture, fingerprint
 from clipserve_exporter.source import Source, load
+from clipserve_exporter.tokenizer_facts import TokenizerFacts
 from safetensors.torch import save_file
 
 Narrow = Callable[..., Source]
@@ -39,6 +40,26 @@ def test_whatever_changes_embeddings_changes_the_fingerprint(narrow: Narrow) -> 
     ]
     found = [of(source), *(of(other) for other in others)]
     assert len(set(found)) == len(found)
+
+
+def test_the_tokenizer_counts_by_its_content_and_use_and_not_by_its_name(narrow: Narrow) -> None:
+    def using(**changes: object) -> str:
+        facts = TokenizerFacts(kind="huggingface", sha256="ab" * 32, clean="canonicalize", pad_id=1)
+        config = source.config | {"text_cfg": source.config["text_cfg"] | {"hf_tokenizer_name": name}}
+        changed = dataclasses.replace(facts, **changes)
+        return of(dataclasses.replace(source, tokenizer=changed, config=config))
+
+    source, name = narrow(), "a/b"
+    found = [using(), using(sha256="cd" * 32), using(clean="lower"), using(pad_id=0), using(strip_id=3)]
+    assert len({*found, of(source)}) == 6
+    name = "/another/folder"
+    assert using() == found[0]
+
+
+def test_spelled_out_special_tokens_do_not_count(narrow: Narrow) -> None:
+    source = narrow()
+    facts = dataclasses.replace(source.tokenizer, special_tokens="openai")
+    assert of(dataclasses.replace(source, tokenizer=facts)) == of(source)
 
 
 def test_settings_at_their_default_are_not_part_of_the_architecture() -> None:

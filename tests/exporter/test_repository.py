@@ -135,6 +135,49 @@ def test_the_same_export_again_changes_nothing(tmp_path: Path) -> None:
     )
 
 
+TOKENIZER = 'parameters { key: "tower" value { string_value: "tokenizer" } }'
+
+
+def test_a_tokenizer_has_the_version_of_the_towers(tmp_path: Path) -> None:
+    write(tmp_path, {"a_image": files("A"), "a_text": files("B"), "a_tokenizer": files(TOKENIZER)})
+    found = {served_version(tmp_path / f"a_{part}") for part in ("image", "text", "tokenizer")}
+    assert len(found) == 1
+    write(tmp_path, {"a_image": files("A"), "a_text": files("B"), "a_tokenizer": files(f"{TOKENIZER}\n#")})
+    assert served_version(tmp_path / "a_text") not in found, "another tokenizer is another version"
+    assert policy_of((tmp_path / "a_tokenizer" / CONFIG).read_text())[:1] == list(found)
+
+
+def test_a_tokenizer_that_the_new_export_does_not_need_goes(tmp_path: Path) -> None:
+    write(tmp_path, {"a_image": files("A"), "a_text": files("B"), "a_tokenizer": files(TOKENIZER)})
+    write(tmp_path, {"a_image": files("A2"), "a_text": files("B2")}, obsolete=["a_tokenizer"])
+    assert {path.name for path in tmp_path.iterdir()} == {"a_image", "a_text"}
+
+
+def test_a_tokenizer_stays_if_the_new_export_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write(tmp_path, {"a_image": files("A"), "a_text": files("B"), "a_tokenizer": files(TOKENIZER)})
+    before = contents(tmp_path)
+
+    class Full(repository.Moves):
+        """Fails at the last move."""
+
+        def move(self, source: Path, target: Path) -> None:
+            super().move(source, target)
+            if source.name == "a_tokenizer":
+                raise OSError(errno.ENOSPC, "no space")
+
+    monkeypatch.setattr(repository, "Moves", Full)
+    with pytest.raises(ExportError, match="no space"):
+        write(tmp_path, {"a_image": files("A2"), "a_text": files("B2")}, obsolete=["a_tokenizer"])
+    assert contents(tmp_path) == before
+
+
+def test_a_model_of_somebody_else_with_that_name_stays(tmp_path: Path) -> None:
+    (tmp_path / "a_tokenizer").mkdir()
+    (tmp_path / "a_tokenizer" / CONFIG).write_text('backend: "python"')
+    write(tmp_path, {"a_image": files("A")}, obsolete=["a_tokenizer", "b_tokenizer"])
+    assert (tmp_path / "a_tokenizer" / CONFIG).is_file()
+
+
 def test_an_export_without_a_version_stays_served_until_the_new_one_is(tmp_path: Path) -> None:
     (tmp_path / "a_image" / "1").mkdir(parents=True)
     (tmp_path / "a_image" / "1" / "model.pt").write_bytes(b"old")

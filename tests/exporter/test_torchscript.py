@@ -11,7 +11,14 @@ import torch
 from clipserve_exporter.errors import ExportError
 from clipserve_exporter.reference import encode_images
 from clipserve_exporter.source import Source
-from clipserve_exporter.torchscript import baked_devices, checked, export_image, export_text, traced
+from clipserve_exporter.torchscript import (
+    baked_devices,
+    checked,
+    export_bytes,
+    export_image,
+    export_text,
+    traced,
+)
 from torch import Tensor, nn
 
 Narrow = Callable[..., Source]
@@ -137,3 +144,12 @@ def test_the_fused_attention_is_on_again_after_tracing(narrow: Narrow) -> None:
     before = torch.backends.mha.get_fastpath_enabled()
     export_text(narrow(), "fp32")
     assert torch.backends.mha.get_fastpath_enabled() is before
+
+
+def test_stored_bytes_come_back_from_a_saved_model(tmp_path: Path) -> None:
+    content = np.random.default_rng(0).bytes(10_000)
+    export_bytes(content).save(tmp_path / "model.pt")
+    found = torch.jit.load(tmp_path / "model.pt")(torch.zeros(1, dtype=torch.uint8))
+    assert found.dtype == torch.uint8
+    assert found.numpy().tobytes() == content
+    assert not baked_devices(torch.jit.load(tmp_path / "model.pt"))

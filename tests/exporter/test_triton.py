@@ -7,23 +7,31 @@ The libtorch backend is not among what can be installed here: of that form the t
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from clipserve_exporter.config import Serving
+from clipserve_exporter.config import Serving, render_tokenizer
 from clipserve_exporter.export import Order, export
 from clipserve_exporter.reference import encode_images
+from clipserve_exporter.repository import TowerFiles, write
 from clipserve_exporter.source import Source, load
 from clipserve_exporter.text_tower import END
+from clipserve_exporter.tokenizer_facts import TokenizerFacts
+from clipserve_exporter.torchscript import export_bytes
+from tritonclient.grpc import InferInput
 from tritonclient.utils import InferenceServerException
 
 from testing.tritonserver import TritonServer
 
 START = END - 1
+BUNDLE = np.random.default_rng(0).bytes(34 << 20)
+"""As large as the largest tokenizer.json, uncompressed."""
 
 
 class Served:
@@ -53,6 +61,11 @@ def served(
         if name == "two":
             serving = Serving(image_batch=4, text_batch=4, instances=2, threads=0)
         export(Order(model, "", name, "fp32", "python", folder / "models", 0, serving))
+    exported = export(Order(models["ragged"], "", "with", "fp32", "python", folder / "models", 0, Serving()))
+    facts = replace(exported.facts, tokenizer=TokenizerFacts(kind="huggingface", sha256="ab" * 32))
+    write(
+        folder / "models", {"with_tokenizer": TowerFiles(render_tokenizer(facts), export_bytes(BUNDLE), True)}
+    )
     return Served(
         tritonserver(folder / "models"), {name: load(model, seed=0) for name, model in models.items()}
     )
@@ -165,6 +178,16 @@ def test_inputs_of_the_wrong_kind_are_refused(
 ) -> None:
     with pytest.raises(InferenceServerException, match=words):
         served.server.infer(model, rows)
+
+
+def test_a_tokenizer_of_34_megabytes_comes_back_whole(served: Served) -> None:
+    ask = InferInput("INPUT__0", [1], "UINT8")
+    ask.set_data_from_numpy(np.zeros(1, np.uint8))
+    begin = time.monotonic()
+    for _ in range(2):
+        found = served.server.client.infer("with_tokenizer", [ask]).as_numpy("OUTPUT__0")
+        assert found.tobytes() == BUNDLE
+    assert time.monotonic() - begin < 20
 
 
 def test_tritons_configuration_has_all_parameters(served: Served) -> None:

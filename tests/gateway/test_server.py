@@ -64,6 +64,7 @@ async def test_the_http_port_tells_life_readiness_and_metrics(gateway, backend, 
     assert (await asyncio.to_thread(get, gateway, "/healthz"))[0] == 200
     assert (await asyncio.to_thread(get, gateway, "/readyz"))[0] == 200
     assert (await asyncio.to_thread(get, gateway, "/nope"))[0] == 404
+    assert await asyncio.to_thread(get, gateway, "/models") == (200, "fake not ready: it has just changed\n")
     _, metrics = await asyncio.to_thread(get, gateway, "/metrics")
     assert 'clipserve_requests_total{code="OK",method="Embed",model="fake"} 1.0' in metrics
     assert 'clipserve_request_seconds_count{method="Embed",model="fake"} 1.0' in metrics

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import pytest
 from clipserve_gateway.settings import Settings
+from clipserve_gateway.types import AS_OPEN_CLIP, ImageRules
 from pydantic import ValidationError
 
 
@@ -39,3 +40,15 @@ def test_milvus_without_its_library_says_what_to_install(monkeypatch):
 def test_a_file_that_cannot_be_read_is_named():
     with pytest.raises(ValidationError, match="missing cannot be read"):
         Settings(triton_headers_file="missing")
+
+
+def test_images_are_upright_and_transparent_ones_on_white_by_default():
+    assert Settings().image_rules == ImageRules(orientation=True, background=(255, 255, 255))
+    assert Settings(apply_orientation=False, alpha_background="none").image_rules == AS_OPEN_CLIP
+    assert Settings(alpha_background="#0a3CC8").image_rules.background == (10, 60, 200)
+
+
+@pytest.mark.parametrize("color", ["", "white", "#fff", "ffffff", "#fffffg", "#ffffff "])
+def test_another_word_than_a_color_is_refused_with_an_example(color):
+    with pytest.raises(ValidationError, match="write none, or #RRGGBB"):
+        Settings(alpha_background=color)

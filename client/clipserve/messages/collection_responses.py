@@ -8,6 +8,7 @@ from clipserve.messages.responses import read_fields, read_model
 from clipserve.types import (
     Collection,
     FailedPoint,
+    ImageRules,
     IndexOptions,
     IndexStatus,
     Migration,
@@ -49,6 +50,7 @@ def read_collection(collection: collection_pb2.Collection) -> Collection:
         else None,
         migration=read_migration(collection.migration) if has("migration") else None,
         score_statistics=tuple(read_fields(ScoreStatistics, item) for item in collection.score_statistics),
+        image_rules=read_fields(ImageRules, collection.image_rules),
     )
 
 
@@ -64,4 +66,6 @@ def read_migration(migration: collection_pb2.Migration) -> Migration:
         overlap=read_fields(NeighborOverlap, migration.overlap) if migration.HasField("overlap") else None,
         error=migration.error,
         start_time=migration.start_time.ToDatetime(dt.timezone.utc),
+        source_rules=read_fields(ImageRules, migration.from_image_rules),
+        target_rules=read_fields(ImageRules, migration.to_image_rules),
     )

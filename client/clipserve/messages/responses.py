@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 from clipserve.types import (
     Classification,
     Hit,
+    ImageRules,
     LabelScore,
     Limits,
     ModelInfo,
@@ -50,6 +51,7 @@ def read_server_info(response: clip_pb2.GetServerInfoResponse) -> ServerInfo:
         keeps_sources=response.keeps_sources,
         restores_sources=response.restores_sources,
         inserts_new_points=response.inserts_new_points,
+        image_rules=read_fields(ImageRules, response.image_rules),
     )
 
 
@@ -64,6 +66,16 @@ def read_model_info(model: clip_pb2.ModelInfo) -> ModelInfo:
         logit_scale=model.logit_scale,
         logit_bias=model.logit_bias if model.HasField("logit_bias") else None,
         precision=model.precision,
+        device=model.device,
+        tokenizer=model.tokenizer,
+        tokenizer_sha256=model.tokenizer_sha256,
+        text_clean=model.text_clean,
+        vocab_size=model.vocab_size,
+        # Older servers tell only the side of a square.
+        image_height=model.image_height or model.image_size,
+        image_width=model.image_width or model.image_size,
+        resize=model.resize or "shortest",
+        interpolation=model.interpolation or "bicubic",
         license=model.license,
     )
 

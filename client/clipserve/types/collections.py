@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
-from clipserve.types.server import ModelRef
+from clipserve.types.server import ImageRules, ModelRef
 
 
 @dataclass(frozen=True)
@@ -93,6 +93,10 @@ class Migration:
     error: str
     """Why the migration waits."""
     start_time: dt.datetime
+    source_rules: ImageRules = field(default_factory=ImageRules)
+    """The rules for images before the switch."""
+    target_rules: ImageRules = field(default_factory=ImageRules)
+    """The rules for images after the switch."""
 
 
 @dataclass(frozen=True)
@@ -118,3 +122,5 @@ class Collection:
     """The migration to another model; None if there is none or it has ended."""
     score_statistics: tuple[ScoreStatistics, ...] = ()
     """Empty in lists, and while the collection has too few points."""
+    image_rules: ImageRules = field(default_factory=ImageRules)
+    """The rules for its images, and for images that are searched in it."""

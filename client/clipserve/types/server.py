@@ -16,6 +16,16 @@ class ModelRef:
 
 
 @dataclass(frozen=True)
+class ImageRules:
+    """What a server does to an image before it resizes it."""
+
+    apply_orientation: bool = False
+    """Whether the EXIF orientation is applied. If not, the pixels count as they are stored."""
+    alpha_background: str = ""
+    """The color behind transparent pixels, ``#rrggbb``; empty if transparency is dropped."""
+
+
+@dataclass(frozen=True)
 class ModelInfo:
     """One model of a server."""
 
@@ -24,7 +34,7 @@ class ModelInfo:
     architecture: str
     pretrained: str
     image_size: int
-    """Side length, in pixels, of the square input of the image encoder."""
+    """Side length, in pixels, of the image encoder's input if it is square; else 0."""
     context_length: int
     """Maximum number of tokens of the text encoder."""
     logit_scale: float
@@ -32,6 +42,25 @@ class ModelInfo:
     logit_bias: float | None
     """Bias before the sigmoid; None for models that are trained with softmax."""
     precision: str
+    """``fp32``, ``bf16`` or ``fp16``."""
+    device: str = ""
+    """Where Triton runs the encoders: ``cpu`` or ``cuda``; empty if the server does not say."""
+    tokenizer: str = ""
+    """``openai_bpe``, CLIP's own, or ``huggingface``, a tokenizer.json that travels with the model."""
+    tokenizer_sha256: str = ""
+    """SHA-256 of the tokenizer.json, in hex; empty for ``openai_bpe``."""
+    text_clean: str = ""
+    """What is done to a text before: ``whitespace``, ``lower``, ``canonicalize`` or ``none``."""
+    vocab_size: int = 0
+    """Number of tokens of the vocabulary."""
+    image_height: int = 0
+    """Height of the image encoder's input, in pixels."""
+    image_width: int = 0
+    """Width of the image encoder's input, in pixels."""
+    resize: str = "shortest"
+    """How images get this shape: ``shortest`` crops, ``longest`` pads, ``squash`` changes proportions."""
+    interpolation: str = "bicubic"
+    """How pixels are averaged: ``bicubic`` or ``bilinear``."""
     license: str = ""
     """License of the weights, as on the Hugging Face hub, such as `mit`; empty if it is not known."""
 
@@ -80,3 +109,5 @@ class ServerInfo:
     """Whether a point can be written with both an embedding and its source."""
     inserts_new_points: bool = False
     """Whether the server supports ``Point.must_be_new``."""
+    image_rules: ImageRules = ImageRules()
+    """For embedding and classifying, and for new collections; other collections have their own."""

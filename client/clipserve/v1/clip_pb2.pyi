@@ -313,7 +313,7 @@ class GetServerInfoRequest(_message.Message):
     def __init__(self) -> None: ...
 
 class GetServerInfoResponse(_message.Message):
-    __slots__ = ("version", "models", "default_model", "limits", "engine", "keeps_sources", "restores_sources", "inserts_new_points")
+    __slots__ = ("version", "models", "default_model", "limits", "engine", "keeps_sources", "restores_sources", "inserts_new_points", "image_rules")
     VERSION_FIELD_NUMBER: _ClassVar[int]
     MODELS_FIELD_NUMBER: _ClassVar[int]
     DEFAULT_MODEL_FIELD_NUMBER: _ClassVar[int]
@@ -322,6 +322,7 @@ class GetServerInfoResponse(_message.Message):
     KEEPS_SOURCES_FIELD_NUMBER: _ClassVar[int]
     RESTORES_SOURCES_FIELD_NUMBER: _ClassVar[int]
     INSERTS_NEW_POINTS_FIELD_NUMBER: _ClassVar[int]
+    IMAGE_RULES_FIELD_NUMBER: _ClassVar[int]
     version: str
     models: _containers.RepeatedCompositeFieldContainer[ModelInfo]
     default_model: str
@@ -330,10 +331,11 @@ class GetServerInfoResponse(_message.Message):
     keeps_sources: bool
     restores_sources: bool
     inserts_new_points: bool
-    def __init__(self, version: _Optional[str] = ..., models: _Optional[_Iterable[_Union[ModelInfo, _Mapping]]] = ..., default_model: _Optional[str] = ..., limits: _Optional[_Union[Limits, _Mapping]] = ..., engine: _Optional[str] = ..., keeps_sources: bool = ..., restores_sources: bool = ..., inserts_new_points: bool = ...) -> None: ...
+    image_rules: _common_pb2.ImageRules
+    def __init__(self, version: _Optional[str] = ..., models: _Optional[_Iterable[_Union[ModelInfo, _Mapping]]] = ..., default_model: _Optional[str] = ..., limits: _Optional[_Union[Limits, _Mapping]] = ..., engine: _Optional[str] = ..., keeps_sources: bool = ..., restores_sources: bool = ..., inserts_new_points: bool = ..., image_rules: _Optional[_Union[_common_pb2.ImageRules, _Mapping]] = ...) -> None: ...
 
 class ModelInfo(_message.Message):
-    __slots__ = ("ref", "ready", "architecture", "pretrained", "image_size", "context_length", "logit_scale", "logit_bias", "precision", "license")
+    __slots__ = ("ref", "ready", "architecture", "pretrained", "image_size", "context_length", "logit_scale", "logit_bias", "precision", "device", "tokenizer", "tokenizer_sha256", "text_clean", "vocab_size", "image_height", "image_width", "resize", "interpolation", "license")
     REF_FIELD_NUMBER: _ClassVar[int]
     READY_FIELD_NUMBER: _ClassVar[int]
     ARCHITECTURE_FIELD_NUMBER: _ClassVar[int]
@@ -343,6 +345,15 @@ class ModelInfo(_message.Message):
     LOGIT_SCALE_FIELD_NUMBER: _ClassVar[int]
     LOGIT_BIAS_FIELD_NUMBER: _ClassVar[int]
     PRECISION_FIELD_NUMBER: _ClassVar[int]
+    DEVICE_FIELD_NUMBER: _ClassVar[int]
+    TOKENIZER_FIELD_NUMBER: _ClassVar[int]
+    TOKENIZER_SHA256_FIELD_NUMBER: _ClassVar[int]
+    TEXT_CLEAN_FIELD_NUMBER: _ClassVar[int]
+    VOCAB_SIZE_FIELD_NUMBER: _ClassVar[int]
+    IMAGE_HEIGHT_FIELD_NUMBER: _ClassVar[int]
+    IMAGE_WIDTH_FIELD_NUMBER: _ClassVar[int]
+    RESIZE_FIELD_NUMBER: _ClassVar[int]
+    INTERPOLATION_FIELD_NUMBER: _ClassVar[int]
     LICENSE_FIELD_NUMBER: _ClassVar[int]
     ref: _common_pb2.ModelRef
     ready: bool
@@ -353,8 +364,17 @@ class ModelInfo(_message.Message):
     logit_scale: float
     logit_bias: float
     precision: str
+    device: str
+    tokenizer: str
+    tokenizer_sha256: str
+    text_clean: str
+    vocab_size: int
+    image_height: int
+    image_width: int
+    resize: str
+    interpolation: str
     license: str
-    def __init__(self, ref: _Optional[_Union[_common_pb2.ModelRef, _Mapping]] = ..., ready: bool = ..., architecture: _Optional[str] = ..., pretrained: _Optional[str] = ..., image_size: _Optional[int] = ..., context_length: _Optional[int] = ..., logit_scale: _Optional[float] = ..., logit_bias: _Optional[float] = ..., precision: _Optional[str] = ..., license: _Optional[str] = ...) -> None: ...
+    def __init__(self, ref: _Optional[_Union[_common_pb2.ModelRef, _Mapping]] = ..., ready: bool = ..., architecture: _Optional[str] = ..., pretrained: _Optional[str] = ..., image_size: _Optional[int] = ..., context_length: _Optional[int] = ..., logit_scale: _Optional[float] = ..., logit_bias: _Optional[float] = ..., precision: _Optional[str] = ..., device: _Optional[str] = ..., tokenizer: _Optional[str] = ..., tokenizer_sha256: _Optional[str] = ..., text_clean: _Optional[str] = ..., vocab_size: _Optional[int] = ..., image_height: _Optional[int] = ..., image_width: _Optional[int] = ..., resize: _Optional[str] = ..., interpolation: _Optional[str] = ..., license: _Optional[str] = ...) -> None: ...
 
 class Limits(_message.Message):
     __slots__ = ("max_message_bytes", "max_items_per_call", "max_image_bytes", "max_image_pixels", "max_labels", "max_prompts", "max_top_k", "max_text_bytes", "stream_window", "max_payload_bytes", "max_page_size", "max_label_bytes", "max_filter_bytes", "max_held_bytes", "max_calls_per_caller", "max_streams_per_caller")

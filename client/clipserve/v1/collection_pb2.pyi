@@ -51,7 +51,7 @@ class PayloadField(_message.Message):
     def __init__(self, name: _Optional[str] = ..., type: _Optional[_Union[_common_pb2.PayloadType, str]] = ...) -> None: ...
 
 class Collection(_message.Message):
-    __slots__ = ("name", "model", "metric", "schema", "count", "create_time", "aliases", "keep_sources", "index_options", "index_status", "migration", "score_statistics")
+    __slots__ = ("name", "model", "metric", "schema", "count", "create_time", "aliases", "keep_sources", "index_options", "index_status", "migration", "score_statistics", "image_rules")
     NAME_FIELD_NUMBER: _ClassVar[int]
     MODEL_FIELD_NUMBER: _ClassVar[int]
     METRIC_FIELD_NUMBER: _ClassVar[int]
@@ -64,6 +64,7 @@ class Collection(_message.Message):
     INDEX_STATUS_FIELD_NUMBER: _ClassVar[int]
     MIGRATION_FIELD_NUMBER: _ClassVar[int]
     SCORE_STATISTICS_FIELD_NUMBER: _ClassVar[int]
+    IMAGE_RULES_FIELD_NUMBER: _ClassVar[int]
     name: str
     model: _common_pb2.ModelRef
     metric: Metric
@@ -76,7 +77,8 @@ class Collection(_message.Message):
     index_status: IndexStatus
     migration: Migration
     score_statistics: _containers.RepeatedCompositeFieldContainer[ScoreStatistics]
-    def __init__(self, name: _Optional[str] = ..., model: _Optional[_Union[_common_pb2.ModelRef, _Mapping]] = ..., metric: _Optional[_Union[Metric, str]] = ..., schema: _Optional[_Iterable[_Union[PayloadField, _Mapping]]] = ..., count: _Optional[int] = ..., create_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., aliases: _Optional[_Iterable[str]] = ..., keep_sources: bool = ..., index_options: _Optional[_Union[IndexOptions, _Mapping]] = ..., index_status: _Optional[_Union[IndexStatus, _Mapping]] = ..., migration: _Optional[_Union[Migration, _Mapping]] = ..., score_statistics: _Optional[_Iterable[_Union[ScoreStatistics, _Mapping]]] = ...) -> None: ...
+    image_rules: _common_pb2.ImageRules
+    def __init__(self, name: _Optional[str] = ..., model: _Optional[_Union[_common_pb2.ModelRef, _Mapping]] = ..., metric: _Optional[_Union[Metric, str]] = ..., schema: _Optional[_Iterable[_Union[PayloadField, _Mapping]]] = ..., count: _Optional[int] = ..., create_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., aliases: _Optional[_Iterable[str]] = ..., keep_sources: bool = ..., index_options: _Optional[_Union[IndexOptions, _Mapping]] = ..., index_status: _Optional[_Union[IndexStatus, _Mapping]] = ..., migration: _Optional[_Union[Migration, _Mapping]] = ..., score_statistics: _Optional[_Iterable[_Union[ScoreStatistics, _Mapping]]] = ..., image_rules: _Optional[_Union[_common_pb2.ImageRules, _Mapping]] = ...) -> None: ...
 
 class IndexOptions(_message.Message):
     __slots__ = ("exact", "m", "ef_construction", "ef_search")
@@ -119,7 +121,7 @@ class ScoreStatistics(_message.Message):
     def __init__(self, query: _Optional[str] = ..., pairs: _Optional[int] = ..., mean: _Optional[float] = ..., stddev: _Optional[float] = ..., p50: _Optional[float] = ..., p95: _Optional[float] = ..., p99: _Optional[float] = ..., p999: _Optional[float] = ...) -> None: ...
 
 class Migration(_message.Message):
-    __slots__ = ("state", "to", "total", "done", "failed", "failures", "overlap", "error", "start_time")
+    __slots__ = ("state", "to", "total", "done", "failed", "failures", "overlap", "error", "start_time", "from_image_rules", "to_image_rules")
     STATE_FIELD_NUMBER: _ClassVar[int]
     FROM_FIELD_NUMBER: _ClassVar[int]
     TO_FIELD_NUMBER: _ClassVar[int]
@@ -130,6 +132,8 @@ class Migration(_message.Message):
     OVERLAP_FIELD_NUMBER: _ClassVar[int]
     ERROR_FIELD_NUMBER: _ClassVar[int]
     START_TIME_FIELD_NUMBER: _ClassVar[int]
+    FROM_IMAGE_RULES_FIELD_NUMBER: _ClassVar[int]
+    TO_IMAGE_RULES_FIELD_NUMBER: _ClassVar[int]
     state: MigrationState
     to: _common_pb2.ModelRef
     total: int
@@ -139,7 +143,9 @@ class Migration(_message.Message):
     overlap: NeighborOverlap
     error: str
     start_time: _timestamp_pb2.Timestamp
-    def __init__(self, state: _Optional[_Union[MigrationState, str]] = ..., to: _Optional[_Union[_common_pb2.ModelRef, _Mapping]] = ..., total: _Optional[int] = ..., done: _Optional[int] = ..., failed: _Optional[int] = ..., failures: _Optional[_Iterable[_Union[FailedPoint, _Mapping]]] = ..., overlap: _Optional[_Union[NeighborOverlap, _Mapping]] = ..., error: _Optional[str] = ..., start_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., **kwargs) -> None: ...
+    from_image_rules: _common_pb2.ImageRules
+    to_image_rules: _common_pb2.ImageRules
+    def __init__(self, state: _Optional[_Union[MigrationState, str]] = ..., to: _Optional[_Union[_common_pb2.ModelRef, _Mapping]] = ..., total: _Optional[int] = ..., done: _Optional[int] = ..., failed: _Optional[int] = ..., failures: _Optional[_Iterable[_Union[FailedPoint, _Mapping]]] = ..., overlap: _Optional[_Union[NeighborOverlap, _Mapping]] = ..., error: _Optional[str] = ..., start_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., from_image_rules: _Optional[_Union[_common_pb2.ImageRules, _Mapping]] = ..., to_image_rules: _Optional[_Union[_common_pb2.ImageRules, _Mapping]] = ..., **kwargs) -> None: ...
 
 class FailedPoint(_message.Message):
     __slots__ = ("id", "message")

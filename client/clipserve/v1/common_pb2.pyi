@@ -49,14 +49,24 @@ class Image(_message.Message):
     def __init__(self, content: _Optional[bytes] = ..., raw: _Optional[_Union[RawImage, _Mapping]] = ..., exact_pixels: bool = ...) -> None: ...
 
 class RawImage(_message.Message):
-    __slots__ = ("rgb", "width", "height")
+    __slots__ = ("rgb", "width", "height", "orientation")
     RGB_FIELD_NUMBER: _ClassVar[int]
     WIDTH_FIELD_NUMBER: _ClassVar[int]
     HEIGHT_FIELD_NUMBER: _ClassVar[int]
+    ORIENTATION_FIELD_NUMBER: _ClassVar[int]
     rgb: bytes
     width: int
     height: int
-    def __init__(self, rgb: _Optional[bytes] = ..., width: _Optional[int] = ..., height: _Optional[int] = ...) -> None: ...
+    orientation: int
+    def __init__(self, rgb: _Optional[bytes] = ..., width: _Optional[int] = ..., height: _Optional[int] = ..., orientation: _Optional[int] = ...) -> None: ...
+
+class ImageRules(_message.Message):
+    __slots__ = ("apply_orientation", "alpha_background")
+    APPLY_ORIENTATION_FIELD_NUMBER: _ClassVar[int]
+    ALPHA_BACKGROUND_FIELD_NUMBER: _ClassVar[int]
+    apply_orientation: bool
+    alpha_background: str
+    def __init__(self, apply_orientation: bool = ..., alpha_background: _Optional[str] = ...) -> None: ...
 
 class Embedding(_message.Message):
     __slots__ = ("float32_le", "float16_le", "values")

@@ -1,7 +1,8 @@
 """Converts Pillow images into messages, so that the server reads an image like its original file.
 
 RGB is sent as raw pixels. Modes that the server converts by its own rules (alpha, palettes, CMYK, 16 bits)
-are sent as a file that keeps the mode. Importing this module does not import Pillow.
+are sent as a file that keeps the mode. The EXIF orientation and the transparent color go with the pixels, so
+that the server's rules decide about them. Importing this module does not import Pillow.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ FILE_FORMATS = {
     "L": "PNG",
     "LA": "PNG",
     "P": "PNG",
+    "RGB": "PNG",
     "RGBA": "PNG",
     "I;16": "PNG",
     "CMYK": "TIFF",
@@ -29,8 +31,11 @@ FILE_FORMATS = {
 WITHOUT_PREMULTIPLICATION = {"La": "LA", "RGBa": "RGBA"}
 FULL_RANGE_FORMATS = ("PNG", "PPM")
 """Formats whose pixels, opened as mode `I`, use 0–65535."""
-BITS_PER_SAMPLE = 258
-"""Number of a TIFF tag."""
+BITS_PER_SAMPLE, ORIENTATION = 258, 274
+"""Numbers of tags."""
+SDK_ORIENTATION = 65_274
+"""A private TIFF tag with the EXIF orientation: decoders always apply a TIFF's own, whatever the rules."""
+UPRIGHT = 1
 
 
 def write_pillow(image: Any) -> common_pb2.Image:
@@ -42,19 +47,40 @@ def write_pillow(image: Any) -> common_pb2.Image:
     if 0 in image.size:
         raise ValueError(f"an image must have at least one pixel, not size {image.size}")
     image.load()
+    orientation = orientation_of(image)
     if image.mode == "F" or (image.mode == "I" and image.format not in FULL_RANGE_FORMATS):
         raise ValueError(
             f"32-bit and floating-point pixels (Pillow mode {image.mode}) have no defined range; "
             "scale them to 0–255 and convert('L')"
         )
     if image.mode.startswith("I"):
-        return as_file(sixteen_bit(image))
+        return as_file(sixteen_bit(image), orientation, image.info.get("transparency"))
     if image.mode in WITHOUT_PREMULTIPLICATION:
         image = image.convert(WITHOUT_PREMULTIPLICATION[image.mode])
-    if image.mode in FILE_FORMATS:
-        return as_file(image)
+    transparent = image.info.get("transparency")
+    if image.mode in FILE_FORMATS and (image.mode != "RGB" or transparent is not None):
+        return as_file(image, orientation, transparent)
     rgb = image if image.mode == "RGB" else image.convert("RGB")
-    return common_pb2.Image(raw=common_pb2.RawImage(rgb=rgb.tobytes(), width=rgb.width, height=rgb.height))
+    raw = common_pb2.RawImage(rgb=rgb.tobytes(), width=rgb.width, height=rgb.height)
+    if orientation != UPRIGHT:
+        raw.orientation = orientation
+    return common_pb2.Image(raw=raw)
+
+
+def orientation_of(image: Any) -> int:
+    """The orientation in the EXIF of a loaded image's file, 1–8; 1 if there is none.
+
+    Like the server, it ignores XMP, and orientations that Pillow has applied already, as of TIFFs.
+    """
+    from PIL import Image
+
+    exif = Image.Exif()
+    try:
+        exif.load(image.info.get("exif") or b"")
+        found = exif.get(ORIENTATION)
+    except Exception:  # Pillow raises any error for broken EXIF
+        return UPRIGHT
+    return found if isinstance(found, int) and 1 <= found <= 8 else UPRIGHT
 
 
 def sixteen_bit(image: Any) -> Any:
@@ -72,10 +98,19 @@ def full_range(image: Any) -> npt.NDArray[np.uint16]:
     return pixels
 
 
-def as_file(image: Any) -> common_pb2.Image:
-    """The image as a file with pixels only: no EXIF, no color profile, no tags of the original file."""
+def as_file(image: Any, orientation: int = UPRIGHT, transparent: Any = None) -> common_pb2.Image:
+    """The image as a file with pixels, orientation and transparent color, and without other metadata."""
+    from PIL import Image
+
     bare = image.copy()
-    bare.info = {}
+    bare.info = {} if transparent is None else {"transparency": transparent}
+    format = FILE_FORMATS[image.mode]
+    options: dict[str, Any] = {}
+    if orientation != UPRIGHT and format == "TIFF":
+        options["tiffinfo"] = {SDK_ORIENTATION: orientation}
+    elif orientation != UPRIGHT:
+        options["exif"] = Image.Exif()
+        options["exif"][ORIENTATION] = orientation
     file = io.BytesIO()
-    bare.save(file, FILE_FORMATS[image.mode])
+    bare.save(file, format, **options)
     return common_pb2.Image(content=file.getvalue())

@@ -24,6 +24,12 @@ CLASSES = {
     "chinese_clip": "ChineseCLIPModel",
 }
 """model_type in config.json → transformers' class."""
+TOKENIZER_KWARGS = {
+    "siglip": {"clean": "canonicalize"},
+    "siglip2": {"clean": "canonicalize"},
+    "chinese_clip": {"clean": "whitespace"},
+}
+"""model_type → how open_clip uses the tokenizer in the folder; not for OpenAI's tokenizer."""
 WEIGHTS = ("model.safetensors", "pytorch_model.bin")
 Mapped = tuple[nn.Module, dict[str, Any]]
 
@@ -70,6 +76,9 @@ def load_transformers(folder: Path) -> tuple[nn.Module, dict[str, Any], str]:
     except (RuntimeError, ValueError, TypeError, AttributeError, AssertionError) as error:
         raise ExportError(f"the weights of {file} do not fit its {CONFIG}: {misfit(error)}") from error
     require_numbers(model, state, file.name)
+    if kind in TOKENIZER_KWARGS:
+        names = {"hf_tokenizer_name": str(folder), "tokenizer_kwargs": TOKENIZER_KWARGS[kind]}
+        mapped["text_cfg"] = mapped["text_cfg"] | names
     set_preprocessing(model, image_preprocessing(folder, kind, model.visual.image_size[0]))
     return model, mapped, file.name
 

@@ -51,15 +51,24 @@ def place_of(text_cfg: Mapping[str, Any], model_folder: Path | None, given: Path
     """
     if given is not None:
         if not holds_tokenizer(given):
-            raise ExportError(
-                f"the folder {given} has no tokenizer: it needs tokenizer_config.json with tokenizer.json, "
-                "vocab.txt or a sentencepiece .model file"
-            )
+            raise ExportError(no_tokenizer(given))
         return given
     if model_folder is not None and holds_tokenizer(model_folder):
         return model_folder
     name = str(text_cfg["hf_tokenizer_name"])
-    return Path(name) if Path(name).is_dir() else name
+    if not Path(name).is_dir():
+        return name
+    if not holds_tokenizer(Path(name)):
+        raise ExportError(no_tokenizer(Path(name)))
+    return Path(name)
+
+
+def no_tokenizer(folder: Path) -> str:
+    """The message about a folder without a tokenizer."""
+    return (
+        f"the folder {folder} has no tokenizer: it needs tokenizer_config.json with tokenizer.json, "
+        "vocab.txt or a sentencepiece .model file; pass --tokenizer FOLDER if they are elsewhere"
+    )
 
 
 def holds_tokenizer(folder: Path) -> bool:

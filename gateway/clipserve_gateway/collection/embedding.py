@@ -30,7 +30,9 @@ class CollectionEmbedder:
         if not inputs:
             return []
         self.model(collection, generation)
-        outcome = await self._embedder.embed(generation.model, inputs, deadline=deadline)
+        outcome = await self._embedder.embed(
+            generation.model, inputs, deadline=deadline, rules=generation.rules
+        )
         # The model may have been replaced in between.
         check_fingerprint(collection, generation, outcome.spec.fingerprint)
         return outcome.items

@@ -17,7 +17,7 @@ from clipserve_gateway.flow.stages import stage
 from clipserve_gateway.index.base import Engine
 from clipserve_gateway.index.values import IndexOptions, PayloadType, TableStatus
 from clipserve_gateway.triton.models import Models
-from clipserve_gateway.types import ModelSpec
+from clipserve_gateway.types import AS_OPEN_CLIP, ImageRules, ModelSpec
 
 
 class Shown(Protocol):
@@ -53,7 +53,16 @@ class CollectionFacts:
 class CollectionOps:
     """Collections and aliases on one engine."""
 
-    def __init__(self, engine: Engine, catalog: Catalog, models: Models, statistics: Statistics) -> None:
+    def __init__(
+        self,
+        engine: Engine,
+        catalog: Catalog,
+        models: Models,
+        statistics: Statistics,
+        rules: ImageRules = AS_OPEN_CLIP,
+    ) -> None:
+        """`rules` for the images of new collections."""
+        self._rules = rules
         self._engine = engine
         self._catalog = catalog
         self._models = models
@@ -78,7 +87,7 @@ class CollectionOps:
             name,
             schema,
             dt.datetime.now(dt.timezone.utc),
-            new_generation(name, self._models.get(model)),
+            new_generation(name, self._models.get(model), self._rules),
             keep_sources,
             index or IndexOptions(),
         )
@@ -155,7 +164,7 @@ class CollectionOps:
         ][:limit]
 
 
-def new_generation(collection: str, model: ModelSpec) -> Generation:
+def new_generation(collection: str, model: ModelSpec, rules: ImageRules) -> Generation:
     """A new generation, with a table name of its own, for a collection's points by a model."""
     name = new_table_name(collection)
-    return Generation(name, model.name, model.fingerprint, model.embed_dim, stamped=True)
+    return Generation(name, model.name, model.fingerprint, model.embed_dim, stamped=True, rules=rules)

@@ -1,4 +1,4 @@
-"""Migrates collections to other models in the background, while they serve reads and writes.
+"""Migrates collections to other models, or rules for images, in the background, while they serve.
 
 A migrating collection has a second table, for the new model. Every write goes to both tables. Existing points
 are read in the order of ids, embedded again from their sources, and added unless the new table already has a
@@ -43,6 +43,7 @@ from clipserve_gateway.errors import (
 )
 from clipserve_gateway.index.base import Engine
 from clipserve_gateway.triton.models import Models
+from clipserve_gateway.types import AS_OPEN_CLIP, ImageRules
 
 log = logging.getLogger(__name__)
 
@@ -81,7 +82,10 @@ class Migrator:
         models: Models,
         embedder: CollectionEmbedder,
         sources: SourceReader,
+        rules: ImageRules = AS_OPEN_CLIP,
     ) -> None:
+        """`rules` for the images of collections that are migrated from now on."""
+        self._rules = rules
         self._engine = engine
         self._catalog = catalog
         self._models = models
@@ -92,14 +96,14 @@ class Migrator:
         """By the names of the tables that they fill."""
 
     async def start(self, name: str, to_model: str) -> CollectionSpec:
-        """Begins to migrate a collection to another model.
+        """Begins to migrate a collection to another model, or to other rules for images.
 
-        Raises MigrationConflict if a migration is running or the collection already has this model,
+        Raises MigrationConflict if a migration is running or the collection already has both,
         SourcesNotKept if no source is readable, ModelNotFound or ModelUnavailable.
         """
         spec = await self._catalog.get(name, fresh=True)
         model = self._models.get(to_model, field="to_model")
-        if model.fingerprint == spec.fingerprint:
+        if (model.fingerprint, self._rules) == (spec.fingerprint, spec.serving.rules):
             same = "" if model.name == spec.model else f", and model {model.name!r} has the same weights"
             raise MigrationConflict(
                 f"collection {spec.name!r} is already embedded with model {spec.model!r}{same} (fingerprint "
@@ -108,7 +112,7 @@ class Migrator:
                 field="to_model",
             )
         await self._filler.check_sources(spec)
-        generation = new_generation(spec.name, model)
+        generation = new_generation(spec.name, model, self._rules)
         total = await self._engine.count(spec.table)
         await create_table(self._engine, spec, generation)
         now = dt.datetime.now(dt.timezone.utc)

@@ -14,6 +14,7 @@ from typing import Any
 
 from clipserve_gateway.errors import CollectionNotFound
 from clipserve_gateway.index.values import IndexOptions, PayloadType, TableSpec
+from clipserve_gateway.types import AS_OPEN_CLIP, ImageRules
 
 COLLECTIONS = "names/collection/"
 """Key prefix of the documents of collections."""
@@ -33,6 +34,8 @@ class Generation:
     dim: int
     stamped: bool = False
     """Whether rows have stamps; tables of older releases do not."""
+    rules: ImageRules = AS_OPEN_CLIP
+    """The rules for its images; both are off in documents of older releases."""
 
 
 class MigrationState(enum.Enum):
@@ -166,8 +169,14 @@ def write_spec(spec: CollectionSpec) -> bytes:
         return value.value if isinstance(value, enum.Enum) else value.isoformat()
 
     facts = dataclasses.asdict(spec)
+    generations = [facts["serving"]]
     if facts["migration"] is not None:
         facts["migration"]["turn"] = facts["migration"].pop("switchover")
+        generations.append(facts["migration"]["other"])
+    for generation in generations:
+        # Older gateways can read the documents of collections without rules.
+        if generation["rules"] == dataclasses.asdict(AS_OPEN_CLIP):
+            del generation["rules"]
     return json.dumps(facts, default=plain).encode()
 
 
@@ -177,11 +186,23 @@ def read_spec(document: bytes) -> CollectionSpec:
     facts = json.loads(document)
     facts["schema"] = {name: PayloadType(kind) for name, kind in facts["schema"].items()}
     facts["create_time"] = dt.datetime.fromisoformat(facts["create_time"])
-    facts["serving"] = Generation(**facts["serving"])
+    facts["serving"] = read_generation(facts["serving"])
     facts["index"] = IndexOptions(**facts["index"])
     if facts["migration"] is not None:
         facts["migration"] = read_migration(facts["migration"])
     return CollectionSpec(**facts)
+
+
+def read_generation(facts: dict[str, Any]) -> Generation:
+    """The generation in a document."""
+    rules = facts.pop("rules", None)
+    generation = Generation(**facts)
+    if rules is None:
+        return generation
+    background = rules["background"]
+    return dataclasses.replace(
+        generation, rules=ImageRules(rules["orientation"], background and tuple(background))
+    )
 
 
 def read_migration(facts: dict[str, Any]) -> Migration:
@@ -191,7 +212,7 @@ def read_migration(facts: dict[str, Any]) -> Migration:
         **facts
         | {
             "state": MigrationState(facts["state"]),
-            "other": Generation(**facts["other"]),
+            "other": read_generation(facts["other"]),
             "start_time": dt.datetime.fromisoformat(facts["start_time"]),
             "failures": tuple((id, message) for id, message in facts["failures"]),
             "switchover": switchover and Switchover(switchover["token"], Phase(switchover["phase"])),

@@ -15,7 +15,7 @@ async def stored_source(source: Input | Floats) -> Source | None:
     if isinstance(source, EncodedImage):
         return Source("image", source.content)
     if isinstance(source, RawImage):
-        png = await asyncio.to_thread(preprocess.to_png, source.rgb, source.width, source.height)
+        png = await asyncio.to_thread(preprocess.to_png, source)
         return Source("image", png)
     return Source("text", source.encode()) if isinstance(source, str) else None
 

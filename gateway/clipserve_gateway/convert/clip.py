@@ -15,6 +15,7 @@ from clipserve_gateway.convert.common import (
     read_each,
     read_image,
     read_top_k,
+    write_image_rules,
     write_model,
 )
 from clipserve_gateway.convert.embedding import write_embedding
@@ -33,6 +34,7 @@ from clipserve_gateway.types import (
     Classified,
     EncodedImage,
     Image,
+    ImageRules,
     Input,
     LabelSet,
     LabelSetRef,
@@ -266,6 +268,7 @@ def write_server_info(
     limits: Limits,
     engine: str,
     keeps_sources: bool,
+    rules: ImageRules,
 ) -> clip_pb2.GetServerInfoResponse:
     """The models, limits and capabilities of the server."""
     return clip_pb2.GetServerInfoResponse(
@@ -276,11 +279,20 @@ def write_server_info(
                 ready=ready,
                 architecture=spec.architecture,
                 pretrained=spec.pretrained,
-                image_size=spec.preprocess.height,
+                image_size=spec.preprocess.square_side,
+                image_height=spec.preprocess.height,
+                image_width=spec.preprocess.width,
+                resize=spec.preprocess.resize,
+                interpolation=spec.preprocess.interpolation,
                 context_length=spec.context_length,
                 logit_scale=spec.logit_scale,
                 logit_bias=spec.logit_bias,
                 precision=spec.precision,
+                device=spec.device,
+                tokenizer=spec.tokenizer.kind,
+                tokenizer_sha256=spec.tokenizer.sha256,
+                text_clean=spec.tokenizer.clean,
+                vocab_size=spec.tokenizer.vocab_size,
                 license=spec.license,
             )
             for spec, ready in models
@@ -291,4 +303,5 @@ def write_server_info(
         keeps_sources=keeps_sources,
         restores_sources=True,
         inserts_new_points=True,
+        image_rules=write_image_rules(rules),
     )

@@ -9,7 +9,7 @@ from clipserve.v1 import collection_pb2
 from clipserve_gateway.collection.management import CollectionFacts
 from clipserve_gateway.collection.score_statistics import ScoreBackground
 from clipserve_gateway.collection.spec import NAME, CollectionSpec, Migration, MigrationState, Overlap
-from clipserve_gateway.convert.common import write_model, write_time
+from clipserve_gateway.convert.common import write_image_rules, write_model, write_time
 from clipserve_gateway.convert.payload import read_schema, write_schema
 from clipserve_gateway.errors import InvalidInput
 from clipserve_gateway.index.values import IndexOptions, IndexState, PayloadType, TableStatus
@@ -97,6 +97,7 @@ def write_collection(facts: CollectionFacts) -> collection_pb2.Collection:
         index_status=None if facts.status is None else write_index_status(facts.status),
         migration=None if spec.migration is None else write_migration(spec, spec.migration),
         score_statistics=map(write_statistics, facts.statistics),
+        image_rules=write_image_rules(spec.serving.rules),
     )
 
 
@@ -136,6 +137,8 @@ def write_migration(spec: CollectionSpec, migration: Migration) -> collection_pb
         overlap=None if migration.overlap is None else write_overlap(migration.overlap),
         error=migration.error,
         start_time=write_time(migration.start_time),
+        from_image_rules=write_image_rules(before.rules),
+        to_image_rules=write_image_rules(after.rules),
     )
     # `from` is a keyword in Python.
     getattr(message, "from").CopyFrom(write_model(before))

@@ -12,7 +12,9 @@ from google.protobuf.timestamp_pb2 import Timestamp
 
 from clipserve_gateway.collection.spec import Generation
 from clipserve_gateway.errors import ImageUnreadable, InvalidInput, LimitExceeded
-from clipserve_gateway.types import EncodedImage, Limits, ModelSpec, RawImage
+from clipserve_gateway.types import EncodedImage, ImageRules, Limits, ModelSpec, RawImage
+
+MAX_ORIENTATION = 8
 
 T = TypeVar("T")
 M = TypeVar("M", bound=Message)
@@ -60,7 +62,12 @@ def read_image(image: common_pb2.Image, path: str = "") -> EncodedImage | RawIma
             f"{raw.width} × {raw.height} RGB pixels need {expected_bytes} bytes, not {len(raw.rgb)}",
             field=path + "raw.rgb",
         )
-    return RawImage(raw.rgb, raw.width, raw.height, image.exact_pixels)
+    if raw.orientation > MAX_ORIENTATION:
+        raise InvalidInput(
+            f"orientation is {raw.orientation}; give 1 to {MAX_ORIENTATION} as in EXIF, or 0 for none",
+            field=path + "raw.orientation",
+        )
+    return RawImage(raw.rgb, raw.width, raw.height, image.exact_pixels, raw.orientation or 1)
 
 
 def check_text(text: str, limits: Limits, field: str) -> None:
@@ -105,6 +112,12 @@ def write_model(model: ModelSpec | Generation) -> common_pb2.ModelRef:
     if isinstance(model, Generation):
         return common_pb2.ModelRef(name=model.model, fingerprint=model.fingerprint, embed_dim=model.dim)
     return common_pb2.ModelRef(name=model.name, fingerprint=model.fingerprint, embed_dim=model.embed_dim)
+
+
+def write_image_rules(rules: ImageRules) -> common_pb2.ImageRules:
+    """The rules for images."""
+    color = "" if rules.background is None else "#{:02x}{:02x}{:02x}".format(*rules.background)
+    return common_pb2.ImageRules(apply_orientation=rules.orientation, alpha_background=color)
 
 
 def write_time(moment: dt.datetime) -> Timestamp:

@@ -69,6 +69,11 @@ class HealthServicer:
         if not self._stopping:
             self._set(service, Status.SERVING if serving else Status.NOT_SERVING)
 
+    def forget(self, service: str) -> None:
+        """Makes a name unknown again, and notifies its watches."""
+        if self._statuses.pop(service, None) is not None:
+            self._wake(service)
+
     def _set(self, service: str, status: Status) -> None:
         if self._statuses.get(service) != status:
             self._statuses[service] = status

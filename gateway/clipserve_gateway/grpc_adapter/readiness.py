@@ -53,6 +53,8 @@ class Readiness:
         """Set once opening the engine has succeeded or failed."""
         self._refusal = ""
         self._stopping = False
+        self._reported: set[str] = set()
+        """Models whose readiness was reported."""
         self._report()
 
     async def watch(self) -> None:
@@ -111,9 +113,13 @@ class Readiness:
         return "opening the index" if self._remote and not self._tried.is_set() else ""
 
     async def report_models(self) -> None:
-        """Reports the readiness of each model under its own name."""
-        for spec, ready in self._models.all():
-            self._health.set(MODEL_SERVICE + spec.name, ready)
+        """Reports the readiness of each model that Triton lists under its own name."""
+        readiness = self._models.readiness()
+        for name in self._reported - readiness.keys():
+            self._health.forget(MODEL_SERVICE + name)
+        for name, ready in readiness.items():
+            self._health.set(MODEL_SERVICE + name, ready)
+        self._reported = set(readiness)
 
     def _report(self) -> None:
         ready = not self.unready()

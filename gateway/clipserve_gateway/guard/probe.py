@@ -11,26 +11,15 @@ from clipserve_gateway import errors
 from clipserve_gateway.flow.deadline import Deadline
 from clipserve_gateway.triton.canary import CanaryResult, run_canary
 from clipserve_gateway.triton.encoder import Encoder
-from clipserve_gateway.triton.model_config import (
-    IMAGE_SUFFIX,
-    TEXT_SUFFIX,
-    LoadedVersions,
-    is_tower,
-    pair_towers,
-)
+from clipserve_gateway.triton.model_config import is_tower, pair_towers
 from clipserve_gateway.triton.model_versions import ModelVersions
 from clipserve_gateway.triton.models import ModelSource
 from clipserve_gateway.triton.parameters import BadModelConfig
+from clipserve_gateway.triton.unready import unready_reason
 from clipserve_gateway.types import ModelSpec
 
 LAST_SECONDS = 0.5
 """Time for Triton's statistics if the rest of the probe has used up its time."""
-
-LONGEST_REASON = 300
-"""Characters of Triton's reason why it cannot load a model."""
-
-LOADING = "Triton has not loaded it"
-"""Reason for a model that Triton lists, and that is neither ready nor failed to load."""
 
 OnResult = Callable[[str, CanaryResult], None]
 """Called with the model and the result of each canary run."""
@@ -108,7 +97,7 @@ class Probe:
             unready={
                 name: str(model)
                 if isinstance(model, BadModelConfig)
-                else unready_reason(name, index, failures)
+                else unready_reason(name, index, failures, towers)
                 for name, model in pair_towers(index, towers).items()
                 if name not in versions.current
             },
@@ -130,18 +119,6 @@ class Probe:
             return await self._triton.completed(seconds_left(deadline))
         except errors.ClipserveError:
             return {}
-
-
-def unready_reason(model: str, index: LoadedVersions, failures: Mapping[str, str]) -> str:
-    """Why Triton does not serve a model."""
-    for tower in (model + IMAGE_SUFFIX, model + TEXT_SUFFIX):
-        if tower not in index:
-            return f"the repository has no {tower}"
-        # Triton's text has the reason first, and then a traceback.
-        reason = " ".join(failures.get(tower, "").partition("\n\nAt:")[0].split())
-        if reason:
-            return f"Triton cannot load {tower}: {reason[:LONGEST_REASON]}"
-    return LOADING
 
 
 def seconds_left(deadline: Deadline) -> float:

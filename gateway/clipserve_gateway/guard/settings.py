@@ -42,5 +42,8 @@ class GuardSettings(TritonKey):
         description="Restart Triton if a model that once worked fails for this long, in seconds.",
     )
     startup_seconds: float = Field(
-        180.0, gt=0, description="Seconds that a Triton may take to answer after its start."
+        180.0,
+        gt=0,
+        description="Seconds that a Triton may take to answer after its start. `up` sees the progress of the "
+        "load, and ends a start only after this time without any.",
     )

@@ -8,8 +8,9 @@ help. The health of each model follows the rule in `triton.model_health`; for th
   not answered for that time.
 - A model that was never healthy since it was loaded (a bad export, or one that does not load) is reported. A
   restart would not cure it, so it makes Triton neither dead nor, as long as another model serves, unready.
-- A Triton that starts counts as alive until it has answered, for at most `startup_seconds`. The same holds if
-  all models that it lists as ready have been silent since the start.
+- A Triton that starts counts as alive until it has answered, for at most `startup_seconds`; who can see its
+  load counts from the last progress. The same holds if all models that it lists as ready have been silent
+  since the start.
 - A count of finished inputs that goes down shows that Triton has loaded the model again or was restarted:
   earlier answers say nothing, and neither does the answer of that probe, which may be the old model's last.
 
@@ -20,11 +21,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from clipserve_gateway.guard.probe import LOADING, ProbeResult
+from clipserve_gateway.guard.probe import ProbeResult
 from clipserve_gateway.guard.settings import GuardSettings
 from clipserve_gateway.triton.canary import CanaryResult, Outcome, pause_after
 from clipserve_gateway.triton.model_config import IMAGE_SUFFIX, TEXT_SUFFIX, model_name
 from clipserve_gateway.triton.model_health import ModelHealth, State
+from clipserve_gateway.triton.unready import LOADING
 
 WRONG_RESULTS = 2
 """Wrong answers in a row after which a model that was never healthy cannot be expected to become so."""
@@ -92,6 +94,11 @@ class TritonHealth:
     def pause(self) -> float:
         """Seconds until the next probe; short unless all canaries were right."""
         return pause_after(self._canary_seconds, self._settings.canary_seconds)
+
+    def count_from(self, progress: float) -> None:
+        """Counts the start from the last progress of the load, unless Triton has answered since."""
+        if not self.has_answered:
+            self._started_at = max(progress, self._started_at or progress)
 
     def update(self, probe: ProbeResult, now: float) -> list[Change]:
         """Takes a probe that ended at `now` into account; returns what operators should be told."""

@@ -25,6 +25,7 @@ from clipserve_gateway.metrics import Metrics
 from clipserve_gateway.triton.encoder import QueueingEncoder, padded
 from clipserve_gateway.triton.models import Models
 from clipserve_gateway.types import (
+    AS_OPEN_CLIP,
     Embedded,
     EncodedImage,
     Floats,
@@ -35,7 +36,6 @@ from clipserve_gateway.types import (
     Limits,
     ModelSpec,
     Pixels,
-    RawImage,
     Tokens,
 )
 
@@ -75,19 +75,29 @@ class Embedder:
         metrics: Metrics,
         *,
         fast_decode: bool,
+        rules: ImageRules = AS_OPEN_CLIP,
     ) -> None:
         self._models = models
         self._encoder = encoder
         self._pool = pool
         self._image_limits = preprocess.ImageLimits(limits.max_image_bytes, limits.max_image_pixels)
         self._fast_decode = fast_decode
+        self._rules = rules
         self._images: SharedWork[Embedded] = SharedWork(metrics.shared_items.inc)
         self._texts: SharedWork[Embedded] = SharedWork(metrics.shared_items.inc)
 
     async def embed(
-        self, model: str, inputs: Sequence[Input], *, normalize: bool = True, deadline: Deadline
+        self,
+        model: str,
+        inputs: Sequence[Input],
+        *,
+        normalize: bool = True,
+        deadline: Deadline,
+        rules: ImageRules | None = None,
     ) -> EmbedOutcome:
         """Embeds `inputs`, in order, with the named model; an empty name means the default model.
+
+        `rules` for images: None means the server's.
 
         The result of a bad item is its error. Raises ModelNotFound, ModelUnavailable, Overloaded or
         DeadlineExceeded if the whole call fails.
@@ -98,7 +108,7 @@ class Embedder:
         texts = [(i, item) for i, item in enumerate(inputs) if isinstance(item, str)]
         parts = []
         if images:
-            parts.append(self.embed_images(spec, [item for _, item in images], deadline))
+            parts.append(self.embed_images(spec, [item for _, item in images], deadline, rules))
         if texts:
             parts.append(self.embed_texts(spec, [item for _, item in texts], deadline))
         results = [result for part in await gather(*parts) for result in part]
@@ -107,14 +117,15 @@ class Embedder:
         return EmbedOutcome(spec, items)
 
     async def embed_images(
-        self, spec: ModelSpec, images: Sequence[Image], deadline: Deadline
+        self, spec: ModelSpec, images: Sequence[Image], deadline: Deadline, rules: ImageRules | None = None
     ) -> list[Embedded]:
-        """Raw embeddings of images, in order.
+        """Raw embeddings of images, in order. `rules`: see embed.
 
         Raises Overloaded at once if the result would come after the deadline.
         """
         if not images:
             return []
+        how = self._rules if rules is None else rules
         self._pool.check(len(images), deadline)
         self._encoder.check(spec, "image", len(images), deadline)
         size = min(IMAGES_PER_CALL, spec.max_image_batch)
@@ -125,18 +136,18 @@ class Embedder:
         async def one(chunk: Sequence[Image]) -> list[Embedded]:
             async with turns:
                 return await self._images.run(
-                    [share_key(spec, image) for image in chunk],
+                    [(share_key(spec, image), how) for image in chunk],
                     deadline,
-                    lambda new, _: self._embed_image_chunk(spec, [chunk[i] for i in new], deadline),
+                    lambda new, _: self._embed_image_chunk(spec, [chunk[i] for i in new], how, deadline),
                 )
 
         return [item for chunk in await gather(*map(one, chunks)) for item in chunk]
 
     async def _embed_image_chunk(
-        self, spec: ModelSpec, images: Sequence[Image], deadline: Deadline
+        self, spec: ModelSpec, images: Sequence[Image], rules: ImageRules, deadline: Deadline
     ) -> list[Embedded]:
         with stage("decode"):
-            decoded = await gather(*(self._decode(spec, image, deadline) for image in images))
+            decoded = await gather(*(self._decode(spec, image, rules, deadline) for image in images))
         good = [pixels for pixels in decoded if not isinstance(pixels, errors.ClipserveError)]
         encoded: list[Embedded] = []
         if good:
@@ -152,16 +163,23 @@ class Embedder:
         ]
 
     async def _decode(
-        self, spec: ModelSpec, image: Image, deadline: Deadline
+        self, spec: ModelSpec, image: Image, rules: ImageRules, deadline: Deadline
     ) -> Pixels | errors.InvalidInput:
         """Pixels of one image, or what is wrong with it."""
         if isinstance(image, errors.InvalidInput):
             return image
+        fast = self._fast_decode and not image.exact
+        how: dict[str, Any] = {
+            "preprocess": spec.preprocess,
+            "rules": rules,
+            "limits": self._image_limits,
+            "fast": fast,
+        }
         try:
             if isinstance(image, EncodedImage):
-                return await self._load(spec, image, deadline)
+                return await self._load(image.content, how, deadline)
             return await self._pool.run(
-                functools.partial(preprocess.load_raw, image, **self._how(spec, image)), deadline=deadline
+                functools.partial(preprocess.load_raw, image, **how), deadline=deadline
             )
         except errors.InvalidInput as error:
             return error if error.field else error.at("content")
@@ -172,24 +190,14 @@ class Embedder:
             log.exception("decoding an image failed unexpectedly")
             return errors.ImageUnreadable("the image cannot be decoded", field="content")
 
-    async def _load(self, spec: ModelSpec, image: EncodedImage, deadline: Deadline) -> Pixels:
+    async def _load(self, content: bytes, how: dict[str, Any], deadline: Deadline) -> Pixels:
         """Pixels of an encoded image. Images that take much memory are decoded one at a time."""
-        how = self._how(spec, image)
-        small = functools.partial(preprocess.load_small, image.content, **how)
+        small = functools.partial(preprocess.load_small, content, **how)
         loaded = await self._pool.run(small, deadline=deadline)
         if not isinstance(loaded, int):
             return loaded
-        large = functools.partial(preprocess.load_image, image.content, **how)
+        large = functools.partial(preprocess.load_image, content, **how)
         return await self._pool.run(large, deadline=deadline, alone=True, cost=loaded)
-
-    def _how(self, spec: ModelSpec, image: EncodedImage | RawImage) -> dict[str, Any]:
-        """How an image becomes pixels: arguments of the functions in preprocess."""
-        return {
-            "preprocess": spec.preprocess,
-            "rules": ImageRules(),
-            "limits": self._image_limits,
-            "fast": self._fast_decode and not image.exact,
-        }
 
     async def embed_texts(self, spec: ModelSpec, texts: Sequence[str], deadline: Deadline) -> list[Embedded]:
         """Raw embeddings of texts, in order.

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from clipserve_gateway.inputs.image_pieces import MAX_PIECES, too_many_pieces
 
 GIF = (b"GIF87a", b"GIF89a")
 MAX_CHUNKS = 50_000
 """Most chunks of a WebP. Its decoder first lists them all, which takes 0.1 µs for each."""
+EXIF_FLAG = 0x08
+"""Bit of a WebP's header: it has a chunk with EXIF data."""
 EXTENSION, GRAPHICS = 0x21, b"\xf9"
 PICTURE_OR_END = b",;"
 
@@ -18,13 +22,26 @@ def is_webp(content: bytes) -> bool:
 
 def check_webp(webp: bytes) -> None:
     """Raises ImageUnreadable for a WebP with too many chunks."""
+    for number, _ in enumerate(webp_chunks(webp)):
+        if number >= MAX_CHUNKS:
+            raise too_many_pieces()
+
+
+def webp_exif(webp: bytes) -> bytes:
+    """The first EXIF data, if the header announces it; else empty."""
+    if webp[12:16] != b"VP8X" or not webp[20:21] or not webp[20] & EXIF_FLAG:
+        return b""
+    return next((webp[start:end] for kind, start, end in webp_chunks(webp) if kind == b"EXIF"), b"")
+
+
+def webp_chunks(webp: bytes) -> Iterator[tuple[bytes, int, int]]:
+    """Kind of each chunk, and where its data begins and ends."""
     position = 12
-    for _ in range(MAX_CHUNKS):
-        if position >= len(webp):
-            return
-        length = int.from_bytes(webp[position + 4 : position + 8], "little")
-        position += 8 + length + length % 2
-    raise too_many_pieces()
+    while position < len(webp):
+        start = position + 8
+        end = start + int.from_bytes(webp[position + 4 : start], "little")
+        yield webp[position : position + 4], start, end
+        position = end + (end - start) % 2
 
 
 def essential_gif(gif: bytes) -> bytes:

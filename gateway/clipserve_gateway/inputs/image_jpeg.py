@@ -19,7 +19,8 @@ WINDOW_BYTES = 1 << 18
 
 # Comments, and application data except JFIF (0) and Adobe (14), which define the colors.
 METADATA = {*range(0xE1, 0xEE), 0xEF, 0xFE}
-SCAN, END = 0xDA, 0xD9
+SCAN, END, APPLICATION_1 = 0xDA, 0xD9, 0xE1
+EXIF = b"Exif\0\0"
 MARKER = re.compile(rb"\xff[^\x00\x01\xd0-\xd8\xff]")
 """A marker with a length, or the end. The pattern has no repetition: a search visits a byte at most twice."""
 
@@ -54,6 +55,20 @@ def without_metadata(jpeg: bytes) -> bytes:
             room -= len(kept[-1])
             if room < 0:
                 raise ImageUnreadable(f"the JPEG has over {MAX_HEADER_BYTES} bytes before its first scan")
+    raise too_many_pieces()
+
+
+def exif(jpeg: bytes) -> bytes:
+    """The first EXIF data before the image; empty if there is none. For files that without_metadata takes."""
+    position = 2
+    for _ in range(MAX_PIECES):
+        position = marker_end(jpeg, position, len(jpeg))
+        if not position or jpeg[position - 1] in (SCAN, END):
+            return b""
+        start, end = position + 2, segment_end(jpeg, position)
+        if jpeg[position - 1] == APPLICATION_1 and jpeg.startswith(EXIF, start):
+            return jpeg[start:end]
+        position = end
     raise too_many_pieces()
 
 

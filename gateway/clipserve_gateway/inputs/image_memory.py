@@ -28,6 +28,8 @@ MAX_RUN_LENGTH_WIDTH = 65_535
 COEFFICIENT_BYTES = 2
 """A JPEG with several scans is stored as one coefficient per pixel and component until its last scan."""
 
+COPY_BYTES = 8
+"""An image in RGB, and its copy upright or on a background."""
 PIXEL_BYTES = {"1": 1, "L": 1, "P": 1, "LA": 8, "PA": 8, "RGBA": 8, "I;16": 8, "I;16B": 8, "I": 16}
 """For other formats, by mode; 4 for other modes. Alpha takes a copy; converting 16 bits to 8, several."""
 
@@ -53,6 +55,15 @@ def decoder_bytes(image: Image.Image, pixels: int, content: bytes) -> int:
     if any(tile[0] == "bmp_rle" for tile in getattr(image, "tile", ())):
         return RUN_LENGTH_BYTES * pixels + OVERSHOOT_ROWS * image.width
     return PIXEL_BYTES.get(image.mode, 4) * pixels
+
+
+def copy_bytes(image: Image.Image) -> int:
+    """Most bytes for an image that is decoded, and its copy upright or on a background.
+
+    A WebP's decoder keeps two more copies. An image with alpha is freed before the next copy.
+    """
+    kept = COPY_BYTES if image.format == "WEBP" else 0
+    return (COPY_BYTES + kept) * image.width * image.height
 
 
 def tile_size(image: Image.Image) -> tuple[int, int]:

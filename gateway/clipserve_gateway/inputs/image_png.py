@@ -5,6 +5,8 @@ Pillow takes some microseconds for each chunk, and unpacks up to a megabyte of e
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from clipserve_gateway.errors import ImageUnreadable
 from clipserve_gateway.inputs.image_pieces import too_many_pieces
 
@@ -19,12 +21,8 @@ PIXELS = {b"IDAT", b"fdAT", b"fcTL"}
 
 def check_png(png: bytes) -> None:
     """Raises ImageUnreadable for a PNG with too many chunks, or with two color profiles."""
-    position, left, pixels_left, profiles = len(SIGNATURE), MAX_CHUNKS, MAX_PIXEL_CHUNKS, 0
-    while position < len(png):
-        head = png[position : position + 8]
-        kind = head[4:]
-        if kind == b"IEND":
-            return
+    left, pixels_left, profiles = MAX_CHUNKS, MAX_PIXEL_CHUNKS, 0
+    for kind, _, _ in chunks(png):
         if kind in PIXELS:
             pixels_left -= 1
         else:
@@ -34,4 +32,20 @@ def check_png(png: bytes) -> None:
         profiles += kind == b"iCCP"
         if profiles > 1:
             raise ImageUnreadable("the PNG has two color profiles")
-        position += 12 + int.from_bytes(head[:4], "big")
+
+
+def exif(png: bytes) -> bytes:
+    """The first EXIF data, before or after the pixels; empty if there is none."""
+    return next((png[start:end] for kind, start, end in chunks(png) if kind == b"eXIf"), b"")
+
+
+def chunks(png: bytes) -> Iterator[tuple[bytes, int, int]]:
+    """Kind of each chunk before the end of the image, and where its data begins and ends."""
+    position = len(SIGNATURE)
+    while position < len(png):
+        head = png[position : position + 8]
+        if head[4:] == b"IEND":
+            return
+        start, end = position + 8, position + 8 + int.from_bytes(head[:4], "big")
+        yield head[4:], start, end
+        position = end + 4

@@ -52,7 +52,6 @@ from clipserve_gateway.inputs.fitting import (
     WHOLE_PIXELS,
     Box,
     Fit,
-    eight_bit,
     fit_of,
     fitted,
     is_delicate,
@@ -60,7 +59,9 @@ from clipserve_gateway.inputs.fitting import (
 )
 from clipserve_gateway.inputs.image_file import READS_TO_DECODE, open_file
 from clipserve_gateway.inputs.image_limits import ImageLimits, check_header, check_pixels
-from clipserve_gateway.inputs.image_memory import BUFFER_BYTES, LARGE_BYTES, decoder_bytes
+from clipserve_gateway.inputs.image_memory import BUFFER_BYTES, LARGE_BYTES, copy_bytes, decoder_bytes
+from clipserve_gateway.inputs.image_orientation import ORIENTATION, UPRIGHT, orientation_of
+from clipserve_gateway.inputs.image_rules import Steps, background_of
 from clipserve_gateway.types import ImageRules, Pixels, Preprocess, RawImage
 
 T = TypeVar("T")
@@ -83,8 +84,9 @@ class Opened:
 
     image: Image.Image
     box: Box
-    """The part of the decoded image that is resized."""
+    """The part that is resized, of the image after its steps."""
     fit: Fit
+    steps: Steps
     fast: bool
     scaled: bool
     """Whether the decoder scales it down."""
@@ -135,7 +137,7 @@ def open_image(
     image = guarded(lambda: Image.open(file, formats=FORMATS))
     guarded(lambda: check_header(image, len(content), limits))
     file.reads_left = READS_TO_DECODE
-    return guarded(lambda: prepare(image, content, preprocess, fast=fast))
+    return guarded(lambda: prepare(image, content, preprocess, rules, fast=fast))
 
 
 def load_raw(
@@ -155,14 +157,19 @@ def load_raw(
             f"{width} × {height} RGB pixels are {width * height * 3} bytes, not {len(raw.rgb)}",
             field="raw.rgb",
         )
-    image = Image.frombuffer("RGB", (width, height), raw.rgb, "raw", "RGB", 0, 1)
-    return fitted(image, (0, 0, width, height), fit_of(width, height, preprocess), fast=fast)
+    steps = Steps(raw.orientation if rules.orientation else UPRIGHT)
+    image = steps.apply(Image.frombuffer("RGB", (width, height), raw.rgb, "raw", "RGB", 0, 1))
+    return fitted(image, (0, 0, *image.size), fit_of(*image.size, preprocess), fast=fast)
 
 
-def to_png(rgb: bytes, width: int, height: int) -> bytes:
-    """Decoded pixels (RGB8 row by row) as a PNG file."""
+def to_png(raw: RawImage) -> bytes:
+    """Decoded pixels as a PNG file, with their orientation."""
+    exif = Image.Exif()
+    if raw.orientation != UPRIGHT:
+        exif[ORIENTATION] = raw.orientation
     file = io.BytesIO()
-    Image.frombuffer("RGB", (width, height), rgb, "raw", "RGB", 0, 1).save(file, "PNG", compress_level=1)
+    image = Image.frombuffer("RGB", (raw.width, raw.height), raw.rgb, "raw", "RGB", 0, 1)
+    image.save(file, "PNG", compress_level=1, exif=exif if len(exif) else None)
     return file.getvalue()
 
 
@@ -184,26 +191,36 @@ def guarded(step: Callable[[], T]) -> T:
         raise ImageUnreadable(f"the image cannot be decoded: {why}") from error
 
 
-def prepare(image: Image.Image, content: bytes, preprocess: Preprocess, *, fast: bool) -> Opened:
+def prepare(
+    image: Image.Image, content: bytes, preprocess: Preprocess, rules: ImageRules, *, fast: bool
+) -> Opened:
     """The image with all facts that are known before it is decoded."""
-    original, fit = image.size, fit_of(*image.size, preprocess)
+    orientation = orientation_of(content) if rules.orientation else UPRIGHT
+    steps = Steps(orientation, *background_of(image, rules.background))
+    original, fit = image.size, fit_of(*steps.size(image.size), preprocess)
     pixels = image.width * image.height
-    draft = image.draft("RGB", (SCALED_SIDES * fit.target[0], SCALED_SIDES * fit.target[1])) if fast else None
+    least = steps.size((SCALED_SIDES * fit.target[0], SCALED_SIDES * fit.target[1]))
+    draft = image.draft("RGB", least) if fast else None
     # The last row and column of a scaled JPEG may cover less than a whole pixel.
-    box: Box = draft[1] if draft else (0, 0, *image.size)
-    whole = fit.target[0] * fit.target[1] <= WHOLE_PIXELS
-    # Pillow resizes horizontally first, then vertically.
-    resizing = 4 * (fit.target[0] * image.height + fit.target[0] * fit.target[1]) if whole else 0
-    memory = BUFFER_BYTES + decoder_bytes(image, pixels, content) + resizing
-    return Opened(image, box, fit, fast, image.size != original, pixels, memory)
+    box = steps.box(draft[1] if draft else (0, 0, *image.size), image.size)
+    memory = decoder_bytes(image, pixels, content)
+    if steps.any:
+        memory = max(memory, copy_bytes(image))
+    if fit.target[0] * fit.target[1] <= WHOLE_PIXELS:
+        # Pillow resizes horizontally first, then vertically.
+        memory += 4 * fit.target[0] * (steps.size(image.size)[1] + fit.target[1])
+    return Opened(image, box, fit, steps, fast, image.size != original, pixels, BUFFER_BYTES + memory)
 
 
 def decode(opened: Opened) -> Pixels | None:
-    """Decodes, resizes and crops an image. None if it was scaled and must be decoded exactly instead."""
+    """Decodes, resizes and crops an image. None if it was scaled and must be decoded exactly instead.
+
+    An image is decoded once.
+    """
     check_wanted("decode")
     opened.image.load()
     check_wanted("decode")
-    image = eight_bit(opened.image)
+    image = opened.steps.apply(opened.image)
     pixels = fitted(image, opened.box, opened.fit, fast=opened.fast)
     if opened.scaled:
         shown = opened.fit.without_border(pixels)

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import os
 import signal
 import socket
 import subprocess
@@ -24,8 +23,6 @@ import numpy as np
 from clipserve_gateway.errors import InferenceFailed, ModelLoading
 from clipserve_gateway.inputs.huggingface_tokenizer import BadTokenizer
 from clipserve_gateway.types import TokenizerSpec, Tokens
-
-ONE_THREAD = {"TOKENIZERS_PARALLELISM": "false", "OPENBLAS_NUM_THREADS": "1"}
 
 
 class TokenizerProcess:
@@ -90,7 +87,6 @@ class TokenizerProcess:
                 [sys.executable, "-m", "clipserve_gateway.inputs.tokenizer_worker", str(there.fileno())],
                 pass_fds=[there.fileno()],
                 stdin=subprocess.DEVNULL,
-                env=os.environ | ONE_THREAD,
                 # Ctrl+C ends the gateway, which closes the connection.
                 start_new_session=True,
             )

@@ -12,6 +12,7 @@ import resource
 import signal
 import sys
 from multiprocessing.connection import Connection
+from pathlib import Path
 
 from clipserve_gateway.inputs.huggingface_tokenizer import BadTokenizer, HuggingFaceTokenizer
 from clipserve_gateway.inputs.tokenizer_bundle import tokenizer_of
@@ -19,14 +20,14 @@ from clipserve_gateway.types import TokenizerSpec
 
 LOAD_SECONDS = 120
 ENCODE_SECONDS = 30
-"""For one message. Hundreds of times longer than the worst known texts take."""
+"""For one message. A text of a megabyte takes up to 4 s."""
 MAX_MEMORY = 4 << 30
-"""Bytes of address space. The largest known tokenizers take 1 GB while they are loaded."""
+"""Bytes. The largest known tokenizers take 1 GB while they are loaded."""
 
 
 def main(connection: Connection) -> None:
     """Answers until the parent closes the connection."""
-    resource.setrlimit(resource.RLIMIT_AS, (MAX_MEMORY, MAX_MEMORY))
+    limit_memory()
     spec = TokenizerSpec(**json.loads(connection.recv_bytes()))
     signal.alarm(LOAD_SECONDS)
     try:
@@ -39,6 +40,12 @@ def main(connection: Connection) -> None:
         texts = json.loads(connection.recv_bytes())
         signal.alarm(ENCODE_SECONDS)
         answer(connection, encoded(tokenizer, texts))
+
+
+def limit_memory() -> None:
+    """Refuses this process more than MAX_MEMORY beyond what the libraries have."""
+    data = int(Path("/proc/self/statm").read_text().split()[5]) * resource.getpagesize()
+    resource.setrlimit(resource.RLIMIT_DATA, (data + MAX_MEMORY, data + MAX_MEMORY))
 
 
 def encoded(tokenizer: HuggingFaceTokenizer, texts: list[str]) -> object:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from clipserve_gateway.local.diagnosis_rules import (
     EXPORT,
     MEMORY,
+    NO_PROGRESS,
     OPEN_FILES,
     OPEN_FILES_CAUSE,
     RULES,
@@ -193,6 +194,9 @@ def unknown(evidence: Evidence) -> Diagnosis:
     if evidence.exit_code is not None:
         cause = f"Triton ended ({ending(evidence.exit_code)}), and its log gives no known reason."
         return Diagnosis(cause, "Read the end of the log.", known=False)
+    if evidence.symptom.startswith(NO_PROGRESS):
+        remedy = "Read the log. If the models need more time, allow it with --startup-seconds."
+        return Diagnosis(f"{shown(evidence.symptom)}.", remedy, known=False)
     cause = f"Triton serves no model: {shown(evidence.symptom) or 'its log gives no known reason'}."
     remedy = "Read the log. On a slow machine, allow more time with --startup-seconds."
     return Diagnosis(cause, remedy, known=False)

@@ -14,6 +14,8 @@ OPEN_FILES = "Raise the limit to 1024 or more: `ulimit -n 1024`."
 OPEN_FILES_CAUSE = "The limit on open files (`ulimit -n`) is too low for Triton"
 NO_ADDRESS_SPACE = "Triton has used up its address space"
 """Symptom of a Triton that waits forever for a thread that it cannot create."""
+NO_PROGRESS = "Triton has made no progress"
+"""Symptom of a Triton that loads models, and neither logs nor works."""
 INSTALLED = (
     "torch|numpy|triton_python_backend_utils|clipserve_process|"
     "encodings|filelock|fsspec|jinja2|markupsafe|mpmath|networkx|setuptools|sympy|typing_extensions"

@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable, Collection
 from clipserve_gateway.guard.probe import ProbeResult
 from clipserve_gateway.guard.settings import GuardSettings
 from clipserve_gateway.guard.triton_health import TritonHealth
-from clipserve_gateway.local.diagnosis_rules import NO_ADDRESS_SPACE
+from clipserve_gateway.local.diagnosis_rules import NO_ADDRESS_SPACE, NO_PROGRESS
 from clipserve_gateway.local.triton_process import LAST_WORDS_OF_A_START, TritonFailed, TritonProcess
 
 FIRST_PAUSE, LONGEST_PAUSE = 0.5, 30.0
@@ -55,6 +55,8 @@ class Supervisor:
         self._health = TritonHealth(settings)
         self._was_ready = False
         """Since the last start."""
+        self._loading = True
+        """Triton has not answered since the last start: it answers after it has tried to load all models."""
         self._first = True
         """No Triton has been ready yet."""
         self._first_starts = 0
@@ -100,7 +102,7 @@ class Supervisor:
 
     async def _start(self) -> None:
         self._health = TritonHealth(self._settings)
-        self._was_ready, self._ready_since = False, None
+        self._was_ready, self._loading, self._ready_since = False, True, None
         self._lost_stubs, self._no_space_since = {}, None
         self._first_starts += self._first
         await self._triton.start()
@@ -138,6 +140,9 @@ class Supervisor:
         held: list[str] = []
         while self._health.alive:
             result = await self._probe(self._health.healthy_since_load)
+            self._loading &= not result.answered
+            if self._loading:
+                self._follow_load()
             changes = self._health.update(result, self._clock())
             if reason := self._start_failure():
                 return reason
@@ -152,7 +157,17 @@ class Supervisor:
             for line in () if self._first else lines:
                 self._say(line)
             await self._sleep(self._pause_between_probes())
+        if self._loading:
+            progress = self._triton.progress
+            return f"{NO_PROGRESS} for {progress.idle_seconds:.0f} s while it loads {progress.loading}"
         return self._health.why
+
+    def _follow_load(self) -> None:
+        """Tells the user what Triton has loaded, and gives it more time if it works."""
+        progress = self._triton.progress
+        for line in progress.look():
+            self._say(line)
+        self._health.count_from(self._clock() - progress.idle_seconds)
 
     def _start_failure(self) -> str:
         """Why the start of Triton cannot succeed; empty if it still can."""

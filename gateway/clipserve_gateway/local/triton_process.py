@@ -16,6 +16,7 @@ from clipserve_gateway.local.command import TritonPorts, arguments, environment
 from clipserve_gateway.local.diagnosis import Diagnosis, Evidence, diagnose
 from clipserve_gateway.local.die_with_parent import die_with_parent
 from clipserve_gateway.local.install import TritonInstall
+from clipserve_gateway.local.load_progress import LoadProgress
 from clipserve_gateway.local.run_folder import RunFolder, lay_out
 from clipserve_gateway.local.triton_log import TritonLog
 from clipserve_gateway.triton.model_config import is_tower, model_name
@@ -69,6 +70,7 @@ class TritonProcess:
         """Offset in the log where the lines of this process start."""
         self._runs: RunFolder | None = None
         self._process: asyncio.subprocess.Process | None = None
+        self._progress: LoadProgress | None = None
         self._oom_kills = oom_kills()
         """Count of this machine when the process was started."""
         self._stub_codes: dict[int, int] = {}
@@ -119,6 +121,18 @@ class TritonProcess:
                 start_new_session=True,
             )
             self._cleared = False
+        self._progress = LoadProgress(self.pid, self._towers(), self.log, self._log_start)
+
+    @property
+    def progress(self) -> LoadProgress:
+        """How far the process is that was started last."""
+        assert self._progress is not None, "started"
+        return self._progress
+
+    def _towers(self) -> set[str]:
+        """The towers in the repository."""
+        names = {config.parent.name for config in self._repository.glob("*/config.pbtxt")}
+        return {name for name in names if is_tower(name)}
 
     async def wait(self) -> int:
         """Waits until the process has ended; returns its exit code."""
@@ -137,8 +151,7 @@ class TritonProcess:
 
     def has_lost_all(self) -> bool:
         """Whether, by the log, Triton has failed to load a tower of every model in the repository."""
-        towers = {config.parent.name for config in self._repository.glob("*/config.pbtxt")}
-        models = {model_name(tower) for tower in towers if is_tower(tower)}
+        models = {model_name(tower) for tower in self._towers()}
         failed = {model_name(tower) for tower in FAILED_LOAD.findall(self._words()) if is_tower(tower)}
         return bool(models) and models <= failed
 

@@ -169,7 +169,7 @@ async def serve(
         jobs.append(remove_old_versions(repository, in_service))
         tasks: list[asyncio.Task] = [asyncio.create_task(job) for job in jobs]
         try:
-            if await ready(gateway, supervisors, tasks, begin + guard.startup_seconds):
+            if await ready(gateway, supervisors, tasks, guard.startup_seconds):
                 quiet.close()
                 announce(gateway, tritons, time.monotonic() - begin)
             await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
@@ -223,21 +223,25 @@ def expecting_triton() -> Iterator[None]:
 
 
 async def ready(
-    gateway: Gateway, supervisors: Sequence[Supervisor], tasks: Sequence[asyncio.Task], deadline: float
+    gateway: Gateway, supervisors: Sequence[Supervisor], tasks: Sequence[asyncio.Task], seconds: float
 ) -> bool:
     """Waits until every Triton is ready and the gateway has a model; false if one of the tasks ends first.
 
-    Raises TritonFailed at the deadline, on the monotonic clock.
+    A supervisor ends if its Triton makes no progress. Raises TritonFailed if the gateway has no model
+    `seconds` after all Tritons were ready.
     """
-    while not (gateway.models.ready() and all(supervisor.ready for supervisor in supervisors)):
-        if time.monotonic() > deadline:
-            unready = [supervisor for supervisor in supervisors if not supervisor.ready]
-            raise (unready or supervisors)[0].failed()
+    ready_at: float | None = None
+    while True:
+        served = all(supervisor.ready for supervisor in supervisors)
+        if served and gateway.models.ready():
+            return True
+        ready_at = (ready_at or time.monotonic()) if served else None
+        if ready_at is not None and time.monotonic() - ready_at > seconds:
+            raise supervisors[0].failed()
         done, _ = await asyncio.wait(tasks, timeout=0.2, return_when=asyncio.FIRST_COMPLETED)
         if done:
             return False
         await gateway.models.refresh()
-    return True
 
 
 def announce(gateway: Gateway, tritons: Sequence[TritonProcess], seconds: float) -> None:

@@ -41,17 +41,24 @@ Check: TypeAlias = Callable[[], str]
 
 
 class HttpServer:
-    """Serves /metrics and a page for each check: 200 if nothing is wrong, else 503 and what is wrong.
+    """Serves /metrics, pages of text, and a page for each check: 200, or 503 and what is wrong.
 
     It uses its own threads, so that it can report a blocked event loop of the gateway. Its own event loop
     receives requests and sends responses, so that slow clients block no thread.
     """
 
     def __init__(
-        self, host: str, port: int, registry: CollectorRegistry, checks: Mapping[str, Check]
+        self,
+        host: str,
+        port: int,
+        registry: CollectorRegistry,
+        checks: Mapping[str, Check],
+        pages: Mapping[str, Callable[[], str]] | None = None,
     ) -> None:
-        """`checks` are by path. Raises OSError if the server cannot listen on the address."""
+        """`checks` and `pages` are by path; threads call them. Raises OSError if the server cannot listen on
+        the address."""
         self._checks = checks
+        self._pages = pages or {}
         self._metrics_app = make_wsgi_app(registry)
         self._listener = listen(host, port)
         self.port: int = self._listener.getsockname()[1]
@@ -127,8 +134,10 @@ class HttpServer:
         path = environ.get("PATH_INFO", "")
         if path == "/metrics":
             return self._metrics_app(environ, start_response)
+        if path in self._pages:
+            return plain_text(start_response, "200 OK", self._pages[path]())
         if path not in self._checks:
-            pages = f"the pages are {', '.join(self._checks)} and /metrics"
+            pages = f"the pages are {', '.join((*self._checks, *self._pages))} and /metrics"
             return plain_text(start_response, "404 Not Found", pages)
         if wrong := self._checks[path]():
             return plain_text(start_response, "503 Service Unavailable", wrong)
@@ -177,7 +186,7 @@ def bad_request(_: WSGIEnvironment, start_response: StartResponse) -> Iterable[b
 
 
 def plain_text(start_response: StartResponse, status: str, text: str) -> list[bytes]:
-    """A response of one line of text."""
+    """A response of lines of text."""
     start_response(status, [("Content-Type", "text/plain; charset=utf-8")])
     return [f"{text}\n".encode()]
 

@@ -25,6 +25,7 @@ from clipserve_gateway.inference.embedder import Embedder
 from clipserve_gateway.process.off_loop import STEPS_OF_AN_INPUT, off_loop
 from clipserve_gateway.servicers.ordered_stream import answer_batch, in_order
 from clipserve_gateway.triton.models import Models
+from clipserve_gateway.types import ImageRules
 
 NUMBERS_IN_A_STEP = 64
 """Numbers of an embedding that count as one step of off_loop."""
@@ -152,10 +153,11 @@ class SearchServicer:
 class ServerInfoServicer:
     """GetServerInfo of ClipService."""
 
-    def __init__(self, models: Models, engine: Engine, calls: Calls) -> None:
+    def __init__(self, models: Models, engine: Engine, calls: Calls, rules: ImageRules) -> None:
         self._models = models
         self._engine = engine
         self._calls = calls
+        self._rules = rules
 
     async def GetServerInfo(
         self, request: clip_pb2.GetServerInfoRequest, call: Call
@@ -169,4 +171,5 @@ class ServerInfoServicer:
             self._calls.limits,
             self._engine.name,
             self._engine.keeps_sources,
+            self._rules,
         )

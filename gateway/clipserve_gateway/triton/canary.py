@@ -17,7 +17,7 @@ from clipserve_gateway.inputs import preprocess
 from clipserve_gateway.inputs.tokenizer import tokenizer_for
 from clipserve_gateway.triton.encoder import Encoder, padded
 from clipserve_gateway.triton.model_config import IMAGE_SUFFIX, TEXT_SUFFIX
-from clipserve_gateway.types import Canary, Floats, Ids, ImageRules, ModelSpec, Pixels
+from clipserve_gateway.types import AS_OPEN_CLIP, Canary, Floats, Ids, ModelSpec, Pixels
 
 MIN_COSINE = 0.999
 """Between an embedding and the recorded one. fp16 and bf16 reach 0.9999; other weights are far below."""
@@ -119,7 +119,7 @@ def compare(answer: Floats, recorded: Floats) -> str:
 @functools.lru_cache(maxsize=64)
 def inputs_of(spec: ModelSpec, canary: Canary) -> tuple[Pixels, Ids]:
     """The canary as the towers take it: uint8 [1, height, width, 3] and int32 [1, L]."""
-    pixels = preprocess.load_image(canary.image, spec.preprocess, ImageRules(), limits=LIMITS, fast=False)
+    pixels = preprocess.load_image(canary.image, spec.preprocess, AS_OPEN_CLIP, limits=LIMITS, fast=False)
     if spec.tokenizer.kind == "openai_bpe":
         ids = tokenizer_for(spec.tokenizer).encode([canary.text])[0].ids
     else:

@@ -178,8 +178,18 @@ def tower_of(response: Any) -> TowerConfig:
     gpu = any(group.kind == group.KIND_GPU for group in config.instance_group)
     # The exporter's Python backend has the parameter `threads`, the libtorch backend does not.
     on_cpu = not gpu and "threads" in parameters
+    cpu = any(group.kind == group.KIND_CPU for group in config.instance_group)
     bulk_batch = bulk_batch_of(parameters, config.max_batch_size, free=instances > 1) if on_cpu else 0
-    return TowerConfig(config.name, config.max_batch_size, parameters, instances, bulk_batch)
+    return TowerConfig(
+        config.name,
+        config.max_batch_size,
+        parameters,
+        instances,
+        bulk_batch,
+        device="cuda" if gpu else "cpu" if cpu else "",
+        input_dims=tuple(config.input[0].dims) if config.input else (),
+        output_dims=tuple(config.output[0].dims) if config.output else (),
+    )
 
 
 def translate(error: grpc.aio.AioRpcError) -> errors.ClipserveError:

@@ -12,6 +12,7 @@ from clipserve_gateway.triton.parameters import (
     VERSION,
     BadModelConfig,
     TowerConfig,
+    check_shapes,
     embedding_of,
     finite_number,
     from_base64,
@@ -85,14 +86,17 @@ def parse_model(image: TowerConfig, text: TowerConfig) -> ModelSpec:
     if not re.fullmatch(r"[0-9a-f]{64}", required(image, "fingerprint")):
         raise BadModelConfig(f"{name}: fingerprint is not 64 hex digits")
     bias = image.parameters.get("logit_bias")
-    tokenizer = tokenizer_of(text)
+    dim, preprocess, tokenizer = positive_int(image, "embed_dim"), preprocess_of(image), tokenizer_of(text)
+    fixed = one_of(text, "text_length", "ragged", "masked", "fixed") == "fixed"
+    check_shapes(image, "image_height", (preprocess.height, preprocess.width, 3), dim)
+    check_shapes(text, "text_length", (tokenizer.context_length if fixed else -1,), dim)
     return ModelSpec(
         name=name,
         fingerprint=required(image, "fingerprint"),
-        embed_dim=positive_int(image, "embed_dim"),
-        preprocess=preprocess_of(image),
+        embed_dim=dim,
+        preprocess=preprocess,
         tokenizer=tokenizer,
-        fixed_text_length=one_of(text, "text_length", "ragged", "masked", "fixed") == "fixed",
+        fixed_text_length=fixed,
         logit_scale=finite_number(image, "logit_scale"),
         logit_bias=None if bias is None else finite_number(image, "logit_bias"),
         architecture=required(image, "architecture"),
@@ -100,9 +104,10 @@ def parse_model(image: TowerConfig, text: TowerConfig) -> ModelSpec:
         precision=required(image, "precision"),
         max_image_batch=max(1, image.max_batch_size),
         max_text_batch=max(1, text.max_batch_size),
-        canary=canary_of(image, positive_int(image, "embed_dim"), tokenizer),
+        canary=canary_of(image, dim, tokenizer),
         version=image.version,
         license=image.parameters.get("license", ""),
+        device=image.device,
     )
 
 

@@ -6,7 +6,8 @@ the version that it names: Triton reports the newest one for all versions that i
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -37,14 +38,15 @@ class ModelVersions:
     Attributes:
         current: the version of each model that gets calls.
         next: the version of a model whose towers are both loaded, and which has not answered right yet.
-        newly_refused: errors in configurations that the last update has found and the previous one had not.
+        refused: errors in configurations.
+        newly_refused: those that the last update has found and the previous one had not.
     """
 
     def __init__(self) -> None:
         self.current: dict[str, ServedModel] = {}
         self.next: dict[str, ServedModel] = {}
         self.newly_refused: dict[str, str] = {}
-        self._refused: dict[str, str] = {}
+        self.refused: dict[str, str] = {}
         self._older: dict[str, list[ServedModel]] = {}
         self._had: dict[str, list[str]] = {}
         """Versions that have been current, the latest last."""
@@ -58,8 +60,9 @@ class ModelVersions:
         """Takes Triton's loaded versions and configurations into account."""
         models = pair_towers(loaded, towers)
         refused = {name: str(error) for name, error in models.items() if isinstance(error, BadModelConfig)}
-        self.newly_refused = dict(refused.items() - self._refused.items())
-        self._refused = refused
+        self.newly_refused = dict(refused.items() - self.refused.items())
+        self.refused = refused
+        self._had = {name: versions for name, versions in self._had.items() if name in models}
         for name in models.keys() | self.current.keys():
             spec, fresh = models.get(name), None
             if isinstance(spec, ModelSpec):
@@ -125,6 +128,24 @@ class ModelVersions:
         # Inputs for one fit the other, and their embeddings can be compared.
         mine, theirs = ((each.fingerprint, each.fixed_text_length) for each in (current.spec, spec))
         return current if mine == theirs else None
+
+
+def prevailing(having: Sequence[ServedModel], before: ModelSpec | None) -> ServedModel | None:
+    """A model as most replicas have it; None if no replica has it.
+
+    Args:
+        having: one for each replica.
+        before: the version that prevailed before. It stays if as many replicas have another one.
+    """
+    models = Counter(served.spec.fingerprint for served in having)
+    versions = Counter((served.spec.fingerprint, served.spec.version) for served in having)
+
+    def rank(served: ServedModel) -> tuple[int, int, bool]:
+        spec = served.spec
+        same = before is not None and same_export(before, spec)
+        return models[spec.fingerprint], versions[spec.fingerprint, spec.version], same
+
+    return max(having, key=rank, default=None)
 
 
 def same_export(one: ModelSpec, other: ModelSpec) -> bool:

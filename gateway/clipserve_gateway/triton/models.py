@@ -5,19 +5,23 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable, Collection, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from typing import Protocol
 
 from clipserve_gateway import errors
 from clipserve_gateway.flow.stages import note
 from clipserve_gateway.metrics import Metrics
 from clipserve_gateway.process.logs import level_of_missing
+from clipserve_gateway.process.safe_text import safe_lines
 from clipserve_gateway.triton.model_config import TOWERS, LoadedVersions, is_tower, pair_towers, tower_name
 from clipserve_gateway.triton.parameters import TowerConfig
+from clipserve_gateway.triton.unready import FAILED_LOAD
 from clipserve_gateway.types import ModelSpec
 
 log = logging.getLogger(__name__)
 
+LATE_SECONDS = 120.0
+"""After this time, calls to a removed model have ended."""
 ANSWER_SECONDS = 0.75
 """Time in which Triton must answer, for each second between two refreshes."""
 
@@ -31,6 +35,14 @@ class ModelSource(Protocol):
 
     async def towers(self, names: Sequence[str], timeout: float) -> list[TowerConfig]:
         """Configurations of Triton models."""
+        ...
+
+
+class PooledSource(ModelSource, Protocol):
+    """A source that knows why models are not ready."""
+
+    def why_unready(self, model: str) -> str:
+        """Why a model was not in service when it was last looked at, for operators; empty if it was."""
         ...
 
 
@@ -58,7 +70,7 @@ class Models:
 
     def __init__(
         self,
-        source: ModelSource,
+        source: PooledSource,
         *,
         default: str,
         poll_seconds: float,
@@ -75,6 +87,12 @@ class Models:
         self._ready: dict[str, bool] = {}
         self._waiting: set[str] = set()
         """Models that Triton lists, and of which it does not serve both towers."""
+        self._told: dict[str, bool] = {}
+        """The readiness that metrics and `on_change` were told last."""
+        self._half: set[str] = set()
+        """Models that were never served, and of which Triton lists one tower."""
+        self._removed: dict[str, float] = {}
+        """Models that Triton no longer lists, and when that was seen."""
         self._complaints: dict[str, tuple[str, int]] = {}
         self._reached = False
         self._created_at = time.monotonic()
@@ -87,6 +105,18 @@ class Models:
     def all(self) -> list[tuple[ModelSpec, bool]]:
         """Every known model and whether it is ready, by name."""
         return [(self._specs[name], self._ready[name]) for name in sorted(self._specs)]
+
+    def readiness(self) -> dict[str, bool]:
+        """Whether each model that Triton lists is ready; so are those that were never served."""
+        return dict.fromkeys(self._waiting | self._half, False) | self._ready
+
+    def status(self) -> str:
+        """A line for each model: its name, and `ready` or why it is not. For operators; thread-safe."""
+        lines = []
+        for name, ready in sorted(self.readiness().items()):
+            reason = "" if ready else self._source.why_unready(name) or "it has just changed"
+            lines.append(f"{name} ready" if ready else f"{name} not ready: {reason}")
+        return safe_lines("\n".join(lines)) or "Triton lists no models"
 
     def ready(self) -> bool:
         """Whether some model is ready: then the gateway can do useful work."""
@@ -176,29 +206,27 @@ class Models:
     ) -> tuple[dict[str, ModelSpec], dict[str, bool]]:
         """The models and their readiness. One bad model does not affect the others."""
         specs, ready = {}, {}
-        self._waiting = set()
+        self._waiting, self._half = set(), set()
         for name, model in pair_towers(index, towers).items():
             complaint, level = "", logging.WARNING
             if isinstance(model, ModelSpec):
                 specs[name], ready[name] = model, True
             else:
-                complaint = str(model or f"model {name} is not ready in Triton")
-                if not model:
+                reason = "" if model else self._source.why_unready(name)
+                complaint = str(model or f"model {name} is not ready: {reason}".rstrip(": "))
+                if not model and FAILED_LOAD not in reason:
                     level = level_of_missing(self._created_at, seen=name in self._specs)
                 if name in self._specs:
                     specs[name], ready[name] = self._specs[name], False
                 if name in self._specs or all(tower_name(name, tower) in index for tower in TOWERS):
                     self._waiting.add(name)
+                else:
+                    self._half.add(name)
             self._complain(name, complaint, level)
         return specs, ready
 
     async def _update(self, specs: dict[str, ModelSpec], ready: dict[str, bool]) -> None:
-        if (specs, ready) == (self._specs, self._ready):
-            return
-        for name in self._ready.keys() - ready.keys():
-            self._metrics.model_ready.remove(name)
         for name, up in ready.items():
-            self._metrics.model_ready.labels(name).set(up)
             if self._ready.get(name) is not up or self._specs.get(name) != specs[name]:
                 log.info(
                     "model %s (%s…, version %s) is %s",
@@ -207,8 +235,26 @@ class Models:
                     specs[name].version,
                     "ready" if up else "not ready",
                 )
+        same_specs = specs == self._specs
         self._specs, self._ready = specs, ready
+        before, self._told = self._told, self.readiness()
+        self._forget_removed(before)
+        if same_specs and self._told == before:
+            return
+        for name, up in self._told.items():
+            self._metrics.model_ready.labels(name).set(up)
         await self._on_change()
+
+    def _forget_removed(self, before: Mapping[str, bool]) -> None:
+        """Removes what is kept of models that Triton no longer lists. Calls under way are counted later."""
+        now = time.monotonic()
+        self._removed |= dict.fromkeys(before.keys() - self._told.keys(), now)
+        for name, since in list(self._removed.items()):
+            if name in self._told or now - since > LATE_SECONDS:
+                del self._removed[name]
+            if name not in self._told:
+                self._metrics.forget_model(name)
+                self._complaints.pop(name, None)
 
     def _complain(self, about: str, complaint: str, level: int = logging.WARNING) -> None:
         """Logs a complaint if it is new or its level is higher than before."""

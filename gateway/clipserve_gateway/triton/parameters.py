@@ -25,6 +25,9 @@ class TowerConfig:
     Attributes:
         instances: how many run at the same time.
         bulk_batch: rows of a call of bulk work while there is interactive work; 0 for no limit.
+        device: where Triton runs it, `cpu` or `cuda`; empty if not known.
+        input_dims: shape of one input, -1 for any size; empty if not known.
+        output_dims: shape of one output; empty if not known.
     """
 
     triton_name: str
@@ -32,6 +35,9 @@ class TowerConfig:
     parameters: Mapping[str, str] = field(hash=False)
     instances: int = 1
     bulk_batch: int = 0
+    device: str = ""
+    input_dims: tuple[int, ...] = ()
+    output_dims: tuple[int, ...] = ()
 
     @property
     def version(self) -> str:
@@ -79,6 +85,21 @@ def whole_number(tower: TowerConfig, key: str, most: int, least: int = 0) -> int
 def positive_int(tower: TowerConfig, key: str, most: int = 2**31 - 1) -> int:
     """A parameter's value. Raises BadModelConfig if it is not a whole number from 1 to `most`."""
     return whole_number(tower, key, most, least=1)
+
+
+def check_shapes(tower: TowerConfig, keys: str, taken: tuple[int, ...], dim: int) -> None:
+    """Raises BadModelConfig if Triton's inputs or outputs have other shapes than the parameters say.
+
+    Args:
+        keys: names of the parameters that say the shape of the input, which is `taken`.
+    """
+    for key, told, found in ((keys, taken, tower.input_dims), ("embed_dim", (dim,), tower.output_dims)):
+        if found and found != told:
+            what = "gives" if key == "embed_dim" else "takes"
+            raise BadModelConfig(
+                f"{tower.triton_name}: by parameter {key} the tower {what} {list(told)}, and by its "
+                f"configuration {list(found)}"
+            )
 
 
 def from_base64(tower: TowerConfig, key: str) -> bytes:

@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Protocol, TypeVar
 
 from clipserve_gateway import errors
@@ -21,6 +21,7 @@ from clipserve_gateway.triton.model_versions import ModelVersions, ServedModel
 from clipserve_gateway.triton.models import ModelSource
 from clipserve_gateway.triton.parameters import TowerConfig
 from clipserve_gateway.triton.tokenizer_loader import TokenizerLoader, TokenizerSource
+from clipserve_gateway.triton.unready import LOADING, unready_reason
 from clipserve_gateway.triton.watched_model import WatchedModel
 from clipserve_gateway.types import ModelSpec, Tower
 
@@ -34,6 +35,10 @@ STALL_CHECK_SECONDS = 1.0
 
 class TritonConnection(Encoder, ModelSource, TokenizerSource, Protocol):
     """A connection to one replica."""
+
+    async def load_failures(self, timeout: float) -> dict[str, str]:
+        """Why each Triton model is not ready; empty if Triton gives no reason."""
+        ...
 
     async def close(self) -> None:
         """Closes the connection."""
@@ -68,6 +73,7 @@ class Replica:
         self._tokenizers = tokenizers
         self._canary_seconds = canary_seconds
         self._towers: dict[str, TowerConfig] = {}
+        self._failures: Mapping[str, str] = {}
         self._watched: dict[ModelSpec, WatchedModel] = {}
         self._breaker = Breaker(address, metrics, self.check_now)
         self._idle = asyncio.Event()
@@ -93,6 +99,21 @@ class Replica:
     def _in_service(self, spec: ModelSpec) -> bool:
         watched = self._watched.get(spec)
         return watched is not None and watched.health.in_service
+
+    def why_unready(self, model: str) -> str:
+        """Why the current version of a model is not in service, for operators; empty if it is."""
+        current = self.versions.current.get(model)
+        watched = self._watched.get(current.spec) if current is not None else None
+        if not self.up:
+            return "Triton does not answer"
+        if current is None:
+            refused = self.versions.refused.get(model)
+            reason = refused or unready_reason(model, self.loaded, self._failures, self._towers)
+            return f"{reason}; Triton's log says whether it still loads" if reason == LOADING else reason
+        if watched is None or watched.health.state is State.NEW:
+            return "its first canary is not answered yet"
+        health = watched.health
+        return "" if health.in_service else f"it {health.symptom}: {health.result.detail}"
 
     def reusable_result(self, spec: ModelSpec) -> CanaryResult | None:
         """The result of the last canary run of a model, if it was right and is recent."""
@@ -177,9 +198,11 @@ class Replica:
             loaded = await self.connection.repository_index(timeout)
             names = [name for name, ready in loaded.items() if ready and is_tower(name)]
             towers = await self.connection.towers(names, timeout)
+            failures = {} if all(loaded.values()) else await self.connection.load_failures(timeout)
         except errors.DeadlineExceeded:
             return self._last_success >= begin
         self._breaker.heard = time.monotonic()
+        self._failures = failures
         self.loaded, self._towers = loaded, {tower.triton_name: tower for tower in towers}
         return True
 

@@ -7,7 +7,6 @@ import functools
 import logging
 import math
 import time
-from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence, Set
 
 import numpy as np
@@ -22,7 +21,7 @@ from clipserve_gateway.triton.bulk_batches import bulk_room
 from clipserve_gateway.triton.canary import CanaryResult
 from clipserve_gateway.triton.encoder import Rows
 from clipserve_gateway.triton.model_config import model_name
-from clipserve_gateway.triton.model_versions import ServedModel, same_export
+from clipserve_gateway.triton.model_versions import ServedModel, prevailing
 from clipserve_gateway.triton.parameters import TowerConfig
 from clipserve_gateway.triton.replica import Replica, TritonConnection
 from clipserve_gateway.triton.resolver import Resolver
@@ -218,7 +217,22 @@ class ReplicaPool:
                     # A model with a bad configuration has no canary; Models reports what is wrong with it.
                     in_service = set(loaded)
                 index[name] = index.get(name, frozenset()) | in_service
+        self._forget_idle({model_name(name) for name in index})
         return index
+
+    def _forget_idle(self, listed: Set[str]) -> None:
+        """Forgets the queues and batchers of models that no replica lists and no call uses."""
+        for key, queue in list(self._queues.items()):
+            if key[0] not in listed and not queue.inside and not queue.waiting:
+                del self._queues[key]
+                self._batchers.pop(key, None)
+
+    def why_unready(self, model: str) -> str:
+        """See PooledSource: by the first replica without the model in service."""
+        for address, replica in self._replicas.items():
+            if replica.up and (reason := replica.why_unready(model)):
+                return f"replica {address}: {reason}"
+        return "" if any(replica.up for replica in self._replicas.values()) else "no Triton answers"
 
     async def towers(self, names: Sequence[str], timeout: float) -> list[TowerConfig]:
         """The configurations of Triton models, as most replicas with the model in service have them.
@@ -244,16 +258,7 @@ class ReplicaPool:
         healthy = [replica for replica in up if replica.healthy(model)] or up
         current = [replica.versions.current for replica in healthy]
         having = [versions[model] for versions in current if model in versions]
-        models = Counter(served.spec.fingerprint for served in having)
-        versions = Counter((served.spec.fingerprint, served.spec.version) for served in having)
-        before = self._reported.get(model)
-
-        def rank(served: ServedModel) -> tuple[int, int, bool]:
-            spec = served.spec
-            same = before is not None and same_export(before, spec)
-            return models[spec.fingerprint], versions[spec.fingerprint, spec.version], same
-
-        return max(having, key=rank, default=None)
+        return prevailing(having, self._reported.get(model))
 
     async def _resolve(self) -> None:
         replicas = self._replicas.values()

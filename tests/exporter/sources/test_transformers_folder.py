@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -10,8 +11,11 @@ from typing import Any
 import pytest
 import torch
 from clipserve_exporter.errors import ExportError
+from clipserve_exporter.source import load
 from clipserve_exporter.sources.transformers_folder import is_transformers_folder, load_transformers
 from torch import Tensor
+
+from testing.tokenizers import build
 
 Make = Callable[..., tuple[Path, Any]]
 BOUND = 0.99999
@@ -212,3 +216,34 @@ def test_a_folder_of_open_clip_is_not_one_of_transformers(made: Make) -> None:
     assert is_transformers_folder(folder)
     (folder / "open_clip_config.json").write_text("{}")
     assert not is_transformers_folder(folder)
+
+
+@pytest.mark.parametrize(
+    ("kind", "tokenizer", "named", "clean"),
+    [
+        ("siglip", "siglip", "SiglipTokenizer", "canonicalize"),
+        ("siglip2", "siglip2", "GemmaTokenizer", "canonicalize"),
+        ("chinese_clip", "chinese_clip", "BertTokenizer", "whitespace"),
+    ],
+)
+def test_the_tokenizer_comes_from_the_folder(
+    made: Make, tmp_path: Path, kind: str, tokenizer: str, named: str, clean: str
+) -> None:
+    folder, _ = made(kind, text={"vocab_size": 1000})
+    build(tokenizer, tmp_path / "tokenizer")
+    for path in (tmp_path / "tokenizer").iterdir():
+        shutil.copy(path, folder)
+    settings = json.loads((folder / "tokenizer_config.json").read_text())
+    (folder / "tokenizer_config.json").write_text(json.dumps(settings | {"tokenizer_class": named}))
+    source = load(str(folder))
+    assert (source.tokenizer.kind, source.tokenizer.clean) == ("huggingface", clean)
+    assert source.tokenizer.vocab_size == 1000
+    assert source.bundle
+    texts = ["a photo of a cat", "一张黑猫"]
+    assert source.tokenize(texts).shape == (2, 16)
+
+
+def test_a_folder_without_a_tokenizer_is_refused(made: Make) -> None:
+    folder, _ = made("siglip")
+    with pytest.raises(ExportError, match=r"siglip has no tokenizer: it needs tokenizer_config.json"):
+        load(str(folder))

@@ -2,11 +2,12 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from clipserve.v1 import collection_pb2
+from clipserve.v1 import collection_pb2, common_pb2
 from clipserve_gateway.collection.management import CollectionFacts
 from clipserve_gateway.collection.score_statistics import ScoreBackground
 from clipserve_gateway.collection.spec import CollectionSpec, Migration, MigrationState, Overlap
 from clipserve_gateway.convert.collections import read_create, write_collection
+from clipserve_gateway.convert.common import write_image_rules
 from clipserve_gateway.convert.pages import read_page, write_page_token
 from clipserve_gateway.errors import InvalidInput
 from clipserve_gateway.index.values import IndexOptions, IndexState, TableStatus
@@ -87,7 +88,13 @@ def test_a_migration_goes_from_the_old_model_to_the_new_whichever_answers(state,
     assert (migration.state, migration.error) == (written, error)
     assert (getattr(migration, "from").name, migration.to.name) == (OLD.model, NEW.model)
     assert (migration.overlap.k, migration.overlap.mean) == (10, 0.5)
-    assert collection.model.name == (NEW if state is MigrationState.SWITCHED else OLD).model
+    serving = NEW if state is MigrationState.SWITCHED else OLD
+    assert collection.model.name == serving.model
+    assert collection.image_rules == write_image_rules(serving.rules)
+    assert migration.from_image_rules == common_pb2.ImageRules()
+    assert migration.to_image_rules == common_pb2.ImageRules(
+        apply_orientation=True, alpha_background="#0a3cc8"
+    )
 
 
 @given(st.text(max_size=50), st.integers(0, 2**31 - 1))

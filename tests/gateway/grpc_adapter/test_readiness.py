@@ -12,14 +12,14 @@ from clipserve.v1 import clip_pb2, clip_pb2_grpc
 from clipserve_gateway import errors
 from clipserve_gateway.errors import StorageFailed, StorageRefused, StorageUnavailable
 from clipserve_gateway.grpc_adapter import readiness
-from clipserve_gateway.grpc_adapter.health import CALLS_SERVICE
+from clipserve_gateway.grpc_adapter.health import CALLS_SERVICE, MODEL_SERVICE
 from clipserve_gateway.index.lance.commits import storage_failed
 from clipserve_gateway.index.milvus.connection import MilvusConnection
 from clipserve_gateway.index.milvus.options import MilvusOptions
 from clipserve_gateway.server import Gateway
 from clipserve_gateway.settings import Settings
 
-from testing.fakes import FakeBackend
+from testing.fakes import FakeBackend, FakeTriton, towers
 
 
 def gateway(folder: Path, monkeypatch: pytest.MonkeyPatch, error: Callable[[], Exception | None]) -> Gateway:
@@ -163,3 +163,17 @@ class MilvusError(Exception):
 def test_what_milvus_says_does_too(code: object, kind: type[Exception]) -> None:
     connection = MilvusConnection(MilvusOptions("http://127.0.0.1:9"))
     assert type(connection._translated(MilvusError(code))) is kind
+
+
+async def test_the_health_of_a_model_goes_with_it(tmp_path) -> None:
+    backend = FakeBackend(FakeTriton(*towers(), *towers(model="bad", embed_dim="many")))
+    running = Gateway(Settings(port=0, http_port=0, data=str(tmp_path)), backend)
+    await running.models.refresh()
+    statuses = running.parts.health._statuses
+    assert (statuses[f"{MODEL_SERVICE}fake"], statuses[f"{MODEL_SERVICE}bad"]) == (1, 2)
+    for name in ("bad_image", "bad_text"):
+        del backend.source.ready[name]
+    await running.models.refresh()
+    assert f"{MODEL_SERVICE}bad" not in statuses
+    assert statuses[f"{MODEL_SERVICE}fake"] == 1
+    await running.stop(drain_seconds=0, grace_seconds=0)

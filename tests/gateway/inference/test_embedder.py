@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+import io
 import time
 
 import numpy as np
@@ -14,11 +15,13 @@ from clipserve_gateway.inputs import preprocess
 from clipserve_gateway.metrics import Metrics
 from clipserve_gateway.settings import Settings
 from clipserve_gateway.triton.encoder import padded
-from clipserve_gateway.types import EncodedImage, RawImage, TokenizerSpec
+from clipserve_gateway.types import AS_OPEN_CLIP, EncodedImage, ImageRules, RawImage, TokenizerSpec
+from PIL import Image
 
 from testing.fakes import DIM, SPEC, FakeEncoder, FakeTriton, fake_models
 
 SOON = Deadline.after(3600)
+UPRIGHT = ImageRules(orientation=True)
 
 
 async def test_images_and_texts_come_back_in_the_order_of_the_request(embedder, picture):
@@ -265,3 +268,38 @@ async def test_images_that_take_much_memory_are_decoded_one_at_a_time(embedder, 
     items = (await embedder.embed("", inputs, deadline=SOON)).items
     assert all(item.error is None for item in items)
     assert max(most) == 1
+
+
+def turned(picture: EncodedImage) -> EncodedImage:
+    """The picture with an EXIF orientation."""
+    exif, file = Image.Exif(), io.BytesIO()
+    exif[274] = 3
+    Image.open(io.BytesIO(picture.content)).save(file, "PNG", exif=exif)
+    return EncodedImage(file.getvalue())
+
+
+async def test_images_follow_the_servers_rules_unless_a_call_has_its_own(pool, encoder, picture):
+    embedder = Embedder(
+        await fake_models(), encoder, pool, Settings().limits, Metrics(), fast_decode=True, rules=UPRIGHT
+    )
+    plain, marked = picture(1), turned(picture(1))
+
+    async def embedding(image, **rules):
+        return (await embedder.embed("", [image], deadline=SOON, **rules)).items[0].embedding.tolist()
+
+    stored = await embedding(plain)
+    assert await embedding(marked, rules=AS_OPEN_CLIP) == stored
+    assert await embedding(marked) == await embedding(marked, rules=UPRIGHT) != stored
+
+
+async def test_one_image_under_two_rules_at_the_same_time_is_embedded_twice(embedder, encoder, picture):
+    marked = turned(picture(1))
+    one, other, again = await asyncio.gather(
+        *(
+            embedder.embed("", [marked], deadline=SOON, rules=rules)
+            for rules in (AS_OPEN_CLIP, UPRIGHT, UPRIGHT)
+        )
+    )
+    assert one.items[0].embedding.tolist() != other.items[0].embedding.tolist()
+    assert again.items[0].embedding.tolist() == other.items[0].embedding.tolist()
+    assert sum(shape[0] for shape in encoder.image_batches) == 2

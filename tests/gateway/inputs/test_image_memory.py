@@ -13,12 +13,14 @@ import pytest
 from clipserve_gateway.inputs import preprocess
 from clipserve_gateway.inputs.image_memory import LARGE_BYTES, MOST_BYTES
 from clipserve_gateway.inputs.preprocess import ImageLimits, decode, load_image, load_small, open_image
+from clipserve_gateway.types import AS_OPEN_CLIP, ImageRules, Preprocess
 
 from testing.hostile.dear import DEAR
 from testing.hostile.files import saved
 from testing.preprocessing import square
 
 LIMITS = ImageLimits(20 << 20, 64_000_000)
+RULES = ImageRules(orientation=True, background=(255, 255, 255))
 PIXELS = 8_000_000
 ROOT = Path(__file__).parents[3]
 
@@ -33,11 +35,11 @@ def measure() -> None:
     """Decodes each of the expensive images; prints the memory it took and the bound."""
     for name, make in DEAR.items():
         content = make(PIXELS)
-        for fast in (False, True):
+        for fast, rules in ((False, AS_OPEN_CLIP), (True, AS_OPEN_CLIP), (False, RULES), (True, RULES)):
             ctypes.CDLL(None).malloc_trim(0)
             Path("/proc/self/clear_refs").write_text("5")
             before = status("VmRSS")
-            opened = open_image(content, *square(224), limits=LIMITS, fast=fast)
+            opened = open_image(content, Preprocess(224, 224), rules, limits=LIMITS, fast=fast)
             decode(opened)
             bound = opened.bytes
             del opened
@@ -49,7 +51,7 @@ def test_no_image_takes_more_memory_than_its_bound():
     code = "from tests.gateway.inputs.test_image_memory import measure; measure()"
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
     rows = [json.loads(line) for line in done.stdout.splitlines()]
-    assert len(rows) == 2 * len(DEAR)
+    assert len(rows) == 4 * len(DEAR)
     assert [row for row in rows if row[2] > row[3]] == []
     assert max(taken for _, _, taken, _ in rows) > 15 * PIXELS, "the most expensive kind is not among them"
 

@@ -19,7 +19,9 @@ import pytest
 from clipserve_gateway.errors import ImageError
 from clipserve_gateway.inputs import image_decoders, image_jpeg
 from clipserve_gateway.inputs.image_file import essential
+from clipserve_gateway.inputs.image_orientation import orientation_of
 from clipserve_gateway.inputs.preprocess import ImageLimits, decode, guarded, open_image
+from clipserve_gateway.types import ImageRules, Preprocess
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
@@ -40,8 +42,8 @@ from testing.hostile.files import (
     segment,
     segments,
 )
-from testing.preprocessing import square
 
+RULES = ImageRules(orientation=True, background=(255, 255, 255))
 LIMITS = ImageLimits(20 << 20, 64_000_000)
 LENGTH = 60_000
 """Size of a file of repeated units."""
@@ -232,7 +234,8 @@ def test_our_own_look_at_a_file_visits_each_byte_a_few_times(counted: None, file
     Counted.visited = 0
     with contextlib.suppress(ImageError):
         essential(Counted(file.content))
-    assert Counted.visited <= 4 * len(file.content)
+        orientation_of(Counted(file.content))
+    assert Counted.visited <= 6 * len(file.content)
 
 
 class TooManySteps(Exception):
@@ -263,7 +266,7 @@ def lines(work: Callable[[], object], most: int) -> int:
 
 def look(file: bytes) -> None:
     """All steps that read a file."""
-    opened = open_image(file, *square(16), limits=LIMITS, fast=True)
+    opened = open_image(file, Preprocess(16, 16), RULES, limits=LIMITS, fast=True)
     guarded(lambda: decode(opened))
 
 

@@ -95,6 +95,21 @@ def test_a_closed_one_says_that_the_model_is_loading() -> None:
         process.encode(["dog"])
 
 
+def test_memory_is_limited() -> None:
+    code = (
+        "from clipserve_gateway.inputs import tokenizer_worker\n"
+        "tokenizer_worker.MAX_MEMORY = 100 << 20\n"
+        "tokenizer_worker.limit_memory()\n"
+        "some = bytearray(50 << 20)\n"
+        "try:\n"
+        "    more = bytearray(200 << 20)\n"
+        "except MemoryError:\n"
+        "    print('refused')\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "refused\n"
+
+
 def test_the_process_ends_with_its_parent(tmp_path: Path) -> None:
     code = (
         "import os, signal\n"

@@ -310,6 +310,14 @@ def test_a_model_that_is_merely_slow_is_to_be_given_time(why: str) -> None:
     assert not diagnosis.known
 
 
+def test_a_load_without_progress_names_the_model_and_how_to_allow_more_time() -> None:
+    symptom = "Triton has made no progress for 180 s while it loads big_image"
+    diagnosis = diagnose(BEGINNING, Evidence(symptom=symptom))
+    assert diagnosis.cause == f"{symptom}."
+    assert "--startup-seconds" in diagnosis.remedy
+    assert not diagnosis.known, "the log may say more"
+
+
 def test_a_repository_that_cannot_be_opened_any_more_is_laid_to_a_low_limit_of_open_files() -> None:
     log = FEW_FILES.splitlines()[-1]
     symptom = "model demo does not answer, for 0 s: Triton cannot load demo_image: unloaded"

@@ -32,11 +32,33 @@ class Clock:
         await asyncio.sleep(0)
 
 
+class FakeProgress:
+    """The load of a Triton that has worked until some moment, and has lines for the user."""
+
+    loading = "demo_image"
+
+    def __init__(self, clock: Clock) -> None:
+        self.clock = clock
+        self.begin = clock.now
+        self.works_until = 0.0
+        self.lines: list[str] = []
+
+    @property
+    def idle_seconds(self) -> float:
+        return max(0.0, self.clock.now - max(self.begin, self.works_until))
+
+    def look(self) -> list[str]:
+        lines, self.lines = self.lines, []
+        return lines
+
+
 class FakeProcess(TritonProcess):
     """A process that is not real: ends when told, and counts its starts in `pid`."""
 
     log = Path("/tmp/triton.log")
     pid = 0
+
+    progress = FakeProgress(Clock())  # type: ignore[assignment]
 
     def __init__(self) -> None:
         self.killed = 0
@@ -107,6 +129,7 @@ class Play:
 
     async def _noted_start(self) -> None:
         self.starts.append(self.clock.now)
+        self.triton.progress = FakeProgress(self.clock)
         await self._start()
 
     async def _probe(self, healthy: Collection[str]) -> ProbeResult:
@@ -347,10 +370,42 @@ async def test_the_log_is_quoted_only_where_it_explains_nothing():
 
 async def test_a_first_one_that_never_answers_ends_all():
     play = Play(lambda play: NOBODY)
-    with pytest.raises(TritonFailed, match="exit code None: nobody there"):
+    symptom = "exit code None: Triton has made no progress for 18[01] s while it loads demo_image"
+    with pytest.raises(TritonFailed, match=symptom):
         await play.run(1000)
     assert play.clock.now == pytest.approx(180, abs=1)
     assert play.triton.killed == 1
+
+
+async def test_a_triton_may_load_as_long_as_it_makes_progress():
+    def scene(play: Play) -> ProbeResult:
+        play.triton.progress.works_until = min(play.clock.now, 1000)
+        return NOBODY
+
+    play = Play(scene)
+    with pytest.raises(TritonFailed, match="no progress for 18"):
+        await play.run(3000)
+    assert play.clock.now == pytest.approx(1180, abs=1)
+
+
+async def test_work_after_the_first_answer_is_no_progress_of_the_load():
+    def scene(play: Play) -> ProbeResult:
+        play.triton.progress.works_until = play.clock.now
+        return GOOD if play.clock.now < 20 else NOBODY
+
+    play = Play(scene)
+    await play.run(100)
+    assert play.triton.pid > 1, "it hangs and works, and was started again"
+
+
+async def test_people_are_told_what_is_loaded_until_triton_answers():
+    def scene(play: Play) -> ProbeResult:
+        play.triton.progress.lines = [f"· at {play.clock.now:.1f} s"]
+        return GOOD if play.clock.now > 0.5 else NOBODY
+
+    play = Play(scene)
+    await play.run(10)
+    assert [line for line in play.said if "· at" in line] == ["· at 0.0 s", "· at 0.3 s"]
 
 
 @pytest.mark.parametrize(("look", "seconds"), [(LOST, 5.5), (ProbeResult(True), 5.5), (BAD, 7)])

@@ -10,6 +10,7 @@ import pytest
 from clipserve_gateway import errors
 from clipserve_gateway.triton import client
 from clipserve_gateway.triton.client import TritonEncoder
+from google.protobuf.json_format import ParseDict
 from tritonclient.grpc import service_pb2, service_pb2_grpc
 
 
@@ -97,3 +98,15 @@ async def test_a_change_in_place_is_seen_after_a_while(encoder, servicer, monkey
     assert await color(encoder) == "red"
     monkeypatch.setattr(client, "CONFIG_SECONDS", 0.0)
     assert await color(encoder) == "blue"
+
+
+@pytest.mark.parametrize(("kind", "device"), [("KIND_CPU", "cpu"), ("KIND_GPU", "cuda"), ("KIND_AUTO", "")])
+def test_a_configuration_says_the_device_and_the_shapes(kind: str, device: str) -> None:
+    config = {
+        "name": "demo_image",
+        "instance_group": [{"count": 1, "kind": kind}],
+        "input": [{"name": "INPUT__0", "dims": [32, 32, 3]}],
+        "output": [{"name": "OUTPUT__0", "dims": [8]}],
+    }
+    tower = client.tower_of(ParseDict({"config": config}, service_pb2.ModelConfigResponse()))
+    assert (tower.device, tower.input_dims, tower.output_dims) == (device, (32, 32, 3), (8,))

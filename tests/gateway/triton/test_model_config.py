@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import dataclasses
+
 import pytest
 from clipserve_gateway.triton.model_config import model_name, pair_towers, parse_model
 from clipserve_gateway.triton.parameters import BadModelConfig, TowerConfig
@@ -190,3 +192,38 @@ def test_recorded_ids_of_the_canary_fit_the_model(ids):
         parse_model(*towers(**own, canary_text_ids=ids))
     with pytest.raises(BadModelConfig, match="canary_text_ids is missing"):
         parse_model(*towers(**own))
+
+
+@pytest.mark.parametrize(
+    ("tower", "changes", "words"),
+    [
+        (
+            "image",
+            {"output_dims": (4,)},
+            r"fake_image: by parameter embed_dim the tower gives \[8\], .* \[4\]",
+        ),
+        (
+            "text",
+            {"output_dims": (16,)},
+            r"fake_text: by parameter embed_dim the tower gives \[8\], .* \[16\]",
+        ),
+        (
+            "image",
+            {"input_dims": (32, 16, 3)},
+            r"image_height the tower takes \[16, 16, 3\], .* \[32, 16, 3\]",
+        ),
+        ("text", {"input_dims": (77,)}, r"text_length the tower takes \[-1\], .* \[77\]"),
+    ],
+)
+def test_parameters_that_triton_contradicts_are_refused(tower, changes, words):
+    by_role = dict(zip(("image", "text"), towers(), strict=True))
+    by_role[tower] = dataclasses.replace(by_role[tower], **changes)
+    with pytest.raises(BadModelConfig, match=words):
+        parse_model(by_role["image"], by_role["text"])
+
+
+def test_shapes_that_triton_confirms_are_accepted_and_the_device_is_that_of_the_image_tower():
+    image, text = towers(text_length="fixed")
+    image = dataclasses.replace(image, input_dims=(16, 16, 3), output_dims=(8,), device="cuda")
+    text = dataclasses.replace(text, input_dims=(77,), output_dims=(8,))
+    assert parse_model(image, text).device == "cuda"

@@ -6,9 +6,11 @@ import pytest
 from clipserve_gateway import errors
 from clipserve_gateway.metrics import Metrics
 from clipserve_gateway.process import logs
+from clipserve_gateway.triton import models as models_module
 from clipserve_gateway.triton.breaker import Breaker
+from clipserve_gateway.triton.models import Models
 
-from testing.fakes import FakeTriton, fake_models, towers
+from testing.fakes import FakeTriton, fake_models, no_one, towers
 
 
 async def test_a_single_model_is_the_default():
@@ -87,6 +89,90 @@ async def test_a_model_added_to_triton_appears_and_a_removed_one_goes():
         models.get("new")
     exported = [sample.labels["model"] for sample in metrics.model_ready.collect()[0].samples]
     assert exported == ["fake"]
+
+
+def series(metrics: Metrics, model: str) -> int:
+    """Series of a model."""
+    samples = [sample for family in metrics.registry.collect() for sample in family.samples]
+    return sum(sample.labels.get("model") == model for sample in samples)
+
+
+async def test_the_metrics_of_a_removed_model_go_and_so_do_those_of_calls_that_end_later(monkeypatch):
+    source, metrics = FakeTriton(*towers(), *towers(model="old")), Metrics()
+    models = await fake_models(source, metrics=metrics)
+
+    def call() -> None:
+        metrics.requests.labels("Embed", "OK", "old").inc()
+        metrics.request_seconds.labels("Embed", "old").observe(1)
+        metrics.encode_rows.labels("image", "old").observe(1)
+        metrics.canary_ok.labels("a:1", "old").set(1)
+
+    call()
+    for name in ("old_image", "old_text"):
+        del source.ready[name]
+    await models.refresh()
+    assert series(metrics, "old") == 0
+    call()
+    await models.refresh()
+    assert series(metrics, "old") == 0
+    assert series(metrics, "fake") == 1
+    monkeypatch.setattr(models_module, "LATE_SECONDS", -1.0)
+    await models.refresh()
+    assert models._removed == {}, "nothing is kept of it"
+    assert "old" not in models._complaints
+
+
+async def test_a_model_that_comes_back_is_no_removed_one():
+    source, metrics = FakeTriton(*towers(), *towers(model="old")), Metrics()
+    models = await fake_models(source, metrics=metrics)
+    gone = {name: source.ready.pop(name) for name in ("old_image", "old_text")}
+    await models.refresh()
+    source.ready |= gone
+    await models.refresh()
+    metrics.requests.labels("Embed", "OK", "old").inc()
+    await models.refresh()
+    assert series(metrics, "old") == 3, "readiness, and a counter with the time of its creation"
+
+
+async def test_models_that_were_never_served_are_told_as_not_ready_with_the_reason(monkeypatch):
+    source = FakeTriton(*towers(), *towers(model="bad", embed_dim="many"), *towers(model="new"))
+    source.ready["new_text"] = False
+    monkeypatch.setattr(source, "why_unready", lambda name: f"the reason\x1b of {name}")
+    metrics = Metrics()
+    models = await fake_models(source, metrics=metrics)
+    assert models.readiness() == {"fake": True, "bad": False, "new": False}
+    assert models.status().splitlines() == [
+        "bad not ready: the reason\\x1b of bad",
+        "fake ready",
+        "new not ready: the reason\\x1b of new",
+    ]
+    ready = {sample.labels["model"]: sample.value for sample in metrics.model_ready.collect()[0].samples}
+    assert ready == models.readiness()
+
+
+async def test_half_a_model_is_unknown_to_callers_and_told_to_operators():
+    source = FakeTriton(*towers(), *towers(model="half"))
+    del source.ready["half_text"]
+    models = await fake_models(source)
+    with pytest.raises(errors.ModelNotFound):
+        models.get("half")
+    assert models.readiness() == {"fake": True, "half": False}
+
+
+async def test_a_model_that_triton_cannot_load_is_a_warning_with_the_reason(caplog, monkeypatch):
+    source = FakeTriton(*towers(), *towers(model="new"))
+    source.ready["new_text"] = False
+    monkeypatch.setattr(source, "why_unready", lambda name: "Triton cannot load new_text: no memory")
+    await fake_models(source)
+    assert [record.getMessage() for record in caplog.records] == [
+        "model new is not ready: Triton cannot load new_text: no memory"
+    ]
+
+
+async def test_without_models_the_status_says_so():
+    assert Models(FakeTriton(), default="", poll_seconds=1, metrics=Metrics(), on_change=no_one).status() == (
+        "Triton lists no models"
+    )
 
 
 async def test_listeners_hear_of_changes_only():

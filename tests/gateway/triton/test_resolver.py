@@ -5,7 +5,7 @@ from __future__ import annotations
 import socket
 
 import pytest
-from clipserve_gateway.settings import parse_endpoints
+from clipserve_gateway.setting_values import parse_endpoints
 from clipserve_gateway.triton.resolver import Resolver, addresses_of
 
 

@@ -37,6 +37,18 @@ def test_info_tells_which_model_answers_where_none_is_named(run):
     )
 
 
+def test_info_tells_precision_and_device(run):
+    assert "fp32 on cpu" in run("info").stdout
+
+
+def test_info_tells_how_texts_become_tokens(run, answer):
+    assert "openai_bpe" in run("info").stdout
+    [model, _] = answer("info")["models"]
+    assert [model[key] for key in ("tokenizer", "tokenizer_sha256", "text_clean", "vocab_size")] == [
+        "openai_bpe", "", "lower", 49408,
+    ]  # fmt: skip
+
+
 def test_info_tells_that_the_default_model_is_not_there():
     model = ModelInfo(ModelRef("other", "0" * 64, 4), True, "Fake-4", "", 4, 8, 1.0, None, "fp32")
     info = ServerInfo("1", (model,), "fake", Limits(*range(1, 12)))

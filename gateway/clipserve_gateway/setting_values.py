@@ -1,0 +1,53 @@
+"""Reads the values of settings that are more than a number or a word."""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+
+HEADER = re.compile(r"([a-z0-9_.-]+):\s*([!-~](?:[ -~]*[!-~])?)")
+COLOR = re.compile(r"#([0-9a-fA-F]{2})([0-9a-fA-F]{2})([0-9a-fA-F]{2})")
+
+
+def parse_endpoints(target: str) -> list[str]:
+    """The endpoints in a value like `a:8001,b:8001`. Raises ValueError if one is not HOST:PORT."""
+    endpoints = [part.strip().removeprefix("dns:///") for part in target.split(",") if part.strip()]
+    if not endpoints:
+        raise ValueError("name at least one HOST:PORT")
+    for endpoint in endpoints:
+        host, _, port = endpoint.rpartition(":")
+        if not endpoint.startswith("unix:") and (not host or not port.isdigit()):
+            raise ValueError(f"{endpoint!r} is not HOST:PORT")
+    return endpoints
+
+
+def parse_color(color: str) -> tuple[int, int, int] | None:
+    """Red, green and blue, 0–255, of #RRGGBB; None for `none`. Raises ValueError for another value."""
+    if color == "none":
+        return None
+    parts = COLOR.fullmatch(color)
+    if parts is None:
+        raise ValueError(f"{color[:80]!r} is not a color: write none, or #RRGGBB, e.g. #ffffff for white")
+    return int(parts[1], 16), int(parts[2], 16), int(parts[3], 16)
+
+
+def readable(path: str) -> str:
+    """The path. Raises ValueError if it is not empty and not a readable file."""
+    if path and not os.access(path, os.R_OK):
+        raise ValueError(f"{path} cannot be read")
+    return path
+
+
+def read_headers(path: str) -> dict[str, str]:
+    """Headers by name, from the lines of a file. Raises ValueError, without the values, for a wrong line."""
+    headers: dict[str, str] = {}
+    for number, line in enumerate(Path(path).read_text().splitlines() if path else (), 1):
+        if line.strip():
+            header = HEADER.fullmatch(line.strip())
+            if header is None:
+                raise ValueError(
+                    f"line {number} is not a header: write NAME: VALUE, with the name in lower case"
+                )
+            headers[header[1]] = header[2]
+    return headers
