@@ -19,8 +19,8 @@ def png(seed: int, height: int = 24, width: int = 32) -> bytes:
     return saved(Image.fromarray(pixels(seed, height, width)))
 
 
-def saved(image: Image.Image, format: str = "PNG") -> bytes:
+def saved(image: Image.Image, format: str = "PNG", **options: object) -> bytes:
     """An image as a file."""
     file = io.BytesIO()
-    image.save(file, format)
+    image.save(file, format, **options)
     return file.getvalue()

@@ -7,13 +7,15 @@ import struct
 from pathlib import Path
 from typing import Any
 
+import clipserve
 import numpy as np
 import numpy.typing as npt
 import pytest
 from clipserve.inputs.image_like import ImageLike
-from clipserve.tools.sheets.thumbnail import NotShown, thumbnail
+from clipserve.messages.responses import read_fields
+from clipserve.tools.sheets.thumbnail import ModelView, NotShown, thumbnail
 from clipserve.wire.images import write_image
-from clipserve_gateway.convert.common import read_image
+from clipserve_gateway.convert.common import read_image, write_image_rules
 from clipserve_gateway.errors import ImageFormatUnsupported
 from clipserve_gateway.inputs.preprocess import ImageLimits, load_image, load_raw
 from clipserve_gateway.types import AS_OPEN_CLIP, EncodedImage, ImageRules, Preprocess
@@ -162,16 +164,20 @@ def test_the_rules_matter_for_these_files(name: str) -> None:
     assert (np.abs(plain.astype(int) - white).max() > 10) == ("clear" in name or "A" in name or "sev" in name)
 
 
-@pytest.mark.parametrize("name", FILES)
-def test_sheets_show_what_the_model_sees(name: str) -> None:
-    content = FILES[name]()
-    shown = thumbnail(content, 1000, SIZE) if "turned" not in name else thumbnail(content, SIZE, 1000)
+@pytest.mark.parametrize("rules", RULES, ids=str)
+@pytest.mark.parametrize("name", [*FILES, *MARKED])
+def test_sheets_show_what_the_model_sees(name: str, rules: ImageRules) -> None:
+    content = marked(name) if name in MARKED else FILES[name]()
+    told = read_fields(clipserve.ImageRules, write_image_rules(rules))
+    upright = "turned" in name or (name in MARKED and rules.orientation)
+    shown = thumbnail(content, *((SIZE, 1000) if upright else (1000, SIZE)), ModelView(told))
     assert not isinstance(shown, NotShown)
     left, top = (shown.width - SIZE) // 2, (shown.height - SIZE) // 2
     seen = np.asarray(shown.crop((left, top, left + SIZE, top + SIZE))).astype(int)
+    expected = of_file(content, rules)
     if Image.open(io.BytesIO(content)).mode not in ("1", "P", "PA"):  # those are sampled, at other points
-        assert np.abs(seen - of_file(content)).mean() < 4
-    assert np.abs(seen.mean((0, 1)) - of_file(content).mean((0, 1))).max() < 15
+        assert np.abs(seen - expected).mean() < 4
+    assert np.abs(seen.mean((0, 1)) - expected.mean((0, 1))).max() < 15
 
 
 @pytest.mark.parametrize("name", [name for name in FILES if name.startswith("I")])

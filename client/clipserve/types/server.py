@@ -24,6 +24,12 @@ class ImageRules:
     alpha_background: str = ""
     """The color behind transparent pixels, ``#rrggbb``; empty if transparency is dropped."""
 
+    def __str__(self) -> str:
+        """The rules in words."""
+        turned = "applied" if self.apply_orientation else "not applied"
+        alpha = f"shown on {self.alpha_background}" if self.alpha_background else "dropped"
+        return f"EXIF orientation {turned}, transparency {alpha}"
+
 
 @dataclass(frozen=True)
 class ModelInfo:

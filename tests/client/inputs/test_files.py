@@ -23,7 +23,7 @@ from clipserve.inputs.files import (
     read_text,
 )
 from clipserve.tools.indexing.roots import known_root, record_root, state_file
-from clipserve.tools.sheets.thumbnail import NotShown, thumbnail
+from clipserve.tools.sheets.thumbnail import ModelView, NotShown, thumbnail
 from clipserve.transport.channel import Tls
 
 SECONDS = 60
@@ -330,4 +330,4 @@ def test_a_thumbnail_starts_no_program(tmp_path):
     eps = b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 10 10\n%%EndComments\nshowpage\n"
     path = tmp_path / "a.png"
     path.write_bytes(eps)
-    assert thumbnail(path, 10, 10) == NotShown("it is not a picture, or is broken")
+    assert thumbnail(path, 10, 10, ModelView()) == NotShown("it is not a picture, or is broken")

@@ -28,6 +28,7 @@ from clipserve.tools.cli.sheet_pictures import pictures_of
 from clipserve.tools.cli.terminal import confirm, say
 from clipserve.tools.duplicates import Group, find_groups
 from clipserve.tools.sheets.entries import SUFFIXES
+from clipserve.tools.sheets.thumbnail import view_of
 from clipserve.types import Collection, Floats, StoredPoint
 
 MOST_POINTS = 500_000
@@ -96,8 +97,9 @@ def dedupe(
         if sheet is not None:
             title = f"Near-duplicates in {collection}"
             on_sheet = [points[id] for id in shown_members(sheet, scanned, groups) if id in points]
-            pictures = pictures_of(client, collection, on_sheet, root)
-            write_sheet(sheet, title, threshold, scanned, groups, points, pictures)
+            view = view_of(info, client.info())
+            pictures = pictures_of(client, collection, on_sheet, root, view)
+            write_sheet(sheet, title, threshold, scanned, groups, points, pictures, view)
         if not server.as_json:
             show(scanned, groups, points, root)
             if sheet is not None:

@@ -19,7 +19,7 @@ from clipserve.tools.indexing.facts import printable
 from clipserve.tools.sheets import group_sheet
 from clipserve.tools.sheets.entries import Entry
 from clipserve.tools.sheets.group_sheet import GroupSheet, Row, write_group_sheet
-from clipserve.tools.sheets.thumbnail import Picture
+from clipserve.tools.sheets.thumbnail import ModelView, Picture
 from clipserve.types import Collection, Floats, StoredPoint
 
 SHOWN_GROUPS = 20
@@ -92,6 +92,7 @@ def write_sheet(
     groups: Sequence[Group],
     points: dict[str, StoredPoint],
     pictures: Mapping[str, Picture],
+    view: ModelView,
 ) -> None:
     rows = []
     for group in groups:
@@ -105,7 +106,7 @@ def write_sheet(
         f"{len(groups):,} groups, {extra:,} points besides the first of each, which is the one to keep · "
         f"cosines with the first are at least {threshold:g}"
     )
-    write_group_sheet(GroupSheet(title, subtitle, rows), path)
+    write_group_sheet(GroupSheet(title, subtitle, rows, view), path)
 
 
 def document(

@@ -11,7 +11,7 @@ from clipserve.tools.cli.errors import TRY_AGAIN, Failure
 from clipserve.tools.cli.options import Server, server_options
 from clipserve.tools.cli.output import print_json
 from clipserve.tools.cli.terminal import console, table
-from clipserve.types import ServerInfo
+from clipserve.types import ModelInfo, ServerInfo
 
 NOT_READY = (
     "no model is ready; models may still be loading: try again in a few seconds, then check that Triton runs "
@@ -63,7 +63,7 @@ def show(target: str, info: ServerInfo) -> None:
             Text("ready", "green") if model.ready else Text("not ready", "red"),
             Text(model.architecture),
             f"{model.ref.embed_dim}",
-            f"{model.image_size}",
+            pixels_of(model),
             f"{model.context_length}",
             Text(model.tokenizer),
             Text(f"{model.precision} on {model.device}" if model.device else model.precision),
@@ -75,11 +75,18 @@ def show(target: str, info: ServerInfo) -> None:
     names = {model.name for model in info.models}
     if len(names) > 1 or (names and info.default_model not in names):
         out.print(Text(which_default(info), "dim"))
+    out.print(Text(f"images: {info.image_rules}; a collection has its own rules", "dim"))
     limits = table("limit", ("value", "right"), title="")
     for name, value in asdict(info.limits).items():
         limits.add_row(name.removeprefix("max_").replace("_", " "), f"{value:,}")
     out.print()
     out.print(limits)
+
+
+def pixels_of(model: ModelInfo) -> str:
+    """The input of the image encoder, and how images get its shape if they are not cropped."""
+    shape = f"{model.image_size}" if model.image_size else f"{model.image_width} × {model.image_height}"
+    return shape if model.resize == "shortest" else f"{shape} ({model.resize})"
 
 
 def which_default(info: ServerInfo) -> str:

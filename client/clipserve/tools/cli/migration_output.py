@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import Any
 
 from rich.text import Text
 
 from clipserve.tools.cli.terminal import error_console, say
 from clipserve.tools.indexing.facts import printable
-from clipserve.types import Collection, Migration, NeighborOverlap
+from clipserve.types import Collection, ImageRules, Migration, ModelRef, NeighborOverlap
 
 LITTLE_OVERLAP = 0.05
 """Share of common neighbors below which one of the two models is probably broken."""
@@ -21,7 +22,8 @@ def show(collection: Collection) -> None:
     if migration is None:
         say(f"{collection.name} answers with model {collection.model.name}; it has no migration")
         return
-    old, new = migration.source.name, migration.target.name
+    old, new = names_of(migration)
+    target = migration.target.name
     if migration.state == "switched":
         say(f"{collection.name} now answers with model {new}")
         say(f"  {command} --roll-back    makes {old} answer again")
@@ -34,7 +36,7 @@ def show(collection: Collection) -> None:
     if migration.state == "waiting":
         say(f"the server will retry; the error was: {migration.error}")
     if migration.state != "ready":
-        say(f"  {command} --to-model {new}    watches the migration")
+        say(f"  {command} --to-model {target}    watches the migration")
         say(f"  {command} --end    cancels the migration")
         return
     show_ready(migration)
@@ -42,6 +44,14 @@ def show(collection: Collection) -> None:
     effect = f"makes {new} answer" + (f"; {loss(collection, migration)}" if drop else "")
     say(f"  {command} --switch{drop}    {effect}")
     say(f"  {command} --end    cancels the migration")
+
+
+def names_of(migration: Migration) -> tuple[str, str]:
+    """The old and the new model, with their rules for images if these differ."""
+    old, new = migration.source.name, migration.target.name
+    if migration.source_rules == migration.target_rules:
+        return old, new
+    return f"{old} ({migration.source_rules})", f"{new} ({migration.target_rules})"
 
 
 def loss(collection: Collection, migration: Migration) -> str:
@@ -82,6 +92,10 @@ def overlap_in_words(overlap: NeighborOverlap) -> str:
     return words
 
 
+def side(model: ModelRef, rules: ImageRules) -> dict[str, Any]:
+    return {"model": model.name, "fingerprint": model.fingerprint, "image_rules": asdict(rules)}
+
+
 def document(collection: Collection) -> dict[str, Any]:
     migration = collection.migration
     return {
@@ -91,8 +105,8 @@ def document(collection: Collection) -> dict[str, Any]:
         "migration": migration
         and {
             "state": migration.state,
-            "from": {"model": migration.source.name, "fingerprint": migration.source.fingerprint},
-            "to": {"model": migration.target.name, "fingerprint": migration.target.fingerprint},
+            "from": side(migration.source, migration.source_rules),
+            "to": side(migration.target, migration.target_rules),
             "total": migration.total,
             "done": migration.done,
             "failed": migration.failed,

@@ -21,7 +21,7 @@ from clipserve.tools.cli.stdin import FILE_OR_STDIN, TEXT_OR_STDIN, picture_inpu
 from clipserve.tools.cli.terminal import say
 from clipserve.tools.sheets.contact_sheet import write_sheet
 from clipserve.tools.sheets.entries import SUFFIXES, Sheet
-from clipserve.tools.sheets.thumbnail import Picture
+from clipserve.tools.sheets.thumbnail import ModelView, Picture, view_of
 from clipserve.types import SearchResult
 
 
@@ -101,13 +101,13 @@ def search(
         few = ""
         if result.hits and query.is_single and all(hit.percentile is None for hit in result):
             few = too_few_points(collection, client.count(collection))
-        pictures: dict[str, Picture] = {}
-        shown = None
+        contents = None
         if sheet is not None:
-            pictures = pictures_of(client, collection, shown_points(result), root)
-            shown = query_picture(client, collection, query, root)
-    if sheet is not None:
-        contents = make_sheet(result, query, shown, collection, pictures)
+            view = view_of(client.get_collection(collection), client.info())
+            pictures = pictures_of(client, collection, shown_points(result), root, view)
+            shown = query_picture(client, collection, query, root, view)
+            contents = make_sheet(result, query, shown, collection, pictures, view)
+    if sheet is not None and contents is not None:
         write_sheet(contents, sheet)
         for sentence in not_shown(tuple(contents.entries)):
             say(sentence, err=True)
@@ -145,15 +145,22 @@ def condition(
     return translated if given is None or translated is None else translated & given
 
 
-def query_picture(client: Client, collection: str, query: Query, root: Path | None) -> Picture:
+def query_picture(
+    client: Client, collection: str, query: Query, root: Path | None, view: ModelView
+) -> Picture:
     if query.like is None:
         return query.image
     points = client.get_points(collection, [query.like])
-    return pictures_of(client, collection, points, root).get(query.like)
+    return pictures_of(client, collection, points, root, view).get(query.like)
 
 
 def make_sheet(
-    result: SearchResult, query: Query, shown: Picture, collection: str, pictures: Mapping[str, Picture]
+    result: SearchResult,
+    query: Query,
+    shown: Picture,
+    collection: str,
+    pictures: Mapping[str, Picture],
+    view: ModelView,
 ) -> Sheet:
     """The contact sheet; `pictures` has the hits' pictures by id."""
     entries = tuple(entry(hit, pictures) for hit in result)
@@ -166,4 +173,5 @@ def make_sheet(
         subtitle=f"{count} · model {result.model.name} · scores are cosines{judged}",
         entries=entries,
         query=shown,
+        view=view,
     )

@@ -12,7 +12,7 @@ from clipserve.inputs.files import Below, open_below
 from clipserve.tools.cli.search_output import picture_of
 from clipserve.tools.sheets.contact_sheet_html import SIDE
 from clipserve.tools.sheets.entries import SMALL_PICTURES
-from clipserve.tools.sheets.thumbnail import NotShown, Picture, thumbnail
+from clipserve.tools.sheets.thumbnail import ModelView, NotShown, Picture, thumbnail
 from clipserve.types import Hit, StoredPoint
 
 FETCH_BATCH = 16
@@ -26,12 +26,12 @@ def shown_points(hits: Iterable[Hit]) -> Iterator[Hit]:
 
 
 def pictures_of(
-    client: Client, collection: str, points: Iterable[Hit | StoredPoint], root: Path | None
+    client: Client, collection: str, points: Iterable[Hit | StoredPoint], root: Path | None, view: ModelView
 ) -> dict[str, Picture]:
     """For each point, by id: its file, else the stored picture, else why there is none."""
     pictures: dict[str, Picture] = {point.id: picture_of(point, root) for point in points}
     missing = [id for id, picture in pictures.items() if not is_readable(picture)]
-    return pictures | dict(kept_pictures(client, collection, missing)) if missing else pictures
+    return pictures | dict(kept_pictures(client, collection, missing, view)) if missing else pictures
 
 
 def is_readable(picture: Picture) -> bool:
@@ -44,7 +44,9 @@ def is_readable(picture: Picture) -> bool:
     return True
 
 
-def kept_pictures(client: Client, collection: str, ids: Sequence[str]) -> Iterator[tuple[str, Picture]]:
+def kept_pictures(
+    client: Client, collection: str, ids: Sequence[str], view: ModelView
+) -> Iterator[tuple[str, Picture]]:
     """The stored pictures of these points, by id; none if the collection does not keep sources."""
     left = set(ids)
     try:
@@ -53,7 +55,7 @@ def kept_pictures(client: Client, collection: str, ids: Sequence[str]) -> Iterat
         for first in range(0, len(ids), FETCH_BATCH):
             for point in client.get_points(collection, ids[first : first + FETCH_BATCH], with_sources=True):
                 if point.image is not None:
-                    yield point.id, scaled_png(point.image)
+                    yield point.id, scaled_png(point.image, view)
                 elif point.text is not None:
                     yield point.id, NotShown("its point was made of a text")
                 left.discard(point.id)
@@ -62,8 +64,8 @@ def kept_pictures(client: Client, collection: str, ids: Sequence[str]) -> Iterat
             yield id, NotShown(f"the server did not send it: {error}")
 
 
-def scaled_png(content: bytes) -> Picture:
-    made = thumbnail(content, SIDE, SIDE)
+def scaled_png(content: bytes, view: ModelView) -> Picture:
+    made = thumbnail(content, SIDE, SIDE, view)
     if isinstance(made, NotShown):
         return made
     file = io.BytesIO()

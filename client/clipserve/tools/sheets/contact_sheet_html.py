@@ -10,7 +10,7 @@ from pathlib import Path
 from clipserve.inputs.files import Below
 from clipserve.tools.sheets.entries import SMALL_PICTURES, Entry, Sheet
 from clipserve.tools.sheets.page import escape, page
-from clipserve.tools.sheets.thumbnail import MODEL_VIEW, NotShown, Picture, thumbnail
+from clipserve.tools.sheets.thumbnail import ModelView, NotShown, Picture, thumbnail
 
 SIDE = 480
 """Longer side of the embedded pictures: twice the shown size, for high-resolution screens."""
@@ -38,7 +38,6 @@ figcaption b { font-variant-numeric: tabular-nums; margin-left: 6px; }
 a.name:hover { text-decoration: underline; }
 .seen { margin-top: 36px; font-size: 13px; }
 """
-MODEL_VIEW_NOTE = f'<p class="seen">{escape(MODEL_VIEW)}</p>'
 
 
 def sheet_html(sheet: Sheet) -> str:
@@ -47,20 +46,25 @@ def sheet_html(sheet: Sheet) -> str:
 
 def sections(sheet: Sheet) -> Iterator[str]:
     if sheet.query:
-        yield picture(sheet.query, "picture of the query", "query")
+        yield picture(sheet.query, "picture of the query", sheet.view, "query")
     if sheet.entries:
         yield '<div class="hits">'
-        yield from (figure(entry, rank) for rank, entry in enumerate(sheet.entries, 1))
+        yield from (figure(entry, rank, sheet.view) for rank, entry in enumerate(sheet.entries, 1))
         yield "</div>"
     else:
         yield "<p>nothing found</p>"
-    yield MODEL_VIEW_NOTE
+    yield view_note(sheet.view)
 
 
-def figure(entry: Entry, rank: int) -> str:
+def view_note(view: ModelView) -> str:
+    """The note below all pictures."""
+    return f'<p class="seen">{escape(view.note)}</p>'
+
+
+def figure(entry: Entry, rank: int, view: ModelView) -> str:
     """The picture in a frame, and below it rank, score, name and near-duplicates."""
     name = escape(entry.name)
-    shown = picture(entry.path, entry.name)
+    shown = picture(entry.path, entry.name, view)
     path = entry.path.path if isinstance(entry.path, Below) else entry.path
     link = f'<span class="name">{name}</span>'
     if shown.startswith("<img") and isinstance(path, Path) and path.is_absolute():
@@ -68,28 +72,28 @@ def figure(entry: Entry, rank: int) -> str:
     note = f'<span class="note">{escape(entry.note)}</span>' if entry.note else ""
     return (
         f'<figure><div class="frame">{shown}</div>'
-        f'<figcaption><span class="rank">{rank}</span><b>{entry.score:.3f}</b>{note}{link}{more(entry)}'
+        f'<figcaption><span class="rank">{rank}</span><b>{entry.score:.3f}</b>{note}{link}{more(entry, view)}'
         "</figcaption></figure>"
     )
 
 
-def more(entry: Entry) -> str:
+def more(entry: Entry, view: ModelView) -> str:
     """The first near-duplicates of a hit as small pictures, and their number."""
     if not entry.duplicates:
         return ""
-    small = "".join(small_picture(one) for one in entry.duplicates[:SMALL_PICTURES])
+    small = "".join(small_picture(one, view) for one in entry.duplicates[:SMALL_PICTURES])
     return f'<div class="more">{small}{escape(entry.more)}</div>'
 
 
-def small_picture(entry: Entry) -> str:
+def small_picture(entry: Entry, view: ModelView) -> str:
     """The picture of a near-duplicate; empty if it cannot be shown."""
-    shown = picture(entry.path, entry.name, side=SMALL)
+    shown = picture(entry.path, entry.name, view, side=SMALL)
     return shown if shown.startswith("<img") else ""
 
 
-def picture(path: Picture, text: str, kind: str = "", side: int = SIDE) -> str:
+def picture(path: Picture, text: str, view: ModelView, kind: str = "", side: int = SIDE) -> str:
     """The picture as an `img` element with its data, or the reason why it cannot be shown."""
-    image = thumbnail(path, side, side)
+    image = thumbnail(path, side, side, view)
     if isinstance(image, NotShown):
         return f'<span class="why">picture not shown: {escape(image.why)}</span>'
     file = io.BytesIO()

@@ -21,7 +21,7 @@ from clipserve.tools.sheets.drawing import (
     write_notes,
 )
 from clipserve.tools.sheets.entries import SMALL_PICTURES, Entry, Sheet, notes_of
-from clipserve.tools.sheets.thumbnail import NotShown, thumbnail
+from clipserve.tools.sheets.thumbnail import ModelView, NotShown, thumbnail
 
 MARGIN = 40
 GAP = 20
@@ -46,17 +46,18 @@ def sheet_png(sheet: Sheet) -> Image.Image:
     top_of_query = HEAD + (len(subtitle) - 1) * SUBTITLE_LINE
     head = top_of_query + (QUERY + 24 if sheet.query else 0)
     below = head + rows * pitch - GAP if rows else head + 40
-    notes = notes_of((sheet.title, sheet.subtitle), sheet.entries)
+    notes = notes_of((sheet.title, sheet.subtitle), sheet.entries, sheet.view)
     height = below + len(notes) * NOTE + MARGIN
     image = Image.new("RGB", (width, height), PAPER)
     draw = ImageDraw.Draw(image)
     write_head(draw, sheet.title, subtitle, MARGIN, width - 2 * MARGIN)
     if sheet.query:
-        frame(image, draw, thumbnail(sheet.query, QUERY, QUERY), (MARGIN, top_of_query), QUERY)
+        query = thumbnail(sheet.query, QUERY, QUERY, sheet.view)
+        frame(image, draw, query, (MARGIN, top_of_query), QUERY)
     for i, entry in enumerate(sheet.entries):
         left = MARGIN + i % columns * (TILE + GAP)
         top = head + i // columns * pitch
-        tile(image, draw, entry, i + 1, (left, top))
+        tile(image, draw, entry, i + 1, (left, top), sheet.view)
     if not sheet.entries:
         write(draw, (MARGIN, head + 20), "nothing found", 18, MUTED)
     write_notes(draw, notes, (MARGIN, below), width - 2 * MARGIN)
@@ -70,23 +71,32 @@ def columns_for(count: int) -> int:
     return min(range(MAX_COLUMNS, 2, -1), key=lambda columns: -count % columns)
 
 
-def tile(image: Image.Image, draw: ImageDraw.ImageDraw, entry: Entry, rank: int, at: tuple[int, int]) -> None:
+def tile(
+    image: Image.Image,
+    draw: ImageDraw.ImageDraw,
+    entry: Entry,
+    rank: int,
+    at: tuple[int, int],
+    view: ModelView,
+) -> None:
     """Draws a picture in a frame, and below it rank, score, name and near-duplicates."""
     left, top = at
-    frame(image, draw, thumbnail(entry.path, TILE, TILE), at, TILE)
+    frame(image, draw, thumbnail(entry.path, TILE, TILE, view), at, TILE)
     rounded(image, (left, top + TILE + 9, left + 30, top + TILE + 31), 6, ACCENT)
     write(draw, (left + 15, top + TILE + 20), f"{rank}", 14, PAPER, anchor="mm")
     write(draw, (left + 40, top + TILE + 26), f"{entry.score:.3f}", 17, INK, bold=True)
     write(draw, (left + TILE, top + TILE + 25), entry.note, 12, MUTED, anchor="rs", width=TILE - 96)
     write(draw, (left, top + TILE + 50), entry.name, 14, MUTED, width=TILE)
     if entry.duplicates:
-        small(image, draw, entry, (left, top + TILE + CAPTION + 4))
+        small(image, draw, entry, (left, top + TILE + CAPTION + 4), view)
 
 
-def small(image: Image.Image, draw: ImageDraw.ImageDraw, entry: Entry, at: tuple[int, int]) -> None:
+def small(
+    image: Image.Image, draw: ImageDraw.ImageDraw, entry: Entry, at: tuple[int, int], view: ModelView
+) -> None:
     """Draws the first near-duplicates of a hit as small pictures, and their number."""
     left, top = at
-    shown = [thumbnail(one.path, SMALL, SMALL) for one in entry.duplicates[:SMALL_PICTURES]]
+    shown = [thumbnail(one.path, SMALL, SMALL, view) for one in entry.duplicates[:SMALL_PICTURES]]
     for picture in shown:
         if isinstance(picture, NotShown):
             continue

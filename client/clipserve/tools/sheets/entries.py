@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from clipserve.tools.sheets.drawing import MAX_CHARACTERS
-from clipserve.tools.sheets.thumbnail import MODEL_VIEW, Picture
+from clipserve.tools.sheets.thumbnail import ModelView, Picture
 
 SUFFIXES = (".html", ".png")
 SMALL_PICTURES = 4
@@ -43,13 +43,15 @@ class Sheet:
     """Best first."""
     query: Picture = None
     """The picture of the query, if it has one."""
+    view: ModelView = field(default_factory=ModelView)
+    """How the model sees the pictures."""
 
 
-def notes_of(texts: Iterable[str], entries: Iterable[Entry]) -> list[str]:
+def notes_of(texts: Iterable[str], entries: Iterable[Entry], view: ModelView) -> list[str]:
     from clipserve.tools.sheets.fonts import UNKNOWN_NOTE, has_unknown
 
     written = (*texts, *(text for entry in entries for text in (entry.name, entry.note)))
     return [
-        MODEL_VIEW,
+        view.note,
         *([UNKNOWN_NOTE] if any(has_unknown(text[:MAX_CHARACTERS]) for text in written) else []),
     ]

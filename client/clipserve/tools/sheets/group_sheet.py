@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from clipserve.tools.sheets.entries import SUFFIXES, Entry, notes_of
 from clipserve.tools.sheets.page import escape, page
+from clipserve.tools.sheets.thumbnail import ModelView
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -43,6 +44,8 @@ class GroupSheet:
     title: str
     subtitle: str
     rows: Sequence[Row]
+    view: ModelView = field(default_factory=ModelView)
+    """How the model sees the pictures."""
 
 
 def write_group_sheet(sheet: GroupSheet, path: Path) -> int:
@@ -55,26 +58,27 @@ def write_group_sheet(sheet: GroupSheet, path: Path) -> int:
     rows = sheet.rows[: SHOWN_GROUPS[path.suffix]]
     left = len(sheet.rows) - len(rows)
     subtitle = sheet.subtitle + (f" · {left:,} smaller groups are not shown" if left else "")
-    shown = GroupSheet(sheet.title, subtitle, rows)
+    shown = GroupSheet(sheet.title, subtitle, rows, sheet.view)
     if path.suffix == ".png":
         draw_sheet(shown).save(path, "PNG", optimize=True)
     else:
-        path.write_text(page(shown.title, shown.subtitle, *html_body(rows)), encoding="utf-8")
+        path.write_text(page(shown.title, shown.subtitle, *html_body(rows, sheet.view)), encoding="utf-8")
     return len(rows)
 
 
-def html_body(rows: Sequence[Row]) -> tuple[str, list[str]]:
-    from clipserve.tools.sheets.contact_sheet_html import MODEL_VIEW_NOTE, figure
+def html_body(rows: Sequence[Row], view: ModelView) -> tuple[str, list[str]]:
     from clipserve.tools.sheets.contact_sheet_html import STYLE as TILES
+    from clipserve.tools.sheets.contact_sheet_html import figure, view_note
 
     def parts() -> Iterator[str]:
         for number, row in enumerate(rows, 1):
             yield f'<h2>{number} · {escape(row.title)}</h2><div class="hits">'
-            yield from (figure(entry, rank) for rank, entry in enumerate(row.entries[:SHOWN_MEMBERS], 1))
+            shown = enumerate(row.entries[:SHOWN_MEMBERS], 1)
+            yield from (figure(entry, rank, view) for rank, entry in shown)
             yield "</div>"
         if not rows:
             yield "<p>no near-duplicates</p>"
-        yield MODEL_VIEW_NOTE
+        yield view_note(view)
 
     return TILES + STYLE, list(parts())
 
@@ -103,7 +107,7 @@ def draw_sheet(sheet: GroupSheet) -> Image.Image:
     head = HEAD + (len(subtitle) - 1) * SUBTITLE_LINE
     below = head + (pitch * len(sheet.rows) or 60)
     entries = [entry for row in sheet.rows for entry in row.entries[:SHOWN_MEMBERS]]
-    notes = notes_of((sheet.title, sheet.subtitle), entries)
+    notes = notes_of((sheet.title, sheet.subtitle), entries, sheet.view)
     image = Image.new("RGB", (width, below + len(notes) * NOTE + MARGIN), PAPER)
     draw = ImageDraw.Draw(image)
     write_head(draw, sheet.title, subtitle, MARGIN, width - 2 * MARGIN)
@@ -111,7 +115,8 @@ def draw_sheet(sheet: GroupSheet) -> Image.Image:
         top = head + i * pitch
         write(draw, (MARGIN, top + 22), f"{i + 1} · {row.title}", 16, bold=True)
         for rank, entry in enumerate(row.entries[:SHOWN_MEMBERS], 1):
-            tile(image, draw, entry, rank, (MARGIN + (rank - 1) * (TILE + GAP), top + heading))
+            at = MARGIN + (rank - 1) * (TILE + GAP), top + heading
+            tile(image, draw, entry, rank, at, sheet.view)
     if not sheet.rows:
         write(draw, (MARGIN, head + 20), "no near-duplicates", 18, MUTED)
     write_notes(draw, notes, (MARGIN, below), width - 2 * MARGIN)

@@ -33,6 +33,8 @@ def test_a_collection_is_shown(run, answer, holiday):
     assert document["index_options"]["m"] == 8
     assert {row["query"] for row in document["score_statistics"]} == {"text", "image"}
     assert document["migration"] is None
+    assert "EXIF orientation applied, transparency shown on #ffffff" in text
+    assert document["image_rules"] == {"apply_orientation": True, "alpha_background": "#ffffff"}
 
 
 def test_a_collection_without_much_is_shown(run, client):

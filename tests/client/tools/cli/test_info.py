@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 
 import pytest
 from clipserve import Client
-from clipserve.tools.cli.info import which_default
+from clipserve.tools.cli.info import pixels_of, which_default
 from clipserve.types import Limits, ModelInfo, ModelRef, ServerInfo
 
 
@@ -47,6 +48,27 @@ def test_info_tells_how_texts_become_tokens(run, answer):
     assert [model[key] for key in ("tokenizer", "tokenizer_sha256", "text_clean", "vocab_size")] == [
         "openai_bpe", "", "lower", 49408,
     ]  # fmt: skip
+
+
+def test_info_tells_the_rules_for_images(run, answer):
+    assert "images: EXIF orientation applied, transparency shown on #ffffff" in run("info").stdout
+    assert answer("info")["image_rules"] == {"apply_orientation": True, "alpha_background": "#ffffff"}
+
+
+@pytest.mark.parametrize(
+    ("shape", "words"),
+    [
+        ((224, 224, 224, "shortest"), "224"),
+        ((0, 384, 512, "shortest"), "512 × 384"),
+        ((256, 256, 256, "squash"), "256 (squash)"),
+        ((0, 20, 10, "longest"), "10 × 20 (longest)"),
+    ],
+)
+def test_the_shape_of_a_models_input_is_told(shape, words):
+    size, height, width, resize = shape
+    model = ModelInfo(ModelRef("other", "0" * 64, 4), True, "Fake-4", "", size, 8, 1.0, None, "fp32")
+    model = dataclasses.replace(model, image_height=height, image_width=width, resize=resize)
+    assert pixels_of(model) == words
 
 
 def test_info_tells_that_the_default_model_is_not_there():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import signal
 import subprocess
 import sys
@@ -10,8 +11,8 @@ import time
 import pytest
 from client.fake_server import Refused
 from clipserve.tools.cli import migrate
-from clipserve.tools.cli.migration_output import overlap_in_words
-from clipserve.types import NeighborOverlap, Point
+from clipserve.tools.cli.migration_output import names_of, overlap_in_words
+from clipserve.types import ImageRules, NeighborOverlap, Point
 
 
 @pytest.fixture(autouse=True)
@@ -61,6 +62,15 @@ def test_a_machine_gets_one_document(answer, album):
     assert answer("migrate", album, "--switch", "--yes")["model"] == "other"
     assert answer("migrate", album, "--roll-back")["migration"]["state"] == "ready"
     assert answer("migrate", album, "--end", "--yes")["migration"] is None
+
+
+def test_models_of_a_migration_are_named_with_rules_that_differ(client, album):
+    migration = client.start_migration(album, "other").migration
+    same = dataclasses.replace(migration, target_rules=migration.source_rules)
+    assert names_of(same) == ("fake", "other")
+    old, new = names_of(dataclasses.replace(same, target_rules=ImageRules(True, "#ffffff")))
+    assert old == "fake (EXIF orientation not applied, transparency dropped)"
+    assert new == "other (EXIF orientation applied, transparency shown on #ffffff)"
 
 
 def test_who_declines_can_switch_later(run, album, client):

@@ -10,6 +10,7 @@ from clipserve.tools.sheets.contact_sheet import write_sheet
 from clipserve.tools.sheets.drawing import fitted, write
 from clipserve.tools.sheets.entries import Entry, Sheet, notes_of
 from clipserve.tools.sheets.fonts import FontFile, has_unknown, listed_fonts, read_ranges, runs, width_of
+from clipserve.tools.sheets.thumbnail import ModelView
 from fontTools.fontBuilder import FontBuilder
 from fontTools.pens.ttGlyphPen import TTGlyphPen
 from hypothesis import given, settings
@@ -84,9 +85,9 @@ def test_what_no_font_has_is_a_question_mark_and_said(no_fonts, tmp_path):
     assert [piece for _, piece in runs(f"a{CAT}b", 40)] == ["a?b"]
     assert drawn(CAT).tobytes() == drawn("?").tobytes()
     entries = [Entry(f"{CAT}.jpg", 0.5, None)]
-    assert notes_of(["title"], entries)[1:] == [fonts.UNKNOWN_NOTE]
-    assert notes_of([CAT], [])[1:] == [fonts.UNKNOWN_NOTE]
-    assert notes_of(["title"], [Entry("cat’s.jpg", 0.5, None)])[1:] == []
+    assert notes_of(["title"], entries, ModelView())[1:] == [fonts.UNKNOWN_NOTE]
+    assert notes_of([CAT], [], ModelView())[1:] == [fonts.UNKNOWN_NOTE]
+    assert notes_of(["title"], [Entry("cat’s.jpg", 0.5, None)], ModelView())[1:] == []
     write_sheet(Sheet("title", "", entries), tmp_path / "unknown.png")
     write_sheet(Sheet("title", "", [Entry("cat.jpg", 0.5, None)]), tmp_path / "known.png")
     with Image.open(tmp_path / "unknown.png") as more, Image.open(tmp_path / "known.png") as less:
