@@ -6,6 +6,7 @@ import gzip
 import hashlib
 import json
 from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,8 @@ from clipserve_exporter.errors import ExportError
 from clipserve_exporter.tokenization.corpus import corpus
 from clipserve_exporter.tokenization.model_tokenizer import ModelTokenizer, load_tokenizer, prove
 from clipserve_gateway.inputs.clean_text import clean
+from clipserve_gateway.inputs.tokenizer_bundle import tokenizer_of
+from clipserve_gateway.types import TokenizerSpec
 from open_clip import SimpleTokenizer
 from open_clip.tokenizer import HFTokenizer, get_clean_fn
 from tokenizers import Tokenizer
@@ -28,26 +31,38 @@ def opened(tokenizer: ModelTokenizer) -> dict:
     return json.loads(gzip.decompress(tokenizer.bundle))
 
 
+def assert_gateway_equals_open_clip(built: Built, tokenizer: ModelTokenizer, texts: list[str]) -> None:
+    """Ids of the gateway's own code, filled up, against those of open_clip's HFTokenizer."""
+    context = built.text_cfg["context_length"]
+    facts = asdict(tokenizer.facts)
+    in_gateway = tokenizer_of(tokenizer.bundle, TokenizerSpec(context, **facts))
+    rows = np.full((len(texts), context), tokenizer.facts.pad_id)
+    for row, tokens in zip(rows, in_gateway.encode(texts), strict=True):
+        row[: len(tokens.ids)] = tokens.ids
+    reference = HFTokenizer(str(built.folder), context, **built.text_cfg["tokenizer_kwargs"])
+    np.testing.assert_array_equal(rows, reference(texts).numpy())
+
+
 @pytest.mark.parametrize("kind", KINDS)
-def test_ids_by_tokenizers_alone_are_those_of_open_clip(
+def test_the_gateway_gives_the_ids_of_open_clip(
     kind: str, built: Callable[[str], Built], proved: Callable[[str], ModelTokenizer]
 ) -> None:
-    text_cfg, facts = built(kind).text_cfg, proved(kind).facts
-    context = text_cfg["context_length"]
-    reference = HFTokenizer(
-        text_cfg["hf_tokenizer_name"], context_length=context, **text_cfg["tokenizer_kwargs"]
-    )
-    plain = Tokenizer.from_str(opened(proved(kind))["tokenizer"])
-    assert plain.truncation is None
-    assert plain.padding is None
-    plain.enable_truncation(context)
-    cleaning = get_clean_fn(facts.clean)
-    some = TEXTS[::7]
-    rows = np.full((len(some), context), facts.pad_id)
-    for row, encoding in zip(rows, plain.encode_batch([cleaning(text) for text in some]), strict=True):
-        row[: len(encoding.ids)] = [0 if i == facts.strip_id else i for i in encoding.ids]
-    np.testing.assert_array_equal(rows, reference(some).numpy())
-    np.testing.assert_array_equal(rows, proved(kind).encode(some).numpy())
+    assert_gateway_equals_open_clip(built(kind), proved(kind), TEXTS[::7])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_gateway_gives_the_ids_of_open_clip_for_the_whole_corpus(
+    kind: str, built: Callable[[str], Built], proved: Callable[[str], ModelTokenizer]
+) -> None:
+    assert_gateway_equals_open_clip(built(kind), proved(kind), TEXTS)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_definition_neither_cuts_nor_pads(kind: str, proved: Callable[[str], ModelTokenizer]) -> None:
+    tokenizer = Tokenizer.from_str(opened(proved(kind))["tokenizer"])
+    assert tokenizer.truncation is None
+    assert tokenizer.padding is None
 
 
 @pytest.mark.parametrize("kind", KINDS)
