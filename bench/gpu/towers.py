@@ -12,6 +12,7 @@ import torch
 from clipserve_exporter import parity
 from clipserve_exporter.image_tower import ImageTower
 from clipserve_exporter.source import Source
+from clipserve_exporter.text_length import text_length_of
 from clipserve_exporter.text_tower import END, TextTower
 from clipserve_exporter.torchscript import export_image, export_text, in_precision
 from torch import Tensor
@@ -61,8 +62,9 @@ def counted(module: Callable[..., Tensor], *inputs: Tensor) -> int:
 def graph_of(source: Source, tower: str, precision: str, device: str) -> torch.jit.ScriptModule:
     """A tower as the exporter makes it; traced on the device, since few CPUs compute in fp16 fast."""
     there = replace(source, model=copy.deepcopy(source.model).to(device))
+    handling = text_length_of(source).handling
     with torch.device(device):
-        return export_image(there, precision) if tower == "image" else export_text(there, precision)
+        return export_image(there, precision) if tower == "image" else export_text(there, precision, handling)
 
 
 def loaded(graph: torch.jit.ScriptModule, device: str) -> torch.jit.ScriptModule:

@@ -37,9 +37,11 @@ from clipserve_exporter.precision import (
 from clipserve_exporter.repository import TowerFiles, write
 from clipserve_exporter.source import Source, known_license, load
 from clipserve_exporter.sources.licenses import UNKNOWN, License, chosen, require_allowed
-from clipserve_exporter.text_tower import is_ragged
+from clipserve_exporter.text_length import TextLength, text_length_of
+from clipserve_exporter.text_speed import TextSpeed, measure_text_speed
 from clipserve_exporter.torchscript import export_bytes, export_image, export_text
 from clipserve_exporter.trial import Measurement, Trial, run_trial
+from clipserve_exporter.verification import compare_again, require_parity
 
 STEPS = ("load", "image tower", "text tower", "parity", "canary", "golden", "trial", "write")
 """The trial takes place only if it is requested."""
@@ -86,6 +88,9 @@ class Exported:
     """Whether the weights are random, since none were given."""
     golden: Path
     """The file by which a service of this model is verified."""
+    text_length: TextLength
+    text_speed: TextSpeed | None = None
+    """None if every text has the full length, or it was not measured."""
     notes: tuple[str, ...] = ()
     """What was chosen or assumed."""
     warnings: tuple[str, ...] = ()
@@ -132,12 +137,18 @@ def export(
     license = license_of(order)
     source = load(order.model, order.pretrained, order.seed, order.activation, order.tokenizer)
     source = dataclasses.replace(source, license=license)
-    graphs, chosen = graphs_of(source, order, step, on_compared)
+    text_length = text_length_of(source, order.fixed_text)
+    graphs, chosen = graphs_of(source, order, text_length.handling, step, on_compared)
     if chosen is not None:
         order = dataclasses.replace(order, precision=chosen.precision, device=order.device or device_here())
     require_parity(graphs.cases, order.precision)
+    cases, blind = compare_again(source, graphs.cases, order.precision, text_length.handling, on_compared)
+    text_speed = None
+    # fp16 is for GPUs, and very slow here.
+    if text_length.handling != "fixed" and order.precision != "fp16":
+        text_speed = measure_text_speed(source, graphs.text)
     step("canary")
-    facts = facts_of(source, order)
+    facts = facts_of(source, order, text_length)
     step("golden")
     golden = golden_bytes(source, facts)
     trial = None
@@ -157,9 +168,11 @@ def export(
     folders = write(order.out, models, obsolete=() if source.bundle else (tokenizer,))
     golden_file = write_golden(order.out, order.name, golden)
     return Exported(
-        *(facts, graphs.cases, folders, not source.pretrained, golden_file),
+        *(facts, cases, folders, not source.pretrained, golden_file),
+        text_length=text_length,
+        text_speed=text_speed,
         notes=source.notes,
-        warnings=(*source.warnings, *warnings_of(order.precision, order.device or device_here())),
+        warnings=(*source.warnings, *blind, *warnings_of(order.precision, order.device or device_here())),
         license=license,
         trial=trial,
         chosen=chosen,
@@ -177,27 +190,31 @@ def license_of(order: Order) -> License:
 
 
 def graphs_of(
-    source: Source, order: Order, step: Callable[[str], None], on_compared: Callable[[parity.Case], None]
+    source: Source,
+    order: Order,
+    handling: str,
+    step: Callable[[str], None],
+    on_compared: Callable[[parity.Case], None],
 ) -> tuple[Graphs, Choice | None]:
     """Makes the graphs in the precision of the order, or in the one that is chosen.
 
-    A chosen precision that is not near enough to open_clip gives way to fp32.
+    A chosen precision that is not near enough to open_clip gives way to fp32. `handling`: see text_length.
     """
     if order.precision != AUTO:
-        return make_graphs(source, order.precision, order.fixed_text, step, on_compared), None
+        return make_graphs(source, order.precision, handling, step, on_compared), None
     choice = choose(order.format, order.device or device_here(), processor_flags())
-    graphs = make_graphs(source, choice.precision, order.fixed_text, step, on_compared, MIN_COSINE)
+    graphs = make_graphs(source, choice.precision, handling, step, on_compared, MIN_COSINE)
     worst = graphs.worst
     if choice.precision != "fp32" and not worst.good:
         choice = instead(choice, worst.min_cosine, f"{worst.tower} tower, {worst.what}")
-        graphs = make_graphs(source, choice.precision, order.fixed_text, step, on_compared)
+        graphs = make_graphs(source, choice.precision, handling, step, on_compared)
     return graphs, choice
 
 
 def make_graphs(
     source: Source,
     precision: str,
-    fixed_text: bool,
+    handling: str,
     step: Callable[[str], None],
     on_compared: Callable[[parity.Case], None],
     bound: float = 0.0,
@@ -205,17 +222,18 @@ def make_graphs(
     """Makes both graphs and compares them with open_clip.
 
     Args:
+        handling: see text_length.
         bound: smallest cosine to accept, if it is larger than the precision's own bound.
     """
     step("image tower")
     image = export_image(source, precision)
     step("text tower")
-    text = export_text(source, precision, fixed_text)
+    text = export_text(source, precision, handling)
     step("parity")
     cases = []
     for case in itertools.chain(
         parity.image_cases(source, image, precision),
-        parity.text_cases(source, text, precision, fixed_text),
+        parity.text_cases(source, text, precision, handling),
     ):
         case = dataclasses.replace(case, bound=max(case.bound, bound))
         on_compared(case)
@@ -237,18 +255,7 @@ def check_name(name: str) -> None:
         )
 
 
-def require_parity(cases: list[parity.Case], precision: str) -> None:
-    """Raises ExportError if the embeddings of a graph differ from open_clip's."""
-    bad = [case for case in cases if not case.good]
-    if bad:
-        worst = bad[0]
-        raise ExportError(
-            f"the exported {worst.tower} tower differs from open_clip ({worst.what}: cosine "
-            f"{worst.min_cosine:.6f}; {precision} requires at least {worst.bound}); nothing was written"
-        )
-
-
-def facts_of(source: Source, order: Order) -> ModelFacts:
+def facts_of(source: Source, order: Order, text_length: TextLength) -> ModelFacts:
     """Returns the facts that the configurations of a model contain."""
     weights = source.weights_sha256()
     return ModelFacts(
@@ -257,7 +264,7 @@ def facts_of(source: Source, order: Order) -> ModelFacts:
         preprocess=source.preprocess,
         tokenizer=source.tokenizer,
         context_length=source.context_length,
-        text_length="ragged" if is_ragged(source.model, order.fixed_text) else "fixed",
+        text_length=text_length.handling,
         logit_scale=source.logit_scale,
         logit_bias=source.logit_bias,
         fingerprint=fingerprint(source, weights),

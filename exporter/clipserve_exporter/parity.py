@@ -9,14 +9,17 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from clipserve_exporter.errors import ExportError
 from clipserve_exporter.reference import encode_images
+from clipserve_exporter.samples import Texts, laid_out, pictures
 from clipserve_exporter.source import Source
-from clipserve_exporter.text_tower import END, is_ragged
+from clipserve_exporter.text_length import text_length_of
 
 BOUNDS = {"fp32": 0.99999, "fp16": 0.9999, "bf16": 0.999}
 """Smallest accepted cosine with open_clip in float32, by precision."""
+ALIKE = 0.999
+"""If all inputs have at least this cosine to each other, parity shows little: others would pass too."""
 IMAGE_BATCHES = (1, 2, 5)
-START = END - 1
 
 
 @dataclass(frozen=True)
@@ -28,6 +31,8 @@ class Case:
     max_abs_diff: float
     min_cosine: float
     bound: float
+    likeness: float = 1.0
+    """Smallest cosine of open_clip's embeddings of two different inputs; 1 for one input."""
 
     @property
     def good(self) -> bool:
@@ -36,62 +41,82 @@ class Case:
 
 
 def compare(tower: str, what: str, embeddings: Tensor, expected: Tensor, bound: float) -> Case:
-    """Compares two float32 [B, D]. The case is not good if their shapes or types differ."""
+    """Compares two float32 [B, D]. The case is not good if their shapes or types differ.
+
+    Raises ExportError if the expected embeddings are not finite.
+    """
+    if not expected.isfinite().all():
+        raise ExportError(
+            f"open_clip's own {tower} embeddings contain infinity or NaN ({what}); the weights are damaged, "
+            "or do not belong to this architecture"
+        )
     if embeddings.shape != expected.shape or embeddings.dtype != torch.float32:
         return Case(
             tower, f"{what}: {embeddings.dtype} {tuple(embeddings.shape)}", float("nan"), float("nan"), bound
         )
     cosines = torch.nn.functional.cosine_similarity(embeddings.double(), expected.double(), dim=1)
     difference = (embeddings - expected).abs().max()
-    return Case(tower, what, float(difference), float(cosines.min()), bound)
+    return Case(tower, what, float(difference), float(cosines.min()), bound, likeness(expected))
+
+
+def likeness(embeddings: Tensor) -> float:
+    """Returns the smallest cosine of two rows of float32 [B, D]; 1 for one row."""
+    unit = torch.nn.functional.normalize(embeddings.double(), dim=1)
+    return min(1.0, float((unit @ unit.T).min()))
+
+
+def all_alike(cases: Sequence[Case], tower: str) -> float | None:
+    """Returns the smallest cosine of two inputs of a tower if it is at least ALIKE; otherwise None."""
+    smallest = min((case.likeness for case in cases if case.tower == tower), default=0.0)
+    return smallest if smallest >= ALIKE else None
 
 
 def image_cases(
-    source: Source, graph: Callable[..., Tensor], precision: str, batches: Sequence[int] = IMAGE_BATCHES
+    source: Source,
+    graph: Callable[..., Tensor],
+    precision: str,
+    batches: Sequence[int] = IMAGE_BATCHES,
+    note: str = "",
 ) -> Iterator[Case]:
-    """Compares the image tower on noise and on smooth images."""
+    """Compares the image tower on gradients, noise and patches of color. Case names end with `note`."""
     height, width, _ = source.preprocess.shape
     rng = np.random.default_rng(0)
     for batch in batches:
-        pixels = rng.integers(0, 256, (batch, height, width, 3), np.uint8)
-        down, across = (np.linspace(0, 255, side).astype(np.uint8) for side in (height, width))
-        pixels[::2] = (
-            down[:, None, None] + across[None, :, None] // 2 + np.arange(3, dtype=np.uint8) * 40
-        ) % 255
+        pixels = pictures(rng, batch, height, width)
         with torch.no_grad():
             embeddings, expected = graph(torch.from_numpy(pixels)), encode_images(source, pixels)
-        yield compare("image", f"batch {batch}", embeddings, expected, BOUNDS[precision])
+        yield compare("image", noted(f"batch {batch}", note), embeddings, expected, BOUNDS[precision])
 
 
 def text_cases(
-    source: Source, graph: Callable[..., Tensor], precision: str, fixed: bool = False
+    source: Source, graph: Callable[..., Tensor], precision: str, handling: str = "", note: str = ""
 ) -> Iterator[Case]:
-    """Compares the text tower on texts of one length, of mixed and of very uneven lengths."""
+    """Compares the text tower on texts of one length, of mixed and of very uneven lengths.
+
+    Their ids are drawn from the whole vocabulary. `handling` is the graph's (see export_text). Case names end
+    with `note`.
+    """
+    handling = handling or text_length_of(source).handling
+    texts = Texts(source)
     context = source.context_length
     plans = {
-        "batch 1, shortest text": [2],
+        "batch 1, shortest text": [texts.shortest],
         "batch 1, longest text": [context],
-        "batch 3, one length": [min(9, context)] * 3,
-        "batch 8, mixed lengths": [min(2 + 3 * i, context) for i in range(8)],
-        "batch 16, very uneven": [min(4 + i % 5, context) for i in range(14)] + [context] * 2,
+        "batch 3, one length": [9] * 3,
+        "batch 8, mixed lengths": [2 + 3 * i for i in range(8)],
+        "batch 16, very uneven": [*(4 + i % 5 for i in range(14)), context, context],
     }
     rng = np.random.default_rng(0)
-    ragged = is_ragged(source.model, fixed)
     for what, lengths in plans.items():
-        rows = [random_tokens(rng, length) for length in lengths]
-        whole = torch.zeros(len(rows), context, dtype=torch.int64)
-        for row, tokens in zip(whole, rows, strict=True):
-            row[: len(tokens)] = tokens
+        rows = texts.rows(rng, lengths)
+        whole = texts.padded(rows, context)
         with torch.no_grad():
-            if ragged:
-                sizes = torch.tensor(lengths, dtype=torch.float32).reshape(-1, 1)
-                embeddings = graph(torch.cat(rows).to(torch.int32), sizes)
-            else:
-                embeddings = graph(whole.to(torch.int32))
+            inputs = (whole.to(torch.int32),) if handling == "fixed" else laid_out(rows)
+            embeddings = graph(*inputs)
             expected = source.encode_text(whole)
-        yield compare("text", what, embeddings, expected, BOUNDS[precision])
+        yield compare("text", noted(what, note), embeddings, expected, BOUNDS[precision])
 
 
-def random_tokens(rng: np.random.Generator, length: int) -> Tensor:
-    """Returns a start token, `length` - 2 random tokens and an end token, int64 [length]."""
-    return torch.tensor([START, *rng.integers(1, START, length - 2).tolist(), END])
+def noted(what: str, note: str) -> str:
+    """Adds a note to the name of a case, if there is one."""
+    return f"{what}, {note}" if note else what

@@ -12,6 +12,8 @@ from rich.table import Table
 if TYPE_CHECKING:
     from clipserve_exporter.export import Exported
     from clipserve_exporter.parity import Case
+    from clipserve_exporter.text_length import TextLength
+    from clipserve_exporter.text_speed import TextSpeed
     from clipserve_exporter.trial import Measurement, Trial
 
 
@@ -40,6 +42,19 @@ def precision_summary(exported: Exported) -> str:
     return (
         f"✓ precision {exported.chosen.precision}, chosen: {exported.chosen.reason}; "
         f"lowest cosine to open_clip {lowest:.5f}"
+    )
+
+
+def text_summary(text_length: TextLength, speed: TextSpeed | None) -> str:
+    """Describes the length at which texts are encoded, and what that gains."""
+    if text_length.handling == "fixed":
+        reason = f" ({text_length.reason})" if text_length.reason else ""
+        return f"✓ texts: fixed, each at the full length{reason}"
+    if speed is None:
+        return f"✓ texts: {text_length.handling}, not padded to the full length"
+    return (
+        f"✓ texts: {text_length.handling}, {speed.factor:.1f} × the speed of full length "
+        f"({speed.rows} texts of {speed.tokens} tokens)"
     )
 
 
@@ -116,6 +131,7 @@ class Report:
         if not exported.random:
             said = f" ({exported.license.source})" if exported.license.source else ""
             self._say(f"· license of the weights: {exported.license.words}{said}")
+        self._say(text_summary(exported.text_length, exported.text_speed))
         for folder in exported.folders:
             self._say(f"✓ {folder}")
         self._say(f"✓ {exported.golden}: for `clipserve verify`, once the model is served")

@@ -14,8 +14,9 @@ from torch import Tensor
 
 from clipserve_exporter.errors import ExportError
 from clipserve_exporter.preprocessing import Preprocess, preprocess_of
+from clipserve_exporter.sources.fit import first_line
 from clipserve_exporter.sources.licenses import DEMO_LICENSE, UNKNOWN, License
-from clipserve_exporter.text_tower import parts_of
+from clipserve_exporter.text_tower import parts_of, vocabulary_of
 from clipserve_exporter.tokenization.folder import LoadedTokenizer
 from clipserve_exporter.tokenization.model_tokenizer import Tokenize, context_length_of, load_tokenizer, prove
 from clipserve_exporter.tokenizer_facts import TokenizerFacts
@@ -139,12 +140,16 @@ def describe(
 ) -> Source:
     """Makes a Source of a model. Raises ExportError if the gateway cannot serve it."""
     model = model.eval().float().requires_grad_(False)
-    parts = parts_of(model)
-    context = context_length_of(config["text_cfg"], int(parts.context_length))
+    context = context_length_of(config["text_cfg"], int(parts_of(model).context_length))
     loaded = tokenizer or load_tokenizer(config["text_cfg"])
-    texts = prove(config["text_cfg"], loaded, context, vocabulary_of(parts))
-    with torch.no_grad():
-        width = model.encode_text(torch.zeros(1, context, dtype=torch.int64)).shape[1]
+    texts = prove(config["text_cfg"], loaded, context, vocabulary_of(model))
+    try:
+        with torch.no_grad():
+            width = model.encode_text(texts.encode(["a text"])).shape[1]
+    except (RuntimeError, LookupError, TypeError, ValueError, AttributeError) as error:
+        raise ExportError(
+            f"open_clip itself cannot encode a text with {architecture}: {first_line(error)}"
+        ) from error
     return Source(
         model=model,
         architecture=architecture,
@@ -158,9 +163,3 @@ def describe(
         bundle=texts.bundle,
         notes=(texts.summary,) if texts.summary else (),
     )
-
-
-def vocabulary_of(parts: Any) -> int:
-    """Returns the number of rows of a text tower's token embedding."""
-    rows = getattr(parts, "token_embedding", None) or parts.transformer.get_input_embeddings()
-    return int(rows.weight.shape[0])

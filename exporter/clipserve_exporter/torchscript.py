@@ -14,36 +14,37 @@ from torch import Tensor, nn
 from clipserve_exporter.attention import with_plain_attention
 from clipserve_exporter.errors import ExportError
 from clipserve_exporter.image_tower import ImageTower
+from clipserve_exporter.ragged_text import FixedText
 from clipserve_exporter.source import Source
-from clipserve_exporter.text_tower import FixedText, RaggedText, TextTower, is_ragged
+from clipserve_exporter.text_length import text_length_of, variable_length
+from clipserve_exporter.text_tower import tower_of
 
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
-SPLIT_TOKENS = 64
-"""See RaggedText.split_tokens."""
-
 
 def export_image(source: Source, precision: str) -> torch.jit.ScriptModule:
-    """Traces the image tower: uint8 [B, S, S, 3] → float32 [B, D], for any B."""
+    """Traces the image tower: uint8 [B, H, W, 3] → float32 [B, D], for any B."""
     dtype = DTYPES[precision]
     model = in_precision(source.model, dtype, "visual")
     tower = ImageTower(model, source.preprocess.mean, source.preprocess.std, dtype).eval()
     return checked(traced(tower, torch.zeros(2, *source.preprocess.shape, dtype=torch.uint8)), "image")
 
 
-def export_text(source: Source, precision: str, fixed: bool = False) -> torch.jit.ScriptModule:
+def export_text(source: Source, precision: str, handling: str = "") -> torch.jit.ScriptModule:
     """Traces the text tower for any B.
 
-    Ragged: int32 [total] and float32 [B, 1] → float32 [B, D]. Fixed: int32 [B, context_length] → float32
-    [B, D]. See is_ragged.
+    `ragged` and `masked`: int32 [total] and float32 [B, 1] → float32 [B, D]. `fixed`: int32
+    [B, context_length] → float32 [B, D]. Without `handling`, text_length_of chooses it.
     """
-    model = in_precision(source.model, DTYPES[precision], "text")
-    if not is_ragged(source.model, fixed):
-        whole = torch.zeros(2, source.context_length, dtype=torch.int32)
-        return checked(traced(FixedText(model).eval(), whole), "text")
-    part = torch.ones(2, max(1, source.context_length // 2), dtype=torch.int64)
-    tower = traced(TextTower(model).eval(), part)
-    return checked(torch.jit.script(RaggedText(tower, source.context_length, SPLIT_TOKENS).eval()), "text")
+    handling = handling or text_length_of(source).handling
+    model, context = in_precision(source.model, DTYPES[precision], "text"), source.context_length
+    if handling == "fixed":
+        whole = torch.zeros(2, context, dtype=torch.int32)
+        return checked(traced(FixedText(model, context).eval(), whole), "text")
+    tower = tower_of(model, context)
+    assert tower is not None, "text_length_of chose the handling"
+    part = torch.ones(2, max(1, context // 2), dtype=torch.int64)
+    return checked(torch.jit.script(variable_length(source, traced(tower.eval(), part))), "text")
 
 
 class StoredBytes(nn.Module):

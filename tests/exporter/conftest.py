@@ -16,13 +16,17 @@ os.environ["HF_HUB_OFFLINE"] = "1"
 
 import pytest
 import torch
-from clipserve_exporter.source import Source, load
+from clipserve_exporter.source import Source, describe, load
+from clipserve_exporter.tokenization.model_tokenizer import ModelTokenizer
+from clipserve_exporter.tokenizer_facts import TokenizerFacts
 from clipserve_exporter.torchvision_shim import make_importable
 
 from testing.tritonserver import TritonServer
 
 # Before any test module imports open_clip.
 make_importable()
+
+import open_clip  # noqa: E402  (needs torchvision to be importable)
 
 VISION = {"image_size": 32, "layers": 2, "width": 64, "head_width": 32, "patch_size": 8}
 TEXT = {"width": 64, "heads": 2, "layers": 2}
@@ -53,6 +57,36 @@ def narrow(tmp_path: Path) -> Callable[..., Source]:
 
     def make(seed: int = 0, **changes: Any) -> Source:
         return load(write_config(tmp_path / "narrow", **changes), seed=seed)
+
+    return make
+
+
+@pytest.fixture
+def narrow_tower(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Source]:
+    """Makes narrow models of any text tower with random weights; their tokenizer is only a vocabulary.
+
+    `pad_id` is the tokenizer's; `hf` is the configuration of a Hugging Face encoder.
+    """
+
+    def make(pad_id: int = 0, hf: dict[str, Any] | None = None, **changes: Any) -> Source:
+        text = changes.get("text_cfg", {}) | {"hf_tokenizer_name": "none"}
+        if hf is not None:
+            folder = tmp_path / "hf"
+            folder.mkdir(exist_ok=True)
+            (folder / "config.json").write_text(json.dumps(hf))
+            text["hf_model_name"] = str(folder)
+        name = write_config(tmp_path / "narrow", **changes | {"text_cfg": text})
+        config = json.loads((tmp_path / "narrow" / "open_clip_config.json").read_text())["model_cfg"]
+        torch.manual_seed(0)
+        model = open_clip.create_model(name, pretrained_text=False)
+
+        def vocabulary(text_cfg: object, loaded: object, context: int, rows: int) -> ModelTokenizer:
+            facts = TokenizerFacts("huggingface", pad_id=pad_id, vocab_size=rows)
+            return ModelTokenizer(facts, lambda texts, length=None: torch.full((len(texts), context), 3))
+
+        monkeypatch.setattr("clipserve_exporter.source.load_tokenizer", lambda text_cfg: None)
+        monkeypatch.setattr("clipserve_exporter.source.prove", vocabulary)
+        return describe(model, "narrow", config, "")
 
     return make
 

@@ -126,9 +126,9 @@ def test_a_graph_that_differs_from_open_clip_is_not_written(
     before = (first.out / "narrow_text" / "config.pbtxt").read_text()
     real = export_module.export_text
 
-    def wrong(source: Any, precision: str, fixed: bool) -> Any:
+    def wrong(source: Any, precision: str, handling: str) -> Any:
         source.model.ln_final.weight[0] = 9
-        graph = real(source, precision, fixed)
+        graph = real(source, precision, handling)
         source.model.ln_final.weight[0] = 1
         return graph
 

@@ -54,7 +54,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("exports")
     source = load("demo")
     export_image(source, "fp32").save(str(folder / "image.pt"))
-    export_text(source, "fp32", False).save(str(folder / "text.pt"))
+    export_text(source, "fp32").save(str(folder / "text.pt"))
     rng = np.random.default_rng(0)
     size = source.preprocess.height
     inputs = {f"image-{n}": rng.integers(0, 256, (n, size, size, 3), np.uint8) for n in (1, 3, 8)}

@@ -8,8 +8,9 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import pytest
 import torch
+from clipserve_exporter.ragged_text import RaggedText, TextEnd
 from clipserve_exporter.source import Source
-from clipserve_exporter.text_tower import END, RaggedText, is_ragged
+from clipserve_exporter.text_tower import END, VOCABULARY
 from clipserve_exporter.torchscript import export_text
 from torch import Tensor, nn
 
@@ -30,6 +31,13 @@ class Recorder(nn.Module):
         return tokens.sum(dim=1, keepdim=True).float()
 
 
+CLIP_END = TextEnd("highest", END)
+
+
+def ragged_of(tower: nn.Module, split_tokens: int, end: TextEnd = CLIP_END, pad: int = 0) -> RaggedText:
+    return RaggedText(tower, 77, split_tokens, end, VOCABULARY, pad)
+
+
 def text(length: int, seed: int = 0) -> list[int]:
     rng = np.random.default_rng(seed)
     return [START, *rng.integers(1, START, length - 2).tolist(), END]
@@ -46,25 +54,6 @@ def eager(source: Source, rows: Sequence[Sequence[int]]) -> Tensor:
     for row, tokens in zip(whole, rows, strict=True):
         row[: len(tokens)] = torch.tensor(tokens)
     return source.encode_text(whole)
-
-
-@pytest.mark.parametrize(
-    ("changes", "ragged"),
-    [
-        ({}, True),
-        ({"custom_text": True}, True),
-        ({"text_cfg": {"pool_type": "eos", "eos_id": END}}, True),
-        ({"text_cfg": {"pool_type": "eos", "eos_id": 2}}, False),
-        ({"text_cfg": {"pool_type": "last"}}, False),
-        ({"text_cfg": {"pool_type": "first", "no_causal_mask": True}, "custom_text": True}, False),
-        ({"text_cfg": {"no_causal_mask": True}}, False),
-        ({"text_cfg": {"embed_cls": True}, "custom_text": True}, False),
-    ],
-)
-def test_only_causal_towers_that_read_the_end_token_are_ragged(
-    narrow: Narrow, changes: dict, ragged: bool
-) -> None:
-    assert is_ragged(narrow(**changes).model) is ragged
 
 
 def test_every_length_gives_the_embedding_of_the_full_length(narrow: Narrow) -> None:
@@ -88,15 +77,44 @@ def test_any_mix_of_lengths_in_any_order_keeps_its_order(narrow: Narrow) -> None
 
 def test_padding_inside_a_request_costs_nothing_and_changes_nothing() -> None:
     tower = Recorder()
-    ragged = RaggedText(tower, context_length=77, split_tokens=0)
+    ragged = ragged_of(tower, split_tokens=0)
     padded = [text(5) + [0] * 72, text(5, seed=1) + [0] * 72]
     ragged(*laid_out(padded))
     assert tower.shapes == [(2, 5)]
 
 
+@pytest.mark.parametrize(
+    ("end", "pad", "row", "columns"),
+    [
+        pytest.param(TextEnd("token", 2), 1, [0, 5, 2, 9, 2, 1, 1], 3, id="the first end token"),
+        pytest.param(TextEnd("token", 2), 1, [0, 5, 9, 1], 4, id="no end token"),
+        pytest.param(TextEnd("padding", 1), 1, [0, 1, 9, 2, 1, 1], 4, id="padding at the end only"),
+        pytest.param(TextEnd("padding", 0), 0, [0, 0, 0], 3, id="padding alone, as in Triton's warmup"),
+        pytest.param(TextEnd("padding", 1), 1, [4], 1, id="one token"),
+    ],
+)
+def test_the_tower_gets_the_columns_up_to_the_end(
+    end: TextEnd, pad: int, row: list[int], columns: int
+) -> None:
+    tower = Recorder()
+    ragged_of(tower, 0, end, pad)(*laid_out([row]))
+    assert tower.shapes == [(1, columns)]
+
+
+def test_shorter_texts_are_padded_with_the_padding_of_the_model() -> None:
+    ragged = ragged_of(Recorder(), 64, TextEnd("padding", 9), pad=9)
+    rows = ragged.rows(*laid_out([[3, 4, 5], [6]]))
+    assert rows.tolist() == [[3, 4, 5], [6, 9, 9]]
+
+
+def test_the_highest_id_of_a_large_vocabulary_is_kept() -> None:
+    ragged = RaggedText(Recorder(), 64, 64, TextEnd("padding", 0), vocabulary=256_000)
+    assert ragged.rows(*laid_out([[255_999, 256_000, -1]])).tolist() == [[255_999, 255_999, 0]]
+
+
 def test_very_uneven_lengths_are_encoded_in_groups() -> None:
     tower = Recorder()
-    ragged = RaggedText(tower, context_length=77, split_tokens=64)
+    ragged = ragged_of(tower, split_tokens=64)
     rows = [text(77), *(text(6, seed=i) for i in range(20)), text(30), text(31)]
     found = ragged(*laid_out(rows))
     assert sorted(tower.shapes) == [(1, 77), (2, 31), (20, 6)]
@@ -105,12 +123,12 @@ def test_very_uneven_lengths_are_encoded_in_groups() -> None:
 
 def test_lengths_that_are_nearly_even_stay_together() -> None:
     tower = Recorder()
-    RaggedText(tower, context_length=77, split_tokens=64)(*laid_out([text(8), text(9), text(12)]))
+    ragged_of(tower, split_tokens=64)(*laid_out([text(8), text(9), text(12)]))
     assert tower.shapes == [(3, 12)]
 
 
 def test_groups_never_cost_more_tokens_than_one_batch_and_at_most_three_passes() -> None:
-    ragged = RaggedText(Recorder(), context_length=77, split_tokens=0)
+    ragged = ragged_of(Recorder(), split_tokens=0)
     rng = np.random.default_rng(2)
     for _ in range(200):
         lengths = sorted(rng.integers(1, 78, rng.integers(1, 65)).tolist())

@@ -1,0 +1,47 @@
+"""Measures what it gains that texts need not be padded to the full length."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from clipserve_exporter.samples import Texts, laid_out
+from clipserve_exporter.source import Source
+
+ROWS, TOKENS = 8, 12
+"""The batch that is timed."""
+WARM_RUNS, RUNS = 2, 3
+"""TorchScript optimizes a graph in its first runs. The fastest of the others counts."""
+SECONDS = 5.0
+"""No run of a batch begins later than this."""
+
+
+@dataclass(frozen=True)
+class TextSpeed:
+    """The speed of `rows` texts of `tokens` tokens, as a multiple of that of the full length."""
+
+    rows: int
+    tokens: int
+    factor: float
+
+
+def measure_text_speed(source: Source, graph: Callable[..., Tensor]) -> TextSpeed:
+    """Times a `ragged` or `masked` graph here with short texts and with texts of the full length."""
+    texts, rng = Texts(source), np.random.default_rng(0)
+    tokens = min(TOKENS, source.context_length)
+    short, full = (laid_out(texts.rows(rng, [length] * ROWS)) for length in (tokens, source.context_length))
+    fastest = {}
+    with torch.inference_mode():
+        for inputs in (short, full):
+            took: list[float] = []
+            while len(took) < WARM_RUNS + RUNS and sum(took) < SECONDS:
+                begin = time.perf_counter()
+                graph(*inputs)
+                took.append(time.perf_counter() - begin)
+            fastest[inputs] = min(took[WARM_RUNS:] or took)
+    return TextSpeed(ROWS, tokens, fastest[full] / fastest[short])
