@@ -122,7 +122,7 @@ class MT5Encoder(nn.Module):
         return self.norm(x)
 
 
-ENCODERS = {
+ENCODERS: dict[str, Any] = {
     "bert": BertEncoder,
     "roberta": BertEncoder,
     "xlm-roberta": BertEncoder,

@@ -38,7 +38,8 @@ def compare_again(
             f"{cosine:.5f}), so they cannot be told apart; the weights are damaged, or do not belong to "
             f"{source.architecture}"
         )
-    other, again = jittered(source), []
+    other = jittered(source)
+    again: list[Case] = []
     if "image" in alike:
         again += parity.image_cases(other, export_image(other, precision), precision, note=NOTE)
     if "text" in alike:

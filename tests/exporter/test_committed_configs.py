@@ -13,6 +13,7 @@ import pytest
 from clipserve_exporter.config import Serving, render
 from clipserve_exporter.export import Order, facts_of
 from clipserve_exporter.source import load
+from clipserve_exporter.text_length import TextLength
 from clipserve_exporter.versions import CONFIG, PARAMETER, policy_of, served_version
 from google.protobuf import text_format
 from tritonclient.grpc import model_config_pb2 as pb
@@ -35,7 +36,9 @@ def split(text: str) -> tuple[pb.ModelConfig, list[np.ndarray]]:
 @pytest.mark.parametrize("tower", ["image", "text"])
 def test_the_demo_models_configuration_is_fresh(tower: str) -> None:
     order = Order("demo", "", "demo", "fp32", "libtorch", REPOSITORY, 0, Serving())
-    fresh, fresh_embeddings = split(render(facts_of(load("demo"), order), order.serving, tower))
+    fresh, fresh_embeddings = split(
+        render(facts_of(load("demo"), order, TextLength("ragged")), order.serving, tower)
+    )
     found, embeddings = split((REPOSITORY / f"demo_{tower}" / "config.pbtxt").read_text())
     assert found == fresh, RENEW
     for ours, theirs in zip(embeddings, fresh_embeddings, strict=True):

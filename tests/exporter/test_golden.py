@@ -18,15 +18,14 @@ from clipserve_exporter.export import facts_of
 from clipserve_exporter.golden import golden_bytes, picture_files, write_golden
 from clipserve_exporter.reference import encode_images, encode_texts, load_pixels
 from clipserve_exporter.source import Source
+from clipserve_exporter.text_length import TextLength
 from PIL import Image
 
 
 def facts(source: Source, name: str = "narrow") -> ModelFacts:
-    order: Any = type(
-        "Order", (), {"name": name, "precision": "fp32", "format": "python", "fixed_text": False}
-    )
+    order: Any = type("Order", (), {"name": name, "precision": "fp32", "format": "python", "device": ""})
     order.seed = 0
-    return facts_of(source, order)
+    return facts_of(source, order, TextLength("ragged"))
 
 
 def read(content: bytes) -> tuple[dict[str, Any], dict[str, Any]]:
