@@ -10,6 +10,7 @@ from torch import nn
 
 from clipserve_exporter.errors import ExportError
 from clipserve_exporter.sources.fit import misfit, require_numbers
+from clipserve_exporter.sources.folder_tokenizer import tokenizer_settings
 from clipserve_exporter.sources.image_processor import image_preprocessing
 from clipserve_exporter.sources.json_file import read_json
 from clipserve_exporter.sources.shards import INDEX_SUFFIX
@@ -80,7 +81,8 @@ def load_transformers(folder: Path) -> tuple[nn.Module, dict[str, Any], str]:
         names = {"hf_tokenizer_name": str(folder), "tokenizer_kwargs": TOKENIZER_KWARGS[kind]}
         mapped["text_cfg"] = mapped["text_cfg"] | names
     set_preprocessing(model, image_preprocessing(folder, kind, model.visual.image_size[0]))
-    return model, mapped, file.name
+    texts = tokenizer_settings(folder, kind, config.text_config.vocab_size)
+    return model, mapped | {"text_cfg": mapped["text_cfg"] | texts}, file.name
 
 
 def weights_in(folder: Path) -> Path:
