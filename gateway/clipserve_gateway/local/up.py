@@ -249,7 +249,8 @@ def announce(gateway: Gateway, tritons: Sequence[TritonProcess], seconds: float)
     host = gateway.settings.host
     http = gateway.settings.http_host or host
     for spec, _ in gateway.models.all():
-        say(f"✓ model {spec.name}: {spec.architecture}, {spec.precision}, {spec.fingerprint[:12]}…")
+        precision = f"{spec.precision} on {spec.device}" if spec.device else spec.precision
+        say(f"✓ model {spec.name}: {spec.architecture}, {precision}, {spec.fingerprint[:12]}…")
     for triton in tritons:
         ports = triton.ports
         say(f"✓ Triton on 127.0.0.1: gRPC {ports.grpc}, HTTP {ports.http}, metrics {ports.metrics}")
