@@ -59,14 +59,19 @@ def model_reloads(env: FaultEnv) -> Iterator[Promise]:
     assert triton.process is not None
     pids = gateway.process.pid, triton.process.pid
     before, series, slowest = [size_of(pid) for pid in pids], 0, 0.0
+    gone: list[str] = []
     for number in range(1, WARM + RELOADS + 1):
         guest = DelayModel(model.repository.parent, f"guest{number}")
-        slowest = max(slowest, swapped(client, model.export(number)))
+        fingerprint = model.export(number)
         slowest = max(slowest, wait_until(lambda name=guest.name: serves(client, name), SWAP_SECONDS))
+        slowest = max(slowest, swapped(client, fingerprint))
         guest.remove()
-        slowest = max(slowest, wait_until(lambda name=guest.name: is_unknown(client, name), SWAP_SECONDS))
+        for name in gone:
+            slowest = max(slowest, wait_until(lambda name=name: is_unknown(client, name), SWAP_SECONDS))
+        gone = [guest.name]
         if number == WARM:
             before, series = [size_of(pid) for pid in pids], series_of(gateway)
+    slowest = max(slowest, wait_until(lambda: is_unknown(client, gone[0]), SWAP_SECONDS))
     after = [size_of(pid) for pid in pids]
     calls = load.finish()
     grown = series_of(gateway) - series
