@@ -1,6 +1,7 @@
 """What fast decoding changes in embeddings, and what it spares: several rules, by kind of picture.
 
-In the models' environment, with the demo model; `--photos` adds folders of photographs:
+In the models' environment, with the demo model; `--photos` adds folders of photographs, and `--resize` and
+`--interpolation` measure other ways of resizing:
 
     PYTHONPATH=gateway:exporter .venv-models/bin/python -m bench.fast_decode --photos FOLDER
 """
@@ -8,12 +9,13 @@ In the models' environment, with the demo model; `--photos` adds folders of phot
 from __future__ import annotations
 
 import io
+import itertools
 import os
 import time
 from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, get_args
 
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
@@ -23,14 +25,15 @@ import torch
 from clipserve_exporter.offline import Towers
 from clipserve_gateway.inputs import preprocess
 from clipserve_gateway.inputs.preprocess import ImageLimits, load_image
+from clipserve_gateway.types import AS_OPEN_CLIP, Preprocess
 from PIL import Image
 
 from bench.fast_decode.pictures import pictures
-from testing.preprocessing import square
 
 ROOT = Path(__file__).parents[2]
 LIMITS = ImageLimits(1 << 28, 1 << 28)
 SIZE = 224
+SQUARE = Preprocess(SIZE, SIZE)
 BAR = 0.999
 RULES = {
     "2 ×": (2, False),
@@ -42,16 +45,18 @@ RULES = {
 EXACT = "exact"
 PHOTO_SIZES = ((1280, 960), (2560, 1920), (4000, 3000), (6000, 4000), (8160, 6120))
 GRAIN = 4.0
+Resize, Filter = Literal["shortest", "longest", "squash"], Literal["bicubic", "bilinear"]
+RESIZES, FILTERS = get_args(Resize), get_args(Filter)
 CHECKS = {name: getattr(preprocess, name) for name in ("is_flat", "is_delicate")}
 
 
-def pixels(content: bytes, rule: str) -> tuple[np.ndarray, float]:
+def pixels(content: bytes, rule: str, way: Preprocess = SQUARE) -> tuple[np.ndarray, float]:
     """The pixels by a rule, and the CPU milliseconds that they take."""
     preprocess.SCALED_SIDES, checked = RULES.get(rule, (1, False))
     for name, check in CHECKS.items():
         setattr(preprocess, name, check if checked else lambda *_: False)
     begin = time.thread_time()
-    found = load_image(content, *square(SIZE), limits=LIMITS, fast=rule != EXACT)
+    found = load_image(content, way, AS_OPEN_CLIP, limits=LIMITS, fast=rule != EXACT)
     return found, 1000 * (time.thread_time() - begin)
 
 
@@ -80,14 +85,26 @@ def line(*cells: Any) -> None:
 @click.option("--repository", default=ROOT / "build" / "model_repository", type=click.Path(path_type=Path))
 @click.option("--name", default="demo", help="The model's name in the repository.")
 @click.option("--rule", "rules", multiple=True, default=RULES, type=click.Choice(list(RULES)))
+@click.option("--resize", "resizes", multiple=True, default=["shortest"], type=click.Choice(RESIZES))
+@click.option("--interpolation", "filters", multiple=True, default=["bicubic"], type=click.Choice(FILTERS))
 @click.option("--show", is_flag=True, help="Also each picture below the bar as served.")
-def main(photos: tuple[Path, ...], repository: Path, name: str, rules: Sequence[str], show: bool) -> None:
+def main(
+    photos: tuple[Path, ...],
+    repository: Path,
+    name: str,
+    rules: Sequence[str],
+    resizes: Sequence[Resize],
+    filters: Sequence[Filter],
+    show: bool,
+) -> None:
     """Prints the tables of docs/performance.md."""
     torch.set_num_threads(1)
     towers = Towers(repository, name)
     measured: dict[tuple[str, str], list[tuple[float, float]]] = defaultdict(list)
-    for kind, title, content in pictures([ROOT / "demo" / "photos", *photos]):
-        made = {rule: pixels(content, rule) for rule in (EXACT, *rules)}
+    ways = [Preprocess(SIZE, SIZE, resize, filter) for resize in resizes for filter in filters]
+    for (what, title, content), way in itertools.product(pictures([ROOT / "demo" / "photos", *photos]), ways):
+        kind = what if len(ways) == 1 else f"{what}, {way.resize}, {way.interpolation}"
+        made = {rule: pixels(content, rule, way) for rule in (EXACT, *rules)}
         for (rule, (_, spent)), cosine in zip(
             made.items(), cosines(towers, [found for found, _ in made.values()]), strict=True
         ):

@@ -1,14 +1,15 @@
 """Image bytes to the pixels that an image encoder sees.
 
-Exact mode reproduces open_clip's (and OpenAI's) preprocessing to the bit, in their order: shortest side to
-`size` (the long one to int(size × long / short)), bicubic; center crop; RGB. An embedding is worth
-comparing only with embeddings of the same pixels, so what that order makes of odd images holds here too:
+Exact mode without rules reproduces open_clip's preprocessing to the bit, in its order: resize, crop or pad,
+RGB. An embedding is worth comparing only with embeddings of the same pixels, so what that order makes of odd
+images holds here too. docs/pixels.md has the whole policy:
 
-- EXIF orientation is not applied: a photo counts as its pixels are stored. (TIFF's own orientation tag is;
-  there the decoder itself obeys it.) Color profiles are ignored.
-- Alpha is dropped after resizing, without a background: what shows is the color under it, which for fully
-  transparent pixels is black once they have been resized.
-- Palette and 1-bit images are resized by nearest neighbor; a palette's transparent color shows as itself.
+- The rules for orientation and transparency apply before, to the whole image (see `image_rules`). Without
+  them, EXIF orientation is not applied; alpha is dropped after resizing, without a background, and what shows
+  is the color under it, which for fully transparent pixels is black once they have been resized. TIFF's own
+  orientation tag is always applied: there the decoder itself obeys it.
+- Color profiles are ignored.
+- Palette and 1-bit images are resized by nearest neighbor.
 - CMYK is resized as CMYK and then converted without a profile.
 - Of animations and multi-page files, the first frame is taken.
 
