@@ -131,13 +131,15 @@ def hugging_face(loaded: LoadedTokenizer, context_length: int, vocabulary: int) 
     # NLLB's sets the token of the source language at each call.
     wrapper(["a"])
     definition = definition_of(name, wrapper.tokenizer, vocabulary)
-    by_kind = corpus_for(definition, wrapper.tokenizer)
+    # What a gateway reads; parsed once, since a large one takes seconds.
+    plain = Tokenizer.from_str(definition)
+    by_kind = corpus_for(plain, wrapper.tokenizer)
     texts = list(dict.fromkeys(text for some in by_kind.values() for text in some))
     expected = encoded(wrapper, texts)
     if int(expected.max()) >= vocabulary:
         raise ExportError(f"the tokenizer {name} makes ids beyond the {vocabulary:,} of the text tower")
     cleaned = [wrapper.clean_fn(text) for text in texts]
-    rows = plain_ids(definition, reading, cleaned)
+    rows = plain_ids(plain, reading, cleaned)
     require_equal(name, texts, expected, rows, reading)
     facts = TokenizerFacts(
         kind="huggingface",
@@ -179,9 +181,8 @@ def sep_of(name: str, tokenizer: Any) -> int:
     return int(tokenizer.sep_token_id)
 
 
-def corpus_for(definition: str, tokenizer: Any) -> dict[str, list[str]]:
+def corpus_for(plain: Tokenizer, tokenizer: Any) -> dict[str, list[str]]:
     """Returns the corpus with texts of a tokenizer's own tokens."""
-    plain = Tokenizer.from_str(definition)
     added = {token.content for token in plain.get_added_tokens_decoder().values()}
     ordered = sorted(plain.get_vocab(with_added_tokens=False).items(), key=lambda item: item[1])
     # Tokens that were left out have ids that open_clip's model does not know.

@@ -35,10 +35,8 @@ class Reading:
     strip_id: int | None
 
 
-def plain_ids(definition: str, reading: Reading, cleaned: Sequence[str]) -> list[list[int]]:
+def plain_ids(tokenizer: Tokenizer, reading: Reading, cleaned: Sequence[str]) -> list[list[int]]:
     """Ids of each cleaned text by the library `tokenizers` alone, without padding."""
-    tokenizer = Tokenizer.from_str(definition)
-    tokenizer.no_padding()
     tokenizer.enable_truncation(reading.context_length)
     encodings = tokenizer.encode_batch(list(cleaned))
     return [[0 if id_ == reading.strip_id else id_ for id_ in encoding.ids] for encoding in encodings]
