@@ -16,6 +16,7 @@ from pathlib import Path
 import clipserve.tools.cli
 import pytest
 from client.fake_server import FakeServer, Refused
+from client.golden_files import golden_entries, write_golden
 from client.pictures import png
 from clipserve import Client, LabelSet, Point
 from clipserve.safe_text import UNSAFE_BUT_LINES, json_text, one_line, safe_lines
@@ -113,6 +114,9 @@ def commands(folder: Path, out: Path) -> list[list[str]]:
         (Path(classes) / name / FILE).write_bytes(png(1))
         (Path(classes) / name / "broken.png").write_bytes(b"nothing")
     parquet = str(out / f"{OSC.replace('/', '')}.parquet")
+    golden = golden_entries(model=HOSTILE, fingerprint=HOSTILE, images=[f"{i}{HOSTILE}" for i in range(5)])
+    golden["image_vectors"] = golden["image_vectors"][::-1]
+    golden_file = str(write_golden(out / f"{OSC.replace('/', '')}.npz", golden))
     return [
         ["info"],
         ["classify", picture, str(folder / f"broken{FILE}"), "--labels", f"{HOSTILE},dog"],
@@ -137,6 +141,8 @@ def commands(folder: Path, out: Path) -> list[list[str]]:
         ["index", str(folder), "-c", f"new{HOSTILE}"],
         ["index", str(folder), "-c", f"new{HOSTILE}", "--model", "other"],
         ["evaluate", "folder", "--data", classes, "--report", str(out / f"r{OSC}.png")],
+        ["verify", "--golden", golden_file],
+        ["verify", "--golden", golden_file, "--model", f"none{HOSTILE}"],
         ["export", "-c", HOSTILE, parquet],
         ["import", parquet, "-c", f"imported{HOSTILE}"],
         ["migrate", HOSTILE, "--status"],
