@@ -18,6 +18,7 @@ from clipserve_exporter.sources.activation import (
     WORDS,
     agreed,
     is_quick,
+    of_tag,
     require_choice,
     sibling,
     unknown_activation,
@@ -81,7 +82,8 @@ def load(name: str, pretrained: str, seed: int, activation: str = "") -> Loaded:
     notes, warnings = [], []
     quick = is_quick(config)
     if tag:
-        quick = agreed(activation, is_quick(tag_cfg), f"the tag {tag}")
+        quick = of_tag(name, config, tag_cfg, open_clip.list_models())
+        quick = agreed(activation, quick, f"the tag {tag}")
     elif archive:
         # OpenAI trained all weights that it published as archives with QuickGELU.
         quick = agreed(activation, True, "an archive of OpenAI")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,18 @@ def is_quick(config: Mapping[str, Any]) -> bool:
 def sibling(name: str, quick: bool) -> str:
     """Returns open_clip's name of an architecture with the given activation."""
     return name.removesuffix(QUICK) + (QUICK if quick else "")
+
+
+def of_tag(
+    name: str, config: Mapping[str, Any], tag_config: Mapping[str, Any], architectures: Collection[str]
+) -> bool:
+    """Whether the weights of a tag have QuickGELU.
+
+    open_clip's tags tell it where the architecture exists with both activations; elsewhere the architecture
+    does.
+    """
+    other = sibling(name, not is_quick(config))
+    return is_quick(tag_config if other != name and other in architectures else config)
 
 
 def agreed(given: str, quick: bool, what: str) -> bool:
