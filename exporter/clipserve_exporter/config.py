@@ -51,7 +51,7 @@ class ModelFacts:
     tokenizer: TokenizerFacts
     context_length: int
     text_length: str
-    """`ragged`, `masked` or `fixed`: see text_tower."""
+    """`ragged`, `masked` or `fixed`: see text_length."""
     logit_scale: float
     """The factor itself, not its logarithm."""
     logit_bias: float | None
@@ -189,7 +189,7 @@ def warmups(facts: ModelFacts, tower: str, batch: int) -> list[tuple[int, int]]:
 def warmup(facts: ModelFacts, tower: str, size: int, tokens: int) -> str:
     """Renders one warmup, which runs twice: TorchScript optimizes a graph after its first runs.
 
-    A text of zeros contains no end token, so it is encoded at its full length.
+    A text of zeros contains no end token or is padding alone, so it is encoded at its full length.
     """
     if tower == "image":
         dims = dims_of(facts.preprocess)

@@ -22,7 +22,7 @@ from clipserve_exporter.source import Source
 
 VECTOR_NOISE = 0.2
 """Standard deviation of what is added to biases, scales and other vectors."""
-MATRIX_NOISE = 2.0
+MATRIX_NOISE = 4.0
 """The same for matrices, as a multiple of their own standard deviation."""
 PICTURES = 8
 """Number of pictures that the batch normalizations are adapted to."""

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable
 from clipserve_exporter import parity
 from clipserve_exporter.errors import ExportError
 from clipserve_exporter.jitter import jittered
-from clipserve_exporter.parity import Case, all_alike
+from clipserve_exporter.parity import ALIKE, NEARLY_ALIKE, Case, likeness_of
 from clipserve_exporter.source import Source
 from clipserve_exporter.torchscript import export_image, export_text
 
@@ -28,7 +28,8 @@ def compare_again(
     Returns all cases and, for inputs that stay alike, warnings: each a sentence without its full stop.
     Raises ExportError.
     """
-    alike = {tower: cosine for tower in INPUTS if (cosine := all_alike(cases, tower)) is not None}
+    limit = ALIKE if source.pretrained else NEARLY_ALIKE
+    alike = {tower: cosine for tower in INPUTS if (cosine := likeness_of(cases, tower)) >= limit}
     if not alike:
         return cases, ()
     if source.pretrained:
@@ -52,7 +53,7 @@ def compare_again(
         f"Different {INPUTS[tower]} have nearly the same embedding with these random weights, so the "
         "comparison with open_clip shows little"
         for tower in alike
-        if all_alike(again, tower) is not None
+        if likeness_of(again, tower) >= ALIKE
     )
 
 

@@ -35,7 +35,7 @@ BUNDLE = np.random.default_rng(0).bytes(34 << 20)
 
 
 class Served:
-    """A Triton with a ragged and a fixed model, one with two instances, and their sources."""
+    """A Triton with a model of each length of texts, one with two instances, and their sources."""
 
     def __init__(self, server: TritonServer, sources: dict[str, Source]) -> None:
         self.server = server
@@ -53,6 +53,13 @@ def served(
     models = {
         "ragged": narrow_model(folder / "ragged"),
         "fixed": narrow_model(folder / "fixed", text_cfg={"no_causal_mask": True, "context_length": 20}),
+        "masked": narrow_model(
+            folder / "masked",
+            custom_text=True,
+            vision_cfg={"output_tokens": True},
+            text_cfg={"embed_cls": True, "output_tokens": True, "context_length": 40},
+            multimodal_cfg={"context_length": 40, "width": 64, "heads": 2, "layers": 1},
+        ),
         "two": narrow_model(folder / "two"),
     }
     for name, model in models.items():
@@ -110,12 +117,22 @@ def test_images_through_triton_are_open_clips(served: Served) -> None:
         np.testing.assert_allclose(found, encode_images(source, pixels).numpy(), atol=2e-5)
 
 
-def test_texts_of_any_length_through_triton_are_open_clips(served: Served) -> None:
-    source = served.sources["ragged"]
-    for length in (2, 9, 40, 77):
+@pytest.mark.parametrize("name", ["ragged", "masked"])
+def test_texts_of_any_length_through_triton_are_open_clips(served: Served, name: str) -> None:
+    source = served.sources[name]
+    for length in (2, 9, 39, source.context_length):
         rows = [text(length, seed) for seed in range(3)]
-        found = served.server.infer("ragged_text", np.array(rows, np.int32))
+        found = served.server.infer(f"{name}_text", np.array(rows, np.int32))
         np.testing.assert_allclose(found, eager(source, rows), atol=2e-5)
+
+
+def test_padding_that_a_caller_adds_to_masked_texts_changes_nothing(served: Served) -> None:
+    rows = [text(4), text(21, seed=1)]
+    padded = np.zeros((2, 30), np.int32)
+    for row, tokens in zip(padded, rows, strict=True):
+        row[: len(tokens)] = tokens
+    found = served.server.infer("masked_text", padded)
+    np.testing.assert_allclose(found, eager(served.sources["masked"], rows), atol=2e-5)
 
 
 def test_texts_of_a_fixed_tower_are_open_clips(served: Served) -> None:
