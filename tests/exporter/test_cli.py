@@ -19,7 +19,16 @@ def run(*arguments: object) -> Result:
 def test_help_shows_every_option_with_examples() -> None:
     result = run("--help")
     assert result.exit_code == 0
-    for word in ("--model", "--pretrained", "--precision", "--format", "--out", "--seed", "Examples:"):
+    for word in (
+        "--model",
+        "--pretrained",
+        "--tokenizer",
+        "--precision",
+        "--format",
+        "--out",
+        "--seed",
+        "Examples:",
+    ):
         assert word in result.output
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import base64
+import gzip
+import hashlib
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -18,6 +20,8 @@ from clipserve_exporter.export import STEPS, Order, export
 from clipserve_exporter.versions import served_version
 from google.protobuf import text_format
 from tritonclient.grpc import model_config_pb2 as pb
+
+from testing.tokenizers import build
 
 
 @pytest.fixture
@@ -167,3 +171,24 @@ def test_a_new_export_replaces_the_golden_file(order: Callable[..., Order]) -> N
     export(order())
     exported = export(order(seed=1))
     assert golden_fingerprint(exported.golden) == exported.facts.fingerprint
+
+
+def test_a_tokenizer_of_hugging_face_is_a_third_model_until_the_name_no_longer_needs_it(
+    order: Callable[..., Order], tmp_path: Path
+) -> None:
+    built = build("clipa", tmp_path / "tokenizer")
+    text_cfg = built.text_cfg | {"hf_tokenizer_name": "bert-base-uncased"}
+    folders = export(order({"text_cfg": text_cfg}, tokenizer=built.folder)).folders
+    assert [folder.name for folder in folders] == ["narrow_image", "narrow_text", "narrow_tokenizer"]
+    [version] = {served_version(folder) for folder in folders}
+    _, text = read(folders[1] / "config.pbtxt")
+    _, tokenizer = read(folders[2] / "config.pbtxt")
+    assert tokenizer["tokenizer_sha256"] == text["tokenizer_sha256"]
+    assert (text["strip_id"], text["text_clean"], text["pad_id"]) == ("3", "whitespace", "0")
+    stored = torch.jit.load(folders[2] / version / "model.pt")(torch.zeros(1, dtype=torch.uint8))
+    bundle = json.loads(gzip.decompress(stored.numpy().tobytes()))
+    assert hashlib.sha256(bundle["tokenizer"].encode()).hexdigest() == text["tokenizer_sha256"]
+    export(order())
+    assert {path.name for path in (tmp_path / "models").iterdir() if path.is_dir()} == {
+        "narrow_image", "narrow_text"
+    }  # fmt: skip
