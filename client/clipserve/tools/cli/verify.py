@@ -13,8 +13,9 @@ from rich.text import Text
 from clipserve.errors import ModelNotFound
 from clipserve.safe_text import quoted
 from clipserve.tools.cli.errors import FAILED, Failure
-from clipserve.tools.cli.options import FILE, Server, server_options
+from clipserve.tools.cli.options import Server, server_options
 from clipserve.tools.cli.output import print_json, progress
+from clipserve.tools.cli.stdin import FILE_OR_STDIN, file_of, name_of
 from clipserve.tools.cli.terminal import console, error_console, say, table
 from clipserve.tools.verification.compare import Check
 from clipserve.tools.verification.golden import Golden, GoldenError, read_golden
@@ -41,7 +42,7 @@ class Verified:
 @click.option(
     "--golden",
     "golden_file",
-    type=FILE,
+    type=FILE_OR_STDIN,
     metavar="FILE",
     help="Golden file of the model's export, NAME.golden.npz beside the folders NAME_image and NAME_text.",
 )
@@ -84,12 +85,15 @@ def verify(golden_file: Path | None, model: str, server: Server) -> None:
       clipserve verify
       clipserve verify --golden build/model_repository/demo.golden.npz
       clipserve verify --golden vit.golden.npz --model vit-canary --target gateway:8600 --json
+      ssh builder cat models/demo.golden.npz | clipserve verify --golden -
     """
     golden = None
-    try:
-        golden = read_golden(golden_file) if golden_file is not None else None
-    except GoldenError as error:
-        raise Failure(str(error), facts=facts_of_error() if server.as_json else None) from error
+    if golden_file is not None:
+        try:
+            with file_of(golden_file) as path:
+                golden = read_golden(path)
+        except GoldenError as error:
+            raise Failure(str(error), facts=facts_of_error() if server.as_json else None) from error
     with server.client(job=True, in_flight=1) as client:
         info = client.info()
         models = chosen(info, model, golden)
@@ -133,7 +137,7 @@ def document(server: Server, verified: Sequence[Verified], golden_file: Path | N
     """The result as a JSON document."""
     return {
         "target": server.target,
-        "golden": None if golden_file is None else str(golden_file),
+        "golden": None if golden_file is None else name_of(golden_file),
         "ok": not any(one.failed for one in verified),
         "models": [
             {

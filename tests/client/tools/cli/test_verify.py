@@ -23,6 +23,13 @@ def test_a_right_server_passes_with_exit_code_0(run, golden):
     assert "all 23 checks passed" in shown.stdout
 
 
+def test_a_golden_file_may_come_from_standard_input(answer, run, golden):
+    document = answer("verify", "--golden", "-", input=golden.read_bytes())
+    assert document["ok"]
+    assert document["golden"] == "standard input"
+    assert "is not a golden file" in run("verify", "--golden", "-", code=1, input=b"junk").stderr
+
+
 def test_without_a_golden_file_every_model_is_checked(answer, run):
     document = answer("verify")
     assert [model["model"] for model in document["models"]] == ["fake", "other"]
