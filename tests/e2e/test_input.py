@@ -35,7 +35,7 @@ def variants() -> dict[str, bytes]:
         "palette": encoded(photo.convert("P"), "PNG"),
         "alpha": encoded(photo.convert("RGBA"), "PNG"),
         "animated": encoded(small, "GIF", save_all=True, append_images=[small.rotate(90)] * 3),
-        "exif": encoded(photo, "JPEG", exif=exif),
+        "exif": encoded(photo.transpose(Image.Transpose.ROTATE_90), "JPEG", exif=exif),
         "webp": encoded(photo, "WEBP"),
         "bmp": encoded(photo, "BMP"),
         "tiff": encoded(photo, "TIFF"),
@@ -49,6 +49,17 @@ def test_every_kind_of_image_is_embedded(client, name):
     assert np.isfinite(found.embeddings).all()
     if name in ("alpha", "webp", "bmp", "tiff", "exif", "cmyk"):
         assert float(found.embeddings[0] @ found.embeddings[1]) > 0.95
+
+
+def test_an_opened_image_with_orientation_and_alpha_is_embedded_like_its_file(client):
+    photo, exif = Image.open(io.BytesIO(CAT)), Image.Exif()
+    exif[0x0112] = 6
+    photo.putalpha(Image.linear_gradient("L").resize(photo.size))
+    files = [variants()["exif"], encoded(photo, "PNG", exif=exif)]
+    exact = [clipserve.ExactPixels(image) for image in (*files, *map(Image.open, map(io.BytesIO, files)))]
+    turned, both, *opened = client.embed_images(exact).embeddings
+    np.testing.assert_allclose(opened, [turned, both], atol=1e-5)
+    assert float(turned @ both) < 0.999, "alpha matters"
 
 
 def test_bad_images_fail_alone_and_name_their_place(client):
