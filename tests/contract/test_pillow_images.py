@@ -23,6 +23,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageCms
 
+# The server ignores Pillow's warnings about odd files.
+pytestmark = pytest.mark.filterwarnings("ignore::UserWarning:PIL")
+
 LIMITS = ImageLimits(1 << 24, 1 << 24)
 PHOTO = (
     Image.open(Path(__file__).parents[2] / "demo" / "photos" / "cat.jpg").convert("RGB").resize((150, 100))

@@ -20,6 +20,7 @@ from clipserve_gateway.flow.shared_work import SharedWork
 from clipserve_gateway.flow.stages import stage
 from clipserve_gateway.inputs import preprocess
 from clipserve_gateway.inputs.decode_pool import DecodePool
+from clipserve_gateway.inputs.image_memory import LARGE_BYTES
 from clipserve_gateway.inputs.tokenizer import encode_texts, tokenizer_for
 from clipserve_gateway.metrics import Metrics
 from clipserve_gateway.triton.encoder import QueueingEncoder, padded
@@ -178,9 +179,10 @@ class Embedder:
         try:
             if isinstance(image, EncodedImage):
                 return await self._load(image.content, how, deadline)
-            return await self._pool.run(
-                functools.partial(preprocess.load_raw, image, **how), deadline=deadline
-            )
+            work = functools.partial(preprocess.load_raw, image, **how)
+            large = preprocess.raw_bytes(image, rules) > LARGE_BYTES
+            cost = math.ceil(image.width * image.height / 1e6) if large else 1
+            return await self._pool.run(work, deadline=deadline, alone=large, cost=cost)
         except errors.InvalidInput as error:
             return error if error.field else error.at("content")
         except errors.ClipserveError:

@@ -60,7 +60,13 @@ from clipserve_gateway.inputs.fitting import (
 )
 from clipserve_gateway.inputs.image_file import READS_TO_DECODE, open_file
 from clipserve_gateway.inputs.image_limits import ImageLimits, check_header, check_pixels
-from clipserve_gateway.inputs.image_memory import BUFFER_BYTES, LARGE_BYTES, copy_bytes, decoder_bytes
+from clipserve_gateway.inputs.image_memory import (
+    BUFFER_BYTES,
+    COPY_BYTES,
+    LARGE_BYTES,
+    copy_bytes,
+    decoder_bytes,
+)
 from clipserve_gateway.inputs.image_orientation import ORIENTATION, UPRIGHT, orientation_of
 from clipserve_gateway.inputs.image_rules import Steps, background_of
 from clipserve_gateway.types import ImageRules, Pixels, Preprocess, RawImage
@@ -161,6 +167,12 @@ def load_raw(
     steps = Steps(raw.orientation if rules.orientation else UPRIGHT)
     image = steps.apply(Image.frombuffer("RGB", (width, height), raw.rgb, "raw", "RGB", 0, 1))
     return fitted(image, (0, 0, *image.size), fit_of(*image.size, preprocess), fast=fast)
+
+
+def raw_bytes(raw: RawImage, rules: ImageRules) -> int:
+    """Most bytes for the pixels of a decoded image while load_raw works, without those received."""
+    turned = rules.orientation and raw.orientation != UPRIGHT
+    return (COPY_BYTES if turned else COPY_BYTES // 2) * raw.width * raw.height
 
 
 def to_png(raw: RawImage) -> bytes:

@@ -10,6 +10,7 @@ import pytest
 from clipserve_gateway import errors
 from clipserve_gateway.flow.deadline import Deadline
 from clipserve_gateway.flow.lanes import Lane, in_lane
+from clipserve_gateway.inference import embedder as embedder_module
 from clipserve_gateway.inference.embedder import Embedder, isolating
 from clipserve_gateway.inputs import preprocess
 from clipserve_gateway.metrics import Metrics
@@ -303,3 +304,23 @@ async def test_one_image_under_two_rules_at_the_same_time_is_embedded_twice(embe
     assert one.items[0].embedding.tolist() != other.items[0].embedding.tolist()
     assert again.items[0].embedding.tolist() == other.items[0].embedding.tolist()
     assert sum(shape[0] for shape in encoder.image_batches) == 2
+
+
+@pytest.mark.parametrize(("orientation", "alone"), [(1, [False]), (6, [True])])
+async def test_decoded_pixels_whose_copies_take_much_memory_are_turned_one_at_a_time(
+    pool, encoder, monkeypatch, orientation, alone
+):
+    asked, run = [], pool.run
+
+    async def noting(work, **options):
+        asked.append(options["alone"])
+        return await run(work, **options)
+
+    monkeypatch.setattr(pool, "run", noting)
+    monkeypatch.setattr(embedder_module, "LARGE_BYTES", 4 * 100 * 100)
+    embedder = Embedder(
+        await fake_models(), encoder, pool, Settings().limits, Metrics(), fast_decode=True, rules=UPRIGHT
+    )
+    image = RawImage(b"abc" * 10_000, 100, 100, orientation=orientation)
+    assert (await embedder.embed("", [image], deadline=SOON)).items[0].error is None
+    assert asked == alone
