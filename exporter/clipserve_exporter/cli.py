@@ -14,6 +14,7 @@ import click
 from clipserve_exporter.config import Serving
 from clipserve_exporter.errors import ExportError
 from clipserve_exporter.precision import AUTO, DEVICES, MIN_COSINE, device_here
+from clipserve_exporter.reuse import export_key, is_exported, record_export
 from clipserve_exporter.stopping import stoppable
 
 EPILOG = """
@@ -111,6 +112,14 @@ def print_list(as_json: bool) -> None:
     help="auto: encode each text at its own length if that does not change its embedding; "
     "fixed: always encode the full length.",
 )  # fmt: skip
+@click.option(
+    "--require-weights", is_flag=True, help="Refuse random weights."
+)  # fmt: skip
+@click.option(
+    "--reuse", is_flag=True,
+    help="Do nothing if the repository has the same export already: of the same options, files, packages and "
+    "processor.",
+)  # fmt: skip
 @click.option("--seed", default=0, show_default=True, help="Seed of random weights.")
 @click.option(
     "--licenses", default="", metavar="NAME,…",
@@ -143,6 +152,8 @@ def main(
     instances: int | None,
     threads: int | None,
     text_length: str,
+    require_weights: bool,
+    reuse: bool,
     seed: int,
     licenses: str,
     license_: str,
@@ -180,6 +191,12 @@ def main(
     if list_ or model is None or out is None:
         print_list(as_json)
         return
+    name = name or default_name(model)
+    options = click.get_current_context().params
+    key = export_key({option: value for option, value in options.items() if option not in ("reuse", "out")})
+    if reuse and is_exported(out, name, key):
+        click.echo(f"✓ {name}: {out} has this export already", err=True)
+        return
     report = Report()
     try:
         with stoppable(), report:
@@ -193,7 +210,8 @@ def main(
                     activation=activation or "",
                     licenses=tuple(licenses.split(",")),
                     license=license_,
-                    name=name or default_name(model),
+                    name=name,
+                    require_weights=require_weights,
                     precision=precision,
                     format=format_,
                     out=out,
@@ -220,6 +238,7 @@ def main(
             )
     except ExportError as error:
         raise click.ClickException(str(error)) from error
+    record_export(out, name, key)
     report.finish(exported, time.monotonic() - begin)
 
 

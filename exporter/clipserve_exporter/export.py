@@ -47,6 +47,12 @@ STEPS = ("load", "image tower", "text tower", "parity", "canary", "golden", "tri
 """The trial takes place only if it is requested."""
 
 
+NO_WEIGHTS = (
+    "{} has no weights: name them with --pretrained TAG or FILE (`clipserve-export --list` shows the tags), "
+    "or accept random ones, whose embeddings are meaningless (`clipserve-gateway up --random`)"
+)
+
+
 @dataclass(frozen=True)
 class Order:
     """What to export, and how."""
@@ -64,6 +70,8 @@ class Order:
     """Whether to encode every text at the full length, even if its own length would give the same result."""
     activation: str = ""
     """`quickgelu` or `gelu`: what the weights were trained with; empty where they tell it."""
+    require_weights: bool = False
+    """Whether random weights are refused."""
     licenses: tuple[str, ...] = ()
     """Licenses of weights that are accepted; all if there are none."""
     license: str = ""
@@ -136,6 +144,8 @@ def export(
     step("load")
     license = license_of(order)
     source = load(order.model, order.pretrained, order.seed, order.activation, order.tokenizer)
+    if order.require_weights and not source.pretrained:
+        raise ExportError(NO_WEIGHTS.format(order.model))
     source = dataclasses.replace(source, license=license)
     text_length = text_length_of(source, order.fixed_text)
     graphs, chosen = graphs_of(source, order, text_length.handling, step, on_compared)
@@ -183,6 +193,8 @@ def license_of(order: Order) -> License:
     """Returns the license of the weights. Raises ExportError if the order does not accept it."""
     known = known_license(order.model, order.pretrained)
     if known is None:
+        if order.require_weights:
+            raise ExportError(NO_WEIGHTS.format(order.model))
         return UNKNOWN
     license = chosen(known, order.license)
     require_allowed(license, order.licenses, order.pretrained or order.model)

@@ -13,6 +13,12 @@ import click
 import clipserve_gateway
 from clipserve_gateway.backup.command import backup, restore
 from clipserve_gateway.guard.settings import GuardSettings
+from clipserve_gateway.local.model_export import (
+    DEFAULT_REPOSITORY,
+    model_options,
+    order_of,
+    repository_for,
+)
 from clipserve_gateway.local.settings import LocalTritonSettings
 from clipserve_gateway.options import read, settings_from, settings_options
 from clipserve_gateway.process import logs
@@ -119,12 +125,12 @@ def token(name: str, out: Path | None, options: tuple[str, ...]) -> None:
 
 
 @main.command()
+@model_options
 @click.option(
     "--model-repository",
     type=click.Path(path_type=Path),
-    default=Path("build/model_repository"),
-    show_default=True,
-    help="Model repository from `clipserve-export --format python`.",
+    help="Model repository from `clipserve-export --format python`.  "
+    f"[default: {DEFAULT_REPOSITORY}; with --model a folder below the data folder]",
 )
 @click.option(
     "--models-env",
@@ -154,7 +160,7 @@ def token(name: str, out: Path | None, options: tuple[str, ...]) -> None:
 @settings_options(without=("triton",))
 @settings_options(GuardSettings, without=Settings.model_fields)
 def up(
-    model_repository: Path,
+    model_repository: Path | None,
     models_env: Path,
     triton_log: Path | None,
     replicas: int,
@@ -167,22 +173,26 @@ def up(
     wrong or missing for longer than --restart-after-seconds. Ctrl-C or SIGTERM stops both.
 
     \b
-    clipserve-export --model demo --format python --out build/model_repository
+    clipserve-gateway up --model ViT-B-32 --pretrained laion2b_s34b_b79k
+    clipserve-gateway up --model ViT-B-32 --pretrained ./weights.safetensors --port 9000
     clipserve-gateway up --model-repository build/model_repository
     """
     from clipserve_gateway.local.command import TritonPorts
     from clipserve_gateway.local.up import run_up
 
+    order = order_of(options)
     local = read(LocalTritonSettings, options)
     wanted = [TritonPorts(local.triton_port, local.triton_http_port, local.triton_metrics_port)]
     wanted += [TritonPorts(0, 0, 0)] * (replicas - 1)
     settings = settings_from(options)
     guarding = read(GuardSettings, options)
+    repository = repository_for(model_repository, settings.data, order)
     # The log line of each call would hide the lines for the user; INFO shows it.
     prepare_process(settings.log_level if "log_level" in settings.model_fields_set else "WARNING")
     running = run_up(
-        *(settings, guarding, model_repository, models_env, wanted, triton_log),
+        *(settings, guarding, repository, models_env, wanted, triton_log),
         trust_repository=trust_model_repository,
+        order=order,
     )
     sys.exit(asyncio.run(running))
 

@@ -20,6 +20,7 @@ sys.path[:0] = [str(HERE), str(HERE.parents[1])]
 
 from make import SPELLED, STRINGS  # noqa: E402
 from open_clip.tokenizer import HFTokenizer  # noqa: E402
+
 from testing.tokenizers import CORPUS, KINDS, build  # noqa: E402
 
 LONG = [

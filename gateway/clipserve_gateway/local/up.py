@@ -19,6 +19,7 @@ from clipserve_gateway.listening import taken_ports
 from clipserve_gateway.local.command import TritonPorts
 from clipserve_gateway.local.data_folder import DataUnusable, check_data
 from clipserve_gateway.local.install import TritonInstall, TritonMissing, find_install
+from clipserve_gateway.local.model_export import ExportFailed, ModelOrder, export_model
 from clipserve_gateway.local.model_folder import RepositoryUnsafe, check_repository
 from clipserve_gateway.local.ports import PortInUse, free_ports
 from clipserve_gateway.local.run_folder import NoPlainFolder, temporary_folder
@@ -39,7 +40,7 @@ from clipserve_gateway.types import ModelSpec
 PORT_ATTEMPTS = 3
 """Starts with free ports that this module chose, if other processes take them before Triton listens."""
 FAILURES = (
-    *(TritonMissing, DataUnusable, RepositoryUnsafe, NoPlainFolder),
+    *(TritonMissing, DataUnusable, RepositoryUnsafe, NoPlainFolder, ExportFailed),
     *(PortInUse, TritonFailed, BadFile, PortTaken),
 )
 """Reasons why a start fails; their messages are written for users."""
@@ -63,12 +64,13 @@ async def run_up(
     log: Path | None,
     *,
     trust_repository: bool = False,
+    order: ModelOrder | None = None,
 ) -> int:
-    """Runs one Triton for each of the wanted ports, and the gateway, until SIGINT or SIGTERM.
+    """Exports the ordered model, and runs a Triton for each of the wanted ports and the gateway.
 
-    Returns the exit code. A port 0 means a free one; if another process takes it before Triton listens on it,
-    Triton starts again on other ports. A Triton that fails later is started again; one that never becomes
-    ready ends the whole service.
+    Ends at SIGINT or SIGTERM, and returns the exit code. A port 0 means a free one; if another process takes
+    it before Triton listens on it, Triton starts again on other ports. A Triton that fails later is started
+    again; one that never becomes ready ends the whole service.
     """
     stop = stop_on_signals()
     use_few_engine_threads(settings.data)
@@ -76,6 +78,9 @@ async def run_up(
     try:
         install = await asyncio.to_thread(find_install, models_env)
         await asyncio.to_thread(check_data, settings.data)
+        if order is not None and not await export_model(order, models_env, repository, stop):
+            say("✓ stopped")
+            return 0
         await asyncio.to_thread(check_repository, repository, trusted=trust_repository)
         for attempts_left in reversed(range(PORT_ATTEMPTS)):
             ports = choose_ports(wanted, settings)
