@@ -145,7 +145,8 @@ def describe(
     texts = prove(config["text_cfg"], loaded, context, vocabulary_of(model))
     try:
         with torch.no_grad():
-            width = model.encode_text(texts.encode(["a text"])).shape[1]
+            # Long enough for the full length: a tower may have too few positions for it.
+            width = model.encode_text(texts.encode(["a long text " * context])).shape[1]
     except (RuntimeError, LookupError, TypeError, ValueError, AttributeError) as error:
         raise ExportError(
             f"open_clip itself cannot encode a text with {architecture}: {first_line(error)}"

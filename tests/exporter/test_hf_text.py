@@ -113,6 +113,15 @@ def test_a_pooler_that_open_clip_cannot_run_is_refused(encoder: Callable[..., So
         encoder("roberta", hf_pooler_type="max_pooler")
 
 
-def test_a_context_that_is_longer_than_the_encoders_is_refused(encoder: Callable[..., Source]) -> None:
+@pytest.mark.parametrize("kind", ["bert", "roberta"])
+def test_a_context_that_is_longer_than_the_encoders_is_refused(
+    encoder: Callable[..., Source], kind: str
+) -> None:
     with pytest.raises(ExportError, match="open_clip itself cannot encode a text with narrow"):
-        encoder("bert", context_length=91)
+        encoder(kind, context_length=91)
+
+
+def test_positions_that_are_computed_have_no_limit(encoder: Callable[..., Source]) -> None:
+    source = encoder("m2m_100", context_length=120)
+    for case in text_cases(source, export_text(source, "fp32", "masked"), "fp32", "masked"):
+        assert case.max_abs_diff < 1e-5, case
