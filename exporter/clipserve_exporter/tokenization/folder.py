@@ -35,11 +35,13 @@ class LoadedTokenizer:
         place: the folder or name it came from.
         wrapper: open_clip's HFTokenizer around it.
         clean: the name of the rule by which texts are cleaned.
+        language: the source language that the configuration names; empty if it names none.
     """
 
     place: str | Path
     wrapper: Any
     clean: str
+    language: str = ""
 
 
 def place_of(text_cfg: Mapping[str, Any], model_folder: Path | None, given: Path | None) -> str | Path:
@@ -104,7 +106,9 @@ def load(text_cfg: Mapping[str, Any], place: str | Path) -> LoadedTokenizer:
     if isinstance(place, Path):
         check_files(place)
     try:
-        return LoadedTokenizer(place, HFTokenizer(str(place), **options), clean)
+        return LoadedTokenizer(
+            place, HFTokenizer(str(place), **options), clean, options.get("language") or ""
+        )
     except (KeyboardInterrupt, SystemExit):
         raise
     # Damaged files raise many kinds of errors; panics of `tokenizers` are no Exception.

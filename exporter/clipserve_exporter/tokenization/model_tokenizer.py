@@ -154,8 +154,17 @@ def hugging_face(loaded: LoadedTokenizer, context_length: int, vocabulary: int) 
         encode=wrapper,
         bundle=pack(definition, checks(by_kind, dict(zip(texts, rows, strict=True)))),
         summary=f"tokenizer {name}: {len(texts):,} texts have the ids of open_clip's"
-        + differences(loaded.place, slow, wrapper.tokenizer, cleaned),
+        + differences(loaded.place, slow, wrapper.tokenizer, cleaned)
+        + ignored_language(loaded),
     )
+
+
+def ignored_language(loaded: LoadedTokenizer) -> str:
+    """Describes a source language that open_clip sets, and that transformers sets back at each call."""
+    used = getattr(loaded.wrapper.tokenizer, "src_lang", loaded.language)
+    if not loaded.language or used == loaded.language:
+        return ""
+    return f"; open_clip ignores the language {loaded.language} and encodes every text as {used}"
 
 
 def require_right_side(name: str, tokenizer: Any) -> None:

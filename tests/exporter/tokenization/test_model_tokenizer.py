@@ -117,6 +117,14 @@ def test_nllbs_source_language_is_part_of_the_tokenizer(proved: Callable[[str], 
     assert tokenizer.encode("a cat").tokens[0] == "fra_Latn"
 
 
+def test_a_language_that_open_clip_ignores_is_told(built: Callable[[str], Built]) -> None:
+    text = built("nllb").text_cfg | {"tokenizer_kwargs": {"language": "deu_Latn"}}
+    tokenizer = prove(text, load_tokenizer(text), 77, text["vocab_size"])
+    assert "open_clip ignores the language deu_Latn and encodes every text as fra_Latn" in tokenizer.summary
+    first = int(tokenizer.encode(["a cat"])[0, 0])
+    assert Tokenizer.from_str(opened(tokenizer)["tokenizer"]).id_to_token(first) == "fra_Latn"
+
+
 def test_openais_tokenizer_has_the_context_of_the_model() -> None:
     tokenizer = prove({}, None, 32, 49408)
     assert (tokenizer.facts.kind, tokenizer.facts.special_tokens, tokenizer.bundle) == (
