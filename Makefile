@@ -10,7 +10,7 @@ AUDIT := build/setup/audit
 MODELS := .venv-models
 REPOSITORY := build/model_repository
 RESULTS := build/tests
-SOURCES := bootstrap client gateway exporter bench faults fresh testing tests
+SOURCES := bootstrap client gateway exporter bench faults fresh testing tests zoo
 BOOTSTRAP := '$(PYTHON)' -E -s -m bootstrap
 FIND_PYTHON = command -v '$(PYTHON)' >/dev/null || { \
 	echo "✗ $(PYTHON) is not there; install Python 3.10 or newer, or name another one: PYTHON=python3.12"; exit 1; }
@@ -22,7 +22,7 @@ unexport PYTHONPATH PYTHONHOME PYTHONSTARTUP
 
 .DEFAULT_GOAL := help
 .PHONY: help setup setup-tests doctor fresh demo serve test test-all bench bench-full bench-search faults soak
-.PHONY: torture fuzz lint protos sbom audit clean
+.PHONY: torture fuzz zoo lint protos sbom audit clean
 
 help: ## Show these targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -80,6 +80,9 @@ tests-rest:
 
 faults: setup-tests ## Break one thing after another under load (20 minutes); ROWS=a,b for some
 	@$(VENV)/bin/python -m faults --rows '$(ROWS)'
+
+zoo: setup-tests ## Export, serve and check a model of each open_clip family (about an hour); ROWS=a,b for some
+	@$(VENV)/bin/python -m zoo --rows '$(ROWS)'
 
 soak: setup-tests $(REPOSITORY)/.ready ## Half an hour of mixed load: does the gateway grow?
 	@$(VENV)/bin/python -m faults.soak --minutes $(or $(MINUTES),30)
