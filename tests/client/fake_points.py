@@ -172,8 +172,9 @@ class FakeStore:
             raise invalid("INVALID_INPUT", "no sources are kept", "keep_sources")
         if request.index_options.m not in (0, *range(4, 129)):
             raise invalid("INVALID_INPUT", "4 to 128", "index_options.m")
+        rules = request.image_rules if request.HasField("image_rules") else self._state.image_rules
         schema = {item.name: KINDS[item.type] for item in request.schema}
-        made = FakeCollection(name, model, schema, request, self._state.image_rules)
+        made = FakeCollection(name, model, schema, request, rules)
         self.collections[name] = made
         return made
 

@@ -34,6 +34,10 @@ class CollectionCases:
         assert collection.image_rules == service.get_collection(collection.name).image_rules == rules
         assert [it.image_rules for it in service.list_collections() if it.name == collection.name] == [rules]
 
+    def test_a_collection_can_be_created_with_the_rules_of_its_embeddings(self, service, new_collection):
+        for rules in (clipserve.ImageRules(), clipserve.ImageRules(True, "#0a3cc8")):
+            assert new_collection(image_rules=rules).image_rules == rules
+
     def test_an_alias_stands_for_its_collection(self, service, new_collection):
         name, alias = new_collection().name, new_alias()
         assert service.put_alias(alias, name) == ""

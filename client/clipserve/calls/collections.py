@@ -9,7 +9,7 @@ from clipserve.calls.base import Calls
 from clipserve.inputs.text_encoding import utf8
 from clipserve.messages.collection_responses import read_collection
 from clipserve.messages.point_requests import PAGE_SIZE, create_collection_request
-from clipserve.types import Collection, IndexOptions
+from clipserve.types import Collection, ImageRules, IndexOptions
 from clipserve.v1 import collection_pb2
 
 
@@ -28,6 +28,7 @@ class CollectionCalls(Calls):
         metric: Literal["cosine"] = "cosine",
         keep_sources: bool = False,
         index: IndexOptions = IndexOptions(),  # noqa: B008  (frozen)
+        image_rules: ImageRules | None = None,
         timeout: float | None = None,
     ) -> Collection:
         """Creates an empty collection for one model.
@@ -39,8 +40,12 @@ class CollectionCalls(Calls):
             keep_sources: also stores the image or text of every point, so that the collection can be migrated
                 to another model.
             index: options of the vector index; the engine's defaults if not given.
+            image_rules: the rules for its images; the server's if not given. Name those of its embeddings to
+                restore a collection.
         """
-        request = create_collection_request(name, schema or {}, model, metric, keep_sources, index)
+        request = create_collection_request(
+            name, schema or {}, model, metric, keep_sources, index, image_rules
+        )
         return read_collection(self._call("CreateCollection", request, timeout, idempotent=False).collection)
 
     def get_collection(self, name: str, *, timeout: float | None = None) -> Collection:

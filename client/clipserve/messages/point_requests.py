@@ -9,7 +9,7 @@ from clipserve.filters.conditions import Filter
 from clipserve.filters.text import to_filter
 from clipserve.messages.collection_responses import METRICS
 from clipserve.safe_text import quoted
-from clipserve.types import IndexOptions
+from clipserve.types import ImageRules, IndexOptions
 from clipserve.v1 import collection_pb2, common_pb2
 from clipserve.wire.payload import write_schema
 
@@ -18,7 +18,13 @@ PAGE_SIZE = 1_000
 
 
 def create_collection_request(
-    name: str, schema: Mapping[str, str], model: str, metric: str, keep_sources: bool, index: IndexOptions
+    name: str,
+    schema: Mapping[str, str],
+    model: str,
+    metric: str,
+    keep_sources: bool,
+    index: IndexOptions,
+    image_rules: ImageRules | None,
 ) -> collection_pb2.CreateCollectionRequest:
     """Raises ValueError for unknown types or metrics, and for options out of range."""
     if metric not in METRICS:
@@ -34,6 +40,7 @@ def create_collection_request(
         schema=write_schema(schema),
         keep_sources=keep_sources,
         index_options=collection_pb2.IndexOptions(**options) if index != IndexOptions() else None,
+        image_rules=common_pb2.ImageRules(**dataclasses.asdict(image_rules)) if image_rules else None,
     )
 
 

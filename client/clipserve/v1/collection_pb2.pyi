@@ -228,20 +228,22 @@ class Point(_message.Message):
     def __init__(self, id: _Optional[str] = ..., payload: _Optional[_Mapping[str, _common_pb2.Value]] = ..., embedding: _Optional[_Union[_common_pb2.Embedding, _Mapping]] = ..., image_content: _Optional[bytes] = ..., text: _Optional[str] = ..., source_uri: _Optional[str] = ...) -> None: ...
 
 class CreateCollectionRequest(_message.Message):
-    __slots__ = ("name", "model", "metric", "schema", "keep_sources", "index_options")
+    __slots__ = ("name", "model", "metric", "schema", "keep_sources", "index_options", "image_rules")
     NAME_FIELD_NUMBER: _ClassVar[int]
     MODEL_FIELD_NUMBER: _ClassVar[int]
     METRIC_FIELD_NUMBER: _ClassVar[int]
     SCHEMA_FIELD_NUMBER: _ClassVar[int]
     KEEP_SOURCES_FIELD_NUMBER: _ClassVar[int]
     INDEX_OPTIONS_FIELD_NUMBER: _ClassVar[int]
+    IMAGE_RULES_FIELD_NUMBER: _ClassVar[int]
     name: str
     model: str
     metric: Metric
     schema: _containers.RepeatedCompositeFieldContainer[PayloadField]
     keep_sources: bool
     index_options: IndexOptions
-    def __init__(self, name: _Optional[str] = ..., model: _Optional[str] = ..., metric: _Optional[_Union[Metric, str]] = ..., schema: _Optional[_Iterable[_Union[PayloadField, _Mapping]]] = ..., keep_sources: bool = ..., index_options: _Optional[_Union[IndexOptions, _Mapping]] = ...) -> None: ...
+    image_rules: _common_pb2.ImageRules
+    def __init__(self, name: _Optional[str] = ..., model: _Optional[str] = ..., metric: _Optional[_Union[Metric, str]] = ..., schema: _Optional[_Iterable[_Union[PayloadField, _Mapping]]] = ..., keep_sources: bool = ..., index_options: _Optional[_Union[IndexOptions, _Mapping]] = ..., image_rules: _Optional[_Union[_common_pb2.ImageRules, _Mapping]] = ...) -> None: ...
 
 class CreateCollectionResponse(_message.Message):
     __slots__ = ("collection",)

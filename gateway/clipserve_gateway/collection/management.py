@@ -76,8 +76,9 @@ class CollectionOps:
         *,
         keep_sources: bool = False,
         index: IndexOptions | None = None,
+        rules: ImageRules | None = None,
     ) -> CollectionFacts:
-        """Creates an empty collection for a model that is served now."""
+        """Creates an empty collection for a model that is served now; `rules`: None means the server's."""
         if keep_sources and not self._engine.keeps_sources:
             raise InvalidInput(
                 f"{self._engine.name} cannot store sources; set source_uri of the points instead",
@@ -87,7 +88,7 @@ class CollectionOps:
             name,
             schema,
             dt.datetime.now(dt.timezone.utc),
-            new_generation(name, self._models.get(model), self._rules),
+            new_generation(name, self._models.get(model), self._rules if rules is None else rules),
             keep_sources,
             index or IndexOptions(),
         )

@@ -9,10 +9,11 @@ from clipserve.v1 import collection_pb2
 from clipserve_gateway.collection.management import CollectionFacts
 from clipserve_gateway.collection.score_statistics import ScoreBackground
 from clipserve_gateway.collection.spec import NAME, CollectionSpec, Migration, MigrationState, Overlap
-from clipserve_gateway.convert.common import write_image_rules, write_model, write_time
+from clipserve_gateway.convert.common import read_image_rules, write_image_rules, write_model, write_time
 from clipserve_gateway.convert.payload import read_schema, write_schema
 from clipserve_gateway.errors import InvalidInput
 from clipserve_gateway.index.values import IndexOptions, IndexState, PayloadType, TableStatus
+from clipserve_gateway.types import ImageRules
 
 INDEX_RANGES = {"m": (4, 128), "ef_construction": (8, 4_096), "ef_search": (8, 4_096)}
 INDEX_STATES = {
@@ -36,10 +37,12 @@ class CreateCall:
     schema: dict[str, PayloadType]
     keep_sources: bool
     index: IndexOptions
+    rules: ImageRules | None
+    """None if the request names none."""
 
 
 def read_create(request: collection_pb2.CreateCollectionRequest) -> CreateCall:
-    """Raises InvalidInput for an invalid name, metric, schema or index option."""
+    """Raises InvalidInput for an invalid name, metric, schema, index option or color."""
     if request.metric not in (collection_pb2.METRIC_UNSPECIFIED, collection_pb2.METRIC_COSINE):
         raise InvalidInput(f"metric {request.metric} is not known; use METRIC_COSINE", field="metric")
     return CreateCall(
@@ -48,6 +51,7 @@ def read_create(request: collection_pb2.CreateCollectionRequest) -> CreateCall:
         read_schema(request.schema),
         request.keep_sources,
         read_index_options(request.index_options),
+        read_image_rules(request.image_rules, "image_rules") if request.HasField("image_rules") else None,
     )
 
 

@@ -12,6 +12,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 
 from clipserve_gateway.collection.spec import Generation
 from clipserve_gateway.errors import ImageUnreadable, InvalidInput, LimitExceeded
+from clipserve_gateway.setting_values import parse_color
 from clipserve_gateway.types import EncodedImage, ImageRules, Limits, ModelSpec, RawImage
 
 MAX_ORIENTATION = 8
@@ -112,6 +113,15 @@ def write_model(model: ModelSpec | Generation) -> common_pb2.ModelRef:
     if isinstance(model, Generation):
         return common_pb2.ModelRef(name=model.model, fingerprint=model.fingerprint, embed_dim=model.dim)
     return common_pb2.ModelRef(name=model.name, fingerprint=model.fingerprint, embed_dim=model.embed_dim)
+
+
+def read_image_rules(rules: common_pb2.ImageRules, field: str) -> ImageRules:
+    """The rules. Raises InvalidInput for a background that is not a color."""
+    try:
+        background = parse_color(rules.alpha_background or "none")
+    except ValueError as error:
+        raise InvalidInput(str(error), field=f"{field}.alpha_background") from None
+    return ImageRules(rules.apply_orientation, background)
 
 
 def write_image_rules(rules: ImageRules) -> common_pb2.ImageRules:

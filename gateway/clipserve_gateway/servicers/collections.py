@@ -27,7 +27,12 @@ class CollectionServicer:
         new = convert.read_create(request)
         with self._calls.audit.change("CreateCollection", call.peer, collection=new.name) as entry:
             facts = await self._collections.create(
-                new.name, new.model, new.schema, keep_sources=new.keep_sources, index=new.index
+                new.name,
+                new.model,
+                new.schema,
+                keep_sources=new.keep_sources,
+                index=new.index,
+                rules=new.rules,
             )
             entry["model"] = facts.spec.serving.fingerprint
         return collection_pb2.CreateCollectionResponse(collection=convert.write_collection(facts))

@@ -11,6 +11,7 @@ from clipserve_gateway.convert.common import write_image_rules
 from clipserve_gateway.convert.pages import read_page, write_page_token
 from clipserve_gateway.errors import InvalidInput
 from clipserve_gateway.index.values import IndexOptions, IndexState, TableStatus
+from clipserve_gateway.types import ImageRules
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -40,6 +41,22 @@ def test_index_options_out_of_range_are_named(options, field):
     with pytest.raises(InvalidInput) as caught:
         read_create(collection_pb2.CreateCollectionRequest(name="pets", index_options=options))
     assert caught.value.field == f"index_options.{field}"
+
+
+def test_the_rules_of_a_new_collection_are_read():
+    rules = common_pb2.ImageRules(apply_orientation=True, alpha_background="#0A3CC8")
+    call = read_create(collection_pb2.CreateCollectionRequest(name="pets", image_rules=rules))
+    assert call.rules == ImageRules(True, (10, 60, 200))
+    off = read_create(collection_pb2.CreateCollectionRequest(name="pets", image_rules={}))
+    assert off.rules == ImageRules()
+    assert read_create(collection_pb2.CreateCollectionRequest(name="pets")).rules is None
+
+
+def test_a_background_that_is_no_color_is_named():
+    rules = common_pb2.ImageRules(alpha_background="white")
+    with pytest.raises(InvalidInput, match="write none, or #RRGGBB") as caught:
+        read_create(collection_pb2.CreateCollectionRequest(name="pets", image_rules=rules))
+    assert caught.value.field == "image_rules.alpha_background"
 
 
 def test_a_collection_is_written_with_all_that_is_known_of_it():

@@ -98,6 +98,7 @@ def write(
         create_time=collection.create_time.isoformat(),
         sources=sources,
         index_options=asdict(collection.index_options),
+        image_rules=asdict(collection.image_rules),
     )
     total = client.count(collection.name, condition)
     written = with_source = 0

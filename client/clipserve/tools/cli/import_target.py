@@ -10,8 +10,9 @@ from clipserve import errors
 from clipserve.client import Client
 from clipserve.tools.cli.errors import Failure
 from clipserve.tools.cli.output import progress
+from clipserve.tools.cli.terminal import say
 from clipserve.tools.indexing.facts import printable
-from clipserve.types import Collection, IndexOptions
+from clipserve.types import Collection, ImageRules, IndexOptions
 
 if TYPE_CHECKING:
     from clipserve.tools.parquet.read import PointFile
@@ -43,9 +44,22 @@ def ensure_collection(
         )
     if not plan.from_sources:
         check_dim(name, collection.model.embed_dim, file)
+        warn_of_other_rules(collection, file)
     if not plan.without_sources:
         check_sources(client, collection, file, plan)
     return collection, False
+
+
+def warn_of_other_rules(collection: Collection, file: PointFile) -> None:
+    """Warns if the embeddings of the file follow other rules for images than those of the collection."""
+    rules = collection.image_rules if file.facts is None else ImageRules(**file.facts.image_rules)
+    if rules != collection.image_rules:
+        say(
+            f"Warning: the embeddings of the file were made with {rules}, and {collection.name} has "
+            f"{collection.image_rules}. Pictures that are turned or transparent are found less well. "
+            "--from-sources embeds the sources again; a new collection takes the rules of the file",
+            err=True,
+        )
 
 
 def check_sources(client: Client, collection: Collection, file: PointFile, plan: Plan) -> None:
@@ -111,8 +125,9 @@ def create_collection(client: Client, name: str, file: PointFile, model: str, pl
         )
     schema = facts.schema if facts is not None else file.columns.schema
     options = IndexOptions(**facts.index_options) if facts is not None else IndexOptions()
+    rules = ImageRules(**facts.image_rules) if facts is not None and not plan.from_sources else None
     return client.create_collection(
-        name, schema=schema, model=model, keep_sources=keep_sources, index=options
+        name, schema=schema, model=model, keep_sources=keep_sources, index=options, image_rules=rules
     )
 
 

@@ -65,6 +65,8 @@ class FileFacts:
     """Whether the file has the points' sources."""
     index_options: Mapping[str, Any] = field(default_factory=dict)
     """Options of the collection's index, with the names of clipserve.IndexOptions."""
+    image_rules: Mapping[str, Any] = field(default_factory=dict)
+    """The rules for the collection's images, with the names of clipserve.ImageRules."""
     format: int = FORMAT
 
 
