@@ -22,6 +22,8 @@ ALIKE = 0.999
 NEARLY_ALIKE = 0.99
 """The same for random weights, which can be perturbed."""
 IMAGE_BATCHES = (1, 2, 5)
+PADDED = "batch 3, padded"
+"""The texts of one call have padding up to the longest, as the gateway sends them."""
 
 
 @dataclass(frozen=True)
@@ -105,6 +107,7 @@ def text_cases(
         "batch 1, longest text": [context],
         "batch 3, one length": [9] * 3,
         "batch 8, mixed lengths": [2 + 3 * i for i in range(8)],
+        PADDED: [3, 20, 7],
         "batch 16, very uneven": [*(4 + i % 5 for i in range(14)), context, context],
     }
     rng = np.random.default_rng(0)
@@ -112,6 +115,8 @@ def text_cases(
         rows = texts.rows(rng, lengths)
         whole = texts.padded(rows, context)
         with torch.no_grad():
+            if what == PADDED:
+                rows = list(texts.padded(rows, max(map(len, rows))))
             inputs = (whole.to(torch.int32),) if handling == "fixed" else laid_out(rows)
             embeddings = graph(*inputs)
             expected = source.encode_text(whole)

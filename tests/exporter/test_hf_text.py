@@ -38,6 +38,7 @@ ENCODERS: dict[str, dict[str, Any]] = {
         "decoder_ffn_dim": 64, "max_position_embeddings": 90, "pad_token_id": 1, "is_encoder_decoder": True,
     },
 }  # fmt: skip
+OF_EACH_CLASS = ("roberta", "mt5", "m2m_100")
 
 
 @pytest.fixture
@@ -63,7 +64,7 @@ def test_every_encoder_and_pooler_is_masked_and_exact(
         assert case.max_abs_diff < 1e-5, case
 
 
-@pytest.mark.parametrize("kind", ENCODERS)
+@pytest.mark.parametrize("kind", OF_EACH_CLASS)
 @pytest.mark.parametrize("precision", ["bf16", "fp16"])
 def test_half_precision_keeps_its_bound(encoder: Callable[..., Source], kind: str, precision: str) -> None:
     source = encoder(kind, context_length=40)
@@ -83,7 +84,7 @@ def test_neighbors_and_padding_in_a_batch_change_nothing(encoder: Callable[..., 
     torch.testing.assert_close(graph(*laid_out(together)), alone, atol=1e-5, rtol=0)
 
 
-@pytest.mark.parametrize("kind", ENCODERS)
+@pytest.mark.parametrize("kind", OF_EACH_CLASS)
 def test_a_row_of_padding_alone_does_not_harm_its_neighbors(
     encoder: Callable[..., Source], kind: str
 ) -> None:
