@@ -21,7 +21,7 @@ from clipserve_gateway.flow.stages import stage
 from clipserve_gateway.inputs import preprocess
 from clipserve_gateway.inputs.decode_pool import DecodePool
 from clipserve_gateway.inputs.image_memory import LARGE_BYTES
-from clipserve_gateway.inputs.tokenizer import encode_texts, tokenizer_for
+from clipserve_gateway.inputs.tokenizer import encode_each, tokenizer_for
 from clipserve_gateway.metrics import Metrics
 from clipserve_gateway.triton.encoder import QueueingEncoder, padded
 from clipserve_gateway.triton.models import Models
@@ -219,9 +219,11 @@ class Embedder:
         self, spec: ModelSpec, texts: Sequence[str], deadline: Deadline
     ) -> list[Embedded]:
         with stage("tokenize"):
-            tokens = await encode_texts(tokenizer_for(spec.tokenizer), texts, deadline)
+            tokens = await encode_each(tokenizer_for(spec.tokenizer), texts, deadline)
+        good = [each for each in tokens if isinstance(each, Tokens)]
         with stage("encode"):
-            return await self._encode_tokens(spec, tokens, deadline)
+            answers = iter(await self._encode_tokens(spec, good, deadline))
+        return [next(answers) if isinstance(each, Tokens) else Embedded(error=each) for each in tokens]
 
     async def _encode_tokens(
         self, spec: ModelSpec, tokens: Sequence[Tokens], deadline: Deadline

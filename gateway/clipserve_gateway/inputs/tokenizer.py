@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import Executor
 from typing import Protocol
 
-from clipserve_gateway.errors import ModelLoading
+from clipserve_gateway.errors import InferenceFailed, ModelLoading
 from clipserve_gateway.flow.deadline import Deadline
 from clipserve_gateway.inputs.openai_tokenizer import OpenAITokenizer
 from clipserve_gateway.types import TokenizerSpec, Tokens
@@ -56,6 +56,22 @@ async def encode_texts(tokenizer: Tokenizer, texts: Sequence[str], deadline: Dea
         deadline.check("tokenize")
         tokens += await loop.run_in_executor(tokenizer.executor, tokenizer.encode, part)
     return tokens
+
+
+async def encode_each(
+    tokenizer: Tokenizer, texts: Sequence[str], deadline: Deadline
+) -> list[Tokens | InferenceFailed]:
+    """As encode_texts, with the error of each text at which the tokenizer fails."""
+    try:
+        return [*await encode_texts(tokenizer, texts, deadline)]
+    except InferenceFailed as error:
+        if len(texts) == 1:
+            return [error]
+    half = len(texts) // 2
+    return [
+        *await encode_each(tokenizer, texts[:half], deadline),
+        *await encode_each(tokenizer, texts[half:], deadline),
+    ]
 
 
 def parts_of(texts: Sequence[str]) -> Iterator[Sequence[str]]:

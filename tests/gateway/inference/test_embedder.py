@@ -13,6 +13,7 @@ from clipserve_gateway.flow.lanes import Lane, in_lane
 from clipserve_gateway.inference import embedder as embedder_module
 from clipserve_gateway.inference.embedder import Embedder, isolating
 from clipserve_gateway.inputs import preprocess
+from clipserve_gateway.inputs.openai_tokenizer import OpenAITokenizer
 from clipserve_gateway.metrics import Metrics
 from clipserve_gateway.settings import Settings
 from clipserve_gateway.triton.encoder import padded
@@ -242,6 +243,21 @@ def test_padding_follows_the_longest_text_or_the_models_own_length():
 def test_a_text_without_tokens_is_one_token_of_padding():
     own = dataclasses.replace(SPEC, tokenizer=TokenizerSpec(5, kind="huggingface", pad_id=7))
     assert padded(own, [np.array([], np.int32)]).tolist() == [[7]]
+
+
+async def test_a_text_at_which_the_tokenizer_fails_leaves_the_others_their_embeddings(embedder, monkeypatch):
+    encode = OpenAITokenizer.encode
+
+    def failing(self, texts):
+        if "poison" in texts:
+            raise errors.InferenceFailed("the tokenizer failed at this text")
+        return encode(self, texts)
+
+    monkeypatch.setattr(OpenAITokenizer, "encode", failing)
+    items = (await embedder.embed("", ["cat", "poison", "dog"], deadline=SOON)).items
+    assert [item.error is not None for item in items] == [False, True, False]
+    only = (await embedder.embed("", ["poison"], deadline=SOON)).items
+    assert only[0].error.reason == "INFERENCE_FAILED"
 
 
 async def test_an_embedding_without_direction_is_an_error_of_its_item(pool):

@@ -8,9 +8,16 @@ from concurrent.futures import Executor, ThreadPoolExecutor
 
 import numpy as np
 import pytest
-from clipserve_gateway.errors import DeadlineExceeded, ModelLoading
+from clipserve_gateway.errors import DeadlineExceeded, InferenceFailed, ModelLoading
 from clipserve_gateway.flow.deadline import Deadline
-from clipserve_gateway.inputs.tokenizer import encode_texts, parts_of, publish, tokenizer_for, withdraw
+from clipserve_gateway.inputs.tokenizer import (
+    encode_each,
+    encode_texts,
+    parts_of,
+    publish,
+    tokenizer_for,
+    withdraw,
+)
 from clipserve_gateway.types import TokenizerSpec, Tokens
 from hypothesis import given
 from hypothesis import strategies as st
@@ -74,6 +81,24 @@ async def test_no_text_is_encoded_after_the_deadline() -> None:
     with pytest.raises(DeadlineExceeded):
         await encode_texts(tokenizer, ["cat"], Deadline.after(-1))
     assert not tokenizer.calls
+
+
+async def test_a_text_at_which_the_tokenizer_fails_is_alone_with_its_error() -> None:
+    class Failing(Noting):
+        def encode(self, texts: Sequence[str]) -> list[Tokens]:
+            if "poison" in texts:
+                raise InferenceFailed("the tokenizer failed at this text")
+            return super().encode(texts)
+
+    texts = ["a", "poison", "bb", "ccc", "poison"]
+    each = await encode_each(Failing(), texts, SOON)
+    assert [row.ids[0] if isinstance(row, Tokens) else "failed" for row in each] == [
+        1,
+        "failed",
+        2,
+        3,
+        "failed",
+    ]
 
 
 @given(st.lists(st.integers(0, 300_000) | st.integers(0, 9), max_size=30), st.integers(0, 1_500))

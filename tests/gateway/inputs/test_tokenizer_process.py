@@ -79,6 +79,17 @@ def test_a_call_that_takes_too_long_ends_the_process(process: TokenizerProcess) 
     assert ids(process, "dog") == before
 
 
+def test_an_error_of_the_tokenizer_is_that_of_the_call_and_the_process_stays(
+    process: TokenizerProcess,
+) -> None:
+    before = pid_of(process)
+    with pytest.raises(InferenceFailed) as failed:
+        process.encode([None])  # type: ignore[list-item]
+    assert "AttributeError" in failed.value.detail
+    ids(process, "dog")
+    assert pid_of(process) == before
+
+
 def test_a_bad_bundle_is_refused_and_leaves_no_process() -> None:
     process = TokenizerProcess(SPECS["clipa"], packed(KIND))
     with pytest.raises(BadTokenizer, match="SHA-256"):
