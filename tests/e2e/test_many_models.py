@@ -162,6 +162,7 @@ def test_models_come_change_and_go_while_others_are_called(tmp_path: Path) -> No
             with pytest.raises(clipserve.NotFound, match="no model 'guest'"):
                 client.embed_texts(["a"], model="guest")
             # A copy of a model that takes its time.
+            (tmp_path / "elsewhere").mkdir()
             half = DelayModel(tmp_path / "elsewhere", "half")
             shutil.copytree(half.repository / "half_image", stays.repository / "half_image")
             assert soon(lambda: "the repository has no half_text" in pages(service).get("half", ""))
