@@ -175,5 +175,6 @@ def test_models_come_change_and_go_while_others_are_called(tmp_path: Path) -> No
         code = service.stop()
     assert code == 0
     assert callers.codes["stays"].keys() == callers.codes["changes"].keys() == {"OK"}
-    assert callers.codes["guest"].keys() == {"NotFound", "OK"}, "before, between, after"
+    # Before, between and after; while it loads, a call may wait longer than the SDK's retries.
+    assert callers.codes["guest"].keys() - {"ModelUnavailable"} == {"ModelNotFound", "OK"}
     assert not callers.wrong.total()
