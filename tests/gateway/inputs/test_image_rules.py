@@ -20,6 +20,9 @@ from PIL import Image
 
 from testing.hostile.files import chunk
 
+# The server ignores Pillow's warnings about odd files.
+pytestmark = pytest.mark.filterwarnings("ignore::UserWarning:PIL")
+
 LIMITS = ImageLimits(20 << 20, 64_000_000)
 UPRIGHT, WHITE = ImageRules(orientation=True), ImageRules(background=(255, 255, 255))
 BLUE = (10, 60, 200)
@@ -161,7 +164,6 @@ def test_the_background_does_not_depend_on_the_strips(monkeypatch, rows):
 
 
 @pytest.mark.parametrize("mark", [5, bytes(range(100))])
-@pytest.mark.filterwarnings("ignore:Palette images with Transparency")
 def test_transparent_colors_of_a_palette_show_the_background(mark):
     image = scene(64, 64).quantize(100)
     content = encoded(image, "PNG", transparency=mark)
