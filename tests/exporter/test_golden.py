@@ -17,7 +17,7 @@ from clipserve_exporter.errors import ExportError
 from clipserve_exporter.export import facts_of
 from clipserve_exporter.golden import golden_bytes, picture_files, write_golden
 from clipserve_exporter.reference import encode_images, encode_texts, load_pixels
-from clipserve_exporter.source import Source
+from clipserve_exporter.source import Source, load
 from clipserve_exporter.text_length import TextLength
 from PIL import Image
 
@@ -35,10 +35,12 @@ def read(content: bytes) -> tuple[dict[str, Any], dict[str, Any]]:
     return json.loads(str(arrays.pop("facts"))), arrays
 
 
-@pytest.fixture
-def golden(narrow: Callable[..., Source]) -> tuple[Source, dict[str, Any], dict[str, Any]]:
+@pytest.fixture(scope="module")
+def golden(
+    narrow_model: Callable[..., str], tmp_path_factory: pytest.TempPathFactory
+) -> tuple[Source, dict[str, Any], dict[str, Any]]:
     """A narrow model, and its golden file's facts and arrays."""
-    source = narrow()
+    source = load(narrow_model(tmp_path_factory.mktemp("golden") / "narrow"))
     return source, *read(golden_bytes(source, facts(source)))
 
 
@@ -62,8 +64,9 @@ def test_it_has_the_ids_of_open_clip_and_which_texts_are_longer(golden) -> None:
     from open_clip import SimpleTokenizer
 
     _, described, arrays = golden
-    np.testing.assert_array_equal(arrays["ids"], SimpleTokenizer()(described["texts"]).numpy())
-    longer = [len(SimpleTokenizer().encode(text)) + 2 > 77 for text in described["texts"]]
+    tokenizer = SimpleTokenizer()
+    np.testing.assert_array_equal(arrays["ids"], tokenizer(described["texts"]).numpy())
+    longer = [len(tokenizer.encode(text)) + 2 > 77 for text in described["texts"]]
     assert arrays["truncated"].tolist() == longer
     assert any(longer)
     assert not all(longer)
@@ -105,8 +108,8 @@ def test_texts_outgrow_every_context(narrow: Callable[..., Source]) -> None:
         assert not arrays["truncated"][1]
 
 
-def test_equal_exports_have_equal_files_below_a_megabyte(narrow: Callable[..., Source]) -> None:
-    source = narrow()
+def test_equal_exports_have_equal_files_below_a_megabyte(golden) -> None:
+    source, _, _ = golden
     first, second = (golden_bytes(source, facts(source)) for _ in range(2))
     assert first == second
     assert len(first) < 1_000_000
