@@ -222,6 +222,9 @@ class Replica:
         if result is None:
             deadline = Deadline.after(max(1.0, self._canary_seconds or PAUSE_SECONDS))
             result = await run_canary(self.connection, spec, deadline)
+        if self._watched.get(spec) is not watched:
+            # Forgotten meanwhile. In Python 3.11, asyncio.wait_for can swallow the cancellation.
+            return
         before = watched.health.state
         watched.record(result)
         self._report(spec, before)
