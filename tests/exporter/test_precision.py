@@ -108,8 +108,7 @@ def test_bf16_is_exported_if_both_towers_stay_near_open_clip(
     )
 
 
-@pytest.mark.parametrize("tower", ["image", "text"])
-@pytest.mark.parametrize("cosine", [0.99989, math.nan])
+@pytest.mark.parametrize(("tower", "cosine"), [("image", 0.99989), ("text", math.nan)])
 def test_a_tower_that_bf16_changes_too_much_makes_both_fp32(
     exported: Callable[..., Exported], monkeypatch: pytest.MonkeyPatch, tower: str, cosine: float
 ) -> None:
