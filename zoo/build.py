@@ -93,6 +93,9 @@ def enliven(model: nn.Module, pictures: Tensor, seed: int) -> None:
     noise = torch.Generator().manual_seed(seed)
     with torch.no_grad():
         for name, weights in model.named_parameters():
+            if not weights.isfinite().all():
+                # open_clip leaves a projection of CoCa's decoder, which no embedding needs, uninitialized.
+                nn.init.zeros_(weights)
             if weights.dim() == 1:
                 weights += JITTER * torch.randn(weights.shape, generator=noise)
             elif name.endswith(("in_proj_weight", "q_proj_weight", "k_proj_weight", "v_proj_weight")):

@@ -5,6 +5,7 @@ python -m zoo.document
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -93,8 +94,9 @@ def measured_row(name: str, row: Mapping[str, Any]) -> list[str]:
     fp32, others = row["precisions"]["fp32"], row["precisions"]
     bf16 = others.get("bf16", {})
 
-    def pair_of(key: str, form: str) -> list[str]:
-        return [format(one[key], form) if one else "–" for one in (fp32, bf16)]
+    def rates(key: str) -> list[str]:
+        known = [{} if row["shrunk"] else one for one in (fp32, bf16)]
+        return [results.figure(one[key]) if key in one else "–" for one in known]
 
     lowest = [f"{min(one['image_cosine'], one['text_cosine']):.6f}" if one else "–" for one in (fp32, bf16)]
     return [
@@ -106,8 +108,8 @@ def measured_row(name: str, row: Mapping[str, Any]) -> list[str]:
         "{} of {}".format(*row["ids"]),
         *lowest,
         f"{fp32['bytes'] / 1e6:.0f}",
-        *pair_of("images_per_second", ".3g"),
-        *pair_of("texts_per_second", ".3g"),
+        *rates("images_per_second"),
+        *rates("texts_per_second"),
     ]
 
 
@@ -127,6 +129,34 @@ def failures(found: Mapping[str, Any]) -> str:
         return ""
     lines = [f"- {name}: {'; '.join(row['problems'])[:80]}" for name, row in failed.items()]
     return "These rows did not pass:\n\n" + "\n".join(lines) + "\n\n"
+
+
+def refusals(found: Mapping[str, Any]) -> str:
+    """The precisions in which the exporter refused rows, as a list; empty if there are none."""
+    lines = [
+        textwrap.fill(f"- {name}, {precision}: {reason}", 98, subsequent_indent="  ")
+        for name, row in found.items()
+        for precision, reason in row.get("refused", {}).items()
+    ]
+    if not lines:
+        return ""
+    return (
+        "The exporter refused these: random weights amplify rounding more than trained ones do.\n\n"
+        + "\n".join(lines)
+        + "\n\n"
+    )
+
+
+def disturbed(found: Mapping[str, Any]) -> list[str]:
+    """Which speeds were measured while other programs used the processor."""
+    names = [name for name, row in found.items() if row.get("busy") and not row["shrunk"]]
+    if not names:
+        return []
+    return [
+        "Other programs used the processor while the speed of these rows was measured,",
+        "so that they are slower here than on an idle machine:",
+        *textwrap.wrap(", ".join(names) + ".", 96),
+    ]
 
 
 def render() -> str:
@@ -169,12 +199,13 @@ def render() -> str:
             "0.99999 in fp32 and 0.999 in bf16.",
             "- **MB**: files in fp32.",
             "- **images/s, texts/s**: end to end, from two callers: JPEG photographs of 0.3 megapixels,",
-            "  and captions of eight words.",
+            "  and captions of six words; “–” for shrunk rows.",
             "  fp16 is left out: it is for GPUs. A CPU loads it for minutes and is no faster.",
             "",
             *[f"Processor: {machine}." for machine in machines],
+            *disturbed(found),
             "",
-            failures(found) + measured_table(found),
+            failures(found) + refusals(found) + measured_table(found),
             "",
             "## All pairs",
             "",
@@ -184,10 +215,8 @@ def render() -> str:
             "- **license**: of the weights, with its source; see [licenses](#licenses).",
             "- **ImageNet, CIFAR-10**: zero-shot top-1 accuracy in percent.",
             "  **Flickr30k, COCO**: recall at 5 of text → image search in percent.",
-            "  They are from open_clip's tables",
-            "  [openclip_results.csv](https://github.com/mlfoundations/open_clip/blob/main/docs/openclip_results.csv)",
-            "  and",
-            "  [openclip_retrieval_results.csv](https://github.com/mlfoundations/open_clip/blob/main/docs/openclip_retrieval_results.csv);",
+            "  They are from `openclip_results.csv` and `openclip_retrieval_results.csv` in",
+            "  [open_clip's docs](https://github.com/mlfoundations/open_clip/tree/main/docs);",
             "  “–”: not in them.",
             "",
             pair_tables(found),

@@ -92,11 +92,17 @@ def export_row(name: str, task: Task) -> dict[str, Any]:
         ),
     }
     del model
+    refused = {}
     for precision in task.precisions:
         say(step=f"{name}: export in {precision}")
-        run_export(source, served_name(name, precision), precision, task.repository)
+        try:
+            run_export(source, served_name(name, precision), precision, task.repository)
+        except Exception as error:
+            if precision == "fp32":
+                raise
+            refused[precision] = str(error)[:300]
     shutil.rmtree(source)
-    return facts
+    return facts | {"refused": refused}
 
 
 def open_clip_config(architecture: str) -> dict[str, Any]:

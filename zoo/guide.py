@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from zoo import proofs
+from zoo import proofs, results
 
 CPU = (
     ("mobileclip2-s0", "MobileCLIP2-S0", "dfndr2b"),
@@ -16,12 +16,9 @@ CPU = (
     ("siglip2-b-32", "ViT-B-32-SigLIP2-256", "webli"),
     ("rn50", "RN50-quickgelu", "openai"),
     ("mobileclip-b", "MobileCLIP-B", "datacompdr_lt"),
-    ("mobileclip2-s3", "MobileCLIP2-S3", "dfndr2b"),
     ("vit-b-16", "ViT-B-16", "datacomp_xl_s13b_b90k"),
     ("siglip-b-16", "ViT-B-16-SigLIP", "webli"),
-    ("eva02-b-16", "EVA02-B-16", "merged2b_s8b_b131k"),
     ("convnext-base", "convnext_base", "laion400m_s13b_b51k"),
-    ("coca-vit-b-32", "coca_ViT-B-32", "laion2b_s13b_b90k"),
     ("pe-core-b-16", "PE-Core-B-16", "meta"),
 )
 """Full-size rows with weights that fit them."""
@@ -40,7 +37,8 @@ def speed_table(found: Mapping[str, Any]) -> str:
     for name, architecture, tag in sorted(chosen, key=lambda entry: -speed(found[entry[0]])):
         precisions = found[name]["precisions"]
         rates = [
-            f"{precisions[p]['images_per_second']:.3g}" if p in precisions else "–" for p in ("fp32", "bf16")
+            results.figure(precisions[one]["images_per_second"]) if one in precisions else "–"
+            for one in ("fp32", "bf16")
         ]
         figure = published.get((architecture, tag), {}).get("imagenet_top1", "")
         top1 = f"{float(figure):.1f}" if figure else "–"
@@ -70,13 +68,14 @@ Look at the [license](#all-pairs) first: some weights are for research only.
 ### On a CPU
 
 Take a small image encoder, and bf16 if the processor has AMX or AVX512-BF16
-(`--precision auto` decides): it is up to 3 times as fast as fp32 and as good.
+(`--precision auto` decides): it is 3 to 4 times as fast as fp32 for most models.
 Texts cost little beside images.
 
 {speed_table(found)}
 
-Speed is that of the [measured rows](#measured) on two cores;
-ImageNet is the published zero-shot top-1 accuracy in percent, “–” where open_clip's table has none.
+Speed is that of the [measured rows](#measured) on two cores.
+ImageNet is the published zero-shot top-1 accuracy in percent;
+“–” where open_clip's table has none.
 
 - `ViT-B-32` and `ViT-B-32-256` with weights of DataComp
   ({figure("ViT-B-32", "datacomp_xl_s13b_b90k")} and {figure("ViT-B-32-256", "datacomp_s34b_b86k")})
@@ -106,6 +105,6 @@ Take the best model that fits, in fp16.
   ({figure("xlm-roberta-large-ViT-H-14", "frozen_laion5b_s13b_b90k")} in English) is its large sister.
 - `nllb-clip-*` cover 201 languages. The service tokenizes all texts as of the language
   in the model's configuration, English by default.
-- MetaCLIP 2 (`*-worldwide`): 300 languages, for GPUs.
+- MetaCLIP 2 (`*-worldwide`): some 300 languages, for GPUs.
 
-All other models understand English only."""
+Most other models were trained on English texts."""

@@ -47,8 +47,19 @@ def line(name: str, result: Mapping[str, Any]) -> str:
     if not result["passed"]:
         return f"✗ {name}: {'; '.join(result['problems'])}"
     seen = ", ".join(
-        f"{precision} {one['image_cosine']:.6f} / {one['text_cosine']:.6f}, "
-        f"{one['images_per_second']:.3g} images/s, {one['texts_per_second']:.3g} texts/s"
+        f"{precision} {one['image_cosine']:.6f} / {one['text_cosine']:.6f}{speeds(one)}"
         for precision, one in result["precisions"].items()
     )
     return f"✓ {name}: pixels and ids equal, {result['text_length']} texts; {seen}"
+
+
+def speeds(seen: Mapping[str, Any]) -> str:
+    """The speeds of a row in one precision, after a comma; empty for a shrunk row."""
+    if "images_per_second" not in seen:
+        return ""
+    return f", {figure(seen['images_per_second'])} images/s, {figure(seen['texts_per_second'])} texts/s"
+
+
+def figure(value: float) -> str:
+    """A figure with three digits that count: 3.87, 71.3, 1,430."""
+    return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"

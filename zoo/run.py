@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -54,13 +54,22 @@ def run_group(names: Sequence[str], plan: Plan, on_step: Callable[[str], None]) 
             found = {name: {"error": f"serving: {str(error)[-300:]}"} for name in good}
         else:
             try:
-                found = {name: compared(name, service, folder, plan, on_step) for name in good}
+                found = {
+                    name: compared(name, service, folder, without(plan, exported[name]), on_step)
+                    for name in good
+                }
             finally:
                 service.stop()
     for name in good:
         shutil.rmtree(folder / name, ignore_errors=True)
     shutil.rmtree(repository, ignore_errors=True)
     return {name: whole(name, exported[name], found.get(name, {})) for name in names}
+
+
+def without(plan: Plan, exported: dict[str, Any]) -> Plan:
+    """The plan without the precisions in which the exporter refused a row."""
+    refused = exported["facts"]["refused"]
+    return replace(plan, precisions=[one for one in plan.precisions if one not in refused])
 
 
 def whole(name: str, exported: dict[str, Any], found: dict[str, Any]) -> dict[str, Any]:
@@ -127,11 +136,12 @@ def measured(
             "image_likeness": round(comparing.likeness(expected["images"]), 6),
             "text_likeness": round(comparing.likeness(expected["texts"]), 6),
         }
-        busy = comparing.others_are_busy()
+        busy = not BY_NAME[name].shrunk and comparing.others_are_busy()
         for precision in plan.precisions:
             model = served_name(name, precision)
             seen = comparing.cosines(client, model, pictures, texts, expected)
-            seen |= comparing.speeds(client, model, plan.speed_seconds)
+            if not BY_NAME[name].shrunk:
+                seen |= comparing.speeds(client, model, plan.speed_seconds)
             size = comparing.size_on_disk(folder / "models", model)
             precisions[precision] = {key: round(value, 7) for key, value in seen.items()} | {"bytes": size}
     return {
