@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from clipserve_exporter.parity import random_tokens
+from clipserve_exporter.samples import Texts
 from clipserve_exporter.source import load
 from clipserve_exporter.torchscript import export_image, export_text
 
@@ -59,7 +59,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     size = source.preprocess.height
     inputs = {f"image-{n}": rng.integers(0, 256, (n, size, size, 3), np.uint8) for n in (1, 3, 8)}
     for number, lengths in enumerate(TEXTS):
-        texts = [random_tokens(rng, length).numpy() for length in lengths]
+        texts = [row.numpy() for row in Texts(source).rows(rng, lengths)]
         inputs[f"text-{number}-tokens"] = np.concatenate(texts).astype(np.int32)
         inputs[f"text-{number}-lengths"] = np.array(lengths, np.float32)[:, None]
     np.savez(folder / "inputs.npz", **inputs)
