@@ -17,6 +17,8 @@ from clipserve_gateway.inputs.image_orientation import UPRIGHT
 STRIP_PIXELS = 1 << 18
 """Pixels that get their background at a time: 1 MiB."""
 ALPHA_MODES = ("LA", "La", "PA", "RGBA", "RGBa")
+MOST_COLORS = 256
+"""Of a palette."""
 FULL = {"L;2": 3, "L;4": 15}
 """Largest samples of grays with fewer than 8 bits, which Pillow scales to 0–255."""
 TURNS = {
@@ -91,6 +93,9 @@ def background_of(
     mark = image.info.get("transparency")
     if background is None or (mark is None and image.mode not in ALPHA_MODES):
         return None, None
+    if isinstance(mark, bytes):
+        # A damaged file may have more than the largest palette, which Pillow would refuse.
+        image.info["transparency"] = mark[:MOST_COLORS]
     if mark is None or image.mode in (*ALPHA_MODES, "P"):
         return background, None
     return background, decoded_key(image, mark)

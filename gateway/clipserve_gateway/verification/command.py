@@ -6,24 +6,19 @@ import asyncio
 import json
 from dataclasses import asdict
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
-from clipserve_gateway.errors import ClipserveError, ModelNotFound
-from clipserve_gateway.flow.deadline import Deadline
-from clipserve_gateway.inputs.tokenizer import encode_texts, tokenizer_for
+from clipserve_gateway.errors import ClipserveError
 from clipserve_gateway.options import settings_from
 from clipserve_gateway.process.safe_text import safe_json, safe_lines
-from clipserve_gateway.triton.client import TritonEncoder
-from clipserve_gateway.triton.model_config import TOWERS, parse_model, tower_name
 from clipserve_gateway.triton.parameters import BadModelConfig
-from clipserve_gateway.triton.tokenizer_loader import TokenizerLoader
-from clipserve_gateway.types import ModelSpec, TokenizerSpec, Tokens
-from clipserve_gateway.verification.checks import Check, check_ids, check_model, check_pixels
-from clipserve_gateway.verification.golden import Golden, GoldenError, read_golden
+from clipserve_gateway.verification.golden import GoldenError, read_golden
 
-SECONDS = 120.0
-"""For all that Triton and a tokenizer do."""
+if TYPE_CHECKING:
+    from clipserve_gateway.verification.checks import Check
+
 MARKS = {"passed": "✓", "failed": "✗", "skipped": "–"}
 
 
@@ -72,6 +67,9 @@ def verify(
     """
     if triton is None and (model or triton_headers_file):
         raise click.UsageError("--model and --triton-headers-file need --triton")
+    # Imports gRPC, which other commands must not do before they have set its environment.
+    from clipserve_gateway.verification.run import run_checks
+
     try:
         golden = read_golden(golden_file)
         headers = settings_from({"triton_headers_file": str(triton_headers_file or "")}).triton_headers
@@ -93,44 +91,6 @@ def verify(
         show(checks, failed)
     if failed:
         raise SystemExit(1)
-
-
-async def run_checks(golden: Golden, model: str, triton: str | None, headers: dict[str, str]) -> list[Check]:
-    """All checks, with the configuration and the tokenizer of a model in Triton if one is named."""
-    if triton is None:
-        checks = list(check_pixels(golden, golden.preprocess))
-        if golden.tokenizer.kind != "openai_bpe":
-            detail = "the tokenizer travels with the model: name a Triton that serves it with --triton"
-            return [*checks, Check("ids", "skipped", detail)]
-        return checks + list(check_ids(golden, golden.tokenizer, await tokens_of(golden, golden.tokenizer)))
-    encoder, loader = TritonEncoder(triton, headers), TokenizerLoader()
-    try:
-        spec = await served(encoder, model)
-        checks = [*check_model(spec, golden), *check_pixels(golden, spec.preprocess)]
-        if problem := await loader.load(spec, encoder):
-            return [
-                *checks,
-                Check("ids", "failed", problem.detail, "export the model again, or see Triton's log"),
-            ]
-        tokens = await tokens_of(golden, spec.tokenizer)
-        return checks + list(check_ids(golden, spec.tokenizer, tokens))
-    finally:
-        loader.close()
-        await encoder.close()
-
-
-async def served(encoder: TritonEncoder, model: str) -> ModelSpec:
-    """What Triton's configurations say about a model. Raises ModelNotFound, BadModelConfig and others."""
-    towers = await encoder.towers([tower_name(model, tower) for tower in TOWERS], SECONDS)
-    if len(towers) < len(TOWERS):
-        raise ModelNotFound(f"Triton has no model {model!r}; --model names it as it is served")
-    return parse_model(*towers)
-
-
-async def tokens_of(golden: Golden, spec: TokenizerSpec) -> list[Tokens]:
-    """The tokens of the golden texts."""
-    texts = [text.text for text in golden.texts]
-    return await encode_texts(tokenizer_for(spec), texts, Deadline.after(SECONDS))
 
 
 def show(checks: list[Check], failed: list[Check]) -> None:

@@ -9,7 +9,7 @@ import pytest
 from click.testing import CliRunner, Result
 from clipserve_gateway import errors
 from clipserve_gateway.cli import main
-from clipserve_gateway.verification import command
+from clipserve_gateway.verification import run as verification_run
 
 from testing.fakes import SPEC, FakeTriton, towers
 from testing.golden_files import golden_entries, write_golden
@@ -49,7 +49,7 @@ class Reached(FakeTriton):
 @pytest.fixture
 def triton(monkeypatch):
     fake = Reached()
-    monkeypatch.setattr(command, "TritonEncoder", lambda target, headers: fake)
+    monkeypatch.setattr(verification_run, "TritonEncoder", lambda target, headers: fake)
     return fake
 
 
