@@ -15,6 +15,8 @@ from clipserve_exporter.errors import ExportError
 MISSING = re.compile(r"Missing key\(s\) in state_dict: (.*)")
 UNEXPECTED = re.compile(r"Unexpected key\(s\) in state_dict: (.*)")
 SIZE = re.compile(r"size mismatch for (\S+): .*torch\.Size\((\[[\d, ]*\])\).*torch\.Size\((\[[\d, ]*\])\)")
+COUNTERS = ("position_ids", "num_batches_tracked")
+"""Endings of the names of whole numbers that checkpoints store."""
 NAME = re.compile(r'"([^"]+)"')
 
 
@@ -50,6 +52,16 @@ def first_line(error: BaseException) -> str:
     """Returns the first useful line of an error's message."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     return (lines[0] if lines else type(error).__name__)[:300]
+
+
+def require_real(state: Mapping[str, Tensor], what: str) -> None:
+    """Raises ExportError for weights of a checkpoint that are not real numbers, such as quantized ones."""
+    for name, tensor in state.items():
+        if (not tensor.is_floating_point() or tensor.element_size() < 2) and not name.endswith(COUNTERS):
+            raise ExportError(
+                f"the weights of {what} are quantized or not real: {name} has the type "
+                f"{str(tensor.dtype)[6:]}; export from the original weights, and choose --precision"
+            )
 
 
 def require_numbers(model: nn.Module, read: Mapping[str, Tensor], what: str) -> None:

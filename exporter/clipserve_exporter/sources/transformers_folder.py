@@ -9,7 +9,7 @@ from typing import Any
 from torch import nn
 
 from clipserve_exporter.errors import ExportError
-from clipserve_exporter.sources.fit import misfit, require_numbers
+from clipserve_exporter.sources.fit import misfit, require_numbers, require_real
 from clipserve_exporter.sources.folder_tokenizer import tokenizer_settings
 from clipserve_exporter.sources.image_processor import image_preprocessing
 from clipserve_exporter.sources.json_file import read_json
@@ -25,12 +25,6 @@ CLASSES = {
     "chinese_clip": "ChineseCLIPModel",
 }
 """model_type in config.json → transformers' class."""
-TOKENIZER_KWARGS = {
-    "siglip": {"clean": "canonicalize"},
-    "siglip2": {"clean": "canonicalize"},
-    "chinese_clip": {"clean": "whitespace"},
-}
-"""model_type → how open_clip uses the tokenizer in the folder; not for OpenAI's tokenizer."""
 WEIGHTS = ("model.safetensors", "pytorch_model.bin")
 Mapped = tuple[nn.Module, dict[str, Any]]
 
@@ -72,14 +66,12 @@ def load_transformers(folder: Path) -> tuple[nn.Module, dict[str, Any], str]:
     file = weights_in(folder)
     config = transformers_config(folder)
     state = read_weights(file)
+    require_real(state, file.name)
     try:
         model, mapped = mapper(kind)(config, state, file.name)
     except (RuntimeError, ValueError, TypeError, AttributeError, AssertionError) as error:
         raise ExportError(f"the weights of {file} do not fit its {CONFIG}: {misfit(error)}") from error
     require_numbers(model, state, file.name)
-    if kind in TOKENIZER_KWARGS:
-        names = {"hf_tokenizer_name": str(folder), "tokenizer_kwargs": TOKENIZER_KWARGS[kind]}
-        mapped["text_cfg"] = mapped["text_cfg"] | names
     set_preprocessing(model, image_preprocessing(folder, kind, model.visual.image_size[0]))
     texts = tokenizer_settings(folder, kind, config.text_config.vocab_size)
     return model, mapped | {"text_cfg": mapped["text_cfg"] | texts}, file.name

@@ -10,6 +10,7 @@ from typing import Any
 from clipserve_exporter import sentencepiece_shim, torchvision_shim
 from clipserve_exporter.errors import ExportError
 from clipserve_exporter.sources.fit import first_line
+from clipserve_exporter.sources.folder_tokenizer import OWN
 
 FILES = (
     "tokenizer.json",
@@ -58,6 +59,8 @@ def place_of(text_cfg: Mapping[str, Any], model_folder: Path | None, given: Path
     if model_folder is not None and holds_tokenizer(model_folder):
         return model_folder
     name = str(text_cfg["hf_tokenizer_name"])
+    if model_folder is not None and name == OWN:
+        raise ExportError(no_tokenizer(model_folder))
     if not Path(name).is_dir():
         return name
     if not holds_tokenizer(Path(name)):

@@ -28,6 +28,8 @@ TOWERS: tuple[Tower, ...] = ("image", "text")
 PARSED = 256
 """Size of the cache of specifications: each refresh parses the same ones."""
 HIGHEST_VERSION = 2**63 - 1
+LARGEST_DIM = 65_536
+"""Far above the dimensions of all known models."""
 
 LoadedVersions: TypeAlias = Mapping[str, Collection[str]]
 """Triton model → its versions that are ready; empty if it is not ready."""
@@ -86,7 +88,8 @@ def parse_model(image: TowerConfig, text: TowerConfig) -> ModelSpec:
     if not re.fullmatch(r"[0-9a-f]{64}", required(image, "fingerprint")):
         raise BadModelConfig(f"{name}: fingerprint is not 64 hex digits")
     bias = image.parameters.get("logit_bias")
-    dim, preprocess, tokenizer = positive_int(image, "embed_dim"), preprocess_of(image), tokenizer_of(text)
+    dim = positive_int(image, "embed_dim", LARGEST_DIM)
+    preprocess, tokenizer = preprocess_of(image), tokenizer_of(text)
     fixed = one_of(text, "text_length", "ragged", "masked", "fixed") == "fixed"
     check_shapes(image, "image_height", (preprocess.height, preprocess.width, 3), dim)
     check_shapes(text, "text_length", (tokenizer.context_length if fixed else -1,), dim)

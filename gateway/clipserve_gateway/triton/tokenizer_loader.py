@@ -21,6 +21,8 @@ log = logging.getLogger(__name__)
 FETCH_SECONDS = 30.0
 RETRY_SECONDS = {Outcome.WRONG: 30.0, Outcome.MISSING: 1.0}
 """After these, a tokenizer that could not be loaded is asked for again."""
+LOADS_AT_ONCE = 2
+"""Each may take up to 4 GiB of memory until it is refused."""
 KEEP_SECONDS = 300.0
 """How long a tokenizer that no Triton serves is kept: a Triton that restarts needs it again."""
 
@@ -43,7 +45,9 @@ class TokenizerLoader:
         self._clock = clock
         self._loaded: dict[TokenizerSpec, TokenizerProcess] = {}
         self._loading: dict[TokenizerSpec, asyncio.Task[None]] = {}
-        self._failed: dict[tuple[TokenizerSpec, TokenizerSource], tuple[float, CanaryResult]] = {}
+        self._failed: dict[tuple[TokenizerSpec, str, TokenizerSource], tuple[float, CanaryResult]] = {}
+        """By model, too: another model may have the same tokenizer in a good file."""
+        self._turns = asyncio.Semaphore(LOADS_AT_ONCE)
         self._complaints: dict[TokenizerSpec, str] = {}
         """What is wrong with a tokenizer, as it was logged."""
         self._wanted_at: dict[TokenizerSpec, float] = {}
@@ -62,27 +66,29 @@ class TokenizerLoader:
             await asyncio.shield(self._loading[wanted])
         if wanted in self._loaded:
             return None
-        if failure := self._recent_failure(wanted, source):
+        if failure := self._recent_failure(spec, source):
             return failure
         loading = self._loading[wanted] = asyncio.create_task(self._load(spec, source))
         loading.add_done_callback(lambda _: self._loading.pop(wanted))
         await asyncio.shield(loading)
-        return None if wanted in self._loaded else self._failed[wanted, source][1]
+        return None if wanted in self._loaded else self._failed[wanted, spec.name, source][1]
 
-    def _recent_failure(self, wanted: TokenizerSpec, source: TokenizerSource) -> CanaryResult | None:
-        at, result = self._failed.get((wanted, source), (0.0, None))
+    def _recent_failure(self, spec: ModelSpec, source: TokenizerSource) -> CanaryResult | None:
+        at, result = self._failed.get((spec.tokenizer, spec.name, source), (0.0, None))
         return result if result is not None and self._clock() - at < RETRY_SECONDS[result.outcome] else None
 
     async def _load(self, spec: ModelSpec, source: TokenizerSource) -> None:
         wanted, name = spec.tokenizer, tokenizer_name(spec.name)
         begin = self._clock()
         try:
-            process = await self._started(spec, source)
+            async with self._turns:
+                process = await self._started(spec, source)
         except (BadTokenizer, errors.ClipserveError) as error:
             reason = error.logged if isinstance(error, errors.ClipserveError) else str(error)
             bad = isinstance(error, (BadTokenizer, errors.InferenceFailed))
             outcome = Outcome.WRONG if bad else Outcome.MISSING
-            self._failed[wanted, source] = self._clock(), CanaryResult(outcome, f"{name}: {reason}", name)
+            result = CanaryResult(outcome, f"{name}: {reason}", name)
+            self._failed[wanted, spec.name, source] = self._clock(), result
             if bad and self._complaints.get(wanted) != reason:
                 self._complaints[wanted] = reason
                 log.error("%s cannot be used, export the model again: %s", name, reason)

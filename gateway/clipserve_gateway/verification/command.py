@@ -34,7 +34,8 @@ MARKS = {"passed": "✓", "failed": "✗", "skipped": "–"}
 @click.option(
     "--triton",
     metavar="HOST:PORT",
-    help="A Triton that serves the model: its configuration is compared too, and its tokenizer is used.",
+    help="A Triton that serves the model, by its gRPC port (8701 with `up`): its configuration is compared "
+    "too, and its tokenizer is used.",
 )
 @click.option(
     "--triton-headers-file",
@@ -63,7 +64,7 @@ def verify(
 
     \b
     clipserve-gateway verify --golden build/model_repository/demo.golden.npz
-    clipserve-gateway verify --golden siglip.golden.npz --triton 127.0.0.1:8700
+    clipserve-gateway verify --golden siglip.golden.npz --triton 127.0.0.1:8701
     """
     if triton is None and (model or triton_headers_file):
         raise click.UsageError("--model and --triton-headers-file need --triton")

@@ -112,6 +112,15 @@ async def test_a_replica_with_a_bad_one_does_not_keep_another_from_loading_it(lo
     assert first is None or first.outcome is Outcome.WRONG
 
 
+async def test_a_model_with_a_bad_one_does_not_keep_its_twin_from_loading_it(loader):
+    source = triton()
+    source.bundles["fake"] = b"bad"
+    failure = await loader.load(OWN, source)
+    assert failure is not None
+    assert await loader.load(dataclasses.replace(OWN, name="twin"), source) is None
+    assert is_loaded()
+
+
 async def test_one_that_no_triton_serves_is_kept_for_a_while_and_then_ended(loader, clock):
     await loader.load(OWN, triton())
     process = tokenizer_for(OWN.tokenizer)
