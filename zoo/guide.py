@@ -32,6 +32,7 @@ def speed(row: Mapping[str, Any]) -> float:
 def speed_table(found: Mapping[str, Any]) -> str:
     """The full-size rows, the fastest first, with the published figures of weights that fit them."""
     published = proofs.published()
+    sizes = {(pair["architecture"], pair["tag"]): pair["million_parameters"] for pair in proofs.pairs()}
     lines = []
     chosen = [entry for entry in CPU if found.get(entry[0], {}).get("passed")]
     for name, architecture, tag in sorted(chosen, key=lambda entry: -speed(found[entry[0]])):
@@ -42,7 +43,7 @@ def speed_table(found: Mapping[str, Any]) -> str:
         ]
         figure = published.get((architecture, tag), {}).get("imagenet_top1", "")
         top1 = f"{float(figure):.1f}" if figure else "–"
-        million = found[name]["million_parameters"]
+        million = sizes[architecture, tag]
         lines.append(f"| `{architecture}` | `{tag}` | {million:.0f} | {rates[0]} | {rates[1]} | {top1} |")
     head = "| architecture | weights | million parameters | fp32 images/s | bf16 images/s | ImageNet |"
     return "\n".join([head, "|---|---|--:|--:|--:|--:|", *lines])
@@ -55,6 +56,8 @@ def figure(architecture: str, tag: str, key: str = "imagenet_top1") -> str:
 
 def guide(found: Mapping[str, Any]) -> str:
     """Which model to choose for a CPU, for a GPU, for many languages."""
+    busy = any(row.get("busy") for row in found.values())
+    shared = ", while other programs used them too" if busy else ""
     return f"""## Which model to choose
 
 ```bash
@@ -69,11 +72,11 @@ Look at the [license](#all-pairs) first: some weights are for research only.
 
 Take a small image encoder, and bf16 if the processor has AMX or AVX512-BF16
 (`--precision auto` decides): it is 3 to 4 times as fast as fp32 for most models.
-Texts cost little beside images.
+Texts cost less than images, and least where the table below says `ragged` or `masked`.
 
 {speed_table(found)}
 
-Speed is that of the [measured rows](#measured) on two cores.
+Speed is that of the [measured rows](#measured) on two cores{shared}.
 ImageNet is the published zero-shot top-1 accuracy in percent;
 “–” where open_clip's table has none.
 
