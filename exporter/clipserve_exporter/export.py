@@ -24,7 +24,6 @@ from clipserve_exporter.config import (
 from clipserve_exporter.errors import ExportError
 from clipserve_exporter.fingerprint import fingerprint
 from clipserve_exporter.golden import golden_bytes, write_golden
-from clipserve_exporter.loading import load_any
 from clipserve_exporter.precision import (
     AUTO,
     MIN_COSINE,
@@ -36,7 +35,7 @@ from clipserve_exporter.precision import (
     warnings_of,
 )
 from clipserve_exporter.repository import TowerFiles, write
-from clipserve_exporter.source import Source, known_license
+from clipserve_exporter.source import Source, known_license, load
 from clipserve_exporter.sources.licenses import UNKNOWN, License, chosen, require_allowed
 from clipserve_exporter.text_length import TextLength, text_length_of
 from clipserve_exporter.text_speed import TextSpeed, measure_text_speed
@@ -144,7 +143,7 @@ def export(
     check_name(order.name)
     step("load")
     license = license_of(order)
-    source = load_any(order.model, order.pretrained, order.seed, order.activation, order.tokenizer)
+    source = load(order.model, order.pretrained, order.seed, order.activation, order.tokenizer)
     if order.require_weights and not source.pretrained:
         raise ExportError(NO_WEIGHTS.format(order.model))
     source = dataclasses.replace(source, license=license)

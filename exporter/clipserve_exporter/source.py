@@ -22,6 +22,8 @@ from clipserve_exporter.tokenization.model_tokenizer import Tokenize, context_le
 from clipserve_exporter.tokenizer_facts import TokenizerFacts
 
 DEMO = "demo"
+LARGEST_SCALE = 1e6
+"""Far above the logit scales of all known models, which are at most 120."""
 
 
 @dataclass(frozen=True)
@@ -86,8 +88,23 @@ def load(
 
     Without `pretrained` the weights are random, and equal for equal seeds. `activation` is `quickgelu`,
     `gelu` or empty: what the weights were trained with, where they do not tell it. `tokenizer` is a folder
-    with the tokenizer's files, for models that do not use OpenAI's. Raises ExportError.
+    with the tokenizer's files, for models that do not use OpenAI's.
+
+    Raises ExportError, also for errors of libraries, which raise many kinds of them for damaged files.
     """
+    try:
+        return load_undamaged(model, pretrained, seed, activation, tokenizer)
+    except ExportError:
+        raise
+    except Exception as error:
+        raise ExportError(
+            f"{model} cannot be loaded: its configuration or its weights are damaged "
+            f"({type(error).__name__}: {first_line(error)})"
+        ) from error
+
+
+def load_undamaged(model: str, pretrained: str, seed: int, activation: str, tokenizer: Path | None) -> Source:
+    """See load. Raises errors of libraries, too."""
     if model == DEMO:
         return load_demo(pretrained, activation, tokenizer)
     from clipserve_exporter import open_clip_models
@@ -151,7 +168,7 @@ def describe(
         raise ExportError(
             f"open_clip itself cannot encode a text with {architecture}: {first_line(error)}"
         ) from error
-    return Source(
+    source = Source(
         model=model,
         architecture=architecture,
         config=config,
@@ -164,3 +181,9 @@ def describe(
         bundle=texts.bundle,
         notes=(texts.summary,) if texts.summary else (),
     )
+    if not 0 < source.logit_scale <= LARGEST_SCALE:
+        raise ExportError(
+            f"the model multiplies cosines by {source.logit_scale:g}; a logit scale is above 0 and up to "
+            f"{LARGEST_SCALE:g}"
+        )
+    return source
