@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -62,25 +63,30 @@ class Renaming:
         return self.renamed
 
 
-def clip_blocks(renaming: Renaming, old: str, new: str, layers: int) -> None:
-    """Moves the layers of a transformer to open_clip's names."""
-    for number in range(layers):
-        before, after = f"{old}.encoder.layers.{number}", f"{new}.resblocks.{number}"
-        renaming.joined(f"{before}.self_attn", f"{after}.attn.in_proj_")
-        renaming.layer(f"{before}.self_attn.out_proj", f"{after}.attn.out_proj")
-        renaming.layer(f"{before}.layer_norm1", f"{after}.ln_1")
-        renaming.layer(f"{before}.layer_norm2", f"{after}.ln_2")
-        renaming.layer(f"{before}.mlp.fc1", f"{after}.mlp.c_fc")
-        renaming.layer(f"{before}.mlp.fc2", f"{after}.mlp.c_proj")
+@dataclass(frozen=True)
+class BlockNames:
+    """The names of the parts of a transformer's layer; `projections` is followed by `weight` and `bias`."""
+
+    layers: str
+    projections: str
+    output: str
+    norms: tuple[str, str]
+    mlp: tuple[str, str]
 
 
-def timm_blocks(renaming: Renaming, old: str, new: str, layers: int) -> None:
-    """Moves the layers of a transformer to timm's names."""
+OPEN_CLIP = BlockNames(
+    "resblocks", "attn.in_proj_", "attn.out_proj", ("ln_1", "ln_2"), ("mlp.c_fc", "mlp.c_proj")
+)
+TIMM = BlockNames("blocks", "attn.qkv.", "attn.proj", ("norm1", "norm2"), ("mlp.fc1", "mlp.fc2"))
+
+
+def move_blocks(renaming: Renaming, old: str, new: str, layers: int, names: BlockNames) -> None:
+    """Moves the layers of a transformer of transformers to other names."""
     for number in range(layers):
-        before, after = f"{old}.encoder.layers.{number}", f"{new}.blocks.{number}"
-        renaming.joined(f"{before}.self_attn", f"{after}.attn.qkv.")
-        renaming.layer(f"{before}.self_attn.out_proj", f"{after}.attn.proj")
-        renaming.layer(f"{before}.layer_norm1", f"{after}.norm1")
-        renaming.layer(f"{before}.layer_norm2", f"{after}.norm2")
-        renaming.layer(f"{before}.mlp.fc1", f"{after}.mlp.fc1")
-        renaming.layer(f"{before}.mlp.fc2", f"{after}.mlp.fc2")
+        before, after = f"{old}.encoder.layers.{number}", f"{new}.{names.layers}.{number}"
+        renaming.joined(f"{before}.self_attn", f"{after}.{names.projections}")
+        renaming.layer(f"{before}.self_attn.out_proj", f"{after}.{names.output}")
+        for part, name in enumerate(names.norms, 1):
+            renaming.layer(f"{before}.layer_norm{part}", f"{after}.{name}")
+        for part, name in enumerate(names.mlp, 1):
+            renaming.layer(f"{before}.mlp.fc{part}", f"{after}.{name}")

@@ -8,7 +8,7 @@ from typing import Any
 from open_clip.model import CLIP
 from torch import Tensor
 
-from clipserve_exporter.sources.renaming import Renaming, clip_blocks
+from clipserve_exporter.sources.renaming import OPEN_CLIP, Renaming, move_blocks
 from clipserve_exporter.sources.transformers_config import (
     both_quick,
     require_rgb,
@@ -53,7 +53,7 @@ def clip_vision(renaming: Renaming, layers: int) -> None:
     renaming.move("vision_model.embeddings.patch_embedding.weight", "visual.conv1.weight")
     renaming.move("vision_model.embeddings.position_embedding.weight", "visual.positional_embedding")
     renaming.layer("vision_model.pre_layrnorm", "visual.ln_pre")  # That is how transformers spells it.
-    clip_blocks(renaming, "vision_model", "visual.transformer", layers)
+    move_blocks(renaming, "vision_model", "visual.transformer", layers, OPEN_CLIP)
     renaming.layer("vision_model.post_layernorm", "visual.ln_post")
     renaming.renamed["visual.proj"] = renaming.take("visual_projection.weight").T.contiguous()
 
@@ -62,6 +62,6 @@ def clip_text(renaming: Renaming, layers: int) -> None:
     """Moves the text tower."""
     renaming.move("text_model.embeddings.token_embedding.weight", "token_embedding.weight")
     renaming.move("text_model.embeddings.position_embedding.weight", "positional_embedding")
-    clip_blocks(renaming, "text_model", "transformer", layers)
+    move_blocks(renaming, "text_model", "transformer", layers, OPEN_CLIP)
     renaming.layer("text_model.final_layer_norm", "ln_final")
     renaming.renamed["text_projection"] = renaming.take("text_projection.weight").T.contiguous()

@@ -13,7 +13,7 @@ from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor, nn
 
 from clipserve_exporter.errors import ExportError
-from clipserve_exporter.sources.renaming import Renaming, clip_blocks, timm_blocks
+from clipserve_exporter.sources.renaming import OPEN_CLIP, TIMM, Renaming, move_blocks
 from clipserve_exporter.sources.transformers_config import (
     TANH,
     activation,
@@ -125,7 +125,7 @@ def image_tower(renaming: Renaming, layers: int) -> None:
     renaming.layer(f"{old}.embeddings.patch_embedding", f"{new}.patch_embed.proj")
     positions = renaming.take(f"{old}.embeddings.position_embedding.weight")
     renaming.renamed[f"{new}.pos_embed"] = positions.unsqueeze(0)
-    timm_blocks(renaming, old, new, layers)
+    move_blocks(renaming, old, new, layers, TIMM)
     renaming.layer(f"{old}.post_layernorm", f"{new}.norm")
     renaming.move(f"{old}.head.probe", f"{new}.attn_pool.latent")
     for part in ("weight", "bias"):
@@ -143,6 +143,6 @@ def text_tower(renaming: Renaming, layers: int) -> None:
     old, new = "text_model", "text"
     renaming.move(f"{old}.embeddings.token_embedding.weight", f"{new}.token_embedding.weight")
     renaming.move(f"{old}.embeddings.position_embedding.weight", f"{new}.positional_embedding")
-    clip_blocks(renaming, old, f"{new}.transformer", layers)
+    move_blocks(renaming, old, f"{new}.transformer", layers, OPEN_CLIP)
     renaming.layer(f"{old}.final_layer_norm", f"{new}.ln_final")
     renaming.layer(f"{old}.head", f"{new}.text_projection")
