@@ -35,13 +35,16 @@ def measure_text_speed(source: Source, graph: Callable[..., Tensor]) -> TextSpee
     texts, rng = Texts(source), np.random.default_rng(0)
     tokens = min(TOKENS, source.context_length)
     short, full = (laid_out(texts.rows(rng, [length] * ROWS)) for length in (tokens, source.context_length))
-    fastest = {}
+    of_short, of_full = fastest_run(graph, short), fastest_run(graph, full)
+    return TextSpeed(ROWS, tokens, of_full / of_short)
+
+
+def fastest_run(graph: Callable[..., Tensor], inputs: tuple[Tensor, Tensor]) -> float:
+    """Returns the seconds of the fastest of some runs."""
+    took: list[float] = []
     with torch.inference_mode():
-        for inputs in (short, full):
-            took: list[float] = []
-            while len(took) < WARM_RUNS + RUNS and sum(took) < SECONDS:
-                begin = time.perf_counter()
-                graph(*inputs)
-                took.append(time.perf_counter() - begin)
-            fastest[inputs] = min(took[WARM_RUNS:] or took)
-    return TextSpeed(ROWS, tokens, fastest[full] / fastest[short])
+        while len(took) < WARM_RUNS + RUNS and sum(took) < SECONDS:
+            begin = time.perf_counter()
+            graph(*inputs)
+            took.append(time.perf_counter() - begin)
+    return min(took[WARM_RUNS:] or took)

@@ -25,9 +25,11 @@ from clipserve_exporter.errors import ExportError
 from clipserve_exporter.sources.shards import shard_files
 from clipserve_exporter.sources.wrappings import Unused, named
 
+LFS_POINTER = b"version https://git-lfs"
+"""First bytes of a file that Git LFS has not fetched yet."""
 KINDS: tuple[tuple[bytes, str], ...] = (
     (
-        b"version https://git-lfs",
+        LFS_POINTER,
         "a Git LFS pointer and not the weights themselves; fetch them with `git lfs pull`",
     ),
     (b"\x1f\x8b", "compressed with gzip; unpack it first"),

@@ -11,6 +11,7 @@ from clipserve_exporter import sentencepiece_shim, torchvision_shim
 from clipserve_exporter.errors import ExportError
 from clipserve_exporter.sources.fit import first_line
 from clipserve_exporter.sources.folder_tokenizer import OWN
+from clipserve_exporter.sources.weights_file import LFS_POINTER
 
 FILES = (
     "tokenizer.json",
@@ -25,7 +26,6 @@ FILES = (
 CLEAN_RULES = ("lower", "whitespace", "canonicalize")
 MAX_FILE = 128 << 20
 """Bytes. The largest known files have 60 MB."""
-LFS_POINTER = b"version https://git-lfs"
 
 
 @dataclass(frozen=True)

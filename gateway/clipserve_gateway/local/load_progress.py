@@ -11,6 +11,7 @@ from pathlib import Path
 from clipserve_gateway.process.listeners import process_ids, stat_fields
 from clipserve_gateway.process.safe_text import safe_lines
 from clipserve_gateway.triton.model_config import is_tower, model_name
+from clipserve_gateway.triton.unready import FAILED_LOAD
 
 PROC = Path("/proc")
 GROUP, CPU_TIMES = 2, slice(11, 13)
@@ -100,7 +101,7 @@ class LoadProgress:
             self._missing.discard(tower)
             self._at_work = "" if tower == self._at_work else self._at_work
             if event["failed"]:
-                self._failures.setdefault(model_name(tower), f"Triton cannot load {tower}: {event['reason']}")
+                self._failures.setdefault(model_name(tower), f"{FAILED_LOAD} {tower}: {event['reason']}")
         return bool(new)
 
     def _has_worked(self, now: float) -> bool:

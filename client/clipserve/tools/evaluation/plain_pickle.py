@@ -67,9 +67,9 @@ class PlainUnpickler(pickle._Unpickler):
         """Sets the state of one of our objects."""
         state = self.stack.pop()
         target = self.stack[-1]
-        if not isinstance(target, self._stateful):
+        if type(target) not in self._stateful:
             raise pickle.UnpicklingError("it sets the state of an object without one")
-        target.__setstate__(state)  # type: ignore[attr-defined]
+        target.__setstate__(state)
 
     def set_item(self) -> None:
         """Adds a key and its value to the dictionary below them."""
@@ -108,6 +108,7 @@ def steps() -> dict[int, Step]:
     """The steps of the base class that plain data need, counted; some are replaced by ours."""
     ours = {"BUILD": PlainUnpickler.build, "SETITEM": PlainUnpickler.set_item}
     ours |= {"SETITEMS": PlainUnpickler.set_items, "DICT": PlainUnpickler.new_dict}
+    # typeshed has the steps of the reader in C.
     chosen: dict[int, Step] = dict(pickle._Unpickler.dispatch)  # type: ignore[arg-type]
     for name in REFUSED:
         del chosen[getattr(pickle, name)[0]]
