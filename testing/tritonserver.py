@@ -18,6 +18,7 @@ from tritonclient.grpc import InferenceServerClient, InferInput
 from tritonclient.utils import InferenceServerException
 
 START_SECONDS = 120.0
+COUNT_SECONDS = 5.0
 
 
 class TritonServer:
@@ -67,10 +68,17 @@ class TritonServer:
         tensor.set_data_from_numpy(np.ascontiguousarray(rows))
         return self.client.infer(model, [tensor], client_timeout=timeout).as_numpy("OUTPUT__0")
 
-    def counts(self, model: str) -> tuple[int, int]:
-        """Inferences and executions so far."""
-        statistics = self.client.get_inference_statistics(model).model_stats[0]
-        return statistics.inference_count, statistics.execution_count
+    def counts(self, model: str, inferences: int = 0) -> tuple[int, int]:
+        """Inferences and executions so far, as soon as there are so many inferences, or after some seconds.
+
+        Triton counts a call after its answer.
+        """
+        end = time.monotonic() + COUNT_SECONDS
+        while True:
+            statistics = self.client.get_inference_statistics(model).model_stats[0]
+            if statistics.inference_count >= inferences or time.monotonic() > end:
+                return statistics.inference_count, statistics.execution_count
+            time.sleep(0.02)
 
     def stop(self) -> None:
         """Ends the server."""
