@@ -92,13 +92,13 @@ def run_all(names: Sequence[str], group: int, plan: Plan, out: Path) -> list[str
 
         for begin in range(0, len(names), group):
             started = time.monotonic()
-            found = run_group(names[begin : begin + group], plan, on_step)
-            results.update(out, found, order)
-            for name, result in found.items():
+            outcomes = run_group(names[begin : begin + group], plan, on_step)
+            results.update(out, outcomes, order)
+            for name, result in outcomes.items():
                 console.print(results.line(name, result), soft_wrap=True)
                 progress.advance(bar)
-            failed += [name for name, result in found.items() if not result["passed"]]
-            on_step(f"{len(found)} rows took {time.monotonic() - started:.0f} s")
+            failed += [name for name, result in outcomes.items() if not result["passed"]]
+            on_step(f"{len(outcomes)} rows took {time.monotonic() - started:.0f} s")
     return failed
 
 

@@ -73,7 +73,7 @@ def pair_row(pair: Mapping[str, Any], proof: proofs.Proof, figures: Mapping[str,
     ]
 
 
-def pair_tables(found: Mapping[str, Any]) -> str:
+def pair_tables(outcomes: Mapping[str, Any]) -> str:
     """All pairs, a table for each family."""
     published = proofs.published()
     head = ("architecture", "weights", "row", "dim ", "pixels ", "license", "ImageNet ", "CIFAR-10 ",
@@ -82,7 +82,7 @@ def pair_tables(found: Mapping[str, Any]) -> str:
     for heading in HEADINGS:
         rows = [
             pair_row(pair, proof, published.get((pair["architecture"], pair["tag"]), {}))
-            for pair, proof in proofs.covered(found)
+            for pair, proof in proofs.covered(outcomes)
             if family_of(pair["architecture"]) == heading
         ]
         sections.append(f"### {heading}\n\n{table(head, rows)}\n")
@@ -113,29 +113,29 @@ def measured_row(name: str, row: Mapping[str, Any]) -> list[str]:
     ]
 
 
-def measured_table(found: Mapping[str, Any]) -> str:
+def measured_table(outcomes: Mapping[str, Any]) -> str:
     """What was measured of each row that passed."""
     head = ("row", "open_clip's architecture", "tokenizer", "texts", "equal pixels ", "equal ids ",
             "fp32 cosine ", "bf16 cosine ", "MB ", "fp32 images/s ", "bf16 images/s ", "fp32 texts/s ",
             "bf16 texts/s ")  # fmt: skip
-    passed = {name: row for name, row in found.items() if row["passed"]}
+    passed = {name: row for name, row in outcomes.items() if row["passed"]}
     return table(head, [measured_row(name, row) for name, row in passed.items()])
 
 
-def failures(found: Mapping[str, Any]) -> str:
+def failures(outcomes: Mapping[str, Any]) -> str:
     """The rows that did not pass, and why; empty if all did."""
-    failed = {name: row for name, row in found.items() if not row["passed"]}
+    failed = {name: row for name, row in outcomes.items() if not row["passed"]}
     if not failed:
         return ""
     lines = [f"- {name}: {'; '.join(row['problems'])[:80]}" for name, row in failed.items()]
     return "These rows did not pass:\n\n" + "\n".join(lines) + "\n\n"
 
 
-def refusals(found: Mapping[str, Any]) -> str:
+def refusals(outcomes: Mapping[str, Any]) -> str:
     """The precisions in which the exporter refused rows, as a list; empty if there are none."""
     lines = [
         textwrap.fill(f"- {name}, {precision}: {reason}", 98, subsequent_indent="  ")
-        for name, row in found.items()
+        for name, row in outcomes.items()
         for precision, reason in row.get("refused", {}).items()
     ]
     if not lines:
@@ -147,9 +147,9 @@ def refusals(found: Mapping[str, Any]) -> str:
     )
 
 
-def disturbed(found: Mapping[str, Any]) -> list[str]:
+def disturbed(outcomes: Mapping[str, Any]) -> list[str]:
     """Which speeds were measured while other programs used the processor."""
-    names = [name for name, row in found.items() if row.get("busy") and not row["shrunk"]]
+    names = [name for name, row in outcomes.items() if row.get("busy") and not row["shrunk"]]
     if not names:
         return []
     return [
@@ -161,10 +161,10 @@ def disturbed(found: Mapping[str, Any]) -> list[str]:
 
 def render() -> str:
     """The document."""
-    found = results.read()
-    covered = proofs.covered(found)
+    outcomes = results.read()
+    covered = proofs.covered(outcomes)
     proved = [pair for pair, proof in covered if proof.row]
-    machines = sorted({row["machine"] for row in found.values()})
+    machines = sorted({row["machine"] for row in outcomes.values()})
     return "\n".join(
         [
             "# Models",
@@ -175,12 +175,12 @@ def render() -> str:
             f"The service serves {len(proved)} of them.",
             *missing(covered),
             "",
-            guide(found),
+            guide(outcomes),
             "",
             "## Measured",
             "",
-            f"`make zoo` makes a model for each of {len(found)} rows, of "
-            f"{proofs.architectures(found)} architectures.",
+            f"`make zoo` makes a model for each of {len(outcomes)} rows, of "
+            f"{proofs.architectures(outcomes)} architectures.",
             "It exports the model, serves it in Triton behind a gateway, and compares it, through the SDK,",
             "with open_clip's own model, transform and tokenizer.",
             "A row stands for all pairs with the same classes and switches in both towers,",
@@ -203,9 +203,9 @@ def render() -> str:
             "  fp16 is left out: it is for GPUs. A CPU loads it for minutes and is no faster.",
             "",
             *[f"Processor: {machine}." for machine in machines],
-            *disturbed(found),
+            *disturbed(outcomes),
             "",
-            failures(found) + refusals(found) + measured_table(found),
+            failures(outcomes) + refusals(outcomes) + measured_table(outcomes),
             "",
             "## All pairs",
             "",
@@ -219,7 +219,7 @@ def render() -> str:
             "  [open_clip's docs](https://github.com/mlfoundations/open_clip/tree/main/docs);",
             "  “–”: not in them.",
             "",
-            pair_tables(found),
+            pair_tables(outcomes),
             licenses.section(proofs.pairs()),
         ]
     )

@@ -34,14 +34,14 @@ NAMES = frozenset({"training", "training_mode", "name", "fused_attn", "output_to
 
 def traits(module: nn.Module) -> list[str]:
     """The classes of a module and its parts, with their switches: all boolean attributes."""
-    found = set()
+    switches = set()
     for part in module.modules():
         name = f"{type(part).__module__}.{type(part).__qualname__}"
-        found.add(name)
+        switches.add(name)
         for key, value in vars(part).items():
             if isinstance(value, bool) and not key.startswith("_") and key not in NAMES:
-                found.add(f"{name}.{key}={value}")
-    return sorted(found)
+                switches.add(f"{name}.{key}={value}")
+    return sorted(switches)
 
 
 def text_parts(model: Any) -> tuple[list[str], dict[str, Any]]:
@@ -134,14 +134,14 @@ def pair_facts(name: str, tag: str, model: Any) -> dict[str, Any]:
 def pairs() -> list[dict[str, Any]]:
     """The facts of every pair that open_clip lists."""
     logging.disable(logging.CRITICAL)
-    found, models = [], {}
+    facts, models = [], {}
     with tempfile.TemporaryDirectory() as folder:
         for name, tag in open_clip.list_pretrained():
             chosen = name, activation(name, tag)
             if chosen not in models:
                 models[chosen] = on_meta(*chosen, Path(folder))
-            found.append(pair_facts(name, tag, models[chosen]))
-    return found
+            facts.append(pair_facts(name, tag, models[chosen]))
+    return facts
 
 
 def main() -> None:

@@ -29,14 +29,14 @@ def speed(row: Mapping[str, Any]) -> float:
     return max(one["images_per_second"] for one in row["precisions"].values())
 
 
-def speed_table(found: Mapping[str, Any]) -> str:
+def speed_table(outcomes: Mapping[str, Any]) -> str:
     """The full-size rows, the fastest first, with the published figures of weights that fit them."""
     published = proofs.published()
     sizes = {(pair["architecture"], pair["tag"]): pair["million_parameters"] for pair in proofs.pairs()}
     lines = []
-    chosen = [entry for entry in CPU if found.get(entry[0], {}).get("passed")]
-    for name, architecture, tag in sorted(chosen, key=lambda entry: -speed(found[entry[0]])):
-        precisions = found[name]["precisions"]
+    chosen = [entry for entry in CPU if outcomes.get(entry[0], {}).get("passed")]
+    for name, architecture, tag in sorted(chosen, key=lambda entry: -speed(outcomes[entry[0]])):
+        precisions = outcomes[name]["precisions"]
         rates = [
             results.figure(precisions[one]["images_per_second"]) if one in precisions else "–"
             for one in ("fp32", "bf16")
@@ -54,9 +54,9 @@ def figure(architecture: str, tag: str, key: str = "imagenet_top1") -> str:
     return f"{float(proofs.published()[architecture, tag][key]):.1f} %"
 
 
-def guide(found: Mapping[str, Any]) -> str:
+def guide(outcomes: Mapping[str, Any]) -> str:
     """Which model to choose for a CPU, for a GPU, for many languages."""
-    busy = any(row.get("busy") for row in found.values())
+    busy = any(row.get("busy") for row in outcomes.values())
     shared = ", while other programs used them too" if busy else ""
     return f"""## Which model to choose
 
@@ -74,7 +74,7 @@ Take a small image encoder, and bf16 if the processor has AMX or AVX512-BF16
 (`--precision auto` decides): it is 3 to 4 times as fast as fp32 for most models.
 Texts cost less than images, and least where the table below says `ragged` or `masked`.
 
-{speed_table(found)}
+{speed_table(outcomes)}
 
 Speed is that of the [measured rows](#measured) on two cores{shared}.
 ImageNet is the published zero-shot top-1 accuracy in percent;

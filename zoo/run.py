@@ -45,16 +45,16 @@ def run_group(names: Sequence[str], plan: Plan, on_step: Callable[[str], None]) 
     task = Task(list(names), str(folder), str(repository), list(plan.precisions), plan.memory_bytes)
     exported = exporting.export(task, plan.export_seconds, on_step)
     good = [name for name in names if "facts" in exported[name]]
-    found: dict[str, dict[str, Any]] = {}
+    outcomes: dict[str, dict[str, Any]] = {}
     if good:
         on_step(f"{', '.join(good)}: Triton loads them")
         try:
             service = start(folder, "--default-model", good[0], repository=repository, env=EXACT)
         except AssertionError as error:
-            found = {name: {"error": f"serving: {str(error)[-300:]}"} for name in good}
+            outcomes = {name: {"error": f"serving: {str(error)[-300:]}"} for name in good}
         else:
             try:
-                found = {
+                outcomes = {
                     name: compared(name, service, folder, without(plan, exported[name]), on_step)
                     for name in good
                 }
@@ -63,7 +63,7 @@ def run_group(names: Sequence[str], plan: Plan, on_step: Callable[[str], None]) 
     for name in good:
         shutil.rmtree(folder / name, ignore_errors=True)
     shutil.rmtree(repository, ignore_errors=True)
-    return {name: whole(name, exported[name], found.get(name, {})) for name in names}
+    return {name: whole(name, exported[name], outcomes.get(name, {})) for name in names}
 
 
 def without(plan: Plan, exported: dict[str, Any]) -> Plan:
@@ -72,12 +72,12 @@ def without(plan: Plan, exported: dict[str, Any]) -> Plan:
     return replace(plan, precisions=[one for one in plan.precisions if one not in refused])
 
 
-def whole(name: str, exported: dict[str, Any], found: dict[str, Any]) -> dict[str, Any]:
+def whole(name: str, exported: dict[str, Any], served: dict[str, Any]) -> dict[str, Any]:
     """A row's result: what it is, what was measured, and whether it passed."""
     row = BY_NAME[name]
-    error = exported.get("error") or found.get("error") or ""
+    error = exported.get("error") or served.get("error") or ""
     known = {"architecture": row.architecture, "tag": row.tag, "shrunk": row.shrunk}
-    measured = {**exported.get("facts", {}), **{key: found[key] for key in found if key != "error"}}
+    measured = {**exported.get("facts", {}), **{key: served[key] for key in served if key != "error"}}
     problems = [error] if error else faults(measured)
     return {
         **known,

@@ -73,7 +73,7 @@ class Order:
     require_weights: bool = False
     """Whether random weights are refused."""
     licenses: tuple[str, ...] = ()
-    """Licenses of weights that are accepted; all if there are none."""
+    """Accepted licenses of the weights; empty accepts all."""
     license: str = ""
     """License of the weights, if the user says it."""
     trial: bool = False

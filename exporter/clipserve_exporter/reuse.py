@@ -85,7 +85,9 @@ def record_export(out: Path, name: str, key: str) -> None:
 def version_in(out: Path, name: str) -> str | None:
     """Returns the version that both towers serve; None if they do not agree, or a file is missing."""
     folders = [out / f"{name}{suffix}" for suffix in TOWER_SUFFIXES[:2]]
-    found = {served_version(folder) for folder in folders}
-    if len(found) != 1 or not all((folder / next(iter(found)) / "model.pt").is_file() for folder in folders):
+    versions = {served_version(folder) for folder in folders}
+    if len(versions) != 1 or not all(
+        (folder / next(iter(versions)) / "model.pt").is_file() for folder in folders
+    ):
         return None
-    return next(iter(found))
+    return next(iter(versions))

@@ -67,12 +67,12 @@ def largest_difference(source: Source) -> float:
         batch = tower(*laid_out(rows))
         padded = tower(*laid_out(list(longest)))
     pairs = ((alone, expected), (batch, expected), (padded, expected[:-1]))
-    return max(relative_difference(found, wanted) for found, wanted in pairs)
+    return max(relative_difference(embeddings, wanted) for embeddings, wanted in pairs)
 
 
-def relative_difference(found: Tensor, wanted: Tensor) -> float:
+def relative_difference(embeddings: Tensor, wanted: Tensor) -> float:
     """Returns the largest distance of two rows, relative to the length of the wanted one; NaN counts."""
-    return float(((found - wanted).norm(dim=1) / wanted.norm(dim=1)).max())
+    return float(((embeddings - wanted).norm(dim=1) / wanted.norm(dim=1)).max())
 
 
 def variable_length(source: Source, tower: torch.nn.Module | None) -> RaggedText:

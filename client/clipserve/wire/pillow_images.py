@@ -77,10 +77,10 @@ def orientation_of(image: Any) -> int:
     exif = Image.Exif()
     try:
         exif.load(image.info.get("exif") or b"")
-        found = exif.get(ORIENTATION, getattr(image, "tag_v2", {}).get(SDK_ORIENTATION))
+        tag = exif.get(ORIENTATION, getattr(image, "tag_v2", {}).get(SDK_ORIENTATION))
     except Exception:  # Pillow raises any error for broken EXIF
         return UPRIGHT
-    return found if isinstance(found, int) and 1 <= found <= 8 else UPRIGHT
+    return tag if isinstance(tag, int) and 1 <= tag <= 8 else UPRIGHT
 
 
 def sixteen_bit(image: Any) -> Any:

@@ -96,9 +96,13 @@ def files_read_by_content() -> Iterator[dict[str, Tensor]]:
         read.update({name: value.to("meta") for name, value in state.items()})
         return state
 
+    def find_checkpoint(folder: Path) -> str | None:
+        checkpoint = checkpoint_in(folder)
+        return None if checkpoint is None else str(checkpoint)
+
     loading = factory.load_state_dict
     factory.load_state_dict = load_state_dict
-    factory._find_checkpoint_in_dir = lambda folder: str(found) if (found := checkpoint_in(folder)) else None
+    factory._find_checkpoint_in_dir = find_checkpoint
     try:
         yield read
     finally:
@@ -107,11 +111,11 @@ def files_read_by_content() -> Iterator[dict[str, Tensor]]:
 
 def checkpoint_in(folder: Path) -> Path | None:
     """Returns the file of weights in a folder: an index of several files, or open_clip's choice."""
-    found = FIND_CHECKPOINT(folder)
+    checkpoint = FIND_CHECKPOINT(folder)
     indexes = sorted(folder.glob(f"*{INDEX_SUFFIX}"))
-    if indexes and (found is None or "-of-" in Path(found).name):
+    if indexes and (checkpoint is None or "-of-" in Path(checkpoint).name):
         return indexes[0]
-    return Path(found) if found else None
+    return Path(checkpoint) if checkpoint else None
 
 
 def archive_weights(path: Path) -> dict[str, Tensor]:

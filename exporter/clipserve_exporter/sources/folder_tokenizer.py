@@ -43,11 +43,11 @@ def is_openai(folder: Path, vocabulary: int) -> bool:
     openai = SimpleTokenizer().encoder
     if vocabulary != len(openai):
         return False
-    found = vocabulary_of(folder)
+    tokens = vocabulary_of(folder)
     ordinary = len(openai) - SPECIAL
-    return found is None or (
-        len(found) >= ordinary
-        and {token: index for token, index in found.items() if index < ordinary}
+    return tokens is None or (
+        len(tokens) >= ordinary
+        and {token: index for token, index in tokens.items() if index < ordinary}
         == {token: index for token, index in openai.items() if index < ordinary}
     )
 
@@ -56,9 +56,9 @@ def vocabulary_of(folder: Path) -> dict[str, int] | None:
     """Returns the tokens of a folder's byte-pair encoding with their ids; None if it has no such files."""
     if (folder / "tokenizer.json").is_file():
         model = read_json(folder / "tokenizer.json").get("model")
-        found = model.get("vocab") if isinstance(model, dict) else None
+        tokens = model.get("vocab") if isinstance(model, dict) else None
     elif (folder / "vocab.json").is_file():
-        found = read_json(folder / "vocab.json")
+        tokens = read_json(folder / "vocab.json")
     else:
         return {} if any(folder.glob("*.model")) or (folder / "vocab.txt").is_file() else None
-    return found if isinstance(found, dict) else {}
+    return tokens if isinstance(tokens, dict) else {}

@@ -97,10 +97,10 @@ def normalization(
     if not config.get("do_normalize", True):
         return (0.0,) * 3, (1.0,) * 3
     usual = ((0.5,) * 3, (0.5,) * 3) if siglip else (CLIP_MEAN, CLIP_STD)
-    found = []
+    channels = []
     for key, default in zip(("image_mean", "image_std"), usual, strict=True):
         values = config.get(key) or default
         if not isinstance(values, (list, tuple)) or len(values) != 3:
             raise ExportError(f"{path} has {key} {values!r}; it must be three numbers")
-        found.append(tuple(map(float, values)))
-    return found[0], found[1]
+        channels.append(tuple(map(float, values)))
+    return channels[0], channels[1]

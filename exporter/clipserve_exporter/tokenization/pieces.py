@@ -51,8 +51,8 @@ def differences(place: str | Path, slow: Any, tokenizer: Any, cleaned: Sequence[
 def model_file(place: str | Path, slow: Any) -> Path | None:
     """Returns the sentencepiece model of a tokenizer, if there is one."""
     named = getattr(slow, "vocab_file", None)
-    found = [Path(named)] if named else sorted(place.glob("*.model")) if isinstance(place, Path) else []
-    return next((path for path in found if path.suffix == ".model" and path.is_file()), None)
+    paths = [Path(named)] if named else sorted(place.glob("*.model")) if isinstance(place, Path) else []
+    return next((path for path in paths if path.suffix == ".model" and path.is_file()), None)
 
 
 def merged(ids: Sequence[int], unknown: int) -> list[int]:

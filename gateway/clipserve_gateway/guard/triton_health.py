@@ -8,9 +8,9 @@ help. The health of each model follows the rule in `triton.model_health`; for th
   not answered for that time.
 - A model that was never healthy since it was loaded (a bad export, or one that does not load) is reported. A
   restart would not cure it, so it makes Triton neither dead nor, as long as another model serves, unready.
-- A Triton that starts counts as alive until it has answered, for at most `startup_seconds`; who can see its
-  load counts from the last progress. The same holds if all models that it lists as ready have been silent
-  since the start.
+- A Triton that starts counts as alive until it has answered, for at most `startup_seconds`; a caller that
+  sees the progress of the load counts this time from the last progress. The same holds if all models that it
+  lists as ready have been silent since the start.
 - A count of finished inputs that goes down shows that Triton has loaded the model again or was restarted:
   earlier answers say nothing, and neither does the answer of that probe, which may be the old model's last.
 

@@ -139,8 +139,8 @@ def work_of(group: int, proc: Path = PROC) -> tuple[float, int]:
             continue
         ticks += sum(map(int, fields[CPU_TIMES]))
         try:
-            found = re.search(r"^read_bytes: (\d+)", (proc / str(pid) / "io").read_text(), re.MULTILINE)
+            match = re.search(r"^read_bytes: (\d+)", (proc / str(pid) / "io").read_text(), re.MULTILINE)
         except OSError:
-            found = None
-        read += int(found[1]) if found else 0
+            match = None
+        read += int(match[1]) if match else 0
     return ticks / os.sysconf("SC_CLK_TCK"), read

@@ -93,12 +93,12 @@ def check_shapes(tower: TowerConfig, keys: str, taken: tuple[int, ...], dim: int
     Args:
         keys: names of the parameters that say the shape of the input, which is `taken`.
     """
-    for key, told, found in ((keys, taken, tower.input_dims), ("embed_dim", (dim,), tower.output_dims)):
-        if found and found != told:
+    for key, told, dims in ((keys, taken, tower.input_dims), ("embed_dim", (dim,), tower.output_dims)):
+        if dims and dims != told:
             what = "gives" if key == "embed_dim" else "takes"
             raise BadModelConfig(
                 f"{tower.triton_name}: by parameter {key} the tower {what} {list(told)}, and by its "
-                f"configuration {list(found)}"
+                f"configuration {list(dims)}"
             )
 
 

@@ -231,8 +231,8 @@ class ReplicaPool:
         """See PooledSource: by the first replica without the model in service. Thread-safe."""
         replicas = [(address, replica) for address, replica in list(self._replicas.items()) if replica.up]
         reasons = ((address, replica.why_unready(model)) for address, replica in replicas)
-        found = next((f"replica {address}: {reason}" for address, reason in reasons if reason), "")
-        return found if replicas else "no Triton answers"
+        first = next((f"replica {address}: {reason}" for address, reason in reasons if reason), "")
+        return first if replicas else "no Triton answers"
 
     async def towers(self, names: Sequence[str], timeout: float) -> list[TowerConfig]:
         """The configurations of Triton models, as most replicas with the model in service have them.

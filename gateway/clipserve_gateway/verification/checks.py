@@ -90,26 +90,26 @@ def pixel_difference(pixels: Pixels, picture: GoldenPicture, step: int) -> str:
 
 def check_ids(golden: Golden, tokenizer: TokenizerSpec, tokens: Sequence[Tokens]) -> Iterator[Check]:
     """One check for each text: its ids and its truncation. `tokens` are those of the golden texts."""
-    for number, (expected, found) in enumerate(zip(golden.texts, tokens, strict=True), 1):
-        difference = id_difference(expected, found, tokenizer)
+    for number, (expected, tokens_here) in enumerate(zip(golden.texts, tokens, strict=True), 1):
+        difference = id_difference(expected, tokens_here, tokenizer)
         name = f"ids of text {number}"
         shown = repr(expected.text[:40])
         if difference:
             yield Check(name, "failed", f"{shown}: {difference}", IDS_REMEDY)
         else:
-            yield Check(name, "passed", f"{shown}: {len(found.ids)} equal ids")
+            yield Check(name, "passed", f"{shown}: {len(tokens_here.ids)} equal ids")
 
 
-def id_difference(expected: GoldenText, found: Tokens, tokenizer: TokenizerSpec) -> str:
+def id_difference(expected: GoldenText, tokens: Tokens, tokenizer: TokenizerSpec) -> str:
     """How token ids differ from the recorded ones; empty if they are equal."""
     ids = np.full(len(expected.ids), tokenizer.pad_id, np.int64)
-    if len(found.ids) > len(ids):
-        return f"{len(found.ids)} ids, more than the context of {len(ids)}"
-    ids[: len(found.ids)] = found.ids
+    if len(tokens.ids) > len(ids):
+        return f"{len(tokens.ids)} ids, more than the context of {len(ids)}"
+    ids[: len(tokens.ids)] = tokens.ids
     wrong = np.flatnonzero(ids != expected.ids)
     if len(wrong):
         at = wrong[0]
         return f"{len(wrong)} ids differ, first at position {at}: {ids[at]} instead of {expected.ids[at]}"
-    if found.truncated != expected.truncated:
-        return "it is reported as truncated" if found.truncated else "it is not reported as truncated"
+    if tokens.truncated != expected.truncated:
+        return "it is reported as truncated" if tokens.truncated else "it is not reported as truncated"
     return ""

@@ -48,14 +48,14 @@ def compared(
     name: str, rows: Floats, expected: Floats, bound: float, remedy: str, names: Sequence[str] = ()
 ) -> Check:
     """Whether rows equal the expected ones. `names` are those of the inputs, for the message."""
-    found = difference(rows, expected, bound)
-    if found.good:
-        return Check(name, "passed", found.detail, figures=found.figures)
-    which = repr(names[found.worst][:40]) if names else f"number {found.worst}"
-    detail = f"{found.detail}; worst: {which}"
-    if found.mistaken_for is not None:
-        other = repr(names[found.mistaken_for][:40]) if names else f"number {found.mistaken_for}"
+    differing = difference(rows, expected, bound)
+    if differing.good:
+        return Check(name, "passed", differing.detail, figures=differing.figures)
+    which = repr(names[differing.worst][:40]) if names else f"number {differing.worst}"
+    detail = f"{differing.detail}; worst: {which}"
+    if differing.mistaken_for is not None:
+        other = repr(names[differing.mistaken_for][:40]) if names else f"number {differing.mistaken_for}"
         return Check(
-            name, "failed", f"{detail}, which got the embedding of {other}", remedies.ROWS, found.figures
+            name, "failed", f"{detail}, which got the embedding of {other}", remedies.ROWS, differing.figures
         )
-    return Check(name, "failed", detail, remedy, found.figures)
+    return Check(name, "failed", detail, remedy, differing.figures)
