@@ -3,14 +3,7 @@ from __future__ import annotations
 import pytest
 from clipserve_gateway.access.rate import Bucket, Rate
 
-
-class Clock:
-    """A clock that tests move."""
-
-    now = 0.0
-
-    def __call__(self) -> float:
-        return self.now
+from testing.clock import Clock
 
 
 @pytest.fixture

@@ -18,6 +18,7 @@ from clipserve_gateway.triton.model_config import parse_model
 from clipserve_gateway.triton.tokenizer_loader import KEEP_SECONDS, TokenizerLoader
 from clipserve_gateway.types import ModelSpec
 
+from testing.clock import Clock
 from testing.fakes import SPEC, FakeTriton, canary_parameters, fake_models, sums, towers
 from testing.fleet import Fleet
 from testing.golden_tokenizers import SPECS, bundle, packed
@@ -26,17 +27,9 @@ KIND = "clipa"
 OWN = dataclasses.replace(SPEC, tokenizer=SPECS[KIND])
 
 
-class Clock:
-    def __init__(self) -> None:
-        self.now = 1000.0
-
-    def __call__(self) -> float:
-        return self.now
-
-
 @pytest.fixture
 def clock() -> Clock:
-    return Clock()
+    return Clock(1000.0)
 
 
 @pytest.fixture

@@ -7,23 +7,15 @@ from clipserve_gateway.errors import DeadlineExceeded
 from clipserve_gateway.triton.canary import PAUSE_SECONDS, CanaryResult, Outcome
 from clipserve_gateway.triton.watched_model import IDLE_FRACTION, SILENT_SECONDS, WatchedModel
 
+from testing.clock import Clock
+
 SLOW = CanaryResult(Outcome.RIGHT, seconds=0.2)
 MISSING = CanaryResult(Outcome.MISSING, "late", "demo_image")
 
 
-class Clock:
-    """Passes when told."""
-
-    def __init__(self) -> None:
-        self.now = 1000.0
-
-    def __call__(self) -> float:
-        return self.now
-
-
 @pytest.fixture
 def clock() -> Clock:
-    return Clock()
+    return Clock(1000.0)
 
 
 def right(clock: Clock, result: CanaryResult = SLOW, canary_seconds: float | None = None) -> WatchedModel:
