@@ -182,6 +182,8 @@ class ModelSpec:
     """License of the weights, an SPDX identifier or a name; empty if it is not known."""
     device: str = ""
     """Where Triton runs the model, `cpu` or `cuda`; empty if it is not known."""
+    matryoshka_dims: tuple[int, ...] = ()
+    """Numbers of first dimensions that the model was trained to be used by, ascending, below embed_dim."""
 
     @property
     def context_length(self) -> int:
@@ -196,6 +198,8 @@ class Embedded:
     embedding: Floats | None = None
     truncated: bool = False
     error: ClipserveError | None = None
+    tokens: int = 0
+    """Tokens of a text that the model read, start and end included; 0 for an image."""
 
 
 class ScoreMode(enum.Enum):

@@ -170,36 +170,44 @@ class EmbedInput(_message.Message):
     def __init__(self, image: _Optional[_Union[_common_pb2.Image, _Mapping]] = ..., text: _Optional[str] = ...) -> None: ...
 
 class EmbedRequest(_message.Message):
-    __slots__ = ("model", "inputs", "raw", "format")
+    __slots__ = ("model", "inputs", "raw", "format", "dimensions", "allow_truncation")
     MODEL_FIELD_NUMBER: _ClassVar[int]
     INPUTS_FIELD_NUMBER: _ClassVar[int]
     RAW_FIELD_NUMBER: _ClassVar[int]
     FORMAT_FIELD_NUMBER: _ClassVar[int]
+    DIMENSIONS_FIELD_NUMBER: _ClassVar[int]
+    ALLOW_TRUNCATION_FIELD_NUMBER: _ClassVar[int]
     model: str
     inputs: _containers.RepeatedCompositeFieldContainer[EmbedInput]
     raw: bool
     format: _common_pb2.EmbeddingFormat
-    def __init__(self, model: _Optional[str] = ..., inputs: _Optional[_Iterable[_Union[EmbedInput, _Mapping]]] = ..., raw: bool = ..., format: _Optional[_Union[_common_pb2.EmbeddingFormat, str]] = ...) -> None: ...
+    dimensions: int
+    allow_truncation: bool
+    def __init__(self, model: _Optional[str] = ..., inputs: _Optional[_Iterable[_Union[EmbedInput, _Mapping]]] = ..., raw: bool = ..., format: _Optional[_Union[_common_pb2.EmbeddingFormat, str]] = ..., dimensions: _Optional[int] = ..., allow_truncation: bool = ...) -> None: ...
 
 class EmbedResponse(_message.Message):
-    __slots__ = ("results", "model", "normalized")
+    __slots__ = ("results", "model", "normalized", "dimensions")
     RESULTS_FIELD_NUMBER: _ClassVar[int]
     MODEL_FIELD_NUMBER: _ClassVar[int]
     NORMALIZED_FIELD_NUMBER: _ClassVar[int]
+    DIMENSIONS_FIELD_NUMBER: _ClassVar[int]
     results: _containers.RepeatedCompositeFieldContainer[EmbedResult]
     model: _common_pb2.ModelRef
     normalized: bool
-    def __init__(self, results: _Optional[_Iterable[_Union[EmbedResult, _Mapping]]] = ..., model: _Optional[_Union[_common_pb2.ModelRef, _Mapping]] = ..., normalized: bool = ...) -> None: ...
+    dimensions: int
+    def __init__(self, results: _Optional[_Iterable[_Union[EmbedResult, _Mapping]]] = ..., model: _Optional[_Union[_common_pb2.ModelRef, _Mapping]] = ..., normalized: bool = ..., dimensions: _Optional[int] = ...) -> None: ...
 
 class EmbedResult(_message.Message):
-    __slots__ = ("status", "embedding", "truncated")
+    __slots__ = ("status", "embedding", "truncated", "tokens")
     STATUS_FIELD_NUMBER: _ClassVar[int]
     EMBEDDING_FIELD_NUMBER: _ClassVar[int]
     TRUNCATED_FIELD_NUMBER: _ClassVar[int]
+    TOKENS_FIELD_NUMBER: _ClassVar[int]
     status: _common_pb2.ItemStatus
     embedding: _common_pb2.Embedding
     truncated: bool
-    def __init__(self, status: _Optional[_Union[_common_pb2.ItemStatus, _Mapping]] = ..., embedding: _Optional[_Union[_common_pb2.Embedding, _Mapping]] = ..., truncated: bool = ...) -> None: ...
+    tokens: int
+    def __init__(self, status: _Optional[_Union[_common_pb2.ItemStatus, _Mapping]] = ..., embedding: _Optional[_Union[_common_pb2.Embedding, _Mapping]] = ..., truncated: bool = ..., tokens: _Optional[int] = ...) -> None: ...
 
 class EmbedStreamRequest(_message.Message):
     __slots__ = ("batch_id", "request")
@@ -335,7 +343,7 @@ class GetServerInfoResponse(_message.Message):
     def __init__(self, version: _Optional[str] = ..., models: _Optional[_Iterable[_Union[ModelInfo, _Mapping]]] = ..., default_model: _Optional[str] = ..., limits: _Optional[_Union[Limits, _Mapping]] = ..., engine: _Optional[str] = ..., keeps_sources: bool = ..., restores_sources: bool = ..., inserts_new_points: bool = ..., image_rules: _Optional[_Union[_common_pb2.ImageRules, _Mapping]] = ...) -> None: ...
 
 class ModelInfo(_message.Message):
-    __slots__ = ("ref", "ready", "architecture", "pretrained", "image_size", "context_length", "logit_scale", "logit_bias", "precision", "device", "tokenizer", "tokenizer_sha256", "text_clean", "vocab_size", "image_height", "image_width", "resize", "interpolation", "license")
+    __slots__ = ("ref", "ready", "architecture", "pretrained", "image_size", "context_length", "logit_scale", "logit_bias", "precision", "device", "tokenizer", "tokenizer_sha256", "text_clean", "vocab_size", "image_height", "image_width", "resize", "interpolation", "license", "matryoshka_dims")
     REF_FIELD_NUMBER: _ClassVar[int]
     READY_FIELD_NUMBER: _ClassVar[int]
     ARCHITECTURE_FIELD_NUMBER: _ClassVar[int]
@@ -355,6 +363,7 @@ class ModelInfo(_message.Message):
     RESIZE_FIELD_NUMBER: _ClassVar[int]
     INTERPOLATION_FIELD_NUMBER: _ClassVar[int]
     LICENSE_FIELD_NUMBER: _ClassVar[int]
+    MATRYOSHKA_DIMS_FIELD_NUMBER: _ClassVar[int]
     ref: _common_pb2.ModelRef
     ready: bool
     architecture: str
@@ -374,7 +383,8 @@ class ModelInfo(_message.Message):
     resize: str
     interpolation: str
     license: str
-    def __init__(self, ref: _Optional[_Union[_common_pb2.ModelRef, _Mapping]] = ..., ready: bool = ..., architecture: _Optional[str] = ..., pretrained: _Optional[str] = ..., image_size: _Optional[int] = ..., context_length: _Optional[int] = ..., logit_scale: _Optional[float] = ..., logit_bias: _Optional[float] = ..., precision: _Optional[str] = ..., device: _Optional[str] = ..., tokenizer: _Optional[str] = ..., tokenizer_sha256: _Optional[str] = ..., text_clean: _Optional[str] = ..., vocab_size: _Optional[int] = ..., image_height: _Optional[int] = ..., image_width: _Optional[int] = ..., resize: _Optional[str] = ..., interpolation: _Optional[str] = ..., license: _Optional[str] = ...) -> None: ...
+    matryoshka_dims: _containers.RepeatedScalarFieldContainer[int]
+    def __init__(self, ref: _Optional[_Union[_common_pb2.ModelRef, _Mapping]] = ..., ready: bool = ..., architecture: _Optional[str] = ..., pretrained: _Optional[str] = ..., image_size: _Optional[int] = ..., context_length: _Optional[int] = ..., logit_scale: _Optional[float] = ..., logit_bias: _Optional[float] = ..., precision: _Optional[str] = ..., device: _Optional[str] = ..., tokenizer: _Optional[str] = ..., tokenizer_sha256: _Optional[str] = ..., text_clean: _Optional[str] = ..., vocab_size: _Optional[int] = ..., image_height: _Optional[int] = ..., image_width: _Optional[int] = ..., resize: _Optional[str] = ..., interpolation: _Optional[str] = ..., license: _Optional[str] = ..., matryoshka_dims: _Optional[_Iterable[int]] = ...) -> None: ...
 
 class Limits(_message.Message):
     __slots__ = ("max_message_bytes", "max_items_per_call", "max_image_bytes", "max_image_pixels", "max_labels", "max_prompts", "max_top_k", "max_text_bytes", "stream_window", "max_payload_bytes", "max_page_size", "max_label_bytes", "max_filter_bytes", "max_held_bytes", "max_calls_per_caller", "max_streams_per_caller")

@@ -25,43 +25,43 @@ _sym_db = _symbol_database.Default()
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x19\x63lipserve/v1/common.proto\x12\x0c\x63lipserve.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"a\n\x05Image\x12\x11\n\x07\x63ontent\x18\x01 \x01(\x0cH\x00\x12%\n\x03raw\x18\x02 \x01(\x0b\x32\x16.clipserve.v1.RawImageH\x00\x12\x14\n\x0c\x65xact_pixels\x18\x03 \x01(\x08\x42\x08\n\x06source\"K\n\x08RawImage\x12\x0b\n\x03rgb\x18\x01 \x01(\x0c\x12\r\n\x05width\x18\x02 \x01(\r\x12\x0e\n\x06height\x18\x03 \x01(\r\x12\x13\n\x0borientation\x18\x04 \x01(\r\"A\n\nImageRules\x12\x19\n\x11\x61pply_orientation\x18\x01 \x01(\x08\x12\x18\n\x10\x61lpha_background\x18\x02 \x01(\t\"j\n\tEmbedding\x12\x14\n\nfloat32_le\x18\x01 \x01(\x0cH\x00\x12\x14\n\nfloat16_le\x18\x02 \x01(\x0cH\x00\x12)\n\x06values\x18\x03 \x01(\x0b\x32\x17.clipserve.v1.FloatListH\x00\x42\x06\n\x04\x64\x61ta\"\x1b\n\tFloatList\x12\x0e\n\x06values\x18\x01 \x03(\x02\"J\n\nItemStatus\x12\x0c\n\x04\x63ode\x18\x01 \x01(\x05\x12\x0e\n\x06reason\x18\x02 \x01(\t\x12\r\n\x05\x66ield\x18\x03 \x01(\t\x12\x0f\n\x07message\x18\x04 \x01(\t\"@\n\x08ModelRef\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x13\n\x0b\x66ingerprint\x18\x02 \x01(\t\x12\x11\n\tembed_dim\x18\x03 \x01(\r\"\xd2\x01\n\x05Value\x12\x16\n\x0cstring_value\x18\x01 \x01(\tH\x00\x12\x13\n\tint_value\x18\x02 \x01(\x03H\x00\x12\x16\n\x0c\x64ouble_value\x18\x03 \x01(\x01H\x00\x12\x14\n\nbool_value\x18\x04 \x01(\x08H\x00\x12\x35\n\x0ftimestamp_value\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.TimestampH\x00\x12/\n\x0bstring_list\x18\x06 \x01(\x0b\x32\x18.clipserve.v1.StringListH\x00\x42\x06\n\x04kind\"\x1c\n\nStringList\x12\x0e\n\x06values\x18\x01 \x03(\t\"\x8f\x02\n\x06\x46ilter\x12$\n\x02\x65q\x18\x01 \x01(\x0b\x32\x16.clipserve.v1.EqFilterH\x00\x12)\n\x07in_list\x18\x02 \x01(\x0b\x32\x16.clipserve.v1.InFilterH\x00\x12*\n\x05range\x18\x03 \x01(\x0b\x32\x19.clipserve.v1.RangeFilterH\x00\x12*\n\x06\x61ll_of\x18\x04 \x01(\x0b\x32\x18.clipserve.v1.FilterListH\x00\x12*\n\x06\x61ny_of\x18\x05 \x01(\x0b\x32\x18.clipserve.v1.FilterListH\x00\x12(\n\x08negation\x18\x06 \x01(\x0b\x32\x14.clipserve.v1.FilterH\x00\x42\x06\n\x04node\"=\n\x08\x45qFilter\x12\r\n\x05\x66ield\x18\x01 \x01(\t\x12\"\n\x05value\x18\x02 \x01(\x0b\x32\x13.clipserve.v1.Value\">\n\x08InFilter\x12\r\n\x05\x66ield\x18\x01 \x01(\t\x12#\n\x06values\x18\x02 \x03(\x0b\x32\x13.clipserve.v1.Value\"\xd4\x01\n\x0bRangeFilter\x12\r\n\x05\x66ield\x18\x01 \x01(\t\x12$\n\x02gt\x18\x02 \x01(\x0b\x32\x13.clipserve.v1.ValueH\x00\x88\x01\x01\x12%\n\x03gte\x18\x03 \x01(\x0b\x32\x13.clipserve.v1.ValueH\x01\x88\x01\x01\x12$\n\x02lt\x18\x04 \x01(\x0b\x32\x13.clipserve.v1.ValueH\x02\x88\x01\x01\x12%\n\x03lte\x18\x05 \x01(\x0b\x32\x13.clipserve.v1.ValueH\x03\x88\x01\x01\x42\x05\n\x03_gtB\x06\n\x04_gteB\x05\n\x03_ltB\x06\n\x04_lte\"3\n\nFilterList\x12%\n\x07\x66ilters\x18\x01 \x03(\x0b\x32\x14.clipserve.v1.Filter*\x96\x01\n\x0f\x45mbeddingFormat\x12 \n\x1c\x45MBEDDING_FORMAT_UNSPECIFIED\x10\x00\x12\x1f\n\x1b\x45MBEDDING_FORMAT_FLOAT32_LE\x10\x01\x12\x1f\n\x1b\x45MBEDDING_FORMAT_FLOAT16_LE\x10\x02\x12\x1f\n\x1b\x45MBEDDING_FORMAT_FLOAT_LIST\x10\x03*\xc4\x01\n\x0bPayloadType\x12\x1c\n\x18PAYLOAD_TYPE_UNSPECIFIED\x10\x00\x12\x17\n\x13PAYLOAD_TYPE_STRING\x10\x01\x12\x14\n\x10PAYLOAD_TYPE_INT\x10\x02\x12\x17\n\x13PAYLOAD_TYPE_DOUBLE\x10\x03\x12\x15\n\x11PAYLOAD_TYPE_BOOL\x10\x04\x12\x1a\n\x16PAYLOAD_TYPE_TIMESTAMP\x10\x05\x12\x1c\n\x18PAYLOAD_TYPE_STRING_LIST\x10\x06\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x19\x63lipserve/v1/common.proto\x12\x0c\x63lipserve.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"a\n\x05Image\x12\x11\n\x07\x63ontent\x18\x01 \x01(\x0cH\x00\x12%\n\x03raw\x18\x02 \x01(\x0b\x32\x16.clipserve.v1.RawImageH\x00\x12\x14\n\x0c\x65xact_pixels\x18\x03 \x01(\x08\x42\x08\n\x06source\"K\n\x08RawImage\x12\x0b\n\x03rgb\x18\x01 \x01(\x0c\x12\r\n\x05width\x18\x02 \x01(\r\x12\x0e\n\x06height\x18\x03 \x01(\r\x12\x13\n\x0borientation\x18\x04 \x01(\r\"A\n\nImageRules\x12\x19\n\x11\x61pply_orientation\x18\x01 \x01(\x08\x12\x18\n\x10\x61lpha_background\x18\x02 \x01(\t\"\xb0\x01\n\tEmbedding\x12\x14\n\nfloat32_le\x18\x01 \x01(\x0cH\x00\x12\x14\n\nfloat16_le\x18\x02 \x01(\x0cH\x00\x12)\n\x06values\x18\x03 \x01(\x0b\x32\x17.clipserve.v1.FloatListH\x00\x12\x0e\n\x04int8\x18\x04 \x01(\x0cH\x00\x12\x0f\n\x05uint8\x18\x05 \x01(\x0cH\x00\x12\x10\n\x06\x62inary\x18\x06 \x01(\x0cH\x00\x12\x11\n\x07ubinary\x18\x07 \x01(\x0cH\x00\x42\x06\n\x04\x64\x61ta\"\x1b\n\tFloatList\x12\x0e\n\x06values\x18\x01 \x03(\x02\"J\n\nItemStatus\x12\x0c\n\x04\x63ode\x18\x01 \x01(\x05\x12\x0e\n\x06reason\x18\x02 \x01(\t\x12\r\n\x05\x66ield\x18\x03 \x01(\t\x12\x0f\n\x07message\x18\x04 \x01(\t\"@\n\x08ModelRef\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x13\n\x0b\x66ingerprint\x18\x02 \x01(\t\x12\x11\n\tembed_dim\x18\x03 \x01(\r\"\xd2\x01\n\x05Value\x12\x16\n\x0cstring_value\x18\x01 \x01(\tH\x00\x12\x13\n\tint_value\x18\x02 \x01(\x03H\x00\x12\x16\n\x0c\x64ouble_value\x18\x03 \x01(\x01H\x00\x12\x14\n\nbool_value\x18\x04 \x01(\x08H\x00\x12\x35\n\x0ftimestamp_value\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.TimestampH\x00\x12/\n\x0bstring_list\x18\x06 \x01(\x0b\x32\x18.clipserve.v1.StringListH\x00\x42\x06\n\x04kind\"\x1c\n\nStringList\x12\x0e\n\x06values\x18\x01 \x03(\t\"\x8f\x02\n\x06\x46ilter\x12$\n\x02\x65q\x18\x01 \x01(\x0b\x32\x16.clipserve.v1.EqFilterH\x00\x12)\n\x07in_list\x18\x02 \x01(\x0b\x32\x16.clipserve.v1.InFilterH\x00\x12*\n\x05range\x18\x03 \x01(\x0b\x32\x19.clipserve.v1.RangeFilterH\x00\x12*\n\x06\x61ll_of\x18\x04 \x01(\x0b\x32\x18.clipserve.v1.FilterListH\x00\x12*\n\x06\x61ny_of\x18\x05 \x01(\x0b\x32\x18.clipserve.v1.FilterListH\x00\x12(\n\x08negation\x18\x06 \x01(\x0b\x32\x14.clipserve.v1.FilterH\x00\x42\x06\n\x04node\"=\n\x08\x45qFilter\x12\r\n\x05\x66ield\x18\x01 \x01(\t\x12\"\n\x05value\x18\x02 \x01(\x0b\x32\x13.clipserve.v1.Value\">\n\x08InFilter\x12\r\n\x05\x66ield\x18\x01 \x01(\t\x12#\n\x06values\x18\x02 \x03(\x0b\x32\x13.clipserve.v1.Value\"\xd4\x01\n\x0bRangeFilter\x12\r\n\x05\x66ield\x18\x01 \x01(\t\x12$\n\x02gt\x18\x02 \x01(\x0b\x32\x13.clipserve.v1.ValueH\x00\x88\x01\x01\x12%\n\x03gte\x18\x03 \x01(\x0b\x32\x13.clipserve.v1.ValueH\x01\x88\x01\x01\x12$\n\x02lt\x18\x04 \x01(\x0b\x32\x13.clipserve.v1.ValueH\x02\x88\x01\x01\x12%\n\x03lte\x18\x05 \x01(\x0b\x32\x13.clipserve.v1.ValueH\x03\x88\x01\x01\x42\x05\n\x03_gtB\x06\n\x04_gteB\x05\n\x03_ltB\x06\n\x04_lte\"3\n\nFilterList\x12%\n\x07\x66ilters\x18\x01 \x03(\x0b\x32\x14.clipserve.v1.Filter*\x88\x02\n\x0f\x45mbeddingFormat\x12 \n\x1c\x45MBEDDING_FORMAT_UNSPECIFIED\x10\x00\x12\x1f\n\x1b\x45MBEDDING_FORMAT_FLOAT32_LE\x10\x01\x12\x1f\n\x1b\x45MBEDDING_FORMAT_FLOAT16_LE\x10\x02\x12\x1f\n\x1b\x45MBEDDING_FORMAT_FLOAT_LIST\x10\x03\x12\x19\n\x15\x45MBEDDING_FORMAT_INT8\x10\x04\x12\x1a\n\x16\x45MBEDDING_FORMAT_UINT8\x10\x05\x12\x1b\n\x17\x45MBEDDING_FORMAT_BINARY\x10\x06\x12\x1c\n\x18\x45MBEDDING_FORMAT_UBINARY\x10\x07*\xc4\x01\n\x0bPayloadType\x12\x1c\n\x18PAYLOAD_TYPE_UNSPECIFIED\x10\x00\x12\x17\n\x13PAYLOAD_TYPE_STRING\x10\x01\x12\x14\n\x10PAYLOAD_TYPE_INT\x10\x02\x12\x17\n\x13PAYLOAD_TYPE_DOUBLE\x10\x03\x12\x15\n\x11PAYLOAD_TYPE_BOOL\x10\x04\x12\x1a\n\x16PAYLOAD_TYPE_TIMESTAMP\x10\x05\x12\x1c\n\x18PAYLOAD_TYPE_STRING_LIST\x10\x06\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'clipserve.v1.common_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_EMBEDDINGFORMAT']._serialized_start=1511
-  _globals['_EMBEDDINGFORMAT']._serialized_end=1661
-  _globals['_PAYLOADTYPE']._serialized_start=1664
-  _globals['_PAYLOADTYPE']._serialized_end=1860
+  _globals['_EMBEDDINGFORMAT']._serialized_start=1582
+  _globals['_EMBEDDINGFORMAT']._serialized_end=1846
+  _globals['_PAYLOADTYPE']._serialized_start=1849
+  _globals['_PAYLOADTYPE']._serialized_end=2045
   _globals['_IMAGE']._serialized_start=76
   _globals['_IMAGE']._serialized_end=173
   _globals['_RAWIMAGE']._serialized_start=175
   _globals['_RAWIMAGE']._serialized_end=250
   _globals['_IMAGERULES']._serialized_start=252
   _globals['_IMAGERULES']._serialized_end=317
-  _globals['_EMBEDDING']._serialized_start=319
-  _globals['_EMBEDDING']._serialized_end=425
-  _globals['_FLOATLIST']._serialized_start=427
-  _globals['_FLOATLIST']._serialized_end=454
-  _globals['_ITEMSTATUS']._serialized_start=456
-  _globals['_ITEMSTATUS']._serialized_end=530
-  _globals['_MODELREF']._serialized_start=532
-  _globals['_MODELREF']._serialized_end=596
-  _globals['_VALUE']._serialized_start=599
-  _globals['_VALUE']._serialized_end=809
-  _globals['_STRINGLIST']._serialized_start=811
-  _globals['_STRINGLIST']._serialized_end=839
-  _globals['_FILTER']._serialized_start=842
-  _globals['_FILTER']._serialized_end=1113
-  _globals['_EQFILTER']._serialized_start=1115
-  _globals['_EQFILTER']._serialized_end=1176
-  _globals['_INFILTER']._serialized_start=1178
-  _globals['_INFILTER']._serialized_end=1240
-  _globals['_RANGEFILTER']._serialized_start=1243
-  _globals['_RANGEFILTER']._serialized_end=1455
-  _globals['_FILTERLIST']._serialized_start=1457
-  _globals['_FILTERLIST']._serialized_end=1508
+  _globals['_EMBEDDING']._serialized_start=320
+  _globals['_EMBEDDING']._serialized_end=496
+  _globals['_FLOATLIST']._serialized_start=498
+  _globals['_FLOATLIST']._serialized_end=525
+  _globals['_ITEMSTATUS']._serialized_start=527
+  _globals['_ITEMSTATUS']._serialized_end=601
+  _globals['_MODELREF']._serialized_start=603
+  _globals['_MODELREF']._serialized_end=667
+  _globals['_VALUE']._serialized_start=670
+  _globals['_VALUE']._serialized_end=880
+  _globals['_STRINGLIST']._serialized_start=882
+  _globals['_STRINGLIST']._serialized_end=910
+  _globals['_FILTER']._serialized_start=913
+  _globals['_FILTER']._serialized_end=1184
+  _globals['_EQFILTER']._serialized_start=1186
+  _globals['_EQFILTER']._serialized_end=1247
+  _globals['_INFILTER']._serialized_start=1249
+  _globals['_INFILTER']._serialized_end=1311
+  _globals['_RANGEFILTER']._serialized_start=1314
+  _globals['_RANGEFILTER']._serialized_end=1526
+  _globals['_FILTERLIST']._serialized_start=1528
+  _globals['_FILTERLIST']._serialized_end=1579
 # @@protoc_insertion_point(module_scope)

@@ -16,6 +16,10 @@ class EmbeddingFormat(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     EMBEDDING_FORMAT_FLOAT32_LE: _ClassVar[EmbeddingFormat]
     EMBEDDING_FORMAT_FLOAT16_LE: _ClassVar[EmbeddingFormat]
     EMBEDDING_FORMAT_FLOAT_LIST: _ClassVar[EmbeddingFormat]
+    EMBEDDING_FORMAT_INT8: _ClassVar[EmbeddingFormat]
+    EMBEDDING_FORMAT_UINT8: _ClassVar[EmbeddingFormat]
+    EMBEDDING_FORMAT_BINARY: _ClassVar[EmbeddingFormat]
+    EMBEDDING_FORMAT_UBINARY: _ClassVar[EmbeddingFormat]
 
 class PayloadType(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     __slots__ = ()
@@ -30,6 +34,10 @@ EMBEDDING_FORMAT_UNSPECIFIED: EmbeddingFormat
 EMBEDDING_FORMAT_FLOAT32_LE: EmbeddingFormat
 EMBEDDING_FORMAT_FLOAT16_LE: EmbeddingFormat
 EMBEDDING_FORMAT_FLOAT_LIST: EmbeddingFormat
+EMBEDDING_FORMAT_INT8: EmbeddingFormat
+EMBEDDING_FORMAT_UINT8: EmbeddingFormat
+EMBEDDING_FORMAT_BINARY: EmbeddingFormat
+EMBEDDING_FORMAT_UBINARY: EmbeddingFormat
 PAYLOAD_TYPE_UNSPECIFIED: PayloadType
 PAYLOAD_TYPE_STRING: PayloadType
 PAYLOAD_TYPE_INT: PayloadType
@@ -69,14 +77,22 @@ class ImageRules(_message.Message):
     def __init__(self, apply_orientation: bool = ..., alpha_background: _Optional[str] = ...) -> None: ...
 
 class Embedding(_message.Message):
-    __slots__ = ("float32_le", "float16_le", "values")
+    __slots__ = ("float32_le", "float16_le", "values", "int8", "uint8", "binary", "ubinary")
     FLOAT32_LE_FIELD_NUMBER: _ClassVar[int]
     FLOAT16_LE_FIELD_NUMBER: _ClassVar[int]
     VALUES_FIELD_NUMBER: _ClassVar[int]
+    INT8_FIELD_NUMBER: _ClassVar[int]
+    UINT8_FIELD_NUMBER: _ClassVar[int]
+    BINARY_FIELD_NUMBER: _ClassVar[int]
+    UBINARY_FIELD_NUMBER: _ClassVar[int]
     float32_le: bytes
     float16_le: bytes
     values: FloatList
-    def __init__(self, float32_le: _Optional[bytes] = ..., float16_le: _Optional[bytes] = ..., values: _Optional[_Union[FloatList, _Mapping]] = ...) -> None: ...
+    int8: bytes
+    uint8: bytes
+    binary: bytes
+    ubinary: bytes
+    def __init__(self, float32_le: _Optional[bytes] = ..., float16_le: _Optional[bytes] = ..., values: _Optional[_Union[FloatList, _Mapping]] = ..., int8: _Optional[bytes] = ..., uint8: _Optional[bytes] = ..., binary: _Optional[bytes] = ..., ubinary: _Optional[bytes] = ...) -> None: ...
 
 class FloatList(_message.Message):
     __slots__ = ("values",)

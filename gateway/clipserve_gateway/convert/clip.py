@@ -1,16 +1,17 @@
-"""Requests and responses of ClipService, except Search."""
+"""Requests and responses of ClipService, except Embed and Search."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 
-from clipserve.v1 import clip_pb2, common_pb2
+from clipserve.v1 import clip_pb2
 
 from clipserve_gateway.convert.common import (
+    RESPONSE_BYTES,
+    RESULT_BYTES,
     check_count,
     check_message_bytes,
-    check_text,
     compute_hashes,
     read_each,
     read_image,
@@ -18,7 +19,6 @@ from clipserve_gateway.convert.common import (
     write_image_rules,
     write_model,
 )
-from clipserve_gateway.convert.embedding import write_embedding
 from clipserve_gateway.convert.labels import (
     read_label_set_ref,
     read_labels,
@@ -28,19 +28,15 @@ from clipserve_gateway.convert.labels import (
 from clipserve_gateway.convert.status import item_status
 from clipserve_gateway.errors import InvalidInput
 from clipserve_gateway.inference.classifier import ClassifyOutcome
-from clipserve_gateway.inference.embedder import EmbedOutcome
 from clipserve_gateway.inference.label_cache import Prepared
 from clipserve_gateway.types import (
     Classified,
-    EncodedImage,
     Image,
     ImageRules,
-    Input,
     LabelSet,
     LabelSetRef,
     Limits,
     ModelSpec,
-    RawImage,
     ScoreMode,
 )
 
@@ -49,11 +45,6 @@ PREPARE_MS = 1_000
 MAX_PREPARE_MS = 10_000
 SCORE_BYTES = 32
 """Of one score in a response without its label, at most."""
-RESULT_BYTES = 1_024
-"""Of one item's status and framing, at most."""
-RESPONSE_BYTES = 1_024
-"""Of the response's other fields, at most."""
-FORMATS = frozenset(common_pb2.EmbeddingFormat.values())
 
 READ_MODES = {
     clip_pb2.SCORE_MODE_UNSPECIFIED: None,
@@ -78,16 +69,6 @@ class ClassifyCall:
     top_k: int
     mode: ScoreMode | None
     """None means the model's own."""
-
-
-@dataclass(frozen=True)
-class EmbedCall:
-    """A validated Embed request."""
-
-    model: str
-    inputs: Sequence[Input]
-    normalize: bool
-    format: int
 
 
 @dataclass(frozen=True)
@@ -204,63 +185,6 @@ def write_classified(item: Classified, field: str) -> clip_pb2.ClassifyResult:
     return result
 
 
-def read_embed(request: clip_pb2.EmbedRequest, limits: Limits) -> EmbedCall:
-    """The request; an error replaces an invalid input. Raises InvalidInput for errors of the whole call."""
-    check_count(len(request.inputs), limits.max_items_per_call, "inputs")
-    if request.format not in FORMATS:
-        raise InvalidInput(
-            f"format {request.format} is not known; use EMBEDDING_FORMAT_FLOAT32_LE, "
-            "EMBEDDING_FORMAT_FLOAT16_LE or EMBEDDING_FORMAT_FLOAT_LIST",
-            field="format",
-        )
-
-    def read_input(item: clip_pb2.EmbedInput) -> EncodedImage | RawImage | str:
-        kind = item.WhichOneof("input")
-        if kind == "image":
-            return read_image(item.image, "image.")
-        if kind == "text":
-            check_text(item.text, limits, "text")
-            return item.text
-        raise InvalidInput("set image or text")
-
-    inputs = read_each(read_input, request.inputs)
-    compute_hashes(inputs)
-    return EmbedCall(
-        model=request.model,
-        inputs=inputs,
-        normalize=not request.raw,
-        format=request.format,
-    )
-
-
-def check_embed_answer(call: EmbedCall, embed_dim: int, limits: Limits) -> None:
-    """Raises LimitExceeded if the response can be too large for a message."""
-    bytes_each = 2 if call.format == common_pb2.EMBEDDING_FORMAT_FLOAT16_LE else 4
-    size = RESPONSE_BYTES + len(call.inputs) * (embed_dim * bytes_each + RESULT_BYTES)
-    check_message_bytes(size, limits, "inputs", "Send fewer inputs")
-
-
-def write_embed(outcome: EmbedOutcome, call: EmbedCall) -> clip_pb2.EmbedResponse:
-    """The response, in the order of the request."""
-    return clip_pb2.EmbedResponse(
-        results=[
-            clip_pb2.EmbedResult(
-                status=item_status(item.error, input_path(call.inputs[i], i)),
-                embedding=None if item.embedding is None else write_embedding(item.embedding, call.format),
-                truncated=item.truncated,
-            )
-            for i, item in enumerate(outcome.items)
-        ],
-        model=write_model(outcome.spec),
-        normalized=call.normalize,
-    )
-
-
-def input_path(item: Input, i: int) -> str:
-    """Field path of the i-th input's errors; an input that failed validation knows the rest of the path."""
-    return f"inputs[{i}].image" if isinstance(item, EncodedImage | RawImage) else f"inputs[{i}]"
-
-
 def write_server_info(
     version: str,
     models: Sequence[tuple[ModelSpec, bool]],
@@ -294,6 +218,7 @@ def write_server_info(
                 text_clean=spec.tokenizer.clean,
                 vocab_size=spec.tokenizer.vocab_size,
                 license=spec.license,
+                matryoshka_dims=spec.matryoshka_dims,
             )
             for spec, ready in models
         ],

@@ -16,6 +16,10 @@ from clipserve_gateway.setting_values import parse_color
 from clipserve_gateway.types import EncodedImage, ImageRules, Limits, ModelSpec, RawImage
 
 MAX_ORIENTATION = 8
+RESULT_BYTES = 1_024
+"""Of one item's status and framing in a response, at most."""
+RESPONSE_BYTES = 1_024
+"""Of a response's other fields, at most."""
 
 T = TypeVar("T")
 M = TypeVar("M", bound=Message)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import functools
 import logging
 import math
@@ -18,6 +19,7 @@ from clipserve_gateway.flow.deadline import Deadline
 from clipserve_gateway.flow.lanes import Lane, current_lane
 from clipserve_gateway.flow.shared_work import SharedWork
 from clipserve_gateway.flow.stages import stage
+from clipserve_gateway.inference.dimensions import first_dimensions, normalized
 from clipserve_gateway.inputs import preprocess
 from clipserve_gateway.inputs.decode_pool import DecodePool
 from clipserve_gateway.inputs.image_memory import LARGE_BYTES
@@ -93,12 +95,14 @@ class Embedder:
         inputs: Sequence[Input],
         *,
         normalize: bool = True,
+        dimensions: int = 0,
         deadline: Deadline,
         rules: ImageRules | None = None,
     ) -> EmbedOutcome:
         """Embeds `inputs`, in order, with the named model; an empty name means the default model.
 
-        `rules` for images: None means the server's.
+        `dimensions`: how many of the first dimensions to return; 0 means all. `rules` for images: None means
+        the server's.
 
         The result of a bad item is its error. Raises ModelNotFound, ModelUnavailable, Overloaded or
         DeadlineExceeded if the whole call fails.
@@ -114,7 +118,8 @@ class Embedder:
             parts.append(self.embed_texts(spec, [item for _, item in texts], deadline))
         results = [result for part in await gather(*parts) for result in part]
         for (i, _), result in zip([*images, *texts], results, strict=True):
-            items[i] = normalized(result) if normalize else result
+            item = first_dimensions(result, dimensions or spec.embed_dim)
+            items[i] = normalized(item) if normalize else item
         return EmbedOutcome(spec, items)
 
     async def embed_images(
@@ -241,7 +246,8 @@ class Embedder:
         results: list[Embedded] = [Embedded()] * len(tokens)
         for batch, items in zip(batches, await gather(*map(one, batches)), strict=True):
             for i, item in zip(batch, items, strict=True):
-                results[i] = Embedded(item.embedding, tokens[i].truncated, item.error)
+                read = tokens[i]
+                results[i] = dataclasses.replace(item, truncated=read.truncated, tokens=len(read.ids))
         return results
 
 
@@ -269,13 +275,3 @@ def checked(row: Floats) -> Embedded:
     if np.isfinite(row).all():
         return Embedded(row)
     return Embedded(error=errors.InferenceFailed("the model returned numbers that are not finite"))
-
-
-def normalized(item: Embedded) -> Embedded:
-    """The item with its embedding scaled to length 1; InferenceFailed for an embedding of zeros."""
-    if item.embedding is None:
-        return item
-    norm = math.sqrt(item.embedding.dot(item.embedding))
-    if norm == 0:
-        return Embedded(error=errors.InferenceFailed("the model returned an embedding of zeros"))
-    return Embedded((item.embedding / norm).astype(np.float32), item.truncated)

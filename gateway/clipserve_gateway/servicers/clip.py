@@ -16,6 +16,7 @@ from clipserve_gateway.collection.read_size import bytes_to_read
 from clipserve_gateway.collection.search import Searcher
 from clipserve_gateway.collection.spec import CollectionSpec
 from clipserve_gateway.convert import clip as convert
+from clipserve_gateway.convert import embed_call
 from clipserve_gateway.convert.search import read_search, write_search, write_steps
 from clipserve_gateway.errors import CollectionNotFound
 from clipserve_gateway.flow.admission import Cost, cost_of
@@ -95,16 +96,19 @@ class EmbedServicer:
         """Embeds any mix of images and texts."""
         limits = self._calls.limits
         steps = STEPS_OF_AN_INPUT * len(request.inputs)
-        query = await off_loop(steps, lambda: convert.read_embed(request, limits))
-        convert.check_embed_answer(query, self._models.get(query.model).embed_dim, limits)
+        query = await off_loop(steps, lambda: embed_call.read_embed(request, limits))
+        embed_call.check_embed_answer(query, self._models.get(query.model), limits)
         cost = cost_of(query.inputs)
         async with self._calls.admit(cost, call, wait_for_room=wait_for_room) as deadline:
             outcome = await self._embedder.embed(
-                query.model, query.inputs, normalize=query.normalize, deadline=deadline
+                *(query.model, query.inputs),
+                normalize=query.normalize,
+                dimensions=query.dimensions,
+                deadline=deadline,
             )
         self._calls.count_errors(item.error for item in outcome.items)
         numbers = len(outcome.items) * outcome.spec.embed_dim
-        return await off_loop(numbers // NUMBERS_IN_A_STEP, lambda: convert.write_embed(outcome, query))
+        return await off_loop(numbers // NUMBERS_IN_A_STEP, lambda: embed_call.write_embed(outcome, query))
 
     async def EmbedStream(
         self, requests: AsyncIterator[clip_pb2.EmbedStreamRequest], call: Call

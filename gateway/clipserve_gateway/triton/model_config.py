@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import itertools
 import re
 from collections.abc import Collection, Mapping
 from typing import TypeAlias
@@ -111,6 +112,7 @@ def parse_model(image: TowerConfig, text: TowerConfig) -> ModelSpec:
         version=image.version,
         license=image.parameters.get("license", ""),
         device=image.device,
+        matryoshka_dims=matryoshka_dims_of(image, dim),
     )
 
 
@@ -134,6 +136,20 @@ def pair_towers(
         except BadModelConfig as error:
             models[name] = error
     return models
+
+
+def matryoshka_dims_of(tower: TowerConfig, dim: int) -> tuple[int, ...]:
+    """The numbers of dimensions that the export declares, separated by blanks; empty if it declares none.
+
+    Raises BadModelConfig unless they ascend from 1 and stay below `dim`.
+    """
+    words = tower.parameters.get("matryoshka_dims", "").split()
+    dims = tuple(int(word) for word in words if re.fullmatch(r"[0-9]{1,5}", word))
+    if len(dims) < len(words) or not all(low < high for low, high in itertools.pairwise((0, *dims, dim))):
+        raise BadModelConfig(
+            f"{tower.triton_name}: parameter matryoshka_dims is not ascending numbers from 1 to {dim - 1}"
+        )
+    return dims
 
 
 def canary_of(tower: TowerConfig, dim: int, tokenizer: TokenizerSpec) -> Canary | None:

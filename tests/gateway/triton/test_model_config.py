@@ -227,3 +227,14 @@ def test_shapes_that_triton_confirms_are_accepted_and_the_device_is_that_of_the_
     image = dataclasses.replace(image, input_dims=(16, 16, 3), output_dims=(8,), device="cuda")
     text = dataclasses.replace(text, input_dims=(77,), output_dims=(8,))
     assert parse_model(image, text).device == "cuda"
+
+
+def test_the_dimensions_that_a_model_was_trained_for_are_read():
+    assert parse_model(*towers(matryoshka_dims="2 4 7")).matryoshka_dims == (2, 4, 7)
+    assert parse_model(*towers()).matryoshka_dims == ()
+
+
+@pytest.mark.parametrize("dims", ["4 2", "0 4", "4 4", "2 8", "2,4", "-2 4", "2.0", "9" * 5000])
+def test_dimensions_that_do_not_ascend_below_all_are_named(dims):
+    with pytest.raises(BadModelConfig, match="matryoshka_dims is not ascending numbers from 1 to 7"):
+        parse_model(*towers(matryoshka_dims=dims))
