@@ -60,6 +60,7 @@ __all__ = [
     "DeadlineExceeded",
     "DimensionMismatch",
     "EmbedResult",
+    "EmbeddingFormat",
     "ExactPixels",
     "F",
     "FailedPoint",
@@ -128,6 +129,7 @@ __all__ = [
     "Violation",
     "Weighted",
     "__version__",
+    "dequantize",
     "label_set",
     "parse_filter",
 ]

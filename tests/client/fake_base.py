@@ -100,6 +100,8 @@ class State:
     keeps_sources: bool = True
     restores_sources: bool = True
     inserts_new_points: bool = True
+    truncates: bool = True
+    """Whether it knows EmbedRequest.dimensions."""
     image_rules: common_pb2.ImageRules = field(
         default_factory=lambda: common_pb2.ImageRules(apply_orientation=True, alpha_background="#ffffff")
     )

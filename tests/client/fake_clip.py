@@ -13,7 +13,7 @@ from client.fake_labels import LabelSetStore, check_labels, cut_prompts, label_w
 from client.fake_model import CONTEXT_WORDS, LOGIT_SCALE, OTHER, by_model, embed_text, packed, unit
 from client.fake_points import FakeStore
 from client.fake_search import search
-from clipserve.v1 import clip_pb2, clip_pb2_grpc
+from clipserve.v1 import clip_pb2, clip_pb2_grpc, common_pb2
 
 PREPARED_PROMPTS = 600
 """Prompts encoded per PrepareLabels call."""
@@ -83,6 +83,7 @@ class FakeClip(Guard, clip_pb2_grpc.ClipServiceServicer):
     def embed(self, request: Any, method: str = "Embed") -> clip_pb2.EmbedResponse:
         self.check_count(len(request.inputs), "inputs")
         model = self.state.named(request.model)
+        dimensions = self.dimensions(request, model)
         results = []
         for i, item in enumerate(request.inputs):
             kind = item.WhichOneof("input")
@@ -96,16 +97,32 @@ class FakeClip(Guard, clip_pb2_grpc.ClipServiceServicer):
             except Refused as refused:
                 results.append(clip_pb2.EmbedResult(status=refused.at(path).status()))
                 continue
-            vector = by_model(model.name, vector)
+            vector = by_model(model.name, vector)[:dimensions]
+            words = len(item.text.split())
             results.append(
                 clip_pb2.EmbedResult(
-                    embedding=packed(vector if request.raw else unit(vector)),
-                    truncated=len(item.text.split()) > CONTEXT_WORDS,
+                    embedding=packed(vector if request.raw else unit(vector), request.format),
+                    truncated=words > CONTEXT_WORDS,
+                    tokens=min(words, CONTEXT_WORDS) + 2 if kind == "text" else 0,
                 )
             )
         if self.state.spoil is not None:
             results = self.state.spoil(method, request, results)
-        return clip_pb2.EmbedResponse(results=results, model=model, normalized=not request.raw)
+        return clip_pb2.EmbedResponse(
+            results=results,
+            model=model,
+            normalized=not request.raw,
+            dimensions=dimensions if self.state.truncates else 0,
+        )
+
+    def dimensions(self, request: Any, model: Any) -> int:
+        """Dimensions of the answer."""
+        if request.raw and request.format >= common_pb2.EMBEDDING_FORMAT_INT8:
+            raise invalid("INVALID_INPUT", "this format is for normalized embeddings", "raw")
+        wanted = request.dimensions if self.state.truncates else 0
+        if wanted > model.embed_dim or (wanted and not request.allow_truncation):
+            raise invalid("INVALID_INPUT", f"dimensions is {wanted}: set allow_truncation", "dimensions")
+        return wanted or model.embed_dim
 
     def Classify(self, request: Any, context: grpc.ServicerContext) -> Any:
         return self.call("Classify", len(request.images), context, lambda: self.classify(request))

@@ -44,6 +44,20 @@ def unit(vector: np.ndarray) -> np.ndarray:
     return (vector / norm).astype(np.float32)
 
 
-def packed(vector: np.ndarray) -> common_pb2.Embedding:
+def packed(vector: np.ndarray, format: int = common_pb2.EMBEDDING_FORMAT_FLOAT32_LE) -> common_pb2.Embedding:
     """The message of an embedding."""
+    integers = np.array([round(127 * float(number)) for number in vector])
+    bits = "".join("1" if number > 0 else "0" for number in vector)
+    packed = [int(bits[i : i + 8], 2) for i in range(0, len(bits), 8)]
+    match common_pb2.EmbeddingFormat.Name(format):
+        case "EMBEDDING_FORMAT_INT8":
+            return common_pb2.Embedding(int8=integers.astype("i1").tobytes())
+        case "EMBEDDING_FORMAT_UINT8":
+            return common_pb2.Embedding(uint8=(integers + 128).astype("u1").tobytes())
+        case "EMBEDDING_FORMAT_BINARY":
+            return common_pb2.Embedding(binary=np.array([byte - 128 for byte in packed], "i1").tobytes())
+        case "EMBEDDING_FORMAT_UBINARY":
+            return common_pb2.Embedding(ubinary=bytes(packed))
+        case "EMBEDDING_FORMAT_FLOAT16_LE":
+            return common_pb2.Embedding(float16_le=vector.astype("<f2").tobytes())
     return common_pb2.Embedding(float32_le=vector.astype("<f4").tobytes())

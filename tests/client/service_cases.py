@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 from client.pictures import pixels, png, saved
 from client.service_collections import CollectionCases
+from client.service_embeddings import EmbeddingCases
 from client.service_labels import LabelSetCases
 from client.service_migration import MigrationCases
 from client.service_search import SearchCases
@@ -35,7 +36,7 @@ from PIL import Image
 __all__ = ["ServiceCases", "new_collection", "new_name", "service"]
 
 
-class ServiceCases(CollectionCases, SearchCases, LabelSetCases, MigrationCases):
+class ServiceCases(EmbeddingCases, CollectionCases, SearchCases, LabelSetCases, MigrationCases):
     """Cases for a server at `address`."""
 
     def test_info_names_a_ready_model_and_limits(self, service):

@@ -25,6 +25,20 @@ def test_long_lists_are_cut_by_the_servers_limits(server, client):
     np.testing.assert_array_equal(result.embeddings[49], expected)
 
 
+def test_a_server_that_does_not_know_dimensions_is_noticed(server, client):
+    server.state.truncates = False
+    with pytest.raises(clipserve.Unimplemented, match="gives 16 dimensions instead of 8; it is older"):
+        client.embed_texts(["x"], dimensions=8, allow_truncation=True)
+    assert client.embed_texts(["x"]).dimensions == 16
+
+
+@pytest.mark.parametrize("arguments", [{"format": "int4"}, {"format": "INT8"}, {"dimensions": 0}])
+def test_forms_that_are_none_are_refused_before_anything_is_sent(server, client, arguments):
+    with pytest.raises(ValueError, match=r"format is|dimensions is"):
+        client.embed_texts(["x"], **arguments)
+    assert not server.seen("Embed")
+
+
 def test_the_limits_are_asked_for_once(server, client):
     for _ in range(3):
         client.embed_texts(["x"])

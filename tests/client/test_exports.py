@@ -41,6 +41,7 @@ EXPORTED = {
     "DeadlineExceeded",
     "DimensionMismatch",
     "EmbedResult",
+    "EmbeddingFormat",
     "ExactPixels",
     "F",
     "FailedPoint",
@@ -109,6 +110,7 @@ EXPORTED = {
     "Violation",
     "Weighted",
     "__version__",
+    "dequantize",
     "label_set",
     "parse_filter",
 }

@@ -19,7 +19,7 @@ from clipserve.jobs.warn import warn_of_texts
 from clipserve.labels import LabelSet, to_label_set
 from clipserve.messages.responses import read_search
 from clipserve.messages.search_request import check_query_texts, search_request
-from clipserve.types import ClassifyResult, EmbedResult, SearchResult, Weighted
+from clipserve.types import ClassifyResult, EmbeddingFormat, EmbedResult, SearchResult, Weighted
 from clipserve.wire.images import MAX_FILE_BYTES
 from clipserve.wire.label_sets import prepare_request
 
@@ -107,12 +107,31 @@ class ClipCalls(Calls):
         *,
         model: str = "",
         normalize: bool = True,
+        format: EmbeddingFormat = "float32",
+        dimensions: int | None = None,
+        allow_truncation: bool = False,
         on_error: OnError = "raise",
         progress: Progress | None = None,
         timeout: float | None = None,
     ) -> EmbedResult:
-        """Embeddings of images: float32 [N, D], L2-normalized unless `normalize` is False."""
-        job = EmbedJob("images", images, model=model, normalize=normalize, on_error=on_error)
+        """Embeddings of images: float32 [N, D], L2-normalized unless `normalize` is False.
+
+        Args:
+            format: numbers of the result: ``float32``, ``float16``, ``int8``, ``uint8``, ``binary`` or
+                ``ubinary``; see `EmbeddingFormat`. The last four need `normalize`.
+            dimensions: how many of the first dimensions to return, normalized again; None means all.
+            allow_truncation: allows `dimensions` that the model was not trained for
+                (`ModelInfo.matryoshka_dims`): the embeddings then lose more.
+        """
+        job = EmbedJob(
+            *("images", images),
+            model=model,
+            normalize=normalize,
+            format=format,
+            dimensions=dimensions,
+            allow_truncation=allow_truncation,
+            on_error=on_error,
+        )
         return self._run(job, timeout, progress)
 
     def embed_texts(
@@ -121,15 +140,28 @@ class ClipCalls(Calls):
         *,
         model: str = "",
         normalize: bool = True,
+        format: EmbeddingFormat = "float32",
+        dimensions: int | None = None,
+        allow_truncation: bool = False,
         on_error: OnError = "raise",
         progress: Progress | None = None,
         timeout: float | None = None,
     ) -> EmbedResult:
         """Embeddings of texts: float32 [N, D], L2-normalized unless `normalize` is False.
 
-        Texts longer than the model's context are truncated; the result's `truncated` has their positions.
+        Texts longer than the model's context are truncated; the result's `truncated` has their positions, and
+        its `tokens` how much the model read of each. `format`, `dimensions`, `allow_truncation`: as in
+        `embed_images`.
         """
-        job = EmbedJob("texts", texts, model=model, normalize=normalize, on_error=on_error)
+        job = EmbedJob(
+            *("texts", texts),
+            model=model,
+            normalize=normalize,
+            format=format,
+            dimensions=dimensions,
+            allow_truncation=allow_truncation,
+            on_error=on_error,
+        )
         return self._run(job, timeout, progress)
 
     def embed_stream(
@@ -139,14 +171,27 @@ class ClipCalls(Calls):
         kind: Literal["images", "texts"] = "images",
         model: str = "",
         normalize: bool = True,
+        format: EmbeddingFormat = "float32",
+        dimensions: int | None = None,
+        allow_truncation: bool = False,
         on_error: OnError = "raise",
         timeout: float | None = None,
     ) -> Iterator[EmbedResult]:
         """Embeds batches of a long or endless source over one stream. Yields one result for each batch.
 
-        Batches are read as answers arrive, a few ahead of them. `timeout` applies to each answer.
+        Batches are read as answers arrive, a few ahead of them. `timeout` applies to each answer. `format`,
+        `dimensions`, `allow_truncation`: as in `embed_images`.
         """
-        new_job = functools.partial(EmbedJob, kind, model=model, normalize=normalize, on_error=on_error)
+        new_job = functools.partial(
+            EmbedJob,
+            kind,
+            model=model,
+            normalize=normalize,
+            format=format,
+            dimensions=dimensions,
+            allow_truncation=allow_truncation,
+            on_error=on_error,
+        )
         return self._stream(EmbedJob.stream, batches, new_job, timeout)
 
     def search(

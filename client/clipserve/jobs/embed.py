@@ -6,15 +6,20 @@ from collections.abc import Iterable, Sequence
 from typing import Any, Literal
 
 import numpy as np
+import numpy.typing as npt
 
+from clipserve.errors import Unimplemented
 from clipserve.jobs.base import Job, OnError, StreamMethod
 from clipserve.jobs.inputs import read_image, read_text
 from clipserve.messages.requests import Capacity, Chunk, check_list, item_bytes, rebaser, request_capacity
 from clipserve.safe_text import quoted
-from clipserve.types import EmbedResult, Floats, ServerInfo
+from clipserve.types import EMBEDDING_DTYPES, EmbeddingFormat, EmbedResult, ServerInfo, check_format
 from clipserve.v1 import clip_pb2
-from clipserve.wire.payload import read_embedding
+from clipserve.wire.embeddings import FORMATS, read_row, row_bytes, row_width
 from clipserve.wire.status import read_item
+
+ANSWER_OVERHEAD = 2048
+"""Bytes of an item in a response besides its embedding, at most."""
 
 
 class EmbedJob(Job[EmbedResult]):
@@ -30,25 +35,37 @@ class EmbedJob(Job[EmbedResult]):
         *,
         model: str = "",
         normalize: bool = True,
+        format: EmbeddingFormat = "float32",
+        dimensions: int | None = None,
+        allow_truncation: bool = False,
         on_error: OnError = "raise",
     ) -> None:
         if kind not in ("images", "texts"):
             raise ValueError(f"kind is 'images' or 'texts', not {quoted(kind)}")
         check_list(items, kind, "images" if kind == "images" else "str")
+        check_format(format)
+        if dimensions is not None and dimensions < 1:
+            raise ValueError(f"dimensions is {dimensions}; it must be at least 1")
         super().__init__(kind, items, on_error)
         self._embeds_images = kind == "images"
         self._model_name = model
         self._normalize = normalize
+        self._format: EmbeddingFormat = format
+        self._dimensions = dimensions
+        self._allow_truncation = allow_truncation
         self._dim = 0
-        self._rows: list[tuple[int, Floats]] = []
+        self._rows: list[tuple[int, npt.NDArray[Any]]] = []
         self._truncated: list[int] = []
+        self._tokens: dict[int, int] = {}
 
     def capacity(self, info: ServerInfo, batch_size: int) -> Capacity:
         """A response has one embedding per item."""
         name = self._model_name or info.default_model
-        self._dim = next((model.ref.embed_dim for model in info.models if model.name == name), 0)
-        max_dim = max((model.ref.embed_dim for model in info.models), default=0)
-        return request_capacity(info.limits, batch_size, answer_bytes=max_dim * 4 + 2048)
+        model_dim = next((model.ref.embed_dim for model in info.models if model.name == name), 0)
+        self._dim = self._dimensions or model_dim
+        largest = max((model.ref.embed_dim for model in info.models), default=0)
+        answer_bytes = row_bytes(self._dimensions or largest, self._format) + ANSWER_OVERHEAD
+        return request_capacity(info.limits, batch_size, answer_bytes=answer_bytes)
 
     def write(self, item: Any, info: ServerInfo) -> tuple[Any, int]:
         if self._embeds_images:
@@ -59,22 +76,39 @@ class EmbedJob(Job[EmbedResult]):
         return message, item_bytes(message)
 
     def request(self, values: Sequence[Any]) -> clip_pb2.EmbedRequest:
-        return clip_pb2.EmbedRequest(model=self._model_name, inputs=values, raw=not self._normalize)
+        return clip_pb2.EmbedRequest(
+            model=self._model_name,
+            inputs=values,
+            raw=not self._normalize,
+            format=FORMATS[self._format],
+            dimensions=self._dimensions or 0,
+            allow_truncation=self._allow_truncation,
+        )
 
     def add_response(self, chunk: Chunk, response: clip_pb2.EmbedResponse) -> None:
-        self._dim = self._check_model(response.model).embed_dim
+        # Servers without the feature give all dimensions, and tell none.
+        model = self._check_model(response.model)
+        self._dim = response.dimensions or model.embed_dim
+        if self._dim != (self._dimensions or self._dim):
+            raise Unimplemented(
+                f"the server gives {self._dim} dimensions instead of {self._dimensions}; it is older than "
+                "the parameter `dimensions`"
+            )
         rebase = rebaser(self.name, chunk.positions)
         for position, result in zip(chunk.positions, response.results, strict=True):
             error = read_item(result.status, rebase)
             if error is not None:
                 self.errors[position] = error
                 continue
-            self._rows.append((position, read_embedding(result.embedding)))
+            self._rows.append((position, read_row(result.embedding, self._format, self._dim)))
+            self._tokens[position] = result.tokens
             if result.truncated:
                 self._truncated.append(position)
 
     def outcome(self) -> EmbedResult:
-        embeddings = np.full((self.total, self._dim), np.nan, np.float32)
+        dtype = np.dtype(EMBEDDING_DTYPES[self._format])
+        failed = np.nan if dtype.kind == "f" else 0
+        embeddings = np.full((self.total, row_width(self._dim, self._format)), failed, dtype)
         for position, row in self._rows:
             embeddings[position] = row
         return EmbedResult(
@@ -83,4 +117,6 @@ class EmbedJob(Job[EmbedResult]):
             normalized=self._normalize,
             truncated=tuple(self._truncated),
             errors=dict(sorted(self.errors.items())),
+            format=self._format,
+            tokens=tuple(self._tokens.get(position, 0) for position in range(self.total)),
         )

@@ -21,8 +21,9 @@ from clipserve.messages.requests import (
 from clipserve.messages.responses import read_point
 from clipserve.types import Point, ServerInfo, StoredPoint, UpsertResult
 from clipserve.v1 import collection_pb2
+from clipserve.wire.embeddings import write_embedding
 from clipserve.wire.images import write_image
-from clipserve.wire.payload import write_embedding, write_payload
+from clipserve.wire.payload import write_payload
 from clipserve.wire.status import read_item
 
 MAX_ID_BYTES = 512

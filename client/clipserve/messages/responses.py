@@ -19,7 +19,8 @@ from clipserve.types import (
     StoredPoint,
 )
 from clipserve.v1 import clip_pb2, collection_pb2, common_pb2
-from clipserve.wire.payload import read_embedding, read_payload
+from clipserve.wire.embeddings import read_embedding
+from clipserve.wire.payload import read_payload
 from clipserve.wire.status import read_item
 
 T = TypeVar("T")
@@ -77,6 +78,7 @@ def read_model_info(model: clip_pb2.ModelInfo) -> ModelInfo:
         resize=model.resize or "shortest",
         interpolation=model.interpolation or "bicubic",
         license=model.license,
+        matryoshka_dims=tuple(model.matryoshka_dims),
     )
 
 

@@ -16,8 +16,8 @@ from clipserve.messages.point_requests import write_filter
 from clipserve.safe_text import quoted
 from clipserve.types import Weighted
 from clipserve.v1 import clip_pb2
+from clipserve.wire.embeddings import write_embedding
 from clipserve.wire.images import MAX_FILE_BYTES, write_image
-from clipserve.wire.payload import write_embedding
 
 CONSISTENCIES = {
     None: clip_pb2.CONSISTENCY_UNSPECIFIED,

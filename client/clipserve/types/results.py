@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import KW_ONLY, dataclass, field
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
+import numpy as np
 import numpy.typing as npt
 
 from clipserve.errors import ClipserveError
+from clipserve.types.embeddings import BIT_FORMATS, EmbeddingFormat, dequantize
 from clipserve.types.payload import Floats, Payload
 from clipserve.types.server import ModelRef
 
@@ -118,19 +120,37 @@ class ClassifyResult:
 class EmbedResult:
     """Embeddings in the order of the items."""
 
-    embeddings: Floats
-    """float32 [N, D]; the rows of failed items are NaN."""
+    embeddings: npt.NDArray[Any]
+    """[N, D] of float32, float16, int8 or uint8; for ``binary`` (int8) and ``ubinary`` (uint8), [N, D / 8].
+    The rows of failed items are NaN, or 0 in formats of integers and bits."""
     model: ModelRef | None
     """None if no item reached the server."""
     normalized: bool
-    """Whether the embeddings have length 1."""
+    """Whether the embeddings have length 1; of integers and bits: before they were rounded."""
     truncated: tuple[int, ...] = ()
     """Positions of texts that were truncated to the model's context."""
     errors: Mapping[int, ClipserveError] = field(default_factory=dict)
     """Errors by the item's position."""
+    format: EmbeddingFormat = "float32"
+    """The format of `embeddings`."""
+    tokens: tuple[int, ...] = ()
+    """Tokens of each text that the model read, start and end included; 0 for images and failed items, and
+    from servers that do not tell."""
 
     def __len__(self) -> int:
         return len(self.embeddings)
+
+    @property
+    def dimensions(self) -> int:
+        """D, the number of dimensions of an embedding."""
+        return self.embeddings.shape[1] * (8 if self.format in BIT_FORMATS else 1)
+
+    @property
+    def floats(self) -> Floats:
+        """float32 [N, D], from any format: see `dequantize`. The rows of failed items are NaN."""
+        floats = dequantize(self.embeddings, self.format)
+        floats[list(self.errors)] = np.nan
+        return floats
 
 
 @dataclass(frozen=True)

@@ -69,6 +69,8 @@ class ModelInfo:
     """How pixels are averaged: ``bicubic`` or ``bilinear``."""
     license: str = ""
     """License of the weights, as on the Hugging Face hub, such as `mit`; empty if it is not known."""
+    matryoshka_dims: tuple[int, ...] = ()
+    """Numbers of first dimensions that the model was trained to be used by; empty if it was not."""
 
     @property
     def name(self) -> str:

@@ -1,4 +1,4 @@
-"""Converts payload values, schemas and embeddings to messages and back."""
+"""Converts payload values and schemas to messages and back."""
 
 from __future__ import annotations
 
@@ -7,12 +7,11 @@ import math
 from collections.abc import Mapping
 
 import numpy as np
-import numpy.typing as npt
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from clipserve.inputs.text_encoding import utf8
 from clipserve.safe_text import quoted
-from clipserve.types import Floats, Payload, PayloadValue
+from clipserve.types import Payload, PayloadValue
 from clipserve.v1 import collection_pb2, common_pb2
 
 INT64 = range(-(2**63), 2**63)
@@ -99,24 +98,3 @@ def write_schema(schema: Mapping[str, str]) -> list[collection_pb2.PayloadField]
                 f"field {quoted(name)} has unknown type {quoted(kind)}; the types are {', '.join(TYPES)}"
             )
     return [collection_pb2.PayloadField(name=name, type=TYPES[kind]) for name, kind in schema.items()]
-
-
-def write_embedding(embedding: npt.ArrayLike) -> common_pb2.Embedding:
-    """The message of an embedding. Raises ValueError unless it is [D] with finite float32 numbers."""
-    with np.errstate(over="ignore"):
-        numbers = np.asarray(embedding).astype("<f4")
-    if numbers.ndim != 1 or not numbers.size:
-        raise ValueError(f"an embedding has shape [D], not {list(numbers.shape)}")
-    if not np.isfinite(numbers).all():
-        raise ValueError("an embedding must not have NaN or infinite numbers")
-    return common_pb2.Embedding(float32_le=numbers.tobytes())
-
-
-def read_embedding(embedding: common_pb2.Embedding) -> Floats:
-    """float32 [D], from any encoding."""
-    kind = embedding.WhichOneof("data")
-    if kind == "float16_le":
-        return np.frombuffer(embedding.float16_le, "<f2").astype(np.float32)
-    if kind == "values":
-        return np.array(embedding.values.values, np.float32)
-    return np.frombuffer(embedding.float32_le, "<f4").astype(np.float32)

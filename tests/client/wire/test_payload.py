@@ -4,12 +4,9 @@ import datetime as dt
 
 import numpy as np
 import pytest
-from clipserve.v1 import common_pb2
 from clipserve.wire.payload import (
-    read_embedding,
     read_payload,
     read_value,
-    write_embedding,
     write_payload,
     write_schema,
     write_value,
@@ -74,25 +71,3 @@ def test_values_that_no_payload_holds_are_refused(value, error, text):
 def test_schemas_name_their_types():
     with pytest.raises(ValueError, match="field 'a' has unknown type 'text'; the types are string, int"):
         write_schema({"a": "text"})
-
-
-@given(st.lists(st.floats(-(2.0**99), 2.0**99, width=32), min_size=1, max_size=20))
-def test_embeddings_come_back_to_the_bit(numbers):
-    expected = np.array(numbers, np.float32)
-    np.testing.assert_array_equal(read_embedding(write_embedding(numbers)), expected)
-    np.testing.assert_array_equal(read_embedding(write_embedding(expected.astype(">f4"))), expected)
-
-
-def test_every_way_of_writing_embeddings_is_read():
-    half = common_pb2.Embedding(float16_le=np.array([0.5, -2], "<f2").tobytes())
-    plain = common_pb2.Embedding(values=common_pb2.FloatList(values=[0.5, -2]))
-    for message in (half, plain):
-        embedding = read_embedding(message)
-        assert embedding.dtype == np.float32
-        assert embedding.tolist() == [0.5, -2]
-
-
-@pytest.mark.parametrize("embedding", [[], [[1.0]], 5.0, [float("nan")], [float("inf")], [1e300]])
-def test_embeddings_of_other_shapes_or_numbers_are_refused(embedding):
-    with pytest.raises(ValueError, match="embedding"):
-        write_embedding(embedding)
