@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import click
 import numpy as np
+import numpy.typing as npt
 
 from clipserve.client import Client
 from clipserve.errors import ClipserveError
@@ -29,7 +30,7 @@ from clipserve.tools.cli.stdin import (
 )
 from clipserve.tools.cli.terminal import say
 from clipserve.tools.indexing.facts import printable
-from clipserve.types import Floats, ModelRef
+from clipserve.types import EmbeddingFormat, ModelRef
 
 SUFFIXES = (".npy", ".npz", ".json")
 
@@ -39,8 +40,12 @@ class Embedded:
     """Embeddings of pictures and texts."""
 
     names: list[str]
-    embeddings: Floats
-    """float32 [N, D]; NaN where something failed."""
+    embeddings: npt.NDArray[Any]
+    """As in EmbedResult."""
+    format: EmbeddingFormat
+    dimensions: int
+    tokens: list[int]
+    """Of each row; 0 for pictures."""
     model: ModelRef | None
     errors: dict[int, ClipserveError]
     """By row."""
@@ -75,7 +80,25 @@ class Embedded:
     type=OutputFile(*SUFFIXES),
     help="File to write: .npy, .npz (with names) or .json.",
 )
-@click.option("--raw", is_flag=True, help="Do not L2-normalize the embeddings.")
+@click.option("--raw", is_flag=True, help="Do not L2-normalize the embeddings; only with formats of floats.")
+@click.option(
+    "--format",
+    "format_",
+    type=click.Choice(get_args(EmbeddingFormat)),
+    default="float32",
+    show_default=True,
+    help="Numbers of the embeddings. int8 and uint8 have a quarter of the bytes, binary and ubinary 1/32.",
+)
+@click.option(
+    "--dimensions",
+    type=click.IntRange(1),
+    help="How many of the first dimensions to write, normalized again.  [default: all]",
+)
+@click.option(
+    "--allow-truncation",
+    is_flag=True,
+    help="Allow --dimensions that the model was not trained for; the embeddings then lose more.",
+)
 @model_option
 @server_options
 def embed(
@@ -84,19 +107,24 @@ def embed(
     texts_file: Path | None,
     output: Path | None,
     raw: bool,
+    format_: EmbeddingFormat,
+    dimensions: int | None,
+    allow_truncation: bool,
     model: str,
     server: Server,
 ) -> None:
     """Turn pictures and texts into embeddings. An IMAGE is a file, a folder, or - for standard input.
 
     The rows of the result are the pictures in the given order, then the texts. Rows that failed are NaN in
-    .npy and .npz files, and null with their error in JSON. If every row failed, no file is written.
+    .npy and .npz files (0 in formats of integers and bits), and null with their error in JSON. If every row
+    failed, no file is written.
 
     \b
     Examples:
       clipserve embed photos/ -o photos.npz
       clipserve embed cat.jpg --text "a cat" --json
       clipserve embed --texts-file captions.txt -o captions.npy
+      clipserve embed photos/ --format int8 -o photos.npz
       cut -f2 captions.tsv | clipserve embed --texts-file - -o captions.npy
     """
     if output is None and not server.as_json:
@@ -110,7 +138,13 @@ def embed(
     if not files and not lines:
         raise click.UsageError("there is nothing to embed; give pictures, --text or --texts-file")
     with server.client(job=True) as client:
-        embedded = embed_all(client, files, lines, model=model, raw=raw, show=not server.as_json)
+        form: dict[str, Any] = {
+            "normalize": not raw,
+            "format": format_,
+            "dimensions": dimensions,
+            "allow_truncation": allow_truncation,
+        }
+        embedded = embed_all(client, files, lines, {"model": model, **form}, show=not server.as_json)
     if output is not None and embedded.good:
         write(embedded, output)
     failed = embedded.failed + unread_folders(skipped)
@@ -129,35 +163,33 @@ def embed(
 
 def summary(embedded: Embedded, output: Path | None) -> str:
     """A sentence that tells how many rows were written and how many of them failed."""
-    rows, dim = embedded.embeddings.shape
+    rows = len(embedded.names)
     if not embedded.good:
         return f"wrote nothing to {output}: every input failed"
-    failed = f"; {rows - embedded.good:,} failed, their rows are NaN" if embedded.errors else ""
-    return f"wrote {embedded.good:,} × {dim} embeddings to {output}{failed}"
+    empty = "NaN" if embedded.embeddings.dtype.kind == "f" else "0"
+    failed = f"; {rows - embedded.good:,} failed, their rows are {empty}" if embedded.errors else ""
+    form = "" if embedded.format == "float32" else f" {embedded.format}"
+    return f"wrote {embedded.good:,} × {embedded.dimensions}{form} embeddings to {output}{failed}"
 
 
 def embed_all(
-    client: Client, files: list[Path], lines: list[str], *, model: str, raw: bool, show: bool
+    client: Client, files: list[Path], lines: list[str], form: dict[str, Any], *, show: bool
 ) -> Embedded:
+    """The embeddings; `form` are more arguments of `embed_images` and `embed_texts`."""
     names = [*map(printable, files), *lines]
     results = []
     with progress("Embedding", len(names), show=show) as advance:
         if files:
             results.append(
                 client.embed_images(
-                    [picture_input(file) for file in files],
-                    model=model,
-                    normalize=not raw,
-                    on_error="return",
-                    progress=advance,
+                    [picture_input(file) for file in files], **form, on_error="return", progress=advance
                 )
             )
         if lines:
             results.append(
                 client.embed_texts(
                     lines,
-                    model=model,
-                    normalize=not raw,
+                    **form,
                     on_error="return",
                     progress=lambda done: advance(len(files) + done),
                 )
@@ -167,6 +199,9 @@ def embed_all(
     return Embedded(
         names=names,
         embeddings=np.concatenate([result.embeddings for result in results]),
+        format=form["format"],
+        dimensions=results[0].dimensions,
+        tokens=[count for result in results for count in result.tokens],
         model=next((result.model for result in results if result.model), None),
         errors={start + i: error for start, result in placed for i, error in result.errors.items()},
         truncated=[names[start + i] for start, result in placed for i in result.truncated],
@@ -174,7 +209,7 @@ def embed_all(
 
 
 def write(embedded: Embedded, path: Path) -> None:
-    """Writes the rows; .npz and .json files also have names and model."""
+    """Writes the rows; .npz and .json files also have names, model and format."""
     if path.suffix == ".npy":
         np.save(path, embedded.embeddings)
     elif path.suffix == ".npz":
@@ -182,11 +217,19 @@ def write(embedded: Embedded, path: Path) -> None:
             path,
             embeddings=embedded.embeddings,
             names=np.array(embedded.names),
+            format=np.array(embedded.format),
             model=np.array(embedded.model.name if embedded.model else ""),
             fingerprint=np.array(embedded.model.fingerprint if embedded.model else ""),
         )
     else:
         path.write_text(json_text(finite(document(embedded, embedded.failed))), encoding="utf-8")
+
+
+def numbers(row: npt.NDArray[Any]) -> list[float] | list[int]:
+    """A row for JSON. Of floats, no more digits than are needed to read them again."""
+    if row.dtype.kind == "f":
+        return [float(f"{value:.9g}") for value in row]
+    return [int(value) for value in row]
 
 
 def document(
@@ -196,15 +239,17 @@ def document(
     for i, name in enumerate(embedded.names):
         row: dict[str, Any] = {"name": name}
         if with_embeddings:
-            embedding = [float(f"{value:.9g}") for value in embedded.embeddings[i]]
-            row["embedding"] = None if i in embedded.errors else embedding
+            row["embedding"] = None if i in embedded.errors else numbers(embedded.embeddings[i])
+        if embedded.tokens[i]:
+            row["tokens"] = embedded.tokens[i]
         if i in embedded.errors:
             row["error"] = error_facts(name, embedded.errors[i])
         rows.append(row)
     return {
         "model": embedded.model.name if embedded.model else None,
         "fingerprint": embedded.model.fingerprint if embedded.model else None,
-        "dim": embedded.embeddings.shape[1],
+        "dim": embedded.dimensions,
+        "format": embedded.format,
         "truncated": embedded.truncated,
         "errors": [error_facts(name, error) for name, error in failed],
         "rows": rows,

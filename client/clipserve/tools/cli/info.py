@@ -62,7 +62,7 @@ def show(target: str, info: ServerInfo) -> None:
             Text(model.name + default),
             Text("ready", "green") if model.ready else Text("not ready", "red"),
             Text(model.architecture),
-            f"{model.ref.embed_dim}",
+            dims_of(model),
             pixels_of(model),
             f"{model.context_length}",
             Text(model.tokenizer),
@@ -81,6 +81,11 @@ def show(target: str, info: ServerInfo) -> None:
         limits.add_row(name.removeprefix("max_").replace("_", " "), f"{value:,}")
     out.print()
     out.print(limits)
+
+
+def dims_of(model: ModelInfo) -> str:
+    """Dimensions of an embedding, and the smaller numbers that the model was trained for."""
+    return ", ".join(map(str, (model.ref.embed_dim, *model.matryoshka_dims)))
 
 
 def pixels_of(model: ModelInfo) -> str:

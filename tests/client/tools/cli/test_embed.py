@@ -44,3 +44,40 @@ def test_embeddings_can_be_printed(answer, run, photos, tmp_path):
     run("embed", photos, code=2)
     run("embed", "-o", "x.npy", code=2)
     run("embed", "--text", "x", "-o", "x.txt", code=2)
+
+
+@pytest.mark.parametrize(
+    ("format", "shape", "dtype"), [("int8", (2, 16), "int8"), ("ubinary", (2, 2), "uint8")]
+)
+def test_small_forms_are_written_as_the_client_returns_them(
+    run, photos, tmp_path, client, format, shape, dtype
+):
+    out = tmp_path / "out.npz"
+    arguments = ("embed", photos / "a.png", "--text", "a cat", "--format", format)
+    assert f"wrote 2 × 16 {format} embeddings" in run(*arguments, "-o", out).output
+    with np.load(out) as arrays:
+        written = arrays["embeddings"]
+        assert str(arrays["format"]) == format
+    assert (written.shape, written.dtype) == (shape, dtype)
+    expected = client.embed_texts(["a cat"], format=format).embeddings[0]
+    np.testing.assert_array_equal(written[1], expected)
+
+
+def test_the_first_dimensions_need_permission(answer, run):
+    text = ("embed", "--text", "a cat", "--dimensions", "4")
+    assert "allow_truncation" in run(*text, "--json", code=1).output
+    document = answer(*text, "--allow-truncation", "--format", "int8")
+    assert (document["dim"], document["format"]) == (4, "int8")
+    [row] = document["rows"]
+    assert all(isinstance(number, int) for number in row["embedding"])
+    assert len(row["embedding"]) == row["tokens"] == 4
+
+
+def test_rows_that_failed_are_zeros_in_integers(run, photos, tmp_path):
+    (photos / "broken.png").write_bytes(b"junk")
+    out = tmp_path / "out.npy"
+    said = run("embed", photos / "broken.png", photos / "a.png", "--format", "int8", "-o", out, code=3).output
+    assert "1 failed, their rows are 0" in said
+    written = np.load(out)
+    assert not written[0].any()
+    assert written[1].any()
