@@ -131,6 +131,12 @@ def print_list(as_json: bool) -> None:
     help="License of the weights, if it is not known: of a file, or of a folder whose README.md names none.",
 )  # fmt: skip
 @click.option(
+    "--matryoshka-dims", metavar="INTEGER,…", default="",
+    callback=lambda context, option, value: dims_of_text(value),
+    help="Numbers of dimensions that the model was trained for (Matryoshka representation learning), such as "
+    "64,128,256. Callers get these many first dimensions without allowing truncation.  [default: none]",
+)  # fmt: skip
+@click.option(
     "--list", "list_", is_flag=True,
     help="Print all weights that open_clip publishes with their licenses, and which can be exported, and "
     "exit.",
@@ -157,6 +163,7 @@ def main(
     seed: int,
     licenses: str,
     license_: str,
+    matryoshka_dims: tuple[int, ...],
     list_: bool,
     as_json: bool,
 ) -> None:
@@ -231,6 +238,7 @@ def main(
                     and (device or device_here()) == "cpu",
                     device=device or "",
                     tokenizer=tokenizer,
+                    matryoshka_dims=matryoshka_dims,
                 ),
                 report.begin,
                 report.compared,
@@ -240,6 +248,14 @@ def main(
         raise click.ClickException(str(error)) from error
     record_export(out, name, key)
     report.finish(exported, time.monotonic() - begin)
+
+
+def dims_of_text(value: str) -> tuple[int, ...]:
+    """Parses the option --matryoshka-dims."""
+    words = [word.strip() for word in value.split(",")] if value else []
+    if not all(word.isdecimal() and word.isascii() and 0 < len(word) < 7 for word in words):
+        raise click.BadParameter(f"{value!r} is not whole numbers with commas between, such as 64,128")
+    return tuple(map(int, words))
 
 
 def threads_of(value: str | None) -> int | None:

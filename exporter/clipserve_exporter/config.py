@@ -68,6 +68,8 @@ class ModelFacts:
     """License of the weights; empty if it is not known."""
     device: str = ""
     """The device that the export is for, `cpu` or `cuda`; empty if it is not known."""
+    matryoshka_dims: tuple[int, ...] = ()
+    """Numbers of first dimensions that the model was trained to be used by, ascending, below embed_dim."""
 
 
 @dataclass(frozen=True)
@@ -234,6 +236,8 @@ def parameters(facts: ModelFacts, serving: Serving, tower: str) -> dict[str, str
         values["license"] = facts.license
     if facts.device:
         values["device"] = facts.device
+    if facts.matryoshka_dims:
+        values["matryoshka_dims"] = " ".join(map(str, facts.matryoshka_dims))
     if facts.logit_bias is not None:
         values["logit_bias"] = repr(facts.logit_bias)
     if facts.canary.text_ids:

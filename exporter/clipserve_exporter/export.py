@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -83,6 +83,8 @@ class Order:
     device: str = ""
     """The device that will serve, `cpu` or `cuda`; empty if it is not known. `auto` and warnings then assume
     that of this machine."""
+    matryoshka_dims: tuple[int, ...] = ()
+    """Numbers of first dimensions that the model was trained to be used by, in any order."""
 
 
 @dataclass(frozen=True)
@@ -147,6 +149,7 @@ def export(
     if order.require_weights and not source.pretrained:
         raise ExportError(NO_WEIGHTS.format(order.model))
     source = dataclasses.replace(source, license=license)
+    dims_of(order.matryoshka_dims, source.embed_dim)
     text_length = text_length_of(source, order.fixed_text)
     graphs, chosen = graphs_of(source, order, text_length.handling, step, on_compared)
     if chosen is not None:
@@ -289,4 +292,15 @@ def facts_of(source: Source, order: Order, text_length: TextLength) -> ModelFact
         torch_version=torch.__version__.split("+")[0],
         canary=make_canary(source),
         license=source.license.name,
+        matryoshka_dims=dims_of(order.matryoshka_dims, source.embed_dim),
     )
+
+
+def dims_of(dims: Sequence[int], embed_dim: int) -> tuple[int, ...]:
+    """Returns the numbers in ascending order, without `embed_dim` itself. Raises ExportError."""
+    wrong = [dim for dim in dims if not 1 <= dim <= embed_dim]
+    if wrong:
+        raise ExportError(
+            f"--matryoshka-dims has {wrong[0]}; the embeddings of this model have {embed_dim} dimensions"
+        )
+    return tuple(sorted({*dims} - {embed_dim}))

@@ -102,6 +102,35 @@ def test_weights_of_another_license_are_refused_before_they_are_downloaded(tmp_p
     assert "openai has the license mit (LICENSE of the repository openai/CLIP)" in result.output
 
 
+@pytest.mark.parametrize(("value", "words"), [("64,x", "not whole numbers"), ("64,,2", "not whole numbers")])
+def test_matryoshka_dims_that_are_no_numbers_are_refused(tmp_path: Path, value: str, words: str) -> None:
+    result = run("--model", "demo", "--matryoshka-dims", value, "--out", tmp_path)
+    assert result.exit_code == 2
+    assert words in result.output
+
+
+@pytest.mark.parametrize(
+    ("dims", "declared"), [((), ()), ((4, 2), (2, 4)), ((8, 2), (2,)), ((8,), ()), ((2, 2), (2,))]
+)
+def test_matryoshka_dims_are_declared_in_order_and_without_all(
+    dims: tuple[int, ...], declared: tuple[int, ...]
+) -> None:
+    from clipserve_exporter.export import dims_of
+
+    assert dims_of(dims, 8) == declared
+
+
+@pytest.mark.parametrize("dim", [0, 9])
+def test_more_dimensions_than_the_model_has_are_refused(dim: int) -> None:
+    from clipserve_exporter.errors import ExportError
+    from clipserve_exporter.export import dims_of
+
+    with pytest.raises(
+        ExportError, match=f"--matryoshka-dims has {dim}; the embeddings of this model have 8"
+    ):
+        dims_of((4, dim), 8)
+
+
 def test_the_license_stands_in_the_report_and_in_the_configuration(
     tmp_path: Path, narrow_model: Callable[..., str]
 ) -> None:

@@ -204,3 +204,17 @@ def test_triton_runs_the_model_on_the_device_that_was_named(kind: str, number: i
 def test_the_device_is_a_parameter_only_if_it_is_known() -> None:
     assert parameters(parsed("text", device="cuda"))["device"] == "cuda"
     assert "device" not in parameters(parsed("text"))
+
+
+def test_dimensions_that_the_model_was_trained_for_are_declared_by_both_towers() -> None:
+    for tower in ("image", "text"):
+        assert parameters(parsed(tower, matryoshka_dims=(2, 4)))["matryoshka_dims"] == "2 4"
+        assert "matryoshka_dims" not in parameters(parsed(tower))
+
+
+def test_the_gateway_reads_the_declared_dimensions() -> None:
+    from clipserve_gateway.triton.model_config import matryoshka_dims_of
+    from clipserve_gateway.triton.parameters import TowerConfig
+
+    tower = TowerConfig("tiny_image", 1, parameters(parsed("image", matryoshka_dims=(2, 4))))
+    assert matryoshka_dims_of(tower, 8) == (2, 4)
