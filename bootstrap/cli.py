@@ -88,12 +88,15 @@ def install(root: Path, device: str, tests: bool) -> int:
             return 1
         print(f"· to fetch: about {download} MB; on disk {disk / 1000:.1f} GB: "
               f"{', '.join(stage.name for stage in missing)}", file=sys.stderr)  # fmt: skip
-        if choice.models is None and choice.gateway is not None:
-            print(f"· Python {uv.VERSION} from uv, for the models", file=sys.stderr, flush=True)
+        present = choice.gateway or choice.models
+        if present is not None and None in (choice.gateway, choice.models):
+            what = "gateway" if choice.gateway is None else "models"
+            print(f"· Python {uv.VERSION} from uv, for the {what}", file=sys.stderr, flush=True)
             try:
-                choice = Choice(choice.gateway, uv.download_python(root, choice.gateway))
+                downloaded = uv.download_python(root, present)
             except uv.NoPython as error:
                 sys.exit(f"✗ {error}")
+            choice = Choice(choice.gateway or downloaded, choice.models or downloaded)
             workers = installers(root, choice, device, lines)
         shutil.rmtree(temporary_folder(root), ignore_errors=True)
         if not run_all(workers, wanted, lines):

@@ -15,10 +15,11 @@ from bootstrap.busybox import install_busybox
 from bootstrap.installed_files import missing_files
 from bootstrap.machine import MB
 from bootstrap.progress import Lines, Step
-from bootstrap.pythons import Python
+from bootstrap.pythons import GATEWAY, MODELS, Python
 from bootstrap.stages import GATEWAY_ENV, MODELS_ENV, SITE, Stage, digest
 
 CONSTRAINTS = {GATEWAY_ENV: "constraints/gateway.txt", MODELS_ENV: "constraints/models.txt"}
+RANGES = {GATEWAY_ENV: GATEWAY, MODELS_ENV: MODELS}
 REQUIREMENTS = {"tools": ["clipserve[cli,gateway,milvus,dev]"], "torch": ["torch", "torchvision"]}
 """Requirements of stages without a lock file; the constraints pin the versions."""
 LOCKED = ("gateway", "models", "triton", "test-tools")
@@ -81,8 +82,12 @@ class Installer:
             return "it was not made by this set-up"
         if self._state.root != str(self.root):
             return f"it was made in {self._state.root}"
-        if not self._python_version():
+        version = self._python_version()
+        if not version:
             return "the Python that it was made with no longer runs"
+        oldest, newest = RANGES[self._environment]
+        if not oldest <= tuple(map(int, version.split(".")[:2])) <= newest:
+            return f"Python {version} does not run what it needs now"
         for name, proof in self._state.proofs.items():
             if not any(path.exists() for path in self.path.glob(proof)):
                 return f"{name} is incomplete: {proof} is gone"

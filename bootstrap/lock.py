@@ -15,12 +15,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from bootstrap.pythons import probe
+from bootstrap.pythons import GATEWAY, MODELS, Range, minors, probe
 from bootstrap.uv import NoPython, install_uv, last_line, run
 
 FOLDER = "constraints/locks"
-OLDEST = "3.10"
-"""The oldest Python that the locks are for."""
 EXEMPT = re.compile(r"torch|torchvision|triton|setuptools|cuda-.*|nvidia-(?!pytriton).*")
 """torch and its companions, whose files differ by index (with or without CUDA)."""
 ELSEWHERE = re.compile(r"sys_platform == '(?:win32|emscripten)'")
@@ -39,11 +37,13 @@ class Lock:
     extras: tuple[str, ...] = ()
     package: str = ""
     """Lock only this package, without its requirements, instead of the project's extras."""
+    pythons: Range = MODELS
+    """The Pythons that the lock is for."""
 
 
 LOCKS = (
-    Lock("gateway", "Gateway, SDK and CLI", "gateway", ("cli", "gateway")),
-    Lock("image", "The gateway's image", "gateway", ("gateway", "milvus")),
+    Lock("gateway", "Gateway, SDK and CLI", "gateway", ("cli", "gateway"), pythons=GATEWAY),
+    Lock("image", "The gateway's image", "gateway", ("gateway", "milvus"), pythons=GATEWAY),
     Lock("models", "The exporter, without torch", "models", ("exporter",)),
     Lock("triton", "Triton Inference Server", "models", package="nvidia-pytriton"),
     Lock("test-tools", "What the exporter's tests need", "models", ("test",)),
@@ -55,8 +55,14 @@ def path_of(name: str) -> str:
 
 
 def command(lock: Lock, root: Path, uv: str) -> list[str]:
-    words = [uv, "pip", "compile", "--quiet", "--universal", "--python-version", OLDEST, "--generate-hashes"]
-    words += ["--no-annotate", "--no-header", "--no-emit-index-url", "--no-emit-find-links"]
+    words = [uv, "pip", "compile", "--quiet", "--universal", "--python-version", minors(lock.pythons)[-1]]
+    words += [
+        "--generate-hashes",
+        "--no-annotate",
+        "--no-header",
+        "--no-emit-index-url",
+        "--no-emit-find-links",
+    ]
     words += ["-c", str(root / "constraints" / f"{lock.constraints}.txt")]
     if lock.package:
         source = root / "build" / "setup" / f"{lock.name}.in"

@@ -67,8 +67,8 @@ def check_all(
         check_disk(machine, root, total(missing)[1]),
         check_folder(machine, root),
         *(check_foreign(path) for path in foreign),
-        check_python("gateway", choice.gateway, GATEWAY, machine),
-        check_python("models", choice.models, MODELS, machine),
+        check_python("gateway", choice.gateway, GATEWAY, machine, choice.models),
+        check_python("models", choice.models, MODELS, machine, choice.gateway),
         check_libpython(choice.models, machine, environments),
         check_bash(machine),
         Check("card", "ok", machine.card or "no NVIDIA driver: the models run on the processor"),
@@ -157,11 +157,13 @@ def is_utf8(text: str) -> bool:
     return True
 
 
-def check_python(name: str, python: Python | None, wanted: Range, machine: Machine) -> Check:
-    """An interpreter for an environment, with its venv module."""
+def check_python(
+    name: str, python: Python | None, wanted: Range, machine: Machine, other: Python | None
+) -> Check:
+    """An interpreter for an environment, with its venv module. `other` is that of the other environment."""
     versions = "{}.{} to {}.{}".format(*wanted[0], *wanted[1])
     row = f"python ({name})"
-    if python is None and name == "models":
+    if python is None and other is not None:
         return Check(
             row, "note", f"no Python {versions} found: uv downloads {uv.VERSION} ({uv.DOWNLOAD_MB} MB)"
         )

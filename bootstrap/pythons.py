@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 Range = tuple[tuple[int, int], tuple[int, int]]
-GATEWAY: Range = ((3, 10), (3, 14))
-"""Oldest and newest Python of the gateway's environment."""
+GATEWAY: Range = ((3, 11), (3, 14))
+"""Oldest and newest Python of the gateway's environment: Starlette needs 3.11."""
 MODELS: Range = ((3, 10), (3, 13))
 """Oldest and newest Python of the models' environment: Triton's wheel has a stub for each."""
 

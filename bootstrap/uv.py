@@ -1,4 +1,4 @@
-"""Downloads a Python for the models with uv, without root, if the system has no suitable one."""
+"""Downloads a Python with uv, without root, if the system has no suitable one."""
 
 from __future__ import annotations
 
@@ -28,13 +28,13 @@ def downloaded_python(root: Path) -> str:
     return str(interpreters[-1]) if interpreters else ""
 
 
-def download_python(root: Path, gateway: Python) -> Python:
+def download_python(root: Path, installer: Python) -> Python:
     """Downloads a Python into the project's folder with uv.
 
     Args:
-        gateway: the interpreter that installs uv, if PATH has none.
+        installer: the interpreter that installs uv, if PATH has none.
     """
-    uv = shutil.which("uv") or install_uv(root / "build" / "setup" / "uv", gateway)
+    uv = shutil.which("uv") or install_uv(root / "build" / "setup" / "uv", installer)
     done = run([uv, "python", "install", VERSION], UV_PYTHON_INSTALL_DIR=str(root / FOLDER))
     python = probe(downloaded_python(root)) if done.returncode == 0 and downloaded_python(root) else None
     if python is None:
@@ -59,7 +59,7 @@ def last_line(done: subprocess.CompletedProcess[str]) -> str:
 
 
 def by_hand() -> str:
-    return "Install Python 3.10, 3.11, 3.12 or 3.13 yourself, so that PATH has for example `python3.13`"
+    return "Install Python 3.11, 3.12 or 3.13 yourself, so that PATH has for example `python3.13`"
 
 
 def run(command: list[str], **variables: str) -> subprocess.CompletedProcess[str]:

@@ -30,6 +30,18 @@ from clipserve_gateway.settings import Settings, change_environment, host_enviro
 from clipserve_gateway.store.command import store
 from clipserve_gateway.verification.command import verify
 
+OLDEST_PYTHON = (3, 11)
+
+
+def check_python(version: tuple[int, int]) -> None:
+    """Ends the command if this Python is too old for the gateway's libraries."""
+    if version < OLDEST_PYTHON:
+        oldest, this = ".".join(map(str, OLDEST_PYTHON)), ".".join(map(str, version))
+        raise click.ClickException(
+            f"the gateway needs Python {oldest} or newer, and this is Python {this}; install "
+            "clipserve[gateway] with a newer one (the SDK runs on 3.10)"
+        )
+
 
 def write_secret(path: Path, secret: str) -> None:
     """Writes the secret to a new file with mode 0600. Ends the command if it cannot."""
@@ -52,6 +64,7 @@ def prepare_process(log_level: str) -> None:
 @click.version_option(clipserve_gateway.__version__, prog_name="clipserve-gateway")
 def main() -> None:
     """CLIP over gRPC: classification, embeddings and search with models in Triton."""
+    check_python(sys.version_info[:2])
     except_this_machine()
     # The command prints its own errors. gRPC reads this when it is imported.
     if "GRPC_VERBOSITY" not in host_environment():

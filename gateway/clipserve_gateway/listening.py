@@ -9,7 +9,7 @@ import grpc
 from prometheus_client import CollectorRegistry
 
 from clipserve_gateway.grpc_adapter.security import Security
-from clipserve_gateway.process.http import Check, HttpServer
+from clipserve_gateway.http_server.operations import Check, OperationsServer
 from clipserve_gateway.process.listeners import listens, taken
 from clipserve_gateway.settings import Settings
 
@@ -43,11 +43,11 @@ def listen_http(
     registry: CollectorRegistry,
     checks: Mapping[str, Check],
     pages: Mapping[str, Callable[[], str]],
-) -> HttpServer:
+) -> OperationsServer:
     """A listening server of the HTTP pages. `checks` and `pages` are by path. Raises PortTaken."""
     host, port = settings.http_host or settings.host, settings.http_port
     try:
-        return HttpServer(host, port, registry, checks, pages)
+        return OperationsServer(host, port, registry, checks, pages)
     except OSError as error:
         if error.errno == errno.EADDRINUSE:
             raise PortTaken(taken(port, "--http-port")) from error

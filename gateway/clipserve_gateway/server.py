@@ -7,8 +7,8 @@ import contextlib
 import logging
 
 from clipserve_gateway.assembly import assemble
+from clipserve_gateway.http_server.operations import OperationsServer, loop_check
 from clipserve_gateway.listening import PortTaken, listen_grpc, listen_http
-from clipserve_gateway.process.http import HttpServer, loop_check
 from clipserve_gateway.settings import Settings
 from clipserve_gateway.triton.replica_pool import ReplicaPool
 
@@ -33,7 +33,7 @@ class Gateway:
         self.reusable_result = parts.backend.reusable_result
         self.port = 0
         self._tasks: list[asyncio.Task[None]] = []
-        self._http: HttpServer | None = None
+        self._http: OperationsServer | None = None
 
     async def start(self) -> None:
         """Listens and begins to look for models. Does not wait for Triton. Raises PortTaken."""

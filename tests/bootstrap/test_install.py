@@ -61,6 +61,14 @@ def test_an_environment_is_made_and_filled(root, pips):
     assert set(state.load(root / ".venv").done) == {"gateway", "tools"}
 
 
+def test_an_environment_whose_python_is_too_old_is_made_again(root, pips, monkeypatch):
+    installer(root).install([PART])
+    assert installer(root).damage() == ""
+    monkeypatch.setattr(Installer, "_python_version", lambda _: "3.10.12")
+    assert installer(root).damage() == "Python 3.10.12 does not run what it needs now"
+    assert installer(root).missing([PART]) == [PART]
+
+
 def test_a_folder_of_the_packages_name_beside_a_script_does_not_hide_the_package(root, pips, tmp_path):
     package = root / "client" / "clipserve" / "__init__.py"
     package.parent.mkdir(parents=True)

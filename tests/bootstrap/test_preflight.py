@@ -62,14 +62,20 @@ def test_little_memory_is_noted(tmp_path):
 
 
 def test_no_python_is_told_with_the_distributions_line(tmp_path):
-    check = checks(machine(), tmp_path, gateway=None)["python (gateway)"]
-    assert "3.10 to 3.14" in check.text
+    check = checks(machine(), tmp_path, gateway=None, models=None)["python (gateway)"]
+    assert (check.status, "3.11 to 3.14" in check.text) == ("missing", True)
     assert "sudo apt-get install python3 python3-venv" in check.remedy
 
 
 def test_a_machine_whose_python_is_too_new_for_the_models_gets_one_of_uv(tmp_path):
     check = checks(machine(), tmp_path, models=None)["python (models)"]
     assert (check.status, "3.10 to 3.13" in check.text, "uv downloads" in check.text) == ("note", True, True)
+
+
+def test_a_machine_whose_python_is_too_old_for_the_gateway_gets_one_of_uv(tmp_path):
+    old = python(version=(3, 10, 12))
+    check = checks(machine(), tmp_path, gateway=None, models=old)["python (gateway)"]
+    assert (check.status, "3.11 to 3.14" in check.text, "uv downloads" in check.text) == ("note", True, True)
 
 
 def test_a_python_without_venv_is_told_with_its_package(tmp_path):
@@ -142,5 +148,5 @@ def test_an_unknown_distribution_gets_words():
 
 
 def test_the_ranges_are_those_that_were_tried():
-    assert GATEWAY == ((3, 10), (3, 14))
+    assert GATEWAY == ((3, 11), (3, 14))
     assert MODELS == ((3, 10), (3, 13))

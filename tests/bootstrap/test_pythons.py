@@ -121,6 +121,6 @@ def test_uv_brings_a_python_into_the_projects_folder(tmp_path, monkeypatch):
 
 def test_uv_that_cannot_download_says_why_and_what_to_do(tmp_path, monkeypatch):
     fake_uv(tmp_path, monkeypatch, "echo 'error: error sending request' >&2; exit 1")
-    with pytest.raises(uv.NoPython, match=r"error sending request\. Install Python 3\.10"):
+    with pytest.raises(uv.NoPython, match=r"error sending request\. Install Python 3\.11"):
         uv.download_python(tmp_path, python(version=(3, 14, 0)))
     assert uv.downloaded_python(tmp_path) == ""

@@ -27,6 +27,7 @@ BREACHES = {
     "milvus-without-lance": ("clipserve_gateway.index.milvus.rows", "pyarrow"),
     "lance-without-milvus": ("clipserve_gateway.index.lance.rows", "pymilvus"),
     "pillow": ("clipserve_gateway.convert.clip", "PIL"),
+    "http": ("clipserve_gateway.convert.clip", "starlette"),
     "client-layers": ("clipserve.transport.channel", "clipserve.tools.cli.app"),
     "tools-layers": ("clipserve.tools.parquet.read", "clipserve.tools.cli.app"),
     "client-libraries": ("clipserve.jobs.embed", "rich"),

@@ -52,7 +52,7 @@ class Grouping:
         leaders[:old] = self._leaders[:old] if old else 0
         self._leaders = leaders
         near = vectors @ leaders[:old].T >= self._threshold
-        joins = near.any(axis=1).tolist()
+        joins = np.atleast_1d(near.any(axis=1)).tolist()
         first = near.argmax(axis=1).tolist() if old else [0] * len(hits)
         for i, hit in enumerate(hits):
             if joins[i]:

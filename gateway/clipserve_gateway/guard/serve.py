@@ -13,7 +13,7 @@ from clipserve_gateway.guard.metrics import GuardMetrics
 from clipserve_gateway.guard.probe import Probe, WatchedTriton
 from clipserve_gateway.guard.settings import GuardSettings
 from clipserve_gateway.guard.triton_health import TritonHealth
-from clipserve_gateway.process.http import HttpServer, loop_check
+from clipserve_gateway.http_server.operations import OperationsServer, loop_check
 from clipserve_gateway.process.signals import stop_on_signals
 from clipserve_gateway.triton.client import TritonEncoder
 
@@ -36,7 +36,7 @@ class Guard:
             "/healthz": lambda: "" if self._health.alive else self._health.why or "not alive",
             "/alive": loop_check(asyncio.get_running_loop()),
         }
-        self.http = HttpServer(settings.host, settings.http_port, self._metrics.registry, checks)
+        self.http = OperationsServer(settings.host, settings.http_port, self._metrics.registry, checks)
 
     async def watch(self) -> None:
         """Probes forever."""

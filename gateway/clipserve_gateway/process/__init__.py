@@ -1,4 +1,4 @@
-"""This process and its machine: HTTP port, logs, threads, memory, files. Knows nothing of CLIP.
+"""This process and its machine: logs, threads, memory, files. Knows nothing of CLIP.
 
 Imports metrics, settings, types and errors.
 """

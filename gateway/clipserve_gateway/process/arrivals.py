@@ -1,4 +1,4 @@
-"""The kernel's counts of bytes that this process's TCP connections have received.
+"""The kernel's counts of bytes that this process's TCP connections have received and sent.
 
 gRPC delivers a message only when it is complete. Only its connection shows how much of it has arrived. Linux
 counts this for TCP; for other sockets and systems it is not known.
@@ -13,8 +13,9 @@ import sys
 from urllib.parse import unquote
 
 TCP_INFO = 11
-BYTES_RECEIVED = 128
-"""Offset of tcpi_bytes_received in Linux's struct tcp_info: 64 bits, in the host's order."""
+BYTES_ACKED, BYTES_RECEIVED = 120, 128
+"""Offsets of tcpi_bytes_acked and tcpi_bytes_received in Linux's struct tcp_info: 64 bits, in the host's
+order."""
 INFO_BYTES = 256
 ADDRESS_BYTES = 128
 MAPPED = "ipv6:[::ffff:"
@@ -25,14 +26,23 @@ _libc = ctypes.CDLL(None, use_errno=True)
 
 def received_bytes(fd: int) -> int | None:
     """All bytes that a TCP connection has received; None if that is not known."""
+    return _tcp_info(fd, BYTES_RECEIVED)
+
+
+def acknowledged_bytes(fd: int) -> int | None:
+    """All bytes that a TCP connection has sent and its peer has acknowledged; None if that is not known."""
+    return _tcp_info(fd, BYTES_ACKED)
+
+
+def _tcp_info(fd: int, offset: int) -> int | None:
     if not sys.platform.startswith("linux"):
         return None
     info, size = ctypes.create_string_buffer(INFO_BYTES), ctypes.c_uint32(INFO_BYTES)
     # By file descriptor, because a socket object would close gRPC's connection.
     failed = _libc.getsockopt(fd, socket.IPPROTO_TCP, TCP_INFO, info, ctypes.byref(size))
-    if failed or size.value < BYTES_RECEIVED + 8:
+    if failed or size.value < offset + 8:
         return None
-    return int.from_bytes(info.raw[BYTES_RECEIVED : BYTES_RECEIVED + 8], sys.byteorder)
+    return int.from_bytes(info.raw[offset : offset + 8], sys.byteorder)
 
 
 def peer_of(fd: int) -> str:
