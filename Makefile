@@ -21,8 +21,8 @@ TELL = $(if $(filter setup setup-tests,$(MAKECMDGOALS)),echo "✓ all is install
 unexport PYTHONPATH PYTHONHOME PYTHONSTARTUP
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-tests doctor fresh demo serve test test-all bench bench-full bench-search faults soak
-.PHONY: torture fuzz zoo lint protos sbom audit clean
+.PHONY: help setup setup-tests browser doctor fresh demo serve test test-all bench bench-full bench-search
+.PHONY: faults soak torture fuzz zoo lint protos sbom audit clean
 
 help: ## Show these targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -34,6 +34,10 @@ setup: ## Make both environments, for what users run
 setup-tests: ## The same, with the tools of tests
 	@$(FIND_PYTHON)
 	@$(BOOTSTRAP) install --tests --device $(DEVICE) $(CHECK) && $(TELL)
+
+browser: ## Install Chromium for the browser tests (Debian, as root)
+	@$(FIND_PYTHON)
+	@$(BOOTSTRAP) browser
 
 doctor: ## Show what this machine has, what is missing, and what is installed
 	@$(FIND_PYTHON)
@@ -62,6 +66,7 @@ test-all: ## The tests, and the heavier ones too
 .PHONY: tests tests-gateway tests-whole tests-rest
 tests:
 	@$(MAKE) --no-print-directory setup-tests
+	@if [ "$$CI" = true ] && [ "$$(id -u)" = 0 ]; then $(MAKE) --no-print-directory browser; fi
 	@$(MAKE) --no-print-directory $(REPOSITORY)/.ready lint
 	@echo "· the tests, in three parts; what they print is shown when a part is done"
 	@rm -rf $(RESULTS)

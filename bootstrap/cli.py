@@ -1,4 +1,4 @@
-"""The commands `install` and `doctor`."""
+"""The commands `install`, `doctor` and `browser`."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from bootstrap import preflight, state, uv
+from bootstrap.browser import NoBrowser, find_browser, install_browser
 from bootstrap.choice import Choice, choose
 from bootstrap.debian import FetchFailed
 from bootstrap.doctor import packages, show_checks
@@ -34,7 +35,7 @@ ENVIRONMENTS = {"gateway": GATEWAY_ENV, "models": MODELS_ENV}
 def main() -> None:
     """Runs one command and exits with its code."""
     parser = argparse.ArgumentParser(prog="python3 -m bootstrap", description=__doc__)
-    parser.add_argument("command", choices=("install", "doctor"))
+    parser.add_argument("command", choices=("install", "doctor", "browser"))
     parser.add_argument(
         "--tests", action="store_true", help="also install the tools of `make test` and `make lint`"
     )
@@ -49,6 +50,8 @@ def main() -> None:
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     run = doctor if options.command == "doctor" else install
     try:
+        if options.command == "browser":
+            sys.exit(browser())
         sys.exit(run(ROOT, options.device, options.tests))
     except KeyboardInterrupt:
         Pip.stop_all()
@@ -61,7 +64,8 @@ def doctor(root: Path, device: str, tests: bool) -> int:
     device = device_of(root, device, machine)
     workers = installers(root, choice, device, Lines())
     missing = missing_stages(workers, stages(device, tests=tests))
-    good = show_checks(checks_of(machine, choice, device, workers, missing))
+    checks = checks_of(machine, choice, device, workers, missing)
+    good = show_checks([*checks, check_browser()] if tests else checks)
     print("\ninstalled")
     for environment in ENVIRONMENTS.values():
         for line in packages(root / environment):
@@ -69,6 +73,16 @@ def doctor(root: Path, device: str, tests: bool) -> int:
     for stage in missing:
         print(f"  – {stage.environment} {stage.name}: not installed yet ({stage.download_mb} MB to fetch)")
     return 0 if good else 1
+
+
+def browser() -> int:
+    """Installs Chromium for the browser tests; 1 if it cannot be installed."""
+    try:
+        print(f"✓ {install_browser()}")
+    except NoBrowser as error:
+        print(f"✗ {error}", file=sys.stderr)
+        return 1
+    return 0
 
 
 def install(root: Path, device: str, tests: bool) -> int:
@@ -105,6 +119,15 @@ def install(root: Path, device: str, tests: bool) -> int:
         shutil.rmtree(cache_folder(root), ignore_errors=True)
         shutil.rmtree(temporary_folder(root), ignore_errors=True)
         return 0
+
+
+def check_browser() -> preflight.Check:
+    """The browser of the browser tests."""
+    if path := find_browser():
+        return preflight.Check("browser", "ok", path)
+    return preflight.Check(
+        "browser", "note", "no Chromium: `make browser` installs it, for the browser tests"
+    )
 
 
 def run_all(workers: Sequence[Installer], wanted: Sequence[Stage], lines: Lines) -> bool:

@@ -53,7 +53,7 @@ def stages(device: str, *, tests: bool) -> list[Stage]:
     ]  # fmt: skip
     if tests:
         ordered += [
-            Stage("tools", "linters, test tools, a Milvus server", GATEWAY_ENV, (project, gateway), 260, 800,
+            Stage("tools", "linters, test tools, a Milvus server", GATEWAY_ENV, (project, gateway), 315, 970,
                   f"{SITE}/pytest/__init__.py"),
             Stage("kubectl", "kubectl", GATEWAY_ENV, ("constraints/kubectl.txt",), 37, 60),
             Stage("busybox", "busybox", GATEWAY_ENV, (), 1, 1),
