@@ -120,6 +120,7 @@ __all__ = [
     "StorageUnavailable",
     "StoreNotWritable",
     "StoredPoint",
+    "Thumbnail",
     "Tls",
     "TokenFile",
     "Unauthenticated",

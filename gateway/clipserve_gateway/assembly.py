@@ -26,6 +26,7 @@ from clipserve_gateway.collection.points import PointOps
 from clipserve_gateway.collection.score_statistics import Statistics
 from clipserve_gateway.collection.search import Searcher
 from clipserve_gateway.collection.sources import SourceReader
+from clipserve_gateway.collection.thumbnails import Thumbnails
 from clipserve_gateway.flow.admission import Admission, Cost
 from clipserve_gateway.grpc_adapter.handlers import add_methods
 from clipserve_gateway.grpc_adapter.health import HealthServicer
@@ -56,6 +57,7 @@ from clipserve_gateway.servicers.collections import CollectionServicer
 from clipserve_gateway.servicers.labels import LabelSetServicer
 from clipserve_gateway.servicers.migrations import MigrationServicer
 from clipserve_gateway.servicers.points import PointServicer
+from clipserve_gateway.servicers.thumbnails import ThumbnailServicer
 from clipserve_gateway.settings import Settings
 from clipserve_gateway.store.guard import guarded
 from clipserve_gateway.triton.client import TritonEncoder
@@ -145,6 +147,7 @@ def assemble(settings: Settings, backend: ReplicaPool | None = None) -> Parts:
     statistics = Statistics(engine, collection_embedder, texts)
     migrator = Migrator(engine, catalog, models, collection_embedder, sources, rules)
     collections = CollectionOps(engine, catalog, models, statistics, rules)
+    points = PointOps(engine, catalog, collection_embedder, sources)
 
     intake = intake_of(settings, metrics)
     room = Cost(settings.max_inflight_items, settings.max_inflight_bytes)
@@ -175,7 +178,8 @@ def assemble(settings: Settings, backend: ReplicaPool | None = None) -> Parts:
         ),
         COLLECTION_SERVICE: (
             CollectionServicer(collections, calls),
-            PointServicer(PointOps(engine, catalog, collection_embedder, sources), calls),
+            PointServicer(points, calls),
+            ThumbnailServicer(Thumbnails(points, pool, settings.limits), calls),
             MigrationServicer(migrator, collections, calls),
         ),
         LABEL_SET_SERVICE: (LabelSetServicer(label_sets, models, calls),),

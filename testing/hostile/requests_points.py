@@ -97,6 +97,7 @@ POINTS: list[Call] = [
             ("GetPoints", functools.partial(ours.GetPointsRequest, ids=["a"])),
             ("ScrollPoints", ours.ScrollPointsRequest),
             ("CountPoints", ours.CountPointsRequest),
+            ("GetThumbnail", functools.partial(ours.GetThumbnailRequest, id="a")),
             ("StartMigration", ours.StartMigrationRequest),
             ("SwitchMigration", ours.SwitchMigrationRequest),
             ("RollBackMigration", ours.RollBackMigrationRequest),

@@ -89,6 +89,12 @@ def sound(dim: int) -> Mapping[str, Sound]:
         "GetPoints": Sound(ours.GetPointsRequest(ids=["kept 0"], with_embeddings=True, **there)),
         "ScrollPoints": Sound(ours.ScrollPointsRequest(collection=ALIAS, filter=filter, page_size=2)),
         "CountPoints": Sound(ours.CountPointsRequest(filter=filter, **there)),
+        "GetThumbnail": Sound(
+            ours.GetThumbnailRequest(id="kept 0", **there),
+            "FAILED_PRECONDITION",
+            "SOURCES_NOT_KEPT",
+            "collection",
+        ),
         "StartMigration": Sound(
             ours.StartMigrationRequest(to_model="nope", **there), "NOT_FOUND", "MODEL_NOT_FOUND", "to_model"
         ),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -11,6 +12,7 @@ from client.fake_model import CONTEXT_WORDS
 from client.fake_points import FakeCollection, FakeStore
 from client.fake_search import statistics
 from clipserve.v1 import collection_pb2, collection_pb2_grpc, common_pb2
+from PIL import Image
 
 TOKEN = "after:"
 """Prefix of the page tokens of ScrollPoints, so that an id is not a valid token."""
@@ -195,6 +197,23 @@ class FakeCollections(Guard, collection_pb2_grpc.CollectionServiceServicer):
             return collection_pb2.CountPointsResponse(count=count)
 
         return self.call("CountPoints", 0, context, answer)
+
+    def GetThumbnail(self, request: Any, context: grpc.ServicerContext) -> Any:
+        def answer() -> Any:
+            collection = self.store.get(request.collection)
+            point = collection.points.get(request.id)
+            if point is None and collection.request.keep_sources:
+                raise Refused("NOT_FOUND", "POINT_NOT_FOUND", "no such point", "id")
+            if point is None or "image_content" not in point.source:
+                raise Refused("FAILED_PRECONDITION", "SOURCES_NOT_KEPT", "no picture is stored", "id")
+            image, file = Image.open(io.BytesIO(point.source["image_content"])), io.BytesIO()
+            image.thumbnail((request.max_side, request.max_side))
+            image.convert("RGB").save(file, "JPEG")
+            return collection_pb2.GetThumbnailResponse(
+                jpeg=file.getvalue(), width=image.width, height=image.height
+            )
+
+        return self.call("GetThumbnail", 0, context, answer)
 
     def StartMigration(self, request: Any, context: grpc.ServicerContext) -> Any:
         return self.migrate(

@@ -203,6 +203,27 @@ class CollectionCases:
         assert service.get_points(made.name, ["picture"], with_sources=True)[0].image == png(1)
         assert service.get_points(made.name, ["picture"])[0].image is None
 
+    def test_kept_pictures_have_thumbnails(self, service, new_collection):
+        if not service.info().keeps_sources:
+            pytest.skip("needs an engine that keeps sources")
+        name, bare = new_collection(keep_sources=True).name, new_collection().name
+        service.upsert(
+            name, [Point("picture", image=png(1, height=60, width=80)), Point("text", text="a dog")]
+        )
+        service.upsert(bare, [Point("picture", image=png(1))])
+        made = service.get_thumbnail(name, "picture", size=40)
+        assert (made.width, made.height) == (40, 30)
+        image = Image.open(io.BytesIO(made.jpeg))
+        assert (image.format, image.size) == ("JPEG", (40, 30))
+        expected = np.asarray(Image.fromarray(pixels(1, 60, 80)).resize((40, 30)), float)
+        assert np.abs(np.asarray(image, float) - expected).mean() < 8
+        assert service.get_thumbnail(name, "picture").width == 80
+        for collection, id in ((name, "text"), (bare, "picture")):
+            with pytest.raises(clipserve.SourcesNotKept):
+                service.get_thumbnail(collection, id)
+        with pytest.raises(clipserve.PointNotFound):
+            service.get_thumbnail(name, "nobody")
+
     def test_points_are_restored_with_their_sources(self, service, new_collection):
         if not service.info().keeps_sources:
             pytest.skip("needs an engine that keeps sources")

@@ -101,6 +101,7 @@ EXPORTED = {
     "StorageUnavailable",
     "StoreNotWritable",
     "StoredPoint",
+    "Thumbnail",
     "Tls",
     "TokenFile",
     "Unauthenticated",

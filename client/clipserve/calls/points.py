@@ -11,8 +11,8 @@ from clipserve.filters.conditions import Filter
 from clipserve.jobs.base import OnError
 from clipserve.jobs.points import DeletePointsJob, GetPointsJob, UpsertJob
 from clipserve.messages.point_requests import scroll_request, write_filter
-from clipserve.messages.responses import read_point
-from clipserve.types import Point, StoredPoint, UpsertResult
+from clipserve.messages.responses import read_fields, read_point
+from clipserve.types import Point, StoredPoint, Thumbnail, UpsertResult
 from clipserve.v1 import collection_pb2
 
 
@@ -88,6 +88,19 @@ class PointCalls(Calls):
         """
         job = GetPointsJob(collection, ids, with_embeddings=with_embeddings, with_sources=with_sources)
         return tuple(self._run(job, timeout))
+
+    def get_thumbnail(
+        self, collection: str, id: str, *, size: int = 256, timeout: float | None = None
+    ) -> Thumbnail:
+        """A small JPEG of a point's picture, upright and on the collection's background.
+
+        Raises SourcesNotKept if the collection does not store the picture, and PointNotFound.
+
+        Args:
+            size: most pixels of the longer side, 16 … 1,024. Smaller pictures are not enlarged.
+        """
+        request = collection_pb2.GetThumbnailRequest(collection=collection, id=id, max_side=size)
+        return read_fields(Thumbnail, self._call("GetThumbnail", request, timeout))
 
     def scroll(
         self,

@@ -57,6 +57,18 @@ class StoredPoint:
 
 
 @dataclass(frozen=True)
+class Thumbnail:
+    """A small picture of a point."""
+
+    jpeg: bytes
+    """A JPEG file in RGB."""
+    width: int
+    """Pixels."""
+    height: int
+    """Pixels."""
+
+
+@dataclass(frozen=True)
 class UpsertResult:
     """The result of writing points."""
 

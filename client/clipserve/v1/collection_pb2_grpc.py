@@ -107,6 +107,11 @@ class CollectionServiceStub(object):
                 request_serializer=clipserve_dot_v1_dot_collection__pb2.CountPointsRequest.SerializeToString,
                 response_deserializer=clipserve_dot_v1_dot_collection__pb2.CountPointsResponse.FromString,
                 _registered_method=True)
+        self.GetThumbnail = channel.unary_unary(
+                '/clipserve.v1.CollectionService/GetThumbnail',
+                request_serializer=clipserve_dot_v1_dot_collection__pb2.GetThumbnailRequest.SerializeToString,
+                response_deserializer=clipserve_dot_v1_dot_collection__pb2.GetThumbnailResponse.FromString,
+                _registered_method=True)
         self.StartMigration = channel.unary_unary(
                 '/clipserve.v1.CollectionService/StartMigration',
                 request_serializer=clipserve_dot_v1_dot_collection__pb2.StartMigrationRequest.SerializeToString,
@@ -236,6 +241,15 @@ class CollectionServiceServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def GetThumbnail(self, request, context):
+        """Returns a small JPEG of a point's image, made by the collection's image_rules: upright, and on the
+        background. The collection must keep sources; otherwise the error is FAILED_PRECONDITION with reason
+        SOURCES_NOT_KEPT.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def StartMigration(self, request, context):
         """Starts to migrate a collection to another model. The server embeds all points again from their sources,
         in the background. Reads still use the old model, and writes go to both. A migration survives a crash of
@@ -340,6 +354,11 @@ def add_CollectionServiceServicer_to_server(servicer, server):
                     servicer.CountPoints,
                     request_deserializer=clipserve_dot_v1_dot_collection__pb2.CountPointsRequest.FromString,
                     response_serializer=clipserve_dot_v1_dot_collection__pb2.CountPointsResponse.SerializeToString,
+            ),
+            'GetThumbnail': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetThumbnail,
+                    request_deserializer=clipserve_dot_v1_dot_collection__pb2.GetThumbnailRequest.FromString,
+                    response_serializer=clipserve_dot_v1_dot_collection__pb2.GetThumbnailResponse.SerializeToString,
             ),
             'StartMigration': grpc.unary_unary_rpc_method_handler(
                     servicer.StartMigration,
@@ -743,6 +762,33 @@ class CollectionService(object):
             '/clipserve.v1.CollectionService/CountPoints',
             clipserve_dot_v1_dot_collection__pb2.CountPointsRequest.SerializeToString,
             clipserve_dot_v1_dot_collection__pb2.CountPointsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetThumbnail(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/clipserve.v1.CollectionService/GetThumbnail',
+            clipserve_dot_v1_dot_collection__pb2.GetThumbnailRequest.SerializeToString,
+            clipserve_dot_v1_dot_collection__pb2.GetThumbnailResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -56,6 +56,7 @@ RPCS: dict[str, Rpc] = {
     "GetPoints": Rpc("read", collection="collection", items="ids"),
     "ScrollPoints": Rpc("read", collection="collection"),
     "CountPoints": Rpc("read", collection="collection"),
+    "GetThumbnail": Rpc("read", collection="collection"),
     "StartMigration": Rpc("admin", collection="collection", model="to_model"),
     "SwitchMigration": Rpc("admin", collection="collection"),
     "RollBackMigration": Rpc("admin", collection="collection"),

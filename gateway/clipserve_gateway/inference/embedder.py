@@ -200,11 +200,8 @@ class Embedder:
     async def _load(self, content: bytes, how: dict[str, Any], deadline: Deadline) -> Pixels:
         """Pixels of an encoded image. Images that take much memory are decoded one at a time."""
         small = functools.partial(preprocess.load_small, content, **how)
-        loaded = await self._pool.run(small, deadline=deadline)
-        if not isinstance(loaded, int):
-            return loaded
         large = functools.partial(preprocess.load_image, content, **how)
-        return await self._pool.run(large, deadline=deadline, alone=True, cost=loaded)
+        return await self._pool.run_by_size(small, large, deadline=deadline)
 
     async def embed_texts(self, spec: ModelSpec, texts: Sequence[str], deadline: Deadline) -> list[Embedded]:
         """Raw embeddings of texts, in order.

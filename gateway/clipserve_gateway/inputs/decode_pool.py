@@ -87,6 +87,18 @@ class DecodePool:
             # until garbage collection.
             del answer, running, finish
 
+    async def run_by_size(
+        self, small: Callable[[], T | int], whole: Callable[[], T], *, deadline: Deadline
+    ) -> T:
+        """The result of `small()`. If that is a cost instead, the image is large: `whole()` runs alone.
+
+        Raises as `run` does.
+        """
+        result = await self.run(small, deadline=deadline)
+        if not isinstance(result, int):
+            return result
+        return await self.run(whole, deadline=deadline, alone=True, cost=result)
+
     def _timed(self, work: Callable[[], T], answer: weakref.ref[asyncio.Future[T]], deadline: Deadline) -> T:
         def wanted() -> bool:
             # A weak reference, because an error's traceback holds this frame, and the future holds the error.

@@ -94,6 +94,7 @@ async def test_an_error_names_no_alias_that_the_token_may_not_see(gateway, calls
         ("DeleteAlias", "name", "secret_launch", "secret_nobody"),
         ("Search", "collection", "private_x", "private_n"),
         ("CountPoints", "collection", "private_x", "private_n"),
+        ("GetThumbnail", "collection", "private_x", "private_n"),
         ("StartMigration", "collection", "private_x", "private_n"),
         ("Embed", "model", "secret", "nobody"),
         ("Classify", "model", "secret", "nobody"),
