@@ -139,6 +139,7 @@ audit: $(AUDIT)/.ready ## Ask an advisory service what is known against it (exit
 protos: setup-tests ## Write the stubs anew from protos/
 	@$(VENV)/bin/python -m grpc_tools.protoc -I protos --python_out=client --pyi_out=client \
 		--grpc_python_out=client protos/clipserve/v1/*.proto
+	@$(VENV)/bin/python -m testing.typescript
 	@echo "✓ client/clipserve/v1"
 
 fresh: ## Try README's commands on bare Debians (root, debootstrap, half an hour); SUITES='bookworm trixie'

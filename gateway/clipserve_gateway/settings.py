@@ -63,6 +63,10 @@ class Settings(TritonKey):
         8601, ge=0, le=65535, description="Port of /metrics, /healthz and /readyz; 0 selects a free one."
     )
     http_host: str = Field("", description="Address of the HTTP port; the value of host if not set.")
+    web: bool = Field(
+        False,
+        description="Serve the page for people at / of the API port. It asks for a token where the API does.",
+    )
     compressed_requests: bool = Field(
         False,
         description="Accept compressed messages. gRPC decompresses a message before its size can be "
