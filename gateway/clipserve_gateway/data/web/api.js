@@ -8,6 +8,7 @@
  * @typedef {{ message: T, timing: Timing, ms: number }} Answer
  */
 
+const LONGEST_PAUSE = 15_000;
 let token = "";
 /** Called when the server asks for a token. */
 let onTokenNeeded = () => {};
@@ -96,7 +97,7 @@ export async function call(method, request, { signal, seconds = 120, bulk = fals
       return await once(method, request, seconds, bulk, signal);
     } catch (error) {
       if (!(error instanceof ApiError) || !error.passes || attempt >= tries) throw error;
-      await pause(Math.max(error.retryMs, 500 * 2 ** attempt), signal);
+      await pause(Math.max(error.retryMs, Math.min(500 * 2 ** attempt, LONGEST_PAUSE)), signal);
     }
   }
 }

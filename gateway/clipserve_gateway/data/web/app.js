@@ -15,6 +15,7 @@ const LOAD = /** @type {Record<string, () => Promise<{ start: () => View }>>} */
 });
 const views = /** @type {Record<string, Promise<View>>} */ ({});
 let current = "classify";
+let timer = 0;
 /** @type {import("./types").GetServerInfoResponse | null} */
 let info = null;
 
@@ -32,13 +33,20 @@ async function show(focus) {
     heading.focus({ preventScroll: true });
     scrollTo(0, 0);
   }
-  views[current] ??= LOAD[current]().then((module) => module.start());
-  const view = await views[current];
-  if (info) await view.shown(info);
+  const name = current;
+  views[name] ??= LOAD[name]().then((module) => module.start());
+  try {
+    const view = await views[name];
+    if (info) await view.shown(info);
+  } catch {
+    delete views[name];
+    showError(byId("notice"), new ApiError("unreachable", "A part of this page could not be loaded."));
+  }
 }
 
 /** Asks the server what it has, until a model is ready. */
 async function connect() {
+  clearTimeout(timer);
   const server = byId("server");
   try {
     const { message } = await call("ClipService/GetServerInfo", {}, { seconds: 20, tries: 3 });
@@ -50,14 +58,14 @@ async function connect() {
     server.className = ready.length ? "ready" : "waiting";
     byId("version").textContent = `clipserve ${message.version ?? ""}`;
     byId("notice").replaceChildren();
-    if (!ready.length) setTimeout(connect, 3000);
+    if (!ready.length) timer = setTimeout(connect, 3000);
     await (await views[current]).shown(message);
   } catch (error) {
     server.textContent = error instanceof ApiError && error.code === "unauthenticated" ? "A token is needed" : "Not connected";
     server.className = "waiting";
     if (server.textContent === "Not connected") {
       showError(byId("notice"), error);
-      setTimeout(connect, 5000);
+      timer = setTimeout(connect, 5000);
     }
   }
 }
@@ -86,6 +94,12 @@ document.querySelector(".skip")?.addEventListener("click", (event) => {
   event.preventDefault();
   byId("main").focus();
 });
+
+// A closed part of a form would hide what the browser wants to show.
+addEventListener("invalid", (event) => {
+  const details = event.target instanceof Element && event.target.closest("details");
+  if (details) details.open = true;
+}, true);
 
 /** @param {DragEvent} event */
 const hasFiles = (event) => event.dataTransfer?.types.includes("Files");

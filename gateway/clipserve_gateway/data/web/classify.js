@@ -143,6 +143,7 @@ async function run() {
   } catch (error) {
     if (signal.aborted) return;
     results.setAttribute("aria-busy", "false");
+    if (!last) results.replaceChildren();
     return showError(results, error, LABELS);
   }
   results.setAttribute("aria-busy", "false");
@@ -164,8 +165,8 @@ function ask(results, words, id) {
 /** @param {import("./pictures.js").Picture} item */
 function card(item) {
   const own = { ...item, url: URL.createObjectURL(item.file) };
-  const image = preview(own, item.file.name);
-  image.addEventListener("load", () => URL.revokeObjectURL(own.url));
+  const image = preview(own, "");
+  for (const event of ["load", "error"]) image.addEventListener(event, () => URL.revokeObjectURL(own.url));
   return h("li", { class: "card result" }, h("figure", {}, image, h("figcaption", {}, item.file.name)));
 }
 

@@ -21,6 +21,8 @@ let collections = [];
 let info;
 const chosen = /** @type {Map<string, Item>} */ (new Map());
 const leftOut = /** @type {Set<string>} */ (new Set());
+/** Whether people want the pictures stored, where they can choose. */
+let keep = true;
 /** @type {AbortController | null} */
 let running = null;
 
@@ -37,6 +39,7 @@ export function start() {
   });
   byId("make-stop").addEventListener("click", () => running?.abort());
   byId("name").addEventListener("input", drawKeep);
+  byId("keep").addEventListener("change", () => (keep = byId("keep").checked));
   addEventListener("beforeunload", (event) => {
     if (running) event.preventDefault();
   });
@@ -80,7 +83,7 @@ function drawKeep() {
   const old = existing();
   byId("keep").disabled = !info?.keepsSources || old !== undefined;
   byId("make-model").disabled = old !== undefined;
-  byId("keep").checked = old ? old.keepSources ?? false : info?.keepsSources ?? false;
+  byId("keep").checked = old ? old.keepSources ?? false : keep && (info?.keepsSources ?? false);
   byId("name-hint").textContent = old
     ? "This collection exists: pictures are added, and those with the same path are replaced."
     : "3 to 64 letters, digits, _ and -; the first is a letter or _.";

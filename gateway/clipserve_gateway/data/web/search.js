@@ -3,7 +3,7 @@
 
 import { all, base64, call, limitsOf, refusal } from "./api.js";
 import { announce, byId, cosine, counted, fill, h, size } from "./dom.js";
-import { makeExample } from "./example.js";
+import { NAME as EXAMPLE, makeExample } from "./example.js";
 import { explain, showError } from "./feedback.js";
 import { Conditions } from "./filters.js";
 import { Pictures } from "./pictures.js";
@@ -93,6 +93,7 @@ function chosen() {
   if (!now) return;
   setLike("");
   conditions.use(now.schema ?? []);
+  byId("query-suggestions").hidden = now.name !== EXAMPLE;
   byId("collection-hint").textContent = `Model ${now.model?.name}. ` +
     (now.keepSources ? "It stores its pictures, so results show them." : "It does not store its pictures: results have names only.");
 }
