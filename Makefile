@@ -142,6 +142,10 @@ protos: setup-tests ## Write the stubs anew from protos/
 	@$(VENV)/bin/python -m testing.typescript
 	@echo "✓ client/clipserve/v1"
 
+screenshots: setup-tests $(REPOSITORY)/.ready ## Take the pictures of docs/page.md anew (needs Chromium)
+	@$(VENV)/bin/python -m pytest tests/e2e/browser/test_page.py -k screenshots
+	@cp build/screenshots/page-*.png docs/images/
+
 fresh: ## Try README's commands on bare Debians (root, debootstrap, half an hour); SUITES='bookworm trixie'
 	@$(PYTHON) -E -s -m fresh $(or $(SUITES),bookworm trixie)
 
