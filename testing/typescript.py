@@ -14,7 +14,7 @@ from google.protobuf.descriptor import Descriptor, EnumDescriptor, FieldDescript
 TYPES = Path(__file__).parents[1] / "gateway/clipserve_gateway/data/web/types.d.ts"
 FILES = tuple(module.DESCRIPTOR for module in (common_pb2, clip_pb2, collection_pb2, labels_pb2))
 HEAD = """\
-// The API's messages in JSON, made from protos/ by `make protos`. Fields with default values are absent.
+// The API's messages in JSON, made from protos/ by `make protos`. Fields with default values may be absent.
 
 /** A 64-bit integer: a string in answers; requests may have numbers. */
 export type Int64 = string | number;

@@ -16,8 +16,8 @@ import { filterText } from "./filters.js";
 
 const METHODS = { classify: "ClipService/Classify", search: "ClipService/Search", upsert: "CollectionService/UpsertPoints" };
 const STAGES = /** @type {Record<string, string>} */ ({
-  decode: "read the pictures", tokenize: "split the texts", encode: "run the model", labels: "embed the labels",
-  search: "search", index: "read or write the collection", queue: "wait",
+  receive: "receive the request", decode: "decode the pictures", tokenize: "split the texts", encode: "run the model",
+  score: "compare", search: "find the nearest", index: "read or write the collection",
 });
 
 /** The panel. @param {Done} done */
@@ -50,7 +50,7 @@ function snippet(title, code) {
       announce("The text is selected: press Control and C.");
     }
   } }, "Copy");
-  const block = h("pre", { tabindex: "0", "aria-label": title }, h("code", {}, code));
+  const block = h("pre", { tabindex: "0", role: "region", "aria-label": title }, h("code", {}, code));
   return h("div", { class: "snippet" }, h("h3", {}, title), button, block);
 }
 

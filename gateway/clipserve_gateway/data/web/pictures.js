@@ -67,7 +67,7 @@ export class Pictures {
 export function preview(item, alt) {
   const image = h("img", { src: item.url, alt, decoding: "async" });
   image.addEventListener("error", () =>
-    image.replaceWith(h("span", { class: "no-preview" }, "This browser cannot show it; it is sent all the same.")));
+    image.replaceWith(h("span", { class: "no-preview", title: "This browser cannot show it; it is sent all the same." }, "No preview")));
   return image;
 }
 

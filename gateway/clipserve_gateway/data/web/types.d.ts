@@ -1,4 +1,4 @@
-// The API's messages in JSON, made from protos/ by `make protos`. Fields with default values are absent.
+// The API's messages in JSON, made from protos/ by `make protos`. Fields with default values may be absent.
 
 /** A 64-bit integer: a string in answers; requests may have numbers. */
 export type Int64 = string | number;
