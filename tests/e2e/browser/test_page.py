@@ -10,13 +10,27 @@ from pathlib import Path
 
 import clipserve
 import pytest
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Browser, Page, Route, expect
 from testing.axe import grave_findings
 from testing.browser import Watch, watched_page
 
 from testing.page import PASTE, PHOTOS, PICTURES, classified, drop, opened, searched, tab_to
 from testing.service import ROOT, Gateway, Service, start_gateway
 
+BLOBS = """
+  window.blobs = new Set();
+  const { createObjectURL, revokeObjectURL } = URL;
+  URL.createObjectURL = (blob) => {
+    const url = createObjectURL.call(URL, blob);
+    blobs.add(url);
+    return url;
+  };
+  URL.revokeObjectURL = (url) => {
+    blobs.delete(url);
+    revokeObjectURL.call(URL, url);
+  };
+"""
+"""Keeps the URLs of pictures in memory that are not freed yet."""
 TOKEN = "a-token-for-the-page-of-the-tests"
 
 
@@ -128,6 +142,7 @@ def test_everything_works_by_keyboard(page: Page):
 
 
 def test_a_search_weighs_filters_folds_and_goes_on_from_a_hit(page: Page, pets: str):
+    page.add_init_script(BLOBS)
     opened(page, "search")
     page.select_option("#collection", pets)
     page.fill("#query", "an animal")
@@ -163,9 +178,23 @@ def test_a_search_weighs_filters_folds_and_goes_on_from_a_hit(page: Page, pets: 
     page.get_by_role("button", name="Search", exact=True).click()
     expect(page.locator("#search-results summary", has_text="1 near-duplicate")).to_be_visible()
     assert len({"acorn", "twin"} & set(searched(page))) == 1
+    # What earlier searches showed is freed.
+    shown = page.locator("img[src^=blob]").evaluate_all("all => all.map((each) => each.src)")
+    assert set(page.evaluate("[...blobs]")) <= set(shown)
 
 
-def test_a_folder_becomes_a_collection(page: Page, site: Gateway, tmp_path: Path):
+def test_a_folder_becomes_a_collection(page: Page, site: Gateway, watch: list[Watch], tmp_path: Path):
+    lanes: list[str | None] = []
+
+    def busy_at_first(route: Route) -> None:
+        lanes.append(route.request.headers.get("x-clipserve-priority"))
+        if len(lanes) > 1:
+            route.continue_()
+        else:
+            route.fulfill(status=503, json={"code": "unavailable", "message": "the server is busy"})
+
+    watch[0].expect("status of 503")
+    page.route("**/*/UpsertPoints", busy_at_first)
     folder = tmp_path / "My photos"
     (folder / "space").mkdir(parents=True)
     for name, target in (("cat", "cat.jpg"), ("rocket", "space/rocket.jpg")):
@@ -182,6 +211,7 @@ def test_a_folder_becomes_a_collection(page: Page, site: Gateway, tmp_path: Path
     expect(page.locator("#make-results .errors")).to_contain_text("broken.jpg: not an image")
     with clipserve.Client(site.address) as client:
         points = {point.id: point for point in client.scroll("My-photos", with_sources=True)}
+    assert lanes == ["bulk", "bulk"]
     assert set(points) == {"cat.jpg", "space/rocket.jpg"}
     assert points["cat.jpg"].image == (PHOTOS / "cat.jpg").read_bytes()
     assert points["space/rocket.jpg"].payload["folder"] == "space"
