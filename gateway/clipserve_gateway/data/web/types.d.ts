@@ -11,7 +11,11 @@ export type EmbeddingFormat =
   | "EMBEDDING_FORMAT_UNSPECIFIED"
   | "EMBEDDING_FORMAT_FLOAT32_LE"
   | "EMBEDDING_FORMAT_FLOAT16_LE"
-  | "EMBEDDING_FORMAT_FLOAT_LIST";
+  | "EMBEDDING_FORMAT_FLOAT_LIST"
+  | "EMBEDDING_FORMAT_INT8"
+  | "EMBEDDING_FORMAT_UINT8"
+  | "EMBEDDING_FORMAT_BINARY"
+  | "EMBEDDING_FORMAT_UBINARY";
 
 export type PayloadType =
   | "PAYLOAD_TYPE_UNSPECIFIED"
@@ -44,6 +48,10 @@ export interface Embedding {
   float32Le?: Bytes;
   float16Le?: Bytes;
   values?: FloatList;
+  int8?: Bytes;
+  uint8?: Bytes;
+  binary?: Bytes;
+  ubinary?: Bytes;
 }
 
 export interface FloatList {
@@ -205,18 +213,22 @@ export interface EmbedRequest {
   inputs?: EmbedInput[];
   raw?: boolean;
   format?: EmbeddingFormat;
+  dimensions?: number;
+  allowTruncation?: boolean;
 }
 
 export interface EmbedResponse {
   results?: EmbedResult[];
   model?: ModelRef;
   normalized?: boolean;
+  dimensions?: number;
 }
 
 export interface EmbedResult {
   status?: ItemStatus;
   embedding?: Embedding;
   truncated?: boolean;
+  tokens?: number;
 }
 
 export interface EmbedStreamRequest {
@@ -311,6 +323,7 @@ export interface ModelInfo {
   resize?: string;
   interpolation?: string;
   license?: string;
+  matryoshkaDims?: number[];
 }
 
 export interface Limits {
