@@ -20,10 +20,10 @@ class QueueTransport:
     async def receive(self) -> bytes:
         return (await self.messages.get()).SerializeToString()
 
-    def parse(self, kind: type[Message], data: bytes) -> Message:
+    async def parse(self, kind: type[Message], data: bytes) -> Message:
         return kind.FromString(data)
 
-    def encode(self, answer: Message | bytes) -> bytes:
+    async def encode(self, answer: Message | bytes) -> bytes:
         return answer if isinstance(answer, bytes) else answer.SerializeToString()
 
 

@@ -1,7 +1,7 @@
 """The errors of the domain.
 
 Every error has a stable UPPER_SNAKE `reason`, the path of the invalid `field` (if any) and a sentence that
-says what to do. convert/status.py maps the classes to gRPC status codes.
+says what to do. convert/status.py maps the classes to status codes.
 """
 
 from __future__ import annotations
@@ -247,6 +247,12 @@ class DeadlineExceeded(ClipserveError):
     """The deadline passed before the work was done."""
 
     reason = "DEADLINE_EXCEEDED"
+
+
+class NotSupported(ClipserveError):
+    """The protocol of the call does not support it in this form."""
+
+    reason = "NOT_SUPPORTED"
 
 
 class InferenceFailed(ClipserveError):

@@ -18,7 +18,6 @@ from clipserve_gateway.flow.byte_budget import Hold
 from clipserve_gateway.flow.slow_callers import Sending
 from clipserve_gateway.flow.stages import add_received, stage
 from clipserve_gateway.process.arrivals import normalized_peer
-from clipserve_gateway.process.off_loop import BYTES_ON_LOOP
 
 ANSWER_FACTOR = 2
 """Bytes of memory for each byte of an answer while it is sent: ours and the transport's."""
@@ -62,9 +61,7 @@ class Messages:
         add_received(len(data))
         # The next one will probably be as large.
         self._expected = len(data)
-        if len(data) <= BYTES_ON_LOOP:
-            return self._transport.parse(self._method.request, data)
-        return await asyncio.to_thread(self._transport.parse, self._method.request, data)
+        return await self._transport.parse(self._method.request, data)
 
     async def only(self) -> Message:
         """The message of a unary call; it holds its room until the current task has ended."""

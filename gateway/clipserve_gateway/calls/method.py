@@ -19,6 +19,7 @@ class Method:
         name: e.g. `Embed`.
         path: e.g. `/clipserve.v1.ClipService/Embed`.
         request: type of its requests.
+        response: type of its answers.
         streaming: whether requests and answers are streams.
         handler: takes a request and the Call, and returns an awaitable answer. A streaming one takes an
             iterator of requests and returns an iterator of answers. An answer is a message or its bytes.
@@ -27,6 +28,7 @@ class Method:
     name: str
     path: str
     request: type[Message]
+    response: type[Message]
     streaming: bool
     handler: Callable[..., Any]
 
@@ -36,4 +38,5 @@ def methods_of(service: ServiceDescriptor, *servicers: object) -> Iterator[Metho
     for rpc in service.methods:
         (handler,) = (getattr(servicer, rpc.name) for servicer in servicers if hasattr(servicer, rpc.name))
         path = f"/{service.full_name}/{rpc.name}"
-        yield Method(rpc.name, path, GetMessageClass(rpc.input_type), rpc.client_streaming, handler)
+        request, response = GetMessageClass(rpc.input_type), GetMessageClass(rpc.output_type)
+        yield Method(rpc.name, path, request, response, rpc.client_streaming, handler)

@@ -41,7 +41,7 @@ class Outcome:
     """How a call ends.
 
     Attributes:
-        code: name of the status code, e.g. `OK`; one of gRPC's for every protocol.
+        code: name of the status code, e.g. `OK`; see convert/status.py, Code.
         failure: the error of the domain; None for success, and for INTERNAL and CANCELLED calls without one.
     """
 
@@ -110,7 +110,7 @@ class CallRunner:
             )
             if call.deadline is None:
                 work = in_default_time(work, self._calls.default_timeout)
-            return messages.until_sent(transport.encode(await work))
+            return messages.until_sent(await transport.encode(await work))
 
     async def answers(self, call: Call, method: Method, transport: Transport) -> AsyncGenerator[bytes, None]:
         """Runs a streaming call; yields its encoded answers. Servicers authorize each message."""
@@ -118,7 +118,7 @@ class CallRunner:
         with contextlib.closing(messages), self._let_in(call):
             messages.enter()
             async for response in method.handler(messages, call):
-                with messages.sending(data := transport.encode(response)):
+                with messages.sending(data := await transport.encode(response)):
                     yield data
 
     @contextlib.contextmanager

@@ -16,10 +16,10 @@ class Transport(Protocol):
         """The bytes of the next message; None after the last one."""
         ...
 
-    def parse(self, kind: type[M], data: bytes) -> M:
-        """The message in these bytes. Raises InvalidInput. Runs in a thread for large messages."""
+    async def parse(self, kind: type[M], data: bytes) -> M:
+        """The message in these bytes; large ones are parsed in a thread. Raises InvalidInput."""
         ...
 
-    def encode(self, answer: Message | bytes) -> bytes:
+    async def encode(self, answer: Message | bytes) -> bytes:
         """The bytes of an answer. A handler returns large answers already encoded by protobuf."""
         ...

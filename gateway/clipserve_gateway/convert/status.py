@@ -1,8 +1,9 @@
-"""Maps the domain's errors to gRPC statuses: one table, for calls and for items of batches."""
+"""Maps the domain's errors to statuses: one table, for calls of any protocol and for items of batches."""
 
 from __future__ import annotations
 
-import grpc
+import enum
+
 from clipserve.v1 import common_pb2
 from google.protobuf import duration_pb2
 from google.rpc import code_pb2, error_details_pb2, status_pb2
@@ -13,39 +14,60 @@ DOMAIN = "clipserve"
 MAX_DESCRIPTION_BYTES = 1024
 """Statuses are sent in HTTP/2 headers, of which peers accept about 8 KB in total."""
 
-CODES: dict[type[errors.ClipserveError], grpc.StatusCode] = {
-    errors.InvalidInput: grpc.StatusCode.INVALID_ARGUMENT,
-    errors.ModelNotFound: grpc.StatusCode.NOT_FOUND,
-    errors.CollectionNotFound: grpc.StatusCode.NOT_FOUND,
-    errors.AliasNotFound: grpc.StatusCode.NOT_FOUND,
-    errors.LabelSetNotFound: grpc.StatusCode.NOT_FOUND,
-    errors.PointNotFound: grpc.StatusCode.NOT_FOUND,
-    errors.CollectionHasAliases: grpc.StatusCode.FAILED_PRECONDITION,
-    errors.MigrationConflict: grpc.StatusCode.FAILED_PRECONDITION,
-    errors.SourcesNotKept: grpc.StatusCode.FAILED_PRECONDITION,
-    errors.Conflict: grpc.StatusCode.ABORTED,
-    errors.PointExists: grpc.StatusCode.ALREADY_EXISTS,
-    errors.CollectionExists: grpc.StatusCode.ALREADY_EXISTS,
-    errors.FingerprintMismatch: grpc.StatusCode.FAILED_PRECONDITION,
-    errors.DimensionMismatch: grpc.StatusCode.FAILED_PRECONDITION,
-    errors.Overloaded: grpc.StatusCode.RESOURCE_EXHAUSTED,
-    errors.Unauthenticated: grpc.StatusCode.UNAUTHENTICATED,
-    errors.PermissionDenied: grpc.StatusCode.PERMISSION_DENIED,
-    errors.ModelUnavailable: grpc.StatusCode.UNAVAILABLE,
-    errors.DeadlineExceeded: grpc.StatusCode.DEADLINE_EXCEEDED,
-    errors.InferenceFailed: grpc.StatusCode.INTERNAL,
-    errors.StorageFailed: grpc.StatusCode.INTERNAL,
-    errors.StoreNotWritable: grpc.StatusCode.FAILED_PRECONDITION,
-    errors.StorageUnavailable: grpc.StatusCode.UNAVAILABLE,
+
+class Code(enum.IntEnum):
+    """The codes of google.rpc.Code that this gateway gives. gRPC and Connect have the same ones."""
+
+    OK = code_pb2.OK
+    CANCELLED = code_pb2.CANCELLED
+    INVALID_ARGUMENT = code_pb2.INVALID_ARGUMENT
+    DEADLINE_EXCEEDED = code_pb2.DEADLINE_EXCEEDED
+    NOT_FOUND = code_pb2.NOT_FOUND
+    ALREADY_EXISTS = code_pb2.ALREADY_EXISTS
+    PERMISSION_DENIED = code_pb2.PERMISSION_DENIED
+    RESOURCE_EXHAUSTED = code_pb2.RESOURCE_EXHAUSTED
+    FAILED_PRECONDITION = code_pb2.FAILED_PRECONDITION
+    ABORTED = code_pb2.ABORTED
+    UNIMPLEMENTED = code_pb2.UNIMPLEMENTED
+    INTERNAL = code_pb2.INTERNAL
+    UNAVAILABLE = code_pb2.UNAVAILABLE
+    UNAUTHENTICATED = code_pb2.UNAUTHENTICATED
+
+
+CODES: dict[type[errors.ClipserveError], Code] = {
+    errors.InvalidInput: Code.INVALID_ARGUMENT,
+    errors.ModelNotFound: Code.NOT_FOUND,
+    errors.CollectionNotFound: Code.NOT_FOUND,
+    errors.AliasNotFound: Code.NOT_FOUND,
+    errors.LabelSetNotFound: Code.NOT_FOUND,
+    errors.PointNotFound: Code.NOT_FOUND,
+    errors.CollectionHasAliases: Code.FAILED_PRECONDITION,
+    errors.MigrationConflict: Code.FAILED_PRECONDITION,
+    errors.SourcesNotKept: Code.FAILED_PRECONDITION,
+    errors.Conflict: Code.ABORTED,
+    errors.PointExists: Code.ALREADY_EXISTS,
+    errors.CollectionExists: Code.ALREADY_EXISTS,
+    errors.FingerprintMismatch: Code.FAILED_PRECONDITION,
+    errors.DimensionMismatch: Code.FAILED_PRECONDITION,
+    errors.Overloaded: Code.RESOURCE_EXHAUSTED,
+    errors.Unauthenticated: Code.UNAUTHENTICATED,
+    errors.PermissionDenied: Code.PERMISSION_DENIED,
+    errors.ModelUnavailable: Code.UNAVAILABLE,
+    errors.DeadlineExceeded: Code.DEADLINE_EXCEEDED,
+    errors.NotSupported: Code.UNIMPLEMENTED,
+    errors.InferenceFailed: Code.INTERNAL,
+    errors.StorageFailed: Code.INTERNAL,
+    errors.StoreNotWritable: Code.FAILED_PRECONDITION,
+    errors.StorageUnavailable: Code.UNAVAILABLE,
 }
 
 
-def code_of(error: errors.ClipserveError) -> grpc.StatusCode:
+def code_of(error: errors.ClipserveError) -> Code:
     """The status code of the error's class or of its nearest base class in CODES."""
     for kind in type(error).__mro__:
         if kind in CODES:
             return CODES[kind]
-    return grpc.StatusCode.INTERNAL
+    return Code.INTERNAL
 
 
 def item_status(error: errors.ClipserveError | None, prefix: str = "") -> common_pb2.ItemStatus:
@@ -54,7 +76,7 @@ def item_status(error: errors.ClipserveError | None, prefix: str = "") -> common
         return common_pb2.ItemStatus()
     located = error.at(prefix) if prefix else error
     return common_pb2.ItemStatus(
-        code=code_of(error).value[0],
+        code=code_of(error),
         reason=error.reason,
         field=clipped(located.field),
         message=clipped(error.message),
@@ -63,7 +85,7 @@ def item_status(error: errors.ClipserveError | None, prefix: str = "") -> common
 
 def rpc_status(error: errors.ClipserveError) -> status_pb2.Status:
     """The status of a whole call with its details (AIP-193): ErrorInfo, BadRequest and RetryInfo."""
-    status = status_pb2.Status(code=code_of(error).value[0], message=clipped(error.message))
+    status = status_pb2.Status(code=code_of(error), message=clipped(error.message))
     status.details.add().Pack(
         error_details_pb2.ErrorInfo(reason=error.reason, domain=DOMAIN, metadata=error.metadata)
     )
@@ -81,7 +103,7 @@ def rpc_status(error: errors.ClipserveError) -> status_pb2.Status:
 
 def internal_status() -> status_pb2.Status:
     """The status of an unexpected error: a fixed text, because the cause is for the log only."""
-    status = status_pb2.Status(code=code_pb2.INTERNAL, message="internal error; see the server's log")
+    status = status_pb2.Status(code=Code.INTERNAL, message="internal error; see the server's log")
     status.details.add().Pack(error_details_pb2.ErrorInfo(reason="INTERNAL", domain=DOMAIN))
     return status
 

@@ -1,4 +1,4 @@
-"""Counts the fields of a message before it is parsed.
+"""Parses messages of protobuf, and counts their fields before.
 
 Two bytes on the wire can encode a message that takes fifty bytes in memory and a hundred nanoseconds to
 parse. Parsing 64 MiB of them would block the event loop for seconds and take two gigabytes before any check.
@@ -6,11 +6,11 @@ parse. Parsing 64 MiB of them would block the event loop for seconds and take tw
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, TypeVar
 
-from google.protobuf.message import Message
+from google.protobuf.message import DecodeError, Message
 
-from clipserve_gateway.errors import LimitExceeded
+from clipserve_gateway.errors import InvalidInput, LimitExceeded
 from clipserve_gateway.types import Limits
 
 FREE_BYTES = 1 << 20
@@ -22,6 +22,22 @@ SPARE_FIELDS = 100_000
 VARINT, EIGHT_BYTES, DELIMITED, GROUP, GROUP_END, FOUR_BYTES = range(6)
 """Wire types."""
 
+M = TypeVar("M", bound=Message)
+
+
+def parse_message(kind: type[M], data: bytes, limits: Limits) -> M:
+    """The message in these bytes. Raises InvalidInput; LimitExceeded for a message of too many fields."""
+    check_fields(kind, data, limits)
+    try:
+        return kind.FromString(data)
+    except DecodeError as error:
+        raise InvalidInput(f"the request is not a {kind.DESCRIPTOR.full_name} message") from error
+
+
+def most_fields(limits: Limits) -> int:
+    """How many fields a message, with its nested messages, may have."""
+    return SPARE_FIELDS + 4 * limits.max_items_per_call + 2 * limits.max_labels
+
 
 def check_fields(kind: type[Message], data: bytes, limits: Limits) -> None:
     """Raises LimitExceeded if the message, with its nested messages, has too many fields.
@@ -30,7 +46,7 @@ def check_fields(kind: type[Message], data: bytes, limits: Limits) -> None:
     """
     if len(data) <= FREE_BYTES:
         return
-    limit = SPARE_FIELDS + 4 * limits.max_items_per_call + 2 * limits.max_labels
+    limit = most_fields(limits)
     # Each enclosing message: its descriptor (None for an unknown group) and the position of its end.
     enclosing: list[tuple[Any, int]] = [(kind.DESCRIPTOR, len(data))]
     position, top = 0, ""
@@ -65,8 +81,13 @@ def check_fields(kind: type[Message], data: bytes, limits: Limits) -> None:
             return
         if position > end or enclosing[-1][1] > end:
             return
-    raise LimitExceeded(
-        f"the request has more than {limit} fields in total; send less at a time", field=top, limit=limit
+    raise too_many_fields(limit, top)
+
+
+def too_many_fields(limit: int, field: str) -> LimitExceeded:
+    """The error of a message with more than `limit` fields."""
+    return LimitExceeded(
+        f"the request has more than {limit} fields in total; send less at a time", field=field, limit=limit
     )
 
 

@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Iterable
 from typing import TypeVar
 
 import grpc
-from google.protobuf.message import DecodeError, Message
+from google.protobuf.message import Message
 from grpc.aio import EOF, Server, ServicerContext
 
 from clipserve_gateway.access.call import Call
 from clipserve_gateway.calls.method import Method
 from clipserve_gateway.calls.runner import CallRunner, Outcome
 from clipserve_gateway.convert.status import internal_status, rpc_status, trailers
-from clipserve_gateway.convert.wire import check_fields
-from clipserve_gateway.errors import InvalidInput
+from clipserve_gateway.convert.wire import parse_message
 from clipserve_gateway.flow.deadline import Deadline
+from clipserve_gateway.process.off_loop import BYTES_ON_LOOP
 from clipserve_gateway.types import Limits
 
 M = TypeVar("M", bound=Message)
@@ -82,15 +83,13 @@ class GrpcTransport:
         data = await self._context.read()
         return None if data is EOF else data
 
-    def parse(self, kind: type[M], data: bytes) -> M:
+    async def parse(self, kind: type[M], data: bytes) -> M:
         """See Transport. Raises LimitExceeded for a message of too many fields."""
-        check_fields(kind, data, self._limits)
-        try:
-            return kind.FromString(data)
-        except DecodeError as error:
-            raise InvalidInput(f"the request is not a {kind.DESCRIPTOR.full_name} message") from error
+        if len(data) <= BYTES_ON_LOOP:
+            return parse_message(kind, data, self._limits)
+        return await asyncio.to_thread(parse_message, kind, data, self._limits)
 
-    def encode(self, answer: Message | bytes) -> bytes:
+    async def encode(self, answer: Message | bytes) -> bytes:
         """See Transport."""
         return answer if isinstance(answer, bytes) else answer.SerializeToString()
 

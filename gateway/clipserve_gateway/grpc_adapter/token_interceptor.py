@@ -47,7 +47,7 @@ def refusal(error: Unauthenticated) -> grpc.RpcMethodHandler:
 
     async def refuse(_: Any, context: grpc.aio.ServicerContext) -> AsyncIterator[bytes]:
         status = rpc_status(error)
-        await context.abort(code_of(error), status.message, trailers(status, error))
+        await context.abort(grpc.StatusCode[code_of(error).name], status.message, trailers(status, error))
         yield b""  # makes it a generator; never reached
 
     # gRPC reads the message of a unary method before it calls the handler, and that of a stream on demand.

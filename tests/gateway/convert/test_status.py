@@ -3,7 +3,7 @@ from __future__ import annotations
 import grpc
 import pytest
 from clipserve_gateway import errors
-from clipserve_gateway.convert.status import CODES, code_of, item_status, rpc_status, trailers
+from clipserve_gateway.convert.status import CODES, Code, code_of, item_status, rpc_status, trailers
 from google.rpc import error_details_pb2
 
 
@@ -25,7 +25,7 @@ def test_every_error_has_a_code_and_a_reason_of_its_own(kind):
 
 def test_every_input_error_is_the_callers_fault():
     for kind in descendants(errors.InvalidInput):
-        assert code_of(kind("bad")) is grpc.StatusCode.INVALID_ARGUMENT
+        assert code_of(kind("bad")) is Code.INVALID_ARGUMENT
 
 
 def test_a_status_carries_one_error_info_and_the_field():
@@ -60,3 +60,8 @@ def test_an_error_keeps_its_facts_when_its_place_is_told():
         "points[0].text",
         {"limit": "1"},
     )
+
+
+@pytest.mark.parametrize("code", Code)
+def test_codes_have_grpcs_names_and_numbers(code):
+    assert grpc.StatusCode[code.name].value[0] == code
