@@ -7,6 +7,7 @@ import re
 from pathlib import Path
 
 HEADER = re.compile(r"([a-z0-9_.-]+):\s*([!-~](?:[ -~]*[!-~])?)")
+ORIGIN = re.compile(r"https?://(?:[a-z0-9.-]+|\[[0-9a-f:]+\])(?::[0-9]{1,5})?")
 COLOR = re.compile(r"#([0-9a-fA-F]{2})([0-9a-fA-F]{2})([0-9a-fA-F]{2})")
 
 
@@ -20,6 +21,20 @@ def parse_endpoints(target: str) -> list[str]:
         if not endpoint.startswith("unix:") and (not host or not port.isdigit()):
             raise ValueError(f"{endpoint!r} is not HOST:PORT")
     return endpoints
+
+
+def parse_origins(origins: str) -> list[str]:
+    """The origins in a value like `https://a.example,http://localhost:3000`; `*` stands for all.
+
+    Raises ValueError for one with a path, or without a scheme.
+    """
+    parts = [part.strip() for part in origins.split(",") if part.strip()]
+    for part in parts:
+        if part != "*" and not ORIGIN.fullmatch(part):
+            raise ValueError(
+                f"{part[:80]!r} is not an origin: write scheme and host in lower case, e.g. https://app.example.com"
+            )
+    return parts
 
 
 def parse_color(color: str) -> tuple[int, int, int] | None:

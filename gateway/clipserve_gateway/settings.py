@@ -11,10 +11,16 @@ import os
 from pathlib import Path
 from typing import Literal
 
-from pydantic import Field, SecretStr, field_validator
+from pydantic import Field, SecretStr, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from clipserve_gateway.setting_values import parse_color, parse_endpoints, read_headers, readable
+from clipserve_gateway.setting_values import (
+    parse_color,
+    parse_endpoints,
+    parse_origins,
+    read_headers,
+    readable,
+)
 from clipserve_gateway.types import ImageRules, Limits
 
 MIB = 1024 * 1024
@@ -205,6 +211,12 @@ class Settings(TritonKey):
     )
     log_level: str = Field("INFO", description="Log level: DEBUG, INFO, WARNING or ERROR.")
     max_message_bytes: int = Field(64 * MIB, ge=MIB, le=1024 * MIB, description="Most bytes of one message.")
+    max_json_bytes: int = Field(
+        16 * MIB,
+        ge=MIB,
+        le=256 * MIB,
+        description="Most bytes of a JSON body, and of an answer before it is JSON.",
+    )
     max_items_per_call: int = Field(
         256, ge=1, le=65536, description="Most images, inputs or points of one call."
     )
@@ -233,6 +245,12 @@ class Settings(TritonKey):
         "e.g. file:///data/photos,s3://bucket/photos.",
     )
     max_payload_bytes: int = Field(64 * 1024, ge=1, description="Most bytes of the payload of one point.")
+
+    cors_origins: str = Field(
+        "",
+        description="Origins whose web pages may call the API, separated by commas, e.g. "
+        "https://app.example.com; * for all, which needs token_file. Without it, only pages of this server.",
+    )
 
     @property
     def limits(self) -> Limits:
@@ -270,6 +288,21 @@ class Settings(TritonKey):
     def image_rules(self) -> ImageRules:
         """The rules for images without a collection, and for new collections."""
         return ImageRules(self.apply_orientation, parse_color(self.alpha_background))
+
+    @field_validator("cors_origins")
+    @classmethod
+    def _names_origins(cls, origins: str, info: ValidationInfo) -> str:
+        if "*" in parse_origins(origins) and not info.data.get("token_file"):
+            raise ValueError(
+                "* needs token_file: without tokens, every web page that somebody in your network opens "
+                "could use this server"
+            )
+        return origins
+
+    @property
+    def allowed_origins(self) -> list[str]:
+        """The origins in cors_origins."""
+        return parse_origins(self.cors_origins)
 
     @field_validator("triton")
     @classmethod

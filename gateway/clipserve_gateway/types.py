@@ -142,6 +142,7 @@ class Limits:
     max_held_bytes: int
     max_calls_per_caller: int
     max_streams_per_caller: int
+    max_json_bytes: int
 
 
 @dataclass(frozen=True)

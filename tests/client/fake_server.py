@@ -38,6 +38,7 @@ DEFAULT_LIMITS = {
     "max_held_bytes": 1024 * 1024 * 1024,
     "max_calls_per_caller": 1024,
     "max_streams_per_caller": 256,
+    "max_json_bytes": 16 * 1024 * 1024,
 }
 
 

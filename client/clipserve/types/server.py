@@ -98,6 +98,7 @@ class Limits:
     max_held_bytes: int = 0
     max_calls_per_caller: int = 0
     max_streams_per_caller: int = 0
+    max_json_bytes: int = 0
 
 
 @dataclass(frozen=True)

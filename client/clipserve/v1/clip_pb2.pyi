@@ -387,7 +387,7 @@ class ModelInfo(_message.Message):
     def __init__(self, ref: _Optional[_Union[_common_pb2.ModelRef, _Mapping]] = ..., ready: bool = ..., architecture: _Optional[str] = ..., pretrained: _Optional[str] = ..., image_size: _Optional[int] = ..., context_length: _Optional[int] = ..., logit_scale: _Optional[float] = ..., logit_bias: _Optional[float] = ..., precision: _Optional[str] = ..., device: _Optional[str] = ..., tokenizer: _Optional[str] = ..., tokenizer_sha256: _Optional[str] = ..., text_clean: _Optional[str] = ..., vocab_size: _Optional[int] = ..., image_height: _Optional[int] = ..., image_width: _Optional[int] = ..., resize: _Optional[str] = ..., interpolation: _Optional[str] = ..., license: _Optional[str] = ..., matryoshka_dims: _Optional[_Iterable[int]] = ...) -> None: ...
 
 class Limits(_message.Message):
-    __slots__ = ("max_message_bytes", "max_items_per_call", "max_image_bytes", "max_image_pixels", "max_labels", "max_prompts", "max_top_k", "max_text_bytes", "stream_window", "max_payload_bytes", "max_page_size", "max_label_bytes", "max_filter_bytes", "max_held_bytes", "max_calls_per_caller", "max_streams_per_caller")
+    __slots__ = ("max_message_bytes", "max_items_per_call", "max_image_bytes", "max_image_pixels", "max_labels", "max_prompts", "max_top_k", "max_text_bytes", "stream_window", "max_payload_bytes", "max_page_size", "max_label_bytes", "max_filter_bytes", "max_held_bytes", "max_calls_per_caller", "max_streams_per_caller", "max_json_bytes")
     MAX_MESSAGE_BYTES_FIELD_NUMBER: _ClassVar[int]
     MAX_ITEMS_PER_CALL_FIELD_NUMBER: _ClassVar[int]
     MAX_IMAGE_BYTES_FIELD_NUMBER: _ClassVar[int]
@@ -404,6 +404,7 @@ class Limits(_message.Message):
     MAX_HELD_BYTES_FIELD_NUMBER: _ClassVar[int]
     MAX_CALLS_PER_CALLER_FIELD_NUMBER: _ClassVar[int]
     MAX_STREAMS_PER_CALLER_FIELD_NUMBER: _ClassVar[int]
+    MAX_JSON_BYTES_FIELD_NUMBER: _ClassVar[int]
     max_message_bytes: int
     max_items_per_call: int
     max_image_bytes: int
@@ -420,4 +421,5 @@ class Limits(_message.Message):
     max_held_bytes: int
     max_calls_per_caller: int
     max_streams_per_caller: int
-    def __init__(self, max_message_bytes: _Optional[int] = ..., max_items_per_call: _Optional[int] = ..., max_image_bytes: _Optional[int] = ..., max_image_pixels: _Optional[int] = ..., max_labels: _Optional[int] = ..., max_prompts: _Optional[int] = ..., max_top_k: _Optional[int] = ..., max_text_bytes: _Optional[int] = ..., stream_window: _Optional[int] = ..., max_payload_bytes: _Optional[int] = ..., max_page_size: _Optional[int] = ..., max_label_bytes: _Optional[int] = ..., max_filter_bytes: _Optional[int] = ..., max_held_bytes: _Optional[int] = ..., max_calls_per_caller: _Optional[int] = ..., max_streams_per_caller: _Optional[int] = ...) -> None: ...
+    max_json_bytes: int
+    def __init__(self, max_message_bytes: _Optional[int] = ..., max_items_per_call: _Optional[int] = ..., max_image_bytes: _Optional[int] = ..., max_image_pixels: _Optional[int] = ..., max_labels: _Optional[int] = ..., max_prompts: _Optional[int] = ..., max_top_k: _Optional[int] = ..., max_text_bytes: _Optional[int] = ..., stream_window: _Optional[int] = ..., max_payload_bytes: _Optional[int] = ..., max_page_size: _Optional[int] = ..., max_label_bytes: _Optional[int] = ..., max_filter_bytes: _Optional[int] = ..., max_held_bytes: _Optional[int] = ..., max_calls_per_caller: _Optional[int] = ..., max_streams_per_caller: _Optional[int] = ..., max_json_bytes: _Optional[int] = ...) -> None: ...

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Protocol, TypeVar
 
 from google.protobuf.message import Message
+
+from clipserve_gateway.convert.wire import parse_message
+from clipserve_gateway.process.off_loop import BYTES_ON_LOOP
+from clipserve_gateway.types import Limits
 
 M = TypeVar("M", bound=Message)
 
@@ -23,3 +28,15 @@ class Transport(Protocol):
     async def encode(self, answer: Message | bytes) -> bytes:
         """The bytes of an answer. A handler returns large answers already encoded by protobuf."""
         ...
+
+
+async def parse_protobuf(kind: type[M], data: bytes, limits: Limits) -> M:
+    """The message in protobuf's encoding. Raises InvalidInput; LimitExceeded for too many fields."""
+    if len(data) <= BYTES_ON_LOOP:
+        return parse_message(kind, data, limits)
+    return await asyncio.to_thread(parse_message, kind, data, limits)
+
+
+def protobuf_bytes(answer: Message | bytes) -> bytes:
+    """An answer in protobuf's encoding."""
+    return answer if isinstance(answer, bytes) else answer.SerializeToString()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Iterable
 from typing import TypeVar
@@ -14,10 +13,9 @@ from grpc.aio import EOF, Server, ServicerContext
 from clipserve_gateway.access.call import Call
 from clipserve_gateway.calls.method import Method
 from clipserve_gateway.calls.runner import CallRunner, Outcome
+from clipserve_gateway.calls.transport import parse_protobuf, protobuf_bytes
 from clipserve_gateway.convert.status import internal_status, rpc_status, trailers
-from clipserve_gateway.convert.wire import parse_message
 from clipserve_gateway.flow.deadline import Deadline
-from clipserve_gateway.process.off_loop import BYTES_ON_LOOP
 from clipserve_gateway.types import Limits
 
 M = TypeVar("M", bound=Message)
@@ -85,13 +83,11 @@ class GrpcTransport:
 
     async def parse(self, kind: type[M], data: bytes) -> M:
         """See Transport. Raises LimitExceeded for a message of too many fields."""
-        if len(data) <= BYTES_ON_LOOP:
-            return parse_message(kind, data, self._limits)
-        return await asyncio.to_thread(parse_message, kind, data, self._limits)
+        return await parse_protobuf(kind, data, self._limits)
 
     async def encode(self, answer: Message | bytes) -> bytes:
         """See Transport."""
-        return answer if isinstance(answer, bytes) else answer.SerializeToString()
+        return protobuf_bytes(answer)
 
 
 async def abort(context: ServicerContext, outcome: Outcome) -> AssertionError:

@@ -1,0 +1,85 @@
+"""The ASGI app of the API port."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol
+
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
+from starlette.middleware.cors import CORSMiddleware
+from starlette.requests import Request
+from starlette.responses import Response
+
+from clipserve_gateway.access.call import REQUEST_ID
+from clipserve_gateway.calls.method import Method
+from clipserve_gateway.calls.runner import TIMING, CallRunner
+from clipserve_gateway.convert.status import Code, internal_status
+from clipserve_gateway.errors import NotSupported
+from clipserve_gateway.http_adapter import connect
+from clipserve_gateway.http_adapter.call import HttpCalls
+from clipserve_gateway.http_adapter.errors import connect_error, refusal
+from clipserve_gateway.settings import Settings
+
+PREFLIGHT_SECONDS = 3600
+"""How long a browser may remember that an origin is allowed."""
+EXPOSED = (REQUEST_ID, f"trailer-{REQUEST_ID}", TIMING, f"trailer-{TIMING}", "retry-after", "retry-after-ms")
+"""Headers that scripts of other origins may read."""
+
+
+class ApiParts(Protocol):
+    """The parts of a gateway that its API needs."""
+
+    @property
+    def methods(self) -> Sequence[Method]:
+        """Every method of the API."""
+        ...
+
+    @property
+    def runner(self) -> CallRunner:
+        """Runs the calls."""
+        ...
+
+
+def api_app(parts: ApiParts, settings: Settings) -> Starlette:
+    """The app of one gateway. Serve it on the gateway's event loop."""
+    calls = HttpCalls(parts.runner, settings.limits)
+    routes = [*connect.routes(parts.methods, calls)]
+    return Starlette(
+        routes=routes,
+        middleware=cross_origin(settings.allowed_origins),
+        exception_handlers={HTTPException: not_served, Exception: fault},
+    )
+
+
+def cross_origin(origins: Sequence[str]) -> list[Middleware]:
+    """Lets scripts of these origins call the API. They send tokens in a header: there are no cookies."""
+    if not origins:
+        return []
+    return [
+        Middleware(
+            CORSMiddleware,
+            allow_origins=origins,
+            allow_methods=("GET", "POST"),
+            # Any header: a list would have to name those of every client library.
+            allow_headers=("*",),
+            expose_headers=EXPOSED,
+            max_age=PREFLIGHT_SECONDS,
+        )
+    ]
+
+
+async def not_served(request: Request, error: Exception) -> Response:
+    """The answer for a path or a method that is not served."""
+    assert isinstance(error, HTTPException)
+    path = request.url.path[:80]
+    words = (
+        f"{request.method} {path!r} is not served here" if error.status_code != 404 else f"no page {path!r}"
+    )
+    return refusal(NotSupported(words), error.status_code, error.headers)
+
+
+async def fault(request: Request, error: Exception) -> Response:
+    """The answer after a fault of the server; Starlette logs the error."""
+    return Response(connect_error(Code.INTERNAL, internal_status()), 500, media_type="application/json")

@@ -1,0 +1,103 @@
+"""The body of one HTTP request: read within a limit, decompressed within the same limit."""
+
+from __future__ import annotations
+
+import asyncio
+import zlib
+
+from starlette.datastructures import Headers
+from starlette.types import Receive
+
+from clipserve_gateway.errors import InvalidInput
+from clipserve_gateway.http_adapter.errors import BodyTooLarge, UnsupportedEncoding
+
+GZIP_RATIO = 1032
+"""Bytes that one byte of gzip can become, at most."""
+GZIP_HEADER = 31
+"""For zlib: gzip with its header and checksum, a window of any size."""
+BYTES_ON_LOOP = 4 << 10
+"""Decompressing this many bytes takes 8 ms at most."""
+ENCODINGS = ("gzip", "identity")
+
+
+class Body:
+    """Reads the body once, then waits for the end of the connection."""
+
+    def __init__(self, headers: Headers, receive: Receive, limit: int) -> None:
+        """`limit`: most bytes of the body, also after decompression."""
+        self._receive = receive
+        self._limit = limit
+        self._encoding = headers.get("content-encoding", "identity").strip().lower()
+        length = headers.get("content-length", "")
+        self._length = int(length[:20]) if length.isascii() and length.isdigit() else 0
+        self._chunked = "transfer-encoding" in headers
+        self._complete = asyncio.Event()
+
+    @property
+    def expected(self) -> int:
+        """The most bytes that it may have: what needs room before it is read. 0 if it is refused anyway."""
+        if self._length > self._limit:
+            return 0
+        if self._chunked:
+            return self._limit
+        return min(self._limit, self._length * (GZIP_RATIO if self._encoding == "gzip" else 1))
+
+    async def read(self) -> bytes:
+        """All bytes, decompressed. Raises BodyTooLarge, UnsupportedEncoding, InvalidInput.
+
+        A client that disconnects before the end cancels the call.
+        """
+        if self._encoding not in ENCODINGS:
+            raise UnsupportedEncoding(ENCODINGS)
+        if self._length > self._limit:
+            raise BodyTooLarge(self._limit)
+        # Not a list of parts: a body may arrive in parts of one byte, and each would take forty.
+        data = bytearray()
+        more = True
+        while more:
+            message = await self._receive()
+            if message["type"] == "http.disconnect":
+                raise asyncio.CancelledError
+            data += message.get("body", b"")
+            more = message.get("more_body", False)
+            if len(data) > self._limit:
+                raise BodyTooLarge(self._limit)
+        self._complete.set()
+        if self._encoding == "identity" or not data:
+            return bytes(data)
+        if len(data) <= BYTES_ON_LOOP:
+            return inflate(data, self._limit)
+        return await asyncio.to_thread(inflate, data, self._limit)
+
+    async def disconnected(self) -> None:
+        """Waits until the client has disconnected after the body was read."""
+        await self._complete.wait()
+        while (await self._receive())["type"] != "http.disconnect":
+            pass
+
+
+def inflate(data: bytes | bytearray, limit: int) -> bytes:
+    """The content of gzip, of one member or several. Raises BodyTooLarge, InvalidInput."""
+    content = bytearray()
+    rest = bytes(data)
+    try:
+        while rest:
+            member = zlib.decompressobj(GZIP_HEADER)
+            # One byte more than allowed shows that there is too much.
+            content += member.decompress(rest, limit + 1 - len(content))
+            if len(content) > limit:
+                raise BodyTooLarge(limit)
+            if not member.eof:
+                raise InvalidInput("the body ends within its gzip data", field="content-encoding")
+            rest = member.unused_data
+    except zlib.error:
+        raise InvalidInput(
+            "the body is not gzip, as its content-encoding says", field="content-encoding"
+        ) from None
+    return bytes(content)
+
+
+def deflate(data: bytes) -> bytes:
+    """The data as gzip, quickly."""
+    packer = zlib.compressobj(1, zlib.DEFLATED, GZIP_HEADER)
+    return packer.compress(data) + packer.flush()
