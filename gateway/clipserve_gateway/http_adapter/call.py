@@ -117,10 +117,10 @@ def call_of(method: Method, scope: Scope, expected: int) -> Call:
 
 
 def peer_of(scope: Scope) -> str:
-    """The client's address in gRPC's form, e.g. `ipv4:127.0.0.1:41234`; empty if it is not known."""
+    """The client's address in gRPC's form, e.g. `ipv4:127.0.0.1:41234`; `unix:` for a client without one."""
     host, port = scope.get("client") or ("", 0)
     if not host:
-        return ""
+        return "unix:"
     return f"ipv6:[{host}]:{port}" if ":" in host else f"ipv4:{host}:{port}"
 
 
