@@ -9,6 +9,7 @@ from collections.abc import Iterator
 import pytest
 from playwright.sync_api import Browser
 
+from testing.axe import grave_findings
 from testing.browser import watched_page
 
 POLICY = "default-src 'none'; script-src 'self'; img-src *"
@@ -17,6 +18,7 @@ PAGES = {
     "/bad": """<!doctype html><title>bad</title><img src='http://127.0.0.1:9/x.png'>
         <script>document.title = 'run'</script>
         <script src='/none.js'></script><script src='/throws.js'></script>""",
+    "/unlabelled": "<!doctype html><html lang='en'><title>unlabelled</title><main><input></main>",
     "/throws.js": "throw new Error('by the page')",
     "/favicon.ico": "",
 }
@@ -67,3 +69,11 @@ def test_what_a_page_must_not_do_fails_the_test_unless_it_is_expected(browser: B
     assert "status of 404" in problems
     assert "exception: by the page" in problems
     assert "ERR_" not in problems
+
+
+@pytest.mark.slow
+def test_axe_finds_what_people_with_disabilities_cannot_use(browser: Browser, site: str) -> None:
+    with watched_page(browser, site) as (page, _):
+        page.goto("/unlabelled")
+        (finding,) = grave_findings(page)
+    assert finding.startswith("label (critical): ")
