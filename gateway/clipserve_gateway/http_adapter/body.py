@@ -21,7 +21,7 @@ ENCODINGS = ("gzip", "identity")
 
 
 class Body:
-    """Reads the body once, then waits for the end of the connection."""
+    """Reads the body, once."""
 
     def __init__(self, headers: Headers, receive: Receive, limit: int) -> None:
         """`limit`: most bytes of the body, also after decompression."""
@@ -31,7 +31,6 @@ class Body:
         length = headers.get("content-length", "")
         self._length = int(length[:20]) if length.isascii() and length.isdigit() else 0
         self._chunked = "transfer-encoding" in headers
-        self._complete = asyncio.Event()
 
     @property
     def expected(self) -> int:
@@ -62,18 +61,11 @@ class Body:
             more = message.get("more_body", False)
             if len(data) > self._limit:
                 raise BodyTooLarge(self._limit)
-        self._complete.set()
         if self._encoding == "identity" or not data:
             return bytes(data)
         if len(data) <= BYTES_ON_LOOP:
             return inflate(data, self._limit)
         return await asyncio.to_thread(inflate, data, self._limit)
-
-    async def disconnected(self) -> None:
-        """Waits until the client has disconnected after the body was read."""
-        await self._complete.wait()
-        while (await self._receive())["type"] != "http.disconnect":
-            pass
 
 
 def inflate(data: bytes | bytearray, limit: int) -> bytes:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
 from starlette.datastructures import Headers
+from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from clipserve_gateway.access.call import Call
@@ -24,8 +25,6 @@ R = TypeVar("R")
 
 TIMEOUT = "connect-timeout-ms"
 TIMEOUT_DIGITS = 10
-PART_BYTES = 64 << 10
-"""Bytes of an answer that are sent at once. The next part waits until the client has read most of it."""
 GZIP_BYTES = 16 << 10
 """Shorter answers are not compressed."""
 
@@ -48,7 +47,9 @@ class HttpCalls:
         limit: int,
         refused: ClipserveError | None = None,
     ) -> None:
-        """Answers a request by a call, in a task of its own. A client that disconnects cancels the call.
+        """Answers a request by a call, in a task of its own, which ends once the answer is sent.
+
+        The server cancels it when the client disconnects.
 
         Args:
             make: makes the call's transport; its class will do.
@@ -59,26 +60,16 @@ class HttpCalls:
         body = Body(headers, receive, limit)
         transport = make(body, method, self.limits, self._thread)
         call = call_of(method, scope, body.expected)
-        answering = asyncio.create_task(self._answer(call, transport, headers, send, refused))
-        leaving = asyncio.create_task(body.disconnected())
-        try:
-            await asyncio.wait({answering, leaving}, return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            leaving.cancel()
-            if not answering.done():
-                answering.cancel()
-                await asyncio.wait({answering})
-        if not answering.cancelled():
-            answering.result()
+
+        async def answer() -> None:
+            response = await self._answer(call, transport, headers, refused)
+            await response(scope, receive, send)
+
+        await asyncio.create_task(answer())
 
     async def _answer(
-        self,
-        call: Call,
-        transport: HttpTransport,
-        headers: Headers,
-        send: Send,
-        refused: ClipserveError | None,
-    ) -> None:
+        self, call: Call, transport: HttpTransport, headers: Headers, refused: ClipserveError | None
+    ) -> Response:
         status, data, answer_headers = 200, b"", {"content-type": transport.media_type}
         async with self._runner.running(call) as outcome:
             if refused is not None:
@@ -94,17 +85,7 @@ class HttpCalls:
         if len(data) > GZIP_BYTES and accepts_gzip(headers):
             data = await asyncio.to_thread(deflate, data)
             answer_headers["content-encoding"] = "gzip"
-        await respond(send, status, data, answer_headers)
-
-
-async def respond(send: Send, status: int, data: bytes, headers: Mapping[str, str]) -> None:
-    """Sends an answer. Returns when all but some kilobytes have gone to the client."""
-    raw = [(name.encode(), value.encode("latin-1", "replace")) for name, value in headers.items()]
-    raw.append((b"content-length", str(len(data)).encode()))
-    await send({"type": "http.response.start", "status": status, "headers": raw})
-    for start in range(0, max(1, len(data)), PART_BYTES):
-        part, more = data[start : start + PART_BYTES], start + PART_BYTES < len(data)
-        await send({"type": "http.response.body", "body": part, "more_body": more})
+        return Response(data, status, answer_headers)
 
 
 def call_of(method: Method, scope: Scope, expected: int) -> Call:

@@ -6,8 +6,7 @@ import pytest
 from clipserve_gateway.calls.messages import expected_bytes
 from clipserve_gateway.errors import DeadlineExceeded
 from clipserve_gateway.flow.deadline import Deadline
-from clipserve_gateway.http_adapter.call import PART_BYTES, call_of, in_time, peer_of, respond
-from starlette.types import Message
+from clipserve_gateway.http_adapter.call import call_of, in_time, peer_of
 
 from testing.direct_calls import method_named
 from tests.gateway.http_adapter.conftest import Api
@@ -29,31 +28,6 @@ async def test_a_caller_cannot_choose_how_much_room_is_kept_for_it(api: Api):
     headers = [(b"x-clipserve-bytes", b"1"), (b"x-request-id", b"r-1")]
     call = call_of(method_named(api.parts, "Embed"), {"headers": headers}, 5000)
     assert (expected_bytes(call), call.request_id) == (5000, "r-1")
-
-
-async def test_a_long_answer_is_sent_in_parts():
-    events: list[Message] = []
-
-    async def send(event: Message) -> None:
-        events.append(event)
-
-    data = bytes(range(256)) * (PART_BYTES // 100)
-    await respond(send, 200, data, {"a": "b"})
-    start, *parts = events
-    assert dict(start["headers"]) == {b"a": b"b", b"content-length": str(len(data)).encode()}
-    assert b"".join(part["body"] for part in parts) == data
-    assert [part["more_body"] for part in parts] == [True] * (len(parts) - 1) + [False]
-    assert max(len(part["body"]) for part in parts) == PART_BYTES
-
-
-async def test_an_empty_answer_has_an_end():
-    events: list[Message] = []
-
-    async def send(event: Message) -> None:
-        events.append(event)
-
-    await respond(send, 200, b"", {})
-    assert events[1:] == [{"type": "http.response.body", "body": b"", "more_body": False}]
 
 
 async def test_work_ends_at_its_deadline():

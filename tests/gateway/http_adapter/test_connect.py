@@ -12,13 +12,11 @@ from typing import Any
 import httpx
 import pytest
 from clipserve.v1 import clip_pb2, collection_pb2, common_pb2
-from clipserve_gateway.http_adapter.call import GZIP_BYTES, HttpCalls
-from clipserve_gateway.http_adapter.connect import Endpoint
+from clipserve_gateway.http_adapter.call import GZIP_BYTES
 from google.protobuf import any_pb2
 from google.rpc import error_details_pb2
 
 from testing.callers import secret
-from testing.direct_calls import method_named
 from testing.hostile.files import saved
 from tests.gateway.http_adapter.conftest import EMBED, JSON, Api, Start
 
@@ -287,36 +285,16 @@ async def test_a_token_is_asked_for_before_the_body_is_read(start: Start):
     assert refusal(denied)[:3] == (403, "permission_denied", "PERMISSION_DENIED")
 
 
-async def test_a_client_that_leaves_cancels_its_call(api: Api, caplog: pytest.LogCaptureFixture):
+async def test_a_request_that_is_cancelled_cancels_its_call(api: Api, caplog: pytest.LogCaptureFixture):
     caplog.set_level(logging.INFO, "clipserve.access")
     encoder = api.parts.backend.encoder
     encoder.delay = 60
-    events = [{"type": "http.request", "body": json.dumps(TEXTS).encode()}]
-    gone, sent = asyncio.Event(), []
-
-    async def receive():
-        if events:
-            return events.pop()
-        await gone.wait()
-        return {"type": "http.disconnect"}
-
-    async def send(event):
-        sent.append(event)
-
-    method = method_named(api.parts, "Embed")
-    endpoint = Endpoint(method, HttpCalls(api.parts.runner, api.parts.settings.limits))
-    scope = {
-        "type": "http",
-        "method": "POST",
-        "path": EMBED,
-        "headers": [(b"content-type", b"application/json")],
-    }
-    answering = asyncio.create_task(endpoint(scope, receive, send))
-    while not (encoder.text_batches or answering.done()):
+    request = asyncio.create_task(api.call("ClipService/Embed", TEXTS))
+    while not encoder.text_batches:
         await asyncio.sleep(0)
-    gone.set()
-    await answering
-    assert sent == []
+    request.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await request
     lines = [record.fields for record in caplog.records if record.name == "clipserve.access"]
     assert [line["code"] for line in lines] == ["CANCELLED"]
     while not encoder.cancelled:
