@@ -136,15 +136,20 @@ sbom: $(AUDIT)/.ready ## List what runs in production, as CycloneDX JSON, in bui
 audit: $(AUDIT)/.ready ## Ask an advisory service what is known against it (exit code 2: not checked)
 	@$(AUDIT)/bin/python -m bootstrap.audit check
 
-protos: setup-tests ## Write the stubs anew from protos/
+protos: setup-tests ## Write what is made from protos/ anew: stubs, types, comments
 	@$(VENV)/bin/python -m grpc_tools.protoc -I protos --python_out=client --pyi_out=client \
 		--grpc_python_out=client protos/clipserve/v1/*.proto
 	@$(VENV)/bin/python -m testing.typescript
+	@$(VENV)/bin/python -m testing.api_comments
 	@echo "✓ client/clipserve/v1"
 
 screenshots: setup-tests $(REPOSITORY)/.ready ## Take the pictures of docs/page.md anew (needs Chromium)
 	@$(VENV)/bin/python -m pytest tests/e2e/browser/test_page.py -k screenshots
 	@cp build/screenshots/page-*.png docs/images/
+
+swagger-ui: setup-tests ## Write the page of /docs anew, as tests/javascript pins it (needs Node.js)
+	@$(VENV)/bin/python -m testing.swagger_ui
+	@echo "✓ gateway/clipserve_gateway/data/docs"
 
 fresh: ## Try README's commands on bare Debians (root, debootstrap, half an hour); SUITES='bookworm trixie'
 	@$(PYTHON) -E -s -m fresh $(or $(SUITES),bookworm trixie)

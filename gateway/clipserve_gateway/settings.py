@@ -203,7 +203,9 @@ class Settings(TritonKey):
     max_connection_age_seconds: int = Field(
         300, ge=1, description="Seconds until a connection is renewed, so that clients find new replicas."
     )
-    reflection: bool = Field(True, description="Serve gRPC reflection.")
+    reflection: bool = Field(
+        True, description="Serve gRPC reflection; on the API port, /openapi.json and /docs."
+    )
     audit_log: str = Field(
         "",
         description="File for the audit log: one line of JSON for each attempt to change stored data and "

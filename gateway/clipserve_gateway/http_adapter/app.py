@@ -20,6 +20,7 @@ from clipserve_gateway.errors import NotSupported
 from clipserve_gateway.http_adapter import connect
 from clipserve_gateway.http_adapter.call import HttpCalls
 from clipserve_gateway.http_adapter.errors import connect_error, refusal
+from clipserve_gateway.http_adapter.openapi import routes as openapi
 from clipserve_gateway.settings import Settings
 
 PREFLIGHT_SECONDS = 3600
@@ -46,11 +47,16 @@ def api_app(parts: ApiParts, settings: Settings) -> Starlette:
     """The app of one gateway. Serve it on the gateway's event loop."""
     calls = HttpCalls(parts.runner, settings.limits)
     routes = [*connect.routes(parts.methods, calls)]
-    return Starlette(
+    if settings.reflection:
+        routes += openapi.routes(parts.methods, settings.limits, tokens=bool(settings.token_file))
+    app = Starlette(
         routes=routes,
         middleware=cross_origin(settings.allowed_origins),
         exception_handlers={HTTPException: not_served, Exception: fault},
     )
+    # A redirect would name the host that the request names.
+    app.router.redirect_slashes = False
+    return app
 
 
 def cross_origin(origins: Sequence[str]) -> list[Middleware]:

@@ -5,6 +5,7 @@ import re
 
 import pytest
 from clipserve_gateway.http_adapter import pages
+from clipserve_gateway.http_adapter.static_files import TEXTS
 from clipserve_gateway.settings import Settings
 from starlette.applications import Starlette
 from starlette.testclient import TestClient
@@ -127,7 +128,7 @@ def test_every_answer_has_the_headers_of_security(client, path):
 
 def test_the_page_has_no_code_and_no_style_of_its_own_and_names_no_other_site():
     for path in pages.served(pages.FOLDER):
-        if path.suffix not in pages.TEXTS:
+        if path.suffix not in TEXTS:
             continue
         text = path.read_text().replace('xmlns="http://www.w3.org/2000/svg"', "")
         assert not re.search(r"https?://|//[a-z]+\.", text), path.name
