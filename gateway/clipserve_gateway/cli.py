@@ -19,7 +19,7 @@ from clipserve_gateway.local.model_export import (
     order_of,
     repository_for,
 )
-from clipserve_gateway.local.settings import LocalTritonSettings
+from clipserve_gateway.local.settings import LocalSettings, LocalTritonSettings
 from clipserve_gateway.options import read, settings_from, settings_options
 from clipserve_gateway.process import logs
 from clipserve_gateway.process.blas import use_one_blas_thread
@@ -170,7 +170,7 @@ def token(name: str, out: Path | None, options: tuple[str, ...]) -> None:
     help="Also serve models that other users of this machine can change. Triton runs models as programs.",
 )
 @settings_options(LocalTritonSettings)
-@settings_options(without=("triton",))
+@settings_options(LocalSettings, without=("triton",))
 @settings_options(GuardSettings, without=Settings.model_fields)
 def up(
     model_repository: Path | None,
@@ -195,9 +195,9 @@ def up(
 
     order = order_of(options)
     local = read(LocalTritonSettings, options)
+    settings = read(LocalSettings, options)
     wanted = [TritonPorts(local.triton_port, local.triton_http_port, local.triton_metrics_port)]
     wanted += [TritonPorts(0, 0, 0)] * (replicas - 1)
-    settings = settings_from(options)
     guarding = read(GuardSettings, options)
     repository = repository_for(model_repository, settings.data, order)
     # The log line of each call would hide the lines for the user; INFO shows it.

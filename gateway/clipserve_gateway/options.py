@@ -14,6 +14,17 @@ from clipserve_gateway.settings import Settings
 Command = Callable[..., None]
 S = TypeVar("S", bound=BaseSettings)
 
+
+class NumberOrNothing(click.ParamType):
+    """A whole number, or an empty text that stands for no value."""
+
+    name = "integer"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """See click."""
+        return value if value == "" else click.INT.convert(value, param, ctx)
+
+
 KINDS: dict[object, type] = {bool: bool, int: int, float: float, str: str, SecretStr: str}
 
 
@@ -21,6 +32,8 @@ def kind_of(annotation: Any) -> click.ParamType | type:
     """The click type of a setting's annotation."""
     if get_origin(annotation) is Literal:
         return click.Choice(get_args(annotation))
+    if annotation == int | None:
+        return NumberOrNothing()
     # An optional setting has the annotation T | None.
     return KINDS[get_args(annotation)[0] if type(None) in get_args(annotation) else annotation]
 

@@ -7,8 +7,10 @@ import contextlib
 import logging
 
 from clipserve_gateway.assembly import assemble
+from clipserve_gateway.http_adapter.app import api_app
 from clipserve_gateway.http_server.operations import OperationsServer, loop_check
-from clipserve_gateway.listening import PortTaken, listen_grpc, listen_http
+from clipserve_gateway.http_server.server import WebServer
+from clipserve_gateway.listening import PortTaken, listen_api, listen_grpc, listen_operations
 from clipserve_gateway.settings import Settings
 from clipserve_gateway.triton.replica_pool import ReplicaPool
 
@@ -33,7 +35,8 @@ class Gateway:
         self.reusable_result = parts.backend.reusable_result
         self.port = 0
         self._tasks: list[asyncio.Task[None]] = []
-        self._http: OperationsServer | None = None
+        self._operations: OperationsServer | None = None
+        self._api: WebServer | None = None
 
     async def start(self) -> None:
         """Listens and begins to look for models. Does not wait for Triton. Raises PortTaken."""
@@ -43,11 +46,15 @@ class Gateway:
             "/healthz": loop_check(loop, parts.decode_pool.ping),
             "/readyz": parts.readiness.unready,
         }
-        self._http = listen_http(
+        self._operations = listen_operations(
             self.settings, self.metrics.registry, checks, {"/models": parts.models.status}
         )
+        if self.settings.api_port is not None:
+            self._api = listen_api(self.settings, self.security, api_app(parts, self.settings))
         await parts.server.start()
-        self._http.start()
+        self._operations.start()
+        if self._api is not None:
+            await self._api.start()
         watches = {
             "watch event loop": parts.loop_watch.watch,
             "watch models": self.models.watch,
@@ -58,7 +65,9 @@ class Gateway:
         }
         self._tasks = [asyncio.create_task(watch(), name=name) for name, watch in watches.items()]
         address = f"{self.settings.host}:{self.port}, {self.security.words}"
-        log.info("listening on %s, metrics on port %d", address, self._http.port)
+        log.info("listening on %s, metrics on port %d", address, self._operations.port)
+        if self._api is not None:
+            log.info("HTTP API on %s", self.api_address)
         self.security.warn()
 
     async def begun(self) -> None:
@@ -67,8 +76,21 @@ class Gateway:
 
     @property
     def http_port(self) -> int:
-        """Port of the HTTP endpoints; 0 before the start."""
-        return self._http.port if self._http else 0
+        """Port of operations; 0 before the start."""
+        return self._operations.port if self._operations else 0
+
+    @property
+    def api_port(self) -> int:
+        """Port of the API over HTTP; 0 before the start, and if it is off."""
+        return self._api.port if self._api else 0
+
+    @property
+    def api_address(self) -> str:
+        """URL of the API over HTTP; empty if it is off."""
+        if self._api is None:
+            return ""
+        scheme = "http" if self.security.tls is None else "https"
+        return f"{scheme}://{self.settings.api_host or self.settings.host}:{self._api.port}"
 
     async def stop(self, *, drain_seconds: float, grace_seconds: float) -> None:
         """Reports NOT_SERVING, waits `drain_seconds`, lets calls finish for `grace_seconds`, closes all.
@@ -78,7 +100,10 @@ class Gateway:
         parts = self.parts
         parts.readiness.shut_down()
         await asyncio.sleep(drain_seconds)
-        await self._stop_server(grace_seconds)
+        stopping = [self._stop_grpc(grace_seconds)]
+        if self._api is not None:
+            stopping.append(self._api.stop(grace_seconds))
+        await asyncio.gather(*stopping)
         for task in self._tasks:
             task.cancel()
             with contextlib.suppress(asyncio.CancelledError):
@@ -90,12 +115,12 @@ class Gateway:
         await parts.engine.close()
         parts.decode_pool.close()
         await parts.backend.close()
-        if self._http is not None:
-            await asyncio.to_thread(self._http.stop)
+        if self._operations is not None:
+            await asyncio.to_thread(self._operations.stop)
         parts.audit.close()
         log.info("stopped")
 
-    async def _stop_server(self, grace_seconds: float) -> None:
+    async def _stop_grpc(self, grace_seconds: float) -> None:
         """Stops the server once calls have ended. Callers of health that read no answer delay nothing."""
         server = self.parts.server
         stopping = asyncio.create_task(server.stop(grace_seconds))

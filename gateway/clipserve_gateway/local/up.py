@@ -263,4 +263,6 @@ def announce(gateway: Gateway, tritons: Sequence[TritonProcess], seconds: float)
         f"✓ gateway on {host}:{gateway.port}, {gateway.security.words}, "
         f"metrics on http://{http}:{gateway.http_port}/metrics"
     )
+    if gateway.api_address:
+        say(f"✓ HTTP API on {gateway.api_address}")
     say(f"✓ ready after {seconds:.1f} s; Ctrl-C stops")

@@ -7,7 +7,7 @@ import ipaddress
 import logging
 import socket
 
-from clipserve_gateway.settings import parse_endpoints
+from clipserve_gateway.setting_values import parse_endpoints
 
 log = logging.getLogger(__name__)
 

@@ -13,8 +13,8 @@ import pytest
 from click.testing import CliRunner
 from clipserve import Client, Tls
 from clipserve_gateway.cli import main
-from clipserve_gateway.grpc_adapter.tls import server_tls
 from clipserve_gateway.process import watched_files as watching
+from clipserve_gateway.process.tls import server_tls
 from clipserve_gateway.process.watched_files import BadFile
 from clipserve_gateway.settings import Settings
 from cryptography.hazmat.primitives import serialization
