@@ -10,7 +10,7 @@ from click.testing import CliRunner
 from clipserve_gateway.access.tokens import digest_of, read_token_file
 from clipserve_gateway.cli import main, settings_from
 from clipserve_gateway.guard.settings import GuardSettings
-from clipserve_gateway.local.settings import LocalTritonSettings
+from clipserve_gateway.local.settings import LocalSettings, LocalTritonSettings
 from clipserve_gateway.options import read
 from clipserve_gateway.settings import Settings
 from clipserve_gateway.types import Limits
@@ -44,6 +44,25 @@ def test_every_port_of_a_local_triton_is_an_option_with_its_variable(monkeypatch
         assert (result.exit_code, f"bad setting: {name}" in result.output) == (2, True)
         monkeypatch.setenv(f"CLIPSERVE_{name.upper()}", "0")
     assert set(read(LocalTritonSettings, {"triton_port": 9}).model_dump().values()) == {9, 0}
+
+
+def test_up_serves_the_api_over_http_and_serve_does_not():
+    assert (Settings().api_port, Settings().web) == (None, False)
+    assert (LocalSettings().api_port, LocalSettings().web) == (8602, True)
+    changed = {
+        name for name, field in LocalSettings.model_fields.items() if field != Settings.model_fields[name]
+    }
+    assert changed == {"api_port", "web"}
+    helped = {command: CliRunner().invoke(main, [command, "--help"]).output for command in ("serve", "up")}
+    assert "default: 8602" in helped["up"]
+    assert "default: 8602" not in helped["serve"]
+
+
+def test_an_empty_api_port_turns_it_off_in_up():
+    options = CliRunner().invoke(main, ["up", "--api-port", "x"])
+    assert "is not a valid integer" in options.output
+    assert read(LocalSettings, {"api_port": ""}).api_port is None
+    assert read(LocalSettings, {"api_port": 0}).api_port == 0
 
 
 def test_settings_that_the_gateway_and_its_guard_share_mean_the_same():
