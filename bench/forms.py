@@ -36,7 +36,7 @@ PICTURE_QUERIES = 1_000
 NEAREST = 10
 CANDIDATES = 100
 """From which an exact second look would choose the nearest."""
-CHECKED = 64
+CHECKED = 16
 """Pictures and texts that the server embeds in every form."""
 EQUAL_SHARE = 0.99
 """Of the server's numbers; the others are rounded differently, because batches differ in the last bits."""

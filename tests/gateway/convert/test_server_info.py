@@ -30,6 +30,12 @@ def test_a_models_preprocessing_is_told(preprocess, square):
     assert told == (preprocess.height, preprocess.width, preprocess.resize, preprocess.interpolation)
 
 
+def test_the_dimensions_that_a_model_was_trained_for_are_told():
+    spec = dataclasses.replace(SPEC, matryoshka_dims=(2, 4))
+    info = write_server_info("1", [(spec, True)], "fake", Settings().limits, "memory", True, AS_OPEN_CLIP)
+    assert list(info.models[0].matryoshka_dims) == [2, 4]
+
+
 @pytest.mark.parametrize(
     ("rules", "written"),
     [

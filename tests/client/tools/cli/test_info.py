@@ -7,7 +7,7 @@ import json
 
 import pytest
 from clipserve import Client
-from clipserve.tools.cli.info import pixels_of, which_default
+from clipserve.tools.cli.info import dims_of, pixels_of, which_default
 from clipserve.types import Limits, ModelInfo, ModelRef, ServerInfo
 
 
@@ -27,6 +27,13 @@ def test_info_shows_the_licenses_of_weights(run, answer):
     lines = run("info").stdout.splitlines()
     assert any("fake (default)" in line and " mit " in line for line in lines)
     assert any(" unknown " in line for line in lines)
+
+
+@pytest.mark.parametrize(("dims", "words"), [((), "512"), ((64, 256), "512, 64, 256")])
+def test_info_tells_the_dimensions_that_a_model_was_trained_for(dims, words):
+    ref = ModelRef("other", "0" * 64, 512)
+    model = ModelInfo(ref, True, "Fake-4", "", 4, 8, 1.0, None, "fp32", matryoshka_dims=dims)
+    assert dims_of(model) == words
 
 
 def test_info_tells_which_model_answers_where_none_is_named(run):
