@@ -22,7 +22,7 @@ unexport PYTHONPATH PYTHONHOME PYTHONSTARTUP
 
 .DEFAULT_GOAL := help
 .PHONY: help setup setup-tests browser doctor fresh demo serve test test-all bench bench-full bench-search
-.PHONY: faults soak torture fuzz zoo lint protos sbom audit clean
+.PHONY: faults soak torture fuzz zoo lint protos screenshots sbom audit clean
 
 help: ## Show these targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
