@@ -20,6 +20,8 @@ DROP = """([files]) => {
   for (const kind of ["dragover", "drop"])
     document.body.dispatchEvent(new DragEvent(kind, { dataTransfer: data, bubbles: true, cancelable: true }));
 }"""
+SLOW = 60_000
+"""Milliseconds that a call may take on a busy machine."""
 PASTE = DROP.partition("for (const kind")[0] + (
     "dispatchEvent(new ClipboardEvent('paste', { clipboardData: data, bubbles: true, cancelable: true })); }"
 )
@@ -34,7 +36,7 @@ FOCUSED = """() => {
 def opened(page: Page, view: str = "classify") -> Page:
     """The page with a ready server."""
     page.goto(f"/#{view}")
-    expect(page.locator("#server")).to_have_text("demo is ready")
+    expect(page.locator("#server")).to_have_text("demo is ready", timeout=SLOW)
     expect(page.locator(f"#{view} h1")).to_be_visible()
     return page
 
@@ -47,7 +49,7 @@ def drop(page: Page, *paths: Path, script: str = DROP) -> None:
 
 def classified(page: Page, count: int = 1) -> list[list[str]]:
     """The cells of the best label of each picture, once all are there."""
-    expect(page.locator("#classify-results tr.best")).to_have_count(count)
+    expect(page.locator("#classify-results tr.best")).to_have_count(count, timeout=SLOW)
     return [
         row.locator("th, td").all_inner_texts() for row in page.locator("#classify-results tr.best").all()
     ]
@@ -56,7 +58,7 @@ def classified(page: Page, count: int = 1) -> list[list[str]]:
 def searched(page: Page) -> list[str]:
     """Ids of the hits, once their pictures are there too."""
     results = page.locator("#search-results")
-    expect(results).to_have_attribute("aria-busy", "false")
+    expect(results).to_have_attribute("aria-busy", "false", timeout=SLOW)
     expect(results.locator("h2")).to_be_visible()
     return [
         str(tile.get_attribute("data-id")) for tile in results.locator(".grid > li > figure > .thumb").all()

@@ -17,7 +17,7 @@ from clipserve_gateway.calls.method import Method
 from clipserve_gateway.calls.runner import TIMING, CallRunner
 from clipserve_gateway.convert.status import Code, internal_status
 from clipserve_gateway.errors import NotSupported
-from clipserve_gateway.http_adapter import connect
+from clipserve_gateway.http_adapter import connect, pages
 from clipserve_gateway.http_adapter.call import HttpCalls
 from clipserve_gateway.http_adapter.errors import connect_error, refusal
 from clipserve_gateway.http_adapter.openapi import routes as openapi
@@ -46,7 +46,7 @@ class ApiParts(Protocol):
 def api_app(parts: ApiParts, settings: Settings) -> Starlette:
     """The app of one gateway. Serve it on the gateway's event loop."""
     calls = HttpCalls(parts.runner, settings.limits)
-    routes = [*connect.routes(parts.methods, calls)]
+    routes = [*connect.routes(parts.methods, calls), *pages.routes(settings)]
     if settings.reflection:
         routes += openapi.routes(parts.methods, settings.limits, tokens=bool(settings.token_file))
     app = Starlette(

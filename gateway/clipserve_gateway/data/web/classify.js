@@ -11,7 +11,7 @@ import { Pictures, preview } from "./pictures.js";
 
 const MODES = /** @type {Record<string, string>} */ ({
   SCORE_MODE_SOFTMAX:
-    "The model chooses between your labels: the percentages of all of them add up to 100 % for each picture, even if none fits.",
+    "The model chooses between your labels: the percentages of all of them add up to 100\u00a0% for each picture, even if none fits.",
   SCORE_MODE_INDEPENDENT:
     "The model judges each label alone (by sigmoid): several can fit a picture, or none, and the percentages do not add up to 100 %.",
 });

@@ -54,8 +54,8 @@ export function size(bytes) {
 /** A share of 1 in percent, with enough digits for small ones. @param {number} share */
 export function percent(share) {
   const value = share * 100;
-  if (value > 0 && value < 0.01) return "< 0.01 %";
-  return `${value.toFixed(value >= 10 || value === 0 ? 1 : 2)} %`;
+  if (value > 0 && value < 0.01) return "< 0.01\u00a0%";
+  return `${value.toFixed(value >= 10 || value === 0 ? 1 : 2)}\u00a0%`;
 }
 
 /** A cosine with its sign. @param {number} [value] */

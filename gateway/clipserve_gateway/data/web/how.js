@@ -51,7 +51,7 @@ function snippet(title, code) {
     }
   } }, "Copy");
   const block = h("pre", { tabindex: "0", role: "region", "aria-label": title }, h("code", {}, code));
-  return h("div", { class: "snippet" }, h("h3", {}, title), button, block);
+  return h("div", { class: "snippet" }, h("div", { class: "row" }, h("h3", {}, title), button), block);
 }
 
 /** @param {string} text */

@@ -53,12 +53,13 @@ export function start() {
 /** Reads the collections. @param {import("./types").GetServerInfoResponse} server */
 export async function shown(server) {
   info = server;
+  if (!collections.length) byId("search-results").replaceChildren(h("p", { class: "about" }, "The collections are read…"));
   try {
     collections = await all("CollectionService/ListCollections", "collections");
   } catch (error) {
     return showError(byId("search-results"), error);
   }
-  byId("search-results").querySelector(":scope > .error")?.remove();
+  for (const old of byId("search-results").querySelectorAll(":scope > .error, :scope > .about:only-child")) old.remove();
   const names = collections.flatMap(({ name = "", aliases = [], count }) => [
     /** @type {[string, string]} */ ([name, `${name} (${counted(Number(count ?? 0), "picture")})`]),
     ...aliases.map((alias) => /** @type {[string, string]} */ ([alias, `${alias} → ${name}`])),
@@ -249,7 +250,7 @@ function tile(hit) {
 /** @param {number} percentile */
 function beats(percentile) {
   const shown = percentile >= 99.95 ? "99.9" : percentile.toFixed(1).replace(/\.0$/, "");
-  return `beats ${shown} % of random pairs`;
+  return `beats ${shown}\u00a0% of random pairs`;
 }
 
 /** @param {any} value */
