@@ -189,7 +189,7 @@ export function limitsOf(info) {
     items: Number(limits.maxItemsPerCall ?? 1),
     image: Number(limits.maxImageBytes ?? 0),
     // Room for all but the pictures: names, labels, payloads.
-    json: Number(/** @type {any} */ (limits).maxJsonBytes ?? 2 ** 24) - 2 ** 17,
+    json: Number(limits.maxJsonBytes ?? 2 ** 24) - 2 ** 17,
     topK: Number(limits.maxTopK ?? 100),
   };
 }

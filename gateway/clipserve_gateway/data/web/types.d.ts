@@ -343,6 +343,7 @@ export interface Limits {
   maxHeldBytes?: Int64;
   maxCallsPerCaller?: number;
   maxStreamsPerCaller?: number;
+  maxJsonBytes?: Int64;
 }
 
 export type Metric =
