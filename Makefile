@@ -60,6 +60,8 @@ test: ## Lint, unit, contract and end-to-end tests (a quarter of an hour the fir
 	@$(MAKE) --no-print-directory tests CHOSEN="-m 'not slow'"
 
 test-all: ## The tests, and the heavier ones too
+	@$(MAKE) --no-print-directory setup-tests
+	@$(MAKE) --no-print-directory .venv-clients/.ready
 	@$(MAKE) --no-print-directory tests
 
 # In three parts side by side: most tests wait for processes that start, stop and are killed.
@@ -112,6 +114,14 @@ bench-full: setup-tests .venv-peer/.ready ## The same for publication, with serv
 	@$(PYTHON) -m venv .venv-peer
 	@.venv-peer/bin/python -m pip install -q torch==2.13.0 -c $<
 	@.venv-peer/bin/python -m pip install -q 'infinity-emb[torch,vision,server]' aiohttp litserve open_clip_torch -c $<
+	@touch $@
+
+# Clients of HTTP that others wrote; slow tests run them. Some want newer or older packages than .venv has.
+.venv-clients/.ready: constraints/clients.txt
+	@echo "· setting up .venv-clients"
+	@$(VENV)/bin/python -m venv .venv-clients
+	@.venv-clients/bin/python -m pip install -q \
+		openai langchain-openai llama-index-embeddings-openai connectrpc pytest -c $<
 	@touch $@
 
 bench-search: setup-tests ## Measure the search engines up to a million points (about an hour)

@@ -9,6 +9,7 @@ from typing import TypeVar
 
 from clipserve.v1 import clip_pb2, common_pb2
 from clipserve_gateway.inputs import preprocess
+from google.protobuf import json_format
 from tritonclient.grpc import service_pb2
 
 from testing.preprocessing import square
@@ -47,6 +48,25 @@ def embed_texts(texts: Sequence[str], items: int = 1, model: str = "") -> list[b
         ).SerializeToString()
         for group in grouped(texts, items)
     ]
+
+
+def openai_images(model: str, photos: Sequence[bytes], encoding_format: str) -> list[bytes]:
+    """Calls of /v1/embeddings of one picture each."""
+    pictures = ["data:image/jpeg;base64," + base64.b64encode(photo).decode() for photo in photos]
+    return openai_texts(model, pictures, encoding_format)
+
+
+def openai_texts(model: str, texts: Sequence[str], encoding_format: str, items: int = 1) -> list[bytes]:
+    """Calls of /v1/embeddings of so many texts each."""
+    return [
+        json.dumps({"model": model, "encoding_format": encoding_format, "input": group}).encode()
+        for group in grouped(texts, items)
+    ]
+
+
+def as_json(requests: Sequence[bytes]) -> list[bytes]:
+    """Embed calls as the API port takes them in JSON; embeddings come back in base64."""
+    return [json_format.MessageToJson(clip_pb2.EmbedRequest.FromString(it)).encode() for it in requests]
 
 
 def classify(photos: Sequence[bytes], labels: Sequence[str]) -> list[bytes]:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
-from bench.speed.turns import Turn, beyond_decoding, median, medians, ratio, read
+from bench.speed.protocols_report import protocols
+from bench.speed.tables import spread, table
+from bench.speed.turns import beyond_decoding, median, medians, ratio, read
 
 Facts = dict[str, Any]
 OURS, ENGINE = "clipserve", "the engine's direct call"
@@ -25,6 +27,7 @@ def markdown(runs: Facts) -> str:
     ]
     for name, section in (
         ("precision", precisions),
+        ("protocols", protocols),
         ("search", search),
         ("decoding", decoding),
         ("growth", growth),
@@ -282,15 +285,3 @@ def growth(facts: Facts) -> str:
     return f"## Items of a call, {facts['model']}, two callers\n\n" + table(
         ("items", "pictures/s", "p50 ms", "texts/s", "p50 ms"), rows
     )
-
-
-def spread(turns: list[Turn], what: str, digits: int = 1) -> str:
-    """Median, least and most of a figure."""
-    values = [getattr(turn, what) for turn in turns]
-    return f"{median(turns, what):,.{digits}f} ({min(values):,.{digits}f}–{max(values):,.{digits}f})"
-
-
-def table(heads: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
-    """A table in Markdown."""
-    lines = [heads, ["---"] * len(heads), *rows]
-    return "\n".join("| " + " | ".join(map(str, line)) + " |" for line in lines)

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from bench.speed import decoding, growth, images, labels, lanes, precisions, searches, texts
+from bench.speed import decoding, growth, images, labels, lanes, precisions, protocols, searches, texts
 from bench.speed.scale import Bar, Scale
 from bench.speed.systems import Load
 
@@ -40,6 +40,7 @@ SUITES: dict[str, Run] = {
     "precision": of_last(precisions.suite),
     "labels": of_each(labels.suite),
     "lanes": of_each(lanes.suite),
+    "protocols": of_first(protocols.suite),
     "search": of_last(searches.suite),
     "decoding": of_first(decoding.suite),
     "growth": of_first(growth.suite),

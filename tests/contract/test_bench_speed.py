@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import itertools
 import json
 import pickle
@@ -20,11 +21,12 @@ import click
 import grpc
 import pytest
 
-from bench.speed import images, photos, precisions
+from bench.speed import images, messages, photos, precisions, protocols
 from bench.speed.__main__ import keep
 from bench.speed.load import Done, Order, Senders, carry_out
 from bench.speed.peers import Peer, signal_all
 from bench.speed.plots import draw
+from bench.speed.protocols_report import protocols as protocols_section
 from bench.speed.report import markdown
 from bench.speed.report import precisions as precisions_section
 from bench.speed.scale import MINUTES, Bar
@@ -257,6 +259,28 @@ def test_bf16_is_compared_with_fp32_with_the_ceilings_and_with_peers():
     assert "`--precision auto` takes bf16: this processor has AMX." in shown
     assert "| clipserve, bf16 | 30.0 (30.0–30.0) | 3.75 | – |" in shown
     assert "| short | 50.0 (50.0–50.0) | 75.0 (75.0–75.0) | 1.50 |" in shown
+
+
+def test_protocols_are_compared_with_grpc():
+    def turns(rate: float, ms: float) -> Turn:
+        return Turn(rate, p50=ms, cpu_ms={"gateway": ms / 2, "load": ms / 4})
+
+    texts = written({"gRPC": [turns(100.0, 4.0)], "OpenAI, float": [turns(50.0, 8.0)]})
+    unused = written({"no API port": [turns(100.0, 4.0)], "an API port without calls": [turns(98.0, 4.0)]})
+    shown = protocols_section({"model": "m", "callers": 8, "turns": {"one text": texts}, "unused": unused})
+    assert "| OpenAI, float | 50 (50–50) | 0.50 | 8.0 (8.0–8.0) | 4.00 | 2.00 |" in shown
+    assert "| an API port without calls | 98 (98–98) | 0.98 | 4.0 (4.0–4.0) | 2.00 |" in shown
+
+
+def test_each_protocol_gets_the_same_inputs():
+    calls = messages.embed_texts(["a", "b", "c", "d"], 2)
+    found = protocols.by_protocol(calls, functools.partial(messages.openai_texts, "m", list("abcd"), items=2))
+    assert len({len(requests) for requests in found.values()}) == 1
+    asked = [json.loads(request) for request in found["OpenAI, base64"]]
+    assert asked == [
+        {"model": "m", "encoding_format": "base64", "input": group} for group in (["a", "b"], ["c", "d"])
+    ]
+    assert json.loads(found["Embed as JSON"][1]) == {"inputs": [{"text": "c"}, {"text": "d"}]}
 
 
 def test_a_processor_without_bf16_has_nothing_to_compare(monkeypatch, tmp_path):

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from clipserve.safe_text import quoted
 
 URL = re.compile(r"(?:https?|ftp|file|s3|gs)://\S+", re.IGNORECASE)
-DATA_URI = re.compile(r"data:[\w.+-]*/?[\w.+-]*[;,]", re.IGNORECASE)
+DATA_URI = re.compile(r"data:[\w.+-]{0,127}/?[\w.+-]{0,127}[;,]", re.IGNORECASE)
 BASE64 = re.compile(r"(?:/9j/|iVBORw0KGgo|R0lGOD|UklGR)[A-Za-z0-9+/]{60}")
 """How base64 of JPEG, PNG, GIF and WebP begins."""
 PATH_LENGTH = 4096

@@ -62,6 +62,14 @@ CODES: dict[type[errors.ClipserveError], Code] = {
 }
 
 
+CLASSES: dict[str, type[errors.ClipserveError]] = {
+    kind.reason: kind
+    for kind in vars(errors).values()
+    if isinstance(kind, type) and issubclass(kind, errors.ClipserveError) and "reason" in vars(kind)
+}
+"""The class that declares each reason."""
+
+
 def code_of(error: errors.ClipserveError) -> Code:
     """The status code of the error's class or of its nearest base class in CODES."""
     for kind in type(error).__mro__:
@@ -81,6 +89,11 @@ def item_status(error: errors.ClipserveError | None, prefix: str = "") -> common
         field=clipped(located.field),
         message=clipped(error.message),
     )
+
+
+def error_of(status: common_pb2.ItemStatus) -> errors.ClipserveError:
+    """The error of an item's status, without metadata. Its class is that which declares the reason."""
+    return CLASSES[status.reason](status.message, field=status.field)
 
 
 def rpc_status(error: errors.ClipserveError) -> status_pb2.Status:

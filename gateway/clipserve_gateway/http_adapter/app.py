@@ -20,6 +20,7 @@ from clipserve_gateway.errors import NotSupported
 from clipserve_gateway.http_adapter import connect, pages
 from clipserve_gateway.http_adapter.call import HttpCalls
 from clipserve_gateway.http_adapter.errors import connect_error, refusal
+from clipserve_gateway.http_adapter.openai import routes as openai
 from clipserve_gateway.http_adapter.openapi import routes as openapi
 from clipserve_gateway.settings import Settings
 
@@ -46,7 +47,11 @@ class ApiParts(Protocol):
 def api_app(parts: ApiParts, settings: Settings) -> Starlette:
     """The app of one gateway. Serve it on the gateway's event loop."""
     calls = HttpCalls(parts.runner, settings.limits)
-    routes = [*connect.routes(parts.methods, calls), *pages.routes(settings)]
+    routes = [
+        *connect.routes(parts.methods, calls),
+        *openai.routes(parts.methods, calls),
+        *pages.routes(settings),
+    ]
     if settings.reflection:
         routes += openapi.routes(parts.methods, settings.limits, tokens=bool(settings.token_file))
     app = Starlette(

@@ -3,7 +3,15 @@ from __future__ import annotations
 import grpc
 import pytest
 from clipserve_gateway import errors
-from clipserve_gateway.convert.status import CODES, Code, code_of, item_status, rpc_status, trailers
+from clipserve_gateway.convert.status import (
+    CODES,
+    Code,
+    code_of,
+    error_of,
+    item_status,
+    rpc_status,
+    trailers,
+)
 from google.rpc import error_details_pb2
 
 
@@ -51,6 +59,14 @@ def test_an_items_path_goes_before_its_errors_own():
     status = item_status(errors.ImageUnreadable("broken", field="content"), "images[3]")
     assert (status.field, status.reason, status.code) == ("images[3].content", "IMAGE_UNREADABLE", 3)
     assert item_status(None, "images[3]").field == ""
+
+
+@pytest.mark.parametrize("kind", [kind for kind in ALL if kind.__module__ == errors.__name__])
+def test_the_status_of_an_item_becomes_its_error_again(kind):
+    error = error_of(item_status(kind("broken", field="content"), "images[3]"))
+    assert isinstance(kind("broken"), type(error))
+    assert (error.reason, error.message, error.field) == (kind.reason, "broken", "images[3].content")
+    assert code_of(error) is code_of(kind("broken"))
 
 
 def test_an_error_keeps_its_facts_when_its_place_is_told():
