@@ -18,7 +18,7 @@ ROOT = Path(__file__).parents[1]
 BIN = Path(sys.executable).parent
 FREE_PORTS = tuple(
     word
-    for name in ("port", "http-port", "triton-port", "triton-http-port", "triton-metrics-port")
+    for name in ("port", "http-port", "api-port", "triton-port", "triton-http-port", "triton-metrics-port")
     for word in (f"--{name}", "0")
 )
 START_SECONDS = 300.0
@@ -52,6 +52,11 @@ class Service:
     def http(self) -> str:
         """The gateway's HTTP address, with scheme."""
         return self.announced(r"metrics on (\S+)/metrics")
+
+    @property
+    def api(self) -> str:
+        """Address of the API port, with scheme."""
+        return self.announced(r"HTTP API on (\S+)")
 
     @property
     def triton(self) -> str:
@@ -97,6 +102,15 @@ class Gateway:
     def port(self) -> int:
         """The gRPC port."""
         return int(self.address.rpartition(":")[2])
+
+    @property
+    def api(self) -> str:
+        """Address of the API port, with scheme."""
+        end = time.monotonic() + START_SECONDS
+        while not (found := re.search(r"HTTP API on (http[^\s\"]+)", self.log.read_text())):
+            assert time.monotonic() < end, self.log.read_text()
+            time.sleep(0.05)
+        return found[1]
 
     def stop(self) -> int:
         """SIGTERM; the exit code."""
