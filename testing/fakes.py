@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import functools
+import hashlib
 import io
 from collections.abc import Callable
 
@@ -67,8 +68,10 @@ def parameters(**changes: str) -> dict[str, str]:
 
 
 def towers(**changes: str) -> list[TowerConfig]:
-    """Both towers of the fake model."""
+    """Both towers of the fake model. Another model has a fingerprint of its own."""
     name = changes.get("model", SPEC.name)
+    if name != SPEC.name:
+        changes = {"fingerprint": hashlib.sha256(name.encode()).hexdigest(), **changes}
     return [
         TowerConfig(f"{name}_image", SPEC.max_image_batch, parameters(tower="image", **changes)),
         TowerConfig(f"{name}_text", SPEC.max_text_batch, parameters(tower="text", **changes)),

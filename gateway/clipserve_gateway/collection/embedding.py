@@ -34,14 +34,26 @@ class CollectionEmbedder:
             generation.model, inputs, deadline=deadline, rules=generation.rules
         )
         # The model may have been replaced in between.
-        check_fingerprint(collection, generation, outcome.spec.fingerprint)
+        check_model(collection, generation, outcome.spec)
         return outcome.items
 
     def model(self, collection: str, generation: Generation) -> ModelSpec:
         """The model of the generation. Raises FingerprintMismatch if it was replaced."""
         model = self._models.get(generation.model, field="collection")
-        check_fingerprint(collection, generation, model.fingerprint)
+        check_model(collection, generation, model)
         return model
+
+
+def check_model(collection: str, generation: Generation, model: ModelSpec) -> None:
+    """Raises FingerprintMismatch if a model is not the one of the generation."""
+    check_fingerprint(collection, generation, model.fingerprint)
+    if model.embed_dim != generation.dim:
+        raise FingerprintMismatch(
+            f"collection {collection!r} has embeddings of {generation.dim} numbers, and model {model.name} "
+            f"with the same fingerprint makes {model.embed_dim}; export the model again",
+            field="collection",
+            metadata={"expected": str(generation.dim), "found": str(model.embed_dim)},
+        )
 
 
 def check_fingerprint(collection: str, generation: Generation, fingerprint: str) -> None:

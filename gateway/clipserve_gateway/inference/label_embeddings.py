@@ -50,12 +50,12 @@ class Label:
 def set_key(spec: ModelSpec, labels: LabelSet) -> str:
     """Equal for label sets whose answers have the same embeddings."""
     none = labels.none_of_the_above
-    return content_key(spec.fingerprint, spec.version, labels.templates, labels.names, none and none.prompts)
+    return content_key(labels_prefix(spec, labels), labels.names, none and none.prompts)
 
 
 def labels_prefix(spec: ModelSpec, labels: LabelSet) -> str:
     """Equal for label sets in which the same name has the same embedding."""
-    return content_key(spec.fingerprint, spec.version, labels.templates)
+    return content_key(spec.fingerprint, spec.embed_dim, spec.version, labels.templates)
 
 
 def names_digest(labels: LabelSet) -> str:

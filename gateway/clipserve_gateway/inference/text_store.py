@@ -77,11 +77,14 @@ class TextStore:
         return embeddings
 
     async def load(self, fingerprint: str, digest: str, shape: tuple[int, int]) -> TextEmbeddings | None:
-        """The embeddings that are shipped or stored; None if there are none or the store cannot be read."""
+        """The embeddings that are shipped or stored.
+
+        None if there are none of this shape, or the store cannot be read.
+        """
         key = document_key(fingerprint, digest)
         shipped = (await asyncio.to_thread(shipped_embeddings)).get(key)
         if shipped is not None:
-            return shipped
+            return shipped if shipped.matrix.shape == shape else None
         document = None
         with contextlib.suppress(StorageFailed, StorageUnavailable):
             document = await self._engine.get_document(key)
@@ -107,9 +110,10 @@ class FixedTexts(Generic[T]):
         self._digest = digest
         self._store = store
         self._convert = convert
-        self._values: LRUCache[str, T] = LRUCache(MODELS)
-        self._steps: LRUCache[str, list[TextEmbeddings]] = LRUCache(MODELS)
-        self._locks: KeyLocks[str] = KeyLocks()
+        self._values: LRUCache[tuple[str, int], T] = LRUCache(MODELS)
+        """By fingerprint and dimension."""
+        self._steps: LRUCache[tuple[str, int], list[TextEmbeddings]] = LRUCache(MODELS)
+        self._locks: KeyLocks[tuple[str, int]] = KeyLocks()
 
     async def get(
         self,
@@ -126,24 +130,26 @@ class FixedTexts(Generic[T]):
             embed: embeds a step's texts with the model. Its errors are raised.
         """
 
+        key = fingerprint, dim
+
         async def compute() -> TextEmbeddings:
-            steps = self._steps.setdefault(fingerprint, [])
+            steps = self._steps.setdefault(key, [])
             while (start := len(steps) * STEP) < len(self._texts):
                 latest().check("encode")
                 steps.append(await embed(self._texts[start : start + STEP], latest()))
             matrix = np.concatenate([step.matrix for step in steps])
             return TextEmbeddings(matrix, sum(step.truncated for step in steps))
 
-        async with self._locks.hold([fingerprint]):
-            value = self._values.get(fingerprint)
+        async with self._locks.hold([key]):
+            value = self._values.get(key)
             if value is None:
                 if self._store is None:
                     embeddings = await compute()
                 else:
                     shape = (len(self._texts), dim)
                     embeddings = await self._store.get_or_make(fingerprint, self._digest, shape, compute)
-                value = self._values[fingerprint] = self._convert(embeddings.matrix)
-                self._steps.pop(fingerprint, None)
+                value = self._values[key] = self._convert(embeddings.matrix)
+                self._steps.pop(key, None)
             return value
 
 

@@ -15,6 +15,7 @@ from clipserve_gateway.process.logs import level_of_missing
 from clipserve_gateway.process.safe_text import safe_lines
 from clipserve_gateway.triton.model_config import TOWERS, LoadedVersions, is_tower, pair_towers, tower_name
 from clipserve_gateway.triton.parameters import TowerConfig
+from clipserve_gateway.triton.shared_fingerprints import conflicts
 from clipserve_gateway.triton.unready import FAILED_LOAD
 from clipserve_gateway.types import ModelSpec
 
@@ -63,9 +64,10 @@ class Models:
     """The models by name, kept up to date by `watch`.
 
     A model that Triton lists but does not serve is unavailable, not unknown: it is loading, or something is
-    wrong with it. A model that was served stays known as long as Triton lists it. `on_change` is called after
-    each change of the models or of their readiness. Errors name the model of the call, and others only if
-    `shown` allows it.
+    wrong with it. A model that was served stays known as long as Triton lists it. A model that has the
+    fingerprint of another one and is not the same is unavailable, too. `on_change` is called after each
+    change of the models or of their readiness. Errors name the model of the call, and others only if `shown`
+    allows it.
     """
 
     def __init__(
@@ -91,6 +93,8 @@ class Models:
         """The readiness that metrics and `on_change` were told last."""
         self._half: set[str] = set()
         """Models that were never served, and of which Triton lists one tower."""
+        self._refused: dict[str, str] = {}
+        """Models with the fingerprint of another model, and what differs."""
         self._removed: dict[str, float] = {}
         """Models that Triton no longer lists, and when that was seen."""
         self._complaints: dict[str, tuple[str, int]] = {}
@@ -114,9 +118,12 @@ class Models:
         """A line for each model: its name, and `ready` or why it is not. For operators; thread-safe."""
         lines = []
         for name, ready in sorted(self.readiness().items()):
-            reason = "" if ready else self._source.why_unready(name) or "it has just changed"
+            reason = "" if ready else self._why_unready(name) or "it has just changed"
             lines.append(f"{name} ready" if ready else f"{name} not ready: {reason}")
         return safe_lines("\n".join(lines)) or "Triton lists no models"
+
+    def _why_unready(self, name: str) -> str:
+        return self._refused.get(name) or self._source.why_unready(name)
 
     def ready(self) -> bool:
         """Whether some model is ready: then the gateway can do useful work."""
@@ -207,14 +214,17 @@ class Models:
         """The models and their readiness. One bad model does not affect the others."""
         specs, ready = {}, {}
         self._waiting, self._half = set(), set()
-        for name, model in pair_towers(index, towers).items():
+        models = pair_towers(index, towers)
+        self._refused = self._conflicts(models)
+        for name, model in models.items():
             complaint, level = "", logging.WARNING
-            if isinstance(model, ModelSpec):
+            if isinstance(model, ModelSpec) and name not in self._refused:
                 specs[name], ready[name] = model, True
             else:
-                reason = "" if model else self._source.why_unready(name)
-                complaint = str(model or f"model {name} is not ready: {reason}".rstrip(": "))
-                if not model and FAILED_LOAD not in reason:
+                error = self._refused.get(name) or model
+                reason = "" if error else self._source.why_unready(name)
+                complaint = str(error or f"model {name} is not ready: {reason}".rstrip(": "))
+                if not error and FAILED_LOAD not in reason:
                     level = level_of_missing(self._created_at, seen=name in self._specs)
                 if name in self._specs:
                     specs[name], ready[name] = self._specs[name], False
@@ -224,6 +234,12 @@ class Models:
                     self._half.add(name)
             self._complain(name, complaint, level)
         return specs, ready
+
+    def _conflicts(self, models: Mapping[str, object]) -> dict[str, str]:
+        """See `conflicts`. A model that was served keeps its fingerprint while it is listed and not ready."""
+        known = {name: model if isinstance(model, ModelSpec) else self._specs.get(name)
+                 for name, model in models.items()}  # fmt: skip
+        return conflicts((spec for spec in known.values() if spec), self._specs, self.default)
 
     async def _update(self, specs: dict[str, ModelSpec], ready: dict[str, bool]) -> None:
         for name, up in ready.items():

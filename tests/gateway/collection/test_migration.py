@@ -22,7 +22,7 @@ from clipserve_gateway.metrics import Metrics
 from clipserve_gateway.settings import Settings
 
 from testing.domain import OTHER, Domain, picture, stored_picture
-from testing.fakes import SPEC, FakeTriton, fake_models, towers
+from testing.fakes import SPEC, FakeTriton, canary_parameters, fake_models, towers
 from testing.memory_engine import MemoryEngine
 from testing.migrations import UNIT, state_of, tables, texts, until
 
@@ -68,7 +68,9 @@ async def test_a_migration_that_is_given_up_leaves_the_collection_as_it_was(doma
 
 async def test_a_model_of_the_same_weights_is_named_beside_the_collections_own(domain):
     await domain.create(keep_sources=True)
-    models = await fake_models(FakeTriton(*towers(), *towers(model="twin")), default="fake")
+    same = {"fingerprint": SPEC.fingerprint, **canary_parameters()}
+    source = FakeTriton(*towers(**same), *towers(model="twin", **same))
+    models = await fake_models(source, default="fake")
     migrator = Migrator(domain.engine, domain.catalog, models, domain.embedder, domain.sources)
     with pytest.raises(MigrationConflict) as caught:
         await migrator.start("pets", "twin")

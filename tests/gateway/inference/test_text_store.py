@@ -6,7 +6,7 @@ import asyncio
 import hashlib
 import json
 import re
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -150,6 +150,38 @@ async def test_what_comes_along_is_neither_made_nor_written(monkeypatch: pytest.
 
     assert await TextStore(engine).get_or_make(SPEC.fingerprint, "d", (2, SPEC.embed_dim), made) is shipped
     assert await engine.documents("") == []
+
+
+async def test_what_comes_along_is_not_taken_for_a_model_of_another_dimension(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    shipped = TextEmbeddings(np.eye(2, 8, dtype=np.float32), 0)
+    monkeypatch.setattr(text_store, "shipped_embeddings", lambda: {document_key("f", "d"): shipped})
+    store = TextStore(MemoryEngine())
+    assert await store.load("f", "d", (2, 8)) is shipped
+    assert await store.load("f", "d", (2, 4)) is None
+    assert await store.load("f", "d", (3, 8)) is None
+
+
+async def test_fixed_texts_of_one_fingerprint_in_two_dimensions_are_kept_apart() -> None:
+    texts = fixed(TextStore(MemoryEngine()))
+
+    def embedding(dim: int) -> Callable[[Sequence[str], Deadline], Awaitable[TextEmbeddings]]:
+        async def embed(some: Sequence[str], deadline: Deadline) -> TextEmbeddings:
+            return TextEmbeddings(np.ones((len(some), dim), np.float32), 0)
+
+        return embed
+
+    for dim in (4, 8, 4):
+        assert (await texts.get("f", dim, lambda: SOON, embedding(dim))).shape == (2, dim)
+
+
+async def test_labels_of_one_fingerprint_in_two_dimensions_are_kept_apart(embedder: Embedder) -> None:
+    cache = started(embedder, MemoryEngine())
+    pets = LabelSet(("cat", "dog"), ("a {}",))
+    await cache.get(SPEC, pets, SOON)
+    prepared = await cache.prepare(replace(SPEC, embed_dim=4), pets, SOON, seconds=1)
+    assert prepared.encoded == 2, "not those of the other model"
 
 
 def test_the_known_texts_are_those_of_the_sdk() -> None:

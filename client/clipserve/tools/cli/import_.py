@@ -54,6 +54,11 @@ if TYPE_CHECKING:
     help="Import without sources, if the file has none or the collection keeps none. Overwritten points lose "
     "their sources.",
 )
+@click.option(
+    "--accept-other-image-rules",
+    is_flag=True,
+    help="Import embeddings that were made with other rules for images than the collection's.",
+)
 @click.option("--id-column", default="id", show_default=True, metavar="NAME", help="Column with the ids.")
 @click.option(
     "--embedding-column",
@@ -72,6 +77,7 @@ def import_(
     from_sources: bool,
     replace: bool,
     without_sources: bool,
+    accept_other_image_rules: bool,
     id_column: str,
     embedding_column: str,
     server: Server,
@@ -85,6 +91,9 @@ def import_(
 
     The server normalizes embeddings; those of an export are restored exactly. Sources are restored if the
     file has them (`clipserve export --sources`) and the collection keeps sources.
+
+    A new collection takes the file's rules for orientation and transparency. A collection with other rules
+    is refused, unless the sources are embedded again or --accept-other-image-rules is given.
 
     After Ctrl-C or a failure, run the command again. Existing points with other content are overwritten only
     with --replace, and sources are lost only with --without-sources.
@@ -111,7 +120,7 @@ def import_(
         ):
             if from_sources and points.columns.source is None:
                 raise FileError("the file has no sources; export with --sources, or leave out --from-sources")
-            plan = Plan(from_sources, without_sources)
+            plan = Plan(from_sources, without_sources, accept_other_image_rules)
             info, created = ensure_collection(client, collection, points, model, plan, create)
             schema = fitting_fields(info, points)
             if info.count and not (skip_existing or replace):

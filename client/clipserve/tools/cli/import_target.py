@@ -20,12 +20,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Plan:
-    """How to treat sources."""
+    """How to treat sources and image rules."""
 
     from_sources: bool
     """Embed the sources in the file again."""
     without_sources: bool
     """Import no sources; overwritten points lose theirs."""
+    other_rules: bool = False
+    """Import embeddings that were made with other rules for images than those of the collection."""
 
 
 def ensure_collection(
@@ -44,22 +46,30 @@ def ensure_collection(
         )
     if not plan.from_sources:
         check_dim(name, collection.model.embed_dim, file)
-        warn_of_other_rules(collection, file)
+        check_rules(collection, file, plan)
     if not plan.without_sources:
         check_sources(client, collection, file, plan)
     return collection, False
 
 
-def warn_of_other_rules(collection: Collection, file: PointFile) -> None:
-    """Warns if the embeddings of the file follow other rules for images than those of the collection."""
+def check_rules(collection: Collection, file: PointFile, plan: Plan) -> None:
+    """Raises Failure if the embeddings of the file follow other rules for images than those of the collection.
+
+    Only says so if the plan accepts it.
+    """
     rules = collection.image_rules if file.facts is None else ImageRules(**file.facts.image_rules)
-    if rules != collection.image_rules:
-        say(
-            f"Warning: the embeddings of the file were made with {rules}, and {collection.name} has "
-            f"{collection.image_rules}. Pictures that are turned or transparent are found less well. "
-            "--from-sources embeds the sources again; a new collection takes the rules of the file",
-            err=True,
+    if rules == collection.image_rules:
+        return
+    difference = (
+        f"the embeddings of the file were made with {rules}, and {collection.name} has "
+        f"{collection.image_rules}: turned or transparent pictures would be found less well"
+    )
+    if not plan.other_rules:
+        raise Failure(
+            f"{difference}. Choose a new collection, which takes the rules of the file; embed the sources "
+            "again with --from-sources; or accept this with --accept-other-image-rules"
         )
+    say(f"Warning: {difference}", err=True)
 
 
 def check_sources(client: Client, collection: Collection, file: PointFile, plan: Plan) -> None:

@@ -37,15 +37,25 @@ def test_sources_that_are_embedded_again_follow_the_server(run, client, exported
     assert client.get_collection("copy").image_rules == client.info().image_rules != OLD
 
 
-def test_embeddings_of_other_rules_than_the_collections_are_warned_of(run, client, exported):
+def test_embeddings_of_other_rules_than_the_collections_are_refused_unless_accepted(run, client, exported):
     client.create_collection("other_rules", keep_sources=True, image_rules=BLUE)
     client.create_collection("same_rules", keep_sources=True, image_rules=OLD)
     file = exported(OLD)
-    words = run("import", file, "-c", "other_rules").stderr
-    assert "made with EXIF orientation not applied, transparency dropped" in " ".join(words.split())
+    refused = run("import", file, "-c", "other_rules", code=1)
+    words = " ".join(refused.stderr.split())
+    assert "made with EXIF orientation not applied, transparency dropped" in words
     assert "--from-sources" in words
+    assert client.count("other_rules") == 0
+    accepted = run("import", file, "-c", "other_rules", "--accept-other-image-rules")
+    assert "Warning: the embeddings of the file were made with" in " ".join(accepted.stderr.split())
     assert client.count("other_rules") == 1
     assert "made with" not in run("import", file, "-c", "same_rules").stderr
+
+
+def test_sources_are_embedded_again_for_a_collection_with_other_rules(run, client, exported):
+    client.create_collection("other_rules", keep_sources=True, image_rules=BLUE)
+    assert "made with" not in run("import", exported(OLD), "-c", "other_rules", "--from-sources").stderr
+    assert client.count("other_rules") == 1
 
 
 def test_a_file_of_an_older_release_has_embeddings_without_rules(run, client, exported, tmp_path):
