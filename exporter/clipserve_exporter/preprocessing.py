@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,6 +11,8 @@ from clipserve_exporter.errors import ExportError
 RESIZE_MODES = ("shortest", "longest", "squash")
 INTERPOLATIONS = ("bicubic", "bilinear")
 """What the gateway supports; open_clip's `random` is for training."""
+LARGEST_SIDE = 4096
+"""Pixels. Far above the inputs of all known encoders; gateways refuse larger ones."""
 
 
 @dataclass(frozen=True)
@@ -40,22 +43,51 @@ def preprocess_of(model: Any) -> Preprocess:
     """Returns the model's preprocessing. Raises ExportError if the gateway does not support it."""
     config = model.visual.preprocess_cfg
     size = config["size"]
-    height, width = (size, size) if isinstance(size, int) else size
+    sides = size if isinstance(size, (list, tuple)) else (size, size)
+    if len(sides) != 2 or not all(is_whole(side, 1, LARGEST_SIDE) for side in sides):
+        raise ExportError(
+            f"the model's preprocessing has size {size!r}; it must be one or two whole numbers from 1 to "
+            f"{LARGEST_SIDE}"
+        )
+    fill = config.get("fill_color") or 0
+    if not is_whole(fill, 0, 255):
+        raise ExportError(
+            f"the model's preprocessing has fill_color {fill!r}; it must be a whole number from 0 to 255"
+        )
     preprocess = Preprocess(
-        int(height),
-        int(width),
-        tuple(config["mean"]),
-        tuple(config["std"]),
+        int(sides[0]),
+        int(sides[1]),
+        channels("mean", config["mean"]),
+        channels("std", config["std"], positive=True),
         config.get("resize_mode") or "shortest",
         config.get("interpolation") or "bicubic",
-        int(config.get("fill_color") or 0),
+        int(fill),
     )
     require(preprocess.resize, "resize_mode", RESIZE_MODES)
     require(preprocess.interpolation, "interpolation", INTERPOLATIONS)
     return preprocess
 
 
-def require(value: str, key: str, served: tuple[str, ...]) -> None:
+def is_whole(value: Any, least: int, most: int) -> bool:
+    """Whether a value of a configuration is a whole number in a range; `true` is not."""
+    return is_finite(value) and least <= value <= most and value == int(value)
+
+
+def is_finite(value: Any) -> bool:
+    """Whether a value of a configuration is a finite number; `true` is not."""
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def channels(key: str, values: Any, *, positive: bool = False) -> tuple[float, ...]:
+    """Returns the numbers of the three channels, as they are. Raises ExportError if they are not that."""
+    good = isinstance(values, (list, tuple)) and len(values) == 3 and all(map(is_finite, values))
+    if not good or (positive and min(values) <= 0):
+        what = "three finite numbers above 0" if positive else "three finite numbers"
+        raise ExportError(f"the model's preprocessing has {key} {values!r}; it must be {what}")
+    return tuple(values)
+
+
+def require(value: Any, key: str, served: tuple[str, ...]) -> None:
     """Raises ExportError if a setting has a value that the gateway does not support."""
     if value not in served:
         raise ExportError(f"the model's preprocessing has {key} {value!r}; supported are {', '.join(served)}")

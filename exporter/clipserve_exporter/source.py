@@ -15,8 +15,9 @@ from torch import Tensor
 from clipserve_exporter.errors import ExportError
 from clipserve_exporter.preprocessing import Preprocess, preprocess_of
 from clipserve_exporter.sources.fit import first_line
+from clipserve_exporter.sources.folder_tokenizer import require_end_token
 from clipserve_exporter.sources.licenses import DEMO_LICENSE, UNKNOWN, License
-from clipserve_exporter.text_tower import parts_of, vocabulary_of
+from clipserve_exporter.text_tower import is_huggingface, parts_of, pooling_of, vocabulary_of
 from clipserve_exporter.tokenization.folder import LoadedTokenizer
 from clipserve_exporter.tokenization.model_tokenizer import Tokenize, context_length_of, load_tokenizer, prove
 from clipserve_exporter.tokenizer_facts import TokenizerFacts
@@ -117,6 +118,9 @@ def load_undamaged(model: str, pretrained: str, seed: int, activation: str, toke
     if folder is not None:
         texts = load_tokenizer(loaded.config["text_cfg"], folder, tokenizer)
     source = describe(loaded.model, loaded.architecture, loaded.config, loaded.pretrained, texts)
+    if open_clip_models.transformers_folder(model) is not None and not is_huggingface(source.model):
+        vocabulary = vocabulary_of(source.model)
+        require_end_token(folder or Path(model), pooling_of(source.model), vocabulary, source.tokenize)
     return replace(source, notes=(*loaded.notes, *source.notes), warnings=loaded.warnings)
 
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import copy
 import pickle
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from torch import Tensor, nn
 from clipserve_exporter.errors import ExportError
 from clipserve_exporter.sources.fit import first_line, interpolated, misfit, require_numbers
 from clipserve_exporter.sources.shards import INDEX_SUFFIX
+from clipserve_exporter.sources.skeleton import require_sizes
 from clipserve_exporter.sources.weights_file import is_torchscript, read_weights
 from clipserve_exporter.sources.wrappings import NOT_WEIGHTS
 from clipserve_exporter.torchvision_shim import make_importable
@@ -25,7 +27,9 @@ import open_clip  # noqa: E402  (needs torchvision to be importable)
 from open_clip import factory  # noqa: E402
 from open_clip import pretrained as tags  # noqa: E402
 
-FIND_CHECKPOINT = factory._find_checkpoint_in_dir
+FIND_CHECKPOINT, DOWNLOAD = factory._find_checkpoint_in_dir, factory.download_pretrained_from_hf
+MODELS = ("CLIP", "CustomTextCLIP", "CoCa")
+"""Classes of models in open_clip's factory."""
 GIVE_FILES = (
     "if this machine cannot reach a model hub, download the files elsewhere and pass --pretrained FILE, "
     "or --model local-dir:FOLDER for a folder with open_clip_config.json and weights"
@@ -82,11 +86,16 @@ ERRORS = (
 def files_read_by_content() -> Iterator[dict[str, Tensor]]:
     """Makes open_clip read weights by their content: by itself it goes by suffixes, and knows few formats.
 
-    Yields a dictionary that receives the names of the weights with their shapes and types, without data.
+    Yields a dictionary that receives the names of the weights with their shapes and types, without data. The
+    weights of a folder or a hub are read before the network is built, since its sizes come from there too.
     """
     read: dict[str, Tensor] = {}
+    checkpoints: list[str] = []
+    early: dict[str, dict[str, Tensor]] = {}
 
     def load_state_dict(path: str, device: str = "cpu", weights_only: bool = True) -> dict[str, Tensor]:
+        if str(path) in early:
+            return early.pop(str(path))
         state = archive_weights(Path(path)) if is_torchscript(Path(path)) else read_weights(path)
         if any(name.startswith(("vision_model.", "text_model.")) for name in state):
             raise ExportError(
@@ -98,15 +107,36 @@ def files_read_by_content() -> Iterator[dict[str, Tensor]]:
 
     def find_checkpoint(folder: Path) -> str | None:
         checkpoint = checkpoint_in(folder)
+        checkpoints.extend([] if checkpoint is None else [str(checkpoint)])
         return None if checkpoint is None else str(checkpoint)
 
-    loading = factory.load_state_dict
+    def download(model_id: str, filename: str | None = None, **options: Any) -> str:
+        path = DOWNLOAD(model_id, filename, **options)
+        checkpoints.extend([] if filename else [path])
+        return path
+
+    def checked(kind: type[nn.Module]) -> Callable[..., nn.Module]:
+        def make(**config: Any) -> nn.Module:
+            for path in checkpoints[-1:]:
+                early[path] = load_state_dict(path)
+                require_sizes(lambda: kind(**copy.deepcopy(config)), config, early[path])
+            return kind(**config)
+
+        return make
+
+    replaced = {name: getattr(factory, name) for name in ("load_state_dict", *MODELS)}
     factory.load_state_dict = load_state_dict
     factory._find_checkpoint_in_dir = find_checkpoint
+    factory.download_pretrained_from_hf = download
+    for name in MODELS:
+        setattr(factory, name, checked(replaced[name]))
     try:
         yield read
     finally:
-        factory.load_state_dict, factory._find_checkpoint_in_dir = loading, FIND_CHECKPOINT
+        factory._find_checkpoint_in_dir = FIND_CHECKPOINT
+        factory.download_pretrained_from_hf = DOWNLOAD
+        for name, value in replaced.items():
+            setattr(factory, name, value)
 
 
 def checkpoint_in(folder: Path) -> Path | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from clipserve_exporter.errors import ExportError
 from clipserve_exporter.sources.json_file import read_json
 from clipserve_exporter.torchvision_shim import make_importable
 
@@ -36,6 +37,27 @@ def cleaning(folder: Path, model_type: str) -> str:
     if name.removesuffix("Fast") in CANONICALIZING:
         return "canonicalize"
     return "lower" if model_type in LOWER_CASE else "whitespace"
+
+
+def require_end_token(folder: Path, pooling: tuple[str, int], vocabulary: int, tokenizer: Any) -> None:
+    """Raises ExportError if a text tower reads its embedding at a token that ends no text.
+
+    Args:
+        pooling: open_clip's pool type and its end token.
+        vocabulary: number of tokens; `argmax` reads at the highest one.
+        tokenizer: open_clip's, of either kind.
+    """
+    pool, token = pooling
+    if pool not in ("argmax", "eos"):
+        return
+    wanted = token if pool == "eos" else vocabulary - 1
+    inner = getattr(tokenizer, "tokenizer", None)
+    ending = tokenizer.eot_token_id if inner is None else inner("a")["input_ids"][-1]
+    if ending != wanted:
+        raise ExportError(
+            f"the tokenizer of {folder} ends texts with token {ending}, and by eos_token_id in its "
+            f"config.json embeddings are read at token {wanted}"
+        )
 
 
 def is_openai(folder: Path, vocabulary: int) -> bool:

@@ -13,8 +13,9 @@ from torch import Tensor
 
 from clipserve_exporter.errors import ExportError
 from clipserve_exporter.sources.renaming import Renaming
+from clipserve_exporter.sources.skeleton import filled
 from clipserve_exporter.sources.transformers_clip import clip_vision
-from clipserve_exporter.sources.transformers_config import activation, require_rgb, vision_config
+from clipserve_exporter.sources.transformers_config import activation, epsilon, require_rgb, vision_config
 
 CONTEXT_LENGTH = 52
 """Tokens of a text in the training of Chinese-CLIP. Its BERT has more positions, which were not trained."""
@@ -40,7 +41,7 @@ def chinese_clip_model(
         "quick_gelu": activation(vision) == "quick_gelu",
         "vision_cfg": vision_config(vision),
     }
-    bert = {key: getattr(text, key) for key in BERT}
+    bert = {key: getattr(text, key) for key in BERT} | {"layer_norm_eps": epsilon(text)}
     renaming = Renaming(state, what)
     clip_vision(renaming, vision.num_hidden_layers)
     renaming.drop("text_model.pooler.")
@@ -51,8 +52,7 @@ def chinese_clip_model(
         # open_clip reads BERT's configuration from a folder.
         (Path(folder) / "config.json").write_text(json.dumps({"model_type": "bert"} | bert))
         encoder = HEAD | {"hf_model_name": folder, "hf_model_pretrained": False}
-        model = CustomTextCLIP(**mapped, text_cfg=encoder)
-    model.load_state_dict(renaming.finish())
+        model = filled(lambda: CustomTextCLIP(**mapped, text_cfg=encoder), renaming.finish())
     model.text.context_length = min(CONTEXT_LENGTH, text.max_position_embeddings)
     context = {"context_length": model.text.context_length, "vocab_size": text.vocab_size}
     return model, mapped | {"custom_text": True, "text_cfg": HEAD | context | {"bert": bert}}

@@ -8,7 +8,10 @@ from typing import Any
 from open_clip.model import CLIP
 from torch import Tensor
 
+from clipserve_exporter.errors import ExportError
+from clipserve_exporter.preprocessing import is_whole
 from clipserve_exporter.sources.renaming import OPEN_CLIP, Renaming, move_blocks
+from clipserve_exporter.sources.skeleton import filled
 from clipserve_exporter.sources.transformers_config import (
     both_quick,
     require_rgb,
@@ -34,14 +37,19 @@ def clip_model(config: Any, state: Mapping[str, Tensor], what: str) -> tuple[CLI
     clip_vision(renaming, vision.num_hidden_layers)
     clip_text(renaming, text.num_hidden_layers)
     renaming.move("logit_scale", "logit_scale")
-    model = CLIP(**mapped)
-    model.load_state_dict(renaming.finish())
-    return model, mapped
+    return filled(lambda: CLIP(**mapped), renaming.finish()), mapped
 
 
 def pooling(text: Any) -> dict[str, Any]:
-    """Returns what reads the embedding at the end token: the highest token, or the first of a given id."""
+    """Returns what reads the embedding at the end token: the highest token, or the first of a given id.
+
+    Raises ExportError if the configuration names no token of the vocabulary.
+    """
     end = text.eos_token_id
+    if not is_whole(end, 0, max(LEGACY_END, text.vocab_size - 1)):
+        raise ExportError(
+            f"config.json has eos_token_id {end!r}; it must be a token of its {text.vocab_size:,} tokens"
+        )
     if end in (LEGACY_END, text.vocab_size - 1):
         return {}
     return {"pool_type": "eos", "eos_id": end}

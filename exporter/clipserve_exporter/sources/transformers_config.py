@@ -5,12 +5,15 @@ from __future__ import annotations
 from typing import Any
 
 from clipserve_exporter.errors import ExportError
+from clipserve_exporter.preprocessing import is_finite
 
 TANH = ("gelu_pytorch_tanh", "gelu_new")
 """Names of the approximation of GELU by tanh."""
 ACTIVATIONS = ("quick_gelu", "gelu", *TANH)
 EPS = 1e-5
 """open_clip's default of layer norms."""
+LARGEST_EPS = 1.0
+"""Far above those of all known models, which are at most 1e-5."""
 
 
 def vision_config(config: Any) -> dict[str, Any]:
@@ -43,11 +46,21 @@ def text_config(config: Any) -> dict[str, Any]:
 def extras(config: Any) -> dict[str, Any]:
     """Returns the settings that are given only if they differ from open_clip's defaults."""
     settings: dict[str, Any] = {}
-    if config.layer_norm_eps != EPS:
-        settings["norm_kwargs"] = {"eps": config.layer_norm_eps}
+    if epsilon(config) != EPS:
+        settings["norm_kwargs"] = {"eps": epsilon(config)}
     if activation(config) in TANH:
         settings["act_kwargs"] = {"approximate": "tanh"}
     return settings
+
+
+def epsilon(config: Any) -> float:
+    """Returns layer_norm_eps. Raises ExportError if it is not a number that a layer norm can add."""
+    value = config.layer_norm_eps
+    if not is_finite(value) or not 0 < value <= LARGEST_EPS:
+        raise ExportError(
+            f"config.json has layer_norm_eps {value!r}; it must be a number above 0 and up to {LARGEST_EPS:g}"
+        )
+    return float(value)
 
 
 def activation(config: Any) -> str:

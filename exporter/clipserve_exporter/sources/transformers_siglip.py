@@ -14,9 +14,11 @@ from torch import Tensor, nn
 
 from clipserve_exporter.errors import ExportError
 from clipserve_exporter.sources.renaming import OPEN_CLIP, TIMM, Renaming, move_blocks
+from clipserve_exporter.sources.skeleton import filled
 from clipserve_exporter.sources.transformers_config import (
     TANH,
     activation,
+    epsilon,
     head_width,
     integer,
     mlp_ratio,
@@ -68,18 +70,24 @@ def siglip_model(
         "mlp_ratio": mlp_ratio(vision),
     }
     text_cfg = text_config(text) | {"no_causal_mask": True, "pool_type": "last", "proj_bias": True}
-    trunk = VisionTransformer(
-        **settings,
-        num_classes=0,
-        global_pool="map",
-        class_token=False,
-        norm_layer=partial(nn.LayerNorm, eps=vision.layer_norm_eps),
-        act_layer=timm_activation(vision),
-    )
-    model = CustomTextCLIP(embed_dim=width, vision_cfg=PLACEHOLDER, text_cfg=text_cfg, init_logit_bias=0.0)
-    model.visual = TimmTower(trunk, size)
-    model.load_state_dict(renamed(state, vision, text, what))
-    norm = {"eps": vision.layer_norm_eps, "act": timm_activation(vision)}
+
+    def make() -> CustomTextCLIP:
+        trunk = VisionTransformer(
+            **settings,
+            num_classes=0,
+            global_pool="map",
+            class_token=False,
+            norm_layer=partial(nn.LayerNorm, eps=epsilon(vision)),
+            act_layer=timm_activation(vision),
+        )
+        model = CustomTextCLIP(
+            embed_dim=width, vision_cfg=PLACEHOLDER, text_cfg=text_cfg, init_logit_bias=0.0
+        )
+        model.visual = TimmTower(trunk, size)
+        return model
+
+    model = filled(make, renamed(state, vision, text, what))
+    norm = {"eps": epsilon(vision), "act": timm_activation(vision)}
     vision_cfg = {"image_size": size, "timm": settings | norm, "timm_pool": "map", "timm_proj": "none"}
     return model, {"embed_dim": width, "custom_text": True, "vision_cfg": vision_cfg, "text_cfg": text_cfg}
 

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from clipserve_exporter import torchvision_shim
 from clipserve_exporter.errors import ExportError
+from clipserve_exporter.preprocessing import is_whole
 from clipserve_exporter.tokenization.bundle import pack
 from clipserve_exporter.tokenization.conversion import definition_of, fast
 from clipserve_exporter.tokenization.corpus import corpus
@@ -28,6 +29,8 @@ torchvision_shim.make_importable()
 
 from open_clip.tokenizer import SimpleTokenizer  # noqa: E402  (needs torchvision to be importable)
 
+LONGEST_CONTEXT = 65_536
+"""Tokens. Far above the contexts of all known text towers; gateways refuse longer ones."""
 CHUNK = 256
 """Texts that open_clip encodes at once."""
 
@@ -58,9 +61,15 @@ class ModelTokenizer:
 def context_length_of(text_cfg: Mapping[str, Any], tower: int) -> int:
     """Returns how many tokens open_clip's tokenizer makes of each text.
 
-    A tower of transformers accepts more positions than open_clip gives it, by default 77.
+    A tower of transformers accepts more positions than open_clip gives it, by default 77. Raises ExportError
+    if it is not a length that gateways accept.
     """
-    return int(text_cfg.get("context_length", 77)) if text_cfg.get("hf_tokenizer_name") else tower
+    length = text_cfg.get("context_length", 77) if text_cfg.get("hf_tokenizer_name") else tower
+    if not is_whole(length, 1, LONGEST_CONTEXT):
+        raise ExportError(
+            f"text_cfg has context_length {length!r}; it must be a whole number from 1 to {LONGEST_CONTEXT:,}"
+        )
+    return int(length)
 
 
 def load_tokenizer(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 import zlib
 
 from clipserve_gateway.inputs.huggingface_tokenizer import BadTokenizer, HuggingFaceTokenizer
@@ -12,6 +13,11 @@ from clipserve_gateway.types import TokenizerSpec
 MAX_PACKED = 64 << 20
 """Bytes. The largest known tokenizers have 60 MB, and 15 MB compressed."""
 MAX_UNPACKED = 256 << 20
+MAX_CHECKS = 10_000
+"""An export makes some hundred."""
+MAX_CHECKS_LENGTH = 16 << 20
+"""Characters. Python needs up to 30 bytes for each."""
+BEGIN, BETWEEN = re.compile(r'\s*\{\s*"tokenizer"\s*:\s*"'), re.compile(r'\s*,\s*"checks"\s*:')
 GZIP = 31
 """zlib's number for gzip with the largest window."""
 SHOWN = 60
@@ -52,17 +58,40 @@ def unpacked(packed: bytes) -> bytes:
 
 
 def read(content: bytes) -> tuple[str, list[tuple[str, list[int]]]]:
-    """The text of `tokenizer.json`, and pairs of a text and its ids. Raises BadTokenizer."""
+    """The text of `tokenizer.json`, and pairs of a text and its ids. Raises BadTokenizer.
+
+    The number of Python objects is bounded: the definition is one text, and the checks are short.
+    """
     try:
-        bundle = json.loads(content)
-        checks = [(check["text"], check["ids"]) for check in bundle["checks"]]
-        definition = bundle["tokenizer"]
+        definition, checks = parts(content.decode())
+        pairs = [(check["text"], check["ids"]) for check in json.loads(checks)]
+    except BadTokenizer:
+        raise
     except (ValueError, RecursionError, LookupError, TypeError) as error:
-        raise BadTokenizer(f"it is not JSON with `tokenizer` and `checks`: {error!r:.200}") from error
-    if not isinstance(definition, str) or not all(
-        isinstance(text, str) and isinstance(ids, list) for text, ids in checks
-    ):
-        raise BadTokenizer("`tokenizer` is not a text, or `checks` are not texts with ids")
-    if not checks:
-        raise BadTokenizer("it has no `checks`")
-    return definition, checks
+        raise BadTokenizer(
+            f"it is not JSON with the text `tokenizer` and then `checks`: {error!r:.200}"
+        ) from error
+    if not all(isinstance(text, str) and isinstance(ids, list) for text, ids in pairs):
+        raise BadTokenizer("its `checks` are not texts with ids")
+    if not 1 <= len(pairs) <= MAX_CHECKS:
+        raise BadTokenizer(f"it has {len(pairs):,} `checks`, not 1 to {MAX_CHECKS:,}")
+    return definition, pairs
+
+
+def parts(text: str) -> tuple[str, str]:
+    """The definition, and the JSON of the checks. Raises ValueError, and BadTokenizer if it is too long."""
+    begin = BEGIN.match(text)
+    if begin is None:
+        raise ValueError("it does not begin with `tokenizer`")
+    definition, end = json.JSONDecoder().raw_decode(text, begin.end() - 1)
+    between = BETWEEN.match(text, end)
+    if between is None:
+        raise ValueError("`checks` do not follow")
+    if len(text) - between.end() > MAX_CHECKS_LENGTH:
+        raise BadTokenizer(
+            f"its `checks` have {len(text) - between.end():,} characters, at most {MAX_CHECKS_LENGTH:,} are read"
+        )
+    checks = text[between.end() :].rstrip()
+    if not checks.endswith("}"):
+        raise ValueError("it does not end after `checks`")
+    return str(definition), checks[:-1]

@@ -6,8 +6,10 @@ gateway this would delay every call. A process also bounds time and memory, and 
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
+import logging
 import signal
 import socket
 import subprocess
@@ -20,9 +22,18 @@ from typing import Any
 
 import numpy as np
 
-from clipserve_gateway.errors import InferenceFailed, ModelLoading
+from clipserve_gateway.errors import InferenceFailed, ModelLoading, ModelUnavailable
 from clipserve_gateway.inputs.huggingface_tokenizer import BadTokenizer
 from clipserve_gateway.types import TokenizerSpec, Tokens
+
+log = logging.getLogger(__name__)
+
+EXIT_SECONDS = 1.0
+"""Time for a process that has closed its connection to end by itself."""
+KILLED = (
+    "the operating system ended the tokenizer of this model, perhaps because memory ran out; try again in a "
+    "few seconds"
+)
 
 
 class TokenizerProcess:
@@ -44,22 +55,44 @@ class TokenizerProcess:
         self._closed = False
 
     def start(self) -> None:
-        """Starts the process, which loads the tokenizer; takes seconds. Raises BadTokenizer."""
+        """Starts the process, which loads the tokenizer; takes seconds.
+
+        Raises BadTokenizer, and ModelUnavailable if somebody kills the process meanwhile.
+        """
         with self._lock:
             self._start()
 
     def encode(self, texts: Sequence[str]) -> list[Tokens]:
-        """See Tokenizer. Waits for the process."""
+        """See Tokenizer. Waits for the process.
+
+        If somebody kills the process, mostly the kernel because memory ran out, the call is tried once more.
+        """
         with self._lock:
-            if self._process is None or self._process.poll() is not None:
-                self._restart()
-            answer = self._ask(json.dumps(texts).encode())
+            answer = self._encoded(texts)
+            if answer is None and self._was_killed():
+                log.warning(
+                    "a tokenizer's process was killed, perhaps because memory ran out; it starts again"
+                )
+                answer = self._encoded(texts)
+            killed = answer is None and self._was_killed()
             failure = self._last_words() if answer is None else ""
+        if killed:
+            raise ModelUnavailable(KILLED, detail=failure)
         if isinstance(answer, dict):
             failure = str(answer["error"])
         if failure:
             raise InferenceFailed("the tokenizer failed at this text", detail=failure)
         return [Tokens(np.array(ids, np.int32), truncated) for ids, truncated in answer]
+
+    def _encoded(self, texts: Sequence[str]) -> Any:
+        """The answer of the process, which is started if it does not run; None if it ends."""
+        if self._process is None or self._process.poll() is not None:
+            self._restart()
+        return self._ask(json.dumps(texts).encode())
+
+    def _was_killed(self) -> bool:
+        """Whether the process was ended from outside, and not by what it was doing."""
+        return self._process is not None and self._process.returncode == -signal.SIGKILL
 
     def close(self) -> None:
         """Ends the process; later calls raise ModelLoading."""
@@ -94,6 +127,8 @@ class TokenizerProcess:
         if self._closed:
             self._process.kill()
         answer = self._ask(json.dumps(dataclasses.asdict(self._spec)).encode(), self._packed)
+        if answer is None and self._was_killed():
+            raise ModelUnavailable(KILLED, detail=self._last_words())
         if answer is None:
             raise BadTokenizer(f"its process ended while it was loaded: {self._last_words()}")
         if answer["refused"]:
@@ -102,12 +137,16 @@ class TokenizerProcess:
 
     def _ask(self, *messages: bytes) -> Any:
         """The answer to messages; None if the process has ended."""
+        assert self._process is not None, "started"
         assert self._connection is not None, "started"
         try:
             for message in messages:
                 self._connection.send_bytes(message)
             return json.loads(self._connection.recv_bytes())
         except (EOFError, OSError):
+            # Its own end tells the reason; one that does not come is hastened.
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self._process.wait(EXIT_SECONDS)
             self._end()
             return None
 

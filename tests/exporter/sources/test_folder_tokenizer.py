@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from clipserve_exporter.source import Source, load
 from clipserve_exporter.sources.folder_tokenizer import is_openai, tokenizer_settings
 from clipserve_exporter.tokenizer_facts import OPENAI
 from safetensors.torch import save_file
+from transformers import AutoTokenizer
 
 from testing.tokenizers import build
 
@@ -48,8 +50,6 @@ def with_tokenizer(made: Make) -> Callable[..., tuple[Source, Path, Any]]:
 def test_texts_have_the_embeddings_of_transformers(
     with_tokenizer: Callable[..., tuple[Source, Path, Any]], kind: str, tokenizer: str, clean: str
 ) -> None:
-    from transformers import AutoTokenizer
-
     source, folder, model = with_tokenizer(kind, tokenizer)
     assert (source.tokenizer.kind, source.tokenizer.clean) == ("huggingface", clean)
     assert source.context_length == 16
@@ -102,6 +102,32 @@ def test_a_folder_says_that_it_was_mapped_and_takes_no_other_weights(made: Make)
         load(str(folder), "w.pt")
     with pytest.raises(ExportError, match=r"config\.json requires QuickGELU, and --activation gelu"):
         load(str(folder), activation="gelu")
+
+
+@pytest.mark.parametrize(("end", "good"), [(2, True), (49407, True), (320, False)])
+def test_an_end_token_that_ends_no_text_is_refused(made: Make, end: int, good: bool) -> None:
+    folder, _ = made("clip", text={"vocab_size": 49408, "eos_token_id": end})
+    if good:
+        assert load(str(folder)).tokenizer == OPENAI
+    else:
+        with pytest.raises(
+            ExportError, match="ends texts with token 49407, and by eos_token_id .* token 320"
+        ):
+            load(str(folder))
+
+
+def test_the_end_token_of_a_folders_own_tokenizer_is_compared(made: Make, tmp_path: Path) -> None:
+    built = build("chinese_clip", tmp_path / "tokenizer")
+    size = built.text_cfg["vocab_size"]
+    ending = AutoTokenizer.from_pretrained(tmp_path / "tokenizer")("a").input_ids[-1]
+    for end, good in ((ending, True), (ending + 1, False)):
+        folder, _ = made("clip", text={"vocab_size": size, "eos_token_id": end})
+        shutil.copytree(tmp_path / "tokenizer", folder, dirs_exist_ok=True)
+        if good:
+            assert load(str(folder)).tokenizer.kind == "huggingface"
+        else:
+            with pytest.raises(ExportError, match=f"ends texts with token {ending}, .* token {end}"):
+                load(str(folder))
 
 
 def test_a_folder_without_its_tokenizer_asks_for_it(made: Make) -> None:

@@ -6,6 +6,7 @@ import dataclasses
 import gzip
 import hashlib
 import json
+import resource
 from typing import Any
 
 import pytest
@@ -45,8 +46,13 @@ def test_a_good_bundle_is_the_tokenizer() -> None:
         (pack([1]), "not JSON with"),
         (pack({"tokenizer": "{}"}), "not JSON with"),
         (pack({"tokenizer": "{}", "checks": [1]}), "not JSON with"),
-        (pack({"tokenizer": 1, "checks": [{"text": "a", "ids": []}]}), "not a text"),
-        (changed(checks=[]), "no `checks`"),
+        (pack({"tokenizer": 1, "checks": [{"text": "a", "ids": []}]}), "not begin with `tokenizer`"),
+        (pack({"checks": [], "tokenizer": "{}"}), "not begin with `tokenizer`"),
+        (pack({"tokenizer": "{}", "checks": [], "more": [{}]}), "not JSON with"),
+        (gzip.compress(b'{"tokenizer": "{}", "checks": []'), "does not end after `checks`"),
+        (pack({"tokenizer": "{}", "checks": [{"text": 1, "ids": []}]}), "not texts with ids"),
+        (changed(checks=[]), "0 `checks`, not 1 to 10,000"),
+        (changed(checks=[{"text": "", "ids": []}] * 10_001), "10,001 `checks`, not 1 to 10,000"),
         (
             changed(checks=[{"text": "a dog", "ids": [1, 2]}]),
             "other token ids than the export, for example for 'a dog'",
@@ -67,6 +73,18 @@ def test_a_bomb_and_a_huge_file_are_refused_without_their_content(monkeypatch: p
     monkeypatch.setattr(tokenizer_bundle, "MAX_PACKED", 100)
     with pytest.raises(BadTokenizer, match="compressed, at most 100 are read"):
         tokenizer_of(packed(KIND), SPECS[KIND])
+
+
+@pytest.mark.parametrize(
+    "content", [b'{"tokenizer": "{}", "checks": [%s{}]}', b'{"checks": [%s{}], "tokenizer": "{}"}']
+)
+def test_millions_of_checks_are_refused_before_they_are_read(content: bytes) -> None:
+    many = gzip.compress(content % (b"{}," * 8_000_000), 1)
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    with pytest.raises(BadTokenizer, match="24,000,006 characters, at most 16,777,216|not begin with"):
+        tokenizer_of(many, SPECS[KIND])
+    grown = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
+    assert grown < 300 << 10, "KiB; eight million dictionaries take 600 MiB"
 
 
 def test_a_file_with_its_own_hash_that_the_library_cannot_read_is_refused() -> None:

@@ -10,9 +10,10 @@ import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
-from clipserve_gateway.errors import InferenceFailed, ModelLoading
+from clipserve_gateway.errors import InferenceFailed, ModelLoading, ModelUnavailable
 from clipserve_gateway.inputs.huggingface_tokenizer import BadTokenizer
 from clipserve_gateway.inputs.tokenizer_bundle import tokenizer_of
 from clipserve_gateway.inputs.tokenizer_process import TokenizerProcess
@@ -65,6 +66,54 @@ def test_a_process_that_was_killed_is_started_again(process: TokenizerProcess) -
     os.waitid(os.P_PID, first, os.WEXITED | os.WNOWAIT)
     assert ids(process, "dog") == before
     assert pid_of(process) != first
+
+
+def killed_soon(process: TokenizerProcess) -> None:
+    """Stops the process, so that it answers nothing, and kills it."""
+    os.kill(pid_of(process), signal.SIGSTOP)
+    threading.Timer(0.1, os.kill, (pid_of(process), signal.SIGKILL)).start()
+
+
+def test_a_call_whose_process_is_killed_is_tried_again(process: TokenizerProcess) -> None:
+    before, first = ids(process, "dog"), pid_of(process)
+    killed_soon(process)
+    assert ids(process, "dog") == before
+    assert pid_of(process) != first
+
+
+def test_a_process_that_is_killed_twice_is_not_the_fault_of_the_text(
+    process: TokenizerProcess, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before, restart = ids(process, "dog"), process._restart
+
+    def restart_and_kill() -> None:
+        restart()
+        killed_soon(process)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(process, "_restart", restart_and_kill)
+        killed_soon(process)
+        with pytest.raises(ModelUnavailable, match="operating system ended the tokenizer") as failed:
+            ids(process, "cat")
+    assert failed.value.detail == "signal 9"
+    assert ids(process, "dog") == before
+
+
+def test_a_process_that_is_killed_while_it_loads_does_not_make_the_tokenizer_bad(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    popen = subprocess.Popen
+
+    def killed(*args: Any, **options: Any) -> subprocess.Popen[bytes]:
+        started = popen(*args, **options)
+        started.kill()
+        return started
+
+    process = TokenizerProcess(SPECS[KIND], packed(KIND))
+    monkeypatch.setattr(subprocess, "Popen", killed)
+    with pytest.raises(ModelUnavailable, match="operating system"):
+        process.start()
+    process.close()
 
 
 def test_a_call_that_takes_too_long_ends_the_process(process: TokenizerProcess) -> None:

@@ -178,9 +178,9 @@ async def own_fleet() -> AsyncIterator[Fleet]:
     await fleet.pool.close()
 
 
-async def ready(fleet: Fleet, model: str = "fake") -> bool:
+async def ready(fleet: Fleet, model: str = "fake", refreshes: int = 60) -> bool:
     """Whether a model gets ready within some refreshes."""
-    for _ in range(8):
+    for _ in range(refreshes):
         index = await fleet.refresh(0.5)
         if index[f"{model}_image"]:
             return True
@@ -200,7 +200,7 @@ async def test_a_bad_tokenizer_leaves_only_its_model_not_ready_and_is_told_once(
     for fake in own_fleet.both:
         fake.bundles["fake"] = b"bad"
     with caplog.at_level(logging.WARNING):
-        assert not await ready(own_fleet)
+        assert not await ready(own_fleet, refreshes=8)
         models = await fake_models(own_fleet.pool)
     assert await ready(own_fleet, "other")
     await own_fleet.ask(models.get("other"))

@@ -53,7 +53,7 @@ def ensure_collection(
 
 
 def check_rules(collection: Collection, file: PointFile, plan: Plan) -> None:
-    """Raises Failure if the embeddings of the file follow other rules for images than those of the collection.
+    """Raises Failure if the embeddings of the file follow other rules for images than the collection.
 
     Only says so if the plan accepts it.
     """
