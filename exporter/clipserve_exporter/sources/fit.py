@@ -51,7 +51,8 @@ def counted(names: list[str]) -> str:
 def first_line(error: BaseException) -> str:
     """Returns the first useful line of an error's message."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return (lines[0] if lines else type(error).__name__)[:300]
+    first = lines[0] if lines else type(error).__name__
+    return (f"{first} {lines[1]}" if first.endswith(":") and len(lines) > 1 else first)[:300]
 
 
 def require_real(state: Mapping[str, Tensor], what: str) -> None:

@@ -20,7 +20,7 @@ from clipserve_exporter.errors import ExportError
 
 Model = TypeVar("Model", bound=nn.Module)
 
-MODULES, MODULES_PER_WEIGHT = 10_000, 20
+MODULES, MODULES_PER_WEIGHT = 1_000, 10
 """Most modules of a network: these, and so many for each tensor of its weights."""
 NUMBERS, NUMBERS_PER_NUMBER = 64 << 20, 2
 """Most numbers in a network: these, and so many for each number of its weights. Position embeddings that

@@ -17,6 +17,8 @@ ORIENTATION = 274
 """Number of the tag."""
 SDK_ORIENTATION = 65_274
 """A private tag of the TIFFs that the SDK makes of Pillow images: the orientation in their EXIF."""
+MOST_TAGS = 65_535
+"""Their number has 16 bits. Reading so many takes some milliseconds."""
 NUMBERS = {3: "H", 4: "L"}
 """Types of integers in a tag, and their format."""
 ORDERS = {b"II*\0": "<", b"MM\0*": ">"}
@@ -37,17 +39,18 @@ def orientation_of(content: bytes) -> int:
 
 
 def read_tag(exif: bytes, wanted: int = ORIENTATION) -> int:
-    """The orientation in a tag of EXIF data, which has the form of a TIFF."""
+    """The orientation in a tag of EXIF data, which has the form of a TIFF; of equal tags, in the last one."""
     exif = exif.removeprefix(image_jpeg.EXIF)
     order = ORDERS.get(exif[:4])
     if order is None:
         return UPRIGHT
     try:
-        _, entries = image_tiff.directory(exif, image_tiff.Layout(order, big=False))
+        _, entries = image_tiff.directory(exif, image_tiff.Layout(order, big=False), MOST_TAGS)
     except ImageUnreadable:
         return UPRIGHT
-    for tag, kind, count, where in entries:
-        if tag == wanted and kind in NUMBERS and count == 1:
+    found = [entry for entry in entries if entry[0] == wanted and entry[1] in image_tiff.VALUE_BYTES]
+    for _, kind, count, where in found[-1:]:
+        if kind in NUMBERS and count == 1:
             (value,) = struct.unpack_from(order + NUMBERS[kind], where)
             return value if value in range(1, 9) else UPRIGHT
     return UPRIGHT

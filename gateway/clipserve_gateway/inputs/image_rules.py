@@ -102,14 +102,20 @@ def background_of(
 
 
 def decoded_key(image: Image.Image, mark: int | tuple[int, ...]) -> tuple[int, ...]:
-    """The transparent color of a file, as its decoder writes it."""
+    """The transparent color of a file, as its decoder writes it.
+
+    PNG gives it in 16 bits for each sample; of those, samples with fewer bits have the lower ones.
+    """
     raw_modes = [tile[3][0] if isinstance(tile[3], tuple) else tile[3] for tile in getattr(image, "tile", ())]
     raw_mode = str(raw_modes[0]) if raw_modes else ""
     samples = mark if isinstance(mark, tuple) else (mark,)
     if raw_mode in FULL:
-        return tuple(sample * 255 // FULL[raw_mode] for sample in samples)
-    # The decoder keeps the upper byte of 16-bit color.
-    return tuple(sample >> 8 for sample in samples) if raw_mode == "RGB;16B" else samples
+        most = FULL[raw_mode]
+        return tuple((sample & most) * 255 // most for sample in samples)
+    if raw_mode == "RGB;16B":
+        # The decoder keeps the upper byte of 16-bit color.
+        return tuple(sample >> 8 for sample in samples)
+    return tuple(sample & 0xFF for sample in samples) if image.mode in ("L", "RGB") else samples
 
 
 def on_background(

@@ -91,13 +91,15 @@ def essential_tiff(tiff: bytes) -> bytes:
     return b"".join([tiff[:start], made, tiff[start + len(made) :]])
 
 
-def directory(tiff: bytes, layout: Layout) -> tuple[int, list[tuple[int, int, int, bytes]]]:
-    """The offset of the first directory, and its entries."""
+def directory(
+    tiff: bytes, layout: Layout, most: int = MAX_TAGS
+) -> tuple[int, list[tuple[int, int, int, bytes]]]:
+    """The offset of the first directory, and its entries. Raises ImageUnreadable for more than `most`."""
     where = 8 if layout.big else 4
     try:
         (start,) = layout.offset.unpack(tiff[where : where + layout.offset.size])
         (count,) = layout.count.unpack(tiff[start : start + layout.count.size])
-        if count > MAX_TAGS:
+        if count > most:
             raise too_many_pieces()
         first = start + layout.count.size
         end = first + layout.entry.size * count

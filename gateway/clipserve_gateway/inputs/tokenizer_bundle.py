@@ -87,10 +87,9 @@ def parts(text: str) -> tuple[str, str]:
     between = BETWEEN.match(text, end)
     if between is None:
         raise ValueError("`checks` do not follow")
-    if len(text) - between.end() > MAX_CHECKS_LENGTH:
-        raise BadTokenizer(
-            f"its `checks` have {len(text) - between.end():,} characters, at most {MAX_CHECKS_LENGTH:,} are read"
-        )
+    length = len(text) - between.end()
+    if length > MAX_CHECKS_LENGTH:
+        raise BadTokenizer(f"its `checks` have {length:,} characters, at most {MAX_CHECKS_LENGTH:,} are read")
     checks = text[between.end() :].rstrip()
     if not checks.endswith("}"):
         raise ValueError("it does not end after `checks`")

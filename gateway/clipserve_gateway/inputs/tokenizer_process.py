@@ -70,9 +70,7 @@ class TokenizerProcess:
         with self._lock:
             answer = self._encoded(texts)
             if answer is None and self._was_killed():
-                log.warning(
-                    "a tokenizer's process was killed, perhaps because memory ran out; it starts again"
-                )
+                log.warning("a tokenizer's process was killed, perhaps for lack of memory; it starts again")
                 answer = self._encoded(texts)
             killed = answer is None and self._was_killed()
             failure = self._last_words() if answer is None else ""

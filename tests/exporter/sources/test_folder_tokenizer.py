@@ -111,7 +111,7 @@ def test_an_end_token_that_ends_no_text_is_refused(made: Make, end: int, good: b
         assert load(str(folder)).tokenizer == OPENAI
     else:
         with pytest.raises(
-            ExportError, match="ends texts with token 49407, and by eos_token_id .* token 320"
+            ExportError, match=r"ends texts with token 49407, and by eos_token_id .* token 320"
         ):
             load(str(folder))
 

@@ -41,7 +41,7 @@ def little_memory() -> Iterator[None]:
         ("clip", "text_config", {"num_hidden_layers": HUGE}, "is missing"),
         ("siglip", "vision_config", {"image_size": 1 << 22}, "size mismatch for visual.trunk.pos_embed"),
         ("chinese_clip", "text_config", {"vocab_size": 1 << 30}, "size mismatch for text.transformer"),
-        ("chinese_clip", "text_config", {"num_hidden_layers": HUGE}, "parts, and the weights have 71 tensors"),
+        ("chinese_clip", "text_config", {"num_hidden_layers": HUGE}, "parts, and the weights have 71"),
     ],
 )  # fmt: skip
 def test_a_folder_of_transformers(
@@ -85,7 +85,7 @@ def test_an_honest_folder_is_loaded(folder: Callable[..., Path]) -> None:
     [
         ({"vision_cfg": {"width": 1 << 17}}, "network of [0-9,]+ numbers, and the weights have 1,7"),
         ({"vision_cfg": {"image_size": 1 << 22}}, "are of another model"),
-        ({"vision_cfg": {"layers": HUGE}}, "more than 11,000 parts, and the weights have 50 tensors"),
+        ({"vision_cfg": {"layers": HUGE}}, "more than 1,500 parts, and the weights have 50 tensors"),
         ({"text_cfg": {"context_length": 1 << 24}}, "are of another model"),
         ({"text_cfg": {"vocab_size": 1 << 34}}, "are of another model"),
         (

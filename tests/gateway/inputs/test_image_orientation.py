@@ -67,6 +67,36 @@ def test_what_is_broken_counts_as_upright(data):
     assert orientation_of(jpeg(data)) == 1
 
 
+def directory(*entries: bytes) -> bytes:
+    """EXIF data with these entries."""
+    return b"II*\0" + struct.pack("<LH", 8, len(entries)) + b"".join(entries) + bytes(4)
+
+
+def entry(tag: int, value: int, kind: int = 3) -> bytes:
+    return struct.pack("<HHLL", tag, kind, 1, value)
+
+
+@pytest.mark.parametrize("count", [4_095, 4_096, 20_000])
+def test_a_tag_behind_thousands_of_others_is_read(count):
+    data = directory(*(entry(1000 + i, 1) for i in range(count)), entry(274, 6))
+    assert orientation_of(saved("PNG", exif=data)) == 6
+    assert Image.open(io.BytesIO(saved("PNG", exif=data))).getexif()[274] == 6
+
+
+@pytest.mark.parametrize(
+    ("entries", "value"),
+    [
+        ((entry(274, 6), entry(274, 3)), 3),
+        ((entry(274, 6), entry(274, 3, kind=99)), 6),
+        ((entry(274, 6), entry(274, 3, kind=2)), 1),
+    ],
+)
+def test_of_two_tags_the_one_counts_that_pillow_reads(entries, value):
+    file = saved("PNG", exif=directory(*entries))
+    read = Image.open(io.BytesIO(file)).getexif().get(274)
+    assert orientation_of(file) == value == (read if isinstance(read, int) else 1)
+
+
 @given(st.binary(max_size=300))
 def test_no_exif_raises(data):
     assert orientation_of(jpeg(data)) in range(1, 9)

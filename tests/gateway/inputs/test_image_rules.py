@@ -201,10 +201,15 @@ def test_one_transparent_color_shows_the_background_at_every_depth(depth, color)
     samples = np.random.default_rng(depth).integers(0, 1 << min(depth, 3), shape) << max(0, depth - 3)
     mark = samples[2, 3]
     clear = (samples == mark).all(axis=2) if color else samples == mark
-    content = gray_png(depth, color, samples, tuple(np.atleast_1d(mark).tolist()))
-    found = load(content, ImageRules(background=BLUE), Preprocess(8, 8))
-    assert (found[clear] == BLUE).all()
-    np.testing.assert_array_equal(found[~clear], load(content, AS_OPEN_CLIP, Preprocess(8, 8))[~clear])
+    marks = [tuple(np.atleast_1d(mark).tolist())]
+    if 1 < depth < 16:
+        # Only the lower bits of the color count.
+        marks.append(tuple(sample | 0x100 << place for place, sample in enumerate(marks[0])))
+    for one in marks:
+        content = gray_png(depth, color, samples, one)
+        found = load(content, ImageRules(background=BLUE), Preprocess(8, 8))
+        assert (found[clear] == BLUE).all()
+        np.testing.assert_array_equal(found[~clear], load(content, AS_OPEN_CLIP, Preprocess(8, 8))[~clear])
 
 
 @pytest.mark.parametrize("kind", ["PNG", "JPEG", "GIF", "BMP", "TIFF", "WEBP", "PPM"])
