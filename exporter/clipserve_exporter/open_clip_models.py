@@ -27,6 +27,8 @@ from clipserve_exporter.sources.creation import GIVE_FILES, checkpoint_in, creat
 from clipserve_exporter.sources.fit import first_line
 from clipserve_exporter.sources.licenses import UNKNOWN, License, of_folder, of_hub
 from clipserve_exporter.sources.transformers_folder import (
+    CONFIG,
+    OPEN_CLIP_CONFIG,
     is_transformers_folder,
     load_transformers,
     transformers_class,
@@ -183,6 +185,7 @@ def folder_of(name: str) -> Path | None:
 
 def config_of(name: str) -> Mapping[str, Any]:
     """Returns open_clip's configuration of an architecture. Raises ExportError if there is none."""
+    require_name_or_model(name)
     try:
         config = open_clip.get_model_config(name)
     except OSError as error:
@@ -196,6 +199,25 @@ def config_of(name: str) -> Mapping[str, Any]:
         hint = f"; did you mean {' or '.join(close)}?" if close else ""
         raise ExportError(f"open_clip knows no architecture {name!r}{hint}")
     return config
+
+
+def require_name_or_model(name: str) -> None:
+    """Raises ExportError for a file of weights, and for a folder that is none of a model."""
+    folder = Path(name.removeprefix(factory.LOCAL_DIR_PREFIX))
+    if Path(name).is_file():
+        raise ExportError(
+            f"--model {name} is a file; name the architecture of its weights, such as --model ViT-B-32 "
+            f"--pretrained {name}, or pass the folder of a model with its configuration"
+        )
+    if not name.startswith(factory.LOCAL_DIR_PREFIX) or (folder / OPEN_CLIP_CONFIG).is_file():
+        return
+    if not folder.is_dir():
+        raise ExportError(f"there is no folder {folder}")
+    raise ExportError(
+        f"the folder {folder} has no configuration of a model: neither {OPEN_CLIP_CONFIG}, as open_clip "
+        f"writes it, nor {CONFIG}, as transformers does. If it holds only weights, pass --model ARCHITECTURE "
+        "--pretrained FILE"
+    )
 
 
 def tag_and_file(name: str, pretrained: str) -> tuple[str, Path | None]:

@@ -14,6 +14,7 @@ from clipserve_exporter.errors import ExportError
 from clipserve_exporter.fingerprint import fingerprint
 from clipserve_exporter.source import load
 from clipserve_exporter.sources.assumed import require_one_preprocessing
+from clipserve_exporter.sources.fit import misfit
 from safetensors.torch import save_file
 
 Config = Callable[..., str]
@@ -35,6 +36,35 @@ def test_random_weights_are_the_same_for_the_same_seed(architecture: str) -> Non
     one, same, other = load(architecture, seed=1), load(architecture, seed=1), load(architecture, seed=2)
     assert one.weights_sha256() == same.weights_sha256() != other.weights_sha256()
     assert one.pretrained == ""
+
+
+def test_a_model_that_is_a_file_or_no_folder_of_a_model_gets_a_sentence(tmp_path: Path) -> None:
+    file = tmp_path / "weights.safetensors"
+    file.write_bytes(b"")
+    cases = {
+        str(file): "is a file; name the architecture of its weights, such as --model ViT-B-32 --pretrained",
+        str(tmp_path): "has no configuration of a model: neither open_clip_config.json, as open_clip",
+        f"local-dir:{tmp_path}": "nor config.json, as transformers does",
+        f"local-dir:{tmp_path}/none": "there is no folder",
+    }
+    for name, sentence in cases.items():
+        with pytest.raises(ExportError, match=sentence):
+            load(name)
+
+
+@pytest.mark.parametrize(
+    ("error", "sentence"),
+    [
+        (
+            RuntimeError("shape '[]' is invalid for input of size 2"),
+            "they cannot be used (RuntimeError: shape",
+        ),
+        (KeyError("visual.proj"), "they cannot be used (KeyError: 'visual.proj')"),
+        (RuntimeError('Missing key(s) in state_dict: "a", "b". '), "2 weights (a, …) are missing"),
+    ],
+)
+def test_why_weights_do_not_fit_is_a_sentence(error: Exception, sentence: str) -> None:
+    assert misfit(error).startswith(sentence)
 
 
 def test_the_same_weights_load_from_every_kind_of_file(architecture: str, tmp_path: Path) -> None:
@@ -330,7 +360,7 @@ def test_a_file_that_holds_no_weights_is_refused(architecture: str, tmp_path: Pa
             "tokenizer timm/ViT-B-16-SigLIP could not be downloaded .*--tokenizer FOLDER",
         ),
         ("coca_roberta-ViT-B-32", "", "tokenizer roberta-base could not be downloaded"),
-        ("local-dir:/nowhere", "", "local-dir:/nowhere cannot be read"),
+        ("local-dir:/nowhere", "", "there is no folder /nowhere"),
         ("demo", "file.pt", "brings its own weights"),
     ],
 )

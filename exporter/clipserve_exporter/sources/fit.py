@@ -34,7 +34,7 @@ def misfit(error: BaseException) -> str:
         return f"{counted(unexpected)} unknown"
     if size := SIZE.search(text):
         return f"size mismatch for {size[1]}: the file has {size[2]}, the model {size[3]}"
-    return first_line(error)
+    return f"they cannot be used ({type(error).__name__}: {first_line(error)})"
 
 
 def names(pattern: re.Pattern[str], text: str) -> list[str]:

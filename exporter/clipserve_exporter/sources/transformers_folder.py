@@ -9,7 +9,7 @@ from typing import Any
 from torch import nn
 
 from clipserve_exporter.errors import ExportError
-from clipserve_exporter.sources.fit import misfit, require_numbers, require_real
+from clipserve_exporter.sources.fit import first_line, misfit, require_numbers, require_real
 from clipserve_exporter.sources.folder_tokenizer import tokenizer_settings
 from clipserve_exporter.sources.image_processor import image_preprocessing
 from clipserve_exporter.sources.json_file import read_json
@@ -93,7 +93,7 @@ def transformers_config(folder: Path) -> Any:
     try:
         return AutoConfig.from_pretrained(str(folder), local_files_only=True, trust_remote_code=False)
     except Exception as error:  # transformers raises many kinds of errors for bad values.
-        raise ExportError(f"{folder / CONFIG} cannot be read: {misfit(error)}") from error
+        raise ExportError(f"{folder / CONFIG} cannot be read: {first_line(error)}") from error
 
 
 def mapper(kind: str) -> Callable[[Any, Any, str], Mapped]:

@@ -162,7 +162,7 @@ def hugging_face(loaded: LoadedTokenizer, context_length: int, vocabulary: int) 
         facts=facts,
         encode=wrapper,
         bundle=pack(definition, checks(by_kind, dict(zip(texts, rows, strict=True)))),
-        summary=f"tokenizer {name}: {len(texts):,} texts have the ids of open_clip's"
+        summary=f"tokenizer {name}: all {len(texts):,} texts of the proof have open_clip's ids"
         + differences(loaded.place, slow, wrapper.tokenizer, cleaned)
         + ignored_language(loaded),
     )

@@ -40,11 +40,12 @@ def differences(place: str | Path, slow: Any, tokenizer: Any, cleaned: Sequence[
         for text, row, parts in zip(texts, ids, pieces, strict=True)
         if merged(row, unknown) != merged([vocabulary.get(part, unknown) for part in parts], unknown)
     ]
+    compared = f"{len(texts):,} of them (up to {LONGEST:,} characters, without special tokens)"
     if not other:
-        return ", and all have the pieces of sentencepiece"
+        return f"; sentencepiece itself was asked for {compared}, and splits all in the same way"
     return (
-        f"; {len(other)} of {len(texts):,} are split into other pieces by sentencepiece itself, "
-        f"for example {shown(other[0])}"
+        f"; sentencepiece itself was asked for {compared}, and splits {len(other):,} in another way, for "
+        f"example {shown(other[0])}: such texts keep the ids of open_clip"
     )
 
 

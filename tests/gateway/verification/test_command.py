@@ -153,4 +153,5 @@ def test_bad_words_are_usage_errors(run, golden, tmp_path):
 def test_a_file_that_is_no_golden_file_is_refused(run, tmp_path):
     path = tmp_path / "a.npz"
     path.write_bytes(b"junk")
-    assert "is not a golden file" in run("--golden", path, code=1).stderr
+    words = run("--golden", path, code=1).stderr
+    assert "is not a golden file: it is not an archive of arrays, or it is cut" in " ".join(words.split())

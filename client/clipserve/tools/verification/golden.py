@@ -56,7 +56,9 @@ def read_golden(path: Path) -> Golden:
     except OSError as error:
         raise GoldenError(f"{name} cannot be read: {error.strerror or error}") from error
     except (KeyError, TypeError, ValueError, RecursionError, zipfile.BadZipFile) as error:
-        reason = f"it lacks {error}" if isinstance(error, KeyError) else str(error)
+        reason = "it is not an archive of arrays, or it is cut"
+        if not isinstance(error, zipfile.BadZipFile):
+            reason = f"it lacks {error}" if isinstance(error, KeyError) else str(error)
         raise GoldenError(
             f"{name} is not a golden file: {reason}; clipserve-export writes one beside the model's "
             "folders, NAME.golden.npz"
