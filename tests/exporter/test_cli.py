@@ -131,7 +131,7 @@ def test_more_dimensions_than_the_model_has_are_refused(dim: int) -> None:
         dims_of((4, dim), 8)
 
 
-def test_the_license_stands_in_the_report_and_in_the_configuration(
+def test_the_license_and_declared_dimensions_stand_in_the_configuration(
     tmp_path: Path, narrow_model: Callable[..., str]
 ) -> None:
     from clipserve_exporter.source import load
@@ -139,11 +139,13 @@ def test_the_license_stands_in_the_report_and_in_the_configuration(
 
     name = narrow_model(tmp_path / "narrow")
     save_file(load(name).model.state_dict(), tmp_path / "narrow" / "open_clip_model.safetensors")
-    result = run("--model", name, "--license", "MIT", "--licenses", "mit", "--out", tmp_path / "models")
+    options = ("--license", "MIT", "--licenses", "mit", "--matryoshka-dims", "8,4")
+    result = run("--model", name, *options, "--out", tmp_path / "models")
     assert result.exit_code == 0, result.output
     assert "· license of the weights: mit (--license)" in result.output
     config = (tmp_path / "models" / "narrow_image" / "config.pbtxt").read_text()
     assert parameters_of(config)["license"] == "mit"
+    assert parameters_of(config)["matryoshka_dims"] == "4 8"
 
 
 @pytest.mark.parametrize(
