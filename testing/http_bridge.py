@@ -10,6 +10,7 @@ from typing import Any
 
 import grpc
 import httpx
+from clipserve_gateway.http_adapter.json_text import MOST_VALUES, most_values
 from google.protobuf import any_pb2, json_format
 from google.protobuf.message import DecodeError, Message
 from google.protobuf.message_factory import GetMessageClass
@@ -72,9 +73,7 @@ class HttpBridge(grpc.GenericRpcHandler):
         context.abort(CODES[status.code], status.message)
         raise AssertionError("abort raises")
 
-    def _stream(
-        self, path: str, batches: Iterable[bytes], context: grpc.ServicerContext
-    ) -> Iterator[bytes]:
+    def _stream(self, path: str, batches: Iterable[bytes], context: grpc.ServicerContext) -> Iterator[bytes]:
         """Each batch by a unary call of its own."""
         about = PATHS[path]
         unary = path.replace(about.name, UNARY[about.name])
@@ -91,7 +90,7 @@ class HttpBridge(grpc.GenericRpcHandler):
                 for detail in debug_of(answer):
                     result.status.reason = detail.get("reason", result.status.reason)
                     for violation in detail.get("fieldViolations", ()):
-                        result.status.field = violation["field"]
+                        result.status.field = f"request.{violation['field']}"
             yield result.SerializeToString()
 
     def _post(self, path: str, data: bytes, context: grpc.ServicerContext) -> httpx.Response:
@@ -106,12 +105,12 @@ class HttpBridge(grpc.GenericRpcHandler):
 
 
 def json_of(kind: type[Message], data: bytes) -> bytes | None:
-    """The request as JSON; None if it cannot be JSON, or is too long."""
+    """The request as JSON; None if it cannot be JSON, or is too large for it."""
     try:
         text = json_format.MessageToJson(kind.FromString(data), indent=None, ensure_ascii=False).encode()
     except (DecodeError, json_format.Error, ValueError, RecursionError):
         return None
-    return text if len(text) <= MOST_JSON else None
+    return text if len(text) <= MOST_JSON and most_values(text) <= MOST_VALUES else None
 
 
 def message_bytes(path: str, answer: httpx.Response) -> bytes:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
 
 import grpc
 import pytest
@@ -14,17 +14,31 @@ from clipserve_gateway.settings import Settings
 
 from testing.fakes import FakeBackend
 from testing.hostile.blind import ColorBlind
+from testing.hostile.cases import Call
+from testing.hostile.checks import call_faults
 from testing.hostile.corpus import families
 from testing.hostile.sending import OPTIONS
+from testing.hostile.wire import DEEP, DENSE, wire
 from testing.hostile.world import World, build
 from testing.http_bridge import HttpBridge
 
 FAMILIES = families(nth=25)
+# Streams are taken apart before they go over HTTP.
+FAMILIES |= {
+    "bytes on the wire": lambda world: call_faults(world, unary(wire(world.dim))),
+    "messages in each other": lambda world: call_faults(world, unary(DEEP)),
+    "messages of many parts": lambda world: call_faults(world, unary(DENSE)),
+}
 
 pytestmark = [
+    pytest.mark.slow,
     pytest.mark.asyncio(loop_scope="module"),
     pytest.mark.filterwarnings("ignore::UserWarning:PIL"),
 ]
+
+
+def unary(cases: Iterable[Call]) -> list[Call]:
+    return [case for case in cases if not case.method.endswith("Stream")]
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module", params=["json", "proto"])
