@@ -39,6 +39,8 @@ def folder(tmp_path):
 def steps() -> Iterator[tuple[str, str]]:
     """Lines of shell and blocks of Python, in reading order."""
     for language, block in re.findall(r"```(bash|python)\n(.*?)```", README, re.DOTALL):
+        if "curl" in block:
+            continue  # tests/e2e/test_http_docs.py tries it
         for step in block.splitlines() if language == "bash" else [block]:
             if step.strip() and not step.startswith("#"):
                 yield language, step

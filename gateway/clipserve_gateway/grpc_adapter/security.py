@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ipaddress
 import logging
 
 import grpc
@@ -12,6 +11,7 @@ from clipserve_gateway.grpc_adapter.tls import GrpcTls
 from clipserve_gateway.process.file_modes import warn_of_secrets
 from clipserve_gateway.process.tls import server_tls
 from clipserve_gateway.process.watched_files import watch
+from clipserve_gateway.setting_values import is_loopback
 from clipserve_gateway.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -62,11 +62,3 @@ class Security:
         """Reloads certificates and tokens when their files change. Runs until it is cancelled."""
         files = (self.tls.files if self.tls else None, self.gate.tokens)
         await watch([watched for watched in files if watched is not None])
-
-
-def is_loopback(host: str) -> bool:
-    """Whether only this machine can reach the address."""
-    try:
-        return host == "localhost" or ipaddress.ip_address(host.strip("[]")).is_loopback
-    except ValueError:
-        return False

@@ -20,8 +20,10 @@ from clipserve_gateway.errors import NotSupported
 from clipserve_gateway.http_adapter import connect, pages
 from clipserve_gateway.http_adapter.call import HttpCalls
 from clipserve_gateway.http_adapter.errors import connect_error, refusal
+from clipserve_gateway.http_adapter.hosts import OwnHosts
 from clipserve_gateway.http_adapter.openai import routes as openai
 from clipserve_gateway.http_adapter.openapi import routes as openapi
+from clipserve_gateway.setting_values import is_loopback
 from clipserve_gateway.settings import Settings
 
 PREFLIGHT_SECONDS = 3600
@@ -56,12 +58,18 @@ def api_app(parts: ApiParts, settings: Settings) -> Starlette:
         routes += openapi.routes(parts.methods, settings.limits, tokens=bool(settings.token_file))
     app = Starlette(
         routes=routes,
-        middleware=cross_origin(settings.allowed_origins),
+        middleware=[*own_hosts(settings), *cross_origin(settings.allowed_origins)],
         exception_handlers={HTTPException: not_served, Exception: fault},
     )
     # A redirect would name the host that the request names.
     app.router.redirect_slashes = False
     return app
+
+
+def own_hosts(settings: Settings) -> list[Middleware]:
+    """Refuses names of elsewhere where only this machine can reach the gateway, and no token is needed."""
+    guarded = is_loopback(settings.api_host or settings.host) and not settings.token_file
+    return [Middleware(OwnHosts)] if guarded else []
 
 
 def cross_origin(origins: Sequence[str]) -> list[Middleware]:

@@ -58,7 +58,7 @@ async def start(tmp_path: Path) -> AsyncIterator[Start]:
         await parts.models.refresh()
         app = api_app(parts, settings)
         transport = httpx.ASGITransport(app, client=("192.0.2.1", 5), raise_app_exceptions=False)
-        clients.append(httpx.AsyncClient(transport=transport, base_url="http://gateway"))
+        clients.append(httpx.AsyncClient(transport=transport, base_url="http://localhost"))
         return Api(parts, app, clients[-1])
 
     yield start

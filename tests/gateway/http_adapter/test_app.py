@@ -70,11 +70,11 @@ async def test_other_paths_are_not_found(api: Api, path: str):
     assert (answer.status_code, answer.json()["code"]) == (404, "unimplemented")
 
 
-async def test_a_host_header_changes_nothing(api: Api):
+async def test_a_host_header_is_never_repeated(start: Start):
+    api = await start(host="0.0.0.0")
     plain = await api.call("ClipService/GetServerInfo")
-    odd = await api.call(
-        "ClipService/GetServerInfo", headers={"host": "evil.example", "x-forwarded-host": "evil.example"}
-    )
-    assert (odd.status_code, odd.json()) == (200, plain.json())
-    missing = await api.http.post("/nothing", headers={"host": "evil.example"})
+    odd = {"host": "evil.example", "x-forwarded-host": "evil.example"}
+    assert (await api.call("ClipService/GetServerInfo", headers=odd)).json() == plain.json()
+    missing = await api.http.post("/nothing", headers=odd)
     assert "evil" not in missing.text
+    assert "evil" not in str(missing.headers)

@@ -82,7 +82,7 @@ async def test_both_need_no_token(start: Start) -> None:
 
 
 async def test_no_redirect_leads_to_a_host_that_the_caller_names(start: Start) -> None:
-    api = await start()
+    api = await start(host="0.0.0.0")
     answer = await api.http.get("/docs/", headers={"host": "other.example.com"})
     assert answer.status_code == 404
     assert "location" not in answer.headers
