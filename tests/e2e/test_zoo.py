@@ -17,6 +17,9 @@ from zoo.rows import QUICK
 from zoo.run import EXACT
 
 PICTURES, TEXTS = list(samples.pictures().values()), samples.texts()
+MULTILINGUAL = ("nllb", "xlm-roberta", "siglip-so400m", "siglip2-gopt")
+LABELS = [i for i, text in enumerate(TEXTS) if text.isprintable() and text == text.strip() and len(text) < 60]
+"""Texts that can be labels, by their places."""
 
 
 @pytest.fixture(scope="module")
@@ -69,6 +72,27 @@ def test_embeddings_are_those_of_open_clip(client, model, expected):
     assert min(seen.values()) >= comparing.BOUNDS["fp32"]
 
 
+def test_each_text_alone_has_the_embedding_of_open_clip(client, model, expected):
+    some = list(range(0, len(TEXTS), len(TEXTS) // 8))
+    alone = np.concatenate([client.embed_texts([TEXTS[i]], model=model).embeddings for i in some])
+    assert comparing.min_cosine(alone, expected["texts"][some]) >= comparing.BOUNDS["fp32"]
+
+
+def test_only_the_text_beyond_the_context_is_truncated(client, model):
+    texts = ["a photo of a cat", "一张黑猫", "a photo of a cat and a dog " * 20]
+    assert list(client.embed_texts(texts, model=model).truncated) == [2]
+
+
+@pytest.mark.parametrize("model", MULTILINGUAL)
+def test_pictures_are_classified_by_labels_in_many_languages(client, model, expected):
+    labels = [TEXTS[i] for i in LABELS]
+    found = client.classify(PICTURES, labels, templates=["{}"], model=model, top_k=len(labels))
+    cosines = expected["images"] @ expected["texts"][LABELS].T
+    for result, row in zip(found.results, cosines, strict=True):
+        wanted = dict(zip(labels, row.tolist(), strict=True))
+        assert {score.label: score.cosine for score in result.scores} == pytest.approx(wanted, abs=1e-3)
+
+
 def test_different_inputs_have_different_embeddings(expected):
     """Else the comparison could not fail."""
     assert comparing.likeness(expected["images"]) < comparing.MOST_ALIKE
@@ -76,4 +100,6 @@ def test_different_inputs_have_different_embeddings(expected):
 
 
 def test_the_demo_is_served_beside_them(client):
-    assert client.embed_texts(["a cat"], model="demo").embeddings.shape == (1, 256)
+    found = client.embed_texts(["a photo of a cat", "a photo of a dog"], model="demo").embeddings
+    assert found.shape == (2, 256)
+    assert 0 < float(found[0] @ found[1]) < 0.999
