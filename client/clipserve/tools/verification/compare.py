@@ -11,12 +11,14 @@ import numpy.typing as npt
 
 from clipserve.types import Floats
 
-SAME = {"fp32": 0.99999, "fp16": 0.9999}
-"""Least cosine of two embeddings of the same input by one server, by precision."""
-RECORDED = {"fp32": 0.9999}
-"""Least cosine of a server's embedding and that of open_clip in fp32, by the server's precision."""
+SAME = {"fp32": 0.99999, "fp16": 0.9999, "bf16": 0.999}
+"""Least cosine of two embeddings of the same input by one server, by precision. Measured on a CPU, in batches
+of many sizes: fp32 1.0, fp16 0.999999, bf16 0.99996."""
+RECORDED = {"fp32": 0.9999, "fp16": 0.9999, "bf16": 0.999}
+"""Least cosine of a server's embedding and that of open_clip in fp32, by the server's precision; an export
+demands as much. Measured on CPU and GPU: fp32 1.0, fp16 0.99997 to 0.999999, bf16 0.9999 to 0.99997."""
 LEAST = 0.999
-"""For other precisions, such as bf16."""
+"""For precisions that this release does not know."""
 LENGTH_TOLERANCE = 0.02
 """Relative difference of lengths before L2."""
 
