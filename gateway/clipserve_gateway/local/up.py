@@ -256,6 +256,9 @@ def announce(gateway: Gateway, tritons: Sequence[TritonProcess], seconds: float)
     for spec, _ in gateway.models.all():
         precision = f"{spec.precision} on {spec.device}" if spec.device else spec.precision
         say(f"✓ model {spec.name}: {spec.architecture}, {precision}, {spec.fingerprint[:12]}…")
+    for reason in gateway.models.refused.values():
+        # Its warning was hidden during the start.
+        say(f"✗ {reason}")
     for triton in tritons:
         ports = triton.ports
         say(f"✓ Triton on 127.0.0.1: gRPC {ports.grpc}, HTTP {ports.http}, metrics {ports.metrics}")

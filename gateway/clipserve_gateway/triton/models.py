@@ -93,7 +93,7 @@ class Models:
         """The readiness that metrics and `on_change` were told last."""
         self._half: set[str] = set()
         """Models that were never served, and of which Triton lists one tower."""
-        self._refused: dict[str, str] = {}
+        self.refused: dict[str, str] = {}
         """Models with the fingerprint of another model, and what differs."""
         self._removed: dict[str, float] = {}
         """Models that Triton no longer lists, and when that was seen."""
@@ -123,7 +123,7 @@ class Models:
         return safe_lines("\n".join(lines)) or "Triton lists no models"
 
     def _why_unready(self, name: str) -> str:
-        return self._refused.get(name) or self._source.why_unready(name)
+        return self.refused.get(name) or self._source.why_unready(name)
 
     def ready(self) -> bool:
         """Whether some model is ready: then the gateway can do useful work."""
@@ -215,13 +215,13 @@ class Models:
         specs, ready = {}, {}
         self._waiting, self._half = set(), set()
         models = pair_towers(index, towers)
-        self._refused = self._conflicts(models)
+        self.refused = self._conflicts(models)
         for name, model in models.items():
             complaint, level = "", logging.WARNING
-            if isinstance(model, ModelSpec) and name not in self._refused:
+            if isinstance(model, ModelSpec) and name not in self.refused:
                 specs[name], ready[name] = model, True
             else:
-                error = self._refused.get(name) or model
+                error = self.refused.get(name) or model
                 reason = "" if error else self._source.why_unready(name)
                 complaint = str(error or f"model {name} is not ready: {reason}".rstrip(": "))
                 if not error and FAILED_LOAD not in reason:

@@ -92,3 +92,17 @@ async def test_the_gateway_does_not_complain_of_a_triton_that_did_not_start(
 async def test_after_a_failed_start_every_triton_is_killed_without_waiting(tmp_path: Path) -> None:
     await run(tmp_path)
     assert [triton.ends for triton in made] == [["kill", "stop"]] * 2
+
+
+def test_a_model_that_is_refused_for_its_fingerprint_is_told(capsys: pytest.CaptureFixture[str]) -> None:
+    models = SimpleNamespace(all=list, refused={"liar": "model liar has the fingerprint of model demo"})
+    gateway = SimpleNamespace(
+        settings=Settings(),
+        models=models,
+        security=SimpleNamespace(words="plain"),
+        port=1,
+        http_port=2,
+        api_address="",
+    )
+    up.announce(gateway, [], 1.0)  # type: ignore[arg-type]
+    assert "✗ model liar has the fingerprint of model demo\n" in capsys.readouterr().err
