@@ -35,15 +35,14 @@ MIGRATION_STATES = {
 
 def read_collection(collection: collection_pb2.Collection) -> Collection:
     has, status = collection.HasField, collection.index_status
-    return Collection(
-        name=collection.name,
+    return read_fields(
+        Collection,
+        collection,
         model=read_model(collection.model),
         metric=METRIC_NAMES.get(collection.metric, "unknown"),
         schema={field.name: TYPE_NAMES.get(field.type, "unknown") for field in collection.schema},
-        count=collection.count,
         create_time=collection.create_time.ToDatetime(dt.timezone.utc),
         aliases=tuple(collection.aliases),
-        keep_sources=collection.keep_sources,
         index_options=read_fields(IndexOptions, collection.index_options),
         index_status=IndexStatus(INDEX_STATES.get(status.state, "unknown"), status.indexed)
         if has("index_status")
@@ -55,16 +54,14 @@ def read_collection(collection: collection_pb2.Collection) -> Collection:
 
 
 def read_migration(migration: collection_pb2.Migration) -> Migration:
-    return Migration(
+    return read_fields(
+        Migration,
+        migration,
         state=MIGRATION_STATES.get(migration.state, "unknown"),
         source=read_model(getattr(migration, "from")),
         target=read_model(migration.to),
-        total=migration.total,
-        done=migration.done,
-        failed=migration.failed,
         failures=tuple(read_fields(FailedPoint, point) for point in migration.failures),
         overlap=read_fields(NeighborOverlap, migration.overlap) if migration.HasField("overlap") else None,
-        error=migration.error,
         start_time=migration.start_time.ToDatetime(dt.timezone.utc),
         source_rules=read_fields(ImageRules, migration.from_image_rules),
         target_rules=read_fields(ImageRules, migration.to_image_rules),
