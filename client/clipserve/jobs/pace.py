@@ -18,15 +18,11 @@ class Pace:
     """
 
     def __init__(self, max_items: int) -> None:
+        self.items = 1
+        """Number of items of the next request."""
         self._max_items = max_items
-        self._items = 1
         self._fastest = float("inf")
         self._lock = threading.Lock()
-
-    @property
-    def items(self) -> int:
-        """Number of items of the next request."""
-        return self._items
 
     def record(self, items: int, seconds: float) -> None:
         """Records the duration of a request with so many items."""
@@ -34,4 +30,4 @@ class Pace:
             self._fastest = min(self._fastest, seconds)
             target_seconds = max(REQUEST_SECONDS, OVERHEAD * self._fastest)
             target = int(items * target_seconds / max(seconds, 1e-6))
-            self._items = max(1, min(self._max_items, max(items // 2, min(target, 2 * items))))
+            self.items = max(1, min(self._max_items, max(items // 2, min(target, 2 * items))))

@@ -27,10 +27,10 @@ def put_alias(name: str, collection: str, server: Server) -> None:
     """
     with server.client() as client:
         before = client.put_alias(name, collection)
-    if server.as_json:
-        print_json({"alias": name, "collection": collection, "previous_collection": before or None})
-    else:
-        say(f"{name} now points to {collection}" + (f" (before: {before})" if before else ""))
+    server.answer(
+        {"alias": name, "collection": collection, "previous_collection": before or None},
+        f"{name} now points to {collection}" + (f" (before: {before})" if before else ""),
+    )
 
 
 @click.command()
@@ -40,10 +40,7 @@ def unalias(name: str, server: Server) -> None:
     """Remove an alias. The collection remains."""
     with server.client() as client:
         client.delete_alias(name)
-    if server.as_json:
-        print_json({"removed": name})
-    else:
-        say(f"removed alias {name}")
+    server.answer({"removed": name}, f"removed alias {name}")
 
 
 @click.command("aliases")

@@ -95,14 +95,7 @@ def show_statistics(collection: Collection) -> None:
     right = ("mean", "stddev", "50 %", "95 %", "99 %", "99.9 %", "pairs")
     rows_ = table("queries", *((name, "right") for name in right))
     for statistics in collection.score_statistics:
-        figures = (
-            statistics.mean,
-            statistics.stddev,
-            statistics.p50,
-            statistics.p95,
-            statistics.p99,
-            statistics.p999,
-        )
-        rows_.add_row(statistics.query, *(number(figure) for figure in figures), f"{statistics.pairs:,}")
+        figures = [getattr(statistics, name) for name in ("mean", "stddev", "p50", "p95", "p99", "p999")]
+        rows_.add_row(statistics.query, *map(number, figures), f"{statistics.pairs:,}")
     say("scores of random pairs: mean, standard deviation and percentiles")
     console().print(rows_)

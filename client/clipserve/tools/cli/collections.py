@@ -11,7 +11,7 @@ from clipserve.tools.cli import collection_output
 from clipserve.tools.cli.aliases import list_aliases, put_alias, unalias
 from clipserve.tools.cli.collection_output import document
 from clipserve.tools.cli.common import ListByDefault
-from clipserve.tools.cli.options import Server, server_options
+from clipserve.tools.cli.options import Server, server_options, yes_option
 from clipserve.tools.cli.output import print_json
 from clipserve.tools.cli.terminal import confirm, console, say, table
 from clipserve.types import Collection
@@ -78,7 +78,7 @@ def show_one(name: str, server: Server) -> None:
 
 @collections.command("rm")
 @click.argument("name")
-@click.option("--yes", "-y", is_flag=True, help="Do not ask for confirmation.")
+@yes_option
 @server_options
 def remove(name: str, yes: bool, server: Server) -> None:
     """Remove a collection and all its points. This cannot be undone."""
@@ -87,10 +87,7 @@ def remove(name: str, yes: bool, server: Server) -> None:
         if not yes:
             confirm(f"Remove {name} with its {collection.count:,} points? This cannot be undone.", abort=True)
         client.delete_collection(name)
-    if server.as_json:
-        print_json({"removed": document(collection)})
-    else:
-        say(f"removed {name} ({collection.count:,} points)")
+    server.answer({"removed": document(collection)}, f"removed {name} ({collection.count:,} points)")
 
 
 @collections.command("purge")
@@ -103,10 +100,7 @@ def purge(name: str, server: Server) -> None:
     """
     with server.client() as client:
         client.purge_collection(name)
-    if server.as_json:
-        print_json({"purged": name})
-    else:
-        say(f"purged {name}")
+    server.answer({"purged": name}, f"purged {name}")
 
 
 for command in (put_alias, unalias, list_aliases):

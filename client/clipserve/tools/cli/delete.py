@@ -5,17 +5,16 @@ from __future__ import annotations
 import click
 
 from clipserve.tools.cli.common import read_filter
-from clipserve.tools.cli.options import Server, filter_option, server_options
-from clipserve.tools.cli.output import print_json
+from clipserve.tools.cli.options import Server, filter_option, server_options, yes_option
 from clipserve.tools.cli.stdin import LIST_OR_STDIN, STDIN, text_of
-from clipserve.tools.cli.terminal import confirm, say
+from clipserve.tools.cli.terminal import confirm
 
 
 @click.command()
 @click.argument("ids", nargs=-1, metavar="[ID]...", type=LIST_OR_STDIN)
 @click.option("--collection", "-c", required=True, metavar="NAME", help="Collection to delete from.")
 @filter_option
-@click.option("--yes", "-y", is_flag=True, help="Do not ask for confirmation.")
+@yes_option
 @server_options
 def delete(ids: tuple[str, ...], collection: str, filter_text: str | None, yes: bool, server: Server) -> None:
     """Delete points of a collection by ID or by condition.
@@ -49,10 +48,7 @@ def delete(ids: tuple[str, ...], collection: str, filter_text: str | None, yes: 
             deleted = client.delete_points(collection, filter=condition)
         else:
             deleted = client.delete_points(collection, ids)
-    if server.as_json:
-        print_json({"collection": collection, "deleted": deleted})
-        return
-    say(f"deleted {deleted:,} of {count:,} points")
+    server.answer({"collection": collection, "deleted": deleted}, f"deleted {deleted:,} of {count:,} points")
 
 
 def ids_of_stdin() -> list[str]:

@@ -19,7 +19,7 @@ from clipserve.tools.cli.index_target import (
     refuse_taken_ids,
     warn_if_all_embedded_again,
 )
-from clipserve.tools.cli.options import OUT, Server, model_option, parallel_option, server_options
+from clipserve.tools.cli.options import IN_FLIGHT, OUT, Server, model_option, server_options
 from clipserve.tools.cli.output import (
     error_facts,
     per_second,
@@ -66,7 +66,14 @@ from clipserve.types import Collection
 @click.option(
     "--errors", "errors_file", type=OUT, help="File to write all errors to, one JSON document a line."
 )
-@parallel_option
+@click.option(
+    "--parallel",
+    type=click.IntRange(1, 64),
+    default=IN_FLIGHT,
+    show_default=True,
+    metavar="N",
+    help="Concurrent requests.",
+)
 @server_options
 def index(
     folder: Path,

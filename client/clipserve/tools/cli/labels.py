@@ -14,7 +14,7 @@ from clipserve.labels import NAMES, ONLY_MEASURED, parse_ref
 from clipserve.tools.cli import label_files
 from clipserve.tools.cli.common import ListByDefault, given_templates
 from clipserve.tools.cli.label_warnings import show_warnings, use_label_file
-from clipserve.tools.cli.options import Server, server_options, template_option
+from clipserve.tools.cli.options import Server, server_options, template_option, yes_option
 from clipserve.tools.cli.output import print_json
 from clipserve.tools.cli.stdin import FILE_OR_STDIN, name_of, text_of
 from clipserve.tools.cli.terminal import confirm, console, say, table
@@ -86,12 +86,12 @@ def put(
     )
     with server.client() as client:
         info, created = client.put_label_set(name, labels)
-    if not server.as_json:
-        show_warnings(info.warnings)
     if server.as_json:
         told = [dataclasses.asdict(warning) for warning in info.warnings]
         print_json({"created": created, **facts(info), "warnings": told})
-    elif created:
+        return
+    show_warnings(info.warnings)
+    if created:
         say(f"stored {name}@{info.version}: {info.label_count:,} labels × {info.template_count} templates")
     else:
         say(f"{name}@{info.version} has the same labels already; nothing was stored")
@@ -113,10 +113,7 @@ def get(name: str, server: Server) -> None:
     with server.client() as client:
         stored = client.get_label_set(*reference(name))
     known = label_files.document(stored.labels)
-    if server.as_json:
-        print_json({**known, label_files.INFO_KEY: facts(stored.info)})
-    else:
-        print_json(known)
+    print_json({**known, label_files.INFO_KEY: facts(stored.info)} if server.as_json else known)
 
 
 @labels.command("list")
@@ -133,7 +130,7 @@ def list_labels(server: Server) -> None:
 
 @labels.command()
 @click.argument("name", metavar="NAME[@VERSION]")
-@click.option("--yes", "-y", is_flag=True, help="Do not ask for confirmation.")
+@yes_option
 @server_options
 def rm(name: str, yes: bool, server: Server) -> None:
     """Remove a label set with all its versions, or one version of it.
@@ -150,10 +147,9 @@ def rm(name: str, yes: bool, server: Server) -> None:
         if not yes:
             confirm(f"Remove {what} for good?", abort=True)
         deleted = client.delete_label_set(*ref)
-    if server.as_json:
-        print_json({"name": name, "deleted": deleted})
-    else:
-        say(f"removed {name} ({deleted} version{'s' * (deleted != 1)})")
+    server.answer(
+        {"name": name, "deleted": deleted}, f"removed {name} ({deleted} version{'s' * (deleted != 1)})"
+    )
 
 
 def reference(text: str) -> tuple[str, int]:

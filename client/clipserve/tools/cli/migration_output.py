@@ -110,14 +110,8 @@ def document(collection: Collection) -> dict[str, Any]:
             "total": migration.total,
             "done": migration.done,
             "failed": migration.failed,
-            "failures": [{"id": failure.id, "message": failure.message} for failure in migration.failures],
-            "overlap": migration.overlap
-            and {
-                "k": migration.overlap.k,
-                "queries": migration.overlap.queries,
-                "mean": migration.overlap.mean,
-                "p10": migration.overlap.p10,
-            },
+            "failures": [asdict(failure) for failure in migration.failures],
+            "overlap": migration.overlap and asdict(migration.overlap),
             "error": migration.error,
             "start_time": migration.start_time.isoformat(),
         },

@@ -15,6 +15,7 @@ from click.core import ParameterSource
 from clipserve.client import Client
 from clipserve.retry import RetryPolicy
 from clipserve.token import TokenFile, bearer
+from clipserve.tools.cli.output import print_json
 from clipserve.tools.cli.paths import ExistingPath, OutputFile
 from clipserve.tools.cli.stdin import TEXT_OR_STDIN
 from clipserve.tools.cli.terminal import say
@@ -28,7 +29,6 @@ IN_FLIGHT = 4
 
 FILE = ExistingPath(path_type=Path, exists=True, dir_okay=False)
 FOLDER = ExistingPath(path_type=Path, exists=True, file_okay=False)
-ANY = ExistingPath(path_type=Path, exists=True)
 OUT = OutputFile()
 
 SERVER = "clipserve.server"
@@ -102,6 +102,13 @@ class Server:
         if not (self.tls or self.ca or self.cert or self.server_name):
             return None
         return Tls(self.ca, self.cert, self.key, server_name=self.server_name or "")
+
+    def answer(self, document: Mapping[str, Any], sentence: str) -> None:
+        """Prints the document if --json was given, else the sentence."""
+        if self.as_json:
+            print_json(document)
+        else:
+            say(sentence)
 
     def client(self, *, job: bool = False, in_flight: int = IN_FLIGHT) -> Client:
         """A client of the server. Raises click.BadParameter for a malformed target or token.
@@ -182,48 +189,27 @@ def on_command_line(ctx: click.Context, name: str) -> bool:
     return ctx.get_parameter_source(name) is ParameterSource.COMMANDLINE
 
 
-def model_option(command: Callable[..., None]) -> Callable[..., None]:
-    option = click.option(
-        "--model", default="", metavar="NAME", help="Name of the model.  [default: the server's]"
-    )
-    return option(command)
-
-
-def template_option(command: Callable[..., None]) -> Callable[..., None]:
-    return click.option(
-        "--template",
-        "-t",
-        "templates",
-        multiple=True,
-        metavar="TEXT",
-        type=TEXT_OR_STDIN,
-        help="Prompt template with {} in place of the label; repeatable.",
-    )(command)
-
-
-def parallel_option(command: Callable[..., None]) -> Callable[..., None]:
-    return click.option(
-        "--parallel",
-        type=click.IntRange(1, 64),
-        default=IN_FLIGHT,
-        show_default=True,
-        metavar="N",
-        help="Concurrent requests.",
-    )(command)
-
-
-def filter_option(command: Callable[..., None]) -> Callable[..., None]:
-    return click.option(
-        "--filter",
-        "-f",
-        "filter_text",
-        metavar="TEXT",
-        type=TEXT_OR_STDIN,
-        help="""Only points that meet this condition: 'folder == "sea" and bytes > 100000'.""",
-    )(command)
-
-
-def root_option(command: Callable[..., None]) -> Callable[..., None]:
-    return click.option(
-        "--root", type=FOLDER, metavar="FOLDER", help="Where the indexed folder is now, if it has moved."
-    )(command)
+model_option = click.option(
+    "--model", default="", metavar="NAME", help="Name of the model.  [default: the server's]"
+)
+template_option = click.option(
+    "--template",
+    "-t",
+    "templates",
+    multiple=True,
+    metavar="TEXT",
+    type=TEXT_OR_STDIN,
+    help="Prompt template with {} in place of the label; repeatable.",
+)
+filter_option = click.option(
+    "--filter",
+    "-f",
+    "filter_text",
+    metavar="TEXT",
+    type=TEXT_OR_STDIN,
+    help="""Only points that meet this condition: 'folder == "sea" and bytes > 100000'.""",
+)
+root_option = click.option(
+    "--root", type=FOLDER, metavar="FOLDER", help="Where the indexed folder is now, if it has moved."
+)
+yes_option = click.option("--yes", "-y", is_flag=True, help="Do not ask for confirmation.")

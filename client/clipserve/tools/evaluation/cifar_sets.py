@@ -61,7 +61,6 @@ CIFAR100 = CifarSet(
     archives="cifar-100-",
     sizes={"test": 10_000, "train": 50_000},
 )
-SETS = (CIFAR10, CIFAR100)
 NEW_TEST = re.compile(r"cifar-?10\.1[_-](v[46])", re.IGNORECASE)
 """Names of files of CIFAR-10.1, another test set with the classes of CIFAR-10."""
 NEW_TEST_SIZES = {"v4": 2_021, "v6": 2_000}
