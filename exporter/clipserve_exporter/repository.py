@@ -51,11 +51,9 @@ class VersionFiles(Protocol):
     @property
     def config(self) -> str:
         """config.pbtxt without a version."""
-        ...
 
     def contents(self) -> Iterator[tuple[str, bytes]]:
         """Yields the name and content of each file."""
-        ...
 
 
 @dataclass(frozen=True)

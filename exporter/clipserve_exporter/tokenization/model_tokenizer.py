@@ -40,7 +40,6 @@ class Tokenize(Protocol):
 
     def __call__(self, texts: list[str], context_length: int | None = None) -> Tensor:
         """Texts → int64 [B, context_length]; by default the model's own length."""
-        ...
 
 
 @dataclass(frozen=True)

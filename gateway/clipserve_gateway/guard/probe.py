@@ -33,11 +33,9 @@ class WatchedTriton(Encoder, ModelSource, Protocol):
 
     async def completed(self, timeout: float) -> dict[str, int]:
         """Inputs that each Triton model has finished since it was loaded."""
-        ...
 
     async def load_failures(self, timeout: float) -> dict[str, str]:
         """Why each Triton model is not ready; empty if Triton gives no reason."""
-        ...
 
 
 @dataclass(frozen=True)

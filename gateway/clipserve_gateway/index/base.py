@@ -34,75 +34,58 @@ class Engine(Protocol):
     @property
     def name(self) -> str:
         """The engine's name, e.g. `lancedb`."""
-        ...
 
     @property
     def keeps_sources(self) -> bool:
         """Whether points can be stored with their sources."""
-        ...
 
     async def open(self) -> None:
         """Connects or opens files. Otherwise the first call of another method does this and takes longer."""
-        ...
 
     async def close(self) -> None:
         """Waits for work in progress and releases all resources."""
-        ...
 
     async def get_document(self, key: str) -> Document | None:
         """The document under a key (1–256 characters)."""
-        ...
 
     async def put_document(self, key: str, value: bytes, *, version: int) -> bool:
         """Writes the document and returns True if its version is `version`; 0 means that there is none."""
-        ...
 
     async def delete_document(self, key: str, *, version: int) -> bool:
         """Deletes the document and returns True if its version is `version`."""
-        ...
 
     async def documents(self, prefix: str) -> list[Document]:
         """The documents whose keys begin with `prefix`, by key."""
-        ...
 
     async def create_table(self, table: TableSpec, facts: bytes = b"") -> None:
         """Creates an empty table, and stores the facts with it."""
-        ...
 
     async def drop_table(self, table: str) -> None:
         """Removes a table with all its points. Does nothing if it does not exist."""
-        ...
 
     async def tables(self) -> list[str]:
         """Names of all tables."""
-        ...
 
     async def put_table_facts(self, table: str, facts: bytes) -> None:
         """Stores facts with a table that was created without, if the engine supports that."""
-        ...
 
     async def table_facts(self, table: str) -> bytes:
         """The facts of a table; empty if there are none."""
-        ...
 
     def check(self, table: TableSpec, point: Point) -> None:
         """Raises InvalidInput for a point that the API allows but this engine cannot store."""
-        ...
 
     async def upsert(self, table: TableSpec, points: Sequence[Point], *, replace: bool = True) -> None:
         """Writes points with distinct ids and normalized embeddings.
 
         Existing points are replaced whole; if `replace` is False, they stay as they are.
         """
-        ...
 
     async def delete(self, table: TableSpec, ids: Sequence[str]) -> int:
         """Removes points, and returns how many of the ids existed."""
-        ...
 
     async def delete_where(self, table: TableSpec, filter: Filter) -> int:
         """Removes the points that match the filter, and returns their number."""
-        ...
 
     async def fetch(
         self,
@@ -113,7 +96,6 @@ class Engine(Protocol):
         with_sources: bool = False,
     ) -> list[Point]:
         """The existing points of `ids`, in this order."""
-        ...
 
     async def scroll(
         self,
@@ -126,7 +108,6 @@ class Engine(Protocol):
         with_sources: bool = False,
     ) -> list[Point]:
         """Up to `limit` points whose ids follow `after`, in the order of their ids (by their UTF-8 bytes)."""
-        ...
 
     async def search(
         self,
@@ -144,28 +125,21 @@ class Engine(Protocol):
 
         With `below` (-1 < below ≤ 1), only points with a lower score.
         """
-        ...
 
     async def sample(self, table: TableSpec, limit: int) -> Floats:
         """Embeddings of up to `limit` points, spread over the table: float32 [n ≤ limit, D]."""
-        ...
 
     async def count(self, table: TableSpec, filter: Filter | None = None) -> int:
         """Number of points, or of those that match the filter."""
-        ...
 
     async def status(self, table: TableSpec) -> TableStatus:
         """Number of points, and the state of their vector index."""
-        ...
 
     async def purge(self, table: TableSpec) -> None:
         """Removes deleted and replaced points from all files now, as far as the engine can."""
-        ...
 
     async def purge_documents(self) -> None:
         """Removes deleted and replaced documents from all files now, as far as the engine can."""
-        ...
 
     async def optimize(self, table: TableSpec) -> None:
         """Does all maintenance now: when this returns, all indexes that the table needs are built."""
-        ...

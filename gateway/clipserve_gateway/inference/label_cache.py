@@ -49,11 +49,9 @@ class EmbeddingStore(Protocol):
 
     async def embeddings(self, ref: LabelSetRef, spec: ModelSpec, rows: int) -> LabelEmbeddings | None:
         """The stored embeddings for a model; None if there are none with this number of rows."""
-        ...
 
     async def keep_embeddings(self, ref: LabelSetRef, spec: ModelSpec, embeddings: LabelEmbeddings) -> None:
         """Stores the embeddings for a model."""
-        ...
 
 
 class LabelCache:

@@ -27,12 +27,10 @@ class Tokenizer(Protocol):
     def executor(self) -> Executor | None:
         """The thread for `encode`, which waits there for another process; None if any thread may run it, also
         the event loop's for a short text."""
-        ...
 
     @property
     def safe_bytes(self) -> int:
         """A text of at most this many bytes in UTF-8 is never truncated; 0 if there is no certain number."""
-        ...
 
     def encode(self, texts: Sequence[str]) -> list[Tokens]:
         """Token ids of each text, with the model's special tokens: int32 [n ≤ context_length].
@@ -40,7 +38,6 @@ class Tokenizer(Protocol):
         A longer text is cut, and its `truncated` is true. Raises ModelLoading or InferenceFailed if the
         tokenizer runs in another process and does not answer.
         """
-        ...
 
 
 async def encode_texts(tokenizer: Tokenizer, texts: Sequence[str], deadline: Deadline) -> list[Tokens]:

@@ -23,11 +23,9 @@ class Encoder(Protocol):
 
     async def encode_image(self, spec: ModelSpec, pixels: Pixels, deadline: Deadline) -> Floats:
         """Encodes pixels, uint8 [B, S, S, 3] → float32 [B, D], not normalized."""
-        ...
 
     async def encode_text(self, spec: ModelSpec, ids: Ids, deadline: Deadline) -> Floats:
         """Encodes token ids, int32 [B, L] padded with pad_id → float32 [B, D], not normalized."""
-        ...
 
 
 class QueueingEncoder(Encoder, Protocol):
@@ -35,11 +33,9 @@ class QueueingEncoder(Encoder, Protocol):
 
     def check(self, spec: ModelSpec, tower: Tower, rows: int, deadline: Deadline) -> None:
         """Raises Overloaded if the answer for `rows` rows would come after the deadline."""
-        ...
 
     def bounds_bulk(self, spec: ModelSpec, tower: Tower) -> bool:
         """Returns whether bulk work at a tower is limited, so that it need not be prepared far ahead."""
-        ...
 
 
 def padded(spec: ModelSpec, ids: Sequence[Ids]) -> Ids:

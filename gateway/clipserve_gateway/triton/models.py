@@ -32,11 +32,9 @@ class ModelSource(Protocol):
 
     async def repository_index(self, timeout: float) -> LoadedVersions:
         """Triton model → its versions that are ready."""
-        ...
 
     async def towers(self, names: Sequence[str], timeout: float) -> list[TowerConfig]:
         """Configurations of Triton models."""
-        ...
 
 
 class PooledSource(ModelSource, Protocol):
@@ -44,7 +42,6 @@ class PooledSource(ModelSource, Protocol):
 
     def why_unready(self, model: str) -> str:
         """Why a model was not in service when it was last looked at, for operators; empty if it was."""
-        ...
 
 
 class FirstModel(Protocol):
@@ -53,11 +50,9 @@ class FirstModel(Protocol):
     @property
     def name(self) -> str:
         """The model; empty while it is not known."""
-        ...
 
     async def settle(self, listed: Collection[str]) -> None:
         """Takes the models that Triton lists now into account."""
-        ...
 
 
 class Models:

@@ -38,11 +38,9 @@ class TritonConnection(Encoder, ModelSource, TokenizerSource, Protocol):
 
     async def load_failures(self, timeout: float) -> dict[str, str]:
         """Why each Triton model is not ready; empty if Triton gives no reason."""
-        ...
 
     async def close(self) -> None:
         """Closes the connection."""
-        ...
 
 
 class Replica:

@@ -35,7 +35,6 @@ class TokenizerSource(Protocol):
 
         Raises ModelUnavailable, DeadlineExceeded or InferenceFailed.
         """
-        ...
 
 
 class TokenizerLoader:

@@ -32,7 +32,6 @@ class TableLease(Protocol):
 
     def held(self, *, wait: bool = False) -> AbstractAsyncContextManager[bool]:
         """Whether this process may work until the context ends."""
-        ...
 
 
 class NoLease:
