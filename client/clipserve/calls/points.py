@@ -10,7 +10,7 @@ from clipserve.errors import FingerprintMismatch
 from clipserve.filters.conditions import Filter
 from clipserve.jobs.base import OnError
 from clipserve.jobs.points import DeletePointsJob, GetPointsJob, UpsertJob
-from clipserve.messages.point_requests import scroll_request, write_filter
+from clipserve.messages.point_requests import PAGE_SIZE, write_filter
 from clipserve.messages.responses import read_fields, read_point
 from clipserve.types import Point, StoredPoint, Thumbnail, UpsertResult
 from clipserve.v1 import collection_pb2
@@ -123,12 +123,14 @@ class PointCalls(Calls):
         Raises FingerprintMismatch if the collection switches to another model during the scroll and
         embeddings are requested.
         """
-        request = scroll_request(
-            collection,
-            filter=filter,
+        if page_size is not None and page_size < 1:
+            raise ValueError(f"page_size is {page_size}; it must be at least 1")
+        request = collection_pb2.ScrollPointsRequest(
+            collection=collection,
+            filter=write_filter(filter),
+            page_size=min(page_size or PAGE_SIZE, 2**31 - 1),
             with_embeddings=with_embeddings,
             with_sources=with_sources,
-            page_size=page_size,
         )
         return self._scroll_pages(request, timeout)
 

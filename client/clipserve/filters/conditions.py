@@ -15,16 +15,17 @@ import datetime as dt
 import keyword
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import NoReturn
+from typing import ClassVar, NoReturn
 
 import numpy as np
 
+from clipserve.filters.scan import INSTEAD
 from clipserve.types import PayloadValue
 from clipserve.v1 import common_pb2
 from clipserve.wire.payload import write_value
 
-RESERVED = ("true", "false")
-"""Values in a condition's text. Fields with these names are written `field("true")`."""
+RESERVED = ("true", "false", *INSTEAD)
+"""Values, and words that a condition's text refuses. Fields with these names are written `field("true")`."""
 LOW, HIGH = (("gt", "<"), ("gte", "<=")), (("lt", "<"), ("lte", "<="))
 """Bounds and their signs on either side of the field: 2010 <= year < 2020."""
 
@@ -139,31 +140,33 @@ class Range(Filter):
 
 
 @dataclass(frozen=True, repr=False)
-class And(Filter):
+class Joined(Filter):
+    """Several filters, joined by a word; `kind` is the message's field."""
+
+    filters: tuple[Filter, ...]
+    word: ClassVar[str]
+    kind: ClassVar[str]
+
+    def message(self) -> common_pb2.Filter:
+        message = common_pb2.Filter()
+        parts = common_pb2.FilterList(filters=[part.message() for part in self.filters])
+        getattr(message, self.kind).CopyFrom(parts)
+        return message
+
+    def __repr__(self) -> str:
+        return f"({f' {self.word} '.join(map(repr, self.filters))})"
+
+
+class And(Joined):
     """Every one of the filters holds."""
 
-    filters: tuple[Filter, ...]
-
-    def message(self) -> common_pb2.Filter:
-        messages = [part.message() for part in self.filters]
-        return common_pb2.Filter(all_of=common_pb2.FilterList(filters=messages))
-
-    def __repr__(self) -> str:
-        return f"({' and '.join(map(repr, self.filters))})"
+    word, kind = "and", "all_of"
 
 
-@dataclass(frozen=True, repr=False)
-class Or(Filter):
+class Or(Joined):
     """At least one of the filters holds."""
 
-    filters: tuple[Filter, ...]
-
-    def message(self) -> common_pb2.Filter:
-        messages = [part.message() for part in self.filters]
-        return common_pb2.Filter(any_of=common_pb2.FilterList(filters=messages))
-
-    def __repr__(self) -> str:
-        return f"({' or '.join(map(repr, self.filters))})"
+    word, kind = "or", "any_of"
 
 
 @dataclass(frozen=True, repr=False)

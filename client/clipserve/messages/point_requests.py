@@ -44,26 +44,6 @@ def create_collection_request(
     )
 
 
-def scroll_request(
-    collection: str,
-    *,
-    filter: Filter | str | None,
-    with_embeddings: bool,
-    with_sources: bool,
-    page_size: int | None,
-) -> collection_pb2.ScrollPointsRequest:
-    """The request for the first page. Raises ValueError for a page size below 1."""
-    if page_size is not None and page_size < 1:
-        raise ValueError(f"page_size is {page_size}; it must be at least 1")
-    return collection_pb2.ScrollPointsRequest(
-        collection=collection,
-        filter=write_filter(filter),
-        page_size=min(page_size or PAGE_SIZE, 2**31 - 1),
-        with_embeddings=with_embeddings,
-        with_sources=with_sources,
-    )
-
-
 def write_filter(filter: Filter | str | None) -> common_pb2.Filter | None:
     condition = to_filter(filter)
     return None if condition is None else condition.message()

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import pytest
 from clipserve.filters.conditions import And, Eq, F, In, Not, Or, Range
+from clipserve.filters.text import parse_filter
 from clipserve.v1 import common_pb2
 
 
@@ -67,3 +68,8 @@ def test_filters_combine_with_filters_only():
 def test_filters_read_like_what_was_written():
     condition = (F("year") >= 2020) & ~F("tags").isin(["blurred"]) & ((F("a") == 1) | (F("b") < 2))
     assert repr(condition) == "(year >= 2020 and not tags in ['blurred'] and (a == 1 or b < 2))"
+
+
+@pytest.mark.parametrize("name", ["true", "class", "AND", "OR", "NOT", "IN", "None"])
+def test_fields_with_the_names_of_refused_words_can_be_parsed_again(name):
+    assert parse_filter(repr(F(name) == 1)) == (F(name) == 1)

@@ -108,16 +108,15 @@ def migrate(
     with server.client(job=True) as client:
         if to_model is not None:
             info = move(client, collection, to_model, choices)
-            if may_switch(info, choices):
-                info = switch_over(client, info, choices)
-        elif switch:
-            info = switch_over(client, client.get_collection(collection), choices)
-        elif roll_back:
-            info = bring_back(client, client.get_collection(collection), choices)
-        elif end:
-            info = finish(client, client.get_collection(collection), choices)
         else:
             info = client.get_collection(collection)
+        if switch or (to_model is not None and may_switch(info, choices)):
+            info = switch_over(client, info, choices)
+        elif roll_back:
+            need_migration(info)
+            info = client.roll_back_migration(info.name, accept_dropped=choices.accepted)
+        elif end:
+            info = finish(client, info, choices)
     if server.as_json:
         print_json(document(info))
     else:
@@ -231,11 +230,6 @@ def typed_number(collection: Collection, migration: Migration, choices: Choices)
         return number
     say(f"not switched; {collection.name} keeps all its points", err=True)
     raise click.Abort
-
-
-def bring_back(client: Client, collection: Collection, choices: Choices) -> Collection:
-    need_migration(collection)
-    return client.roll_back_migration(collection.name, accept_dropped=choices.accepted)
 
 
 def finish(client: Client, collection: Collection, choices: Choices) -> Collection:

@@ -169,15 +169,14 @@ def one_token(chosen: dict[str, Any], typed: set[str]) -> dict[str, Any]:
     return chosen | dict.fromkeys(names - typed)
 
 
-def hidden_server_options(group: Callable[..., None]) -> Callable[..., None]:
-    """Adds SERVER_OPTIONS to the group, so that they may stand before the command. Help lists them once."""
-    return with_options(group, hidden=True)
-
-
 def with_options(command: Callable[..., None], **more: Any) -> Callable[..., None]:
     for names, settings in reversed(SERVER_OPTIONS):
         command = click.option(*names, **settings, **more)(command)
     return command
+
+
+hidden_server_options = functools.partial(with_options, hidden=True)
+"""Adds SERVER_OPTIONS to the group, so that they may stand before the command. Help lists them once."""
 
 
 def keep_for_commands(ctx: click.Context, given: Mapping[str, Any]) -> None:

@@ -93,7 +93,8 @@ def verify(golden_file: Path | None, model: str, server: Server) -> None:
             with file_of(golden_file) as path:
                 golden = read_golden(path)
         except GoldenError as error:
-            raise Failure(str(error), facts=facts_of_error() if server.as_json else None) from error
+            facts = {"code": "", "reason": "GOLDEN_FILE", "field": "golden", "metadata": {}, "request_id": ""}
+            raise Failure(str(error), facts=facts if server.as_json else None) from error
     with server.client(job=True, in_flight=1) as client:
         info = client.info()
         models = chosen(info, model, golden)
@@ -127,10 +128,6 @@ def chosen(info: ServerInfo, name: str, golden: Golden | None) -> list[ModelInfo
         raise ModelNotFound("the server has no model")
     hint = "" if name else "; the golden file was exported under this name, --model names it as it is served"
     raise ModelNotFound(f"the server has no model {quoted(wanted)}{hint}")
-
-
-def facts_of_error() -> dict[str, Any]:
-    return {"code": "", "reason": "GOLDEN_FILE", "field": "golden", "metadata": {}, "request_id": ""}
 
 
 def document(server: Server, verified: Sequence[Verified], golden_file: Path | None) -> dict[str, Any]:

@@ -81,7 +81,6 @@ class Evaluator:
         *,
         templates: Sequence[str] = (),
         model: str = "",
-        timeout: float | None = None,
     ) -> None:
         if not dataset.samples:
             raise DatasetError(f"{dataset.name} has no pictures")
@@ -91,7 +90,6 @@ class Evaluator:
         self._labels = LabelSet(self.ranking.labels, self.templates)
         self._client = client
         self._model = model
-        self._timeout = timeout
         self._label_seconds = 0.0
 
     def encode_labels(self, progress: Callable[[int, int], None] | None = None) -> None:
@@ -102,9 +100,7 @@ class Evaluator:
         begun = time.perf_counter()
         # An older server encodes them with the first picture.
         with contextlib.suppress(Unimplemented):
-            self._client.prepare_labels(
-                self._labels, model=self._model, progress=progress, timeout=self._timeout
-            )
+            self._client.prepare_labels(self._labels, model=self._model, progress=progress)
         self._classify(1, None)
         self._label_seconds = time.perf_counter() - begun
 
@@ -146,7 +142,6 @@ class Evaluator:
             model=self._model,
             on_error="return",
             progress=progress,
-            timeout=self._timeout,
         )
 
     def _prediction(self, sample: Sample, classification: Classification) -> Prediction:

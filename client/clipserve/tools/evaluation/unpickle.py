@@ -73,11 +73,6 @@ class StoredArray:
             raise DatasetError(f"a pickled array is malformed: {error}") from error
 
 
-def stored_array(*_: Any) -> StoredArray:
-    """Replaces numpy's `_reconstruct`."""
-    return StoredArray()
-
-
 def from_buffer(data: Any, kind: Any, shape: Any, order: Any) -> StoredArray:
     """Replaces numpy's `_frombuffer`, which newer pickles call."""
     stored = StoredArray()
@@ -124,7 +119,7 @@ ALLOWED: dict[tuple[str, str], Callable[..., Any]] = {
     ("numpy", "dtype"): StoredType,
     ("__builtin__", "bytes"): no_bytes,
     ("builtins", "bytes"): no_bytes,
-    **{(f"numpy.{core}.multiarray", "_reconstruct"): stored_array for core in ("core", "_core")},
+    **{(f"numpy.{core}.multiarray", "_reconstruct"): StoredArray for core in ("core", "_core")},
     **{(f"numpy.{core}.multiarray", "scalar"): stored_number for core in ("core", "_core")},
     **{(f"numpy.{core}.numeric", "_frombuffer"): from_buffer for core in ("core", "_core")},
 }

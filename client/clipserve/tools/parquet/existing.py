@@ -21,8 +21,6 @@ LISTED_NAMES = 3
 class Existing:
     """Points of the collection with ids of the file."""
 
-    same: int = 0
-    """Points with the same payload, source_uri and embedding as in the file."""
     others: int = 0
     """Points that an import would change."""
     names: list[str] = field(default_factory=list)
@@ -53,12 +51,9 @@ def compare(
             client.get_points(collection, list(points), with_embeddings=with_embeddings) if points else ()
         )
         for point in stored:
-            if is_same(points[point.id], point, schema):
-                existing.same += 1
-                continue
-            existing.others += 1
-            if len(existing.names) < LISTED_NAMES:
-                existing.names.append(point.id)
+            if not is_same(points[point.id], point, schema):
+                existing.others += 1
+                existing.names += [point.id] if len(existing.names) < LISTED_NAMES else []
         compared += len(rows)
         progress(compared)
     return existing

@@ -17,7 +17,7 @@ from clipserve.tools.parquet.footer import marked_columns, open_parquet
 from clipserve.tools.parquet.layout import EMBEDDING, ID, FileError, FileFacts, read_facts
 from clipserve.tools.parquet.types import plain
 from clipserve.tools.parquet.values import ids_of, read_column, texts_of
-from clipserve.types import PayloadValue, Point
+from clipserve.types import Point
 
 DIM_SAMPLE = 1_024
 """Rows to read at a time to find the dimension of the embeddings."""
@@ -135,7 +135,8 @@ class PointFile:
             name = id if id and isinstance(id, str) else f"row {number}"
             payload = {key: values[i] for key, values in payloads.items() if values[i] is not None}
             error = problem(id, payload, uri, source)
-            point = None if error is not None else made_point(name, payload, uri, source)
+            given: Any = source
+            point = None if error else Point(name, payload=payload, source_uri=uri or "", **given)
             rows.append(Row(name, point, number, error))
         return rows
 
@@ -181,10 +182,6 @@ def problem(
         if isinstance(value, ValueError):
             return InvalidPayload(f"field {name!r}: {value}")
     return None
-
-
-def made_point(id: str, payload: dict[str, PayloadValue], uri: str | None, source: Any) -> Point:
-    return Point(id, payload=payload, source_uri=uri or "", **source)
 
 
 def read_sources(contents: Any, which: Any) -> list[dict[str, Any] | ClipserveError | None]:

@@ -46,9 +46,9 @@ def texts_of(array: Any) -> list[Any]:
     if kinds.is_list(array.type):
         bare = array.cast(pa.list_(pa.binary()))
         return [None if values is None else read_texts(values) for values in bare.to_pylist()]
-    read = read_uuid if kinds.is_fixed_size_binary(array.type) else read_text
-    bare = array if kinds.is_fixed_size_binary(array.type) else array.cast(pa.binary())
-    return [None if value is None else read(value) for value in bare.to_pylist()]
+    if kinds.is_fixed_size_binary(array.type):
+        return [None if value is None else str(uuid.UUID(bytes=value)) for value in array.to_pylist()]
+    return [None if value is None else read_text(value) for value in array.cast(pa.binary()).to_pylist()]
 
 
 def ids_of(array: Any) -> list[str | ValueError | None]:
@@ -63,10 +63,6 @@ def read_text(value: bytes) -> str | ValueError:
         return value.decode()
     except UnicodeDecodeError:
         return ValueError(NOT_UTF8)
-
-
-def read_uuid(value: bytes) -> str:
-    return str(uuid.UUID(bytes=value))
 
 
 def read_texts(values: list[bytes | None]) -> list[str] | ValueError:
