@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
+from clipserve_gateway.index.lance.sync import sync_path
+
 FILE_MODE, FOLDER_MODE = 0o600, 0o700
 BLOCK = 1 << 20
 MAX_SMALL = 256 << 20
@@ -90,20 +92,11 @@ def make_durable(folder: Path) -> None:
         for name in names:
             path = Path(root, name)
             path.chmod(FILE_MODE)
-            sync(path)
+            sync_path(path)
         for name in [*folders, ""]:
             path = Path(root, name)
             path.chmod(FOLDER_MODE)
-            sync(path)
-
-
-def sync(path: Path) -> None:
-    """Syncs a file, or the entries of a folder, to disk."""
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+            sync_path(path)
 
 
 def write_private(path: Path, content: bytes) -> None:

@@ -24,20 +24,13 @@ from clipserve_gateway.backup.files import (
     read_small,
     write_private,
 )
+from clipserve_gateway.index.lance.backup import TableCopy
 from clipserve_gateway.index.lance.store import CATALOG
 from clipserve_gateway.index.store_format import FORMAT
 
 BACKUP_FORMAT = 1
 TABLE = re.compile(r"[A-Za-z0-9_]+")
 MANIFEST, CHECKSUM, STORE = "manifest.json", "manifest.sha256", "store"
-
-
-@dataclass(frozen=True)
-class TableFacts:
-    """The copied version of a table."""
-
-    rows: int
-    version: int
 
 
 @dataclass(frozen=True)
@@ -53,7 +46,7 @@ class Manifest:
     """Number of points by collection."""
     aliases: int
     label_sets: int
-    tables: Mapping[str, TableFacts]
+    tables: Mapping[str, TableCopy]
     files: Mapping[str, FileFacts]
     """Every file of the backup except the manifest and its checksum, by path with slashes."""
     backup_format: int = BACKUP_FORMAT
@@ -96,7 +89,7 @@ def read_manifest(folder: Path) -> Manifest:
             raise BackupError(
                 f"{folder} was made by a newer gateway ({facts['gateway']}); update this one to restore it"
             )
-        facts["tables"] = {table_name(name): TableFacts(**one) for name, one in facts["tables"].items()}
+        facts["tables"] = {table_name(name): TableCopy(**one) for name, one in facts["tables"].items()}
         facts["files"] = {file_path(name): FileFacts(**one) for name, one in facts["files"].items()}
         if CATALOG not in facts["tables"]:
             raise ValueError("the tables do not include the catalog")

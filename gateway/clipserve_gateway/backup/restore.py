@@ -17,14 +17,13 @@ from clipserve_gateway.backup.files import (
     bytes_below,
     check_outside,
     make_durable,
-    sync,
 )
 from clipserve_gateway.backup.manifest import STORE, Manifest, read_manifest, verify
 from clipserve_gateway.backup.take import explain, wait_for_copy
 from clipserve_gateway.errors import ClipserveError
 from clipserve_gateway.index.lance.backup import SUFFIX, TableCopier, TableVanished
 from clipserve_gateway.index.lance.store import CATALOG
-from clipserve_gateway.index.lance.sync import local_folder
+from clipserve_gateway.index.lance.sync import local_folder, sync_path
 
 STAGING = ".clipserve-restore"
 IGNORED = {"lost+found"}
@@ -102,7 +101,7 @@ async def into_folder(backup: Path, folder: Path, manifest: Manifest, report: Re
             (staging / f"{table}{SUFFIX}").rename(place)
             moved.append(place)
         staging.rmdir()
-        sync(folder)
+        sync_path(folder)
     except BaseException:
         for place in reversed(moved):
             shutil.rmtree(place, ignore_errors=True)

@@ -27,9 +27,8 @@ from clipserve_gateway.backup.files import (
     facts_of,
     files_below,
     make_durable,
-    sync,
 )
-from clipserve_gateway.backup.manifest import STORE, Manifest, TableFacts, write_manifest
+from clipserve_gateway.backup.manifest import STORE, Manifest, write_manifest
 from clipserve_gateway.collection.alias_documents import ALIASES
 from clipserve_gateway.collection.label_sets import HEADS
 from clipserve_gateway.collection.spec import COLLECTIONS, read_spec
@@ -39,7 +38,7 @@ from clipserve_gateway.index.base import Document
 from clipserve_gateway.index.lance.backup import TableCopier, TableCopy, TableVanished
 from clipserve_gateway.index.lance.commits import storage_failed
 from clipserve_gateway.index.lance.store import CATALOG
-from clipserve_gateway.index.lance.sync import local_folder
+from clipserve_gateway.index.lance.sync import local_folder, sync_path
 from clipserve_gateway.index.store_format import KEY, check_format, format_of
 from clipserve_gateway.store.check import StoreState
 
@@ -123,7 +122,7 @@ async def copy_all(store: TableCopier, target: Path, report: Report) -> Manifest
         collections=collections,
         aliases=count_prefix(documents, ALIASES),
         label_sets=count_prefix(documents, HEADS),
-        tables={name: TableFacts(copied.rows, copied.version) for name, copied in tables.items()},
+        tables=tables,
         files=files,
     )
     write_manifest(target, manifest)
@@ -198,10 +197,10 @@ async def lease_held(store: TableCopier, table: str) -> AsyncIterator[None]:
 
 def publish(unfinished: Path, target: Path) -> None:
     """Renames a complete backup to its final name."""
-    sync(unfinished)
+    sync_path(unfinished)
     check_target(target)
     unfinished.rename(target)
-    sync(target.parent)
+    sync_path(target.parent)
 
 
 def explain(error: OSError, place: Path) -> str:

@@ -66,14 +66,15 @@ def current() -> Record | None:
     return _record.get()
 
 
+def _writable() -> Record:
+    """Returns the record of the current request; without a request, one that nobody reads."""
+    return _record.get() or Record()
+
+
 @contextlib.contextmanager
 def stage(name: str) -> Iterator[None]:
     """Adds the time of the block to the stage `name` of the current request, if there is one."""
-    record = _record.get()
-    if record is None:
-        yield
-        return
-    start = time.perf_counter()
+    record, start = _writable(), time.perf_counter()
     record.under_way.append(name)
     try:
         yield
@@ -84,45 +85,34 @@ def stage(name: str) -> Iterator[None]:
 
 def count(name: str, number: int) -> None:
     """Adds to a count of the current request, if there is one."""
-    record = _record.get()
-    if record is not None:
-        record.facts[name] = record.facts.get(name, 0) + number
+    facts = _writable().facts
+    facts[name] = facts.get(name, 0) + number
 
 
 def note(name: str, text: str) -> None:
     """Adds a note to the log line of the current request, if there is one."""
-    record = _record.get()
-    if record is not None:
-        record.notes[name] = text
+    _writable().notes[name] = text
 
 
 def add_received(size: int) -> None:
     """Adds the bytes of a message to the current request, if there is one."""
-    record = _record.get()
-    if record is not None:
-        record.received += size
+    _writable().received += size
 
 
 def take_received() -> int:
     """Returns the bytes that were added since the last call."""
-    record = _record.get()
-    if record is None:
-        return 0
+    record = _writable()
     received, record.received = record.received, 0
     return received
 
 
 def add_work(items: float) -> None:
     """Adds work besides the items of the current request, if there is one."""
-    record = _record.get()
-    if record is not None:
-        record.work += items
+    _writable().work += items
 
 
 def take_work() -> float:
     """Returns the work that was added since the last call."""
-    record = _record.get()
-    if record is None:
-        return 0.0
+    record = _writable()
     work, record.work = record.work, 0.0
     return work

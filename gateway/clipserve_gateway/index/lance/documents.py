@@ -70,7 +70,6 @@ class LanceDocuments:
         return self._cache[key][0]
 
     async def put(self, key: str, value: bytes, *, version: int) -> bool:
-        """See Engine."""
         stored = await self.get(key)
         if (stored.version if stored else 0) != version:
             return False
@@ -90,7 +89,6 @@ class LanceDocuments:
         return bool(rows) and rows[0]["writing"] == call
 
     async def delete(self, key: str, *, version: int) -> bool:
-        """See Engine."""
         stored = await self.get(key)
         if stored is None or stored.version != version:
             return False

@@ -69,7 +69,6 @@ class LanceEngine(LanceStore):
         self._sweep.start()
 
     async def close(self) -> None:
-        """See Engine."""
         await self._sweep.close()
         for table in list(self._tables.values()):
             await table.close()
@@ -77,7 +76,6 @@ class LanceEngine(LanceStore):
         await super().close()
 
     async def create_table(self, table: TableSpec, facts: bytes = b"") -> None:
-        """See Engine."""
         await self._ready()
         schema = arrow_schema(table).with_metadata({FACTS: facts})
         async with guarded():
@@ -92,7 +90,6 @@ class LanceEngine(LanceStore):
             await (await self._recovered(table.name)).sync()
 
     async def drop_table(self, table: str) -> None:
-        """See Engine."""
         await self._ready()
         async with guarded():
             opened = self._tables.pop(table, None)
@@ -103,7 +100,6 @@ class LanceEngine(LanceStore):
                 await asyncio.to_thread(sync_path, self._folder)
 
     async def tables(self) -> list[str]:
-        """See Engine."""
         return [name for name in await self._all_tables() if name not in (CATALOG, LEASES)]
 
     async def _erase(self, name: str) -> None:
@@ -112,23 +108,20 @@ class LanceEngine(LanceStore):
         if opened is not None:
             await opened.maintenance.erase()
         elif name != LEASES:
-            lease, sync = Lease(self._open_leases, name), await self._recovered(name)
+            lease, sync = Lease(self._open_leases, name).held, await self._recovered(name)
             table = await self._database.open_table(name)
             await TableMaintenance(table, name, asyncio.Lock(), lease=lease, sync=sync).erase()
 
     async def purge(self, table: TableSpec) -> None:
-        """See Engine."""
         async with self._table(table) as opened:
             await opened.maintenance.erase(PURGE_KEEP, wait=True)
 
     async def put_table_facts(self, table: str, facts: bytes) -> None:
-        """See Engine."""
         await self._ready()
         async with guarded():
             await add_schema_metadata(await self._database.open_table(table), FACTS, facts)
 
     async def table_facts(self, table: str) -> bytes:
-        """See Engine."""
         await self._ready()
         async with guarded():
             schema = await (await self._database.open_table(table)).schema()
@@ -143,22 +136,18 @@ class LanceEngine(LanceStore):
             await opened.upsert(points, replace=replace)
 
     async def delete(self, table: TableSpec, ids: Sequence[str]) -> int:
-        """See Engine."""
         async with self._table(table) as opened:
             return await opened.delete(ids)
 
     async def delete_where(self, table: TableSpec, filter: Filter) -> int:
-        """See Engine."""
         async with self._table(table) as opened:
             return await opened.delete_where(filter)
 
     async def fetch(self, table: TableSpec, ids: Sequence[str], **options: Any) -> list[Point]:
-        """See Engine."""
         async with self._reading(table) as opened:
             return await opened.fetch(ids, **options)
 
     async def scroll(self, table: TableSpec, **options: Any) -> list[Point]:
-        """See Engine."""
         async with self._reading(table) as opened:
             return await opened.scroll(**options)
 
@@ -168,22 +157,18 @@ class LanceEngine(LanceStore):
             return await opened.search(embedding, **options)
 
     async def sample(self, table: TableSpec, limit: int) -> Floats:
-        """See Engine."""
         async with self._reading(table) as opened:
             return await opened.sample(limit)
 
     async def count(self, table: TableSpec, filter: Filter | None = None) -> int:
-        """See Engine."""
         async with self._reading(table) as opened:
             return await opened.count(filter)
 
     async def status(self, table: TableSpec) -> TableStatus:
-        """See Engine."""
         async with self._reading(table) as opened:
             return await opened.status()
 
     async def optimize(self, table: TableSpec) -> None:
-        """See Engine."""
         async with self._table(table) as opened:
             await opened.maintenance.run_now()
 

@@ -9,7 +9,7 @@ import logging
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from typing import Any, Protocol, TypeVar
+from typing import Any, TypeVar
 
 from clipserve_gateway.index.lance import erase, maintenance
 from clipserve_gateway.index.lance.commits import is_conflict, retrying
@@ -27,27 +27,18 @@ BUSY_SECONDS = 10.0
 """Pause between merges of files while an index is built, and between requests for a lease that is taken."""
 
 
-class TableLease(Protocol):
-    """Lets one process at a time maintain a table."""
-
-    def held(self, *, wait: bool = False) -> AbstractAsyncContextManager[bool]:
-        """Whether this process may work until the context ends."""
-
-
-class NoLease:
-    """For tables whose maintenance is so short that processes may do it at the same time."""
-
-    @asynccontextmanager
-    async def held(self, *, wait: bool = False) -> AsyncIterator[bool]:
-        """Always true."""
-        yield True
+@asynccontextmanager
+async def no_lease(*, wait: bool = False) -> AsyncIterator[bool]:
+    """Always true: for tables whose maintenance is so short that processes may do it at the same time."""
+    yield True
 
 
 class TableMaintenance:
     """Maintains one table. Writers report each commit with `note_commit`.
 
     Merges files every few seconds while there are many writes; builds indexes, which may take minutes, at the
-    same time. Writers hold the lock `writing`, so that maintenance can make them wait.
+    same time. Writers hold the lock `writing`, so that maintenance can make them wait. The context `lease`
+    tells whether this process may work on the table until the context ends; see Lease.held.
     """
 
     def __init__(
@@ -58,7 +49,7 @@ class TableMaintenance:
         indexes: Sequence[Index] = (),
         *,
         sync: TableSync,
-        lease: TableLease | None = None,
+        lease: Callable[..., AbstractAsyncContextManager[bool]] = no_lease,
         commits: int | None = None,
     ) -> None:
         self.indexes = indexes
@@ -66,7 +57,7 @@ class TableMaintenance:
         self._name = name
         self._writing = writing
         self._sync = sync
-        self._lease: TableLease = lease or NoLease()
+        self._lease = lease
         self._enough = commits or COMMITS
         self._commits = 0
         """Commits since the last run."""
@@ -110,7 +101,7 @@ class TableMaintenance:
 
     async def run_now(self) -> None:
         """Does all maintenance now. When it returns, the indexes that the table needs hold every row."""
-        async with self._lease.held(wait=True):
+        async with self._lease(wait=True):
             await self._merge_files()
             async with self._indexing:
                 await self._update_indexes(all_rows=True)
@@ -121,7 +112,7 @@ class TableMaintenance:
 
         If another process maintains the table, this waits for it (`wait`) or leaves the work to it.
         """
-        async with self._lease.held(wait=wait) as mine:
+        async with self._lease(wait=wait) as mine:
             if not mine:
                 return
             async with self._indexing, self._merging:
@@ -177,7 +168,7 @@ class TableMaintenance:
     async def _run_once(self) -> None:
         self._last = time.monotonic()
         try:
-            async with self._lease.held() as mine:
+            async with self._lease() as mine:
                 if not mine:
                     self._not_before = time.monotonic() + BUSY_SECONDS
                     return
@@ -193,7 +184,7 @@ class TableMaintenance:
 
     async def _index_in_background(self) -> None:
         try:
-            async with self._lease.held() as mine, self._indexing:
+            async with self._lease() as mine, self._indexing:
                 if mine:
                     await self._update_indexes()
         except Exception as error:

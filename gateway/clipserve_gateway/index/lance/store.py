@@ -73,7 +73,6 @@ class LanceStore:
         return TableSync(folder if self._sync_writes else None, newest)
 
     async def close(self) -> None:
-        """See Engine."""
         if self._documents is not None:
             await self._documents.close()
         if self._leases is not None:
@@ -81,31 +80,26 @@ class LanceStore:
                 await (await self._leases).close()
 
     async def get_document(self, key: str) -> Document | None:
-        """See Engine."""
         documents = await self._ready()
         async with guarded():
             return await documents.get(key)
 
     async def put_document(self, key: str, value: bytes, *, version: int) -> bool:
-        """See Engine."""
         documents = await self._ready()
         async with guarded():
             return await documents.put(key, value, version=version)
 
     async def delete_document(self, key: str, *, version: int) -> bool:
-        """See Engine."""
         documents = await self._ready()
         async with guarded():
             return await documents.delete(key, version=version)
 
     async def documents(self, prefix: str) -> list[Document]:
-        """See Engine."""
         documents = await self._ready()
         async with guarded():
             return await documents.with_prefix(prefix)
 
     async def purge_documents(self) -> None:
-        """See Engine."""
         documents = await self._ready()
         async with guarded():
             await documents.maintenance.erase(PURGE_KEEP, wait=True)

@@ -47,7 +47,7 @@ class LanceTable:
         self._sync = sync
         self._writing = asyncio.Lock()
         self.maintenance = TableMaintenance(
-            table, spec.name, self._writing, indexes(spec), lease=lease, sync=sync
+            table, spec.name, self._writing, indexes(spec), lease=lease.held, sync=sync
         )
         self._upserts = UpsertQueue(table, spec, self._writing, self.maintenance.note_commit, sync)
         self._scroll = Scroll(table)
@@ -60,15 +60,12 @@ class LanceTable:
         self.maintenance.indexes = indexes(spec)
 
     async def upsert(self, points: Sequence[Point], *, replace: bool) -> None:
-        """See Engine."""
         await self._upserts.upsert(points, replace=replace)
 
     async def delete(self, ids: Sequence[str]) -> int:
-        """See Engine."""
         return await self._delete(id_in(ids)) if ids else 0
 
     async def delete_where(self, filter: Filter) -> int:
-        """See Engine."""
         return await self._delete(render(filter, self.spec.schema))
 
     async def _delete(self, condition: str) -> int:
@@ -83,7 +80,6 @@ class LanceTable:
     async def fetch(
         self, ids: Sequence[str], *, with_embeddings: bool = False, with_sources: bool = False
     ) -> list[Point]:
-        """See Engine."""
         if not ids:
             return []
         names = column_names(self.spec, with_embeddings=with_embeddings, with_sources=with_sources)
@@ -100,7 +96,6 @@ class LanceTable:
         with_embeddings: bool = False,
         with_sources: bool = False,
     ) -> list[Point]:
-        """See Engine."""
         names = column_names(self.spec, with_embeddings=with_embeddings, with_sources=with_sources)
         return await self._points(await self._scroll.page(after, limit, self._condition(filter), names))
 
@@ -151,7 +146,6 @@ class LanceTable:
         return [replace(hit, payload=payloads[hit.id]) for hit in hits if hit.id in payloads]
 
     async def sample(self, limit: int) -> Floats:
-        """See Engine."""
         count = await self._table.count_rows()
         if not count:
             return np.empty((0, self.spec.dim), np.float32)
@@ -160,7 +154,6 @@ class LanceTable:
         return embeddings(rows, self.spec.dim)
 
     async def count(self, filter: Filter | None) -> int:
-        """See Engine."""
         return int(await self._table.count_rows(self._condition(filter)))
 
     def _condition(self, filter: Filter | None) -> str | None:

@@ -47,7 +47,6 @@ class MilvusEngine(MilvusStore):
         self._locks: KeyLocks[tuple[str, str]] = KeyLocks()
 
     def check(self, table: TableSpec, point: Point) -> None:
-        """See Engine."""
         check(point)
 
     async def upsert(self, table: TableSpec, points: Sequence[Point], *, replace: bool = True) -> None:
@@ -60,7 +59,6 @@ class MilvusEngine(MilvusStore):
                 await self._call("upsert", table.name, [to_row(table, point) for point in batch])
 
     async def delete(self, table: TableSpec, ids: Sequence[str]) -> int:
-        """See Engine."""
         async with self._locks.hold((table.name, id) for id in ids):
             existing = list({point.id for point in await self.fetch(table, ids)})
             for first in range(0, len(existing), IDS_AT_ONCE):
@@ -69,7 +67,6 @@ class MilvusEngine(MilvusStore):
             return len(existing)
 
     async def delete_where(self, table: TableSpec, filter: Filter) -> int:
-        """See Engine."""
         deleted, after = 0, ""
         while points := await self.scroll(table, after=after, limit=IDS_AT_ONCE, filter=filter):
             after = points[-1].id
@@ -90,7 +87,6 @@ class MilvusEngine(MilvusStore):
         with_embeddings: bool = False,
         with_sources: bool = False,
     ) -> list[Point]:
-        """See Engine."""
         fields = column_names(table, with_embeddings=with_embeddings)
         points: dict[str, Point] = {}
         for first in range(0, len(ids), IDS_AT_ONCE):
@@ -132,7 +128,6 @@ class MilvusEngine(MilvusStore):
         below: float | None = None,
         consistent: bool = False,
     ) -> list[Hit]:
-        """See Engine."""
         fields = column_names(table) if with_payload else ["id"]
         fields += ["embedding"] if with_embeddings else []
         limit = top_k + TIES
@@ -168,7 +163,6 @@ class MilvusEngine(MilvusStore):
         return np.array([row["embedding"] for row in rows], np.float32).reshape(-1, table.dim)
 
     async def count(self, table: TableSpec, filter: Filter | None = None) -> int:
-        """See Engine."""
         where = "" if filter is None else render(filter, table.schema)
         return int((await self._query(table, where, ["count(*)"]))[0]["count(*)"])
 

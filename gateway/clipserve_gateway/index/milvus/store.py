@@ -52,7 +52,6 @@ class MilvusStore:
         await self._connection.close()
 
     async def get_document(self, key: str) -> Document | None:
-        """See Engine."""
         await self.open()
         return await self._documents.get(key)
 
@@ -67,7 +66,6 @@ class MilvusStore:
         return await self._documents.delete(key, version)
 
     async def documents(self, prefix: str) -> list[Document]:
-        """See Engine."""
         await self.open()
         return await self._documents.with_prefix(prefix)
 
@@ -118,16 +116,13 @@ class MilvusStore:
             raise
 
     async def drop_table(self, table: str) -> None:
-        """See Engine."""
         await self._call("drop_collection", table)
 
     async def tables(self) -> list[str]:
-        """See Engine."""
         return sorted(set(await self._call("list_collections")) - {CATALOG})
 
     async def put_table_facts(self, table: str, facts: bytes) -> None:
         """See Engine. Does nothing: Milvus cannot add them to an existing table."""
 
     async def table_facts(self, table: str) -> bytes:
-        """See Engine."""
         return str((await self._call("describe_collection", table)).get("description", "")).encode()
