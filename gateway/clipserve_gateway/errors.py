@@ -28,13 +28,20 @@ class ClipserveError(Exception):
     """Seconds after which a retry makes sense; None if unknown."""
 
     def __init__(
-        self, message: str, *, field: str = "", metadata: dict[str, str] | None = None, detail: str = ""
+        self,
+        message: str,
+        *,
+        field: str = "",
+        metadata: dict[str, str] | None = None,
+        detail: str = "",
+        retry_after: float | None = None,
     ) -> None:
         super().__init__(message)
         self.message = message
         self.field = field
         self.metadata = metadata or {}
         self.detail = detail
+        self.retry_after = self.retry_after if retry_after is None else retry_after
 
     @property
     def logged(self) -> str:
@@ -196,17 +203,7 @@ class Overloaded(ClipserveError):
     """The server has no capacity for this request now; it is safe to try again later."""
 
     reason = "OVERLOADED"
-
-    def __init__(
-        self,
-        message: str,
-        *,
-        field: str = "",
-        metadata: dict[str, str] | None = None,
-        retry_after: float = 0.5,
-    ) -> None:
-        super().__init__(message, field=field, metadata=metadata)
-        self.retry_after = retry_after
+    retry_after = 0.5
 
 
 class RateLimited(Overloaded):

@@ -10,7 +10,7 @@ from clipserve.inputs.text_encoding import utf8
 from clipserve.messages.collection_responses import read_collection
 from clipserve.messages.point_requests import PAGE_SIZE, create_collection_request
 from clipserve.types import Collection, ImageRules, IndexOptions
-from clipserve.v1 import collection_pb2
+from clipserve.v1 import collection_pb2 as pb
 
 
 class CollectionCalls(Calls):
@@ -50,18 +50,18 @@ class CollectionCalls(Calls):
 
     def get_collection(self, name: str, *, timeout: float | None = None) -> Collection:
         """One collection, with the state of its index and migration; raises CollectionNotFound."""
-        request = collection_pb2.GetCollectionRequest(name=utf8(name, "name"))
+        request = pb.GetCollectionRequest(name=utf8(name, "name"))
         return read_collection(self._call("GetCollection", request, timeout).collection)
 
     def list_collections(self, *, timeout: float | None = None) -> tuple[Collection, ...]:
         """All collections, sorted by name."""
-        request = collection_pb2.ListCollectionsRequest(page_size=PAGE_SIZE)
+        request = pb.ListCollectionsRequest(page_size=PAGE_SIZE)
         pages = self._pages("ListCollections", request, timeout)
         return tuple(read_collection(collection) for page in pages for collection in page.collections)
 
     def delete_collection(self, name: str, *, timeout: float | None = None) -> None:
         """Deletes a collection and its points permanently; raises CollectionHasAliases if it has aliases."""
-        request = collection_pb2.DeleteCollectionRequest(name=name)
+        request = pb.DeleteCollectionRequest(name=name)
         self._call("DeleteCollection", request, timeout, idempotent=False)
 
     def purge_collection(self, name: str, *, timeout: float | None = None) -> None:
@@ -69,7 +69,7 @@ class CollectionCalls(Calls):
 
         This rewrites files: it takes seconds, and longer for large collections.
         """
-        request = collection_pb2.PurgeCollectionRequest(name=name)
+        request = pb.PurgeCollectionRequest(name=name)
         self._call("PurgeCollection", request, timeout)
 
     def put_alias(self, alias: str, collection: str, *, timeout: float | None = None) -> str:
@@ -77,18 +77,18 @@ class CollectionCalls(Calls):
 
         Returns the alias's previous collection; empty if the alias is new.
         """
-        named = collection_pb2.Alias(name=alias, collection=collection)
+        named = pb.Alias(name=alias, collection=collection)
         # Not idempotent: a second call would return the new collection as the previous one.
-        request = collection_pb2.PutAliasRequest(alias=named)
+        request = pb.PutAliasRequest(alias=named)
         return str(self._call("PutAlias", request, timeout, idempotent=False).previous_collection)
 
     def delete_alias(self, alias: str, *, timeout: float | None = None) -> None:
         """Deletes an alias, not its collection; raises AliasNotFound."""
-        request = collection_pb2.DeleteAliasRequest(name=alias)
+        request = pb.DeleteAliasRequest(name=alias)
         self._call("DeleteAlias", request, timeout, idempotent=False)
 
     def list_aliases(self, *, timeout: float | None = None) -> dict[str, str]:
         """The collection of each alias, by alias."""
-        request = collection_pb2.ListAliasesRequest(page_size=PAGE_SIZE)
+        request = pb.ListAliasesRequest(page_size=PAGE_SIZE)
         pages = self._pages("ListAliases", request, timeout)
         return {alias.name: alias.collection for page in pages for alias in page.aliases}

@@ -7,7 +7,7 @@ from google.protobuf.message import Message
 from clipserve.calls.base import Calls
 from clipserve.messages.collection_responses import read_collection
 from clipserve.types import Collection
-from clipserve.v1 import collection_pb2
+from clipserve.v1 import collection_pb2 as pb
 
 
 class MigrationCalls(Calls):
@@ -23,7 +23,7 @@ class MigrationCalls(Calls):
         Reads still use the old model, and writes go to both models. Raises SourcesNotKept if the points'
         images and texts are neither stored nor readable.
         """
-        request = collection_pb2.StartMigrationRequest(collection=collection, to_model=to_model)
+        request = pb.StartMigrationRequest(collection=collection, to_model=to_model)
         return self._migrate("StartMigration", request, timeout)
 
     def switch_migration(
@@ -43,7 +43,7 @@ class MigrationCalls(Calls):
                 alone for at most 16 points, and never if all points failed.
             accept_dropped: the exact number of points that may be lost; needed for more than 16.
         """
-        request = collection_pb2.SwitchMigrationRequest(
+        request = pb.SwitchMigrationRequest(
             collection=collection, without_failed=without_failed, accept_dropped=accept_dropped
         )
         return self._migrate("SwitchMigration", request, timeout)
@@ -57,9 +57,7 @@ class MigrationCalls(Calls):
             accept_dropped: the exact number of points that may be lost: points written since the switch that
                 have no embedding of the old model.
         """
-        request = collection_pb2.RollBackMigrationRequest(
-            collection=collection, accept_dropped=accept_dropped
-        )
+        request = pb.RollBackMigrationRequest(collection=collection, accept_dropped=accept_dropped)
         return self._migrate("RollBackMigration", request, timeout)
 
     def end_migration(self, collection: str, *, timeout: float | None = None) -> Collection:
@@ -67,7 +65,7 @@ class MigrationCalls(Calls):
 
         Before a switch, this cancels the migration.
         """
-        request = collection_pb2.EndMigrationRequest(collection=collection)
+        request = pb.EndMigrationRequest(collection=collection)
         return self._migrate("EndMigration", request, timeout)
 
     def _migrate(self, name: str, request: Message, timeout: float | None) -> Collection:

@@ -16,14 +16,12 @@ from clipserve.v1 import collection_pb2, common_pb2
 
 INT64 = range(-(2**63), 2**63)
 
-TYPES: dict[str, common_pb2.PayloadType] = {
-    "string": common_pb2.PAYLOAD_TYPE_STRING,
-    "int": common_pb2.PAYLOAD_TYPE_INT,
-    "double": common_pb2.PAYLOAD_TYPE_DOUBLE,
-    "bool": common_pb2.PAYLOAD_TYPE_BOOL,
-    "timestamp": common_pb2.PAYLOAD_TYPE_TIMESTAMP,
-    "string_list": common_pb2.PAYLOAD_TYPE_STRING_LIST,
+TYPES = {
+    name.removeprefix("PAYLOAD_TYPE_").lower(): number
+    for name, number in common_pb2.PayloadType.items()
+    if number != common_pb2.PAYLOAD_TYPE_UNSPECIFIED
 }
+"""`string`, `int`, `double`, `bool`, `timestamp`, `string_list`."""
 TYPE_NAMES = {number: name for name, number in TYPES.items()}
 
 
@@ -97,4 +95,7 @@ def write_schema(schema: Mapping[str, str]) -> list[collection_pb2.PayloadField]
             raise ValueError(
                 f"field {quoted(name)} has unknown type {quoted(kind)}; the types are {', '.join(TYPES)}"
             )
-    return [collection_pb2.PayloadField(name=name, type=TYPES[kind]) for name, kind in schema.items()]
+    return [
+        collection_pb2.PayloadField(name=name, type=f"PAYLOAD_TYPE_{kind.upper()}")
+        for name, kind in schema.items()
+    ]

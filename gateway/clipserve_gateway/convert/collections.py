@@ -2,30 +2,20 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
-from clipserve.v1 import collection_pb2
+from clipserve.v1 import collection_pb2 as pb
 
 from clipserve_gateway.collection.management import CollectionFacts
 from clipserve_gateway.collection.score_statistics import ScoreBackground
-from clipserve_gateway.collection.spec import NAME, CollectionSpec, Migration, MigrationState, Overlap
+from clipserve_gateway.collection.spec import NAME, CollectionSpec, Migration, MigrationState
 from clipserve_gateway.convert.common import read_image_rules, write_image_rules, write_model, write_time
 from clipserve_gateway.convert.payload import read_schema, write_schema
 from clipserve_gateway.errors import InvalidInput
-from clipserve_gateway.index.values import IndexOptions, IndexState, PayloadType, TableStatus
+from clipserve_gateway.index.values import IndexOptions, PayloadType
 from clipserve_gateway.types import ImageRules
 
 INDEX_RANGES = {"m": (4, 128), "ef_construction": (8, 4_096), "ef_search": (8, 4_096)}
-INDEX_STATES = {
-    IndexState.NONE: collection_pb2.INDEX_STATE_NONE,
-    IndexState.BUILDING: collection_pb2.INDEX_STATE_BUILDING,
-    IndexState.READY: collection_pb2.INDEX_STATE_READY,
-}
-MIGRATION_STATES = {
-    MigrationState.RUNNING: collection_pb2.MIGRATION_STATE_RUNNING,
-    MigrationState.READY: collection_pb2.MIGRATION_STATE_READY,
-    MigrationState.SWITCHED: collection_pb2.MIGRATION_STATE_SWITCHED,
-}
 
 
 @dataclass(frozen=True)
@@ -41,9 +31,9 @@ class CreateCall:
     """None if the request names none."""
 
 
-def read_create(request: collection_pb2.CreateCollectionRequest) -> CreateCall:
+def read_create(request: pb.CreateCollectionRequest) -> CreateCall:
     """Raises InvalidInput for an invalid name, metric, schema, index option or color."""
-    if request.metric not in (collection_pb2.METRIC_UNSPECIFIED, collection_pb2.METRIC_COSINE):
+    if request.metric not in (pb.METRIC_UNSPECIFIED, pb.METRIC_COSINE):
         raise InvalidInput(f"metric {request.metric} is not known; use METRIC_COSINE", field="metric")
     return CreateCall(
         read_collection_name(request.name, "name"),
@@ -66,7 +56,7 @@ def read_collection_name(name: str, field: str) -> str:
     return name
 
 
-def read_index_options(options: collection_pb2.IndexOptions) -> IndexOptions:
+def read_index_options(options: pb.IndexOptions) -> IndexOptions:
     """The options; 0 means the engine's default."""
     for name, (low, high) in INDEX_RANGES.items():
         number = getattr(options, name)
@@ -80,39 +70,31 @@ def read_index_options(options: collection_pb2.IndexOptions) -> IndexOptions:
     return IndexOptions(options.exact, options.m, options.ef_construction, options.ef_search)
 
 
-def write_collection(facts: CollectionFacts) -> collection_pb2.Collection:
+def write_collection(facts: CollectionFacts) -> pb.Collection:
     """A collection and its current state."""
     spec = facts.spec
-    return collection_pb2.Collection(
+    return pb.Collection(
         name=spec.name,
         model=write_model(spec.serving),
-        metric=collection_pb2.METRIC_COSINE,
+        metric=pb.METRIC_COSINE,
         schema=write_schema(spec.schema),
         count=facts.count,
         create_time=write_time(spec.create_time),
         aliases=facts.aliases,
         keep_sources=spec.keep_sources,
-        index_options=collection_pb2.IndexOptions(
-            exact=spec.index.exact,
-            m=spec.index.m,
-            ef_construction=spec.index.ef_construction,
-            ef_search=spec.index.ef_search,
-        ),
-        index_status=None if facts.status is None else write_index_status(facts.status),
+        index_options=pb.IndexOptions(**asdict(spec.index)),
+        index_status=None
+        if facts.status is None
+        else pb.IndexStatus(state=f"INDEX_STATE_{facts.status.state.name}", indexed=facts.status.indexed),
         migration=None if spec.migration is None else write_migration(spec, spec.migration),
         score_statistics=map(write_statistics, facts.statistics),
         image_rules=write_image_rules(spec.serving.rules),
     )
 
 
-def write_index_status(status: TableStatus) -> collection_pb2.IndexStatus:
-    """The state of an index."""
-    return collection_pb2.IndexStatus(state=INDEX_STATES[status.state], indexed=status.indexed)
-
-
-def write_statistics(background: ScoreBackground) -> collection_pb2.ScoreStatistics:
+def write_statistics(background: ScoreBackground) -> pb.ScoreStatistics:
     """The distribution of the cosines of unrelated pairs."""
-    return collection_pb2.ScoreStatistics(
+    return pb.ScoreStatistics(
         query=background.query,
         pairs=len(background.cosines),
         mean=float(background.cosines.mean()),
@@ -124,21 +106,19 @@ def write_statistics(background: ScoreBackground) -> collection_pb2.ScoreStatist
     )
 
 
-def write_migration(spec: CollectionSpec, migration: Migration) -> collection_pb2.Migration:
+def write_migration(spec: CollectionSpec, migration: Migration) -> pb.Migration:
     """A migration; `from` and `to` are the models at its start, whichever of them answers now."""
     switched = migration.state is MigrationState.SWITCHED
     before, after = (migration.other, spec.serving) if switched else (spec.serving, migration.other)
-    state = MIGRATION_STATES[migration.state]
-    if migration.error and migration.state is MigrationState.RUNNING:
-        state = collection_pb2.MIGRATION_STATE_WAITING
-    message = collection_pb2.Migration(
-        state=state,
+    waits = migration.error and migration.state is MigrationState.RUNNING
+    message = pb.Migration(
+        state=f"MIGRATION_STATE_{'WAITING' if waits else migration.state.name}",
         to=write_model(after),
         total=migration.total,
         done=migration.done,
         failed=migration.failed,
-        failures=[collection_pb2.FailedPoint(id=id, message=text) for id, text in migration.failures],
-        overlap=None if migration.overlap is None else write_overlap(migration.overlap),
+        failures=[pb.FailedPoint(id=id, message=text) for id, text in migration.failures],
+        overlap=None if migration.overlap is None else pb.NeighborOverlap(**asdict(migration.overlap)),
         error=migration.error,
         start_time=write_time(migration.start_time),
         from_image_rules=write_image_rules(before.rules),
@@ -147,10 +127,3 @@ def write_migration(spec: CollectionSpec, migration: Migration) -> collection_pb
     # `from` is a keyword in Python.
     getattr(message, "from").CopyFrom(write_model(before))
     return message
-
-
-def write_overlap(overlap: Overlap) -> collection_pb2.NeighborOverlap:
-    """The share of neighbors that two models agree on."""
-    return collection_pb2.NeighborOverlap(
-        k=overlap.k, queries=overlap.queries, mean=overlap.mean, p10=overlap.p10
-    )

@@ -20,15 +20,7 @@ MAX_FIELDS = 64
 MAX_COUNTED = 32
 """Payloads whose steps are counted; more payloads are always written in a thread."""
 
-TYPES = {
-    common_pb2.PAYLOAD_TYPE_STRING: PayloadType.STRING,
-    common_pb2.PAYLOAD_TYPE_INT: PayloadType.INT,
-    common_pb2.PAYLOAD_TYPE_DOUBLE: PayloadType.DOUBLE,
-    common_pb2.PAYLOAD_TYPE_BOOL: PayloadType.BOOL,
-    common_pb2.PAYLOAD_TYPE_TIMESTAMP: PayloadType.TIMESTAMP,
-    common_pb2.PAYLOAD_TYPE_STRING_LIST: PayloadType.STRING_LIST,
-}
-WRITTEN_TYPES = {kind: number for number, kind in TYPES.items()}
+TYPES = {common_pb2.PayloadType.Value(f"PAYLOAD_TYPE_{kind.name}"): kind for kind in PayloadType}
 KINDS = {
     "string_value": PayloadType.STRING,
     "int_value": PayloadType.INT,
@@ -67,7 +59,10 @@ def read_schema(fields: Iterable[collection_pb2.PayloadField]) -> dict[str, Payl
 
 def write_schema(schema: Mapping[str, PayloadType]) -> list[collection_pb2.PayloadField]:
     """The fields of the schema."""
-    return [collection_pb2.PayloadField(name=name, type=WRITTEN_TYPES[kind]) for name, kind in schema.items()]
+    return [
+        collection_pb2.PayloadField(name=name, type=f"PAYLOAD_TYPE_{kind.name}")
+        for name, kind in schema.items()
+    ]
 
 
 def unknown_field(name: str, schema: Mapping[str, PayloadType]) -> str:

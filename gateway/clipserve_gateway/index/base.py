@@ -28,8 +28,8 @@ class Engine(Protocol):
 
     A write that has returned survives a crash of the process, and every read that begins afterwards sees it;
     only `search` may lag behind unless `consistent` is set. Every method raises StorageFailed if the engine
-    cannot read or write; methods with a table raise TableNotFound if it does not exist. What is said here also
-    holds for methods without a docstring in engines, and in the classes that they are made of.
+    cannot read or write; methods with a table raise TableNotFound if it does not exist. What is said here
+    also holds for methods without a docstring in engines, and in the classes that they are made of.
     """
 
     @property

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from clipserve.v1 import collection_pb2
+from clipserve.v1 import collection_pb2 as pb
 
 from clipserve_gateway.access.call import Call
 from clipserve_gateway.access.caller import visible
@@ -21,8 +21,8 @@ class CollectionServicer:
         self._calls = calls
 
     async def CreateCollection(
-        self, request: collection_pb2.CreateCollectionRequest, call: Call
-    ) -> collection_pb2.CreateCollectionResponse:
+        self, request: pb.CreateCollectionRequest, call: Call
+    ) -> pb.CreateCollectionResponse:
         """Creates an empty collection for one model."""
         new = convert.read_create(request)
         with self._calls.audit.change("CreateCollection", call.peer, collection=new.name) as entry:
@@ -35,69 +35,61 @@ class CollectionServicer:
                 rules=new.rules,
             )
             entry["model"] = facts.spec.serving.fingerprint
-        return collection_pb2.CreateCollectionResponse(collection=convert.write_collection(facts))
+        return pb.CreateCollectionResponse(collection=convert.write_collection(facts))
 
-    async def GetCollection(
-        self, request: collection_pb2.GetCollectionRequest, call: Call
-    ) -> collection_pb2.GetCollectionResponse:
+    async def GetCollection(self, request: pb.GetCollectionRequest, call: Call) -> pb.GetCollectionResponse:
         """Returns one collection, with the state of its index and of its migration."""
         facts = await self._collections.get(request.name, shown=visible)
-        return collection_pb2.GetCollectionResponse(collection=convert.write_collection(facts))
+        return pb.GetCollectionResponse(collection=convert.write_collection(facts))
 
     async def ListCollections(
-        self, request: collection_pb2.ListCollectionsRequest, call: Call
-    ) -> collection_pb2.ListCollectionsResponse:
+        self, request: pb.ListCollectionsRequest, call: Call
+    ) -> pb.ListCollectionsResponse:
         """Lists the collections by name, page by page."""
         after, size = pages.read_page(request)
         page = await self._collections.page(after, size + 1, shown=visible)
-        response = collection_pb2.ListCollectionsResponse(
+        response = pb.ListCollectionsResponse(
             collections=map(convert.write_collection, page[:size]),
             next_page_token=pages.write_page_token(page[size - 1].spec.name) if len(page) > size else "",
         )
         return check_fits(response, self._calls.limits, "page_size")
 
     async def DeleteCollection(
-        self, request: collection_pb2.DeleteCollectionRequest, call: Call
-    ) -> collection_pb2.DeleteCollectionResponse:
+        self, request: pb.DeleteCollectionRequest, call: Call
+    ) -> pb.DeleteCollectionResponse:
         """Deletes a collection and all its points."""
         with self._calls.audit.change("DeleteCollection", call.peer, collection=request.name):
             await self._collections.drop(request.name, shown=visible)
-        return collection_pb2.DeleteCollectionResponse()
+        return pb.DeleteCollectionResponse()
 
     async def PurgeCollection(
-        self, request: collection_pb2.PurgeCollectionRequest, call: Call
-    ) -> collection_pb2.PurgeCollectionResponse:
+        self, request: pb.PurgeCollectionRequest, call: Call
+    ) -> pb.PurgeCollectionResponse:
         """Removes deleted and replaced points from all files now."""
         with self._calls.audit.change("PurgeCollection", call.peer, collection=request.name):
             await self._collections.purge(request.name)
-        return collection_pb2.PurgeCollectionResponse()
+        return pb.PurgeCollectionResponse()
 
-    async def PutAlias(
-        self, request: collection_pb2.PutAliasRequest, call: Call
-    ) -> collection_pb2.PutAliasResponse:
+    async def PutAlias(self, request: pb.PutAliasRequest, call: Call) -> pb.PutAliasResponse:
         """Creates an alias, or points it to another collection."""
         alias = convert.read_collection_name(request.alias.name, "alias.name")
         after = request.alias.collection
         with self._calls.audit.change("PutAlias", call.peer, alias=alias, after=after) as entry:
             entry["before"] = before = await self._collections.put_alias(alias, after)
         # Another caller may have moved the alias since this call was authorized.
-        return collection_pb2.PutAliasResponse(previous_collection=before if visible.name(before) else "")
+        return pb.PutAliasResponse(previous_collection=before if visible.name(before) else "")
 
-    async def DeleteAlias(
-        self, request: collection_pb2.DeleteAliasRequest, call: Call
-    ) -> collection_pb2.DeleteAliasResponse:
+    async def DeleteAlias(self, request: pb.DeleteAliasRequest, call: Call) -> pb.DeleteAliasResponse:
         """Deletes an alias; the collection stays."""
         with self._calls.audit.change("DeleteAlias", call.peer, alias=request.name):
             await self._collections.delete_alias(request.name)
-        return collection_pb2.DeleteAliasResponse()
+        return pb.DeleteAliasResponse()
 
-    async def ListAliases(
-        self, request: collection_pb2.ListAliasesRequest, call: Call
-    ) -> collection_pb2.ListAliasesResponse:
+    async def ListAliases(self, request: pb.ListAliasesRequest, call: Call) -> pb.ListAliasesResponse:
         """Lists the aliases by name, page by page."""
         after, size = pages.read_page(request)
         page = await self._collections.alias_page(after, size + 1, shown=visible)
-        return collection_pb2.ListAliasesResponse(
-            aliases=[collection_pb2.Alias(name=name, collection=target) for name, target in page[:size]],
+        return pb.ListAliasesResponse(
+            aliases=[pb.Alias(name=name, collection=target) for name, target in page[:size]],
             next_page_token=pages.write_page_token(page[size - 1][0]) if len(page) > size else "",
         )

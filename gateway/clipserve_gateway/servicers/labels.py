@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from clipserve.v1 import labels_pb2
+from clipserve.v1 import labels_pb2 as pb
 
 from clipserve_gateway.access.call import Call
 from clipserve_gateway.access.caller import visible
@@ -24,9 +24,7 @@ class LabelSetServicer:
         self._models = models
         self._calls = calls
 
-    async def PutLabelSet(
-        self, request: labels_pb2.PutLabelSetRequest, call: Call
-    ) -> labels_pb2.PutLabelSetResponse:
+    async def PutLabelSet(self, request: pb.PutLabelSetRequest, call: Call) -> pb.PutLabelSetResponse:
         """Stores a label set as the next version of its name."""
         name = convert.read_name(request.name, "name")
         steps = len(request.labels.names) + len(request.labels.templates)
@@ -38,40 +36,36 @@ class LabelSetServicer:
             stored, created = await self._label_sets.put(name, labels)
             entry["after"] = stored.ref.version
             entry["created"] = created
-        return labels_pb2.PutLabelSetResponse(
+        return pb.PutLabelSetResponse(
             info=convert.write_info(summary(stored)),
             created=created,
             warnings=map(convert.write_warning, warnings),
         )
 
-    async def GetLabelSet(
-        self, request: labels_pb2.GetLabelSetRequest, call: Call
-    ) -> labels_pb2.GetLabelSetResponse:
+    async def GetLabelSet(self, request: pb.GetLabelSetRequest, call: Call) -> pb.GetLabelSetResponse:
         """Returns a label set."""
         stored = await self._label_sets.get(convert.read_label_set_ref(request.ref, "ref"))
-        response = labels_pb2.GetLabelSetResponse(
+        response = pb.GetLabelSetResponse(
             info=convert.write_info(summary(stored)), labels=convert.write_labels(stored.labels)
         )
         return check_fits(response, self._calls.limits, "ref")
 
-    async def ListLabelSets(
-        self, request: labels_pb2.ListLabelSetsRequest, call: Call
-    ) -> labels_pb2.ListLabelSetsResponse:
+    async def ListLabelSets(self, request: pb.ListLabelSetsRequest, call: Call) -> pb.ListLabelSetsResponse:
         """Lists the latest version of every label set by name, page by page."""
         after, size = pages.read_page(request)
         page = await self._label_sets.page(after, size + 1, visible.label_set)
-        return labels_pb2.ListLabelSetsResponse(
+        return pb.ListLabelSetsResponse(
             label_sets=map(convert.write_info, page[:size]),
             next_page_token=pages.write_page_token(page[size - 1].ref.name) if len(page) > size else "",
         )
 
     async def DeleteLabelSet(
-        self, request: labels_pb2.DeleteLabelSetRequest, call: Call
-    ) -> labels_pb2.DeleteLabelSetResponse:
+        self, request: pb.DeleteLabelSetRequest, call: Call
+    ) -> pb.DeleteLabelSetResponse:
         """Deletes a label set, or one version of it."""
         ref = convert.read_label_set_ref(request.ref, "ref")
         with self._calls.audit.change(
             "DeleteLabelSet", call.peer, label_set=ref.name, before=ref.version
         ) as entry:
             entry["deleted"] = deleted = await self._label_sets.delete(ref)
-        return labels_pb2.DeleteLabelSetResponse(deleted=deleted)
+        return pb.DeleteLabelSetResponse(deleted=deleted)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 
-from clipserve.v1 import collection_pb2
+from clipserve.v1 import collection_pb2 as pb
 
 from clipserve_gateway.access.audit_log import ids_fact
 from clipserve_gateway.access.call import Call
@@ -32,8 +32,8 @@ class PointServicer:
         self._calls = calls
 
     async def UpsertPoints(
-        self, request: collection_pb2.UpsertPointsRequest, call: Call, *, wait_for_room: bool = False
-    ) -> collection_pb2.UpsertPointsResponse:
+        self, request: pb.UpsertPointsRequest, call: Call, *, wait_for_room: bool = False
+    ) -> pb.UpsertPointsResponse:
         """Adds points, and replaces those whose ids exist."""
         spec = await self._points.collection(request.collection)
         steps = STEPS_OF_AN_INPUT * len(request.points)
@@ -50,8 +50,8 @@ class PointServicer:
         return convert.write_upsert(outcome, points, spec)
 
     async def UpsertPointsStream(
-        self, requests: AsyncIterator[collection_pb2.UpsertPointsStreamRequest], call: Call
-    ) -> AsyncIterator[collection_pb2.UpsertPointsStreamResponse]:
+        self, requests: AsyncIterator[pb.UpsertPointsStreamRequest], call: Call
+    ) -> AsyncIterator[pb.UpsertPointsStreamResponse]:
         """Adds points batch after batch. A refused batch is answered with its status, the stream continues.
 
         Batches are worked on at the same time. Those that share ids are written in order: the last one wins.
@@ -59,20 +59,18 @@ class PointServicer:
         locks: KeyLocks[str] = KeyLocks()
 
         async def answer(
-            request: collection_pb2.UpsertPointsStreamRequest,
-        ) -> collection_pb2.UpsertPointsStreamResponse:
+            request: pb.UpsertPointsStreamRequest,
+        ) -> pb.UpsertPointsStreamResponse:
             async with locks.hold(point.id for point in request.request.points):
                 return await answer_batch(
-                    *(self._calls, call, request, collection_pb2.UpsertPointsStreamResponse),
+                    *(self._calls, call, request, pb.UpsertPointsStreamResponse),
                     lambda batch: self.UpsertPoints(batch, call, wait_for_room=True),
                 )
 
         async for response in in_order(requests, answer, window=self._calls.limits.stream_window):
             yield response
 
-    async def DeletePoints(
-        self, request: collection_pb2.DeletePointsRequest, call: Call
-    ) -> collection_pb2.DeletePointsResponse:
+    async def DeletePoints(self, request: pb.DeletePointsRequest, call: Call) -> pb.DeletePointsResponse:
         """Deletes points by id or by filter."""
         spec = await self._points.collection(request.collection)
         wanted = convert.read_deletion(request, spec, self._calls.limits)
@@ -84,9 +82,9 @@ class PointServicer:
                 else:
                     deleted = await self._points.delete_where(spec, wanted, deadline)
                 entry["deleted"] = deleted
-        return collection_pb2.DeletePointsResponse(deleted=deleted)
+        return pb.DeletePointsResponse(deleted=deleted)
 
-    async def GetPoints(self, request: collection_pb2.GetPointsRequest, call: Call) -> bytes:
+    async def GetPoints(self, request: pb.GetPointsRequest, call: Call) -> bytes:
         """Returns points by id. The answer is encoded."""
         ids = convert.read_ids(request.ids, self._calls.limits)
         spec = await self._points.collection(request.collection)
@@ -110,7 +108,7 @@ class PointServicer:
             lambda: convert.write_points(points, spec, self._calls.limits).SerializeToString(),
         )
 
-    async def ScrollPoints(self, request: collection_pb2.ScrollPointsRequest, call: Call) -> bytes:
+    async def ScrollPoints(self, request: pb.ScrollPointsRequest, call: Call) -> bytes:
         """Returns one page of the points in the order of their ids. The answer is encoded."""
         after, size = pages.read_page(request, self._calls.limits.max_page_size)
         spec = await self._points.collection(request.collection)
@@ -137,12 +135,10 @@ class PointServicer:
             lambda: convert.write_scroll(page, spec, self._calls.limits).SerializeToString(),
         )
 
-    async def CountPoints(
-        self, request: collection_pb2.CountPointsRequest, call: Call
-    ) -> collection_pb2.CountPointsResponse:
+    async def CountPoints(self, request: pb.CountPointsRequest, call: Call) -> pb.CountPointsResponse:
         """Counts all points, or those that match a filter."""
         spec = await self._points.collection(request.collection)
         filter = read_optional_filter(request, spec.schema, self._calls.limits)
         async with self._calls.admit(Cost(), call) as deadline:
             count = await self._points.count(spec, filter, deadline)
-        return collection_pb2.CountPointsResponse(count=count)
+        return pb.CountPointsResponse(count=count)
