@@ -14,6 +14,7 @@ from clipserve_gateway import errors
 from clipserve_gateway.flow.deadline import Deadline
 from clipserve_gateway.metrics import Metrics
 from clipserve_gateway.triton.canary import inputs_of
+from clipserve_gateway.triton.encoder import Rows
 from clipserve_gateway.triton.models import Models
 from clipserve_gateway.triton.parameters import TowerConfig
 from clipserve_gateway.types import Canary, Floats, Ids, ModelSpec, Pixels, Preprocess, TokenizerSpec, Tower
@@ -161,8 +162,7 @@ class FakeBackend:
         self.repository_index = self.source.repository_index
         self.towers = self.source.towers
         self.why_unready = self.source.why_unready
-        self.encode_image = self.encoder.encode_image
-        self.encode_text = self.encoder.encode_text
+        self.encode = self.encoder.encode
         self.check = self.encoder.check
         self.failures: dict[str, str] = {}
         """Why Triton could not load its towers."""
@@ -219,17 +219,12 @@ class FakeEncoder:
         """Is as fast as bulk work can be."""
         return False
 
-    async def encode_image(self, spec: ModelSpec, pixels: Pixels, deadline: Deadline) -> Floats:
-        """Means of eight stripes of the picture."""
-        self.image_batches.append(pixels.shape)
-        assert len(pixels) <= spec.max_image_batch, "batch limit"
-        return await self._answer(pixels, stripes(pixels))
-
-    async def encode_text(self, spec: ModelSpec, ids: Ids, deadline: Deadline) -> Floats:
-        """Sums over the tokens' own random vectors; padding counts nothing."""
-        self.text_batches.append(ids.shape)
-        assert len(ids) <= spec.max_text_batch, "batch limit"
-        return await self._answer(ids, sums(ids))
+    async def encode(self, spec: ModelSpec, tower: Tower, rows: Rows, deadline: Deadline) -> Floats:
+        """Means of eight stripes of the picture; sums over the tokens' vectors, padding counts nothing."""
+        images = tower == "image"
+        (self.image_batches if images else self.text_batches).append(rows.shape)
+        assert len(rows) <= (spec.max_image_batch if images else spec.max_text_batch), "batch limit"
+        return await self._answer(rows, (stripes if images else sums)(rows))
 
     async def _answer(self, batch: np.ndarray, found: np.ndarray) -> Floats:
         try:

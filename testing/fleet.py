@@ -47,29 +47,19 @@ class FakeReplica(FakeTriton, FakeEncoder):
         await self._reach(Deadline.after(timeout))
         return await super().repository_index(timeout)
 
-    async def encode_image(self, spec, pixels, deadline):
+    async def encode(self, spec, tower, rows, deadline):
         canary, _ = inputs_of(spec, spec.canary)
-        self.calls += not np.array_equal(pixels, canary)
-        return await self._encode(spec, super().encode_image(spec, pixels, deadline), deadline)
-
-    async def encode_text(self, spec, ids, deadline):
-        return await self._encode(spec, super().encode_text(spec, ids, deadline), deadline)
-
-    async def _encode(self, spec, answering, deadline):
+        self.calls += tower == "image" and not np.array_equal(rows, canary)
         self.asked.append(spec.version)
-        try:
-            await self._reach(deadline)
-            if any(spec.version not in versions for versions in await self._versions(spec.name)):
-                raise errors.ModelUnavailable(f"version {spec.version} is not at ready state")
-            if self.breaks:
-                self.breaks -= 1
-                raise errors.ServerUnavailable("connection reset")
-            if self.failure is not None:
-                raise self.failure
-        except BaseException:
-            answering.close()
-            raise
-        answer = await answering
+        await self._reach(deadline)
+        if any(spec.version not in versions for versions in await self._versions(spec.name)):
+            raise errors.ModelUnavailable(f"version {spec.version} is not at ready state")
+        if self.breaks:
+            self.breaks -= 1
+            raise errors.ServerUnavailable("connection reset")
+        if self.failure is not None:
+            raise self.failure
+        answer = await super().encode(spec, tower, rows, deadline)
         return answer[:, ::-1].copy() if self.wrong & {spec.name, spec.version} else answer
 
     async def _versions(self, model: str) -> list[frozenset[str]]:
@@ -127,7 +117,7 @@ class Fleet:
         return await self.refresh()
 
     async def ask(self, spec: ModelSpec | None = None, seconds: float = 5.0) -> np.ndarray:
-        return await self.pool.encode_image(spec or self.spec, PICTURE, Deadline.after(seconds))
+        return await self.pool.encode(spec or self.spec, "image", PICTURE, Deadline.after(seconds))
 
     def ok(self, replica: int, model: str = "fake") -> float | None:
         labels = {"replica": f"127.0.0.1:{replica}", "model": model}

@@ -9,15 +9,14 @@ from __future__ import annotations
 
 import contextlib
 import filecmp
-import functools
 import py_compile
 import shutil
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 from clipserve_exporter.config import TOKENIZER
 from clipserve_exporter.errors import ExportError
@@ -45,17 +44,6 @@ LOADING_SECONDS = 120.0
 """Time after which Triton has loaded a version, so that versions before it are not in use."""
 
 
-class VersionFiles(Protocol):
-    """The files of one version of a Triton model."""
-
-    @property
-    def config(self) -> str:
-        """config.pbtxt without a version."""
-
-    def contents(self) -> Iterator[tuple[str, bytes]]:
-        """Yields the name and content of each file."""
-
-
 @dataclass(frozen=True)
 class TowerFiles:
     """The files of a tower."""
@@ -73,7 +61,7 @@ class TowerFiles:
                 yield name, resources.files("clipserve_exporter.backend").joinpath(name).read_bytes()
 
 
-def write(out: Path, towers: Mapping[str, VersionFiles], obsolete: Sequence[str] = ()) -> list[Path]:
+def write(out: Path, towers: Mapping[str, TowerFiles], obsolete: Sequence[str] = ()) -> list[Path]:
     """Writes the files of Triton models by name into the repository `out`; returns the models' folders.
 
     Removes Triton models of the names in `obsolete` if an export wrote them for a tokenizer.
@@ -93,7 +81,7 @@ def write(out: Path, towers: Mapping[str, VersionFiles], obsolete: Sequence[str]
 
 
 def move_in(
-    out: Path, towers: Mapping[str, VersionFiles], stage: Mapping[str, Path], obsolete: Sequence[str]
+    out: Path, towers: Mapping[str, TowerFiles], stage: Mapping[str, Path], obsolete: Sequence[str]
 ) -> list[Path]:
     """Prepares all files in the folders of `stage`, and moves them into the repository."""
     for model, files in towers.items():
@@ -103,7 +91,7 @@ def move_in(
     older = older_versions(out, configs, version)
     for model, config in configs.items():
         (stage[model] / CONFIG).write_text(versioned(config, version, older), encoding="utf-8")
-    with uninterrupted(), moving_back() as undo:
+    with uninterrupted(), contextlib.ExitStack() as undo:
         # Triton serves only versions that the configuration names, so the configuration comes last.
         for model in towers:
             put_version(out / model / version, stage[model], undo)
@@ -111,7 +99,8 @@ def move_in(
             put_config(out / model, stage[model], undo)
         for model in obsolete:
             if is_tokenizer(out / model):
-                undo.move(out / model, next(iter(stage.values())) / model)
+                move(out / model, next(iter(stage.values())) / model, undo)
+        undo.pop_all()
     for model in towers:
         remove_others(out / model, (*older, version), stage[model])
     return [out / model for model in towers]
@@ -123,7 +112,7 @@ def is_tokenizer(folder: Path) -> bool:
     return config.is_file() and parameters_of(config.read_text(encoding="utf-8")).get("tower") == TOKENIZER
 
 
-def write_version(folder: Path, files: VersionFiles) -> None:
+def write_version(folder: Path, files: TowerFiles) -> None:
     """Writes the files of one version."""
     folder.mkdir(parents=True)
     for name, content in files.contents():
@@ -160,29 +149,29 @@ def served_versions(folder: Path, config: str, version: str) -> list[str]:
     return [number for number in (*earlier, named) if number != version]
 
 
-def put_version(target: Path, stage: Path, undo: Moves) -> None:
+def put_version(target: Path, stage: Path, undo: contextlib.ExitStack) -> None:
     """Moves a version's files in. Files that exist stay, unless they were changed."""
     fresh = stage / "new"
     if target.exists():
         names = [path.relative_to(fresh).as_posix() for path in fresh.rglob("*") if path.is_file()]
         if filecmp.cmpfiles(fresh, target, names, shallow=False)[0] == names:
             return
-        undo.move(target, stage / "changed")
+        move(target, stage / "changed", undo)
     if not target.parent.exists():
         target.parent.mkdir()
-        undo.then(target.parent.rmdir)
-    undo.move(fresh, target)
+        undo.callback(target.parent.rmdir)
+    move(fresh, target, undo)
 
 
-def put_config(folder: Path, stage: Path, undo: Moves) -> None:
+def put_config(folder: Path, stage: Path, undo: contextlib.ExitStack) -> None:
     """Moves a configuration in; replaces an existing one if it differs."""
     fresh, target = stage / CONFIG, folder / CONFIG
     if not target.exists():
-        undo.move(fresh, target)
+        move(fresh, target, undo)
     elif fresh.read_bytes() != target.read_bytes():
         shutil.copy2(target, stage / "before")
         fresh.replace(target)
-        undo.then(functools.partial((stage / "before").replace, target))
+        undo.callback((stage / "before").replace, target)
 
 
 def remove_others(folder: Path, kept: Sequence[str], stage: Path) -> None:
@@ -194,32 +183,7 @@ def remove_others(folder: Path, kept: Sequence[str], stage: Path) -> None:
                 path.rename(stage / f"old-{path.name}")
 
 
-class Moves:
-    """Renames that can be undone."""
-
-    def __init__(self) -> None:
-        self._undo = contextlib.ExitStack()
-
-    def move(self, source: Path, target: Path) -> None:
-        """Renames within one file system."""
-        source.rename(target)
-        self._undo.callback(target.rename, source)
-
-    def then(self, take_back: Callable[[], object]) -> None:
-        """Registers the function that undoes a step."""
-        self._undo.callback(take_back)
-
-    def back(self) -> None:
-        """Undoes all steps, the last one first."""
-        self._undo.close()
-
-
-@contextlib.contextmanager
-def moving_back() -> Iterator[Moves]:
-    """Undoes the renames if the block fails."""
-    moves = Moves()
-    try:
-        yield moves
-    except BaseException:
-        moves.back()
-        raise
+def move(source: Path, target: Path, undo: contextlib.ExitStack) -> None:
+    """Renames within one file system; `undo` renames it back."""
+    source.rename(target)
+    undo.callback(target.rename, source)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from types import FrameType
 
 STOPS = (signal.SIGTERM, signal.SIGHUP)
@@ -19,32 +19,30 @@ def stop(number: int, frame: FrameType | None) -> None:
 
 
 @contextlib.contextmanager
-def stoppable() -> Iterator[None]:
-    """While the block runs, STOPS raise SystemExit in the main thread."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    before = {number: signal.signal(number, stop) for number in STOPS}
+def handling(numbers: Sequence[int], handler: Callable[[int, FrameType | None], None]) -> Iterator[None]:
+    """Handles these signals while the block runs in the main thread; other threads cannot."""
+    before = {}
+    if threading.current_thread() is threading.main_thread():
+        before = {number: signal.signal(number, handler) for number in numbers}
     try:
         yield
     finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+        for number, earlier in before.items():
+            signal.signal(number, earlier)
+
+
+def stoppable() -> contextlib.AbstractContextManager[None]:
+    """While the block runs, STOPS raise SystemExit in the main thread."""
+    return handling(STOPS, stop)
 
 
 @contextlib.contextmanager
 def uninterrupted() -> Iterator[None]:
     """Delays STOPS and Ctrl-C until the block has ended. The block must be short."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
     came: list[int] = []
-    numbers = (*STOPS, signal.SIGINT)
-    before = {number: signal.signal(number, lambda got, frame: came.append(got)) for number in numbers}
     try:
-        yield
+        with handling((*STOPS, signal.SIGINT), lambda number, frame: came.append(number)):
+            yield
     finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
         if came:
             signal.raise_signal(came[0])

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 from clipserve_gateway.flow.deadline import Deadline
-from clipserve_gateway.types import Floats, ModelSpec, Pixels
+from clipserve_gateway.triton.encoder import Rows
+from clipserve_gateway.types import Floats, ModelSpec, Tower
 
 from testing.fakes import FakeEncoder
 
@@ -12,6 +13,6 @@ from testing.fakes import FakeEncoder
 class ColorBlind(FakeEncoder):
     """Gives a black picture a direction too."""
 
-    async def encode_image(self, spec: ModelSpec, pixels: Pixels, deadline: Deadline) -> Floats:
+    async def encode(self, spec: ModelSpec, tower: Tower, rows: Rows, deadline: Deadline) -> Floats:
         """See Encoder."""
-        return np.float32(1) + await super().encode_image(spec, pixels, deadline)
+        return np.float32(tower == "image") + await super().encode(spec, tower, rows, deadline)

@@ -198,7 +198,7 @@ async def test_the_gateway_shows_a_key_where_its_operator_restricts_more(
             assert (echo.triton_name, echo.bulk_batch) == ("echo", 0)
             # The echo is no tower; what is refused is its name, and not the caller.
             with pytest.raises(ModelUnavailable, match="not served"):
-                await gateway.encode_text(spec, np.zeros((1, 1), np.int32), Deadline.after(5))
+                await gateway.encode(spec, "text", np.zeros((1, 1), np.int32), Deadline.after(5))
         finally:
             await stranger.close()
             await gateway.close()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import fcntl
 import os
@@ -157,15 +158,14 @@ def test_a_tokenizer_stays_if_the_new_export_fails(tmp_path: Path, monkeypatch: 
     write(tmp_path, {"a_image": files("A"), "a_text": files("B"), "a_tokenizer": files(TOKENIZER)})
     before = contents(tmp_path)
 
-    class Full(repository.Moves):
-        """Fails at the last move."""
+    real_move = repository.move
 
-        def move(self, source: Path, target: Path) -> None:
-            super().move(source, target)
-            if source.name == "a_tokenizer":
-                raise OSError(errno.ENOSPC, "no space")
+    def last_move_fails(source: Path, target: Path, undo: contextlib.ExitStack) -> None:
+        real_move(source, target, undo)
+        if source.name == "a_tokenizer":
+            raise OSError(errno.ENOSPC, "no space")
 
-    monkeypatch.setattr(repository, "Moves", Full)
+    monkeypatch.setattr(repository, "move", last_move_fails)
     with pytest.raises(ExportError, match="no space"):
         write(tmp_path, {"a_image": files("A2"), "a_text": files("B2")}, obsolete=["a_tokenizer"])
     assert contents(tmp_path) == before

@@ -158,7 +158,7 @@ class Embedder:
         encoded: list[Embedded] = []
         if good:
             with stage("encode"):
-                encode = functools.partial(self._encoder.encode_image, spec, deadline=deadline)
+                encode = functools.partial(self._encoder.encode, spec, "image", deadline=deadline)
                 # A single image is not copied.
                 batch = good[0][np.newaxis] if len(good) == 1 else np.stack(good)
                 encoded = await isolating(encode, batch)
@@ -234,7 +234,7 @@ class Embedder:
         order = sorted(range(len(tokens)), key=lambda i: len(tokens[i].ids))
         batches = [order[i : i + spec.max_text_batch] for i in range(0, len(order), spec.max_text_batch)]
         gate = asyncio.Semaphore(PROMPTS_IN_FLIGHT)
-        encode = functools.partial(self._encoder.encode_text, spec, deadline=deadline)
+        encode = functools.partial(self._encoder.encode, spec, "text", deadline=deadline)
 
         async def one(batch: list[int]) -> list[Embedded]:
             async with gate:

@@ -15,9 +15,9 @@ from clipserve_gateway import errors
 from clipserve_gateway.flow.deadline import Deadline
 from clipserve_gateway.inputs import preprocess
 from clipserve_gateway.inputs.tokenizer import tokenizer_for
-from clipserve_gateway.triton.encoder import Encoder, padded
-from clipserve_gateway.triton.model_config import IMAGE_SUFFIX, TEXT_SUFFIX
-from clipserve_gateway.types import AS_OPEN_CLIP, Canary, Floats, Ids, ModelSpec, Pixels
+from clipserve_gateway.triton.encoder import Encoder, Rows, padded
+from clipserve_gateway.triton.model_config import tower_name
+from clipserve_gateway.types import AS_OPEN_CLIP, Canary, Floats, Ids, ModelSpec, Pixels, Tower
 
 MIN_COSINE = 0.999
 """Between an embedding and the recorded one. fp16 and bf16 reach 0.9999; other weights are far below."""
@@ -77,12 +77,14 @@ async def _ask_towers(encoder: Encoder, spec: ModelSpec, deadline: Deadline) -> 
     except errors.InvalidInput as error:
         detail = f"model {spec.name} was exported with a canary that cannot be read: {error.logged}"
         return CanaryResult(Outcome.WRONG, detail)
-    for tower in (spec.name + IMAGE_SUFFIX, spec.name + TEXT_SUFFIX):
+    asked: tuple[tuple[Tower, Rows, bytes], ...] = (
+        ("image", pixels, canary.image_embedding),
+        ("text", ids, canary.text_embedding),
+    )
+    for kind, rows, recorded in asked:
+        tower = tower_name(spec.name, kind)
         try:
-            if tower.endswith(IMAGE_SUFFIX):
-                answer, recorded = await encoder.encode_image(spec, pixels, deadline), canary.image_embedding
-            else:
-                answer, recorded = await encoder.encode_text(spec, ids, deadline), canary.text_embedding
+            answer = await encoder.encode(spec, kind, rows, deadline)
         except errors.Overloaded as error:
             return CanaryResult(Outcome.BUSY, f"{tower}: {error.logged}", tower)
         except (errors.ModelUnavailable, errors.DeadlineExceeded) as error:

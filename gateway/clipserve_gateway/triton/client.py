@@ -20,7 +20,7 @@ from clipserve_gateway.triton.encoder import Rows
 from clipserve_gateway.triton.messages import bytes_of, embeddings_of, request_of
 from clipserve_gateway.triton.model_config import bulk_batch_of, tokenizer_name, tower_name
 from clipserve_gateway.triton.parameters import TowerConfig
-from clipserve_gateway.types import Floats, Ids, ModelSpec, Pixels, Tower
+from clipserve_gateway.types import Floats, ModelSpec, Tower
 
 log = logging.getLogger(__name__)
 
@@ -68,17 +68,10 @@ class TritonEncoder:
         """Closes the channel; calls under way fail."""
         await self._channel.close()
 
-    async def encode_image(self, spec: ModelSpec, pixels: Pixels, deadline: Deadline) -> Floats:
+    async def encode(self, spec: ModelSpec, tower: Tower, rows: Rows, deadline: Deadline) -> Floats:
         """See Encoder."""
-        return await self._encode(spec, "image", pixels, deadline)
-
-    async def encode_text(self, spec: ModelSpec, ids: Ids, deadline: Deadline) -> Floats:
-        """See Encoder."""
-        return await self._encode(spec, "text", ids, deadline)
-
-    async def _encode(self, spec: ModelSpec, tower: Tower, batch: Rows, deadline: Deadline) -> Floats:
         deadline.check("encode")
-        request = request_of(tower_name(spec.name, tower), spec.version, batch)
+        request = request_of(tower_name(spec.name, tower), spec.version, rows)
         try:
             answer = await self._infer(request, metadata=self._headers, timeout=deadline.remaining())
         except grpc.aio.AioRpcError as error:
@@ -87,7 +80,7 @@ class TritonEncoder:
                 # It was served a moment ago: Triton is stopping, or has unloaded this version.
                 failure = errors.ModelLoading(f"model {spec.name!r} is not served just now; try again")
             raise failure from error
-        return embeddings_of(answer, len(batch), spec.embed_dim)
+        return embeddings_of(answer, len(rows), spec.embed_dim)
 
     async def tokenizer_bundle(self, spec: ModelSpec, timeout: float) -> bytes:
         """See TokenizerSource."""

@@ -17,15 +17,15 @@ Rows: TypeAlias = Pixels | Ids
 class Encoder(Protocol):
     """Encodes batches that are not larger than the model's batch limits.
 
-    Both methods raise ModelUnavailable, Overloaded, DeadlineExceeded or InferenceFailed; after
-    InferenceFailed, a smaller batch may succeed. A row may contain numbers that are not finite.
+    Raises ModelUnavailable, Overloaded, DeadlineExceeded or InferenceFailed; after InferenceFailed, a smaller
+    batch may succeed. A row of the answer may contain numbers that are not finite.
     """
 
-    async def encode_image(self, spec: ModelSpec, pixels: Pixels, deadline: Deadline) -> Floats:
-        """Encodes pixels, uint8 [B, S, S, 3] → float32 [B, D], not normalized."""
+    async def encode(self, spec: ModelSpec, tower: Tower, rows: Rows, deadline: Deadline) -> Floats:
+        """Encodes pixels uint8 [B, S, S, 3], or token ids int32 [B, L] padded with pad_id.
 
-    async def encode_text(self, spec: ModelSpec, ids: Ids, deadline: Deadline) -> Floats:
-        """Encodes token ids, int32 [B, L] padded with pad_id → float32 [B, D], not normalized."""
+        Returns float32 [B, D], not normalized.
+        """
 
 
 class QueueingEncoder(Encoder, Protocol):

@@ -7,7 +7,7 @@ import functools
 import logging
 import math
 import time
-from collections.abc import Awaitable, Callable, Sequence, Set
+from collections.abc import Callable, Sequence, Set
 
 import numpy as np
 
@@ -26,7 +26,7 @@ from clipserve_gateway.triton.parameters import TowerConfig
 from clipserve_gateway.triton.replica import Replica, TritonConnection
 from clipserve_gateway.triton.resolver import Resolver
 from clipserve_gateway.triton.tokenizer_loader import TokenizerLoader
-from clipserve_gateway.types import Floats, Ids, ModelSpec, Pixels, Tower
+from clipserve_gateway.types import Floats, ModelSpec, Tower
 
 log = logging.getLogger(__name__)
 
@@ -83,14 +83,6 @@ class ReplicaPool:
         self._addresses: list[str] = []
         self._resolved_at = -math.inf
 
-    async def encode_image(self, spec: ModelSpec, pixels: Pixels, deadline: Deadline) -> Floats:
-        """See Encoder."""
-        return await self._encode(spec, "image", pixels, deadline)
-
-    async def encode_text(self, spec: ModelSpec, ids: Ids, deadline: Deadline) -> Floats:
-        """See Encoder."""
-        return await self._encode(spec, "text", ids, deadline)
-
     def check(self, spec: ModelSpec, tower: Tower, rows: int, deadline: Deadline) -> None:
         """See Encoder."""
         queue, _ = self._queue_and_batcher(spec, tower)
@@ -100,7 +92,8 @@ class ReplicaPool:
         """See QueueingEncoder."""
         return self._queue_and_batcher(spec, tower)[0].bulk_room is not None
 
-    async def _encode(self, spec: ModelSpec, tower: Tower, rows: Rows, deadline: Deadline) -> Floats:
+    async def encode(self, spec: ModelSpec, tower: Tower, rows: Rows, deadline: Deadline) -> Floats:
+        """See Encoder."""
         answers: list[Floats] = []
         while len(rows):
             queue, batcher = self._queue_and_batcher(spec, tower)
@@ -169,11 +162,8 @@ class ReplicaPool:
             own = served.spec
             deadline.check("encode")
             try:
-                to = replica.connection
-                encode: Callable[..., Awaitable[Floats]] = (
-                    to.encode_image if tower == "image" else to.encode_text
-                )
-                return await replica.call(own, tower, functools.partial(encode, own, rows, deadline))
+                work = functools.partial(replica.connection.encode, own, tower, rows, deadline)
+                return await replica.call(own, tower, work)
             except errors.ServerUnavailable as error:
                 # Now, not at the next refresh: perhaps only one connection broke.
                 replica.check_now()

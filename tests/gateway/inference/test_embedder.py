@@ -202,12 +202,12 @@ async def test_bulk_is_not_decoded_long_before_a_slow_tower_takes_it(pool, pictu
         def bounds_bulk(self, spec, tower):
             return bounded
 
-        async def encode_image(self, spec, pixels, deadline):
+        async def encode(self, spec, tower, rows, deadline):
             under_way.append(under_way[-1] + 1)
             if under_way[-1] == most:
                 full.set()
             await asyncio.wait_for(full.wait(), 60)
-            embeddings = await super().encode_image(spec, pixels, deadline)
+            embeddings = await super().encode(spec, tower, rows, deadline)
             under_way.append(under_way[-1] - 1)
             return embeddings
 

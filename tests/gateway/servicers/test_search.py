@@ -40,14 +40,14 @@ async def test_an_alias_that_moves_before_its_old_collection_is_deleted_is_searc
         return collection_pb2.PutAliasRequest(alias=collection_pb2.Alias(name="live", collection=target))
 
     assert await run(parts, "PutAlias", alias("old")) == "OK"
-    encode = backend.encode_text
+    encode = backend.encode
 
     async def wait_and_encode(*args: Any, **options: Any) -> Any:
         begun.set()
         await go_on.wait()
         return await encode(*args, **options)
 
-    backend.encode_text = wait_and_encode  # type: ignore[method-assign]
+    backend.encode = wait_and_encode  # type: ignore[method-assign]
     search = run(parts, "Search", clip_pb2.SearchRequest(collection="live", text="dog"))
     await asyncio.wait_for(begun.wait(), 10)
     assert await run(parts, "PutAlias", alias("new")) == "OK"

@@ -39,7 +39,7 @@ async def reload(fleet: Fleet, models: Models, number: int) -> None:
     await models.refresh()
     await models.refresh()
     for name in ("fake", guest):
-        await fleet.pool.encode_image(models.get(name), PICTURE, Deadline.after(5))
+        await fleet.pool.encode(models.get(name), "image", PICTURE, Deadline.after(5))
         fleet.metrics.requests.labels("Embed", "OK", name).inc()
     assert models.get("fake").version == str(number)
     for fake in fleet.both:

@@ -49,11 +49,11 @@ async def test_a_wrong_model_leaves_the_others_of_its_replica_in_service(fleet):
 async def test_a_model_that_answers_nobody_is_taken_out(monkeypatch, fleet):
     first, _ = fleet.both
 
-    async def never(spec, pixels, deadline):
+    async def never(spec, tower, rows, deadline):
         await asyncio.sleep(max(0.0, deadline.remaining()))
         raise errors.DeadlineExceeded("late")
 
-    first.encode_image = never
+    first.encode = never
     monkeypatch.setattr(replica, "Deadline", SimpleNamespace(after=lambda _: Deadline.after(0.02)))
     for _ in range(3):
         await fleet.rerun_canaries()
@@ -66,15 +66,16 @@ async def test_a_slow_model_is_asked_less_often_but_not_while_its_callers_get_no
         monkeypatch.setattr(module, "PAUSE_SECONDS", 0.05)
     fleet = Fleet(canary_seconds=None)
     first, works, asked = fleet.connect("127.0.0.1:1"), asyncio.Event(), []
-    encode = first.encode_image
+    encode = first.encode
 
-    async def slow(spec, pixels, deadline):
-        asked.append(spec.name)
-        await asyncio.sleep(0.02)
-        await works.wait()
-        return await encode(spec, pixels, deadline)
+    async def slow(spec, tower, rows, deadline):
+        if tower == "image":
+            asked.append(spec.name)
+            await asyncio.sleep(0.02)
+            await works.wait()
+        return await encode(spec, tower, rows, deadline)
 
-    first.encode_image = slow
+    first.encode = slow
     works.set()
     await fleet.refresh()
     await fleet.rerun_canaries()
@@ -124,13 +125,13 @@ async def test_a_canary_that_waits_behind_others_batches_says_nothing(monkeypatc
 
 async def test_a_slow_canary_does_not_hold_up_the_others(fleet):
     first, _ = fleet.both
-    encode = first.encode_image
+    encode = first.encode
 
-    async def slow(spec, pixels, deadline):
+    async def slow(spec, tower, rows, deadline):
         await asyncio.sleep(30)
-        return await encode(spec, pixels, deadline)
+        return await encode(spec, tower, rows, deadline)
 
-    first.encode_image = slow
+    first.encode = slow
     await asyncio.sleep(0.06)
     begin = time.monotonic()
     for _ in range(3):

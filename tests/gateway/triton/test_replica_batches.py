@@ -20,7 +20,7 @@ async def test_rows_of_several_callers_go_in_one_call_and_each_gets_its_own(flee
     pictures = [rng.integers(0, 255, PICTURE.shape, np.uint8) for _ in range(12)]
     before = sum(fake.calls for fake in fleet.both)
     deadline = Deadline.after(5)
-    asking = [asyncio.create_task(fleet.pool.encode_image(fleet.spec, it, deadline)) for it in pictures]
+    asking = [asyncio.create_task(fleet.pool.encode(fleet.spec, "image", it, deadline)) for it in pictures]
     await asyncio.sleep(0.01)
     for fake in fleet.both:
         fake.silent.set()
@@ -28,7 +28,7 @@ async def test_rows_of_several_callers_go_in_one_call_and_each_gets_its_own(flee
     # One call a replica; then four pictures are a batch, and four again, and two that wait for a call's end.
     assert sum(fake.calls for fake in fleet.both) - before == 5
     for picture, answer in zip(pictures, answers, strict=True):
-        alone = await fleet.pool.encode_image(fleet.spec, picture, deadline)
+        alone = await fleet.pool.encode(fleet.spec, "image", picture, deadline)
         np.testing.assert_array_equal(answer, alone)
     [rows] = [
         sample.value
@@ -68,7 +68,7 @@ async def bulk_sizes(fleet: Fleet, rows: int) -> list[int]:
     deadline = Deadline.after(5)
     with in_lane(Lane.BULK):
         asking = [
-            asyncio.create_task(fleet.pool.encode_image(fleet.spec, part, deadline))
+            asyncio.create_task(fleet.pool.encode(fleet.spec, "image", part, deadline))
             for part in np.split(batch, rows // 2)
         ]
     await asyncio.sleep(0.12)
@@ -100,10 +100,10 @@ async def test_a_batch_of_bulk_work_is_cut_where_its_calls_are_small(fleet):
         fake.found["fake_image"] = dataclasses.replace(fake.found["fake_image"], bulk_batch=1)
     await fleet.refresh()
     pictures = np.random.default_rng(0).integers(0, 255, (4, *PICTURE.shape[1:]), np.uint8)
-    whole = await fleet.pool.encode_image(fleet.spec, pictures, Deadline.after(5))
+    whole = await fleet.pool.encode(fleet.spec, "image", pictures, Deadline.after(5))
     before = sum(fake.calls for fake in fleet.both)
     with in_lane(Lane.BULK):
-        cut = await fleet.pool.encode_image(fleet.spec, pictures, Deadline.after(5))
+        cut = await fleet.pool.encode(fleet.spec, "image", pictures, Deadline.after(5))
     np.testing.assert_array_equal(cut, whole)
     assert sum(fake.calls for fake in fleet.both) - before == 4
 

@@ -74,13 +74,13 @@ async def test_a_replica_that_hangs_is_noticed_by_the_calls_that_wait(fleet, mon
 
 async def test_a_replica_that_is_slow_but_answers_questions_stays_in_service(fleet, monkeypatch):
     monkeypatch.setattr(breaker, "STALL_SECONDS", 0.02)
-    encode, release = FakeReplica._encode, asyncio.Event()
+    encode, release = FakeReplica.encode, asyncio.Event()
 
-    async def long(self, spec, answering, deadline):
+    async def long(self, spec, tower, rows, deadline):
         await release.wait()
-        return await encode(self, spec, answering, deadline)
+        return await encode(self, spec, tower, rows, deadline)
 
-    monkeypatch.setattr(FakeReplica, "_encode", long)
+    monkeypatch.setattr(FakeReplica, "encode", long)
     waiting = asyncio.create_task(fleet.ask())
     await asyncio.sleep(0.2)
     release.set()
