@@ -22,13 +22,13 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 import click
 import numpy as np
 import torch
-from clipserve_exporter.offline import Towers
 from clipserve_gateway.inputs import preprocess
 from clipserve_gateway.inputs.preprocess import ImageLimits, load_image
 from clipserve_gateway.types import AS_OPEN_CLIP, Preprocess
 from PIL import Image
 
 from bench.fast_decode.pictures import pictures
+from bench.offline import Towers
 
 ROOT = Path(__file__).parents[2]
 LIMITS = ImageLimits(1 << 28, 1 << 28)

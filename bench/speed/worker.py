@@ -22,11 +22,12 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 import numpy as np
 import torch
-from clipserve_exporter.offline import Towers, exact_pixels
 from clipserve_exporter.source import load
 from clipserve_gateway.inputs.preprocess import ImageLimits, load_image
 from clipserve_gateway.types import ImageRules, Preprocess
 from PIL import Image
+
+from bench.offline import Towers, exact_pixels
 
 Facts = dict[str, Any]
 LIMITS = ImageLimits(max_bytes=1 << 28, max_pixels=1 << 28)

@@ -10,9 +10,10 @@ import pytest
 import torch
 from clipserve_exporter import demo
 from clipserve_exporter.cifar10 import NAMES, TEMPLATES, Cifar10
-from clipserve_exporter.offline import exact_pixels
 from clipserve_exporter.torchvision_shim import make_importable
 from PIL import Image, ImageDraw
+
+from bench.offline import exact_pixels
 
 make_importable()
 

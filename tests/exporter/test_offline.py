@@ -9,11 +9,12 @@ import numpy as np
 import pytest
 import torch
 from click.testing import CliRunner
-from clipserve_exporter import offline
 from clipserve_exporter.preprocessing import Preprocess
 from clipserve_exporter.reference import load_pixels
 from clipserve_exporter.versions import versioned
 from PIL import Image
+
+from bench import offline
 
 
 class MeanColor(torch.nn.Module):

@@ -1,6 +1,6 @@
 """Classifies CIFAR-10 with the files that Triton serves, but without Triton: the reference for its answers.
 
-    python -m clipserve_exporter.offline REPOSITORY NAME cifar10_test.npz --out predictions.npz
+    python -m bench.offline REPOSITORY NAME cifar10_test.npz --out predictions.npz
 
 Exact preprocessing: whole decode by Pillow, short side to the model's size, bicubic, center crop; float32.
 """
@@ -14,13 +14,12 @@ import click
 import numpy as np
 import numpy.typing as npt
 import torch
-from PIL import Image
-from rich.progress import track
-from torch import Tensor
-
 from clipserve_exporter.cifar10 import NAMES, TEMPLATES, Cifar10
 from clipserve_exporter.torchvision_shim import make_importable
 from clipserve_exporter.versions import served_version
+from PIL import Image
+from rich.progress import track
+from torch import Tensor
 
 make_importable()
 
