@@ -1,6 +1,7 @@
 """The committed configurations of the demo model are what the exporter would write today.
 
 To renew them: rm -rf model_repository/*/[0-9]* && clipserve-export --model demo --out model_repository
+Then remove what Git does not need: rm -rf model_repository/*/[0-9]* model_repository/demo.*
 """
 
 from __future__ import annotations
