@@ -21,7 +21,7 @@ COMMANDS = {"clipserve": clipserve.tools.cli.main, "clipserve-gateway": clipserv
 def shell_lines() -> list[list[str]]:
     """Every command of every shell block, as words."""
     blocks = re.findall(r"```bash\n(.*?)```", README, re.DOTALL)
-    lines = [line for block in blocks for line in block.splitlines()]
+    lines = [line for block in blocks for line in block.replace("\\\n", " ").splitlines()]
     return [words for line in lines if (words := shlex.split(line, comments=True))]
 
 
