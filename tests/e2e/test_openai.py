@@ -148,8 +148,10 @@ def test_the_package_openai_waits_as_long_as_the_server_says(live, tmp_path):
     options = ("--api-port", "0", "--token-file", str(tmp_path / "tokens"))
     gateway = start_gateway(live.triton, str(tmp_path / "data"), tmp_path, *options)
     code = (
-        "import sys, openai\n"
+        "import sys, time, openai\n"
         "client = openai.OpenAI(base_url=sys.argv[1], api_key='app-0123456789abcdef', max_retries=5)\n"
+        "while 'demo' not in [model.id for model in client.models.list() if model.ready]:\n"
+        "    time.sleep(0.2)\n"
         "for number in range(5):\n"
         "    print(len(client.embeddings.create(model='demo', input=f'text {number}').data))\n"
     )
