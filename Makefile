@@ -100,6 +100,7 @@ torture: setup-tests ## Kill a writer fifty times and look for lost points (some
 fuzz: setup-tests $(REPOSITORY)/.ready ## Send 100,000 harmed inputs to the service (about six minutes)
 	@$(VENV)/bin/python -m bench.fuzz
 	@$(VENV)/bin/python -m bench.fuzz scoped
+	@$(VENV)/bin/python -m bench.fuzz http
 	@$(VENV)/bin/python -m bench.fuzz loop
 
 bench: setup-tests ## Measure speed end to end, beside ceilings (an hour); SUITES=images,search for some

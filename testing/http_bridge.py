@@ -15,6 +15,7 @@ from google.protobuf import any_pb2, json_format
 from google.protobuf.message import DecodeError, Message
 from google.protobuf.message_factory import GetMessageClass
 from google.rpc import code_pb2, status_pb2
+from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 
 from testing.hostile.sending import METHODS
 
@@ -41,6 +42,10 @@ class HttpBridge(grpc.GenericRpcHandler):
         self._http = httpx.Client(base_url=url, timeout=None, limits=limits, verify=verify)
         options = [("grpc.max_receive_message_length", -1), ("grpc.max_send_message_length", -1)]
         self._server = grpc.server(ThreadPoolExecutor(CALLERS), handlers=(self,), options=options)
+        healthy = health.HealthServicer()
+        for service in ("", "clipserve.calls"):
+            healthy.set(service, health_pb2.HealthCheckResponse.SERVING)
+        health_pb2_grpc.add_HealthServicer_to_server(healthy, self._server)
         self.address = f"127.0.0.1:{self._server.add_insecure_port('127.0.0.1:0')}"
         self._server.start()
 

@@ -7,6 +7,7 @@ python -m bench.fuzz replay build/fuzz/7-123 --target 127.0.0.1:8600
 python -m bench.fuzz bombs --callers 64
 python -m bench.fuzz loop
 python -m bench.fuzz scoped --pairs 10000
+python -m bench.fuzz http --cases 20000
 
 Without a target it starts Triton and a gateway of its own. Cases are made of seed and number, from the named
 cases of testing/hostile: bits flipped, parts of files doubled, lengths and numbers changed, files
@@ -40,6 +41,7 @@ import click
 
 from bench.fuzz.bombs import measure_bombs
 from bench.fuzz.calls import KINDS
+from bench.fuzz.http import measure_http
 from bench.fuzz.loop import measure_loop
 from bench.fuzz.report import Report, show
 from bench.fuzz.run import again, fuzz
@@ -128,6 +130,23 @@ def scoped(pairs: int, seed: int, callers: int) -> None:
     for finding in report.findings:
         click.echo(f"FAIL  {finding}")
     click.echo("" if report.findings else "pass  no answer told of a name that the token may not see")
+    sys.exit(1 if report.findings else 0)
+
+
+@main.command("http")
+@click.option("--cases", default=20_000, show_default=True, help="How many requests.")
+@click.option("--seed", default=0, show_default=True, help="Of chance; 0 takes a new one.")
+@click.option("--callers", default=12, show_default=True, help="Requests under way at a time.")
+def http(cases: int, seed: int, callers: int) -> None:
+    """Sends harmed JSON, gzip, headers and paths to the HTTP API."""
+    seed = seed or random.SystemRandom().randrange(1, 2**31)
+    with at("", 0) as gateway:
+        report = asyncio.run(measure_http(gateway, cases, seed, callers))
+    click.echo(f"seed {seed}: {report.sent:,} requests, the slowest took {report.slowest:.1f} s")
+    click.echo(", ".join(f"{number:,} × {status}" for status, number in report.statuses.most_common()))
+    for finding in report.findings:
+        click.echo(f"FAIL  {finding}")
+    click.echo("" if report.findings else "pass  every promise was kept")
     sys.exit(1 if report.findings else 0)
 
 

@@ -24,6 +24,8 @@ class Target:
 
     address: str
     pid: int = 0
+    api: str = ""
+    """URL of its HTTP API."""
     log: Path | None = None
     readings: list[int] = field(default_factory=list)
     """Its resident memory in bytes, once a second."""
@@ -72,6 +74,6 @@ def own(folder: Path, *options: str) -> Iterator[Target]:
     """Triton and a gateway as `clipserve-gateway up` runs them, stopped at the end."""
     service = start(folder, *options)
     try:
-        yield Target(service.address, service.process.pid, service.log)
+        yield Target(service.address, service.process.pid, service.api, service.log)
     finally:
         service.stop()
