@@ -152,11 +152,14 @@ def http(cases: int, seed: int, callers: int) -> None:
 
 @main.command("loop")
 def loop() -> None:
-    """Sends the largest request of each RPC, and times the event loop's callbacks (a minute)."""
+    """Sends the largest request of each RPC, and times the event loop's callbacks (some minutes)."""
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    kept = True
     with tempfile.TemporaryDirectory(prefix="fuzz-") as folder:
-        click.echo("· starting a gateway whose event loop is watched", err=True)
-        sys.exit(0 if measure_loop(Path(folder)) else 1)
+        for way in ("gRPC", "HTTP"):
+            click.echo(f"· starting a gateway whose event loop is watched; calls over {way}", err=True)
+            kept &= measure_loop(Path(folder) / way, over_http=way == "HTTP")
+    sys.exit(0 if kept else 1)
 
 
 @contextlib.contextmanager
