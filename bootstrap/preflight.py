@@ -27,7 +27,7 @@ GOOD_MEMORY_MB = 3000
 """Memory that the demo needs at least, and recommended memory."""
 SPARE_DISK_MB = 300
 """Disk space for exported models, the demo's collection and logs."""
-PORTS = (8600, 8601, 8700, 8701, 8702)
+PORTS = (8600, 8601, 8602, 8700, 8701, 8702)
 """Ports of `make serve`; `make demo` uses free ones."""
 CONTAINERS = "use containers there: `docker compose -f deploy/compose.yaml up --build` (deploy/README.md)"
 
@@ -216,7 +216,7 @@ def check_ports(ports: Iterable[int]) -> Check:
         return Check("ports", "ok", f"{', '.join(map(str, ports))} are free")
     listed = ", ".join(map(str, taken))
     text = f"{listed} taken: `make demo` uses others; for `make serve`, free them or choose others with ARGS"
-    return Check("ports", "note", f"{text}='--port 0 --http-port 0 --triton-port 0 …'")
+    return Check("ports", "note", f"{text}='--port 0 --http-port 0 --api-port 0 …'")
 
 
 def is_free(port: int) -> bool:

@@ -28,6 +28,8 @@ class GatewayProcess:
     pid: int
     port: int
     http_port: int
+    api_port: int
+    """0 unless the settings turn it on."""
 
     @property
     def rss(self) -> int:
@@ -61,7 +63,7 @@ def gateway_process(folder: Path, *settings: str, delay: float = 0.0) -> Iterato
         assert process.stdout is not None
         words = process.stdout.readline().split()
         assert words, (folder / "gateway.log").read_text()
-        yield GatewayProcess(process.pid, int(words[0]), int(words[1]))
+        yield GatewayProcess(process.pid, *map(int, words))
     finally:
         process.kill()
         process.wait()
@@ -77,7 +79,7 @@ async def serve(folder: str, delay: float, options: dict[str, str]) -> None:
     await gateway.start()
     await gateway.begun()
     tending = asyncio.create_task(manage_memory(gateway))
-    print(gateway.port, gateway.http_port, flush=True)
+    print(gateway.port, gateway.http_port, gateway.api_port, flush=True)
     await stop.wait()
     tending.cancel()
 

@@ -36,7 +36,7 @@ ENV PATH=/opt/clipserve/bin:$PATH \
     CLIPSERVE_DATA=/var/lib/clipserve
 USER 65532:65532
 WORKDIR /tmp
-# gRPC, and HTTP for /metrics, /healthz and /readyz
-EXPOSE 8600 8601
+# gRPC; HTTP for /metrics, /healthz and /readyz; the API over HTTP, if CLIPSERVE_API_PORT is set
+EXPOSE 8600 8601 8602
 ENTRYPOINT ["clipserve-gateway"]
 CMD ["serve"]

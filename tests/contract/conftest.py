@@ -102,13 +102,14 @@ def render(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Manifest
 
 
 @pytest.fixture
-def render_with(tmp_path: Path) -> Callable[[str, str], Manifests]:
-    """Renders an overlay with a component on top."""
+def render_with(tmp_path: Path) -> Callable[..., Manifests]:
+    """Renders an overlay with components on top, in this order."""
 
-    def run(overlay: str, component: str) -> Manifests:
+    def run(overlay: str, *components: str) -> Manifests:
         shutil.copytree(KUSTOMIZE, tmp_path / "kustomize")
         file = tmp_path / "kustomize" / "overlays" / overlay / "kustomization.yaml"
-        file.write_text(f"{file.read_text()}\ncomponents: [../../components/{component}]\n")
+        listed = ", ".join(f"../../components/{component}" for component in components)
+        file.write_text(f"{file.read_text()}\ncomponents: [{listed}]\n")
         return rendered(file.parent)
 
     return run

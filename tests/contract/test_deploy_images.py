@@ -18,6 +18,7 @@ from typing import Any
 import pytest
 import yaml
 from clipserve_gateway import cli
+from clipserve_gateway.local.settings import LocalSettings
 from clipserve_gateway.server import Gateway
 from clipserve_gateway.settings import Settings
 
@@ -73,7 +74,7 @@ def test_the_gateways_image_runs_a_command_that_exists() -> None:
 
 def test_the_gateways_image_exposes_the_default_ports() -> None:
     exposed = [int(it) for it in values("gateway", "EXPOSE")[-1].split()]
-    assert exposed == [Settings.model_fields[it].default for it in ("port", "http_port")]
+    assert exposed == [LocalSettings.model_fields[it].default for it in ("port", "http_port", "api_port")]
 
 
 def test_the_gateways_image_sets_only_settings_that_exist(gpu: Any) -> None:

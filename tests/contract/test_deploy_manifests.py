@@ -274,13 +274,13 @@ def test_every_overlay_takes_every_component(render_with: Any, overlay: str, com
     gateway = manifests.one("Deployment", "clipserve-gateway")
     claimed = any("persistentVolumeClaim" in it for it in pod(gateway)["volumes"])
     assert claimed == bool(manifests.of("PersistentVolumeClaim"))
-    assert claimed == (component in ("load-balancer", "security"))
+    assert claimed == (component in ("http-api", "load-balancer", "security"))
 
 
 def test_a_load_balancer_outside_of_the_cluster_reaches_the_gateways_calls_alone(render_with: Any) -> None:
     policy = render_with("gpu", "load-balancer").one("NetworkPolicy", "clipserve-gateway")["spec"]
     outside = [rule for rule in policy["ingress"] if any("ipBlock" in peer for peer in rule["from"])]
-    assert [rule["ports"] for rule in outside] == [[{"port": "grpc"}]]
+    assert [rule["ports"] for rule in outside] == [[{"port": "grpc"}, {"port": "api"}]]
 
 
 def test_pods_keep_the_restricted_security_standard(manifests: Any) -> None:

@@ -18,8 +18,9 @@ from clipserve_gateway.guard.metrics import GuardMetrics
 from clipserve_gateway.guard.probe import LAST_SECONDS
 from clipserve_gateway.guard.serve import Guard
 from clipserve_gateway.guard.settings import GuardSettings
+from clipserve_gateway.http_server.operations import ALIVE_SECONDS
+from clipserve_gateway.local.settings import LocalSettings
 from clipserve_gateway.metrics import Metrics
-from clipserve_gateway.process import http
 from clipserve_gateway.server import Gateway
 from clipserve_gateway.settings import Settings
 from clipserve_gateway.triton.client import CHANNEL_OPTIONS
@@ -92,6 +93,39 @@ def test_the_gateways_ports_are_its_containers(manifests: Any, monkeypatch: pyte
     chosen = settings(manifests, monkeypatch)
     assert port(gateway, "grpc") == chosen.port == Settings.model_fields["port"].default
     assert port(gateway, "http") == chosen.http_port == Settings.model_fields["http_port"].default
+
+
+def test_the_api_over_http_is_off_until_a_component_turns_it_on(
+    manifests: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    chosen = settings(manifests, monkeypatch)
+    assert (chosen.api_port, chosen.web) == (None, False)
+    assert "api" not in [it["name"] for it in manifests.container("gateway")["ports"]]
+
+
+def test_the_api_port_is_its_containers_its_services_and_its_policys(
+    render_with: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    manifests = render_with("cpu-dev", "http-api")
+    chosen = settings(manifests, monkeypatch)
+    number = port(manifests.container("gateway"), "api")
+    assert number == chosen.api_port == LocalSettings.model_fields["api_port"].default
+    assert not chosen.web
+    service = manifests.one("Service", "clipserve-api")["spec"]
+    assert service["ports"] == [{"name": "api", "port": number, "targetPort": "api", "appProtocol": "http"}]
+    (deployment,) = manifests.selected(service["selector"])
+    assert deployment["metadata"]["name"] == "clipserve-gateway"
+    *_, way = manifests.one("NetworkPolicy", "clipserve-gateway")["spec"]["ingress"]
+    assert way == {"from": [{"namespaceSelector": {}}], "ports": [{"port": "api"}]}
+
+
+def test_the_api_port_has_tls_and_tokens_with_the_security_component(
+    render_with: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    manifests = render_with("cpu-dev", "http-api", "security")
+    chosen = settings(manifests, monkeypatch)
+    assert all(files_of(chosen))
+    assert manifests.one("Service", "clipserve-api")["spec"]["ports"][0]["appProtocol"] == "https"
 
 
 def test_the_gateway_calls_tritons_service(manifests: Any, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -239,7 +273,7 @@ async def test_the_gateway_serves_the_paths_that_the_probes_and_scrapers_ask(
         for probe, expected in (("startupProbe", 200), ("livenessProbe", 200), ("readinessProbe", 200)):
             path = container[probe]["httpGet"]["path"]
             assert await status(gateway.http_port, path) == expected, f"ready without a Triton: {path}"
-            assert container[probe]["timeoutSeconds"] > http.ALIVE_SECONDS
+            assert container[probe]["timeoutSeconds"] > ALIVE_SECONDS
         assert await status(gateway.http_port, annotations["prometheus.io/path"]) == 200
     finally:
         await gateway.stop(drain_seconds=0, grace_seconds=0)
@@ -260,7 +294,7 @@ async def test_the_guard_serves_the_paths_that_tritons_probes_its_own_and_scrape
         for path, expected in (("/healthz", 200), ("/readyz", 503), ("/alive", 200)):
             assert await status(guard.http.port, path) == expected, f"before the first look: {path}"
         assert await status(guard.http.port, annotations["prometheus.io/path"]) == 200
-        assert container["livenessProbe"]["timeoutSeconds"] > http.ALIVE_SECONDS
+        assert container["livenessProbe"]["timeoutSeconds"] > ALIVE_SECONDS
     finally:
         await asyncio.to_thread(guard.http.stop)
 

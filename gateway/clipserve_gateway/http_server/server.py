@@ -204,4 +204,4 @@ def listen(host: str, port: int) -> socket.socket:
 
 def log_error(_: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
     """Logs an error of an event loop, such as missing file descriptors, in one line."""
-    log.warning("HTTP port: %s: %s", context["message"], context.get("exception", ""))
+    log.warning("port of operations: %s: %s", context["message"], context.get("exception", ""))
