@@ -15,7 +15,7 @@ from uvicorn.config import Config
 from uvicorn.protocols.http.h11_impl import H11Protocol
 from uvicorn.server import ServerState
 
-from clipserve_gateway.http_server.flow import ReadFlow
+from clipserve_gateway.http_server.flow import MOST_BYTES, ReadFlow, Turns
 from clipserve_gateway.http_server.limits import HttpLimits
 from clipserve_gateway.http_server.pace import Pace
 from clipserve_gateway.process.arrivals import acknowledged_bytes
@@ -24,6 +24,7 @@ log = logging.getLogger(__name__)
 
 PIECE_BYTES = 64 * 1024
 """Bytes of an answer that are given to the connection at once. The next piece waits until they are sent."""
+HEAD_SLICE_BYTES = 4 * 1024
 CLOSE = (b"connection", b"close")
 
 Message = MutableMapping[str, Any]
@@ -53,11 +54,17 @@ class Connection(H11Protocol):
     """
 
     def __init__(
-        self, config: Config, state: ServerState, limits: HttpLimits, changed: Callable[[Connection], None]
+        self,
+        config: Config,
+        state: ServerState,
+        limits: HttpLimits,
+        turns: Turns,
+        changed: Callable[[Connection], None],
     ) -> None:
         """`changed` is called when the connection begins or ends to wait for a request."""
         super().__init__(config, state, {})
         self._limits = limits
+        self._turns = turns
         self._changed = changed
         self._application = self.app
         self.app = self._run
@@ -80,7 +87,7 @@ class Connection(H11Protocol):
         assert isinstance(transport, asyncio.Transport)
         super().connection_made(transport)
         self.raw = self.raw or transport
-        self.flow = ReadFlow(transport, self._parse)
+        self.flow = ReadFlow(transport, self._turns, self._parse, self._most)
         # The answer's task waits until its bytes have left this process.
         self.raw.set_write_buffer_limits(high=0)
         if transport is not self.raw:
@@ -104,6 +111,10 @@ class Connection(H11Protocol):
         if self._refused or self.conn.their_state in (h11.MUST_CLOSE, h11.CLOSED):
             return  # The last request of this connection is complete.
         super().data_received(data)
+
+    def _most(self) -> int:
+        """Bytes that may be parsed at once: of a head, so few that one that is too large is refused."""
+        return MOST_BYTES if self.conn.their_state is h11.SEND_BODY else HEAD_SLICE_BYTES
 
     def handle_events(self) -> None:
         """Called by uvicorn for each slice of bytes and after each answer."""

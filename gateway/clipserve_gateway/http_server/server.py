@@ -15,6 +15,7 @@ from uvicorn.config import Config
 from uvicorn.server import ServerState
 
 from clipserve_gateway.http_server.connection import Connection, refusal
+from clipserve_gateway.http_server.flow import Turns
 from clipserve_gateway.http_server.limits import HttpLimits
 
 log = logging.getLogger(__name__)
@@ -73,6 +74,7 @@ class WebServer:
         )
         self._config.load()
         self._state = ServerState()
+        self._turns = Turns()
         self._open: set[Connection] = set()
         self._waiting: dict[Connection, None] = {}
         """Connections that can be closed without loss, in the order in which they began to wait."""
@@ -107,7 +109,7 @@ class WebServer:
     def _accepted(self, raw: asyncio.Transport) -> None:
         """Begins to serve an accepted connection, before TLS."""
         raw.max_size = READ_BYTES  # type: ignore[attr-defined]
-        connection = Connection(self._config, self._state, self._limits, self._changed)
+        connection = Connection(self._config, self._state, self._limits, self._turns, self._changed)
         connection.raw = raw
         if len(self._open) >= self._limits.connections and not self._make_room():
             if self._context is None:
