@@ -15,7 +15,7 @@ from google.protobuf import any_pb2, json_format
 from google.protobuf.message import DecodeError, Message
 from google.protobuf.message_factory import GetMessageClass
 from google.rpc import code_pb2, status_pb2
-from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from testing.hostile.sending import METHODS
 
@@ -42,10 +42,7 @@ class HttpBridge(grpc.GenericRpcHandler):
         self._http = httpx.Client(base_url=url, timeout=None, limits=limits, verify=verify)
         options = [("grpc.max_receive_message_length", -1), ("grpc.max_send_message_length", -1)]
         self._server = grpc.server(ThreadPoolExecutor(CALLERS), handlers=(self,), options=options)
-        healthy = health.HealthServicer()
-        for service in ("", "clipserve.calls"):
-            healthy.set(service, health_pb2.HealthCheckResponse.SERVING)
-        health_pb2_grpc.add_HealthServicer_to_server(healthy, self._server)
+        health_pb2_grpc.add_HealthServicer_to_server(_Health(self._http), self._server)
         self.address = f"127.0.0.1:{self._server.add_insecure_port('127.0.0.1:0')}"
         self._server.start()
 
@@ -107,6 +104,19 @@ class HttpBridge(grpc.GenericRpcHandler):
         kind = PROTO if body is None else JSON
         self.sent[kind] += 1
         return self._http.post(path, content=body or data, headers={**headers, "content-type": kind})
+
+
+class _Health(health_pb2_grpc.HealthServicer):
+    """Serving while the server has a model. HTTP has no other way to tell."""
+
+    def __init__(self, http: httpx.Client) -> None:
+        self._http = http
+
+    def Check(self, request: Any, context: grpc.ServicerContext) -> health_pb2.HealthCheckResponse:
+        """See grpc.health.v1."""
+        answer = self._http.post("/clipserve.v1.ClipService/GetServerInfo", json={})
+        ready = answer.is_success and any(model["ready"] for model in answer.json()["models"])
+        return health_pb2.HealthCheckResponse(status=1 if ready else 2)
 
 
 def json_of(kind: type[Message], data: bytes) -> bytes | None:
