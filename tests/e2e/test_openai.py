@@ -78,7 +78,7 @@ def run(*words: str, stdin: str = "") -> str:
 @pytest.fixture(scope="module")
 def found(live) -> dict[str, Any]:
     """What the packages got: see openai_clients.py."""
-    script = Path(__file__).parent / "clients" / "openai_clients.py"
+    script = Path(__file__).parent / "openai_clients.py"
     told = run(str(script), f"{live.api}/v1", "demo", str(PICTURE), stdin=json.dumps(TEXTS))
     answers: dict[str, Any] = json.loads(told)
     return answers
