@@ -50,6 +50,8 @@ MAX_HEADER_BYTES = 100_000_000
 """The limit of the safetensors format."""
 MAX_FILE_BYTES = 2**63
 """The largest file that a file system can address."""
+UNPACKED_BYTES, UNPACKED_FACTOR = 64 << 20, 4
+"""Most bytes in a ZIP archive: these, and so many for each byte of the file. Weights are not compressed."""
 CODE = re.compile(r"GLOBAL ([\w.]+)|Unsupported class:? ([\w.]+)")
 """Matches the class or function that torch's loader refuses."""
 
@@ -174,14 +176,25 @@ def of_torchscript(names: Iterable[str]) -> bool:
 
 
 def entries(path: Path) -> list[str] | None:
-    """Returns the names in a ZIP archive; None if its end is missing."""
+    """Returns the names in a ZIP archive; None if its end is missing.
+
+    Raises ExportError if the archive is damaged, or unpacks to much more than its size.
+    """
     try:
         if not zipfile.is_zipfile(path):
             return None
         with zipfile.ZipFile(path) as archive:
-            return archive.namelist()
+            unpacked = sum(entry.file_size for entry in archive.infolist())
+            names = archive.namelist()
     except Exception as error:  # zipfile raises many kinds of errors for a damaged list.
         raise ExportError(f"{path} is damaged: the list of its entries cannot be read") from error
+    size = path.stat().st_size
+    if unpacked > UNPACKED_BYTES + UNPACKED_FACTOR * size:
+        raise ExportError(
+            f"{path} has {size:,} bytes and would unpack to {unpacked:,}; torch.save does not compress: it "
+            "is not a file of weights"
+        )
+    return names
 
 
 def read_safetensors(path: Path, length: int) -> Mapping[str, Any]:

@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 import torch
 from clipserve_exporter.errors import ExportError
-from clipserve_exporter.sources.weights_file import read_weights
+from clipserve_exporter.sources.weights_file import is_torchscript, read_weights
 from safetensors.torch import save_file
 from torch import Tensor
 
@@ -256,3 +256,15 @@ def test_a_mapping_without_tensors_names_what_it_holds(tmp_path: Path) -> None:
 def test_a_file_that_cannot_be_opened_is_told(tmp_path: Path) -> None:
     with pytest.raises(ExportError, match="cannot be read"):
         read_weights(tmp_path)
+
+
+@pytest.mark.parametrize("entry", ["archive/data/0", "archive/code/model.py"])
+def test_an_archive_that_unpacks_to_much_more_is_not_read(tmp_path: Path, entry: str) -> None:
+    path = tmp_path / "weights.pt"
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("archive/data.pkl", b"")
+        archive.writestr(entry, bytes(100 << 20))
+    with pytest.raises(ExportError, match=r"would unpack to 104,857,600; torch.save does not compress"):
+        is_torchscript(path)
+    with pytest.raises(ExportError, match=r"would unpack to 104,857,600"):
+        read_weights(path)
