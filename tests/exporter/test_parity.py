@@ -19,7 +19,9 @@ def worst(cases: Iterable[Case]) -> Case:
     return min(cases, key=lambda case: case.min_cosine)
 
 
-@pytest.mark.parametrize("architecture", ["demo", "ViT-B-32", pytest.param("RN50", marks=pytest.mark.slow)])
+@pytest.mark.parametrize(
+    "architecture", ["demo", *(pytest.param(name, marks=pytest.mark.slow) for name in ("ViT-B-32", "RN50"))]
+)
 def test_models_of_real_size_are_exported_exactly(architecture: str) -> None:
     torch.set_num_threads(2)
     source = load(architecture)

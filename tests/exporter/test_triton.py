@@ -6,6 +6,7 @@ The libtorch backend is not among what can be installed here: of that form the t
 
 from __future__ import annotations
 
+import shutil
 import threading
 import time
 from collections.abc import Callable
@@ -32,6 +33,8 @@ from testing.tritonserver import TritonServer
 START = END - 1
 BUNDLE = np.random.default_rng(0).bytes(34 << 20)
 """As large as the largest tokenizer.json, uncompressed."""
+UNUSED = ("fixed_image", "masked_image", "two_text")
+"""Towers that no test calls. Triton starts a process with torch for each."""
 
 
 class Served:
@@ -62,14 +65,17 @@ def served(
         ),
         "two": narrow_model(folder / "two"),
     }
+    exported = {}
     for name, model in models.items():
         # A delay long enough that callers who come together share a batch on a busy machine.
         serving = Serving(image_batch=16, text_batch=32, queue_delay_us=20_000, threads=1)
         if name == "two":
             serving = Serving(image_batch=4, text_batch=4, instances=2, threads=0)
-        export(Order(model, "", name, "fp32", "python", folder / "models", 0, serving))
-    exported = export(Order(models["ragged"], "", "with", "fp32", "python", folder / "models", 0, Serving()))
-    facts = replace(exported.facts, tokenizer=TokenizerFacts(kind="huggingface", sha256="ab" * 32))
+        exported[name] = export(Order(model, "", name, "fp32", "python", folder / "models", 0, serving))
+    for name in UNUSED:
+        shutil.rmtree(folder / "models" / name)
+    tokenizer = TokenizerFacts(kind="huggingface", sha256="ab" * 32)
+    facts = replace(exported["ragged"].facts, name="with", tokenizer=tokenizer)
     write(
         folder / "models", {"with_tokenizer": TowerFiles(render_tokenizer(facts), export_bytes(BUNDLE), True)}
     )
