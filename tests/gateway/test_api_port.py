@@ -23,7 +23,7 @@ TEXT = json.dumps({"inputs": [{"text": "a dog"}]}).encode()
 
 
 def embed(body: bytes = TEXT, **headers: str) -> bytes:
-    return request(EMBED, body, Content_Type="application/json", **headers)
+    return request(EMBED, body, Host="localhost", Content_Type="application/json", **headers)
 
 
 async def test_it_is_off_unless_it_is_set(serve, caplog):

@@ -24,7 +24,7 @@ EMBED = "POST /clipserve.v1.ClipService/Embed"
 
 
 def embed(body: bytes = TEXT, **headers: str) -> bytes:
-    return request(EMBED, body, Content_Type="application/json", **headers)
+    return request(EMBED, body, Host="localhost", Content_Type="application/json", **headers)
 
 
 ATTACKS: dict[str, bytes] = {
