@@ -268,4 +268,6 @@ def announce(gateway: Gateway, tritons: Sequence[TritonProcess], seconds: float)
     )
     if gateway.api_address:
         say(f"✓ HTTP API on {gateway.api_address}")
+        if gateway.settings.web:
+            say(f"✓ open {gateway.api_address}/ in a browser to try it")
     say(f"✓ ready after {seconds:.1f} s; Ctrl-C stops")
