@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import re
 import subprocess
 import sys
@@ -10,11 +11,12 @@ from pathlib import Path
 
 import clipserve
 import pytest
+from PIL import Image
 from playwright.sync_api import Browser, Page, Route, expect
 
 from testing.axe import grave_findings
 from testing.browser import Watch, watched_page
-from testing.page import PASTE, PHOTOS, PICTURES, classified, drop, opened, searched, tab_to
+from testing.page import PASTE, PHOTOS, PICTURES, SLOW, classified, drop, opened, searched, tab_to
 from testing.service import ROOT, Gateway, Service, start_gateway
 
 BLOBS = """
@@ -77,7 +79,7 @@ def test_a_new_user_gets_to_a_classification_and_a_search(page: Page):
     page.get_by_role("button", name="A cup of coffee").click()
     ((label, probability, cosine),) = classified(page)
     assert label.startswith("cup of coffee")
-    assert re.fullmatch(r"\d+\.\d %", probability)
+    assert re.fullmatch(r"\d+\.\d\s%", probability)
     assert re.fullmatch(r"0\.\d{3}", cosine)
     expect(page.locator("#classify-results .about")).to_contain_text("add up to 100 %")
     page.get_by_role("link", name="Search", exact=True).click()
@@ -343,7 +345,7 @@ def test_screenshots_for_the_documents(browser: Browser, site: Gateway):
         client.upsert("pictures", points)
     for name, size, scheme in (
         ("classify", {"width": 1100, "height": 760}, "light"),
-        ("search", {"width": 1100, "height": 860}, "light"),
+        ("search", {"width": 1100, "height": 1250}, "light"),
         ("phone", {"width": 360, "height": 740}, "dark"),
     ):
         with watched_page(browser, site.api, viewport=size, color_scheme=scheme, reduced_motion="reduce") as (
@@ -354,14 +356,15 @@ def test_screenshots_for_the_documents(browser: Browser, site: Gateway):
                 opened(page, "search")
                 page.select_option("#collection", "pictures")
                 page.fill("#query", "a musical instrument")
-                page.fill("#hits", "10")
+                page.locator("#hits").evaluate("each => (each.value = 10)")
                 page.keyboard.press("Enter")
                 searched(page)
-                expect(page.locator("#search-results .thumb img")).to_have_count(10)
+                expect(page.locator("#search-results .thumb img")).to_have_count(10, timeout=SLOW)
             else:
                 opened(page)
                 drop(page, PHOTOS / "cat.jpg", *([PHOTOS / "coffee.jpg"] if name == "classify" else []))
                 page.click("#classify-go")
                 classified(page, 2 if name == "classify" else 1)
                 page.locator("#classify-results .how").scroll_into_view_if_needed()
-            page.screenshot(path=folder / f"page-{name}.png", full_page=name != "phone")
+            shot = Image.open(io.BytesIO(page.screenshot(full_page=name == "classify")))
+            shot.convert("RGB").quantize(128).save(folder / f"page-{name}.png", optimize=True)

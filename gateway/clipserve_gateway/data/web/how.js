@@ -40,6 +40,7 @@ function snippet(title, code) {
     try {
       await navigator.clipboard.writeText(code);
       button.textContent = "Copied";
+      button.removeAttribute("aria-label");
       announce("Copied.");
     } catch {
       const range = document.createRange();
@@ -47,6 +48,7 @@ function snippet(title, code) {
       getSelection()?.removeAllRanges();
       getSelection()?.addRange(range);
       button.textContent = "Press Ctrl+C";
+      button.removeAttribute("aria-label");
       announce("The text is selected: press Control and C.");
     }
   } }, "Copy");

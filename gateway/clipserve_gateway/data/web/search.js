@@ -234,7 +234,7 @@ function tile(hit) {
       h("span", { class: "name", title: id }, id),
       percentile !== undefined && h("strong", {}, beats(percentile)),
       h("span", { class: "hint" }, `cosine ${cosine(hit.score)}`),
-      h("button", { type: "button", class: "quiet", "aria-label": `More like ${id}`, onclick: () => {
+      h("button", { type: "button", class: "quiet", "aria-label": `More like this: ${id}`, onclick: () => {
         picture.clear();
         byId("query").value = "";
         byId("words").replaceChildren();
