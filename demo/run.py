@@ -51,8 +51,8 @@ def run_service() -> Iterator[str]:
     OUT.mkdir(parents=True)
     log = OUT / "up.log"
     command = [BIN / "clipserve-gateway", "up", "--data", OUT / "data"]
-    for option in ("--port", "--http-port", "--triton-port", "--triton-http-port", "--triton-metrics-port"):
-        command += [option, "0"]
+    ports = ("port", "http-port", "api-port", "triton-port", "triton-http-port", "triton-metrics-port")
+    command += [word for port in ports for word in (f"--{port}", "0")]
     with log.open("w") as file:
         process = subprocess.Popen(command, cwd=ROOT, stdout=file, stderr=file)
     try:

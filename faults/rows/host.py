@@ -31,7 +31,7 @@ SHORT_SECONDS = 1800
 @row("port-taken", quick=True)
 def port_taken(env: FaultEnv) -> Iterator[Promise]:
     """A gateway is started on a gRPC port, then on an HTTP port, that another program listens on."""
-    for option in ("--port", "--http-port"):
+    for option in ("--port", "--http-port", "--api-port"):
         with socket.socket() as taken:
             taken.bind(("127.0.0.1", 0))
             taken.listen()

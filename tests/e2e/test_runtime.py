@@ -78,7 +78,7 @@ def test_an_empty_repository_is_told(tmp_path):
     assert "clipserve-export" in done.stderr
 
 
-@pytest.mark.parametrize("option", ["--port", "--http-port", "--triton-port"])
+@pytest.mark.parametrize("option", ["--port", "--http-port", "--api-port", "--triton-port"])
 def test_a_taken_port_is_named_and_nothing_is_left_running(tmp_path, option):
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
