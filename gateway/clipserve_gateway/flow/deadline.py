@@ -26,9 +26,9 @@ class Deadline:
     def check(self, stage: str) -> None:
         """Raises DeadlineExceeded with the stage that is not begun, if the deadline has passed."""
         if self.remaining() <= 0:
-            raise DeadlineExceeded(f"the deadline passed before {stage}", metadata={"stage": stage})
+            raise deadline_exceeded(stage, "passed before")
 
 
-def deadline_exceeded(stage: str) -> DeadlineExceeded:
-    """Returns the error of a call whose deadline passed during a stage."""
-    return DeadlineExceeded(f"the deadline passed during {stage}", metadata={"stage": stage})
+def deadline_exceeded(stage: str, when: str = "passed during") -> DeadlineExceeded:
+    """Returns the error of a call whose deadline passed during a stage, or `when` it passed."""
+    return DeadlineExceeded(f"the deadline {when} {stage}", metadata={"stage": stage})

@@ -11,7 +11,7 @@ from collections.abc import AsyncIterator, Hashable, Iterator
 from typing import NamedTuple
 
 from clipserve_gateway.errors import DeadlineExceeded, Overloaded
-from clipserve_gateway.flow.deadline import Deadline
+from clipserve_gateway.flow.deadline import Deadline, deadline_exceeded
 from clipserve_gateway.flow.moving_rate import MovingRate
 from clipserve_gateway.flow.presence import Presence
 from clipserve_gateway.flow.round_robin import RoundRobin
@@ -88,9 +88,7 @@ class _Waiter:
     def expire(self, stage: str) -> None:
         """Raises DeadlineExceeded in the waiting task."""
         if not self.admitted.done():
-            self.admitted.set_exception(
-                DeadlineExceeded(f"the deadline passed before {stage}", metadata={"stage": stage})
-            )
+            self.admitted.set_exception(deadline_exceeded(stage, "passed before"))
 
 
 class FairQueue:
@@ -180,9 +178,7 @@ class FairQueue:
             visit, done = await self.enter(units, deadline=deadline), False
             try:
                 if deadline.remaining() < MIN_TIME_FRACTION * (self._visit_seconds.value or 0.0):
-                    raise DeadlineExceeded(
-                        f"the deadline would pass during {self._stage}", metadata={"stage": self._stage}
-                    )
+                    raise deadline_exceeded(self._stage, "would pass during")
                 yield
                 done = True
             finally:
