@@ -51,6 +51,10 @@ def refused() -> dict[str, tuple[str, bytes]]:
     point = collection_pb2.PointInput(id="a", image=image)
     messages: dict[str, tuple[str, Message]] = {
         "an item": ("ClipService/Embed", embed),
+        "a text": (
+            "ClipService/Embed",
+            clip_pb2.EmbedRequest(inputs=[clip_pb2.EmbedInput(text="a" * (4 * MIB))]),
+        ),
         "a call": ("ClipService/Embed", nameless),
         "an item of a stream": ("ClipService/EmbedStream", clip_pb2.EmbedStreamRequest(request=embed)),
         "a batch of a stream": ("ClipService/EmbedStream", clip_pb2.EmbedStreamRequest(request=nameless)),

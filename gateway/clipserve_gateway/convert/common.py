@@ -33,7 +33,8 @@ def read_each(read: Callable[[T], R], items: Iterable[T]) -> list[R | InvalidInp
         try:
             return read(item)
         except InvalidInput as error:
-            return error
+            # The frames of its traceback refer to the item.
+            return error.with_traceback(None)
 
     return [result_or_error(item) for item in items]
 

@@ -17,6 +17,8 @@ GZIP_HEADER = 31
 """For zlib: gzip with its header and checksum, a window of any size."""
 BYTES_ON_LOOP = 4 << 10
 """Decompressing this many bytes takes 8 ms at most."""
+MOST_MEMBERS = 64
+"""Members of gzip: each one needs a copy of what follows it."""
 ENCODINGS = ("gzip", "identity")
 
 
@@ -70,14 +72,17 @@ class Body:
 
 def inflate(data: bytes | bytearray, limit: int) -> bytes:
     """The content of gzip, of one member or several. Raises BodyTooLarge, InvalidInput."""
-    content = bytearray()
-    rest = bytes(data)
+    members: list[bytes] = []
+    rest, room = bytes(data), limit
     try:
         while rest:
+            if len(members) == MOST_MEMBERS:
+                raise InvalidInput(f"the gzip has more than {MOST_MEMBERS} members", field="content-encoding")
             member = zlib.decompressobj(GZIP_HEADER)
             # One byte more than allowed shows that there is too much.
-            content += member.decompress(rest, limit + 1 - len(content))
-            if len(content) > limit:
+            members.append(member.decompress(rest, room + 1))
+            room -= len(members[-1])
+            if room < 0:
                 raise BodyTooLarge(limit)
             if not member.eof:
                 raise InvalidInput("the body ends within its gzip data", field="content-encoding")
@@ -86,7 +91,8 @@ def inflate(data: bytes | bytearray, limit: int) -> bytes:
         raise InvalidInput(
             "the body is not gzip, as its content-encoding says", field="content-encoding"
         ) from None
-    return bytes(content)
+    # Of one member this is no copy.
+    return b"".join(members)
 
 
 def deflate(data: bytes) -> bytes:

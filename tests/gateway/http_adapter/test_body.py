@@ -7,7 +7,14 @@ from collections.abc import Iterable
 
 import pytest
 from clipserve_gateway.errors import InvalidInput
-from clipserve_gateway.http_adapter.body import BYTES_ON_LOOP, GZIP_RATIO, Body, deflate, inflate
+from clipserve_gateway.http_adapter.body import (
+    BYTES_ON_LOOP,
+    GZIP_RATIO,
+    MOST_MEMBERS,
+    Body,
+    deflate,
+    inflate,
+)
 from clipserve_gateway.http_adapter.errors import BodyTooLarge, UnsupportedEncoding
 from starlette.datastructures import Headers
 from starlette.types import Message
@@ -72,6 +79,12 @@ def test_damaged_gzip_is_refused(data):
     with pytest.raises(InvalidInput) as refused:
         inflate(data, LIMIT)
     assert refused.value.field == "content-encoding"
+
+
+def test_gzip_of_too_many_members_is_refused():
+    assert inflate(gzip.compress(b"a") * MOST_MEMBERS, LIMIT) == b"a" * MOST_MEMBERS
+    with pytest.raises(InvalidInput, match="members"):
+        inflate(gzip.compress(b"a") * (MOST_MEMBERS + 1), LIMIT)
 
 
 @pytest.mark.parametrize("members", [1, 50])
