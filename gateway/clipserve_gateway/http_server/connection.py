@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import enum
-import http
 import logging
 from collections.abc import Callable, MutableMapping
-from email.utils import formatdate
 from typing import Any
 
 import h11
@@ -18,6 +16,7 @@ from uvicorn.server import ServerState
 from clipserve_gateway.http_server.flow import MOST_BYTES, ReadFlow, Turns
 from clipserve_gateway.http_server.limits import HttpLimits
 from clipserve_gateway.http_server.pace import Pace
+from clipserve_gateway.http_server.refusal import CLOSE, date, refusal
 from clipserve_gateway.process.arrivals import acknowledged_bytes
 
 log = logging.getLogger(__name__)
@@ -25,7 +24,6 @@ log = logging.getLogger(__name__)
 PIECE_BYTES = 64 * 1024
 """Bytes of an answer that are given to the connection at once. The next piece waits until they are sent."""
 HEAD_SLICE_BYTES = 4 * 1024
-CLOSE = (b"connection", b"close")
 
 Message = MutableMapping[str, Any]
 
@@ -282,26 +280,3 @@ class Connection(H11Protocol):
         if self._sending.too_slow(now, acknowledged or 0, rest=acknowledged is None):
             log.info("closed a connection whose client does not read its answer")
             self.abort()
-
-
-def refusal(conn: h11.Connection, status: int, reason: str) -> bytes:
-    """The bytes of a whole answer that refuses a request."""
-    body = f"{reason}\n".encode()
-    headers = [
-        (b"content-type", b"text/plain; charset=utf-8"),
-        (b"content-length", str(len(body)).encode()),
-        (b"date", date()),
-        CLOSE,
-    ]
-    phrase = http.HTTPStatus(status).phrase.encode()
-    events = (
-        h11.Response(status_code=status, headers=headers, reason=phrase),
-        h11.Data(data=body),
-        h11.EndOfMessage(),
-    )
-    return b"".join(conn.send(event) or b"" for event in events)
-
-
-def date() -> bytes:
-    """The value of the Date header."""
-    return formatdate(usegmt=True).encode()

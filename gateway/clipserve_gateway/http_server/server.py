@@ -14,9 +14,10 @@ import h11
 from uvicorn.config import Config
 from uvicorn.server import ServerState
 
-from clipserve_gateway.http_server.connection import Connection, refusal
+from clipserve_gateway.http_server.connection import Connection
 from clipserve_gateway.http_server.flow import Turns
 from clipserve_gateway.http_server.limits import HttpLimits
+from clipserve_gateway.http_server.refusal import refusal
 
 log = logging.getLogger(__name__)
 
