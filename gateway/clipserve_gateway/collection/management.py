@@ -21,22 +21,13 @@ from clipserve_gateway.types import AS_OPEN_CLIP, ImageRules, ModelSpec
 
 
 class Shown(Protocol):
-    """What the caller may see; everything by default."""
+    """What the caller may see."""
 
     def name(self, name: str) -> bool:
         """Whether the caller may see the collection or alias, as far as its name decides."""
-        return True
 
     def collection(self, collection: CollectionSpec) -> bool:
         """Whether the caller may see the collection."""
-        return True
-
-
-class Everything(Shown):
-    """Shows everything."""
-
-
-EVERYTHING = Everything()
 
 
 @dataclass(frozen=True)
@@ -95,7 +86,7 @@ class CollectionOps:
         await self._catalog.create(spec)
         return CollectionFacts(spec, 0, ())
 
-    async def get(self, name: str, *, shown: Shown = EVERYTHING) -> CollectionFacts:
+    async def get(self, name: str, *, shown: Shown) -> CollectionFacts:
         """A collection and its state. Raises CollectionNotFound."""
 
         async def facts(spec: CollectionSpec) -> CollectionFacts:
@@ -107,7 +98,7 @@ class CollectionOps:
         with stage("index"):
             return await self._catalog.reading(name, facts, field="name")
 
-    async def page(self, after: str, limit: int, *, shown: Shown = EVERYTHING) -> list[CollectionFacts]:
+    async def page(self, after: str, limit: int, *, shown: Shown) -> list[CollectionFacts]:
         """Up to `limit` of the shown collections whose names follow `after`, by name."""
 
         async def facts(spec: CollectionSpec) -> CollectionFacts | None:
@@ -132,7 +123,7 @@ class CollectionOps:
                 aliases[target] = (*aliases.get(target, ()), alias)
         return aliases
 
-    async def drop(self, name: str, *, shown: Shown = EVERYTHING) -> None:
+    async def drop(self, name: str, *, shown: Shown) -> None:
         """Deletes a collection with its points. Raises CollectionHasAliases, which names shown aliases."""
         await self._catalog.drop(name, shown.name)
 
@@ -154,7 +145,7 @@ class CollectionOps:
         """Deletes an alias. Raises AliasNotFound."""
         await self._catalog.delete_alias(alias)
 
-    async def alias_page(self, after: str, limit: int, *, shown: Shown = EVERYTHING) -> list[tuple[str, str]]:
+    async def alias_page(self, after: str, limit: int, *, shown: Shown) -> list[tuple[str, str]]:
         """Up to `limit` (alias, collection) after the alias `after`, by alias, if both are shown."""
         aliases = sorted((await self._catalog.aliases()).items())
         hidden = {spec.name for spec in await self._catalog.all() if not shown.collection(spec)}
