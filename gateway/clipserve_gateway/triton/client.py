@@ -72,28 +72,27 @@ class TritonEncoder:
         """See Encoder."""
         deadline.check("encode")
         request = request_of(tower_name(spec.name, tower), spec.version, rows)
-        try:
-            answer = await self._infer(request, metadata=self._headers, timeout=deadline.remaining())
-        except grpc.aio.AioRpcError as error:
-            failure = self._translated(error)
-            if isinstance(failure, errors.ModelNotFound):
-                # It was served a moment ago: Triton is stopping, or has unloaded this version.
-                failure = errors.ModelLoading(f"model {spec.name!r} is not served just now; try again")
-            raise failure from error
+        # It was served a moment ago: a Triton without it is stopping, or has unloaded this version.
+        missing = f"model {spec.name!r} is not served just now; try again"
+        answer = await self._answer(request, deadline.remaining(), missing)
         return embeddings_of(answer, len(rows), spec.embed_dim)
 
     async def tokenizer_bundle(self, spec: ModelSpec, timeout: float) -> bytes:
         """See TokenizerSource."""
         name = tokenizer_name(spec.name)
         request = request_of(name, spec.version, np.zeros(1, np.uint8))
+        missing = f"Triton does not serve {name} in version {spec.version}"
+        return bytes_of(await self._answer(request, timeout, missing))
+
+    async def _answer(self, request: bytes, timeout: float, missing: str) -> service_pb2.ModelInferResponse:
+        """Triton's answer to an inference. Raises ModelLoading(missing) if Triton has no such model."""
         try:
-            answer = await self._infer(request, metadata=self._headers, timeout=timeout)
+            return await self._infer(request, metadata=self._headers, timeout=timeout)
         except grpc.aio.AioRpcError as error:
             failure = self._translated(error)
             if isinstance(failure, errors.ModelNotFound):
-                failure = errors.ModelLoading(f"Triton does not serve {name} in version {spec.version}")
+                failure = errors.ModelLoading(missing)
             raise failure from error
-        return bytes_of(answer)
 
     async def towers(self, names: Sequence[str], timeout: float) -> list[TowerConfig]:
         """The configurations of Triton models, without those of models that Triton no longer has.
