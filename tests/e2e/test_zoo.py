@@ -89,8 +89,8 @@ def test_pictures_are_classified_by_labels_in_many_languages(client, model, expe
     found = client.classify(PICTURES, labels, templates=["{}"], model=model, top_k=len(labels))
     cosines = expected["images"] @ expected["texts"][LABELS].T
     for result, row in zip(found.results, cosines, strict=True):
-        wanted = dict(zip(labels, row.tolist(), strict=True))
-        assert {score.label: score.cosine for score in result.scores} == pytest.approx(wanted, abs=1e-3)
+        wanted = dict(enumerate(row.tolist()))
+        assert {score.index: score.cosine for score in result.scores} == pytest.approx(wanted, abs=1e-3)
 
 
 def test_different_inputs_have_different_embeddings(expected):
