@@ -83,6 +83,7 @@ def test_only_the_text_beyond_the_context_is_truncated(client, model):
     assert list(client.embed_texts(texts, model=model).truncated) == [2]
 
 
+@pytest.mark.filterwarnings("ignore::clipserve.LabelsWarning")
 @pytest.mark.parametrize("model", MULTILINGUAL)
 def test_pictures_are_classified_by_labels_in_many_languages(client, model, expected):
     labels = [TEXTS[i] for i in LABELS]
