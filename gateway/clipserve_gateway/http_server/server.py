@@ -69,7 +69,7 @@ class WebServer:
             workers=1,
             server_header=False,
             date_header=False,
-            timeout_keep_alive=int(self._limits.idle_seconds),
+            timeout_keep_alive=self._limits.idle_seconds,  # type: ignore[arg-type]
             # Otherwise a pipelined request would get the context of the one before it.
             reset_contextvars=True,
         )

@@ -20,7 +20,7 @@ QUICK = HttpLimits(
     head_seconds=0.2,
     rate_seconds=0.2,
     stall_seconds=0.2,
-    idle_seconds=1,
+    idle_seconds=0.2,
     linger_seconds=0.2,
 )
 """Bounds whose end a test can wait for."""

@@ -60,18 +60,18 @@ async def test_a_body_that_trickles_ends_its_connection(start, echo):
 
 async def test_a_body_of_the_least_rate_is_received(start, echo):
     connection = await connect((await start(echo)).port)
-    connection[1].write(request("POST /", close=True, Content_Length="8192"))
-    for _ in range(16):
+    connection[1].write(request("POST /", close=True, Content_Length="4096"))
+    for _ in range(8):
         connection[1].write(b"x" * 512)
         await asyncio.sleep(0.05)
-    assert (await until_closed(connection)).endswith(b"\r\n\r\n" + b"x" * 8192)
+    assert (await until_closed(connection)).endswith(b"\r\n\r\n" + b"x" * 4096)
 
 
 async def test_a_server_that_does_not_read_blames_no_client(start, quick):
     """A body waits for room in memory: its client cannot send."""
 
     async def late(scope: Any, receive: Any, send: Any) -> None:
-        await asyncio.sleep(1)
+        await asyncio.sleep(0.5)
         await send({"type": "http.response.start", "status": 204})
         await send({"type": "http.response.body"})
 
