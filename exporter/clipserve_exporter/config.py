@@ -10,6 +10,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from clipserve_exporter.errors import ExportError
 from clipserve_exporter.preprocessing import Preprocess
 from clipserve_exporter.tokenizer_facts import TokenizerFacts
 
@@ -262,3 +263,17 @@ def parameters(facts: ModelFacts, serving: Serving, tower: str) -> dict[str, str
 def quoted(text: str) -> str:
     """Quotes a string for protobuf's text format."""
     return json.dumps(text, ensure_ascii=False)
+
+
+def check_name(name: str) -> None:
+    """Raises ExportError if `name` is not a valid model name."""
+    if not MODEL_NAME.fullmatch(name):
+        raise ExportError(
+            f"{name!r} is not a valid model name: use 1 to 64 letters, digits, '.', '_' and '-', "
+            "beginning with a letter or digit"
+        )
+    if name.endswith(TOWER_SUFFIXES):
+        raise ExportError(
+            f"{name!r} is not a valid model name: names that end in {' or '.join(TOWER_SUFFIXES)} are "
+            "reserved for the parts of a model; choose another name with --name"
+        )

@@ -13,11 +13,10 @@ import torch
 from clipserve_exporter import parity
 from clipserve_exporter.canary import make_canary
 from clipserve_exporter.config import (
-    MODEL_NAME,
     TOKENIZER,
-    TOWER_SUFFIXES,
     ModelFacts,
     Serving,
+    check_name,
     render,
     render_tokenizer,
 )
@@ -254,20 +253,6 @@ def make_graphs(
         on_compared(case)
         cases.append(case)
     return Graphs(image, text, cases)
-
-
-def check_name(name: str) -> None:
-    """Raises ExportError if `name` is not a valid model name."""
-    if not MODEL_NAME.fullmatch(name):
-        raise ExportError(
-            f"{name!r} is not a valid model name: use 1 to 64 letters, digits, '.', '_' and '-', "
-            "beginning with a letter or digit"
-        )
-    if name.endswith(TOWER_SUFFIXES):
-        raise ExportError(
-            f"{name!r} is not a valid model name: names that end in {' or '.join(TOWER_SUFFIXES)} are "
-            "reserved for the parts of a model; choose another name with --name"
-        )
 
 
 def facts_of(source: Source, order: Order, text_length: TextLength) -> ModelFacts:

@@ -12,9 +12,9 @@ from typing import Any
 
 import numpy as np
 import pytest
-from clipserve_exporter.config import ModelFacts
+from clipserve_exporter.config import ModelFacts, Serving
 from clipserve_exporter.errors import ExportError
-from clipserve_exporter.export import facts_of
+from clipserve_exporter.export import Order, facts_of
 from clipserve_exporter.golden import golden_bytes, picture_files, write_golden
 from clipserve_exporter.reference import encode_images, encode_texts, load_pixels
 from clipserve_exporter.source import Source, load
@@ -23,8 +23,7 @@ from PIL import Image
 
 
 def facts(source: Source, name: str = "narrow") -> ModelFacts:
-    order: Any = type("Order", (), {"name": name, "precision": "fp32", "format": "python", "device": ""})
-    order.seed = 0
+    order = Order("narrow", "", name, "fp32", "python", Path(), 0, Serving())
     return facts_of(source, order, TextLength("ragged"))
 
 
