@@ -11,6 +11,7 @@ from typing import Any
 import click
 
 from bench.speed import messages
+from bench.speed.peers import wait_for
 from bench.speed.photos import photographs
 from bench.speed.scale import Bar, Scale
 from bench.speed.systems import Clipserve, Load, clipserve_of, export
@@ -100,6 +101,7 @@ def unused(service: Clipserve, load: Load, scale: Scale, folder: Path) -> dict[s
             place.mkdir()
             gateway = start_gateway(service.service.triton, str(place / "data"), place, *words)
             held.callback(gateway.stop)
+            wait_for(f"{gateway.http}/readyz", gateway.process, gateway.log)
             gateways[name] = gateway
         systems: dict[str, Callable[[], Turn]] = {
             name: functools.partial(
