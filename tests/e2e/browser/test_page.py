@@ -6,6 +6,9 @@ import io
 import re
 import subprocess
 import sys
+import time
+import urllib.error
+import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -17,7 +20,7 @@ from playwright.sync_api import Browser, Page, Route, expect
 from testing.axe import grave_findings
 from testing.browser import Watch, watched_page
 from testing.page import PASTE, PHOTOS, PICTURES, SLOW, classified, drop, opened, searched, tab_to
-from testing.service import ROOT, Gateway, Service, start_gateway
+from testing.service import ROOT, START_SECONDS, Gateway, Service, start_gateway
 
 BLOBS = """
   window.blobs = new Set();
@@ -36,12 +39,24 @@ BLOBS = """
 TOKEN = "a-token-for-the-page-of-the-tests"
 
 
+def wait_until_ready(gateway: Gateway) -> None:
+    end = time.monotonic() + START_SECONDS
+    while True:
+        try:
+            urllib.request.urlopen(f"{gateway.http}/readyz", timeout=10).close()
+            return
+        except urllib.error.HTTPError:
+            assert time.monotonic() < end, gateway.log.read_text()
+            time.sleep(0.05)
+
+
 @pytest.fixture(scope="module")
 def site(live: Service, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
     """A gateway without collections, beside the Triton of all tests, that serves the page."""
     folder = tmp_path_factory.mktemp("page")
     options = ("--api-port", "0", "--web", "true", "--default-model", "demo", "--max-image-bytes", "200000")
     gateway = start_gateway(live.triton, str(folder / "data"), folder, *options)
+    wait_until_ready(gateway)
     yield gateway
     assert gateway.stop() == 0, gateway.log.read_text()
 
@@ -100,6 +115,26 @@ def test_dropped_and_pasted_pictures_are_classified_side_by_side(page: Page):
     expect(page.locator("#label-count")).to_have_text("3 labels.")
     page.get_by_role("button", name="Classify 3 pictures").click()
     assert [row[0] for row in classified(page, 3)] == ["cat", "rocket", "astronaut"]
+
+
+def test_a_stored_label_set_takes_the_place_of_the_list(page: Page, site: Gateway):
+    with clipserve.Client(site.address) as client:
+        client.put_label_set("pets", clipserve.LabelSet(("kitten", "puppy")))
+    opened(page)
+    page.select_option("#label-set", "pets")
+    expect(page.locator("#labels")).to_be_hidden()
+    page.get_by_role("button", name="A cat").click()
+    assert [row[0] for row in classified(page)] == ["kitten"]
+
+
+def test_scores_by_sigmoid_are_explained(page: Page):
+    scores = [{"label": "cat", "index": 0, "probability": 0.00003, "cosine": -0.01}]
+    answer = {"results": [{"scores": scores}], "scoreMode": "SCORE_MODE_INDEPENDENT"}
+    page.route("**/*/Classify", lambda route: route.fulfill(json=answer))
+    opened(page)
+    page.get_by_role("button", name="A cat").click()
+    assert classified(page) == [["cat", "< 0.01\u00a0%", "−0.010"]]
+    expect(page.locator("#classify-results .about")).to_contain_text("each label alone (by sigmoid)")
 
 
 def test_a_bad_picture_fails_alone_and_a_large_one_is_not_sent(page: Page, tmp_path: Path):
