@@ -39,15 +39,12 @@ BLOBS = """
 TOKEN = "a-token-for-the-page-of-the-tests"
 
 
-def wait_until_ready(gateway: Gateway) -> None:
-    end = time.monotonic() + START_SECONDS
-    while True:
-        try:
-            urllib.request.urlopen(f"{gateway.http}/readyz", timeout=10).close()
-            return
-        except urllib.error.HTTPError:
-            assert time.monotonic() < end, gateway.log.read_text()
-            time.sleep(0.05)
+def is_ready(gateway: Gateway) -> bool:
+    try:
+        urllib.request.urlopen(f"{gateway.http}/readyz", timeout=10).close()
+    except urllib.error.HTTPError:
+        return False
+    return True
 
 
 @pytest.fixture(scope="module")
@@ -56,7 +53,10 @@ def site(live: Service, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ga
     folder = tmp_path_factory.mktemp("page")
     options = ("--api-port", "0", "--web", "true", "--default-model", "demo", "--max-image-bytes", "200000")
     gateway = start_gateway(live.triton, str(folder / "data"), folder, *options)
-    wait_until_ready(gateway)
+    end = time.monotonic() + START_SECONDS
+    while not is_ready(gateway):
+        assert time.monotonic() < end, gateway.log.read_text()
+        time.sleep(0.05)
     yield gateway
     assert gateway.stop() == 0, gateway.log.read_text()
 
