@@ -16,9 +16,11 @@ from clipserve_gateway.calls.method import Method
 from clipserve_gateway.calls.runner import CallRunner
 from clipserve_gateway.errors import ClipserveError, DeadlineExceeded, InvalidInput
 from clipserve_gateway.flow.deadline import Deadline
+from clipserve_gateway.flow.stages import note_arrival
 from clipserve_gateway.http_adapter.body import Body, deflate
 from clipserve_gateway.http_adapter.errors import failure_headers
 from clipserve_gateway.http_adapter.transport import JSON, HttpTransport, JsonThread
+from clipserve_gateway.process.loop_lag import LoopWaits
 from clipserve_gateway.types import Limits
 
 R = TypeVar("R")
@@ -56,6 +58,7 @@ class HttpCalls:
             limit: most bytes of the body.
             refused: an error that answers the call before its body is read.
         """
+        note_arrival(LoopWaits.of(asyncio.get_running_loop()).came())
         headers = Headers(scope=scope)
         body = Body(headers, receive, limit)
         transport = make(body, method, self.limits, self._thread)

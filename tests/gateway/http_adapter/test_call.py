@@ -30,6 +30,24 @@ async def test_a_caller_cannot_choose_how_much_room_is_kept_for_it(api: Api):
     assert (expected_bytes(call), call.request_id) == (5000, "r-1")
 
 
+async def test_the_time_of_a_call_includes_its_work(api: Api):
+    method = method_named(api.parts, "GetServerInfo")
+    answer = method.handler
+
+    async def answer_late(request, call):
+        await asyncio.sleep(0.05)
+        return await answer(request, call)
+
+    # The dataclass is frozen.
+    object.__setattr__(method, "handler", answer_late)
+    await api.call("ClipService/GetServerInfo")
+    await api.released()
+    labels = {"method": "GetServerInfo", "model": ""}
+    seconds = api.parts.metrics.registry.get_sample_value("clipserve_request_seconds_sum", labels)
+    assert seconds is not None
+    assert seconds >= 0.05
+
+
 async def test_work_ends_at_its_deadline():
     with pytest.raises(DeadlineExceeded):
         await in_time(asyncio.sleep(60), Deadline.after(0.01))
