@@ -8,7 +8,7 @@ from __future__ import annotations
 import random
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import KW_ONLY, dataclass
 
 from clipserve.errors import RateLimited
 from clipserve.wire.status import Failure
@@ -68,37 +68,27 @@ class RetryBudget:
             return self._tokens > self._capacity / 2
 
 
+@dataclass(eq=False)
 class CallAttempts:
-    """The attempts of one call.
+    """The attempts of one call."""
 
-    Attributes:
-        deadline: end of the whole call, on the caller's clock.
-        made: number of failed attempts that count.
-    """
-
-    def __init__(
-        self,
-        policy: RetryPolicy,
-        budget: RetryBudget,
-        *,
-        deadline: float,
-        idempotent: bool = True,
-        uniform: Callable[[float, float], float] = random.uniform,
-    ) -> None:
-        self.deadline = deadline
-        self.made = 0
-        self._policy = policy
-        self._budget = budget
-        self._idempotent = idempotent
-        self._uniform = uniform
+    policy: RetryPolicy
+    budget: RetryBudget
+    _: KW_ONLY
+    deadline: float
+    """End of the whole call, on the caller's clock."""
+    idempotent: bool = True
+    uniform: Callable[[float, float], float] = random.uniform
+    made: int = 0
+    """Number of failed attempts that count."""
 
     def next_delay(self, failure: Failure, now: float) -> float | None:
         """Seconds to wait before the next attempt; None if the failure is final."""
-        limited = isinstance(failure.error, RateLimited) and self._policy.attempts > 1
+        limited = isinstance(failure.error, RateLimited) and self.policy.attempts > 1
         self.made += not limited
         if not self._may_help(failure):
             return None
-        if not limited and (not self._budget.failed() or self.made >= self._policy.attempts):
+        if not limited and (not self.budget.failed() or self.made >= self.policy.attempts):
             return None
         delay = self._delay(failure.error.retry_after)
         return delay if now + delay < self.deadline else None
@@ -108,7 +98,7 @@ class CallAttempts:
             return False
         if failure.error.code == "UNAVAILABLE":
             # A call that is not idempotent is retried only if the server certainly did not execute it.
-            return self._idempotent or failure.answered
+            return self.idempotent or failure.answered
         if failure.error.code == "ABORTED":
             return failure.answered
         return failure.error.code == "RESOURCE_EXHAUSTED" and failure.error.retry_after is not None
@@ -116,6 +106,6 @@ class CallAttempts:
     def _delay(self, asked: float | None) -> float:
         if asked is not None:
             # Slightly later than asked, so that many clients do not return at the same moment.
-            return asked * self._uniform(1.0, 1.2)
-        doubled = self._policy.initial_backoff * 2 ** min(self.made - 1, 30)
-        return min(self._policy.max_backoff, doubled) * self._uniform(0.5, 1.0)
+            return asked * self.uniform(1.0, 1.2)
+        doubled = self.policy.initial_backoff * 2 ** min(self.made - 1, 30)
+        return min(self.policy.max_backoff, doubled) * self.uniform(0.5, 1.0)

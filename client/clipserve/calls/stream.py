@@ -103,27 +103,22 @@ class OpenStream:
             self._calls.get().cancel()
 
 
+@dataclass(eq=False)
 class BatchStream(Generic[R]):
     """Sends parts, at most `window` of them unanswered, and yields each batch's result in order.
 
     When the stream breaks with a retryable error (servers renew connections from time to time), it opens a
-    new one and sends the unanswered parts again. `timeout` limits the wait for each answer, in seconds.
+    new one and sends the unanswered parts again.
     """
 
-    def __init__(
-        self,
-        transport: Transport,
-        method: StreamMethod,
-        parts: Iterator[Part[R]],
-        *,
-        window: int,
-        timeout: float,
-    ) -> None:
-        self._transport = transport
-        self._method = method
-        self._parts = parts
-        self._window = max(1, window)
-        self._timeout = timeout
+    transport: Transport
+    method: StreamMethod
+    parts: Iterator[Part[R]]
+    window: int
+    timeout: float
+    """Limits the wait for each answer, in seconds."""
+
+    def __post_init__(self) -> None:
         self._unanswered: deque[Part[R]] = deque()
         self._stream: OpenStream | None = None
         self._attempts = self._new_attempts()
@@ -144,7 +139,7 @@ class BatchStream(Generic[R]):
             self._close()
 
     def _send_next(self) -> bool:
-        part = next(self._parts, None)
+        part = next(self.parts, None)
         if part is None:
             return False
         self._unanswered.append(part)
@@ -153,7 +148,7 @@ class BatchStream(Generic[R]):
         return True
 
     def _send(self, number: int, chunk: Chunk) -> None:
-        self._open().send(self._method.message(batch_id=number, request=chunk.request))
+        self._open().send(self.method.message(batch_id=number, request=chunk.request))
 
     def _finished(self) -> Iterator[R]:
         """Results of the batches at the front of the queue that are completely answered."""
@@ -163,24 +158,24 @@ class BatchStream(Generic[R]):
                 yield part.job.result()
 
     def _full(self) -> bool:
-        return len(self._unanswered) >= self._window
+        return len(self._unanswered) >= max(1, self.window)
 
     def _receive(self, *, wait: bool) -> bool:
         """Handles one answer; False if none has arrived."""
         forks.check()
         try:
-            answer = self._open().receive(self._timeout if wait else 0)
+            answer = self._open().receive(self.timeout if wait else 0)
         except queue.Empty:
             if wait:
-                raise DeadlineExceeded(f"no answer to a batch within {self._timeout:g} s") from None
+                raise DeadlineExceeded(f"no answer to a batch within {self.timeout:g} s") from None
             return False
         if answer is None:
             ended = Unavailable("the server ended the stream before the last answer")
             self._reopen(Failure(ended, answered=True))
         elif isinstance(answer, grpc.RpcError):
-            self._reopen(self._transport.failure(answer, self._rebase()))
+            self._reopen(self.transport.failure(answer, self._rebase()))
         elif isinstance(answer, Exception):
-            self._transport.check()
+            self.transport.check()
             raise answer
         else:
             self._handle(answer)
@@ -201,7 +196,7 @@ class BatchStream(Generic[R]):
             part.job.add_failure(part.chunk, error)
         else:
             part.job.add_response(part.chunk, answer.response)
-            self._transport.budget.succeeded()
+            self.transport.budget.succeeded()
             self._attempts = self._new_attempts()
         part.chunk = None
 
@@ -210,7 +205,7 @@ class BatchStream(Generic[R]):
         self._close()
         delay = self._attempts.next_delay(failure, time.monotonic())
         if delay is None:
-            raise self._transport.with_cause(failure.error)
+            raise self.transport.with_cause(failure.error)
         time.sleep(delay)
         for part in self._unanswered:
             if part.chunk is not None:
@@ -225,7 +220,7 @@ class BatchStream(Generic[R]):
 
     def _open(self) -> OpenStream:
         if self._stream is None:
-            self._stream = OpenStream(self._transport.method(self._method.name), self._transport.metadata())
+            self._stream = OpenStream(self.transport.method(self.method.name), self.transport.metadata())
         return self._stream
 
     def _close(self, wait_seconds: float = 0) -> None:
@@ -234,4 +229,4 @@ class BatchStream(Generic[R]):
             self._stream = None
 
     def _new_attempts(self) -> CallAttempts:
-        return CallAttempts(self._transport.retry, self._transport.budget, deadline=math.inf)
+        return CallAttempts(self.transport.retry, self.transport.budget, deadline=math.inf)

@@ -6,6 +6,7 @@ import contextlib
 import time
 from collections import Counter
 from collections.abc import Callable, Generator, Iterator, Sequence
+from dataclasses import KW_ONLY, dataclass, field
 from itertools import islice
 
 from clipserve.client import Client
@@ -16,61 +17,43 @@ from clipserve.tools.indexing.reading import LOOKUP_BATCH, Candidate, Reader, St
 from clipserve.types import Point
 
 
+@dataclass(eq=False)
 class IndexRun:
-    """Writes what is new or changed below a folder into a collection.
+    """Writes what is new or changed below a folder into a collection."""
 
-    Attributes:
-        counts: pictures by state: new, changed, unchanged, failed. New and changed ones are counted at the
-            end of the run.
-        failures: name below the root and error of pictures that failed.
-        moved: points that had another root before.
-        done: pictures that are finished so far.
-        seconds: duration of the run.
-    """
-
-    def __init__(
-        self,
-        client: Client,
-        collection: str,
-        pictures: Sequence[Picture],
-        reader: Reader,
-        *,
-        known: bool,
-        replace: bool = False,
-        insert_only: bool = False,
-        progress: Callable[[int], None],
-    ) -> None:
-        """Prepares a run.
-
-        Args:
-            known: whether the collection has points.
-            replace: overwrite points of other folders, whatever their content.
-            insert_only: whether the server can insert a point only if its id is free, so that two
-                concurrent runs do not overwrite each other's points.
-            progress: called with `done`.
-        """
-        self.counts: Counter[State] = Counter()
-        self.failures: list[tuple[str, ClipserveError]] = []
-        self.moved = 0
-        self.done = 0
-        self.seconds = 0.0
-        self._client = client
-        self._collection = collection
-        self._pictures = pictures
-        self._reader = reader
-        self._known = known
-        self._replace = replace
-        self._insert_only = insert_only and not replace
-        self._progress = progress
-        self._sent: list[tuple[Picture, State]] = []
-        self._settled = 0
+    client: Client
+    collection: str
+    pictures: Sequence[Picture]
+    reader: Reader
+    _: KW_ONLY
+    progress: Callable[[int], None]
+    """Called with `done`."""
+    known: bool
+    """Whether the collection has points."""
+    replace: bool = False
+    """Overwrite points of other folders, whatever their content."""
+    insert_only: bool = False
+    """Whether the server can insert a point only if its id is free, so that two concurrent runs do not
+    overwrite each other's points."""
+    counts: Counter[State] = field(default_factory=Counter)
+    """Pictures by state: new, changed, unchanged, failed. New and changed ones are counted at the end."""
+    failures: list[tuple[str, ClipserveError]] = field(default_factory=list)
+    """Name below the root and error of pictures that failed."""
+    moved: int = 0
+    """Points that had another root before."""
+    done: int = 0
+    """Pictures that are finished so far."""
+    seconds: float = 0.0
+    """Duration of the run."""
+    _sent: list[tuple[Picture, State]] = field(default_factory=list)
+    _settled: int = 0
 
     def run(self) -> None:
         """Runs to the end. Raises ClipserveError if the server fails; written points stay."""
         start = time.perf_counter()
         with contextlib.closing(self._points()) as points:
-            result = self._client.upsert(
-                self._collection, points, on_error="return", progress=self._note_answers
+            result = self.client.upsert(
+                self.collection, points, on_error="return", progress=self._note_answers
             )
         taken: list[tuple[Picture, State]] = []
         for position, (picture, state) in enumerate(self._sent):
@@ -86,19 +69,19 @@ class IndexRun:
         self.seconds = time.perf_counter() - start
 
     def _candidates(self) -> Iterator[Candidate]:
-        if self._known:
-            return look_up(self._client, self._collection, self._pictures)
-        return (Candidate(picture, None) for picture in self._pictures)
+        if self.known:
+            return look_up(self.client, self.collection, self.pictures)
+        return (Candidate(picture, None) for picture in self.pictures)
 
     def _points(self) -> Generator[Point, None, None]:
         """The points to write, made as the client requests them."""
-        with contextlib.closing(self._reader.read_all(self._candidates())) as readings:
+        with contextlib.closing(self.reader.read_all(self._candidates())) as readings:
             for reading in readings:
                 picture = reading.picture
                 if reading.error is not None:
                     self._fail(picture, reading.error)
                     self._settle()
-                elif reading.replaces_other and not self._replace:
+                elif reading.replaces_other and not self.replace:
                     # The point was written after the folder was compared with the collection.
                     self._fail(picture, of_another(picture))
                     self._settle()
@@ -113,14 +96,14 @@ class IndexRun:
                         image=reading.content,
                         payload=reading.payload,
                         source_uri=picture.uri,
-                        must_be_new=self._insert_only and reading.state == "new",
+                        must_be_new=self.insert_only and not self.replace and reading.state == "new",
                     )
 
     def _settle_taken(self, taken: Sequence[tuple[Picture, State]]) -> None:
         """Counts points of this folder, from a retried call or a concurrent run; the others fail."""
         left = iter(taken)
         while some := list(islice(left, LOOKUP_BATCH)):
-            points = self._client.get_points(self._collection, [picture.id for picture, _ in some])
+            points = self.client.get_points(self.collection, [picture.id for picture, _ in some])
             stored = {point.id: point for point in points}
             for picture, state in some:
                 if picture.id in stored and origin_of(picture, stored[picture.id]) == "own":
@@ -136,11 +119,11 @@ class IndexRun:
         """Counts a picture that needs no request."""
         self._settled += 1
         self.done += 1
-        self._progress(self.done)
+        self.progress(self.done)
 
     def _note_answers(self, answered: int) -> None:
         self.done = self._settled + answered
-        self._progress(self.done)
+        self.progress(self.done)
 
 
 def of_another(picture: Picture) -> Conflict:

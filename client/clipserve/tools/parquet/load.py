@@ -5,7 +5,8 @@ from __future__ import annotations
 import contextlib
 import time
 from collections import deque
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Callable, Generator
+from dataclasses import KW_ONLY, dataclass, field
 
 from clipserve.client import Client
 from clipserve.errors import (
@@ -27,61 +28,45 @@ ROWS_WITH_SOURCES = 16
 """Rows to read at a time if they have sources, which may be large."""
 
 
+@dataclass(eq=False)
 class LoadRun:
-    """Writes a file's points into a collection.
+    """Writes a file's points into a collection."""
 
-    Attributes:
-        written: points that the server has stored.
-        skipped: points that existed already.
-        with_source: points that were written with their source.
-        failures: id (or row) and error of rows that failed.
-        done: rows that are finished so far.
-        seconds: duration of the run.
-    """
+    client: Client
+    collection: str
+    file: PointFile
+    schema: dict[str, str]
+    """The payload fields to write."""
+    _: KW_ONLY
+    progress: Callable[[int], None]
+    """Called with `done`."""
+    fingerprint: str
+    skip_existing: bool = False
+    from_sources: bool = False
+    """Embed the sources in the file again."""
+    keep_sources: bool = False
+    """The collection keeps sources, so write those of the file."""
+    may_lose_sources: bool = False
+    """Overwrite points with a source by rows without one."""
+    written: int = 0
+    """Points that the server has stored."""
+    skipped: int = 0
+    """Points that existed already."""
+    with_source: int = 0
+    """Points that were written with their source."""
+    failures: list[tuple[str, ClipserveError]] = field(default_factory=list)
+    """Id (or row) and error of rows that failed."""
+    done: int = 0
+    """Rows that are finished so far."""
+    seconds: float = 0.0
+    """Duration of the run."""
 
-    def __init__(
-        self,
-        client: Client,
-        collection: str,
-        file: PointFile,
-        schema: Mapping[str, str],
-        *,
-        fingerprint: str,
-        skip_existing: bool = False,
-        from_sources: bool = False,
-        keep_sources: bool = False,
-        may_lose_sources: bool = False,
-        progress: Callable[[int], None],
-    ) -> None:
-        """Prepares a run.
-
-        Args:
-            schema: the payload fields to write.
-            from_sources: embed the sources in the file again.
-            keep_sources: the collection keeps sources, so write those of the file.
-            may_lose_sources: overwrite points with a source by rows without one.
-            progress: called with `done`.
-        """
-        self.written = 0
-        self.skipped = 0
-        self.with_source = 0
-        self.failures: list[tuple[str, ClipserveError]] = []
-        self.done = 0
-        self.seconds = 0.0
-        self._client = client
-        self._collection = collection
-        self._file = file
-        self._schema = dict(schema)
-        self._fingerprint = fingerprint
-        self._skip_existing = skip_existing
-        self._from_sources = from_sources
-        self._with_sources = from_sources or (keep_sources and file.columns.source is not None)
-        self._guards_sources = keep_sources and not may_lose_sources
+    def __post_init__(self) -> None:
+        self._with_sources = self.from_sources or (self.keep_sources and self.file.columns.source is not None)
         self._rows_of: dict[str, int] = {}
         """The first row of each id."""
-        self._progress = progress
         # Embedding is slow: large batches would show no progress and continue long after Ctrl-C.
-        self._pace = Pace(ROWS_WITH_SOURCES) if from_sources else None
+        self._pace = Pace(ROWS_WITH_SOURCES) if self.from_sources else None
         self._sent: deque[tuple[list[Point], float]] = deque()
         """Batches without an answer yet, and when they were sent."""
 
@@ -89,8 +74,8 @@ class LoadRun:
         """Runs to the end. Raises ClipserveError or FileError; written points stay."""
         start = time.perf_counter()
         with contextlib.closing(self._batches()) as batches:
-            results = self._client.upsert_stream(
-                self._collection, batches, fingerprint=self._fingerprint, on_error="return"
+            results = self.client.upsert_stream(
+                self.collection, batches, fingerprint=self.fingerprint, on_error="return"
             )
             for result in results:
                 points, since = self._sent.popleft()
@@ -109,10 +94,10 @@ class LoadRun:
 
     def _batches(self) -> Generator[list[Point], None, None]:
         size = ROWS_WITH_SOURCES if self._with_sources else ROWS
-        for rows in self._file.batches(
+        for rows in self.file.batches(
             size,
-            self._schema,
-            with_embeddings=not self._from_sources,
+            self.schema,
+            with_embeddings=not self.from_sources,
             with_sources=self._with_sources,
         ):
             points = self._wanted(rows)
@@ -136,13 +121,11 @@ class LoadRun:
                 why = f"row {row.number:,} is not written, as row {first:,} has the same id"
                 self.failures.append((row.name, InvalidInput(why)))
         count = len(points)
-        if self._skip_existing and points:
-            known = {
-                stored.id for stored in self._client.get_points(self._collection, [p.id for p in points])
-            }
+        if self.skip_existing and points:
+            known = {stored.id for stored in self.client.get_points(self.collection, [p.id for p in points])}
             points = [point for point in points if point.id not in known]
         self.skipped += count - len(points)
-        if self._guards_sources:
+        if self.keep_sources and not self.may_lose_sources:
             points = self._without_losses(points)
         self._settle(len(rows) - len(points))
         return points
@@ -153,7 +136,7 @@ class LoadRun:
         losing: set[str] = set()
         for first in range(0, len(bare), ROWS_WITH_SOURCES):
             some = bare[first : first + ROWS_WITH_SOURCES]
-            stored = self._client.get_points(self._collection, some, with_sources=True)
+            stored = self.client.get_points(self.collection, some, with_sources=True)
             losing |= {old.id for old in stored if old.image is not None or old.text is not None}
         why = "it has a source in the collection but none in the file (--without-sources drops it)"
         self.failures += [(point.id, InvalidInput(why)) for point in points if point.id in losing]
@@ -162,7 +145,7 @@ class LoadRun:
     def _settle(self, count: int) -> None:
         if count:
             self.done += count
-            self._progress(self.done)
+            self.progress(self.done)
 
 
 def has_source(point: Point) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -46,26 +47,26 @@ def dictionaries(facts: FileFacts) -> list[str]:
     return [PAYLOAD + name for name, kind in facts.schema.items() if kind == "string"]
 
 
+@dataclass(eq=False)
 class PointWriter:
     """Writes points. Keeps at most one row group in memory."""
 
-    def __init__(self, parquet: Any, facts: FileFacts, schema: Any) -> None:
-        self._parquet = parquet
-        self._facts = facts
-        self._schema = schema
-        self._points: list[StoredPoint] = []
-        self._bytes = 0
+    parquet: Any
+    facts: FileFacts
+    schema: Any
+    _points: list[StoredPoint] = field(default_factory=list)
+    _bytes: int = 0
 
     def add(self, point: StoredPoint) -> None:
         """Adds a point, which must have its embedding."""
         self._points.append(point)
-        self._bytes += 4 * self._facts.dim + len(point.image or point.text or "") * self._facts.sources
+        self._bytes += 4 * self.facts.dim + len(point.image or point.text or "") * self.facts.sources
         if len(self._points) >= GROUP_ROWS or self._bytes >= GROUP_BYTES:
             self.flush()
 
     def flush(self) -> None:
         if self._points:
-            self._parquet.write_batch(self._batch())
+            self.parquet.write_batch(self._batch())
         self._points, self._bytes = [], 0
 
     def _batch(self) -> Any:
@@ -74,17 +75,17 @@ class PointWriter:
         columns: list[Any] = [
             pa.array([point.id for point in points], pa.string()),
             pa.FixedSizeListArray.from_arrays(
-                pa.array(embeddings.ravel()), type=self._schema.field(EMBEDDING).type
+                pa.array(embeddings.ravel()), type=self.schema.field(EMBEDDING).type
             ),
         ]
-        for name in self._facts.schema:
-            kind = self._schema.field(PAYLOAD + name).type
+        for name in self.facts.schema:
+            kind = self.schema.field(PAYLOAD + name).type
             columns.append(pa.array([point.payload.get(name) for point in points], kind))
         columns.append(pa.array([point.source_uri or None for point in points], pa.string()))
-        if self._facts.sources:
+        if self.facts.sources:
             columns.append(pa.array([source_of(point) for point in points], pa.binary()))
             columns.append(pa.array([source_kind(point) for point in points], pa.string()))
-        return pa.RecordBatch.from_arrays(columns, schema=self._schema)
+        return pa.RecordBatch.from_arrays(columns, schema=self.schema)
 
 
 def source_of(point: StoredPoint) -> bytes | None:

@@ -32,64 +32,51 @@ class Rows:
     """Errors by position."""
 
 
+@dataclass(frozen=True, eq=False)
 class Requests:
-    """Sends inputs one request at a time.
+    """Sends inputs one request at a time."""
 
-    Args:
-        advance: called with the number of inputs that were answered since the last call.
-    """
-
-    def __init__(self, client: Client, model: ModelInfo, limit: int, advance: Callable[[int], None]) -> None:
-        self._client = client
-        self._model = model
-        self.limit = limit
-        """Most inputs of one request."""
-        self._advance = advance
+    client: Client
+    model: ModelInfo
+    limit: int
+    """Most inputs of one request."""
+    advance: Callable[[int], None]
+    """Called with the number of inputs that were answered since the last call."""
 
     def embed(
         self, kind: Kind, inputs: Sequence[Any], sizes: Sequence[int], *, normalize: bool = False
     ) -> Rows:
         """The rows of all inputs, sent in requests of these sizes, again and again until all are sent."""
-        call = self._client.embed_images if kind == "images" else self._client.embed_texts
-        chunks = cut(len(inputs), [min(size, self.limit) for size in sizes])
-        return self._collect(
-            len(inputs),
-            (
-                (
-                    chunk,
-                    call(
-                        [inputs[i] for i in chunk],
-                        model=self._model.name,
-                        normalize=normalize,
-                        on_error="return",
-                    ),
-                )
-                for chunk in chunks
-            ),
+        call = self.client.embed_images if kind == "images" else self.client.embed_texts
+        chunks = list(cut(len(inputs), [min(size, self.limit) for size in sizes]))
+        answers = (
+            call([inputs[i] for i in chunk], model=self.model.name, normalize=normalize, on_error="return")
+            for chunk in chunks
         )
+        return self._collect(len(inputs), zip(chunks, answers, strict=True))
 
     def stream(self, kind: Kind, inputs: Sequence[Any], size: int) -> Rows:
         """The rows of all inputs, sent in batches of this size over one stream."""
         chunks = list(cut(len(inputs), [min(size, self.limit)]))
-        results = self._client.embed_stream(
+        results = self.client.embed_stream(
             ([inputs[i] for i in chunk] for chunk in chunks),
             kind=kind,
-            model=self._model.name,
+            model=self.model.name,
             normalize=False,
             on_error="return",
         )
         return self._collect(len(inputs), zip(chunks, results, strict=True))
 
     def _collect(self, count: int, parts: Iterable[tuple[range, EmbedResult]]) -> Rows:
-        rows = Rows(np.full((count, self._model.ref.embed_dim), np.nan, np.float32))
+        rows = Rows(np.full((count, self.model.ref.embed_dim), np.nan, np.float32))
         for chunk, result in parts:
-            if result.model is not None and result.model.fingerprint != self._model.ref.fingerprint:
+            if result.model is not None and result.model.fingerprint != self.model.ref.fingerprint:
                 raise ModelReplaced
             if result.model is not None:
                 rows.vectors[chunk.start : chunk.stop] = result.embeddings
             rows.truncated.update(chunk[i] for i in result.truncated)
             rows.errors.update({chunk[i]: error for i, error in result.errors.items()})
-            self._advance(len(chunk))
+            self.advance(len(chunk))
         return rows
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -79,44 +80,41 @@ def check_fingerprint(model: ModelInfo, golden: Golden) -> Check:
     return Check("fingerprint", "failed", detail, remedies.FINGERPRINT)
 
 
+@dataclass(frozen=True, eq=False)
 class ModelChecks:
     """The checks of one model: `of` each kind of input, then `across` both."""
 
-    def __init__(
-        self,
-        client: Client,
-        requests: Requests,
-        model: ModelInfo,
-        golden: Golden | None,
-        *,
-        recorded_apply: bool,
-    ) -> None:
-        self._client = client
-        self._requests = requests
-        self._model = model
-        self._golden = golden
-        self._recorded_apply = recorded_apply
-        self._bound = SAME.get(model.precision, LEAST)
+    client: Client
+    requests: Requests
+    model: ModelInfo
+    golden: Golden | None
+    recorded_apply: bool
+    """Whether the golden file is of the served model."""
+
+    @property
+    def bound(self) -> float:
+        """Least cosine of two embeddings of the same input."""
+        return SAME.get(self.model.precision, LEAST)
 
     def of(self, inputs: Inputs) -> Iterator[Check]:
         """All checks of one kind of input. Without rows to compare with, the first check is the only one."""
         kind, items = inputs.kind, inputs.items
-        alone = self._requests.embed(kind, items, [1])
+        alone = self.requests.embed(kind, items, [1])
         yield (first := check_answered(kind, alone))
         if first.status == "failed":
             return
-        if self._golden is not None:
+        if self.golden is not None:
             yield self._recorded(inputs, alone)
         if kind == "texts":
             yield self._truncated(inputs, alone)
-        yield check_different(kind, alone, self._bound)
+        yield check_different(kind, alone, self.bound)
         for sizes in (SMALL_SIZES, *LARGE_SIZES):
-            rows = self._requests.embed(kind, items, sizes)
-            yield self._same(f"{kind} in requests of {named(sizes, self._requests.limit)}", rows, alone)
+            rows = self.requests.embed(kind, items, sizes)
+            yield self._same(f"{kind} in requests of {named(sizes, self.requests.limit)}", rows, alone)
         yield self._reordered(inputs, alone)
-        streamed = self._requests.stream(kind, items, STREAM_SIZE)
+        streamed = self.requests.stream(kind, items, STREAM_SIZE)
         yield self._same(f"{kind} in a stream", streamed, alone, remedies.STREAM)
-        yield self._normalized(kind, self._requests.embed(kind, items, [8], normalize=True), alone)
+        yield self._normalized(kind, self.requests.embed(kind, items, [8], normalize=True), alone)
 
     def across(self) -> Iterator[Check]:
         """The forms of a picture, and the scores of labels."""
@@ -129,22 +127,22 @@ class ModelChecks:
             "Pillow image": [Image.fromarray(array) for array in arrays],
         }
         rows = {
-            form: self._requests.embed("images", [ExactPixels(picture) for picture in pictures], [FORMS])
+            form: self.requests.embed("images", [ExactPixels(picture) for picture in pictures], [FORMS])
             for form, pictures in forms.items()
         }
         for form in ("array", "Pillow image"):
             yield self._same(f"image as {form} and as file", rows[form], rows["file"], remedies.FORM)
-        yield check_scores(self._client, self._model, forms["file"], self._bound)
+        yield check_scores(self.client, self.model, forms["file"], self.bound)
 
     def _recorded(self, inputs: Inputs, alone: Rows) -> Check:
-        assert self._golden is not None
+        assert self.golden is not None
         name = f"{inputs.kind} as recorded"
-        if not self._recorded_apply:
+        if not self.recorded_apply:
             return Check(name, "skipped", "the golden file is of another model")
-        golden = self._golden
+        golden = self.golden
         expected = golden.image_vectors if inputs.kind == "images" else golden.text_vectors
         names = golden.image_names if inputs.kind == "images" else golden.texts
-        bound = RECORDED.get(self._model.precision, LEAST)
+        bound = RECORDED.get(self.model.precision, LEAST)
         return compared(name, alone.vectors[: inputs.recorded], expected, bound, remedies.RECORDED, names)
 
     def _truncated(self, inputs: Inputs, alone: Rows) -> Check:
@@ -152,10 +150,10 @@ class ModelChecks:
         last = len(inputs.items) - 1
         expected = {last}
         known = range(inputs.recorded, last + 1)
-        if self._golden is not None and self._recorded_apply:
-            expected |= {i for i, flag in enumerate(self._golden.truncated) if flag}
+        if self.golden is not None and self.recorded_apply:
+            expected |= {i for i, flag in enumerate(self.golden.truncated) if flag}
             known = range(last + 1)
-        sure = [i for i in known if i == last or i < inputs.recorded or short(inputs.items[i], self._model)]
+        sure = [i for i in known if i == last or i < inputs.recorded or short(inputs.items[i], self.model)]
         wrong = [i for i in sure if (i in alone.truncated) != (i in expected)]
         if not wrong:
             return Check("truncated texts", "passed", f"{len(expected)} of {len(sure)} texts, as they should")
@@ -169,7 +167,7 @@ class ModelChecks:
         count = len(inputs.items)
         orders = np.arange(count)[::-1], np.random.default_rng(0).permutation(count)
         for order in orders:
-            rows = self._requests.embed(inputs.kind, [inputs.items[i] for i in order], [32])
+            rows = self.requests.embed(inputs.kind, [inputs.items[i] for i in order], [32])
             placed = Rows(
                 np.empty_like(rows.vectors), errors={int(order[i]): e for i, e in rows.errors.items()}
             )
@@ -190,12 +188,12 @@ class ModelChecks:
                 name, "failed", f"lengths differ from 1 by up to {furthest:.2g}", remedies.NORMALIZED
             )
         directions = raw.vectors / np.linalg.norm(raw.vectors, axis=1, keepdims=True)
-        return compared(name, rows.vectors, directions, self._bound, remedies.NORMALIZED)
+        return compared(name, rows.vectors, directions, self.bound, remedies.NORMALIZED)
 
     def _same(self, name: str, rows: Rows, alone: Rows, remedy: str = remedies.BATCH) -> Check:
         if rows.errors:
             return refused(name, rows.errors, len(rows.vectors))
-        return compared(name, rows.vectors, alone.vectors, self._bound, remedy)
+        return compared(name, rows.vectors, alone.vectors, self.bound, remedy)
 
 
 def short(text: str, model: ModelInfo) -> bool:
