@@ -6,7 +6,6 @@ import click
 from rich.text import Text
 
 from clipserve.tools.cli.options import Server, server_options
-from clipserve.tools.cli.output import print_json
 from clipserve.tools.cli.terminal import console, say, table
 
 
@@ -49,12 +48,8 @@ def list_aliases(server: Server) -> None:
     """List the aliases and their collections."""
     with server.client() as client:
         aliases = client.list_aliases()
-    if server.as_json:
-        print_json({"aliases": aliases})
-    elif not aliases:
-        say("no aliases; `clipserve collections alias NAME COLLECTION` creates one")
-    else:
-        rows = table("alias", "collection")
-        for alias, collection in aliases.items():
-            rows.add_row(Text(alias), Text(collection))
-        console().print(rows)
+    rows = table("alias", "collection")
+    for alias, collection in aliases.items():
+        rows.add_row(Text(alias), Text(collection))
+    none = "no aliases; `clipserve collections alias NAME COLLECTION` creates one"
+    server.answer({"aliases": aliases}, lambda: console().print(rows) if aliases else say(none))

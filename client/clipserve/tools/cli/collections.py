@@ -12,7 +12,6 @@ from clipserve.tools.cli.aliases import list_aliases, put_alias, unalias
 from clipserve.tools.cli.collection_output import document
 from clipserve.tools.cli.common import ListByDefault
 from clipserve.tools.cli.options import Server, server_options, yes_option
-from clipserve.tools.cli.output import print_json
 from clipserve.tools.cli.terminal import confirm, console, say, table
 from clipserve.types import Collection
 
@@ -37,10 +36,7 @@ def list_collections(server: Server) -> None:
     """List the collections."""
     with server.client() as client:
         listed = client.list_collections()
-    if server.as_json:
-        print_json({"collections": [document(collection) for collection in listed]})
-    else:
-        show(listed)
+    server.answer({"collections": [document(collection) for collection in listed]}, lambda: show(listed))
 
 
 def show(listed: Sequence[Collection]) -> None:
@@ -70,10 +66,7 @@ def show_one(name: str, server: Server) -> None:
     """Show a collection: schema, index, scores and migration."""
     with server.client() as client:
         collection = client.get_collection(name)
-    if server.as_json:
-        print_json(document(collection))
-    else:
-        collection_output.show(collection)
+    server.answer(document(collection), lambda: collection_output.show(collection))
 
 
 @collections.command("rm")

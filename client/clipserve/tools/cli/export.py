@@ -14,7 +14,7 @@ from clipserve.filters.conditions import Filter
 from clipserve.tools.cli.common import need_pyarrow, read_filter
 from clipserve.tools.cli.errors import Failure
 from clipserve.tools.cli.options import OUT, Server, filter_option, server_options
-from clipserve.tools.cli.output import per_second, print_json, progress
+from clipserve.tools.cli.output import per_second, progress
 from clipserve.tools.cli.terminal import say
 from clipserve.tools.indexing.facts import printable
 from clipserve.types import Collection
@@ -70,14 +70,12 @@ def export(collection: str, file: Path, filter_text: str | None, sources: bool, 
         "seconds": seconds,
         "points_per_second": per_second(points, seconds),
     }
-    if server.as_json:
-        print_json(facts)
-    else:
-        say(
-            f"wrote {points:,} points of {info.name} to {printable(file)} ({facts['bytes'] / 1e6:,.1f} MB) "
-            f"in {seconds:.1f} s ({facts['points_per_second']:,.1f} points/s)"
-            + (f", {with_source:,} with their source" if sources else "")
-        )
+    server.answer(
+        facts,
+        f"wrote {points:,} points of {info.name} to {printable(file)} ({facts['bytes'] / 1e6:,.1f} MB) "
+        f"in {seconds:.1f} s ({facts['points_per_second']:,.1f} points/s)"
+        + (f", {with_source:,} with their source" if sources else ""),
+    )
 
 
 def write(

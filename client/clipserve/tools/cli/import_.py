@@ -15,7 +15,6 @@ from clipserve.tools.cli.options import Server, server_options
 from clipserve.tools.cli.output import (
     error_facts,
     per_second,
-    print_json,
     progress,
     say_if_stopped,
     show_errors,
@@ -143,10 +142,7 @@ def import_(
             total = client.count(collection)
     except FileError as error:
         raise Failure(f"{printable(file)}: {error}") from error
-    if server.as_json:
-        print_json(document(info, file, points, run, created, total))
-    else:
-        show(info, points, run, total)
+    server.answer(document(info, file, points, run, created, total), lambda: show(info, points, run, total))
     if run.failures:
         raise SystemExit(ITEMS_FAILED)
 

@@ -9,7 +9,6 @@ from rich.text import Text
 
 from clipserve.tools.cli.errors import TRY_AGAIN, Failure
 from clipserve.tools.cli.options import Server, server_options
-from clipserve.tools.cli.output import print_json
 from clipserve.tools.cli.terminal import console, table
 from clipserve.types import ModelInfo, ServerInfo
 
@@ -31,10 +30,7 @@ def info(server: Server) -> None:
     """
     with server.client() as client:
         info = client.info()
-    if server.as_json:
-        print_json({"target": server.target, **asdict(info)})
-    else:
-        show(server.target, info)
+    server.answer({"target": server.target, **asdict(info)}, lambda: show(server.target, info))
     if not any(model.ready for model in info.models):
         facts = {"code": "UNAVAILABLE", "reason": "MODEL_UNAVAILABLE", "field": "", "metadata": {}}
         raise Failure(NOT_READY, TRY_AGAIN, {**facts, "request_id": ""} if server.as_json else None)

@@ -122,10 +122,7 @@ def list_labels(server: Server) -> None:
     """List the latest version of each label set."""
     with server.client() as client:
         label_sets = client.list_label_sets()
-    if server.as_json:
-        print_json({"label_sets": [facts(info) for info in label_sets]})
-    else:
-        show(label_sets)
+    server.answer({"label_sets": [facts(info) for info in label_sets]}, lambda: show(label_sets))
 
 
 @labels.command()

@@ -13,7 +13,7 @@ from clipserve.client import Client
 from clipserve.tools.cli.errors import ITEMS_FAILED, Failure
 from clipserve.tools.cli.migration_output import document, loss, nothing_embedded, show, show_ready
 from clipserve.tools.cli.options import Server, server_options
-from clipserve.tools.cli.output import print_json, progress
+from clipserve.tools.cli.output import progress
 from clipserve.tools.cli.terminal import ask, confirm, error_console, say
 from clipserve.types import Collection, Migration
 
@@ -117,10 +117,7 @@ def migrate(
             info = client.roll_back_migration(info.name, accept_dropped=choices.accepted)
         elif end:
             info = finish(client, info, choices)
-    if server.as_json:
-        print_json(document(info))
-    else:
-        show(info)
+    server.answer(document(info), lambda: show(info))
     if to_model is not None and (nothing_embedded(info) or (choices.switch and is_ready(info))):
         # Only failed points prevent the switch.
         raise SystemExit(ITEMS_FAILED)

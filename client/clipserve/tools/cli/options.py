@@ -103,12 +103,14 @@ class Server:
             return None
         return Tls(self.ca, self.cert, self.key, server_name=self.server_name or "")
 
-    def answer(self, document: Mapping[str, Any], sentence: str) -> None:
-        """Prints the document if --json was given, else the sentence."""
+    def answer(self, document: Mapping[str, Any], told: str | Callable[[], None]) -> None:
+        """Prints the document if --json was given, else the sentence, or what the function prints."""
         if self.as_json:
             print_json(document)
+        elif isinstance(told, str):
+            say(told)
         else:
-            say(sentence)
+            told()
 
     def client(self, *, job: bool = False, in_flight: int = IN_FLIGHT) -> Client:
         """A client of the server. Raises click.BadParameter for a malformed target or token.

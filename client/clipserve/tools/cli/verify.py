@@ -14,7 +14,7 @@ from clipserve.errors import ModelNotFound
 from clipserve.safe_text import quoted
 from clipserve.tools.cli.errors import FAILED, Failure
 from clipserve.tools.cli.options import Server, server_options
-from clipserve.tools.cli.output import print_json, progress
+from clipserve.tools.cli.output import progress
 from clipserve.tools.cli.stdin import FILE_OR_STDIN, file_of, name_of
 from clipserve.tools.cli.terminal import console, error_console, say, table
 from clipserve.tools.verification.compare import Check
@@ -110,10 +110,7 @@ def verify(golden_file: Path | None, model: str, server: Server) -> None:
             verified = [
                 Verified(one, tuple(checks_of(client, info, one, golden, answered))) for one in models
             ]
-    if server.as_json:
-        print_json(document(server, verified, golden_file))
-    else:
-        show(verified)
+    server.answer(document(server, verified, golden_file), lambda: show(verified))
     if any(one.failed for one in verified):
         raise SystemExit(FAILED)
 
