@@ -32,33 +32,7 @@ WORDS = 500
 """Words that represent everything else, at most."""
 NEAR = 0.8
 """Words with this cosine to a label, both relative to the mean of all words, may mean the same."""
-GENERAL = (
-    "random noise",
-    "static",
-    "a screenshot",
-    "a screenshot of a window",
-    "a texture",
-    "a pattern",
-    "stripes",
-    "a checkerboard",
-    "a blank page",
-    "a page of text",
-    "text",
-    "a diagram",
-    "a chart",
-    "a bar chart",
-    "a line graph",
-    "an abstract picture",
-    "a solid color",
-    "a table of numbers",
-    "a gradient",
-    "a scribble",
-    "a document",
-    "a web site",
-    "a blurry picture",
-    "a dark picture",
-    "geometric shapes",
-)
+GENERAL = data_lines("general_prompts.txt")
 """Prompts for images without an object."""
 GENERAL_SHARE = 0.3
 """Weight of the general prompts; the words have the rest."""
