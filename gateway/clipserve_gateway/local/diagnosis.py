@@ -7,15 +7,7 @@ import signal
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from clipserve_gateway.local.diagnosis_rules import (
-    EXPORT,
-    MEMORY,
-    NO_PROGRESS,
-    OPEN_FILES,
-    OPEN_FILES_CAUSE,
-    RULES,
-    SHARED_MEMORY,
-)
+from clipserve_gateway.local.diagnosis_rules import NO_PROGRESS, RULES, SENTENCES
 
 LARGEST_DETAIL = 200
 """Characters of Triton's own text in a sentence."""
@@ -109,7 +101,7 @@ def full_shared_memory(text: str, evidence: Evidence) -> Diagnosis | None:
         return None
     return Diagnosis(
         f"Triton needs more shared memory: /dev/shm holds only {evidence.shared_memory_size}.",
-        SHARED_MEMORY,
+        SENTENCES["shared_memory"],
     )
 
 
@@ -118,9 +110,10 @@ def by_log(text: str, evidence: Evidence) -> Diagnosis | None:
     for pattern, cause, remedy in RULES:
         match = re.search(pattern, text)
         if match:
-            words = {key: shown(value or "") for key, value in match.groupdict().items()}
+            groups = {key: shown(value or "") for key, value in match.groupdict().items()}
+            words = SENTENCES | groups
             words["path"] = words.get("path") or words.get("before", "")
-            return Diagnosis(cause.format_map(words).replace(": .", "."), remedy)
+            return Diagnosis(cause.format_map(words).replace(": .", "."), remedy.format_map(words))
     return None
 
 
@@ -144,9 +137,11 @@ def by_signal(text: str, evidence: Evidence) -> Diagnosis | None:
     codes = {evidence.exit_code, evidence.stub_code}
     what = "Triton" if evidence.exit_code is not None else "The process of a model"
     if evidence.oom_kills:
-        return Diagnosis("Memory ran out: the kernel has killed a process.", MEMORY)
+        return Diagnosis("Memory ran out: the kernel has killed a process.", SENTENCES["memory"])
     if -signal.SIGKILL in codes:
-        return Diagnosis(f"{what} was killed (SIGKILL), most likely because memory ran out.", MEMORY)
+        return Diagnosis(
+            f"{what} was killed (SIGKILL), most likely because memory ran out.", SENTENCES["memory"]
+        )
     if -signal.SIGILL in codes:
         lacks = "has no AVX2" if evidence.no_avx2 else "lacks an instruction that it uses"
         return Diagnosis(f"{what} cannot run here: the processor {lacks}.", "Use a newer processor.")
@@ -154,14 +149,16 @@ def by_signal(text: str, evidence: Evidence) -> Diagnosis | None:
     if evidence.has_small_shared_memory and codes & crashes:
         return Diagnosis(
             f"Triton has crashed, and /dev/shm holds only {evidence.shared_memory_size}.",
-            SHARED_MEMORY,
+            SENTENCES["shared_memory"],
         )
     dead = re.search(r"Stub process '(.+?)(?:_\d+)*' is not healthy", text)
     if dead or (evidence.exit_code is None and evidence.stub_code is not None):
         model = f"The process of {dead[1]}" if dead else "The process of a model"
         code = evidence.exit_code if evidence.exit_code is not None else evidence.stub_code
         how = "" if code is None else f" ({ending(code)})"
-        return Diagnosis(f"{model} ended while the model was loaded{how}.", f"Start again. {EXPORT}")
+        return Diagnosis(
+            f"{model} ended while the model was loaded{how}.", f"Start again. {SENTENCES['export']}"
+        )
     return None
 
 
@@ -170,7 +167,7 @@ def few_open_files(text: str, evidence: Evidence) -> Diagnosis | None:
     few = evidence.open_files is not None and evidence.open_files < FEW_OPEN_FILES
     if not few or not re.search(r"failed to open directory|Triton cannot load \S+: unloaded", text):
         return None
-    return Diagnosis(f"{OPEN_FILES_CAUSE}: it is {evidence.open_files}.", OPEN_FILES)
+    return Diagnosis(f"{SENTENCES['few_open_files']}: it is {evidence.open_files}.", SENTENCES["open_files"])
 
 
 def bad_model(text: str, evidence: Evidence) -> Diagnosis | None:
@@ -179,13 +176,13 @@ def bad_model(text: str, evidence: Evidence) -> Diagnosis | None:
         return None
     match = re.search(r"failed to load '([^']+)' version \d+: (?:Internal|Invalid argument): ([^\n]+)", text)
     if match:
-        return Diagnosis(f"Triton cannot load {match[1]}: {shown(match[2])}.", EXPORT)
+        return Diagnosis(f"Triton cannot load {match[1]}: {shown(match[2])}.", SENTENCES["export"])
     match = re.search(r"^model (\S+) answers wrong, for \d+ s: ([^\n]+)", evidence.symptom, re.MULTILINE)
     if match:
-        return Diagnosis(f"Model {match[1]} answers wrong: {shown(match[2])}.", EXPORT)
+        return Diagnosis(f"Model {match[1]} answers wrong: {shown(match[2])}.", SENTENCES["export"])
     for name, why in re.findall(NO_ANSWER, evidence.symptom):
         if re.search(BAD_EXPORT, why):
-            return Diagnosis(f"Model {name} cannot be served: {shown(why)}.", EXPORT)
+            return Diagnosis(f"Model {name} cannot be served: {shown(why)}.", SENTENCES["export"])
     return None
 
 
