@@ -128,7 +128,7 @@ def assemble(settings: Settings, backend: ReplicaPool | None = None) -> Parts:
         poll_seconds=settings.model_poll_seconds,
         metrics=metrics,
         on_change=lambda: readiness.report_models(),
-        shown=visible.model,
+        shown=lambda name: visible().sees_model(name),
         first=first_model,
     )
     readiness = Readiness(models, engine, health_servicer, SERVICES, remote="://" in settings.data)

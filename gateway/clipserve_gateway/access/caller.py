@@ -6,7 +6,6 @@ import contextvars
 from dataclasses import dataclass
 
 from clipserve_gateway.access.grants import Grant
-from clipserve_gateway.collection.spec import CollectionSpec
 
 
 @dataclass(frozen=True)
@@ -26,28 +25,10 @@ current: contextvars.ContextVar[Caller | None] = contextvars.ContextVar("caller"
 """The caller of the call being served; None outside of calls and on a gateway without tokens."""
 
 
-class CallerView:
+EVERYTHING = Grant("")
+
+
+def visible() -> Grant:
     """What the current caller may see: everything on a gateway without tokens."""
-
-    def name(self, name: str) -> bool:
-        """Whether the caller's token matches the name of a collection or alias."""
-        caller = current.get()
-        return caller is None or caller.grant.sees(name)
-
-    def collection(self, collection: CollectionSpec) -> bool:
-        """Whether the caller may see the collection."""
-        caller = current.get()
-        return caller is None or caller.grant.sees_collection(collection)
-
-    def label_set(self, name: str) -> bool:
-        """Whether the caller may see the label set of that name."""
-        caller = current.get()
-        return caller is None or caller.grant.sees_label_set(name)
-
-    def model(self, name: str) -> bool:
-        """Whether the caller may see the model of that name."""
-        caller = current.get()
-        return caller is None or caller.grant.sees_model(name)
-
-
-visible = CallerView()
+    caller = current.get()
+    return EVERYTHING if caller is None else caller.grant

@@ -23,10 +23,10 @@ from clipserve_gateway.types import AS_OPEN_CLIP, ImageRules, ModelSpec
 class Shown(Protocol):
     """What the caller may see."""
 
-    def name(self, name: str) -> bool:
+    def sees(self, name: str) -> bool:
         """Whether the caller may see the collection or alias, as far as its name decides."""
 
-    def collection(self, collection: CollectionSpec) -> bool:
+    def sees_collection(self, collection: CollectionSpec) -> bool:
         """Whether the caller may see the collection."""
 
 
@@ -110,22 +110,21 @@ class CollectionOps:
 
         with stage("index"):
             aliases = await self._aliases(shown)
-            specs = [
-                spec for spec in await self._catalog.all() if spec.name > after and shown.collection(spec)
-            ][:limit]
+            listed = filter(shown.sees_collection, await self._catalog.all())
+            specs = [spec for spec in listed if spec.name > after][:limit]
             return [one for one in await asyncio.gather(*map(facts, specs)) if one is not None]
 
     async def _aliases(self, shown: Shown) -> dict[str, tuple[str, ...]]:
         """The shown aliases of each collection."""
         aliases: dict[str, tuple[str, ...]] = {}
         for alias, target in (await self._catalog.aliases()).items():
-            if shown.name(alias):
+            if shown.sees(alias):
                 aliases[target] = (*aliases.get(target, ()), alias)
         return aliases
 
     async def drop(self, name: str, *, shown: Shown) -> None:
         """Deletes a collection with its points. Raises CollectionHasAliases, which names shown aliases."""
-        await self._catalog.drop(name, shown.name)
+        await self._catalog.drop(name, shown.sees)
 
     async def purge(self, name: str) -> None:
         """Erases deleted and replaced points of a collection from all files now; see Engine.purge."""
@@ -148,11 +147,11 @@ class CollectionOps:
     async def alias_page(self, after: str, limit: int, *, shown: Shown) -> list[tuple[str, str]]:
         """Up to `limit` (alias, collection) after the alias `after`, by alias, if both are shown."""
         aliases = sorted((await self._catalog.aliases()).items())
-        hidden = {spec.name for spec in await self._catalog.all() if not shown.collection(spec)}
+        hidden = {spec.name for spec in await self._catalog.all() if not shown.sees_collection(spec)}
         return [
             (alias, target)
             for alias, target in aliases
-            if alias > after and shown.name(alias) and shown.name(target) and target not in hidden
+            if alias > after and shown.sees(alias) and shown.sees(target) and target not in hidden
         ][:limit]
 
 

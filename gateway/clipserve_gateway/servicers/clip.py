@@ -167,11 +167,11 @@ class ServerInfoServicer:
         self, request: clip_pb2.GetServerInfoRequest, call: Call
     ) -> clip_pb2.GetServerInfoResponse:
         """Returns the models that the caller may use, their fingerprints, and the limits."""
-        default = self._models.default
+        default, sees_model = self._models.default, visible().sees_model
         return convert.write_server_info(
             clipserve_gateway.__version__,
-            [(spec, ready) for spec, ready in self._models.all() if visible.model(spec.name)],
-            default if visible.model(default) else "",
+            [(spec, ready) for spec, ready in self._models.all() if sees_model(spec.name)],
+            default if sees_model(default) else "",
             self._calls.limits,
             self._engine.name,
             self._engine.keeps_sources,

@@ -39,7 +39,7 @@ class CollectionServicer:
 
     async def GetCollection(self, request: pb.GetCollectionRequest, call: Call) -> pb.GetCollectionResponse:
         """Returns one collection, with the state of its index and of its migration."""
-        facts = await self._collections.get(request.name, shown=visible)
+        facts = await self._collections.get(request.name, shown=visible())
         return pb.GetCollectionResponse(collection=convert.write_collection(facts))
 
     async def ListCollections(
@@ -47,7 +47,7 @@ class CollectionServicer:
     ) -> pb.ListCollectionsResponse:
         """Lists the collections by name, page by page."""
         after, size = pages.read_page(request)
-        page = await self._collections.page(after, size + 1, shown=visible)
+        page = await self._collections.page(after, size + 1, shown=visible())
         response = pb.ListCollectionsResponse(
             collections=map(convert.write_collection, page[:size]),
             next_page_token=pages.write_page_token(page[size - 1].spec.name) if len(page) > size else "",
@@ -59,7 +59,7 @@ class CollectionServicer:
     ) -> pb.DeleteCollectionResponse:
         """Deletes a collection and all its points."""
         with self._calls.audit.change("DeleteCollection", call.peer, collection=request.name):
-            await self._collections.drop(request.name, shown=visible)
+            await self._collections.drop(request.name, shown=visible())
         return pb.DeleteCollectionResponse()
 
     async def PurgeCollection(
@@ -77,7 +77,7 @@ class CollectionServicer:
         with self._calls.audit.change("PutAlias", call.peer, alias=alias, after=after) as entry:
             entry["before"] = before = await self._collections.put_alias(alias, after)
         # Another caller may have moved the alias since this call was authorized.
-        return pb.PutAliasResponse(previous_collection=before if visible.name(before) else "")
+        return pb.PutAliasResponse(previous_collection=before if visible().sees(before) else "")
 
     async def DeleteAlias(self, request: pb.DeleteAliasRequest, call: Call) -> pb.DeleteAliasResponse:
         """Deletes an alias; the collection stays."""
@@ -88,7 +88,7 @@ class CollectionServicer:
     async def ListAliases(self, request: pb.ListAliasesRequest, call: Call) -> pb.ListAliasesResponse:
         """Lists the aliases by name, page by page."""
         after, size = pages.read_page(request)
-        page = await self._collections.alias_page(after, size + 1, shown=visible)
+        page = await self._collections.alias_page(after, size + 1, shown=visible())
         return pb.ListAliasesResponse(
             aliases=[pb.Alias(name=name, collection=target) for name, target in page[:size]],
             next_page_token=pages.write_page_token(page[size - 1][0]) if len(page) > size else "",

@@ -53,7 +53,7 @@ class LabelSetServicer:
     async def ListLabelSets(self, request: pb.ListLabelSetsRequest, call: Call) -> pb.ListLabelSetsResponse:
         """Lists the latest version of every label set by name, page by page."""
         after, size = pages.read_page(request)
-        page = await self._label_sets.page(after, size + 1, visible.label_set)
+        page = await self._label_sets.page(after, size + 1, visible().sees_label_set)
         return pb.ListLabelSetsResponse(
             label_sets=map(convert.write_info, page[:size]),
             next_page_token=pages.write_page_token(page[size - 1].ref.name) if len(page) > size else "",

@@ -64,4 +64,4 @@ class MigrationServicer:
         with self._calls.audit.change(action, call.peer, collection=name) as entry:
             spec = await step
             entry["model"] = spec.serving.fingerprint
-        return write_collection(await self._collections.get(spec.name, shown=visible))
+        return write_collection(await self._collections.get(spec.name, shown=visible()))

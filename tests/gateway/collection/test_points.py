@@ -104,7 +104,7 @@ async def test_embeddings_of_another_model_are_refused_with_both_named(domain):
 
 async def test_points_for_a_collection_that_was_made_anew_are_refused(domain):
     before = await domain.create()
-    await domain.collections.drop("pets", shown=visible)
+    await domain.collections.drop("pets", shown=visible())
     await domain.create()
     with pytest.raises(CollectionNotFound):
         await domain.points.upsert(before, [NewPoint("a", "a", {})], fingerprint="", deadline=SOON)
