@@ -14,7 +14,7 @@ from clipserve.filters.conditions import Filter
 from clipserve.inputs.image_like import ImageLike
 from clipserve.jobs.base import OnError
 from clipserve.jobs.classify import ClassifyJob
-from clipserve.jobs.embed import EmbedJob
+from clipserve.jobs.embed import EmbedJob, EmbedOptions
 from clipserve.jobs.warn import warn_of_texts
 from clipserve.labels import LabelSet, to_label_set
 from clipserve.messages.responses import read_search
@@ -123,16 +123,8 @@ class ClipCalls(Calls):
             allow_truncation: allows `dimensions` that the model was not trained for
                 (`ModelInfo.matryoshka_dims`): the embeddings then lose more.
         """
-        job = EmbedJob(
-            *("images", images),
-            model=model,
-            normalize=normalize,
-            format=format,
-            dimensions=dimensions,
-            allow_truncation=allow_truncation,
-            on_error=on_error,
-        )
-        return self._run(job, timeout, progress)
+        options = EmbedOptions(model, normalize, format, dimensions, allow_truncation)
+        return self._run(EmbedJob("images", options, on_error, images), timeout, progress)
 
     def embed_texts(
         self,
@@ -153,16 +145,8 @@ class ClipCalls(Calls):
         its `tokens` how much the model read of each. `format`, `dimensions`, `allow_truncation`: as in
         `embed_images`.
         """
-        job = EmbedJob(
-            *("texts", texts),
-            model=model,
-            normalize=normalize,
-            format=format,
-            dimensions=dimensions,
-            allow_truncation=allow_truncation,
-            on_error=on_error,
-        )
-        return self._run(job, timeout, progress)
+        options = EmbedOptions(model, normalize, format, dimensions, allow_truncation)
+        return self._run(EmbedJob("texts", options, on_error, texts), timeout, progress)
 
     def embed_stream(
         self,
@@ -182,16 +166,8 @@ class ClipCalls(Calls):
         Batches are read as answers arrive, a few ahead of them. `timeout` applies to each answer. `format`,
         `dimensions`, `allow_truncation`: as in `embed_images`.
         """
-        new_job = functools.partial(
-            EmbedJob,
-            kind,
-            model=model,
-            normalize=normalize,
-            format=format,
-            dimensions=dimensions,
-            allow_truncation=allow_truncation,
-            on_error=on_error,
-        )
+        options = EmbedOptions(model, normalize, format, dimensions, allow_truncation)
+        new_job = functools.partial(EmbedJob, kind, options, on_error)
         return self._stream(EmbedJob.stream, batches, new_job, timeout)
 
     def search(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
@@ -22,6 +23,22 @@ ANSWER_OVERHEAD = 2048
 """Bytes of an item in a response besides its embedding, at most."""
 
 
+@dataclass(frozen=True)
+class EmbedOptions:
+    """The model and the form of embeddings, as in `Client.embed_images`. Raises ValueError."""
+
+    model: str
+    normalize: bool
+    format: EmbeddingFormat
+    dimensions: int | None
+    allow_truncation: bool
+
+    def __post_init__(self) -> None:
+        check_format(self.format)
+        if self.dimensions is not None and self.dimensions < 1:
+            raise ValueError(f"dimensions is {self.dimensions}; it must be at least 1")
+
+
 class EmbedJob(Job[EmbedResult]):
     """Embeds images or texts."""
 
@@ -31,28 +48,16 @@ class EmbedJob(Job[EmbedResult]):
     def __init__(
         self,
         kind: Literal["images", "texts"],
+        options: EmbedOptions,
+        on_error: OnError,
         items: Iterable[Any],
-        *,
-        model: str = "",
-        normalize: bool = True,
-        format: EmbeddingFormat = "float32",
-        dimensions: int | None = None,
-        allow_truncation: bool = False,
-        on_error: OnError = "raise",
     ) -> None:
         if kind not in ("images", "texts"):
             raise ValueError(f"kind is 'images' or 'texts', not {quoted(kind)}")
         check_list(items, kind, "images" if kind == "images" else "str")
-        check_format(format)
-        if dimensions is not None and dimensions < 1:
-            raise ValueError(f"dimensions is {dimensions}; it must be at least 1")
         super().__init__(kind, items, on_error)
         self._embeds_images = kind == "images"
-        self._model_name = model
-        self._normalize = normalize
-        self._format: EmbeddingFormat = format
-        self._dimensions = dimensions
-        self._allow_truncation = allow_truncation
+        self._options = options
         self._dim = 0
         self._rows: list[tuple[int, npt.NDArray[Any]]] = []
         self._truncated: list[int] = []
@@ -60,11 +65,11 @@ class EmbedJob(Job[EmbedResult]):
 
     def capacity(self, info: ServerInfo, batch_size: int) -> Capacity:
         """A response has one embedding per item."""
-        name = self._model_name or info.default_model
+        name = self._options.model or info.default_model
         model_dim = next((model.ref.embed_dim for model in info.models if model.name == name), 0)
-        self._dim = self._dimensions or model_dim
+        self._dim = self._options.dimensions or model_dim
         largest = max((model.ref.embed_dim for model in info.models), default=0)
-        answer_bytes = row_bytes(self._dimensions or largest, self._format) + ANSWER_OVERHEAD
+        answer_bytes = row_bytes(self._options.dimensions or largest, self._options.format) + ANSWER_OVERHEAD
         return request_capacity(info.limits, batch_size, answer_bytes=answer_bytes)
 
     def write(self, item: Any, info: ServerInfo) -> tuple[Any, int]:
@@ -77,22 +82,22 @@ class EmbedJob(Job[EmbedResult]):
 
     def request(self, values: Sequence[Any]) -> clip_pb2.EmbedRequest:
         return clip_pb2.EmbedRequest(
-            model=self._model_name,
+            model=self._options.model,
             inputs=values,
-            raw=not self._normalize,
-            format=FORMATS[self._format],
-            dimensions=self._dimensions or 0,
-            allow_truncation=self._allow_truncation,
+            raw=not self._options.normalize,
+            format=FORMATS[self._options.format],
+            dimensions=self._options.dimensions or 0,
+            allow_truncation=self._options.allow_truncation,
         )
 
     def add_response(self, chunk: Chunk, response: clip_pb2.EmbedResponse) -> None:
         # Servers without the feature give all dimensions, and tell none.
         model = self._check_model(response.model)
         self._dim = response.dimensions or model.embed_dim
-        if self._dim != (self._dimensions or self._dim):
+        if self._dim != (self._options.dimensions or self._dim):
             raise Unimplemented(
-                f"the server gives {self._dim} dimensions instead of {self._dimensions}; it is older than "
-                "the parameter `dimensions`"
+                f"the server gives {self._dim} dimensions instead of {self._options.dimensions}; it is older "
+                "than the parameter `dimensions`"
             )
         rebase = rebaser(self.name, chunk.positions)
         for position, result in zip(chunk.positions, response.results, strict=True):
@@ -100,23 +105,23 @@ class EmbedJob(Job[EmbedResult]):
             if error is not None:
                 self.errors[position] = error
                 continue
-            self._rows.append((position, read_row(result.embedding, self._format, self._dim)))
+            self._rows.append((position, read_row(result.embedding, self._options.format, self._dim)))
             self._tokens[position] = result.tokens
             if result.truncated:
                 self._truncated.append(position)
 
     def outcome(self) -> EmbedResult:
-        dtype = np.dtype(EMBEDDING_DTYPES[self._format])
+        dtype = np.dtype(EMBEDDING_DTYPES[self._options.format])
         failed = np.nan if dtype.kind == "f" else 0
-        embeddings = np.full((self.total, row_width(self._dim, self._format)), failed, dtype)
+        embeddings = np.full((self.total, row_width(self._dim, self._options.format)), failed, dtype)
         for position, row in self._rows:
             embeddings[position] = row
         return EmbedResult(
             embeddings=embeddings,
             model=self._model,
-            normalized=self._normalize,
+            normalized=self._options.normalize,
             truncated=tuple(self._truncated),
             errors=dict(sorted(self.errors.items())),
-            format=self._format,
+            format=self._options.format,
             tokens=tuple(self._tokens.get(position, 0) for position in range(self.total)),
         )
