@@ -8,6 +8,7 @@ import os
 import re
 import time
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -29,6 +30,9 @@ Examples:
 
 KINDS = {None: Serving.kind, "cpu": "KIND_CPU", "cuda": "KIND_GPU"}
 """Where Triton runs a model, by --device."""
+CHOSEN_BY_TRIAL = ("image_batch", "instances", "threads")
+SERVING = (*CHOSEN_BY_TRIAL, "text_batch", "queue_delay_us")
+"""Options that are fields of Serving. The other options of `main` are fields of Order."""
 
 
 def print_list(as_json: bool) -> None:
@@ -77,7 +81,7 @@ def print_list(as_json: bool) -> None:
     "if Triton has one, else the CPU; auto and the trial assume what this machine has]",
 )  # fmt: skip
 @click.option(
-    "--format", "format_", type=click.Choice(["libtorch", "python"]), default="libtorch", show_default=True,
+    "--format", type=click.Choice(["libtorch", "python"]), default="libtorch", show_default=True,
     help="libtorch for Triton's container image; python if only Triton's Python backend is available.",
 )  # fmt: skip
 @click.option(
@@ -127,7 +131,7 @@ def print_list(as_json: bool) -> None:
     "other and of unknown licenses are refused.  [default: all]",
 )  # fmt: skip
 @click.option(
-    "--license", "license_", default="", metavar="NAME",
+    "--license", default="", metavar="NAME",
     help="License of the weights, if it is not known: of a file, or of a folder whose README.md names none.",
 )  # fmt: skip
 @click.option(
@@ -144,28 +148,16 @@ def print_list(as_json: bool) -> None:
 @click.option("--json", "as_json", is_flag=True, help="Print the list as JSON.")
 def main(
     model: str | None,
-    pretrained: str,
-    activation: str | None,
-    tokenizer: Path | None,
     name: str,
-    precision: str,
-    device: str | None,
-    format_: str,
     out: Path | None,
-    image_batch: int | None,
-    text_batch: int,
-    queue_delay_us: int,
-    instances: int | None,
-    threads: int | None,
-    text_length: str,
-    require_weights: bool,
-    reuse: bool,
-    seed: int,
+    activation: str | None,
+    device: str | None,
     licenses: str,
-    license_: str,
-    matryoshka_dims: tuple[int, ...],
+    text_length: str,
+    reuse: bool,
     list_: bool,
     as_json: bool,
+    **others: Any,
 ) -> None:
     """Writes an open_clip model into a Triton model repository, as NAME_image and NAME_text.
 
@@ -210,40 +202,24 @@ def main(
             report.begin("import torch and open_clip")
             from clipserve_exporter.export import Order, export
 
-            exported = export(
-                Order(
-                    model=model,
-                    pretrained=pretrained,
-                    activation=activation or "",
-                    licenses=tuple(licenses.split(",")),
-                    license=license_,
-                    name=name,
-                    require_weights=require_weights,
-                    precision=precision,
-                    format=format_,
-                    out=out,
-                    seed=seed,
-                    serving=Serving(
-                        image_batch=image_batch or Serving.image_batch,
-                        text_batch=text_batch,
-                        queue_delay_us=queue_delay_us,
-                        instances=instances or Serving.instances,
-                        threads=Serving.threads if threads is None else threads,
-                        kind=KINDS[device],
-                    ),
-                    fixed_text=text_length == "fixed",
-                    trial=format_ == "python"
-                    and precision != "fp16"
-                    and image_batch is instances is threads is None
-                    and (device or device_here()) == "cpu",
-                    device=device or "",
-                    tokenizer=tokenizer,
-                    matryoshka_dims=matryoshka_dims,
-                ),
-                report.begin,
-                report.compared,
-                report.measured,
+            serving = {option: others.pop(option) for option in SERVING}
+            typed = {option: value for option, value in serving.items() if value is not None}
+            order = Order(
+                model=model,
+                name=name,
+                out=out,
+                activation=activation or "",
+                device=device or "",
+                licenses=tuple(licenses.split(",")),
+                fixed_text=text_length == "fixed",
+                serving=Serving(**typed, kind=KINDS[device]),
+                trial=others["format"] == "python"
+                and others["precision"] != "fp16"
+                and typed.keys().isdisjoint(CHOSEN_BY_TRIAL)
+                and (device or device_here()) == "cpu",
+                **others,
             )
+            exported = export(order, report.begin, report.compared, report.measured)
     except ExportError as error:
         raise click.ClickException(str(error)) from error
     record_export(out, name, key)
