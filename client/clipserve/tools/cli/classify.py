@@ -171,15 +171,9 @@ def document(
         if item.error is not None:
             rows.append({"image": printable(file), "error": error_facts(printable(file), item.error)})
             continue
-        scores = [
-            {
-                "label": score.label,
-                "probability": score.probability,
-                "cosine": score.cosine,
-                "above_threshold": score.above_threshold,
-            }
-            for score in item.scores
-        ]
+        scores = [asdict(score) for score in item.scores]
+        for score in scores:
+            del score["index"]
         rows.append({"image": printable(file), "labels": scores})
     model = result.model
     return {

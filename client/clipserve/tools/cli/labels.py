@@ -160,11 +160,7 @@ def reference(text: str) -> tuple[str, int]:
 def facts(info: LabelSetInfo) -> dict[str, Any]:
     known = dataclasses.asdict(info)
     del known["warnings"]  # only the answer to a put has them
-    return {
-        **known,
-        "versions": list(info.versions),
-        "create_time": info.create_time.isoformat(),
-    }
+    return known | {"create_time": info.create_time.isoformat()}
 
 
 def show(label_sets: Sequence[LabelSetInfo]) -> None:

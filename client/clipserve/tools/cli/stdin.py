@@ -47,16 +47,12 @@ class ListOrStdin(click.ParamType):
         return str(value)
 
 
-class TextOrStdin(click.ParamType):
+class TextOrStdin(ListOrStdin):
     """A text; for `-`, all of standard input without its last line end."""
 
-    name = "text"
-
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
-        if value != str(STDIN):
-            return str(value)
-        claim(ctx, param)
-        return text_of(STDIN).rstrip("\r\n")
+        text = super().convert(value, param, ctx)
+        return text_of(STDIN).rstrip("\r\n") if text == str(STDIN) else text
 
 
 FILE_OR_STDIN = PathOrStdin(path_type=Path, exists=True, dir_okay=False)
