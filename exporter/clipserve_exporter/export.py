@@ -210,49 +210,37 @@ def graphs_of(
     step: Callable[[str], None],
     on_compared: Callable[[parity.Case], None],
 ) -> tuple[Graphs, Choice | None]:
-    """Makes the graphs in the precision of the order, or in the one that is chosen.
+    """Makes the graphs in the precision of the order or the chosen one, and compares them with open_clip.
 
     A chosen precision that is not near enough to open_clip gives way to fp32. `handling`: see text_length.
     """
+
+    def make(precision: str, bound: float = 0.0) -> Graphs:
+        """Accepts no smaller cosine than `bound`, nor than the precision's own bound."""
+        step("image tower")
+        image = export_image(source, precision)
+        step("text tower")
+        text = export_text(source, precision, handling)
+        step("parity")
+        cases = []
+        for case in itertools.chain(
+            parity.image_cases(source, image, precision),
+            parity.text_cases(source, text, precision, handling),
+        ):
+            case = dataclasses.replace(case, bound=max(case.bound, bound))
+            on_compared(case)
+            cases.append(case)
+        return Graphs(image, text, cases)
+
     if order.precision != AUTO:
-        return make_graphs(source, order.precision, handling, step, on_compared), None
+        return make(order.precision), None
     choice = choose(order.format, order.device or device_here(), processor_flags())
-    graphs = make_graphs(source, choice.precision, handling, step, on_compared, MIN_COSINE)
+    graphs = make(choice.precision, MIN_COSINE)
     worst = graphs.worst
     if choice.precision != "fp32" and not worst.good:
         choice = instead(choice, worst.min_cosine, f"{worst.tower} tower, {worst.what}")
-        graphs = make_graphs(source, choice.precision, handling, step, on_compared)
+        graphs = make(choice.precision)
     return graphs, choice
-
-
-def make_graphs(
-    source: Source,
-    precision: str,
-    handling: str,
-    step: Callable[[str], None],
-    on_compared: Callable[[parity.Case], None],
-    bound: float = 0.0,
-) -> Graphs:
-    """Makes both graphs and compares them with open_clip.
-
-    Args:
-        handling: see text_length.
-        bound: smallest cosine to accept, if it is larger than the precision's own bound.
-    """
-    step("image tower")
-    image = export_image(source, precision)
-    step("text tower")
-    text = export_text(source, precision, handling)
-    step("parity")
-    cases = []
-    for case in itertools.chain(
-        parity.image_cases(source, image, precision),
-        parity.text_cases(source, text, precision, handling),
-    ):
-        case = dataclasses.replace(case, bound=max(case.bound, bound))
-        on_compared(case)
-        cases.append(case)
-    return Graphs(image, text, cases)
 
 
 def facts_of(source: Source, order: Order, text_length: TextLength) -> ModelFacts:

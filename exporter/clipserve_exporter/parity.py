@@ -88,7 +88,7 @@ def image_cases(
         pixels = pictures(rng, batch, height, width)
         with torch.no_grad():
             embeddings, expected = graph(torch.from_numpy(pixels)), encode_images(source, pixels)
-        yield compare("image", noted(f"batch {batch}", note), embeddings, expected, BOUNDS[precision])
+        yield compare("image", f"batch {batch}{note}", embeddings, expected, BOUNDS[precision])
 
 
 def text_cases(
@@ -120,9 +120,4 @@ def text_cases(
             inputs = (whole.to(torch.int32),) if handling == "fixed" else laid_out(rows)
             embeddings = graph(*inputs)
             expected = source.encode_text(whole)
-        yield compare("text", noted(what, note), embeddings, expected, BOUNDS[precision])
-
-
-def noted(what: str, note: str) -> str:
-    """Adds a note to the name of a case, if there is one."""
-    return f"{what}, {note}" if note else what
+        yield compare("text", what + note, embeddings, expected, BOUNDS[precision])

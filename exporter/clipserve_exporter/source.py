@@ -94,7 +94,22 @@ def load(
     Raises ExportError, also for errors of libraries, which raise many kinds of them for damaged files.
     """
     try:
-        return load_undamaged(model, pretrained, seed, activation, tokenizer)
+        if model == DEMO:
+            return load_demo(pretrained, activation, tokenizer)
+        from clipserve_exporter import open_clip_models
+
+        folder, texts = open_clip_models.folder_of(model), None
+        if folder is None:
+            # Before the weights, which take longer to download.
+            texts = load_tokenizer(open_clip_models.config_of(model)["text_cfg"], None, tokenizer)
+        loaded = open_clip_models.load(model, pretrained, seed, activation)
+        if folder is not None:
+            texts = load_tokenizer(loaded.config["text_cfg"], folder, tokenizer)
+        source = describe(loaded.model, loaded.architecture, loaded.config, loaded.pretrained, texts)
+        if open_clip_models.transformers_folder(model) is not None and not is_huggingface(source.model):
+            vocabulary = vocabulary_of(source.model)
+            require_end_token(folder or Path(model), pooling_of(source.model), vocabulary, source.tokenize)
+        return replace(source, notes=(*loaded.notes, *source.notes), warnings=loaded.warnings)
     except ExportError:
         raise
     except Exception as error:
@@ -102,26 +117,6 @@ def load(
             f"{model} cannot be loaded: its configuration or its weights are damaged "
             f"({type(error).__name__}: {first_line(error)})"
         ) from error
-
-
-def load_undamaged(model: str, pretrained: str, seed: int, activation: str, tokenizer: Path | None) -> Source:
-    """See load. Raises errors of libraries, too."""
-    if model == DEMO:
-        return load_demo(pretrained, activation, tokenizer)
-    from clipserve_exporter import open_clip_models
-
-    folder, texts = open_clip_models.folder_of(model), None
-    if folder is None:
-        # Before the weights, which take longer to download.
-        texts = load_tokenizer(open_clip_models.config_of(model)["text_cfg"], None, tokenizer)
-    loaded = open_clip_models.load(model, pretrained, seed, activation)
-    if folder is not None:
-        texts = load_tokenizer(loaded.config["text_cfg"], folder, tokenizer)
-    source = describe(loaded.model, loaded.architecture, loaded.config, loaded.pretrained, texts)
-    if open_clip_models.transformers_folder(model) is not None and not is_huggingface(source.model):
-        vocabulary = vocabulary_of(source.model)
-        require_end_token(folder or Path(model), pooling_of(source.model), vocabulary, source.tokenize)
-    return replace(source, notes=(*loaded.notes, *source.notes), warnings=loaded.warnings)
 
 
 def load_demo(pretrained: str = "", activation: str = "", tokenizer: Path | None = None) -> Source:

@@ -12,7 +12,7 @@ from clipserve_exporter.source import Source
 from clipserve_exporter.torchscript import export_image, export_text
 
 INPUTS = {"image": "pictures", "text": "texts"}
-NOTE = "perturbed weights"
+NOTE = ", perturbed weights"
 
 
 def compare_again(

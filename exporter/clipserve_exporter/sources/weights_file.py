@@ -14,6 +14,7 @@ import stat
 import tarfile
 import zipfile
 from collections.abc import Iterable, Mapping
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -55,26 +56,13 @@ UNPACKED_BYTES, UNPACKED_FACTOR = 64 << 20, 4
 CODE = re.compile(r"GLOBAL ([\w.]+)|Unsupported class:? ([\w.]+)")
 """Matches the class or function that torch's loader refuses."""
 
-DATA = [
-    argparse.Namespace,
-    *(
-        (Unused, name)
-        for name in (
-            *(
-                f"numpy.{core}.multiarray.{function}"
-                for core in ("core", "_core")
-                for function in ("scalar", "_reconstruct")
-            ),
-            "numpy.dtype",
-            "numpy.ndarray",
-            *(
-                f"{module}.{system}Path"
-                for module in ("pathlib", "pathlib._local")
-                for system in ("Posix", "Windows", "PurePosix", "PureWindows")
-            ),
-        )
-    ),
-]
+CLASSES = (
+    *map(".".join, product(("numpy.core.multiarray", "numpy._core.multiarray"), ("scalar", "_reconstruct"))),
+    *("numpy.dtype", "numpy.ndarray"),
+    *map(".".join, product(("pathlib", "pathlib._local"), ("PosixPath", "WindowsPath"))),
+    *map(".".join, product(("pathlib", "pathlib._local"), ("PurePosixPath", "PureWindowsPath"))),
+)
+DATA = [argparse.Namespace, *((Unused, name) for name in CLASSES)]
 """Types that training programs store with the weights: options, losses, random states, paths."""
 
 
