@@ -7,7 +7,7 @@ import datetime as dt
 import json
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 from cachetools import TTLCache
 
@@ -24,6 +24,7 @@ from clipserve_gateway.inference.text_store import (
 )
 from clipserve_gateway.types import LabelSet, LabelSetRef, ModelSpec, NoneOfTheAbove
 
+T = TypeVar("T")
 HEADS, VERSIONS, EMBEDDINGS = "labels/head/", "labels/version/", "labels/embeddings/"
 FORMER_PROMPTS = ("a photo.", "a picture of something.", "an image.", "a photo of something else.")
 UPDATE_ATTEMPTS = 16
@@ -43,32 +44,6 @@ class StoredLabelSet:
     create_time: dt.datetime
     versions: tuple[int, ...]
     """All stored versions, oldest first."""
-
-
-@dataclass(frozen=True)
-class LabelSetSummary:
-    """One version of a label set without its labels, which can have tens of megabytes."""
-
-    ref: LabelSetRef
-    label_count: int
-    template_count: int
-    none_of_the_above: bool
-    content_hash: str
-    create_time: dt.datetime
-    versions: tuple[int, ...]
-
-
-def summary(stored: StoredLabelSet) -> LabelSetSummary:
-    """The label set without its labels."""
-    return LabelSetSummary(
-        stored.ref,
-        len(stored.labels.names),
-        len(stored.labels.templates),
-        stored.labels.none_of_the_above is not None,
-        stored.content_hash,
-        stored.create_time,
-        stored.versions,
-    )
 
 
 def stored_bytes(stored: StoredLabelSet) -> int:
@@ -165,16 +140,24 @@ class LabelSets:
         return None if document is None else read_version(ref, document, head)
 
     async def page(
-        self, after: str, limit: int, shown: Callable[[str], bool] = lambda name: True
-    ) -> list[LabelSetSummary]:
-        """The latest versions of up to `limit` shown label sets whose names follow `after`, by name."""
-        summaries: list[LabelSetSummary] = []
+        self,
+        after: str,
+        limit: int,
+        write: Callable[[StoredLabelSet], T],
+        shown: Callable[[str], bool] = lambda name: True,
+    ) -> list[T]:
+        """The latest versions of up to `limit` shown label sets whose names follow `after`, by name.
+
+        Args:
+            write: gets each of them in turn; together they could fill the memory.
+        """
+        written: list[T] = []
         for document in await self._engine.documents(HEADS):
             name, head = document.key.removeprefix(HEADS), read_head(document)
-            if name > after and head.versions and len(summaries) < limit and shown(name):
+            if name > after and head.versions and len(written) < limit and shown(name):
                 latest = await self._version(LabelSetRef(name, head.versions[-1]), head)
-                summaries += [] if latest is None else [summary(latest)]
-        return summaries
+                written += [] if latest is None else [write(latest)]
+        return written
 
     async def delete(self, ref: LabelSetRef) -> int:
         """Deletes one version, or all for version 0; returns how many. Raises LabelSetNotFound."""

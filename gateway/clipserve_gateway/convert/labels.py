@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 from clipserve.v1 import clip_pb2, labels_pb2
 
-from clipserve_gateway.collection.label_sets import LabelSetSummary
+from clipserve_gateway.collection.label_sets import StoredLabelSet
 from clipserve_gateway.convert.common import check_bytes, check_limit, check_text, write_time
 from clipserve_gateway.errors import InvalidInput
 from clipserve_gateway.inference.label_warnings import LabelWarning
@@ -183,14 +183,14 @@ def write_warning(warning: LabelWarning) -> clip_pb2.LabelWarning:
     )
 
 
-def write_info(summary: LabelSetSummary) -> labels_pb2.LabelSetInfo:
-    """A label set without its labels."""
+def write_info(stored: StoredLabelSet) -> labels_pb2.LabelSetInfo:
+    """A label set without its labels, which can have tens of megabytes."""
     return labels_pb2.LabelSetInfo(
-        ref=write_label_set_ref(summary.ref),
-        label_count=summary.label_count,
-        template_count=summary.template_count,
-        none_of_the_above=summary.none_of_the_above,
-        content_hash=summary.content_hash,
-        create_time=write_time(summary.create_time),
-        versions=summary.versions,
+        ref=write_label_set_ref(stored.ref),
+        label_count=len(stored.labels.names),
+        template_count=len(stored.labels.templates),
+        none_of_the_above=stored.labels.none_of_the_above is not None,
+        content_hash=stored.content_hash,
+        create_time=write_time(stored.create_time),
+        versions=stored.versions,
     )

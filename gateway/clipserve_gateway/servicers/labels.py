@@ -7,7 +7,7 @@ from clipserve.v1 import labels_pb2 as pb
 from clipserve_gateway.access.call import Call
 from clipserve_gateway.access.caller import visible
 from clipserve_gateway.calls.shared import Calls
-from clipserve_gateway.collection.label_sets import LabelSets, summary
+from clipserve_gateway.collection.label_sets import LabelSets
 from clipserve_gateway.convert import labels as convert
 from clipserve_gateway.convert import pages
 from clipserve_gateway.convert.common import check_fits
@@ -37,7 +37,7 @@ class LabelSetServicer:
             entry["after"] = stored.ref.version
             entry["created"] = created
         return pb.PutLabelSetResponse(
-            info=convert.write_info(summary(stored)),
+            info=convert.write_info(stored),
             created=created,
             warnings=map(convert.write_warning, warnings),
         )
@@ -46,16 +46,16 @@ class LabelSetServicer:
         """Returns a label set."""
         stored = await self._label_sets.get(convert.read_label_set_ref(request.ref, "ref"))
         response = pb.GetLabelSetResponse(
-            info=convert.write_info(summary(stored)), labels=convert.write_labels(stored.labels)
+            info=convert.write_info(stored), labels=convert.write_labels(stored.labels)
         )
         return check_fits(response, self._calls.limits, "ref")
 
     async def ListLabelSets(self, request: pb.ListLabelSetsRequest, call: Call) -> pb.ListLabelSetsResponse:
         """Lists the latest version of every label set by name, page by page."""
         after, size = pages.read_page(request)
-        page = await self._label_sets.page(after, size + 1, visible().sees_label_set)
+        page = await self._label_sets.page(after, size + 1, convert.write_info, visible().sees_label_set)
         return pb.ListLabelSetsResponse(
-            label_sets=map(convert.write_info, page[:size]),
+            label_sets=page[:size],
             next_page_token=pages.write_page_token(page[size - 1].ref.name) if len(page) > size else "",
         )
 

@@ -6,7 +6,7 @@ import math
 
 import pytest
 from clipserve.v1 import clip_pb2
-from clipserve_gateway.collection.label_sets import StoredLabelSet, summary
+from clipserve_gateway.collection.label_sets import StoredLabelSet
 from clipserve_gateway.convert.clip import read_classify
 from clipserve_gateway.convert.labels import (
     BRACE,
@@ -188,7 +188,7 @@ def test_a_classify_has_labels_of_its_own_or_names_a_label_set():
 def test_what_is_known_of_a_label_set_leaves_out_the_labels():
     kept = read_labels(labels("cat", "dog", none_of_the_above=None_()), LIMITS)
     now = dt.datetime(2026, 1, 2, tzinfo=dt.timezone.utc)
-    info = write_info(summary(StoredLabelSet(LabelSetRef("pets", 3), kept, "hash", now, (1, 3))))
+    info = write_info(StoredLabelSet(LabelSetRef("pets", 3), kept, "hash", now, (1, 3)))
     assert (info.ref.name, info.ref.version, info.label_count, info.template_count) == ("pets", 3, 2, 1)
     assert (info.none_of_the_above, info.content_hash, info.versions) == (True, "hash", [1, 3])
 
