@@ -36,6 +36,11 @@ class Check:
     """What to do about a failed check."""
 
 
+def check_of(name: str, difference: str, passed: str, remedy: str) -> Check:
+    """A check that has passed, with the detail `passed`, if there is no difference."""
+    return Check(name, "failed", difference, remedy) if difference else Check(name, "passed", passed)
+
+
 def check_model(spec: ModelSpec, golden: Golden) -> Iterator[Check]:
     """Compares what Triton says about a model with what the golden file says."""
     for name, served, recorded in (
@@ -43,11 +48,9 @@ def check_model(spec: ModelSpec, golden: Golden) -> Iterator[Check]:
         ("preprocessing", described(spec.preprocess), described(golden.preprocess)),
         ("tokenizer", described(spec.tokenizer), described(golden.tokenizer)),
     ):
-        if served == recorded:
-            yield Check(name, "passed", recorded[:100])
-        else:
-            detail = f"Triton has {served[:100]}, the golden file {recorded[:100]}"
-            yield Check(name, "failed", detail, MODEL_REMEDY)
+        different = served != recorded
+        difference = f"Triton has {served[:100]}, the golden file {recorded[:100]}" if different else ""
+        yield check_of(name, difference, recorded[:100], MODEL_REMEDY)
 
 
 def described(part: Preprocess | TokenizerSpec) -> str:
@@ -62,17 +65,12 @@ def described(part: Preprocess | TokenizerSpec) -> str:
 def check_pixels(golden: Golden, preprocess: Preprocess) -> Iterator[Check]:
     """One check for each picture: exact decoding without image rules gives open_clip's pixels to the bit."""
     for picture in golden.pictures:
-        name = f"pixels of {picture.name}"
         try:
             pixels = load_image(picture.content, preprocess, NO_RULES, limits=LIMITS, fast=False)
+            difference = pixel_difference(pixels, picture, golden.pixel_step)
         except ClipserveError as error:
-            yield Check(name, "failed", error.message, PIXELS_REMEDY)
-            continue
-        difference = pixel_difference(pixels, picture, golden.pixel_step)
-        if difference:
-            yield Check(name, "failed", difference, PIXELS_REMEDY)
-        else:
-            yield Check(name, "passed", "equal")
+            difference = error.message
+        yield check_of(f"pixels of {picture.name}", difference, "equal", PIXELS_REMEDY)
 
 
 def pixel_difference(pixels: Pixels, picture: GoldenPicture, step: int) -> str:
@@ -92,12 +90,8 @@ def check_ids(golden: Golden, tokenizer: TokenizerSpec, tokens: Sequence[Tokens]
     """One check for each text: its ids and its truncation. `tokens` are those of the golden texts."""
     for number, (expected, tokens_here) in enumerate(zip(golden.texts, tokens, strict=True), 1):
         difference = id_difference(expected, tokens_here, tokenizer)
-        name = f"ids of text {number}"
-        shown = repr(expected.text[:40])
-        if difference:
-            yield Check(name, "failed", f"{shown}: {difference}", IDS_REMEDY)
-        else:
-            yield Check(name, "passed", f"{shown}: {len(tokens_here.ids)} equal ids")
+        shown, equal = f"{expected.text[:40]!r}: ", f"{len(tokens_here.ids)} equal ids"
+        yield check_of(f"ids of text {number}", difference and shown + difference, shown + equal, IDS_REMEDY)
 
 
 def id_difference(expected: GoldenText, tokens: Tokens, tokenizer: TokenizerSpec) -> str:
