@@ -51,10 +51,6 @@ READ_MODES = {
     clip_pb2.SCORE_MODE_SOFTMAX: ScoreMode.SOFTMAX,
     clip_pb2.SCORE_MODE_INDEPENDENT: ScoreMode.INDEPENDENT,
 }
-WRITTEN_MODES = {
-    ScoreMode.SOFTMAX: clip_pb2.SCORE_MODE_SOFTMAX,
-    ScoreMode.INDEPENDENT: clip_pb2.SCORE_MODE_INDEPENDENT,
-}
 
 
 @dataclass(frozen=True)
@@ -161,7 +157,7 @@ def write_classify(outcome: ClassifyOutcome, label_set_ref: LabelSetRef | None) 
     ]
     rest = clip_pb2.ClassifyResponse(
         model=write_model(outcome.spec),
-        score_mode=WRITTEN_MODES[outcome.mode],
+        score_mode=f"SCORE_MODE_{outcome.mode.name}",
         logit_scale=outcome.spec.logit_scale,
         logit_bias=outcome.spec.logit_bias,
         truncated_prompts=outcome.truncated_prompts,

@@ -165,18 +165,13 @@ def write_labels(labels: LabelSet) -> clip_pb2.LabelSet:
     return message
 
 
-WARNING_REASONS = {
-    "same": clip_pb2.LABEL_WARNING_REASON_SAME,
-    "cut": clip_pb2.LABEL_WARNING_REASON_CUT,
-    "": clip_pb2.LABEL_WARNING_REASON_UNSPECIFIED,
-}
 MAX_WARNED_LABELS = 16
 
 
 def write_warning(warning: LabelWarning) -> clip_pb2.LabelWarning:
     """A warning about some of the labels."""
     return clip_pb2.LabelWarning(
-        reason=WARNING_REASONS[warning.reason],
+        reason=f"LABEL_WARNING_REASON_{warning.reason.upper() or 'UNSPECIFIED'}",
         labels=warning.labels[:MAX_WARNED_LABELS],
         count=len(warning.labels),
         message=warning.message,
