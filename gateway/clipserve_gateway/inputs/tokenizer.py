@@ -11,6 +11,7 @@ from typing import Protocol
 from clipserve_gateway.errors import InferenceFailed, ModelLoading
 from clipserve_gateway.flow.deadline import Deadline
 from clipserve_gateway.inputs.openai_tokenizer import OpenAITokenizer
+from clipserve_gateway.process.batches import batches
 from clipserve_gateway.types import TokenizerSpec, Tokens
 
 SHORT_TEXTS = 1024
@@ -73,13 +74,7 @@ async def encode_each(
 
 def parts_of(texts: Sequence[str]) -> Iterator[Sequence[str]]:
     """The texts in parts of at most TEXTS_AT_ONCE and CHARACTERS_AT_ONCE, or of one longer text."""
-    first, characters = 0, 0
-    for i, text in enumerate(texts):
-        if i > first and (i - first == TEXTS_AT_ONCE or characters + len(text) > CHARACTERS_AT_ONCE):
-            yield texts[first:i]
-            first, characters = i, 0
-        characters += len(text)
-    yield texts[first:]
+    return (part for part, _ in batches(texts, len, TEXTS_AT_ONCE, CHARACTERS_AT_ONCE))
 
 
 _loaded: dict[TokenizerSpec, Tokenizer] = {}

@@ -8,11 +8,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from clipserve_gateway.index.batches import batches
 from clipserve_gateway.index.lance.commits import merge, storage_failed
 from clipserve_gateway.index.lance.rows import point_bytes, to_arrow
 from clipserve_gateway.index.lance.sync import TableSync
 from clipserve_gateway.index.values import Point, TableSpec
+from clipserve_gateway.process.batches import batches
 
 ROWS_PER_COMMIT = 4096
 BYTES_PER_COMMIT = 32 << 20

@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 
 from clipserve_gateway.flow.concurrency import KeyLocks
-from clipserve_gateway.index.batches import batches
 from clipserve_gateway.index.milvus.filters import EVERY, literal, render
 from clipserve_gateway.index.milvus.options import MilvusOptions
 from clipserve_gateway.index.milvus.rows import (
@@ -24,6 +23,7 @@ from clipserve_gateway.index.milvus.rows import (
 from clipserve_gateway.index.milvus.search import search_params, to_hits
 from clipserve_gateway.index.milvus.store import MilvusStore
 from clipserve_gateway.index.values import Filter, Hit, IndexState, Point, TableSpec, TableStatus
+from clipserve_gateway.process.batches import batches
 from clipserve_gateway.types import Floats
 
 MOST_HITS = 16_384
