@@ -69,14 +69,14 @@ class Domain:
         self, name: str, *points: NewPoint, fingerprint: str = ""
     ) -> list[ClipserveError | None]:
         """Writes points."""
-        spec = await self.points.collection(name)
+        spec = await self.catalog.get(name)
         outcome = await self.points.upsert(spec, points, fingerprint=fingerprint, deadline=SOON)
         return outcome.statuses
 
     async def search(self, name: str, *parts: Part, **changes: object) -> SearchOutcome:
         """Searches, for everything unless told otherwise."""
         facts: dict = {
-            "collection": await self.searcher.collection(name),
+            "collection": await self.catalog.get(name),
             "parts": parts,
             "top_k": 10,
             "score_threshold": None,

@@ -148,6 +148,7 @@ def assemble(settings: Settings, backend: ReplicaPool | None = None) -> Parts:
     migrator = Migrator(engine, catalog, models, collection_embedder, sources, rules)
     collections = CollectionOps(engine, catalog, models, statistics, rules)
     points = PointOps(engine, catalog, collection_embedder, sources)
+    searcher = Searcher(engine, catalog, collection_embedder, statistics)
 
     intake = intake_of(settings, metrics)
     room = Cost(settings.max_inflight_items, settings.max_inflight_bytes)
@@ -173,13 +174,13 @@ def assemble(settings: Settings, backend: ReplicaPool | None = None) -> Parts:
         CLIP_SERVICE: (
             ClassifyServicer(Classifier(models, embedder, labels), label_sets, calls),
             EmbedServicer(models, embedder, calls),
-            SearchServicer(Searcher(engine, catalog, collection_embedder, statistics), calls),
+            SearchServicer(searcher, catalog, calls),
             ServerInfoServicer(models, engine, calls, rules),
         ),
         COLLECTION_SERVICE: (
             CollectionServicer(collections, calls),
-            PointServicer(points, calls),
-            ThumbnailServicer(Thumbnails(points, pool, settings.limits), calls),
+            PointServicer(points, catalog, calls),
+            ThumbnailServicer(Thumbnails(points, pool, settings.limits), catalog, calls),
             MigrationServicer(migrator, collections, calls),
         ),
         LABEL_SET_SERVICE: (LabelSetServicer(label_sets, models, calls),),

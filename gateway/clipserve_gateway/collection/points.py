@@ -59,10 +59,6 @@ class PointOps:
         self._embedder = embedder
         self._sources = sources
 
-    async def collection(self, name: str) -> CollectionSpec:
-        """The collection with this name or alias. Raises CollectionNotFound."""
-        return await self._catalog.get(name)
-
     async def upsert(
         self,
         collection: CollectionSpec,

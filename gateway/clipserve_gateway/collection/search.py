@@ -117,10 +117,6 @@ class Searcher:
         self._embedder = embedder
         self._statistics = statistics
 
-    async def collection(self, name: str) -> CollectionSpec:
-        """The collection with this name or alias. Raises CollectionNotFound."""
-        return await self._catalog.get(name)
-
     async def search(self, query: Query, *, deadline: Deadline) -> SearchOutcome:
         """The nearest points.
 

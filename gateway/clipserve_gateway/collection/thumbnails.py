@@ -24,10 +24,6 @@ class Thumbnails:
         # Pixels that were sent raw are stored as a PNG, which may have more bytes than an image that is sent.
         self._limits = ImageLimits(limits.max_message_bytes, limits.max_image_pixels)
 
-    async def collection(self, name: str) -> CollectionSpec:
-        """The collection with this name or alias. Raises CollectionNotFound."""
-        return await self._points.collection(name)
-
     async def make(
         self, collection: CollectionSpec, id: str, *, max_side: int, deadline: Deadline
     ) -> Thumbnail:

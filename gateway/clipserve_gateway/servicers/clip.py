@@ -11,6 +11,7 @@ import clipserve_gateway
 from clipserve_gateway.access.call import Call
 from clipserve_gateway.access.caller import visible
 from clipserve_gateway.calls.shared import Calls
+from clipserve_gateway.collection.catalog import Catalog
 from clipserve_gateway.collection.label_sets import LabelSets
 from clipserve_gateway.collection.read_size import bytes_to_read
 from clipserve_gateway.collection.search import Searcher
@@ -128,18 +129,19 @@ class EmbedServicer:
 class SearchServicer:
     """Search of ClipService."""
 
-    def __init__(self, searcher: Searcher, calls: Calls) -> None:
+    def __init__(self, searcher: Searcher, catalog: Catalog, calls: Calls) -> None:
         self._searcher = searcher
+        self._catalog = catalog
         self._calls = calls
 
     async def Search(self, request: clip_pb2.SearchRequest, call: Call) -> bytes:
         """Finds the points nearest to the query. The answer is encoded."""
-        collection = await self._searcher.collection(request.collection)
+        collection = await self._catalog.get(request.collection)
         try:
             return await self._search(request, collection, call)
         except CollectionNotFound:
             # An alias may have moved to another collection before its old one was deleted.
-            current = await self._searcher.collection(request.collection)
+            current = await self._catalog.get(request.collection)
             if current.name == collection.name:
                 raise
             return await self._search(request, current, call)

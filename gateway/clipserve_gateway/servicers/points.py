@@ -9,6 +9,7 @@ from clipserve.v1 import collection_pb2 as pb
 from clipserve_gateway.access.audit_log import ids_fact
 from clipserve_gateway.access.call import Call
 from clipserve_gateway.calls.shared import Calls
+from clipserve_gateway.collection.catalog import Catalog
 from clipserve_gateway.collection.points import PointOps
 from clipserve_gateway.collection.read_size import bytes_to_read
 from clipserve_gateway.convert import pages
@@ -27,15 +28,16 @@ MAX_FILTER = 1_000
 class PointServicer:
     """The methods of CollectionService for points."""
 
-    def __init__(self, points: PointOps, calls: Calls) -> None:
+    def __init__(self, points: PointOps, catalog: Catalog, calls: Calls) -> None:
         self._points = points
+        self._catalog = catalog
         self._calls = calls
 
     async def UpsertPoints(
         self, request: pb.UpsertPointsRequest, call: Call, *, wait_for_room: bool = False
     ) -> pb.UpsertPointsResponse:
         """Adds points, and replaces those whose ids exist."""
-        spec = await self._points.collection(request.collection)
+        spec = await self._catalog.get(request.collection)
         steps = STEPS_OF_AN_INPUT * len(request.points)
         points = await off_loop(steps, lambda: convert.read_points(request, spec, self._calls.limits))
         cost = cost_of(point if isinstance(point, ClipserveError) else point.source for point in points)
@@ -72,7 +74,7 @@ class PointServicer:
 
     async def DeletePoints(self, request: pb.DeletePointsRequest, call: Call) -> pb.DeletePointsResponse:
         """Deletes points by id or by filter."""
-        spec = await self._points.collection(request.collection)
+        spec = await self._catalog.get(request.collection)
         wanted = convert.read_deletion(request, spec, self._calls.limits)
         async with self._calls.admit(Cost(), call) as deadline:
             what = ids_fact(wanted) if isinstance(wanted, list) else {"filter": str(wanted)[:MAX_FILTER]}
@@ -87,7 +89,7 @@ class PointServicer:
     async def GetPoints(self, request: pb.GetPointsRequest, call: Call) -> bytes:
         """Returns points by id. The answer is encoded."""
         ids = convert.read_ids(request.ids, self._calls.limits)
-        spec = await self._points.collection(request.collection)
+        spec = await self._catalog.get(request.collection)
         reads = bytes_to_read(
             len(ids),
             self._calls.limits,
@@ -111,7 +113,7 @@ class PointServicer:
     async def ScrollPoints(self, request: pb.ScrollPointsRequest, call: Call) -> bytes:
         """Returns one page of the points in the order of their ids. The answer is encoded."""
         after, size = pages.read_page(request, self._calls.limits.max_page_size)
-        spec = await self._points.collection(request.collection)
+        spec = await self._catalog.get(request.collection)
         filter = read_optional_filter(request, spec.schema, self._calls.limits)
         reads = bytes_to_read(
             size,
@@ -137,7 +139,7 @@ class PointServicer:
 
     async def CountPoints(self, request: pb.CountPointsRequest, call: Call) -> pb.CountPointsResponse:
         """Counts all points, or those that match a filter."""
-        spec = await self._points.collection(request.collection)
+        spec = await self._catalog.get(request.collection)
         filter = read_optional_filter(request, spec.schema, self._calls.limits)
         async with self._calls.admit(Cost(), call) as deadline:
             count = await self._points.count(spec, filter, deadline)

@@ -29,14 +29,14 @@ async def domain(embedder):
 
 
 async def fetch(domain, name, *ids, with_sources=True, max_bytes=1 << 30):
-    spec = await domain.points.collection(name)
+    spec = await domain.catalog.get(name)
     return await domain.points.fetch(
         spec, ids, with_embeddings=True, with_sources=with_sources, max_bytes=max_bytes, deadline=SOON
     )
 
 
 async def scroll(domain, name, *, after="", limit=100, with_sources=False, max_bytes=1 << 30, filter=None):
-    spec = await domain.points.collection(name)
+    spec = await domain.catalog.get(name)
     return await domain.points.scroll(
         spec,
         after=after,

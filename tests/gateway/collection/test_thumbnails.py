@@ -36,8 +36,8 @@ def thumbnails(domain, pool):
     return Thumbnails(domain.points, pool, Settings().limits)
 
 
-async def make(thumbnails, id, name="pets", deadline=SOON):
-    return await thumbnails.make(await thumbnails.collection(name), id, max_side=16, deadline=deadline)
+async def make(domain, thumbnails, id, name="pets", deadline=SOON):
+    return await thumbnails.make(await domain.catalog.get(name), id, max_side=16, deadline=deadline)
 
 
 async def test_pictures_and_raw_pixels_have_thumbnails(domain, thumbnails):
@@ -45,7 +45,8 @@ async def test_pictures_and_raw_pixels_have_thumbnails(domain, thumbnails):
     raw = RawImage(bytes(range(100)) * 24, 40, 20)
     await domain.upsert("pets", NewPoint("picture", picture(1), {}), NewPoint("pixels", raw, {}))
     sizes = [
-        (made.width, made.height) for made in [await make(thumbnails, id) for id in ("picture", "pixels")]
+        (made.width, made.height)
+        for made in [await make(domain, thumbnails, id) for id in ("picture", "pixels")]
     ]
     assert sizes == [(16, 16), (16, 8)]
 
@@ -56,7 +57,7 @@ async def test_the_rules_are_those_of_the_collection(domain, thumbnails):
     file = io.BytesIO()
     Image.new("RGBA", (20, 20)).save(file, "PNG")
     await domain.upsert("pets", NewPoint("clear", EncodedImage(file.getvalue()), {}))
-    made = await make(thumbnails, "clear")
+    made = await make(domain, thumbnails, "clear")
     assert np.abs(np.array(Image.open(io.BytesIO(made.jpeg)).getpixel((8, 8))) - rules.background).max() < 5
 
 
@@ -73,10 +74,10 @@ async def test_without_a_stored_picture_there_is_no_thumbnail(domain, thumbnails
         ("pets", "vector", "id"),
     ):
         with pytest.raises(SourcesNotKept) as caught:
-            await make(thumbnails, id, name)
+            await make(domain, thumbnails, id, name)
         assert caught.value.field == field
     with pytest.raises(PointNotFound) as missing:
-        await make(thumbnails, "nobody")
+        await make(domain, thumbnails, "nobody")
     assert missing.value.field == "id"
 
 
@@ -85,7 +86,7 @@ async def test_a_stored_file_that_is_broken_names_the_id(domain, thumbnails):
     vector = np.eye(DIM, dtype=np.float32)[0]
     await domain.upsert("pets", NewPoint("broken", vector, {}, kept_source=EncodedImage(b"junk")))
     with pytest.raises(ImageUnreadable) as caught:
-        await make(thumbnails, "broken")
+        await make(domain, thumbnails, "broken")
     assert caught.value.field == "id"
 
 
@@ -102,7 +103,7 @@ async def test_a_large_picture_waits_for_its_turn_alone(domain, thumbnails, pool
     await domain.create(keep_sources=True)
     await domain.upsert("pets", NewPoint("picture", picture(1), {}))
     costs.clear()
-    await make(thumbnails, "picture")
+    await make(domain, thumbnails, "picture")
     assert costs == [(False, 1), (True, 1)]
 
 
@@ -110,7 +111,7 @@ async def test_a_busy_pool_and_a_past_deadline_refuse(domain, thumbnails, pool, 
     await domain.create(keep_sources=True)
     await domain.upsert("pets", NewPoint("picture", picture(1), {}))
     with pytest.raises(DeadlineExceeded):
-        await make(thumbnails, "picture", deadline=Deadline.after(-1))
+        await make(domain, thumbnails, "picture", deadline=Deadline.after(-1))
     monkeypatch.setattr(pool, "_pending", 1 << 20)
     with pytest.raises(Overloaded):
-        await make(thumbnails, "picture")
+        await make(domain, thumbnails, "picture")
