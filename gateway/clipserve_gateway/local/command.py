@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from clipserve_gateway.local.install import TritonInstall
 
@@ -17,8 +17,7 @@ NOT_INHERITED = re.compile(r"PYTHON\w+|BASH_ENV")
 """Variables that would change Triton's Python stubs or the shell that starts them."""
 
 
-@dataclass(frozen=True)
-class TritonPorts:
+class TritonPorts(NamedTuple):
     """Ports on 127.0.0.1."""
 
     grpc: int

@@ -107,7 +107,7 @@ def choose_ports(wanted: Sequence[TritonPorts], settings: Settings) -> list[Trit
 
     Raises PortInUse if a given port is taken; its text also names the gateway's own ports that are taken.
     """
-    flat = [port for ports in wanted for port in (ports.grpc, ports.http, ports.metrics)]
+    flat = [port for ports in wanted for port in ports]
     try:
         chosen = free_ports(*flat, options=OPTIONS)
     except PortInUse as error:
@@ -118,8 +118,7 @@ def choose_ports(wanted: Sequence[TritonPorts], settings: Settings) -> list[Trit
 
 def option_of(wanted: Sequence[TritonPorts], port: int) -> str:
     """The command-line option that gave a port; empty if none did."""
-    given = (wanted[0].grpc, wanted[0].http, wanted[0].metrics)
-    return dict(zip(given, OPTIONS, strict=True)).get(port, "")
+    return dict(zip(wanted[0], OPTIONS, strict=True)).get(port, "")
 
 
 async def run_on(
