@@ -134,12 +134,16 @@ def read_number(largest: float, value: Any, path: str) -> float:
 
 
 def read_enum(kind: EnumDescriptor, value: Any, path: str) -> int:
-    """The number of an enum's value, given by its name or number."""
-    if type(value) is not str:
+    """The number of an enum's value, given by its name or number; 1.0 is neither."""
+    if type(value) is int:
         return read_integer(-(1 << 31), (1 << 31) - 1, value, path)
-    if value not in kind.values_by_name:
-        raise InvalidInput(f"{shown(value)!r} is not one of {', '.join(kind.values_by_name)}", field=path)
-    return int(kind.values_by_name[value].number)
+    if type(value) is not str:
+        wrong(value, "a name in a string, or an integer without a decimal point", path)
+    # A map of descriptors fails for a text that protobuf cannot encode.
+    name = read_text(value, path)
+    if name not in kind.values_by_name:
+        raise InvalidInput(f"{shown(name)!r} is not one of {', '.join(kind.values_by_name)}", field=path)
+    return int(kind.values_by_name[name].number)
 
 
 def fill_timestamp(message: Any, value: Any, path: str) -> None:
