@@ -46,7 +46,7 @@ def read_inputs(body: dict[str, Any], limits: Limits) -> list[Placed]:
     if given is None:
         raise InvalidInput(f"set input: {ITEM_FORMS}, or a list of them", field="input")
     if not isinstance(given, list):
-        return [Placed("input", read_item(given, "input"))]
+        return [Placed("input", read_item(given, limits, "input"))]
     if not given:
         raise InvalidInput("input must not be empty", field="input")
     if is_number(given[0]):
@@ -54,15 +54,15 @@ def read_inputs(body: dict[str, Any], limits: Limits) -> list[Placed]:
     most = limits.max_items_per_call
     check_limit("the number of inputs", len(given), most, "input", BATCHES.format(most))
     places = (f"input[{i}]" for i in range(len(given)))
-    return [Placed(place, read_item(item, place)) for place, item in zip(places, given, strict=True)]
+    return [Placed(place, read_item(item, limits, place)) for place, item in zip(places, given, strict=True)]
 
 
-def read_item(item: object, place: str) -> clip_pb2.EmbedInput:
+def read_item(item: object, limits: Limits, place: str) -> clip_pb2.EmbedInput:
     """One input. Raises InvalidInput."""
     if isinstance(item, str):
         if pictures.is_data_uri(item):
             return image(pictures.bytes_of_uri(item, place))
-        pictures.check_words(item, place)
+        pictures.check_words(read_text(item, place), limits, place)
         return text(item, place)
     if isinstance(item, list):
         wrong = TOKEN_IDS if item and is_number(item[0]) else f"a list in a list; each input is {ITEM_FORMS}"

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import re
 
+from clipserve_gateway.convert.common import check_text
 from clipserve_gateway.errors import ImageFormatUnsupported, ImageUnreadable, InvalidInput
 from clipserve_gateway.http_adapter.json_values import decode_base64
+from clipserve_gateway.types import Limits
 
 URL = re.compile(r"(?:https?|ftp|file|s3|gs)://\S+", re.IGNORECASE)
 DATA_URI = re.compile(r"data:[\w.+-]{0,127}/?[\w.+-]{0,127}[;,]", re.IGNORECASE)
@@ -31,9 +33,10 @@ def is_url(text: str) -> bool:
     return len(text) <= LOOKED_AT and URL.fullmatch(text.strip()) is not None
 
 
-def check_words(text: str, field: str) -> None:
+def check_words(text: str, limits: Limits, field: str) -> None:
     """Raises InvalidInput for a string that is meant as a picture: a URL, base64, a text with a data URI.
 
+    Raises LimitExceeded for one that is too long as a text, before it is searched: no other thread runs then.
     The embedding of these characters as words would be of no use, and nobody would notice.
     """
     if is_url(text):
@@ -44,6 +47,7 @@ def check_words(text: str, field: str) -> None:
             f"{AS_WORDS}",
             field=field,
         )
+    check_text(text, limits, field)
     if ";base64," in text and PICTURE_INSIDE.search(text):
         raise InvalidInput(
             "the string has words and a picture: the model embeds each of them alone, so send them as two "

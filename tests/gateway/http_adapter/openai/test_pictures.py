@@ -10,6 +10,9 @@ from clipserve_gateway.http_adapter.openai.pictures import (
     check_words,
     is_data_uri,
 )
+from clipserve_gateway.settings import Settings
+
+LIMITS = Settings(max_text_bytes=4096).limits
 
 LONG = base64.b64encode(b"\x89PNG\r\n\x1a\n" + bytes(90)).decode()
 
@@ -64,7 +67,7 @@ def test_rubbish_is_not_base64(data):
 )
 def test_strings_that_are_meant_as_pictures_are_refused_with_the_way_out(text, words):
     with pytest.raises(errors.InvalidInput) as raised:
-        check_words(text, "input[1]")
+        check_words(text, LIMITS, "input[1]")
     assert words in raised.value.message
     assert '{"text": …}' in raised.value.message
 
@@ -82,5 +85,12 @@ def test_strings_that_are_meant_as_pictures_are_refused_with_the_way_out(text, w
     ],
 )
 def test_words_pass(text):
-    check_words(text, "input")
+    check_words(text, LIMITS, "input")
     assert not is_data_uri(text)
+
+
+def test_a_string_that_is_too_long_as_a_text_is_refused_before_it_is_searched(monkeypatch):
+    monkeypatch.setattr("clipserve_gateway.http_adapter.openai.pictures.PICTURE_INSIDE", None)
+    with pytest.raises(errors.LimitExceeded, match="more than 4096 bytes") as raised:
+        check_words("data:image/png;base64," * 200, LIMITS, "input[1]")
+    assert raised.value.field == "input[1]"
