@@ -16,6 +16,8 @@ from testing.hostile.files import saved
 from testing.hostile.sending import OPTIONS, Outcome, send
 
 COLLECTION, ALIAS, LABELS = "largest", "largest_alias", "largest_labels"
+KEPT = "largest_kept"
+"""A collection that keeps its pictures."""
 SECONDS = 300.0
 """Of one call."""
 POINTS = 1_000
@@ -102,6 +104,19 @@ async def build(channel: grpc.aio.Channel, dim: int) -> None:
     )
     for first in range(0, POINTS, 50):
         await must(channel, "CollectionService/UpsertPoints", points(dim, first, 50))
+    await must(
+        channel,
+        "CollectionService/CreateCollection",
+        ours.CreateCollectionRequest(name=KEPT, keep_sources=True),
+    )
+    picture = ours.PointInput(
+        id="picture", image=common_pb2.Image(content=saved("JPEG", size=(4_000, 4_000)))
+    )
+    await must(
+        channel,
+        "CollectionService/UpsertPoints",
+        ours.UpsertPointsRequest(collection=KEPT, points=[picture]),
+    )
     alias = ours.Alias(name=ALIAS, collection=COLLECTION)
     await must(channel, "CollectionService/PutAlias", ours.PutAliasRequest(alias=alias))
     await must(
@@ -197,6 +212,10 @@ def largest(dim: int) -> Iterator[Largest]:
     yield Largest(
         collection + "ScrollPoints",
         ours.ScrollPointsRequest(collection=COLLECTION, page_size=1_000, filter=filter),
+    )
+    yield Largest(
+        collection + "GetThumbnail",
+        ours.GetThumbnailRequest(collection=KEPT, id="picture", max_side=1_024),
     )
     yield Largest(collection + "CountPoints", ours.CountPointsRequest(collection=COLLECTION, filter=filter))
     yield Largest(collection + "DeletePoints", ours.DeletePointsRequest(collection=COLLECTION, filter=filter))

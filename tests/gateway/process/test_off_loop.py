@@ -10,8 +10,8 @@ from pathlib import Path
 import grpc
 import pytest
 from clipserve.v1 import clip_pb2, clip_pb2_grpc, common_pb2
+from clipserve_gateway.calls import transport
 from clipserve_gateway.convert.payload import payload_steps
-from clipserve_gateway.grpc_adapter import handlers
 from clipserve_gateway.grpc_adapter.server import TAKEN_AT_ONCE
 from clipserve_gateway.process import loop_lag
 from clipserve_gateway.process.loop_lag import LoopWatch
@@ -35,13 +35,13 @@ async def test_only_much_work_goes_to_a_thread() -> None:
 
 async def test_large_messages_are_parsed_in_a_thread(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     threads: list[threading.Thread] = []
-    parse = handlers.GrpcTransport.parse
+    parse = transport.parse_message
 
     def noted(*args: object, **options: object) -> object:
         threads.append(threading.current_thread())
         return parse(*args, **options)
 
-    monkeypatch.setattr(handlers.GrpcTransport, "parse", noted)
+    monkeypatch.setattr(transport, "parse_message", noted)
     gateway = Gateway(Settings(port=0, http_port=0, data=str(tmp_path)), FakeBackend())
     await gateway.start()
     await gateway.models.refresh()
