@@ -316,7 +316,7 @@ def test_a_damaged_libpython_is_named(tmp_path):
 
 @pytest.mark.parametrize(
     "fault",
-    [pytest.param(name, marks=[] if name in ("config", "weights") else pytest.mark.slow) for name in FAULTS],
+    [pytest.param(name, marks=[] if name == "config" else pytest.mark.slow) for name in FAULTS],
 )
 def test_a_start_that_fails_ends_at_once_with_cause_remedy_and_log(tmp_path, models, fault):
     break_it, cause = FAULTS[fault]

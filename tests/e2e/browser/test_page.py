@@ -117,6 +117,7 @@ def test_dropped_and_pasted_pictures_are_classified_side_by_side(page: Page):
     assert [row[0] for row in classified(page, 3)] == ["cat", "rocket", "astronaut"]
 
 
+@pytest.mark.slow
 def test_a_stored_label_set_takes_the_place_of_the_list(page: Page, site: Gateway):
     with clipserve.Client(site.address) as client:
         client.put_label_set("pets", clipserve.LabelSet(("kitten", "puppy")))
@@ -127,6 +128,7 @@ def test_a_stored_label_set_takes_the_place_of_the_list(page: Page, site: Gatewa
     assert [row[0] for row in classified(page)] == ["kitten"]
 
 
+@pytest.mark.slow
 def test_scores_by_sigmoid_are_explained(page: Page):
     scores = [{"label": "cat", "index": 0, "probability": 0.00003, "cosine": -0.01}]
     answer = {"results": [{"scores": scores}], "scoreMode": "SCORE_MODE_INDEPENDENT"}
@@ -137,6 +139,7 @@ def test_scores_by_sigmoid_are_explained(page: Page):
     expect(page.locator("#classify-results .about")).to_contain_text("each label alone (by sigmoid)")
 
 
+@pytest.mark.slow
 def test_a_bad_picture_fails_alone_and_a_large_one_is_not_sent(page: Page, tmp_path: Path):
     (tmp_path / "notes.jpg").write_text("this is no picture")
     (tmp_path / "large.jpg").write_bytes((PHOTOS / "cat.jpg").read_bytes() + bytes(200_000))
@@ -178,6 +181,7 @@ def test_everything_works_by_keyboard(page: Page):
     expect(page.locator("#search h1")).to_be_focused()
 
 
+@pytest.mark.slow
 def test_a_search_weighs_filters_folds_and_goes_on_from_a_hit(page: Page, pets: str):
     page.add_init_script(BLOBS)
     opened(page, "search")
@@ -220,6 +224,7 @@ def test_a_search_weighs_filters_folds_and_goes_on_from_a_hit(page: Page, pets: 
     assert set(page.evaluate("[...blobs]")) <= set(shown)
 
 
+@pytest.mark.slow
 def test_a_folder_becomes_a_collection(page: Page, site: Gateway, watch: list[Watch], tmp_path: Path):
     lanes: list[str | None] = []
 
@@ -257,6 +262,7 @@ def test_a_folder_becomes_a_collection(page: Page, site: Gateway, watch: list[Wa
     expect(page.locator("#collection")).to_have_value("My-photos")
 
 
+@pytest.mark.slow
 def test_the_token_is_asked_for_and_stays_in_memory(browser: Browser, live: Service, tmp_path: Path):
     tokens = tmp_path / "tokens"
     tokens.write_text(f"page {TOKEN}\n")
