@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import re
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,6 +18,7 @@ from clipserve_gateway.errors import InvalidInput, LimitExceeded, ModelNotFound
 from clipserve_gateway.http_adapter.json_text import shown
 from clipserve_gateway.http_adapter.json_values import read_bool, read_integer, read_text
 from clipserve_gateway.http_adapter.openai.inputs import named, read_inputs
+from clipserve_gateway.http_adapter.openai.pictures import NO_FILES
 from clipserve_gateway.types import Limits
 
 FIELDS = (
@@ -55,11 +57,13 @@ class Asked:
         places: of each input in the body, e.g. `input[3]`.
         encoding_format: `float` or `base64`.
         cut: whether long texts may be cut; None if the caller does not say.
+        paths: places of the strings that look like paths of files.
     """
 
     places: tuple[str, ...]
     encoding_format: str
     cut: bool | None
+    paths: tuple[str, ...] = ()
 
     def param(self, field: str) -> str:
         """The place in the body of a field of EmbedRequest; empty for none."""
@@ -111,7 +115,9 @@ def read_embeddings(body: dict[str, Any], limits: Limits) -> tuple[clip_pb2.Embe
         dimensions=0 if wanted is None else read_integer(1, MAX_DIMENSIONS, wanted, "dimensions"),
         allow_truncation=flag_of(body, "allow_truncation", default=False),
     )
-    return request, Asked(tuple(each.place for each in placed), encoding_format, CUTS[cut])
+    places = tuple(each.place for each in placed)
+    paths = tuple(each.place for each in placed if each.is_path)
+    return request, Asked(places, encoding_format, CUTS[cut], paths)
 
 
 def text_of(body: dict[str, Any], name: str) -> str:
@@ -137,7 +143,6 @@ def write_embeddings(response: clip_pb2.EmbedResponse, asked: Asked, limits: Lim
     if asked.encoding_format == "float":
         size = sum(map(len, vectors)) // 4 * BYTES_OF_A_FLOAT
         check_message_bytes(size, limits, "input", 'Send fewer inputs or set encoding_format to "base64"')
-    cut = [place for place, result in zip(asked.places, response.results, strict=True) if result.truncated]
     tokens = sum(result.tokens for result in response.results)
     answer: dict[str, Any] = {
         "object": "list",
@@ -153,16 +158,21 @@ def write_embeddings(response: clip_pb2.EmbedResponse, asked: Asked, limits: Lim
         "model": response.model.name,
         "usage": {"prompt_tokens": tokens, "total_tokens": tokens},
     }
-    if cut:
-        answer["warnings"] = [
-            {
-                "code": "TEXT_TRUNCATED",
-                "param": cut[0],
-                "message": f"{too_long(cut)}; their ends were cut off. Set truncate to false to get an error "
-                "instead",
-            }
-        ]
+    if warnings := [*warnings_of(response, asked)]:
+        answer["warnings"] = warnings
     return orjson.dumps(answer, option=orjson.OPT_SERIALIZE_NUMPY)
+
+
+def warnings_of(response: clip_pb2.EmbedResponse, asked: Asked) -> Iterator[dict[str, str]]:
+    """What the caller may not expect: cut texts, and paths as words."""
+    if cut := cut_places(response, asked):
+        words = f"{too_long(cut)}; the rest was cut off. Set truncate to false to get an error instead"
+        yield {"code": "TEXT_TRUNCATED", "param": cut[0], "message": words}
+    if asked.paths:
+        looks = "looks like the path of a file" if len(asked.paths) == 1 else "look like paths of files"
+        words = f"{listed(asked.paths)} {looks}. Such a string is embedded as words: {NO_FILES}"
+        without = 'For words without this warning, send {"text": …}'
+        yield {"code": "TEXT_LIKE_PATH", "param": asked.paths[0], "message": f"{words}. {without}"}
 
 
 def check_results(response: clip_pb2.EmbedResponse, asked: Asked) -> None:
@@ -174,15 +184,24 @@ def check_results(response: clip_pb2.EmbedResponse, asked: Asked) -> None:
             error.message += f" ({len(failed) - 1} more inputs failed)"
         error.field = f"inputs[{failed[0]}]"
         raise error
-    cut = [asked.places[i] for i, result in enumerate(response.results) if result.truncated]
-    if cut and asked.cut is False:
+    if asked.cut is False and (cut := cut_places(response, asked)):
         raise LimitExceeded(f"{too_long(cut)}, and truncate is false. Send shorter texts", field=cut[0])
 
 
-def too_long(places: list[str]) -> str:
+def cut_places(response: clip_pb2.EmbedResponse, asked: Asked) -> list[str]:
+    """The places of the texts that the model did not read to their ends."""
+    return [place for place, result in zip(asked.places, response.results, strict=True) if result.truncated]
+
+
+def too_long(places: Sequence[str]) -> str:
     """Which texts do not fit."""
-    names = ", ".join(places[:8] + ["…"] * (len(places) > 8))
-    return f"{len(places)} of the texts are longer than the model's context ({names})"
+    return f"{listed(places)} {'is' if len(places) == 1 else 'are'} longer than the model's context"
+
+
+def listed(places: Sequence[str]) -> str:
+    """The first eight places, and how many there are in all."""
+    more = f", … ({len(places)} in all)" if len(places) > 8 else ""
+    return ", ".join(places[:8]) + more
 
 
 def write_vector(vector: bytes, encoding_format: str) -> str | np.ndarray[Any, Any]:

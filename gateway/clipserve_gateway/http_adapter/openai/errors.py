@@ -20,14 +20,17 @@ TYPES = {
 
 
 def openai_error(code: Code, failure: ClipserveError | None, param: str = "") -> bytes:
-    """OpenAI's error object, whose `code` is our reason.
+    """OpenAI's error object, whose `code` is our reason. The message about one input begins with its place.
 
     Args:
         failure: None for an unexpected error.
         param: place of the bad field in the body, e.g. `input[3]`; empty for none.
     """
+    message = failure.message if failure else internal_status().message
+    if "[" in param and not message.startswith(param):
+        message = f"{param}: {message}"
     error = {
-        "message": failure.message if failure else internal_status().message,
+        "message": message,
         "type": TYPES.get(code, "server_error"),
         "param": param or None,
         "code": failure.reason if failure else "INTERNAL",

@@ -34,6 +34,8 @@ class Placed:
 
     place: str
     input: clip_pb2.EmbedInput
+    is_path: bool = False
+    """Whether it is a string that looks like the path of a file."""
 
 
 def read_inputs(body: dict[str, Any], limits: Limits) -> list[Placed]:
@@ -46,19 +48,23 @@ def read_inputs(body: dict[str, Any], limits: Limits) -> list[Placed]:
     if given is None:
         raise InvalidInput(f"set input: {ITEM_FORMS}, or a list of them", field="input")
     if not isinstance(given, list):
-        return [Placed("input", read_item(given, limits, "input"))]
+        return [read_placed(given, limits, "input")]
     if not given:
         raise InvalidInput("input must not be empty", field="input")
     if is_number(given[0]):
         raise InvalidInput(TOKEN_IDS, field="input")
     most = limits.max_items_per_call
     check_limit("the number of inputs", len(given), most, "input", BATCHES.format(most))
-    places = (f"input[{i}]" for i in range(len(given)))
-    return [Placed(place, read_item(item, limits, place)) for place, item in zip(places, given, strict=True)]
+    return [read_placed(item, limits, f"input[{i}]") for i, item in enumerate(given)]
+
+
+def read_placed(item: object, limits: Limits, place: str) -> Placed:
+    """One input. Raises InvalidInput."""
+    return Placed(place, read_item(item, limits, place), isinstance(item, str) and pictures.is_path(item))
 
 
 def read_item(item: object, limits: Limits, place: str) -> clip_pb2.EmbedInput:
-    """One input. Raises InvalidInput."""
+    """The text or the picture. Raises InvalidInput."""
     if isinstance(item, str):
         if pictures.is_data_uri(item):
             return image(pictures.bytes_of_uri(item, place))

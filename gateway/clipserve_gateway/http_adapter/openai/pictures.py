@@ -14,12 +14,19 @@ DATA_URI = re.compile(r"data:[\w.+-]{0,127}/?[\w.+-]{0,127}[;,]", re.IGNORECASE)
 BASE64 = re.compile(r"(?:/9j/|iVBORw0KGgo|R0lGOD|UklGR)[A-Za-z0-9+/]{60}")
 """How base64 of JPEG, PNG, GIF and WebP begins."""
 PICTURE_INSIDE = re.compile(r"data:image/[\w.+-]{1,40};base64,[A-Za-z0-9+/]{60}")
+PATH = re.compile(
+    r"(?:~|\.{1,2})/\S+|/[^\s/]+/\S*|[a-z]:[\\/]\S+"
+    r"|[^\n]+\.(?:jpe?g|png|gif|webp|bmp|tiff?|heic|heif|avif|jp2|svg)",
+    re.IGNORECASE,
+)
+"""A path with a root, and the name of a picture file. The server does not look for the file."""
 LOOKED_AT = 4096
 """Characters of a string that decide what it is."""
 MAX_HEADER = 200
 """Most characters of a data URI before its comma."""
 
 NO_FETCHING = "this server fetches nothing from URLs; send the picture itself as data:image/jpeg;base64,…"
+NO_FILES = "this server reads no files; send the picture itself as data:image/jpeg;base64,…"
 AS_WORDS = 'send {"text": …} to embed it as words'
 
 
@@ -31,6 +38,11 @@ def is_data_uri(text: str) -> bool:
 def is_url(text: str) -> bool:
     """Whether the whole string is one URL."""
     return len(text) <= LOOKED_AT and URL.fullmatch(text.strip()) is not None
+
+
+def is_path(text: str) -> bool:
+    """Whether the whole string looks like the path of a file."""
+    return len(text) <= LOOKED_AT and PATH.fullmatch(text.strip()) is not None
 
 
 def check_words(text: str, limits: Limits, field: str) -> None:
@@ -60,7 +72,11 @@ def bytes_of_uri(uri: str, field: str) -> bytes:
     """The bytes of a picture's data URI. Raises InvalidInput for any other URI."""
     uri = uri.strip()
     if not DATA_URI.match(uri):
-        why = NO_FETCHING if URL.match(uri) else "this is not a data URI; write data:image/jpeg;base64,…"
+        why = "this is not a data URI; write data:image/jpeg;base64,…"
+        if URL.match(uri):
+            why = NO_FETCHING
+        elif is_path(uri):
+            why = f"this is the path of a file: {NO_FILES}"
         raise InvalidInput(why, field=field)
     header, comma, _ = uri[:MAX_HEADER].partition(",")
     if not comma:
@@ -82,9 +98,10 @@ def bytes_of_base64(data: str, field: str) -> bytes:
     try:
         content = decode_base64(data)
     except ValueError:
-        raise ImageUnreadable(
-            "the picture is not base64; encode it in one line, e.g. by `base64 -w0`", field=field
-        ) from None
+        why = "the picture is not base64; encode it in one line, e.g. by `base64 -w0`"
+        if is_path(data):
+            why = f"this is the path of a file, not base64: {NO_FILES}"
+        raise ImageUnreadable(why, field=field) from None
     if not content:
         raise ImageUnreadable("the picture is empty", field=field)
     return content

@@ -142,7 +142,23 @@ def test_cut_texts_are_answered_with_a_warning():
     assert [each.get("truncated") for each in answer["data"]] == [None, True]
     (warning,) = answer["warnings"]
     assert (warning["code"], warning["param"]) == ("TEXT_TRUNCATED", "input[1]")
-    assert "1 of the texts are longer" in warning["message"]
+    assert warning["message"].startswith("input[1] is longer than the model's context; the rest was cut")
+
+
+def test_strings_that_look_like_paths_are_answered_with_a_warning():
+    request, asked = read(input=["demo/photos/cat.jpg", {"text": "dog.jpg"}])
+    assert [each.text for each in request.inputs] == ["demo/photos/cat.jpg", "dog.jpg"]
+    (warning,) = written(response(), asked)["warnings"]
+    assert (warning["code"], warning["param"]) == ("TEXT_LIKE_PATH", "input[0]")
+    assert "input[0] looks like the path of a file" in warning["message"]
+    assert "reads no files" in warning["message"]
+    assert '{"text": …}' in warning["message"]
+
+
+def test_warnings_name_the_first_places_and_count_all():
+    asked = Asked(ASKED.places, "float", None, tuple(f"input[{i}]" for i in range(20)))
+    (warning,) = written(response(), asked)["warnings"]
+    assert "input[7], … (20 in all) look like paths" in warning["message"]
 
 
 def test_cut_texts_are_refused_where_the_caller_forbids_cutting():
@@ -156,6 +172,19 @@ def test_the_first_failed_input_fails_the_call():
     with pytest.raises(errors.ImageUnreadable, match="it is damaged") as raised:
         written(response({}, {"status": status}))
     assert ASKED.param(raised.value.field) == "input[1]"
+
+
+@pytest.mark.parametrize(
+    ("message", "param", "sent"),
+    [
+        ("it is damaged", "input[1]", "input[1]: it is damaged"),
+        ("input[1] is too long", "input[1]", "input[1] is too long"),
+        ("not known", "model", "not known"),
+    ],
+)
+def test_the_message_about_one_input_begins_with_its_place(message, param, sent):
+    body = json.loads(openai_error(Code.INVALID_ARGUMENT, errors.InvalidInput(message), param))
+    assert (body["error"]["message"], body["error"]["param"]) == (sent, param)
 
 
 def test_the_error_counts_the_other_failed_inputs():

@@ -9,6 +9,7 @@ from clipserve_gateway.http_adapter.openai.pictures import (
     bytes_of_uri,
     check_words,
     is_data_uri,
+    is_path,
 )
 from clipserve_gateway.settings import Settings
 
@@ -38,7 +39,8 @@ def test_a_data_uri_of_a_picture_has_its_bytes(header):
         ("data:image/png;base64,", errors.ImageUnreadable, "empty"),
         ("https://example.com/a.jpg", errors.InvalidInput, "fetches nothing"),
         ("file:///etc/passwd", errors.InvalidInput, "fetches nothing"),
-        ("a.jpg", errors.InvalidInput, "not a data URI"),
+        ("a picture", errors.InvalidInput, "not a data URI"),
+        ("demo/a.jpg", errors.InvalidInput, "path of a file: this server reads no files"),
     ],
 )
 def test_other_uris_are_refused_with_the_reason(uri, kind, words):
@@ -54,6 +56,22 @@ def test_other_uris_are_refused_with_the_reason(uri, kind, words):
 def test_rubbish_is_not_base64(data):
     with pytest.raises(errors.ImageUnreadable, match="not base64"):
         bytes_of_base64(data, "input")
+
+
+@pytest.mark.parametrize("path", ["demo/photos/cat.jpg", "/home/me/my-cat.txt", r"C:\photos\cat.png"])
+def test_a_path_is_not_base64_and_no_file_is_read(path):
+    with pytest.raises(errors.ImageUnreadable, match=r"path of a file, not base64: .* reads no files"):
+        bytes_of_base64(path, "input[0].image")
+
+
+@pytest.mark.parametrize("text", ["cat.JPG", " my cat.png\n", "./cat", "~/cat", "/data/cat", "..//x", "D:/x"])
+def test_what_looks_like_a_path(text):
+    assert is_path(text)
+
+
+@pytest.mark.parametrize("text", ["", "a dog.", "indoor/outdoor", "/imagine a dog", "/s", "and/or", "3.5"])
+def test_words_do_not_look_like_a_path(text):
+    assert not is_path(text)
 
 
 @pytest.mark.parametrize(
