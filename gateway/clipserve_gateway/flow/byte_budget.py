@@ -128,7 +128,10 @@ class ByteBudget:
         return True
 
     async def hold(self, size: int, owner: str, deadline: Deadline) -> Hold:
-        """Waits for room in order. Raises Overloaded when the deadline has passed."""
+        """Waits for room in order. Raises Overloaded when the deadline has passed.
+
+        Whoever cancels it then finds the Overloaded as the cause of the CancelledError.
+        """
         hold = self.try_hold(size, owner)
         if hold is not None:
             return hold
@@ -159,9 +162,11 @@ class ByteBudget:
     async def _wait(self, waiter: _Waiter, queue: deque[_Waiter], deadline: Deadline) -> None:
         try:
             done, _ = await asyncio.wait({waiter.future}, timeout=max(0.0, deadline.remaining()))
-        except asyncio.CancelledError:
+        except asyncio.CancelledError as cancelled:
             self._leave(waiter, queue)
             waiter.hold.release()
+            if deadline.remaining() <= 0:
+                raise cancelled from no_room()
             raise
         if not done:
             self._leave(waiter, queue)

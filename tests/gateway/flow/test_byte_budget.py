@@ -152,3 +152,19 @@ async def test_whatever_is_done_the_sum_holds_and_everybody_is_served(seed):
     assert served >= 160
     assert budget.used == 0
     assert not any(budget.wanted(large=large) for large in (True, False))
+
+
+@pytest.mark.parametrize("seconds", [0.01, 60])
+async def test_a_wait_that_is_cancelled_at_its_deadline_says_that_it_had_no_room(seconds: float):
+    budget = ByteBudget(64 * MIB)
+    await budget.hold(56 * MIB, "a", LATER)
+    deadline = Deadline.after(seconds)
+    waiting = asyncio.ensure_future(budget.hold(8 * MIB, "b", deadline))
+    await settled()
+    while seconds < 1 and deadline.remaining() > 0:
+        pass
+    waiting.cancel()
+    with pytest.raises(asyncio.CancelledError) as cancelled:
+        await waiting
+    assert isinstance(cancelled.value.__cause__, Overloaded) == (seconds < 1)
+    assert not budget.wanted(large=True)

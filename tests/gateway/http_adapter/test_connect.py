@@ -12,6 +12,7 @@ from typing import Any
 import httpx
 import pytest
 from clipserve.v1 import clip_pb2, collection_pb2, common_pb2
+from clipserve_gateway.flow.deadline import Deadline
 from clipserve_gateway.http_adapter.call import GZIP_BYTES
 from google.protobuf import any_pb2
 from google.rpc import error_details_pb2
@@ -259,6 +260,20 @@ async def test_an_overloaded_server_says_when_to_try_again(start: Start):
     assert refusal(answer)[:3] == (429, "resource_exhausted", "OVERLOADED")
     assert (answer.headers["retry-after"], answer.headers["retry-after-ms"]) == ("1", "500")
     assert details(answer)["RetryInfo"].retry_delay.ToMilliseconds() == 500
+
+
+@pytest.mark.parametrize("milliseconds", ["0", "50"])
+async def test_a_call_that_waits_for_room_until_its_deadline_learns_when_to_come_again(
+    api: Api, milliseconds: str
+):
+    budget = api.parts.intake.budget
+    hold = await budget.hold(budget.room, "another", Deadline.after(1))
+    headers = {"connect-timeout-ms": milliseconds}
+    answer = await api.call("ClipService/Embed", b" " * (2 << 20), headers=headers)
+    assert refusal(answer)[:3] == (429, "resource_exhausted", "OVERLOADED")
+    assert details(answer)["RetryInfo"].retry_delay.ToMilliseconds() == 1000
+    hold.release()
+    await api.released()
 
 
 async def test_a_fault_says_nothing_of_its_cause(api: Api, monkeypatch: pytest.MonkeyPatch):
