@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import math
 from collections import Counter
-from typing import Any, NoReturn
+from collections.abc import Iterable
+from typing import Any
 
 import numpy as np
 
@@ -20,10 +21,15 @@ MOST_DIGITS = 400
 """Longer numbers are refused: the time to read one grows with the square of its length."""
 SHOWN = 80
 """Most characters of a caller's text in an error."""
+SHOWN_PATH = 400
+"""Most characters of a path in an error."""
 
 
 def read_json(data: bytes) -> Any:
-    """The document in a body. Raises InvalidInput, and LimitExceeded for too many values."""
+    """The document in a body. Raises InvalidInput, and LimitExceeded for too many values.
+
+    Paths in these errors have the names that the body has.
+    """
     if not data:
         raise InvalidInput("the body is empty; send a JSON object, at least {}")
     if len(data) > FREE_BYTES and most_values(data) > MOST_VALUES:
@@ -33,7 +39,7 @@ def read_json(data: bytes) -> Any:
             limit=MOST_VALUES,
         )
     try:
-        return DECODER.decode(data.decode())
+        return _Reading().document(data.decode())
     except UnicodeDecodeError as error:
         raise InvalidInput(f"the body is not UTF-8: its byte {error.start} is wrong") from None
     except json.JSONDecodeError as error:
@@ -63,37 +69,83 @@ def shown(text: str) -> str:
     return safe_lines(text[:SHOWN])
 
 
-def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    fields = dict(pairs)
-    if len(fields) < len(pairs):
+class _Refused:
+    """Stands in a document for a value that is refused, until its path is known."""
+
+    def __init__(self, message: str, key: str = "") -> None:
+        """`key`: of the value's own field that the error is about."""
+        self.message = message
+        self.key = key
+
+
+class _Reading:
+    """Decodes one document."""
+
+    def __init__(self) -> None:
+        self._refused: _Refused | None = None
+
+    def document(self, text: str) -> Any:
+        """The document. Raises InvalidInput with the path that a refused value has in it."""
+        # The functions in Python also let other threads run while a long text is read.
+        decoder = json.JSONDecoder(
+            object_pairs_hook=self._object,
+            parse_int=self._integer,
+            parse_float=self._float,
+            parse_constant=self._constant,
+        )
+        document = decoder.decode(text)
+        if self._refused is None:
+            return document
+        path = (_path_of(self._refused, document) or "") + (self._refused.key and f".{self._refused.key}")
+        path = path.removeprefix(".")
+        if len(path) > SHOWN_PATH:
+            path = f"{path[:SHOWN_PATH]}…"
+        raise InvalidInput(self._refused.message, field=path)
+
+    def _object(self, pairs: list[tuple[str, Any]]) -> dict[str, Any] | _Refused:
+        fields = dict(pairs)
+        if len(fields) == len(pairs):
+            return fields
         ((key, _),) = Counter(key for key, _ in pairs).most_common(1)
+        # Replaces an earlier one, which may be in this object, and then the document lacks it.
         twice = shown(key)
-        raise InvalidInput(f"the JSON has the key {twice!r} twice in one object", field=twice)
-    return fields
+        self._refused = _Refused(f"the JSON has the key {twice!r} twice in one object", twice)
+        return self._refused
+
+    def _integer(self, digits: str) -> int | _Refused:
+        return self._too_long(digits) or int(digits)
+
+    def _float(self, digits: str) -> float | _Refused:
+        if refused := self._too_long(digits):
+            return refused
+        number = float(digits)
+        return self._refuse(f"the number {digits[:SHOWN]} is out of range") if math.isinf(number) else number
+
+    def _constant(self, word: str) -> _Refused:
+        return self._refuse(f"{word} is not JSON: numbers must be finite")
+
+    def _too_long(self, digits: str) -> _Refused | None:
+        if len(digits) <= MOST_DIGITS:
+            return None
+        return self._refuse(f"a number has {len(digits)} characters; the maximum is {MOST_DIGITS}")
+
+    def _refuse(self, message: str) -> _Refused:
+        if self._refused is None:
+            self._refused = _Refused(message)
+        return self._refused
 
 
-def _integer(digits: str) -> int:
-    return int(_short(digits))
-
-
-def _float(digits: str) -> float:
-    number = float(_short(digits))
-    if math.isinf(number):
-        raise InvalidInput(f"the number {digits[:SHOWN]} is out of range")
-    return number
-
-
-def _short(digits: str) -> str:
-    if len(digits) > MOST_DIGITS:
-        raise InvalidInput(f"a number has {len(digits)} characters; the maximum is {MOST_DIGITS}")
-    return digits
-
-
-def _constant(word: str) -> NoReturn:
-    raise InvalidInput(f"{word} is not JSON: numbers must be finite")
-
-
-# The functions in Python also let other threads run while a long text is read.
-DECODER = json.JSONDecoder(
-    object_pairs_hook=_object, parse_int=_integer, parse_float=_float, parse_constant=_constant
-)
+def _path_of(wanted: _Refused, value: Any) -> str | None:
+    """The path of the first place where it stands in a value, e.g. `.inputs[1].text`; None if it does not."""
+    if value is wanted:
+        return ""
+    entries: Iterable[tuple[Any, Any]] = ()
+    if type(value) is dict:
+        entries = value.items()
+    elif type(value) is list:
+        entries = enumerate(value)
+    for key, inner in entries:
+        rest = _path_of(wanted, inner)
+        if rest is not None:
+            return (f".{shown(key)}" if type(value) is dict else f"[{key}]") + rest
+    return None

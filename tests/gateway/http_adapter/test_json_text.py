@@ -45,10 +45,27 @@ def test_other_bytes_are_refused_with_the_reason(text, words):
         read_json(text)
 
 
-def test_a_key_that_stands_twice_is_the_field_of_the_error():
-    with pytest.raises(InvalidInput) as refused:
-        read_json(b'{"x": {"topK": 1, "topK": 2}}')
-    assert refused.value.field == "topK"
+@pytest.mark.parametrize(
+    ("text", "path", "words"),
+    [
+        (b'{"x": {"topK": 1, "topK": 2}}', "x.topK", "'topK' twice"),
+        (b'{"inputs": [{"text": "a"}, {"text": "b", "text": "c"}]}', "inputs[1].text", "'text' twice"),
+        (b'{"a": 1, "a": 2}', "a", "'a' twice"),
+        (b'{"a": [NaN], "a": {"b": 1, "b": 1}}', "a", "'a' twice"),
+        (b'[{"a": NaN, "b": 1, "b": 2}, NaN]', "[0].b", "'b' twice"),
+        (b'[NaN, {"b": 1, "b": 2}, NaN]', "[1].b", "'b' twice"),
+        (b'{"x": {}, "a": [[1, -Infinity, NaN]]}', "a[0][1]", "-Infinity"),
+        (b'{"a": {"b": 1e999}, "c": NaN}', "a.b", "out of range"),
+        (b'{"a": {"b": ' + b"1" * 401 + b"}}", "a.b", "401 characters"),
+        (b'{"\\u001b": NaN}', "\\x1b", "NaN"),
+        (b"NaN", "", "NaN"),
+        (b'{"abc":' * 300 + b"NaN" + b"}" * 300, ("abc." * 101)[:400] + "…", "NaN"),
+    ],
+)
+def test_errors_name_the_path_in_the_body(text, path, words):
+    with pytest.raises(InvalidInput, match=words) as refused:
+        read_json(text)
+    assert refused.value.field == path
 
 
 @pytest.mark.parametrize("part", [b"{}", b"[]", b"1", b'{"a":1}', b'""'])
