@@ -9,7 +9,7 @@ from starlette.datastructures import Headers
 from starlette.types import Receive
 
 from clipserve_gateway.errors import InvalidInput
-from clipserve_gateway.http_adapter.errors import BodyTooLarge, UnsupportedEncoding
+from clipserve_gateway.http_adapter.errors import BodyTooLarge, UnsupportedEncoding, stands_twice
 
 GZIP_RATIO = 1032
 """Bytes that one byte of gzip can become, at most."""
@@ -29,7 +29,9 @@ class Body:
         """`limit`: most bytes of the body, also after decompression."""
         self._receive = receive
         self._limit = limit
-        self._encoding = headers.get("content-encoding", "identity").strip().lower()
+        self._encoding, *self._more_encodings = (
+            value.strip().lower() for value in headers.getlist("content-encoding") or ["identity"]
+        )
         length = headers.get("content-length", "")
         self._length = int(length[:20]) if length.isascii() and length.isdigit() else 0
         self._chunked = "transfer-encoding" in headers
@@ -37,7 +39,7 @@ class Body:
     @property
     def expected(self) -> int:
         """The most bytes that it may have: what needs room before it is read. 0 if it is refused anyway."""
-        if self._length > self._limit:
+        if self._length > self._limit or self._more_encodings:
             return 0
         if self._chunked:
             return self._limit
@@ -48,6 +50,8 @@ class Body:
 
         A client that disconnects before the end cancels the call.
         """
+        if self._more_encodings:
+            raise stands_twice("content-encoding")
         if self._encoding not in ENCODINGS:
             raise UnsupportedEncoding(ENCODINGS)
         if self._length > self._limit:

@@ -18,7 +18,7 @@ from clipserve_gateway.errors import ClipserveError, DeadlineExceeded, InvalidIn
 from clipserve_gateway.flow.deadline import Deadline
 from clipserve_gateway.flow.stages import note_arrival
 from clipserve_gateway.http_adapter.body import Body, deflate
-from clipserve_gateway.http_adapter.errors import failure_headers
+from clipserve_gateway.http_adapter.errors import failure_headers, stands_twice
 from clipserve_gateway.http_adapter.transport import JSON, HttpTransport, JsonThread
 from clipserve_gateway.process.loop_lag import LoopWaits
 from clipserve_gateway.types import Limits
@@ -110,9 +110,12 @@ def peer_of(scope: Scope) -> str:
 
 def deadline_of(headers: Headers) -> Deadline | None:
     """The caller's deadline; None if it sets none. Raises InvalidInput."""
-    value = headers.get(TIMEOUT)
-    if value is None:
+    values = headers.getlist(TIMEOUT)
+    if not values:
         return None
+    if len(values) > 1:
+        raise stands_twice(TIMEOUT)
+    (value,) = values
     if not (value.isascii() and value.isdigit() and len(value) <= TIMEOUT_DIGITS):
         raise InvalidInput(
             f"{TIMEOUT} must be a number of milliseconds, of at most {TIMEOUT_DIGITS} digits", field=TIMEOUT

@@ -14,7 +14,7 @@ from starlette.responses import Response
 
 from clipserve_gateway.calls.runner import Outcome
 from clipserve_gateway.convert.status import Code, internal_status, rpc_status
-from clipserve_gateway.errors import ClipserveError, LimitExceeded, NotSupported
+from clipserve_gateway.errors import ClipserveError, InvalidInput, LimitExceeded, NotSupported
 
 HTTP_STATUS = {
     Code.CANCELLED: 499,
@@ -47,7 +47,10 @@ class UnsupportedMediaType(NotSupported):
     """The body is of a type that this path does not read."""
 
     def __init__(self, accepted: Sequence[str]) -> None:
-        super().__init__(f"the content-type must be {' or '.join(accepted)}", field="content-type")
+        super().__init__(
+            f"the content-type must be {' or '.join(accepted)}; its charset, if it has one, must be utf-8",
+            field="content-type",
+        )
 
 
 class UnsupportedEncoding(NotSupported):
@@ -55,6 +58,11 @@ class UnsupportedEncoding(NotSupported):
 
     def __init__(self, accepted: Sequence[str]) -> None:
         super().__init__(f"the content-encoding must be {' or '.join(accepted)}", field="content-encoding")
+
+
+def stands_twice(header: str) -> InvalidInput:
+    """The error of a request that has a header more than once, so that it is unclear which one applies."""
+    return InvalidInput(f"the request has the header {header} more than once; send it once", field=header)
 
 
 OWN_STATUS: dict[type[ClipserveError], int] = {BodyTooLarge: 413, UnsupportedMediaType: 415}

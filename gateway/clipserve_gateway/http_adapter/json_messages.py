@@ -123,14 +123,14 @@ class _Reader:
             field = fields.get(key)
             if field is None:
                 raise _unknown(kind, key, path)
-            if value is None:
-                continue
             where = f"{path}.{field.name}" if path else field.name
-            for name in filter(None, (field.name, field.oneof)):
+            # A field may not have both of its names, even if one has null: that would not unset it.
+            for name in filter(None, (field.name, field.oneof if value is not None else "")):
                 if name in taken:
                     raise InvalidInput(f"set only one of {taken[name]} and {key}", field=where)
                 taken[name] = key
-            self._set(message, field, value, where, depth)
+            if value is not None:
+                self._set(message, field, value, where, depth)
 
     def _set(self, message: Any, field: _Field, value: Any, path: str, depth: int) -> None:
         if field.is_map:

@@ -100,6 +100,14 @@ async def test_unknown_encodings_are_refused_before_the_body_is_read():
         await Body(Headers({"content-encoding": "br"}), None, LIMIT).read()
 
 
+async def test_two_encodings_are_refused_before_the_body_is_read():
+    headers = Headers(raw=[(b"content-encoding", b"identity"), (b"content-encoding", b"gzip")])
+    body = Body(headers, None, LIMIT)
+    with pytest.raises(InvalidInput, match="more than once") as refused:
+        await body.read()
+    assert (refused.value.field, body.expected) == ("content-encoding", 0)
+
+
 async def test_a_body_that_says_that_it_is_too_large_is_not_read():
     with pytest.raises(BodyTooLarge):
         await Body(Headers({"content-length": str(LIMIT + 1)}), None, LIMIT).read()

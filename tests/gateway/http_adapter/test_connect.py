@@ -110,6 +110,8 @@ async def test_a_call_is_counted_logged_and_gives_back_its_room(api: Api, caplog
         ("ClipService/Nothing", {}, (404, "unimplemented", "NOT_SUPPORTED", [])),
         ("Nothing/Embed", {}, (404, "unimplemented", "NOT_SUPPORTED", [])),
         ("ClipService/../ClipService/Embed", {}, (404, "unimplemented", "NOT_SUPPORTED", [])),
+        ("ClipService%2FEmbed", TEXTS, (404, "unimplemented", "NOT_SUPPORTED", [])),
+        ("ClipService%2fEmbed", TEXTS, (404, "unimplemented", "NOT_SUPPORTED", [])),
         ("ClipService/%2e%2e/%2e%2e/etc/passwd", {}, (404, "unimplemented", "NOT_SUPPORTED", [])),
     ],
 )
@@ -143,6 +145,7 @@ async def test_a_detail_is_shown_readably_too(api: Api):
 @pytest.mark.parametrize(
     "kind",
     [
+        *("application/json; v=1; charset=latin-1", "application/json; charset=utf-8; charset=utf-16"),
         *("", "text/plain", "application/json; charset=latin-1", "application/connect+json"),
         *("application/grpc-web+proto", "application/x-www-form-urlencoded", "multipart/form-data"),
     ],
@@ -152,7 +155,7 @@ async def test_other_content_types_are_refused(api: Api, kind: str):
     assert refusal(answer) == (415, "unimplemented", "NOT_SUPPORTED", ["content-type"])
 
 
-@pytest.mark.parametrize("kind", ["application/json; charset=utf-8", 'Application/JSON;charset="UTF-8"'])
+@pytest.mark.parametrize("kind", ["application/json; charset=utf-8", 'Application/JSON;v=1; charset="UTF-8"'])
 async def test_a_content_type_may_name_its_charset(api: Api, kind: str):
     assert (await api.call("ClipService/Embed", TEXTS, headers={"content-type": kind})).is_success
 
@@ -231,6 +234,20 @@ async def test_small_answers_are_not_compressed(api: Api):
 async def test_a_timeout_is_a_number_of_milliseconds(api: Api, value: str):
     answer = await api.call("ClipService/Embed", TEXTS, headers={b"connect-timeout-ms": value.encode()})
     assert refusal(answer) == (400, "invalid_argument", "INVALID_INPUT", ["connect-timeout-ms"])
+
+
+@pytest.mark.parametrize("name", ["connect-timeout-ms", "content-encoding", "connect-protocol-version"])
+async def test_a_header_that_stands_twice_is_refused(api: Api, name: str):
+    value = "identity" if name == "content-encoding" else "1"
+    headers = [*JSON.items(), (name, value), (name, value)]
+    answer = await api.http.post(EMBED, json=TEXTS, headers=headers)
+    assert refusal(answer) == (400, "invalid_argument", "INVALID_INPUT", [name])
+
+
+async def test_two_content_types_are_refused(api: Api):
+    headers = [*JSON.items(), *JSON.items()]
+    answer = await api.http.post(EMBED, content=b"{}", headers=headers)
+    assert refusal(answer) == (415, "unimplemented", "NOT_SUPPORTED", ["content-type"])
 
 
 @pytest.mark.parametrize("milliseconds", ["0", "50"])

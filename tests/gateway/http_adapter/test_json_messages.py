@@ -164,6 +164,8 @@ upsert = functools.partial(read, collection_pb2.UpsertPointsRequest)
         (embed, {"inputs": [{"image": {"content": "%%%%"}}]}, "inputs[0].image.content", "base64"),
         (embed, {"inputs": [{"image": {"content": 5}}]}, "inputs[0].image.content", "a string of base64"),
         (search, {"topK": 1, "top_k": 1}, "top_k", "only one of topK and top_k"),
+        (search, {"topK": 1, "top_k": None}, "top_k", "only one of topK and top_k"),
+        (search, {"top_k": None, "topK": 1}, "top_k", "only one of top_k and topK"),
         (search, {"topK": 2**31}, "top_k", "from -2147483648 to 2147483647"),
         (search, {"topK": 1.5}, "top_k", "integer"),
         (search, {"topK": "1.0"}, "top_k", "integer"),

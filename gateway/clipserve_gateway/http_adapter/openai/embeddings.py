@@ -106,13 +106,12 @@ def read_embeddings(body: dict[str, Any], limits: Limits) -> tuple[clip_pb2.Embe
             field="truncate",
         )
     placed = read_inputs(body, limits)
-    wanted = body.get("dimensions")
     request = clip_pb2.EmbedRequest(
         model=model,
         inputs=[each.input for each in placed],
         raw=not flag_of(body, "normalized", default=True),
         format=common_pb2.EMBEDDING_FORMAT_FLOAT32_LE,
-        dimensions=0 if wanted is None else read_integer(1, MAX_DIMENSIONS, wanted, "dimensions"),
+        dimensions=dimensions_of(body),
         allow_truncation=flag_of(body, "allow_truncation", default=False),
     )
     places = tuple(each.place for each in placed)
@@ -130,6 +129,20 @@ def flag_of(body: dict[str, Any], name: str, *, default: bool) -> bool:
     """A field with true or false."""
     value = body.get(name)
     return default if value is None else read_bool(value, name)
+
+
+def dimensions_of(body: dict[str, Any]) -> int:
+    """The number of dimensions; 0, which means all of them, for null and for no field."""
+    value = body.get("dimensions")
+    if value is None:
+        return 0
+    try:
+        return read_integer(1, MAX_DIMENSIONS, value, "dimensions")
+    except InvalidInput:
+        raise InvalidInput(
+            "dimensions must be an integer from 1 to the model's embed_dim, which GET /v1/models lists",
+            field="dimensions",
+        ) from None
 
 
 def write_embeddings(response: clip_pb2.EmbedResponse, asked: Asked, limits: Limits) -> bytes:

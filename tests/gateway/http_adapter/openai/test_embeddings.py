@@ -88,7 +88,7 @@ def test_null_means_no_field():
         ({"encoding_format": "int8"}, "encoding_format", "'int8'; use float or base64"),
         ({"encoding_format": 1}, "encoding_format", "must be a string"),
         ({"dimensions": 0}, "dimensions", "from 1 to"),
-        ({"dimensions": -1}, "dimensions", "from 1 to"),
+        ({"dimensions": -1}, "dimensions", "from 1 to the model's embed_dim"),
         ({"dimensions": 10**30}, "dimensions", "from 1 to"),
         ({"dimensions": 4.5}, "dimensions", "must be an integer"),
         ({"dimensions": True}, "dimensions", "must be an integer"),
