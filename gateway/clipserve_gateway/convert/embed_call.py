@@ -77,11 +77,15 @@ def check_format(request: clip_pb2.EmbedRequest) -> None:
         known = ", ".join(common_pb2.EmbeddingFormat.keys()[1:])
         raise InvalidInput(f"format {request.format} is not known; use one of {known}", field="format")
     if request.raw and request.format in QUANTIZED:
-        name = common_pb2.EmbeddingFormat.Name(request.format)
         raise InvalidInput(
-            f"{name} is for normalized embeddings; leave raw unset, or use EMBEDDING_FORMAT_FLOAT32_LE",
+            f"{plain_name(request.format)} is for normalized embeddings; leave raw (--raw) unset, or use float32",
             field="raw",
         )
+
+
+def plain_name(format: Format) -> str:
+    """The name of a format without its prefix, as SDK, command and docs have it: `int8`."""
+    return common_pb2.EmbeddingFormat.Name(format).removeprefix("EMBEDDING_FORMAT_").lower()
 
 
 def check_embed_answer(call: EmbedCall, spec: ModelSpec, limits: Limits) -> None:
@@ -91,10 +95,9 @@ def check_embed_answer(call: EmbedCall, spec: ModelSpec, limits: Limits) -> None
     """
     dim = check_dimensions(spec, call.dimensions, allow_truncation=call.allow_truncation)
     if BITS.get(call.format) == 1 and dim % 8:
-        name = common_pb2.EmbeddingFormat.Name(call.format)
         raise InvalidInput(
-            f"{name} needs a multiple of 8 dimensions, and these embeddings have {dim}; set dimensions, or "
-            "use EMBEDDING_FORMAT_INT8",
+            f"{plain_name(call.format)} needs a multiple of 8 dimensions, and these embeddings have {dim}; "
+            "set dimensions, or use int8 (--format int8)",
             field="format",
         )
     size = RESPONSE_BYTES + len(call.inputs) * (embedding_bytes(dim, call.format) + RESULT_BYTES)

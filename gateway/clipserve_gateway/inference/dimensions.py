@@ -21,14 +21,14 @@ def check_dimensions(spec: ModelSpec, dimensions: int, *, allow_truncation: bool
         return spec.embed_dim
     if dimensions > spec.embed_dim:
         raise InvalidInput(
-            f"dimensions is {dimensions}; the embeddings of model {spec.name} have {spec.embed_dim}",
+            f"{dimensions} is too many; the embeddings of model {spec.name} have {spec.embed_dim}",
             field="dimensions",
         )
     if dimensions not in spec.matryoshka_dims and not allow_truncation:
         trained = ", ".join(map(str, (*spec.matryoshka_dims, spec.embed_dim)))
         raise InvalidInput(
-            f"dimensions is {dimensions}; model {spec.name} was trained for {trained}. Set allow_truncation "
-            "to get the first dimensions all the same, with a loss of quality",
+            f"model {spec.name} was trained for {trained}, not for {dimensions}. To get the first {dimensions} "
+            "all the same, with a loss of quality, set allow_truncation (--allow-truncation)",
             field="dimensions",
         )
     return dimensions

@@ -37,7 +37,7 @@ def test_others_are_refused_until_the_caller_allows_them(spec, dimensions, train
 
 
 def test_more_dimensions_than_the_model_has_are_refused_in_any_case():
-    with pytest.raises(InvalidInput, match=f"dimensions is {DIM + 1}.*have {DIM}"):
+    with pytest.raises(InvalidInput, match=f"{DIM + 1} is too many.*have {DIM}"):
         check_dimensions(SPEC, DIM + 1, allow_truncation=True)
 
 

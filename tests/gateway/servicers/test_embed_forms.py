@@ -76,9 +76,9 @@ async def test_truncation_and_a_small_form_go_together(clip):
         ({"dimensions": 4}, "dimensions", "allow_truncation"),
         ({"dimensions": DIM + 1, "allow_truncation": True}, "dimensions", f"have {DIM}"),
         ({"dimensions": 2**32 - 1, "allow_truncation": True}, "dimensions", f"have {DIM}"),
-        ({"format": BINARY, "dimensions": 4, "allow_truncation": True}, "format", "multiple of 8"),
-        ({"format": INT8, "raw": True}, "raw", "leave raw unset"),
-        ({"format": BINARY, "raw": True}, "raw", "leave raw unset"),
+        ({"format": BINARY, "dimensions": 4, "allow_truncation": True}, "format", "use int8 (--format int8)"),
+        ({"format": INT8, "raw": True}, "raw", "int8 is for normalized"),
+        ({"format": BINARY, "raw": True}, "raw", "leave raw (--raw) unset"),
         ({"format": 8}, "format", "EMBEDDING_FORMAT_UBINARY"),
     ],
 )

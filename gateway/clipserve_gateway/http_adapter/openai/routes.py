@@ -23,7 +23,7 @@ from clipserve_gateway.http_adapter.transport import JSON
 
 
 def routes(methods: Iterable[Method], calls: HttpCalls) -> list[BaseRoute]:
-    """All paths below `/v1`. Unknown ones get OpenAI's form of an error, too."""
+    """All paths below `/v1`. Unknown ones, and those without `/v1`, get OpenAI's form of an error, too."""
     named = {method.name: method for method in methods}
     limit = calls.limits.max_json_bytes
 
@@ -40,7 +40,10 @@ def routes(methods: Iterable[Method], calls: HttpCalls) -> list[BaseRoute]:
         Route("/v1/embeddings", OneVerb("POST", embeddings)),
         Route("/v1/models", OneVerb("GET", models)),
         Route("/v1/models/{name:path}", OneVerb("GET", models)),
-        Route("/v1/{rest:path}", Nothing()),
+        *(
+            Route(path, Nothing())
+            for path in ("/v1/{rest:path}", "/embeddings", "/models", "/models/{name:path}")
+        ),
     ]
 
 
@@ -65,10 +68,11 @@ class Nothing:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answers a request."""
-        error = NotSupported(
-            f"this server has no {shown(scope['path'])}; of OpenAI's API it has POST /v1/embeddings, "
-            "GET /v1/models and GET /v1/models/NAME"
-        )
+        path = scope["path"]
+        words = "of OpenAI's API it has POST /v1/embeddings, GET /v1/models and GET /v1/models/NAME"
+        if not path.startswith("/v1/"):
+            words = "OpenAI's API is below /v1 here: set base_url to an address that ends in /v1"
+        error = NotSupported(f"this server has no {shown(path)}; {words}")
         await refusal(error, 404)(scope, receive, send)
 
 

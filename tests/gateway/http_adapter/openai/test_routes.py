@@ -182,6 +182,10 @@ async def test_only_json_is_read(api, kind):
     [
         ("POST", "/v1/chat/completions", 404, "POST /v1/embeddings"),
         ("GET", "/v1/", 404, "/v1/"),
+        ("POST", "/embeddings", 404, "below /v1 here: set base_url"),
+        ("GET", "/embeddings", 404, "below /v1 here: set base_url"),
+        ("GET", "/models", 404, "below /v1 here: set base_url"),
+        ("GET", f"/models/{SPEC.name}", 404, "below /v1 here: set base_url"),
         ("GET", "/v1/embeddings", 405, "called by POST"),
         ("DELETE", f"/v1/models/{SPEC.name}", 405, "called by GET"),
     ],
