@@ -295,6 +295,8 @@ def test_the_token_is_asked_for_and_stays_in_memory(browser: Browser, live: Serv
 def test_the_copied_curl_and_python_do_the_same(page: Page, site: Gateway, pets: str, tmp_path: Path):
     odd = tmp_path / "it's a $(cat) `x`.jpg"
     odd.write_bytes((PHOTOS / "cat.jpg").read_bytes())
+    broken = tmp_path / "broken.jpg"
+    broken.write_bytes(b"\xff\xd8\xff broken")
 
     def done(locator: str) -> tuple[str, str]:
         page.locator(f"{locator} .how > summary").click()
@@ -309,7 +311,7 @@ def test_the_copied_curl_and_python_do_the_same(page: Page, site: Gateway, pets:
         return ran[0].stdout, ran[1].stdout
 
     opened(page)
-    page.set_input_files("#classify-files", odd)
+    page.set_input_files("#classify-files", [odd, broken])
     page.fill("#labels", "cat\nan \"odd\" $HOME `label` \\ with 'quotes'")
     page.click("#classify details > summary")
     page.fill("#templates", "a photo of a {}.\na drawing of a {}.")
@@ -319,6 +321,7 @@ def test_the_copied_curl_and_python_do_the_same(page: Page, site: Gateway, pets:
     for output in done("#classify-results"):
         assert "odd" in output
         assert "none of the above" in output
+        assert "images[1]" in output, "the error of the broken picture"
     page.goto("/#search")
     page.select_option("#collection", pets)
     page.fill("#query", 'a "bird"')

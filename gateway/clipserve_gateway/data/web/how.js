@@ -24,11 +24,12 @@ const STAGES = /** @type {Record<string, string>} */ ({
 export function panel(done) {
   const number = (/** @type {number} */ ms) => (ms < 10 ? ms.toFixed(1) : String(Math.round(ms)));
   const times = done.timing.map(({ stage, ms }) =>
-    h("li", {}, h("code", {}, stage), ` ${STAGES[stage] ?? ""} `, h("strong", {}, `${number(ms)} ms`)));
+    h("li", {}, `${STAGES[stage] ?? stage} `, h("strong", {}, `${number(ms)} ms`)));
   return h("details", { class: "how card" },
     h("summary", {}, `How this was done (${number(done.ms)} ms)`),
     h("h3", {}, "Time"),
-    h("p", { class: "hint" }, "Stages on the server; some run side by side. The rest is the way there and back."),
+    h("p", { class: "hint" }, "Stages on the server; some run side by side. "
+      + "“Run the model” adds up the times of pictures and of texts. The rest is the way there and back."),
     h("ul", { class: "stages" }, ...times),
     snippet("The same with curl", curl(done)),
     snippet("The same with Python", python(done)));
@@ -122,8 +123,11 @@ function classifyLines(request, files) {
   words.push(`top_k=${request.topK}`);
   if (request.scoreMode) words.push(`mode=${literal(request.scoreMode.replace("SCORE_MODE_", "").toLowerCase())}`);
   if (request.model) words.push(`model=${literal(request.model)}`);
+  words.push('on_error="return"');
   return [...called("result = client.classify", words),
     "for picture in result:",
+    "    if picture.error:",
+    "        print(picture.error)",
     "    for score in picture.scores:",
     "        print(score.label, score.probability, score.cosine)"];
 }
@@ -149,5 +153,9 @@ function searchLines(request, files) {
 function upsertLines(request, files) {
   const points = request.points.map((/** @type {any} */ point, /** @type {number} */ i) =>
     `    clipserve.Point(${literal(point.id)}, image=${literal(files[i])}),`);
-  return ["points = [", ...points, "]", `result = client.upsert(${literal(request.collection)}, points)`, "print(result.written)"];
+  return ["points = [", ...points, "]",
+    `result = client.upsert(${literal(request.collection)}, points, on_error="return")`,
+    "print(result.written)",
+    "for i, error in result.errors.items():",
+    "    print(points[i].id, error)"];
 }
