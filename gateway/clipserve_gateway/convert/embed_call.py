@@ -78,7 +78,8 @@ def check_format(request: clip_pb2.EmbedRequest) -> None:
         raise InvalidInput(f"format {request.format} is not known; use one of {known}", field="format")
     if request.raw and request.format in QUANTIZED:
         raise InvalidInput(
-            f"{plain_name(request.format)} is for normalized embeddings; leave raw (--raw) unset, or use float32",
+            f"{plain_name(request.format)} is for normalized embeddings; leave raw (--raw) unset, "
+            "or use float32",
             field="raw",
         )
 

@@ -27,8 +27,8 @@ def check_dimensions(spec: ModelSpec, dimensions: int, *, allow_truncation: bool
     if dimensions not in spec.matryoshka_dims and not allow_truncation:
         trained = ", ".join(map(str, (*spec.matryoshka_dims, spec.embed_dim)))
         raise InvalidInput(
-            f"model {spec.name} was trained for {trained}, not for {dimensions}. To get the first {dimensions} "
-            "all the same, with a loss of quality, set allow_truncation (--allow-truncation)",
+            f"model {spec.name} was trained for {trained}, not for {dimensions}. To get the first "
+            f"{dimensions} all the same, with a loss of quality, set allow_truncation (--allow-truncation)",
             field="dimensions",
         )
     return dimensions
