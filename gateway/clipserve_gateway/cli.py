@@ -63,7 +63,7 @@ def prepare_process(log_level: str) -> None:
 @click.group(context_settings={"max_content_width": 110, "help_option_names": ["-h", "--help"]})
 @click.version_option(clipserve_gateway.__version__, prog_name="clipserve-gateway")
 def main() -> None:
-    """CLIP over gRPC: classification, embeddings and search with models in Triton."""
+    """CLIP over gRPC and HTTP: classification, embeddings and search with models in Triton."""
     check_python(sys.version_info[:2])
     except_this_machine()
     # The command prints its own errors. gRPC reads this when it is imported.

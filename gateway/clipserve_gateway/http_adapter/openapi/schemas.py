@@ -1,7 +1,7 @@
 """JSON Schemas of protobuf messages in their JSON form.
 
 Names of fields are in lowerCamelCase. The server also accepts the names of the protos, null for a field that
-is not set, a number for a 64-bit integer, and the number of an enum value; the schemas leave these out.
+is not set, and the number of an enum value; the schemas leave these out.
 """
 
 from __future__ import annotations
@@ -30,7 +30,8 @@ SCALARS: dict[int, Schema] = {
     FieldDescriptor.TYPE_INT64: {"type": "string", "format": "int64", "pattern": "^-?[0-9]{1,19}$"},
     FieldDescriptor.TYPE_UINT64: {"type": "string", "format": "uint64", "pattern": "^[0-9]{1,20}$"},
 }
-"""By type of the field. JavaScript's numbers cannot hold 64-bit integers, so these are texts."""
+"""By type of the field. JavaScript's numbers cannot hold 64-bit integers, so these are texts in answers."""
+LONG = (FieldDescriptor.TYPE_INT64, FieldDescriptor.TYPE_UINT64)
 
 WELL_KNOWN: dict[str, Schema] = {"google.protobuf.Timestamp": {"type": "string", "format": "date-time"}}
 """Messages with a JSON form of their own."""
@@ -40,7 +41,8 @@ def schemas(requests: Iterable[Descriptor], answers: Iterable[Descriptor]) -> di
     """The schemas of these messages and of all that they contain, by name, sorted.
 
     A message that only requests contain allows no other fields, because the server refuses unknown fields;
-    answers may get more fields in later releases. A message that only answers contain has all fields that
+    answers may get more fields in later releases. Requests may have
+    numbers as 64-bit integers. A message that only answers contain has all fields that
     cannot be absent, because the server writes them also with their default.
     """
     sent, returned = reachable(requests), reachable(answers)
@@ -50,6 +52,9 @@ def schemas(requests: Iterable[Descriptor], answers: Iterable[Descriptor]) -> di
             found[kind.name] = enum_schema(kind)
             continue
         schema = found[kind.name] = message_schema(kind)
+        for field in kind.fields if kind in sent else ():
+            if field.type in LONG and not field.is_repeated:
+                schema["properties"][field.json_name]["type"] = ["string", "integer"]
         if kind not in returned:
             schema["additionalProperties"] = False
         always = [field.json_name for field in kind.fields if not field.has_presence]

@@ -44,6 +44,14 @@ def test_a_request_with_every_kind_of_field_is_valid(described: Description) -> 
     assert described.request_errors("UpsertPointsRequest", request) == []
 
 
+@pytest.mark.parametrize("number", [2024, "2024"])
+def test_a_request_may_have_a_number_or_a_text_as_a_64_bit_integer(
+    described: Description, number: Any
+) -> None:
+    body = {"points": [{"id": "1", "text": "a", "payload": {"year": {"intValue": number}}}]}
+    assert described.request_errors("UpsertPointsRequest", body) == []
+
+
 @pytest.mark.parametrize(
     ("name", "body"),
     [
