@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import enum
 import logging
 from collections.abc import Callable, MutableMapping
@@ -152,7 +153,9 @@ class Connection(H11Protocol):
         self.transport.write(refusal(self.conn, status, reason))
         # A client that still sends could not read the answer if the connection were closed now.
         if self.transport.can_write_eof():
-            self.transport.write_eof()
+            # The client may have reset the connection after the answer was written.
+            with contextlib.suppress(OSError):
+                self.transport.write_eof()
         self.flow.close()  # type: ignore[attr-defined]
         self.flow.resume_reading()
         self._changed(self)

@@ -180,10 +180,19 @@ class WebServer:
         loop = asyncio.get_running_loop()
         now = loop.time()
         for connection in list(self._open):
-            connection.look(now, late=now - due > LATE_SECONDS)
+            look_at(connection, now, late=now - due > LATE_SECONDS)
         self._looking = None
         if self._open:
             self._looking = loop.call_later(LOOK_SECONDS, self._look, now + LOOK_SECONDS)
+
+
+def look_at(connection: Connection, now: float, *, late: bool) -> None:
+    """Looks at a connection. An error of one connection does not end the time limits of the others."""
+    try:
+        connection.look(now, late=late)
+    except Exception:
+        log.exception("a connection is closed: it cannot be looked at")
+        connection.abort()
 
 
 class Arrival(asyncio.Protocol):

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import socket
 from dataclasses import replace
 from typing import Any
 
 import pytest
+from clipserve_gateway.http_server import server
 
 from testing.raw_http import Connection, connect, exchange, request, status, until_closed
 
@@ -35,6 +37,28 @@ async def keep_sending(connection: Connection, data: bytes, seconds: float = 0.0
 async def test_a_connection_without_complete_headers_is_closed(port, sent):
     answer = await exchange(port, sent)
     assert status(answer) == ("HTTP/1.1 408 Request Timeout" if sent else "")
+
+
+async def test_a_client_that_resets_while_it_is_refused_ends_no_bound(start, echo, monkeypatch):
+    def gone(transport: Any) -> None:
+        raise OSError(errno.ENOTCONN, "Transport endpoint is not connected")
+
+    port = (await start(echo)).port
+    with monkeypatch.context() as patch:
+        patch.setattr(asyncio.selector_events._SelectorSocketTransport, "write_eof", gone)
+        assert status(await exchange(port, b"GET /no")) == "HTTP/1.1 408 Request Timeout"
+    assert status(await exchange(port, b"GET /no")) == "HTTP/1.1 408 Request Timeout"
+
+
+async def test_a_connection_that_cannot_be_looked_at_ends_no_bound_of_others(start, echo, monkeypatch):
+    def fail(*_: Any, **__: Any) -> None:
+        raise RuntimeError("an error of this server")
+
+    port = (await start(echo)).port
+    with monkeypatch.context() as patch:
+        patch.setattr(server.Connection, "look", fail)
+        assert await exchange(port, b"GET /no") == b""
+    assert status(await exchange(port, b"GET /no")) == "HTTP/1.1 408 Request Timeout"
 
 
 async def test_headers_that_trickle_do_not_keep_a_connection(port):

@@ -57,8 +57,12 @@ function snippet(title, code) {
   return h("div", { class: "snippet" }, h("div", { class: "row" }, h("h3", {}, title), button), block);
 }
 
-/** @param {string} text */
-const quoted = (text) => `'${text.replaceAll("'", "'\\''")}'`;
+const CONTROL = /[\u0000-\u001f\u007f]/g;
+
+/** A word of a shell. A line feed as it is would end the document that the shell reads. @param {string} text */
+const quoted = (text) => text.search(CONTROL) < 0
+  ? `'${text.replaceAll("'", "'\\''")}'`
+  : `$'${text.replace(/[\\']/g, "\\$&").replace(CONTROL, (sign) => `\\x${sign.charCodeAt(0).toString(16).padStart(2, "0")}`)}'`;
 
 /** The call as a shell command. Pictures are read from files of these names. @param {Done} done */
 export function curl({ kind, request, files }) {
