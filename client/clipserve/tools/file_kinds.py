@@ -78,7 +78,7 @@ def kind_of(head: bytes, suffix: str = "") -> str:
     if kind == "tiff" and suffix in CAMERA_RAW:
         return suffix
     # Containers whose suffix tells the content: docx, apk, tgz.
-    if kind in ("", "zip", "gz") and PLAIN.fullmatch(suffix):
+    if kind in ("", "zip", "gz") and PLAIN.fullmatch(suffix) and suffix not in DECODABLE:
         return suffix
     return kind or "other"
 

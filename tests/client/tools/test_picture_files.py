@@ -11,7 +11,7 @@ import pytest
 from client.pictures import pixels, png, saved
 from clipserve.tools.file_kinds import DECODABLE, HEAD_BYTES, kind_of
 from clipserve.tools.picture_files import PassedOver, find_images
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from PIL import Image
 
@@ -150,6 +150,7 @@ def test_kinds_are_told_in_words_the_most_frequent_first():
 
 
 @given(st.binary(max_size=HEAD_BYTES), st.text(max_size=12))
+@example(b"\0", "GIF")
 def test_any_bytes_and_any_suffix_have_a_kind(head, suffix):
     kind = kind_of(head, suffix)
     assert kind
