@@ -92,10 +92,10 @@ def sources(cifar10: Path | None, limit: int) -> Iterator[tuple[str, Sequence[An
     files = sorted((DEMO / "pictures").glob("*.jpg"))
     yield "demo pictures", files, [f"a photo of a {file.stem.replace('-', ' ')}." for file in files]
     if cifar10 is not None:
-        found = load_cifar10(cifar10, "test").limited(limit)
+        test_split = load_cifar10(cifar10, "test").limited(limit)
         labels = label_set("cifar10")
         texts = [template.format(name) for name in labels.names for template in labels.templates]
-        yield "CIFAR-10 test", [sample.image for sample in found.samples], texts
+        yield "CIFAR-10 test", [sample.image for sample in test_split.samples], texts
 
 
 def measure(collection: Collection) -> Facts:
@@ -111,9 +111,9 @@ def measure(collection: Collection) -> Facts:
             row: Facts = {"format": format, "dimensions": dim, "bytes": row_bytes(dim, format)}
             row |= cosines(small, whole)
             for kind, given in queries.items():
-                found = ranked(in_form(given, format, dim), small, itself=kind == "picture")
-                row[f"{kind}_recall"] = recall(exact[kind], found, NEAREST)
-                row[f"{kind}_candidates"] = recall(exact[kind], found, CANDIDATES)
+                nearest = ranked(in_form(given, format, dim), small, itself=kind == "picture")
+                row[f"{kind}_recall"] = recall(exact[kind], nearest, NEAREST)
+                row[f"{kind}_candidates"] = recall(exact[kind], nearest, CANDIDATES)
             rows.append(row)
     return {
         "name": collection.name,
@@ -134,8 +134,8 @@ def in_form(rows: Floats, format: EmbeddingFormat, dim: int) -> Floats:
 def cosines(small: Floats, whole: Floats) -> Facts:
     """Mean and lowest cosine with the whole embeddings; missing dimensions count as 0."""
     dots = np.einsum("nd,nd->n", small, whole[:, : small.shape[1]])
-    found = dots / np.linalg.norm(small, axis=1) / np.linalg.norm(whole, axis=1)
-    return {"cosine": float(found.mean()), "lowest_cosine": float(found.min())}
+    cosines = dots / np.linalg.norm(small, axis=1) / np.linalg.norm(whole, axis=1)
+    return {"cosine": float(cosines.mean()), "lowest_cosine": float(cosines.min())}
 
 
 def ranked(queries: Floats, rows: Floats, *, itself: bool) -> npt.NDArray[np.int64]:
@@ -144,20 +144,20 @@ def ranked(queries: Floats, rows: Floats, *, itself: bool) -> npt.NDArray[np.int
 
     With `itself`, query i is row i, which does not count.
     """
-    found = []
+    best = []
     for i, query in enumerate(queries):
         scores = rows @ query
         if itself:
             scores[i] = -np.inf
-        found.append(np.argsort(-scores, kind="stable")[:CANDIDATES])
-    return np.array(found)
+        best.append(np.argsort(-scores, kind="stable")[:CANDIDATES])
+    return np.array(best)
 
 
-def recall(exact: npt.NDArray[np.int64], found: npt.NDArray[np.int64], count: int) -> float:
-    """The share of the exact NEAREST rows that are among the first `count` found."""
+def recall(exact: npt.NDArray[np.int64], nearest: npt.NDArray[np.int64], count: int) -> float:
+    """The share of the exact NEAREST rows that are among the first `count` of `nearest`."""
     shares = [
         len(np.intersect1d(right[:NEAREST], some[:count])) / NEAREST
-        for right, some in zip(exact, found, strict=True)
+        for right, some in zip(exact, nearest, strict=True)
     ]
     return float(np.mean(shares))
 

@@ -27,8 +27,8 @@ def protocols(facts: Facts) -> str:
 
 def protocol_rows(turns: Facts) -> list[tuple[str, ...]]:
     """Rates and CPU time of a call, beside those of the first system."""
-    found = read(turns)
-    base = next(iter(found.values()))
+    rounds = read(turns)
+    base = next(iter(rounds.values()))
     return [
         (
             name,
@@ -37,5 +37,5 @@ def protocol_rows(turns: Facts) -> list[tuple[str, ...]]:
             spread(own, "p50"),
             *(f"{statistics.median(turn.cpu_ms[part] for turn in own):.2f}" for part in ("gateway", "load")),
         )
-        for name, own in found.items()
+        for name, own in rounds.items()
     ]

@@ -100,7 +100,7 @@ def read_text(value: Any, path: str) -> str:
 
 
 def read_bool(value: Any, path: str) -> bool:
-    """The truth value; 0, 1 and texts are none."""
+    """A JSON true or false; numbers and strings are refused."""
     if type(value) is not bool:
         wrong(value, "true or false", path)
     return value

@@ -39,8 +39,8 @@ def routes(settings: Settings) -> list[BaseRoute]:
     table = files()
 
     async def file(request: Request) -> Response:
-        found = table.get(request.url.path)
-        return found.response(request) if found else not_found()
+        file = table.get(request.url.path)
+        return file.response(request) if file else not_found()
 
     return [Route("/", file, methods=["GET"]), Route("/web/{path:path}", file, methods=["GET"])]
 
@@ -67,7 +67,7 @@ def served(folder: Path) -> Iterator[Path]:
 def not_found() -> Response:
     """The answer for a path without a file: of another version, or a typing error."""
     return Response(
-        "there is no such file; open / for the page\n",
+        "no file has this path; open / for the page\n",
         404,
         {**HEADERS, "cache-control": "no-store"},
         "text/plain",
