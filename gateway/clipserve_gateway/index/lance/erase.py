@@ -169,5 +169,10 @@ def drop_leftovers(dataset: Any) -> int:
     unused = before & leftovers(dataset)
     session = dataset.new_file_session()
     for path in unused:
-        session.delete_file(path)
+        try:
+            session.delete_file(path)
+        except OSError:
+            # The writer whose commit failed, or another process, may have removed it first.
+            if session.contains(path):
+                raise
     return len(unused)

@@ -163,6 +163,25 @@ async def test_a_purge_under_writes_loses_nothing_and_leaves_no_leftovers(engine
     await other.close()
 
 
+async def test_a_leftover_file_that_its_writer_removes_first_does_not_stop_the_purge(engine, tmp_path, monkeypatch):
+    await fill(engine)
+    folder = tmp_path / "store" / "points.lance"
+    files = [folder / "data" / f"leftover-{n}.lance" for n in range(2)]
+    for file in files:
+        file.write_bytes(b"rows of a failed write")
+    supersede = erase.supersede
+
+    def supersede_as_the_writer_cleans_up(dataset):
+        supersede(dataset)
+        monkeypatch.setattr(erase, "leftovers", lambda dataset: {f"data/{file.name}" for file in files})
+        files[0].unlink()
+
+    monkeypatch.setattr(erase, "supersede", supersede_as_the_writer_cleans_up)
+    await engine.purge(TABLE)
+    assert not any(file.exists() for file in files)
+    assert await engine.count(TABLE) == ROWS
+
+
 async def test_nothing_is_left_in_a_bucket_either(s3, monkeypatch):
     for name, value in s3.items():
         monkeypatch.setenv(name, value)
