@@ -269,6 +269,13 @@ async def test_the_task_of_a_request_ends_once_its_answer_is_sent(start, echo, q
     await asyncio.wait_for(done.wait(), 10)
 
 
+def test_parts_of_an_answer_do_not_wait_for_acknowledgements():
+    with server.listen("127.0.0.1", 0) as listener, socket.create_connection(listener.getsockname()):
+        accepted, _ = listener.accept()
+        with accepted:
+            assert accepted.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
+
+
 async def test_an_error_of_the_application_is_answered(start):
     async def fail(scope: Any, receive: Any, send: Any) -> None:
         raise ValueError
