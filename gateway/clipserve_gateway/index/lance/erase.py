@@ -169,10 +169,14 @@ def drop_leftovers(dataset: Any) -> int:
     unused = before & leftovers(dataset)
     session = dataset.new_file_session()
     for path in unused:
-        try:
-            session.delete_file(path)
-        except OSError:
-            # The writer whose commit failed, or another process, may have removed it first.
-            if session.contains(path):
-                raise
+        remove(session, path)
     return len(unused)
+
+
+def remove(session: Any, path: str) -> None:
+    """Removes a file. It is no error that the writer of it, or another process, removed it first."""
+    try:
+        session.delete_file(path)
+    except OSError:
+        if session.contains(path):
+            raise

@@ -163,7 +163,7 @@ async def test_a_purge_under_writes_loses_nothing_and_leaves_no_leftovers(engine
     await other.close()
 
 
-async def test_a_leftover_file_that_its_writer_removes_first_does_not_stop_the_purge(engine, tmp_path, monkeypatch):
+async def test_a_leftover_that_its_writer_removes_does_not_stop_a_purge(engine, tmp_path, monkeypatch):
     await fill(engine)
     folder = tmp_path / "store" / "points.lance"
     files = [folder / "data" / f"leftover-{n}.lance" for n in range(2)]
