@@ -128,10 +128,7 @@ class ByteBudget:
         return True
 
     async def hold(self, size: int, owner: str, deadline: Deadline) -> Hold:
-        """Waits for room in order. Raises Overloaded when the deadline has passed.
-
-        Whoever cancels it then finds the Overloaded as the cause of the CancelledError.
-        """
+        """Waits for room in order. Raises Overloaded when the deadline has passed, also if cancelled then."""
         hold = self.try_hold(size, owner)
         if hold is not None:
             return hold
@@ -162,11 +159,12 @@ class ByteBudget:
     async def _wait(self, waiter: _Waiter, queue: deque[_Waiter], deadline: Deadline) -> None:
         try:
             done, _ = await asyncio.wait({waiter.future}, timeout=max(0.0, deadline.remaining()))
-        except asyncio.CancelledError as cancelled:
+        except asyncio.CancelledError:
             self._leave(waiter, queue)
             waiter.hold.release()
+            # Whoever bounds the whole call by the same deadline may cancel this wait first.
             if deadline.remaining() <= 0:
-                raise cancelled from no_room()
+                raise no_room() from None
             raise
         if not done:
             self._leave(waiter, queue)

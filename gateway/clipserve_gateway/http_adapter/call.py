@@ -14,7 +14,7 @@ from clipserve_gateway.access.call import Call
 from clipserve_gateway.calls.messages import EXPECTED
 from clipserve_gateway.calls.method import Method
 from clipserve_gateway.calls.runner import CallRunner
-from clipserve_gateway.errors import ClipserveError, DeadlineExceeded, InvalidInput, Overloaded
+from clipserve_gateway.errors import ClipserveError, DeadlineExceeded, InvalidInput
 from clipserve_gateway.flow.deadline import Deadline
 from clipserve_gateway.flow.stages import note_arrival
 from clipserve_gateway.http_adapter.body import Body, deflate
@@ -124,18 +124,14 @@ def deadline_of(headers: Headers) -> Deadline | None:
 
 
 async def in_time(work: Awaitable[R], deadline: Deadline | None) -> R:
-    """The result of the work. Raises Overloaded if it has no room at the deadline, else DeadlineExceeded."""
+    """The result of the work, or what it raises. Raises DeadlineExceeded."""
     seconds = None if deadline is None else max(0.0, deadline.remaining())
     try:
         async with asyncio.timeout(seconds) as limit:
             return await work
-    except TimeoutError as late:
+    except TimeoutError:
         if not limit.expired():
             raise
-        # The byte budget has the same deadline, but this cancels its wait first.
-        cancelled = late.__cause__
-        if cancelled is not None and isinstance(cancelled.__cause__, Overloaded):
-            raise cancelled.__cause__ from None
         raise DeadlineExceeded("the deadline passed before the answer was complete") from None
 
 

@@ -32,7 +32,8 @@ def in_child(act):
 
 def run(script: str, *arguments: str, **environment: str) -> str:
     """Runs a script in another process, because this one must not be forked. Returns its output."""
-    command = [sys.executable, "-c", PREPARE + textwrap.dedent(script), *arguments]
+    # Without a buffer, which a child would print again.
+    command = [sys.executable, "-u", "-c", PREPARE + textwrap.dedent(script), *arguments]
     env = os.environ | {"PYTHONPATH": ":".join(sys.path)} | environment
     done = subprocess.run(command, env=env, capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode == 0, done.stderr

@@ -154,8 +154,10 @@ async def test_whatever_is_done_the_sum_holds_and_everybody_is_served(seed):
     assert not any(budget.wanted(large=large) for large in (True, False))
 
 
-@pytest.mark.parametrize("seconds", [0.01, 60])
-async def test_a_wait_that_is_cancelled_at_its_deadline_says_that_it_had_no_room(seconds: float):
+@pytest.mark.parametrize(("seconds", "error"), [(0.01, Overloaded), (60, asyncio.CancelledError)])
+async def test_a_wait_that_is_cancelled_at_its_deadline_says_that_it_had_no_room(
+    seconds: float, error: type[BaseException]
+):
     budget = ByteBudget(64 * MIB)
     await budget.hold(56 * MIB, "a", LATER)
     deadline = Deadline.after(seconds)
@@ -164,7 +166,6 @@ async def test_a_wait_that_is_cancelled_at_its_deadline_says_that_it_had_no_room
     while seconds < 1 and deadline.remaining() > 0:
         pass
     waiting.cancel()
-    with pytest.raises(asyncio.CancelledError) as cancelled:
+    with pytest.raises(error):
         await waiting
-    assert isinstance(cancelled.value.__cause__, Overloaded) == (seconds < 1)
     assert not budget.wanted(large=True)
