@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import ipaddress
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,6 +14,10 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 HOSTS = ("localhost", "127.0.0.1")
+USES = (
+    "digital_signature", "content_commitment", "key_encipherment", "data_encipherment", "key_agreement",
+    "key_cert_sign", "crl_sign", "encipher_only", "decipher_only",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -38,15 +43,20 @@ class Pair:
 class Authority:
     """Signs certificates."""
 
-    def __init__(self, name: str = "test authority") -> None:
+    def __init__(self, name: str = "test authority", *, extended: bool = True) -> None:
+        """Python 3.13 and newer demand the extensions that are left out unless `extended`; gRPC does not."""
         self._key = ec.generate_private_key(ec.SECP256R1())
         self._name = named(name)
-        self.certificate = pem(signed(self._name, self._key, self._name, self._key, authority=True))
+        self._extended = extended
+        more = extensions(self._key, self._key, authority=True) if extended else ()
+        certificate = signed(self._name, self._key, self._name, self._key, authority=True, more=more)
+        self.certificate = pem(certificate)
 
     def issue(self, name: str = "localhost", hosts: tuple[str, ...] = HOSTS) -> Pair:
         """A new certificate for these hosts."""
         key = ec.generate_private_key(ec.SECP256R1())
-        certificate = signed(named(name), key, self._name, self._key, hosts=hosts)
+        more = extensions(key, self._key) if self._extended else ()
+        certificate = signed(named(name), key, self._name, self._key, hosts=hosts, more=more)
         plain = serialization.NoEncryption()
         form = serialization.PrivateFormat.PKCS8
         return Pair(pem(certificate), key.private_bytes(serialization.Encoding.PEM, form, plain))
@@ -65,6 +75,7 @@ def signed(
     *,
     authority: bool = False,
     hosts: tuple[str, ...] = (),
+    more: Iterable[x509.ExtensionType] = (),
 ) -> x509.Certificate:
     """A certificate that is good from an hour ago for a day."""
     now = dt.datetime.now(dt.timezone.utc)
@@ -77,7 +88,20 @@ def signed(
     if hosts:
         names = x509.SubjectAlternativeName([host_name(host) for host in hosts])
         builder = builder.add_extension(names, critical=False)
+    for extension in more:
+        builder = builder.add_extension(extension, critical=isinstance(extension, x509.KeyUsage))
     return builder.sign(issuer_key, hashes.SHA256())
+
+
+def extensions(
+    key: ec.EllipticCurvePrivateKey, issuer_key: ec.EllipticCurvePrivateKey, *, authority: bool = False
+) -> Iterator[x509.ExtensionType]:
+    """What RFC 5280 demands: whose key this is, whose key signed it, and what the key may do."""
+    yield x509.SubjectKeyIdentifier.from_public_key(key.public_key())
+    yield x509.AuthorityKeyIdentifier.from_issuer_public_key(issuer_key.public_key())
+    uses = dict.fromkeys(USES, False)
+    uses |= {"key_cert_sign": True, "crl_sign": True} if authority else {"digital_signature": True}
+    yield x509.KeyUsage(**uses)
 
 
 def named(name: str) -> x509.Name:
