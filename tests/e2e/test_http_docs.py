@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,8 @@ from testing.service import ROOT, Service
 
 BLOCK = re.compile(r"^```bash\n(.*?)^```", re.DOTALL | re.MULTILINE)
 CALL = "/clipserve.v1"
+
+pytestmark = pytest.mark.skipif(shutil.which("curl") is None, reason="curl is not on this machine")
 
 
 def blocks(path: Path) -> list[str]:

@@ -97,6 +97,7 @@ async def test_half_a_backup_is_not_taken_for_one(backup, tmp_path):
         await restore(tmp_path / "half", str(tmp_path / "again"), quiet)
 
 
+@pytest.mark.usefixtures("no_collection")
 async def test_a_manifest_nested_too_deep_is_refused(backup, tmp_path):
     content = b"[" * 200_000
     (backup / "manifest.json").write_bytes(content)
