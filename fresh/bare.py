@@ -12,7 +12,7 @@ import subprocess
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-PACKAGES = "ca-certificates,python3,python3-venv,git,make"
+PACKAGES = "ca-certificates,python3,python3-venv,git,make,curl"
 """What the README requires; everything else is Debian's smallest system."""
 USER = "user"
 HOME = Path("/home") / USER
