@@ -139,7 +139,7 @@ ALL = (
     ),
 )  # fmt: skip
 BY_NAME = {row.name: row for row in ALL}
-QUICK = ("siglip2-gopt", "siglip-so400m", "clipa", "nllb", "mobileclip-b-small")
+QUICK = ("siglip2-gopt", "clipa", "nllb", "mobileclip-b-small")
 """Tiny rows with every kind of preprocessing, each with another kind of tokenizer; run with the tests.
 
 They are few, since Triton starts a process for each of their models. `make zoo` has all kinds of tokenizers.
