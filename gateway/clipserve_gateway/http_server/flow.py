@@ -80,6 +80,11 @@ class ReadFlow(FlowControl):
             self.read_paused = False
             self._wait_for_turn()
 
+    @property
+    def has_turn(self) -> bool:
+        """Whether received bytes wait to be parsed."""
+        return self._has_turn
+
     def received(self, data: bytes) -> None:
         """Keeps what a connection has received until its turn."""
         self._rest = memoryview(bytes(self._rest) + data if self._rest else data)

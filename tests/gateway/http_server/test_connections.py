@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 from clipserve_gateway.http_server import server
+from clipserve_gateway.http_server.flow import ReadFlow, Turns
 
 from testing.raw_http import Connection, connect, exchange, request, status, until_closed
 
@@ -59,6 +60,15 @@ async def test_a_connection_that_cannot_be_looked_at_ends_no_bound_of_others(sta
         patch.setattr(server.Connection, "look", fail)
         assert await exchange(port, b"GET /no") == b""
     assert status(await exchange(port, b"GET /no")) == "HTTP/1.1 408 Request Timeout"
+
+
+async def test_a_request_that_waits_for_its_turn_is_not_too_late(port, monkeypatch):
+    def wait(turns: Turns, flow: ReadFlow) -> None:
+        asyncio.get_running_loop().call_later(0.6, at_once, turns, flow)
+
+    at_once = Turns.wait
+    monkeypatch.setattr(Turns, "wait", wait)
+    assert status(await exchange(port, request("GET /now"))) == "HTTP/1.1 200 OK"
 
 
 async def test_headers_that_trickle_do_not_keep_a_connection(port):
