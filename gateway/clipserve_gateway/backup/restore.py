@@ -112,11 +112,20 @@ async def into_folder(backup: Path, folder: Path, manifest: Manifest, report: Re
 
 
 def prepare(folder: Path) -> tuple[Path, bool]:
-    """Creates the staging folder; returns it, and whether the store's folder was created."""
+    """Creates the staging folder; returns it, and whether the store's folder was created.
+
+    Raises BackupError if another restore has created it.
+    """
     made = not folder.exists()
     folder.mkdir(mode=FOLDER_MODE, parents=True, exist_ok=True)
     staging = folder / STAGING
-    staging.mkdir(mode=FOLDER_MODE)
+    try:
+        staging.mkdir(mode=FOLDER_MODE)
+    except FileExistsError:
+        raise BackupError(
+            f"another restore writes to {folder}; wait for it, or restore into a new folder. "
+            "This one wrote nothing"
+        ) from None
     return staging, made
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import stat
 
@@ -94,6 +95,15 @@ async def test_a_restore_that_fails_leaves_nothing_behind(backup, tmp_path, monk
 
 
 @pytest.mark.slow
+async def test_of_two_restores_into_one_folder_the_second_is_refused(backup, tmp_path):
+    both = [restore(backup, str(tmp_path / "again"), quiet) for _ in range(2)]
+    results = await asyncio.gather(*both, return_exceptions=True)
+    [refused] = [result for result in results if result is not None and isinstance(result, Exception)]
+    assert isinstance(refused, BackupError)
+    assert "another restore writes to" in str(refused)
+    assert (tmp_path / "again" / "clipserve_catalog.lance").is_dir()
+
+
 async def test_stores_in_object_storage_are_backed_up_and_restored(s3, tmp_path):
     """Object storage to folder, and back to object storage."""
     store = await Store(f"s3://{s3}/first").fill()
