@@ -179,6 +179,7 @@ def test_an_operator_may_change_the_log(triton: Triton) -> None:
     assert triton.client.get_log_settings(headers=key).settings["log_format"].string_param == "ISO8601"
 
 
+@pytest.mark.slow
 async def test_the_gateway_shows_a_key_where_its_operator_restricts_more(
     container: dict[str, Any], tmp_path: Path
 ) -> None:

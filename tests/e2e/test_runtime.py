@@ -295,6 +295,7 @@ def test_the_demo_tells_why_the_service_did_not_start_and_not_its_whole_log(tmp_
     )
 
 
+@pytest.mark.slow
 def test_a_damaged_libpython_is_named(tmp_path):
     environment = tmp_path / "env"
     (environment / "lib").mkdir(parents=True)
@@ -338,6 +339,7 @@ EXIT_SECONDS = 60
 """A process that exits first finishes its imports: a thread loads the engine, slowly on a busy machine."""
 
 
+@pytest.mark.slow
 def test_a_triton_that_is_killed_while_it_loads_ends_the_start(tmp_path):
     service = begin_up(tmp_path)
     os.kill(service.triton_pid, signal.SIGKILL)
@@ -345,6 +347,7 @@ def test_a_triton_that_is_killed_while_it_loads_ends_the_start(tmp_path):
     assert "clipserve-gateway: Triton was killed (SIGKILL)" in service.words
 
 
+@pytest.mark.slow
 def test_a_triton_that_hangs_from_the_beginning_is_killed_at_the_deadline(tmp_path):
     service = begin_up(tmp_path, "--startup-seconds", "3")
     os.kill(service.triton_pid, signal.SIGSTOP)

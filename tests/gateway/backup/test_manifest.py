@@ -37,22 +37,22 @@ def data_file(backup):
 
 @pytest.mark.parametrize("damage", [truncate, flip, os.unlink, link])
 @pytest.mark.parametrize("which", [data_file, lambda backup: backup / "manifest.json"])
-async def test_damage_is_refused_and_named(backup, tmp_path, damage, which):
-    damaged = which(backup)
+async def test_damage_is_refused_and_named(own_backup, tmp_path, damage, which):
+    damaged = which(own_backup)
     if damage is link and damaged.name == "manifest.json":
         pytest.skip("a link to the whole manifest is the whole manifest")
     damage(damaged)
     with pytest.raises(BackupError, match=damaged.name):
-        await restore(backup, str(tmp_path / "again"), quiet)
+        await restore(own_backup, str(tmp_path / "again"), quiet)
     assert not (tmp_path / "again").exists()
 
 
 @pytest.mark.parametrize("name", ["store/c_pets_1_1.lance/data/x.lance", "notes.txt", "store/x.lance/a"])
-async def test_a_file_that_does_not_belong_is_refused(backup, tmp_path, name):
-    (backup / name).parent.mkdir(exist_ok=True)
-    (backup / name).write_text("x")
+async def test_a_file_that_does_not_belong_is_refused(own_backup, tmp_path, name):
+    (own_backup / name).parent.mkdir(exist_ok=True)
+    (own_backup / name).write_text("x")
     with pytest.raises(BackupError, match=f"{name} does not belong"):
-        await restore(backup, str(tmp_path / "again"), quiet)
+        await restore(own_backup, str(tmp_path / "again"), quiet)
     assert not (tmp_path / "again").exists()
 
 
@@ -84,32 +84,32 @@ def rewrite(backup, change):
         (lambda facts: facts["tables"]["c_pets_1_1"].update(rows=1), "has 58 rows, not 1"),
     ],
 )
-async def test_manifests_that_do_not_fit_are_refused(backup, tmp_path, change, words):
-    rewrite(backup, change)
+async def test_manifests_that_do_not_fit_are_refused(own_backup, tmp_path, change, words):
+    rewrite(own_backup, change)
     with pytest.raises(BackupError, match=words):
-        await restore(backup, str(tmp_path / "again"), quiet)
+        await restore(own_backup, str(tmp_path / "again"), quiet)
     assert not (tmp_path / "again").exists()
 
 
-async def test_half_a_backup_is_not_taken_for_one(backup, tmp_path):
-    shutil.copytree(backup / "store", tmp_path / "half" / "store")
+async def test_half_a_backup_is_not_taken_for_one(own_backup, tmp_path):
+    shutil.copytree(own_backup / "store", tmp_path / "half" / "store")
     with pytest.raises(BackupError, match=r"manifest\.json cannot be read"):
         await restore(tmp_path / "half", str(tmp_path / "again"), quiet)
 
 
 @pytest.mark.usefixtures("no_collection")
-async def test_a_manifest_nested_too_deep_is_refused(backup, tmp_path):
+async def test_a_manifest_nested_too_deep_is_refused(own_backup, tmp_path):
     content = b"[" * 200_000
-    (backup / "manifest.json").write_bytes(content)
-    (backup / "manifest.sha256").write_text(hashlib.sha256(content).hexdigest())
+    (own_backup / "manifest.json").write_bytes(content)
+    (own_backup / "manifest.sha256").write_text(hashlib.sha256(content).hexdigest())
     with pytest.raises(BackupError, match="cannot be read"):
-        await restore(backup, str(tmp_path / "again"), quiet)
+        await restore(own_backup, str(tmp_path / "again"), quiet)
 
 
-async def test_a_manifest_that_no_restore_would_read_is_not_written(backup, tmp_path, monkeypatch):
-    size = (backup / "manifest.json").stat().st_size
+async def test_a_manifest_that_no_restore_would_read_is_not_written(own_backup, tmp_path, monkeypatch):
+    size = (own_backup / "manifest.json").stat().st_size
     store = tmp_path / "again"
-    await restore(backup, str(store), quiet)
+    await restore(own_backup, str(store), quiet)
     monkeypatch.setattr(backup_manifest, "MAX_SMALL", size // 2)
     with pytest.raises(BackupError, match=r"the store has \d+ files.*`clipserve export`. No backup was kept"):
         await take(str(store), tmp_path / "second", quiet)
@@ -119,8 +119,8 @@ async def test_a_manifest_that_no_restore_would_read_is_not_written(backup, tmp_
 
 
 @pytest.mark.parametrize("name", ["manifest.json", "manifest.sha256"])
-async def test_a_pipe_in_the_place_of_a_manifest_is_refused_at_once(backup, tmp_path, name):
-    (backup / name).unlink()
-    os.mkfifo(backup / name)
+async def test_a_pipe_in_the_place_of_a_manifest_is_refused_at_once(own_backup, tmp_path, name):
+    (own_backup / name).unlink()
+    os.mkfifo(own_backup / name)
     with pytest.raises(BackupError, match="not a regular file"):
-        await restore(backup, str(tmp_path / "again"), quiet)
+        await restore(own_backup, str(tmp_path / "again"), quiet)
