@@ -88,7 +88,10 @@ byId("token-form").addEventListener("submit", (/** @type {Event} */ event) => {
   announce(hasToken() ? "The token is used from now on." : "No token is used from now on.");
   connect();
 });
-whenTokenNeeded(() => openToken(true));
+whenTokenNeeded(() => {
+  byId("token-button").hidden = false;
+  openToken(true);
+});
 
 document.querySelector(".skip")?.addEventListener("click", (event) => {
   event.preventDefault();

@@ -16,6 +16,8 @@ const MODES = /** @type {Record<string, string>} */ ({
     "The model judges each label alone (by sigmoid): several can fit a picture, or none, and the percentages do not add up to 100 %.",
 });
 
+const COSINE = "The cosine, from −1 to 1, says how well a label fits a picture by itself.";
+
 /** @type {Pictures} */
 let pictures;
 /** @type {import("./types").GetServerInfoResponse} */
@@ -134,7 +136,7 @@ async function run() {
         if (result.status?.code) failed++, problem(place, result.status.message ?? "It failed.");
         else place?.append(table(result.scores ?? []));
       }
-      about.textContent = MODES[message.scoreMode ?? ""] ?? "";
+      about.textContent = [MODES[message.scoreMode ?? ""], COSINE].filter(Boolean).join(" ");
       for (const warning of message.warnings ?? [])
         about.append(h("span", { class: "warning" }, warning.message));
       if (message.truncatedPrompts)

@@ -198,6 +198,8 @@ function withContent(request, content) {
   return { ...request, weighted: { parts } };
 }
 
+const PERCENTILE = "A picture that beats 99\u00a0% of random pairs fits your query better than 99 of 100 pairs that were drawn from this collection by chance. The cosine is the same measure as a number from −1 to 1.";
+
 /** @param {HTMLElement} results @param {import("./types").SearchResponse} response @param {any[]} query */
 function draw(results, response, query) {
   thumbnails?.close();
@@ -205,6 +207,7 @@ function draw(results, response, query) {
   const hits = response.hits ?? [];
   const said = hits.length ? `${counted(hits.length, "picture")}, best first.` : "Nothing matches.";
   const notes = [
+    hits.some((hit) => hit.percentile !== undefined) && PERCENTILE,
     response.weakMatch && "None of these is a clear match: each scores like many random pictures would. The collection may not have what you look for.",
     response.truncated && "The text did not fit into the model’s context; its end was not used.",
     response.incomplete && "Near-duplicates may be missing: too many pictures have similar scores.",
