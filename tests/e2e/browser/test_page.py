@@ -263,6 +263,21 @@ def test_a_folder_becomes_a_collection(page: Page, site: Gateway, watch: list[Wa
 
 
 @pytest.mark.slow
+def test_the_server_is_shown_as_ready_once_the_buttons_work(browser: Browser, site: Gateway):
+    held: list[Route] = []
+    with watched_page(browser, site.api) as (page, _):
+        page.route("**/classify.js", lambda route: held.append(route))
+        with page.expect_response("**/clipserve.v1.ClipService/GetServerInfo"):
+            page.goto("/")
+        page.evaluate("new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))")
+        expect(page.locator("#server")).not_to_have_text("demo is ready")
+        held[0].continue_()
+        expect(page.locator("#server")).to_have_text("demo is ready")
+        page.get_by_role("button", name="A cat").click()
+        classified(page)
+
+
+@pytest.mark.slow
 def test_the_token_is_asked_for_and_stays_in_memory(browser: Browser, live: Service, tmp_path: Path):
     tokens = tmp_path / "tokens"
     tokens.write_text(f"page {TOKEN}\n")

@@ -51,6 +51,8 @@ async function connect() {
   try {
     const { message } = await call("ClipService/GetServerInfo", {}, { seconds: 20, tries: 3 });
     info = message;
+    // Until the view is loaded, its buttons do nothing.
+    const view = await views[current];
     const models = message.models ?? [];
     const ready = models.filter((model) => model.ready);
     const name = message.defaultModel || ready[0]?.ref?.name || "";
@@ -59,7 +61,7 @@ async function connect() {
     byId("version").textContent = `clipserve ${message.version ?? ""}`;
     byId("notice").replaceChildren();
     if (!ready.length) timer = setTimeout(connect, 3000);
-    await (await views[current]).shown(message);
+    await view.shown(message);
   } catch (error) {
     server.textContent = error instanceof ApiError && error.code === "unauthenticated" ? "A token is needed" : "Not connected";
     server.className = "waiting";
