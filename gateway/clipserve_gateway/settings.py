@@ -15,7 +15,7 @@ from pydantic import Field, SecretStr, field_validator
 from pydantic_settings import SettingsConfigDict
 
 from clipserve_gateway.network_settings import NetworkSettings, TritonKey
-from clipserve_gateway.setting_values import parse_color, readable
+from clipserve_gateway.setting_values import parse_color, parse_log_level, parse_source_prefixes, readable
 from clipserve_gateway.types import ImageRules, Limits
 
 __all__ = ["Settings", "TritonKey", "change_environment", "host_environment"]
@@ -215,6 +215,14 @@ class Settings(NetworkSettings):
         parse_color(color)
         return color
 
+    _is_a_level = field_validator("log_level")(parse_log_level)
+
+    @field_validator("source_prefixes")
+    @classmethod
+    def _are_uris(cls, prefixes: str) -> str:
+        parse_source_prefixes(prefixes)
+        return prefixes
+
     @property
     def image_rules(self) -> ImageRules:
         """The rules for images without a collection, and for new collections."""
@@ -223,7 +231,7 @@ class Settings(NetworkSettings):
     @property
     def allowed_sources(self) -> list[str]:
         """The prefixes in source_prefixes."""
-        return [prefix.strip() for prefix in self.source_prefixes.split(",") if prefix.strip()]
+        return parse_source_prefixes(self.source_prefixes)
 
 
 def host_environment() -> dict[str, str]:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import pytest
+from clipserve_gateway.guard.settings import GuardSettings
 from clipserve_gateway.settings import Settings
 from clipserve_gateway.types import AS_OPEN_CLIP, ImageRules
 from pydantic import ValidationError
@@ -52,3 +53,25 @@ def test_images_are_upright_and_transparent_ones_on_white_by_default():
 def test_another_word_than_a_color_is_refused_with_an_example(color):
     with pytest.raises(ValidationError, match="write none, or #RRGGBB"):
         Settings(alpha_background=color)
+
+
+@pytest.mark.parametrize(
+    ("prefixes", "reason"),
+    [
+        ("/data/photos", r"'/data/photos': give a URI such as file:///"),
+        ("s3://bucket/a, photos", "'photos': give a URI such as"),
+        ("s3://user@bucket/a", "must not have a query, a fragment, a user or a port"),
+        ("file:///data/../etc", "must not have `..`"),
+        ("file:///%ff", "is not valid"),
+    ],
+)
+def test_a_source_prefix_that_is_no_uri_of_a_folder_is_named(prefixes, reason):
+    with pytest.raises(ValidationError, match=rf"(?s)source_prefixes.*{reason}"):
+        Settings(source_prefixes=prefixes)
+
+
+@pytest.mark.parametrize("settings", [Settings, GuardSettings])
+def test_another_word_than_a_log_level_is_refused_with_the_levels(settings):
+    assert settings(log_level="debug").log_level == "DEBUG"
+    with pytest.raises(ValidationError, match="'loud' is not a log level: write DEBUG, INFO"):
+        settings(log_level="loud")

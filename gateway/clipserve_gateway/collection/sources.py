@@ -7,17 +7,16 @@ import importlib
 import logging
 import os
 import os.path
-import urllib.parse
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from clipserve_gateway.collection.open_below import NotBelow, open_below
 from clipserve_gateway.errors import ImageTooLarge, InvalidInput
+from clipserve_gateway.setting_values import parse_source_uri
 from clipserve_gateway.types import EncodedImage, Input
 
 log = logging.getLogger(__name__)
 
-SCHEMES = ("file", "s3", "gs")
 TEXT_SUFFIX = ".txt"
 MAX_READERS = 8
 MAX_DETAIL = 500
@@ -106,23 +105,11 @@ class SourceReader:
 
 
 def parse(uri: str) -> Location:
-    """The location that a URI names. Raises InvalidInput for parts that are not allowed.
-
-    A query part could redirect the read (to another endpoint), so it is not allowed.
-    """
+    """The location that a URI names. Raises InvalidInput for parts that are not allowed."""
     try:
-        parts = urllib.parse.urlsplit(uri)
-        path = urllib.parse.unquote(parts.path, errors="strict")
-    except (ValueError, UnicodeDecodeError):
-        raise InvalidInput("the URI is not valid", field="source_uri") from None
-    local = parts.scheme == "file"
-    if parts.scheme not in SCHEMES or local == bool(parts.netloc) or (local and not path.startswith("/")):
-        raise InvalidInput("give a URI such as file:///folder/1.jpg or s3://bucket/1.jpg", field="source_uri")
-    if parts.query or parts.fragment or "@" in parts.netloc or ":" in parts.netloc:
-        raise InvalidInput("the URI must not have a query, a fragment, a user or a port", field="source_uri")
-    if "\0" in path or ".." in path.split("/"):
-        raise InvalidInput("the URI must not have `..` or zero bytes", field="source_uri")
-    return Location(parts.scheme, parts.netloc, path)
+        return Location(*parse_source_uri(uri))
+    except ValueError as error:
+        raise InvalidInput(str(error), field="source_uri") from None
 
 
 def resolved(location: Location) -> str:

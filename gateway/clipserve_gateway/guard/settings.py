@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from pydantic import Field
+from pydantic import Field, field_validator
 from pydantic_settings import SettingsConfigDict
 
+from clipserve_gateway.setting_values import parse_log_level
 from clipserve_gateway.settings import TritonKey
 
 
@@ -47,3 +48,5 @@ class GuardSettings(TritonKey):
         description="Seconds that a Triton may take to answer after its start. `up` sees the progress of the "
         "load, and ends a start only after this time without any.",
     )
+
+    _is_a_level = field_validator("log_level")(parse_log_level)
