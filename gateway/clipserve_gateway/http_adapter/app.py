@@ -11,6 +11,7 @@ from starlette.middleware import Middleware
 from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import Request
 from starlette.responses import Response
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from clipserve_gateway.access.call import REQUEST_ID
 from clipserve_gateway.calls.method import Method
@@ -58,12 +59,31 @@ def api_app(parts: ApiParts, settings: Settings) -> Starlette:
         routes += openapi.routes(parts.methods, settings.limits, tokens=bool(settings.token_file))
     app = Starlette(
         routes=routes,
-        middleware=[*own_hosts(settings), *cross_origin(settings.allowed_origins)],
+        middleware=[
+            *own_hosts(settings),
+            *cross_origin(settings.allowed_origins),
+            Middleware(PathsAsWritten),
+        ],
         exception_handlers={HTTPException: not_served, Exception: fault},
     )
     # A redirect would name the host that the request names.
     app.router.redirect_slashes = False
     return app
+
+
+class PathsAsWritten:
+    """Serves no path with an encoded slash: the rules of a proxy for `/v1/` would not apply to `/v1%2F`."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answers a request."""
+        if b"%2f" in (scope.get("raw_path") or b"").lower():
+            response = await not_served(Request(scope), HTTPException(404))
+            await response(scope, receive, send)
+        else:
+            await self._app(scope, receive, send)
 
 
 def own_hosts(settings: Settings) -> list[Middleware]:

@@ -78,3 +78,12 @@ async def test_a_host_header_is_never_repeated(start: Start):
     missing = await api.http.post("/nothing", headers=odd)
     assert "evil" not in missing.text
     assert "evil" not in str(missing.headers)
+
+
+@pytest.mark.parametrize(
+    "path", ["/v1%2Fembeddings", "/v1%2fmodels", "/clipserve.v1.ClipService%2FEmbed", "/%2Fdocs"]
+)
+async def test_an_encoded_slash_is_no_slash(api: Api, path: str):
+    answer = await api.http.get(path)
+    assert answer.status_code == 404
+    assert "no page" in answer.json()["message"]
