@@ -16,6 +16,8 @@ from testing.service import ROOT, Service
 
 RELEASED = "63cd53226ba3d1b7be79008e4d4cefd831f4e3fd"
 """The commit whose SDK must still work, with the cases that it had to pass."""
+NO_LONGER_REFUSED = "test_released.py::TestReleasedSdk::test_bad_collection_names_are_refused[a-b-c]"
+"""Names may have hyphens since."""
 CASES = """
 import os
 from pathlib import Path
@@ -53,6 +55,7 @@ def test_the_released_sdk_passes_its_cases_on_this_gateway(live: Service, tmp_pa
     paths = os.pathsep.join([str(tmp_path / "client"), str(tmp_path / "tests")])
     command = [sys.executable, "-m", "pytest", "-q", "-c", os.devnull, "-p", "no:cacheprovider"]
     command += ["--rootdir", tmp_path, "-o", "asyncio_mode=auto", "test_released.py"]
+    command += ["--deselect", NO_LONGER_REFUSED]
     environment = os.environ | {"PYTHONPATH": paths, "SERVICE": live.address}
     done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout[-5000:] + done.stderr[-2000:]
