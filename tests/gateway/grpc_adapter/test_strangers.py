@@ -6,6 +6,7 @@ import contextlib
 import itertools
 import socket
 import struct
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -67,6 +68,11 @@ def gateway(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
     options = ("--token-file", str(tokens)) if request.param == "with tokens" else ()
     # There is no Triton: health, reflection and what comes before an embedding need none.
     gateway = start_gateway("127.0.0.1:1", str(folder / "data"), folder, *options)
+    begin = time.monotonic()
+    while not serves(gateway):
+        # Until it has looked for models once.
+        assert time.monotonic() < begin + 60, gateway.log.read_text()
+        time.sleep(0.05)
     yield gateway
     assert gateway.stop() == 0
     log = gateway.log.read_text()
