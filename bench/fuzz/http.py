@@ -103,7 +103,7 @@ class Requests:
         if 4 <= way < 7:
             body = harmed(body, self._texts, chance)
         elif way == 7:
-            packed = gzip.compress(body)
+            packed = gzip.compress(body, mtime=0)
             body = harmed(packed, [packed], chance) if chance.random() < 0.7 else packed
             headers["content-encoding"] = "gzip"
         elif way == 8:

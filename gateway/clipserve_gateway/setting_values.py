@@ -96,8 +96,8 @@ def parse_log_level(name: str) -> str:
 
 def readable(path: str) -> str:
     """The path. Raises ValueError if it is not empty and not a readable file."""
-    if path and not os.access(path, os.R_OK):
-        raise ValueError(f"{path} cannot be read")
+    if path and (os.path.isdir(path) or not os.access(path, os.R_OK)):
+        raise ValueError(f"{path} is not a file that can be read")
     return path
 
 

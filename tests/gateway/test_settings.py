@@ -38,9 +38,10 @@ def test_milvus_without_its_library_says_what_to_install(monkeypatch):
     assert Settings(data="./data").data == "./data"
 
 
-def test_a_file_that_cannot_be_read_is_named():
-    with pytest.raises(ValidationError, match="missing cannot be read"):
-        Settings(triton_headers_file="missing")
+@pytest.mark.parametrize("path", ["missing", "/tmp"])
+def test_a_file_that_cannot_be_read_is_named(path):
+    with pytest.raises(ValidationError, match=f"{path} is not a file that can be read"):
+        Settings(triton_headers_file=path)
 
 
 def test_images_are_upright_and_transparent_ones_on_white_by_default():
