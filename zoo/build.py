@@ -38,6 +38,7 @@ def write_model(row: Row, folder: Path, pictures: Tensor | None = None, seed: in
     model_cfg = configuration(row, folder)
     weights = tags.get_pretrained_cfg(row.architecture, row.tag)
     preprocess = {key: weights[key] for key in ("mean", "std", "interpolation", "resize_mode")}
+    preprocess |= row.preprocess
     content = {"model_cfg": model_cfg, "preprocess_cfg": preprocess}
     (folder / CONFIG).write_text(json.dumps(content, indent=1))
     torch.manual_seed(seed)

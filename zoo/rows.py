@@ -29,6 +29,7 @@ class Row:
         vision: changes of `vision_cfg`.
         text: changes of `text_cfg`.
         timm: changed arguments of timm's image tower.
+        preprocess: changes of the weights' preprocessing.
         hub: changes of the Hugging Face text tower's configuration.
         rest: changes of the remaining configuration.
     """
@@ -40,6 +41,7 @@ class Row:
     vision: Mapping[str, Any] = field(default_factory=dict)
     text: Mapping[str, Any] = field(default_factory=dict)
     timm: Mapping[str, Any] = field(default_factory=dict)
+    preprocess: Mapping[str, Any] = field(default_factory=dict)
     rest: Mapping[str, Any] = field(default_factory=dict)
 
     @property
@@ -138,9 +140,12 @@ ALL = (
         multimodal_cfg={**SMALL_COCA, "vocab_size": 49408},
     ),
 )  # fmt: skip
-BY_NAME = {row.name: row for row in ALL}
-QUICK = ("siglip2-gopt", "clipa", "nllb", "mobileclip-b-small")
-"""Tiny rows with every kind of preprocessing, each with another kind of tokenizer; run with the tests.
+BILINEAR = {"interpolation": "bilinear"}
+NLLB_BILINEAR = Row("nllb-bilinear", "nllb-clip-base", "v1", embed_dim=64, vision=VIT, preprocess=BILINEAR)
+"""No pair of open_clip: it saves the tests a row."""
+BY_NAME = {row.name: row for row in (*ALL, NLLB_BILINEAR)}
+QUICK = ("siglip2-gopt", "clipa", "nllb-bilinear")
+"""Tiny rows with every kind of preprocessing but the demo's, each with another kind of tokenizer; for tests.
 
 They are few, since Triton starts a process for each of their models. `make zoo` has all kinds of tokenizers.
 """

@@ -70,11 +70,14 @@ def test_published_figures_are_of_known_pairs():
     assert all(0 < figure <= 100 for figure in figures)
 
 
-def test_the_rows_of_the_tests_have_every_kind_of_preprocessing():
+def test_the_demo_and_the_rows_of_the_tests_have_every_kind_of_preprocessing():
     by_pair = {(pair["architecture"], pair["tag"]): pair for pair in PAIRS}
-    quick = [by_pair[BY_NAME[name].architecture, BY_NAME[name].tag] for name in QUICK]
+    quick = [
+        by_pair[BY_NAME[name].architecture, BY_NAME[name].tag] | BY_NAME[name].preprocess for name in QUICK
+    ]
     kinds = {(pair["resize"], pair["interpolation"]) for pair in PAIRS}
-    assert {(pair["resize"], pair["interpolation"]) for pair in quick} == kinds
+    demo = ("shortest", "bicubic")
+    assert {(pair["resize"], pair["interpolation"]) for pair in quick} | {demo} == kinds
     assert len({pair["tokenizer"] for pair in quick}) == len(QUICK)
 
 

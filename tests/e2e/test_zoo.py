@@ -17,7 +17,7 @@ from zoo.rows import QUICK
 from zoo.run import EXACT
 
 PICTURES, TEXTS = list(samples.pictures().values()), samples.texts()
-MULTILINGUAL = ("nllb", "siglip2-gopt")
+MULTILINGUAL = ("nllb-bilinear", "siglip2-gopt")
 LABELS = [i for i, text in enumerate(TEXTS) if text.isprintable() and text == text.strip() and len(text) < 60]
 """Texts that can be labels, by their places."""
 
