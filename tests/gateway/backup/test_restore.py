@@ -94,7 +94,6 @@ async def test_a_restore_that_fails_leaves_nothing_behind(backup, tmp_path, monk
     assert list((tmp_path / "mounted").iterdir()) == []
 
 
-@pytest.mark.slow
 async def test_of_two_restores_into_one_folder_the_second_is_refused(backup, tmp_path):
     both = [restore(backup, str(tmp_path / "again"), quiet) for _ in range(2)]
     results = await asyncio.gather(*both, return_exceptions=True)
@@ -104,6 +103,7 @@ async def test_of_two_restores_into_one_folder_the_second_is_refused(backup, tmp
     assert (tmp_path / "again" / "clipserve_catalog.lance").is_dir()
 
 
+@pytest.mark.slow
 async def test_stores_in_object_storage_are_backed_up_and_restored(s3, tmp_path):
     """Object storage to folder, and back to object storage."""
     store = await Store(f"s3://{s3}/first").fill()
