@@ -9,7 +9,7 @@ import { timestampFromDate, timestampDate } from "@bufbuild/protobuf/wkt";
 
 import { ClipService, ScoreMode } from "./generated/clipserve/v1/clip_pb.js";
 import { CollectionService } from "./generated/clipserve/v1/collection_pb.js";
-import { type Embedding, PayloadType } from "./generated/clipserve/v1/common_pb.js";
+import { PayloadType } from "./generated/clipserve/v1/common_pb.js";
 import { LabelSetService } from "./generated/clipserve/v1/labels_pb.js";
 import { BadRequestSchema, ErrorInfoSchema } from "./generated/google/rpc/error_details_pb.js";
 
@@ -39,11 +39,15 @@ async function failure(call: Promise<unknown>): Promise<ConnectError> {
   assert.fail("the call succeeded");
 }
 
-function numbersOf(embedding: Embedding | undefined): number[] {
-  assert(embedding?.data.case === "float32Le");
-  const { buffer, byteOffset, byteLength } = embedding.data.value;
-  const view = new DataView(buffer, byteOffset, byteLength);
-  return Array.from({ length: byteLength / 4 }, (_, i) => view.getFloat32(4 * i, true));
+/** Tries again after a failed assertion: for answers whose last bits depend on what shares their batch. */
+async function inOneOf(tries: number, act: () => Promise<void>): Promise<void> {
+  for (let left = tries - 1; ; left--) {
+    try {
+      return await act();
+    } catch (error) {
+      if (!left || !(error instanceof assert.AssertionError)) throw error;
+    }
+  }
 }
 
 const cases: Record<string, () => Promise<void>> = {
@@ -64,20 +68,18 @@ const cases: Record<string, () => Promise<void>> = {
     assert.equal(answer.results.length, 2);
     for (const { status, embedding } of answer.results) {
       assert.equal(status?.code ?? 0, 0);
-      const numbers = numbersOf(embedding);
+      assert.equal(embedding?.data.case, "float32Le");
+      const bytes = embedding.data.value as Uint8Array;
+      const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+      const numbers = Array.from({ length: bytes.byteLength / 4 }, (_, i) => view.getFloat32(4 * i, true));
       assert.equal(numbers.length, answer.model?.embedDim);
       assert(Math.abs(numbers.reduce((sum, x) => sum + x * x, 0) - 1) < 1e-4, "length 1");
     }
-    const zipped = await createClient(ClipService, transport(true)).embed({ inputs });
-    answer.results.forEach(({ embedding }, i) => {
-      // Rows of another call in the same batch may change how the last bits are rounded.
-      const others = numbersOf(zipped.results[i].embedding);
-      const numbers = numbersOf(embedding);
-      assert.equal(others.length, numbers.length);
-      numbers.forEach((x, j) => assert(Math.abs(x - others[j]) < 1e-5, `results[${i}], number ${j}`));
-      zipped.results[i].embedding = embedding;
+    const zipped = createClient(ClipService, transport(true));
+    await inOneOf(5, async () => {
+      const both = [await zipped.embed({ inputs }), await clip.embed({ inputs })];
+      assert.deepEqual(both[0], both[1], "the same answer when both directions are compressed");
     });
-    assert.deepEqual(zipped, answer, "the same answer when both directions are compressed");
   },
 
   async classify() {
