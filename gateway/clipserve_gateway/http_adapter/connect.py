@@ -58,10 +58,6 @@ class Api:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answers a request."""
         path: str = scope["path"]
-        raw: bytes = scope.get("raw_path") or b""
-        if b"%2f" in raw.lower():
-            # A proxy that guards paths sees one name in ClipService%2FEmbed, not two.
-            path = raw.decode("latin-1")
         answer = self._endpoints.get(path)
         if answer is None:
             error = NotSupported(f"this server has no method {path[:80]!r}; see GET /openapi.json")
