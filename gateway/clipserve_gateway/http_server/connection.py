@@ -259,10 +259,10 @@ class Connection(H11Protocol):
             self._since = now
         self._seen, waited = seen, now - self._since
         phase = seen[0]
-        if phase is Phase.HEAD and waited > limits.head_seconds:
-            # Bytes that wait for their turn may complete the request: the server is late, not the client.
-            if not self.flow.has_turn:  # type: ignore[attr-defined]
-                self.refuse(408, f"no complete request arrived within {limits.head_seconds:g} s")
+        # Bytes that wait for their turn may complete the request: the server is late, not the client.
+        waits = self.flow.has_turn  # type: ignore[attr-defined]
+        if phase is Phase.HEAD and waited > limits.head_seconds and not waits:
+            self.refuse(408, f"no complete request arrived within {limits.head_seconds:g} s")
         elif phase is Phase.LINGER and waited > limits.linger_seconds:
             self.abort()
         self._look_at_body(now, rest=anew or phase is not Phase.BODY)

@@ -67,7 +67,8 @@ class ReadFlow(FlowControl):
         self._most = most
         self._rest = memoryview(b"")
         self._size = FIRST_BYTES
-        self._has_turn = False
+        self.has_turn = False
+        """Whether received bytes wait to be parsed."""
 
     def pause_reading(self) -> None:
         """Called by uvicorn."""
@@ -80,11 +81,6 @@ class ReadFlow(FlowControl):
             self.read_paused = False
             self._wait_for_turn()
 
-    @property
-    def has_turn(self) -> bool:
-        """Whether received bytes wait to be parsed."""
-        return self._has_turn
-
     def received(self, data: bytes) -> None:
         """Keeps what a connection has received until its turn."""
         self._rest = memoryview(bytes(self._rest) + data if self._rest else data)
@@ -95,8 +91,8 @@ class ReadFlow(FlowControl):
         self._rest = memoryview(b"")
 
     def _wait_for_turn(self) -> None:
-        if not self._has_turn:
-            self._has_turn = True
+        if not self.has_turn:
+            self.has_turn = True
             self._turns.wait(self)
 
     def parse_slice(self) -> bool:
@@ -112,14 +108,14 @@ class ReadFlow(FlowControl):
                 self.close()
                 self._transport.abort()
             self._adapt(time.perf_counter() - begin)
-        self._has_turn = bool(self._rest) and not self.read_paused
+        self.has_turn = bool(self._rest) and not self.read_paused
         if not self._transport.is_closing():
             # uvicorn may have resumed the transport itself.
             if self._rest or self.read_paused:
                 self._transport.pause_reading()
             else:
                 self._transport.resume_reading()
-        return self._has_turn
+        return self.has_turn
 
     def _adapt(self, seconds: float) -> None:
         if seconds > SLICE_SECONDS:
