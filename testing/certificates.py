@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import ipaddress
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -48,15 +48,12 @@ class Authority:
         self._key = ec.generate_private_key(ec.SECP256R1())
         self._name = named(name)
         self._extended = extended
-        more = extensions(self._key, self._key, authority=True) if extended else ()
-        certificate = signed(self._name, self._key, self._name, self._key, authority=True, more=more)
-        self.certificate = pem(certificate)
+        self.certificate = pem(self._signed(self._name, self._key, authority=True))
 
     def issue(self, name: str = "localhost", hosts: tuple[str, ...] = HOSTS) -> Pair:
         """A new certificate for these hosts."""
         key = ec.generate_private_key(ec.SECP256R1())
-        more = extensions(key, self._key) if self._extended else ()
-        certificate = signed(named(name), key, self._name, self._key, hosts=hosts, more=more)
+        certificate = self._signed(named(name), key, hosts=hosts)
         plain = serialization.NoEncryption()
         form = serialization.PrivateFormat.PKCS8
         return Pair(pem(certificate), key.private_bytes(serialization.Encoding.PEM, form, plain))
@@ -66,35 +63,32 @@ class Authority:
         (folder / name).write_bytes(self.certificate)
         return str(folder / name)
 
-
-def signed(
-    subject: x509.Name,
-    key: ec.EllipticCurvePrivateKey,
-    issuer: x509.Name,
-    issuer_key: ec.EllipticCurvePrivateKey,
-    *,
-    authority: bool = False,
-    hosts: tuple[str, ...] = (),
-    more: Iterable[x509.ExtensionType] = (),
-) -> x509.Certificate:
-    """A certificate that is good from an hour ago for a day."""
-    now = dt.datetime.now(dt.timezone.utc)
-    builder = (
-        x509.CertificateBuilder(issuer, subject, key.public_key(), x509.random_serial_number())
-        .not_valid_before(now - dt.timedelta(hours=1))
-        .not_valid_after(now + dt.timedelta(days=1))
-        .add_extension(x509.BasicConstraints(ca=authority, path_length=None), critical=True)
-    )
-    if hosts:
-        names = x509.SubjectAlternativeName([host_name(host) for host in hosts])
-        builder = builder.add_extension(names, critical=False)
-    for extension in more:
-        builder = builder.add_extension(extension, critical=isinstance(extension, x509.KeyUsage))
-    return builder.sign(issuer_key, hashes.SHA256())
+    def _signed(
+        self,
+        subject: x509.Name,
+        key: ec.EllipticCurvePrivateKey,
+        *,
+        authority: bool = False,
+        hosts: tuple[str, ...] = (),
+    ) -> x509.Certificate:
+        """A certificate that is good from an hour ago for a day."""
+        now = dt.datetime.now(dt.timezone.utc)
+        builder = (
+            x509.CertificateBuilder(self._name, subject, key.public_key(), x509.random_serial_number())
+            .not_valid_before(now - dt.timedelta(hours=1))
+            .not_valid_after(now + dt.timedelta(days=1))
+            .add_extension(x509.BasicConstraints(ca=authority, path_length=None), critical=True)
+        )
+        if hosts:
+            names = x509.SubjectAlternativeName([host_name(host) for host in hosts])
+            builder = builder.add_extension(names, critical=False)
+        for extension in extensions(key, self._key, authority=authority) if self._extended else ():
+            builder = builder.add_extension(extension, critical=isinstance(extension, x509.KeyUsage))
+        return builder.sign(self._key, hashes.SHA256())
 
 
 def extensions(
-    key: ec.EllipticCurvePrivateKey, issuer_key: ec.EllipticCurvePrivateKey, *, authority: bool = False
+    key: ec.EllipticCurvePrivateKey, issuer_key: ec.EllipticCurvePrivateKey, *, authority: bool
 ) -> Iterator[x509.ExtensionType]:
     """What RFC 5280 demands: whose key this is, whose key signed it, and what the key may do."""
     yield x509.SubjectKeyIdentifier.from_public_key(key.public_key())
