@@ -30,7 +30,6 @@ class Row:
         text: changes of `text_cfg`.
         timm: changed arguments of timm's image tower.
         preprocess: changes of the weights' preprocessing.
-        hub: changes of the Hugging Face text tower's configuration.
         rest: changes of the remaining configuration.
     """
 

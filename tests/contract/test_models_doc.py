@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import re
 
 import pytest
 
+from testing.service import ROOT
 from zoo import document, proofs, results
 from zoo.rows import ALL, BY_NAME, QUICK
+
+DEMO = ROOT / "exporter" / "clipserve_exporter" / "demo" / "model.json"
 
 RESULTS = results.read()
 PAIRS = proofs.pairs()
@@ -76,8 +80,9 @@ def test_the_demo_and_the_rows_of_the_tests_have_every_kind_of_preprocessing():
         by_pair[BY_NAME[name].architecture, BY_NAME[name].tag] | BY_NAME[name].preprocess for name in QUICK
     ]
     kinds = {(pair["resize"], pair["interpolation"]) for pair in PAIRS}
-    demo = ("shortest", "bicubic")
-    assert {(pair["resize"], pair["interpolation"]) for pair in quick} | {demo} == kinds
+    demo = json.loads(DEMO.read_text())["preprocess_cfg"]
+    kinds_of_tests = {(pair["resize"], pair["interpolation"]) for pair in quick}
+    assert kinds_of_tests | {(demo["resize_mode"], demo["interpolation"])} == kinds
     assert len({pair["tokenizer"] for pair in quick}) == len(QUICK)
 
 
