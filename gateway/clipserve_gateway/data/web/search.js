@@ -198,7 +198,7 @@ function withContent(request, content) {
   return { ...request, weighted: { parts } };
 }
 
-const PERCENTILE = "A picture that beats 99\u00a0% of random pairs fits your query better than 99 of 100 pairs that were drawn from this collection by chance. The cosine is the same measure as a number from −1 to 1.";
+const PERCENTILE = "“Beats 99\u00a0% of random pairs” means: of 100 pairs drawn by chance from this collection, 99 score lower than your query with this picture. The cosine is that score, from −1 to 1.";
 
 /** @param {HTMLElement} results @param {import("./types").SearchResponse} response @param {any[]} query */
 function draw(results, response, query) {
