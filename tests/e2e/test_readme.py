@@ -22,7 +22,7 @@ NOT_TRIED = {
     "python3": "needs a network; `make fresh` tries it",
     "make": "`live` is the service of `make serve`; other tests try the rest",
     ".venv-models/bin/clipserve-export": "needs weights; the exporter's tests have some",
-    ".venv/bin/clipserve-gateway": "`up --model` needs weights; tests/e2e/test_runtime.py tries it",
+    ".venv/bin/clipserve-gateway": "needs weights; test_model_export.py tries it with another exporter",
 }
 """Why commands of the shell blocks are not run here, by their first word."""
 
