@@ -28,7 +28,7 @@ def no_state_of_the_user(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pyte
 
 
 @pytest.fixture
-def no_collection() -> Iterator[None]:
+def no_garbage_collection() -> Iterator[None]:
     """For tests that recurse to the limit: there, what finalizes garbage of earlier tests would fail."""
     gc.disable()
     yield

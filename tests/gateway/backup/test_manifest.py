@@ -97,7 +97,7 @@ async def test_half_a_backup_is_not_taken_for_one(own_backup, tmp_path):
         await restore(tmp_path / "half", str(tmp_path / "again"), quiet)
 
 
-@pytest.mark.usefixtures("no_collection")
+@pytest.mark.usefixtures("no_garbage_collection")
 async def test_a_manifest_nested_too_deep_is_refused(own_backup, tmp_path):
     content = b"[" * 200_000
     (own_backup / "manifest.json").write_bytes(content)

@@ -17,7 +17,7 @@ def test_json_is_read(text, document):
     assert read_json(text) == document
 
 
-@pytest.mark.usefixtures("no_collection")
+@pytest.mark.usefixtures("no_garbage_collection")
 @pytest.mark.parametrize(
     ("text", "words"),
     [

@@ -33,7 +33,7 @@ def test_a_good_bundle_is_the_tokenizer() -> None:
     assert len(tokens.ids) > 4
 
 
-@pytest.mark.usefixtures("no_collection")
+@pytest.mark.usefixtures("no_garbage_collection")
 @pytest.mark.parametrize(
     ("content", "complaint"),
     [

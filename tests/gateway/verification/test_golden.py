@@ -33,7 +33,7 @@ def test_a_missing_entry_is_named(tmp_path, entry):
         read_golden(write_golden(tmp_path / "a.npz", entries))
 
 
-@pytest.mark.usefixtures("no_collection")
+@pytest.mark.usefixtures("no_garbage_collection")
 @pytest.mark.parametrize(
     "changes",
     [

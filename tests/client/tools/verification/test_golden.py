@@ -68,7 +68,7 @@ def cases() -> dict[str, tuple[dict[str, Any], str]]:
     }
 
 
-@pytest.mark.usefixtures("no_collection")
+@pytest.mark.usefixtures("no_garbage_collection")
 @pytest.mark.parametrize(("changes", "message"), cases().values(), ids=cases())
 def test_entries_that_do_not_fit_together_are_refused(tmp_path, changes, message):
     path = write_golden(tmp_path / "a.npz", golden_entries() | changes)
